@@ -1,0 +1,34 @@
+# `make demo` and `make test` do all of their set-up. PYTHON chooses the interpreter: make demo PYTHON=python3.12
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check clean
+
+demo: .venv/flows
+	@$(BIN)/aepipe run demo
+	@echo
+	@$(BIN)/aepipe query data/query.png -k 10 --picture hits.png
+	@echo
+	@$(BIN)/aepipe show
+	@echo
+	@echo "The picture of the hits is hits.png, the shelf with everything that was made is .aepipe/."
+	@echo "Next: $(BIN)/aepipe run ~/Pictures"
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# What runs pipelines, and what develops them; each is installed once, and again when its list changes.
+.venv/%: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "aepipe needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@touch $@
+
+clean:
+	rm -rf .venv .aepipe .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
