@@ -1,0 +1,40 @@
+"""Progress of long work, as log records: the library says how far it is, and whoever runs it decides how to show it.
+
+The command line draws bars, a Prefect worker writes lines to its log, a test listens or does not.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one stage is.
+
+    Attributes:
+        stage: what is being done, in the user's words: ``"layer 1"``.
+        done: units done so far.
+        total: units in all; None where it is not known yet.
+        note: what to show beside it: ``"loss 0.2831"``.
+    """
+
+    stage: str
+    done: int
+    total: int | None
+    note: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the stage is complete."""
+        return self.total is not None and self.done >= self.total
+
+
+def step(stage: str, done: int, total: int | None, note: str = "") -> None:
+    """Log one step; the record carries a :class:`Progress` as its attribute ``progress``."""
+    progress = Progress(stage, done, total, note)
+    of = f"/{total:,}" if total is not None else ""
+    logger.info("%s: %s%s%s", stage, f"{done:,}", of, f"  {note}" if note else "", extra={"progress": progress})

@@ -1,0 +1,292 @@
+"""The recipe: the one description of a pipeline, typed, frozen and digestible.
+
+A recipe is a TOML file. The keys that every pipeline has stand here, with their defaults. Whatever has a ``kind`` (a
+source, a network, a likelihood, ...) is kept as a :class:`Choice`; the room that owns the kind holds a frozen
+:class:`Options` model for it and resolves it with :func:`resolve`. So a new kind is one file, and this module never
+changes for it.
+
+Paths in a recipe are relative to the recipe's own file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from aepipe.errors import RecipeError
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Options(BaseModel):
+    """Base of everything read from a recipe: frozen, typed strictly, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Choice(Options):
+    """One choice among kinds: ``"mask"``, or ``{ kind = "mask", rate = 0.25 }``; a list is a chain of choices."""
+
+    kind: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, value: object) -> object:
+        """Read the short forms; whatever is not ``kind`` is an option of the kind."""
+        if isinstance(value, str):
+            return {"kind": value}
+        if isinstance(value, list):
+            return {"kind": "chain", "options": {"of": value}}
+        if isinstance(value, Mapping) and set(value) != {"kind", "options"}:
+            return {"kind": value.get("kind"), "options": {k: v for k, v in value.items() if k != "kind"}}
+        return value
+
+
+class FitRecipe(Options):
+    """How one network is trained.
+
+    Attributes:
+        epochs: passes over the training rows, at most.
+        batch: rows per step.
+        lr: learning rate of AdamW at its highest.
+        schedule: ``cosine`` falls to zero over all epochs; ``constant`` stays.
+        warmup: steps over which the learning rate rises from zero at the start.
+        weight_decay: decoupled weight decay.
+        patience: epochs without a better loss on the held-out slice after which training stops; 0 never stops early.
+    """
+
+    epochs: Positive = 10
+    batch: Positive = 256
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: Annotated[int, Field(ge=0)] = 0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    patience: Annotated[int, Field(ge=0)] = 0
+
+
+class LayerRecipe(Options):
+    """One layer of the stack, trained on the codes of the layer below it."""
+
+    net: Choice
+    posterior: Choice = Choice(kind="delta")
+    likelihood: Choice = Choice(kind="gaussian")
+    corruption: Choice = Choice(kind="none")
+    objective: Choice = Choice(kind="reconstruction")
+    fit: FitRecipe = FitRecipe()
+
+
+class CodeRecipe(Options):
+    """The layer of bits on top of the stack.
+
+    Attributes:
+        bits: length of a code.
+        normalize: standardise each bit's activation over the batch, so that no bit can settle on one side.
+        binarize: kind of posterior that makes bits of activations.
+        threshold: ``zero``, or the ``median`` of each bit's activation over the training rows (halves every bit).
+    """
+
+    bits: Positive = 64
+    normalize: bool = True
+    binarize: Choice = Choice(kind="straight-through")
+    threshold: Literal["zero", "median"] = "zero"
+    likelihood: Choice = Choice(kind="gaussian")
+    corruption: Choice = Choice(kind="none")
+    objective: Choice = Choice(kind="reconstruction")
+    fit: FitRecipe = FitRecipe()
+
+
+class FinetuneRecipe(FitRecipe):
+    """End-to-end training of the unrolled stack with its binary bottleneck."""
+
+    corruption: Choice = Choice(kind="none")
+    objective: Choice = Choice(kind="reconstruction")
+
+
+class ViewsRecipe(Options):
+    """The slices of the rows that training and its curves look at.
+
+    Attributes:
+        holdout: share of the training rows kept back for early stopping and curves.
+        evaluation: rows of the test split of which corrupted copies are fixed once, the same in every run.
+    """
+
+    holdout: Share = 0.05
+    evaluation: Annotated[int, Field(ge=0)] = 1000
+
+
+class ComputeRecipe(Options):
+    """Where and how it is computed.
+
+    Attributes:
+        device: ``auto`` takes a GPU where there is one; else any name that torch knows.
+        precision: of the matrix products; ``auto`` is bfloat16 where the hardware has it, else float32.
+        memory_gb: what training rows and the codes of one layer may take; beyond it they are read from disk.
+    """
+
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    memory_gb: Annotated[float, Field(gt=0)] = 4.0
+
+
+class IndexRecipe(Options):
+    """The index of a release.
+
+    Attributes:
+        kind: which index.
+        rows: ``all`` rows, or only those of the ``train`` split, so that test rows stay unseen queries.
+    """
+
+    kind: Choice = Choice(kind="flat")
+    rows: Literal["all", "train"] = "all"
+
+
+class EvaluateRecipe(Options):
+    """How a release is scored: so many rows of the test split are queries to the train split."""
+
+    queries: Positive = 1000
+
+
+class GateRecipe(Options):
+    """When a new release replaces the one in service.
+
+    Attributes:
+        metric: what must not fall; without labels ``recall_at_10`` of exact float neighbours is taken.
+        max_regression: how far it may fall against the release in service.
+        warn_below_itq: say when ITQ codes of the same length are better; ``"forbid"`` refuses the release.
+    """
+
+    metric: Literal["map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "recall_at_10"] = "map_at_1000"
+    max_regression: Annotated[float, Field(ge=0)] = 0.01
+    warn_below_itq: bool | Literal["forbid"] = True
+
+
+class Recipe(Options):
+    """One pipeline, from raw data to a release.
+
+    Attributes:
+        name: what the release is called in service; lower-case letters, digits, ``.``, ``_`` and ``-``.
+        seed: of everything random.
+        pretrain: false trains the same network from random weights, as a control.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    seed: Annotated[int, Field(ge=0)] = 0
+    pretrain: bool = True
+    source: Choice
+    features: dict[str, Any] = Field(default_factory=dict)
+    views: ViewsRecipe = ViewsRecipe()
+    layers: Annotated[tuple[LayerRecipe, ...], Field(min_length=1, strict=False)]
+    code: CodeRecipe = CodeRecipe()
+    finetune: FinetuneRecipe = FinetuneRecipe()
+    compute: ComputeRecipe = ComputeRecipe()
+    index: IndexRecipe = IndexRecipe()
+    evaluate: EvaluateRecipe = EvaluateRecipe()
+    gate: GateRecipe = GateRecipe()
+    _file: Path = PrivateAttr(default=Path("recipe"))
+
+    @property
+    def file(self) -> Path:
+        """The file it was read from, for error messages and relative paths."""
+        return self._file
+
+
+def load(file: Path, *, source: str | None = None) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        file: the TOML file.
+        source: a path that takes the place of ``[source] path``, relative to the working directory.
+
+    Raises:
+        RecipeError: the file is missing, is not TOML, or a key is missing, unknown or has a wrong value.
+    """
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{file}: no such recipe") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{file}: not a readable TOML file: {error}") from None
+    if source is not None and isinstance(table.get("source"), dict):
+        table["source"]["path"] = str(Path(source).expanduser().resolve()) if "://" not in source else source
+    return parse(table, file)
+
+
+def parse(table: Mapping[str, Any], file: Path) -> Recipe:
+    """Check a recipe that is already a table.
+
+    Raises:
+        RecipeError: a key is missing, unknown or has a wrong value.
+    """
+    recipe = _validate(Recipe, table, where=str(file), at="")
+    recipe._file = file
+    return recipe
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+def resolve(kinds: Mapping[str, type[OptionsT]], choice: Choice, at: str) -> OptionsT:
+    """Turn a choice into the options of its kind.
+
+    Args:
+        kinds: the options model of each kind that a room knows.
+        choice: what the recipe says.
+        at: where it says so, for the message: ``"layers.0.net"``.
+
+    Raises:
+        RecipeError: no such kind, or its options are wrong. The text lacks the file, which the plan adds.
+    """
+    if choice.kind not in kinds:
+        raise RecipeError(f"{at}: unknown kind {choice.kind!r}; allowed: {', '.join(sorted(kinds))}")
+    return options(kinds[choice.kind], choice.options, at)
+
+
+def options(model: type[OptionsT], table: Mapping[str, Any], at: str) -> OptionsT:
+    """Check a table of options against their model.
+
+    Raises:
+        RecipeError: as :func:`resolve`.
+    """
+    return _validate(model, table, where="", at=at)
+
+
+def _validate(model: type[OptionsT], table: Mapping[str, Any], where: str, at: str) -> OptionsT:
+    """Validate, and say the first mistake in one line."""
+    try:
+        return model.model_validate(dict(table))
+    except ValidationError as error:
+        details = error.errors()
+        # An unknown key is the more telling mistake: a misspelt key also leaves the right one missing.
+        first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
+        more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+        raise RecipeError(f"{f'{where}: ' if where else ''}{_explain(model, first, at)}{more}") from None
+
+
+def _explain(model: type[Options], detail: ErrorDetails, at: str) -> str:
+    """Return ``key: what is wrong; what is allowed``."""
+    path = [part for part in detail["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    key = ".".join([*([at] if at else []), *map(str, path)]) or "recipe"
+    if detail["type"] == "extra_forbidden":
+        owner = _model_at(model, path[:-1])
+        return f"{key}: unknown key; allowed: {', '.join(owner.model_fields)}"
+    if detail["type"] == "missing":
+        return f"{key}: missing"
+    return f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
+
+
+def _model_at(model: type[Options], path: list[int | str]) -> type[Options]:
+    """Return the model that a path of field names and positions leads to."""
+    for part in path:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is None:
+            continue
+        nested = [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
+        model = next((t for t in nested if issubclass(t, Options)), model)
+    return model
