@@ -1,0 +1,132 @@
+"""One autoencoder: a network, a posterior and a likelihood, and how it is trained.
+
+A layer of a stack is one, and so is the whole stack when it is unrolled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from aepipe import corrupt
+from aepipe.corrupt import Corruption
+from aepipe.learn import likelihood, nets, objectives, posterior
+from aepipe.learn.likelihood import Likelihood
+from aepipe.learn.nets import Net, NetOptions
+from aepipe.learn.posterior import Encoding, Posterior
+from aepipe.recipe import Choice, CodeRecipe, FinetuneRecipe, FitRecipe, LayerRecipe, Options, resolve
+
+RoleT = TypeVar("RoleT")
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How an autoencoder is trained: three resolved choices of a recipe."""
+
+    corruption: Corruption
+    objective: Options
+    fit: FitRecipe
+
+    def key(self) -> dict[str, Any]:
+        """Return everything that changes the result, for a digest."""
+        return {
+            "corruption": _key(cast(Options, self.corruption)),
+            "objective": _key(self.objective),
+            "fit": self.fit.model_dump(include=set(FitRecipe.model_fields)),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpec:
+    """One layer of a stack: the resolved choices of a recipe."""
+
+    net: NetOptions
+    posterior: Posterior
+    likelihood: Likelihood
+    training: Training
+
+    def key(self) -> dict[str, Any]:
+        """Return everything that changes the result, for a digest."""
+        parts = {"net": self.net, "posterior": self.posterior, "likelihood": self.likelihood}
+        return {name: _key(cast(Options, part)) for name, part in parts.items()} | self.training.key()
+
+    def build(self, shape: Sequence[int], generator: torch.Generator) -> Autoencoder:
+        """Make the layer for rows of one shape, with random weights."""
+        return Autoencoder(self.net.build(shape, generator), self.posterior, self.likelihood)
+
+
+class Autoencoder(nn.Module):
+    """A network between a posterior and a likelihood."""
+
+    def __init__(self, net: Net, posterior: Posterior, likelihood: Likelihood) -> None:
+        super().__init__()
+        self.net = net
+        self.posterior = posterior
+        self.likelihood = likelihood
+
+    def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Encoding:
+        """Return the codes of rows ``[B, *shape]``; without a generator nothing is random."""
+        return self.posterior.encode(self.net.encoder(x), generator)
+
+    def decode(self, code_BH: Tensor) -> Tensor:
+        """Return the parameters of the likelihood, ``[B, *shape]``."""
+        return torch.as_tensor(self.net.decoder(code_BH))
+
+
+def layer_spec(recipe: LayerRecipe, at: str) -> LayerSpec:
+    """Resolve one entry of ``[[layers]]``.
+
+    Raises:
+        RecipeError: a kind or one of its options is wrong.
+    """
+    return LayerSpec(
+        net=_role(nets.KINDS, recipe.net, f"{at}.net", NetOptions),
+        posterior=_role(posterior.KINDS, recipe.posterior, f"{at}.posterior", Posterior),
+        likelihood=_role(likelihood.KINDS, recipe.likelihood, f"{at}.likelihood", Likelihood),
+        training=training(recipe, at, recipe.fit),
+    )
+
+
+def code_spec(recipe: CodeRecipe, at: str = "code") -> LayerSpec:
+    """Resolve ``[code]``: an affine map to as many activations as there are bits, and a posterior that makes bits.
+
+    Raises:
+        RecipeError: a kind or one of its options is wrong, or the posterior makes no bits.
+    """
+    binary = {kind: model for kind, model in posterior.KINDS.items() if cast(Posterior, model()).binary}
+    return LayerSpec(
+        net=nets.Dense(width=recipe.bits, activation="linear", normalize=recipe.normalize),
+        posterior=_role(binary, recipe.binarize, f"{at}.binarize", Posterior),
+        likelihood=_role(likelihood.KINDS, recipe.likelihood, f"{at}.likelihood", Likelihood),
+        training=training(recipe, at, recipe.fit),
+    )
+
+
+def training(recipe: LayerRecipe | CodeRecipe | FinetuneRecipe, at: str, fit: FitRecipe) -> Training:
+    """Resolve what layers and fine-tuning have in common.
+
+    Raises:
+        RecipeError: a kind or one of its options is wrong.
+    """
+    return Training(
+        corruption=_role(corrupt.KINDS, recipe.corruption, f"{at}.corruption", Corruption),
+        objective=resolve(objectives.kinds(), recipe.objective, f"{at}.objective"),
+        fit=fit,
+    )
+
+
+def _role(kinds: Mapping[str, type[Options]], choice: Choice, at: str, role: Callable[..., RoleT]) -> RoleT:
+    """Resolve a choice whose options play a role: one of the protocols of this room."""
+    found: Any = resolve(kinds, choice, at)
+    assert isinstance(found, cast(type, role)), f"{type(found).__name__} does not play its role"
+    return cast(RoleT, found)
+
+
+def _key(options: Options) -> dict[str, Any]:
+    """Return an options model with the names of its file and class, for a digest."""
+    model = type(options)
+    return {"kind": f"{model.__module__.rpartition('.')[2]}.{model.__name__}", **options.model_dump()}

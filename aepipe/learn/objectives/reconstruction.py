@@ -1,0 +1,52 @@
+"""Reconstruct the clean row from the corrupted one: the denoising autoencoder.
+
+Source: Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders", ICML 2008. Without a
+corruption it is the plain autoencoder.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from aepipe import recipe
+from aepipe.learn.objectives import Batch, Descent
+
+
+class Options(recipe.Options):
+    """Options of the objective.
+
+    Attributes:
+        decorrelation: weight of the squared covariances of a batch's code, off the diagonal, and of its variances'
+            distance from 1. On bits it keeps them balanced and independent, as spectral hashing asks of them.
+    """
+
+    decorrelation: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Objective(Descent[Options]):
+    """Negative log-likelihood of the clean row given the code of the corrupted one."""
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the reconstruction in nats per row, and the divergence from a prior where the posterior has one."""
+        encoding = self.model.encode(batch.noisy, batch.generator)
+        params = self.model.decode(encoding.sample)
+        terms = {"reconstruction": self.model.likelihood.nll(params, batch.clean, batch.observed).mean()}
+        if encoding.kl is not None:
+            terms["kl"] = encoding.kl.mean()
+        if self.options.decorrelation:
+            terms["decorrelation"] = self.options.decorrelation * dependence(encoding.sample)
+        return terms
+
+
+def dependence(code_BH: Tensor) -> Tensor:
+    """Return the squared distance of a batch's covariance matrix from the identity, a scalar.
+
+    Source: the constraints of Weiss, Torralba and Fergus, "Spectral Hashing", NIPS 2008, as a penalty.
+    """
+    centred_BH = code_BH.float() - code_BH.float().mean(0)
+    covariance_HH = centred_BH.T @ centred_BH / len(code_BH)
+    return (covariance_HH - torch.eye(len(covariance_HH), device=code_BH.device)).square().sum()

@@ -1,0 +1,118 @@
+"""Posteriors: what a code is, given the activations of the encoder.
+
+Mean and sample are two things: the mean is what a row's code is, the sample is what training passes on to the decoder.
+Each kind is a frozen options model; randomness is an argument, and without it there is no sample but the mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from aepipe.recipe import Options
+
+
+class Encoding(NamedTuple):
+    """The codes of a batch.
+
+    Attributes:
+        mean: float[B, H], what the code is.
+        sample: float[B, H], what the decoder gets while training; carries the gradient.
+        kl: [B], divergence from the prior in nats; None where there is no prior.
+    """
+
+    mean: Tensor
+    sample: Tensor
+    kl: Tensor | None = None
+
+
+@runtime_checkable
+class Posterior(Protocol):
+    """What every kind can do."""
+
+    @property
+    def binary(self) -> bool:
+        """Whether the mean is bits, -1 and 1."""
+
+    def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
+        """Turn activations into codes; without a generator the sample is the mean."""
+
+
+class Delta(Options):
+    """The code is the activation itself."""
+
+    @property
+    def binary(self) -> bool:
+        """False."""
+        return False
+
+    def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
+        """Return the activation as mean and sample."""
+        return Encoding(activation_BH, activation_BH)
+
+
+class StraightThrough(Options):
+    """Bits by sign; the gradient passes as if the sign were a clipped line (Bengio et al., arXiv:1308.3432).
+
+    Attributes:
+        noise: standard deviation of Gaussian noise on the activation while training, so that no row settles on the
+            edge between two codes.
+    """
+
+    noise: Annotated[float, Field(ge=0)] = 0.0
+
+    @property
+    def binary(self) -> bool:
+        """True."""
+        return True
+
+    def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
+        """Return hard bits; the sample's gradient is that of the clipped activation."""
+        mean = hard_bits(activation_BH)
+        if generator is None:
+            return Encoding(mean, mean)
+        noisy = _add_noise(activation_BH, self.noise, generator)
+        line = noisy.clamp(-1, 1)
+        return Encoding(mean, line + (hard_bits(noisy) - line).detach())
+
+
+class Noise(Options):
+    """Logistic units whose input noise drives them to saturate (Salakhutdinov & Hinton, "Semantic Hashing", 2009).
+
+    Attributes:
+        sigma: standard deviation of the noise; the larger, the harder the units.
+    """
+
+    sigma: Annotated[float, Field(gt=0)] = 4.0
+
+    @property
+    def binary(self) -> bool:
+        """True."""
+        return True
+
+    def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
+        """Return hard bits as the mean, noisy logistic units scaled to -1..1 as the sample."""
+        mean = hard_bits(activation_BH)
+        if generator is None:
+            return Encoding(mean, mean)
+        return Encoding(mean, torch.tanh(0.5 * _add_noise(activation_BH, self.sigma, generator)))
+
+
+KINDS: Mapping[str, type[Options]] = {"delta": Delta, "straight-through": StraightThrough, "noise": Noise}
+
+
+def hard_bits(activation_BK: Tensor) -> Tensor:
+    """Return 1 where the activation is above zero, else -1."""
+    return torch.where(activation_BK > 0, 1.0, -1.0).to(activation_BK.dtype)
+
+
+def _add_noise(activation_BK: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+    """Add Gaussian noise."""
+    if sigma == 0:
+        return activation_BK
+    noise = torch.randn(activation_BK.shape, generator=generator, device=activation_BK.device)
+    return activation_BK + sigma * noise.to(activation_BK.dtype)

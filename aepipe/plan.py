@@ -1,0 +1,75 @@
+"""The plan: a recipe with every choice resolved, so that all of its mistakes are found before any stage starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from aepipe import index, sources
+from aepipe.errors import ExtraError, RecipeError
+from aepipe.recipe import Options, Recipe
+from aepipe.sources import Source
+
+try:
+    from aepipe.learn import compute, layer
+    from aepipe.learn.compute import Compute
+    from aepipe.learn.layer import LayerSpec, Training
+except ModuleNotFoundError as error:
+    raise ExtraError(str(error.name), "train") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A recipe, resolved.
+
+    Attributes:
+        recipe: what was written.
+        source: where the rows come from.
+        specs: the layers, bottom up, the layer of bits last.
+        finetune: how the unrolled stack is trained.
+        compute: the device and precision of this machine.
+        index: the options of the index.
+    """
+
+    recipe: Recipe
+    source: Source
+    specs: tuple[LayerSpec, ...]
+    finetune: Training
+    compute: Compute
+    index: Options
+
+    def training_key(self, depth: int) -> dict[str, Any]:
+        """Return what the first ``depth`` layers' training depends on beside the rows, for a digest."""
+        return {
+            "specs": [spec.key() for spec in self.specs[:depth]],
+            "compute": self.compute.key(),
+            "seed": self.recipe.seed,
+        }
+
+    def title(self, depth: int) -> str:
+        """Return what a layer is called where users see it."""
+        return f"layer {depth + 1}" if depth < len(self.recipe.layers) else "code layer"
+
+
+def plan(recipe: Recipe) -> Plan:
+    """Resolve every choice of a recipe.
+
+    Raises:
+        RecipeError: a kind is unknown or one of its options is wrong; the text names the file and the key.
+        SourceError: the source is missing.
+    """
+    try:
+        return Plan(
+            recipe=recipe,
+            source=sources.resolve(recipe),
+            specs=(
+                *(layer.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers)),
+                layer.code_spec(recipe.code),
+            ),
+            finetune=layer.training(recipe.finetune, "finetune", recipe.finetune),
+            compute=compute.resolve(recipe.compute),
+            index=index.resolve(recipe.index.kind),
+        )
+    except RecipeError as error:
+        text = str(error)
+        raise RecipeError(text if text.startswith(str(recipe.file)) else f"{recipe.file}: {text}") from None

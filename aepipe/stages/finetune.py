@@ -1,0 +1,112 @@
+"""Views and pretrained layers -> a model: the fine-tuned stack and its frozen encoder.
+
+Files: ``encoder.onnx`` and ``encoder.json``, the frozen encoder; ``weights.safetensors``, the unrolled stack;
+``thresholds.npy``, float32[K]; ``curves.json``, the losses of each epoch of every training up to here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_file
+
+from aepipe.encoder import GRAPH, Card, write_card
+from aepipe.learn import finetune as unrolled
+from aepipe.learn import stack
+from aepipe.learn.checkpoint import FileCheckpoint
+from aepipe.learn.feed import Feed
+from aepipe.learn.fit import Curve, Trainer
+from aepipe.learn.freeze import BATCH, freeze
+from aepipe.learn.layer import Autoencoder
+from aepipe.plan import Plan
+from aepipe.progress import step
+from aepipe.store import Ref, Store, full_disk_named, ref_of
+
+VERSION = 1
+SEED_OFFSET = 1000  # keeps the order of fine-tuning apart from that of any layer
+
+
+def finetune(store: Store, plan: Plan, views: Ref, layers: Sequence[Ref]) -> Ref:
+    """Unroll the stack, train it end to end, set the thresholds and freeze it.
+
+    Args:
+        store: the shelf.
+        plan: the resolved recipe.
+        views: what :mod:`aepipe.stages.views` wrote.
+        layers: the pretrained layers, bottom up, the layer of bits last; none trains from random weights.
+
+    Raises:
+        TrainingError: a loss is not finite.
+        FullError: the disk is full.
+    """
+    inputs = {
+        "stage": "finetune",
+        "version": VERSION,
+        "views": str(views),
+        "layers": str(layers[-1]) if layers else "",
+        "finetune": plan.finetune.key(),
+        "threshold": plan.recipe.code.threshold,
+        "source": plan.recipe.source.kind,
+        "features": plan.source.features,
+        **plan.training_key(len(plan.specs)),
+    }
+    ref = ref_of("model", inputs)
+    if store.has(ref):
+        return ref
+    feeds = {
+        name: Feed(np.load(store.verified(views) / f"{name}.npy", mmap_mode="r", allow_pickle=False), plan.compute)
+        for name in ("train", "held_out", "clean", "noisy")
+    }
+    stacked = _stack(store, plan, feeds["train"], layers)
+    trainer = _trainer(plan, stacked, feeds)
+    began = time.monotonic()
+    with full_disk_named(store.root):
+        curve = trainer.run(FileCheckpoint(store.work(ref)), partial(step, "fine-tuning"))
+    facts = {"seconds": round(time.monotonic() - began, 3), **curve[-1]}
+    facts |= {"evaluation": trainer.evaluate(feeds["clean"], feeds["noisy"]), "rows": len(feeds["train"])}
+    with store.draft("model") as draft:
+        _write(draft.path, plan, stacked, feeds["train"])
+        save_file(trainer.model.state_dict(), draft.path / "weights.safetensors")
+        curves = {plan.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
+        (draft.path / "curves.json").write_text(json.dumps(curves, indent=1), encoding="utf-8")
+        draft.finish(inputs, facts)
+    store.work_done(ref)
+    return ref
+
+
+def _stack(store: Store, plan: Plan, train: Feed, refs: Sequence[Ref]) -> list[Autoencoder]:
+    """Return the stack with its pretrained weights."""
+    files = [store.verified(ref) / "layer.safetensors" for ref in refs]
+    return stack.load(plan.specs, train.shape, files, seed=plan.recipe.seed, compute=plan.compute)
+
+
+def _trainer(plan: Plan, stacked: Sequence[Autoencoder], feeds: dict[str, Feed]) -> Trainer:
+    """Return the trainer of the unrolled stack."""
+    return Trainer(
+        unrolled.deep(stacked),
+        plan.finetune,
+        train=feeds["train"],
+        held_out=feeds["held_out"],
+        seed=plan.recipe.seed + SEED_OFFSET,
+        compute=plan.compute,
+    )
+
+
+def _write(folder: Path, plan: Plan, stacked: Sequence[Autoencoder], train: Feed) -> None:
+    """Write the frozen encoder and its thresholds."""
+    threshold = unrolled.thresholds(unrolled.deep(stacked), train, plan.recipe.code.threshold)
+    np.save(folder / "thresholds.npy", threshold.numpy())
+    (folder / GRAPH).write_bytes(freeze(stacked, threshold, train.shape))
+    card = Card(plan.recipe.source.kind, plan.source.features, train.shape, plan.recipe.code.bits, BATCH)
+    write_card(folder, card)
+
+
+def _curve(store: Store, layer: Ref) -> Curve:
+    """Return the losses of a pretrained layer."""
+    curve: Curve = json.loads((store.verified(layer) / "curve.json").read_text(encoding="utf-8"))
+    return curve

@@ -1,0 +1,91 @@
+"""Views and the layers below -> one more trained layer.
+
+Files: ``layer.safetensors``, its weights; ``curve.json``, the losses of each epoch. A layer's digest is over that of
+the layer below, so a stack is a chain, and two recipes that share their first layers share their directories.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_file
+
+from aepipe.learn import stack
+from aepipe.learn.checkpoint import FileCheckpoint
+from aepipe.learn.feed import Feed
+from aepipe.learn.fit import Trainer
+from aepipe.plan import Plan
+from aepipe.progress import step
+from aepipe.store import Ref, Store, full_disk_named, ref_of
+
+VERSION = 1
+
+
+def pretrain(store: Store, plan: Plan, views: Ref, below: Sequence[Ref]) -> Ref:
+    """Train the layer above some finished ones; a killed run goes on where its last checkpoint was.
+
+    Args:
+        store: the shelf.
+        plan: the resolved recipe.
+        views: what :mod:`aepipe.stages.views` wrote.
+        below: the finished layers, bottom up.
+
+    Raises:
+        TrainingError: a loss is not finite.
+        FullError: the disk is full.
+    """
+    inputs = {
+        "stage": "pretrain",
+        "version": VERSION,
+        "views": str(views),
+        "below": str(below[-1]) if below else "",
+        **plan.training_key(len(below) + 1),
+    }
+    ref = ref_of("layer", inputs)
+    if store.has(ref):
+        return ref
+    with full_disk_named(store.root):
+        work = store.work(ref)
+        trainer, evaluation = _trainer(store, plan, views, below, work)
+        began = time.monotonic()
+        curve = trainer.run(FileCheckpoint(work), partial(step, plan.title(len(below))))
+        seconds = time.monotonic() - began
+    with store.draft("layer") as draft:
+        save_file(trainer.model.state_dict(), draft.path / "layer.safetensors")
+        (draft.path / "curve.json").write_text(json.dumps(curve, indent=1), encoding="utf-8")
+        facts = {"seconds": round(seconds, 3), "rows": len(trainer.train), "evaluation": trainer.evaluate(*evaluation)}
+        draft.finish(inputs, facts | curve[-1])
+    store.work_done(ref)
+    return ref
+
+
+def _trainer(
+    store: Store, plan: Plan, views: Ref, below: Sequence[Ref], work: Path
+) -> tuple[Trainer, tuple[Feed, Feed | None]]:
+    """Return the trainer of the next layer, and what it is evaluated on: clean rows and fixed noisy ones."""
+    folder, compute, depth = store.verified(views), plan.compute, len(below)
+    feeds = {
+        name: Feed(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False), compute)
+        for name in ("train", "held_out", "clean", "noisy")
+    }
+    files = [store.verified(ref) / "layer.safetensors" for ref in below]
+    layers = stack.load(plan.specs, feeds["train"].shape, files, seed=plan.recipe.seed, compute=compute)
+    codes = {
+        name: stack.codes(layers[:depth], feeds[name], compute, spill=work / f"{name}.npy")
+        for name in ("train", "held_out", "clean")
+    }
+    trainer = Trainer(
+        layers[depth],
+        plan.specs[depth].training,
+        train=codes["train"],
+        held_out=codes["held_out"],
+        seed=plan.recipe.seed + depth,
+        compute=compute,
+    )
+    # Only the lowest layer reads data, of which the views hold a fixed corrupted copy.
+    return trainer, (codes["clean"], feeds["noisy"] if depth == 0 else None)

@@ -1,0 +1,93 @@
+"""Rows -> the arrays that training and its curves read.
+
+Files, all memory-mappable: ``train.npy`` and ``held_out.npy``, uint8 ``[N, *shape]``; ``clean.npy``, the evaluation
+slice, and ``noisy.npy``, float16, its corrupted copy. The copy does not depend on the recipe's seed: it is the same in
+every run, so that losses of different recipes can be compared.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.errors import SourceError
+from aepipe.plan import Plan
+from aepipe.progress import step
+from aepipe.store import Ref, Store, ref_of
+from aepipe.table import Rows
+
+VERSION = 1
+EVALUATION_SEED = 20091
+BLOCK = 4096
+
+
+def views(store: Store, plan: Plan, rows: Ref) -> Ref:
+    """Cut the rows into views.
+
+    Raises:
+        SourceError: there are too few rows to train on.
+    """
+    inputs = {
+        "stage": "views",
+        "version": VERSION,
+        "rows": str(rows),
+        "views": plan.recipe.views.model_dump(),
+        "corruption": plan.specs[0].key()["corruption"],
+        "seed": plan.recipe.seed,
+    }
+    ref = ref_of("views", inputs)
+    if store.has(ref):
+        return ref
+    table = Rows(store.verified(rows))
+    train, held_out, evaluation = _slices(table, plan)
+    with store.draft("views") as draft:
+        _copy(table, {"train": train, "held_out": held_out, "clean": evaluation}, draft.path)
+        clean = np.load(draft.path / "clean.npy", mmap_mode="r", allow_pickle=False)
+        np.save(draft.path / "noisy.npy", _corrupted(clean, plan))
+        counts = {"train": len(train), "held_out": len(held_out), "evaluation": len(evaluation)}
+        return draft.finish(inputs, counts)
+
+
+def _slices(table: Rows, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions of the training rows, of those held out, and of the evaluation slice."""
+    split = np.asarray(table.splits(), dtype=np.str_)
+    train = np.flatnonzero(split == "train")
+    shuffled = np.random.default_rng(plan.recipe.seed).permutation(train)
+    n_held_out = int(len(train) * plan.recipe.views.holdout)
+    held_out, train = np.sort(shuffled[:n_held_out]), np.sort(shuffled[n_held_out:])
+    if len(train) < 2:
+        raise SourceError(f"{plan.recipe.file}: {len(train)} rows to train on; at least 2 are needed")
+    test = np.flatnonzero(split == "test")
+    evaluation = (test if len(test) else held_out)[: plan.recipe.views.evaluation]
+    return train, held_out, evaluation
+
+
+def _copy(table: Rows, slices: dict[str, NDArray[np.int64]], folder: Path) -> None:
+    """Stream the rows into one array per slice."""
+    outs = {
+        name: np.lib.format.open_memmap(
+            folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=(len(positions), *table.shape)
+        )
+        for name, positions in slices.items()
+        if len(positions)
+    }
+    for name in slices.keys() - outs.keys():
+        np.save(folder / f"{name}.npy", np.empty((0, *table.shape), np.uint8))
+    start = 0
+    for _, items in table.batches(BLOCK):
+        for name, out in outs.items():
+            first, last = np.searchsorted(slices[name], [start, start + len(items)])
+            out[first:last] = items[slices[name][first:last] - start]
+        start += len(items)
+        step("views", start, len(table))
+    for out in outs.values():
+        out.flush()
+
+
+def _corrupted(clean: NDArray[np.uint8], plan: Plan) -> NDArray[np.float16]:
+    """Return the evaluation slice under the lowest layer's corruption."""
+    rng = np.random.default_rng(EVALUATION_SEED)
+    noisy, _ = plan.specs[0].training.corruption(clean.astype(np.float32) / 255, rng)
+    return noisy.astype(np.float16)

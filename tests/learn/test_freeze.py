@@ -1,0 +1,85 @@
+"""The frozen encoder: it says what the network says, the same bytes twice, and the same bits in any batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from aepipe.encoder import GRAPH, Card, Encoder, write_card
+from aepipe.learn import compute, finetune, layer, stack
+from aepipe.learn.feed import Feed
+from aepipe.learn.freeze import BATCH, freeze
+from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, LayerRecipe
+
+SHAPE = (12, 12, 3)
+CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+ITEMS = np.random.default_rng(0).integers(0, 256, (10_000, *SHAPE), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def layers() -> Any:
+    dense = LayerRecipe(net=Choice(kind="dense", options={"width": 100}))
+    specs = [
+        layer.layer_spec(dense, "layers.0"),
+        layer.layer_spec(dense, "layers.1"),
+        layer.code_spec(CodeRecipe(bits=20)),
+    ]
+    return [one.eval() for one in stack.build(specs, SHAPE, seed=0)]
+
+
+@pytest.fixture(scope="module")
+def threshold(layers: Any) -> Any:
+    return finetune.thresholds(finetune.deep(layers), Feed(ITEMS, CPU), "median")
+
+
+@pytest.fixture(scope="module")
+def encoder(layers: Any, threshold: Any, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    folder: Path = tmp_path_factory.mktemp("model")
+    (folder / GRAPH).write_bytes(freeze(layers, threshold, SHAPE))
+    write_card(folder, Card("images", {"size": [12, 12]}, SHAPE, 20, BATCH))
+    return Encoder.open(folder)
+
+
+def test_it_says_what_the_network_says(encoder: Encoder, layers: Any, threshold: Any) -> None:
+    found = encoder.encode(ITEMS[:500])
+    with torch.no_grad():
+        x = Feed(ITEMS[:500], CPU).batch(torch.arange(500))
+        below = layers[1].encode(layers[0].encode(x).mean).mean
+        logits = layers[2].net.encoder(below) - threshold
+    np.testing.assert_allclose(found.embedding, below.numpy(), atol=1e-4)
+    np.testing.assert_allclose(found.logits, logits.numpy(), atol=1e-4)
+    np.testing.assert_array_equal(found.codes.unpack(), found.logits > 0)
+    assert found.codes.fingerprint == encoder.fingerprint
+
+
+def test_bits_do_not_depend_on_batch_size_position_or_threads(encoder: Encoder) -> None:
+    whole = encoder.encode(ITEMS)
+    order = np.random.default_rng(1).permutation(len(ITEMS))
+    shuffled = encoder.encode(ITEMS[order], threads=2)
+    np.testing.assert_array_equal(shuffled.logits, whole.logits[order])
+    for size in (1, 7, 32, 33, 1000):
+        parts = [encoder.encode(ITEMS[i : i + size]).codes.packed for i in range(0, 10_000 if size > 1 else 500, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole.codes.packed[: 10_000 if size > 1 else 500])
+
+
+def test_equal_weights_give_equal_bytes_without_traces_of_the_machine(layers: Any, threshold: Any) -> None:
+    graph = freeze(layers, threshold, SHAPE)
+    assert graph == freeze(layers, threshold, SHAPE)
+    assert str(Path.cwd()).encode() not in graph
+    assert b".py" not in graph
+
+
+def test_no_rows_give_no_codes(encoder: Encoder) -> None:
+    none = encoder.encode(ITEMS[:0])
+    assert len(none.codes) == 0
+    assert none.embedding.shape == (0, 100)
+
+
+def test_items_of_another_shape_are_refused(encoder: Encoder) -> None:
+    with pytest.raises(ValueError, match=r"items of shape \(12, 12, 1\): this encoder takes \(12, 12, 3\)"):
+        encoder.encode(ITEMS[:2, :, :, :1])
