@@ -1,0 +1,40 @@
+"""What codes are worth: tie-aware retrieval figures, bit health, baselines, and the gate before service. NumPy only."""
+
+from __future__ import annotations
+
+from aepipe.evaluate.baselines import BASELINES, Projection, fit_itq, fit_lsh, fit_pca_sign
+from aepipe.evaluate.bootstrap import Estimate, estimate, interval, paired_difference
+from aepipe.evaluate.floats import nearest
+from aepipe.evaluate.gate import ItqRule, Verdict, judge
+from aepipe.evaluate.health import BitHealth, bit_health
+from aepipe.evaluate.metrics import METRICS, Retrieval, neighbour_recall, recall_at_10, retrieval, retrieval_float
+from aepipe.evaluate.scores import Protocol, Row, Sample, Scores, score
+
+__all__ = [
+    "BASELINES",
+    "METRICS",
+    "BitHealth",
+    "Estimate",
+    "ItqRule",
+    "Projection",
+    "Protocol",
+    "Retrieval",
+    "Row",
+    "Sample",
+    "Scores",
+    "Verdict",
+    "bit_health",
+    "estimate",
+    "fit_itq",
+    "fit_lsh",
+    "fit_pca_sign",
+    "interval",
+    "judge",
+    "nearest",
+    "neighbour_recall",
+    "paired_difference",
+    "recall_at_10",
+    "retrieval",
+    "retrieval_float",
+    "score",
+]

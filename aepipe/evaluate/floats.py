@@ -1,0 +1,130 @@
+"""Exact float neighbours (L2), block by block: what the codes stand in for, and the baseline above them.
+
+Legend: N rows, D features, Q queries, k neighbours. Distances are float64, so that integer features (pixels) are
+compared exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.errors import CodeError
+
+Features: TypeAlias = NDArray[np.generic]
+
+BLOCK_VALUES = 1 << 22
+"""Values of one block: 32 MB as float64."""
+
+ROW_VALUES = 1 << 24
+"""Distances held at once by :func:`distance_rows`: 128 MB."""
+
+
+def feature_blocks(
+    features: Features, rows: NDArray[np.int64] | None = None
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Yield (position of its first row, float64 block) over the features, which may be memory-mapped.
+
+    A block may be a view of the features: it is to be read only.
+
+    Args:
+        features: uint8 or float [N, D].
+        rows: int64[M], the rows to go over, ascending; all by default.
+
+    Raises:
+        CodeError: the features are not a matrix, or a value is not finite.
+    """
+    check_matrix(features)
+    step = max(1, BLOCK_VALUES // features.shape[1])
+    for start in range(0, len(features) if rows is None else len(rows), step):
+        place = slice(start, start + step)
+        block = np.asarray(features[place if rows is None else rows[place]], np.float64)
+        if not np.isfinite(block).all():
+            bad = start + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
+            row = bad if rows is None else int(rows[bad])
+            raise CodeError(f"features of row {row} hold a value that is not finite: impute or drop it first")
+        yield start, block
+
+
+def check_matrix(features: Features) -> None:
+    """Check that features are numbers [N, D] with at least one row.
+
+    Raises:
+        CodeError: they are not.
+    """
+    if features.ndim != 2 or features.dtype.kind not in "buif" or 0 in features.shape:
+        raise CodeError(f"features are numbers [N, D], at least 1 x 1, not {features.dtype}{list(features.shape)}")
+
+
+def nearest(database: Features, queries: Features, k: int = 10) -> NDArray[np.int64]:
+    """Return each query's k nearest rows by L2, int64[Q, min(k, N)], in no order; equal distances fall to either row.
+
+    Args:
+        database: uint8 or float [N, D].
+        queries: uint8 or float [Q, D].
+        k: neighbours.
+
+    Raises:
+        CodeError: the features do not match, or are not finite.
+    """
+    _check_pair(database, queries)
+    rows = _query_rows(database, 2 * database.shape[1])  # times the rows of a block: 64 MB of distances
+    parts = [_nearest(database, queries[i : i + rows], k) for i in range(0, len(queries), rows)]
+    return np.concatenate(parts)
+
+
+def distance_rows(database: Features, queries: Features) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Yield (first query, squared L2 distances float64[q, N]) over chunks of the queries, at most 128 MB or one query.
+
+    Raises:
+        CodeError: the features do not match, or are not finite.
+    """
+    _check_pair(database, queries)
+    rows = _query_rows(database, ROW_VALUES // len(database))
+    for first in range(0, len(queries), rows):
+        chunk = np.asarray(queries[first : first + rows], np.float64)
+        distances = np.empty((len(chunk), len(database)))
+        for start, block in feature_blocks(database):
+            distances[:, start : start + len(block)] = _squared(chunk, block)
+        yield first, distances
+
+
+def _nearest(database: Features, queries: Features, k: int) -> NDArray[np.int64]:
+    """Return the neighbours of one chunk of queries: the best of each block are merged with the best so far."""
+    chunk = np.asarray(queries, np.float64)
+    best = np.empty((len(chunk), 0))
+    ids = np.empty((len(chunk), 0), np.int64)
+    for start, block in feature_blocks(database):
+        distances = np.concatenate([best, _squared(chunk, block)], axis=1)
+        rows = np.broadcast_to(np.arange(start, start + len(block)), (len(chunk), len(block)))
+        columns = np.argpartition(distances, min(k, distances.shape[1]) - 1, axis=1)[:, :k]
+        best = np.take_along_axis(distances, columns, axis=1)
+        ids = np.take_along_axis(np.concatenate([ids, rows], axis=1), columns, axis=1)
+    return ids
+
+
+def _query_rows(database: Features, wanted: int) -> int:
+    """Return how many queries to take at once: as many as wanted, but not more than 128 MB of features."""
+    return max(1, min(wanted, 4 * BLOCK_VALUES // int(database.shape[1])))
+
+
+def _squared(queries: NDArray[np.float64], block: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return squared L2 distances, float64[q, b]."""
+    distances = queries @ block.T
+    distances *= -2.0
+    distances += np.einsum("qd,qd->q", queries, queries)[:, None]
+    distances += np.einsum("bd,bd->b", block, block)
+    return np.asarray(distances, np.float64)
+
+
+def _check_pair(database: Features, queries: Features) -> None:
+    """Check that queries can be compared with the database."""
+    check_matrix(database)
+    check_matrix(queries)
+    if database.shape[1] != queries.shape[1]:
+        raise CodeError(f"features of {database.shape[1]} and of {queries.shape[1]} columns cannot be compared")
+    for _ in feature_blocks(queries):
+        pass

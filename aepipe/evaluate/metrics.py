@@ -1,0 +1,203 @@
+"""Retrieval figures of codes and of float features, per query, with ties by expectation.
+
+Legend: N database rows, Q queries, K bits, D features. A database row is relevant to a query where their labels are
+equal. Ties are exact means over random orders (see :mod:`aepipe.evaluate.ties`), so no figure depends on the order of
+the database, and none on a seed.
+
+The two readings of average precision at a cut differ much, and both are in use: hashing papers divide by the relevant
+rows *found* before the cut (``map_at_1000``), retrieval evaluations by min(relevant, cut) (``map_at_1000r``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from aepipe.bits import BitCodes
+from aepipe.errors import CodeError
+from aepipe.evaluate.counts import Labels, Relevance, distance_counts, float_groups
+from aepipe.evaluate.floats import Features, distance_rows, nearest
+from aepipe.evaluate.ties import (
+    Floats,
+    Ints,
+    TieGroups,
+    expected_ap_of_found,
+    expected_hits,
+    expected_precision_sum,
+    harmonic_numbers,
+)
+
+CUT, TOP, RADIUS, NEIGHBOURS = 1000, 100, 2, 10
+METRICS = ("map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "ball2", "recall_at_10")
+
+QUERY_CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Retrieval:
+    """Figures of Q queries, float64[Q] each, in 0..1.
+
+    Attributes:
+        map: average precision over the whole database; 0 where nothing is relevant.
+        map_at_cut: the precisions' sum over the first ``cut`` divided by the relevant rows found there; 0 if none.
+        map_at_cut_r: the same sum divided by min(relevant, cut).
+        p_at_top: share of relevant rows among the first ``top`` (among all, where there are fewer).
+        ball_precision: share of relevant rows within ``radius``, 0 for an empty ball; None for float rankings.
+        ball: 1.0 where the ball is not empty; None for float rankings.
+        cut, top, radius: see above.
+    """
+
+    map: Floats
+    map_at_cut: Floats
+    map_at_cut_r: Floats
+    p_at_top: Floats
+    ball_precision: Floats | None = None
+    ball: Floats | None = None
+    cut: int = field(default=CUT, kw_only=True)
+    top: int = field(default=TOP, kw_only=True)
+    radius: int = field(default=RADIUS, kw_only=True)
+
+    def named(self) -> dict[str, Floats]:
+        """Return the figures under their names: ``map``, ``map_at_1000``, ``map_at_1000r``, ``p_at_100``, ..."""
+        named: dict[str, Floats | None] = {
+            "map": self.map,
+            f"map_at_{self.cut}": self.map_at_cut,
+            f"map_at_{self.cut}r": self.map_at_cut_r,
+            f"p_at_{self.top}": self.p_at_top,
+            f"precision_r{self.radius}": self.ball_precision,
+            f"ball{self.radius}": self.ball,
+        }
+        return {name: values for name, values in named.items() if values is not None}
+
+
+def retrieval(
+    database: BitCodes,
+    queries: BitCodes,
+    db_label: Labels,
+    q_label: Labels,
+    *,
+    cut: int = CUT,
+    top: int = TOP,
+    radius: int = RADIUS,
+) -> Retrieval:
+    """Rank the database by Hamming distance for each query, ties in random order, and return the expected figures.
+
+    The rows are counted per distance, never sorted: O(N) for a query with a small constant, in blocks of 65,536 rows.
+
+    Args:
+        database: N codes.
+        queries: Q codes of the same length.
+        db_label: [N].
+        q_label: [Q].
+        cut: where average precision is cut; not more than N count.
+        top: rows of ``p_at_top``.
+        radius: of the Hamming ball.
+
+    Raises:
+        CodeError: no codes, two lengths of code, or not one label per code.
+        FingerprintError: two encoders made the codes.
+    """
+    _check_labels(len(database), len(queries), db_label, q_label)
+    relevance = Relevance.of_labels(db_label, q_label)
+    harmonic = harmonic_numbers(len(database))
+    parts = []
+    for start in range(0, len(queries), QUERY_CHUNK):
+        chunk = slice(start, start + QUERY_CHUNK)
+        size, relevant = distance_counts(database, queries[chunk], relevance.of_queries(chunk))
+        figures = _ranked(TieGroups.of_counts(size, relevant), relevant.sum(axis=1), harmonic, cut=cut, top=top)
+        inside, hits = (size[:, : radius + 1].sum(axis=1), relevant[:, : radius + 1].sum(axis=1))
+        parts.append([*figures, hits / np.maximum(inside, 1), (inside > 0).astype(np.float64)])
+    return Retrieval(*_joined(parts), cut=cut, top=top, radius=radius)
+
+
+def retrieval_float(
+    database: Features, queries: Features, db_label: Labels, q_label: Labels, *, cut: int = CUT, top: int = TOP
+) -> Retrieval:
+    """Return the same figures for exact float search (L2), the row above the codes in a table; no ball.
+
+    Args:
+        database: uint8 or float [N, D].
+        queries: uint8 or float [Q, D].
+        db_label: [N].
+        q_label: [Q].
+        cut: see :func:`retrieval`.
+        top: see :func:`retrieval`.
+
+    Raises:
+        CodeError: features that do not match or are not finite, or not one label per row.
+    """
+    _check_labels(len(database), len(queries), db_label, q_label)
+    relevance = Relevance.of_labels(db_label, q_label)
+    harmonic = harmonic_numbers(len(database))
+    parts = []
+    for first, distances in distance_rows(database, queries):
+        for query, row in enumerate(distances, first):
+            own = row[relevance.order[relevance.first[query] : relevance.last[query]]]
+            groups = float_groups(row, own)
+            parts.append(_ranked(groups, np.array([len(own)]), harmonic, cut=cut, top=top))
+    return Retrieval(*_joined(parts), cut=cut, top=top)
+
+
+def recall_at_10(
+    database: BitCodes, queries: BitCodes, database_features: Features, query_features: Features
+) -> Floats:
+    """Return which share of each query's 10 nearest float neighbours (L2) its 10 nearest codes hold, float64[Q].
+
+    Raises:
+        CodeError: codes or features that do not match.
+    """
+    return neighbour_recall(database, queries, nearest(database_features, query_features, NEIGHBOURS))
+
+
+def neighbour_recall(database: BitCodes, queries: BitCodes, neighbours: Ints) -> Floats:
+    """Return which share of each query's k neighbours its k nearest codes hold, float64[Q].
+
+    Ties by expectation: where the k-th place falls into a group of t codes at one distance and m places are left, each
+    of the t is among the k with probability m/t.
+
+    Args:
+        database: N codes.
+        queries: Q codes of the same length.
+        neighbours: int64[Q, k], rows of the database; see :func:`aepipe.evaluate.floats.nearest`.
+
+    Raises:
+        CodeError: codes or neighbours that do not match.
+        FingerprintError: two encoders made the codes.
+    """
+    if len(neighbours) != len(queries) or not len(database):
+        raise CodeError(f"{len(neighbours)} lists of neighbours for {len(queries)} queries, {len(database)} codes")
+    k = neighbours.shape[1]
+    parts = []
+    for start in range(0, len(queries), QUERY_CHUNK):
+        chunk = slice(start, start + QUERY_CHUNK)
+        size, _ = distance_counts(database, queries[chunk])
+        groups = TieGroups.of_counts(size, np.zeros_like(size))
+        inside = groups.taken(k) / np.maximum(size, 1)
+        differ = database.packed[neighbours[chunk]] ^ queries.packed[chunk, None, :]
+        distance = np.bitwise_count(differ).sum(axis=2, dtype=np.int64)
+        parts.append(np.take_along_axis(inside, distance, axis=1).mean(axis=1))
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _ranked(groups: TieGroups, relevant: Ints, harmonic: Floats, *, cut: int, top: int) -> list[Floats]:
+    """Return the figures of rankings: map, map_at_cut, map_at_cut_r, p_at_top."""
+    n_rows = len(harmonic) - 1
+    cut, top = min(cut, n_rows), min(top, n_rows)
+    whole = expected_precision_sum(groups, n_rows, harmonic) / np.maximum(relevant, 1)
+    head = expected_precision_sum(groups, cut, harmonic) / np.clip(relevant, 1, cut)
+    return [whole, expected_ap_of_found(groups, cut, harmonic), head, expected_hits(groups, top) / top]
+
+
+def _joined(parts: list[list[Floats]]) -> list[Floats]:
+    """Join the figures of chunks of queries."""
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _check_labels(n_database: int, n_queries: int, db_label: Labels, q_label: Labels) -> None:
+    """Check that there is something to rank, and one label for each row."""
+    if not n_database or not n_queries:
+        raise CodeError(f"nothing to rank: {n_database} rows in the database, {n_queries} queries")
+    for what, rows, labels in (("database rows", n_database, db_label), ("queries", n_queries, q_label)):
+        if np.shape(labels) != (rows,):
+            raise CodeError(f"{rows} {what} need {rows} labels, not an array of shape {list(np.shape(labels))}")

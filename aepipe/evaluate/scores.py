@@ -1,0 +1,188 @@
+"""The table of a release: our codes beside LSH, PCA-sign, ITQ at the same bits and beside exact float search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.bits import BitCodes
+from aepipe.errors import CodeError
+from aepipe.evaluate.baselines import BASELINES
+from aepipe.evaluate.bootstrap import Estimate, estimate
+from aepipe.evaluate.counts import Labels
+from aepipe.evaluate.floats import Features, nearest
+from aepipe.evaluate.health import BitHealth, bit_health
+from aepipe.evaluate.metrics import METRICS, NEIGHBOURS, neighbour_recall, retrieval, retrieval_float
+from aepipe.evaluate.ties import Floats, Ints
+from aepipe.progress import step
+
+OURS, FLOAT = "ours", "float"
+STAGE = "evaluate"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Rows of one collection, as the evaluation needs them.
+
+    Attributes:
+        codes: N codes.
+        features: uint8 or float [N, D], what the codes were learned from; may be memory-mapped.
+        labels: integers or strings [N], or None.
+
+    Raises:
+        CodeError: not one row of features, or one label, per code.
+    """
+
+    codes: BitCodes
+    features: Features
+    labels: Labels | None = None
+
+    def __post_init__(self) -> None:
+        for what, values in (("rows of features", self.features), ("labels", self.labels)):
+            if values is not None and len(values) != len(self.codes):
+                raise CodeError(f"{len(self.codes)} codes need as many {what}, not {len(values)}")
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Sample:
+        """Return some rows."""
+        labels = None if self.labels is None else self.labels[rows]
+        return Sample(self.codes[rows], self.features[rows], labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        system: ``ours``, ``itq``, ``lsh``, ``pca-sign`` or ``float``.
+        metrics: estimates under the names of :data:`aepipe.evaluate.metrics.METRICS`.
+    """
+
+    system: str
+    metrics: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What was measured: two scores are comparable where these agree.
+
+    Attributes:
+        n_bits: K.
+        n_database: rows ranked.
+        n_queries: queries that were asked.
+        labelled: whether relevance is a common label; without labels only float neighbours are judged.
+        seed: of the baselines and of the bootstrap.
+    """
+
+    n_bits: int
+    n_database: int
+    n_queries: int
+    labelled: bool
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores of one release.
+
+    Attributes:
+        protocol: what was measured.
+        rows: one per system, ours first.
+        health: of our codes of the database.
+        notes: what is missing from the table and why, in words.
+    """
+
+    protocol: Protocol
+    rows: tuple[Row, ...]
+    health: BitHealth
+    notes: tuple[str, ...] = ()
+
+    def metric(self, name: str, system: str = OURS) -> Estimate | None:
+        """Return one estimate, None where it was not measured."""
+        found = [row.metrics[name] for row in self.rows if row.system == system and name in row.metrics]
+        return found[0] if found else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a form for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Scores:
+        """Read what :meth:`to_dict` wrote, also through JSON."""
+        rows = tuple(
+            Row(row["system"], {name: Estimate(**value) for name, value in row["metrics"].items()})
+            for row in data["rows"]
+        )
+        health = BitHealth.from_dict(data["health"])
+        return cls(Protocol(**data["protocol"]), rows, health, tuple(data["notes"]))
+
+
+def score(database: Sample, queries: Sample, *, seed: int, n_queries: int = 1000) -> Scores:
+    """Measure our codes and every baseline on the same queries.
+
+    Of more than ``n_queries`` queries a fixed sample is asked, the same in every run. The baselines are fitted on the
+    database's features; one that cannot be (more bits than features) is left out, and a note says so. Without labels
+    only ``recall_at_10`` of exact float neighbours is measured.
+
+    Args:
+        database: N rows; what is searched.
+        queries: Q rows, none of them in the database.
+        seed: of the baselines and of the bootstrap.
+        n_queries: most queries asked.
+
+    Raises:
+        CodeError: codes, features or labels that do not match, or nothing to rank.
+        FingerprintError: two encoders made the codes.
+    """
+    if not len(database) or not len(queries):
+        raise CodeError(f"nothing to score: {len(database)} rows in the database, {len(queries)} queries")
+    if len(queries) > n_queries:
+        queries = queries[np.random.default_rng(0).choice(len(queries), n_queries, replace=False)]
+    labelled = database.labels is not None and queries.labels is not None
+    protocol = Protocol(database.codes.n_bits, len(database), len(queries), labelled, seed)
+    rows, notes = [], []
+    for done, (system, found) in enumerate(_systems(database, queries, seed), 1):
+        if isinstance(found, str):
+            notes.append(found)
+        else:
+            rows.append(Row(system, {name: estimate(found[name], seed) for name in METRICS if name in found}))
+        step(STAGE, done, 2 + len(BASELINES), system)
+    return Scores(protocol, tuple(rows), bit_health(database.codes), tuple(notes))
+
+
+def _systems(database: Sample, queries: Sample, seed: int) -> Iterator[tuple[str, dict[str, Floats] | str]]:
+    """Yield each system with its per-query figures, or with the reason why there are none."""
+    neighbours = nearest(database.features, queries.features, NEIGHBOURS)
+    yield OURS, _figures(database, queries, neighbours)
+    for name, fit in BASELINES.items():
+        try:
+            projection = fit(database.features, database.codes.n_bits, seed)
+        except CodeError as error:
+            yield name, str(error)
+            continue
+        theirs = Sample(projection.codes(database.features), database.features, database.labels)
+        asked = Sample(projection.codes(queries.features), queries.features, queries.labels)
+        yield name, _figures(theirs, asked, neighbours)
+    yield FLOAT, _float_figures(database, queries)
+
+
+def _figures(database: Sample, queries: Sample, neighbours: Ints) -> dict[str, Floats]:
+    """Return the per-query figures of codes, float64[Q] each."""
+    figures = {"recall_at_10": neighbour_recall(database.codes, queries.codes, neighbours)}
+    if database.labels is None or queries.labels is None:
+        return figures
+    return figures | retrieval(database.codes, queries.codes, database.labels, queries.labels).named()
+
+
+def _float_figures(database: Sample, queries: Sample) -> dict[str, Floats]:
+    """Return the per-query figures of exact float search, which finds its own neighbours by definition."""
+    figures = {"recall_at_10": np.ones(len(queries))}
+    if database.labels is None or queries.labels is None:
+        return figures
+    return figures | retrieval_float(database.features, queries.features, database.labels, queries.labels).named()

@@ -1,0 +1,114 @@
+"""The gate's table: what passes, what fails, what is only said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aepipe.bits import BitCodes
+from aepipe.evaluate import BitHealth, Estimate, ItqRule, Protocol, Row, Scores, Verdict, bit_health, judge
+
+HEALTHY = bit_health(BitCodes.from_bits(np.random.default_rng(0).integers(0, 2, (500, 8))))
+SICK = bit_health(BitCodes.from_bits(np.zeros((500, 8))))
+LABELLED = {"map_at_1000": 0.7, "recall_at_10": 0.2}
+
+
+def scores(
+    ours: dict[str, float],
+    itq: dict[str, float] | None = None,
+    health: BitHealth = HEALTHY,
+    n_bits: int = 8,
+    n_database: int = 500,
+) -> Scores:
+    """Return scores with the given figures."""
+    systems = {"ours": ours} | ({"itq": itq} if itq is not None else {})
+    rows = [
+        Row(name, {key: Estimate(value, value, value) for key, value in row.items()}) for name, row in systems.items()
+    ]
+    notes = () if itq is not None else ("ITQ takes one bit per principal axis",)
+    return Scores(Protocol(n_bits, n_database, 100, "map_at_1000" in ours, 0), tuple(rows), health, notes)
+
+
+def verdict(new: Scores, old: Scores | None, metric: str = "map_at_1000", itq: ItqRule = "ignore") -> Verdict:
+    """Judge with a regression of 0.01 allowed."""
+    return judge(new, old, metric=metric, max_regression=0.01, itq=itq)
+
+
+@pytest.mark.parametrize(("health", "passed"), [(HEALTHY, True), (SICK, False)])
+def test_first_release(health: BitHealth, passed: bool) -> None:
+    """Healthy bits are enough, and are asked for."""
+    found = verdict(scores(LABELLED, health=health), None)
+    assert found.passed is passed
+    assert "bits are healthy: 8 of 8" in found.reasons[0] if passed else "8 of 8 bits are dead" in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "passed"), [(0.75, True), (0.70, True), (0.69, True), (0.6899, False), (float("nan"), False)]
+)
+def test_regression(value: float, passed: bool) -> None:
+    """The allowed loss itself passes, a hair more does not, and no figure is no pass."""
+    found = verdict(scores({"map_at_1000": value, "recall_at_10": 0.2}), scores(LABELLED))
+    assert found.passed is passed
+    assert "the release in service has 0.7000" in found.reasons[-1]
+    assert ("within" in found.reasons[-1]) is passed
+
+
+def test_sick_bits_fail_a_better_release() -> None:
+    """A collapse may raise the metric; it does not go in. Only the failing reasons are given."""
+    found = verdict(scores({"map_at_1000": 0.9, "recall_at_10": 0.2}, health=SICK), scores(LABELLED))
+    assert not found.passed
+    assert all("not healthy" in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize(
+    ("rule", "passed", "warned"), [("warn", True, True), ("forbid", False, False), ("ignore", True, False)]
+)
+def test_a_loss_against_itq(rule: ItqRule, passed: bool, warned: bool) -> None:
+    """It is a warning, a failure, or nothing, for the first release as well."""
+    better = {"map_at_1000": 0.75, "recall_at_10": 0.1}
+    for old in (None, scores(LABELLED)):
+        found = verdict(scores(LABELLED, better), old, itq=rule)
+        assert found.passed is passed
+        assert any("0.0500 below ITQ's 0.7500" in said for said in found.warnings) is warned
+        assert any("below ITQ" in reason for reason in found.reasons) is (rule == "forbid")
+
+
+def test_a_win_over_itq_and_no_itq() -> None:
+    """A win passes under forbid; without an ITQ row the warning gives the reason."""
+    won = verdict(scores(LABELLED, {"map_at_1000": 0.6}), None, itq="forbid")
+    assert (won.passed, won.warnings) == (True, ())
+    lacking = verdict(scores(LABELLED), None, itq="forbid")
+    assert lacking.passed
+    assert "one bit per principal axis" in lacking.warnings[0]
+
+
+def test_fallback_to_the_label_free_metric() -> None:
+    """Where one of the two has no labels, float neighbours decide, and the verdict says so."""
+    found = verdict(scores({"recall_at_10": 0.15}), scores(LABELLED))
+    assert not found.passed
+    assert found.reasons[0].startswith("recall_at_10 is 0.1500")
+    assert "map_at_1000 was not measured for the new release: recall_at_10 is compared" in found.warnings[0]
+    assert any("only the old release was measured with labels" in said for said in found.warnings)
+
+
+def test_an_unknown_metric_falls_back_to_the_labelled_one() -> None:
+    """Both have labels: the labelled metric decides."""
+    found = verdict(scores(LABELLED), scores(LABELLED), metric="map_at_7")
+    assert found.passed
+    assert "the new and the old release: map_at_1000 is compared" in found.warnings[0]
+
+
+def test_nothing_in_common_fails() -> None:
+    """Scores that cannot be compared do not replace a release."""
+    found = verdict(scores({"map": 0.9}), scores({"ball2": 0.9}))
+    assert not found.passed
+    assert "cannot be compared" in found.reasons[0]
+
+
+def test_other_protocols_are_said() -> None:
+    """Another length of code and a database of another size stand in the warnings; a few new rows do not."""
+    found = verdict(scores(LABELLED, n_bits=16, n_database=900), scores(LABELLED))
+    assert found.passed
+    assert any("16 bits, the old 8" in said for said in found.warnings)
+    assert any("900 rows, the old 500" in said for said in found.warnings)
+    assert verdict(scores(LABELLED, n_database=520), scores(LABELLED)).warnings == ()
