@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.errors import QueryError
+from aepipe.errors import CorruptError, QueryError
 
 ITEMS = "items.json"
 IDS = "ids.npy"
@@ -103,13 +103,21 @@ class Items:
         ids: int64[N], ascending.
         columns: names of the source's own columns.
         root: folder that places are relative to.
+
+    Raises:
+        CorruptError: the folder does not hold items.
     """
 
     def __init__(self, folder: Path) -> None:
-        card = json.loads((folder / ITEMS).read_bytes())
-        self.ids = _mapped(folder / IDS)
-        self.columns: list[str] = card["columns"]
-        self.root = Path(card["root"])
+        try:
+            card = json.loads((folder / ITEMS).read_bytes())
+            self.ids = _mapped(folder / IDS)
+            self.columns: list[str] = card["columns"]
+            self.root = Path(card["root"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptError(
+                f"{folder}: corrupt, not the items of a release: {error}; delete it and run again"
+            ) from None
         self._folder = folder
         self._strings: dict[str, Strings] = {}
 

@@ -20,8 +20,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from aepipe.disk import disk_errors_named, write_durably
 from aepipe.errors import BusyError, CorruptError, NotFoundError
-from aepipe.store import Ref, Store, full_disk_named, write_durably
+from aepipe.store import Ref, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,13 @@ def promote(store: Store, name: str, ref: Ref, *, why: str, action: str = "promo
 
     The log is written first, so that whatever is in service has a line there, also after a crash in between.
     """
-    before = current(store, name)
+    try:
+        before = current(store, name)
+    except CorruptError:  # a torn file must not keep a sound one from taking its place
+        before = None
     when = datetime.now(UTC).isoformat(timespec="seconds")
     event = Event(when, name, action, before.digest if before else "", ref.digest, why)
-    with full_disk_named(store.root):
+    with disk_errors_named(store.root):
         _append(store.root / "log.jsonl", json.dumps(asdict(event)))
         folder = store.root / "service"
         folder.mkdir(exist_ok=True)
@@ -97,14 +101,24 @@ def promote(store: Store, name: str, ref: Ref, *, why: str, action: str = "promo
 def previous(store: Store, name: str) -> Ref:
     """Return the release that was in service before the present one.
 
+    Promotions make a stack and rollbacks take from it, so that rolling back again and again ends at the first release.
+
     Raises:
         NotFoundError: nothing is in service, or there was nothing before.
     """
     now = resolve(store, name)[1]
-    for event in reversed(history(store, name)):
-        if event.after == now.digest and event.action == "promote" and event.before not in {"", now.digest}:
-            return Ref("release", event.before)
-    raise NotFoundError(f"{name}: there is no release before {now.short}; `aepipe history` lists what there was")
+    stack: list[str] = []
+    before = stack
+    for event in history(store, name):
+        # A crash can keep a change that is logged from taking effect; the next line then starts from the one before.
+        if event.before and stack[-1:] != [event.before]:
+            stack = before if before[-1:] == [event.before] else [event.before]
+        before, stack = stack, _stacked(stack, event)
+    if stack[-1:] != [now.digest]:
+        stack = before
+    if len(stack) < 2 or stack[-1] != now.digest:
+        raise NotFoundError(f"{name}: there is no release before {now.short}; `aepipe history` lists what there was")
+    return Ref("release", stack[-2])
 
 
 def history(store: Store, name: str | None = None) -> list[Event]:
@@ -136,6 +150,13 @@ def lock(store: Store, name: str) -> Iterator[None]:
         stream.write(f"process {os.getpid()}, since {datetime.now(UTC).isoformat(timespec='seconds')}")
         stream.flush()
         yield
+
+
+def _stacked(stack: list[str], event: Event) -> list[str]:
+    """Return the stack of releases after a change: a promotion puts one on top, a rollback takes off what is above."""
+    if event.action == "rollback" and event.after in stack:
+        return stack[: len(stack) - stack[::-1].index(event.after)]
+    return stack if stack[-1:] == [event.after] else [*stack, event.after]
 
 
 def _append(file: Path, line: str) -> None:

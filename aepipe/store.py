@@ -26,11 +26,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aepipe.errors import CorruptError, FullError, NotFoundError
+from aepipe.disk import disk_errors_named, seal_file, sha256_of, sync_folder, write_durably
+from aepipe.errors import CorruptError, NotFoundError
 
 KINDS = ("rows", "views", "layer", "model", "segment", "release")
 MANIFEST = "manifest.json"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by aepipe; see https://bford.info/cachedir/\n"
 
 
@@ -101,18 +101,18 @@ class Draft:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "inputs": dict(inputs),
             "facts": dict(facts or {}),
-            "outputs": {name: _seal_file(self.path / name) for name in _files(self.path)},
+            "outputs": {name: seal_file(self.path / name) for name in _files(self.path)},
         }
         body["seal"] = digest_of(body)
         write_durably(self.path / MANIFEST, json.dumps(body, indent=1))
-        _fsync_folder(self.path)
+        sync_folder(self.path)
         try:
             self.path.rename(target)
         except OSError as error:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise
             shutil.rmtree(self.path)
-        _fsync_folder(target.parent)
+        sync_folder(target.parent)
         return ref
 
 
@@ -207,24 +207,25 @@ class Store:
 
         Raises:
             FullError: the disk is full.
+            StoreError: the shelf cannot be written.
         """
-        self.create()
-        parent = self.root / kind
-        parent.mkdir(exist_ok=True)
-        _sweep(parent)
-        path = parent / f".tmp-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        path.mkdir()
+        path = self.root / kind / f".tmp-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         try:
-            with full_disk_named(self.root):
+            with disk_errors_named(self.root):
+                self.create()
+                path.parent.mkdir(exist_ok=True)
+                _sweep(path.parent)
+                path.mkdir()
                 yield Draft(self, kind, path)
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
     def work(self, ref: Ref) -> Path:
         """Return a folder for checkpoints of work on ``ref`` that outlives a killed process."""
-        self.create()
         path = self.root / "work" / ref.digest
-        path.mkdir(parents=True, exist_ok=True)
+        with disk_errors_named(self.root):
+            self.create()
+            path.mkdir(parents=True, exist_ok=True)
         return path
 
     def work_done(self, ref: Ref) -> None:
@@ -242,78 +243,16 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def sha256_of(file: Path) -> str:
-    """Return the sha256 of a file's bytes, as hex."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def write_durably(file: Path, text: str) -> None:
-    """Write a small file so that after a crash it is either whole or absent.
-
-    The bytes are on the disk before the name is.
-    """
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    beside.replace(file)
-    _fsync_folder(file.parent)
-
-
-@contextmanager
-def full_disk_named(root: Path) -> Iterator[None]:
-    """Turn any library's way of saying that the disk is full into :class:`FullError`.
-
-    Raises:
-        FullError: the block failed and the disk under ``root`` is full.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not _is_full(error, root):
-            raise
-        raise FullError(
-            f"{root}: no room left on the disk. Nothing on the shelf was changed; free some space and run again"
-        ) from error
-
-
-def _is_full(error: Exception, root: Path) -> bool:
-    """Say whether an error means a full disk; some libraries drop the errno, so the disk is asked, too."""
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return True
-    if "No space left" in str(error) or "File too large" in str(error):
-        return True
-    return isinstance(error, OSError | RuntimeError) and shutil.disk_usage(root).free < 1 << 16
-
-
 def _files(folder: Path) -> list[str]:
     """Return the relative names of all files below a folder, sorted."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def _seal_file(file: Path) -> dict[str, Any]:
-    """Flush a file to the disk and return what the manifest says of it."""
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
-    return {"sha256": sha256_of(file), "bytes": file.stat().st_size}
-
-
-def _fsync_folder(folder: Path) -> None:
-    """Flush a folder's names to the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _sweep(parent: Path) -> None:
     """Remove the drafts of processes of this host that died."""
-    for path in parent.glob(f".tmp-{socket.gethostname()}-*"):
-        pid = path.name.split("-")[-2]
-        if pid.isdigit() and not _alive(int(pid)):
+    for path in parent.glob(".tmp-*-*-*"):
+        host, pid, _ = path.name.rsplit("-", 2)
+        if host == f".tmp-{socket.gethostname()}" and pid.isdigit() and not _alive(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
 
 

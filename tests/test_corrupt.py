@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aepipe import corrupt
-from aepipe.recipe import Options
+from aepipe.recipe import Choice, Options
 
 SHAPES = [(2000, 36), (2000, 6, 6, 1)]
 OPTIONS: dict[str, Options] = {
@@ -18,7 +18,9 @@ OPTIONS: dict[str, Options] = {
     "salt_pepper": corrupt.SaltPepper(rate=0.4),
     "block": corrupt.Block(share=0.25),
     "shift": corrupt.Shift(pixels=2),
-    "chain": corrupt.Chain(of=({"kind": "shift", "pixels": 1}, {"kind": "mask", "rate": 0.3})),
+    "chain": corrupt.Chain(
+        of=(Choice(kind="shift", options={"pixels": 1}), Choice(kind="mask", options={"rate": 0.3}))
+    ),
 }
 
 

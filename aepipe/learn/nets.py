@@ -79,7 +79,7 @@ class Dense(Options):
     normalize: bool = False
 
     def build(self, shape: Sequence[int], generator: torch.Generator) -> Net:
-        """Make the network; Glorot and Bengio's uniform weights (AISTATS 2010), biases of zero."""
+        """Make the network; weights and biases uniform within one over the root of the fan-in (LeCun et al., 1998)."""
         size = math.prod(shape)
         up, down = _affine(size, self.width, generator), _affine(self.width, size, generator)
         between = [Standardize(self.width)] if self.normalize else []
@@ -145,6 +145,7 @@ def unroll(nets: Sequence[Net], likelihoods: Sequence[Likelihood]) -> Net:
 def _affine(size_in: int, size_out: int, generator: torch.Generator) -> nn.Linear:
     """Return an affine map whose weights come from ``generator``, not from torch's global state."""
     affine = nn.Linear(size_in, size_out, device="meta").to_empty(device="cpu")
-    nn.init.xavier_uniform_(affine.weight, generator=generator)
-    nn.init.zeros_(affine.bias)
+    bound = 1 / math.sqrt(size_in)
+    nn.init.uniform_(affine.weight, -bound, bound, generator=generator)
+    nn.init.uniform_(affine.bias, -bound, bound, generator=generator)
     return affine

@@ -11,10 +11,12 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.torch import save_file
 
+from aepipe.disk import disk_errors_named
 from aepipe.encoder import GRAPH, Card, write_card
 from aepipe.learn import finetune as unrolled
 from aepipe.learn import stack
@@ -25,7 +27,7 @@ from aepipe.learn.freeze import BATCH, freeze
 from aepipe.learn.layer import Autoencoder
 from aepipe.plan import Plan
 from aepipe.progress import step
-from aepipe.store import Ref, Store, full_disk_named, ref_of
+from aepipe.store import Ref, Store, ref_of
 
 VERSION = 1
 SEED_OFFSET = 1000  # keeps the order of fine-tuning apart from that of any layer
@@ -52,7 +54,7 @@ def finetune(store: Store, plan: Plan, views: Ref, layers: Sequence[Ref]) -> Ref
         "finetune": plan.finetune.key(),
         "threshold": plan.recipe.code.threshold,
         "source": plan.recipe.source.kind,
-        "features": plan.source.features,
+        "features": plan.source.features(),
         **plan.training_key(len(plan.specs)),
     }
     ref = ref_of("model", inputs)
@@ -65,9 +67,9 @@ def finetune(store: Store, plan: Plan, views: Ref, layers: Sequence[Ref]) -> Ref
     stacked = _stack(store, plan, feeds["train"], layers)
     trainer = _trainer(plan, stacked, feeds)
     began = time.monotonic()
-    with full_disk_named(store.root):
+    with disk_errors_named(store.root):
         curve = trainer.run(FileCheckpoint(store.work(ref)), partial(step, "fine-tuning"))
-    facts = {"seconds": round(time.monotonic() - began, 3), **curve[-1]}
+    facts: dict[str, Any] = {"seconds": round(time.monotonic() - began, 3), **curve[-1]}
     facts |= {"evaluation": trainer.evaluate(feeds["clean"], feeds["noisy"]), "rows": len(feeds["train"])}
     with store.draft("model") as draft:
         _write(draft.path, plan, stacked, feeds["train"])
@@ -102,7 +104,7 @@ def _write(folder: Path, plan: Plan, stacked: Sequence[Autoencoder], train: Feed
     threshold = unrolled.thresholds(unrolled.deep(stacked), train, plan.recipe.code.threshold)
     np.save(folder / "thresholds.npy", threshold.numpy())
     (folder / GRAPH).write_bytes(freeze(stacked, threshold, train.shape))
-    card = Card(plan.recipe.source.kind, plan.source.features, train.shape, plan.recipe.code.bits, BATCH)
+    card = Card(plan.recipe.source.kind, plan.source.features(), train.shape, plan.recipe.code.bits, BATCH)
     write_card(folder, card)
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import save_file
 
+from aepipe.disk import disk_errors_named
 from aepipe.learn import stack
 from aepipe.learn.checkpoint import FileCheckpoint
 from aepipe.learn.feed import Feed
 from aepipe.learn.fit import Trainer
 from aepipe.plan import Plan
 from aepipe.progress import step
-from aepipe.store import Ref, Store, full_disk_named, ref_of
+from aepipe.store import Ref, Store, ref_of
 
 VERSION = 1
 
@@ -49,7 +50,7 @@ def pretrain(store: Store, plan: Plan, views: Ref, below: Sequence[Ref]) -> Ref:
     ref = ref_of("layer", inputs)
     if store.has(ref):
         return ref
-    with full_disk_named(store.root):
+    with disk_errors_named(store.root):
         work = store.work(ref)
         trainer, evaluation = _trainer(store, plan, views, below, work)
         began = time.monotonic()

@@ -190,7 +190,7 @@ def test_a_code_must_be_bits() -> None:
 
 
 def test_a_device_that_is_not_there_is_named() -> None:
-    with pytest.raises(RecipeError, match="compute.device: 'cudda' cannot be used here"):
+    with pytest.raises(RecipeError, match=r"compute\.device: 'cudda' cannot be used here"):
         compute.resolve(ComputeRecipe(device="cudda"))
 
 

@@ -1,0 +1,83 @@
+"""Writing so that a crash leaves a file whole or absent, and a full disk says so in one line."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from aepipe.errors import FullError, StoreError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def write_durably(file: Path, text: str) -> None:
+    """Write a small file so that after a crash it is either whole or absent.
+
+    The bytes are on the disk before the name is.
+    """
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    with beside.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    beside.replace(file)
+    sync_folder(file.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's names to the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of(file: Path) -> str:
+    """Return the sha256 of a file's bytes, as hex."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def seal_file(file: Path) -> dict[str, Any]:
+    """Flush a file to the disk and return its ``sha256`` and ``bytes``."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
+    return {"sha256": sha256_of(file), "bytes": file.stat().st_size}
+
+
+@contextmanager
+def disk_errors_named(root: Path) -> Iterator[None]:
+    """Turn any library's way of saying that ``root`` cannot be written into one of our errors.
+
+    Raises:
+        FullError: the block failed and the disk under ``root`` is full.
+        StoreError: the block failed because ``root`` may not be written.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _is_full(error, root):
+            raise FullError(
+                f"{root}: no room left on the disk. Nothing on the shelf was changed; free some space and run again"
+            ) from error
+        if isinstance(error, OSError) and error.errno in _REFUSED and str(error.filename).startswith(str(root)):
+            raise StoreError(f"{error.filename}: cannot be written: {error.strerror}") from error
+        raise
+
+
+def _is_full(error: Exception, root: Path) -> bool:
+    """Say whether an error means a full disk; some libraries drop the errno, so the disk is asked, too."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    if "No space left" in str(error) or "File too large" in str(error):
+        return True
+    existing = next(path for path in (root, *root.parents) if path.exists())
+    return isinstance(error, OSError | RuntimeError) and shutil.disk_usage(existing).free < 1 << 16

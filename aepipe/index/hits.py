@@ -1,0 +1,109 @@
+"""Answers of an index.
+
+Legend: Q queries, k neighbours, T hits of all queries together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NO_ID = -1
+NO_DISTANCE = np.iinfo(np.uint16).max
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hits:
+    """The k nearest rows of each of Q queries, nearest first, and by id where distances tie.
+
+    Attributes:
+        ids: int64[Q, k]; -1 beyond ``count``.
+        distances: uint16[Q, k], bits; nothing is to be read beyond ``count``.
+        count: int64[Q], how many hits a query has: k, or fewer where the index (or ``where``) has fewer rows.
+    """
+
+    ids: NDArray[np.int64]
+    distances: NDArray[np.uint16]
+    count: NDArray[np.int64]
+
+    @classmethod
+    def none(cls, queries: int, k: int) -> Hits:
+        """Return the answer of an index without rows."""
+        ids = np.full((queries, k), NO_ID, np.int64)
+        return cls(ids, np.full((queries, k), NO_DISTANCE, np.uint16), np.zeros(queries, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def of(self, query: int) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
+        """Return the ids and distances that one query has, without the filling."""
+        count = int(self.count[query])
+        return self.ids[query, :count], self.distances[query, :count]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RaggedHits:
+    """All rows within a radius of each of Q queries, nearest first, and by id where distances tie.
+
+    Attributes:
+        ids: int64[T].
+        distances: uint16[T], bits.
+        offsets: int64[Q+1]; the hits of query q are ``offsets[q]:offsets[q + 1]``.
+    """
+
+    ids: NDArray[np.int64]
+    distances: NDArray[np.uint16]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def none(cls, queries: int) -> RaggedHits:
+        """Return the answer of an index without rows."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.uint16), np.zeros(queries + 1, np.int64))
+
+    @classmethod
+    def sort(
+        cls, query: NDArray[np.int64], distances: NDArray[np.uint16], ids: NDArray[np.int64], queries: int
+    ) -> RaggedHits:
+        """Put hits in order.
+
+        Args:
+            query: int64[T], which query each hit belongs to.
+            distances: uint16[T].
+            ids: int64[T].
+            queries: Q.
+        """
+        order = np.lexsort((ids, distances, query))
+        offsets = np.zeros(queries + 1, np.int64)
+        np.cumsum(np.bincount(query, minlength=queries), out=offsets[1:])
+        return cls(ids[order], distances[order], offsets)
+
+    @classmethod
+    def join(cls, parts: Sequence[RaggedHits]) -> RaggedHits:
+        """Join the answers to several batches of queries, in order; there is at least one."""
+        sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+        ids = np.concatenate([part.ids for part in parts])
+        return cls(ids, np.concatenate([part.distances for part in parts]), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def of(self, query: int) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
+        """Return the ids and distances that one query has."""
+        part = slice(int(self.offsets[query]), int(self.offsets[query + 1]))
+        return self.ids[part], self.distances[part]
+
+    def first(self, k: int) -> Hits:
+        """Return the first k hits of each query."""
+        sizes = np.diff(self.offsets)
+        hits = Hits.none(len(self), k)
+        query = np.repeat(np.arange(len(self)), sizes)
+        rank = np.arange(len(self.ids)) - np.repeat(self.offsets[:-1], sizes)
+        taken = rank < k
+        hits.ids[query[taken], rank[taken]] = self.ids[taken]
+        hits.distances[query[taken], rank[taken]] = self.distances[taken]
+        np.minimum(sizes, k, out=hits.count)
+        return hits

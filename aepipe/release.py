@@ -1,0 +1,278 @@
+"""Release: what a query needs, opened from the shelf.
+
+::
+
+    release/<digest>/release.json   the refs below, the fingerprint, the resolved recipe; nothing else
+    model/<digest>/                 the encoder
+    segment/<digest>/               codes (one or more), items, index, scores
+
+Opening checks that everything referred to is there at its full length and belongs together, and reads none of it: files
+are mapped, and the encoder and the index come when they are first asked for. Legend: N rows, Q queries, k neighbours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe import index as indexes
+from aepipe import service
+from aepipe.bits import BitCodes
+from aepipe.encoder import Encoder
+from aepipe.errors import CorruptError, FingerprintError, NotFoundError
+from aepipe.index import HammingIndex, Hits, RaggedHits
+from aepipe.keys import Items, Row
+from aepipe.progress import step
+from aepipe.segments import CodeSegments
+from aepipe.store import Ref, Store
+
+RELEASE = "release.json"
+SCORES = "scores.json"
+SCHEMA = 1
+
+
+class Release:
+    """One generation, immutable; safe to hold while another goes into service.
+
+    Attributes:
+        name: in service.
+        ref: of the release.
+        fingerprint: of its encoder; all of its codes bear it.
+        n_bits: bits of a code.
+        recipe: the resolved recipe it was made from.
+        parts: every ref that it refers to except its own, by what it is.
+    """
+
+    def __init__(self, store: Store, ref: Ref, body: dict[str, Any]) -> None:
+        self.ref = ref
+        self.name: str = body["name"]
+        self.fingerprint: str = body["fingerprint"]
+        self.n_bits: int = body["n_bits"]
+        self.recipe: dict[str, Any] = body["recipe"]
+        self.parts = parts_of(body)
+        self._store = store
+        self._folders = {part: _whole(store, ref, part) for what, part in self.parts if what != "rows"}
+
+    @classmethod
+    def open(cls, store: Store, name: str | None = None, *, ref: Ref | None = None) -> Release:
+        """Open what is in service under a name, or a given release.
+
+        Args:
+            store: the shelf.
+            name: may be left out where only one collection is in service.
+            ref: a release that need not be in service; ``name`` is then not looked at.
+
+        Raises:
+            NotFoundError: nothing is in service under that name, or there is no such release.
+            CorruptError: something that the release refers to is missing or has another length.
+            FingerprintError: codes or index were made by another encoder than the release's.
+        """
+        ref = ref or service.resolve(store, name)[1]
+        body = _body(store, ref)
+        try:
+            release = cls(store, ref, body)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CorruptError(f"{ref}: corrupt, not a release ({error}); promote another one") from None
+        release._check_fingerprints()
+        return release
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The frozen encoder.
+
+        Raises:
+            CorruptError: it cannot be read.
+            FingerprintError: it is not the encoder that made the codes.
+        """
+        encoder = Encoder.open(self._folder("encoder"))
+        self._check_fingerprint("encoder", encoder.fingerprint)
+        return encoder
+
+    @cached_property
+    def index(self) -> HammingIndex:
+        """The index, mapped.
+
+        Raises:
+            CorruptError: it cannot be read.
+        """
+        return indexes.open(self._folder("index"))
+
+    @cached_property
+    def items(self) -> Items:
+        """Keys and columns, mapped."""
+        return Items(self._folder("items"))
+
+    @cached_property
+    def scores(self) -> dict[str, Any]:
+        """The scores, as :meth:`aepipe.evaluate.Scores.to_dict` gives them."""
+        file = self._folder("scores") / SCORES
+        try:
+            found: dict[str, Any] = json.loads(file.read_bytes())
+        except ValueError as error:
+            raise CorruptError(f"{file}: corrupt: {error}; {indexes.REMEDY}") from None
+        return found
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def encode(self, items: NDArray[np.uint8], *, threads: int = 1) -> BitCodes:
+        """Return the codes of decoded items, uint8[Q, *shape]."""
+        return self.encoder.encode(items, threads=threads).codes
+
+    def query(
+        self,
+        what: BitCodes | NDArray[np.uint8],
+        k: int,
+        *,
+        where: NDArray[np.int64] | None = None,
+        threads: int = 1,
+    ) -> Hits:
+        """Return the k nearest rows of each query, ordered by (distance, id).
+
+        Args:
+            what: Q codes, or decoded items uint8[Q, *shape].
+            k: at least 1.
+            where: ids that may be found; all where it is None.
+            threads: over how many the queries are spread.
+
+        Raises:
+            FingerprintError: another encoder made the codes.
+            CodeError: codes of another length.
+            QueryError: k is less than 1.
+        """
+        return self.index.search(self._codes(what, threads), k, where, threads=threads)
+
+    def within(self, what: BitCodes | NDArray[np.uint8], radius: int, *, threads: int = 1) -> RaggedHits:
+        """Return every row at most ``radius`` bits away from each query, ordered by (distance, id).
+
+        Raises:
+            FingerprintError: another encoder made the codes.
+            CodeError: codes of another length.
+            QueryError: the radius is negative.
+        """
+        return self.index.within(self._codes(what, threads), radius, threads=threads)
+
+    def codes_of(self, ids: NDArray[np.int64] | Sequence[int]) -> BitCodes:
+        """Return the stored codes of some rows, in the order asked for.
+
+        Raises:
+            QueryError: there is no such id.
+            CorruptError: a row of the release has no code.
+        """
+        wanted = np.asarray(ids, np.int64)
+        self.items.positions(wanted)
+        return self._segments.of(wanted)
+
+    def describe(self, ids: NDArray[np.int64] | Sequence[int]) -> list[Row]:
+        """Return the rows of some ids, in the order asked for.
+
+        Raises:
+            QueryError: there is no such id.
+        """
+        return [self.items.row(int(place)) for place in self.items.positions(np.asarray(ids, np.int64))]
+
+    def position(self, row_id: int) -> int:
+        """Return where an id stands among the release's rows.
+
+        Raises:
+            QueryError: there is no such id.
+        """
+        return int(self.items.positions(np.array([row_id]))[0])
+
+    def id_of(self, key: str) -> int:
+        """Return the id of a key.
+
+        Raises:
+            QueryError: there is no such key.
+        """
+        return self.items.id_of(key)
+
+    def _codes(self, what: BitCodes | NDArray[np.uint8], threads: int) -> BitCodes:
+        """Return codes as they are, and items encoded."""
+        return what if isinstance(what, BitCodes) else self.encode(what, threads=threads)
+
+    def _folder(self, what: str) -> Path:
+        """Return the folder of the one part of that sort."""
+        return next(self._folders[part] for name, part in self.parts if name == what)
+
+    @cached_property
+    def _segments(self) -> CodeSegments:
+        """The codes, mapped."""
+        folders = [self._folders[part] for what, part in self.parts if what == "codes"]
+        return CodeSegments(folders, self.n_bits, self.fingerprint)
+
+    def _says(self) -> str:
+        """Return how errors call this release."""
+        return f"release {self.name} ({self.ref.short}):"
+
+    def _check_fingerprints(self) -> None:
+        """Check that codes and index are the encoder's, by their manifests."""
+        for what, part in self.parts:
+            if what in {"codes", "index"}:
+                self._check_fingerprint(what, self._store.manifest(part).facts["fingerprint"])
+
+    def _check_fingerprint(self, what: str, found: str) -> None:
+        """Check one part's fingerprint."""
+        if found != self.fingerprint:
+            raise FingerprintError(
+                f"{self._says()} its {what} bears the fingerprint {found[:12]} instead of {self.fingerprint[:12]}; "
+                "go back with `aepipe rollback`, or make a release anew with `aepipe run`"
+            )
+
+
+def parts_of(body: dict[str, Any]) -> list[tuple[str, Ref]]:
+    """Return all refs of a ``release.json`` with what they are: encoder, codes, items, index, scores, rows."""
+    single = {what: body[what] for what in ("encoder", "items", "index", "scores")} | {"rows": body["source_rows"]}
+    parts = [(what, Ref.parse(text)) for what, text in single.items()]
+    return [parts[0], *(("codes", Ref.parse(text)) for text in body["codes"]), *parts[1:]]
+
+
+def verify(store: Store, ref: Ref) -> list[Ref]:
+    """Read every byte of a release and of all that it refers to, the rows included, and return what was read.
+
+    Raises:
+        NotFoundError: there is no such release.
+        CorruptError: a file is missing or is not what was written; the text names it.
+        FingerprintError: a part was made by another encoder.
+    """
+    fresh = Store(store.root)  # the given one may remember what it has read before
+    checked = [ref]
+    parts = parts_of(_body(fresh, ref))
+    for what, part in parts:
+        _whole(fresh, ref, part)
+        fresh.verified(part)
+        checked.append(part)
+        step("verify", len(checked), len(parts) + 1, what)
+    release = Release.open(fresh, ref=ref)
+    release.encoder, release.index, release.items  # noqa: B018  each checks itself when it is opened
+    return checked
+
+
+def _body(store: Store, ref: Ref) -> dict[str, Any]:
+    """Read a release's own file, all of it."""
+    file = store.verified(ref) / RELEASE
+    try:
+        body: dict[str, Any] = json.loads(file.read_bytes())
+        schema = body["schema"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptError(f"{file}: corrupt, not a release ({error}); promote another one") from None
+    if schema != SCHEMA:
+        raise CorruptError(f"{file}: schema {schema}; this version of aepipe reads schema {SCHEMA}")
+    return body
+
+
+def _whole(store: Store, ref: Ref, part: Ref) -> Path:
+    """Return the folder of a release's part, at its full length."""
+    try:
+        return store.path(part)
+    except NotFoundError as error:
+        raise CorruptError(
+            f"release {ref.short} refers to what is missing: {error}; "
+            "go back with `aepipe rollback`, or make it anew with `aepipe run`"
+        ) from None

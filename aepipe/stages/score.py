@@ -1,0 +1,137 @@
+"""Rows and their codes -> the scores of a release.
+
+File: ``scores.json``, :meth:`aepipe.evaluate.Scores.to_dict`. The train split is the database and the test split asks;
+where there is no such pair, a fixed sample of the rows asks the rest. Legend: N rows, D elements of one row.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe import evaluate
+from aepipe.evaluate import Sample
+from aepipe.progress import step
+from aepipe.release import SCORES
+from aepipe.segments import CodeSegments
+from aepipe.store import Ref, Store, ref_of
+from aepipe.table import Rows
+
+if TYPE_CHECKING:
+    from aepipe.plan import Plan
+
+VERSION = 1
+SAMPLE_SEED = 20092
+SAMPLE_SHARE = 0.1
+MIN_QUERIES = 2
+BLOCK_BYTES = 1 << 26
+
+Positions = NDArray[np.int64]
+
+
+def score(store: Store, plan: Plan, rows: Ref, model: Ref, codes: Sequence[Ref]) -> Ref:
+    """Score codes against labels, baselines and exact float neighbours.
+
+    The features that baselines and float neighbours are made of are the rows as they went into the encoder.
+
+    Args:
+        store: the shelf.
+        plan: the resolved recipe.
+        rows: the collection.
+        model: the encoder that made the codes.
+        codes: segments that together have the codes of all rows.
+
+    Raises:
+        CodeError: there are fewer than 2 rows.
+        CorruptError: something on the shelf is not what was written, or a row has no code.
+    """
+    inputs = {"stage": "score", "version": VERSION, "rows": str(rows), "model": str(model)}
+    inputs |= {"codes": ",".join(map(str, codes)), "queries": str(plan.recipe.evaluate.queries)}
+    inputs["seed"] = str(plan.recipe.seed)
+    ref = ref_of("segment", inputs)
+    if store.has(ref):
+        return ref
+    with store.draft("segment") as draft:
+        scratch = draft.path / "features"
+        scratch.mkdir()
+        database, queries = _samples(Rows(store.verified(rows)), CodeSegments.open(store, codes), plan, scratch)
+        scores = evaluate.score(database, queries, seed=plan.recipe.seed, n_queries=plan.recipe.evaluate.queries)
+        shutil.rmtree(scratch)
+        (draft.path / SCORES).write_text(json.dumps(scores.to_dict(), indent=1), encoding="utf-8")
+        return draft.finish(inputs, {"kind": "scores", "queries": scores.protocol.n_queries})
+
+
+def _samples(table: Rows, codes: CodeSegments, plan: Plan, scratch: Path) -> tuple[Sample, Sample]:
+    """Return the database and the queries, their features in files."""
+    ids = table.ids()
+    classes = _classes(table)
+    database, queries = _sides(table, plan.recipe.evaluate.queries)
+    if classes is not None:
+        # Queries without a label are relevant to nothing, and would only pull the scores down.
+        labelled = queries[classes[queries] >= 0]
+        queries, classes = (labelled, classes) if len(labelled) >= MIN_QUERIES else (queries, None)
+    positions = {"database": database, "queries": queries}
+    features = _features(table, positions, scratch)
+    database_sample, query_sample = (
+        Sample(codes.of(ids[rows]), features[side], None if classes is None else classes[rows])
+        for side, rows in positions.items()
+    )
+    return database_sample, query_sample
+
+
+def _sides(table: Rows, n_queries: int) -> tuple[Positions, Positions]:
+    """Return the positions of the database and of the queries, each in the order of ids."""
+    order = np.argsort(table.ids(), kind="stable")
+    split = np.array(table.splits(), np.str_)[order]
+    database, queries = order[split == "train"], order[split == "test"]
+    if len(queries) >= MIN_QUERIES and len(database):
+        return database, queries
+    wanted = min(n_queries, max(1, int(len(order) * SAMPLE_SHARE)))
+    drawn = np.zeros(len(order), bool)
+    drawn[np.random.default_rng(SAMPLE_SEED).permutation(len(order))[:wanted]] = True
+    return order[~drawn], order[drawn]
+
+
+def _classes(table: Rows) -> NDArray[np.int64] | None:
+    """Return the labels as numbers, int64[N]; a row without one is alone in a negative class of its own."""
+    labels = table.labels()
+    if labels is None:
+        return None
+    numbers = {label: i for i, label in enumerate(sorted({label for label in labels if label is not None}))}
+    return np.array([-1 - i if label is None else numbers[label] for i, label in enumerate(labels)], np.int64)
+
+
+def _features(table: Rows, positions: dict[str, Positions], folder: Path) -> dict[str, NDArray[np.generic]]:
+    """Stream the features of each side into one array [n, D] on disk, mapped.
+
+    Args:
+        table: the rows.
+        positions: of each side, in the order wanted.
+        folder: where the files go.
+    """
+    width = int(np.prod(table.shape))
+    out = {side: _new(folder / f"{side}.npy", (len(rows), width), table.dtype) for side, rows in positions.items()}
+    order = {side: np.argsort(rows, kind="stable") for side, rows in positions.items()}
+    start = 0
+    for _, items in table.batches(max(1, BLOCK_BYTES // (width * table.dtype.itemsize))):
+        flat = items.reshape(len(items), width)
+        for side, rows in positions.items():
+            first, last = np.searchsorted(rows[order[side]], [start, start + len(items)])
+            chosen = order[side][first:last]
+            out[side][chosen] = flat[rows[chosen] - start]
+        start += len(items)
+        step("evaluate", 0, None, f"{start:,} rows read")
+    return out
+
+
+def _new(file: Path, shape: tuple[int, int], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    """Make an array in a file; numpy cannot map one without elements."""
+    if not shape[0]:
+        return np.empty(shape, dtype)
+    return np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)

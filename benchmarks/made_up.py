@@ -1,0 +1,74 @@
+"""A release of made-up codes and keys with a real, untrained encoder: ``python -m benchmarks.made_up FOLDER ROWS``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from aepipe import index, service
+from aepipe.bits import BitCodes
+from aepipe.encoder import Encoder
+from aepipe.keys import Items
+from aepipe.store import Ref, Store
+from tests.encoders import write_encoder
+
+N_BITS = 64
+
+
+def main() -> None:
+    """Make a shelf and a picture in a folder: arguments are the folder and the number of rows."""
+    folder = Path(sys.argv[1])
+    make_release(Store(folder / "shelf"), int(sys.argv[2]))
+    pixels = np.random.default_rng(1).integers(0, 256, (28, 28), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "picture.png")
+
+
+def make_release(store: Store, rows: int) -> None:
+    """Put a release with made-up codes and keys into service."""
+    with store.draft("model") as draft:
+        write_encoder(draft.path, hidden=(1024, 256), n_bits=N_BITS)
+        model = draft.finish({"benchmark": "model"})
+    fingerprint = Encoder.open(store.path(model)).fingerprint
+    rng = np.random.default_rng(0)
+    codes = BitCodes(rng.integers(0, 256, (rows, N_BITS // 8), dtype=np.uint8), N_BITS, fingerprint)
+    ids = np.arange(rows)
+    facts = {"fingerprint": fingerprint, "n_bits": N_BITS, "rows": rows}
+    with store.draft("segment") as draft:
+        np.save(draft.path / "ids.npy", ids)
+        np.save(draft.path / "codes.npy", codes.packed)
+        stored = draft.finish({"benchmark": "codes"}, facts)
+    with store.draft("segment") as draft:
+        index.build(codes, ids).save(draft.path)
+        indexed = draft.finish({"benchmark": "index"}, facts)
+    parts = {"encoder": model, "items": make_items(store, ids), "index": indexed, "scores": empty(store, "segment")}
+    parts["source_rows"] = empty(store, "rows")
+    body = {"schema": 1, "name": "benchmark", **facts, "codes": [str(stored)], "tombstones": None, "recipe": {}}
+    body |= {what: str(part) for what, part in parts.items()} | {"source_path": ""}
+    with store.draft("release") as draft:
+        (draft.path / "release.json").write_text(json.dumps(body))
+        service.promote(store, "benchmark", draft.finish({"benchmark": "release"}), why="benchmark")
+
+
+def make_items(store: Store, ids: NDArray[np.int64]) -> Ref:
+    """Write keys like those of a folder of photographs."""
+    keys = [f"photos/{i % 1000:03d}/{i:07d}.png" for i in ids]
+    strings = {"key": keys, "place": keys, "label": [f"class{i % 10}" for i in ids], "split": ["train"] * len(ids)}
+    with store.draft("segment") as draft:
+        Items.write(draft.path, ids, strings, columns=[], root=store.root)
+        return draft.finish({"benchmark": "items"})
+
+
+def empty(store: Store, kind: str) -> Ref:
+    """Put a directory on the shelf that a query does not look into."""
+    with store.draft(kind) as draft:
+        (draft.path / "scores.json").write_text("{}")
+        return draft.finish({"benchmark": "empty"})
+
+
+if __name__ == "__main__":
+    main()

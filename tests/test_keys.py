@@ -1,0 +1,91 @@
+"""Strings and items on disk come back as they were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aepipe.errors import CorruptError, QueryError
+from aepipe.keys import ITEMS, Items, Row, Strings
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+KEYS = ["b/2.png", "a/1.png", "ä.png", "c", "b/10.png"]
+
+
+def write_items(folder: Path, keys: list[str] = KEYS) -> Items:
+    """Items with ids 3, 13, 23, ... and two own columns."""
+    n = len(keys)
+    strings: dict[str, list[str | None]] = {
+        "key": [*keys],
+        "place": [f"{key}#0" for key in keys],
+        "label": [None if i % 2 else f"label{i}" for i in range(n)],
+        "split": ["train"] * n,
+        "column.0": [str(i) for i in range(n)],
+        "column.1": [None] * n,
+    }
+    ids = np.arange(3, 3 + 10 * n, 10)
+    Items.write(folder, ids, strings, columns=["../price", "empty"], root=Path("/photos"))
+    return Items(folder)
+
+
+@given(st.lists(st.none() | texts | st.just("\udcff\udc80 not UTF-8")))
+@settings(deadline=None)
+def test_strings_come_back(values: list[str | None]) -> None:
+    with TemporaryDirectory() as folder:
+        Strings.write(Path(folder), "some", iter(values))
+        strings = Strings.open(Path(folder), "some")
+        assert len(strings) == len(values)
+        assert [strings[i] for i in range(len(values))] == values
+        assert [strings.text(i) for i in range(len(values))] == [value or "" for value in values]
+        assert strings.all_bytes() == [(value or "").encode("utf-8", "surrogateescape") for value in values]
+
+
+def test_opening_strings_reads_nothing(tmp_path: Path) -> None:
+    Strings.write(tmp_path, "big", ["x" * 1000] * 100)
+    strings = Strings.open(tmp_path, "big")
+    assert isinstance(strings._blob, np.memmap)
+    assert isinstance(strings._offsets, np.memmap)
+
+
+def test_items_are_found_by_id(tmp_path: Path) -> None:
+    items = write_items(tmp_path)
+    assert items.positions(np.array([43, 3, 13, 3])).tolist() == [4, 0, 1, 0]
+    assert items.row(0) == Row(3, "b/2.png", "label0", "train", "b/2.png#0", {"../price": "0", "empty": None})
+    assert items.row(1).label is None
+    assert (len(items), items.root) == (5, Path("/photos"))
+    for unknown in (-1, 2, 4, 44):
+        with pytest.raises(QueryError, match=f"id {unknown}: the release has 5 rows with ids from 3 to 43"):
+            items.positions(np.array([3, unknown]))
+
+
+@given(st.lists(texts, unique=True, max_size=20), texts)
+@settings(deadline=None)
+def test_items_are_found_by_key(keys: list[str], other: str) -> None:
+    with TemporaryDirectory() as folder:
+        items = write_items(Path(folder), keys)
+        assert [items.id_of(key) for key in keys] == items.ids.tolist()
+        if other not in keys:
+            with pytest.raises(QueryError, match="no row has the key"):
+                items.id_of(other)
+
+
+def test_a_release_without_rows(tmp_path: Path) -> None:
+    items = write_items(tmp_path, [])
+    with pytest.raises(QueryError, match="the release has no rows"):
+        items.positions(np.array([0]))
+    with pytest.raises(QueryError, match="the release has no rows"):
+        items.id_of("x")
+
+
+@pytest.mark.parametrize("card", ["", "[]", "{}", json.dumps({"columns": []})])
+def test_a_damaged_card_is_said(tmp_path: Path, card: str) -> None:
+    write_items(tmp_path)
+    (tmp_path / ITEMS).write_text(card)
+    with pytest.raises(CorruptError, match=str(tmp_path)):
+        Items(tmp_path)
