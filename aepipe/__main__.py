@@ -1,0 +1,8 @@
+"""``python -m aepipe`` is ``aepipe``."""
+
+from __future__ import annotations
+
+from aepipe.cli import main
+
+if __name__ == "__main__":
+    main()

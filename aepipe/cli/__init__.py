@@ -1,0 +1,48 @@
+"""The command line: every verb is one library function with the brackets off.
+
+Nothing heavy is imported here, and of the verbs only the one that was called.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+VERBS = {
+    "run": "running",
+    "query": "querying",
+    "show": "showing",
+    "evaluate": "evaluating",
+    "history": "serving",
+    "promote": "serving",
+    "rollback": "serving",
+    "verify": "serving",
+    "refresh": "running",
+    "export": "exporting",
+    "schedule": "running",
+}
+"""Each verb and the module of :mod:`aepipe.cli` that has a function of its name, in the order of the help."""
+MANY_THREADS = frozenset({"run", "refresh", "schedule", "evaluate", "export"})
+"""Verbs that compute for minutes; the others answer at once, faster than threads would start."""
+THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
+
+
+def main() -> None:
+    """Run ``aepipe`` with the arguments of this process, and exit."""
+    _limit_threads(sys.argv[1:])
+    try:
+        from aepipe.cli.verbs import run_command
+
+        run_command(sys.argv[1:])
+    except KeyboardInterrupt:  # while Python was still starting; later ones are caught below
+        sys.exit(INTERRUPTED)
+
+
+def _limit_threads(arguments: list[str]) -> None:
+    """Hold the linear algebra to one thread for the light verbs; it reads these variables when numpy is imported."""
+    verb = next((word for word in arguments if not word.startswith("-")), "")
+    if verb not in MANY_THREADS:
+        for name in THREAD_LIMITS:
+            os.environ.setdefault(name, "1")

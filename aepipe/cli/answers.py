@@ -1,0 +1,185 @@
+"""How the answers of a query are shown: tables, JSON lines, paths, pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+
+from aepipe.cli.asking import AT_ONCE, Answer, Question, answer
+from aepipe.cli.output import complain, printable, say, say_json, say_paths, say_picture, table
+from aepipe.errors import ItemError, QueryError
+from aepipe.release import Release
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from aepipe.cli.inline import Way
+    from aepipe.report.hits import Found, Tile
+
+Form = Literal["table", "json", "paths"]
+
+UNREADABLE = 2
+MOST_DRAWN = 50
+"""Queries on one contact sheet: more would be a picture that no program opens."""
+TILE_COLUMNS, TILE_LINES = 9, 4
+LONGEST = 224
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How answers are shown.
+
+    Attributes:
+        form: of what is printed.
+        picture: where a contact sheet is drawn; None draws none.
+        thumbnails: in the terminal; None where it can show real pixels.
+    """
+
+    form: Form
+    picture: Path | None
+    thumbnails: bool | None
+
+
+def show(release: Release, questions: Iterator[Question], shown: Shown, *, top: int | None, radius: int | None) -> None:
+    """Answer questions and show the answers as they come.
+
+    Raises:
+        QueryError: the contact sheet cannot be written.
+        typer.Exit: a picture could not be read; the others have been answered.
+    """
+    way = _way(shown)
+    failed = False
+    drawn: list[Found] = []
+    while block := list(islice(questions, AT_ONCE)):
+        for found in answer(release, block, top=top, radius=radius):
+            if found.question.failure is not None:
+                complain(found.question.failure)
+                failed = True
+                continue
+            _print(release, found, shown.form, way)
+            if shown.picture and len(drawn) < MOST_DRAWN:
+                drawn.append(tiles(release, found))
+    if shown.picture and drawn:
+        _draw(release, drawn, shown.picture)
+    if failed:
+        raise typer.Exit(UNREADABLE)
+
+
+def as_json(release: Release, found: Answer) -> dict[str, Any]:
+    """Return an answer as it is printed by ``--json``."""
+    assert found.question.code is not None
+    return {
+        "fingerprint": release.fingerprint,
+        "query": found.question.text,
+        "code": found.question.code.hex()[0],
+        "hits": [
+            {
+                "rank": hit.rank,
+                "id": hit.row.id,
+                "distance": hit.distance,
+                "similarity": hit.similarity,
+                "key": hit.row.key,
+                "label": hit.row.label,
+            }
+            for hit in found.hits
+        ],
+    }
+
+
+def as_table(found: Answer) -> str:
+    """Return an answer as a table under the name of its query."""
+    head = ("rank", "distance", "similarity", "key", "label")
+    rows = [
+        (str(hit.rank), str(hit.distance), f"{hit.similarity:.3f}", hit.row.key, hit.row.label or "")
+        for hit in found.hits
+    ]
+    name = printable(found.question.text)
+    return f"{name}\n{table(head, rows, left=3)}\n" if rows else f"{name}\nnothing found\n"
+
+
+def tiles(release: Release, found: Answer) -> Found:
+    """Return the pictures of an answer; originals that are gone or are no images are left out."""
+    from aepipe.report.hits import Found, Tile
+
+    question, row = found.question, found.question.row
+    if row is not None:
+        query = Tile(row.key, _picture(release, row.place), row.label or "")
+    else:
+        name = Path(question.text).name if question.picture else question.text
+        query = Tile(name, _picture(release, "", question.picture))
+    return Found(query, [_tile(release, hit.row.key, hit.row.place, hit.row.label, hit.distance) for hit in found.hits])
+
+
+def _tile(release: Release, key: str, place: str, label: str | None, distance: int) -> Tile:
+    """Return one hit's picture."""
+    from aepipe.report.hits import Tile
+
+    return Tile(key, _picture(release, place), label or "", distance)
+
+
+def _print(release: Release, found: Answer, form: str, way: Way | None) -> None:
+    """Print one answer."""
+    if form == "json":
+        say_json(as_json(release, found))
+    elif form == "paths":
+        say_paths([_path(release, hit.row.key, hit.row.place) for hit in found.hits])
+    else:
+        if way is not None:
+            say_picture(_thumbnails(tiles(release, found), way))
+        say(as_table(found))
+
+
+def _path(release: Release, key: str, place: str) -> str:
+    """Return the path of an original that is a file, else its key."""
+    path = release.items.root / place
+    return str(path) if path.is_file() else key
+
+
+def _picture(release: Release, place: str, data: bytes = b"") -> Image | None:
+    """Return an original to look at, None where there is none."""
+    from aepipe.sources import preview
+    from aepipe.sources.decode import thumbnail
+
+    try:
+        return thumbnail(data or preview(release.items.root, place), place, LONGEST)
+    except ItemError:
+        return None
+
+
+def _draw(release: Release, drawn: Sequence[Found], file: Path) -> None:
+    """Write a contact sheet."""
+    from aepipe.report.hits import hits_picture
+
+    title = f"{release.name}: {len(release.index):,} rows, {release.n_bits} bits"
+    try:
+        hits_picture(drawn, title=title).save(file)
+    except (OSError, ValueError) as error:
+        raise QueryError(f"{file}: the picture cannot be written: {error}") from None
+
+
+def _way(shown: Shown, environment: Mapping[str, str] = os.environ) -> Way | None:
+    """Return how thumbnails are shown, None for not at all."""
+    if shown.form != "table" or shown.thumbnails is False or not (shown.thumbnails or sys.stdout.isatty()):
+        return None
+    from aepipe.cli.inline import pixels_way
+
+    pixels = pixels_way(environment) if sys.stdout.isatty() else None
+    return pixels or ("blocks" if shown.thumbnails else None)
+
+
+def _thumbnails(found: Found, way: Way) -> str:
+    """Return the query and as many hits as fit, side by side."""
+    from aepipe.cli.inline import inline
+    from aepipe.report.hits import strip_picture
+
+    fitting = max(1, shutil.get_terminal_size().columns // TILE_COLUMNS)
+    shown = [found.query, *found.hits][:fitting]
+    return inline(strip_picture(shown), columns=len(shown) * TILE_COLUMNS, lines=TILE_LINES, way=way)

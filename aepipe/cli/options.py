@@ -1,0 +1,83 @@
+"""The options that many verbs share, and how a group of options becomes one argument of a verb."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from aepipe.store import Store
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Why = Annotated[str, typer.Option("--why", help="The reason, for the log.", metavar="TEXT")]
+ReleaseText = Annotated[
+    str | None,
+    typer.Argument(metavar="RELEASE", help="The first characters of a release's digest; else the one in service."),
+]
+ReleaseOption = Annotated[
+    str | None,
+    typer.Option("--release", metavar="RELEASE", help="The first characters of its digest; else the one in service."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which shelf, and which collection on it."""
+
+    name: Annotated[
+        str | None, typer.Option("--name", help="The collection; needed where several are in service.", metavar="NAME")
+    ] = None
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", help="The shelf; else $AEPIPE_HOME, else the nearest .aepipe upwards.", metavar="DIR"),
+    ] = None
+
+    def store(self) -> Store:
+        """Return the shelf; nothing is made."""
+        return Store(self.home.expanduser()) if self.home else Store.locate()
+
+
+def flat(verb: Callable[..., None]) -> Callable[..., None]:
+    """Return a verb whose arguments that are dataclasses are taken apart: each field is an option of its own.
+
+    So options are grouped in the code and shared between verbs, and Typer sees one flat signature.
+    """
+    hints = get_type_hints(verb, include_extras=True)
+    groups: dict[str, type[Any]] = {
+        name: kind for name, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)
+    }
+    parameters = [
+        parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(verb).parameters.items()
+        if name not in groups
+    ]
+    # What says where is the same for all verbs, and stands last in their help.
+    in_order = sorted(groups.values(), key=lambda group: group is Place)
+    parameters += [parameter for group in in_order for parameter in _fields(group)]
+
+    def flattened(**given: Any) -> None:  # noqa: ANN401  whatever the verb's options are
+        gathered = {
+            name: group(**{field.name: given.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        verb(**given, **gathered)
+
+    flattened.__doc__ = verb.__doc__
+    # get_type_hints and inspect.signature are how Typer reads a function.
+    flattened.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    flattened.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return flattened
+
+
+def _fields(group: type[Any]) -> list[inspect.Parameter]:
+    """Return the fields of a dataclass as parameters."""
+    hints = get_type_hints(group, include_extras=True)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(field.name, kind, default=field.default, annotation=hints[field.name])
+        for field in fields(group)
+    ]

@@ -1,0 +1,102 @@
+"""The verb ``query``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aepipe.cli import answers, asking
+from aepipe.cli.answers import Shown, show
+from aepipe.cli.options import AsJson, Place
+from aepipe.errors import QueryError
+from aepipe.release import Release
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked; each of these is a query, and they may be mixed."""
+
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="IMAGE|FOLDER|-", help="Pictures; - reads one from stdin.")
+    ] = None
+    id: Annotated[list[int] | None, typer.Option("--id", help="A row, by its id.", metavar="N")] = None
+    key: Annotated[list[str] | None, typer.Option("--key", help="A row, by its key.", metavar="KEY")] = None
+    code: Annotated[list[str] | None, typer.Option("--code", help="A code.", metavar="HEX")] = None
+
+    def questions(self, release: Release) -> Iterator[asking.Question]:
+        """Return what is asked, read and encoded.
+
+        Raises:
+            QueryError: nothing is asked.
+        """
+        if not (self.images or self.id or self.key or self.code):
+            raise QueryError("nothing is asked: name images or folders, - for stdin, or give --id, --key or --code")
+        rows = asking.rows(release, self.id or [], self.key or [])
+        return chain(rows, asking.codes(release, self.code or []), asking.pictures(release, self.images or []))
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How much is wanted of each."""
+
+    top: Annotated[
+        int | None, typer.Option("--top", "-k", min=1, help="Most hits of a query; 10, with a radius all.", metavar="N")
+    ] = None
+    radius: Annotated[
+        int | None, typer.Option("--radius", min=0, help="Only rows at most so many bits away.", metavar="BITS")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How it is shown."""
+
+    json: AsJson = False
+    paths_only: Annotated[bool, typer.Option("--paths-only", help="Print one path (or key) per line.")] = False
+    picture: Annotated[Path | None, typer.Option("--picture", help="Draw the hits into a picture.", metavar="FILE")] = (
+        None
+    )
+    thumbnails: Annotated[
+        bool | None, typer.Option("--thumbnails/--no-thumbnails", help="Show the hits in the terminal.")
+    ] = None
+
+    def shown(self) -> Shown:
+        """Return how answers are shown.
+
+        Raises:
+            QueryError: two forms exclude each other.
+        """
+        if self.json and self.paths_only:
+            raise QueryError("--json and --paths-only exclude each other")
+        form: answers.Form = "json" if self.json else "paths" if self.paths_only else "table"
+        return Shown(form, self.picture, self.thumbnails)
+
+
+def query(asked: Asked, wanted: Wanted, form: Form, place: Place) -> None:
+    """Find what is most like a picture, a row or a code.
+
+    Each hit comes with its distance (bits that differ) and its similarity (the share that agrees).
+    An unreadable picture is one line on stderr; the others are answered, and the exit status is 2.
+
+    Examples:
+      aepipe query boot.jpg                       the 10 rows most like a picture
+      aepipe query holidays/ -k 3                 the 3 most like each picture of a folder
+      curl -s $URL | aepipe query -               a picture from a pipe
+      aepipe query --key train/0007.png           what is like a row of the collection
+      aepipe query --code 9f3a62c0d1e4b587        what is near a code
+      aepipe query boot.jpg --radius 6            every row at most 6 bits away
+      aepipe query *.jpg --json | jq .hits        for programs
+      aepipe query boot.jpg --paths-only | xargs feh
+      aepipe query *.jpg --picture hits.png       a contact sheet
+
+    In kitty, Ghostty, Konsole, iTerm2 and WezTerm the table comes with thumbnails; --thumbnails
+    draws them with coloured characters in any other terminal.
+    """
+    shown = form.shown()
+    release = Release.open(place.store(), place.name)
+    show(release, asked.questions(release), shown, top=wanted.top, radius=wanted.radius)

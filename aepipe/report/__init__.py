@@ -1,0 +1,1 @@
+"""Results for people: pictures (Pillow) and plain-text tables."""

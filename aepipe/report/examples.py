@@ -1,0 +1,100 @@
+"""Pictures of one release for a page: what it finds, and how it was trained."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from aepipe.errors import CorruptError, ItemError
+from aepipe.keys import Row
+from aepipe.release import Release
+from aepipe.report.curves import Curve, curves_picture
+from aepipe.report.hits import Found, Tile, hits_picture
+from aepipe.sources import preview
+from aepipe.sources.decode import thumbnail
+from aepipe.store import Ref, Store
+
+LONGEST = 224
+CURVES = "curves.json"
+
+
+def examples_picture(release: Release, *, queries: int = 6, k: int = 8) -> Image.Image | None:
+    """Draw what a few rows find among the others; None where no original is an image any more.
+
+    Args:
+        release: whose index is asked.
+        queries: rows asked, evenly spread over the test split, or over everything where there is none.
+        k: hits of each, without the row itself.
+    """
+    asked = _spread(release, queries)
+    codes = release.codes_of([row.id for row in asked])
+    hits = release.query(codes, k + 1)
+    results = []
+    for number, row in enumerate(asked):
+        ids, distances = hits.of(number)
+        others = [(one, int(d)) for one, d in zip(release.describe(ids), distances, strict=True) if one.id != row.id]
+        results.append(Found(_tile(release, row), [_tile(release, one, d) for one, d in others[:k]]))
+    if not any(found.query.picture for found in results):
+        return None
+    return hits_picture(results, title=f"{release.name}: {len(release.index):,} rows, {release.n_bits} bits")
+
+
+def training_picture(store: Store, release: Release) -> Image.Image:
+    """Draw the losses of every layer and of fine-tuning.
+
+    Raises:
+        CorruptError: they cannot be read.
+    """
+    encoder = next(part for what, part in release.parts if what == "encoder")
+    return curves_picture(training_curves(store, encoder), title=f"{release.name}: loss per row")
+
+
+def training_curves(store: Store, model: Ref) -> dict[str, Curve]:
+    """Return the losses of every training that a model went through, one list per epoch: ``train`` and ``valid``.
+
+    Raises:
+        CorruptError: they cannot be read.
+    """
+    file = store.path(model) / CURVES
+    try:
+        stored = json.loads(file.read_bytes())
+        return {
+            title: {"train": _part(curve, "loss"), "valid": _part(curve, "held_out")} for title, curve in stored.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise CorruptError(f"{file}: corrupt, not readable ({error}); `aepipe verify` lists what is damaged") from None
+
+
+def data_uri(picture: Image.Image) -> str:
+    """Return a picture as a URL that holds all of it, as JPEG: a sheet of photographs has megabytes as PNG."""
+    stream = BytesIO()
+    picture.save(stream, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _part(curve: Sequence[dict[str, float]], name: str) -> list[float]:
+    """Return one loss of each epoch that has it."""
+    return [epoch[name] for epoch in curve if name in epoch]
+
+
+def _spread(release: Release, count: int) -> list[Row]:
+    """Return a few rows, the same every time."""
+    splits = release.items.strings("split").all_bytes()
+    test = np.array([place for place, split in enumerate(splits) if split == b"test"] or range(len(splits)), np.int64)
+    places: NDArray[np.int64] = np.unique(np.linspace(0, len(test) - 1, min(count, len(test))).astype(np.int64))
+    return [release.items.row(int(place)) for place in test[places]]
+
+
+def _tile(release: Release, row: Row, distance: int | None = None) -> Tile:
+    """Return one row's picture; originals that are gone, or are no images, are left out."""
+    try:
+        picture = thumbnail(preview(release.items.root, row.place), row.key, LONGEST)
+    except ItemError:
+        picture = None
+    return Tile(row.key, picture, row.label or "", distance)

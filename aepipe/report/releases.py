@@ -1,0 +1,182 @@
+"""What there is to say of one release: where it came from, what it holds, what it is worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from aepipe import service
+from aepipe.errors import CorruptError
+from aepipe.report.scores import health_line, protocol_line, scores_table, text_table
+from aepipe.store import Ref, Store
+
+LABEL_FREE = "recall_at_10"
+
+
+def describe(store: Store, ref: Ref) -> dict[str, Any]:
+    """Return what is known of a release, as it is printed by ``aepipe show --json``.
+
+    Raises:
+        NotFoundError: the shelf has no such release.
+        CorruptError: one of its files is not what was written.
+    """
+    card = card_of(store, ref)
+    index = _segment(store, card["index"], "index.json")
+    scores = _segment(store, card["scores"], "scores.json") if card.get("scores") else None
+    event = _last_promoted(store, card["name"], ref)
+    return {
+        "name": card["name"],
+        "release": ref.digest,
+        "in_service": service.current(store, card["name"]) == ref,
+        "promoted": {"when": event.when, "why": event.why} if event else None,
+        "created": store.manifest(ref).created,
+        "rows": card["rows"],
+        "distinct_codes": index["codes"],
+        "n_bits": card["n_bits"],
+        "index": index["kind"],
+        "fingerprint": card["fingerprint"],
+        "layers": layer_names(card["recipe"]),
+        "source": {"kind": _recipe(card, "source", "kind"), "path": card.get("source_path")},
+        "scores": scores,
+        "pretraining": pretraining_worth(store, ref, card, scores) if scores else None,
+        "path": str(store.root / ref.kind / ref.digest),
+    }
+
+
+def describe_text(found: Mapping[str, Any]) -> str:
+    """Return what :func:`describe` found as lines for people."""
+    lines = [
+        ("release", f"{found['release'][:12]}, {_service(found)}"),
+        ("created", found["created"]),
+        ("rows", f"{found['rows']:,} in the index ({found['index']}), {found['distinct_codes']:,} distinct codes"),
+        ("codes", f"{found['n_bits']} bits, fingerprint {found['fingerprint'][:12]}"),
+        ("encoder", " > ".join(found["layers"])),
+        ("source", f"{found['source']['kind']}, {found['source']['path']}"),
+        ("lies in", found["path"]),
+    ]
+    if found["promoted"]:
+        lines.insert(1, ("gate", found["promoted"]["why"]))
+    parts = [found["name"], text_table([(f"  {name}", value) for name, value in lines], left=2)]
+    if found["scores"]:
+        parts += ["", _indented(scores_text(found["scores"]))]
+    if found["pretraining"]:
+        parts += ["", f"  {worth_line(found['pretraining'])}"]
+    return "\n".join(parts)
+
+
+def scores_text(scores: Mapping[str, Any]) -> str:
+    """Return the scores with what was measured above and the health of the bits below."""
+    return "\n".join([protocol_line(scores), "", scores_table(scores), "", health_line(scores), *scores["notes"]])
+
+
+def card_of(store: Store, ref: Ref) -> dict[str, Any]:
+    """Return ``release.json`` of a release.
+
+    Raises:
+        NotFoundError: the shelf has no such release.
+        CorruptError: the file is not what was written.
+    """
+    return _read(store.path(ref) / "release.json")
+
+
+def layer_names(recipe: Mapping[str, Any]) -> list[str]:
+    """Return one short name for each layer, the bits last: ``dense 1024``."""
+    return [*(_named(layer["net"]) for layer in recipe.get("layers", ())), f"{recipe.get('code', {}).get('bits')} bits"]
+
+
+def pretraining_worth(
+    store: Store, ref: Ref, card: Mapping[str, Any], scores: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Compare with the newest release of the same rows and recipe but for ``pretrain``; None where there is none."""
+    twin = _twin(store, ref, card)
+    if twin is None:
+        return None
+    theirs = _segment(store, twin[1]["scores"], "scores.json")
+    metric = _recipe(card, "gate", "metric") or LABEL_FREE
+    metric = metric if _estimate(scores, metric) and _estimate(theirs, metric) else LABEL_FREE
+    pair = [_estimate(scores, metric), _estimate(theirs, metric)]
+    with_, without = pair if card["recipe"].get("pretrain", True) else pair[::-1]
+    return {"metric": metric, "with": with_, "without": without, "compared_with": twin[0].digest}
+
+
+def worth_line(worth: Mapping[str, Any]) -> str:
+    """Return in one line what pretraining was worth."""
+    ours, theirs = worth["with"], worth["without"]
+    return (
+        f"pretraining: {worth['metric']} {ours['value']:.3f} ({ours['low']:.3f} to {ours['high']:.3f}) with it, "
+        f"{theirs['value']:.3f} ({theirs['low']:.3f} to {theirs['high']:.3f}) without: "
+        f"{ours['value'] - theirs['value']:+.3f}"
+    )
+
+
+def _twin(store: Store, ref: Ref, card: Mapping[str, Any]) -> tuple[Ref, dict[str, Any]] | None:
+    """Return the newest release that differs in nothing but ``pretrain`` (and in its name)."""
+    for other in reversed(store.refs("release")):
+        theirs = card_of(store, other) if other != ref else None
+        if theirs and theirs.get("scores") and _control(card) == _control(theirs, flipped=True):
+            return other, theirs
+    return None
+
+
+def _control(card: Mapping[str, Any], *, flipped: bool = False) -> tuple[Any, ...]:
+    """Return what two releases must share to tell what pretraining is worth."""
+    recipe = {key: value for key, value in card["recipe"].items() if key not in {"name", "pretrain"}}
+    return recipe, card["recipe"].get("pretrain", True) != flipped, card["source_rows"]
+
+
+def _last_promoted(store: Store, name: str, ref: Ref) -> service.Event | None:
+    """Return when and why a release last went into service."""
+    return next((e for e in reversed(service.history(store, name)) if e.after == ref.digest), None)
+
+
+def _service(found: Mapping[str, Any]) -> str:
+    """Say whether a release answers queries."""
+    if found["in_service"]:
+        return f"in service since {found['promoted']['when']}" if found["promoted"] else "in service"
+    return "not in service"
+
+
+def _estimate(scores: Mapping[str, Any], metric: str) -> Mapping[str, float] | None:
+    """Return our own estimate of a metric."""
+    ours: Mapping[str, Any] = next(row["metrics"] for row in scores["rows"] if row["system"] == "ours")
+    return ours.get(metric)
+
+
+def _named(choice: Mapping[str, Any]) -> str:
+    """Return a choice of a recipe as a few words."""
+    options = choice.get("options", {})
+    return " ".join([str(choice["kind"]), *(str(value) for value in _flat(options.values()))])
+
+
+def _flat(values: Iterable[Any]) -> list[Any]:
+    """Return the numbers and words among options, lists taken apart."""
+    return [x for value in values for x in (_flat(value) if isinstance(value, list | tuple) else [value])]
+
+
+def _recipe(card: Mapping[str, Any], *path: str) -> Any:  # noqa: ANN401  a value of a recipe may be anything
+    """Return a value of the release's recipe, None where it has none."""
+    found: Any = card["recipe"]
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _segment(store: Store, text: str, file: str) -> dict[str, Any]:
+    """Read a JSON file of a segment that a release names."""
+    return _read(store.path(Ref.parse(text)) / file)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Read a JSON file of the shelf."""
+    try:
+        found: dict[str, Any] = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CorruptError(f"{file}: corrupt, not readable ({error}); `aepipe verify` lists what is damaged") from None
+    return found
+
+
+def _indented(text: str) -> str:
+    """Return text moved to the right by two."""
+    return "\n".join(f"  {line}".rstrip() for line in text.splitlines())

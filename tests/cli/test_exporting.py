@@ -1,0 +1,27 @@
+"""The verb export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Aepipe
+
+
+def test_export_writes_parquet(aepipe: Aepipe, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    found = aepipe("export", "out")
+    assert found.exit_code == 0
+    assert found.stdout == f"40 rows in 1 file in {tmp_path / 'out'}\n"
+    table = parquet.read_table(tmp_path / "out")
+    assert table.num_rows == 40
+    assert {"id", "key", "code", "embedding"} <= set(table.column_names)
+
+
+def test_export_does_not_overwrite_what_it_did_not_write(aepipe: Aepipe, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").touch()
+    found = aepipe("export", "out")
+    assert found.exit_code == 2
+    assert len(found.stderr.splitlines()[-1:]) == 1

@@ -1,0 +1,188 @@
+"""The verb query: what can be asked, and every form of the answer."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aepipe.cli import asking
+from aepipe.keys import Row
+from aepipe.release import Release
+from aepipe.store import Store
+from tests.cli.conftest import Aepipe
+from tests.releases import pictures_of
+
+
+def _lines(output: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_a_picture_of_the_collection_finds_itself(aepipe: Aepipe, boot: Path, row: Row) -> None:
+    found = aepipe("query", boot, "-k", 3)
+    assert found.exit_code == 0
+    name, head, first, *others = found.stdout.splitlines()
+    assert name == str(boot)
+    assert head.split() == ["rank", "distance", "similarity", "key", "label"]
+    assert first.split() == ["1", "0", "1.000", row.key, row.label]
+    assert len([line for line in others if line]) == 2
+
+
+def test_json_has_what_programs_need(aepipe: Aepipe, boot: Path, shelf: Store, row: Row) -> None:
+    (line,) = _lines(aepipe("query", boot, "--json", "-k", 4).stdout)
+    release = Release.open(shelf)
+    assert set(line) == {"fingerprint", "query", "code", "hits"}
+    assert line["fingerprint"] == release.fingerprint
+    assert line["query"] == str(boot)
+    assert line["code"] == release.codes_of([row.id]).hex()[0]
+    hits = line["hits"]
+    assert isinstance(hits, list)
+    assert [set(hit) for hit in hits] == [{"rank", "id", "distance", "similarity", "key", "label"}] * 4
+    assert [hit["rank"] for hit in hits] == [1, 2, 3, 4]
+    assert hits[0] == {
+        "rank": 1, "id": row.id, "distance": 0, "similarity": 1.0, "key": row.key, "label": row.label,
+    }  # fmt: skip
+    for hit in hits:
+        assert hit["similarity"] == pytest.approx(1 - hit["distance"] / release.n_bits, abs=1e-4)
+
+
+def test_the_same_thing_asked_in_five_ways(aepipe: Aepipe, boot: Path, shelf: Store, row: Row) -> None:
+    code = Release.open(shelf).codes_of([row.id]).hex()[0]
+    ways = [
+        aepipe("query", boot, "--json"),
+        aepipe("query", "-", "--json", stdin=boot.read_bytes()),
+        aepipe("query", "--id", row.id, "--json"),
+        aepipe("query", "--key", row.key, "--json"),
+        aepipe("query", "--code", code.upper(), "--json"),
+    ]
+    hits = [_lines(way.stdout)[0]["hits"] for way in ways]
+    assert all(found == hits[0] for found in hits)
+
+
+def test_default_is_ten_and_a_radius_gives_all_within(aepipe: Aepipe, shelf: Store, row: Row) -> None:
+    release = Release.open(shelf)
+    distances = release.codes_of([row.id]).distances(release.codes_of(release.items.ids))[0]
+    radius = int(np.sort(distances)[14])
+
+    def found(*options: object) -> list[int]:
+        (line,) = _lines(aepipe("query", "--id", row.id, "--json", *options).stdout)
+        assert isinstance(line["hits"], list)
+        return [hit["distance"] for hit in line["hits"]]
+
+    assert found() == sorted(distances)[:10]
+    assert found("--radius", radius) == sorted(d for d in distances if d <= radius)
+    assert found("--radius", radius, "--top", 2) == sorted(distances)[:2]
+    assert found("--top", 999) == sorted(distances)
+
+
+def test_paths_only_gives_paths_of_originals_and_keys_of_those_that_are_gone(
+    aepipe: Aepipe, boot: Path, row: Row
+) -> None:
+    found = aepipe("query", "--id", row.id, "-k", 2, "--paths-only")
+    assert found.stdout.splitlines()[0] == str(boot)
+    assert all(Path(line).is_file() for line in found.stdout.splitlines())
+    away = boot.with_suffix(".away")
+    boot.rename(away)
+    try:
+        assert aepipe("query", "--id", row.id, "-k", 2, "--paths-only").stdout.splitlines()[0] == row.key
+    finally:
+        away.rename(boot)
+
+
+def test_a_folder_is_all_its_images(aepipe: Aepipe, shelf: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "asked" / "below"
+    folder.mkdir(parents=True)
+    source = pictures_of(shelf)
+    rows = Release.open(shelf).describe([3, 7])
+    for row in rows:
+        (folder / f"{row.id}.png").write_bytes((source / row.key).read_bytes())
+    (folder / "notes.txt").write_text("not an image")
+    found = _lines(aepipe("query", "asked", "--json", "-k", 1).stdout)
+    assert [line["query"] for line in found] == ["asked/below/3.png", "asked/below/7.png"]
+    assert [line["hits"][0]["distance"] for line in found] == [0, 0]  # type: ignore[index]
+
+
+def test_a_large_folder_is_answered_in_blocks(aepipe: Aepipe, shelf: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "AT_ONCE", 3)
+    monkeypatch.setattr("aepipe.cli.answers.AT_ONCE", 7)
+    found = _lines(aepipe("query", pictures_of(shelf), "--json", "-k", 1).stdout)
+    assert len(found) == 40
+    assert all(line["hits"][0]["distance"] == 0 for line in found)  # type: ignore[index]
+
+
+def test_unreadable_pictures_are_told_after_the_others_are_answered(aepipe: Aepipe, boot: Path, tmp_path: Path) -> None:
+    (tmp_path / "torn.png").write_bytes(boot.read_bytes()[:60])
+    (tmp_path / "empty.png").touch()
+    found = aepipe("query", "gone.png", "torn.png", boot, "empty.png", "--json", "-k", 1)
+    assert found.exit_code == 2
+    assert [line["query"] for line in _lines(found.stdout)] == [str(boot)]
+    complaints = found.stderr.splitlines()
+    assert [line.split(": ")[:2] for line in complaints] == [
+        ["aepipe", "gone.png"],
+        ["aepipe", "torn.png"],
+        ["aepipe", "empty.png"],
+    ]
+
+
+def test_a_picture_is_drawn(aepipe: Aepipe, boot: Path, tmp_path: Path) -> None:
+    assert aepipe("query", boot, "--id", 2, "--picture", "hits.png", "-k", 4).exit_code == 0
+    with Image.open(tmp_path / "hits.png") as sheet:
+        assert sheet.width > 4 * 224
+        assert sheet.height > 2 * 224
+    aepipe("query", "--code", "0" * 16, "--picture", "code.jpg", "-k", 1)
+    assert (tmp_path / "code.jpg").is_file(), "a code has no picture of its own, its hits have"
+
+
+def test_thumbnails_are_drawn_only_where_they_are_asked_for_or_understood(aepipe: Aepipe, boot: Path) -> None:
+    assert "\x1b" not in aepipe("query", boot).stdout
+    assert "▀" in aepipe("query", boot, "--thumbnails").stdout
+    assert "\x1b[38;2;" in aepipe("query", boot, "--thumbnails").stdout, "also into a pipe: they were asked for"
+    assert "▀" not in aepipe("query", boot, "--thumbnails", "--json").stdout
+
+
+def test_no_color(aepipe: Aepipe, boot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "\x1b[2m" in aepipe("query", boot, color=True).stdout
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in aepipe("query", boot, color=True).stdout
+
+
+def test_keys_cannot_steer_the_terminal(aepipe: Aepipe, boot: Path, tmp_path: Path) -> None:
+    name = "a\x1b[31m\nb.png"
+    (tmp_path / name).write_bytes(boot.read_bytes())
+    found = aepipe("query", name, "-k", 1)
+    assert found.stdout.splitlines()[0] == "a?[31m?b.png"
+    (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(boot.read_bytes())
+    assert aepipe("query", os.fsdecode(b"\xff.png"), "-k", 1).stdout.startswith("?.png")
+    (line,) = _lines(aepipe("query", os.fsdecode(b"\xff.png"), "-k", 1, "--json").stdout)
+    assert os.fsencode(str(line["query"])) == b"\xff.png"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "nothing is asked: name images or folders, - for stdin, or give --id, --key or --code"),
+        (["--id", 9999], "no row has the id 9999"),
+        (["--id", "x"], "Invalid value for '--id'"),
+        (["--key", "nope"], "no row has the key 'nope'"),
+        (["--code", "ff"], "code 'ff' has 8 bits: 64 bits are 16 hex characters"),
+        (["--code", "xyz"], "code 'xyz' is not hex"),
+        (["--id", 0, "-k", 0], "Invalid value for '--top'"),
+        (["--id", 0, "--radius", -1], "Invalid value for '--radius'"),
+        (["--id", 0, "--json", "--paths-only"], "--json and --paths-only exclude each other"),
+        (["--id", 0, "--name", "shoes"], "no release is in service under the name 'shoes'"),
+        (["--id", 0, "--picture", "no/such/hits.png"], "the picture cannot be written"),
+        (["--id", 0, "--picture", "hits.txt"], "the picture cannot be written"),
+        (["."], ".: no images in this folder"),
+        (["--nonsense"], "No such option: --nonsense"),
+    ],
+)
+def test_mistakes_are_one_line(aepipe: Aepipe, arguments: list[object], said: str) -> None:
+    found = aepipe("query", *arguments)
+    assert found.exit_code == 2
+    (line,) = found.stderr.splitlines()
+    assert line.startswith("aepipe: ")
+    assert said in line
