@@ -1,0 +1,99 @@
+"""A whole run without Prefect, as a program that can be made to kill itself at any of its steps.
+
+    python -m tests.faults.pipeline RECIPE SHELF [MOMENT]
+
+A moment is ``progress:STAGE:DONE``, when that progress is reported; ``finish:N``, when the N-th artifact is written but
+has no manifest yet; ``rename:N``, when it is complete but has not got its name; or ``service``, when the log says that
+a release is in service and the service file does not yet. It prints the release's digest.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aepipe import progress, recipe, service, store
+from aepipe.learn.checkpoint import FileCheckpoint
+from aepipe.plan import plan
+from aepipe.stages.encode import encode
+from aepipe.stages.finetune import finetune
+from aepipe.stages.ingest import ingest
+from aepipe.stages.pretrain import pretrain
+from aepipe.stages.publish import publish
+from aepipe.stages.score import score
+from aepipe.stages.views import views
+from aepipe.store import Ref, Store
+
+
+def run(file: Path, shelf: Store) -> Ref:
+    """Make a release of a recipe and put it into service."""
+    job = plan(recipe.load(file))
+    with service.lock(shelf, job.recipe.name):
+        before = service.current(shelf, job.recipe.name)
+        rows = ingest(shelf, job.source, previous=_rows_of(shelf, before))
+        cut = views(shelf, job, rows)
+        layers: list[Ref] = []
+        for _ in job.specs:
+            layers.append(pretrain(shelf, job, cut, layers))
+        model = finetune(shelf, job, cut, layers)
+        codes = [encode(shelf, model, rows)]
+        scores = score(shelf, job, rows, model, codes)
+        release = publish(shelf, job, rows=rows, model=model, codes=codes, scores=scores)
+        if release != before:
+            service.promote(shelf, job.recipe.name, release, why="test")
+    return release
+
+
+def _rows_of(shelf: Store, release: Ref | None) -> Ref | None:
+    """Return the rows of a release."""
+    return Ref.parse(shelf.manifest(release).inputs["source_rows"]) if release else None
+
+
+def die() -> None:
+    """Pull the plug."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(moment: str) -> None:
+    """Make the process kill itself at a moment."""
+    kind, _, rest = moment.partition(":")
+    if kind == "progress":
+        stage, _, done = rest.rpartition(":")
+        _before(progress.logger, "info", lambda *a, **k: _at(k["extra"]["progress"], stage, int(done)))
+    elif kind == "service":
+        _before(service, "write_durably", lambda *a, **k: True)
+    else:
+        count = iter(range(10_000))
+        number = int(rest)
+        owner, name = (store.Draft, "finish") if kind == "finish" else (Path, "rename")
+        _before(owner, name, lambda *a, **k: next(count) == number)
+
+
+def _at(found: progress.Progress, stage: str, done: int) -> bool:
+    """Say whether this is the progress to die at."""
+    return found.stage == stage and found.done >= done
+
+
+def _before(owner: Any, name: str, fatal: Callable[..., bool]) -> None:
+    """Die before a function does its work, if the moment has come."""
+    original = getattr(owner, name)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if fatal(*args, **kwargs):
+            die()
+        return original(*args, **kwargs)
+
+    setattr(owner, name, wrapped)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    vars(FileCheckpoint)["__init__"].__kwdefaults__["seconds"] = 0.0  # a checkpoint after every step
+    if len(sys.argv) > 3:
+        arm(sys.argv[3])
+    print(run(Path(sys.argv[1]), Store(Path(sys.argv[2]))).digest)
