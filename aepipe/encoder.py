@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,7 @@ class Encoder:
     """
 
     def __init__(self, graph: bytes, card: bytes) -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
         import onnxruntime
 
         self.fingerprint = fingerprint(graph, card)

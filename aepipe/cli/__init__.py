@@ -24,6 +24,9 @@ VERBS = {
 """Each verb and the module of :mod:`aepipe.cli` that has a function of its name, in the order of the help."""
 MANY_THREADS = frozenset({"run", "refresh", "schedule", "evaluate", "export"})
 """Verbs that compute for minutes; the others answer at once, faster than threads would start."""
+WAITING = ("OMP_WAIT_POLICY", "PASSIVE")
+"""Threads that wait for each other sleep. By default they spin, which is a tenth faster on an idle machine, and up to
+ten times slower where another process has a core: each of a step's fifty meetings then costs a time slice."""
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
@@ -31,7 +34,7 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run ``aepipe`` with the arguments of this process, and exit."""
-    _limit_threads(sys.argv[1:])
+    _set_threads(sys.argv[1:])
     try:
         from aepipe.cli.verbs import run_command
 
@@ -40,9 +43,11 @@ def main() -> None:
         sys.exit(INTERRUPTED)
 
 
-def _limit_threads(arguments: list[str]) -> None:
-    """Hold the linear algebra to one thread for the light verbs; it reads these variables when numpy is imported."""
+def _set_threads(arguments: list[str]) -> None:
+    """Hold the light verbs' linear algebra to one thread; numpy and torch read these variables when imported."""
     verb = next((word for word in arguments if not word.startswith("-")), "")
-    if verb not in MANY_THREADS:
+    if verb in MANY_THREADS:
+        os.environ.setdefault(*WAITING)
+    else:
         for name in THREAD_LIMITS:
             os.environ.setdefault(name, "1")

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from aepipe.cli import shelving
 from aepipe.cli.options import AsJson, Place, ReleaseText
 from aepipe.cli.output import say, say_json
+from aepipe.errors import QueryError
+from aepipe.release import Release
 from aepipe.report import releases
+from aepipe.store import Ref, Store
 
 
-def show(place: Place, release: ReleaseText = None, as_json: AsJson = False) -> None:
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Pictures of one release, drawn where a file is named."""
+
+    hits: Annotated[Path | None, typer.Option("--hits", help="Draw what a few of its rows find.", metavar="FILE")] = (
+        None
+    )
+    curves: Annotated[
+        Path | None, typer.Option("--curves", help="Draw the losses of its training.", metavar="FILE")
+    ] = None
+
+
+def show(place: Place, pictures: Pictures, release: ReleaseText = None, as_json: AsJson = False) -> None:
     """Say what is in service, how good it is, and where it lies.
 
     Scores stand beside random hyperplanes (lsh), signs of principal components (pca-sign), ITQ at the
@@ -19,11 +40,35 @@ def show(place: Place, release: ReleaseText = None, as_json: AsJson = False) -> 
       aepipe show                         every collection in service
       aepipe show --name fashion
       aepipe show 3f9a0c11                a release that need not be in service
+      aepipe show --hits hits.png --curves curves.png
       aepipe show --json | jq '.[].scores'
     """
     store = place.store()
-    found = [releases.describe(store, ref) for ref in shelving.wanted(store, release, place.name)]
+    wanted = shelving.wanted(store, release, place.name)
+    found = [releases.describe(store, ref) for ref in wanted]
+    for ref in wanted:
+        draw(store, ref, pictures)
     if as_json:
         say_json(found)
     else:
         say("\n\n".join(map(releases.describe_text, found)))
+
+
+def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
+    """Draw the pictures of a release that are asked for.
+
+    Raises:
+        QueryError: no original of its rows is at hand any more.
+    """
+    if not (pictures.hits or pictures.curves):
+        return
+    from aepipe.report.examples import examples_picture, training_picture
+
+    release = Release.open(store, ref=ref)
+    if pictures.hits:
+        drawn = examples_picture(release)
+        if drawn is None:
+            raise QueryError(f"{release.name}: no original is left in {release.items.root} to draw")
+        drawn.save(pictures.hits)
+    if pictures.curves:
+        training_picture(store, release).save(pictures.curves)

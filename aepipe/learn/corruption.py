@@ -37,7 +37,7 @@ def _clean(options: corrupt.Clean, x: Tensor, generator: torch.Generator) -> tup
 
 def _mask(options: corrupt.Mask, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     kept = _uniform(x, generator) >= options.rate
-    return x * (kept * options.gain), kept
+    return x * (kept * options.gain if options.rescale else kept), kept
 
 
 def _gaussian(options: corrupt.Gaussian, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -56,11 +56,11 @@ class Feed:
             float32[B, *shape] on the device.
         """
         if self._on_device is not None:
-            rows = self._on_device[index.to(self._device)]
+            rows = self._on_device.index_select(0, index.to(self._device))
         else:
             assert self._on_disk is not None
             rows = torch.from_numpy(self._on_disk[index.numpy()]).to(self._device)
-        return rows.float().mul_(1 / 255) if rows.dtype == torch.uint8 else rows.float()
+        return rows * (1 / 255) if rows.dtype == torch.uint8 else rows.float()
 
     def blocks(self, size: int = BLOCK) -> Iterator[Tensor]:
         """Return all rows in order, ``size`` at a time."""

@@ -58,10 +58,10 @@ def test_threads_are_limited_for_light_verbs_only(monkeypatch: pytest.MonkeyPatc
     for name in THREAD_LIMITS:
         monkeypatch.delenv(name, raising=False)
     for verb in MANY_THREADS:
-        cli._limit_threads([verb, "query"])
+        cli._set_threads([verb, "query"])
         assert not set(THREAD_LIMITS) & set(os.environ)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    cli._limit_threads(["--json", "query"])
+    cli._set_threads(["--json", "query"])
     assert [os.environ[name] for name in THREAD_LIMITS] == ["3", "1", "1"], "what the user set stays"
     for name in THREAD_LIMITS[1:]:
         monkeypatch.delenv(name)

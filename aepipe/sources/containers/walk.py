@@ -1,0 +1,114 @@
+"""The files of a source: one file, all files of a folder, or what a glob matches; in order, the same each time."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aepipe.errors import SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    r"""One file.
+
+    Attributes:
+        place: its path relative to the root, with ``/``, and always text: a byte of a name that is no UTF-8 stands as
+            ``\xff``.
+        path: to open it.
+        refusal: why it is not to be opened; None if it is.
+    """
+
+    place: str
+    path: str
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of a source, found anew at each iteration.
+
+    Attributes:
+        asked: the path as the user gave it, for messages.
+        root: the folder that places are relative to: the folder itself, the file's folder, the glob's fixed part.
+        single: the path is one file.
+        pattern: of a glob, relative to the root; else the empty string.
+    """
+
+    asked: str
+    root: Path
+    single: bool = False
+    pattern: str = ""
+
+    @classmethod
+    def at(cls, text: str, base: Path) -> Files:
+        """Read a path of a recipe.
+
+        Args:
+            text: a file, a folder or a glob, relative to ``base``; ``~`` is the user's home.
+            base: a folder.
+
+        Raises:
+            SourceError: it does not exist, is an address, or a glob matches nothing.
+        """
+        if "://" in text:
+            raise SourceError(f"{text}: only files of this machine are read; copy or mount it first")
+        path = Path(os.path.normpath(base / Path(text).expanduser())).absolute()
+        if path.is_dir():
+            return cls(str(path), path)
+        if path.exists():
+            return cls(str(path), path.parent, single=True, pattern=path.name)
+        if not glob.has_magic(str(path)):
+            raise SourceError(f"{path}: no such file or folder")
+        fixed = next(index for index, part in enumerate(path.parts) if glob.has_magic(part))
+        files = cls(str(path), Path(*path.parts[:fixed]), pattern=str(Path(*path.parts[fixed:])))
+        if next(iter(files), None) is None:
+            raise SourceError(f"{path}: nothing matches")
+        return files
+
+    def __iter__(self) -> Iterator[Found]:
+        root = str(self.root)
+        if self.single:
+            yield _found(root, self.pattern, link=False)  # a link that the user names is meant
+            return
+        if not self.pattern:
+            yield from _walk(root, "")
+            return
+        for name in sorted(glob.iglob(self.pattern, root_dir=root, recursive=True)):
+            path = os.path.join(root, name)
+            if not os.path.isdir(path):
+                yield _found(root, name, link=os.path.islink(path))
+            elif "**" not in self.pattern:
+                yield from _walk(root, f"{name}/")
+
+
+def _walk(root: str, folder: str) -> Iterator[Found]:
+    """Give the files below a folder in the order of their paths; hidden ones and folders behind links are left out.
+
+    What the listing of a folder tells is not asked again: each file would cost one more trip to a distant disk.
+    """
+    try:
+        with os.scandir(os.path.join(root, folder)) as entries:
+            seen = [entry for entry in entries if entry.name[0] != "."]
+            names = sorted((f"{e.name}/" if e.is_dir(follow_symlinks=False) else e.name, e.is_symlink()) for e in seen)
+    except OSError as error:
+        raise SourceError(f"{os.path.join(root, folder)}: cannot be read: {error.strerror}") from None
+    for name, link in names:
+        if name.endswith("/"):
+            yield from _walk(root, folder + name)
+        elif not (link and os.path.isdir(os.path.join(root, folder, name))):
+            yield _found(root, folder + name, link=link)
+
+
+def _found(root: str, name: str, *, link: bool) -> Found:
+    """Look at one file; a link that leads out of the root is found, but refused."""
+    path = os.path.join(root, name)
+    place = os.fsencode(name).decode("utf-8", "backslashreplace")
+    if link:
+        real, home = os.path.realpath(path), os.path.realpath(root)
+        if os.path.commonpath([real, home]) != home:
+            return Found(place, path, "link out of the source")
+    return Found(place, path)

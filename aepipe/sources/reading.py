@@ -1,0 +1,104 @@
+"""Reading the items of a source in many threads: bytes, digest, row.
+
+Threads, not processes: Pillow and hashlib let go of Python's lock while they work, and no row has to be sent from one
+process to another (benchmarks/ingest.py measures both).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.errors import ItemError
+from aepipe.sources import RawItem, Source
+from aepipe.sources.readers import Refused
+
+_CHUNK = 16  # items that a thread takes at once
+_WINDOW = 3  # chunks under way per thread
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One item after reading.
+
+    Attributes:
+        item: the item.
+        sha256: of its bytes; empty where they could not be read.
+        features: its row; None where it is known already, or bad.
+        known: position of equal bytes among the rows before; -1 for none.
+        reason: why it is bad; None if it is not.
+    """
+
+    item: RawItem
+    sha256: bytes = b""
+    features: NDArray[np.generic] | None = None
+    known: int = -1
+    reason: str | None = None
+
+
+def read_all(source: Source, find: Callable[[bytes], int]) -> Iterator[Outcome]:
+    """Read, hash and decode the items of a source in many threads.
+
+    Args:
+        source: whose items.
+        find: gives for a sha256 a position >= 0 where the row is known already and need not be decoded.
+
+    Returns:
+        the outcomes in the source's order, whatever the number of threads. The window of items under way is bounded.
+    """
+
+    def work(items: list[RawItem]) -> list[Outcome]:
+        return [_read(item, source, find) for item in items]
+
+    threads = source.workers or len(os.sched_getaffinity(0))
+    chunks = _chunks(_unique(source.items()))
+    waiting: deque[Future[list[Outcome]]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="ingest") as pool:
+        try:
+            for chunk in chunks:
+                waiting.append(pool.submit(work, chunk))
+                if len(waiting) >= _WINDOW * threads:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read(item: RawItem, source: Source, find: Callable[[bytes], int]) -> Outcome:
+    """Read, hash, and decode one item unless its features are known."""
+    try:
+        data = item.read()
+        sha256 = hashlib.sha256(data).digest()
+        known = find(sha256)
+        features = source.row(data, item.key) if known < 0 else None
+    except ItemError as error:
+        return Outcome(_without_bytes(item), reason=error.reason)
+    return Outcome(_without_bytes(item), sha256, features, known)
+
+
+def _without_bytes(item: RawItem) -> RawItem:
+    """Return an item that no longer holds its bytes."""
+    return replace(item, reader=Refused("read already"))
+
+
+def _unique(items: Iterator[RawItem]) -> Iterator[RawItem]:
+    """Refuse items whose key another had before."""
+    seen: set[str] = set()
+    for item in items:
+        yield item if item.key not in seen else replace(item, reader=Refused("duplicate key"))
+        seen.add(item.key)
+
+
+def _chunks(items: Iterator[RawItem]) -> Iterator[list[RawItem]]:
+    """Cut into lists."""
+    while chunk := list(islice(items, _CHUNK)):
+        yield chunk

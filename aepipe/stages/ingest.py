@@ -1,0 +1,240 @@
+"""Ingestion: a source becomes rows on the shelf.
+
+One pass: each item is read once, hashed, and decoded unless rows of the run before have features of the same bytes. As
+long as the source gives what those rows hold, in the same order, nothing is written; with the first difference, what
+agreed is copied. So a run over an unchanged source reads and hashes, and decodes, writes and returns nothing new.
+
+Memory holds a bounded window of items, one row group, and of each item its key and digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe import progress
+from aepipe.errors import SourceError
+from aepipe.sources import RawItem, Source
+from aepipe.sources.reading import Outcome, read_all
+from aepipe.store import Ref, Store, digest_of
+from aepipe.table import Finder, Rejected, Row, Rows, RowsWriter, write_quarantine
+
+VERSION = 1
+_REASONS = 3
+
+
+def ingest(store: Store, source: Source, *, previous: Ref | None = None) -> Ref:
+    """Read a source into rows.
+
+    Args:
+        store: the shelf.
+        source: what to read.
+        previous: rows of the same collection: their keys keep their ids, their bytes are not decoded again, and they
+            are returned themselves where nothing has changed.
+
+    Returns:
+        rows/<digest>; its facts are those of :class:`aepipe.table.Rows`, ``location`` and ``skipped``.
+
+    Raises:
+        SourceError: more items are unreadable than the source allows; or it is empty, damaged, or has no train split.
+            The list of unreadable items, if any, is ``quarantine-<name>.parquet`` on the shelf then.
+        FullError: the disk is full.
+    """
+    before = _Before.at(store, previous, source.features())
+    with store.draft("rows") as draft, _Collection(draft.path, source, before) as collection:
+        total, done = source.total(), 0
+        for done, outcome in enumerate(read_all(source, before.find), 1):
+            collection.take(outcome)
+            if done % 1000 == 0:
+                progress.step("ingest", done, total, collection.note)
+        progress.step("ingest", done, done, collection.note)
+        listed = _quarantine_file(store, source, collection.rejected)
+        collection.judge(listed)
+        digest = collection.digest()
+        if previous is not None and before.stands(digest):
+            return previous
+        inputs = {
+            "stage": "ingest",
+            "version": VERSION,
+            "source": digest,
+            "features": source.features(),
+            "ids": collection.lineage(),
+        }
+        facts = collection.finish(digest)
+        return draft.finish(inputs, {**facts, "location": str(source.location), "skipped": source.skipped})
+
+
+class _Before:
+    """The rows of the run before."""
+
+    def __init__(self, rows: Rows | None, inputs: Mapping[str, Any], *, same_features: bool) -> None:
+        self.rows = rows
+        self._source = inputs.get("source") if same_features else None
+        self.ids = dict(zip(rows.keys(), rows.ids().tolist(), strict=True)) if rows else {}
+        self.next_id = rows.next_id if rows else 0
+        self.usable = rows if same_features else None
+        self.find = Finder(self.usable.sha256() if self.usable else np.empty((0, 32), np.uint8))
+
+    @classmethod
+    def at(cls, store: Store, previous: Ref | None, features: Mapping[str, Any]) -> _Before:
+        """Open the rows before, if there are any."""
+        if previous is None:
+            return cls(None, {}, same_features=False)
+        inputs = store.manifest(previous).inputs
+        same = inputs.get("features") == features and inputs.get("version") == VERSION
+        return cls(Rows(store.verified(previous)), inputs, same_features=same)
+
+    def stands(self, digest: str) -> bool:
+        """Whether rows of this source digest would be the same rows."""
+        return self._source == digest
+
+
+class _Collection:
+    """The rows that come to be; a context, which closes what it has opened."""
+
+    def __init__(self, folder: Path, source: Source, before: _Before) -> None:
+        self._folder = folder
+        self._source = source
+        self._before = before
+        self._records = before.usable.records() if before.usable else iter(())
+        self._agreed = 0
+        self._writer: RowsWriter | None = None
+        self._next_id = before.next_id
+        self._keys: list[str] = []
+        self._ids: list[int] = []
+        self._entries = bytearray()
+        self._splits: Counter[str] = Counter()
+        self.rejected: list[Rejected] = []
+
+    def __enter__(self) -> _Collection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.__exit__(None, None, None)
+
+    @property
+    def note(self) -> str:
+        """What progress says of bad items."""
+        return f"{len(self.rejected):,} unreadable" if self.rejected else ""
+
+    def take(self, outcome: Outcome) -> None:
+        """Add one item."""
+        item = outcome.item
+        if outcome.reason is not None:
+            self.rejected.append(Rejected(item.key, item.place, outcome.reason))
+            return
+        split = self._source.split(item, outcome.sha256)
+        self._keys.append(item.key)
+        self._entries += _entry(item, split, outcome.sha256)
+        self._splits[split] += 1
+        self._ids.append(self._id(item.key))
+        if self._writer is None and self._agrees(item, split, outcome.sha256):
+            self._agreed += 1
+            return
+        features = outcome.features if outcome.features is not None else self._feature(outcome.known)
+        self._started().append(
+            Row(
+                id=self._ids[-1],
+                key=item.key,
+                sha256=outcome.sha256,
+                place=item.place,
+                split=split,
+                features=features,
+                label=item.label,
+                columns=item.columns,
+            )
+        )
+
+    def judge(self, listed: Path) -> None:
+        """Refuse a source with too many bad items, or nothing to train on.
+
+        Raises:
+            SourceError: so it is.
+        """
+        bad, total = len(self.rejected), len(self.rejected) + len(self._keys)
+        allowed = self._source.max_bad_share
+        if bad and (bad == total or bad / total > allowed):
+            raise SourceError(
+                f"{self._source.location}: {bad:,} of {total:,} items ({bad / total:.1%}) are unreadable, and "
+                f"max_bad_share allows {allowed:.1%}: {_frequent(self.rejected)}. All are listed in {listed}"
+            )
+        if not self._splits["train"]:
+            found = ", ".join(f"{name!r} ({count:,})" for name, count in self._splits.most_common(5))
+            raise SourceError(f"{self._source.location}: no item is in the split 'train'; there are: {found}")
+
+    def digest(self) -> str:
+        """Return the digest of the source: over (key, sha256, label, split, columns), in the order of keys."""
+        entries = np.frombuffer(bytes(self._entries), np.uint8).reshape(-1, 32)
+        order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
+        return hashlib.sha256(entries[order].tobytes()).hexdigest()
+
+    def lineage(self) -> str:
+        """Return a digest of which key has which id."""
+        return digest_of([sorted(zip(self._keys, self._ids, strict=True)), self._next_id])
+
+    def finish(self, digest: str) -> dict[str, Any]:
+        """Complete the files; return what they say of themselves."""
+        self._started().close(source=digest, next_id=self._next_id, rejected=self.rejected)
+        return Rows(self._folder).facts
+
+    def _id(self, key: str) -> int:
+        """Return the id that a key has, or the next that was never given."""
+        known = self._before.ids.get(key)
+        if known is None:
+            known, self._next_id = self._next_id, self._next_id + 1
+        return known
+
+    def _agrees(self, item: RawItem, split: str, sha256: bytes) -> bool:
+        """Whether the rows before have this item at this position."""
+        record = next(self._records, None)
+        if record is None:
+            return False
+        found = (record.key, record.sha256, record.label, record.split, record.columns)
+        return found == (item.key, sha256, item.label, split, dict(item.columns))
+
+    def _started(self) -> RowsWriter:
+        """Return the writer; at first, copy into it what agreed."""
+        if self._writer is None:
+            source = self._source
+            self._writer = RowsWriter(self._folder, shape=source.shape, columns=source.schema(), dtype=source.dtype)
+            if self._before.usable is not None:
+                for row in islice(self._before.usable.rows(), self._agreed):
+                    self._writer.append(row)
+        return self._writer
+
+    def _feature(self, row: int) -> NDArray[np.generic]:
+        """Return features of the run before."""
+        assert self._before.usable is not None
+        return self._before.usable.feature(row)
+
+
+def _entry(item: RawItem, split: str, sha256: bytes) -> bytes:
+    """Return a digest of all that the source says of an item; values that JSON does not know count as their text."""
+    entry = [item.key, sha256.hex(), item.label, split, dict(item.columns)]
+    return hashlib.sha256(json.dumps(entry, sort_keys=True, default=str).encode()).digest()
+
+
+def _quarantine_file(store: Store, source: Source, rejected: list[Rejected]) -> Path:
+    """Leave the list of unreadable items where it outlives a failed run; a run without any removes it."""
+    path = store.root / f"quarantine-{source.name}.parquet"
+    if rejected:
+        write_quarantine(path, rejected)
+    else:
+        path.unlink(missing_ok=True)
+    return path
+
+
+def _frequent(rejected: list[Rejected]) -> str:
+    """Say the most frequent reasons, each with how often and where first."""
+    counts = Counter(bad.reason for bad in rejected)
+    first = {bad.reason: bad.key for bad in reversed(rejected)}
+    return "; ".join(f"{count:,} x {reason} ({first[reason]})" for reason, count in counts.most_common(_REASONS))

@@ -1,0 +1,245 @@
+"""Reading rows: columns, features at once, or batches in constant memory.
+
+Legend: N rows. A row's features have the shape of the source, (H, W, C) for images.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from aepipe.table.schema import DESCRIPTION, FIXED, QUARANTINE, Rejected, Row
+
+_AT_ONCE = 4096  # rows of metadata
+_HELD_GROUPS = 4
+
+
+class Rows:
+    """Rows that a :class:`RowsWriter` wrote.
+
+    Args:
+        folder: where they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.facts: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        self._parts = sorted(folder.glob("rows-*.parquet"))
+        self._read_group = lru_cache(_HELD_GROUPS)(self._group)
+
+    def __len__(self) -> int:
+        return int(self.facts["rows"])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return tuple(self.facts["shape"])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type of one row."""
+        dtype: np.dtype[Any] = np.dtype(self.facts["dtype"]).newbyteorder("<")
+        return dtype
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the source's own columns, as written."""
+        return list(self.facts["columns"].values())
+
+    @property
+    def next_id(self) -> int:
+        """The first id that was never given."""
+        return int(self.facts["next_id"])
+
+    def table(self, columns: Iterable[str]) -> pa.Table:
+        """Return some columns of all rows."""
+        return pa.concat_tables(pq.read_table(part, columns=list(columns), memory_map=True) for part in self._parts)
+
+    def ids(self) -> NDArray[np.int64]:
+        """Return the ids, int64[N]."""
+        ids: NDArray[np.int64] = self._column("id").to_numpy()
+        return ids
+
+    def keys(self) -> list[str]:
+        """Return the keys."""
+        return self._strings("key")
+
+    def places(self) -> list[str]:
+        """Return where the items' bytes are."""
+        return self._strings("place")
+
+    def labels(self) -> list[str | None] | None:
+        """Return the labels, None where one is missing; None for all where the source has none."""
+        return self._column("label").to_pylist() if self.facts["labels"] else None
+
+    def splits(self) -> list[str]:
+        """Return the splits."""
+        return self._strings("split")
+
+    def sha256(self) -> NDArray[np.uint8]:
+        """Return the digests of the items' bytes, uint8[N, 32]."""
+        return np.concatenate([_view(chunk, 32) for chunk in self._column("sha256").chunks])
+
+    def features(self, split: str | None = None, *, mask: NDArray[np.bool_] | None = None) -> NDArray[Any]:
+        """Return features [n, *shape] in the rows' order; besides them, memory holds one row group.
+
+        Args:
+            split: only the rows of this split.
+            mask: only these rows, bool[N].
+        """
+        chosen = self._chosen(split, mask)
+        out = np.empty((len(self) if chosen is None else int(chosen.sum()), *self.shape), self.dtype)
+        at = 0
+        for _, features in self._selected(chosen):
+            out[at : at + len(features)] = features
+            at += len(features)
+        return out
+
+    def batches(self, size: int, split: str | None = None) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+        """Give ids int64[n] and features [n, *shape], n = ``size`` but in the last; memory holds two row groups."""
+        held: list[tuple[NDArray[np.int64], NDArray[Any]]] = []
+        count = 0
+        for part in self._selected(self._chosen(split, None)):
+            held.append(part)
+            count += len(part[0])
+            if count < size:
+                continue
+            ids, features = _joined(held)
+            for start in range(0, count - size + 1, size):
+                yield ids[start : start + size], features[start : start + size]
+            done = count - count % size
+            held, count = [(ids[done:], features[done:])], count % size
+        if count:
+            yield _joined(held)
+
+    def feature(self, row: int) -> NDArray[Any]:
+        """Return the features of one row, by its position; a few row groups are kept at hand."""
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        features: NDArray[Any] = self._read_group(group)[row - self._starts[group]]
+        return features
+
+    def records(self) -> Iterator[Row]:
+        """Give the rows without their features, in constant memory; the source's own columns have their own names."""
+        names = [name for name in (*FIXED, *self.columns) if name != "features"]
+        none = np.empty(0, self.dtype)
+        for part in self._parts:
+            with pq.ParquetFile(part, memory_map=True) as file:
+                for batch in file.iter_batches(_AT_ONCE, columns=names):
+                    yield from (self._row(record, none) for record in batch.to_pylist())
+
+    def rows(self) -> Iterator[Row]:
+        """Give the rows, a row group at a time."""
+        features = (one for _, group in self._selected(None) for one in group)
+        for row, one in zip(self.records(), features, strict=True):
+            yield replace(row, features=one)
+
+    def quarantine(self) -> list[Rejected]:
+        """Return the items that could not be read."""
+        return [Rejected(**row) for row in pq.read_table(self._folder / QUARANTINE).to_pylist()]
+
+    def _row(self, record: dict[str, Any], features: NDArray[Any]) -> Row:
+        """Return a row as it came from the source."""
+        own = {name: record.pop(written) for name, written in self.facts["columns"].items()}
+        return Row(**record, features=features, columns=own)
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        """Return one column."""
+        return self.table([name]).column(name)
+
+    def _strings(self, name: str) -> list[str]:
+        """Return a column of text that has no gaps."""
+        values: list[str] = self._column(name).to_pylist()
+        return values
+
+    def _chosen(self, split: str | None, mask: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+        """Return which rows are asked for; None for all."""
+        if split is None:
+            return mask
+        of_split: NDArray[np.bool_] = np.array(self._column("split").to_numpy(zero_copy_only=False) == split, bool)
+        return of_split if mask is None else of_split & mask
+
+    def _selected(self, chosen: NDArray[np.bool_] | None) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+        """Give ids and features of the chosen rows, a row group at a time; groups without one are not read."""
+        start = 0
+        for file, group, count in self._groups():
+            wanted = None if chosen is None else chosen[start : start + count]
+            start += count
+            if wanted is not None and not wanted.any():
+                continue
+            with pq.ParquetFile(file, memory_map=True) as part:
+                table = part.read_row_group(group, columns=["id", "features"])
+            ids, features = table.column("id").to_numpy(), self._array(table)
+            yield (ids, features) if wanted is None else (ids[wanted], features[wanted])
+
+    def _groups(self) -> Iterator[tuple[Path, int, int]]:
+        """Give part, number and rows of each row group that has rows."""
+        for part in self._parts:
+            metadata = pq.read_metadata(part)
+            counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+            yield from ((part, group, count) for group, count in enumerate(counts) if count)
+
+    @cached_property
+    def _layout(self) -> list[tuple[Path, int, int]]:
+        """All row groups."""
+        return list(self._groups())
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        """The position of each row group's first row, int64[groups]."""
+        return np.cumsum([0, *(count for *_, count in self._layout)])[:-1]
+
+    def _group(self, number: int) -> NDArray[Any]:
+        """Return the features of one row group."""
+        file, group, _ = self._layout[number]
+        with pq.ParquetFile(file, memory_map=True) as part:
+            return self._array(part.read_row_group(group, columns=["features"]))
+
+    def _array(self, table: pa.Table) -> NDArray[Any]:
+        """Return the features of a table as an array over its buffers, [n, *shape]."""
+        column = table.column("features").combine_chunks()
+        chunk = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        return _view(chunk, chunk.type.byte_width).view(self.dtype).reshape(-1, *self.shape)
+
+
+class Finder:
+    """Finds rows by the digest of their bytes, with 16 bytes a row beside the digests.
+
+    Args:
+        sha256: uint8[N, 32].
+    """
+
+    def __init__(self, sha256: NDArray[np.uint8]) -> None:
+        self._sha256 = sha256
+        # The first 8 bytes, sorted, find candidates; all 32 decide.
+        heads = np.ascontiguousarray(sha256[:, :8]).view(">u8")[:, 0].astype(np.uint64)
+        self._order = np.argsort(heads, kind="stable")
+        self._heads = heads[self._order]
+
+    def __call__(self, sha256: bytes) -> int:
+        """Return the position of the first row with these bytes; -1 where there is none."""
+        head = np.uint64(int.from_bytes(sha256[:8], "big"))
+        first, last = (int(np.searchsorted(self._heads, head, side=side)) for side in ("left", "right"))
+        rows = self._order[first:last]
+        return next((int(row) for row in rows if self._sha256[row].tobytes() == sha256), -1)
+
+
+def _view(array: pa.FixedSizeBinaryArray, width: int) -> NDArray[np.uint8]:
+    """Return a fixed-size binary array as uint8[n, width] over its own buffer."""
+    values = array.buffers()[1]
+    if values is None:
+        return np.empty((0, width), np.uint8)
+    return np.frombuffer(values, np.uint8, len(array) * width, array.offset * width).reshape(-1, width)
+
+
+def _joined(parts: list[tuple[NDArray[np.int64], NDArray[Any]]]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Join ids and features of consecutive parts."""
+    return np.concatenate([ids for ids, _ in parts]), np.concatenate([features for _, features in parts])

@@ -1,0 +1,145 @@
+"""One recipe, from raw data to a release in service.
+
+Prefect is the clock, the retry and the log; the shelf is the cache.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from prefect import Flow, State, flow, runtime
+from prefect.client.schemas.objects import FlowRun
+
+from aepipe import service
+from aepipe.errors import GateError
+from aepipe.evaluate import Verdict
+from aepipe.release import Release
+from aepipe.store import Ref, Store
+from flows import artifacts, tasks
+from flows.job import Job
+
+logger = logging.getLogger("aepipe.flows")
+
+
+def run_name() -> str:
+    """Return what a run is called in Prefect: the name in service, else the recipe's."""
+    asked = runtime.flow_run.parameters
+    return f"build-{asked.get('name') or Path(str(asked['recipe'])).stem}"
+
+
+def log_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Say in our log why a scheduled run failed; the command line says it by itself."""
+    if flow_run.deployment_id is not None:
+        logger.error("%s", state.result(raise_on_failure=False))
+
+
+@flow(name="aepipe-build", flow_run_name=run_name, on_failure=[log_failure], persist_result=False)
+def build(
+    recipe: str,
+    source: str | None = None,
+    shelf: str | None = None,
+    name: str | None = None,
+    device: str | None = None,
+    promote: bool = True,
+) -> dict[str, Any]:
+    """Bring a collection's release up to date with its source and its recipe.
+
+    Args:
+        recipe: a TOML file, or the name of a recipe that comes with the package.
+        source: in place of the recipe's own ``[source] path``.
+        shelf: folder of the shelf; by default the one that every verb uses.
+        name: in place of the recipe's own.
+        device: in place of the recipe's own.
+        promote: put the release into service if the gate lets it pass; else it only stays on the shelf.
+
+    Returns:
+        ``name``, ``release`` (its ref), ``in_service``, and the gate's ``reasons`` and ``warnings``.
+
+    Raises:
+        AepipeError: what the user can mend.
+        BusyError: another run writes under the same name.
+        GateError: the new release is worse; it stays on the shelf, and the old one in service.
+    """
+    show_progress()
+    order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
+    job = tasks.plan(order)
+    with service.lock(job.store, job.name):
+        release = make(job)
+        return conclude(job, release, promote=promote)
+
+
+def make(job: Job) -> str:
+    """Make everything that the shelf does not have yet, bottom up, and return the release."""
+    rows = tasks.ingest(job, rows_in_service(job.store, job.name))
+    views = tasks.views(job, rows)
+    layers: list[str] = []
+    if job.plan.recipe.pretrain:
+        for number in range(1, len(job.plan.specs) + 1):
+            layers.append(tasks.pretrain(job, views, layers, number))
+    model = tasks.finetune(job, views, layers)
+    codes = [tasks.encode(job, model, rows)]
+    scores = tasks.score(job, rows, model, codes)
+    return tasks.publish(job, {"rows": rows, "model": model, "codes": codes, "scores": scores})
+
+
+def conclude(job: Job, release: str, *, promote: bool) -> dict[str, Any]:
+    """Judge a release, put it into service if it may, and show it in Prefect.
+
+    Raises:
+        GateError: it may not, though it should have been.
+    """
+    before, new = service.current(job.store, job.name), Ref.parse(release)
+    if new == before:
+        return _outcome(job, new, Verdict(True, ("nothing has changed",)))
+    verdict = tasks.judge(job, release)
+    if promote and verdict.passed:
+        tasks.promote(job, release, "; ".join(verdict.reasons))
+    artifacts.show(job, new, verdict)
+    for warning in verdict.warnings:
+        logger.warning("%s: %s", job.name, warning)
+    if promote and not verdict.passed:
+        raise GateError(refusal(job.name, new, before, verdict))
+    return _outcome(job, new, verdict)
+
+
+def refusal(name: str, new: Ref, before: Ref | None, verdict: Verdict) -> str:
+    """Return why a release is not in service, and what to do."""
+    kept = f"{before.short} stays in service" if before else "nothing is in service"
+    return (
+        f"{name}: the gate refuses release {new.short}: {'; '.join(verdict.reasons)}. {kept}; "
+        f"`aepipe promote {new.short}` puts it into service all the same"
+    )
+
+
+def rows_in_service(store: Store, name: str) -> str | None:
+    """Return the rows of the release in service, None where there is none."""
+    ref = service.current(store, name)
+    return rows_of(Release.open(store, ref=ref)) if ref else None
+
+
+def rows_of(release: Release) -> str:
+    """Return the rows that a release was made from."""
+    return next(str(part) for what, part in release.parts if what == "rows")
+
+
+def show_progress() -> None:
+    """Let the library's progress through to Prefect's log, which elsewhere nobody has set up."""
+    log = logging.getLogger("aepipe")
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.INFO)
+
+
+def _outcome(job: Job, release: Ref, verdict: Verdict) -> dict[str, Any]:
+    """Say in the log what a run has come to, and return it."""
+    in_service = service.current(job.store, job.name) == release
+    place, reasons = "in service" if in_service else "on the shelf", list(verdict.reasons)
+    logger.info("%s: release %s is %s: %s", job.name, release.short, place, "; ".join(reasons))
+    return {
+        "name": job.name,
+        "release": str(release),
+        "in_service": in_service,
+        "reasons": reasons,
+        "warnings": list(verdict.warnings),
+    }

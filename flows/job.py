@@ -1,0 +1,114 @@
+"""What the tasks of one run share: a shelf, and a recipe that is resolved already."""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import Path
+
+from aepipe import recipe as recipes
+from aepipe.errors import RecipeError
+from aepipe.plan import Plan, plan
+from aepipe.recipe import Recipe
+from aepipe.release import Release
+from aepipe.store import Store
+
+RECIPES = Path(__file__).with_name("recipes")
+
+
+class Job:
+    """A resolved recipe on a shelf.
+
+    A plain class on purpose: Prefect takes dataclasses, models and collections apart before every task, to look for
+    futures in them.
+    """
+
+    def __init__(self, store: Store, resolved: Plan) -> None:
+        self.store = store
+        self.plan = resolved
+
+    @property
+    def name(self) -> str:
+        """What its releases are called in service."""
+        return self.plan.recipe.name
+
+
+def open_job(
+    recipe: str,
+    *,
+    source: str | None = None,
+    shelf: str | None = None,
+    name: str | None = None,
+    device: str | None = None,
+) -> Job:
+    """Read a recipe and resolve all of it, so that its mistakes are found before anything is touched.
+
+    Args:
+        recipe: a TOML file, or the name of a recipe that comes with the package.
+        source: in place of the recipe's own ``[source] path``.
+        shelf: folder of the shelf; by default the one that every verb uses.
+        name: in place of the recipe's own.
+        device: in place of the recipe's own.
+
+    Raises:
+        RecipeError: there is no such recipe, or it cannot be run.
+        SourceError: the source is missing.
+    """
+    read = recipes.load(recipe_file(recipe), source=source)
+    return Job(open_shelf(shelf), plan(_settled(read, name, device)))
+
+
+def open_release_job(store: Store, release: Release, *, device: str | None = None) -> Job:
+    """Return the job that a release came from, so that it can go on with new rows.
+
+    Raises:
+        RecipeError: its recipe is not understood any more.
+        SourceError: its source is missing.
+    """
+    read = recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
+    return Job(store, plan(_settled(read, None, device)))
+
+
+def open_shelf(folder: str | None) -> Store:
+    """Return the shelf in a folder, or the one that every verb uses."""
+    return Store(Path(folder).expanduser()) if folder else Store.locate()
+
+
+def is_recipe(text: str) -> bool:
+    """Say whether a word on the command line is meant as a recipe, not as images."""
+    if text.endswith(".toml"):
+        return True
+    return not glob.has_magic(text) and not Path(text).expanduser().exists()
+
+
+def recipe_file(text: str) -> Path:
+    """Return the file of a recipe that is named by its path, or by its name if it comes with the package.
+
+    Raises:
+        RecipeError: there is neither.
+    """
+    file = Path(text).expanduser()
+    if file.exists():
+        return file
+    if text not in packaged():
+        raise RecipeError(f"{text}: there is no such file or folder; recipes that come along: {', '.join(packaged())}")
+    return RECIPES / f"{text}.toml"
+
+
+def packaged() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    return sorted(file.stem for file in RECIPES.glob("*.toml"))
+
+
+def _settled(recipe: Recipe, name: str | None, device: str | None) -> Recipe:
+    """Return the recipe with another name or device, checked as if it had been written so.
+
+    The path of the source is made absolute: a release goes on from its recipe where the recipe's file is not at hand.
+    """
+    table = recipe.model_dump(mode="json")
+    table["name"] = name or recipe.name
+    table["compute"]["device"] = device or recipe.compute.device
+    options = table["source"]["options"]
+    if isinstance(options.get("path"), str) and "://" not in options["path"]:
+        options["path"] = os.path.abspath(recipe.file.parent / Path(options["path"]).expanduser())
+    return recipes.parse(table, recipe.file)

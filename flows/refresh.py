@@ -1,0 +1,74 @@
+"""New rows under the encoder in service: nothing is trained, and rows that have a code keep it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from prefect import flow, runtime
+
+from aepipe import service
+from aepipe.evaluate import Verdict
+from aepipe.release import Release
+from aepipe.store import Ref
+from flows import artifacts, tasks
+from flows.build import log_failure, rows_of, show_progress
+from flows.job import Job, open_release_job, open_shelf
+
+logger = logging.getLogger("aepipe.flows")
+
+
+def run_name() -> str:
+    """Return what a run is called in Prefect."""
+    return f"refresh-{runtime.flow_run.parameters.get('name') or 'collection'}"
+
+
+@flow(name="aepipe-refresh", flow_run_name=run_name, on_failure=[log_failure], persist_result=False)
+def refresh(name: str | None = None, shelf: str | None = None, device: str | None = None) -> dict[str, Any]:
+    """Bring the collection in service up to date with its source, under the encoder that it has.
+
+    Args:
+        name: the collection; needed where several are in service.
+        shelf: folder of the shelf; by default the one that every verb uses.
+        device: in place of the recipe's own.
+
+    Returns:
+        ``name``, ``release`` (the ref now in service), ``changed``, and ``why``.
+
+    Raises:
+        AepipeError: what the user can mend.
+        BusyError: another run writes under the same name.
+    """
+    show_progress()
+    store = open_shelf(shelf)
+    chosen, _ = service.resolve(store, name)
+    with service.lock(store, chosen):
+        # Only under the lock is it certain what the new release follows.
+        release = Release.open(store, chosen)
+        job = open_release_job(store, release, device=device)
+        return renew(job, release)
+
+
+def renew(job: Job, release: Release) -> dict[str, Any]:
+    """Publish the collection with its new rows and without its vanished ones, if there are any."""
+    before = rows_of(release)
+    rows = tasks.ingest(job, before)
+    if rows == before:
+        logger.info("%s: the source has not changed, release %s stays in service", job.name, release.ref.short)
+        return {"name": job.name, "release": str(release.ref), "changed": False, "why": "the source has not changed"}
+    model = next(str(part) for what, part in release.parts if what == "encoder")
+    codes = tasks.keep(job, [str(part) for what, part in release.parts if what == "codes"], before, rows)
+    codes.append(tasks.encode(job, model, rows, codes))
+    scores = tasks.score(job, rows, model, codes)
+    new = tasks.publish(job, {"rows": rows, "model": model, "codes": codes, "scores": scores})
+    why = f"refresh: {difference(job, before, rows)}"
+    tasks.promote(job, new, why)
+    artifacts.show(job, Ref.parse(new), Verdict(True, (why,)))
+    logger.info("%s: release %s is in service: %s", job.name, Ref.parse(new).short, why)
+    return {"name": job.name, "release": new, "changed": True, "why": why}
+
+
+def difference(job: Job, before: str, after: str) -> str:
+    """Say how the number of rows has changed."""
+    old, new = (job.store.manifest(Ref.parse(ref)).facts["rows"] for ref in (before, after))
+    return f"{new:,} rows instead of {old:,}"

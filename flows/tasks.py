@@ -1,0 +1,137 @@
+"""The stages as Prefect tasks: few and coarse, each handing on the name of what it put on the shelf.
+
+The shelf is the cache, so Prefect keeps no results of its own. Only ingestion is tried again, for only it reads what is
+not ours, and only where the disk or the network stumbled: a user's mistake stays one however often it is repeated.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import State, task
+from prefect.cache_policies import NO_CACHE
+from prefect.tasks import exponential_backoff
+
+from aepipe import service
+from aepipe.evaluate import Verdict
+from aepipe.stages import encode as encoding
+from aepipe.stages import finetune as finetuning
+from aepipe.stages import ingest as ingestion
+from aepipe.stages import judge as judging
+from aepipe.stages import keep as keeping
+from aepipe.stages import pretrain as pretraining
+from aepipe.stages import publish as publishing
+from aepipe.stages import score as scoring
+from aepipe.stages import views as viewing
+from aepipe.store import Ref
+from flows.job import Job, open_job
+
+logger = logging.getLogger("aepipe.flows")
+
+_PASSING = {
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.EHOSTUNREACH,
+    errno.EINTR,
+    errno.EIO,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.ENOLCK,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+}
+_PLAIN: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+
+def is_transient(_task: object, _run: object, state: State[Any]) -> bool:
+    """Say whether a failed task is worth another try."""
+    error = state.result(raise_on_failure=False)
+    passing = isinstance(error, ConnectionError | TimeoutError)
+    passing = passing or (isinstance(error, OSError) and error.errno in _PASSING)
+    if passing:
+        logger.warning("%s: trying again in a moment", error)
+    return passing
+
+
+@task(name="plan", **_PLAIN)
+def plan(order: dict[str, Any]) -> Job:
+    """Resolve the recipe."""
+    return open_job(**order)
+
+
+@task(
+    name="ingest",
+    retries=4,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=is_transient,
+    **_PLAIN,
+)
+def ingest(job: Job, previous: str | None) -> str:
+    """Raw things -> rows; what is known from the release in service is not read again."""
+    known = Ref.parse(previous) if previous else None
+    return str(ingestion.ingest(job.store, job.plan.source, previous=known))
+
+
+@task(name="views", **_PLAIN)
+def views(job: Job, rows: str) -> str:
+    """Rows -> the arrays that training reads."""
+    return str(viewing.views(job.store, job.plan, Ref.parse(rows)))
+
+
+@task(name="pretrain", task_run_name="pretrain-layer-{number}", **_PLAIN)
+def pretrain(job: Job, views: str, below: Sequence[str], number: int) -> str:
+    """One more layer on the finished ones; ``number`` counts from 1 and names the run."""
+    return str(pretraining.pretrain(job.store, job.plan, Ref.parse(views), refs(below)))
+
+
+@task(name="finetune", **_PLAIN)
+def finetune(job: Job, views: str, layers: Sequence[str]) -> str:
+    """Layers -> a model with its frozen encoder."""
+    return str(finetuning.finetune(job.store, job.plan, Ref.parse(views), refs(layers)))
+
+
+@task(name="encode", **_PLAIN)
+def encode(job: Job, model: str, rows: str, known: Sequence[str] = ()) -> str:
+    """Rows -> codes, of those rows that have none yet."""
+    return str(encoding.encode(job.store, Ref.parse(model), Ref.parse(rows), known=refs(known)))
+
+
+@task(name="keep", **_PLAIN)
+def keep(job: Job, codes: Sequence[str], before: str, after: str) -> list[str]:
+    """Known codes -> those that still stand for the rows of now."""
+    kept = keeping.keep(job.store, refs(codes), before=Ref.parse(before), after=Ref.parse(after))
+    return [str(one) for one in kept]
+
+
+@task(name="score", **_PLAIN)
+def score(job: Job, rows: str, model: str, codes: Sequence[str]) -> str:
+    """Codes -> scores, beside the baselines."""
+    return str(scoring.score(job.store, job.plan, Ref.parse(rows), Ref.parse(model), refs(codes)))
+
+
+@task(name="publish", **_PLAIN)
+def publish(job: Job, parts: dict[str, Any]) -> str:
+    """Rows, model, codes and scores -> a release on the shelf."""
+    single = {what: Ref.parse(parts[what]) for what in ("rows", "model", "scores")}
+    return str(publishing.publish(job.store, job.plan, codes=refs(parts["codes"]), **single))
+
+
+@task(name="judge", **_PLAIN)
+def judge(job: Job, release: str) -> Verdict:
+    """Compare a release with the one in service."""
+    return judging.judge(job.store, job.plan, Ref.parse(release))
+
+
+@task(name="promote", **_PLAIN)
+def promote(job: Job, release: str, why: str) -> None:
+    """Put a release into service."""
+    service.promote(job.store, job.name, Ref.parse(release), why=why)
+
+
+def refs(texts: Sequence[str]) -> list[Ref]:
+    """Read references."""
+    return [Ref.parse(text) for text in texts]

@@ -1,0 +1,127 @@
+"""The flows as they run: what they put into service, what they refuse, what they repeat and what they do not."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aepipe import service
+from aepipe.errors import BusyError, GateError, RecipeError, SourceError
+from aepipe.release import Release
+from aepipe.store import Ref, Store
+from flows.job import Job
+from tests.samples import write_photos, write_tiny
+
+pytestmark = pytest.mark.usefixtures("prefect")
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return write_tiny(tmp_path, count=120, epochs=8)
+
+
+def test_a_collection_from_its_first_release_to_its_next(tiny: Path, store: Store) -> None:
+    from flows.build import build
+    from flows.refresh import refresh
+
+    shelf = str(store.root)
+    first = build(str(tiny), shelf=shelf)
+    assert first["in_service"]
+    assert service.current(store, "tiny") == Ref.parse(first["release"])
+    assert len(Release.open(store, "tiny")) == 120
+
+    again = build(str(tiny), shelf=shelf)
+    assert again["release"] == first["release"]
+    assert again["reasons"] == ["nothing has changed"]
+    assert len(service.history(store)) == 1
+    assert not refresh(shelf=shelf)["changed"]
+
+    # A new picture, a vanished one, and one whose bytes are another's now.
+    write_photos(tiny.parent / "photos", start=120, count=1)
+    pictures = sorted((tiny.parent / "photos").rglob("*.png"))
+    pictures[0].unlink()
+    shutil.copy(pictures[1], pictures[2])
+    renewed = refresh("tiny", shelf=shelf)
+    assert renewed["changed"]
+    release = Release.open(store, "tiny")
+    assert release.fingerprint == Release.open(store, ref=Ref.parse(first["release"])).fingerprint
+    keys = [str(path.relative_to(tiny.parent / "photos")) for path in pictures[:3]]
+    assert len(release) == 120
+    codes = release.codes_of([release.id_of(key) for key in keys[1:]])
+    assert codes.distances(codes).max() == 0, "a row with other bytes must get another code"
+
+    tiny.write_text(tiny.read_text().replace("bits = 32", "bits = 1"))
+    with pytest.raises(GateError, match=r"tiny: the gate refuses release \w+: .*stays in service"):
+        build(str(tiny), shelf=shelf)
+    assert service.current(store, "tiny") == release.ref
+    kept = build(str(tiny), shelf=shelf, promote=False)
+    assert not kept["in_service"]
+    assert store.has(Ref.parse(kept["release"]))
+
+
+def test_what_prefect_shows_of_a_run(tiny: Path, store: Store) -> None:
+    from prefect import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+
+    from flows.build import build
+
+    build(str(tiny), shelf=str(store.root), name="shown.x")
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=["build-shown.x"])))[0]
+        artifacts = client.request("POST", "/artifacts/filter").json()
+    assert run.state is not None
+    assert run.state.is_completed()
+    ours = {artifact["key"]: artifact for artifact in artifacts if artifact["flow_run_id"] == str(run.id)}
+    assert set(ours) == {f"shown-x-{part}" for part in ("scores", "verdict", "training", "hits")}
+    assert '"system": "itq"' in ours["shown-x-scores"]["data"]
+    assert ours["shown-x-hits"]["data"].startswith("data:image/jpeg;base64,")
+
+
+def test_one_run_at_a_time(tiny: Path, store: Store) -> None:
+    from flows.build import build
+
+    with service.lock(store, "tiny"), pytest.raises(BusyError, match="tiny: another run is writing"):
+        build(str(tiny), shelf=str(store.root))
+    assert not store.refs("rows")
+
+
+def test_mistakes_are_found_before_anything_is_made(tiny: Path, store: Store) -> None:
+    from flows.build import build
+
+    tiny.write_text(tiny.read_text().replace("likelihood", "likelyhood"))
+    with pytest.raises(RecipeError, match=r"tiny\.toml: layers\.0\.likelyhood: unknown key"):
+        build(str(tiny), shelf=str(store.root))
+    assert not store.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (OSError(errno.EIO, "I/O error"), 3),
+        (ConnectionResetError(), 3),
+        (SourceError("bad"), 1),
+        (PermissionError(), 1),
+    ],
+)
+def test_only_stumbles_are_repeated(error: Exception, tries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import tasks
+
+    calls: list[object] = []
+
+    def fail(*_: Any, **__: Any) -> Ref:
+        calls.append(error)
+        raise error
+
+    class NoPlan:
+        source = None
+
+    monkeypatch.setattr("aepipe.stages.ingest.ingest", fail)
+    quick = tasks.ingest.with_options(retries=2, retry_delay_seconds=0)
+    with pytest.raises(type(error)):
+        quick(Job(Store(Path("unused")), NoPlan()), None)  # type: ignore[arg-type]
+    assert len(calls) == tries
+    assert tasks.ingest.retries == 4

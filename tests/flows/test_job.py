@@ -1,0 +1,62 @@
+"""Recipes by path and by name, what replaces a recipe's own words, and the way back from a release."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aepipe import recipe as recipes
+from aepipe.errors import RecipeError
+from aepipe.store import Store
+from flows.job import is_recipe, open_job, packaged, recipe_file
+from tests.samples import write_tiny
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_recipe_by_path_or_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "demo" in packaged()
+    assert recipe_file("demo") == ROOT / "flows" / "recipes" / "demo.toml"
+    Path("demo").mkdir()  # what is here goes before what comes along
+    assert recipe_file("demo") == Path("demo")
+    assert not is_recipe("demo")
+    assert is_recipe("missing.toml")
+    assert is_recipe("fashion-mnist")
+    assert not is_recipe("scans/*.png")
+    with pytest.raises(RecipeError, match="nowhere: there is no such file or folder; recipes that come along: demo"):
+        recipe_file("nowhere")
+
+
+def test_what_the_command_line_says_goes_before_the_recipe(tmp_path: Path) -> None:
+    file = write_tiny(tmp_path, count=3)
+    job = open_job(str(file), shelf=str(tmp_path / "shelf"), name="other", device="cpu")
+    assert (job.name, job.plan.recipe.compute.device) == ("other", "cpu")
+    assert job.store.root == tmp_path / "shelf"
+    assert not job.store.root.exists()
+    with pytest.raises(RecipeError, match=r"tiny\.toml: name: "):
+        open_job(str(file), name="Not a name")
+
+
+def test_a_job_does_not_depend_on_where_its_recipe_lay(tmp_path: Path, store: Store) -> None:
+    """A release keeps its recipe without the file; it must go on from there."""
+    before = open_job(str(write_tiny(tmp_path, count=3)), shelf=str(store.root)).plan
+    read = recipes.parse(before.recipe.model_dump(mode="json"), Path("the recipe of a release"))
+    assert read.model_dump() == before.recipe.model_dump()
+    assert before.recipe.source.options["path"] == str(tmp_path / "photos")
+
+
+def test_the_deployments_fit_their_flows(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.flows import load_flow_from_entrypoint
+
+    monkeypatch.chdir(ROOT)
+    deployments = import_module("yaml").safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    assert {one["entrypoint"] for one in deployments} == {"flows/build.py:build", "flows/refresh.py:refresh"}
+    for one in deployments:
+        flow: Any = load_flow_from_entrypoint(one["entrypoint"])
+        flow.validate_parameters(one["parameters"])
+        assert one["schedules"][0]["timezone"]
+        assert one["work_pool"]["job_variables"]["env"]["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"

@@ -1,0 +1,60 @@
+"""Small collections of real pictures, and recipes that are quick to run, for tests of whole pipelines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+SAMPLE = Path(__file__).parents[1] / "data" / "fashion-mnist.parquet"
+
+TINY = """name = "tiny"
+seed = 7
+
+[source]
+kind = "images"
+path = "photos"
+label = "parent"
+split = {{ test = 0.2 }}
+
+[features]
+size = [28, 28]
+color = "gray"
+
+[[layers]]
+net = {{ kind = "dense", width = 64 }}
+likelihood = "bernoulli"
+fit = {{ epochs = {epochs}, batch = 32 }}
+
+[code]
+bits = 32
+threshold = "median"
+fit = {{ epochs = {epochs}, batch = 32 }}
+
+[finetune]
+epochs = {epochs}
+batch = 32
+"""
+
+
+def write_photos(folder: Path, *, start: int = 0, count: int = 300) -> None:
+    """Write pictures of the sample as ``<label>/<number>.png``.
+
+    Args:
+        folder: made where it is missing.
+        start: number of the first.
+        count: how many.
+    """
+    rows = pq.read_table(SAMPLE).slice(start, count).to_pylist()
+    for number, row in enumerate(rows, start):
+        place = folder / row["label"].lower().replace("/", "-") / f"{number:05d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(row["image"]["bytes"])
+
+
+def write_tiny(folder: Path, *, epochs: int = 1, count: int = 300) -> Path:
+    """Write ``tiny.toml`` and its pictures into a folder, and return the recipe."""
+    write_photos(folder / "photos", count=count)
+    file = folder / "tiny.toml"
+    file.write_text(TINY.format(epochs=epochs))
+    return file

@@ -1,0 +1,473 @@
+"""Kinds, containers, labels and splits, places."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import struct
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from aepipe import recipe as recipes
+from aepipe.errors import ItemError, RecipeError, SourceError
+from aepipe.sources import RawItem, Source, kinds, preview, readers, resolve
+from aepipe.sources.decode import decode
+
+SIZE = 6
+
+
+def open_source(path: Path | str, features: dict[str, Any] | None = None, **options: Any) -> Source:
+    table = {
+        "name": "test",
+        "source": {"kind": "images", "path": str(path), **options},
+        "features": {"size": [SIZE, SIZE], **(features or {})},
+        "layers": [{"net": "dense"}],
+    }
+    return resolve(recipes.parse(table, Path("/nowhere/recipe.toml")))
+
+
+def png(shade: int, size: int = SIZE) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (size, size), (shade, 255 - shade, 7)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def put(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def keys(source: Source) -> list[str]:
+    return [item.key for item in source.items()]
+
+
+def shade(source: Source, item: RawItem) -> int:
+    return int(source.row(item.read(), item.key)[0, 0, 0])
+
+
+def refusals(source: Source) -> dict[str, str]:
+    found = {}
+    for item in source.items():
+        try:
+            item.read()
+        except ItemError as error:
+            found[item.key] = error.reason
+    return found
+
+
+def check_places(source: Source) -> None:
+    """Every item's bytes are found again at its place."""
+    for item in source.items():
+        assert preview(source.location, item.place) == item.read()
+
+
+def test_kinds_are_files_and_unknown_ones_list_them() -> None:
+    assert "images" in kinds()
+    assert "decode" not in kinds()
+    table = {"name": "x", "source": {"kind": "films"}, "layers": [{"net": "dense"}]}
+    with pytest.raises(RecipeError, match=r"unknown kind 'films'.*images"):
+        resolve(recipes.parse(table, Path("r.toml")))
+
+
+@pytest.mark.parametrize(
+    ("options", "features", "match"),
+    [
+        ({"labels": "x"}, {}, r"source\.labels: unknown key; allowed: path, label"),
+        ({"max_bad_share": 2}, {}, r"source\.max_bad_share"),
+        ({"split": {"test": 1.5}}, {}, r"source\.split"),
+        ({}, {"size": [0, 4]}, r"features\.size\.0"),
+        ({}, {"size": 4}, r"features\.size"),
+        ({}, {"color": "grey"}, r"features\.color.*'gray'"),
+        ({}, {"fit": "squeeze"}, r"features\.fit"),
+    ],
+)
+def test_wrong_options_are_recipe_errors(
+    tmp_path: Path, options: dict[str, Any], features: dict[str, Any], match: str
+) -> None:
+    put(tmp_path / "a.png", png(1))
+    with pytest.raises(RecipeError, match=match):
+        open_source(tmp_path, features, **options)
+
+
+def test_a_path_is_relative_to_the_recipe(tmp_path: Path) -> None:
+    put(tmp_path / "photos" / "a.png", png(1))
+    table = {"name": "x", "source": {"kind": "images", "path": "../photos"}, "layers": [{"net": "dense"}]}
+    source = resolve(recipes.parse(table, tmp_path / "recipes" / "r.toml"))
+    assert keys(source) == ["a.png"]
+    assert source.location == tmp_path / "photos"
+
+
+def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    put(tmp_path / "photos" / "a.png", png(1))
+    assert keys(open_source("~/photos")) == ["a.png"]
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    for number, name in enumerate(["b/2.png", "a/1.PNG", "a/x/0.png", "a.b/3.png", "Zürich/é 猫.png"]):
+        put(tmp_path / name, png(number))
+    for name in (".hidden.png", ".git/4.png", "a/._1.png", "notes.txt", "a/labels.csv"):
+        put(tmp_path / name, b"?")
+    source = open_source(tmp_path, label="parent", split="top")
+    assert source.total() == 5
+    items = list(source.items())
+    assert [item.key for item in items] == sorted(item.key for item in items)
+    assert {item.key: item.label for item in items} == {
+        "a/1.PNG": "a",
+        "a/x/0.png": "x",
+        "a.b/3.png": "a.b",
+        "b/2.png": "b",
+        "Zürich/é 猫.png": "Zürich",
+    }
+    assert {item.split for item in items} == {"a", "b", "a.b", "Zürich"}
+    assert source.skipped == 2
+    assert {item.key: shade(source, item) for item in items}["b/2.png"] == 0
+    assert source.schema().names == []
+    check_places(source)
+
+
+def test_links_are_not_followed_out_of_the_root(tmp_path: Path) -> None:
+    put(tmp_path / "outside" / "secret.png", png(9))
+    inside = put(tmp_path / "root" / "a.png", png(1))
+    (tmp_path / "root" / "out.png").symlink_to(tmp_path / "outside" / "secret.png")
+    (tmp_path / "root" / "in.png").symlink_to(inside)
+    (tmp_path / "root" / "gone.png").symlink_to(tmp_path / "root" / "missing.png")
+    (tmp_path / "root" / "folder").symlink_to(tmp_path / "outside")
+    (tmp_path / "root" / "loop").symlink_to(tmp_path / "root")
+    source = open_source(tmp_path / "root")
+    assert keys(source) == ["a.png", "gone.png", "in.png", "out.png"]
+    assert refusals(source) == {
+        "gone.png": "cannot be read: No such file or directory",
+        "out.png": "link out of the source",
+    }
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    try:
+        with open(name, "wb") as stream:
+            stream.write(png(5))
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 only")
+    source = open_source(tmp_path)
+    assert keys(source) == ["caf\\xe9.png"]
+    check_places(source)
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    put(tmp_path / "a.png", png(1))
+    os.mkfifo(tmp_path / "pipe.png")
+    assert refusals(open_source(tmp_path)) == {"pipe.png": "not a file"}
+
+
+def test_globs(tmp_path: Path) -> None:
+    for name in ("2023/a.png", "2024/b.png", "2024/x/c.png", "2024/d.txt", "[1]/e.png"):
+        put(tmp_path / name, png(1))
+    assert keys(open_source(tmp_path / "*" / "*.png")) == ["2023/a.png", "2024/b.png", "[1]/e.png"]
+    assert keys(open_source(tmp_path / "202*")) == ["2023/a.png", "2024/b.png", "2024/x/c.png"]
+    recursive = open_source(tmp_path / "**" / "*.png", label="parent")
+    assert keys(recursive) == ["2023/a.png", "2024/b.png", "2024/x/c.png", "[1]/e.png"]
+    assert recursive.location == tmp_path
+    assert keys(open_source(tmp_path / "[1]")) == ["e.png"]
+    check_places(recursive)
+
+
+def test_one_file(tmp_path: Path) -> None:
+    source = open_source(put(tmp_path / "a#1.png", png(1)), label="parent")
+    assert keys(source) == ["a#1.png"]
+    check_places(source)
+
+
+def test_addresses_are_no_paths() -> None:
+    with pytest.raises(SourceError, match="s3://bucket/photos: only files of this machine"):
+        open_source("s3://bucket/photos")
+
+
+@pytest.mark.parametrize("name", ["missing", "missing.parquet", "*.jpg", "empty", "texts"])
+def test_nothing_there(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    put(tmp_path / "texts" / "a.txt", b"a")
+    with pytest.raises(SourceError, match=name.replace("*", r"\*")) as caught:
+        open_source(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def hugging_face(path: Path, rows: list[dict[str, Any]], **metadata: Any) -> Path:
+    schema = pa.schema(
+        {
+            "image": pa.struct({"bytes": pa.binary(), "path": pa.string()}),
+            "label": pa.int64(),
+            "split": pa.string(),
+            "taken": pa.timestamp("ms"),
+        }
+    )
+    table = pa.Table.from_pylist(rows, schema=schema).replace_schema_metadata(metadata or None)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, row_group_size=3)
+    return path
+
+
+def test_parquet_of_hugging_face(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"image": {"bytes": png(n), "path": f"{n}.png"}, "label": n % 2, "split": "test" if n > 5 else "train"}
+        for n in range(8)
+    ]
+    rows[3]["image"]["path"] = "2.png"
+    rows[4]["image"]["path"] = None
+    rows[5]["image"] = None
+    rows[7]["label"] = -1
+    features = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
+    path = hugging_face(tmp_path / "train.parquet", rows, huggingface=json.dumps(features))
+    source = open_source(path, label="label", split="split")
+    items = list(source.items())
+    assert [item.key for item in items] == [
+        *("0.png", "1.png", "2.png", "train.parquet#3", "train.parquet#4", "train.parquet#5", "6.png", "7.png")
+    ]
+    assert [item.place for item in items] == [f"train.parquet#{n}" for n in range(8)]
+    assert [item.label for item in items] == ["cat", "dog", "cat", "dog", "cat", "dog", "cat", None]
+    assert [item.split for item in items] == ["train"] * 6 + ["test"] * 2
+    assert source.schema() == pa.schema({"taken": pa.timestamp("ms")})
+    assert items[0].columns == {"taken": None}
+    assert refusals(source) == {"train.parquet#5": "no image"}
+    assert source.total() == 8
+    for number, item in enumerate(items):
+        if number != 5:
+            assert shade(source, item) == number
+            assert preview(source.location, item.place) == png(number)
+
+
+def test_parquet_with_plain_bytes_and_its_own_ids_over_many_files(tmp_path: Path) -> None:
+    for part in range(3):
+        table = pa.table({"photo": [png(10 * part + n) for n in range(4)], "sku": [f"p{part}-{n}" for n in range(4)]})
+        put(tmp_path / "parts" / f"{part}.parquet", b"")
+        pq.write_table(table.append_column("mask", [[b"x"] * 4]), tmp_path / "parts" / f"{part}.parquet")
+    put(tmp_path / "parts" / "README.md", b"?")
+    for path in (tmp_path / "parts", tmp_path / "parts" / "*.parquet"):
+        source = open_source(path, image="photo", key="sku")
+        assert keys(source) == [f"p{part}-{n}" for part in range(3) for n in range(4)]
+        assert [shade(source, item) for item in source.items()] == [10 * p + n for p in range(3) for n in range(4)]
+        assert source.schema().names == ["sku"]
+        check_places(source)
+    assert open_source(tmp_path / "parts", image="photo").total() == 12
+
+
+def test_the_second_of_two_columns_of_pictures(tmp_path: Path) -> None:
+    table = pa.table({"mask": [png(1), png(2)], "image": [png(3), png(4)]})
+    pq.write_table(table, tmp_path / "two.parquet")
+    source = open_source(tmp_path / "two.parquet")
+    assert [shade(source, item) for item in source.items()] == [3, 4]
+    check_places(source)
+
+
+def test_parquet_list_of_paths(tmp_path: Path) -> None:
+    put(tmp_path / "x" / "a.png", png(3))
+    pq.write_table(pa.table({"image": ["x/a.png", None], "price": [1.5, 2.5]}), put(tmp_path / "l.parquet", b""))
+    source = open_source(tmp_path / "l.parquet")
+    items = list(source.items())
+    assert [(item.key, item.place) for item in items] == [("x/a.png", "x/a.png"), ("l.parquet#1", "l.parquet#1")]
+    assert items[0].columns == {"price": 1.5}
+    assert refusals(source) == {"l.parquet#1": "no image"}
+
+
+def test_csv_list_of_paths(tmp_path: Path) -> None:
+    put(tmp_path / "lists" / "x" / "a.png", png(1))
+    put(tmp_path / "lists" / "b.png", png(2))
+    elsewhere = put(tmp_path / "c.png", png(3))
+    rows = [
+        ("path", "class", "note"),
+        ("x/a.png", "cat", "says “hi”, twice"),
+        ("./x/../b.png", "dog", ""),
+        (str(elsewhere), "", "absolute"),
+        ("../c.png", "cat", "climbs"),
+        ("x/../../c.png", "cat", "climbs"),
+        ("", "cat", "no path"),
+        ("x/missing.png", "cat", ""),
+    ]
+    with open(tmp_path / "lists" / "list.csv", "w", encoding="utf-8-sig", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    source = open_source(tmp_path / "lists" / "list.csv", image="path", label="class")
+    items = list(source.items())
+    assert [item.key for item in items] == [
+        *("x/a.png", "b.png", str(elsewhere), "../c.png", "../c.png", "list.csv#5", "x/missing.png")
+    ]
+    assert [item.label for item in items] == ["cat", "dog", None, "cat", "cat", "cat", "cat"]
+    assert items[0].columns == {"note": "says “hi”, twice"}
+    assert refusals(source) == {
+        "../c.png": "path leaves the folder of the list",
+        "list.csv#5": "no path",
+        "x/missing.png": "cannot be read: No such file or directory",
+    }
+    assert [preview(source.location, item.place) for item in items[:3]] == [png(1), png(2), png(3)]
+
+
+def test_columns_that_are_not_there(tmp_path: Path) -> None:
+    put(tmp_path / "a.csv", b"image,class\na.png,cat\n")
+    with pytest.raises(SourceError, match=r"no column 'photo'; it has: image, class.*image = "):
+        open_source(tmp_path / "a.csv", image="photo")
+    with pytest.raises(SourceError, match=r"no column 'kind' for label; it has: image, class|class"):
+        open_source(tmp_path / "a.csv", label="kind")
+    put(tmp_path / "f" / "a.png", png(1))
+    with pytest.raises(SourceError, match=r"no column 'class' for label; it has: none.*'parent'"):
+        open_source(tmp_path / "f", label="class")
+
+
+def idx(array: NDArray[np.uint8]) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> tuple[Path, NDArray[np.uint8]]:
+    """A folder of IDX pairs of odd width, and its pictures, uint8[12, 7, 5]."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 7, 5), np.uint8)
+    labels = np.arange(12, dtype=np.uint8) % 3
+    for name, part in (("train", slice(0, 8)), ("t10k", slice(8, 12))):
+        put(tmp_path / "idx" / f"{name}-images-idx3-ubyte.gz", gzip.compress(idx(images[part])))
+        put(tmp_path / "idx" / f"{name}-labels-idx1-ubyte.gz", gzip.compress(idx(labels[part])))
+    return tmp_path / "idx", images
+
+
+@pytest.mark.parametrize("options", [{}, {"label": "label", "split": "split"}])
+def test_idx(digits: tuple[Path, NDArray[np.uint8]], options: dict[str, str]) -> None:
+    folder, images = digits
+    source = open_source(folder, {"size": [7, 5], "color": "gray"}, **options)
+    items = list(source.items())
+    assert [item.key for item in items] == [f"t10k/{n}" for n in range(4)] + [f"train/{n}" for n in range(8)]
+    assert [item.split for item in items] == ["test"] * 4 + ["train"] * 8
+    assert [item.label for item in items] == [str(n % 3) for n in (*range(8, 12), *range(8))]
+    assert (source.total(), source.skipped, source.schema().names) == (12, 0, [])
+    found = np.stack([source.row(item.read(), item.key) for item in items])
+    np.testing.assert_array_equal(found[..., 0], np.concatenate([images[8:], images[:8]]))
+    check_places(source)
+    single = open_source(folder / "train-images-idx3-ubyte.gz")
+    assert keys(single) == [f"train/{n}" for n in range(8)]
+
+
+def test_idx_pixels_are_those_of_a_png(digits: tuple[Path, NDArray[np.uint8]]) -> None:
+    folder, images = digits
+    source = open_source(folder / "train-images-idx3-ubyte.gz", {"size": [4, 9]})
+    for item, pixels in zip(source.items(), images[:8], strict=True):
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "PNG")
+        expected = decode(stream.getvalue(), key="k", size=(4, 9))
+        np.testing.assert_array_equal(source.row(item.read(), item.key), expected)
+
+
+def test_idx_that_is_not_whole(digits: tuple[Path, NDArray[np.uint8]]) -> None:
+    folder, images = digits
+    path = folder / "train-images-idx3-ubyte.gz"
+    whole = path.read_bytes()
+    for damage in (whole[: len(whole) // 2], gzip.compress(idx(images[:8])[:-3]), gzip.compress(b"something else")):
+        path.write_bytes(damage)
+        with pytest.raises(SourceError, match="train-images"):
+            list(open_source(path).items())
+    path.write_bytes(gzip.compress(idx(images[:7])))
+    with pytest.raises(SourceError, match="7 images, but 8 labels"):
+        list(open_source(path).items())
+
+
+def make_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
+    mode = {".gz": "w:gz", ".xz": "w:xz"}.get(path.suffix, "w")
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.xz"])
+def test_tar(tmp_path: Path, suffix: str) -> None:
+    members = [(f"./{n % 2}/{n}.png", png(n, 30 + n)) for n in range(6)]
+    members += [("é" * 120 + "/x.png", png(7)), ("notes.txt", b"?"), ("a/.b.png", b"?"), ("../up.png", png(8))]
+    members += [("/etc/x.png", png(9))]
+    source = open_source(make_tar(tmp_path / f"photos{suffix}", members), label="parent")
+    items = list(source.items())
+    expected = [f"{n % 2}/{n}.png" for n in range(6)] + ["é" * 120 + "/x.png", "../up.png", "/etc/x.png", "link.png"]
+    assert [item.key for item in items] == expected
+    assert [item.label for item in items[:3]] == ["0", "1", "0"]
+    assert source.skipped == 2
+    assert refusals(source) == {
+        "../up.png": "path leaves the archive",
+        "/etc/x.png": "path leaves the archive",
+        "link.png": "not a file",
+    }
+    for item in items[:7]:
+        assert preview(source.location, item.place) == item.read()
+    assert shade(source, items[3]) == 3
+
+
+def test_many_tars_and_one_that_is_cut_off(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make_tar(tmp_path / f"{name}.tar", [("1.png", png(1))])
+    assert keys(open_source(tmp_path)) == ["a.tar/1.png", "a.tar/link.png", "b.tar/1.png", "b.tar/link.png"]
+    make_tar(tmp_path / "cut.tar.gz", [(f"{n}.png", os.urandom(3000)) for n in range(9)])
+    whole = (tmp_path / "cut.tar.gz").read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match=r"cut\.tar\.gz"):
+        list(open_source(tmp_path / "cut.tar.gz").items())
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.tar", "a.tar.gz", "a.csv", "t-images-idx3-ubyte"])
+def test_containers_that_are_something_else(tmp_path: Path, name: str) -> None:
+    put(tmp_path / name, b"\xff\xfe\0 this is none of them" * 50)
+    with pytest.raises(SourceError, match=name) as caught:
+        list(open_source(tmp_path / name).items())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_share_of_the_test_split_follows_the_bytes(tmp_path: Path) -> None:
+    put(tmp_path / "a.png", png(1))
+    source = open_source(tmp_path, split={"test": 0.25})
+    rng = np.random.default_rng(0)
+    digests = [rng.bytes(32) for _ in range(4000)]
+    item, other = RawItem("a", "a", readers.Held(b"")), RawItem("b", "b", readers.Held(b""), split="train")
+    tests = [source.split(item, digest) == "test" for digest in digests]
+    assert abs(np.mean(tests) - 0.25) < 0.03
+    assert tests == [source.split(other, digest) == "test" for digest in digests]
+    plain = open_source(tmp_path)
+    assert plain.split(item, digests[0]) == "train"
+
+
+def test_items_that_are_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "a.png", png(1))
+    make_tar(tmp_path / "a.tar", [("b.png", png(1))])
+    monkeypatch.setattr(readers, "MAX_BYTES", 1 << 4)
+    assert refusals(open_source(tmp_path / "a.png")) == {"a.png": "more than 0 MB"}
+    assert refusals(open_source(tmp_path / "a.tar"))["b.png"] == "more than 0 MB"
+
+
+def test_previews_of_what_has_gone(tmp_path: Path) -> None:
+    for place in ("a.png", "b.parquet#3", "c.tar#0+4", "d.txt#1", "#", ""):
+        with pytest.raises(ItemError):
+            preview(tmp_path, place)
+    make_tar(tmp_path / "c.tar", [("1.png", png(1))])
+    for name in ("d.tar.gz", "d.parquet", "t-images-idx3-ubyte.gz", "d.csv"):
+        put(tmp_path / name, b"nothing of the kind")
+        with pytest.raises(ItemError):
+            preview(tmp_path, f"{name}#1")
+    for place in ("c.tar#nonsense", "c.tar#0", "c.tar#99999999+10"):
+        with pytest.raises(ItemError):
+            preview(tmp_path, place)
+
+
+def test_features_say_all_that_decides_a_row(tmp_path: Path) -> None:
+    put(tmp_path / "a.png", png(1))
+    source = open_source(tmp_path, {"size": [3, 4], "color": "gray", "fit": "pad"})
+    assert source.features() == {"kind": "images", "decoder": 1, "size": [3, 4], "color": "gray", "fit": "pad"}
+    assert json.loads(json.dumps(source.features())) == source.features()
+    assert source.shape == (3, 4, 1) == source.row(png(1), "k").shape
