@@ -13,6 +13,7 @@ import io
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -71,7 +72,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 
 def make(source: Path, out: Path) -> None:
     """Write the sample, and the picture to ask with."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, split, count in PARTS:
         images = read_idx(source / f"{name}-images-idx3-ubyte.gz")
         labels = read_idx(source / f"{name}-labels-idx1-ubyte.gz")

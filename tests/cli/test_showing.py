@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from aepipe.release import Release
 from aepipe.report import releases
@@ -106,3 +108,9 @@ def test_evaluate_again_measures_and_leaves_no_trace(aepipe: Aepipe, shelf: Stor
     assert scores_text(again) in text, "the same figures, measured once more"
     assert "figures that DIFFER" in text, "the fixture's were measured otherwise"
     assert sorted(path.relative_to(shelf.root) for path in shelf.root.rglob("*")) == before
+
+
+def test_show_draws_what_is_asked_for(aepipe: Aepipe, tmp_path: Path) -> None:
+    assert aepipe("show", "--hits", str(tmp_path / "hits.png")).exit_code == 0
+    with Image.open(tmp_path / "hits.png") as picture:
+        assert picture.width > 1000
