@@ -9,8 +9,6 @@ demo: .venv/flows
 	@echo
 	@$(BIN)/aepipe query data/query.png -k 10 --picture hits.png
 	@echo
-	@$(BIN)/aepipe show
-	@echo
 	@echo "The picture of the hits is hits.png, the shelf with everything that was made is .aepipe/."
 	@echo "Next: $(BIN)/aepipe run ~/Pictures"
 
@@ -27,7 +25,7 @@ check: .venv/dev
 .venv/%: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "aepipe needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@
 
 clean:

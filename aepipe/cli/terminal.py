@@ -7,6 +7,7 @@ to stderr, so that stdout carries results alone.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import time
@@ -45,9 +46,10 @@ class Lines(logging.Handler):
         """Say whether a step is to be shown."""
         now = self._clock()
         shown = self._shown.get(progress.stage)
-        if shown is not None and not progress.finished and now - shown < EVERY:
+        # A stage that ended may say so twice.
+        if shown is not None and (shown == math.inf or (not progress.finished and now - shown < EVERY)):
             return False
-        self._shown[progress.stage] = now
+        self._shown[progress.stage] = math.inf if progress.finished else now
         return True
 
 
