@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from aepipe import index, sources
-from aepipe.errors import ExtraError, RecipeError
+from aepipe.errors import RecipeError
+from aepipe.learn import compute, layer
+from aepipe.learn.compute import Compute
+from aepipe.learn.layer import LayerSpec, Training
 from aepipe.recipe import Options, Recipe
 from aepipe.sources import Source
-
-try:
-    from aepipe.learn import compute, layer
-    from aepipe.learn.compute import Compute
-    from aepipe.learn.layer import LayerSpec, Training
-except ModuleNotFoundError as error:
-    raise ExtraError(str(error.name), "train") from None
 
 
 @dataclass(frozen=True, slots=True)

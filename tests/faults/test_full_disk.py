@@ -1,0 +1,55 @@
+"""A disk that fills up in the middle of a run: one line, exit status 2, and the old release answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from aepipe.release import Release, verify
+from aepipe.store import Store
+from tests.faults.test_kill import RECIPE, ROOT, paint
+
+SIZE = 3 << 20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of three megabytes."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_the_run_says_so_and_the_old_release_answers(small_disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    paint(tmp_path, range(40))
+    shelf = small_disk / "shelf"
+    command = [sys.executable, "-m", "tests.faults.pipeline", str(tmp_path / "recipe.toml"), str(shelf)]
+    first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    paint(tmp_path, range(40, 60))
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - 40_000))
+
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert second.returncode != 0
+    assert f"FullError: {shelf}: no room left on the disk" in second.stderr
+    release = Release.open(Store(shelf))
+    assert release.ref.digest == first.stdout.strip()
+    verify(Store(shelf), release.ref)
+    assert not list(shelf.glob("*/.tmp-*"))
+
+    ballast.unlink()
+    third = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert Release.open(Store(shelf)).ref.digest == third.stdout.strip() != first.stdout.strip()

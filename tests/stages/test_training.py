@@ -1,0 +1,142 @@
+"""The stages that train: what they share on the shelf, what a change makes anew, and the codes that come out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch")
+
+from aepipe import recipe
+from aepipe.errors import SourceError
+from aepipe.plan import Plan, plan
+from aepipe.release import Release
+from aepipe.stages.encode import encode
+from aepipe.stages.finetune import finetune
+from aepipe.stages.ingest import ingest
+from aepipe.stages.pretrain import pretrain
+from aepipe.stages.publish import publish
+from aepipe.stages.score import score
+from aepipe.stages.views import views
+from aepipe.store import Ref, Store
+
+FIT = {"epochs": 1, "batch": 16}
+LAYER = {"net": {"kind": "dense", "width": 10}, "corruption": {"kind": "mask", "rate": 0.3}, "fit": FIT}
+TABLE: dict[str, Any] = {
+    "name": "tiny",
+    "source": {"kind": "images", "path": "pictures", "split": {"test": 0.25}},
+    "features": {"size": [6, 6], "color": "rgb"},
+    "layers": [LAYER, LAYER],
+    "code": {"bits": 12, "fit": FIT, "threshold": "median"},
+    "finetune": {"epochs": 1, "batch": 16},
+    "evaluate": {"queries": 8},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection of 80 small pictures."""
+    folder = tmp_path_factory.mktemp("collection")
+    (folder / "pictures").mkdir()
+    for i in range(80):
+        pixels = np.random.default_rng(i).integers(0, 256, (3, 3, 3), np.uint8)
+        Image.fromarray(pixels).resize((7, 7), Image.Resampling.BILINEAR).save(folder / "pictures" / f"{i:02}.png")
+    return folder
+
+
+def planned(folder: Path, **changes: Any) -> Plan:
+    return plan(recipe.parse(TABLE | changes, folder / "r.toml"))
+
+
+def trained(store: Store, job: Plan) -> tuple[Ref, Ref, list[Ref], Ref]:
+    rows = ingest(store, job.source)
+    cut = views(store, job, rows)
+    layers: list[Ref] = []
+    for _ in job.specs if job.recipe.pretrain else ():
+        layers.append(pretrain(store, job, cut, layers))
+    return rows, cut, layers, finetune(store, job, cut, layers)
+
+
+def test_views_are_disjoint_and_the_corrupted_copy_is_the_same_in_every_run(folder: Path, tmp_path: Path) -> None:
+    found = []
+    for seed in (0, 1):
+        store = Store(tmp_path / str(seed))
+        job = planned(folder, seed=seed, views={"holdout": 0.2, "evaluation": 10})
+        path = store.path(views(store, job, ingest(store, job.source)))
+        found.append({name: np.load(path / f"{name}.npy") for name in ("train", "held_out", "clean", "noisy")})
+    for one in found:
+        everything = {row.tobytes() for name in ("train", "held_out") for row in one[name]}
+        assert len(everything) == len(one["train"]) + len(one["held_out"])
+        assert not everything & {row.tobytes() for row in one["clean"]}
+        assert len(one["clean"]) == 10
+        lost = one["noisy"] == 0
+        np.testing.assert_array_equal(one["noisy"][~lost], (one["clean"] / np.float32(255)).astype(np.float16)[~lost])
+    np.testing.assert_array_equal(found[0]["noisy"], found[1]["noisy"])
+    assert not np.array_equal(found[0]["held_out"], found[1]["held_out"])
+
+
+def test_a_change_makes_anew_only_what_depends_on_it(folder: Path, store: Store) -> None:
+    rows, cut, layers, model = trained(store, planned(folder))
+    other = trained(store, planned(folder, index={"rows": "train"}, gate={"max_regression": 0.5}))
+    assert other == (rows, cut, layers, model)
+    longer = trained(store, planned(folder, finetune={"epochs": 2, "batch": 16}))
+    assert longer[:3] == (rows, cut, layers)
+    assert longer[3] != model
+    upper = trained(store, planned(folder, layers=[LAYER, LAYER | {"net": {"kind": "dense", "width": 11}}]))
+    assert upper[2][0] == layers[0]
+    assert upper[2][1] != layers[1]
+    assert trained(store, planned(folder, seed=5))[2][0] != layers[0]
+
+
+def test_a_stack_without_pretraining_is_another_model(folder: Path, store: Store) -> None:
+    _, _, layers, model = trained(store, planned(folder, pretrain=False))
+    assert layers == []
+    assert model != trained(store, planned(folder))[3]
+    curves = json.loads((store.path(model) / "curves.json").read_text())
+    assert list(curves) == ["fine-tuning"]
+
+
+def test_a_tight_memory_budget_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    models = []
+    for number, budget in enumerate((4.0, 1e-6)):
+        store = Store(tmp_path / str(number))
+        _, _, _, model = trained(store, planned(folder, compute={"memory_gb": budget}))
+        models.append(store.manifest(model).outputs)
+    assert models[0] == models[1]
+
+
+def test_every_indexed_image_finds_itself_at_distance_zero(folder: Path, store: Store) -> None:
+    job = planned(folder)
+    rows, _, _, model = trained(store, job)
+    codes = [encode(store, model, rows)]
+    scores = score(store, job, rows, model, codes)
+    release = Release.open(store, ref=publish(store, job, rows=rows, model=model, codes=codes, scores=scores))
+    assert len(release.index) == 80
+    for file in sorted((folder / "pictures").iterdir()):
+        data = job.source.row(file.read_bytes(), file.name).astype(np.uint8)
+        hits = release.query(release.encode(data[None]), 80)
+        ids = [row.key for row in release.describe(hits.ids[0][hits.distances[0] == 0])]
+        assert file.name in ids
+    rate = release.codes_of(np.arange(80)).unpack().mean(0)
+    assert ((rate > 0.25) & (rate < 0.75)).all(), "median thresholds halve the training rows"
+
+
+def test_encoding_skips_what_is_known(folder: Path, store: Store) -> None:
+    rows, _, _, model = trained(store, planned(folder))
+    first = encode(store, model, rows)
+    again = encode(store, model, rows, known=[first])
+    assert len(np.load(store.path(first) / "ids.npy")) == 80
+    assert len(np.load(store.path(again) / "ids.npy")) == 0
+
+
+def test_too_few_rows_are_refused(folder: Path, tmp_path: Path, store: Store) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "one.png").write_bytes((folder / "pictures" / "00.png").read_bytes())
+    job = planned(tmp_path, source={"kind": "images", "path": "pictures"})
+    with pytest.raises(SourceError, match=r"r\.toml: 1 rows to train on; at least 2 are needed"):
+        views(store, job, ingest(store, job.source))

@@ -1,0 +1,108 @@
+"""The recipe: defaults, short forms, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aepipe.errors import RecipeError
+from aepipe.recipe import Choice, Options, Recipe, load, parse, resolve
+
+BASE: dict[str, Any] = {
+    "name": "x",
+    "source": {"kind": "images", "path": "a"},
+    "layers": [{"net": {"kind": "dense", "width": 4}}],
+}
+FILE = Path("night.toml")
+
+
+def test_defaults_stand_in_the_model() -> None:
+    recipe = parse(BASE, FILE)
+    assert (recipe.seed, recipe.pretrain, recipe.code.bits, recipe.index.rows) == (0, True, 64, "all")
+    assert recipe.layers[0].corruption == Choice(kind="none")
+    assert recipe.file == FILE
+
+
+def test_short_forms_of_a_choice() -> None:
+    layer = {"net": {"kind": "dense", "width": 4}, "corruption": ["mask", {"kind": "block", "share": 0.5}]}
+    recipe = parse(BASE | {"layers": [layer | {"likelihood": "bernoulli"}]}, FILE)
+    assert recipe.layers[0].likelihood == Choice(kind="bernoulli")
+    assert recipe.layers[0].corruption.kind == "chain"
+    assert len(recipe.layers[0].corruption.options["of"]) == 2
+
+
+def test_it_survives_its_own_dump() -> None:
+    recipe = parse(BASE, FILE)
+    assert parse(recipe.model_dump(mode="json"), FILE) == recipe
+
+
+def test_it_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        parse(BASE, FILE).seed = 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": []}, "night.toml: layers: tuple should have at least 1 item"),
+        ({"code": {"bits": 0}}, "night.toml: code.bits: input should be greater than or equal to 1, not 0"),
+        ({"code": {"bits": 6.5}}, "night.toml: code.bits: input should be a valid integer, not 6.5"),
+        ({"seed": "7"}, "night.toml: seed: input should be a valid integer, not '7'"),
+        ({"pretrain": 1}, "night.toml: pretrain: input should be a valid boolean, not 1"),
+        ({"code": {"bitz": 3}}, "night.toml: code.bitz: unknown key; allowed: bits, normalize, binarize,"),
+        ({"layerz": []}, "night.toml: layerz: unknown key; allowed: name, seed, pretrain, source,"),
+        (
+            {"layers": [{"net": "dense", "fit": {"epoch": 3}}]},
+            "night.toml: layers.0.fit.epoch: unknown key; allowed: epochs, batch, lr, schedule, warmup,",
+        ),
+        ({"layers": [{}]}, "night.toml: layers.0.net: missing"),
+        ({"source": 3}, "night.toml: source: input should be a valid dictionary"),
+        ({"source": {"path": "x"}}, "night.toml: source.kind: input should be a valid string, not None"),
+        ({"name": "Über"}, "night.toml: name: string should match pattern"),
+        ({"name": "../escape"}, "night.toml: name: string should match pattern"),
+        ({"gate": {"metric": "luck"}}, "night.toml: gate.metric: input should be 'map', 'map_at_1000'"),
+        ({"views": {"holdout": 1.0}}, "night.toml: views.holdout: input should be less than 1, not 1.0"),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_key_and_what_is_allowed(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse(BASE | change, FILE)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_file_that_is_not_toml(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no such recipe"):
+        load(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("name = \n")
+    with pytest.raises(RecipeError, match=r"bad\.toml: not a readable TOML file: .*line 1"):
+        load(tmp_path / "bad.toml")
+    (tmp_path / "latin.toml").write_bytes(b"name = '\xe9'")
+    with pytest.raises(RecipeError, match=r"latin\.toml: not a readable TOML file"):
+        load(tmp_path / "latin.toml")
+
+
+def test_another_source_takes_the_place_of_the_written_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "r.toml").write_text('name = "x"\n[source]\nkind = "images"\npath = "a"\n[[layers]]\nnet = "dense"\n')
+    monkeypatch.chdir(tmp_path)
+    assert load(tmp_path / "r.toml", source="b").source.options["path"] == str(tmp_path / "b")
+
+
+def test_resolving_names_the_kinds_there_are() -> None:
+    class Small(Options):
+        """Options of a kind."""
+
+        size: int = 1
+
+    assert resolve({"small": Small}, Choice(kind="small"), "net") == Small()
+    with pytest.raises(RecipeError, match="net: unknown kind 'big'; allowed: small"):
+        resolve({"small": Small}, Choice(kind="big"), "net")
+
+
+def test_every_packaged_recipe_is_sound() -> None:
+    files = sorted((Path(__file__).parents[1] / "flows" / "recipes").glob("*.toml"))
+    assert files
+    for file in files:
+        assert isinstance(load(file), Recipe)
