@@ -6,6 +6,7 @@ Each kind is a frozen options model; randomness is an argument, and without it t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, NamedTuple, Protocol, runtime_checkable
 
@@ -55,8 +56,26 @@ class Delta(Options):
         return Encoding(activation_BH, activation_BH)
 
 
-class StraightThrough(Options):
-    """Bits by sign; the gradient passes as if the sign were a clipped line (Bengio et al., arXiv:1308.3432).
+class Bits(Options, ABC):
+    """Bits by sign; a kind only says what the decoder gets in their place while training."""
+
+    @property
+    def binary(self) -> bool:
+        """True."""
+        return True
+
+    def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
+        """Return hard bits as the mean; as the sample, what training passes on."""
+        mean = hard_bits(activation_BH)
+        return Encoding(mean, mean if generator is None else self.relaxed(activation_BH, generator))
+
+    @abstractmethod
+    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
+        """Return something like bits that carries a gradient."""
+
+
+class StraightThrough(Bits):
+    """The gradient passes as if the sign were a clipped line (Bengio et al., arXiv:1308.3432).
 
     Attributes:
         noise: standard deviation of Gaussian noise on the activation while training, so that no row settles on the
@@ -65,22 +84,14 @@ class StraightThrough(Options):
 
     noise: Annotated[float, Field(ge=0)] = 0.0
 
-    @property
-    def binary(self) -> bool:
-        """True."""
-        return True
-
-    def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
-        """Return hard bits; the sample's gradient is that of the clipped activation."""
-        mean = hard_bits(activation_BH)
-        if generator is None:
-            return Encoding(mean, mean)
+    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
+        """Return hard bits whose gradient is that of the clipped activation."""
         noisy = _add_noise(activation_BH, self.noise, generator)
         line = noisy.clamp(-1, 1)
-        return Encoding(mean, line + (hard_bits(noisy) - line).detach())
+        return line + (hard_bits(noisy) - line).detach()
 
 
-class Noise(Options):
+class Noise(Bits):
     """Logistic units whose input noise drives them to saturate (Salakhutdinov & Hinton, "Semantic Hashing", 2009).
 
     Attributes:
@@ -89,17 +100,9 @@ class Noise(Options):
 
     sigma: Annotated[float, Field(gt=0)] = 4.0
 
-    @property
-    def binary(self) -> bool:
-        """True."""
-        return True
-
-    def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
-        """Return hard bits as the mean, noisy logistic units scaled to -1..1 as the sample."""
-        mean = hard_bits(activation_BH)
-        if generator is None:
-            return Encoding(mean, mean)
-        return Encoding(mean, torch.tanh(0.5 * _add_noise(activation_BH, self.sigma, generator)))
+    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
+        """Return noisy logistic units, scaled to -1..1."""
+        return torch.tanh(0.5 * _add_noise(activation_BH, self.sigma, generator))
 
 
 KINDS: Mapping[str, type[Options]] = {"delta": Delta, "straight-through": StraightThrough, "noise": Noise}
