@@ -25,7 +25,7 @@ from aepipe import index as indexes
 from aepipe import service
 from aepipe.bits import BitCodes
 from aepipe.encoder import Encoder
-from aepipe.errors import CorruptError, FingerprintError, NotFoundError
+from aepipe.errors import CorruptError, FingerprintError, NotFoundError, StoreError
 from aepipe.index import HammingIndex, Hits, RaggedHits
 from aepipe.keys import Items, Row
 from aepipe.progress import step
@@ -117,6 +117,10 @@ class Release:
         except ValueError as error:
             raise CorruptError(f"{file}: corrupt: {error}; {indexes.REMEDY}") from None
         return found
+
+    def part(self, what: str) -> Ref:
+        """Return the first part of one kind: ``encoder``, ``codes``, ``items``, ``index``, ``scores`` or ``rows``."""
+        return next(ref for name, ref in self.parts if name == what)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -276,3 +280,19 @@ def _whole(store: Store, ref: Ref, part: Ref) -> Path:
             f"release {ref.short} refers to what is missing: {error}; "
             "go back with `aepipe rollback`, or make it anew with `aepipe run`"
         ) from None
+
+
+def last_sound(store: Store, name: str) -> Release | None:
+    """Return the newest release ever in service under a name that is still whole, its rows too; None without any.
+
+    A new run goes on from it: its ids stay, and the gate compares with it. It is the release in service, unless that is
+    damaged.
+    """
+    for event in reversed(service.history(store, name)):
+        try:
+            release = Release.open(store, ref=Ref("release", event.after))
+            store.path(release.part("rows"))
+        except StoreError:
+            continue
+        return release
+    return None

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from aepipe import service
 from aepipe.errors import GateError
 from aepipe.evaluate import Verdict
-from aepipe.release import Release
+from aepipe.release import last_sound
 from aepipe.store import Ref, Store
 from flows import artifacts, tasks
 from flows.job import Job
@@ -114,14 +114,12 @@ def refusal(name: str, new: Ref, before: Ref | None, verdict: Verdict) -> str:
 
 
 def rows_in_service(store: Store, name: str) -> str | None:
-    """Return the rows of the release in service, None where there is none."""
-    ref = service.current(store, name)
-    return rows_of(Release.open(store, ref=ref)) if ref else None
-
-
-def rows_of(release: Release) -> str:
-    """Return the rows that a release was made from."""
-    return next(str(part) for what, part in release.parts if what == "rows")
+    """Return the rows that a run goes on from, None for the first."""
+    release = last_sound(store, name)
+    now = service.current(store, name)
+    if now is not None and (release is None or release.ref != now):
+        logger.warning("%s: release %s, in service, is damaged; this run goes on without it", name, now.short)
+    return str(release.part("rows")) if release else None
 
 
 def show_progress() -> None:

@@ -12,7 +12,7 @@ from aepipe.evaluate import Verdict
 from aepipe.release import Release
 from aepipe.store import Ref
 from flows import artifacts, tasks
-from flows.build import log_failure, rows_of, show_progress
+from flows.build import log_failure, show_progress
 from flows.job import Job, open_release_job, open_shelf
 
 logger = logging.getLogger("aepipe.flows")
@@ -51,24 +51,24 @@ def refresh(name: str | None = None, shelf: str | None = None, device: str | Non
 
 def renew(job: Job, release: Release) -> dict[str, Any]:
     """Publish the collection with its new rows and without its vanished ones, if there are any."""
-    before = rows_of(release)
+    before = str(release.part("rows"))
     rows = tasks.ingest(job, before)
     if rows == before:
         logger.info("%s: the source has not changed, release %s stays in service", job.name, release.ref.short)
         return {"name": job.name, "release": str(release.ref), "changed": False, "why": "the source has not changed"}
-    model = next(str(part) for what, part in release.parts if what == "encoder")
+    model = str(release.part("encoder"))
     codes = tasks.keep(job, [str(part) for what, part in release.parts if what == "codes"], before, rows)
     codes.append(tasks.encode(job, model, rows, codes))
     scores = tasks.score(job, rows, model, codes)
     new = tasks.publish(job, {"rows": rows, "model": model, "codes": codes, "scores": scores})
-    why = f"refresh: {difference(job, before, rows)}"
+    why = f"refresh: {difference(job, rows)}"
     tasks.promote(job, new, why)
     artifacts.show(job, Ref.parse(new), Verdict(True, (why,)))
     logger.info("%s: release %s is in service: %s", job.name, Ref.parse(new).short, why)
     return {"name": job.name, "release": new, "changed": True, "why": why}
 
 
-def difference(job: Job, before: str, after: str) -> str:
-    """Say how the number of rows has changed."""
-    old, new = (job.store.manifest(Ref.parse(ref)).facts["rows"] for ref in (before, after))
-    return f"{new:,} rows instead of {old:,}"
+def difference(job: Job, rows: str) -> str:
+    """Say what has changed in the rows."""
+    facts = job.store.manifest(Ref.parse(rows)).facts
+    return f"{facts['new']:,} new, {facts['changed']:,} changed and {facts['vanished']:,} vanished of {facts['rows']:,}"

@@ -15,7 +15,7 @@ import pytest
 from aepipe import service
 from aepipe.bits import BitCodes
 from aepipe.errors import CodeError, CorruptError, FingerprintError, NotFoundError, QueryError
-from aepipe.release import RELEASE, Release, verify
+from aepipe.release import RELEASE, Release, last_sound, verify
 from aepipe.sources.decode import decode
 from aepipe.store import Ref, Store
 from tests.encoders import write_encoder
@@ -155,6 +155,23 @@ def test_a_missing_part_is_said_when_it_is_opened(copied: tuple[Store, Ref], wha
     shutil.rmtree(folder_of(store, ref, what))
     with pytest.raises(CorruptError, match=rf"{part.kind}/{part.short} is not on the shelf .* `aepipe rollback`"):
         Release.open(store)
+
+
+@pytest.mark.parametrize("what", ["release", "encoder", "rows"])
+def test_a_run_goes_on_from_the_newest_release_that_is_whole(copied: tuple[Store, Ref], what: str) -> None:
+    store, ref = copied
+    found = last_sound(store, "pictures")
+    assert found is not None
+    assert found.ref == ref
+    later = make_release(store, n=20, seed=1)
+    assert (found := last_sound(store, "pictures")) is not None
+    assert found.ref == later
+    shutil.rmtree(store.root / "release" / later.digest if what == "release" else folder_of(store, later, what))
+    assert (found := last_sound(store, "pictures")) is not None
+    assert found.ref == ref
+    shutil.rmtree(store.root / "release" / ref.digest)
+    assert last_sound(store, "pictures") is None
+    assert last_sound(store, "others") is None
 
 
 def test_the_rows_are_not_needed_for_queries(copied: tuple[Store, Ref]) -> None:

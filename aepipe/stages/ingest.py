@@ -41,7 +41,8 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None) -> Ref:
             are returned themselves where nothing has changed.
 
     Returns:
-        rows/<digest>; its facts are those of :class:`aepipe.table.Rows`, ``location`` and ``skipped``.
+        rows/<digest>; its facts are those of :class:`aepipe.table.Rows`, ``location``, ``skipped``, and how many keys
+        are ``new``, ``changed`` and ``vanished`` against ``previous``.
 
     Raises:
         SourceError: more items are unreadable than the source allows; or it is empty, damaged, or has no train split.
@@ -68,7 +69,7 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None) -> Ref:
             "features": source.features(),
             "ids": collection.lineage(),
         }
-        facts = collection.finish(digest)
+        facts = {**collection.finish(digest), **collection.changes()}
         return draft.finish(inputs, {**facts, "location": str(source.location), "skipped": source.skipped})
 
 
@@ -78,7 +79,9 @@ class _Before:
     def __init__(self, rows: Rows | None, inputs: Mapping[str, Any], *, same_features: bool) -> None:
         self.rows = rows
         self._source = inputs.get("source") if same_features else None
-        self.ids = dict(zip(rows.keys(), rows.ids().tolist(), strict=True)) if rows else {}
+        self._position = {key: position for position, key in enumerate(rows.keys())} if rows else {}
+        self._ids = rows.ids() if rows else np.empty(0, np.int64)
+        self._digests = rows.sha256() if rows else np.empty((0, 32), np.uint8)
         self.next_id = rows.next_id if rows else 0
         self.usable = rows if same_features else None
         self.find = Finder(self.usable.sha256() if self.usable else np.empty((0, 32), np.uint8))
@@ -91,6 +94,19 @@ class _Before:
         inputs = store.manifest(previous).inputs
         same = inputs.get("features") == features and inputs.get("version") == VERSION
         return cls(Rows(store.verified(previous)), inputs, same_features=same)
+
+    def __len__(self) -> int:
+        return len(self._position)
+
+    def id_of(self, key: str) -> int | None:
+        """Return the id that a key has, None where it is new."""
+        position = self._position.get(key)
+        return None if position is None else int(self._ids[position])
+
+    def digest_of(self, key: str) -> bytes | None:
+        """Return the sha256 that a key's bytes had, None where it is new."""
+        position = self._position.get(key)
+        return None if position is None else self._digests[position].tobytes()
 
     def stands(self, digest: str) -> bool:
         """Whether rows of this source digest would be the same rows."""
@@ -112,6 +128,7 @@ class _Collection:
         self._ids: list[int] = []
         self._entries = bytearray()
         self._splits: Counter[str] = Counter()
+        self._new = self._changed = 0
         self.rejected: list[Rejected] = []
 
     def __enter__(self) -> _Collection:
@@ -133,6 +150,7 @@ class _Collection:
             self.rejected.append(Rejected(item.key, item.place, outcome.reason))
             return
         split = self._source.split(item, outcome.sha256)
+        self._count(item.key, outcome.sha256)
         self._keys.append(item.key)
         self._entries += _entry(item, split, outcome.sha256)
         self._splits[split] += 1
@@ -186,9 +204,20 @@ class _Collection:
         self._started().close(source=digest, next_id=self._next_id, rejected=self.rejected)
         return Rows(self._folder).facts
 
+    def changes(self) -> dict[str, int]:
+        """Return how many keys are ``new``, have ``changed`` bytes, and have ``vanished`` since the rows before."""
+        vanished = len(self._before) + self._new - len(self._keys)
+        return {"new": self._new, "changed": self._changed, "vanished": vanished}
+
+    def _count(self, key: str, sha256: bytes) -> None:
+        """Compare an item with the rows before."""
+        digest = self._before.digest_of(key)
+        self._new += digest is None
+        self._changed += digest is not None and digest != sha256
+
     def _id(self, key: str) -> int:
         """Return the id that a key has, or the next that was never given."""
-        known = self._before.ids.get(key)
+        known = self._before.id_of(key)
         if known is None:
             known, self._next_id = self._next_id, self._next_id + 1
         return known

@@ -145,6 +145,8 @@ def test_renames_copies_and_changes(store: Store) -> None:
     assert source.decoded == ["c"]
     check_features(store, second, source)
     assert rows(store, second).facts["distinct"] == 3
+    facts = store.manifest(second).facts
+    assert (facts["new"], facts["changed"], facts["vanished"]) == (2, 1, 1)
 
 
 @pytest.mark.parametrize(
