@@ -35,6 +35,7 @@ from aepipe.store import Ref, Store
 RELEASE = "release.json"
 SCORES = "scores.json"
 SCHEMA = 1
+MENDED_BY = "go back with `aepipe rollback`, or make it anew with `aepipe run`"
 
 
 class Release:
@@ -260,7 +261,10 @@ def verify(store: Store, ref: Ref) -> list[Ref]:
 
 def _body(store: Store, ref: Ref) -> dict[str, Any]:
     """Read a release's own file, all of it."""
-    file = store.verified(ref) / RELEASE
+    try:
+        file = store.verified(ref) / RELEASE
+    except NotFoundError as error:
+        raise NotFoundError(f"{error}; {MENDED_BY}") from None
     try:
         body: dict[str, Any] = json.loads(file.read_bytes())
         schema = body["schema"]
@@ -276,10 +280,7 @@ def _whole(store: Store, ref: Ref, part: Ref) -> Path:
     try:
         return store.path(part)
     except NotFoundError as error:
-        raise CorruptError(
-            f"release {ref.short} refers to what is missing: {error}; "
-            "go back with `aepipe rollback`, or make it anew with `aepipe run`"
-        ) from None
+        raise CorruptError(f"release {ref.short} refers to what is missing: {error}; {MENDED_BY}") from None
 
 
 def last_sound(store: Store, name: str) -> Release | None:

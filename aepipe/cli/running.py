@@ -85,7 +85,7 @@ def run(
 
 
 def refresh(place: Place, api: Api = None) -> None:
-    """Take new images into service under the encoder that is there; nothing is trained.
+    """Bring a collection up to date with its files; nothing is trained.
 
     The source is read again. New images are encoded and added to the index, vanished ones are left
     out, and the result goes into service. If nothing has changed, nothing is published.
