@@ -98,7 +98,7 @@ class Trainer:
 
         Args:
             checkpoint: where the state is saved whenever it is due.
-            report: called with (epochs done, epochs in all, note) after each epoch.
+            report: called with (epochs done, epochs in all, note) after each epoch, and now and then within one.
 
         Returns:
             One entry per epoch: each term's mean over the training rows, their sum ``loss``, and ``held_out``.
@@ -111,7 +111,7 @@ class Trainer:
         if at.epoch:
             report(at.epoch, fit.epochs, "resumed")
         while at.epoch < fit.epochs and not (fit.patience and at.stale >= fit.patience):
-            self._epoch(checkpoint)
+            self._epoch(checkpoint, report)
             report(at.epoch, fit.epochs, _note(at.curve[-1]))
         if fit.patience and self._best:
             self.model.load_state_dict(self._best)
@@ -136,7 +136,7 @@ class Trainer:
                     sums[name] = sums.get(name, 0.0) + len(target) * term.item()
         return {name: total / len(clean) for name, total in sums.items()}
 
-    def _epoch(self, checkpoint: Checkpoint) -> None:
+    def _epoch(self, checkpoint: Checkpoint, report: Report) -> None:
         """Train one epoch, or what is left of it."""
         at = self._position
         self.model.train()
@@ -145,6 +145,7 @@ class Trainer:
             at.step += 1
             if at.step % CHECK_EVERY == 0 or at.step == self.steps:
                 self._check_finite()
+                report(at.epoch, self.training.fit.epochs, f"epoch {at.epoch + 1}: {at.step / self.steps:.0%}")
             if at.step < self.steps and checkpoint.due():
                 self._save(checkpoint)
         self._close_epoch()
