@@ -1,0 +1,114 @@
+"""What every objective must do, found by its file: fall, repeat itself, resume, reach both halves of the network."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from aepipe.learn import compute, layer, objectives, stack
+from aepipe.learn.checkpoint import FileCheckpoint
+from aepipe.learn.feed import Feed
+from aepipe.learn.fit import Trainer
+from aepipe.learn.objectives import Batch
+from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FitRecipe
+
+CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+ROWS = np.random.default_rng(0).integers(0, 2, (300, 12), np.uint8) * 255
+KINDS = sorted(objectives.kinds())
+
+
+def trainer(kind: str) -> Trainer:
+    fit = FitRecipe(epochs=4, batch=32, lr=0.01)
+    noise = Choice(kind="mask", options={"rate": 0.2})
+    spec = layer.code_spec(CodeRecipe(bits=8, corruption=noise, objective=Choice(kind=kind), fit=fit))
+    model = stack.build([spec], (12,), seed=1)[0]
+    feed = Feed(ROWS, CPU)
+    return Trainer(model, spec.training, train=feed, held_out=feed, seed=2, compute=CPU)
+
+
+def state(one: Trainer) -> bytes:
+    return b"".join(value.numpy().tobytes() for value in one.model.state_dict().values())
+
+
+def batch(one: Trainer, **changes: Any) -> Batch:
+    clean = one.train.batch(torch.arange(32))
+    return Batch(clean, clean.clone(), None, None)._replace(**changes)
+
+
+def quiet(done: int, total: int, note: str) -> None:
+    """Report to nobody."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_finite_falls_and_repeats_itself(kind: str, tmp_path: Path) -> None:
+    first, second = trainer(kind), trainer(kind)
+    curve = first.run(FileCheckpoint(tmp_path), quiet)
+    assert all(np.isfinite(list(entry.values())).all() for entry in curve)
+    assert curve[-1]["loss"] < curve[0]["loss"]
+    assert curve == second.run(FileCheckpoint(tmp_path / "other"), quiet)
+    assert state(first) == state(second)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_resumes_exactly(kind: str, tmp_path: Path) -> None:
+    undisturbed = trainer(kind)
+    expected = undisturbed.run(FileCheckpoint(tmp_path / "none"), quiet)
+
+    def stop(done: int, total: int, note: str) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(kind).run(FileCheckpoint(tmp_path, seconds=0), stop)
+    resumed = trainer(kind)
+    assert resumed.run(FileCheckpoint(tmp_path), quiet) == expected
+    assert state(resumed) == state(undisturbed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_reach_both_halves_and_the_batch_is_left_alone(kind: str) -> None:
+    one = trainer(kind)
+    one.model.train()
+    given = batch(one, generator=torch.Generator().manual_seed(0))
+    before = [given.clean.clone(), given.noisy.clone()]
+    for phase in objectives.build(one.model, one.training.objective, CPU).phases():
+        phase.step(given)
+    for half in (one.model.net.encoder, one.model.net.decoder):
+        assert any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in half.parameters())
+    assert torch.equal(given.clean, before[0])
+    assert torch.equal(given.noisy, before[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unobserved_cells_of_the_target_change_nothing(kind: str) -> None:
+    one = trainer(kind)
+    one.model.eval()
+    objective = objectives.build(one.model, one.training.objective, CPU)
+    observed = torch.arange(12) < 9
+    given = batch(one, observed=observed)
+    garbled = given._replace(clean=torch.where(observed, given.clean, 0.123))
+    with torch.no_grad():
+        a, b = objective.terms(given), objective.terms(garbled)
+    assert {name: term.item() for name, term in a.items()} == {name: term.item() for name, term in b.items()}
+
+
+def test_the_readmes_example_is_an_objective() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert found
+    module = ModuleType("example")
+    sys.modules["example"] = module
+    exec(found[1], module.__dict__)
+    one = trainer("reconstruction")
+    objective = objectives.build(one.model, module.Options(weight=0.5), CPU)
+    terms = objective.terms(batch(one))
+    assert terms.keys() == {"reconstruction", "sparsity"}
+    assert terms["sparsity"].item() == pytest.approx(0.5 * 8)  # eight bits of absolute value 1
