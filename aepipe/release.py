@@ -204,7 +204,7 @@ class Release:
 
     def _folder(self, what: str) -> Path:
         """Return the folder of the one part of that sort."""
-        return next(self._folders[part] for name, part in self.parts if name == what)
+        return self._folders[self.part(what)]
 
     @cached_property
     def _segments(self) -> CodeSegments:

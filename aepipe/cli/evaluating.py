@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
 from aepipe.cli import shelving
 from aepipe.cli.options import AsJson, Place, ReleaseText
 from aepipe.cli.output import say, say_json
-from aepipe.release import RELEASE, SCORES, Release
+from aepipe.release import RELEASE, Release
 from aepipe.report.releases import scores_text
-from aepipe.store import Ref, Store
-
-if TYPE_CHECKING:
-    from aepipe.plan import Plan
+from aepipe.store import Store
 
 
 def evaluate(
@@ -59,23 +54,10 @@ def measure(store: Store, release: Release) -> dict[str, Any]:
         ModuleNotFoundError: the extra ``train`` is not installed.
     """
     from aepipe import recipe
-    from aepipe.stages.score import score
+    from aepipe.stages import score
 
-    # The stage would return what the shelf has already, so it works on a shelf of its own with the same rows and codes.
-    recipe_ = recipe.parse(release.recipe, store.root / "release" / release.ref.digest / RELEASE)
-    parts = {what: [part for name, part in release.parts if name == what] for what in ("rows", "encoder", "codes")}
-    with tempfile.TemporaryDirectory(prefix=".tmp-evaluate-", dir=store.root) as folder:
-        scratch = Store(Path(folder))
-        for ref in [*parts["rows"], *parts["encoder"], *parts["codes"]]:
-            _link(store, scratch, ref)
-        plan = cast("Plan", SimpleNamespace(recipe=recipe_))
-        scored = score(scratch, plan, parts["rows"][0], parts["encoder"][0], parts["codes"])
-        found: dict[str, Any] = json.loads((scratch.path(scored) / SCORES).read_bytes())
-        return found
-
-
-def _link(store: Store, scratch: Store, ref: Ref) -> None:
-    """Let a second shelf have what the first one has."""
-    target = scratch.root / ref.kind / ref.digest
-    target.parent.mkdir(exist_ok=True)
-    target.symlink_to(store.path(ref), target_is_directory=True)
+    file = store.root / "release" / release.ref.digest / RELEASE
+    codes = [part for what, part in release.parts if what == "codes"]
+    read = recipe.parse(release.recipe, file)
+    with tempfile.TemporaryDirectory(prefix=".tmp-evaluate-", dir=store.root) as scratch:
+        return score.measure(store, read, release.part("rows"), codes, Path(scratch)).to_dict()

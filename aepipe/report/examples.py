@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
 from io import BytesIO
 
 import numpy as np
@@ -14,7 +13,7 @@ from PIL import Image
 from aepipe.errors import CorruptError, ItemError
 from aepipe.keys import Row
 from aepipe.release import Release
-from aepipe.report.curves import Curve, curves_picture
+from aepipe.report.curves import Curve, by_part, curves_picture
 from aepipe.report.hits import Found, Tile, hits_picture
 from aepipe.sources import preview
 from aepipe.sources.decode import thumbnail
@@ -51,8 +50,7 @@ def training_picture(store: Store, release: Release) -> Image.Image:
     Raises:
         CorruptError: they cannot be read.
     """
-    encoder = next(part for what, part in release.parts if what == "encoder")
-    return curves_picture(training_curves(store, encoder), title=f"{release.name}: loss per row")
+    return curves_picture(training_curves(store, release.part("encoder")), title=f"{release.name}: loss per row")
 
 
 def training_curves(store: Store, model: Ref) -> dict[str, Curve]:
@@ -64,9 +62,7 @@ def training_curves(store: Store, model: Ref) -> dict[str, Curve]:
     file = store.path(model) / CURVES
     try:
         stored = json.loads(file.read_bytes())
-        return {
-            title: {"train": _part(curve, "loss"), "valid": _part(curve, "held_out")} for title, curve in stored.items()
-        }
+        return {title: by_part(curve) for title, curve in stored.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CorruptError(f"{file}: corrupt, not readable ({error}); `aepipe verify` lists what is damaged") from None
 
@@ -76,11 +72,6 @@ def data_uri(picture: Image.Image) -> str:
     stream = BytesIO()
     picture.save(stream, "JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-
-
-def _part(curve: Sequence[dict[str, float]], name: str) -> list[float]:
-    """Return one loss of each epoch that has it."""
-    return [epoch[name] for epoch in curve if name in epoch]
 
 
 def _spread(release: Release, count: int) -> list[Row]:

@@ -60,8 +60,9 @@ def finetune(store: Store, plan: Plan, views: Ref, layers: Sequence[Ref]) -> Ref
     ref = ref_of("model", inputs)
     if store.has(ref):
         return ref
+    folder = store.verified(views)
     feeds = {
-        name: Feed(np.load(store.verified(views) / f"{name}.npy", mmap_mode="r", allow_pickle=False), plan.compute)
+        name: Feed(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False), plan.compute)
         for name in ("train", "held_out", "clean", "noisy")
     }
     stacked = _stack(store, plan, feeds["train"], layers)

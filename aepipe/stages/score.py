@@ -16,21 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe import evaluate
-from aepipe.evaluate import Sample
+from aepipe.evaluate import Sample, Scores
 from aepipe.progress import step
 from aepipe.release import SCORES
 from aepipe.segments import CodeSegments
 from aepipe.store import Ref, Store, ref_of
-from aepipe.table import Rows
+from aepipe.table import Rows, gather
 
 if TYPE_CHECKING:
     from aepipe.plan import Plan
+    from aepipe.recipe import Recipe
 
 VERSION = 1
 SAMPLE_SEED = 20092
 SAMPLE_SHARE = 0.1
 MIN_QUERIES = 2
-BLOCK_BYTES = 1 << 26
 
 Positions = NDArray[np.int64]
 
@@ -58,29 +58,48 @@ def score(store: Store, plan: Plan, rows: Ref, model: Ref, codes: Sequence[Ref])
     if store.has(ref):
         return ref
     with store.draft("segment") as draft:
+        # Within the draft, so that nothing is left of it, however this ends.
         scratch = draft.path / "features"
         scratch.mkdir()
-        database, queries = _samples(Rows(store.verified(rows)), CodeSegments.open(store, codes), plan, scratch)
-        scores = evaluate.score(database, queries, seed=plan.recipe.seed, n_queries=plan.recipe.evaluate.queries)
+        scores = measure(store, plan.recipe, rows, codes, scratch)
         shutil.rmtree(scratch)
         (draft.path / SCORES).write_text(json.dumps(scores.to_dict(), indent=1), encoding="utf-8")
         return draft.finish(inputs, {"kind": "scores", "queries": scores.protocol.n_queries})
 
 
-def _samples(table: Rows, codes: CodeSegments, plan: Plan, scratch: Path) -> tuple[Sample, Sample]:
+def measure(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scratch: Path) -> Scores:
+    """Return what :func:`score` writes; the shelf is only read.
+
+    Args:
+        store: the shelf.
+        recipe: how many queries, and the seed.
+        rows: the collection.
+        codes: segments that together have the codes of all rows.
+        scratch: an empty folder that float features pass through.
+
+    Raises:
+        CodeError: there are fewer than 2 rows.
+        CorruptError: something on the shelf is not what was written, or a row has no code.
+    """
+    table, segments = Rows(store.verified(rows)), CodeSegments.open(store, codes)
+    database, queries = _samples(table, segments, recipe.evaluate.queries, scratch)
+    return evaluate.score(database, queries, seed=recipe.seed, n_queries=recipe.evaluate.queries)
+
+
+def _samples(table: Rows, codes: CodeSegments, n_queries: int, scratch: Path) -> tuple[Sample, Sample]:
     """Return the database and the queries, their features in files."""
     ids = table.ids()
     classes = _classes(table)
-    database, queries = _sides(table, plan.recipe.evaluate.queries)
+    database, queries = _sides(table, n_queries)
     if classes is not None:
         # Queries without a label are relevant to nothing, and would only pull the scores down.
         labelled = queries[classes[queries] >= 0]
         queries, classes = (labelled, classes) if len(labelled) >= MIN_QUERIES else (queries, None)
     positions = {"database": database, "queries": queries}
-    features = _features(table, positions, scratch)
+    features = gather(table, positions, scratch, lambda done: step("evaluate", 0, None, f"{done:,} rows read"))
     database_sample, query_sample = (
-        Sample(codes.of(ids[rows]), features[side], None if classes is None else classes[rows])
-        for side, rows in positions.items()
+        Sample(codes.of(ids[at]), features[side].reshape(len(at), -1), None if classes is None else classes[at])
+        for side, at in positions.items()
     )
     return database_sample, query_sample
 
@@ -105,33 +124,3 @@ def _classes(table: Rows) -> NDArray[np.int64] | None:
         return None
     numbers = {label: i for i, label in enumerate(sorted({label for label in labels if label is not None}))}
     return np.array([-1 - i if label is None else numbers[label] for i, label in enumerate(labels)], np.int64)
-
-
-def _features(table: Rows, positions: dict[str, Positions], folder: Path) -> dict[str, NDArray[np.generic]]:
-    """Stream the features of each side into one array [n, D] on disk, mapped.
-
-    Args:
-        table: the rows.
-        positions: of each side, in the order wanted.
-        folder: where the files go.
-    """
-    width = int(np.prod(table.shape))
-    out = {side: _new(folder / f"{side}.npy", (len(rows), width), table.dtype) for side, rows in positions.items()}
-    order = {side: np.argsort(rows, kind="stable") for side, rows in positions.items()}
-    start = 0
-    for _, items in table.batches(max(1, BLOCK_BYTES // (width * table.dtype.itemsize))):
-        flat = items.reshape(len(items), width)
-        for side, rows in positions.items():
-            first, last = np.searchsorted(rows[order[side]], [start, start + len(items)])
-            chosen = order[side][first:last]
-            out[side][chosen] = flat[rows[chosen] - start]
-        start += len(items)
-        step("evaluate", 0, None, f"{start:,} rows read")
-    return out
-
-
-def _new(file: Path, shape: tuple[int, int], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
-    """Make an array in a file; numpy cannot map one without elements."""
-    if not shape[0]:
-        return np.empty(shape, dtype)
-    return np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)

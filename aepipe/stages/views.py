@@ -7,8 +7,6 @@ every run, so that losses of different recipes can be compared.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,11 +14,10 @@ from aepipe.errors import SourceError
 from aepipe.plan import Plan
 from aepipe.progress import step
 from aepipe.store import Ref, Store, ref_of
-from aepipe.table import Rows
+from aepipe.table import Rows, gather
 
 VERSION = 1
 EVALUATION_SEED = 20091
-BLOCK = 4096
 
 
 def views(store: Store, plan: Plan, rows: Ref) -> Ref:
@@ -43,9 +40,9 @@ def views(store: Store, plan: Plan, rows: Ref) -> Ref:
     table = Rows(store.verified(rows))
     train, held_out, evaluation = _slices(table, plan)
     with store.draft("views") as draft:
-        _copy(table, {"train": train, "held_out": held_out, "clean": evaluation}, draft.path)
-        clean = np.load(draft.path / "clean.npy", mmap_mode="r", allow_pickle=False)
-        np.save(draft.path / "noisy.npy", _corrupted(clean, plan))
+        slices = {"train": train, "held_out": held_out, "clean": evaluation}
+        cut = gather(table, slices, draft.path, lambda done: step("views", done, len(table)))
+        np.save(draft.path / "noisy.npy", _corrupted(cut["clean"], plan))
         counts = {"train": len(train), "held_out": len(held_out), "evaluation": len(evaluation)}
         return draft.finish(inputs, counts)
 
@@ -64,29 +61,7 @@ def _slices(table: Rows, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int6
     return train, held_out, evaluation
 
 
-def _copy(table: Rows, slices: dict[str, NDArray[np.int64]], folder: Path) -> None:
-    """Stream the rows into one array per slice."""
-    outs = {
-        name: np.lib.format.open_memmap(
-            folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=(len(positions), *table.shape)
-        )
-        for name, positions in slices.items()
-        if len(positions)
-    }
-    for name in slices.keys() - outs.keys():
-        np.save(folder / f"{name}.npy", np.empty((0, *table.shape), np.uint8))
-    start = 0
-    for _, items in table.batches(BLOCK):
-        for name, out in outs.items():
-            first, last = np.searchsorted(slices[name], [start, start + len(items)])
-            out[first:last] = items[slices[name][first:last] - start]
-        start += len(items)
-        step("views", start, len(table))
-    for out in outs.values():
-        out.flush()
-
-
-def _corrupted(clean: NDArray[np.uint8], plan: Plan) -> NDArray[np.float16]:
+def _corrupted(clean: NDArray[np.generic], plan: Plan) -> NDArray[np.float16]:
     """Return the evaluation slice under the lowest layer's corruption."""
     rng = np.random.default_rng(EVALUATION_SEED)
     noisy, _ = plan.specs[0].training.corruption(clean.astype(np.float32) / 255, rng)
