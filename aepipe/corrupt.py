@@ -29,11 +29,24 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 class Corruption(Protocol):
     """What every kind can do."""
 
+    @property
+    def makes_holes(self) -> bool:
+        """Whether cells are left missing, NaN, for networks that read holes."""
+
     def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
         """Return ``(noisy, kept)``; ``x`` is left alone."""
 
 
-class Clean(Options):
+class Filling(Options):
+    """A corruption that leaves a value in every cell."""
+
+    @property
+    def makes_holes(self) -> bool:
+        """False."""
+        return False
+
+
+class Clean(Filling):
     """No corruption."""
 
     def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
@@ -41,7 +54,7 @@ class Clean(Options):
         return x.copy(), np.ones(x.shape, np.bool_)
 
 
-class Mask(Options):
+class Mask(Filling):
     """Cells set to zero, each with probability ``rate``.
 
     Attributes:
@@ -63,7 +76,7 @@ class Mask(Options):
         return 1 / (1 - self.rate) if self.rescale else 1.0
 
 
-class Gaussian(Options):
+class Gaussian(Filling):
     """Noise of standard deviation ``sigma`` added to every cell; no cell is lost, so all are kept."""
 
     sigma: Annotated[float, Field(gt=0)] = 0.1
@@ -74,7 +87,7 @@ class Gaussian(Options):
         return (x + noise).astype(x.dtype), np.ones(x.shape, np.bool_)
 
 
-class SaltPepper(Options):
+class SaltPepper(Filling):
     """Cells set to ``low`` or ``high`` with equal chance, each with probability ``rate``."""
 
     rate: Rate = 0.25
@@ -89,7 +102,7 @@ class SaltPepper(Options):
         return np.where(~kept & (draw >= self.rate / 2), x.dtype.type(self.high), noisy), kept
 
 
-class Block(Options):
+class Block(Filling):
     """One contiguous block of each row set to zero, covering about ``share`` of it.
 
     An image ``[N, H, W, C]`` loses a rectangle of its own proportions, a vector ``[N, D]`` a run; all positions are
@@ -113,7 +126,7 @@ class Block(Options):
         return x * kept, kept
 
 
-class Shift(Options):
+class Shift(Filling):
     """Each image moved by up to ``pixels`` in both directions, zeros coming in; vectors stay where they are.
 
     A moved cell still says what it said, so all are kept.
@@ -146,6 +159,11 @@ class Chain(Options):
             x, still = link(x, rng)
             kept &= still
         return x, kept
+
+    @property
+    def makes_holes(self) -> bool:
+        """Whether one of them does."""
+        return any(link.makes_holes for link in self.links)
 
     @cached_property
     def links(self) -> tuple[Corruption, ...]:

@@ -55,14 +55,17 @@ def plan(recipe: Recipe) -> Plan:
         SourceError: the source is missing.
     """
     try:
+        source = sources.resolve(recipe)
+        specs = (
+            *(layer.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers)),
+            layer.code_spec(recipe.code),
+        )
+        layer.check_stack(specs, source.shape)
         return Plan(
             recipe=recipe,
-            source=sources.resolve(recipe),
-            specs=(
-                *(layer.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers)),
-                layer.code_spec(recipe.code),
-            ),
-            finetune=layer.training(recipe.finetune, "finetune", recipe.finetune),
+            source=source,
+            specs=specs,
+            finetune=layer.finetune_training(recipe.finetune, specs),
             compute=compute.resolve(recipe.compute),
             index=index.resolve(recipe.index.kind),
         )

@@ -103,8 +103,13 @@ class CodeRecipe(Options):
 
 
 class FinetuneRecipe(FitRecipe):
-    """End-to-end training of the unrolled stack with its binary bottleneck."""
+    """End-to-end training of the unrolled stack with its binary bottleneck.
 
+    Attributes:
+        epochs: as of every training; with 0 the stack stays as it was pretrained.
+    """
+
+    epochs: Annotated[int, Field(ge=0)] = 10
     corruption: Choice = Choice(kind="none")
     objective: Choice = Choice(kind="reconstruction")
 

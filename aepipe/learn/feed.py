@@ -23,6 +23,10 @@ class Feed:
     Args:
         rows: uint8 or float32 ``[N, *shape]``, usually memory-mapped; or a tensor that already is on the device.
         compute: the device and its memory budget.
+
+    Attributes:
+        shape: of one row.
+        holes: whether some cell is missing, which is NaN.
     """
 
     def __init__(self, rows: NDArray[np.generic] | Tensor, compute: Compute) -> None:
@@ -37,6 +41,7 @@ class Feed:
             self._on_device = torch.from_numpy(np.array(rows)).to(compute.device)
         else:
             self._on_disk = rows
+        self.holes = not isinstance(rows, Tensor) and rows.dtype.kind == "f" and _any_missing(rows)
 
     def __len__(self) -> int:
         return self._n
@@ -66,3 +71,8 @@ class Feed:
         """Return all rows in order, ``size`` at a time."""
         for start in range(0, len(self), size):
             yield self.batch(torch.arange(start, min(start + size, len(self))))
+
+
+def _any_missing(rows: NDArray[np.generic]) -> bool:
+    """Say whether a cell is NaN; rows on disk are read block by block."""
+    return any(bool(np.isnan(np.asarray(rows[i : i + BLOCK], np.float32)).any()) for i in range(0, len(rows), BLOCK))

@@ -1,6 +1,7 @@
-"""Fine-tuning: the stack unrolled into one deep autoencoder with a binary bottleneck, trained end to end.
+"""Fine-tuning: a stack unrolled into one deep network that shares its parameters, trained end to end.
 
-Source: Salakhutdinov and Hinton, "Semantic Hashing", 2009.
+Source: Hinton and Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks", Science 2006; with a
+binary bottleneck, Salakhutdinov and Hinton, "Semantic Hashing", 2009.
 """
 
 from __future__ import annotations
@@ -9,17 +10,63 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from aepipe.learn.feed import Feed
 from aepipe.learn.layer import Autoencoder
-from aepipe.learn.nets import unroll
+from aepipe.learn.nets import Net
 
 
-def deep(layers: Sequence[Autoencoder]) -> Autoencoder:
-    """Unroll a stack whose last layer is the layer of bits; it shares the layers' parameters."""
-    net = unroll([layer.net for layer in layers], [layer.likelihood for layer in layers])
-    return Autoencoder(net, layers[-1].posterior, layers[0].likelihood)
+class Mean(nn.Module):
+    """What a layer's code is: the mean of its posterior."""
+
+    def __init__(self, layer: Autoencoder) -> None:
+        super().__init__()
+        self.encoder = layer.net.encoder
+        self._posterior = layer.posterior
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the codes of rows."""
+        return self._posterior.encode(self.encoder(x), None).mean
+
+
+class Unrolled(nn.Module):
+    """The decoders of a stack, top down.
+
+    Between two of them stands the mean of the upper one's likelihood, kept within the range of the codes that the lower
+    one was trained on. No switches of pooling come down: what the top code does not say is not known.
+    """
+
+    def __init__(self, layers: Sequence[Autoencoder]) -> None:
+        super().__init__()
+        self.decoders = nn.ModuleList(layer.net.decoder for layer in reversed(layers))
+        self._links = [
+            (upper.likelihood, lower.net.rectified)
+            for upper, lower in zip(reversed(layers[1:]), reversed(layers[:-1]), strict=True)
+        ]
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Return the parameters of the lowest likelihood."""
+        for upper, (likelihood, rectified) in zip(self.decoders[:-1], self._links, strict=True):
+            mean = likelihood.mean(upper(code))
+            code = F.relu(mean) if rectified else mean
+        return torch.as_tensor(self.decoders[-1](code))
+
+
+def unroll(layers: Sequence[Autoencoder]) -> Autoencoder:
+    """Join a stack, bottom up, into one autoencoder: the posterior is the top layer's, the likelihood the lowest's."""
+    top = layers[-1]
+    if len(layers) == 1:
+        return top
+    net = Net(
+        nn.Sequential(*(Mean(layer) for layer in layers[:-1]), top.net.encoder),
+        Unrolled(layers),
+        shape_in=layers[0].net.shape_in,
+        shape_out=top.net.shape_out,
+        holes=layers[0].net.holes,
+    )
+    return Autoencoder(net, top.posterior, layers[0].likelihood)
 
 
 def thresholds(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) -> Tensor:

@@ -69,6 +69,9 @@ class Trainer:
         train: the rows.
         held_out: rows for the curve and for early stopping; may be empty.
         seed: of order and corruption.
+
+    Raises:
+        TrainingError: rows have missing cells that the network does not read.
     """
 
     def __init__(
@@ -80,13 +83,17 @@ class Trainer:
         self.held_out = held_out
         self.compute = compute
         self._seed = seed
-        self._objective = objectives.build(model, training.objective, compute)
+        self._objective = objectives.build(self.model, training.objective, compute, seed=seed)
         self._phases = self._objective.phases()
         self._optimizers = [_optimizer(phase, training, compute) for phase in self._phases]
         self._generator = compute.generator(seed)
         self._position = Position()
         self._sums: dict[str, Tensor] = {}
         self._best: dict[str, Tensor] = {}
+        if train.holes and not model.net.holes:
+            raise TrainingError(
+                "the rows have missing cells; `holes = true` under the net of the lowest layer reads them"
+            )
 
     @property
     def steps(self) -> int:
@@ -130,7 +137,7 @@ class Trainer:
         self.model.eval()
         with torch.no_grad(), self.compute.autocast():
             for target, given in zip(clean.blocks(), (noisy or clean).blocks(), strict=True):
-                batch = self._batch(target, generator) if noisy is None else Batch(target, given, None, None)
+                batch = self._batch(target, generator, None if noisy is None else given)
                 terms = self._objective.terms(batch._replace(generator=None))
                 for name, term in terms.items():
                     sums[name] = sums.get(name, 0.0) + len(target) * term.item()
@@ -169,15 +176,20 @@ class Trainer:
         for phase, optimizer in zip(self._phases, self._optimizers, strict=True):
             optimizer.zero_grad(set_to_none=True)
             terms = phase.step(batch)
-            optimizer.param_groups[0]["lr"] = rate
+            optimizer.param_groups[0]["lr"] = rate * phase.lr
             optimizer.step()
             for name, term in terms.items():
                 self._sums[name] = self._sums.get(name, 0) + term.double() * len(index)
 
-    def _batch(self, clean: Tensor, generator: torch.Generator) -> Batch:
-        """Corrupt some rows."""
-        noisy, _ = corruption.apply(self.training.corruption, clean, generator)
-        return Batch(clean, noisy, None, generator)
+    def _batch(self, rows: Tensor, generator: torch.Generator, noisy: Tensor | None = None) -> Batch:
+        """Corrupt some rows, unless that was done already; cells that are missing (NaN) are no target."""
+        kept = None
+        if noisy is None:
+            noisy, kept = corruption.apply(self.training.corruption, rows, generator)
+        if not self.train.holes:
+            return Batch(rows, noisy, None, generator, kept)
+        observed = ~rows.isnan()
+        return Batch(torch.where(observed, rows, 0.0), noisy, observed, generator, kept)
 
     def _close_epoch(self) -> None:
         """Write the epoch into the curve and remember the best weights."""
@@ -202,15 +214,17 @@ class Trainer:
         at = self._position
         for name, total in self._sums.items():
             if not torch.isfinite(total):
-                seen = min(at.step * self.training.fit.batch, len(self.train))
+                last = min(at.step * self.training.fit.batch, len(self.train))
+                first = max(0, (at.step - 1) // CHECK_EVERY * CHECK_EVERY) * self.training.fit.batch + 1
                 raise TrainingError(
-                    f"the term {name!r} is {total.item()} in epoch {at.epoch + 1}, within the last {CHECK_EVERY} steps "
-                    f"before row {seen:,} of its order, at lr {self.training.fit.lr:g}: lower fit.lr"
+                    f"the term {name!r} is {total.item()} in epoch {at.epoch + 1}, among rows {first:,} to {last:,} of "
+                    f"its order, at lr {self.training.fit.lr:g}: lower fit.lr"
                 )
 
     def _save(self, checkpoint: Checkpoint) -> None:
         """Save everything that the rest of the run depends on."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"own.{name}": value for name, value in self._objective.own.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self._best.items()}
         tensors |= {f"sum.{name}": value for name, value in self._sums.items()}
         for i, optimizer in enumerate(self._optimizers):
@@ -228,6 +242,7 @@ class Trainer:
         tensors = {name: value.to(self.compute.device) for name, value in saved[0].items()}
         self._position = Position(**saved[1])
         self.model.load_state_dict(_below(tensors, "model."))
+        self._objective.own.load_state_dict(_below(tensors, "own."))
         self._best, self._sums = _below(tensors, "best."), _below(tensors, "sum.")
         for i, optimizer in enumerate(self._optimizers):
             state = optimizer.state_dict()

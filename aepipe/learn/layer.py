@@ -6,7 +6,7 @@ A layer of a stack is one, and so is the whole stack when it is unrolled.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import torch
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from aepipe import corrupt
 from aepipe.corrupt import Corruption
+from aepipe.errors import RecipeError
 from aepipe.learn import likelihood, nets, objectives, posterior
 from aepipe.learn.likelihood import Likelihood
-from aepipe.learn.nets import Net, NetOptions
+from aepipe.learn.nets import Net, NetOptions, Switches, dense
 from aepipe.learn.posterior import Encoding, Posterior
 from aepipe.recipe import Choice, CodeRecipe, FinetuneRecipe, FitRecipe, LayerRecipe, Options, resolve
 
@@ -28,7 +29,7 @@ class Training:
     """How an autoencoder is trained: three resolved choices of a recipe."""
 
     corruption: Corruption
-    objective: Options
+    objective: objectives.Options
     fit: FitRecipe
 
     def key(self) -> dict[str, Any]:
@@ -56,7 +57,7 @@ class LayerSpec:
 
     def build(self, shape: Sequence[int], generator: torch.Generator) -> Autoencoder:
         """Make the layer for rows of one shape, with random weights."""
-        return Autoencoder(self.net.build(shape, generator), self.posterior, self.likelihood)
+        return Autoencoder(self.net.build(shape, generator, self.posterior.head), self.posterior, self.likelihood)
 
 
 class Autoencoder(nn.Module):
@@ -70,24 +71,28 @@ class Autoencoder(nn.Module):
 
     def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Encoding:
         """Return the codes of rows ``[B, *shape]``; without a generator nothing is random."""
-        return self.posterior.encode(self.net.encoder(x), generator)
+        activation, switches = self.net.encode(x)
+        return self.posterior.encode(activation, generator)._replace(switches=switches)
 
-    def decode(self, code_BH: Tensor) -> Tensor:
-        """Return the parameters of the likelihood, ``[B, *shape]``."""
-        return torch.as_tensor(self.net.decoder(code_BH))
+    def decode(self, code_BH: Tensor, switches: Switches | None = None) -> Tensor:
+        """Return the parameters of the likelihood, ``[B, *shape]``; with switches, pooled values go back in place."""
+        return self.net.decode(code_BH, switches)
 
 
 def layer_spec(recipe: LayerRecipe, at: str) -> LayerSpec:
     """Resolve one entry of ``[[layers]]``.
 
     Raises:
-        RecipeError: a kind or one of its options is wrong.
+        RecipeError: a kind or one of its options is wrong, or the choices do not go together.
     """
-    return LayerSpec(
-        net=_role(nets.KINDS, recipe.net, f"{at}.net", NetOptions),
-        posterior=_role(posterior.KINDS, recipe.posterior, f"{at}.posterior", Posterior),
-        likelihood=_role(likelihood.KINDS, recipe.likelihood, f"{at}.likelihood", Likelihood),
-        training=training(recipe, at, recipe.fit),
+    return _checked(
+        LayerSpec(
+            net=_role(nets.kinds(), recipe.net, f"{at}.net", NetOptions),
+            posterior=_role(posterior.KINDS, recipe.posterior, f"{at}.posterior", Posterior),
+            likelihood=_role(likelihood.KINDS, recipe.likelihood, f"{at}.likelihood", Likelihood),
+            training=training(recipe, at, recipe.fit),
+        ),
+        at,
     )
 
 
@@ -95,15 +100,71 @@ def code_spec(recipe: CodeRecipe, at: str = "code") -> LayerSpec:
     """Resolve ``[code]``: an affine map to as many activations as there are bits, and a posterior that makes bits.
 
     Raises:
-        RecipeError: a kind or one of its options is wrong, or the posterior makes no bits.
+        RecipeError: a kind or one of its options is wrong, the choices do not go together, or there are no bits.
     """
-    binary = {kind: model for kind, model in posterior.KINDS.items() if cast(Posterior, model()).binary}
-    return LayerSpec(
-        net=nets.Dense(width=recipe.bits, activation="linear", normalize=recipe.normalize),
-        posterior=_role(binary, recipe.binarize, f"{at}.binarize", Posterior),
-        likelihood=_role(likelihood.KINDS, recipe.likelihood, f"{at}.likelihood", Likelihood),
-        training=training(recipe, at, recipe.fit),
+    binary = {kind: model for kind, model in posterior.KINDS.items() if issubclass(model, posterior.Bits)}
+    return _checked(
+        LayerSpec(
+            net=dense.Options(width=recipe.bits, activation="linear", normalize=recipe.normalize),
+            posterior=_role(binary, recipe.binarize, f"{at}.binarize", Posterior),
+            likelihood=_role(likelihood.KINDS, recipe.likelihood, f"{at}.likelihood", Likelihood),
+            training=training(recipe, at, recipe.fit),
+        ),
+        at,
     )
+
+
+def finetune_training(recipe: FinetuneRecipe, specs: Sequence[LayerSpec], at: str = "finetune") -> Training:
+    """Resolve ``[finetune]`` for a stack, the layer of bits last.
+
+    Raises:
+        RecipeError: a kind or one of its options is wrong, or the objective cannot train a whole stack.
+    """
+    found = training(recipe, at, recipe)
+    if not found.objective.unrolled:
+        able = [kind for kind, options in objectives.kinds().items() if options.unrolled]
+        raise RecipeError(f"{at}.objective: trains single layers, not a whole stack; allowed: {', '.join(able)}")
+    _checked(replace(specs[-1], likelihood=specs[0].likelihood, training=found), at, net=specs[0].net)
+    return found
+
+
+def check_stack(specs: Sequence[LayerSpec], shape: Sequence[int]) -> None:
+    """Check that each layer can read what comes out of the one below.
+
+    Args:
+        specs: bottom up, the layer of bits last.
+        shape: of one row of data.
+
+    Raises:
+        RecipeError: one cannot; the text says which, and what is allowed.
+    """
+    for number, spec in enumerate(specs):
+        at = f"layers.{number}" if number < len(specs) - 1 else "code"
+        refused = spec.likelihood.refusal(shape)
+        if refused:
+            raise RecipeError(f"{at}.likelihood: {refused}")
+        try:
+            shape = spec.net.code_shape(shape, spec.posterior.head)
+        except RecipeError as error:
+            raise RecipeError(f"{at}.net: {error}") from None
+
+
+def _checked(spec: LayerSpec, at: str, *, net: NetOptions | None = None) -> LayerSpec:
+    """Return a layer whose choices go together; ``net`` is what reads the corrupted rows.
+
+    Raises:
+        RecipeError: they do not.
+    """
+    options = spec.training.objective
+    refused = options.refusal(spec)
+    if refused:
+        raise RecipeError(f"{at}.objective: {refused}")
+    if spec.training.corruption.makes_holes and not (net or spec.net).holes:
+        raise RecipeError(
+            f"{at}.corruption: leaves missing cells, which this net does not read; allowed: `holes = true` under the "
+            f"net, where its kind has it, or a corruption that puts other values in their place, like mask"
+        )
+    return spec
 
 
 def training(recipe: LayerRecipe | CodeRecipe | FinetuneRecipe, at: str, fit: FitRecipe) -> Training:

@@ -1,19 +1,35 @@
 """Likelihoods: how probable a row is, given what the decoder says.
 
-Each kind is a frozen options model with three methods. ``params_BD`` is the decoder's output, ``x_BD`` the clean row,
-``observed_BD`` a mask of the cells that count. Constants that no parameter changes are dropped.
+Each kind is a frozen options model. ``params_BD`` is the decoder's output, ``x_BD`` the clean row, ``observed_BD`` a
+mask of the cells that count; all may have more axes than two. Constants that no parameter changes are dropped from
+``nll``, and given by ``constant`` for those who compare models.
+
+======================  ====================================  ==========================================
+kind                    also named                            what falls
+======================  ====================================  ==========================================
+``gaussian``            ``mse``                               half the squared error
+``bernoulli``           ``cross_entropy``                     sigmoid cross-entropy
+``kl``                                                        the same, less the entropy of the row
+``categorical``         ``softmax``                           softmax cross-entropy
+``hinge``                                                     distance from the right side of a margin
+``columns``                                                   the sum of others, each on its own columns
+======================  ====================================  ==========================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Protocol, cast, runtime_checkable
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
-from aepipe.recipe import Options
+from aepipe.recipe import Choice, Options, resolve
 
 
 @runtime_checkable
@@ -29,31 +45,67 @@ class Likelihood(Protocol):
     def sample(self, params_BD: Tensor, generator: torch.Generator) -> Tensor:
         """Draw rows, [B, D]."""
 
+    def constant(self, cells: int) -> float:
+        """Return what ``nll`` leaves out of a row of so many observed cells."""
 
-class Gaussian(Options):
-    """A Gaussian of unit variance around the decoder's output: half the squared error."""
+    def refusal(self, shape: Sequence[int]) -> str | None:
+        """Return why rows of a shape have no such likelihood, and what is allowed; None where they do."""
+
+
+class Cellwise(Options, ABC):
+    """A likelihood whose cells are independent: it only says what one cell costs."""
+
+    @abstractmethod
+    def cells(self, params_BD: Tensor, x_BD: Tensor) -> Tensor:
+        """Return the negative log-likelihood of each cell, [B, D]."""
 
     def nll(self, params_BD: Tensor, x_BD: Tensor, observed_BD: Tensor | None = None) -> Tensor:
-        """Return half the squared error of each row, [B]."""
-        return 0.5 * _total(F.mse_loss(params_BD.float(), x_BD.float(), reduction="none"), observed_BD)
+        """Return the sum over the observed cells of each row, [B]."""
+        cells = self.cells(params_BD.float(), x_BD.float())
+        return (cells if observed_BD is None else cells * observed_BD).flatten(1).sum(1)
+
+    def constant(self, cells: int) -> float:
+        """Return 0: nothing is left out."""
+        return 0.0
+
+    def refusal(self, shape: Sequence[int]) -> str | None:
+        """Return None: any row will do."""
+        return None
+
+
+class Gaussian(Cellwise):
+    """A Gaussian around the decoder's output: half the squared error, in units of the variance.
+
+    Attributes:
+        sigma: its standard deviation, the same for all cells; beside a divergence from a prior it says what counts.
+    """
+
+    sigma: Annotated[float, Field(gt=0)] = 1.0
+
+    def cells(self, params_BD: Tensor, x_BD: Tensor) -> Tensor:
+        """Return half the squared error of each cell."""
+        return F.mse_loss(params_BD, x_BD, reduction="none") * (0.5 / self.sigma**2)
 
     def mean(self, params_BD: Tensor) -> Tensor:
         """Return the decoder's output."""
         return params_BD
 
     def sample(self, params_BD: Tensor, generator: torch.Generator) -> Tensor:
-        """Add noise of unit variance."""
+        """Add noise."""
         noise = torch.randn(params_BD.shape, generator=generator, device=params_BD.device)
-        return params_BD + noise
+        return params_BD + self.sigma * noise
+
+    def constant(self, cells: int) -> float:
+        """Return the logarithm of the normaliser."""
+        return cells * (0.5 * math.log(2 * math.pi) + math.log(self.sigma))
 
 
-class Bernoulli(Options):
+class Bernoulli(Cellwise):
     """Independent coins whose logits the decoder gives: the sigmoid cross-entropy. For values within 0..1."""
 
-    def nll(self, params_BD: Tensor, x_BD: Tensor, observed_BD: Tensor | None = None) -> Tensor:
-        """Return the cross-entropy of each row in nats, [B]."""
-        cells = F.binary_cross_entropy_with_logits(params_BD.float(), x_BD.float(), reduction="none")
-        return _total(cells, observed_BD)
+    def cells(self, params_BD: Tensor, x_BD: Tensor) -> Tensor:
+        """Return the cross-entropy of each cell."""
+        return F.binary_cross_entropy_with_logits(params_BD, x_BD, reduction="none")
 
     def mean(self, params_BD: Tensor) -> Tensor:
         """Return the probabilities."""
@@ -61,14 +113,149 @@ class Bernoulli(Options):
 
     def sample(self, params_BD: Tensor, generator: torch.Generator) -> Tensor:
         """Toss the coins."""
-        return torch.bernoulli(params_BD.sigmoid(), generator=generator)
+        return torch.bernoulli(params_BD.sigmoid().float(), generator=generator)
 
 
-KINDS: Mapping[str, type[Options]] = {"gaussian": Gaussian, "bernoulli": Bernoulli}
+class Divergence(Bernoulli):
+    """The divergence of the row, taken as coins, from the decoder's coins: zero where both agree, also on grey."""
+
+    def cells(self, params_BD: Tensor, x_BD: Tensor) -> Tensor:
+        """Return the cross-entropy less the row's own entropy."""
+        return super().cells(params_BD, x_BD) + torch.xlogy(x_BD, x_BD) + torch.xlogy(1 - x_BD, 1 - x_BD)
 
 
-def _total(cells_BD: Tensor, observed_BD: Tensor | None) -> Tensor:
-    """Sum over the observed cells of each row."""
-    if observed_BD is not None:
-        cells_BD = cells_BD * observed_BD
-    return cells_BD.flatten(1).sum(1)
+class Hinge(Cellwise):
+    """The distance of the decoder's output from the right side of a margin of 1. For values within 0..1.
+
+    A cell of value x is of class sign(2x - 1) with weight |2x - 1|: half grey belongs to neither side, and costs
+    nothing. It is no density; what is sampled are coins of the right mean.
+    """
+
+    def cells(self, params_BD: Tensor, x_BD: Tensor) -> Tensor:
+        """Return the weighted hinge loss of each cell."""
+        side = 2 * x_BD - 1
+        return side.abs() * F.relu(1 - side.sign() * params_BD)
+
+    def mean(self, params_BD: Tensor) -> Tensor:
+        """Return the output between its margins, as 0..1."""
+        return (params_BD.clamp(-1, 1) + 1) / 2
+
+    def sample(self, params_BD: Tensor, generator: torch.Generator) -> Tensor:
+        """Return coins whose mean is :meth:`mean`."""
+        return torch.bernoulli(self.mean(params_BD).float(), generator=generator)
+
+
+class Categorical(Options):
+    """One choice among classes, or counts of many choices: the softmax cross-entropy. For shares and counts.
+
+    Attributes:
+        classes: values in a row for one choice; a row of more has several, side by side. None takes the row as one.
+    """
+
+    classes: Annotated[int, Field(ge=2)] | None = None
+
+    def nll(self, params_BD: Tensor, x_BD: Tensor, observed_BD: Tensor | None = None) -> Tensor:
+        """Return the sum of ``-x log softmax(params)`` over the observed cells of each row, [B]."""
+        cells = -x_BD.float() * self._groups(params_BD.float()).log_softmax(-1).view(params_BD.shape)
+        return (cells if observed_BD is None else cells * observed_BD).flatten(1).sum(1)
+
+    def mean(self, params_BD: Tensor) -> Tensor:
+        """Return the probabilities of the classes."""
+        return self._groups(params_BD).softmax(-1).view(params_BD.shape)
+
+    def sample(self, params_BD: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw one class of each choice, as ones among zeros."""
+        weights = self._groups(params_BD.float()).softmax(-1)
+        drawn = torch.multinomial(weights.flatten(0, -2), 1, generator=generator)
+        return torch.zeros_like(weights).flatten(0, -2).scatter_(1, drawn, 1.0).view(params_BD.shape)
+
+    def constant(self, cells: int) -> float:
+        """Return 0; of counts, the multinomial coefficient is left out, which no model changes."""
+        return 0.0
+
+    def refusal(self, shape: Sequence[int]) -> str | None:
+        """Say where the values of a row do not part into choices."""
+        size = math.prod(shape)
+        if self.classes and size % self.classes:
+            return f"{size} values are no multiple of {self.classes} classes; allowed: a divisor of {size}"
+        return None
+
+    def _groups(self, params_BD: Tensor) -> Tensor:
+        """Return [B, choices, classes]."""
+        return params_BD.reshape(len(params_BD), -1, self.classes or math.prod(params_BD.shape[1:]))
+
+
+class Span(Options):
+    """Some consecutive columns with one likelihood."""
+
+    columns: Annotated[int, Field(ge=1)]
+    likelihood: Choice = Choice(kind="gaussian")
+
+    @cached_property
+    def resolved(self) -> Likelihood:
+        """The likelihood."""
+        return cast(Likelihood, resolve(KINDS, self.likelihood, "of.likelihood"))
+
+    def model_post_init(self, context: object, /) -> None:
+        """Resolve at once, so that a mistake is found with all the others."""
+        self.resolved  # noqa: B018
+
+
+class Columns(Options):
+    """Mixed rows: consecutive columns, each span with a likelihood of its own.
+
+    Attributes:
+        of: the spans in their order: ``[{ columns = 3 }, { columns = 5, likelihood = "categorical" }]``.
+    """
+
+    of: Annotated[tuple[Span, ...], Field(min_length=1, strict=False)]
+
+    def nll(self, params_BD: Tensor, x_BD: Tensor, observed_BD: Tensor | None = None) -> Tensor:
+        """Return the sum over the spans, [B]."""
+        return torch.stack(
+            [
+                one.nll(
+                    params_BD[..., place], x_BD[..., place], None if observed_BD is None else observed_BD[..., place]
+                )
+                for one, place in self._spans()
+            ]
+        ).sum(0)
+
+    def mean(self, params_BD: Tensor) -> Tensor:
+        """Return the means of the spans, side by side."""
+        return torch.cat([one.mean(params_BD[..., place]) for one, place in self._spans()], 1)
+
+    def sample(self, params_BD: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw each span."""
+        return torch.cat([one.sample(params_BD[..., place], generator) for one, place in self._spans()], 1)
+
+    def constant(self, cells: int) -> float:
+        """Return the sum over the spans, all of whose cells are taken as observed."""
+        return sum(one.constant(place.stop - place.start) for one, place in self._spans())
+
+    def refusal(self, shape: Sequence[int]) -> str | None:
+        """Say where the spans do not fill a row, or one of them has no such likelihood."""
+        size = sum(span.columns for span in self.of)
+        if tuple(shape) != (size,):
+            return f"its spans have {size} columns in all, and rows are of shape {list(shape)}; allowed: a flat row"
+        return next((text for one, place in self._spans() if (text := one.refusal([place.stop - place.start]))), None)
+
+    def _spans(self) -> Iterator[tuple[Likelihood, slice]]:
+        """Return each likelihood with its columns."""
+        start = 0
+        for span in self.of:
+            yield span.resolved, slice(start, start + span.columns)
+            start += span.columns
+
+
+KINDS: Mapping[str, type[Options]] = {
+    "gaussian": Gaussian,
+    "mse": Gaussian,
+    "bernoulli": Bernoulli,
+    "cross_entropy": Bernoulli,
+    "kl": Divergence,
+    "categorical": Categorical,
+    "softmax": Categorical,
+    "hinge": Hinge,
+    "columns": Columns,
+}

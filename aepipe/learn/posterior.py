@@ -2,6 +2,8 @@
 
 Mean and sample are two things: the mean is what a row's code is, the sample is what training passes on to the decoder.
 Each kind is a frozen options model; randomness is an argument, and without it there is no sample but the mean.
+
+Legend: B rows, H units of the code, the last axis; activations have ``head.heads`` times as many.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from aepipe.learn.nets import Head, Switches
 from aepipe.recipe import Options
 
 
@@ -24,11 +27,13 @@ class Encoding(NamedTuple):
         mean: float[B, H], what the code is.
         sample: float[B, H], what the decoder gets while training; carries the gradient.
         kl: [B], divergence from the prior in nats; None where there is no prior.
+        switches: where pooling took its values from; for the decoder only, no code depends on them.
     """
 
     mean: Tensor
     sample: Tensor
     kl: Tensor | None = None
+    switches: Switches | None = None
 
 
 @runtime_checkable
@@ -39,8 +44,23 @@ class Posterior(Protocol):
     def binary(self) -> bool:
         """Whether the mean is bits, -1 and 1."""
 
+    @property
+    def head(self) -> Head:
+        """What it wants of the top of an encoder."""
+
     def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
         """Turn activations into codes; without a generator the sample is the mean."""
+
+
+@runtime_checkable
+class Stochastic(Posterior, Protocol):
+    """What kinds with a prior can do beside; their encodings have a ``kl``."""
+
+    def prior(self, rows: int, width: int, generator: torch.Generator) -> Tensor:
+        """Draw codes float[rows, width] from the prior, on the device of the generator."""
+
+    def log_ratio(self, activation_BH: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw codes from the posterior without relaxing them, ``(codes[B, H], log prior - log posterior [B])``."""
 
 
 class Delta(Options):
@@ -50,6 +70,11 @@ class Delta(Options):
     def binary(self) -> bool:
         """False."""
         return False
+
+    @property
+    def head(self) -> Head:
+        """One activation for each unit."""
+        return Head()
 
     def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
         """Return the activation as mean and sample."""
@@ -63,6 +88,11 @@ class Bits(Options, ABC):
     def binary(self) -> bool:
         """True."""
         return True
+
+    @property
+    def head(self) -> Head:
+        """One linear activation for each bit."""
+        return Head(linear=True)
 
     def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
         """Return hard bits as the mean; as the sample, what training passes on."""

@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 
 from aepipe.disk import disk_errors_named
 from aepipe.encoder import GRAPH, Card, write_card
-from aepipe.learn import finetune as unrolled
 from aepipe.learn import stack
 from aepipe.learn.checkpoint import FileCheckpoint
 from aepipe.learn.feed import Feed
+from aepipe.learn.finetune import thresholds, unroll
 from aepipe.learn.fit import Curve, Trainer
 from aepipe.learn.freeze import BATCH, freeze
 from aepipe.learn.layer import Autoencoder
@@ -70,7 +70,7 @@ def finetune(store: Store, plan: Plan, views: Ref, layers: Sequence[Ref]) -> Ref
     began = time.monotonic()
     with disk_errors_named(store.root):
         curve = trainer.run(FileCheckpoint(store.work(ref)), partial(step, "fine-tuning"))
-    facts: dict[str, Any] = {"seconds": round(time.monotonic() - began, 3), **curve[-1]}
+    facts: dict[str, Any] = {"seconds": round(time.monotonic() - began, 3), **(curve[-1] if curve else {})}
     facts |= {"evaluation": trainer.evaluate(feeds["clean"], feeds["noisy"]), "rows": len(feeds["train"])}
     with store.draft("model") as draft:
         _write(draft.path, plan, stacked, feeds["train"])
@@ -91,7 +91,7 @@ def _stack(store: Store, plan: Plan, train: Feed, refs: Sequence[Ref]) -> list[A
 def _trainer(plan: Plan, stacked: Sequence[Autoencoder], feeds: dict[str, Feed]) -> Trainer:
     """Return the trainer of the unrolled stack."""
     return Trainer(
-        unrolled.deep(stacked),
+        unroll(stacked),
         plan.finetune,
         train=feeds["train"],
         held_out=feeds["held_out"],
@@ -102,7 +102,7 @@ def _trainer(plan: Plan, stacked: Sequence[Autoencoder], feeds: dict[str, Feed])
 
 def _write(folder: Path, plan: Plan, stacked: Sequence[Autoencoder], train: Feed) -> None:
     """Write the frozen encoder and its thresholds."""
-    threshold = unrolled.thresholds(unrolled.deep(stacked), train, plan.recipe.code.threshold)
+    threshold = thresholds(unroll(stacked), train, plan.recipe.code.threshold)
     np.save(folder / "thresholds.npy", threshold.numpy())
     (folder / GRAPH).write_bytes(freeze(stacked, threshold, train.shape))
     card = Card(plan.recipe.source.kind, plan.source.features(), train.shape, plan.recipe.code.bits, BATCH)

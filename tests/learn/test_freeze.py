@@ -34,7 +34,7 @@ def layers() -> Any:
 
 @pytest.fixture(scope="module")
 def threshold(layers: Any) -> Any:
-    return finetune.thresholds(finetune.deep(layers), Feed(ITEMS, CPU), "median")
+    return finetune.thresholds(finetune.unroll(layers), Feed(ITEMS, CPU), "median")
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from aepipe.errors import RecipeError
-from aepipe.learn import compute, layer, likelihood, nets, objectives, posterior, stack
+from aepipe.learn import compute, finetune, layer, likelihood, nets, objectives, posterior, stack
+from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, reconstruction
-from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FinetuneRecipe, FitRecipe, LayerRecipe
+from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FinetuneRecipe, FitRecipe, LayerRecipe, resolve
 
 CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
 
@@ -35,19 +36,34 @@ def test_bernoulli_is_the_cross_entropy() -> None:
     torch.testing.assert_close(likelihood.Bernoulli().mean(params), p)
 
 
+SPANS = [{"columns": 4}, {"columns": 4, "likelihood": {"kind": "categorical", "classes": 2}}]
+
+
+def a_likelihood(kind: str, *, columns: int = 8) -> Any:
+    """Return a likelihood of rows of so many columns; choices have two classes."""
+    options: dict[str, Any] = {}
+    if kind in {"categorical", "softmax"}:
+        options = {"classes": 2}
+    elif kind == "columns":
+        options = {"of": [{**span, "columns": columns // 2} for span in SPANS]}
+    return resolve(likelihood.KINDS, Choice(kind=kind, options=options), "likelihood")
+
+
 @pytest.mark.parametrize("kind", sorted(likelihood.KINDS))
 def test_unobserved_cells_change_nothing(kind: str) -> None:
-    one: Any = likelihood.KINDS[kind]()
+    one = a_likelihood(kind)
     params, x = draw(3, 8), draw(3, 8, seed=1).sigmoid()
-    observed = torch.arange(8) < 5
+    observed = torch.arange(8) < 6
     garbled = torch.where(observed, x, torch.full_like(x, 0.123))
-    assert torch.equal(one.nll(params, x, observed), one.nll(params, garbled, observed))
-    torch.testing.assert_close(one.nll(params, x, observed), one.nll(params[:, :5], x[:, :5]))
+    nll = one.nll(params, x, observed)
+    assert torch.equal(nll, one.nll(params, garbled, observed))
+    if kind != "columns":
+        torch.testing.assert_close(nll, one.nll(params[:, :6], x[:, :6]))
 
 
 @pytest.mark.parametrize("kind", sorted(likelihood.KINDS))
 def test_samples_average_to_the_mean(kind: str) -> None:
-    one: Any = likelihood.KINDS[kind]()
+    one = a_likelihood(kind, columns=4)
     params = draw(1, 4).expand(20000, 4)
     sample = one.sample(params, torch.Generator().manual_seed(0))
     torch.testing.assert_close(sample.mean(0), one.mean(params)[0], atol=0.03, rtol=0)
@@ -86,7 +102,7 @@ def test_noise_units_saturate_with_the_noise() -> None:
 
 
 def test_dense_by_hand() -> None:
-    net = nets.Dense(width=5, activation="tanh").build((2, 3), torch.Generator().manual_seed(0))
+    net = dense.Options(width=5, activation="tanh").build((2, 3), torch.Generator().manual_seed(0))
     x = draw(4, 2, 3)
     up, down = net.encoder[1], net.decoder[0]  # type: ignore[index]
     code = torch.tanh(x.flatten(1) @ up.weight.T + up.bias)
@@ -97,9 +113,9 @@ def test_dense_by_hand() -> None:
 
 def test_weights_come_from_the_generator_alone() -> None:
     torch.manual_seed(1)
-    first = nets.Dense(width=5).build((7,), torch.Generator().manual_seed(0)).state_dict()
+    first = dense.Options(width=5).build((7,), torch.Generator().manual_seed(0)).state_dict()
     torch.manual_seed(2)
-    second = nets.Dense(width=5).build((7,), torch.Generator().manual_seed(0)).state_dict()
+    second = dense.Options(width=5).build((7,), torch.Generator().manual_seed(0)).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -111,13 +127,17 @@ def test_a_layers_weights_do_not_depend_on_what_stands_above() -> None:
 
 @pytest.mark.parametrize("activation", sorted(nets.ACTIVATIONS))
 def test_only_relu_codes_are_kept_from_being_negative(activation: Any) -> None:
-    lower = nets.Dense(width=5, activation=activation).build((7,), torch.Generator().manual_seed(0))
-    upper = nets.Dense(width=3).build((5,), torch.Generator().manual_seed(1))
-    deep = nets.unroll([lower, upper], [likelihood.Bernoulli(), likelihood.Gaussian()])
+    lower = dense.Options(width=5, activation=activation).build((7,), torch.Generator().manual_seed(0))
+    upper = dense.Options(width=3).build((5,), torch.Generator().manual_seed(1))
+    layers = [
+        layer.Autoencoder(lower, posterior.Delta(), likelihood.Bernoulli()),
+        layer.Autoencoder(upper, posterior.Delta(), likelihood.Gaussian()),
+    ]
+    deep = finetune.unroll(layers)
     code = draw(6, 3)
     between = upper.decoder(code)
     expected = lower.decoder(between.relu() if activation == "relu" else between)
-    torch.testing.assert_close(deep.decoder(code), expected)
+    torch.testing.assert_close(deep.decode(code), expected)
 
 
 def test_standardize_uses_the_batch_then_the_running_average() -> None:
@@ -168,7 +188,7 @@ def test_gradients_reach_both_halves_and_the_batch_is_left_alone() -> None:
         (LayerRecipe(net=Choice(kind="dense", options={"width": 0})), "layers.0.net.width: input should be"),
         (
             LayerRecipe(net=Choice(kind="dense", options={"width": 4, "widht": 4})),
-            "layers.0.net.widht: unknown key; allowed: width, activation, normalize",
+            "layers.0.net.widht: unknown key; allowed: width, hidden, activation, code_activation, normalize, tied",
         ),
         (
             LayerRecipe(

@@ -1,10 +1,11 @@
 """Objectives: one file per training principle; the file name is its name in a recipe.
 
-A file holds two names. ``Options`` is a frozen options model, and ``Objective`` a class built as
-``Objective(model, options, compute)`` with::
+A file holds two names. ``Options`` is a frozen options model, which may refuse rows of choices that it makes no sense
+in, and ``Objective`` a class built as ``Objective(model, options, compute, seed=...)`` with::
 
     terms(batch) -> {name: tensor}   the loss in parts, each a mean over the rows; their sum is what falls
     phases() -> [Phase]              which parameters are moved, and how a batch leaves gradients on them
+    own: nn.ModuleDict               networks of its own, trained and saved with the model, dropped when it is done
 
 Most objectives only write ``terms`` and inherit the rest from :class:`Descent`.
 """
@@ -17,32 +18,51 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from aepipe import recipe
 from aepipe.learn.compute import Compute
-from aepipe.recipe import Options, OptionsT
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import Autoencoder
+    from aepipe.learn.layer import Autoencoder, LayerSpec
+
+
+class Options(recipe.Options):
+    """Base of the options of every objective.
+
+    Attributes:
+        unrolled: whether it can train a whole stack at once, in fine-tuning, not only single layers.
+    """
+
+    unrolled: ClassVar[bool] = True
+
+    def refusal(self, spec: LayerSpec) -> str | None:
+        """Return why the objective cannot train such a layer, and what is allowed; None where it can."""
+        return None
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 class Batch(NamedTuple):
     """Some rows, as an objective sees them.
 
     Attributes:
-        clean: float[B, *shape], the target.
-        noisy: float[B, *shape], the input.
+        clean: float[B, *shape], the target; zero where it is not observed.
+        noisy: float[B, *shape], the input; NaN where a cell is missing, if the network reads holes.
         observed: bool[B, *shape], the cells of ``clean`` that count; None for all.
         generator: for whatever is random; None while evaluating, when nothing is.
+        kept: bool[B, *shape], the cells of ``noisy`` that the corruption left; None where that is not known.
     """
 
     clean: Tensor
     noisy: Tensor
     observed: Tensor | None
     generator: torch.Generator | None
+    kept: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +73,31 @@ class Phase:
         name: for messages and checkpoints.
         parameters: what the optimiser of this phase moves.
         step: leaves gradients on the parameters and returns the terms of the loss, detached.
+        lr: times the learning rate of the recipe.
     """
 
     name: str
     parameters: list[nn.Parameter]
     step: Callable[[Batch], dict[str, Tensor]]
+    lr: float = 1.0
 
 
 class Descent(ABC, Generic[OptionsT]):
-    """An objective whose only phase is gradient descent on the sum of its terms, over all parameters."""
+    """An objective whose only phase is gradient descent on the sum of its terms, over all parameters.
 
-    def __init__(self, model: Autoencoder, options: OptionsT, compute: Compute) -> None:
+    Args:
+        model: what it trains.
+        options: from the file of the objective.
+        compute: where.
+        seed: of the weights of networks of its own.
+    """
+
+    def __init__(self, model: Autoencoder, options: OptionsT, compute: Compute, *, seed: int = 0) -> None:
         self.model = model
         self.options = options
         self.compute = compute
+        self.seed = seed
+        self.own = nn.ModuleDict()
 
     @abstractmethod
     def terms(self, batch: Batch) -> dict[str, Tensor]:
@@ -74,10 +105,10 @@ class Descent(ABC, Generic[OptionsT]):
 
     def phases(self) -> list[Phase]:
         """Return the one phase."""
-        return [Phase("all", list(self.model.parameters()), self._step)]
+        return [Phase("all", list(self.model.parameters()), self.descend)]
 
-    def _step(self, batch: Batch) -> dict[str, Tensor]:
-        """Leave the gradient of the sum on every parameter."""
+    def descend(self, batch: Batch) -> dict[str, Tensor]:
+        """Leave the gradient of the terms' sum on every parameter, and return the terms, detached."""
         with self.compute.autocast():
             terms = self.terms(batch)
         torch.autograd.backward(torch.stack(list(terms.values())).sum())
@@ -91,8 +122,9 @@ def kinds() -> Mapping[str, type[Options]]:
     return {name: importlib.import_module(f"{__name__}.{name}").Options for name in sorted(found)}
 
 
-def build(model: Autoencoder, options: Options, compute: Compute) -> Descent[Options]:
-    """Return the objective that an options model belongs to: the one in the same file."""
+def build(model: Autoencoder, options: Options, compute: Compute, *, seed: int = 0) -> Descent[Options]:
+    """Return the objective that an options model belongs to: the one in the same file; on the device."""
     module: Any = importlib.import_module(type(options).__module__)
-    objective: Descent[Options] = module.Objective(model, options, compute)
+    objective: Descent[Options] = module.Objective(model, options, compute, seed=seed)
+    objective.own.to(compute.device)
     return objective

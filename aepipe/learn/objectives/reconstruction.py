@@ -12,11 +12,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from aepipe import recipe
+from aepipe.learn import objectives
 from aepipe.learn.objectives import Batch, Descent
 
 
-class Options(recipe.Options):
+class Options(objectives.Options):
     """Options of the objective.
 
     Attributes:
@@ -33,7 +33,7 @@ class Objective(Descent[Options]):
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Return the reconstruction in nats per row, and the divergence from a prior where the posterior has one."""
         encoding = self.model.encode(batch.noisy, batch.generator)
-        params = self.model.decode(encoding.sample)
+        params = self.model.decode(encoding.sample, encoding.switches)
         terms = {"reconstruction": self.model.likelihood.nll(params, batch.clean, batch.observed).mean()}
         if encoding.kl is not None:
             terms["kl"] = encoding.kl.mean()

@@ -1,0 +1,166 @@
+"""Networks: pairs of an encoder and a decoder; one file per kind, and the file's name is its name in a recipe.
+
+A file holds ``Options``, a frozen options model with two methods (:class:`NetOptions`): ``code_shape`` says what comes
+out, or why rows of that shape cannot go in; ``build`` makes the network with random weights.
+
+Legend: B rows, H width of the code, heads the activations that a posterior wants of each unit. The units of a code are
+its last axis, so ``[B, H]`` of a dense layer and ``[B, height, width, channels]`` of a convolution are read alike.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import pkgutil
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aepipe.recipe import Options
+
+Activation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "prelu", "gelu", "linear"]
+ACTIVATIONS: Mapping[Activation, type[nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "prelu": nn.PReLU,
+    "gelu": nn.GELU,
+    "linear": nn.Identity,
+}
+
+
+class Switches(NamedTuple):
+    """Where the values that max-pooling kept came from.
+
+    Attributes:
+        places: int64[B, channels, h, w], positions in a plane of the map before pooling.
+    """
+
+    places: Tensor
+
+
+class Head(NamedTuple):
+    """What a posterior wants of the top of an encoder.
+
+    Attributes:
+        heads: activations for each unit of the code: two, where a unit has a mean and a variance.
+        linear: whether they are to be linear, because the posterior brings a link of its own.
+    """
+
+    heads: int = 1
+    linear: bool = False
+
+
+PLAIN = Head()
+
+
+class Net(nn.Module):
+    """An encoder and a decoder.
+
+    Attributes:
+        encoder: ``[B, *shape_in] -> [B, *shape_out]``, the last axis times the heads of the posterior.
+        decoder: ``[B, *shape_out] -> [B, *shape_in]``, the parameters of a likelihood.
+        shape_in: of one row.
+        shape_out: of one code.
+        rectified: whether codes are never negative.
+        holes: whether rows may have missing cells, which are NaN.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        *,
+        shape_in: Sequence[int],
+        shape_out: Sequence[int],
+        rectified: bool = False,
+        holes: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.shape_in = tuple(shape_in)
+        self.shape_out = tuple(shape_out)
+        self.rectified = rectified
+        self.holes = holes
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Switches | None]:
+        """Return the activations of rows, and where pooling took its values from, in a network that pools."""
+        return self.encoder(x), None
+
+    def decode(self, code: Tensor, switches: Switches | None = None) -> Tensor:
+        """Return the parameters of the likelihood; switches only help a network that pools."""
+        return torch.as_tensor(self.decoder(code))
+
+
+@runtime_checkable
+class NetOptions(Protocol):
+    """What every kind can do."""
+
+    @property
+    def holes(self) -> bool:
+        """Whether rows may have missing cells, which are NaN."""
+
+    def code_shape(self, shape: Sequence[int], head: Head = PLAIN) -> tuple[int, ...]:
+        """Return the shape of a code for rows of a shape.
+
+        Raises:
+            RecipeError: rows of that shape cannot be read, or there is no such head; says what is allowed.
+        """
+
+    def build(self, shape: Sequence[int], generator: torch.Generator, head: Head = PLAIN) -> Net:
+        """Make the network for rows of a shape, with random weights."""
+
+
+@cache
+def kinds() -> Mapping[str, type[Options]]:
+    """Return the options model of every kind, discovered by file name."""
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for _, name, _ in pkgutil.iter_modules(__path__)}
+    return {name: module.Options for name, module in sorted(modules.items())}
+
+
+class Standardize(nn.BatchNorm1d):
+    """Each unit to mean 0 and variance 1: of the batch while training, of a running average otherwise.
+
+    Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015, without its affine map.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardise float[B, H]; a batch of one row has no variance and takes the running averages."""
+        training = self.training and len(x) > 1
+        return F.batch_norm(x.float(), self.running_mean, self.running_var, None, None, training, self.momentum or 0.1)
+
+
+class Holes(nn.Module):
+    """Rows with missing cells (NaN) become rows twice as long: the values, zero where missing, and what is there."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return float[B, 2 D] of float[B, D]."""
+        missing = x.isnan()
+        return torch.cat([torch.where(missing, 0.0, x), (~missing).to(x.dtype)], 1)
+
+
+def affine(size_in: int, size_out: int, generator: torch.Generator) -> nn.Linear:
+    """Return an affine map whose weights come from ``generator``, not from torch's global state.
+
+    Weights and biases are uniform within one over the root of the fan-in (LeCun et al., "Efficient BackProp", 1998).
+    """
+    made = nn.Linear(size_in, size_out, device="meta").to_empty(device="cpu")
+    draw(made, size_in, generator)
+    return made
+
+
+def draw(module: nn.Module, fan_in: int, generator: torch.Generator) -> None:
+    """Draw all parameters of a module uniformly within one over the root of a fan-in."""
+    bound = 1 / math.sqrt(fan_in)
+    for parameter in module.parameters():
+        nn.init.uniform_(parameter, -bound, bound, generator=generator)
