@@ -6,7 +6,7 @@ same shape, true where the cell still says something about the original. :mod:`a
 kinds for tensors on the training device, equal in distribution.
 
 Sources: masking, Gaussian and salt-and-pepper noise as in Vincent et al., "Stacked Denoising Autoencoders", JMLR 2010;
-blocks as in Pathak et al., "Context Encoders", CVPR 2016.
+blocks as in Pathak et al., "Context Encoders", CVPR 2016; missing cells as in :mod:`aepipe.missing`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from aepipe import missing
 from aepipe.recipe import Choice, Options, resolve
 
 Array = TypeVar("Array", bound=np.floating)
@@ -183,6 +184,9 @@ KINDS: Mapping[str, type[Options]] = {
     "block": Block,
     "shift": Shift,
     "chain": Chain,
+    "mcar": missing.AtRandom,
+    "mar": missing.ByOthers,
+    "mnar": missing.ByItself,
 }
 
 

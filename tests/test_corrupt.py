@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aepipe import corrupt
+from aepipe import corrupt, missing
 from aepipe.recipe import Choice, Options
 
 SHAPES = [(2000, 36), (2000, 6, 6, 1)]
@@ -21,7 +21,11 @@ OPTIONS: dict[str, Options] = {
     "chain": corrupt.Chain(
         of=(Choice(kind="shift", options={"pixels": 1}), Choice(kind="mask", options={"rate": 0.3}))
     ),
+    "mcar": missing.AtRandom(rate=0.2, rate_max=0.4),
+    "mar": missing.ByOthers(rate=0.3),
+    "mnar": missing.ByItself(rate=0.3),
 }
+HOLES = {"mcar", "mar", "mnar"}
 
 
 def test_every_kind_is_tested() -> None:
@@ -42,6 +46,8 @@ def test_pure_and_seeded(kind: str, shape: tuple[int, ...]) -> None:
     assert noisy.dtype == np.float32
     assert kept.dtype == np.bool_
     assert not np.shares_memory(noisy, x)
+    assert call.makes_holes == (kind in HOLES)
+    assert np.isnan(noisy).any() == (kind in HOLES)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -105,6 +111,8 @@ def test_twin_has_the_same_distribution(kind: str, shape: tuple[int, ...]) -> No
     options: Any = OPTIONS[kind]
     noisy, kept = options(x.copy(), np.random.default_rng(0))
     twin, twin_kept = corruption.apply(options, torch.from_numpy(x.copy()), torch.Generator().manual_seed(0))
+    np.testing.assert_array_equal(np.isnan(noisy), ~kept if kind in HOLES else False)
+    noisy, twin = np.nan_to_num(noisy), twin.nan_to_num()
     # Each cell's mean, spread and chance of being kept, within five standard errors of 2,000 draws.
     error = 5 * max(float(noisy.std(0).max()), 0.01) * np.sqrt(2 / len(x))
     np.testing.assert_allclose(twin.numpy().mean(0), noisy.mean(0), atol=error)
@@ -114,3 +122,46 @@ def test_twin_has_the_same_distribution(kind: str, shape: tuple[int, ...]) -> No
     flat, twin_flat = kept.reshape(len(x), -1), twin_kept.numpy().reshape(len(x), -1)
     both = (flat[:, 0] & flat[:, 1]).mean()
     assert (twin_flat[:, 0] & twin_flat[:, 1]).mean() == pytest.approx(both, abs=5 * np.sqrt(0.5 / len(x)))
+
+
+def correlation(a: Any, b: Any) -> float:
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.5, 0.8])
+def test_missing_cells_have_their_rate_and_their_reason(rate: float) -> None:
+    x = np.random.default_rng(0).standard_normal((4000, 10)).astype(np.float32)
+    rng = np.random.default_rng(1)
+    _, mcar = missing.AtRandom(rate=rate)(x, rng)
+    assert 1 - mcar.mean() == pytest.approx(rate, abs=0.01)
+    assert abs(correlation(mcar[:, 0], x[:, 0])) < 0.06
+
+    by_others = missing.ByOthers(rate=rate, always=0.2)
+    there, weights = by_others.mechanism(10)
+    _, mar = by_others(x, rng)
+    assert there.sum() == 2
+    assert mar[:, there].all()
+    assert 1 - mar[:, ~there].mean() == pytest.approx(rate, abs=0.01)
+    column = int(np.flatnonzero(~there)[0])
+    assert correlation(mar[:, column], x[:, there] @ weights) < -0.3
+    assert abs(correlation(mar[:, column], x[:, column])) < 0.06
+
+    _, mnar = missing.ByItself(rate=rate)(x, rng)
+    assert 1 - mnar.mean() == pytest.approx(rate, abs=0.01)
+    assert all(correlation(mnar[:, i], x[:, i]) < -0.3 for i in range(10))
+
+
+def test_a_rate_of_each_row_spreads_over_its_range() -> None:
+    _, kept = missing.AtRandom(rate=0.1, rate_max=0.7)(np.zeros((2000, 500), np.float32), np.random.default_rng(0))
+    shares = 1 - kept.mean(1)
+    assert shares.mean() == pytest.approx(0.4, abs=0.01)
+    assert shares.std() == pytest.approx(0.6 / np.sqrt(12), abs=0.02)
+
+
+def test_equal_values_are_missing_alike() -> None:
+    x = np.zeros((2000, 50), np.float32)
+    x[1000:] = 1
+    _, kept = missing.ByItself(rate=0.5)(x, np.random.default_rng(0))
+    # Ranks of the lower half are uniform in 0..1/2 in random order, with a mean chance of 1/4; of the upper, 3/4.
+    assert 1 - kept[:1000].mean() == pytest.approx(0.25, abs=0.01)
+    assert np.ptp(kept[:1000].reshape(4, 250, 50).mean((1, 2))) < 0.03

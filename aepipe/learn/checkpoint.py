@@ -41,6 +41,7 @@ class FileCheckpoint:
 
     def save(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
         """Replace what was saved; a crash leaves the old state or the new one."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
         beside = self._file.with_suffix(".new")
         on_cpu = {name: value.contiguous().cpu() for name, value in tensors.items()}
         save_file(on_cpu, beside, {"position": json.dumps(position)})

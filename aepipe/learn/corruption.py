@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aepipe import corrupt
+from aepipe import corrupt, missing
 
 Twin = Callable[[Any, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
@@ -86,6 +86,39 @@ def _chain(options: corrupt.Chain, x: Tensor, generator: torch.Generator) -> tup
     return x, kept
 
 
+def _missing(x: Tensor, chances: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Take cells away; chances are [B, cells] or what broadcasts to it."""
+    kept = (_uniform(x.flatten(1), generator) >= chances).view(x.shape)
+    return torch.where(kept, x, torch.nan), kept
+
+
+def _mcar(options: missing.AtRandom, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    high = options.rate if options.rate_max is None else options.rate_max
+    own = torch.rand((len(x), 1), generator=generator, device=x.device)
+    return _missing(x, options.rate + (high - options.rate) * own, generator)
+
+
+def _mar(options: missing.ByOthers, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    flat = x.flatten(1)
+    found = options.mechanism(flat.shape[1])
+    there, weights = (torch.from_numpy(part).to(x.device) for part in found)
+    score = flat[:, there].nan_to_num() @ weights
+    chances = _by_rank(score[:, None], options.rate, generator)
+    return _missing(x, torch.where(there, 0.0, chances), generator)
+
+
+def _mnar(options: missing.ByItself, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    return _missing(x, _by_rank(x.flatten(1), options.rate, generator), generator)
+
+
+def _by_rank(score: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """Return what :func:`aepipe.missing.by_rank` does."""
+    order = torch.randperm(len(score), generator=generator, device=score.device)
+    rank = torch.empty_like(score)
+    rank[order] = score[order].argsort(dim=0, stable=True).argsort(0).to(score.dtype)
+    return ((rank + 0.5) / len(score)) ** ((1 - rate) / rate)
+
+
 def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:
     """Return a draw from [0, 1) for every cell."""
     return torch.rand(x.shape, generator=generator, device=x.device)
@@ -99,4 +132,7 @@ TWINS: Mapping[type, Twin] = {
     corrupt.Block: _block,
     corrupt.Shift: _shift,
     corrupt.Chain: _chain,
+    missing.AtRandom: _mcar,
+    missing.ByOthers: _mar,
+    missing.ByItself: _mnar,
 }
