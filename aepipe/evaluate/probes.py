@@ -1,0 +1,142 @@
+"""Probes: what a simple method can read off a representation, and how much of a row survives in it.
+
+Labels are looked at here and nowhere in training. scikit-learn is imported inside the functions: a query never needs
+it, and never waits for it.
+
+Legend: N rows, D cells of a row, H width of a representation, K bits.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.errors import CodeError
+from aepipe.evaluate.counts import Labels
+
+Matrix = NDArray[np.generic]
+Floats = NDArray[np.float32]
+
+PENALTY = 100.0
+"""Of the probe's squared weights, per training set: strong enough that it converges in a few seconds."""
+PROBE_STEPS, PROBE_TOLERANCE = 300, 3e-4
+RESTARTS = 4
+"""Of k-means; the tightest clusters count."""
+
+
+def probe_accuracy(train: tuple[Matrix, Labels], test: tuple[Matrix, Labels]) -> float:
+    """Return the share of test rows whose class a linear classifier tells from their representation.
+
+    A multinomial logistic regression is fitted on the training rows after each unit was standardised on them. Nothing
+    in it is random.
+
+    Args:
+        train: any real ``[N, H]`` and the N classes.
+        test: rows that were not trained on, and their classes.
+
+    Raises:
+        CodeError: there are no test rows, or the training rows are not of two classes at least.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    if not len(test[1]):
+        raise CodeError("a probe needs test rows: there are none")
+    classes = len(np.unique(train[1]))
+    if classes < 2:
+        raise CodeError(f"a probe needs training rows of 2 classes at least: there {_are(classes, 'class', 'classes')}")
+    known, asked = _standardized(train[0], test[0])
+    model = LogisticRegression(C=1 / PENALTY, max_iter=PROBE_STEPS, tol=PROBE_TOLERANCE)
+    with warnings.catch_warnings():
+        # Where it stops before it has converged it is a classifier all the same, and the same in every run.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(known, train[1])
+    return float(np.mean(model.predict(asked) == test[1]))
+
+
+def cluster_nmi(rows: Matrix, labels: Labels, *, seed: int) -> float:
+    """Return how much the clusters of a representation say of the classes: 0 nothing, 1 all.
+
+    k-means with as many clusters as there are classes; the mutual information of both partitions over the mean of their
+    entropies (Strehl and Ghosh, "Cluster Ensembles", JMLR 2002, who take the geometric mean).
+
+    Args:
+        rows: any real ``[N, H]``; bits as 0 and 1, whose squared distance is Hamming's.
+        labels: N classes.
+        seed: of the first centres.
+
+    Raises:
+        CodeError: the rows are not of two classes at least.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import normalized_mutual_info_score
+
+    classes = len(np.unique(labels))
+    if classes < 2:
+        raise CodeError(f"clusters are compared with 2 classes at least: there {_are(classes, 'class', 'classes')}")
+    with warnings.catch_warnings():
+        # Fewer distinct codes than classes: the clusters are then fewer, too.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = KMeans(classes, n_init=RESTARTS, random_state=seed).fit_predict(np.asarray(rows, np.float32))
+    return float(normalized_mutual_info_score(labels, found))
+
+
+def pca_errors(train: Matrix, test: Matrix, components: Sequence[int], *, seed: int) -> list[float]:
+    """Return the squared error of rows rebuilt from their first principal components, per row, for each number of them.
+
+    Args:
+        train: real ``[N, D]``, what the components are found on.
+        test: real ``[M, D]``, what is rebuilt.
+        components: how many are kept, each at least 1 and below N and D.
+        seed: of the sketch by which components are found among many cells.
+
+    Raises:
+        CodeError: more components than there can be.
+    """
+    from sklearn.decomposition import PCA
+
+    most = max(components)
+    if most >= min(train.shape):
+        raise CodeError(f"{most} components of {train.shape[0]:,} rows and {train.shape[1]:,} cells: fewer are needed")
+    found = PCA(most, random_state=seed).fit(np.asarray(train, np.float32))
+    centred = np.asarray(test, np.float32) - found.mean_
+    parts = centred @ found.components_.T
+    whole = float(np.square(centred, dtype=np.float64).sum(1).mean())
+    # The components are orthonormal: what is left of a row is what the kept ones do not hold.
+    held = np.cumsum(np.square(parts, dtype=np.float64).mean(0))
+    return [max(0.0, whole - float(held[count - 1])) for count in components]
+
+
+def squared_errors(rows: Matrix, rebuilt: Matrix) -> NDArray[np.float64]:
+    """Return the squared error of each row, summed over its cells, [N]; cells that are missing (NaN) do not count.
+
+    Args:
+        rows: uint8, which stands for 0..1, or float ``[N, *shape]``.
+        rebuilt: float ``[N, *shape]``.
+    """
+    seen, told = (one.astype(np.float64).reshape(len(rows), -1) for one in (scaled(rows), rebuilt))
+    total: NDArray[np.float64] = np.nansum(np.square(seen - told), axis=1)
+    return total
+
+
+def scaled(rows: Matrix) -> Floats:
+    """Return rows as a network sees them: bytes as 0..1, real numbers as they are."""
+    return rows.astype(np.float32) * np.float32(1 / 255) if rows.dtype == np.uint8 else rows.astype(np.float32)
+
+
+def _standardized(train: Matrix, test: Matrix) -> tuple[Floats, Floats]:
+    """Return both with mean 0 and variance 1 over the training rows; a unit that never changes becomes 0."""
+    fitted = np.asarray(train, np.float32)
+    mean, deviation = fitted.mean(0, dtype=np.float64), fitted.std(0, dtype=np.float64)
+    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-12 * (1 + np.abs(mean)))
+    known, asked = ((np.asarray(one, np.float32) - mean) * scale for one in (train, test))
+    return known.astype(np.float32), asked.astype(np.float32)
+
+
+def _are(count: int, one: str, many: str) -> str:
+    """Return ``is 1 class``, ``are 0 classes``."""
+    return f"is 1 {one}" if count == 1 else f"are {count} {many}"
