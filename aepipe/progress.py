@@ -38,3 +38,8 @@ def step(stage: str, done: int, total: int | None, note: str = "") -> None:
     progress = Progress(stage, done, total, note)
     of = f"/{total:,}" if total is not None else ""
     logger.info("%s: %s%s%s", stage, f"{done:,}", of, f"  {note}" if note else "", extra={"progress": progress})
+
+
+def chapter(title: str) -> None:
+    """Log that the stages begin anew, for something else; the record has the attribute ``chapter``."""
+    logger.info("%s", title, extra={"chapter": True})

@@ -72,7 +72,17 @@ def build(
 
 def make(job: Job) -> str:
     """Make everything that the shelf does not have yet, bottom up, and return the release."""
-    rows = tasks.ingest(job, rows_in_service(job.store, job.name))
+    return tasks.publish(job, make_parts(job))
+
+
+def make_parts(job: Job, rows: str | None = None) -> dict[str, Any]:
+    """Make all that a release is published of: rows, views, layers, model, codes and scores.
+
+    Args:
+        job: the recipe.
+        rows: of its source, where they have been read just now.
+    """
+    rows = rows or tasks.ingest(job, rows_in_service(job.store, job.name))
     views = tasks.views(job, rows)
     layers: list[str] = []
     if job.plan.recipe.pretrain:
@@ -81,7 +91,7 @@ def make(job: Job) -> str:
     model = tasks.finetune(job, views, layers)
     codes = [tasks.encode(job, model, rows)]
     scores = tasks.score(job, rows, model, codes)
-    return tasks.publish(job, {"rows": rows, "model": model, "codes": codes, "scores": scores})
+    return {"rows": rows, "views": views, "layers": layers, "model": model, "codes": codes, "scores": scores}
 
 
 def conclude(job: Job, release: str, *, promote: bool) -> dict[str, Any]:

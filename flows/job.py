@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from aepipe import recipe as recipes
 from aepipe.errors import RecipeError
@@ -12,6 +14,7 @@ from aepipe.plan import Plan, plan
 from aepipe.recipe import Recipe
 from aepipe.release import Release
 from aepipe.store import Store
+from aepipe.vary import vary
 
 RECIPES = Path(__file__).with_name("recipes")
 
@@ -40,6 +43,7 @@ def open_job(
     shelf: str | None = None,
     name: str | None = None,
     device: str | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Job:
     """Read a recipe and resolve all of it, so that its mistakes are found before anything is touched.
 
@@ -49,12 +53,13 @@ def open_job(
         shelf: folder of the shelf; by default the one that every verb uses.
         name: in place of the recipe's own.
         device: in place of the recipe's own.
+        changes: values in place of the recipe's own, by key, as :mod:`aepipe.vary` has them.
 
     Raises:
         RecipeError: there is no such recipe, or it cannot be run.
         SourceError: the source is missing.
     """
-    read = recipes.load(recipe_file(recipe), source=source)
+    read = vary(recipes.load(recipe_file(recipe), source=source), changes or {})
     return Job(open_shelf(shelf), plan(_settled(read, name, device)))
 
 
@@ -95,9 +100,37 @@ def recipe_file(text: str) -> Path:
     return RECIPES / f"{text}.toml"
 
 
+def recipe_files(words: Sequence[str]) -> list[Path]:
+    """Return the files of recipes, each once.
+
+    Args:
+        words: of each a recipe as :func:`recipe_file` finds it, a folder of recipes, a glob, or the name of a folder
+            of recipes that comes with the package.
+
+    Raises:
+        RecipeError: one of them is none of these, or holds no recipe.
+    """
+    return list(dict.fromkeys(file.absolute() for word in words for file in _files_of(word)))
+
+
 def packaged() -> list[str]:
-    """Return the names of the recipes that come with the package."""
-    return sorted(file.stem for file in RECIPES.glob("*.toml"))
+    """Return the names of the recipes that come with the package; those in folders, ``zoo/vae``, come last."""
+    names = [str(file.relative_to(RECIPES).with_suffix("")) for file in RECIPES.rglob("*.toml")]
+    return sorted(names, key=lambda name: ("/" in name, name))
+
+
+def _files_of(word: str) -> Iterator[Path]:
+    """Return the recipes that one word stands for, in the order of their names."""
+    path = Path(word).expanduser()
+    if glob.has_magic(word) and not path.exists():
+        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if name.endswith(".toml"))
+    elif path.is_dir() or (not path.exists() and (RECIPES / word).is_dir()):
+        found = sorted((path if path.is_dir() else RECIPES / word).glob("*.toml"))
+    else:
+        found = [recipe_file(word)]
+    if not found:
+        raise RecipeError(f"{word}: there are no recipes (*.toml)")
+    yield from found
 
 
 def _settled(recipe: Recipe, name: str | None, device: str | None) -> Recipe:

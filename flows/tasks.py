@@ -22,6 +22,7 @@ from aepipe.stages import finetune as finetuning
 from aepipe.stages import ingest as ingestion
 from aepipe.stages import judge as judging
 from aepipe.stages import keep as keeping
+from aepipe.stages import measure as measuring
 from aepipe.stages import pretrain as pretraining
 from aepipe.stages import publish as publishing
 from aepipe.stages import score as scoring
@@ -118,6 +119,14 @@ def publish(job: Job, parts: dict[str, Any]) -> str:
     """Rows, model, codes and scores -> a release on the shelf."""
     single = {what: Ref.parse(parts[what]) for what in ("rows", "model", "scores")}
     return str(publishing.publish(job.store, job.plan, codes=refs(parts["codes"]), **single))
+
+
+@task(name="measure", **_PLAIN)
+def measure(job: Job, parts: dict[str, Any]) -> str:
+    """All that a recipe came to -> the figures by which it is compared."""
+    single = {what: Ref.parse(parts[what]) for what in ("rows", "views", "model", "scores")}
+    made = measuring.Made(layers=tuple(refs(parts["layers"])), codes=tuple(refs(parts["codes"])), **single)
+    return str(measuring.measure(job.store, job.plan, made))
 
 
 @task(name="judge", **_PLAIN)

@@ -38,6 +38,8 @@ class Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, unless it is a step too soon after the last one of its stage."""
         progress: Progress | None = getattr(record, "progress", None)
+        if hasattr(record, "chapter"):
+            self._shown.clear()
         if progress is None or self._due(progress):
             self._stream.write(f"{self._clock() - self._began:8.1f} s  {record.getMessage()}\n")
             self._stream.flush()
@@ -66,6 +68,8 @@ class Bars(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Move the bar of a stage, or print."""
         progress: Progress | None = getattr(record, "progress", None)
+        if hasattr(record, "chapter"):
+            self._clear()
         if progress is None:
             self._print(record)
             return
@@ -80,6 +84,12 @@ class Bars(logging.Handler):
             rate=self._rate(progress),
             note=progress.note,
         )
+
+    def _clear(self) -> None:
+        """Take the bars away: those of the next chapter have the same names."""
+        for bar in self._tasks.values():
+            self._bars.remove_task(bar)
+        self._tasks.clear()
 
     def _print(self, record: logging.LogRecord) -> None:
         """Print a message above the bars, word for word."""

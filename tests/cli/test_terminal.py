@@ -7,7 +7,7 @@ import logging
 import re
 
 from aepipe.cli.terminal import EVERY, Lines, showing
-from aepipe.progress import step
+from aepipe.progress import chapter, step
 
 
 class Terminal(io.StringIO):
@@ -70,3 +70,28 @@ def test_nothing_stays_behind() -> None:
     with showing(io.StringIO()):
         assert logger.level == logging.INFO
     assert (list(logger.handlers), logger.level) == before
+
+
+def test_a_chapter_begins_the_stages_anew() -> None:
+    stream = io.StringIO()
+    with showing(stream):
+        for title in ("1/2 this", "2/2 that"):
+            chapter(title)
+            step("layer 1", 3, 3)
+            step("layer 1", 3, 3)
+    said = re.findall(r"s  (.*)", stream.getvalue())
+    assert said == ["1/2 this", "layer 1: 3/3", "2/2 that", "layer 1: 3/3"]
+
+
+def test_bars_of_a_chapter_give_way_to_those_of_the_next() -> None:
+    stream = Terminal()
+    with showing(stream):
+        for title in ("1/2 this", "2/2 that"):
+            chapter(title)
+            step("layer 1", 3, 3)
+            step("layer 2", 3, 3)
+        step("layer 3", 1, None)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    *_, one, two, three, _ = plain.replace("\r", "\n").split("\n")
+    assert [line[:7] for line in (one, two, three)] == ["layer 1", "layer 2", "layer 3"]
+    assert "1/2 this" in plain
