@@ -147,6 +147,9 @@ def check_stack(specs: Sequence[LayerSpec], shape: Sequence[int]) -> None:
             shape = spec.net.code_shape(shape, spec.posterior.head)
         except RecipeError as error:
             raise RecipeError(f"{at}.net: {error}") from None
+        refused = spec.posterior.refusal(shape[-1])
+        if refused:
+            raise RecipeError(f"{at}.posterior: {refused}")
 
 
 def _checked(spec: LayerSpec, at: str, *, net: NetOptions | None = None) -> LayerSpec:

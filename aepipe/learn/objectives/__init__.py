@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from aepipe import recipe
+from aepipe.learn import posterior
 from aepipe.learn.compute import Compute
 
 if TYPE_CHECKING:
@@ -35,9 +36,13 @@ class Options(recipe.Options):
 
     Attributes:
         unrolled: whether it can train a whole stack at once, in fine-tuning, not only single layers.
+        example: choices of a layer that it can train, where a dense one with straight-through bits will not do.
+        falls: the term that is lower after training than before; ``loss`` is the sum of all.
     """
 
     unrolled: ClassVar[bool] = True
+    example: ClassVar[dict[str, Any]] = {}
+    falls: ClassVar[str] = "loss"
 
     def refusal(self, spec: LayerSpec) -> str | None:
         """Return why the objective cannot train such a layer, and what is allowed; None where it can."""
@@ -113,6 +118,14 @@ class Descent(ABC, Generic[OptionsT]):
             terms = self.terms(batch)
         torch.autograd.backward(torch.stack(list(terms.values())).sum())
         return {name: term.detach() for name, term in terms.items()}
+
+
+def needs_prior(spec: LayerSpec) -> str | None:
+    """Return what to say where a layer's posterior has no prior, None where it has one."""
+    if isinstance(spec.posterior, posterior.Stochastic):
+        return None
+    able = [kind for kind, model in posterior.KINDS.items() if hasattr(model, "log_ratio")]
+    return f"a divergence from a prior needs a posterior that has one; allowed: {', '.join(sorted(able))}"
 
 
 @cache

@@ -1,0 +1,57 @@
+"""How likely rows are under a model with a prior: the evidence, by importance sampling.
+
+Source: Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016, section 5: the same estimate, of
+many samples, as a measure of models that were trained in any way.
+
+Legend: B rows, S samples, H units of a code.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from aepipe.errors import TrainingError
+from aepipe.learn.layer import Autoencoder
+from aepipe.learn.posterior import Stochastic
+
+AT_ONCE = 1 << 15
+"""Codes decoded together."""
+
+
+def log_likelihood(model: Autoencoder, rows: Tensor, *, samples: int = 200, generator: torch.Generator) -> Tensor:
+    """Estimate the log-likelihood of each row in nats, float32[B].
+
+    The logarithm of an average of weights p(row, code) / q(code | row) over codes drawn from the posterior. On average
+    it is below the truth, the less the more samples; with one sample it is the lower bound that training maximises.
+
+    Args:
+        model: with a posterior that has a prior.
+        rows: float[B, *shape], on the device of the model.
+        samples: S.
+        generator: on that device.
+
+    Raises:
+        TrainingError: the posterior has no prior.
+    """
+    posterior = model.posterior
+    if not isinstance(posterior, Stochastic):
+        raise TrainingError(f"{type(posterior).__name__}: a posterior without a prior has no evidence")
+    per_block = max(1, AT_ONCE // samples)
+    with torch.no_grad():
+        blocks = [_estimate(model, posterior, block, samples, generator) for block in torch.split(rows, per_block)]
+    return torch.cat(blocks)
+
+
+def _estimate(
+    model: Autoencoder, posterior: Stochastic, rows: Tensor, samples: int, generator: torch.Generator
+) -> Tensor:
+    """Return the estimate for a few rows."""
+    activation, _ = model.net.encode(rows)
+    repeated = activation.repeat_interleave(samples, 0)
+    code, log_ratio = posterior.log_ratio(repeated, generator)
+    nll = model.likelihood.nll(model.decode(code), rows.repeat_interleave(samples, 0))
+    weight = (log_ratio - nll).view(len(rows), samples).logsumexp(1) - math.log(samples)
+    return weight - model.likelihood.constant(math.prod(rows.shape[1:]))

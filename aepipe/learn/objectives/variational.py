@@ -1,0 +1,61 @@
+"""Maximise a lower bound of the likelihood: the variational autoencoder.
+
+Source: Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014; the weight of the divergence from Higgins et
+al., "beta-VAE", ICLR 2017; free bits from Kingma et al., "Improving Variational Inference with Inverse Autoregressive
+Flow", NIPS 2016.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from aepipe.learn import objectives
+from aepipe.learn.objectives import Batch, Descent
+
+if TYPE_CHECKING:
+    from aepipe.learn.layer import LayerSpec
+
+
+class Options(objectives.Options):
+    """Options of the objective.
+
+    Attributes:
+        beta: weight of the divergence from the prior; 1 is the bound itself.
+        samples: codes drawn for each row.
+        free_nats: divergence of a row's whole code that costs nothing, so that the code is not given up early.
+    """
+
+    unrolled: ClassVar[bool] = False
+    example: ClassVar[dict[str, Any]] = {"posterior": "gaussian", "likelihood": "bernoulli"}
+
+    beta: Annotated[float, Field(ge=0)] = 1.0
+    samples: Annotated[int, Field(ge=1)] = 1
+    free_nats: Annotated[float, Field(ge=0)] = 0.0
+
+    def refusal(self, spec: LayerSpec) -> str | None:
+        """Say where the posterior has no prior."""
+        return objectives.needs_prior(spec)
+
+
+class Objective(Descent[Options]):
+    """The negative evidence lower bound, in its two terms."""
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``reconstruction`` and ``kl`` in nats per row; with ``beta`` 1 their sum bounds -log p(row) above."""
+        model, draws = self.model, self.options.samples if batch.generator else 1
+        encoding = model.encode(batch.noisy, batch.generator)
+        assert encoding.kl is not None
+        nll = self._nll(encoding.sample, batch)
+        for _ in range(draws - 1):
+            nll = nll + self._nll(model.encode(batch.noisy, batch.generator).sample, batch)
+        kl = (
+            (encoding.kl.mean() - self.options.free_nats).clamp(min=0) if self.options.free_nats else encoding.kl.mean()
+        )
+        return {"reconstruction": nll / draws, "kl": self.options.beta * kl}
+
+    def _nll(self, code: Tensor, batch: Batch) -> Tensor:
+        """Return the mean negative log-likelihood of the rows, given codes."""
+        return self.model.likelihood.nll(self.model.decode(code), batch.clean, batch.observed).mean()
