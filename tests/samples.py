@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
 
 SAMPLE = Path(__file__).parents[1] / "data" / "fashion-mnist.parquet"
 
@@ -58,3 +62,19 @@ def write_tiny(folder: Path, *, epochs: int = 1, count: int = 300) -> Path:
     file = folder / "tiny.toml"
     file.write_text(TINY.format(epochs=epochs))
     return file
+
+
+def pixels(count: int, *, start: int = 0, side: int = 28) -> NDArray[np.uint8]:
+    """Return pictures of the sample as rows, uint8[count, side, side, 1].
+
+    Args:
+        count: how many.
+        start: number of the first.
+        side: 28, or 14 or 7, of which a pixel is the mean of four or sixteen.
+    """
+    rows = pq.read_table(SAMPLE, columns=["image"]).slice(start, count).to_pylist()
+    images = np.stack([np.asarray(Image.open(io.BytesIO(row["image"]["bytes"]))) for row in rows])
+    cells = 28 // side
+    means = images.reshape(count, side, cells, side, cells).mean((2, 4))
+    rounded: NDArray[np.uint8] = np.round(means).astype(np.uint8)[..., None]
+    return rounded

@@ -24,6 +24,17 @@ ReleaseOption = Annotated[
 ]
 
 
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", help="The shelf; else $AEPIPE_HOME, else the nearest .aepipe upwards.", metavar="DIR"),
+]
+
+
+def shelf(home: Path | None) -> Store:
+    """Return the shelf in a folder, or the one that every verb uses; nothing is made."""
+    return Store(home.expanduser()) if home else Store.locate()
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Which shelf, and which collection on it."""
@@ -31,14 +42,11 @@ class Place:
     name: Annotated[
         str | None, typer.Option("--name", help="The collection; needed where several are in service.", metavar="NAME")
     ] = None
-    home: Annotated[
-        Path | None,
-        typer.Option("--home", help="The shelf; else $AEPIPE_HOME, else the nearest .aepipe upwards.", metavar="DIR"),
-    ] = None
+    home: Home = None
 
     def store(self) -> Store:
         """Return the shelf; nothing is made."""
-        return Store(self.home.expanduser()) if self.home else Store.locate()
+        return shelf(self.home)
 
 
 def flat(verb: Callable[..., None]) -> Callable[..., None]:

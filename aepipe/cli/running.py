@@ -6,33 +6,20 @@ Prefect is imported inside, after its environment has been set.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from aepipe import service
+from aepipe.cli.flowing import Api, Device, SourcePath, absolute, check_free, flows, going_on, prefect
 from aepipe.cli.options import Place
 from aepipe.cli.output import say
 from aepipe.cli.terminal import showing
-from aepipe.errors import ExtraError, RecipeError
+from aepipe.errors import RecipeError
 from aepipe.report.releases import describe, describe_text
-from aepipe.store import Ref, Store
-
-Api = Annotated[
-    str | None,
-    typer.Option("--api", help="Address of a Prefect server's API; else $PREFECT_API_URL.", metavar="URL"),
-]
-Device = Annotated[
-    str | None, typer.Option("--device", help="In place of the recipe's: cpu, cuda, cuda:1, mps.", metavar="DEVICE")
-]
-SourcePath = Annotated[
-    str | None, typer.Option("--source", help="In place of the recipe's own [source] path.", metavar="PATH")
-]
+from aepipe.store import Ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +65,9 @@ def run(
     """
     recipe, store = _recipe_for(what, place.name, save), place.store()
     given = {"recipe": recipe, "name": place.name, "shelf": str(store.root), **asdict(order)}
-    _check_free(store, _check(given))
-    with _going_on(), showing(), _prefect(api, store):
-        outcome = _flows("build").build(**given)
+    check_free(store, _check(given))
+    with going_on(), showing(), prefect(api, store):
+        outcome = flows("build").build(**given)
     say(describe_text(describe(store, Ref.parse(outcome["release"]))))
 
 
@@ -95,9 +82,9 @@ def refresh(place: Place, api: Api = None) -> None:
       aepipe refresh --name photos
     """
     store = place.store()
-    _check_free(store, service.resolve(store, place.name)[0])
-    with _going_on(), showing(), _prefect(api, store):
-        outcome = _flows("refresh").refresh(name=place.name, shelf=str(store.root))
+    check_free(store, service.resolve(store, place.name)[0])
+    with going_on(), showing(), prefect(api, store):
+        outcome = flows("refresh").refresh(name=place.name, shelf=str(store.root))
     say(f"{outcome['name']}: release {Ref.parse(outcome['release']).short} is in service, {outcome['why']}")
 
 
@@ -122,11 +109,11 @@ def schedule(
     A run that the gate refuses is a failed run there; the release before it stays in service.
     """
     file, store = _existing_recipe(recipe), place.store()
-    given = {"recipe": file, "name": place.name, "source": _absolute(source), "shelf": str(store.root)}
+    given = {"recipe": file, "name": place.name, "source": absolute(source), "shelf": str(store.root)}
     name = _check(given)
-    embedded = _flows("embedded")
+    embedded = flows("embedded")
     embedded.prepare(embedded.LINES, api=api)
-    serving = _flows("serve")
+    serving = flows("serve")
     deployment = serving.Deployment(name, given, cron, timezone or local_timezone())
     deployment.check()
     url = serving.check_server()
@@ -149,7 +136,7 @@ def _recipe_for(what: str, name: str | None, save: Path | None) -> str:
     Raises:
         RecipeError: the file that would be written is another recipe already.
     """
-    if _flows("job").is_recipe(what):
+    if flows("job").is_recipe(what):
         return _existing_recipe(what)
     from aepipe.derive import derive, name_of, same_source
 
@@ -167,64 +154,10 @@ def _recipe_for(what: str, name: str | None, save: Path | None) -> str:
 
 def _existing_recipe(text: str) -> str:
     """Return a recipe so that it is found from anywhere."""
-    return str(_flows("job").recipe_file(text).absolute())
-
-
-def _absolute(source: str | None) -> str | None:
-    """Return a path so that it is found from anywhere."""
-    return str(Path(source).expanduser().absolute()) if source and "://" not in source else source
+    return str(flows("job").recipe_file(text).absolute())
 
 
 def _check(given: dict[str, Any]) -> str:
     """Resolve the whole recipe before anything is started, and return its name in service."""
-    name: str = _flows("job").open_job(**{key: value for key, value in given.items() if key != "promote"}).name
+    name: str = flows("job").open_job(**{key: value for key, value in given.items() if key != "promote"}).name
     return name
-
-
-def _check_free(store: Store, name: str) -> None:
-    """Find out at once, before a server is started, whether another run writes under the same name.
-
-    Raises:
-        BusyError: so it is.
-    """
-    with service.lock(store, name):
-        pass
-
-
-@contextmanager
-def _going_on() -> Iterator[None]:
-    """Say what an interrupted run leaves behind."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("aepipe: stopped; what is finished is kept, and the same command goes on from there", err=True)
-        raise
-
-
-@contextmanager
-def _prefect(api: str | None, store: Store) -> Iterator[None]:
-    """Make Prefect ready for one run: with the server that is named, or one that runs along."""
-    embedded = _flows("embedded")
-    if api or os.environ.get("PREFECT_API_URL"):
-        embedded.prepare(api=api)
-        _flows("serve").check_server()
-        try:
-            yield
-        finally:
-            embedded.flush()
-        return
-    store.create()
-    with embedded.serving(store.root / "prefect"):
-        yield
-
-
-def _flows(module: str) -> Any:  # noqa: ANN401  mypy cannot see what is imported late
-    """Import a module of flows.
-
-    Raises:
-        ExtraError: a package that it needs is not installed.
-    """
-    try:
-        return import_module(f"flows.{module}")
-    except ModuleNotFoundError as error:
-        raise ExtraError(str(error.name), "flows") from None

@@ -183,13 +183,13 @@ class Trainer:
 
     def _batch(self, rows: Tensor, generator: torch.Generator, noisy: Tensor | None = None) -> Batch:
         """Corrupt some rows, unless that was done already; cells that are missing (NaN) are no target."""
-        kept = None
+        kept, kind = None, self.training.corruption
         if noisy is None:
-            noisy, kept = corruption.apply(self.training.corruption, rows, generator)
+            noisy, kept = corruption.apply(kind, rows, generator)
         if not self.train.holes:
-            return Batch(rows, noisy, None, generator, kept)
+            return Batch(rows, noisy, None, generator, kept, kind)
         observed = ~rows.isnan()
-        return Batch(torch.where(observed, rows, 0.0), noisy, observed, generator, kept)
+        return Batch(torch.where(observed, rows, 0.0), noisy, observed, generator, kept, kind)
 
     def _close_epoch(self) -> None:
         """Write the epoch into the curve and remember the best weights."""

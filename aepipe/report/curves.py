@@ -25,8 +25,11 @@ Points = list[tuple[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Panel:
-    """The axes of one panel: its corner in points, the last epoch, and the losses at its bottom and top."""
+class Panel:
+    """The axes of one panel: its corner in points, the last epoch, and the losses at its bottom and top.
+
+    Panels of other things have other places for epochs, which count from 1, too, and other figures for losses.
+    """
 
     left: float
     top: float
@@ -87,29 +90,26 @@ def _draw_panel(sheet: Image.Image, name: str, curve: Curve, at: tuple[float, fl
         return
     values = [loss for points in drawn.values() for _, loss in points]
     ticks = round_ticks(min(values), max(values))
-    panel = _Panel(left, top, max(points[-1][0] for points in drawn.values()), ticks[0], ticks[-1])
-    _draw_axes(pen, panel, ticks)
+    panel = Panel(left, top, max(points[-1][0] for points in drawn.values()), ticks[0], ticks[-1])
+    draw_scale(pen, panel, ticks)
+    _draw_epochs(pen, panel)
     for part, points in drawn.items():
-        _draw_line(sheet, panel, points, COLOURS.get(part, ink.INK))
+        draw_line(sheet, panel, points, COLOURS.get(part, ink.INK))
     _draw_names(pen, panel, drawn)
 
 
-def _draw_axes(pen: ImageDraw.ImageDraw, panel: _Panel, ticks: Sequence[float]) -> None:
-    """Draw a pale line for each round loss, and the first and last epoch below."""
+def draw_scale(pen: ImageDraw.ImageDraw, panel: Panel, ticks: Sequence[float]) -> None:
+    """Draw a pale line for each round number, which stands on its left."""
     digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
     for tick in ticks:
         y = panel.place(1, tick)[1]
         ends = [panel.left * ink.SCALE, y * ink.SCALE, (panel.left + WIDTH) * ink.SCALE, y * ink.SCALE]
         pen.line(ends, fill=ink.LINE, width=1)
-        ink.write(pen, (panel.left - 6, y), f"{tick:.{digits}f}", points=9, fill=ink.MUTED, anchor="rm")
-    below = panel.top + HEIGHT + 5
-    for epoch in dict.fromkeys((1, panel.epochs)):
-        x = panel.place(epoch, panel.low)[0]
-        ink.write(pen, (x, below), _epoch(epoch, panel.epochs), points=9, fill=ink.MUTED, anchor="ma")
+        ink.write(pen, (panel.left - 6, y), f"{tick:,.{digits}f}", points=9, fill=ink.MUTED, anchor="rm")
 
 
-def _draw_line(sheet: Image.Image, panel: _Panel, points: Points, colour: str) -> None:
-    """Draw one curve, smooth, with a dot at its end."""
+def draw_line(sheet: Image.Image, panel: Panel, points: Points, colour: str, *, dots: bool = False) -> None:
+    """Draw one curve, smooth, with a dot at its end, or at each of its points."""
     edge = 4
     corner = (round((panel.left - edge) * ink.SCALE), round((panel.top - edge) * ink.SCALE))
     size = (round((WIDTH + 2 * edge) * ink.SCALE), round((HEIGHT + 2 * edge) * ink.SCALE))
@@ -119,13 +119,22 @@ def _draw_line(sheet: Image.Image, panel: _Panel, points: Points, colour: str) -
     path = [((x * ink.SCALE - corner[0]) * FINE, (y * ink.SCALE - corner[1]) * FINE) for x, y in placed]
     if len(path) > 1:
         pen.line(path, fill=255, width=round(1.6 * ink.SCALE * FINE), joint="curve")
-    x, y, radius = *path[-1], 2.4 * ink.SCALE * FINE
-    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
+    radius = 2.4 * ink.SCALE * FINE
+    for x, y in path if dots else path[-1:]:
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
     smooth = mask.resize(size, Image.Resampling.BOX)
     sheet.paste(Image.new("RGB", size, colour), corner, smooth)
 
 
-def _draw_names(pen: ImageDraw.ImageDraw, panel: _Panel, drawn: Mapping[str, Points]) -> None:
+def _draw_epochs(pen: ImageDraw.ImageDraw, panel: Panel) -> None:
+    """Write the first and the last epoch below a panel."""
+    below = panel.top + HEIGHT + 5
+    for epoch in dict.fromkeys((1, panel.epochs)):
+        x = panel.place(epoch, panel.low)[0]
+        ink.write(pen, (x, below), _epoch(epoch, panel.epochs), points=9, fill=ink.MUTED, anchor="ma")
+
+
+def _draw_names(pen: ImageDraw.ImageDraw, panel: Panel, drawn: Mapping[str, Points]) -> None:
     """Write each curve's name and last loss at its end, the lower ones moved down where they would overlap."""
     ends = sorted((panel.place(*points[-1])[1], part, points[-1][1]) for part, points in drawn.items())
     lowest = -math.inf

@@ -36,7 +36,7 @@ def test_bernoulli_is_the_cross_entropy() -> None:
     torch.testing.assert_close(likelihood.Bernoulli().mean(params), p)
 
 
-SPANS = [{"columns": 4}, {"columns": 4, "likelihood": {"kind": "categorical", "classes": 2}}]
+SPANS: list[dict[str, Any]] = [{"columns": 4}, {"columns": 4, "likelihood": {"kind": "categorical", "classes": 2}}]
 
 
 def a_likelihood(kind: str, *, columns: int = 8) -> Any:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from aepipe import recipe
+from aepipe.corrupt import Corruption
 from aepipe.learn import posterior
 from aepipe.learn.compute import Compute
 
@@ -61,6 +62,7 @@ class Batch(NamedTuple):
         observed: bool[B, *shape], the cells of ``clean`` that count; None for all.
         generator: for whatever is random; None while evaluating, when nothing is.
         kept: bool[B, *shape], the cells of ``noisy`` that the corruption left; None where that is not known.
+        corruption: what ``noisy`` came out of, for objectives that corrupt again; None where that is not known.
     """
 
     clean: Tensor
@@ -68,6 +70,7 @@ class Batch(NamedTuple):
     observed: Tensor | None
     generator: torch.Generator | None
     kept: Tensor | None = None
+    corruption: Corruption | None = None
 
 
 @dataclass(frozen=True, slots=True)

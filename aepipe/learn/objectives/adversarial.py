@@ -48,7 +48,7 @@ class Options(objectives.Options):
     prior: Prior = "gaussian"
     hidden: Annotated[int, Field(ge=1)] = 256
     critic_lr: Rate = 1.0
-    generator_lr: Rate = 0.5
+    generator_lr: Rate = 1.0
     sharpness: Annotated[float, Field(ge=0)] = 0.1
 
     def refusal(self, spec: LayerSpec) -> str | None:

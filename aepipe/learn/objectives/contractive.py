@@ -1,0 +1,127 @@
+"""Reconstruct the row from a code that hardly moves when the row does: the contractive autoencoder.
+
+The penalty is the squared Frobenius norm of the Jacobian of the code with respect to the network's input. It has a
+closed form for one affine map under a pointwise activation; for any other network it is estimated from random probes.
+
+The decoder has to have the encoder's weights. A decoder of its own can make up for an encoder that shrinks its codes
+towards zero: the penalty vanishes, and nothing was learnt.
+
+Source: Rifai et al., "Contractive Auto-Encoders: Explicit Invariance During Feature Extraction", ICML 2011; for the
+probes, Hutchinson, "A Stochastic Estimator of the Trace of the Influence Matrix for Laplacian Smoothing Splines",
+Communications in Statistics 1990.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from aepipe.learn import objectives
+from aepipe.learn.nets import ACTIVATIONS
+from aepipe.learn.objectives import Batch, Descent
+from aepipe.learn.posterior import Delta
+
+if TYPE_CHECKING:
+    from aepipe.learn.layer import Autoencoder, LayerSpec
+
+SEED = 0
+"""Of the probes while evaluating, so that the same network is always found equally contractive."""
+
+
+class Options(objectives.Options):
+    """Options of the objective.
+
+    Attributes:
+        weight: of the squared norm of the Jacobian.
+        probes: random directions for each row, where there is no closed form; more are less noisy, and cost a pass
+            each.
+    """
+
+    unrolled: ClassVar[bool] = False
+    example: ClassVar[dict[str, Any]] = {"net": {"kind": "dense", "width": 8, "activation": "sigmoid", "tied": True}}
+
+    weight: Annotated[float, Field(gt=0)] = 0.1
+    probes: Annotated[int, Field(ge=1)] = 1
+
+    def refusal(self, spec: LayerSpec) -> str | None:
+        """Refuse a decoder with weights of its own, bits, and units that depend on other rows."""
+        if not getattr(spec.net, "tied", False):
+            return (
+                "a decoder with weights of its own makes up for codes that are only scaled down; allowed: a dense net "
+                "with `tied = true`"
+            )
+        if spec.posterior.binary:
+            return "bits do not move with the row until they flip; allowed: a posterior that makes no bits"
+        if getattr(spec.net, "normalize", False):
+            return "a standardised unit depends on the other rows of its batch; allowed: `normalize = false`"
+        return None
+
+
+class Objective(Descent[Options]):
+    """Negative log-likelihood of the clean row, and how much its code moves with the input."""
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return reconstruction and divergence from a prior as :mod:`.reconstruction` does, and ``contraction``."""
+        encoding = self.model.encode(batch.noisy, batch.generator)
+        params = self.model.decode(encoding.sample, encoding.switches)
+        terms = {"reconstruction": self.model.likelihood.nll(params, batch.clean, batch.observed).mean()}
+        if encoding.kl is not None:
+            terms["kl"] = encoding.kl.mean()
+        norm = squared_norm(self.model, batch.noisy, probes=self.options.probes, generator=batch.generator)
+        return terms | {"contraction": self.options.weight * norm.mean()}
+
+
+def squared_norm(model: Autoencoder, x: Tensor, *, probes: int = 1, generator: torch.Generator | None = None) -> Tensor:
+    """Return the squared Frobenius norm of the code's Jacobian at each row, float32[B]; carries a gradient if wanted.
+
+    It is computed in float32 whatever the precision around it, and under ``torch.no_grad`` too.
+
+    Args:
+        model: the code is the mean of its posterior.
+        x: float[B, *shape], what the network reads; NaN where a cell is missing, which then does not move.
+        probes: as in :class:`Options`; a closed form needs none.
+        generator: of the probes; None takes the same ones every time.
+    """
+    wanted = torch.is_grad_enabled()
+    with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
+        layer = _single_layer(model)
+        if layer is not None:
+            norm = _closed_form(*layer, x, create_graph=wanted)
+        else:
+            chance = torch.Generator(x.device).manual_seed(SEED) if generator is None else generator
+            norm = _probed(model, x, probes, chance, create_graph=wanted)
+    return norm if wanted else norm.detach()
+
+
+def _single_layer(model: Autoencoder) -> tuple[nn.Linear, nn.Module] | None:
+    """Return the affine map and the activation of an encoder that is nothing else."""
+    parts = list(model.net.encoder.children()) if isinstance(model.net.encoder, nn.Sequential) else []
+    if len(parts) != 3 or not isinstance(model.posterior, Delta):
+        return None
+    first, up, activation = parts
+    pointwise = isinstance(activation, tuple(ACTIVATIONS.values()))
+    return (up, activation) if isinstance(first, nn.Flatten) and isinstance(up, nn.Linear) and pointwise else None
+
+
+def _closed_form(up: nn.Linear, activation: nn.Module, x: Tensor, *, create_graph: bool) -> Tensor:
+    """Return the sum over the units of squared slope times squared length of weights: ``sum_j s'(a_j)^2 |W_j|^2``."""
+    before_BH = up(x.float().flatten(1))
+    if not before_BH.requires_grad:
+        before_BH.requires_grad_()
+    (slope_BH,) = torch.autograd.grad(activation(before_BH).sum(), before_BH, create_graph=create_graph)
+    return torch.as_tensor(slope_BH.square() @ up.weight.square().sum(1))
+
+
+def _probed(model: Autoencoder, x: Tensor, probes: int, generator: torch.Generator, *, create_graph: bool) -> Tensor:
+    """Return the mean squared length of the transposed Jacobian times independent signs, whose mean is the norm."""
+    x = x.detach().float().requires_grad_()
+    code = model.encode(x).mean
+    lengths = []
+    for _ in range(probes):
+        signs = torch.randint(0, 2, code.shape, generator=generator, device=x.device).to(code.dtype) * 2 - 1
+        (moved,) = torch.autograd.grad(code, x, signs, create_graph=create_graph, retain_graph=True)
+        lengths.append(moved.flatten(1).square().sum(1))
+    return torch.stack(lengths).mean(0)

@@ -1,0 +1,114 @@
+"""Train a layer by letting activities go round, without a gradient being passed back.
+
+A row makes a code, the code a row, and that row a code again. What differs on the second way round says how to move:
+the decoder by the change of the row, the encoder by the change of the code. Each weight needs only what its two ends
+know, and nothing is differentiated.
+
+Source: Hinton and McClelland, "Learning Representations by Recirculation", NIPS 1987 (in print 1988).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from aepipe import corrupt
+from aepipe.learn import likelihood, objectives, posterior
+from aepipe.learn.nets import dense
+from aepipe.learn.objectives import Batch, Descent, Phase
+
+if TYPE_CHECKING:
+    from aepipe.learn.layer import LayerSpec
+
+# Of these, the error of the mean is the gradient with respect to the decoder's output, up to a constant.
+CANONICAL = (likelihood.Gaussian, likelihood.Bernoulli)
+
+
+class Options(objectives.Options):
+    """Options of the objective.
+
+    Attributes:
+        regression: share of the old activity in the new one, of rows as of codes. The nearer to 1, the smaller is the
+            change, and the nearer its direction to that of the gradient once the decoder mirrors the encoder.
+    """
+
+    unrolled: ClassVar[bool] = False
+    example: ClassVar[dict[str, Any]] = {"likelihood": "bernoulli", "corruption": "none"}
+
+    regression: Annotated[float, Field(ge=0, lt=1)] = 0.75
+
+    def refusal(self, spec: LayerSpec) -> str | None:
+        """Say where there is more between row and code than one map each way, or the row that comes back is another."""
+        net = spec.net
+        if not isinstance(net, dense.Options) or net.hidden or net.tied or net.normalize or net.holes:
+            return "activities pass one map each way; allowed: a dense net without hidden, tied, normalize and holes"
+        if "prelu" in {net.activation, net.code_activation}:
+            return "without a gradient no slope is learnt; allowed: an activation other than prelu"
+        if not isinstance(spec.posterior, posterior.Delta) or not isinstance(spec.likelihood, CANONICAL):
+            return "allowed: posterior delta, with likelihood gaussian, bernoulli or kl"
+        if not isinstance(spec.training.corruption, corrupt.Clean):
+            return "a row is compared with what comes back of it; allowed: corruption none"
+        return None
+
+
+class Round(NamedTuple):
+    """The activities of a batch at the four moments of the paper.
+
+    Attributes:
+        row_0: float[B, D], the batch.
+        code_1: float[B, H], its code.
+        row_2: float[B, D], the batch, moved a little towards what its code is decoded to.
+        code_3: float[B, H], the code, moved a little towards that of ``row_2``.
+    """
+
+    row_0: Tensor
+    code_1: Tensor
+    row_2: Tensor
+    code_3: Tensor
+
+
+class Objective(Descent[Options]):
+    """The two local rules as if they were gradients, for the optimiser."""
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``reconstruction``, the negative log-likelihood in nats per row."""
+        params = self.model.decode(self.model.encode(batch.noisy).mean)
+        return {"reconstruction": self.model.likelihood.nll(params, batch.clean, batch.observed).mean()}
+
+    def phases(self) -> list[Phase]:
+        """Return the one phase."""
+        return [Phase("recirculation", list(self.model.parameters()), self.recirculate)]
+
+    def recirculate(self, batch: Batch) -> dict[str, Tensor]:
+        """Leave on each parameter what it is to be moved against, a mean over the rows; no graph is built."""
+        with torch.no_grad():
+            one = self.go_round(batch)
+            row_change, code_change = one.row_2 - one.row_0, one.code_3 - one.code_1
+            for half, change, cause in (
+                (self.model.net.decoder, row_change, one.code_1),
+                (self.model.net.encoder, code_change, one.row_2),
+            ):
+                the_map = _map(half)
+                the_map.weight.grad = change.T @ cause / len(cause)
+                the_map.bias.grad = change.mean(0)
+            return self.terms(batch)
+
+    def go_round(self, batch: Batch) -> Round:
+        """Return the activities of a batch; in float32, as small differences count."""
+        model, share = self.model, self.options.regression
+        code_1 = model.encode(batch.clean).mean
+        decoded = model.likelihood.mean(model.decode(code_1))
+        if batch.observed is not None:
+            decoded = torch.where(batch.observed, decoded, batch.clean)
+        row_2 = share * batch.clean + (1 - share) * decoded
+        code_3 = share * code_1 + (1 - share) * model.encode(row_2).mean
+        return Round(batch.clean.flatten(1), code_1, row_2.flatten(1), code_3)
+
+
+def _map(half: nn.Module) -> nn.Linear:
+    """Return the one affine map of an encoder or a decoder."""
+    (found,) = (module for module in half.modules() if isinstance(module, nn.Linear))
+    return found

@@ -1,0 +1,70 @@
+"""Denoising along a chain that walks away from the data: the generative stochastic network, trained with walkback.
+
+From each row a chain starts: corrupt, encode, decode, draw, and again. Wherever it has come to, the target is the row
+it started from. So the network also learns to return from places that its own chain leads to, and can be sampled.
+
+Source: Bengio, Yao, Alain and Vincent, "Generalized Denoising Auto-Encoders as Generative Models", NIPS 2013, for
+walkback; Bengio, Laufer, Alain and Yosinski, "Deep Generative Stochastic Networks Trainable by Backprop", ICML 2014.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from aepipe import corrupt
+from aepipe.learn import corruption, objectives
+from aepipe.learn.objectives import Batch, Descent
+
+if TYPE_CHECKING:
+    from aepipe.learn.layer import LayerSpec
+
+
+class Options(objectives.Options):
+    """Options of the objective. Every step has the corruption of the layer.
+
+    Attributes:
+        steps: of the chain; with 1 it is the denoising autoencoder.
+    """
+
+    steps: Annotated[int, Field(ge=1)] = 4
+
+    def refusal(self, spec: LayerSpec) -> str | None:
+        """Say where nothing drives the chain away from the data."""
+        if isinstance(spec.training.corruption, corrupt.Clean):
+            return "its chain corrupts at every step; allowed: a `corruption` other than none beside it"
+        return None
+
+
+class Objective(Descent[Options]):
+    """Negative log-likelihood of the clean row, on average over the steps of a chain."""
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``reconstruction`` in nats per row, and ``kl`` where the posterior has a prior, means over the steps.
+
+        While evaluating, when nothing is random, there is only the first step: the loss of a denoising autoencoder.
+        """
+        walks = batch.generator is not None and batch.corruption is not None
+        parts: dict[str, list[Tensor]] = {}
+        noisy = batch.noisy
+        for left in reversed(range(self.options.steps if walks else 1)):
+            encoding = self.model.encode(noisy, batch.generator)
+            params = self.model.decode(encoding.sample, encoding.switches)
+            nll = self.model.likelihood.nll(params, batch.clean, batch.observed)
+            parts.setdefault("reconstruction", []).append(nll.mean())
+            if encoding.kl is not None:
+                parts.setdefault("kl", []).append(encoding.kl.mean())
+            if left:
+                noisy = self._onward(params, batch)
+        return {name: torch.stack(part).mean() for name, part in parts.items()}
+
+    def _onward(self, params: Tensor, batch: Batch) -> Tensor:
+        """Return where the chain goes: a draw, corrupted. No gradient passes through it."""
+        assert batch.generator is not None
+        assert batch.corruption is not None
+        with torch.no_grad():
+            drawn = self.model.likelihood.sample(params.detach().float(), batch.generator)
+            return corruption.apply(batch.corruption, drawn, batch.generator)[0]

@@ -1,0 +1,264 @@
+"""Several recipes side by side: their figures as a table for a terminal, as JSON and as Parquet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aepipe.errors import CorruptError
+from aepipe.report.scores import text_table
+from aepipe.store import Ref, Store
+from aepipe.vary import label, written
+
+MEASURES = "measures.json"
+GAP = 2
+NAME_AT_LEAST = 16
+"""Columns of the terminal that a name gets, if it needs them, before figures are left out."""
+SYSTEMS = {"itq": "ITQ codes", "float": "exact search"}
+"""What stands below the table for orientation, of the systems that were scored beside our codes."""
+
+Figures = Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One recipe, or one variation of it.
+
+    Attributes:
+        name: of the recipe.
+        changes: what was varied, by key.
+        figures: as ``aepipe.stages.measure`` names them; all None where training failed.
+        notes: why a figure is None, by its name.
+        yardsticks: retrieval figures of other systems on the same rows.
+        measured: on how many rows.
+        release: its ref; None where training failed.
+        failed: why.
+    """
+
+    name: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    figures: Figures = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    yardsticks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    measured: Mapping[str, int] = field(default_factory=dict)
+    release: str | None = None
+    failed: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is called in a message."""
+        return label(self.changes) or self.name
+
+    def merit(self) -> tuple[bool, float]:
+        """Return what sorts the better recipes first: mAP@1000, and without labels recall@10; failures come last."""
+        found = next((x for name in MERITS if (x := self.figures.get(name)) is not None), None)
+        return found is None, -(found or 0.0)
+
+
+MERITS = ("map_at_1000", "recall_at_10")
+
+
+def share(value: float) -> str:
+    """Return a figure between 0 and 1."""
+    return f"{value:.3f}"
+
+
+def error(value: float) -> str:
+    """Return four digits."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in a unit that suits them."""
+    if seconds < 1000:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def count(value: float) -> str:
+    """Return a number of things in three digits: 1.67M."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= 0.9995 * size:
+            return f"{value / size:#.3g}".rstrip(".") + unit
+    return f"{value:.0f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One figure in a table and in pictures.
+
+    Attributes:
+        figure: its name.
+        head: two lines above the column.
+        title: in a picture or a sentence.
+        form: how its values are written.
+        weight: where a terminal is narrow, the column of the least weight goes first.
+    """
+
+    figure: str
+    head: tuple[str, str]
+    title: str
+    form: Callable[[float], str]
+    weight: int
+
+
+COLUMNS = (
+    Column("reconstruction_bits", ("error", "bits"), "squared error, bits", error, 8),
+    Column("reconstruction_float", ("error", "float"), "squared error, float", error, 6),
+    Column("map_at_1000", ("mAP", "@1000"), "mAP@1000", share, 10),
+    Column("p_at_100", ("P", "@100"), "P@100", share, 5),
+    Column("recall_at_10", ("recall", "@10"), "recall@10", share, 9),
+    Column("entropy", ("bit", "entr."), "entropy of a bit", share, 2),
+    Column("probe_embedding", ("", "probe"), "linear probe", share, 7),
+    Column("nmi_bits", ("", "NMI"), "k-means NMI", share, 3),
+    Column("seconds", ("train", "time"), "seconds of training", duration, 4),
+    Column("parameters", ("net", "size"), "parameters", count, 1),
+)
+
+
+def read_line(store: Store, outcome: Mapping[str, Any]) -> Line:
+    """Return what the flow says of one recipe, with its figures from the shelf.
+
+    Args:
+        store: the shelf.
+        outcome: ``name``, ``changes``, ``release``, ``measures`` and ``failed``.
+
+    Raises:
+        CorruptError: the figures cannot be read.
+    """
+    told = {name: outcome[name] for name in ("name", "changes", "release", "failed")}
+    if outcome["measures"] is None:
+        return Line(**told)
+    file = store.path(Ref.parse(outcome["measures"])) / MEASURES
+    try:
+        stored = json.loads(file.read_bytes())
+        return Line(**told, **{name: stored[name] for name in ("figures", "notes", "yardsticks", "measured")})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptError(f"{file}: corrupt, not readable ({error}); `aepipe verify` lists what is damaged") from None
+
+
+def comparison_table(lines: Sequence[Line], *, width: int) -> str:
+    """Return a line for each recipe, the best first; below, other systems on the same rows, and what is missing.
+
+    Args:
+        lines: at least one.
+        width: of the terminal; columns of less weight are left out where it is too narrow.
+    """
+    ranked = sorted(lines, key=Line.merit)
+    yardsticks = _yardsticks(lines)
+    everything = [*ranked, *yardsticks]
+    least = min(NAME_AT_LEAST, max(len(line.name) for line in everything))
+    shown, spare = _fitting(columns_of(lines), everything, width - least)
+    rows = [[_cut(line.name, least + max(0, spare)), *(_cell(column, line) for column in shown)] for line in everything]
+    rows.insert(len(ranked), [""] * (len(shown) + 1))
+    heads = [["", *(column.head[0] for column in shown)], ["name", *(column.head[1] for column in shown)]]
+    return "\n".join([text_table([*heads, *rows]).rstrip(), "", *remarks(lines, shown)]).rstrip()
+
+
+def study_table(lines: Sequence[Line], *, width: int) -> str:
+    """Return a line for each variation, in the order of the grid, with a column for each varied key.
+
+    Args:
+        lines: at least one; all vary the same keys.
+        width: of the terminal, as for :func:`comparison_table`.
+    """
+    keys = list(lines[0].changes)
+    heads = [key.rpartition(".") for key in keys]
+    cells = [[written(line.changes[key]) for key in keys] for line in lines]
+    leading = [[before + dot for before, dot, _ in heads], [last for _, _, last in heads], *cells]
+    taken = sum(max(len(row[place]) for row in leading) + GAP for place in range(len(keys))) - GAP
+    shown, _ = _fitting(columns_of(lines), lines, width - taken)
+    rest = [[column.head[part] for column in shown] for part in (0, 1)]
+    rest += [[_cell(column, line) for column in shown] for line in lines]
+    table = text_table([[*one, *other] for one, other in zip(leading, rest, strict=True)], left=0)
+    return "\n".join([table, "", *remarks(lines, shown)]).rstrip()
+
+
+def columns_of(lines: Sequence[Line]) -> list[Column]:
+    """Return the columns that some line has a figure for; recall of neighbours only where there are no labels."""
+    found = [column for column in COLUMNS if any(line.figures.get(column.figure) is not None for line in lines)]
+    labelled = any(column.figure == MERITS[0] for column in found)
+    return [column for column in found if not (labelled and column.figure == MERITS[1])]
+
+
+def remarks(lines: Sequence[Line], shown: Sequence[Column]) -> list[str]:
+    """Return on what rows the figures were measured, and in words whatever is missing among those shown."""
+    found = []
+    counts = {tuple(line.measured.items()) for line in lines if line.measured}
+    if len(counts) == 1:
+        of = dict(counts.pop())
+        found.append(
+            f"errors of {of['rebuilt']:,} unseen rows; probes trained on {of['train']:,}, asked about {of['test']:,}"
+        )
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        for column in shown:
+            if column.figure in line.notes:
+                reasons.setdefault((column.title, line.notes[column.figure]), []).append(line.title)
+    found += [f"no {title} of {', '.join(who)}: {why}" for (title, why), who in reasons.items()]
+    return found + [f"{line.title} failed: {line.failed}" for line in lines if line.failed]
+
+
+def as_json(line: Line) -> dict[str, Any]:
+    """Return everything that is known of one line."""
+    names = ("name", "changes", "figures", "notes", "yardsticks", "measured", "release", "failed")
+    return {name: getattr(line, name) for name in names}
+
+
+def write_parquet(lines: Sequence[Line], file: Path) -> None:
+    """Write one row for each line: its name, what was varied, all figures, the yardsticks, and its release."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {"name": [line.name for line in lines]}
+    for key in dict.fromkeys(key for line in lines for key in line.changes):
+        values = [line.changes.get(key) for line in lines]
+        plain = len({type(value) for value in values}) == 1 and isinstance(values[0], bool | int | float | str)
+        columns[key] = values if plain else [written(value) for value in values]
+    for name in dict.fromkeys(name for line in lines for name in line.figures):
+        columns[name] = pa.array([line.figures.get(name) for line in lines], pa.float64())
+    pairs = {(system, name) for line in lines for system, found in line.yardsticks.items() for name in found}
+    for system, name in sorted(pairs):
+        found = [line.yardsticks.get(system, {}).get(name) for line in lines]
+        columns[f"{system}_{name}"] = pa.array(found, pa.float64())
+    columns["release"] = pa.array([line.release for line in lines], pa.string())
+    columns["failed"] = pa.array([line.failed for line in lines], pa.string())
+    pq.write_table(pa.table(columns), file)
+
+
+def _yardsticks(lines: Sequence[Line]) -> list[Line]:
+    """Return other systems as lines, where they are the same for all."""
+    found = []
+    for system, name in SYSTEMS.items():
+        theirs = [line.yardsticks[system] for line in lines if system in line.yardsticks]
+        if theirs and all(one == theirs[0] for one in theirs):
+            found.append(Line(name, figures=theirs[0]))
+    pca = {line.figures.get("reconstruction_pca_30") for line in lines if not line.failed}
+    if len(pca) == 1 and None not in pca:
+        found.append(Line("30 components", figures={"reconstruction_float": pca.pop()}))
+    return found
+
+
+def _fitting(columns: Sequence[Column], lines: Sequence[Line], width: int) -> tuple[list[Column], int]:
+    """Return the columns that fit beside what stands on the left, and the room that is left over."""
+    kept = list(columns)
+    while True:
+        wide = [max(*map(len, one.head), *(len(_cell(one, line)) for line in lines)) + GAP for one in kept]
+        if sum(wide) <= width or len(kept) <= 1:
+            return kept, width - sum(wide)
+        kept.remove(min(kept, key=lambda column: column.weight))
+
+
+def _cell(column: Column, line: Line) -> str:
+    """Return a figure as it is written; a dash where there is none."""
+    value = line.figures.get(column.figure)
+    return "-" if value is None else column.form(value)
+
+
+def _cut(name: str, width: int) -> str:
+    """Return a name, its end cut off where it is longer."""
+    return name if len(name) <= width else name[: width - 1] + "…"

@@ -1,0 +1,125 @@
+"""Posteriors: samples average to the mean, divergences are what draws say they are, gradients pass."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from aepipe.errors import RecipeError
+from aepipe.learn import layer, posterior
+from aepipe.learn.posterior import Stochastic
+from aepipe.recipe import Choice, CodeRecipe, LayerRecipe
+
+PRIORS: dict[str, Any] = {
+    "gaussian": posterior.Gaussian(),
+    "bernoulli": posterior.Bernoulli(rate=0.3),
+    "categorical": posterior.Categorical(classes=3),
+}
+WIDTH = 6
+
+
+def generator(seed: int = 0) -> Any:
+    return torch.Generator().manual_seed(seed)
+
+
+def activations(one: Any, rows: int = 1) -> Any:
+    drawn = torch.randn((1, WIDTH * one.head.heads), generator=generator())
+    return drawn.expand(rows, -1)
+
+
+def test_which_kinds_have_a_prior() -> None:
+    with_prior = {kind for kind, model in posterior.KINDS.items() if isinstance(model(), Stochastic)}
+    assert with_prior == PRIORS.keys()
+
+
+@pytest.mark.parametrize("kind", sorted(PRIORS))
+def test_hard_draws_average_to_the_mean_and_weigh_the_divergence(kind: str) -> None:
+    one = PRIORS[kind]
+    x = 0.3 * activations(one, 60_000)
+    code, log_ratio = one.log_ratio(x, generator())
+    encoding = one.encode(x[:1], None)
+    torch.testing.assert_close(code.mean(0), encoding.mean[0], atol=0.03, rtol=0)
+    # KL(q || p) is minus the mean of log p - log q over draws of q, and the mean of p / q is one.
+    assert -log_ratio.mean().item() == pytest.approx(encoding.kl.item(), abs=0.02)
+    assert log_ratio.exp().mean().item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", sorted(PRIORS))
+def test_the_prior_has_no_divergence_from_itself(kind: str) -> None:
+    one = PRIORS[kind]
+    own = {
+        "gaussian": torch.zeros(1, 2 * WIDTH),
+        "bernoulli": torch.full((1, WIDTH), math.log(0.3 / 0.7)),
+        "categorical": torch.full((1, WIDTH), 0.7),
+    }[kind]
+    encoding = one.encode(own, None)
+    assert encoding.kl.item() == pytest.approx(0, abs=1e-5)
+    assert one.encode(own + 1.3 * torch.arange(own.shape[1]), None).kl.item() > 0.1
+    drawn = one.prior(50_000, WIDTH, generator())
+    torch.testing.assert_close(drawn.mean(0), encoding.mean[0], atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "categorical"])
+def test_relaxed_draws_become_hard_as_it_cools(kind: str) -> None:
+    def softness(temperature: float) -> float:
+        one = PRIORS[kind].model_copy(update={"temperature": temperature})
+        sample = one.encode(activations(one, 5000), generator()).sample
+        return float((sample * (1 - sample)).mean())
+
+    assert softness(0.05) < 0.02 < softness(1.0)
+
+
+def test_a_relaxed_coin_falls_as_often_as_a_hard_one() -> None:
+    one = PRIORS["bernoulli"]
+    x = activations(one, 60_000)
+    sample = one.encode(x, generator()).sample
+    torch.testing.assert_close((sample > 0.5).float().mean(0), x[0].sigmoid(), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("kind", sorted(PRIORS))
+def test_gradients_pass_and_codes_may_be_maps(kind: str) -> None:
+    one = PRIORS[kind]
+    x = torch.randn((4, 2, 3, WIDTH * one.head.heads), generator=generator(), requires_grad=True)
+    encoding = one.encode(x, generator())
+    assert encoding.mean.shape == encoding.sample.shape == (4, 2, 3, WIDTH)
+    assert encoding.kl.shape == (4,)
+    flat = torch.stack([one.encode(row.reshape(6, -1), None).kl.sum() for row in x])
+    torch.testing.assert_close(encoding.kl, flat)
+    encoding.sample.square().sum().backward()
+    assert x.grad is not None
+    assert (x.grad.flatten(1).abs().sum(1) > 0).all()
+
+
+def test_extreme_variances_stay_finite() -> None:
+    for extreme in (1e4, -1e4):
+        kl = posterior.Gaussian().encode(torch.full((1, 8), extreme), generator()).kl
+        assert kl is not None
+        assert kl.isfinite().all()
+
+
+def test_only_the_largest_activations_are_kept() -> None:
+    x = torch.tensor([[0.5, -3.0, 2.0, 1.0]], requires_grad=True)
+    encoding = posterior.KSparse(k=2).encode(x, generator())
+    assert encoding.mean.tolist() == [[0, 0, 2, 1]]
+    torch.autograd.backward(encoding.sample.sum())
+    assert x.grad is not None
+    assert x.grad.tolist() == [[0, 0, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"kind": "categorical", "classes": 3}, "layers.0.posterior: 10 units are no multiple of 3 classes"),
+        ({"kind": "k-sparse", "k": 10}, "layers.0.posterior: k = 10 of 10 units keeps all"),
+    ],
+)
+def test_a_width_that_does_not_fit_is_refused(choice: Any, message: str) -> None:
+    net = Choice(kind="dense", options={"width": 10})
+    spec = layer.layer_spec(LayerRecipe(net=net, posterior=Choice.model_validate(choice)), "layers.0")
+    with pytest.raises(RecipeError) as caught:
+        layer.check_stack([spec, layer.code_spec(CodeRecipe(bits=4))], (7,))
+    assert message in str(caught.value)
