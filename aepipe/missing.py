@@ -43,10 +43,14 @@ class Missing(Options, ABC):
     def chances(self, x_ND: NDArray[np.floating], rng: np.random.Generator) -> Chances:
         """Return the probability that a cell is missing, float32[N, D] or what broadcasts to it."""
 
+    def draw(self, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Return a draw from 0..1 for each cell, which is missing where it is below its chance."""
+        return rng.random(shape, np.float32)
+
     def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
         """Return ``(noisy, kept)``; cells that are not kept are NaN."""
         x_ND = x.reshape(len(x), -1)
-        kept = (rng.random(x_ND.shape, np.float32) >= self.chances(x_ND, rng)).reshape(x.shape)
+        kept = (self.draw(x_ND.shape, rng) >= self.chances(x_ND, rng)).reshape(x.shape)
         return np.where(kept, x, x.dtype.type(np.nan)), kept
 
 
@@ -55,9 +59,18 @@ class AtRandom(Missing):
 
     Attributes:
         rate_max: where given, each row has a rate of its own, drawn uniformly from ``rate`` to this.
+        spans: where given, how many consecutive cells are one value and missing together, from the first cell to the
+            last: a column of a table that takes several cells.
     """
 
     rate_max: Rate | None = None
+    spans: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = ()
+
+    def draw(self, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Return one draw from 0..1 for the cells of each span."""
+        if not self.spans:
+            return super().draw(shape, rng)
+        return np.repeat(rng.random((shape[0], len(self.spans)), np.float32), self.spans, axis=1)
 
     def chances(self, x_ND: NDArray[np.floating], rng: np.random.Generator) -> Chances:
         """Return the rate of each row, float32[N, 1]."""

@@ -2,9 +2,9 @@
 
     python -m benchmarks.score [--picture docs/score.png]
 
-Rows lie on a spiral with a little noise: 120 Gaussians, so that the density of rows under the corruption, and its score,
-are known exactly. The cosine between the two fields is the mean over fresh noisy rows; beside it stands what is reached
-by the directions to the mean of all rows, and by the directions to the nearest of 1,000 clean ones.
+Rows lie on a spiral with a little noise: 120 Gaussians, so that the density of rows under the corruption, and its
+score, are known exactly. The cosine between the two fields is the mean over fresh noisy rows; beside it stands what is
+reached by the directions to the mean of all rows, and by the directions to the nearest of 1,000 clean ones.
 """
 
 from __future__ import annotations
@@ -68,8 +68,10 @@ def main() -> None:
 
 def draw(count: int, rng: np.random.Generator) -> Points:
     """Return clean rows, float32[count, 2]."""
-    clean = CENTRES[rng.integers(0, len(CENTRES), count)] + rng.normal(0, WIDTH, (count, 2))
-    return clean.astype(np.float32)
+    clean: Points = (CENTRES[rng.integers(0, len(CENTRES), count)] + rng.normal(0, WIDTH, (count, 2))).astype(
+        np.float32
+    )
+    return clean
 
 
 def true_score(points: Points) -> Points:

@@ -102,7 +102,7 @@ def test_every_verb_and_objective_is_in_the_readme() -> None:
 
 
 def test_every_recipe_says_what_to_expect() -> None:
-    for file in (ROOT / "flows" / "recipes").glob("*.toml"):
+    for file in (ROOT / "flows" / "recipes").rglob("*.toml"):
         head = re.match(r"((?:#.*\n)+)", file.read_text(encoding="utf-8"))
         assert head, f"{file}: no header comment"
         for word in ("mAP", "P@100", "cores"):
@@ -132,4 +132,5 @@ def test_the_wheel_works_outside_the_clone(installed: Path, tmp_path: Path) -> N
     assert str(installed) in found.stdout
     assert "query" in found.stdout
     assert (installed / "flows" / "recipes" / "demo.toml").is_file()
+    assert (installed / "flows" / "recipes" / "zoo" / "vae.toml").is_file()
     assert not (installed / "tests").exists()

@@ -158,6 +158,21 @@ def test_a_rate_of_each_row_spreads_over_its_range() -> None:
     assert shares.std() == pytest.approx(0.6 / np.sqrt(12), abs=0.02)
 
 
+def test_cells_of_one_value_are_missing_together() -> None:
+    torch = pytest.importorskip("torch")
+    from aepipe.learn import corruption
+
+    one = missing.AtRandom(rate=0.3, spans=(1, 3, 2))
+    _, kept = one(np.zeros((3000, 6), np.float32), np.random.default_rng(0))
+    _, twin = corruption.apply(one, torch.zeros(3000, 6), torch.Generator().manual_seed(0))
+    for found in (kept, twin.numpy()):
+        assert (found[:, 1] == found[:, 2]).all()
+        assert (found[:, 1] == found[:, 3]).all()
+        assert (found[:, 4] == found[:, 5]).all()
+        assert (found[:, 0] != found[:, 1]).any()
+        np.testing.assert_allclose(1 - found.mean(0), 0.3, atol=0.03)
+
+
 def test_equal_values_are_missing_alike() -> None:
     x = np.zeros((2000, 50), np.float32)
     x[1000:] = 1

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 EXTRAS = {
     **dict.fromkeys(("onnx", "onnxscript", "pandas", "pyarrow", "pydantic", "rich", "safetensors", "torch"), "train"),
+    "sklearn": "train",
     "prefect": "flows",
     "duckdb": "sql",
 }

@@ -95,7 +95,12 @@ def _missing(x: Tensor, chances: Tensor, generator: torch.Generator) -> tuple[Te
 def _mcar(options: missing.AtRandom, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     high = options.rate if options.rate_max is None else options.rate_max
     own = torch.rand((len(x), 1), generator=generator, device=x.device)
-    return _missing(x, options.rate + (high - options.rate) * own, generator)
+    chances = options.rate + (high - options.rate) * own
+    if not options.spans:
+        return _missing(x, chances, generator)
+    draw = torch.rand((len(x), len(options.spans)), generator=generator, device=x.device)
+    kept = (draw >= chances).repeat_interleave(torch.tensor(options.spans, device=x.device), 1).view(x.shape)
+    return torch.where(kept, x, torch.nan), kept
 
 
 def _mar(options: missing.ByOthers, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ Source: Hinton and McClelland, "Learning Representations by Recirculation", NIPS
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
