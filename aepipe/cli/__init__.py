@@ -15,6 +15,9 @@ VERBS = {
     "evaluate": "evaluating",
     "compare": "comparing",
     "study": "comparing",
+    "generate": "generating",
+    "reconstruct": "generating",
+    "interpolate": "generating",
     "impute": "imputing",
     "history": "serving",
     "promote": "serving",
@@ -25,7 +28,7 @@ VERBS = {
     "schedule": "running",
 }
 """Each verb and the module of :mod:`aepipe.cli` that has a function of its name, in the order of the help."""
-MANY_THREADS = frozenset({"run", "refresh", "schedule", "evaluate", "export", "compare", "study", "impute"})
+MANY_THREADS = frozenset({"run", "refresh", "schedule", "evaluate", "export", "compare", "study", "impute", "generate"})
 """Verbs that compute for minutes; the others answer at once, faster than threads would start."""
 WAITING = ("OMP_WAIT_POLICY", "PASSIVE")
 """Threads that wait for each other sleep. By default they spin, which is a tenth faster on an idle machine, and up to

@@ -93,6 +93,29 @@ def rows(release: Release, ids: Sequence[int], keys: Sequence[str]) -> Iterator[
         yield Question(text, codes[place : place + 1], row=row)
 
 
+def decoded(
+    release: Release, paths: Sequence[str], ids: Sequence[int], keys: Sequence[str]
+) -> Iterator[tuple[str, NDArray[np.uint8] | ItemError]]:
+    """Give pictures, and originals of rows of the collection, as they go into the encoder, each with its name.
+
+    Raises:
+        QueryError: there is no such id or key, a path does not exist, or the release was not learned from images.
+        FingerprintError: as :func:`pictures`.
+    """
+    from aepipe.sources import preview
+
+    _check_card(release)
+    card = release.encoder.card
+    for row in release.describe([*ids, *(release.id_of(key) for key in keys)]):
+        try:
+            question = Question(row.key, picture=preview(release.items.root, row.place))
+        except ItemError as error:
+            question = Question(row.key, failure=error)
+        yield row.key, _decoded(question, card)
+    for item in _items(paths):
+        yield item.key, _decoded(_read(item), card)
+
+
 def codes(release: Release, texts: Sequence[str]) -> Iterator[Question]:
     """Read codes.
 

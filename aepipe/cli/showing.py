@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,12 @@ from aepipe.release import Release
 from aepipe.report import releases
 from aepipe.store import Ref, Store
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ACROSS = 10
+"""Tiles in one line of filters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
@@ -26,6 +32,12 @@ class Pictures:
     )
     curves: Annotated[
         Path | None, typer.Option("--curves", help="Draw the losses of its training.", metavar="FILE")
+    ] = None
+    map: Annotated[
+        Path | None, typer.Option("--map", help="Draw its codes on a plane, alike ones together.", metavar="FILE")
+    ] = None
+    filters: Annotated[
+        Path | None, typer.Option("--filters", help="Draw what the units of its layers look at.", metavar="FILE")
     ] = None
 
 
@@ -40,7 +52,7 @@ def show(place: Place, pictures: Pictures, release: ReleaseText = None, as_json:
       aepipe show                         every collection in service
       aepipe show --name fashion
       aepipe show 3f9a0c11                a release that need not be in service
-      aepipe show --hits hits.png --curves curves.png
+      aepipe show --hits hits.png --curves curves.png --map map.png --filters filters.png
       aepipe show --json | jq '.[].scores'
     """
     store = place.store()
@@ -60,9 +72,9 @@ def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
     Raises:
         QueryError: no original of its rows is at hand any more.
     """
-    if not (pictures.hits or pictures.curves):
+    if not (pictures.hits or pictures.curves or pictures.map or pictures.filters):
         return
-    from aepipe.report.examples import examples_picture, training_picture
+    from aepipe.report.examples import examples_picture, map_picture, training_picture
 
     release = Release.open(store, ref=ref)
     if pictures.hits:
@@ -72,3 +84,23 @@ def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
         drawn.save(pictures.hits)
     if pictures.curves:
         training_picture(store, release).save(pictures.curves)
+    if pictures.map:
+        map_picture(release).save(pictures.map)
+    if pictures.filters:
+        _filters(store, release).save(pictures.filters)
+
+
+def _filters(store: Store, release: Release) -> Image:
+    """Draw the weights of the lowest units, and what units of the layers above them are decoded to."""
+    from aepipe.networks import Networks
+    from aepipe.report.grid import Line, as_images, grid_picture
+
+    networks = Networks.open(store, release)
+    weights = as_images(networks.filters(4 * ACROSS))
+    lines = [
+        Line("lowest units" if not start else "", weights[start : start + ACROSS], "signed")
+        for start in range(0, len(weights), ACROSS)
+    ]
+    for depth in range(2, len(networks.layers)):
+        lines.append(Line(f"layer {depth}", as_images(networks.features(depth, ACROSS)), "signed"))
+    return grid_picture(lines, title=f"{release.name}: what units look at, blue for light, orange for dark")

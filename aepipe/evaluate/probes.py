@@ -140,3 +140,21 @@ def _standardized(train: Matrix, test: Matrix) -> tuple[Floats, Floats]:
 def _are(count: int, one: str, many: str) -> str:
     """Return ``is 1 class``, ``are 0 classes``."""
     return f"is 1 {one}" if count == 1 else f"are {count} {many}"
+
+
+def plane(features: NDArray[np.floating], *, seed: int = 0) -> NDArray[np.float32]:
+    """Return rows as points on a plane, neighbours near each other, float32[N, 2].
+
+    Source: van der Maaten and Hinton, "Visualizing Data using t-SNE", JMLR 2008.
+
+    Args:
+        features: float[N, D], of at most a few thousand rows.
+        seed: of the descent.
+    """
+    from sklearn.manifold import TSNE
+
+    if len(features) < 4:
+        return np.zeros((len(features), 2), np.float32)
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    made = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features.astype(np.float32))
+    return np.asarray(made, np.float32)

@@ -102,6 +102,42 @@ def signs(bits: NDArray[np.uint8]) -> Floats:
     return bits.astype(np.float32) * 2 - 1
 
 
+def walk(model: Autoencoder, row: Rows, units: int, offsets: Floats, compute: Compute) -> Floats:
+    """Return what a row becomes when single units of its code are moved, float32[units, offsets, *shape].
+
+    Args:
+        model: one layer, or an unrolled stack.
+        row: float ``[*shape]``.
+        units: how many; those whose move by the last offset changes the row most.
+        offsets: what is added to a unit, float32[M].
+        compute: the device.
+    """
+    code = embed(model, row[None], compute)[0].ravel()
+    moved = code + np.eye(len(code), dtype=np.float32) * offsets[-1]
+    shape = model.net.shape_out
+    change = decode(model, moved.reshape(-1, *shape), compute) - decode(model, code.reshape(1, *shape), compute)
+    chosen = np.argsort(-np.square(change).reshape(len(change), -1).sum(1), kind="stable")[:units]
+    codes = np.repeat(code[None], len(chosen) * len(offsets), 0).reshape(len(chosen), len(offsets), -1)
+    codes[np.arange(len(chosen)), :, chosen] += offsets
+    return decode(model, codes.reshape(-1, *shape), compute).reshape(len(chosen), len(offsets), *model.net.shape_in)
+
+
+def units(model: Autoencoder, count: int, compute: Compute) -> Tensor:
+    """Return the positions of the first units of a code, at most ``count``, int64 on the device."""
+    return torch.arange(min(count, model.net.shape_out[-1]), device=compute.device)
+
+
+def as_tensor(rows: Rows, compute: Compute) -> Tensor:
+    """Return an array as a float32 tensor on the device."""
+    return torch.from_numpy(np.ascontiguousarray(rows, np.float32)).to(compute.device)
+
+
+def as_array(rows: Tensor) -> Floats:
+    """Return a tensor as an array."""
+    found: Floats = rows.detach().float().cpu().numpy()
+    return found
+
+
 def _mean(model: Autoencoder, code: Tensor) -> Tensor:
     """Return the expected rows for codes."""
     return model.likelihood.mean(model.decode(code))

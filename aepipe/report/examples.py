@@ -15,6 +15,7 @@ from aepipe.keys import Row
 from aepipe.release import Release
 from aepipe.report.curves import Curve, by_part, curves_picture
 from aepipe.report.hits import Found, Tile, hits_picture
+from aepipe.report.plane import plane_picture
 from aepipe.sources import preview
 from aepipe.sources.decode import thumbnail
 from aepipe.store import Ref, Store
@@ -42,6 +43,28 @@ def examples_picture(release: Release, *, queries: int = 6, k: int = 8) -> Image
     if not any(found.query.picture for found in results):
         return None
     return hits_picture(results, title=f"{release.name}: {len(release.index):,} rows, {release.n_bits} bits")
+
+
+def map_picture(release: Release, *, rows: int = 2000, tiles: int = 200) -> Image.Image:
+    """Draw the codes of some rows on a plane, near each other where few bits differ.
+
+    Args:
+        release: whose rows.
+        rows: how many, evenly spread.
+        tiles: of how many the originals are drawn, where there is room.
+    """
+    from aepipe.evaluate.probes import plane
+
+    places = np.unique(np.linspace(0, len(release.items) - 1, min(rows, len(release.items))).astype(np.int64))
+    shown = [release.items.row(int(place)) for place in places]
+    bits = release.codes_of([row.id for row in shown]).unpack().astype(np.float32)
+    pictures: dict[int, Image.Image] = {}
+    for position in range(0, len(shown), max(1, len(shown) // tiles)):
+        picture = _tile(release, shown[position]).picture
+        if picture is not None:
+            pictures[position] = picture
+    title = f"{release.name}: {len(shown):,} of {len(release.items):,} rows by their {release.n_bits} bits"
+    return plane_picture(plane(bits), [row.label for row in shown], tiles=pictures, title=title)
 
 
 def training_picture(store: Store, release: Release) -> Image.Image:
