@@ -98,7 +98,8 @@ class Networks:
 
     def rows(self, items: NDArray[np.generic]) -> NDArray[np.float32]:
         """Return decoded items, uint8 or float ``[N, *shape]``, as the networks see them: uint8 stands for 0..1."""
-        return items.astype(np.float32) / (255 if items.dtype == np.uint8 else 1)
+        rows = items.astype(np.float32)
+        return rows * np.float32(1 / 255) if items.dtype == np.uint8 else rows
 
     def corrupted(self, items: NDArray[np.generic], *, seed: int = 0) -> NDArray[np.float32] | None:
         """Return rows under the lowest layer's corruption; None where it has none."""
