@@ -1,0 +1,55 @@
+"""The flow behind compare and study: shared layers train once, nothing goes into service, a failure is a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+from aepipe.errors import TrainingError
+from aepipe.store import Store
+from flows.compare import compare
+from tests.samples import write_tiny
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A recipe and its pictures."""
+    return write_tiny(tmp_path, count=150)
+
+
+def test_a_study_trains_shared_layers_once(tiny: Path, tmp_path: Path, prefect: None) -> None:
+    store = Store(tmp_path / "study")
+    orders: list[dict[str, Any]] = [
+        {"recipe": str(tiny), "shelf": str(store.root), "changes": {"code.bits": bits}} for bits in (8, 16)
+    ]
+    outcomes = compare(orders)
+    assert [one["failed"] for one in outcomes] == [None, None]
+    assert len(store.refs("layer")) == 3, "one layer in common, and a layer of bits for each"
+    assert len({one["release"] for one in outcomes}) == 2
+    from aepipe import service
+    from aepipe.report.comparison import read_line, study_table, write_parquet
+
+    assert not service.names(store), "nothing goes into service"
+    lines = [read_line(store, one) for one in outcomes]
+    assert [line.changes for line in lines] == [{"code.bits": 8}, {"code.bits": 16}]
+    assert all(line.figures["map_at_1000"] for line in lines)
+    assert "bits" in study_table(lines, width=100)
+    write_parquet(lines, tmp_path / "study.parquet")
+    assert pq.read_table(tmp_path / "study.parquet").num_rows == 2
+    json.dumps([dict(line.figures) for line in lines])
+
+
+def test_a_training_that_diverges_is_a_line(tiny: Path, tmp_path: Path, prefect: None) -> None:
+    shelf = str(tmp_path / "diverging")
+    changes = {"fit.lr": 1e30, "layers.0.likelihood": "gaussian", "fit.epochs": 3}
+    (outcome,) = compare([{"recipe": str(tiny), "shelf": shelf, "changes": changes}])
+    assert outcome["release"] is None
+    assert "lower fit.lr" in outcome["failed"]
+    assert TrainingError.__name__ not in outcome["failed"]

@@ -1,0 +1,68 @@
+"""What linear and wide networks must do on real data: find principal components, and copy where nothing forbids it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from aepipe.learn import compute, layer, stack, trained
+from aepipe.learn.checkpoint import FileCheckpoint
+from aepipe.learn.feed import Feed
+from aepipe.learn.fit import Trainer
+from aepipe.recipe import ComputeRecipe, LayerRecipe
+from tests.samples import pixels
+
+CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+
+
+def learn(rows: Any, row: dict[str, Any], folder: Any) -> Any:
+    spec = layer.layer_spec(LayerRecipe.model_validate(row), "layers.0")
+    model = stack.build([spec], rows.shape[1:], seed=0)[0]
+    feed = Feed(rows, CPU)
+    one = Trainer(model, spec.training, train=feed, held_out=Feed(rows[:0], CPU), seed=0, compute=CPU)
+    one.run(FileCheckpoint(folder), lambda *_: None)
+    return model
+
+
+def test_a_linear_autoencoder_spans_the_principal_components(tmp_path: Any) -> None:
+    x = pixels(2000, side=7).reshape(2000, -1).astype(np.float32) / 255
+    x -= x.mean(0)
+    _, values, components = np.linalg.svd(x, full_matrices=False)
+    k = 2
+    assert values[k - 1] > 1.2 * values[k], "there is a gap, so the space is well defined"
+    row = {
+        "net": {"kind": "dense", "width": k, "activation": "linear"},
+        "fit": {"epochs": 300, "batch": 500, "lr": 0.02},
+    }
+    model = learn(x, row, tmp_path)
+    down: Any = model.net.decoder
+    basis, _ = np.linalg.qr(down[0].weight.detach().numpy())
+    cosines = np.linalg.svd(components[:k] @ basis, compute_uv=False)
+    assert np.arccos(cosines.clip(-1, 1)).max() < 1e-2
+
+
+def test_a_wide_layer_copies_unless_its_input_is_noisy(tmp_path: Any) -> None:
+    rows = pixels(800, side=7)
+    train, held_out = rows[:600], rows[600:]
+    clean = held_out.astype(np.float32) / 255
+    variance = float(((clean - (train.astype(np.float32) / 255).mean(0)) ** 2).sum((1, 2, 3)).mean())
+    row = {"net": {"kind": "dense", "width": 150}, "fit": {"epochs": 50, "batch": 50, "lr": 5e-3}}
+    hidden = np.random.default_rng(0).random(held_out.shape) < 0.4
+    noisy = np.where(hidden, 0, held_out)
+
+    def errors(model: Any) -> tuple[float, float]:
+        """Return the squared error of rows as they are, and of those under noise, in units of the variance."""
+        found = [
+            ((trained.reconstruct(model, given, CPU) - clean) ** 2).sum((1, 2, 3)).mean() for given in (held_out, noisy)
+        ]
+        return float(found[0] / variance), float(found[1] / variance)
+
+    copied = errors(learn(train, row, tmp_path / "copy"))
+    denoised = errors(learn(train, {**row, "corruption": {"kind": "mask", "rate": 0.4}}, tmp_path / "denoise"))
+    assert copied[0] < 0.01, "more units than cells, and nothing else to do: the row itself"
+    assert copied[1] > 0.5, "a copy of the noise"
+    assert denoised[1] < 0.4 * copied[1], "with noise on its input it has to know what rows look like"

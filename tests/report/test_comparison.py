@@ -1,0 +1,96 @@
+"""Several recipes side by side: the table fits the terminal, failures are told, pictures show every figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from aepipe.report.comparison import Line, as_json, comparison_table, count, duration, study_table, write_parquet
+from aepipe.report.dots import comparison_picture
+from aepipe.report.multiples import series, study_picture
+
+FIGURES: dict[str, float | None] = {
+    "reconstruction_bits": 17.25,
+    "reconstruction_float": 8.5,
+    "map_at_1000": 0.62,
+    "p_at_100": 0.7,
+    "recall_at_10": 0.2,
+    "entropy": 0.99,
+    "probe_embedding": 0.84,
+    "nmi_bits": 0.5,
+    "seconds": 12.0,
+    "parameters": 1_670_000.0,
+}
+MEASURED = {"rebuilt": 1000, "train": 10_000, "test": 2000}
+
+
+def line(name: str, merit: float = 0.6, **more: Any) -> Line:
+    return Line(name, figures={**FIGURES, "map_at_1000": merit}, measured=MEASURED, release="release/0", **more)
+
+
+def grid() -> list[Line]:
+    return [
+        line("demo", 0.5 + batch / 1000 + lr, changes={"fit.batch": batch, "fit.lr": lr})
+        for batch in (64, 256)
+        for lr in (0.001, 0.003)
+    ]
+
+
+def test_the_best_recipe_comes_first_and_a_failure_last() -> None:
+    lines = [line("middle", 0.6), Line("broken", failed="a loss is nan"), line("best", 0.7)]
+    text = comparison_table(lines, width=200)
+    rows = text.splitlines()[2:5]
+    assert [row.split()[0] for row in rows] == ["best", "middle", "broken"]
+    assert "17.25" in rows[0]
+    assert "1.67M" in rows[0]
+    assert "broken failed: a loss is nan" in text
+    assert "errors of 1,000 unseen rows; probes trained on 10,000, asked about 2,000" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_table_fits_and_the_least_important_columns_go_first(width: int) -> None:
+    text = comparison_table([line("a-name-that-is-quite-long"), line("b")], width=width)
+    assert max(map(len, text.splitlines()[:4])) <= width
+    assert "mAP" in text
+    assert ("size" in text) == (width >= 80)
+
+
+def test_a_study_has_a_column_for_each_key() -> None:
+    text = study_table(grid(), width=120)
+    assert text.splitlines()[1].split()[:2] == ["batch", "lr"]
+    assert len(text.splitlines()) >= 6
+    found = series(grid(), ["fit.batch", "fit.lr"], "map_at_1000")
+    assert found.keys() == {"0.001", "0.003"}
+    assert found["0.001"] == pytest.approx({0: 0.565, 1: 0.757})
+
+
+def test_further_keys_are_averaged() -> None:
+    lines = [line("demo", merit, changes={"a": 1, "b": 2, "seed": seed}) for seed, merit in enumerate((0.4, 0.6))]
+    assert series(lines, ["a", "b", "seed"], "map_at_1000") == {"2": {0: pytest.approx(0.5)}}
+
+
+def test_pictures_grow_with_what_they_show() -> None:
+    one, two = comparison_picture([line("a")]), comparison_picture([line("a"), line("b", 0.7)])
+    assert two.height > one.height
+    assert abs(two.width - one.width) <= 2
+    assert study_picture(grid()).height > 500
+    study_picture([line("demo", changes={"seed": 0})])
+    study_picture([line("demo")])
+
+
+def test_figures_are_written(tmp_path: Path) -> None:
+    write_parquet([*grid(), Line("x", changes={"fit.batch": 1, "fit.lr": 1.0}, failed="no")], tmp_path / "f.parquet")
+    table = pq.read_table(tmp_path / "f.parquet").to_pylist()
+    assert [row["fit.batch"] for row in table] == [64, 64, 256, 256, 1]
+    assert table[0]["map_at_1000"] == pytest.approx(0.565)
+    assert table[-1]["map_at_1000"] is None
+    assert table[-1]["failed"] == "no"
+    assert as_json(grid()[0])["changes"] == {"fit.batch": 64, "fit.lr": 0.001}
+
+
+def test_numbers_are_short() -> None:
+    assert [duration(x) for x in (1.23, 45.6, 1200, 90_000)] == ["1.2 s", "46 s", "20 min", "25.0 h"]
+    assert [count(x) for x in (12, 1500, 1_670_000)] == ["12", "1.50k", "1.67M"]
