@@ -1,0 +1,316 @@
+"""What autoencoders reach on Fashion-MNIST and on tables with holes, each beside its yardstick.
+
+    python -m benchmarks.zoo FASHION_MNIST_FOLDER [--only NAME ...] [--seeds 2]
+    python -m benchmarks.zoo --letter letter.csv [--masks 10]
+
+``deep``        784-1000-500-250-30 trained as one network: squared error summed over the pixels of a test image,
+                beside PCA with 30 components.
+``greedy``      the same widths pretrained layer by layer and fine-tuned for as many epochs.
+``bits``        784-1024-64 bits-1024-784, beside the same PCA.
+``labels``      1,000 labelled images: a classifier on a pretrained stack, and the same network without pretraining.
+``vae``         evidence of test images by importance sampling with 200 samples, and the lower bound.
+
+Pixels are 0 to 1. A slice of 5 % of the training images is held out; the test images are looked at once, at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aepipe.columns import Layout
+from aepipe.evaluate.probes import pca_errors
+from aepipe.learn import compute, impute, layer, stack, trained
+from aepipe.learn.checkpoint import FileCheckpoint
+from aepipe.learn.evidence import log_likelihood
+from aepipe.learn.feed import Feed
+from aepipe.learn.finetune import unroll
+from aepipe.learn.fit import Trainer
+from aepipe.learn.layer import Autoencoder, LayerSpec
+from aepipe.recipe import CodeRecipe, ComputeRecipe, FinetuneRecipe, LayerRecipe
+from benchmarks.data import fashion_mnist
+from benchmarks.machine import describe
+
+Images = NDArray[np.uint8]
+WIDTHS = (1000, 500, 250, 30)
+"""Layers of the autoencoder of Hinton and Salakhutdinov, 2006, above its 784 inputs."""
+EPOCHS = 4
+
+
+def device() -> compute.Compute:
+    """Return the device; float32, whatever the machine."""
+    return compute.resolve(ComputeRecipe(precision="float32"))
+
+
+def train(spec: LayerSpec, model: Autoencoder, rows: Feed, where: compute.Compute, seed: int) -> Autoencoder:
+    """Train a model on rows and return it."""
+    nothing = Feed(np.zeros((0, *rows.shape), np.float32), where)
+    trainer = Trainer(model, spec.training, train=rows, held_out=nothing, seed=seed, compute=where)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer.run(FileCheckpoint(Path(folder)), lambda *_: None)
+    return trainer.model
+
+
+def error(model: Autoencoder, test: Images, where: compute.Compute) -> float:
+    """Return the squared error, summed over a row, mean over the rows."""
+    made = trained.reconstruct(model, test, where)
+    return float(((made - test.astype(np.float32) / 255) ** 2).reshape(len(test), -1).sum(1).mean())
+
+
+def spec_of(**row: Any) -> LayerSpec:
+    """Return a layer."""
+    return layer.layer_spec(LayerRecipe.model_validate(row), "layers.0")
+
+
+def deep(rows: Images, test: Images, seed: int) -> str:
+    """Train all layers at once."""
+    where = device()
+    net = {
+        "kind": "dense",
+        "width": WIDTHS[-1],
+        "hidden": list(WIDTHS[:-1]),
+        "activation": "gelu",
+        "code_activation": "linear",
+    }
+    fit = {"epochs": EPOCHS, "batch": 64, "lr": 1.5e-3, "warmup": 200}
+    spec = spec_of(net=net, likelihood="bernoulli", fit=fit)
+    model = stack.build([spec], rows.shape[1:], seed=seed)[0]
+    return f"{error(train(spec, model, Feed(rows, where), where, seed), test, where):8.2f}"
+
+
+def greedy(rows: Images, test: Images, seed: int) -> str:
+    """Train layer by layer, then the unrolled whole; print both errors."""
+    where = device()
+    fit = {"epochs": 1, "batch": 128, "lr": 1e-3, "warmup": 100}
+    specs = []
+    for depth, width in enumerate(WIDTHS):
+        activation = "gelu" if width != WIDTHS[-1] else "linear"
+        net = {"kind": "dense", "width": width, "activation": activation}
+        specs.append(spec_of(net=net, likelihood="gaussian" if depth else "bernoulli", fit=fit))
+    layers = stack.build(specs, rows.shape[1:], seed=seed)
+    for depth, spec in enumerate(specs):
+        with tempfile.TemporaryDirectory() as folder:
+            codes = stack.codes(layers[:depth], Feed(rows, where), where, spill=Path(folder) / "codes.npy")
+            train(spec, layers[depth], codes, where, seed + depth)
+    pretrained = error(unroll(layers), test, where)
+    whole = spec_of(
+        net={"kind": "dense", "width": 1},
+        likelihood="bernoulli",
+        fit={"epochs": EPOCHS, "batch": 64, "lr": 1.5e-3, "warmup": 200},
+    )
+    tuned = error(train(whole, unroll(layers), Feed(rows, where), where, seed), test, where)
+    return f"{tuned:8.2f}   before fine-tuning {pretrained:.2f}"
+
+
+def bits(rows: Images, test: Images, seed: int) -> str:
+    """Train a stack with a layer of 64 bits, end to end."""
+    where = device()
+    code = CodeRecipe.model_validate({"bits": 64, "binarize": {"kind": "straight-through", "noise": 0.3}})
+    lower = spec_of(net={"kind": "dense", "width": 1024, "activation": "gelu"}, likelihood="bernoulli")
+    specs = [lower, layer.code_spec(code)]
+    fine = FinetuneRecipe(epochs=8, batch=128, lr=2e-3, warmup=200)
+    training = layer.finetune_training(fine, specs)
+    model = unroll(stack.build(specs, rows.shape[1:], seed=seed))
+    spec = LayerSpec(specs[0].net, specs[1].posterior, specs[0].likelihood, training)
+    return f"{error(train(spec, model, Feed(rows, where), where, seed), test, where):8.2f}"
+
+
+def vae(rows: Images, test: Images, seed: int) -> str:
+    """Train a variational autoencoder on binarised images; print its evidence."""
+    where = device()
+    black = (rows > 127).astype(np.uint8) * 255
+    white = (test[:1000] > 127).astype(np.float32)
+    spec = spec_of(
+        net={"kind": "dense", "width": 32, "hidden": [512, 256], "activation": "gelu"},
+        posterior="gaussian",
+        likelihood="bernoulli",
+        objective="variational",
+        fit={"epochs": 8, "batch": 128, "lr": 1e-3, "warmup": 200},
+    )
+    model = stack.build([spec], rows.shape[1:], seed=seed)[0]
+    model = train(spec, model, Feed(black, where), where, seed)
+    x = trained.as_tensor(white, where)
+    evidence = log_likelihood(model, x, samples=200, generator=where.generator(seed)).mean().item()
+    bound = log_likelihood(model, x, samples=1, generator=where.generator(seed)).mean().item()
+    return f"{evidence:8.2f}   bound {bound:.2f} nats"
+
+
+def labels(folder: Path, seeds: int) -> None:
+    """Print the accuracy of a classifier of 1,000 labelled images, on a pretrained stack and on a random one.
+
+    Learning rates are those that were best for each arm on 1,000 other training images, out of 3e-4, 1e-3, 3e-3, 1e-2.
+    """
+    (rows, targets), (test, test_targets) = _labelled(folder)
+    differences = []
+    for seed in range(seeds):
+        order = np.random.default_rng(seed).permutation(len(rows))
+        chosen = np.concatenate([order[targets[order] == label][:100] for label in range(10)])
+        given = (rows[chosen], targets[chosen], test, test_targets)
+        control = _classify(_stack(rows[:0], seed), *given, lr=3e-3, seed=seed)
+        pretrained = _classify(_stack(rows, seed), *given, lr=1e-3, seed=seed)
+        differences.append(pretrained - control)
+        print(f"labels   seed {seed}: random {control:.2%}  pretrained {pretrained:.2%}", flush=True)
+    print(f"labels   difference {np.mean(differences):+.2%}, sd {np.std(differences):.2%}")
+
+
+def _stack(rows: Images, seed: int) -> Autoencoder:
+    """Return a stack of three denoising layers, pretrained greedily where there are rows."""
+    where = device()
+    fit = {"epochs": 4, "batch": 256, "lr": 1e-3, "warmup": 100}
+    specs = []
+    for depth, width in enumerate((500, 500, 250)):
+        noise = {"kind": "mask", "rate": 0.3} if depth else {"kind": "shift", "pixels": 2}
+        specs.append(spec_of(net={"kind": "dense", "width": width, "tied": True}, corruption=noise, fit=fit))
+    layers = stack.build(specs, (28, 28, 1), seed=seed)
+    for depth, spec in enumerate(specs if len(rows) else []):
+        with tempfile.TemporaryDirectory() as folder:
+            codes = stack.codes(layers[:depth], Feed(rows, where), where, spill=Path(folder) / "codes.npy")
+            train(spec, layers[depth], codes, where, seed + depth)
+    return unroll(layers)
+
+
+def _classify(
+    model: Autoencoder, rows: Images, targets: Images, test: Images, test_targets: Images, *, lr: float, seed: int
+) -> float:
+    """Train all weights of an encoder and a softmax on it; return the share of test images that are right."""
+    generator, epochs, batch = torch.Generator().manual_seed(seed), 30, 50
+    top = torch.nn.Linear(250, 10)
+    torch.nn.init.zeros_(top.weight)
+    network = torch.nn.Sequential(model.net.encoder, top)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.01)
+    steps = epochs * len(rows) // batch
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.05)
+    x, y = torch.from_numpy(rows) / 255, torch.from_numpy(targets).long()
+    for _ in range(epochs):
+        for index in torch.split(torch.randperm(len(x), generator=generator), batch):
+            optimizer.zero_grad()
+            torch.autograd.backward(torch.nn.functional.cross_entropy(network(x[index]), y[index]))
+            optimizer.step()
+            schedule.step()
+    with torch.no_grad():
+        found = network(torch.from_numpy(test) / 255).argmax(1).numpy()
+    return float((found == test_targets).mean())
+
+
+def _labelled(folder: Path) -> tuple[tuple[Images, Images], tuple[Images, Images]]:
+    """Return the training and the test images, each with its labels."""
+    found = []
+    for images_of, name in zip(fashion_mnist(folder), ("train", "t10k"), strict=True):
+        raw = gzip.decompress((folder / f"{name}-labels-idx1-ubyte.gz").read_bytes())
+        found.append((images_of, np.frombuffer(raw, np.uint8, offset=8)))
+    return found[0], found[1]
+
+
+def letter(file: Path, masks: int) -> None:
+    """Hide 20 % of the cells of a complete table at random, and print the error of what is filled in.
+
+    The protocol is GAIN's (Yoon, Jordon and van der Schaar, ICML 2018): root mean squared error over the hidden cells,
+    each column scaled by the smallest and largest value of the complete table.
+    """
+    import pandas as pd
+
+    whole = pd.read_csv(file)
+    low, high = whole.min().to_numpy(), whole.max().to_numpy()
+    for mask in range(masks):
+        hidden = np.random.default_rng(mask).random(whole.shape) < 0.2
+        table = whole.astype(float).mask(hidden)
+        found: dict[str, float] = {}
+        began = time.process_time()
+        for name, fill in FILLERS.items():
+            values = fill(table, mask)
+            scaled = (values - whole.to_numpy()) / (high - low)
+            found[name] = float(np.sqrt((scaled[hidden] ** 2).mean()))
+        complete = 1 - float(table.isna().any(axis=1).mean())
+        line = "  ".join(f"{name} {value:.4f}" for name, value in found.items())
+        seconds = time.process_time() - began
+        print(f"mask {mask}: {line}  rows left by deletion {complete:.1%}  ({seconds:.0f} CPU s)", flush=True)
+
+
+def by_autoencoder(table: Any, seed: int) -> NDArray[np.float64]:
+    """Fill with the masked autoencoder."""
+    layout, where = Layout.of(table), device()
+    cells = layout.encode(table)
+    recipe = impute.recipe(layout.spans, len(cells))
+    with tempfile.TemporaryDirectory() as folder:
+        model = impute.fit(cells, recipe, seed=seed, compute=where, work=Path(folder), report=lambda *_: None)
+    shares = impute.predict(model, cells, where)
+    return np.stack([column.decode(part)[0] for column, part in layout.parts(shares)], 1)
+
+
+def by_mean(table: Any, seed: int) -> NDArray[np.float64]:
+    """Fill with each column's mean."""
+    filled: NDArray[np.float64] = table.fillna(table.mean()).to_numpy()
+    return filled
+
+
+def by_regression(table: Any, seed: int) -> NDArray[np.float64]:
+    """Fill by chained Bayesian ridge regressions."""
+    from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+    from sklearn.impute import IterativeImputer
+
+    filled: NDArray[np.float64] = IterativeImputer(max_iter=10, random_state=seed).fit_transform(table.to_numpy())
+    return filled
+
+
+def by_trees(table: Any, seed: int) -> NDArray[np.float64]:
+    """Fill by chained extremely randomised trees."""
+    from sklearn.ensemble import ExtraTreesRegressor
+    from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+    from sklearn.impute import IterativeImputer
+
+    trees = ExtraTreesRegressor(20, min_samples_leaf=3, n_jobs=1, random_state=seed)
+    filled: NDArray[np.float64] = IterativeImputer(trees, max_iter=4, random_state=seed).fit_transform(table.to_numpy())
+    return filled
+
+
+FILLERS: dict[str, Callable[[Any, int], NDArray[np.float64]]] = {
+    "autoencoder": by_autoencoder,
+    "mean": by_mean,
+    "ridge": by_regression,
+    "trees": by_trees,
+}
+ARMS: dict[str, Callable[[Images, Images, int], str]] = {"deep": deep, "greedy": greedy, "bits": bits, "vae": vae}
+
+
+def images(folder: Path, only: Sequence[str], seeds: int) -> None:
+    """Run the arms on images."""
+    train_rows, test = fashion_mnist(folder)
+    rows = train_rows[np.random.default_rng(0).permutation(len(train_rows))[len(train_rows) // 20 :]]
+    flat = [part.reshape(len(part), -1).astype(np.float32) / 255 for part in (rows, test)]
+    print(f"PCA with 30 components: {pca_errors(flat[0], flat[1], [30], seed=0)[0]:8.2f}")
+    if "labels" in only:
+        labels(folder, max(seeds, 5))
+    for name in (name for name in only if name in ARMS):
+        for seed in range(seeds):
+            began = time.perf_counter()
+            found = ARMS[name](rows, test, seed)
+            print(f"{name:8} seed {seed}: {found}   {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def main() -> None:
+    """Run what is asked for."""
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("folder", type=Path, nargs="?")
+    cli.add_argument("--only", nargs="*", choices=[*ARMS, "labels"], default=[*ARMS, "labels"])
+    cli.add_argument("--seeds", type=int, default=2)
+    cli.add_argument("--letter", type=Path)
+    cli.add_argument("--masks", type=int, default=10)
+    args = cli.parse_args()
+    print(describe("torch", "scikit-learn"), f"{torch.get_num_threads()} threads\n")
+    if args.folder:
+        images(args.folder, args.only, args.seeds)
+    if args.letter:
+        letter(args.letter, args.masks)
+
+
+if __name__ == "__main__":
+    main()
