@@ -54,6 +54,7 @@ def generate(
     --walk takes a row of the collection and moves single units of its code, those that change it most.
 
     Examples:
+      aepipe run zoo/vae
       aepipe generate --name vae --picture samples.png --walk walk.png
       aepipe generate --release 3f9a0c11 -n 100 --out samples.npy
     """

@@ -149,14 +149,31 @@ class Holes(nn.Module):
         return torch.cat([torch.where(missing, 0.0, x), (~missing).to(x.dtype)], 1)
 
 
-def affine(size_in: int, size_out: int, generator: torch.Generator) -> nn.Linear:
+def affine(size_in: int, size_out: int, generator: torch.Generator, *, gain: float | None = None) -> nn.Linear:
     """Return an affine map whose weights come from ``generator``, not from torch's global state.
 
     Weights and biases are uniform within one over the root of the fan-in (LeCun et al., "Efficient BackProp", 1998).
+
+    Args:
+        size_in: the fan-in.
+        size_out: the fan-out.
+        generator: on the CPU.
+        gain: where given, weights have a standard deviation of so many roots of one over the fan-in, and biases are
+            zero: through a deep network signals then neither fade nor grow (He et al., "Delving Deep into Rectifiers",
+            ICCV 2015). :func:`gain_of` gives it for an activation.
     """
     made = nn.Linear(size_in, size_out, device="meta").to_empty(device="cpu")
     draw(made, size_in, generator)
+    if gain is not None:
+        bound = gain * math.sqrt(3 / size_in)
+        nn.init.uniform_(made.weight, -bound, bound, generator=generator)
+        nn.init.zeros_(made.bias)
     return made
+
+
+def gain_of(activation: Activation) -> float:
+    """Return the gain of a map that stands before an activation: half of the signal is lost in those that rectify."""
+    return 1.0 if activation in {"linear", "tanh", "sigmoid"} else math.sqrt(2)
 
 
 def draw(module: nn.Module, fan_in: int, generator: torch.Generator) -> None:

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from aepipe import recipe
-from aepipe.learn.nets import ACTIVATIONS, PLAIN, Activation, Head, Holes, Net, Standardize, affine
+from aepipe.learn.nets import ACTIVATIONS, PLAIN, Activation, Head, Holes, Net, Standardize, affine, gain_of
 
 Width = Annotated[int, Field(ge=1)]
 
@@ -51,8 +51,10 @@ class Options(recipe.Options):
         widths = [size, *self.hidden, self.width]
         sizes_in = [size * (1 + self.holes), *widths[1:-1]]
         sizes_out = [*widths[1:-1], self.width * head.heads]
-        maps = [affine(a, b, generator) for a, b in zip(sizes_in, sizes_out, strict=True)]
-        last = "linear" if head.linear else self.code_activation or self.activation
+        last: Activation = "linear" if head.linear else self.code_activation or self.activation
+        gains = self._gains([*(self.activation for _ in self.hidden), last])
+        sizes = zip(sizes_in, sizes_out, gains, strict=True)
+        maps = [affine(a, b, generator, gain=gain) for a, b, gain in sizes]
         encoder: list[nn.Module] = [nn.Flatten(), *([Holes()] if self.holes else [])]
         for number, up in enumerate(maps):
             activation = last if number == len(maps) - 1 else self.activation
@@ -60,7 +62,8 @@ class Options(recipe.Options):
         if self.tied:
             down: list[nn.Module] = [Transposed(up, size_out) for up, size_out in zip(maps, widths, strict=False)]
         else:
-            down = [affine(b, a, generator) for a, b in pairwise(widths)]
+            gains = self._gains(["linear", *(self.activation for _ in self.hidden)])
+            down = [affine(b, a, generator, gain=gain) for (a, b), gain in zip(pairwise(widths), gains, strict=True)]
         decoder = [part for one in reversed(down) for part in (one, ACTIVATIONS[self.activation]())][:-1]
         return Net(
             nn.Sequential(*encoder),
@@ -70,6 +73,10 @@ class Options(recipe.Options):
             rectified=last == "relu",
             holes=self.holes,
         )
+
+    def _gains(self, activations: Sequence[Activation]) -> list[float | None]:
+        """Return the gain of the map before each activation; a single layer has nothing to lose on the way."""
+        return [gain_of(activation) if self.hidden else None for activation in activations]
 
 
 class Transposed(nn.Module):
