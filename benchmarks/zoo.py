@@ -115,7 +115,7 @@ def bits(rows: Images, test: Images, seed: int) -> str:
     """Train a stack with a layer of 64 bits, end to end."""
     where = device()
     code = CodeRecipe.model_validate({"bits": 64, "binarize": {"kind": "straight-through", "noise": 0.3}})
-    lower = spec_of(net={"kind": "dense", "width": 1024, "activation": "gelu"}, likelihood="bernoulli")
+    lower = spec_of(net={"kind": "dense", "width": 1024}, likelihood="bernoulli")
     specs = [lower, layer.code_spec(code)]
     fine = FinetuneRecipe(epochs=8, batch=128, lr=2e-3, warmup=200)
     training = layer.finetune_training(fine, specs)

@@ -183,7 +183,10 @@ def test_gradients_reach_both_halves_and_the_batch_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        (LayerRecipe(net=Choice(kind="dens")), "layers.0.net: unknown kind 'dens'; allowed: dense"),
+        (
+            LayerRecipe(net=Choice(kind="dens")),
+            "layers.0.net: unknown kind 'dens'; allowed: conv, dense, gru, residual",
+        ),
         (LayerRecipe(net=Choice(kind="dense")), "layers.0.net.width: missing"),
         (LayerRecipe(net=Choice(kind="dense", options={"width": 0})), "layers.0.net.width: input should be"),
         (
