@@ -29,7 +29,7 @@ from aepipe.plan import Plan
 from aepipe.progress import step
 from aepipe.store import Ref, Store, ref_of
 
-VERSION = 1
+VERSION = 2
 SEED_OFFSET = 1000  # keeps the order of fine-tuning apart from that of any layer
 
 

@@ -24,7 +24,7 @@ from aepipe.plan import Plan
 from aepipe.progress import step
 from aepipe.store import Ref, Store, ref_of
 
-VERSION = 1
+VERSION = 2
 
 
 def pretrain(store: Store, plan: Plan, views: Ref, below: Sequence[Ref]) -> Ref:
