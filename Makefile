@@ -13,7 +13,7 @@ demo: .venv/flows
 	@echo "Next: $(BIN)/aepipe run ~/Pictures"
 
 test: .venv/dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
 check: .venv/dev
 	$(BIN)/ruff check .

@@ -217,7 +217,7 @@ def _labelled(folder: Path) -> tuple[tuple[Images, Images], tuple[Images, Images
 def holes(file: Path, masks: int, mechanism: str, *, header: bool) -> None:
     """Hide 20 % of the cells that a table has, and print the error of what is filled in.
 
-    The protocol is GAIN's (Yoon, Jordon and van der Schaar, ICML 2018): root mean squared error over the hidden cells of
+    The protocol is GAIN's (Yoon, Jordon and van der Schaar, ICML 2018): root mean squared error over hidden cells of
     columns of numbers, each scaled by its smallest and largest value in the table as it was; of categories, the share
     that is right. Categories are numbered for the regressions, and what those say is rounded.
     """

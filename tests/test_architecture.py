@@ -7,6 +7,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,16 @@ def test_import_contracts() -> None:
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout
+
+
+def test_contracts_name_every_room() -> None:
+    """What a heavy library is forbidden to is all but its own room: a new module is not forgotten."""
+    rooms = {f"aepipe.{p.stem}" for p in (ROOT / "aepipe").iterdir() if not p.name.startswith(("__", "py.typed"))}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    for library, own in {"torch": {"aepipe.learn"}, "faiss": {"aepipe.index"}, "prefect": {"aepipe.cli"}}.items():
+        (contract,) = (one for one in contracts if one.get("forbidden_modules") == [library])
+        assert rooms - set(contract["source_modules"]) == own, f"the contract of {library}"
 
 
 def test_files_and_functions_are_short() -> None:

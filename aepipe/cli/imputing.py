@@ -51,5 +51,6 @@ def impute(
     ]
     if rows:
         say(table(("filled", "of all", "uncertainty", "column"), rows, left=3))
-    say("\n".join([f"{name}: as it was, for {why}" for name, why in found.left_out.items()]) or "")
+    for name, why in found.left_out.items():
+        say(f"{name}: as it was, for {why}")
     say(f"{target}: {len(frame):,} rows, {sum(found.holes.values()):,} values filled")

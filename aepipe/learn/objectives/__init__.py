@@ -27,6 +27,7 @@ from aepipe import recipe
 from aepipe.corrupt import Corruption
 from aepipe.learn import posterior
 from aepipe.learn.compute import Compute
+from aepipe.learn.posterior import Encoding
 
 if TYPE_CHECKING:
     from aepipe.learn.layer import Autoencoder, LayerSpec
@@ -110,6 +111,19 @@ class Descent(ABC, Generic[OptionsT]):
     @abstractmethod
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss in parts, each a mean over the rows of the batch."""
+
+    def autoencode(self, batch: Batch) -> tuple[Encoding, dict[str, Tensor]]:
+        """Encode the corrupted rows, decode the codes, and return these with the terms of a plain autoencoder.
+
+        ``reconstruction`` is the negative log-likelihood of the clean rows in nats per row; ``kl``, where the posterior
+        has a prior, the divergence from it.
+        """
+        encoding = self.model.encode(batch.noisy, batch.generator)
+        params = self.model.decode(encoding.sample, encoding.switches)
+        terms = {"reconstruction": self.model.likelihood.nll(params, batch.clean, batch.observed).mean()}
+        if encoding.kl is not None:
+            terms["kl"] = encoding.kl.mean()
+        return encoding, terms
 
     def phases(self) -> list[Phase]:
         """Return the one phase."""

@@ -65,11 +65,7 @@ class Objective(Descent[Options]):
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Return reconstruction and divergence from a prior as :mod:`.reconstruction` does, and ``contraction``."""
-        encoding = self.model.encode(batch.noisy, batch.generator)
-        params = self.model.decode(encoding.sample, encoding.switches)
-        terms = {"reconstruction": self.model.likelihood.nll(params, batch.clean, batch.observed).mean()}
-        if encoding.kl is not None:
-            terms["kl"] = encoding.kl.mean()
+        _, terms = self.autoencode(batch)
         norm = squared_norm(self.model, batch.noisy, probes=self.options.probes, generator=batch.generator)
         return terms | {"contraction": self.options.weight * norm.mean()}
 

@@ -32,11 +32,7 @@ class Objective(Descent[Options]):
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Return the reconstruction in nats per row, and the divergence from a prior where the posterior has one."""
-        encoding = self.model.encode(batch.noisy, batch.generator)
-        params = self.model.decode(encoding.sample, encoding.switches)
-        terms = {"reconstruction": self.model.likelihood.nll(params, batch.clean, batch.observed).mean()}
-        if encoding.kl is not None:
-            terms["kl"] = encoding.kl.mean()
+        encoding, terms = self.autoencode(batch)
         if self.options.decorrelation:
             terms["decorrelation"] = self.options.decorrelation * dependence(encoding.sample)
         return terms

@@ -72,11 +72,7 @@ class Objective(Descent[Options]):
 
         ``sparsity`` is ``l1`` times the sum of the code's absolute values, ``rate`` is ``kl`` times :func:`divergence`.
         """
-        encoding = self.model.encode(batch.noisy, batch.generator)
-        params = self.model.decode(encoding.sample, encoding.switches)
-        terms = {"reconstruction": self.model.likelihood.nll(params, batch.clean, batch.observed).mean()}
-        if encoding.kl is not None:
-            terms["kl"] = encoding.kl.mean()
+        encoding, terms = self.autoencode(batch)
         if self.options.l1:
             terms["sparsity"] = self.options.l1 * encoding.mean.float().abs().flatten(1).sum(1).mean()
         if self.options.kl:

@@ -9,27 +9,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from aepipe.learn.nets import Head
-from aepipe.learn.posterior.encoding import Encoding
-from aepipe.recipe import Options
+from aepipe.learn.posterior.encoding import Encoding, Kind
 
 
-class Bits(Options, ABC):
+class Bits(Kind, ABC):
     """Bits by sign; a kind only says what the decoder gets in their place while training."""
 
     @property
     def binary(self) -> bool:
         """True."""
         return True
-
-    @property
-    def head(self) -> Head:
-        """One linear activation for each bit."""
-        return Head(linear=True)
-
-    def refusal(self, width: int) -> str | None:
-        """Return None: any width will do."""
-        return None
 
     def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
         """Return hard bits as the mean; as the sample, what training passes on."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from aepipe.learn.nets import Head, Switches
+from aepipe.recipe import Options
 
 
 class Encoding(NamedTuple):
@@ -54,3 +55,21 @@ class Stochastic(Posterior, Protocol):
 
     def log_ratio(self, activation_BH: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw codes from the posterior without relaxing them, ``(codes[B, H], log prior - log posterior [B])``."""
+
+
+class Kind(Options):
+    """What a kind says unless it says otherwise: no bits, one linear activation for each unit, any width."""
+
+    @property
+    def binary(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def head(self) -> Head:
+        """One linear activation for each unit."""
+        return Head(linear=True)
+
+    def refusal(self, width: int) -> str | None:
+        """Return None: any width will do."""
+        return None

@@ -9,26 +9,16 @@ from pydantic import Field
 from torch import Tensor
 
 from aepipe.learn.nets import Head
-from aepipe.learn.posterior.encoding import Encoding
-from aepipe.recipe import Options
+from aepipe.learn.posterior.encoding import Encoding, Kind
 
 
-class Delta(Options):
+class Delta(Kind):
     """The code is the activation itself."""
-
-    @property
-    def binary(self) -> bool:
-        """False."""
-        return False
 
     @property
     def head(self) -> Head:
         """One activation for each unit."""
         return Head()
-
-    def refusal(self, width: int) -> str | None:
-        """Return None: any width will do."""
-        return None
 
     def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
         """Return the activation as mean and sample."""

@@ -11,29 +11,19 @@ from pydantic import Field
 from torch import Tensor
 
 from aepipe.learn.nets import Head
-from aepipe.learn.posterior.encoding import Encoding
-from aepipe.recipe import Options
+from aepipe.learn.posterior.encoding import Encoding, Kind
 
 
-class Gaussian(Options):
+class Gaussian(Kind):
     """Independent Gaussians around the code, whose means and variances the encoder gives; the prior is standard.
 
     Source: Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014.
     """
 
     @property
-    def binary(self) -> bool:
-        """False."""
-        return False
-
-    @property
     def head(self) -> Head:
         """A mean and half a log-variance for each unit."""
         return Head(heads=2, linear=True)
-
-    def refusal(self, width: int) -> str | None:
-        """Return None: any width will do."""
-        return None
 
     def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
         """Return means, samples by reparameterisation, and the divergence in closed form."""
@@ -60,7 +50,7 @@ class Gaussian(Options):
         return mean, log_sigma.clamp(-10, 5)
 
 
-class Bernoulli(Options):
+class Bernoulli(Kind):
     """Independent coins of which the encoder gives the logits; the code is their probability.
 
     Source: Maddison, Mnih and Teh, "The Concrete Distribution", ICLR 2017, for what stands in for a coin in training.
@@ -72,20 +62,6 @@ class Bernoulli(Options):
 
     temperature: Annotated[float, Field(gt=0)] = 0.5
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.5
-
-    @property
-    def binary(self) -> bool:
-        """False: a code is a probability."""
-        return False
-
-    @property
-    def head(self) -> Head:
-        """One logit for each unit."""
-        return Head(linear=True)
-
-    def refusal(self, width: int) -> str | None:
-        """Return None: any width will do."""
-        return None
 
     def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
         """Return probabilities, relaxed coins, and the divergence in closed form."""
@@ -112,7 +88,7 @@ class Bernoulli(Options):
         return code, _per_row(prior - posterior)
 
 
-class Categorical(Options):
+class Categorical(Kind):
     """Choices among classes, side by side, of which the encoder gives the logits; the code is their probabilities.
 
     Source: Jang, Gu and Poole, "Categorical Reparameterization with Gumbel-Softmax", ICLR 2017.
@@ -124,16 +100,6 @@ class Categorical(Options):
 
     classes: Annotated[int, Field(ge=2)] = 8
     temperature: Annotated[float, Field(gt=0)] = 0.7
-
-    @property
-    def binary(self) -> bool:
-        """False: a code is probabilities."""
-        return False
-
-    @property
-    def head(self) -> Head:
-        """One logit for each unit."""
-        return Head(linear=True)
 
     def refusal(self, width: int) -> str | None:
         """Say where the units do not part into choices."""
