@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from aepipe.cli.asking import AT_ONCE, Answer, Question, answer
-from aepipe.cli.output import complain, printable, say, say_json, say_paths, say_picture, table
-from aepipe.errors import ItemError, QueryError
+from aepipe.cli.output import complain, printable, say, say_json, say_paths, say_picture, table, write_picture
+from aepipe.errors import ItemError
 from aepipe.release import Release
 
 if TYPE_CHECKING:
@@ -159,10 +159,7 @@ def _draw(release: Release, drawn: Sequence[Found], file: Path) -> None:
     from aepipe.report.hits import hits_picture
 
     title = f"{release.name}: {len(release.index):,} rows, {release.n_bits} bits"
-    try:
-        hits_picture(drawn, title=title).save(file)
-    except (OSError, ValueError) as error:
-        raise QueryError(f"{file}: the picture cannot be written: {error}") from None
+    write_picture(hits_picture(drawn, title=title), file)
 
 
 def _way(shown: Shown, environment: Mapping[str, str] = os.environ) -> Way | None:

@@ -14,7 +14,7 @@ import typer
 
 from aepipe.cli.flowing import Api, Device, SourcePath, absolute, check_free, flows, going_on, prefect
 from aepipe.cli.options import AsJson, Home, shelf
-from aepipe.cli.output import say, say_json
+from aepipe.cli.output import say, say_json, write_picture
 from aepipe.cli.terminal import showing
 from aepipe.errors import ExtraError, QueryError, RecipeError, TrainingError
 
@@ -194,4 +194,4 @@ def _show(lines: Sequence[Line], shown: Showing, table: Any, picture: Any) -> No
     if shown.out:
         write_parquet(lines, shown.out)
     if shown.picture:
-        picture(lines).save(shown.picture)
+        write_picture(picture(lines), shown.picture)

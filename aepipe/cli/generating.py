@@ -10,7 +10,7 @@ import typer
 
 from aepipe.cli import asking, shelving
 from aepipe.cli.options import Place, ReleaseOption
-from aepipe.cli.output import complain, say, table
+from aepipe.cli.output import complain, say, table, write_picture
 from aepipe.errors import QueryError
 from aepipe.release import Release
 
@@ -60,12 +60,16 @@ def generate(
     """
     import numpy as np
 
+    if out and out.suffix != ".npy":
+        raise QueryError(
+            f"{out}: rows are written as NumPy arrays: name a file that ends in .npy, or --picture FILE.png"
+        )
     store = place.store()
     opened = Release.open(store, ref=shelving.find(store, release, place.name))
     networks = _networks(place, opened)
     if networks.prior_depth is not None:
         rows = networks.sample(count, seed=seed)
-        _grid(_lines(rows), f"{opened.name}: draws from the prior, decoded").save(picture)
+        write_picture(_grid(_lines(rows), f"{opened.name}: draws from the prior, decoded"), picture)
     else:
         lines = -(-count // ACROSS)
         start = _some_rows(opened, lines)
@@ -73,13 +77,13 @@ def generate(
         at = np.unique(np.linspace(0, steps, ACROSS).round().astype(int))
         rows = np.stack([visited[step] for step in at], 1).reshape(-1, *networks.shape)
         heads = ["start", *(f"step {step}" for step in at[1:])]
-        _grid(_lines(rows, len(at)), f"{opened.name}: chains of {steps} steps", heads).save(picture)
+        write_picture(_grid(_lines(rows, len(at)), f"{opened.name}: chains of {steps} steps", heads), picture)
     say(f"{picture}: {len(rows)} rows")
     if out:
         np.save(out, rows)
         say(f"{out}: float32{list(rows.shape)}")
     if walk:
-        _walk(networks, _some_rows(opened, 1)[0]).save(walk)
+        write_picture(_walk(networks, _some_rows(opened, 1)[0]), walk)
         say(f"{walk}: what single units of a code do")
 
 
@@ -113,14 +117,14 @@ def reconstruct(
     parts[f"from {opened.n_bits} bits"] = networks.reconstruct(items, bits=True)
     shown = {name: found for name, found in parts.items() if found is not None}
     drawn = {name: found[:MOST] for name, found in shown.items()}
-    _grid_named(drawn, f"{opened.name}: what is left in the code").save(picture)
+    write_picture(_grid_named(drawn, f"{opened.name}: what is left in the code"), picture)
     outputs = [name for name in shown if name.startswith("from")]
     errors = [((shown[name] - given) ** 2).reshape(len(given), -1).sum(1) for name in outputs]
     cells = [(*(f"{error[i]:.2f}" for error in errors), name) for i, name in enumerate(names)]
     say(table((*outputs, "squared error of"), cells, left=len(outputs)))
     say(f"{picture}: {min(len(items), MOST)} of {len(items)} rows")
     if tangents:
-        _tangents(networks, items[:MOST], names).save(tangents)
+        write_picture(_tangents(networks, items[:MOST], names), tangents)
         say(f"{tangents}: directions that move the code most")
 
 
@@ -151,7 +155,7 @@ def interpolate(
         "codes mixed": networks.interpolate(items[0], items[1], steps),
         "pictures mixed": (1 - share) * first + share * last,
     }
-    _grid_named(parts, f"{opened.name}: between two pictures").save(picture)
+    write_picture(_grid_named(parts, f"{opened.name}: between two pictures"), picture)
     say(f"{picture}: {steps} steps")
 
 

@@ -7,9 +7,15 @@ import os
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+from aepipe.errors import QueryError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def say(text: str) -> None:
@@ -25,6 +31,18 @@ def complain(text: object) -> None:
 def say_picture(text: str) -> None:
     """Print escape sequences that draw, also into a pipe: they were asked for."""
     typer.echo(text, color=True)
+
+
+def write_picture(picture: Image, file: Path) -> None:
+    """Write a picture in the format that the file's name asks for.
+
+    Raises:
+        QueryError: no format has such a name, or nothing can be written there.
+    """
+    try:
+        picture.save(file)
+    except (OSError, ValueError) as error:
+        raise QueryError(f"{file}: the picture cannot be written: {error}; a name like picture.png works") from None
 
 
 def say_json(value: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from aepipe.cli import shelving
 from aepipe.cli.options import AsJson, Place, ReleaseText
-from aepipe.cli.output import say, say_json
+from aepipe.cli.output import say, say_json, write_picture
 from aepipe.errors import QueryError
 from aepipe.release import Release
 from aepipe.report import releases
@@ -81,13 +81,13 @@ def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
         drawn = examples_picture(release)
         if drawn is None:
             raise QueryError(f"{release.name}: no original is left in {release.items.root} to draw")
-        drawn.save(pictures.hits)
+        write_picture(drawn, pictures.hits)
     if pictures.curves:
-        training_picture(store, release).save(pictures.curves)
+        write_picture(training_picture(store, release), pictures.curves)
     if pictures.map:
-        map_picture(release).save(pictures.map)
+        write_picture(map_picture(release), pictures.map)
     if pictures.filters:
-        _filters(store, release).save(pictures.filters)
+        write_picture(_filters(store, release), pictures.filters)
 
 
 def _filters(store: Store, release: Release) -> Image:

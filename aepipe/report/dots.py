@@ -16,6 +16,8 @@ PANEL, GAP = 128, 26
 NAMES = 190
 RADIUS = 3.6
 FINE = 4
+SAME = 0.1
+"""Share of a value that a panel spans at least."""
 LOWER_IS_BETTER = frozenset({"reconstruction_bits", "reconstruction_float", "seconds", "parameters"})
 
 
@@ -61,7 +63,10 @@ def _draw_panel(sheet: Image.Image, column: Column, lines: Sequence[Line], at: t
     values = [(number, value) for number, line in enumerate(lines) if (value := line.figures.get(column.figure))]
     if not values:
         return
-    ticks = round_ticks(min(value for _, value in values), max(value for _, value in values), 3)
+    low, high = min(value for _, value in values), max(value for _, value in values)
+    if column.form(low) == column.form(high):
+        low -= SAME * abs(low)  # else noise would be drawn as large as differences elsewhere
+    ticks = round_ticks(low, high, 3)
     scale = _Scale(at[0], ticks[0], ticks[-1])
     bottom = at[1] + len(lines) * PITCH
     better = min if column.figure in LOWER_IS_BETTER else max
