@@ -44,9 +44,9 @@ class Pictures:
 def show(place: Place, pictures: Pictures, release: ReleaseText = None, as_json: AsJson = False) -> None:
     """Say what is in service, how good it is, and where it lies.
 
-    Scores stand beside random hyperplanes (lsh), signs of principal components (pca-sign), ITQ at the
-    same number of bits, and exact search among the float features. Where the shelf has a release of
-    the same recipe without pretraining, the difference is what pretraining was worth.
+    Scores stand beside ITQ, random hyperplanes (lsh), signs of principal components (pca-sign) and
+    spectral hashing at the same number of bits, and exact search among the float features. Where the
+    shelf has a release of the same recipe without pretraining, the difference is what it was worth.
 
     Examples:
       aepipe show                         every collection in service

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aepipe.evaluate.baselines import BASELINES, Projection, fit_itq, fit_lsh, fit_pca_sign
+from aepipe.evaluate.baselines import BASELINES, Baseline, Projection, fit_itq, fit_lsh, fit_pca_sign, fit_spectral
 from aepipe.evaluate.bootstrap import Estimate, estimate, interval, paired_difference
 from aepipe.evaluate.floats import nearest
 from aepipe.evaluate.gate import ItqRule, Verdict, judge
@@ -13,6 +13,7 @@ from aepipe.evaluate.scores import Protocol, Row, Sample, Scores, score
 __all__ = [
     "BASELINES",
     "METRICS",
+    "Baseline",
     "BitHealth",
     "Estimate",
     "ItqRule",
@@ -28,6 +29,7 @@ __all__ = [
     "fit_itq",
     "fit_lsh",
     "fit_pca_sign",
+    "fit_spectral",
     "interval",
     "judge",
     "nearest",

@@ -1,8 +1,9 @@
 """Linear baselines at the same number of bits: what a learned encoder has to beat on the same features.
 
-Legend: N rows, D features, K bits. Each is a mean and K axes; a bit is 1 where the centred row's projection on its axis
-is positive. They are fitted on at most 100,000 rows drawn by the seed (fewer where rows are very wide or codes very
-long, see :func:`fitting_rows`), block by block, so a million memory-mapped rows do no harm.
+Legend: N rows, D features, K bits. Each is a mean and axes; a bit is 1 where the centred row's projection on its axis
+is positive; and spectral hashing cuts its axes more than once. They are fitted on at most 100,000 rows drawn by the seed
+(fewer where rows are very wide or codes very long, see :func:`fitting_rows`), block by block, so a million
+memory-mapped rows do no harm.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class Projection:
     """A fitted baseline.
 
     Attributes:
-        name: ``lsh``, ``pca-sign`` or ``itq``.
+        name: ``lsh``, ``pca-sign``, ``itq`` or, as a part of it, ``spectral``.
         mean: float64[D], subtracted from each row.
         axes: float32[D, K].
     """
@@ -52,13 +53,69 @@ class Projection:
         Raises:
             CodeError: another number of features, or a value that is not finite.
         """
+        return concatenate(BitCodes.from_bits(block > 0) for block in self.blocks(features))
+
+    def blocks(self, features: Features) -> Iterator[Matrix]:
+        """Yield the projections of rows, float32[b, K].
+
+        Raises:
+            CodeError: as :meth:`codes`.
+        """
         check_matrix(features)
         if features.shape[1] != len(self.mean):
             raise CodeError(f"{self.name} was fitted on {len(self.mean)} features, these rows have {features.shape[1]}")
-        return concatenate(BitCodes.from_bits(block @ self.axes > 0) for block in _centred(features, self.mean))
+        yield from (block @ self.axes for block in _centred(features, self.mean))
 
 
-Fit: TypeAlias = Callable[[Features, int, int], Projection]
+@dataclass(frozen=True, slots=True, eq=False)
+class Waves:
+    """Fitted spectral hashing: a bit is the sign of a cosine along one principal axis.
+
+    Attributes:
+        projection: the principal axes.
+        low: float32[P], where the data begin along each axis.
+        axis: int64[K], the axis of each bit.
+        frequency: float32[K], radians per unit.
+    """
+
+    projection: Projection
+    low: Matrix
+    axis: NDArray[np.int64]
+    frequency: Matrix
+
+    @property
+    def name(self) -> str:
+        """``spectral``."""
+        return self.projection.name
+
+    def codes(self, features: Features) -> BitCodes:
+        """Return the codes; see :meth:`Projection.codes`.
+
+        Raises:
+            CodeError: another number of features, or a value that is not finite.
+        """
+        parts = self.projection.blocks(features)
+        return concatenate(
+            BitCodes.from_bits(np.cos((part - self.low)[:, self.axis] * self.frequency) > 0) for part in parts
+        )
+
+
+class Baseline(Protocol):
+    """What every fitted baseline can do."""
+
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+
+    def codes(self, features: Features) -> BitCodes:
+        """Return the codes of uint8 or float [N, D].
+
+        Raises:
+            CodeError: another number of features, or a value that is not finite.
+        """
+
+
+Fit: TypeAlias = Callable[[Features, int, int], Baseline]
 
 
 def fit_lsh(features: Features, n_bits: int, seed: int) -> Projection:
@@ -114,7 +171,37 @@ def fit_itq(features: Features, n_bits: int, seed: int) -> Projection:
     return Projection("itq", drawn.mean, axes @ rotation)
 
 
-BASELINES: Mapping[str, Fit] = MappingProxyType({"itq": fit_itq, "lsh": fit_lsh, "pca-sign": fit_pca_sign})
+def fit_spectral(features: Features, n_bits: int, seed: int) -> Waves:
+    """Fit spectral hashing (Weiss, Torralba & Fergus, NIPS 2008); any number of bits.
+
+    The data are taken to fill a box along their principal axes. The smoothest functions on it, cosines of which a
+    longer side has more and slower ones, are the bits.
+
+    Args:
+        features: uint8 or float [N, D].
+        n_bits: K; the axes are the leading min(K, D).
+        seed: of the rows sampled.
+
+    Raises:
+        CodeError: features that are not a finite matrix.
+    """
+    check_matrix(features)
+    drawn = _Sample.draw(features, n_bits, seed)
+    axes = _principal_axes(drawn, min(n_bits, features.shape[1]), seed)
+    along = drawn.projected(axes)
+    low, high = along.min(axis=0), along.max(axis=0)
+    slowest = np.pi / np.maximum(high - low, np.finfo(np.float32).tiny)
+    # Of each axis the first K multiples of its slowest wave are candidates; the slowest K of them all are taken.
+    candidates = np.outer(np.arange(1, n_bits + 1), slowest)
+    chosen = np.argsort(candidates, axis=None, kind="stable")[:n_bits]
+    axis = (chosen % len(slowest)).astype(np.int64)
+    frequency = candidates.ravel()[chosen].astype(np.float32)
+    return Waves(Projection("spectral", drawn.mean, axes), low, axis, frequency)
+
+
+BASELINES: Mapping[str, Fit] = MappingProxyType(
+    {"itq": fit_itq, "lsh": fit_lsh, "pca-sign": fit_pca_sign, "spectral": fit_spectral}
+)
 
 
 def fitting_rows(n_rows: int, n_features: int, n_bits: int) -> int:

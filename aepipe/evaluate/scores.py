@@ -1,4 +1,4 @@
-"""The table of a release: our codes beside LSH, PCA-sign, ITQ at the same bits and beside exact float search."""
+"""The table of a release: our codes beside linear ones and spectral hashing at the same bits and exact float search."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Row:
     """One line of the table.
 
     Attributes:
-        system: ``ours``, ``itq``, ``lsh``, ``pca-sign`` or ``float``.
+        system: ``ours``, ``itq``, ``lsh``, ``pca-sign``, ``spectral`` or ``float``.
         metrics: estimates under the names of :data:`aepipe.evaluate.metrics.METRICS`.
     """
 

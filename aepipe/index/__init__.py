@@ -30,7 +30,7 @@ __all__ = ["HammingIndex", "Hits", "RaggedHits", "build", "kinds", "open", "reso
 
 CARD = "index.json"
 REMEDY = "delete the folder and run again: it will be made anew"
-_NOT_KINDS = {"hits"}
+_NOT_KINDS = {"hits", "neighbours"}
 
 
 class HammingIndex(Protocol):

@@ -18,6 +18,7 @@ from aepipe.errors import TrainingError
 from aepipe.learn import corruption, objectives
 from aepipe.learn.compute import Compute, seed_of
 from aepipe.learn.feed import Feed
+from aepipe.learn.graph import Neighbours
 from aepipe.learn.layer import Autoencoder, Training
 from aepipe.learn.objectives import Batch, Phase
 
@@ -100,12 +101,13 @@ class Trainer:
         """Steps of an epoch."""
         return math.ceil(len(self.train) / self.training.fit.batch)
 
-    def run(self, checkpoint: Checkpoint, report: Report) -> Curve:
+    def run(self, checkpoint: Checkpoint, report: Report, *, neighbours: Neighbours | None = None) -> Curve:
         """Train to the end, from the checkpoint where there is one.
 
         Args:
             checkpoint: where the state is saved whenever it is due.
             report: called with (epochs done, epochs in all, note) after each epoch, and now and then within one.
+            neighbours: finds nearest neighbours, for objectives that ask which rows are alike.
 
         Returns:
             One entry per epoch: each term's mean over the training rows, their sum ``loss``, and ``held_out``.
@@ -117,6 +119,8 @@ class Trainer:
         at, fit = self._position, self.training.fit
         if at.epoch:
             report(at.epoch, fit.epochs, "resumed")
+        if at.epoch < fit.epochs:
+            self._objective.prepare(self.train, neighbours)
         while at.epoch < fit.epochs and not (fit.patience and at.stale >= fit.patience):
             self._epoch(checkpoint, report)
             report(at.epoch, fit.epochs, _note(at.curve[-1]))
@@ -171,7 +175,7 @@ class Trainer:
         """Move the parameters once per phase."""
         at = self._position
         self._generator.manual_seed(seed_of(self._seed, at.epoch, at.step))
-        batch = self._batch(self.train.batch(index), self._generator)
+        batch = self._batch(self.train.batch(index), self._generator)._replace(positions=index)
         rate = learning_rate(self.training, at.epoch * self.steps + at.step, self.steps)
         for phase, optimizer in zip(self._phases, self._optimizers, strict=True):
             optimizer.zero_grad(set_to_none=True)

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from aepipe.disk import disk_errors_named
 from aepipe.encoder import GRAPH, Card, write_card
+from aepipe.index.neighbours import neighbours
 from aepipe.learn import stack
 from aepipe.learn.checkpoint import FileCheckpoint
 from aepipe.learn.feed import Feed
@@ -69,7 +70,8 @@ def finetune(store: Store, plan: Plan, views: Ref, layers: Sequence[Ref]) -> Ref
     trainer = _trainer(plan, stacked, feeds)
     began = time.monotonic()
     with disk_errors_named(store.root):
-        curve = trainer.run(FileCheckpoint(store.work(ref)), partial(step, "fine-tuning"))
+        report = partial(step, "fine-tuning")
+        curve = trainer.run(FileCheckpoint(store.work(ref)), report, neighbours=neighbours)
     facts: dict[str, Any] = {"seconds": round(time.monotonic() - began, 3), **(curve[-1] if curve else {})}
     facts |= {"evaluation": trainer.evaluate(feeds["clean"], feeds["noisy"]), "rows": len(feeds["train"])}
     with store.draft("model") as draft:

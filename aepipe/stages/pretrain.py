@@ -16,6 +16,7 @@ import numpy as np
 from safetensors.torch import save_file
 
 from aepipe.disk import disk_errors_named
+from aepipe.index.neighbours import neighbours
 from aepipe.learn import stack
 from aepipe.learn.checkpoint import FileCheckpoint
 from aepipe.learn.feed import Feed
@@ -54,7 +55,8 @@ def pretrain(store: Store, plan: Plan, views: Ref, below: Sequence[Ref]) -> Ref:
         work = store.work(ref)
         trainer, evaluation = _trainer(store, plan, views, below, work)
         began = time.monotonic()
-        curve = trainer.run(FileCheckpoint(work), partial(step, plan.title(len(below))))
+        report = partial(step, plan.title(len(below)))
+        curve = trainer.run(FileCheckpoint(work), report, neighbours=neighbours)
         seconds = time.monotonic() - began
     with store.draft("layer") as draft:
         save_file(trainer.model.state_dict(), draft.path / "layer.safetensors")

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from aepipe.errors import CodeError
-from aepipe.evaluate import BASELINES, Projection, Sample, baselines, fit_itq, fit_lsh, fit_pca_sign, retrieval
+from aepipe.evaluate import (
+    BASELINES,
+    Projection,
+    Sample,
+    baselines,
+    fit_itq,
+    fit_lsh,
+    fit_pca_sign,
+    fit_spectral,
+    retrieval,
+)
 
 
 def features(n: int = 400, d: int = 12, seed: int = 0) -> np.ndarray:
@@ -92,6 +102,20 @@ def test_itq_ends_where_its_rotation_is_the_best_for_its_signs(start: int) -> No
     product = projected.T @ np.sign(projected) / len(x)
     assert product == pytest.approx(product.T, abs=1e-3)
     assert np.linalg.eigvalsh((product + product.T) / 2).min() > 0
+
+
+def test_spectral_hashing_takes_the_slowest_waves_on_the_box() -> None:
+    """On a box of sides 8, 3.9 and 1 the five slowest are four along the first axis and one along the second."""
+    x = np.random.default_rng(0).random((20_000, 3)) * [8, 3.9, 1]
+    found = fit_spectral(x, 5, 0)
+    frequency = sorted(found.frequency.tolist())
+    expected = sorted([np.pi / 8, 2 * np.pi / 8, 3 * np.pi / 8, np.pi / 3.9, 4 * np.pi / 8])
+    assert frequency == pytest.approx(expected, rel=0.02)
+    assert sorted(found.axis.tolist()) == [0, 0, 0, 0, 1]
+    bits = found.codes(x).unpack()
+    slow = int(np.argmin(found.frequency))
+    assert np.abs((bits[:, slow] == (x[:, 0] < 4)).mean() - 0.5) > 0.49, "the slowest wave halves the longest side"
+    assert fit_spectral(x, 40, 0).codes(x).n_bits == 40, "more bits than features"
 
 
 def test_wide_features_take_the_subspace_iteration(monkeypatch: pytest.MonkeyPatch) -> None:

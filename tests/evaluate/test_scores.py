@@ -28,7 +28,7 @@ def samples(n_bits: int = 8, d: int = 10, labelled: bool = True) -> tuple[Sample
 def test_labelled_table() -> None:
     """All systems and all metrics stand in it, float without a ball; equal codes have equal figures."""
     scores = score(*samples(), seed=1)
-    assert [row.system for row in scores.rows] == ["ours", "itq", "lsh", "pca-sign", "float"]
+    assert [row.system for row in scores.rows] == ["ours", "itq", "lsh", "pca-sign", "spectral", "float"]
     assert all(tuple(row.metrics) == METRICS for row in scores.rows[:-1])
     assert set(METRICS) - set(scores.rows[-1].metrics) == {"precision_r2", "ball2"}
     for row in scores.rows:
@@ -70,7 +70,7 @@ def test_without_labels() -> None:
 def test_more_bits_than_features() -> None:
     """ITQ and PCA-sign are left out, and the notes say why."""
     scores = score(*samples(n_bits=16, d=10), seed=1)
-    assert [row.system for row in scores.rows] == ["ours", "lsh", "float"]
+    assert [row.system for row in scores.rows] == ["ours", "lsh", "spectral", "float"]
     assert len(scores.notes) == 2
     assert "10 features give no 16 bits" in scores.notes[0]
 
@@ -95,7 +95,7 @@ def test_progress(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="aepipe.progress"):
         score(*samples(), seed=1)
     steps = [record.progress for record in caplog.records if hasattr(record, "progress")]
-    assert [step.done for step in steps] == [1, 2, 3, 4, 5]
+    assert [step.done for step in steps] == [1, 2, 3, 4, 5, 6]
     assert steps[-1].finished
 
 

@@ -78,7 +78,7 @@ def test_every_figure_of_labelled_pictures(shelf: Store) -> None:
     table = Rows(shelf.path(parts.rows))
     n_test = table.splits().count("test")
     assert found["measured"] == {"rebuilt": n_test, "train": len(table) - n_test, "test": n_test}
-    assert set(found["yardsticks"]) == {"itq", "lsh", "pca-sign", "float"}
+    assert set(found["yardsticks"]) == {"itq", "lsh", "pca-sign", "spectral", "float"}
     facts = [shelf.manifest(ref).facts for ref in (*parts.layers, parts.model)]
     assert figures["seconds"] == pytest.approx(sum(one["seconds"] for one in facts))
     assert (figures["width"], figures["epochs"]) == (40, 12)

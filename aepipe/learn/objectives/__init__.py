@@ -3,6 +3,7 @@
 A file holds two names. ``Options`` is a frozen options model, which may refuse rows of choices that it makes no sense
 in, and ``Objective`` a class built as ``Objective(model, options, compute, seed=...)`` with::
 
+    prepare(rows, neighbours)        looks at the training rows, before the first step
     terms(batch) -> {name: tensor}   the loss in parts, each a mean over the rows; their sum is what falls
     phases() -> [Phase]              which parameters are moved, and how a batch leaves gradients on them
     own: nn.ModuleDict               networks of its own, trained and saved with the model, dropped when it is done
@@ -27,6 +28,8 @@ from aepipe import recipe
 from aepipe.corrupt import Corruption
 from aepipe.learn import posterior
 from aepipe.learn.compute import Compute
+from aepipe.learn.feed import Feed
+from aepipe.learn.graph import Neighbours
 from aepipe.learn.posterior import Encoding
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ class Batch(NamedTuple):
         generator: for whatever is random; None while evaluating, when nothing is.
         kept: bool[B, *shape], the cells of ``noisy`` that the corruption left; None where that is not known.
         corruption: what ``noisy`` came out of, for objectives that corrupt again; None where that is not known.
+        positions: int64[B], where the rows stand among the training rows; None for other rows.
     """
 
     clean: Tensor
@@ -72,6 +76,7 @@ class Batch(NamedTuple):
     generator: torch.Generator | None
     kept: Tensor | None = None
     corruption: Corruption | None = None
+    positions: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,14 @@ class Descent(ABC, Generic[OptionsT]):
         self.compute = compute
         self.seed = seed
         self.own = nn.ModuleDict()
+
+    def prepare(self, rows: Feed, neighbours: Neighbours | None) -> None:
+        """Look at the training rows, before the first step; most have no need to.
+
+        Args:
+            rows: those that the ``positions`` of a batch speak of.
+            neighbours: finds nearest neighbours among float vectors; None where nobody knows how.
+        """
 
     @abstractmethod
     def terms(self, batch: Batch) -> dict[str, Tensor]:

@@ -1,0 +1,156 @@
+"""Codes that agree with the neighbourhood of the data: where random walks lead, the bits stay alike.
+
+A graph joins each training row with its nearest others. A walk from a row ends at a row that is probably of its kind,
+and the code has to pick that one out among all rows of the batch. Long walks teach wide groups, which order the whole
+of a ranking; short ones teach the differences within a group, which order its top. The bits are dealt to both in turn,
+so the Hamming distance is their sum, and every prefix of a code has bits of each. Labels are not used.
+
+Source: the loss is InfoNCE (van den Oord, Li and Vinyals, arXiv:1807.03748) with neighbours as positives (Dwibedi et
+al., "With a Little Help from My Friends", ICCV 2021); walks as a scale of similarity, Coifman and Lafon, "Diffusion
+Maps", 2006.
+
+Legend: B rows of a batch, K bits, S scales.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from aepipe import recipe
+from aepipe.learn import corruption, objectives
+from aepipe.learn.feed import Feed
+from aepipe.learn.graph import Graph, Neighbours, graph_of
+from aepipe.learn.objectives import Batch, Descent
+from aepipe.learn.objectives.reconstruction import dependence
+
+if TYPE_CHECKING:
+    from aepipe.learn.layer import LayerSpec
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Scale(recipe.Options):
+    """How far some of the bits look.
+
+    Attributes:
+        steps: of the longest walk; every length from 1 on is equally likely.
+        sharpness: by which the bits' agreement is multiplied, as a correlation of random codes would be 1. The
+            larger, the more a single wrong bit costs, and the less rows of one group share a code.
+        weight: of its term.
+    """
+
+    steps: Annotated[int, Field(ge=1)]
+    sharpness: Annotated[float, Field(gt=0)] = 1.0
+    weight: Weight = 1.0
+
+
+class Options(objectives.Options):
+    """Options of the objective.
+
+    Attributes:
+        k: edges of the graph from each row.
+        one_way: weight of an edge whose end does not have its start among its neighbours.
+        components: leading principal components by which neighbours are found, at most.
+        whiten: 0 leaves components as large as they are, 1 makes them all equally large.
+        scales: far ones and near ones; bit i belongs to scale i modulo their number.
+        nested: lengths whose prefixes are trained to be codes by themselves; the whole code always is.
+        reconstruction: weight of the negative log-likelihood of the clean row.
+        decorrelation: weight of what :mod:`.reconstruction` calls so.
+    """
+
+    k: Annotated[int, Field(ge=1)] = 20
+    one_way: Annotated[float, Field(ge=0, le=1)] = 0.05
+    components: Annotated[int, Field(ge=1)] = 256
+    whiten: Annotated[float, Field(ge=0, le=1)] = 0.5
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1, strict=False)] = (
+        Scale(steps=128, sharpness=0.6),
+        Scale(steps=8, sharpness=1.2),
+    )
+    nested: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = ()
+    reconstruction: Weight = 0.001
+    decorrelation: Weight = 0.001
+
+    def refusal(self, spec: LayerSpec) -> str | None:
+        """Refuse codes that are not bits, and fewer bits than scales."""
+        if not spec.posterior.binary:
+            return "agreement is counted in bits; allowed: the layer of bits, and fine-tuning"
+        width = getattr(spec.net, "width", len(self.scales))
+        shortest = min([width, *self.nested])
+        if shortest < len(self.scales):
+            return f"{len(self.scales)} scales share {shortest} bits; allowed: at least a bit for each"
+        return None
+
+
+class Objective(Descent[Options]):
+    """Agreement of a row's bits with those of the rows that walks from it lead to, and the reconstruction."""
+
+    def prepare(self, rows: Feed, neighbours: Neighbours | None) -> None:
+        """Build the graph of the training rows."""
+        assert neighbours is not None, "this objective needs somebody who finds neighbours"
+        options = self.options
+        self.rows = rows
+        self.graph: Graph = graph_of(
+            rows,
+            neighbours,
+            k=options.k,
+            one_way=options.one_way,
+            components=options.components,
+            whiten=options.whiten,
+            compute=self.compute,
+        )
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``reconstruction``, ``decorrelation``, and, of training rows, a term ``within N`` for each scale.
+
+        The last are nats: how surprising it is, among the rows of the batch, which of them the walk has led to.
+        """
+        others = self._others(batch)
+        rows = torch.cat([batch.noisy, *others])
+        encoding = self.model.encode(rows, batch.generator)
+        own_BK, *far_BK = encoding.sample.chunk(1 + len(others))
+        nll = self.model.likelihood.nll(self.model.decode(own_BK), batch.clean, batch.observed).mean()
+        terms = {
+            "reconstruction": self.options.reconstruction * nll,
+            "decorrelation": self.options.decorrelation * dependence(own_BK),
+        }
+        for place, (scale, there_BK) in enumerate(zip(self.options.scales, far_BK, strict=False)):
+            bits = slice(place, None, len(self.options.scales))
+            found = [
+                surprise(own_BK[:, :length][:, bits], there_BK[:, :length][:, bits], scale.sharpness)
+                for length in self._lengths(own_BK.shape[1])
+            ]
+            terms[f"within {scale.steps}"] = scale.weight * torch.stack(found).mean()
+        return terms
+
+    def _others(self, batch: Batch) -> list[Tensor]:
+        """Return for each scale the rows that walks lead to, corrupted like the batch; none while evaluating."""
+        if batch.positions is None or batch.generator is None:
+            return []
+        ends = [self.graph.walk(batch.positions, scale.steps, batch.generator) for scale in self.options.scales]
+        rows = [self.rows.batch(end.cpu()) for end in ends]
+        if batch.corruption is None:
+            return rows
+        return [corruption.apply(batch.corruption, one, batch.generator)[0] for one in rows]
+
+    def _lengths(self, n_bits: int) -> list[int]:
+        """Return the lengths of the prefixes that are trained."""
+        return sorted({min(length, n_bits) for length in (*self.options.nested, n_bits)})
+
+
+def surprise(here_BK: Tensor, there_BK: Tensor, sharpness: float) -> Tensor:
+    """Return the mean surprise, in nats, that of all rows the one at the same place goes with each; a scalar.
+
+    Args:
+        here_BK: codes of rows, -1 and 1.
+        there_BK: codes of the rows that go with them.
+        sharpness: the agreement of two codes is ``sharpness / sqrt(K)`` times their inner product.
+    """
+    agreement_BB = (here_BK.float() @ there_BK.float().T) * (sharpness / math.sqrt(here_BK.shape[1]))
+    same_B = torch.arange(len(here_BK), device=here_BK.device)
+    return 0.5 * (F.cross_entropy(agreement_BB, same_B) + F.cross_entropy(agreement_BB.T, same_B))

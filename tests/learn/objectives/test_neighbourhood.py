@@ -1,0 +1,113 @@
+"""Neighbourhood: its loss by hand, its scales and prefixes, and that it orders the whole of a ranking better."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from aepipe.bits import BitCodes
+from aepipe.errors import RecipeError
+from aepipe.evaluate import retrieval
+from aepipe.index.neighbours import neighbours
+from aepipe.learn import compute, layer, objectives, stack
+from aepipe.learn.checkpoint import FileCheckpoint
+from aepipe.learn.feed import Feed
+from aepipe.learn.finetune import unroll
+from aepipe.learn.fit import Trainer
+from aepipe.learn.objectives import Batch
+from aepipe.learn.objectives.neighbourhood import surprise
+from aepipe.recipe import CodeRecipe, ComputeRecipe, LayerRecipe
+
+CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+
+
+def spec(objective: dict[str, Any], bits: int = 16, **more: Any) -> layer.LayerSpec:
+    return layer.code_spec(CodeRecipe.model_validate({"bits": bits, "objective": objective, **more}))
+
+
+def test_the_surprise_is_the_cross_entropy_of_both_ways() -> None:
+    rng = np.random.default_rng(0)
+    here, there = (np.where(rng.random((5, 9)) < 0.5, -1.0, 1.0) for _ in range(2))
+    agreement = 0.7 / math.sqrt(9) * here @ there.T
+    expected = 0.0
+    for row in range(5):
+        along = [math.exp(agreement[row, other]) for other in range(5)]
+        down = [math.exp(agreement[other, row]) for other in range(5)]
+        expected -= 0.5 * (math.log(along[row] / sum(along)) + math.log(down[row] / sum(down))) / 5
+    assert surprise(torch.tensor(here), torch.tensor(there), 0.7).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_bits_are_dealt_to_the_scales_and_prefixes_are_codes() -> None:
+    scales = [{"steps": 6}, {"steps": 2, "weight": 3.0}]
+    choices = spec({"kind": "neighbourhood", "scales": scales, "nested": [8], "k": 4, "reconstruction": 0.0})
+    rows = Feed(np.random.default_rng(0).random((40, 12), np.float32), CPU)
+    model = stack.build([choices], (12,), seed=0)[0].eval()
+    objective = objectives.build(model, choices.training.objective, CPU)
+    objective.prepare(rows, neighbours)
+    positions, clean = torch.arange(40), rows.batch(torch.arange(40))
+    terms = objective.terms(Batch(clean, clean, None, torch.Generator().manual_seed(3), positions=positions))
+    again = torch.Generator().manual_seed(3)
+    ends = [objective.graph.walk(positions, steps, again) for steps in (6, 2)]  # type: ignore[attr-defined]
+    codes = [model.encode(rows.batch(where)).mean for where in (positions, *ends)]
+    for place, (steps, weight) in enumerate([(6, 1.0), (2, 3.0)]):
+        parts = [
+            surprise(codes[0][:, place:length:2], codes[place + 1][:, place:length:2], 1.0).item() for length in (8, 16)
+        ]
+        assert terms[f"within {steps}"].item() == pytest.approx(weight * sum(parts) / 2, rel=1e-5)
+    assert terms["reconstruction"].item() == 0
+    assert set(objective.terms(Batch(clean, clean, None, None))) == {"reconstruction", "decorrelation"}
+
+
+@pytest.mark.parametrize(
+    ("objective", "bits", "message"),
+    [
+        ({"kind": "neighbourhood"}, 1, "2 scales share 1 bits"),
+        ({"kind": "neighbourhood", "nested": [1]}, 16, "2 scales share 1 bits"),
+        ({"kind": "neighbourhood", "scales": []}, 16, "code.objective.scales"),
+        ({"kind": "neighbourhood", "scales": [{"steps": 0}]}, 16, "code.objective.scales.0.steps"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(objective: dict[str, Any], bits: int, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        spec(objective, bits)
+
+
+def test_a_layer_without_bits_is_refused() -> None:
+    row = {"net": {"kind": "dense", "width": 8}, "objective": "neighbourhood"}
+    with pytest.raises(RecipeError, match="agreement is counted in bits"):
+        layer.layer_spec(LayerRecipe.model_validate(row), "layers.0")
+
+
+def rings(n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return points of four noisy loops in 20 dimensions: groups that are long, not round."""
+    rng = np.random.default_rng(seed)
+    group, angle = rng.integers(0, 4, n_rows), rng.random(n_rows) * 2 * np.pi
+    planes = np.linalg.qr(np.random.default_rng(9).standard_normal((20, 20)))[0].reshape(10, 2, 20)
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1)
+    rows = np.einsum("nc,ncd->nd", circle, planes[group]) + 0.05 * rng.standard_normal((n_rows, 20))
+    return rows.astype(np.float32), group
+
+
+def test_the_whole_ranking_is_better_than_by_reconstruction(tmp_path: Path) -> None:
+    """On loops a point's antipode is of its kind and far away: only the neighbourhood can know."""
+    (rows, groups), (asked, truth) = rings(2000, 0), rings(200, 1)
+    found = {}
+    for kind in ("reconstruction", "neighbourhood"):
+        hidden = layer.layer_spec(LayerRecipe.model_validate({"net": {"kind": "dense", "width": 64}}), "layers.0")
+        fit = {"epochs": 12, "batch": 128, "lr": 0.01}
+        top = spec({"kind": kind}, bits=16, fit=fit)
+        feed = Feed(rows, CPU)
+        model = unroll(stack.build([hidden, top], (20,), seed=0))
+        one = Trainer(model, top.training, train=feed, held_out=Feed(rows[:0], CPU), seed=0, compute=CPU)
+        one.run(FileCheckpoint(tmp_path / kind), lambda *_: None, neighbours=neighbours)
+        with torch.no_grad():
+            codes = [BitCodes.from_bits(model.encode(torch.from_numpy(x)).mean.numpy() > 0) for x in (rows, asked)]
+        found[kind] = retrieval(codes[0], codes[1], groups, truth).map.mean()
+    assert found["neighbourhood"] > 0.9
+    assert found["neighbourhood"] > found["reconstruction"] + 0.2
