@@ -17,7 +17,14 @@ Out = Annotated[
 ]
 
 
-def export(folder: Out, place: Place, release: ReleaseOption = None) -> None:
+def export(
+    folder: Out,
+    place: Place,
+    release: ReleaseOption = None,
+    bits: Annotated[
+        int | None, typer.Option("--bits", min=1, help="Write only the first bits of the codes.", metavar="N")
+    ] = None,
+) -> None:
     """Write a release as Parquet, for SQL and data frames.
 
     Columns: id, key, the source's own, label, split, embedding (float vector), code (bytes), and the
@@ -26,12 +33,12 @@ def export(folder: Out, place: Place, release: ReleaseOption = None) -> None:
 
     Examples:
       aepipe export codes/
-      aepipe export codes/ --release 3f9a0c11
+      aepipe export codes/ --release 3f9a0c11 --bits 32
       duckdb -c "select label, count(*) from 'codes/*.parquet' group by label"
     """
     from aepipe.stages.export import export as write
 
     store = place.store()
     with showing():
-        done = write(store, shelving.find(store, release, place.name), folder)
+        done = write(store, shelving.find(store, release, place.name), folder, n_bits=bits)
     say(f"{done.rows:,} rows in {len(done.files):,} file{'' if len(done.files) == 1 else 's'} in {done.folder}")

@@ -14,6 +14,7 @@ from aepipe.cli import answers, asking
 from aepipe.cli.answers import Shown, show
 from aepipe.cli.options import AsJson, Place
 from aepipe.errors import QueryError
+from aepipe.prefix import Prefix
 from aepipe.release import Release
 
 
@@ -49,6 +50,9 @@ class Wanted:
     ] = None
     radius: Annotated[
         int | None, typer.Option("--radius", min=0, help="Only rows at most so many bits away.", metavar="BITS")
+    ] = None
+    bits: Annotated[
+        int | None, typer.Option("--bits", min=1, help="Compare only the first bits of the codes.", metavar="N")
     ] = None
 
 
@@ -90,6 +94,7 @@ def query(asked: Asked, wanted: Wanted, form: Form, place: Place) -> None:
       aepipe query --key train/0007.png           what is like a row of the collection
       aepipe query --code 9f3a62c0d1e4b587        what is near a code
       aepipe query boot.jpg --radius 6            every row at most 6 bits away
+      aepipe query boot.jpg --bits 32             by the first 32 bits only
       aepipe query *.jpg --json | jq .hits        for programs
       aepipe query boot.jpg --paths-only | xargs feh
       aepipe query *.jpg --picture hits.png       a contact sheet
@@ -99,4 +104,6 @@ def query(asked: Asked, wanted: Wanted, form: Form, place: Place) -> None:
     """
     shown = form.shown()
     release = Release.open(place.store(), place.name)
+    if wanted.bits is not None:
+        release = Prefix(release, wanted.bits)
     show(release, asked.questions(release), shown, top=wanted.top, radius=wanted.radius)

@@ -1,7 +1,7 @@
 """Linear baselines at the same number of bits: what a learned encoder has to beat on the same features.
 
 Legend: N rows, D features, K bits. Each is a mean and axes; a bit is 1 where the centred row's projection on its axis
-is positive; and spectral hashing cuts its axes more than once. They are fitted on at most 100,000 rows drawn by the seed
+is positive; spectral hashing cuts its axes more than once. They are fitted on at most 100,000 rows drawn by the seed
 (fewer where rows are very wide or codes very long, see :func:`fitting_rows`), block by block, so a million
 memory-mapped rows do no harm.
 """

@@ -70,6 +70,13 @@ class HammingIndex(Protocol):
             QueryError: an id is not there.
         """
 
+    def prefix(self, n_bits: int) -> HammingIndex:
+        """Return an index of the same rows by the first bits of their codes.
+
+        Raises:
+            CodeError: there are not so many bits.
+        """
+
     def search(self, codes: BitCodes, k: int, where: NDArray[np.int64] | None = None, *, threads: int = 1) -> Hits:
         """Return the k nearest rows of each code, ordered by (distance, id).
 

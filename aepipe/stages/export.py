@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 
 from aepipe.bits import BIT_ORDER, BitCodes, n_bytes
 from aepipe.disk import disk_errors_named
-from aepipe.encoder import Encoding
 from aepipe.errors import CorruptError, QueryError
+from aepipe.prefix import Prefix
 from aepipe.progress import step
 from aepipe.release import Release
 from aepipe.store import Ref, Store
@@ -64,7 +64,7 @@ class Exported:
     rows: int
 
 
-def export(store: Store, release: Ref, folder: Path) -> Exported:
+def export(store: Store, release: Ref, folder: Path, *, n_bits: int | None = None) -> Exported:
     """Write a release as Parquet; an earlier export in the folder is replaced as a whole.
 
     Embeddings are computed anew, and so are the codes, which must be the stored ones. Memory holds one row group.
@@ -73,15 +73,17 @@ def export(store: Store, release: Ref, folder: Path) -> Exported:
         store: the shelf.
         release: what to write.
         folder: missing, empty, or an earlier export.
+        n_bits: how many of the first bits of the codes are written; all of them where it is None.
 
     Raises:
-        QueryError: the folder holds anything else.
+        QueryError: the folder holds anything else, or the codes have not so many bits.
         CorruptError: something on the shelf is not what was written, or the encoder gives other codes than it has.
         FullError: the disk is full.
     """
     folder = folder.expanduser().absolute()
     _check_target(folder)
     opened = Release.open(store, ref=release)
+    opened = opened if n_bits is None else Prefix(opened, n_bits)
     source = store.verified(dict(opened.parts)["rows"])
     rows = Rows(source)
     layout = _Layout.of(opened, rows, pq.read_schema(source / "rows-00000.parquet"))
@@ -122,8 +124,9 @@ def _groups(release: Release, rows: Rows, layout: _Layout) -> Iterator[pa.Table]
     records = rows.records()
     for ids, items in rows.batches(at_once):
         encoding = release.encoder.encode(items, threads=os.cpu_count() or 1)
-        _check_codes(release, ids, encoding.codes)
-        yield layout.table(list(islice(records, len(ids))), encoding)
+        codes = encoding.codes.prefix(release.n_bits)
+        _check_codes(release, ids, codes)
+        yield layout.table(list(islice(records, len(ids))), encoding.embedding, codes)
     if not len(rows):
         yield layout.schema.empty_table()
 
@@ -175,16 +178,16 @@ class _Layout:
         fields = [pa.field(name, kind, nullable=name in optional) for name, kind in ours.items()]
         return cls(pa.schema(fields, _metadata(release)), own)
 
-    def table(self, records: list[Row], encoding: Encoding) -> pa.Table:
+    def table(self, records: list[Row], embedding: NDArray[np.float32], codes: BitCodes) -> pa.Table:
         """Return one row group."""
-        flat = pa.array(np.ascontiguousarray(encoding.embedding, np.float32).reshape(-1))
-        packed = pa.py_buffer(np.ascontiguousarray(encoding.codes.packed))
+        flat = pa.array(np.ascontiguousarray(embedding, np.float32).reshape(-1))
+        packed = pa.py_buffer(np.ascontiguousarray(codes.packed))
         kinds = {field.name: field.type for field in self.schema}
         columns: dict[str, Any] = {name: [getattr(one, name) for one in records] for name in _PLAIN}
         columns |= {name: [one.columns.get(source) for one in records] for name, source in self.own.items()}
         columns["embedding"] = pa.FixedSizeListArray.from_arrays(flat, type=kinds["embedding"])
         columns["code"] = pa.Array.from_buffers(kinds["code"], len(records), [None, packed])
-        columns |= {f"code_u64_{i}": np.ascontiguousarray(word) for i, word in enumerate(encoding.codes.words().T)}
+        columns |= {f"code_u64_{i}": np.ascontiguousarray(word) for i, word in enumerate(codes.words().T)}
         ready = [
             columns[name] if isinstance(columns[name], pa.Array) else pa.array(columns[name], kind)
             for name, kind in kinds.items()

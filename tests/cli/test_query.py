@@ -79,6 +79,20 @@ def test_default_is_ten_and_a_radius_gives_all_within(aepipe: Aepipe, shelf: Sto
     assert found("--top", 999) == sorted(distances)
 
 
+def test_the_first_bits_only(aepipe: Aepipe, boot: Path, shelf: Store, row: Row) -> None:
+    release = Release.open(shelf)
+    own, others = (release.codes_of(ids).prefix(20) for ids in ([row.id], release.items.ids))
+    expected = sorted(own.distances(others)[0].tolist())
+    ways = [("--id", row.id), ("--code", own.hex()[0]), (boot,)]
+    for way in ways:
+        (line,) = _lines(aepipe("query", *way, "--json", "--bits", 20, "-k", 30).stdout)
+        assert isinstance(line["hits"], list)
+        assert [hit["distance"] for hit in line["hits"]] == expected[:30]
+        assert [hit["similarity"] for hit in line["hits"]] == [round(1 - d / 20, 4) for d in expected[:30]]
+    whole, all_bits = (aepipe("query", boot, "--json", *more).stdout for more in ((), ("--bits", 64)))
+    assert whole == all_bits
+
+
 def test_paths_only_gives_paths_of_originals_and_keys_of_those_that_are_gone(
     aepipe: Aepipe, boot: Path, row: Row
 ) -> None:
@@ -176,6 +190,8 @@ def test_keys_cannot_steer_the_terminal(aepipe: Aepipe, boot: Path, tmp_path: Pa
         (["--id", 0, "--name", "shoes"], "no release is in service under the name 'shoes'"),
         (["--id", 0, "--picture", "no/such/hits.png"], "the picture cannot be written"),
         (["--id", 0, "--picture", "hits.txt"], "the picture cannot be written"),
+        (["--id", 0, "--bits", 65], "its codes have 64 bits, not 65"),
+        (["--id", 0, "--bits", 0], "Invalid value for '--bits'"),
         (["."], ".: no images in this folder"),
         (["--nonsense"], "No such option: --nonsense"),
     ],

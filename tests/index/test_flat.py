@@ -73,6 +73,29 @@ def test_answers_are_those_of_brute_force(seed: int, rows: int, n_bits: int, kin
         assert near.ids[q, near.count[q] :].tolist() == [-1] * (k - min(k, rows))
 
 
+@given(
+    seed=st.integers(0, 2**32),
+    rows=st.integers(0, 60),
+    n_bits=st.sampled_from([(13, 5), (64, 32), (64, 64), (100, 17), (128, 8)]),
+    kinds=st.integers(1, 12),
+    k=st.integers(1, 70),
+)
+@settings(max_examples=80, deadline=None)
+def test_a_prefix_answers_by_the_first_bits(seed: int, rows: int, n_bits: tuple[int, int], kinds: int, k: int) -> None:
+    """Also where codes that differ only further on have become equal: their rows are still in the order of ids."""
+    rng = np.random.default_rng(seed)
+    codes, ids = few_codes(rng, rows, n_bits[0], kinds), scrambled_ids(rng, rows)
+    queries = BitCodes.from_bits(rng.random((4, n_bits[0])) < 0.5).prefix(n_bits[1])
+    shorter = codes.prefix(n_bits[1])
+    one = index.build(codes, ids).prefix(n_bits[1])
+    near, ball = one.search(queries, k), one.within(queries, 2)
+    assert (one.n_bits, one.fingerprint, len(one)) == (n_bits[1], shorter.fingerprint, rows)
+    for q in range(4):
+        ranked = brute(shorter, ids, queries[q : q + 1])
+        assert found(near, q) == ranked[:k]
+        assert found(ball, q) == [(far, row) for far, row in ranked if far <= 2]
+
+
 @given(seed=st.integers(0, 2**32), before=st.integers(0, 30), more=st.integers(0, 30), kinds=st.integers(1, 8))
 @settings(max_examples=60, deadline=None)
 def test_add_and_remove_give_the_index_of_the_rows_that_are_left(seed: int, before: int, more: int, kinds: int) -> None:

@@ -85,6 +85,20 @@ def test_columns_are_those_of_rows_and_encoder(store: Store, ref: Ref, tmp_path:
         np.testing.assert_array_equal(np.float32(row["embedding"]), encoding.embedding[0])
 
 
+def test_the_first_bits_only(store: Store, ref: Ref, tmp_path: Path) -> None:
+    export(store, ref, tmp_path / "out", n_bits=20)
+    table = pq.read_table(tmp_path / "out")
+    release = Release.open(store, ref=ref)
+    said = json.loads(pq.read_metadata(tmp_path / "out" / "part-00000.parquet").metadata[b"aepipe"])
+    assert (said["fingerprint"], said["n_bits"]) == (f"{release.fingerprint}/20", 20)
+    assert [name for name in table.column_names if name.startswith("code_u64")] == ["code_u64_0"]
+    codes = release.codes_of(table["id"].to_numpy()).prefix(20)
+    assert [code.hex() for code in table["code"].to_pylist()] == codes.hex()
+    assert table["code_u64_0"].to_pylist() == codes.words()[:, 0].tolist()
+    with pytest.raises(QueryError, match=f"{release.n_bits} bits, not 999"):
+        export(store, ref, tmp_path / "more", n_bits=999)
+
+
 def test_files_say_what_the_codes_are(store: Store, ref: Ref, tmp_path: Path) -> None:
     export(store, ref, tmp_path / "out")
     metadata = pq.read_metadata(tmp_path / "out" / "part-00000.parquet")
