@@ -65,6 +65,8 @@ def show(release: Release, questions: Iterator[Question], shown: Shown, *, top: 
                 failed = True
                 continue
             _print(release, found, shown.form, way)
+            if found.strange:
+                complain(f"{found.question.text}: {found.strange}")
             if shown.picture and len(drawn) < MOST_DRAWN:
                 drawn.append(tiles(release, found))
     if shown.picture and drawn:
@@ -80,12 +82,14 @@ def as_json(release: Release, found: Answer) -> dict[str, Any]:
         "fingerprint": release.fingerprint,
         "query": found.question.text,
         "code": found.question.code.hex()[0],
+        "strange": found.strange,
         "hits": [
             {
                 "rank": hit.rank,
                 "id": hit.row.id,
                 "distance": hit.distance,
                 "similarity": hit.similarity,
+                "confidence": hit.confidence,
                 "key": hit.row.key,
                 "label": hit.row.label,
             }
@@ -96,13 +100,18 @@ def as_json(release: Release, found: Answer) -> dict[str, Any]:
 
 def as_table(found: Answer) -> str:
     """Return an answer as a table under the name of its query."""
-    head = ("rank", "distance", "similarity", "key", "label")
+    known = any(hit.confidence is not None for hit in found.hits)
+    head = ("rank", "distance", "similarity", *(("confidence",) if known else ()), "key", "label")
     rows = [
-        (str(hit.rank), str(hit.distance), f"{hit.similarity:.3f}", hit.row.key, hit.row.label or "")
+        (
+            *(str(hit.rank), str(hit.distance), f"{hit.similarity:.3f}"),
+            *((f"{hit.confidence:.2f}",) if hit.confidence is not None else ()),
+            *(hit.row.key, hit.row.label or ""),
+        )
         for hit in found.hits
     ]
     name = printable(found.question.text)
-    return f"{name}\n{table(head, rows, left=3)}\n" if rows else f"{name}\nnothing found\n"
+    return f"{name}\n{table(head, rows, left=len(head) - 2)}\n" if rows else f"{name}\nnothing found\n"
 
 
 def tiles(release: Release, found: Answer) -> Found:

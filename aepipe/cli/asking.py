@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.bits import BitCodes, concatenate
+from aepipe.confidence import Confidence
 from aepipe.encoder import Card
 from aepipe.errors import FingerprintError, ItemError, QueryError
 from aepipe.keys import Row
@@ -44,20 +45,30 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One row found: its rank from 1, its distance in bits, and 1 - distance / K."""
+    """One row found.
+
+    Attributes:
+        rank: from 1.
+        distance: in bits.
+        similarity: 1 - distance / K.
+        row: what it is.
+        confidence: how probably it is of the query's kind; None where that was not measured.
+    """
 
     rank: int
     distance: int
     similarity: float
     row: Row
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """A question and its hits, nearest first."""
+    """A question and its hits, nearest first; and, where nothing is like it, a sentence that says so."""
 
     question: Question
     hits: list[Hit]
+    strange: str | None = None
 
 
 def pictures(release: Release, paths: Sequence[str]) -> Iterator[Question]:
@@ -140,20 +151,26 @@ def answer(release: Release, questions: Sequence[Question], *, top: int | None, 
         return [Answer(question, []) for question in questions]
     joined = concatenate(asked)
     found = release.query(joined, top or TOP) if radius is None else release.within(joined, radius)
+    known = Confidence.of(release)
     places = iter(range(len(asked)))
     answers = []
     for question in questions:
         ids, distances = found.of(next(places)) if question.code else (np.zeros(0, np.int64), np.zeros(0, np.uint16))
-        answers.append(Answer(question, _hits(release, ids[:top], distances[:top])))
+        hits = _hits(release, ids[:top], distances[:top], known)
+        # A row of the collection is its own nearest, and an empty ball says nothing of what lies beyond it.
+        outside = known if question.row is None and hits else None
+        answers.append(Answer(question, hits, outside.strange(hits[0].distance) if outside else None))
     return answers
 
 
-def _hits(release: Release, ids: NDArray[np.int64], distances: NDArray[np.uint16]) -> list[Hit]:
+def _hits(
+    release: Release, ids: NDArray[np.int64], distances: NDArray[np.uint16], known: Confidence | None
+) -> list[Hit]:
     """Describe what was found."""
-    n_bits = release.n_bits
+    found = enumerate(zip(distances.tolist(), release.describe(ids), strict=True), 1)
     return [
-        Hit(rank, int(distance), round(1 - int(distance) / n_bits, 4), row)
-        for rank, (distance, row) in enumerate(zip(distances, release.describe(ids), strict=True), 1)
+        Hit(rank, far, round(1 - far / release.n_bits, 4), row, known.probability[far] if known else None)
+        for rank, (far, row) in found
     ]
 
 

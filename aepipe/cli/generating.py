@@ -26,6 +26,17 @@ ACROSS = 10
 Picture = Annotated[Path, typer.Option("--picture", help="Where it is drawn.", metavar="FILE")]
 
 
+def _array_file(file: Path | None) -> Path | None:
+    """Return the name of a file for arrays, as it was given.
+
+    Raises:
+        QueryError: it is the name of something else.
+    """
+    if file and file.suffix != ".npy":
+        raise QueryError(f"{file}: rows are written as NumPy arrays: name a file like rows.npy, or give --picture FILE")
+    return file
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows that are looked at; they may be mixed."""
@@ -42,7 +53,10 @@ def generate(
     steps: Annotated[int, typer.Option("--steps", min=1, help="Of a denoising chain.", metavar="N")] = 50,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.", metavar="N")] = 0,
     picture: Picture = Path("samples.png"),
-    out: Annotated[Path | None, typer.Option("--out", help="Write the rows, too.", metavar="FILE.npy")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write the rows, too.", metavar="FILE.npy", callback=_array_file),
+    ] = None,
     walk: Annotated[Path | None, typer.Option("--walk", help="Draw a walk along single units.", metavar="FILE")] = None,
 ) -> None:
     """Make new rows with the networks of a release.
@@ -60,10 +74,6 @@ def generate(
     """
     import numpy as np
 
-    if out and out.suffix != ".npy":
-        raise QueryError(
-            f"{out}: rows are written as NumPy arrays: name a file that ends in .npy, or --picture FILE.png"
-        )
     store = place.store()
     opened = Release.open(store, ref=shelving.find(store, release, place.name))
     networks = _networks(place, opened)

@@ -13,6 +13,7 @@ import typer
 from aepipe.cli import answers, asking
 from aepipe.cli.answers import Shown, show
 from aepipe.cli.options import AsJson, Place
+from aepipe.confidence import Confidence
 from aepipe.errors import QueryError
 from aepipe.prefix import Prefix
 from aepipe.release import Release
@@ -51,9 +52,30 @@ class Wanted:
     radius: Annotated[
         int | None, typer.Option("--radius", min=0, help="Only rows at most so many bits away.", metavar="BITS")
     ] = None
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            "--min-confidence", min=0, max=1, help="Only rows that are so probably of the query's kind.", metavar="P"
+        ),
+    ] = None
     bits: Annotated[
         int | None, typer.Option("--bits", min=1, help="Compare only the first bits of the codes.", metavar="N")
     ] = None
+
+    def farthest(self, release: Release) -> int | None:
+        """Return the radius, in bits; None for none.
+
+        Raises:
+            QueryError: a confidence is asked for where distances are not calibrated, or one that no distance has.
+        """
+        if self.min_confidence is None:
+            return self.radius
+        known = Confidence.of(release)
+        if known is None:
+            why = "of the first bits" if self.bits is not None else "of this release: run it again"
+            raise QueryError(f"{release.name}: it was not measured what distances {why} are worth")
+        radius = known.radius(self.min_confidence)
+        return radius if self.radius is None else min(radius, self.radius)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +106,10 @@ class Form:
 def query(asked: Asked, wanted: Wanted, form: Form, place: Place) -> None:
     """Find what is most like a picture, a row or a code.
 
-    Each hit comes with its distance (bits that differ) and its similarity (the share that agrees).
+    Each hit comes with its distance (bits that differ), its similarity (the share that agrees), and the
+    confidence that it is of the query's kind: the share of rows at that distance that had the same
+    label (without labels: that were among the nearest by features), measured on queries held out from
+    training. A picture that is nothing like the collection is answered with a warning that says so.
     An unreadable picture is one line on stderr; the others are answered, and the exit status is 2.
 
     Examples:
@@ -94,6 +119,7 @@ def query(asked: Asked, wanted: Wanted, form: Form, place: Place) -> None:
       aepipe query --key train/0007.png           what is like a row of the collection
       aepipe query --code 9f3a62c0d1e4b587        what is near a code
       aepipe query boot.jpg --radius 6            every row at most 6 bits away
+      aepipe query boot.jpg --min-confidence 0.9  every row that is of its kind nine times out of ten
       aepipe query boot.jpg --bits 32             by the first 32 bits only
       aepipe query *.jpg --json | jq .hits        for programs
       aepipe query boot.jpg --paths-only | xargs feh
@@ -106,4 +132,4 @@ def query(asked: Asked, wanted: Wanted, form: Form, place: Place) -> None:
     release = Release.open(place.store(), place.name)
     if wanted.bits is not None:
         release = Prefix(release, wanted.bits)
-    show(release, asked.questions(release), shown, top=wanted.top, radius=wanted.radius)
+    show(release, asked.questions(release), shown, top=wanted.top, radius=wanted.farthest(release))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aepipe.evaluate.baselines import BASELINES, Baseline, Projection, fit_itq, fit_lsh, fit_pca_sign, fit_spectral
 from aepipe.evaluate.bootstrap import Estimate, estimate, interval, paired_difference
+from aepipe.evaluate.calibration import Calibration, calibrate
 from aepipe.evaluate.floats import nearest
 from aepipe.evaluate.gate import ItqRule, Verdict, judge
 from aepipe.evaluate.health import BitHealth, bit_health
@@ -15,6 +16,7 @@ __all__ = [
     "METRICS",
     "Baseline",
     "BitHealth",
+    "Calibration",
     "Estimate",
     "ItqRule",
     "Projection",
@@ -25,6 +27,7 @@ __all__ = [
     "Scores",
     "Verdict",
     "bit_health",
+    "calibrate",
     "estimate",
     "fit_itq",
     "fit_lsh",

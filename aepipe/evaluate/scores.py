@@ -13,6 +13,7 @@ from aepipe.bits import BitCodes
 from aepipe.errors import CodeError
 from aepipe.evaluate.baselines import BASELINES
 from aepipe.evaluate.bootstrap import Estimate, estimate
+from aepipe.evaluate.calibration import Calibration, calibrate
 from aepipe.evaluate.counts import Labels
 from aepipe.evaluate.floats import Features, nearest
 from aepipe.evaluate.health import BitHealth, bit_health
@@ -96,12 +97,14 @@ class Scores:
         rows: one per system, ours first.
         health: of our codes of the database.
         notes: what is missing from the table and why, in words.
+        calibration: what distances between our codes are worth; None in scores of before there was one.
     """
 
     protocol: Protocol
     rows: tuple[Row, ...]
     health: BitHealth
     notes: tuple[str, ...] = ()
+    calibration: Calibration | None = None
 
     def metric(self, name: str, system: str = OURS) -> Estimate | None:
         """Return one estimate, None where it was not measured."""
@@ -120,7 +123,9 @@ class Scores:
             for row in data["rows"]
         )
         health = BitHealth.from_dict(data["health"])
-        return cls(Protocol(**data["protocol"]), rows, health, tuple(data["notes"]))
+        found = data.get("calibration")
+        calibration = Calibration.from_dict(found) if found else None
+        return cls(Protocol(**data["protocol"]), rows, health, tuple(data["notes"]), calibration)
 
 
 def score(database: Sample, queries: Sample, *, seed: int, n_queries: int = 1000) -> Scores:
@@ -147,18 +152,22 @@ def score(database: Sample, queries: Sample, *, seed: int, n_queries: int = 1000
     labelled = database.labels is not None and queries.labels is not None
     protocol = Protocol(database.codes.n_bits, len(database), len(queries), labelled, seed)
     rows, notes = [], []
-    for done, (system, found) in enumerate(_systems(database, queries, seed), 1):
+    neighbours = nearest(database.features, queries.features, NEIGHBOURS)
+    for done, (system, found) in enumerate(_systems(database, queries, neighbours, seed), 1):
         if isinstance(found, str):
             notes.append(found)
         else:
             rows.append(Row(system, {name: estimate(found[name], seed) for name in METRICS if name in found}))
         step(STAGE, done, 2 + len(BASELINES), system)
-    return Scores(protocol, tuple(rows), bit_health(database.codes), tuple(notes))
+    both = None if database.labels is None or queries.labels is None else (database.labels, queries.labels)
+    calibration = calibrate(database.codes, queries.codes, neighbours, both)
+    return Scores(protocol, tuple(rows), bit_health(database.codes), tuple(notes), calibration)
 
 
-def _systems(database: Sample, queries: Sample, seed: int) -> Iterator[tuple[str, dict[str, Floats] | str]]:
+def _systems(
+    database: Sample, queries: Sample, neighbours: Ints, seed: int
+) -> Iterator[tuple[str, dict[str, Floats] | str]]:
     """Yield each system with its per-query figures, or with the reason why there are none."""
-    neighbours = nearest(database.features, queries.features, NEIGHBOURS)
     yield OURS, _figures(database, queries, neighbours)
     for name, fit in BASELINES.items():
         try:

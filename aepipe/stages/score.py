@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aepipe.plan import Plan
     from aepipe.recipe import Recipe
 
-VERSION = 1
+VERSION = 2
 SAMPLE_SEED = 20092
 SAMPLE_SHARE = 0.1
 MIN_QUERIES = 2

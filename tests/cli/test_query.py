@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aepipe.bits import BitCodes
 from aepipe.cli import asking
 from aepipe.keys import Row
 from aepipe.release import Release
@@ -27,25 +28,24 @@ def test_a_picture_of_the_collection_finds_itself(aepipe: Aepipe, boot: Path, ro
     assert found.exit_code == 0
     name, head, first, *others = found.stdout.splitlines()
     assert name == str(boot)
-    assert head.split() == ["rank", "distance", "similarity", "key", "label"]
-    assert first.split() == ["1", "0", "1.000", row.key, row.label]
+    assert head.split() == ["rank", "distance", "similarity", "confidence", "key", "label"]
+    assert first.split() == ["1", "0", "1.000", "1.00", row.key, row.label]
     assert len([line for line in others if line]) == 2
 
 
 def test_json_has_what_programs_need(aepipe: Aepipe, boot: Path, shelf: Store, row: Row) -> None:
     (line,) = _lines(aepipe("query", boot, "--json", "-k", 4).stdout)
     release = Release.open(shelf)
-    assert set(line) == {"fingerprint", "query", "code", "hits"}
+    assert set(line) == {"fingerprint", "query", "code", "strange", "hits"}
     assert line["fingerprint"] == release.fingerprint
     assert line["query"] == str(boot)
     assert line["code"] == release.codes_of([row.id]).hex()[0]
     hits = line["hits"]
     assert isinstance(hits, list)
-    assert [set(hit) for hit in hits] == [{"rank", "id", "distance", "similarity", "key", "label"}] * 4
+    assert [set(hit) for hit in hits] == [{"rank", "id", "distance", "similarity", "confidence", "key", "label"}] * 4
     assert [hit["rank"] for hit in hits] == [1, 2, 3, 4]
-    assert hits[0] == {
-        "rank": 1, "id": row.id, "distance": 0, "similarity": 1.0, "key": row.key, "label": row.label,
-    }  # fmt: skip
+    first = {"rank": 1, "id": row.id, "distance": 0, "similarity": 1.0, "key": row.key, "label": row.label}
+    assert {name: hits[0][name] for name in first} == first
     for hit in hits:
         assert hit["similarity"] == pytest.approx(1 - hit["distance"] / release.n_bits, abs=1e-4)
 
@@ -91,6 +91,37 @@ def test_the_first_bits_only(aepipe: Aepipe, boot: Path, shelf: Store, row: Row)
         assert [hit["similarity"] for hit in line["hits"]] == [round(1 - d / 20, 4) for d in expected[:30]]
     whole, all_bits = (aepipe("query", boot, "--json", *more).stdout for more in ((), ("--bits", 64)))
     assert whole == all_bits
+
+
+def test_confidence_is_what_the_distance_is_worth(aepipe: Aepipe, boot: Path, shelf: Store) -> None:
+    probability = Release.open(shelf).scores["calibration"]["probability"]
+    (line,) = _lines(aepipe("query", boot, "--json", "-k", 20).stdout)
+    assert isinstance(line["hits"], list)
+    for hit in line["hits"]:
+        assert hit["confidence"] == probability[hit["distance"]]
+    assert line["strange"] is None
+    least = float(np.median([hit["confidence"] for hit in line["hits"]]))
+    (some,) = _lines(aepipe("query", boot, "--json", "--min-confidence", least).stdout)
+    assert isinstance(some["hits"], list)
+    radius = max(distance for distance, worth in enumerate(probability) if worth >= least)
+    (ball,) = _lines(aepipe("query", boot, "--json", "--radius", radius).stdout)
+    assert some["hits"] == ball["hits"]
+    assert "confidence" in aepipe("query", boot).stdout
+    assert "confidence" not in aepipe("query", boot, "--bits", 20).stdout, "not measured for the first bits"
+
+
+def test_what_is_like_nothing_is_answered_with_a_warning(aepipe: Aepipe, shelf: Store) -> None:
+    release = Release.open(shelf)
+    known = release.codes_of(release.items.ids)
+    far = BitCodes.from_bits(1 - known[:1].unpack())
+    nearest = int(far.distances(known).min())
+    assert nearest > release.scores["calibration"]["usual"], "the complement of a code is like nothing here"
+    found = aepipe("query", "--code", far.hex()[0], "--json")
+    assert found.exit_code == 0
+    assert f"nothing like it was learned: the nearest row is {nearest} bits away" in found.stderr
+    (line,) = _lines(found.stdout)
+    assert isinstance(line["strange"], str)
+    assert line["hits"]
 
 
 def test_paths_only_gives_paths_of_originals_and_keys_of_those_that_are_gone(
@@ -191,6 +222,11 @@ def test_keys_cannot_steer_the_terminal(aepipe: Aepipe, boot: Path, tmp_path: Pa
         (["--id", 0, "--picture", "no/such/hits.png"], "the picture cannot be written"),
         (["--id", 0, "--picture", "hits.txt"], "the picture cannot be written"),
         (["--id", 0, "--bits", 65], "its codes have 64 bits, not 65"),
+        (
+            ["--id", 0, "--bits", 20, "--min-confidence", 0.5],
+            "it was not measured what distances of the first bits are",
+        ),
+        (["--id", 0, "--min-confidence", 1.5], "Invalid value for '--min-confidence'"),
         (["--id", 0, "--bits", 0], "Invalid value for '--bits'"),
         (["."], ".: no images in this folder"),
         (["--nonsense"], "No such option: --nonsense"),

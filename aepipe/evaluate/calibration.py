@@ -1,0 +1,86 @@
+"""What a distance is worth: the probability that a row so many bits away is of the query's kind.
+
+Legend: N database rows, Q queries, K bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aepipe.bits import BitCodes
+from aepipe.evaluate.counts import Labels, Relevance, distance_counts
+from aepipe.evaluate.ties import Floats, Ints
+
+USUAL = 0.99
+"""Share of the queries whose nearest row is at most the usual distance away."""
+LABEL, NEIGHBOUR = "label", "neighbour"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Probabilities by distance, measured on queries that the encoder was not trained on.
+
+    Attributes:
+        meaning: ``label``, a row has the query's label; ``neighbour``, without labels, a row is one of its nearest by
+            features, as exact search finds them.
+        probability: K + 1 numbers that never rise, for distances 0 to K.
+        usual: bits; of 99 % of the queries the nearest row is not farther.
+    """
+
+    meaning: str
+    probability: tuple[float, ...]
+    usual: int
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
+        """Read what ``dataclasses.asdict`` made, also through JSON."""
+        return cls(data["meaning"], tuple(data["probability"]), data["usual"])
+
+
+def calibrate(
+    database: BitCodes, queries: BitCodes, neighbours: Ints, labels: tuple[Labels, Labels] | None
+) -> Calibration:
+    """Measure what distances are worth.
+
+    Args:
+        database: N codes.
+        queries: Q codes of the same length.
+        neighbours: int64[Q, k], each query's nearest rows of the database by features.
+        labels: of the database and of the queries; None where there are none.
+
+    Raises:
+        CodeError: the lengths differ.
+        FingerprintError: two encoders made the codes.
+    """
+    size, relevant = distance_counts(database, queries, None if labels is None else Relevance.of_labels(*labels))
+    if labels is None:
+        differ = database.packed[neighbours] ^ queries.packed[:, None, :]
+        distance = np.bitwise_count(differ).sum(axis=2, dtype=np.int64)
+        relevant = np.bincount(distance.ravel(), minlength=size.shape[1])[None]
+    nearest = (size > 0).argmax(axis=1)
+    usual = int(np.quantile(nearest, USUAL, method="higher"))
+    probability = falling(relevant.sum(axis=0), size.sum(axis=0))
+    return Calibration(NEIGHBOUR if labels is None else LABEL, tuple(probability.round(6).tolist()), usual)
+
+
+def falling(hits: Ints, trials: Ints) -> Floats:
+    """Return the likeliest probabilities that never rise, float64[n], by pooling adjacent violators.
+
+    Source: Ayer et al., "An empirical distribution function for sampling with incomplete information", 1955.
+
+    Args:
+        hits: int64[n].
+        trials: int64[n]; where there are none, the probability before it goes on.
+    """
+    blocks: list[tuple[int, int, int]] = []  # hits, trials, length
+    for hit, trial in zip(hits.tolist(), trials.tolist(), strict=True):
+        blocks.append((hit, trial, 1))
+        # A block without trials joins the one before it; so does one that would rise.
+        while len(blocks) > 1 and blocks[-1][0] * blocks[-2][1] >= blocks[-2][0] * blocks[-1][1]:
+            last, before = blocks.pop(), blocks.pop()
+            blocks.append((before[0] + last[0], before[1] + last[1], before[2] + last[2]))
+    return np.concatenate([np.full(length, hit / max(trial, 1)) for hit, trial, length in blocks])
