@@ -21,35 +21,41 @@ def evaluate(
     place: Place,
     release: ReleaseText = None,
     again: Annotated[bool, typer.Option("--again", help="Measure anew, from the rows and codes on the shelf.")] = False,
+    bits: Annotated[
+        int | None, typer.Option("--bits", min=1, help="Measure the first bits of the codes.", metavar="N")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print how good a release is, beside its baselines.
 
     The scores were measured when the release was made. With --again they are measured anew from
-    its rows and codes, and nothing is written; that takes the extra `train`, but trains nothing.
+    its rows and codes, and nothing is written; that takes the extra `train`, but trains nothing. With
+    --bits so are the first bits of each code, beside baselines of that length.
 
     Examples:
       aepipe evaluate
       aepipe evaluate 3f9a0c11 --json
       aepipe evaluate --again             the same figures, or a reason to look closer
+      aepipe evaluate --bits 16           what the first two bytes are worth
     """
     store = place.store()
     opened = Release.open(store, ref=shelving.find(store, release, place.name))
     began = time.monotonic()
-    scores = measure(store, opened) if again else opened.scores
+    scores = measure(store, opened, bits) if again or bits else opened.scores
     if as_json:
         say_json(scores)
         return
     say(f"{opened.name}, release {opened.ref.short}\n\n{scores_text(scores)}")
-    if again:
+    if again and not bits:
         same = "the same figures as" if scores == opened.scores else "figures that DIFFER from those"
         say(f"\nmeasured in {time.monotonic() - began:.1f} s: {same} on the shelf")
 
 
-def measure(store: Store, release: Release) -> dict[str, Any]:
-    """Score a release as its own recipe says, without a trace on the shelf.
+def measure(store: Store, release: Release, n_bits: int | None = None) -> dict[str, Any]:
+    """Score a release, or the first bits of its codes, as its own recipe says, without a trace on the shelf.
 
     Raises:
+        CodeError: the codes have not so many bits.
         CorruptError: something on the shelf is not what was written.
         ModuleNotFoundError: the extra ``train`` is not installed.
     """
@@ -60,4 +66,5 @@ def measure(store: Store, release: Release) -> dict[str, Any]:
     codes = [part for what, part in release.parts if what == "codes"]
     read = recipe.parse(release.recipe, file)
     with tempfile.TemporaryDirectory(prefix=".tmp-evaluate-", dir=store.root) as scratch:
-        return score.measure(store, read, release.part("rows"), codes, Path(scratch)).to_dict()
+        found = score.measure(store, read, release.part("rows"), codes, Path(scratch), n_bits=n_bits)
+    return found.to_dict()

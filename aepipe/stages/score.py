@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,9 @@ def score(store: Store, plan: Plan, rows: Ref, model: Ref, codes: Sequence[Ref])
         return draft.finish(inputs, {"kind": "scores", "queries": scores.protocol.n_queries})
 
 
-def measure(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scratch: Path) -> Scores:
+def measure(
+    store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scratch: Path, *, n_bits: int | None = None
+) -> Scores:
     """Return what :func:`score` writes; the shelf is only read.
 
     Args:
@@ -76,13 +79,16 @@ def measure(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
         rows: the collection.
         codes: segments that together have the codes of all rows.
         scratch: an empty folder that float features pass through.
+        n_bits: how many of the first bits of the codes are looked at; all of them where it is None.
 
     Raises:
-        CodeError: there are fewer than 2 rows.
+        CodeError: there are fewer than 2 rows, or the codes have not so many bits.
         CorruptError: something on the shelf is not what was written, or a row has no code.
     """
     table, segments = Rows(store.verified(rows)), CodeSegments.open(store, codes)
     database, queries = _samples(table, segments, recipe.evaluate.queries, scratch)
+    if n_bits is not None:
+        database, queries = (replace(sample, codes=sample.codes.prefix(n_bits)) for sample in (database, queries))
     return evaluate.score(database, queries, seed=recipe.seed, n_queries=recipe.evaluate.queries)
 
 

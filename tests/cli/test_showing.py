@@ -110,6 +110,20 @@ def test_evaluate_again_measures_and_leaves_no_trace(aepipe: Aepipe, shelf: Stor
     assert sorted(path.relative_to(shelf.root) for path in shelf.root.rglob("*")) == before
 
 
+def test_evaluate_measures_the_first_bits(aepipe: Aepipe) -> None:
+    pytest.importorskip("pyarrow")
+    whole, some, all_bits = (
+        json.loads(aepipe("evaluate", *more, "--json").stdout) for more in (("--again",), ("--bits", 9), ("--bits", 64))
+    )
+    assert some["protocol"] == whole["protocol"] | {"n_bits": 9}
+    assert len(some["health"]["rates"]) == 9
+    assert len(some["calibration"]["probability"]) == 10
+    assert some["health"]["rates"] == whole["health"]["rates"][:9]
+    assert all_bits == whole
+    found = aepipe("evaluate", "--bits", 65)
+    assert (found.exit_code, "a prefix of 65 bits: these codes have 1 to 64" in found.stderr) == (2, True)
+
+
 def test_show_draws_what_is_asked_for(aepipe: Aepipe, tmp_path: Path) -> None:
     assert aepipe("show", "--hits", str(tmp_path / "hits.png")).exit_code == 0
     with Image.open(tmp_path / "hits.png") as picture:

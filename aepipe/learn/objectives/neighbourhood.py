@@ -14,7 +14,6 @@ Legend: B rows of a batch, K bits, S scales.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Annotated
 
 import torch
@@ -40,13 +39,13 @@ class Scale(recipe.Options):
 
     Attributes:
         steps: of the longest walk; every length from 1 on is equally likely.
-        sharpness: by which the bits' agreement is multiplied, as a correlation of random codes would be 1. The
-            larger, the more a single wrong bit costs, and the less rows of one group share a code.
+        sharpness: by which the agreement of bits is multiplied. The larger, the more a single wrong bit costs, and
+            the fewer rows share a code.
         weight: of its term.
     """
 
     steps: Annotated[int, Field(ge=1)]
-    sharpness: Annotated[float, Field(gt=0)] = 1.0
+    sharpness: Annotated[float, Field(gt=0)] = 2.0
     weight: Weight = 1.0
 
 
@@ -69,8 +68,8 @@ class Options(objectives.Options):
     components: Annotated[int, Field(ge=1)] = 256
     whiten: Annotated[float, Field(ge=0, le=1)] = 0.5
     scales: Annotated[tuple[Scale, ...], Field(min_length=1, strict=False)] = (
-        Scale(steps=128, sharpness=0.6),
-        Scale(steps=8, sharpness=1.2),
+        Scale(steps=128, sharpness=1.4),
+        Scale(steps=8, sharpness=2.8),
     )
     nested: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = ()
     reconstruction: Weight = 0.001
@@ -149,8 +148,9 @@ def surprise(here_BK: Tensor, there_BK: Tensor, sharpness: float) -> Tensor:
     Args:
         here_BK: codes of rows, -1 and 1.
         there_BK: codes of the rows that go with them.
-        sharpness: the agreement of two codes is ``sharpness / sqrt(K)`` times their inner product.
+        sharpness: the agreement of two codes is ``sharpness / K^(3/4)`` times their inner product: half-way between
+            the root, for which random codes of any length agree alike, and K, for which equal ones do.
     """
-    agreement_BB = (here_BK.float() @ there_BK.float().T) * (sharpness / math.sqrt(here_BK.shape[1]))
+    agreement_BB = (here_BK.float() @ there_BK.float().T) * (sharpness * here_BK.shape[1] ** -0.75)
     same_B = torch.arange(len(here_BK), device=here_BK.device)
     return 0.5 * (F.cross_entropy(agreement_BB, same_B) + F.cross_entropy(agreement_BB.T, same_B))

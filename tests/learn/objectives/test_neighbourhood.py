@@ -34,7 +34,7 @@ def spec(objective: dict[str, Any], bits: int = 16, **more: Any) -> layer.LayerS
 def test_the_surprise_is_the_cross_entropy_of_both_ways() -> None:
     rng = np.random.default_rng(0)
     here, there = (np.where(rng.random((5, 9)) < 0.5, -1.0, 1.0) for _ in range(2))
-    agreement = 0.7 / math.sqrt(9) * here @ there.T
+    agreement = 0.7 / 9**0.75 * here @ there.T
     expected = 0.0
     for row in range(5):
         along = [math.exp(agreement[row, other]) for other in range(5)]
@@ -57,7 +57,7 @@ def test_bits_are_dealt_to_the_scales_and_prefixes_are_codes() -> None:
     codes = [model.encode(rows.batch(where)).mean for where in (positions, *ends)]
     for place, (steps, weight) in enumerate([(6, 1.0), (2, 3.0)]):
         parts = [
-            surprise(codes[0][:, place:length:2], codes[place + 1][:, place:length:2], 1.0).item() for length in (8, 16)
+            surprise(codes[0][:, place:length:2], codes[place + 1][:, place:length:2], 2.0).item() for length in (8, 16)
         ]
         assert terms[f"within {steps}"].item() == pytest.approx(weight * sum(parts) / 2, rel=1e-5)
     assert terms["reconstruction"].item() == 0
