@@ -11,7 +11,8 @@ import typer
 
 from aepipe.cli import shelving
 from aepipe.cli.options import AsJson, Place, ReleaseText
-from aepipe.cli.output import say, say_json
+from aepipe.cli.output import say, say_json, write_picture
+from aepipe.errors import QueryError
 from aepipe.release import RELEASE, Release
 from aepipe.report.releases import scores_text
 from aepipe.store import Store
@@ -23,6 +24,10 @@ def evaluate(
     again: Annotated[bool, typer.Option("--again", help="Measure anew, from the rows and codes on the shelf.")] = False,
     bits: Annotated[
         int | None, typer.Option("--bits", min=1, help="Measure the first bits of the codes.", metavar="N")
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Draw precision by recall and by radius, beside the baselines.", metavar="FILE"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,11 +42,14 @@ def evaluate(
       aepipe evaluate 3f9a0c11 --json
       aepipe evaluate --again             the same figures, or a reason to look closer
       aepipe evaluate --bits 16           what the first two bytes are worth
+      aepipe evaluate --picture curves.png
     """
     store = place.store()
     opened = Release.open(store, ref=shelving.find(store, release, place.name))
     began = time.monotonic()
     scores = measure(store, opened, bits) if again or bits else opened.scores
+    if picture:
+        _draw(scores, f"{opened.name}: {scores['protocol']['n_bits']} bits", picture)
     if as_json:
         say_json(scores)
         return
@@ -49,6 +57,20 @@ def evaluate(
     if again and not bits:
         same = "the same figures as" if scores == opened.scores else "figures that DIFFER from those"
         say(f"\nmeasured in {time.monotonic() - began:.1f} s: {same} on the shelf")
+
+
+def _draw(scores: dict[str, Any], title: str, file: Path) -> None:
+    """Draw the curves.
+
+    Raises:
+        QueryError: without labels there are none, or the file cannot be written.
+    """
+    from aepipe.report.precision import precision_picture
+
+    drawn = precision_picture(scores, title=title)
+    if drawn is None:
+        raise QueryError("precision was not measured: the rows have no labels, or the scores are old; try --again")
+    write_picture(drawn, file)
 
 
 def measure(store: Store, release: Release, n_bits: int | None = None) -> dict[str, Any]:

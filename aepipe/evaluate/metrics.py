@@ -45,6 +45,8 @@ class Retrieval:
         p_at_top: share of relevant rows among the first ``top`` (among all, where there are fewer).
         ball_precision: share of relevant rows within ``radius``, 0 for an empty ball; None for float rankings.
         ball: 1.0 where the ball is not empty; None for float rankings.
+        within: float64[K+1] twice, the mean over the queries of precision and of recall within each radius from 0 to
+            K, an empty ball counting 0; None for float rankings.
         cut, top, radius: see above.
     """
 
@@ -54,6 +56,7 @@ class Retrieval:
     p_at_top: Floats
     ball_precision: Floats | None = None
     ball: Floats | None = None
+    within: tuple[Floats, Floats] | None = field(default=None, kw_only=True)
     cut: int = field(default=CUT, kw_only=True)
     top: int = field(default=TOP, kw_only=True)
     radius: int = field(default=RADIUS, kw_only=True)
@@ -101,14 +104,18 @@ def retrieval(
     _check_labels(len(database), len(queries), db_label, q_label)
     relevance = Relevance.of_labels(db_label, q_label)
     harmonic = harmonic_numbers(len(database))
-    parts = []
+    parts, within = [], np.zeros((2, database.n_bits + 1))
     for start in range(0, len(queries), QUERY_CHUNK):
         chunk = slice(start, start + QUERY_CHUNK)
         size, relevant = distance_counts(database, queries[chunk], relevance.of_queries(chunk))
+        inside_all, hits_all = np.cumsum(size, axis=1), np.cumsum(relevant, axis=1)
+        within[0] += (hits_all / np.maximum(inside_all, 1)).sum(axis=0) / len(queries)
+        within[1] += (hits_all / np.maximum(hits_all[:, -1:], 1)).sum(axis=0) / len(queries)
         figures = _ranked(TieGroups.of_counts(size, relevant), relevant.sum(axis=1), harmonic, cut=cut, top=top)
-        inside, hits = (size[:, : radius + 1].sum(axis=1), relevant[:, : radius + 1].sum(axis=1))
+        ball = min(radius, database.n_bits)
+        inside, hits = inside_all[:, ball], hits_all[:, ball]
         parts.append([*figures, hits / np.maximum(inside, 1), (inside > 0).astype(np.float64)])
-    return Retrieval(*_joined(parts), cut=cut, top=top, radius=radius)
+    return Retrieval(*_joined(parts), within=(within[0], within[1]), cut=cut, top=top, radius=radius)
 
 
 def retrieval_float(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,10 +63,14 @@ class Row:
     Attributes:
         system: ``ours``, ``itq``, ``lsh``, ``pca-sign``, ``spectral`` or ``float``.
         metrics: estimates under the names of :data:`aepipe.evaluate.metrics.METRICS`.
+        precision: K + 1 means over the queries, within each radius from 0 to K; empty without labels and for floats.
+        recall: the same.
     """
 
     system: str
     metrics: Mapping[str, Estimate]
+    precision: tuple[float, ...] = ()
+    recall: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,11 @@ class Scores:
     def from_dict(cls, data: Mapping[str, Any]) -> Scores:
         """Read what :meth:`to_dict` wrote, also through JSON."""
         rows = tuple(
-            Row(row["system"], {name: Estimate(**value) for name, value in row["metrics"].items()})
+            Row(
+                row["system"],
+                {name: Estimate(**value) for name, value in row["metrics"].items()},
+                *(tuple(row.get(curve, ())) for curve in ("precision", "recall")),
+            )
             for row in data["rows"]
         )
         health = BitHealth.from_dict(data["health"])
@@ -157,18 +165,24 @@ def score(database: Sample, queries: Sample, *, seed: int, n_queries: int = 1000
         if isinstance(found, str):
             notes.append(found)
         else:
-            rows.append(Row(system, {name: estimate(found[name], seed) for name in METRICS if name in found}))
+            metrics = {name: estimate(found.figures[name], seed) for name in METRICS if name in found.figures}
+            rows.append(Row(system, metrics, *(tuple(curve.round(6).tolist()) for curve in found.within)))
         step(STAGE, done, 2 + len(BASELINES), system)
     both = None if database.labels is None or queries.labels is None else (database.labels, queries.labels)
     calibration = calibrate(database.codes, queries.codes, neighbours, both)
     return Scores(protocol, tuple(rows), bit_health(database.codes), tuple(notes), calibration)
 
 
-def _systems(
-    database: Sample, queries: Sample, neighbours: Ints, seed: int
-) -> Iterator[tuple[str, dict[str, Floats] | str]]:
-    """Yield each system with its per-query figures, or with the reason why there are none."""
-    yield OURS, _figures(database, queries, neighbours)
+class _Found(NamedTuple):
+    """What one system came to: per-query figures, float64[Q] each, and precision and recall by radius."""
+
+    figures: dict[str, Floats]
+    within: tuple[Floats, ...] = ()
+
+
+def _systems(database: Sample, queries: Sample, neighbours: Ints, seed: int) -> Iterator[tuple[str, _Found | str]]:
+    """Yield each system with what it came to, or with the reason why there is nothing."""
+    yield OURS, _found(database, queries, neighbours)
     for name, fit in BASELINES.items():
         try:
             projection = fit(database.features, database.codes.n_bits, seed)
@@ -177,21 +191,24 @@ def _systems(
             continue
         theirs = Sample(projection.codes(database.features), database.features, database.labels)
         asked = Sample(projection.codes(queries.features), queries.features, queries.labels)
-        yield name, _figures(theirs, asked, neighbours)
-    yield FLOAT, _float_figures(database, queries)
+        yield name, _found(theirs, asked, neighbours)
+    yield FLOAT, _float_found(database, queries)
 
 
-def _figures(database: Sample, queries: Sample, neighbours: Ints) -> dict[str, Floats]:
-    """Return the per-query figures of codes, float64[Q] each."""
+def _found(database: Sample, queries: Sample, neighbours: Ints) -> _Found:
+    """Return what codes come to."""
     figures = {"recall_at_10": neighbour_recall(database.codes, queries.codes, neighbours)}
     if database.labels is None or queries.labels is None:
-        return figures
-    return figures | retrieval(database.codes, queries.codes, database.labels, queries.labels).named()
+        return _Found(figures)
+    found = retrieval(database.codes, queries.codes, database.labels, queries.labels)
+    return _Found(figures | found.named(), found.within or ())
 
 
-def _float_figures(database: Sample, queries: Sample) -> dict[str, Floats]:
-    """Return the per-query figures of exact float search, which finds its own neighbours by definition."""
+def _float_found(database: Sample, queries: Sample) -> _Found:
+    """Return what exact float search comes to, which finds its own neighbours by definition."""
     figures = {"recall_at_10": np.ones(len(queries))}
     if database.labels is None or queries.labels is None:
-        return figures
-    return figures | retrieval_float(database.features, queries.features, database.labels, queries.labels).named()
+        return _Found(figures)
+    return _Found(
+        figures | retrieval_float(database.features, queries.features, database.labels, queries.labels).named()
+    )

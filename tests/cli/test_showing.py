@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from aepipe.release import Release
 from aepipe.report import releases
+from aepipe.report.precision import COLOURS
 from aepipe.report.releases import scores_text
 from aepipe.store import Ref, Store
 from tests.cli.conftest import Aepipe
@@ -122,6 +123,15 @@ def test_evaluate_measures_the_first_bits(aepipe: Aepipe) -> None:
     assert all_bits == whole
     found = aepipe("evaluate", "--bits", 65)
     assert (found.exit_code, "a prefix of 65 bits: these codes have 1 to 64" in found.stderr) == (2, True)
+
+
+def test_evaluate_draws_precision(aepipe: Aepipe, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    assert aepipe("evaluate", "--again", "--picture", tmp_path / "curves.png").exit_code == 0
+    with Image.open(tmp_path / "curves.png") as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20) or []}
+    for name, colour in COLOURS.items():
+        assert ImageColor.getrgb(colour) in colours, f"the curve of {name}"
 
 
 def test_show_draws_what_is_asked_for(aepipe: Aepipe, tmp_path: Path) -> None:

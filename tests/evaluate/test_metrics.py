@@ -79,6 +79,21 @@ def test_blocks_and_order_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     assert all(parts[name] == pytest.approx(values) for name, values in whole.items())
 
 
+def test_precision_and_recall_within_each_radius(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "QUERY_CHUNK", 3)
+    rng = np.random.default_rng(0)
+    database, queries = codes(rng, 80, 10), codes(rng, 7, 10)
+    own, asked = rng.integers(0, 3, 80), np.array([0, 1, 2, 0, 1, 2, 9])
+    found = retrieval(database, queries, own, asked).within
+    assert found is not None
+    distances, same = queries.distances(database), asked[:, None] == own[None]
+    for radius in range(11):
+        inside = distances <= radius
+        hits = (inside & same).sum(1)
+        assert found[0][radius] == pytest.approx((hits / np.maximum(inside.sum(1), 1)).mean())
+        assert found[1][radius] == pytest.approx((hits / np.maximum(same.sum(1), 1)).mean())
+
+
 def test_labels_of_any_kind() -> None:
     """Integers, strings and objects mean the same."""
     rng = np.random.default_rng(2)
