@@ -68,7 +68,7 @@ class Options(objectives.Options):
     components: Annotated[int, Field(ge=1)] = 256
     whiten: Annotated[float, Field(ge=0, le=1)] = 0.5
     scales: Annotated[tuple[Scale, ...], Field(min_length=1, strict=False)] = (
-        Scale(steps=128, sharpness=1.4),
+        Scale(steps=128, sharpness=1.3),
         Scale(steps=8, sharpness=2.8),
     )
     nested: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = ()
