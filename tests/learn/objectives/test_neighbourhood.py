@@ -109,5 +109,5 @@ def test_the_whole_ranking_is_better_than_by_reconstruction(tmp_path: Path) -> N
         with torch.no_grad():
             codes = [BitCodes.from_bits(model.encode(torch.from_numpy(x)).mean.numpy() > 0) for x in (rows, asked)]
         found[kind] = retrieval(codes[0], codes[1], groups, truth).map.mean()
-    assert found["neighbourhood"] > 0.9
+    assert found["neighbourhood"] > 0.8
     assert found["neighbourhood"] > found["reconstruction"] + 0.2
