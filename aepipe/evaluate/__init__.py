@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from aepipe.evaluate.baselines import BASELINES, Baseline, Projection, fit_itq, fit_lsh, fit_pca_sign, fit_spectral
+from aepipe.evaluate.baselines import (
+    BASELINES,
+    Baseline,
+    Projection,
+    fit_itq,
+    fit_lsh,
+    fit_pca_sign,
+    fit_spectral,
+    itq_rotation,
+)
 from aepipe.evaluate.bootstrap import Estimate, estimate, interval, paired_difference
 from aepipe.evaluate.calibration import Calibration, calibrate
 from aepipe.evaluate.floats import nearest
@@ -34,6 +43,7 @@ __all__ = [
     "fit_pca_sign",
     "fit_spectral",
     "interval",
+    "itq_rotation",
     "judge",
     "nearest",
     "neighbour_recall",

@@ -151,6 +151,23 @@ def fit_pca_sign(features: Features, n_bits: int, seed: int) -> Projection:
     return Projection("pca-sign", drawn.mean, _principal_axes(drawn, n_bits, seed))
 
 
+def itq_rotation(components: Matrix, rng: np.random.Generator, *, iterations: int = ITQ_ITERATIONS) -> Matrix:
+    """Return ITQ's rotation, float32[K, K]: signs and the orthogonal Procrustes problem in turn.
+
+    Args:
+        components: float32[n, K], centred.
+        rng: for the first rotation.
+        iterations: how often both are solved.
+    """
+    n_bits = components.shape[1]
+    rotation = np.linalg.qr(rng.standard_normal((n_bits, n_bits)))[0].astype(np.float32)
+    for _ in range(iterations):
+        signs = np.where(components @ rotation > 0, np.float32(1), np.float32(-1))
+        left, _, right = np.linalg.svd(components.T @ signs)
+        rotation = left @ right
+    return rotation
+
+
 def fit_itq(features: Features, n_bits: int, seed: int) -> Projection:
     """Fit iterative quantisation, 50 iterations (Gong & Lazebnik, CVPR 2011).
 
@@ -167,7 +184,7 @@ def fit_itq(features: Features, n_bits: int, seed: int) -> Projection:
     _check_width("ITQ", features, n_bits)
     drawn = _Sample.draw(features, n_bits, seed)
     axes = _principal_axes(drawn, n_bits, seed)
-    rotation = _rotation(drawn.projected(axes), np.random.default_rng(seed))
+    rotation = itq_rotation(drawn.projected(axes), np.random.default_rng(seed))
     return Projection("itq", drawn.mean, axes @ rotation)
 
 
@@ -281,14 +298,3 @@ def _subspace_axes(drawn: _Sample, n_axes: int, seed: int) -> Matrix:
     inner = previous.T.astype(np.float64) @ image
     turn = np.linalg.eigh((inner + inner.T) / 2)[1][:, ::-1][:, :n_axes]
     return previous @ turn.astype(np.float32)
-
-
-def _rotation(components: Matrix, rng: np.random.Generator) -> Matrix:
-    """Return ITQ's rotation, float32[K, K], of components float32[n, K]: alternate signs and orthogonal Procrustes."""
-    n_bits = components.shape[1]
-    rotation = np.linalg.qr(rng.standard_normal((n_bits, n_bits)))[0].astype(np.float32)
-    for _ in range(ITQ_ITERATIONS):
-        signs = np.where(components @ rotation > 0, np.float32(1), np.float32(-1))
-        left, _, right = np.linalg.svd(components.T @ signs)
-        rotation = left @ right
-    return rotation

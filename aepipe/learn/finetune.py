@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aepipe.evaluate import itq_rotation
 from aepipe.learn.feed import Feed
 from aepipe.learn.layer import Autoencoder
-from aepipe.learn.nets import Net
+from aepipe.learn.nets import Net, Turn
+from aepipe.learn.posterior import Rotation
 
 
 class Mean(nn.Module):
@@ -69,6 +72,21 @@ def unroll(layers: Sequence[Autoencoder]) -> Autoencoder:
     return Autoencoder(net, top.posterior, layers[0].likelihood)
 
 
+def settle(model: Autoencoder, rows: Feed) -> None:
+    """Find the rotation of the code where its posterior has one, and keep it in the network.
+
+    Args:
+        model: the fine-tuned network; is changed in place.
+        rows: the training rows.
+    """
+    turns = [part for part in model.net.encoder.modules() if isinstance(part, Turn)]
+    if turns and isinstance(model.posterior, Rotation) and model.posterior.iterations:
+        activations = _activations(model, rows)
+        centred = (activations - activations.mean(0)).cpu().numpy()
+        rotation = itq_rotation(centred, np.random.default_rng(0), iterations=model.posterior.iterations)
+        turns[0].rotation.copy_(torch.from_numpy(rotation))
+
+
 def thresholds(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) -> Tensor:
     """Return the threshold of each bit, float32[K].
 
@@ -77,8 +95,12 @@ def thresholds(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) 
         rows: the training rows.
         kind: ``zero``, or the ``median`` of each bit's activation over the rows, which makes it one in half of them.
     """
+    if kind == "zero":
+        return torch.zeros(model.net.shape_out)
+    return _activations(model, rows).median(0).values.cpu()
+
+
+def _activations(model: Autoencoder, rows: Feed) -> Tensor:
+    """Return what the bits of all rows are cut from, float32[N, K]."""
     with torch.no_grad():
-        if kind == "zero":
-            return torch.zeros(model.net.shape_out)
-        activations = torch.cat([model.net.encoder(block).float() for block in rows.blocks()])
-        return activations.median(0).values.cpu()
+        return torch.cat([model.net.encoder(block).float() for block in rows.blocks()])

@@ -84,6 +84,7 @@ class Trainer:
         self.held_out = held_out
         self.compute = compute
         self._seed = seed
+        self._posterior = model.posterior
         self._objective = objectives.build(self.model, training.objective, compute, seed=seed)
         self._phases = self._objective.phases()
         self._optimizers = [_optimizer(phase, training, compute) for phase in self._phases]
@@ -176,7 +177,9 @@ class Trainer:
         at = self._position
         self._generator.manual_seed(seed_of(self._seed, at.epoch, at.step))
         batch = self._batch(self.train.batch(index), self._generator)._replace(positions=index)
-        rate = learning_rate(self.training, at.epoch * self.steps + at.step, self.steps)
+        done = at.epoch * self.steps + at.step
+        self.model.posterior = self._posterior.at(done / (self.training.fit.epochs * self.steps))
+        rate = learning_rate(self.training, done, self.steps)
         for phase, optimizer in zip(self._phases, self._optimizers, strict=True):
             optimizer.zero_grad(set_to_none=True)
             terms = phase.step(batch)

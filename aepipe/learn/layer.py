@@ -102,11 +102,10 @@ def code_spec(recipe: CodeRecipe, at: str = "code") -> LayerSpec:
     Raises:
         RecipeError: a kind or one of its options is wrong, the choices do not go together, or there are no bits.
     """
-    binary = {kind: model for kind, model in posterior.KINDS.items() if issubclass(model, posterior.Bits)}
     return _checked(
         LayerSpec(
             net=dense.Options(width=recipe.bits, activation="linear", normalize=recipe.normalize),
-            posterior=_role(binary, recipe.binarize, f"{at}.binarize", Posterior),
+            posterior=_role(posterior.BITS, recipe.binarize, f"{at}.binarize", Posterior),
             likelihood=_role(likelihood.KINDS, recipe.likelihood, f"{at}.likelihood", Likelihood),
             training=training(recipe, at, recipe.fit),
         ),

@@ -22,7 +22,7 @@ from aepipe.index.neighbours import neighbours
 from aepipe.learn import stack
 from aepipe.learn.checkpoint import FileCheckpoint
 from aepipe.learn.feed import Feed
-from aepipe.learn.finetune import thresholds, unroll
+from aepipe.learn.finetune import settle, thresholds, unroll
 from aepipe.learn.fit import Curve, Trainer
 from aepipe.learn.freeze import BATCH, freeze
 from aepipe.learn.layer import Autoencoder
@@ -74,6 +74,7 @@ def finetune(store: Store, plan: Plan, views: Ref, layers: Sequence[Ref]) -> Ref
         curve = trainer.run(FileCheckpoint(store.work(ref)), report, neighbours=neighbours)
     facts: dict[str, Any] = {"seconds": round(time.monotonic() - began, 3), **(curve[-1] if curve else {})}
     facts |= {"evaluation": trainer.evaluate(feeds["clean"], feeds["noisy"]), "rows": len(feeds["train"])}
+    settle(trainer.model, feeds["train"])
     with store.draft("model") as draft:
         _write(draft.path, plan, stacked, feeds["train"])
         save_file(trainer.model.state_dict(), draft.path / "weights.safetensors")

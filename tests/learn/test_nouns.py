@@ -76,31 +76,6 @@ def test_delta_is_the_activation() -> None:
     assert encoding.sample is x
 
 
-@pytest.mark.parametrize("kind", ["straight-through", "noise"])
-def test_bits_are_plus_and_minus_one_and_zero_is_minus_one(kind: str) -> None:
-    one: Any = posterior.KINDS[kind]()
-    encoding = one.encode(torch.tensor([[-2.0, 0.0, 0.5]]), None)
-    assert encoding.mean.tolist() == encoding.sample.tolist() == [[-1, -1, 1]]
-
-
-def test_straight_through_passes_the_gradient_of_the_clipped_line() -> None:
-    x = torch.tensor([[-2.0, -0.5, 0.5, 2.0]], requires_grad=True)
-    sample = posterior.StraightThrough().encode(x, torch.Generator()).sample
-    assert sample.tolist() == [[-1, -1, 1, 1]]
-    (sample * torch.tensor([[1.0, 2.0, 3.0, 4.0]])).sum().backward()
-    assert x.grad is not None
-    assert x.grad.tolist() == [[0, 2, 3, 0]]
-
-
-def test_noise_units_saturate_with_the_noise() -> None:
-    x = torch.zeros(20000, 1)
-    generator = torch.Generator().manual_seed(0)
-    soft = posterior.Noise(sigma=0.1).encode(x, generator).sample.abs().mean()
-    hard = posterior.Noise(sigma=100).encode(x, generator).sample.abs().mean()
-    assert soft < 0.1
-    assert hard > 0.95
-
-
 def test_dense_by_hand() -> None:
     net = dense.Options(width=5, activation="tanh").build((2, 3), torch.Generator().manual_seed(0))
     x = draw(4, 2, 3)
@@ -208,7 +183,9 @@ def test_a_wrong_choice_is_named(recipe: LayerRecipe, message: str) -> None:
 
 
 def test_a_code_must_be_bits() -> None:
-    with pytest.raises(RecipeError, match=r"code.binarize: unknown kind 'delta'; allowed: noise, straight-through"):
+    with pytest.raises(
+        RecipeError, match=r"code.binarize: unknown kind 'delta'; allowed: bernoulli, noise, rotation, "
+    ):
         layer.code_spec(CodeRecipe(binarize=Choice(kind="delta")))
 
 

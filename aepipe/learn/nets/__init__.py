@@ -51,10 +51,12 @@ class Head(NamedTuple):
     Attributes:
         heads: activations for each unit of the code: two, where a unit has a mean and a variance.
         linear: whether they are to be linear, because the posterior brings a link of its own.
+        turned: whether they can be rotated, see :class:`Turn`; only dense networks know how.
     """
 
     heads: int = 1
     linear: bool = False
+    turned: bool = False
 
 
 PLAIN = Head()
@@ -138,6 +140,32 @@ class Standardize(nn.BatchNorm1d):
         """Standardise float[B, H]; a batch of one row has no variance and takes the running averages."""
         training = self.training and len(x) > 1
         return F.batch_norm(x.float(), self.running_mean, self.running_var, None, None, training, self.momentum or 0.1)
+
+
+class Turn(nn.Module):
+    """A rotation of the code, which is found after training; the identity until then."""
+
+    rotation: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("rotation", torch.eye(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rotate float[B, H]."""
+        return x @ self.rotation
+
+
+class TurnBack(nn.Module):
+    """The inverse of a :class:`Turn`."""
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__()
+        self._turn = [turn]  # within a list, so that it is no part of this module: a buffer has one owner
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Rotate float[B, H] back."""
+        return code @ self._turn[0].rotation.T
 
 
 class Holes(nn.Module):

@@ -13,7 +13,19 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from aepipe import recipe
-from aepipe.learn.nets import ACTIVATIONS, PLAIN, Activation, Head, Holes, Net, Standardize, affine, gain_of
+from aepipe.learn.nets import (
+    ACTIVATIONS,
+    PLAIN,
+    Activation,
+    Head,
+    Holes,
+    Net,
+    Standardize,
+    Turn,
+    TurnBack,
+    affine,
+    gain_of,
+)
 
 Width = Annotated[int, Field(ge=1)]
 
@@ -65,6 +77,9 @@ class Options(recipe.Options):
             gains = self._gains(["linear", *(self.activation for _ in self.hidden)])
             down = [affine(b, a, generator, gain=gain) for (a, b), gain in zip(pairwise(widths), gains, strict=True)]
         decoder = [part for one in reversed(down) for part in (one, ACTIVATIONS[self.activation]())][:-1]
+        if head.turned:
+            encoder.append(turn := Turn(self.width))
+            decoder.insert(0, TurnBack(turn))
         return Net(
             nn.Sequential(*encoder),
             nn.Sequential(*decoder, nn.Unflatten(1, tuple(shape))),

@@ -10,25 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aepipe.learn.posterior.bits import Bits, Noise, StraightThrough, hard_bits
+from aepipe.learn.posterior.bits import Bits, Coin, Noise, Rotation, StraightThrough, Tanh, hard_bits
 from aepipe.learn.posterior.encoding import Encoding, Posterior, Stochastic
 from aepipe.learn.posterior.points import Delta, KSparse
 from aepipe.learn.posterior.priors import Bernoulli, Categorical, Gaussian
 from aepipe.recipe import Options
 
 __all__ = [
+    "BITS",
     "KINDS",
     "Bernoulli",
     "Bits",
     "Categorical",
+    "Coin",
     "Delta",
     "Encoding",
     "Gaussian",
     "KSparse",
     "Noise",
     "Posterior",
+    "Rotation",
     "Stochastic",
     "StraightThrough",
+    "Tanh",
     "hard_bits",
 ]
 
@@ -40,4 +44,13 @@ KINDS: Mapping[str, type[Options]] = {
     "categorical": Categorical,
     "straight-through": StraightThrough,
     "noise": Noise,
+    "tanh": Tanh,
 }
+BITS: Mapping[str, type[Bits]] = {
+    "straight-through": StraightThrough,
+    "noise": Noise,
+    "tanh": Tanh,
+    "bernoulli": Coin,
+    "rotation": Rotation,
+}
+"""Those that the layer of bits on top of a stack can have; a rotation is found when that is trained."""

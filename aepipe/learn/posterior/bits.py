@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 from torch import Tensor
 
+from aepipe.learn.nets import Head
 from aepipe.learn.posterior.encoding import Encoding, Kind
 
 
@@ -59,6 +60,69 @@ class Noise(Bits):
     def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
         """Return noisy logistic units, scaled to -1..1."""
         return torch.tanh(0.5 * _add_noise(activation_BH, self.sigma, generator))
+
+
+class Tanh(Bits):
+    """A tanh that grows steeper while training, until it is a sign (Cao et al., "HashNet", ICCV 2017).
+
+    Attributes:
+        start: steepness at the first step.
+        end: steepness at the last; it grows by the same factor from step to step.
+    """
+
+    start: Annotated[float, Field(gt=0)] = 1.0
+    end: Annotated[float, Field(gt=0)] = 16.0
+    _progress: float = PrivateAttr(default=0.0)
+
+    def at(self, progress: float) -> Tanh:
+        """Return the same tanh, as steep as it is then."""
+        then = self.model_copy()
+        then._progress = progress
+        return then
+
+    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
+        """Return values between -1 and 1."""
+        return torch.tanh(self.start * (self.end / self.start) ** self._progress * activation_BH)
+
+
+class Coin(Bits):
+    """Bits drawn with the odds that the encoder says; the gradient passes through their mean.
+
+    Source: stochastic binary units with the straight-through estimator of Bengio et al., arXiv:1308.3432.
+
+    Attributes:
+        sharpness: the odds of a 1 are those of a logistic unit of so many times the activation.
+    """
+
+    sharpness: Annotated[float, Field(gt=0)] = 4.0
+
+    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
+        """Return drawn bits whose gradient is that of their mean."""
+        odds = torch.sigmoid(self.sharpness * activation_BH)
+        uniform = torch.rand(odds.shape, generator=generator, device=odds.device)
+        mean, drawn = 2 * odds - 1, torch.where(uniform < odds, 1.0, -1.0).to(odds.dtype)
+        return mean + (drawn - mean).detach()
+
+
+class Rotation(Bits):
+    """Numbers while training; afterwards they are turned close to the corners of a cube, and cut.
+
+    Source: iterative quantisation, Gong and Lazebnik, CVPR 2011, on the activations in place of principal components.
+
+    Attributes:
+        iterations: of the search for the rotation; with 0 the numbers are cut as they are.
+    """
+
+    iterations: Annotated[int, Field(ge=0)] = 50
+
+    @property
+    def head(self) -> Head:
+        """Linear activations, which can be turned."""
+        return Head(linear=True, turned=True)
+
+    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the activations."""
+        return activation_BH
 
 
 def hard_bits(activation_BK: Tensor) -> Tensor:

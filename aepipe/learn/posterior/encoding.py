@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -42,6 +42,9 @@ class Posterior(Protocol):
     def refusal(self, width: int) -> str | None:
         """Return why a code of so many units cannot be made, and what is allowed; None where it can."""
 
+    def at(self, progress: float) -> Posterior:
+        """Return it as it is at a point of training, 0 at the first step and 1 after the last."""
+
     def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
         """Turn activations into codes; without a generator the sample is the mean."""
 
@@ -58,7 +61,7 @@ class Stochastic(Posterior, Protocol):
 
 
 class Kind(Options):
-    """What a kind says unless it says otherwise: no bits, one linear activation for each unit, any width."""
+    """What a kind says unless it says otherwise: no bits, one linear activation for each unit, any width, no change."""
 
     @property
     def binary(self) -> bool:
@@ -73,3 +76,7 @@ class Kind(Options):
     def refusal(self, width: int) -> str | None:
         """Return None: any width will do."""
         return None
+
+    def at(self, progress: float) -> Self:
+        """Return itself: it is the same throughout training."""
+        return self
