@@ -20,12 +20,15 @@ class Confidence:
         meaning: what is probable.
         probability: by distance, 0 to K.
         usual: bits; the nearest row of 99 % of the queries that were held out is not farther.
+        usual_error: 99 % of them are not farther off when they are rebuilt from their codes, 0..1; None where that was
+            not measured.
     """
 
     name: str
     meaning: str
     probability: Sequence[float]
     usual: int
+    usual_error: float | None = None
 
     @classmethod
     def of(cls, release: Release) -> Confidence | None:
@@ -33,7 +36,9 @@ class Confidence:
         found = release.scores.get("calibration")
         if not found or len(found["probability"]) != release.n_bits + 1:
             return None
-        return cls(release.name, MEANINGS[found["meaning"]], found["probability"], found["usual"])
+        return cls(
+            release.name, MEANINGS[found["meaning"]], found["probability"], found["usual"], found.get("usual_error")
+        )
 
     def radius(self, least: float) -> int:
         """Return the largest distance at which a row is of the query's kind with at least some probability.
@@ -50,11 +55,18 @@ class Confidence:
             )
         return found
 
-    def strange(self, nearest: int) -> str | None:
-        """Say that something is not like the collection, by the distance of its nearest row; None where it is."""
-        if nearest <= self.usual:
+    def strange(self, nearest: int | None, error: float | None) -> str | None:
+        """Say that something is not like the collection; None where it is.
+
+        Args:
+            nearest: distance of its nearest row, in bits; None where that is not known.
+            error: how far off it is when rebuilt from its code; None where that is not known.
+        """
+        reasons = []
+        if nearest is not None and nearest > self.usual:
+            reasons.append(f"the nearest row is {nearest} bits away, not {self.usual} at most")
+        if error is not None and self.usual_error is not None and error > self.usual_error:
+            reasons.append(f"its code is off by {error:.3f} when it is decoded, not {self.usual_error:.3f} at most")
+        if not reasons:
             return None
-        return (
-            f"nothing like it was learned: the nearest row is {nearest} bits away, and {self.usual} at most for 99 % "
-            "of the queries that were held out"
-        )
+        return f"nothing like it was learned: {', and '.join(reasons)}, as of 99 % of the queries held out"

@@ -37,6 +37,11 @@ SPLITS = frozenset({"train", "test"})
 STEPS = {"layer": 250, "finetune": 700}
 """Steps of training aimed at; on 6,700 photographs, twice as many added 4 % to mAP@1000."""
 MOST_EPOCHS = 40
+_LAYER = """[[layers]]
+net = {{ kind = "dense", width = {width} }}
+likelihood = "{likelihood}"
+corruption = {{ kind = "mask", rate = 0.2, rescale = true }}
+{fit}"""
 _CODE = """[code]
 bits = {bits}
 binarize = {{ kind = "straight-through", noise = 0.3 }}
@@ -44,15 +49,25 @@ threshold = "median"  # each bit is one for half of the rows
 corruption = {{ kind = "mask", rate = 0.2, rescale = true }}
 objective = {{ kind = "reconstruction", decorrelation = 0.02 }}
 {fit}"""
-_FINETUNE = """[finetune]
+_COMPONENTS = """[[layers]]  # principal components, half whitened: small differences count, too
+net = { kind = "dense", width = 256, activation = "linear" }
+objective = "components"
+fit = { epochs = 1, batch = 4096 }"""
+_WALKS = """[finetune]  # bits agree where walks among nearest neighbours lead
+frozen = 1  # the components stay as they are
 epochs = {epochs}
 batch = {batch}
-lr = {lr}
+lr = 2e-3
+warmup = 50
+corruption = {{ kind = "mask", rate = 0.2, rescale = true }}
+objective = {{ kind = "neighbourhood", whiten = 0.0 }}"""
+_RECONSTRUCTION = """[finetune]  # too few rows for walks among neighbours
+epochs = {epochs}
+batch = {batch}
+lr = 1e-3
 warmup = 50
 corruption = [{{ kind = "shift", pixels = 1 }}, {{ kind = "mask", rate = 0.2, rescale = true }}]
-objective = {objective}"""
-_NEIGHBOURHOOD = '"neighbourhood"  # bits agree where walks among nearest neighbours lead'
-_RECONSTRUCTION = '{ kind = "reconstruction", decorrelation = 0.02 }  # too few rows for walks among neighbours'
+objective = {{ kind = "reconstruction", decorrelation = 0.02 }}"""
 WALKABLE = 1000
 """Rows from which bits learn from neighbours; on 6,700 photographs that added 12 % to mAP@1000."""
 
@@ -144,7 +159,8 @@ def write(survey: Survey, *, name: str, path: str) -> str:
     height, width = _size(survey)
     color = "rgb" if survey.coloured >= 0.1 else "gray"
     bits = 64 if survey.rows < 200_000 else 128
-    batch = _batch(survey.rows)
+    batch, walks = _batch(survey.rows), survey.rows >= WALKABLE
+    likelihood = "gaussian" if walks else "bernoulli"  # pixels lie between 0 and 1, components do not
     epochs = {part: int(np.clip(round(steps * batch / survey.rows), 1, MOST_EPOCHS)) for part, steps in STEPS.items()}
     fit = f"fit = {{ epochs = {epochs['layer']}, batch = {batch}, warmup = 50 }}"
     blocks = [
@@ -158,20 +174,14 @@ def write(survey: Survey, *, name: str, path: str) -> str:
                 f'color = "{color}"  # {survey.coloured:.0%} of them have colours',
             ]
         ),
-        *(_layer_block(width, number, fit) for number, width in enumerate(_widths(survey.rows, bits))),
+        *([_COMPONENTS] if walks else []),
+        _LAYER.format(width=max(1024 if walks else 512, 2 * bits), likelihood=likelihood, fit=fit),
         _CODE.format(bits=bits, fit=fit),
-        _finetune_block(survey.rows, epochs["finetune"], batch),
+        (_WALKS if walks else _RECONSTRUCTION).format(epochs=epochs["finetune"], batch=batch),
     ]
     if not _label(survey):
         blocks.append('[gate]\nmetric = "recall_at_10"  # without labels, neighbours among the pixels are the measure')
     return "\n\n".join(blocks) + "\n"
-
-
-def _finetune_block(rows: int, epochs: int, batch: int) -> str:
-    """Return ``[finetune]``."""
-    walks = rows >= WALKABLE
-    objective, lr = (_NEIGHBOURHOOD, "2e-3") if walks else (_RECONSTRUCTION, "1e-3")
-    return _FINETUNE.format(epochs=epochs, batch=batch, lr=lr, objective=objective)
 
 
 def _items(path: str) -> Iterator[RawItem]:
@@ -225,11 +235,6 @@ def _batch(rows: int) -> int:
     return next((batch for batch in (512, 128) if rows >= 40 * batch), 32)
 
 
-def _widths(rows: int, bits: int) -> list[int]:
-    """Return the widths of the layers, bottom up, each wider than the code; one layer for few rows."""
-    return [max(512, 2 * bits)] if rows < 2000 else [1024, 512]
-
-
 def _source_block(survey: Survey, path: str) -> str:
     """Return ``[source]``."""
     lines = ["[source]", 'kind = "images"', f"path = {json.dumps(path, ensure_ascii=False)}"]
@@ -267,19 +272,6 @@ def _split(survey: Survey) -> str:
     if set(survey.tops) >= SPLITS and survey.tops["train"] + survey.tops["test"] >= 0.95 * survey.rows:
         return '"top"'
     return "{ test = 0.1 }  # decided by the bytes of each image, so it stays as it is"
-
-
-def _layer_block(width: int, number: int, fit: str) -> str:
-    """Return one of ``[[layers]]``; only the lowest reconstructs pixels, which lie between 0 and 1."""
-    return "\n".join(
-        [
-            "[[layers]]",
-            f'net = {{ kind = "dense", width = {width} }}',
-            f'likelihood = "{"gaussian" if number else "bernoulli"}"',
-            'corruption = { kind = "mask", rate = 0.2, rescale = true }',
-            fit,
-        ]
-    )
 
 
 def _relative(path: str, folder: Path) -> str:

@@ -25,6 +25,9 @@ from aepipe.errors import CorruptError
 
 GRAPH = "encoder.onnx"
 CARD = "encoder.json"
+DECODER = "decoder.onnx"
+DECODED = 256
+"""Items that are rebuilt at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +75,9 @@ class Encoder:
     """
 
     def __init__(self, graph: bytes, card: bytes) -> None:
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
-        import onnxruntime
-
         self.fingerprint = fingerprint(graph, card)
         self.card = _read_card(card)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._session = _session(graph)
 
     @classmethod
     def open(cls, folder: Path) -> Encoder:
@@ -103,6 +99,12 @@ class Encoder:
     def n_bits(self) -> int:
         """K."""
         return self.card.n_bits
+
+    @property
+    def width(self) -> int:
+        """H."""
+        shape: list[int] = next(one.shape for one in self._session.get_outputs() if one.name == "embedding")
+        return shape[1]
 
     def encode(self, items: NDArray[np.uint8], *, threads: int = 1) -> Encoding:
         """Encode decoded items.
@@ -134,6 +136,53 @@ class Encoder:
             items = np.concatenate([items, np.zeros((self.card.batch - n, *self.card.shape), np.uint8)])
         embedding, logits, bits = self._session.run(["embedding", "logits", "bits"], {"items": items})
         return embedding[:n], logits[:n], bits[:n]
+
+
+class Decoder:
+    """A frozen graph that rebuilds items from their codes; no code depends on it."""
+
+    def __init__(self, graph: bytes) -> None:
+        self._session = _session(graph)
+
+    @classmethod
+    def open(cls, folder: Path) -> Decoder | None:
+        """Open the decoder of a model folder; None where there is none, as in models of before there was one.
+
+        Raises:
+            CorruptError: the file is not a decoder.
+        """
+        file = folder / DECODER
+        try:
+            return cls(file.read_bytes()) if file.exists() else None
+        except RuntimeError as error:
+            raise CorruptError(f"{file}: corrupt: {str(error).splitlines()[0]}") from None
+
+    def errors(self, items: NDArray[np.generic], codes: BitCodes) -> NDArray[np.float32]:
+        """Return how far items are from what their codes say, float32[N]: the root mean square over their cells, 0..1.
+
+        Args:
+            items: uint8[N, *shape].
+            codes: theirs.
+        """
+        bits = codes.unpack()
+        parts = [np.empty(0, np.float32)]
+        for start in range(0, len(items), DECODED):
+            rebuilt = self._session.run(["items"], {"bits": bits[start : start + DECODED]})[0]
+            given = items[start : start + DECODED].reshape(len(rebuilt), -1).astype(np.float32) * np.float32(1 / 255)
+            parts.append(np.sqrt(np.square(rebuilt.reshape(given.shape) - given).mean(axis=1)))
+        return np.concatenate(parts)
+
+
+def _session(graph: bytes) -> Any:  # noqa: ANN401  onnxruntime has no types
+    """Open a graph on one thread."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def fingerprint(graph: bytes, card: bytes) -> str:

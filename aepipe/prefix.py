@@ -17,6 +17,7 @@ from aepipe.encoder import Encoder
 from aepipe.errors import QueryError
 from aepipe.index import HammingIndex
 from aepipe.release import Release
+from aepipe.segments import CodeSegments
 
 
 class Prefix(Release):
@@ -48,6 +49,16 @@ class Prefix(Release):
     def index(self) -> HammingIndex:
         """The index of the prefixes, made of that of the whole in memory."""
         return self._whole.index.prefix(self.n_bits)
+
+    @cached_property
+    def segments(self) -> CodeSegments:
+        """Those of the whole."""
+        return self._whole.segments
+
+    @property
+    def decoder(self) -> None:
+        """None: nothing is rebuilt from the first bits only."""
+        return
 
     def encode(self, items: NDArray[np.uint8], *, threads: int = 1) -> BitCodes:
         """Return the prefixes of the codes of decoded items; see :meth:`Release.encode`."""

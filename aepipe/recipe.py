@@ -13,12 +13,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from aepipe.errors import RecipeError
+from aepipe.mistakes import explain
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -107,9 +107,12 @@ class FinetuneRecipe(FitRecipe):
 
     Attributes:
         epochs: as of every training; with 0 the stack stays as it was pretrained.
+        frozen: so many of the lowest layers stay as they were pretrained; their codes are the rows of fine-tuning, and
+            what its corruption corrupts.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 10
+    frozen: Annotated[int, Field(ge=0)] = 0
     corruption: Choice = Choice(kind="none")
     objective: Choice = Choice(kind="reconstruction")
 
@@ -146,16 +149,26 @@ class IndexRecipe(Options):
     Attributes:
         kind: which index.
         rows: ``all`` rows, or only those of the ``train`` split, so that test rows stay unseen queries.
+        embedding: what is kept of the float embedding of each row, for re-ranking: ``int8``, a byte for each unit of
+            the topmost layer, or ``none``.
     """
 
     kind: Choice = Choice(kind="flat")
     rows: Literal["all", "train"] = "all"
+    embedding: Literal["int8", "none"] = "int8"
 
 
 class EvaluateRecipe(Options):
-    """How a release is scored: so many rows of the test split are queries to the train split."""
+    """How a release is scored.
+
+    Attributes:
+        queries: rows of the test split that are asked, most; those of the train split answer.
+        rerank_recall: share of the 10 nearest rows by embedding that re-ranking is to find among what the codes give;
+            how many times more of these it looks at is chosen on the queries.
+    """
 
     queries: Positive = 1000
+    rerank_recall: Annotated[float, Field(gt=0, le=1)] = 0.9
 
 
 class GateRecipe(Options):
@@ -271,27 +284,4 @@ def _validate(model: type[OptionsT], table: Mapping[str, Any], where: str, at: s
         # An unknown key is the more telling mistake: a misspelt key also leaves the right one missing.
         first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-        raise RecipeError(f"{f'{where}: ' if where else ''}{_explain(model, first, at)}{more}") from None
-
-
-def _explain(model: type[Options], detail: ErrorDetails, at: str) -> str:
-    """Return ``key: what is wrong; what is allowed``."""
-    path = [part for part in detail["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
-    key = ".".join([*([at] if at else []), *map(str, path)]) or "recipe"
-    if detail["type"] == "extra_forbidden":
-        owner = _model_at(model, path[:-1])
-        return f"{key}: unknown key; allowed: {', '.join(owner.model_fields)}"
-    if detail["type"] == "missing":
-        return f"{key}: missing"
-    return f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
-
-
-def _model_at(model: type[Options], path: list[int | str]) -> type[Options]:
-    """Return the model that a path of field names and positions leads to."""
-    for part in path:
-        field = model.model_fields.get(part) if isinstance(part, str) else None
-        if field is None:
-            continue
-        nested = [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
-        model = next((t for t in nested if issubclass(t, Options)), model)
-    return model
+        raise RecipeError(f"{f'{where}: ' if where else ''}{explain(model, first, at)}{more}") from None

@@ -24,11 +24,10 @@ from numpy.typing import NDArray
 from aepipe import index as indexes
 from aepipe import service
 from aepipe.bits import BitCodes
-from aepipe.encoder import Encoder
-from aepipe.errors import CorruptError, FingerprintError, NotFoundError, StoreError
+from aepipe.encoder import Decoder, Encoder
+from aepipe.errors import CorruptError, FingerprintError, NotFoundError
 from aepipe.index import HammingIndex, Hits, RaggedHits
 from aepipe.keys import Items, Row
-from aepipe.progress import step
 from aepipe.segments import CodeSegments
 from aepipe.store import Ref, Store
 
@@ -58,7 +57,7 @@ class Release:
         self.recipe: dict[str, Any] = body["recipe"]
         self.parts = parts_of(body)
         self._store = store
-        self._folders = {part: _whole(store, ref, part) for what, part in self.parts if what != "rows"}
+        self._folders = {part: whole(store, ref, part) for what, part in self.parts if what != "rows"}
 
     @classmethod
     def open(cls, store: Store, name: str | None = None, *, ref: Ref | None = None) -> Release:
@@ -75,7 +74,7 @@ class Release:
             FingerprintError: codes or index were made by another encoder than the release's.
         """
         ref = ref or service.resolve(store, name)[1]
-        body = _body(store, ref)
+        body = read_body(store, ref)
         try:
             release = cls(store, ref, body)
         except (KeyError, TypeError, AttributeError) as error:
@@ -91,9 +90,18 @@ class Release:
             CorruptError: it cannot be read.
             FingerprintError: it is not the encoder that made the codes.
         """
-        encoder = Encoder.open(self._folder("encoder"))
+        encoder = Encoder.open(self.folder("encoder"))
         self._check_fingerprint("encoder", encoder.fingerprint)
         return encoder
+
+    @cached_property
+    def decoder(self) -> Decoder | None:
+        """The way back from codes; None in releases of before there was one.
+
+        Raises:
+            CorruptError: it cannot be read.
+        """
+        return Decoder.open(self.folder("encoder"))
 
     @cached_property
     def index(self) -> HammingIndex:
@@ -102,17 +110,17 @@ class Release:
         Raises:
             CorruptError: it cannot be read.
         """
-        return indexes.open(self._folder("index"))
+        return indexes.open(self.folder("index"))
 
     @cached_property
     def items(self) -> Items:
         """Keys and columns, mapped."""
-        return Items(self._folder("items"))
+        return Items(self.folder("items"))
 
     @cached_property
     def scores(self) -> dict[str, Any]:
         """The scores, as :meth:`aepipe.evaluate.Scores.to_dict` gives them."""
-        file = self._folder("scores") / SCORES
+        file = self.folder("scores") / SCORES
         try:
             found: dict[str, Any] = json.loads(file.read_bytes())
         except ValueError as error:
@@ -172,7 +180,7 @@ class Release:
         """
         wanted = np.asarray(ids, np.int64)
         self.items.positions(wanted)
-        return self._segments.of(wanted)
+        return self.segments.of(wanted)
 
     def describe(self, ids: NDArray[np.int64] | Sequence[int]) -> list[Row]:
         """Return the rows of some ids, in the order asked for.
@@ -202,13 +210,13 @@ class Release:
         """Return codes as they are, and items encoded."""
         return what if isinstance(what, BitCodes) else self.encode(what, threads=threads)
 
-    def _folder(self, what: str) -> Path:
+    def folder(self, what: str) -> Path:
         """Return the folder of the one part of that sort."""
         return self._folders[self.part(what)]
 
     @cached_property
-    def _segments(self) -> CodeSegments:
-        """The codes, mapped."""
+    def segments(self) -> CodeSegments:
+        """The codes and what is kept of the embeddings, mapped."""
         folders = [self._folders[part] for what, part in self.parts if what == "codes"]
         return CodeSegments(folders, self.n_bits, self.fingerprint)
 
@@ -238,28 +246,7 @@ def parts_of(body: dict[str, Any]) -> list[tuple[str, Ref]]:
     return [parts[0], *(("codes", Ref.parse(text)) for text in body["codes"]), *parts[1:]]
 
 
-def verify(store: Store, ref: Ref) -> list[Ref]:
-    """Read every byte of a release and of all that it refers to, the rows included, and return what was read.
-
-    Raises:
-        NotFoundError: there is no such release.
-        CorruptError: a file is missing or is not what was written; the text names it.
-        FingerprintError: a part was made by another encoder.
-    """
-    fresh = Store(store.root)  # the given one may remember what it has read before
-    checked = [ref]
-    parts = parts_of(_body(fresh, ref))
-    for what, part in parts:
-        _whole(fresh, ref, part)
-        fresh.verified(part)
-        checked.append(part)
-        step("verify", len(checked), len(parts) + 1, what)
-    release = Release.open(fresh, ref=ref)
-    release.encoder, release.index, release.items  # noqa: B018  each checks itself when it is opened
-    return checked
-
-
-def _body(store: Store, ref: Ref) -> dict[str, Any]:
+def read_body(store: Store, ref: Ref) -> dict[str, Any]:
     """Read a release's own file, all of it."""
     try:
         file = store.verified(ref) / RELEASE
@@ -275,25 +262,9 @@ def _body(store: Store, ref: Ref) -> dict[str, Any]:
     return body
 
 
-def _whole(store: Store, ref: Ref, part: Ref) -> Path:
+def whole(store: Store, ref: Ref, part: Ref) -> Path:
     """Return the folder of a release's part, at its full length."""
     try:
         return store.path(part)
     except NotFoundError as error:
         raise CorruptError(f"release {ref.short} refers to what is missing: {error}; {MENDED_BY}") from None
-
-
-def last_sound(store: Store, name: str) -> Release | None:
-    """Return the newest release ever in service under a name that is still whole, its rows too; None without any.
-
-    A new run goes on from it: its ids stay, and the gate compares with it. It is the release in service, unless that is
-    damaged.
-    """
-    for event in reversed(service.history(store, name)):
-        try:
-            release = Release.open(store, ref=Ref("release", event.after))
-            store.path(release.part("rows"))
-        except StoreError:
-            continue
-        return release
-    return None

@@ -15,8 +15,8 @@ from prefect.client.schemas.objects import FlowRun
 from aepipe import service
 from aepipe.errors import GateError
 from aepipe.evaluate import Verdict
-from aepipe.release import last_sound
 from aepipe.store import Ref, Store
+from aepipe.verification import last_sound
 from flows import artifacts, tasks
 from flows.job import Job
 

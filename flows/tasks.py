@@ -98,7 +98,8 @@ def finetune(job: Job, views: str, layers: Sequence[str]) -> str:
 @task(name="encode", **_PLAIN)
 def encode(job: Job, model: str, rows: str, known: Sequence[str] = ()) -> str:
     """Rows -> codes, of those rows that have none yet."""
-    return str(encoding.encode(job.store, Ref.parse(model), Ref.parse(rows), known=refs(known)))
+    wanted = job.plan.recipe.index.embedding != "none"
+    return str(encoding.encode(job.store, Ref.parse(model), Ref.parse(rows), known=refs(known), embedding=wanted))
 
 
 @task(name="keep", **_PLAIN)

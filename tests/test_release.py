@@ -15,9 +15,10 @@ import pytest
 from aepipe import service
 from aepipe.bits import BitCodes
 from aepipe.errors import CodeError, CorruptError, FingerprintError, NotFoundError, QueryError
-from aepipe.release import RELEASE, Release, last_sound, verify
+from aepipe.release import RELEASE, Release
 from aepipe.sources.decode import decode
 from aepipe.store import Ref, Store
+from aepipe.verification import last_sound, verify
 from tests.encoders import write_encoder
 from tests.releases import make_release, pictures_of
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from aepipe.cli.asking import AT_ONCE, Answer, Question, answer
+from aepipe.cli.asking import AT_ONCE, Question
+from aepipe.cli.finding import Answer, Limits, answer
 from aepipe.cli.output import complain, printable, say, say_json, say_paths, say_picture, table, write_picture
 from aepipe.errors import ItemError
 from aepipe.release import Release
@@ -48,18 +49,18 @@ class Shown:
     thumbnails: bool | None
 
 
-def show(release: Release, questions: Iterator[Question], shown: Shown, *, top: int | None, radius: int | None) -> None:
+def show(release: Release, questions: Iterator[Question], shown: Shown, limits: Limits) -> None:
     """Answer questions and show the answers as they come.
 
     Raises:
-        QueryError: the contact sheet cannot be written.
+        QueryError: the contact sheet cannot be written, or a code cannot be re-ranked.
         typer.Exit: a picture could not be read; the others have been answered.
     """
     way = _way(shown)
     failed = False
     drawn: list[Found] = []
     while block := list(islice(questions, AT_ONCE)):
-        for found in answer(release, block, top=top, radius=radius):
+        for found in answer(release, block, limits):
             if found.question.failure is not None:
                 complain(found.question.failure)
                 failed = True
@@ -90,6 +91,7 @@ def as_json(release: Release, found: Answer) -> dict[str, Any]:
                 "distance": hit.distance,
                 "similarity": hit.similarity,
                 "confidence": hit.confidence,
+                **({} if hit.cosine is None else {"cosine": hit.cosine}),
                 "key": hit.row.key,
                 "label": hit.row.label,
             }
@@ -100,12 +102,14 @@ def as_json(release: Release, found: Answer) -> dict[str, Any]:
 
 def as_table(found: Answer) -> str:
     """Return an answer as a table under the name of its query."""
-    known = any(hit.confidence is not None for hit in found.hits)
-    head = ("rank", "distance", "similarity", *(("confidence",) if known else ()), "key", "label")
+    known, reranked = (any(getattr(hit, name) is not None for hit in found.hits) for name in ("confidence", "cosine"))
+    more = (*(("confidence",) if known else ()), *(("cosine",) if reranked else ()))
+    head = ("rank", "distance", "similarity", *more, "key", "label")
     rows = [
         (
             *(str(hit.rank), str(hit.distance), f"{hit.similarity:.3f}"),
             *((f"{hit.confidence:.2f}",) if hit.confidence is not None else ()),
+            *((f"{hit.cosine:.3f}",) if hit.cosine is not None else ()),
             *(hit.row.key, hit.row.label or ""),
         )
         for hit in found.hits

@@ -1,17 +1,16 @@
-"""What is asked in one query, answered: pictures, rows of the collection and codes become codes, and codes hits."""
+"""What is asked in one query: pictures, rows of the collection and codes become codes."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.bits import BitCodes, concatenate
-from aepipe.confidence import Confidence
+from aepipe.bits import BitCodes
 from aepipe.encoder import Card
 from aepipe.errors import FingerprintError, ItemError, QueryError
 from aepipe.keys import Row
@@ -19,7 +18,6 @@ from aepipe.release import Release
 from aepipe.sources import RawItem
 
 STDIN = "-"
-TOP = 10
 AT_ONCE = 256
 """Pictures that are encoded together; a large folder is answered as it is read."""
 
@@ -33,6 +31,8 @@ class Question:
         code: one code; None where the picture could not be read.
         picture: its bytes, where it is a picture from outside.
         row: the row that it is, where it is one of the collection.
+        embedding: [H], what the code was made from; None where it is only a code.
+        error: how far off the picture is when rebuilt from its code; None where that is not known.
         failure: why there is no code.
     """
 
@@ -40,35 +40,9 @@ class Question:
     code: BitCodes | None = None
     picture: bytes = b""
     row: Row | None = None
+    embedding: NDArray[np.generic] | None = None
+    error: float | None = None
     failure: ItemError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One row found.
-
-    Attributes:
-        rank: from 1.
-        distance: in bits.
-        similarity: 1 - distance / K.
-        row: what it is.
-        confidence: how probably it is of the query's kind; None where that was not measured.
-    """
-
-    rank: int
-    distance: int
-    similarity: float
-    row: Row
-    confidence: float | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """A question and its hits, nearest first; and, where nothing is like it, a sentence that says so."""
-
-    question: Question
-    hits: list[Hit]
-    strange: str | None = None
 
 
 def pictures(release: Release, paths: Sequence[str]) -> Iterator[Question]:
@@ -100,8 +74,10 @@ def rows(release: Release, ids: Sequence[int], keys: Sequence[str]) -> Iterator[
     named = [(f"id {row_id}", row_id) for row_id in ids] + [(f"key {key}", release.id_of(key)) for key in keys]
     wanted = [row_id for _, row_id in named]
     codes = release.codes_of(wanted)
+    kept = release.segments.width is not None
+    embeddings = release.segments.embeddings_of(np.array(wanted, np.int64)) if kept else [None] * len(wanted)
     for place, ((text, _), row) in enumerate(zip(named, release.describe(wanted), strict=True)):
-        yield Question(text, codes[place : place + 1], row=row)
+        yield Question(text, codes[place : place + 1], row=row, embedding=embeddings[place])
 
 
 def decoded(
@@ -137,43 +113,6 @@ def codes(release: Release, texts: Sequence[str]) -> Iterator[Question]:
         yield Question(f"code {text}", BitCodes.from_hex([text], release.n_bits, release.fingerprint))
 
 
-def answer(release: Release, questions: Sequence[Question], *, top: int | None, radius: int | None) -> list[Answer]:
-    """Search for all questions at once.
-
-    Args:
-        release: what is searched.
-        questions: those without a code get no hits.
-        top: most hits; None is 10, and with a radius all.
-        radius: only rows at most so many bits away.
-    """
-    asked = [question.code for question in questions if question.code is not None]
-    if not asked:
-        return [Answer(question, []) for question in questions]
-    joined = concatenate(asked)
-    found = release.query(joined, top or TOP) if radius is None else release.within(joined, radius)
-    known = Confidence.of(release)
-    places = iter(range(len(asked)))
-    answers = []
-    for question in questions:
-        ids, distances = found.of(next(places)) if question.code else (np.zeros(0, np.int64), np.zeros(0, np.uint16))
-        hits = _hits(release, ids[:top], distances[:top], known)
-        # A row of the collection is its own nearest, and an empty ball says nothing of what lies beyond it.
-        outside = known if question.row is None and hits else None
-        answers.append(Answer(question, hits, outside.strange(hits[0].distance) if outside else None))
-    return answers
-
-
-def _hits(
-    release: Release, ids: NDArray[np.int64], distances: NDArray[np.uint16], known: Confidence | None
-) -> list[Hit]:
-    """Describe what was found."""
-    found = enumerate(zip(distances.tolist(), release.describe(ids), strict=True), 1)
-    return [
-        Hit(rank, far, round(1 - far / release.n_bits, 4), row, known.probability[far] if known else None)
-        for rank, (far, row) in found
-    ]
-
-
 def _items(paths: Sequence[str]) -> Iterator[RawItem]:
     """Give the pictures that paths name, their bytes not read yet."""
     from aepipe.sources.readers import WholeFile
@@ -189,8 +128,6 @@ def _items(paths: Sequence[str]) -> Iterator[RawItem]:
 
 def _folder(path: str) -> Iterator[RawItem]:
     """Give the images of a folder and of those below it, by their paths."""
-    from dataclasses import replace
-
     from aepipe.sources.containers.folder import Folder
     from aepipe.sources.containers.walk import Files
 
@@ -214,14 +151,18 @@ def _encoded(release: Release, block: Sequence[Question]) -> Iterator[Question]:
     """Decode and encode pictures; those that cannot be decoded go on with the reason."""
     decoded = [_decoded(question, release.encoder.card) for question in block]
     good = [item for item in decoded if not isinstance(item, ItemError)]
-    encoded = release.encode(np.stack(good)) if good else None
-    place = 0
+    places = iter(range(len(good)))
+    if good:
+        items = np.stack(good)
+        found = release.encoder.encode(items)
+        errors = release.decoder.errors(items, found.codes).tolist() if release.decoder else [None] * len(good)
     for question, item in zip(block, decoded, strict=True):
-        if isinstance(item, ItemError) or encoded is None:
-            yield Question(question.text, failure=item if isinstance(item, ItemError) else None)
-        else:
-            yield Question(question.text, encoded[place : place + 1], question.picture)
-            place += 1
+        if isinstance(item, ItemError):
+            yield Question(question.text, failure=item)
+            continue
+        place = next(places)
+        code = found.codes[place : place + 1].prefix(release.n_bits)
+        yield Question(question.text, code, question.picture, embedding=found.embedding[place], error=errors[place])
 
 
 def _decoded(question: Question, card: Card) -> NDArray[np.uint8] | ItemError:

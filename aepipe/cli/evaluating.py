@@ -88,5 +88,6 @@ def measure(store: Store, release: Release, n_bits: int | None = None) -> dict[s
     codes = [part for what, part in release.parts if what == "codes"]
     read = recipe.parse(release.recipe, file)
     with tempfile.TemporaryDirectory(prefix=".tmp-evaluate-", dir=store.root) as scratch:
-        found = score.measure(store, read, release.part("rows"), codes, Path(scratch), n_bits=n_bits)
+        rows, model = release.part("rows"), release.part("encoder")
+        found = score.measure(store, read, rows, model, codes, Path(scratch), n_bits=n_bits)
     return found.to_dict()

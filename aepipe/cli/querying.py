@@ -12,11 +12,13 @@ import typer
 
 from aepipe.cli import answers, asking
 from aepipe.cli.answers import Shown, show
+from aepipe.cli.finding import Limits
 from aepipe.cli.options import AsJson, Place
 from aepipe.confidence import Confidence
 from aepipe.errors import QueryError
 from aepipe.prefix import Prefix
 from aepipe.release import Release
+from aepipe.reranking import oversampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,35 @@ class Wanted:
     bits: Annotated[
         int | None, typer.Option("--bits", min=1, help="Compare only the first bits of the codes.", metavar="N")
     ] = None
+
+    rerank: Annotated[
+        bool, typer.Option("--rerank", help="Put hits in the order of what their codes were made from.")
+    ] = False
+    oversample: Annotated[
+        int | None,
+        typer.Option("--oversample", min=1, help="Re-rank so many times more hits than wanted.", metavar="FACTOR"),
+    ] = None
+
+    def limits(self, release: Release) -> Limits:
+        """Return how much is wanted.
+
+        Raises:
+            QueryError: as :meth:`farthest` and :meth:`factor`.
+        """
+        return Limits(self.top, self.farthest(release), self.factor(release))
+
+    def factor(self, release: Release) -> int | None:
+        """Return how many times more hits are re-ranked; None for no re-ranking.
+
+        Raises:
+            QueryError: embeddings are not kept, or it is not known how many hits of a part of the code are enough.
+        """
+        if not (self.rerank or self.oversample):
+            return None
+        chosen = oversampling(release)
+        if self.oversample is None and self.bits is not None:
+            raise QueryError(f"for the first {self.bits} bits no factor was chosen: name one with --oversample")
+        return self.oversample or chosen
 
     def farthest(self, release: Release) -> int | None:
         """Return the radius, in bits; None for none.
@@ -110,6 +141,8 @@ def query(asked: Asked, wanted: Wanted, form: Form, place: Place) -> None:
     confidence that it is of the query's kind: the share of rows at that distance that had the same
     label (without labels: that were among the nearest by features), measured on queries held out from
     training. A picture that is nothing like the collection is answered with a warning that says so.
+    With --rerank more hits are looked at than are wanted, and put in the order of what their codes were
+    made from; how many more was chosen on queries held out from training.
     An unreadable picture is one line on stderr; the others are answered, and the exit status is 2.
 
     Examples:
@@ -121,6 +154,7 @@ def query(asked: Asked, wanted: Wanted, form: Form, place: Place) -> None:
       aepipe query boot.jpg --radius 6            every row at most 6 bits away
       aepipe query boot.jpg --min-confidence 0.9  every row that is of its kind nine times out of ten
       aepipe query boot.jpg --bits 32             by the first 32 bits only
+      aepipe query boot.jpg --rerank              by codes, then by their embeddings
       aepipe query *.jpg --json | jq .hits        for programs
       aepipe query boot.jpg --paths-only | xargs feh
       aepipe query *.jpg --picture hits.png       a contact sheet
@@ -132,4 +166,4 @@ def query(asked: Asked, wanted: Wanted, form: Form, place: Place) -> None:
     release = Release.open(place.store(), place.name)
     if wanted.bits is not None:
         release = Prefix(release, wanted.bits)
-    show(release, asked.questions(release), shown, top=wanted.top, radius=wanted.farthest(release))
+    show(release, asked.questions(release), shown, wanted.limits(release))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aepipe import release as releases
-from aepipe import service
+from aepipe import service, verification
 from aepipe.errors import CorruptError, NotFoundError, QueryError, StoreError
 from aepipe.store import KINDS, Ref, Store
 
@@ -65,7 +65,7 @@ def put_into_service(store: Store, text: str, *, why: str) -> service.Event:
         BusyError: a run is writing under that name.
     """
     ref = find(store, text)
-    releases.verify(store, ref)
+    verification.verify(store, ref)
     name = releases.Release.open(store, ref=ref).name
     with service.lock(store, name):
         return service.promote(store, name, ref, why=why)
@@ -82,7 +82,7 @@ def roll_back(store: Store, name: str | None, *, why: str) -> service.Event:
     chosen, _ = service.resolve(store, name)
     with service.lock(store, chosen):
         ref = service.previous(store, chosen)
-        releases.verify(store, ref)
+        verification.verify(store, ref)
         return service.promote(store, chosen, ref, why=why, action="rollback")
 
 

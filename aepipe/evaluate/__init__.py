@@ -18,6 +18,7 @@ from aepipe.evaluate.floats import nearest
 from aepipe.evaluate.gate import ItqRule, Verdict, judge
 from aepipe.evaluate.health import BitHealth, bit_health
 from aepipe.evaluate.metrics import METRICS, Retrieval, neighbour_recall, recall_at_10, retrieval, retrieval_float
+from aepipe.evaluate.reranking import Reranking
 from aepipe.evaluate.scores import Protocol, Row, Sample, Scores, score
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "ItqRule",
     "Projection",
     "Protocol",
+    "Reranking",
     "Retrieval",
     "Row",
     "Sample",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aepipe.bits import BitCodes
 from aepipe.evaluate.counts import Labels, Relevance, distance_counts
@@ -29,20 +30,27 @@ class Calibration:
             features, as exact search finds them.
         probability: K + 1 numbers that never rise, for distances 0 to K.
         usual: bits; of 99 % of the queries the nearest row is not farther.
+        usual_error: of 99 % of the queries what is rebuilt from the code is not farther off, as a root mean square over
+            the cells, 0..1; None where nothing was rebuilt.
     """
 
     meaning: str
     probability: tuple[float, ...]
     usual: int
+    usual_error: float | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
         """Read what ``dataclasses.asdict`` made, also through JSON."""
-        return cls(data["meaning"], tuple(data["probability"]), data["usual"])
+        return cls(data["meaning"], tuple(data["probability"]), data["usual"], data.get("usual_error"))
 
 
 def calibrate(
-    database: BitCodes, queries: BitCodes, neighbours: Ints, labels: tuple[Labels, Labels] | None
+    database: BitCodes,
+    queries: BitCodes,
+    neighbours: Ints,
+    labels: tuple[Labels, Labels] | None,
+    errors: NDArray[np.float32] | None = None,
 ) -> Calibration:
     """Measure what distances are worth.
 
@@ -51,6 +59,7 @@ def calibrate(
         queries: Q codes of the same length.
         neighbours: int64[Q, k], each query's nearest rows of the database by features.
         labels: of the database and of the queries; None where there are none.
+        errors: of the queries, how far off they are when rebuilt from their codes; None where that is not known.
 
     Raises:
         CodeError: the lengths differ.
@@ -64,7 +73,9 @@ def calibrate(
     nearest = (size > 0).argmax(axis=1)
     usual = int(np.quantile(nearest, USUAL, method="higher"))
     probability = falling(relevant.sum(axis=0), size.sum(axis=0))
-    return Calibration(NEIGHBOUR if labels is None else LABEL, tuple(probability.round(6).tolist()), usual)
+    usual_error = None if errors is None else round(float(np.quantile(errors, USUAL, method="higher")), 6)
+    meaning = NEIGHBOUR if labels is None else LABEL
+    return Calibration(meaning, tuple(probability.round(6).tolist()), usual, usual_error)
 
 
 def falling(hits: Ints, trials: Ints) -> Floats:

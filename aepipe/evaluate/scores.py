@@ -17,7 +17,9 @@ from aepipe.evaluate.calibration import Calibration, calibrate
 from aepipe.evaluate.counts import Labels
 from aepipe.evaluate.floats import Features, nearest
 from aepipe.evaluate.health import BitHealth, bit_health
+from aepipe.evaluate.leaks import near_duplicates, said_of
 from aepipe.evaluate.metrics import METRICS, NEIGHBOURS, neighbour_recall, retrieval, retrieval_float
+from aepipe.evaluate.reranking import Reranking, choose
 from aepipe.evaluate.ties import Floats, Ints
 from aepipe.progress import step
 
@@ -33,17 +35,24 @@ class Sample:
         codes: N codes.
         features: uint8 or float [N, D], what the codes were learned from; may be memory-mapped.
         labels: integers or strings [N], or None.
+        keys: strings [N], by which users know the rows, or None.
+        embeddings: int8[N, H], for re-ranking, may be memory-mapped; or None.
+        errors: float32[N], how far off rows are when rebuilt from their codes, or None.
 
     Raises:
-        CodeError: not one row of features, or one label, per code.
+        CodeError: not one row of features, one label or whatever else per code.
     """
 
     codes: BitCodes
     features: Features
     labels: Labels | None = None
+    keys: NDArray[np.str_] | None = None
+    embeddings: NDArray[np.int8] | None = None
+    errors: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        for what, values in (("rows of features", self.features), ("labels", self.labels)):
+        for what in ("features", "labels", "keys", "embeddings", "errors"):
+            values = getattr(self, what)
             if values is not None and len(values) != len(self.codes):
                 raise CodeError(f"{len(self.codes)} codes need as many {what}, not {len(values)}")
 
@@ -52,8 +61,10 @@ class Sample:
 
     def __getitem__(self, rows: NDArray[np.int64]) -> Sample:
         """Return some rows."""
-        labels = None if self.labels is None else self.labels[rows]
-        return Sample(self.codes[rows], self.features[rows], labels)
+        chosen: dict[str, Any] = {
+            name: None if getattr(self, name) is None else getattr(self, name)[rows] for name in self.__slots__
+        }
+        return Sample(**chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,8 @@ class Scores:
         health: of our codes of the database.
         notes: what is missing from the table and why, in words.
         calibration: what distances between our codes are worth; None in scores of before there was one.
+        reranking: what the embeddings add; None where they are not kept.
+        duplicates: how many queries are nearly the same as a row of the database.
     """
 
     protocol: Protocol
@@ -109,6 +122,8 @@ class Scores:
     health: BitHealth
     notes: tuple[str, ...] = ()
     calibration: Calibration | None = None
+    reranking: Reranking | None = None
+    duplicates: int = 0
 
     def metric(self, name: str, system: str = OURS) -> Estimate | None:
         """Return one estimate, None where it was not measured."""
@@ -131,12 +146,19 @@ class Scores:
             for row in data["rows"]
         )
         health = BitHealth.from_dict(data["health"])
-        found = data.get("calibration")
-        calibration = Calibration.from_dict(found) if found else None
-        return cls(Protocol(**data["protocol"]), rows, health, tuple(data["notes"]), calibration)
+        calibration, reranking = (data.get(name) for name in ("calibration", "reranking"))
+        return cls(
+            Protocol(**data["protocol"]),
+            rows,
+            health,
+            tuple(data["notes"]),
+            Calibration.from_dict(calibration) if calibration else None,
+            Reranking.from_dict(reranking) if reranking else None,
+            data.get("duplicates", 0),
+        )
 
 
-def score(database: Sample, queries: Sample, *, seed: int, n_queries: int = 1000) -> Scores:
+def score(database: Sample, queries: Sample, *, seed: int, n_queries: int = 1000, rerank_recall: float = 0.9) -> Scores:
     """Measure our codes and every baseline on the same queries.
 
     Of more than ``n_queries`` queries a fixed sample is asked, the same in every run. The baselines are fitted on the
@@ -148,6 +170,7 @@ def score(database: Sample, queries: Sample, *, seed: int, n_queries: int = 1000
         queries: Q rows, none of them in the database.
         seed: of the baselines and of the bootstrap.
         n_queries: most queries asked.
+        rerank_recall: see :class:`Reranking`, ``target``.
 
     Raises:
         CodeError: codes, features or labels that do not match, or nothing to rank.
@@ -169,8 +192,21 @@ def score(database: Sample, queries: Sample, *, seed: int, n_queries: int = 1000
             rows.append(Row(system, metrics, *(tuple(curve.round(6).tolist()) for curve in found.within)))
         step(STAGE, done, 2 + len(BASELINES), system)
     both = None if database.labels is None or queries.labels is None else (database.labels, queries.labels)
-    calibration = calibrate(database.codes, queries.codes, neighbours, both)
-    return Scores(protocol, tuple(rows), bit_health(database.codes), tuple(notes), calibration)
+    twins = near_duplicates(database.features, queries.features, neighbours)
+    notes += said_of(twins, database.keys, queries.keys)
+    reranking = None
+    if database.embeddings is not None and queries.embeddings is not None:
+        codes, embeddings = (database.codes, queries.codes), (database.embeddings, queries.embeddings)
+        reranking = choose(codes, embeddings, both, target=rerank_recall)
+    return Scores(
+        protocol,
+        tuple(rows),
+        bit_health(database.codes),
+        tuple(notes),
+        calibrate(database.codes, queries.codes, neighbours, both, queries.errors),
+        reranking,
+        int((twins >= 0).sum()),
+    )
 
 
 class _Found(NamedTuple):

@@ -1,4 +1,4 @@
-"""Freeze a fine-tuned stack into one ONNX graph: preprocessing, weights, thresholds, bits.
+"""Freeze a fine-tuned stack into ONNX graphs: preprocessing, weights, thresholds, bits; and the way back.
 
 Legend: B rows per call, H width of the embedding, K bits.
 """
@@ -46,17 +46,54 @@ def freeze(layers: Sequence[Autoencoder], threshold_K: Tensor, shape: Sequence[i
         threshold_K: the threshold of each bit.
         shape: of one decoded item.
     """
-    frozen = Frozen(copy.deepcopy(list(layers)), threshold_K).cpu().float().eval()
+    frozen = Frozen(copy.deepcopy(list(layers)), threshold_K)
     items = torch.zeros((BATCH, *shape), dtype=torch.uint8)
+    return _exported(frozen, items, {"items": ["embedding", "logits", "bits"]})
+
+
+class Rebuilding(nn.Module):
+    """What the other graph computes: bits in, the expected item out."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.decoder = model.net.decoder
+        self._likelihood = model.likelihood
+
+    def forward(self, bits: Tensor) -> Tensor:
+        """Return float32[B, *shape] for uint8[B, K]."""
+        return self._likelihood.mean(self.decoder(2 * bits.to(torch.float32) - 1))
+
+
+def freeze_decoder(model: Autoencoder) -> bytes:
+    """Return the way back as the bytes of an ONNX file; the number of items is free.
+
+    Args:
+        model: the unrolled stack.
+    """
+    bits = torch.zeros((BATCH, *model.net.shape_out), dtype=torch.uint8)
+    return _exported(Rebuilding(copy.deepcopy(model)), bits, {"bits": ["items"]}, free=True)
+
+
+def _exported(module: nn.Module, example: Tensor, names: dict[str, list[str]], *, free: bool = False) -> bytes:
+    """Return a module of one input as an ONNX file.
+
+    Args:
+        module: what it computes.
+        example: an input.
+        names: of the input, and with it those of the outputs.
+        free: whether the first axis may have any length.
+    """
+    (given, found), *_ = names.items()
     # The exporter reports its own steps and what it does without; none of it is news to whoever trains a stack.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            frozen,
-            (items,),
-            input_names=["items"],
-            output_names=["embedding", "logits", "bits"],
+            module.cpu().float().eval(),
+            (example,),
+            input_names=[given],
+            output_names=found,
+            dynamic_shapes=({0: "rows"},) if free else None,
             opset_version=OPSET,
             dynamo=True,
             external_data=False,

@@ -10,6 +10,7 @@ Legend: N rows, D cells of a row, F features, k neighbours, B rows of a batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -17,14 +18,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aepipe.learn.components import Components
 from aepipe.learn.compute import Compute
 from aepipe.learn.feed import Feed
 
 Neighbours = Callable[[NDArray[np.float32], int], NDArray[np.int32]]
 """``(features float32[N, F], k) -> int32[N, k]``: the k nearest other rows of each by inner product."""
 
-WIDEST = 4096
-"""Cells of a row up to which the covariance is formed; wider rows are projected at random to as many."""
+LONGEST = 256
+"""Steps that a walk has at most."""
+SAMPLED = 10_000
+"""Rows that are asked how far walks may go."""
 
 
 class Graph:
@@ -60,6 +64,24 @@ class Graph:
             end_B = torch.where(steps_B == step, at_B, end_B)
         return end_B
 
+    def longest(self, features_NF: NDArray[np.float32], resemblance: float) -> int:
+        """Return the longest walk whose end still resembles its start, at least 1 and at most :data:`LONGEST` steps.
+
+        Resemblance is the mean cosine between both, of walks of 1 to so many steps, beside that of single steps.
+
+        Args:
+            features_NF: of unit length.
+            resemblance: 1 for neighbours, 0 for rows that have nothing in common.
+        """
+        generator = torch.Generator(self._near_NK.device).manual_seed(0)
+        start = np.linspace(0, len(features_NF) - 1, min(len(features_NF), SAMPLED)).astype(np.int64)
+        at_B, cosines = torch.from_numpy(start).to(self._near_NK.device), []
+        for _ in range(LONGEST):
+            at_B = self.walk(at_B, 1, generator)
+            cosines.append(float((features_NF[start] * features_NF[at_B.cpu().numpy()]).sum(1).mean()))
+        mean = np.cumsum(cosines) / np.arange(1, LONGEST + 1)
+        return max(1, int((np.minimum.accumulate(mean) >= resemblance * mean[0]).sum()))
+
 
 def graph_of(
     rows: Feed,
@@ -70,53 +92,23 @@ def graph_of(
     whiten: float,
     one_way: float,
     compute: Compute,
-) -> Graph:
+) -> tuple[Graph, NDArray[np.float32]]:
     """Build the graph of training rows: neighbours by cosine among their leading principal components.
+
+    Returns:
+        The graph, and the components, float32[N, F] of unit length.
 
     Args:
         rows: N of them.
         neighbours: finds them.
         k: edges from each row; less where there are not so many other rows.
         components: F at most.
-        whiten: see :func:`principal_components`.
+        whiten: each component is divided by its standard deviation to this power. Half-way, 0.5, small differences
+            count more than in the rows themselves, and noise not as much as everything else.
         one_way: see :class:`Graph`.
         compute: where.
     """
-    features_NF = principal_components(rows, components, whiten=whiten)
+    found = Components.of(rows, min(components, math.prod(rows.shape)))
+    features_NF = torch.cat([block.cpu() for block in found.blocks(rows, whiten)]).numpy()
     features_NF /= np.maximum(np.linalg.norm(features_NF, axis=1, keepdims=True), 1e-12)
-    return Graph(neighbours(features_NF, min(k, len(rows) - 1)), one_way, compute)
-
-
-def principal_components(rows: Feed, components: int, *, whiten: float = 0.0) -> NDArray[np.float32]:
-    """Return the leading principal components of rows, float32[N, F]; missing cells count as zero.
-
-    Args:
-        rows: N of them; they are read three times, block by block.
-        components: F at most; less where rows have fewer cells.
-        whiten: each component is divided by its standard deviation to this power. Half-way, 0.5, small differences
-            count more than in the rows themselves, and noise not as much as everything else.
-    """
-    squeeze = _projection(rows)
-    sums = sum((squeeze(block).double().sum(0) for block in rows.blocks()), torch.zeros(()))
-    mean_D = torch.as_tensor(sums) / len(rows)
-    covariance_DD = torch.zeros((len(mean_D), len(mean_D)), dtype=torch.float64, device=mean_D.device)
-    for block in rows.blocks():
-        centred_BD = squeeze(block) - mean_D.float()
-        covariance_DD += (centred_BD.T @ centred_BD).double()
-    variance_D, axes_DD = torch.linalg.eigh(covariance_DD / len(rows))
-    leading = variance_D.flip(0)[:components].clamp(min=1e-12)
-    # Of components without any variance only rounding errors are left, which must not be blown up.
-    scale_F = torch.where(leading > 1e-6 * leading[0], leading.pow(-0.5 * whiten), 0.0)
-    axes_DF = (axes_DD.flip(1)[:, :components] * scale_F).float()
-    found = [((squeeze(block) - mean_D.float()) @ axes_DF).cpu() for block in rows.blocks()]
-    return np.asarray(torch.cat(found).numpy(), np.float32)
-
-
-def _projection(rows: Feed) -> Callable[[Tensor], Tensor]:
-    """Return what makes matrices of blocks of rows, at most :data:`WIDEST` wide."""
-    width = int(np.prod(rows.shape))
-    if width <= WIDEST:
-        return lambda block: torch.nan_to_num(block.flatten(1), nan=0.0)
-    generator = torch.Generator().manual_seed(0)
-    axes = torch.randn((width, WIDEST), generator=generator) / width**0.5
-    return lambda block: torch.nan_to_num(block.flatten(1), nan=0.0) @ axes.to(block.device)
+    return Graph(neighbours(features_NF, min(k, len(rows) - 1)), one_way, compute), features_NF

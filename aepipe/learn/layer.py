@@ -123,7 +123,10 @@ def finetune_training(recipe: FinetuneRecipe, specs: Sequence[LayerSpec], at: st
     if not found.objective.unrolled:
         able = [kind for kind, options in objectives.kinds().items() if options.unrolled]
         raise RecipeError(f"{at}.objective: trains single layers, not a whole stack; allowed: {', '.join(able)}")
-    _checked(replace(specs[-1], likelihood=specs[0].likelihood, training=found), at, net=specs[0].net)
+    if recipe.frozen >= len(specs):
+        raise RecipeError(f"{at}.frozen: {recipe.frozen} layers of {len(specs) - 1} and the bits; fewer can stay")
+    lowest = specs[recipe.frozen]
+    _checked(replace(specs[-1], likelihood=lowest.likelihood, training=found), at, net=lowest.net)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from aepipe import service
 from aepipe.errors import CorruptError
-from aepipe.report.scores import health_line, protocol_line, scores_table, text_table
+from aepipe.report.scores import health_line, protocol_line, reranking_line, scores_table, text_table
 from aepipe.store import Ref, Store
 
 LABEL_FREE = "recall_at_10"
@@ -68,7 +68,8 @@ def describe_text(found: Mapping[str, Any]) -> str:
 
 def scores_text(scores: Mapping[str, Any]) -> str:
     """Return the scores with what was measured above and the health of the bits below."""
-    return "\n".join([protocol_line(scores), "", scores_table(scores), "", health_line(scores), *scores["notes"]])
+    lines = [health_line(scores), reranking_line(scores), *scores["notes"]]
+    return "\n".join([protocol_line(scores), "", scores_table(scores), "", *filter(None, lines)])
 
 
 def card_of(store: Store, ref: Ref) -> dict[str, Any]:

@@ -45,6 +45,20 @@ def health_line(scores: Scores) -> str:
     )
 
 
+def reranking_line(scores: Scores) -> str | None:
+    """Return what re-ranking is worth in one line; None where it was not measured."""
+    found = scores.get("reranking")
+    if not found:
+        return None
+    reached = f"hold {found['recall']:.0%} of the 10 nearest by embedding"
+    if found["recall"] < found["target"]:
+        reached += f", not the {found['target']:.0%} wanted"
+    line = f"re-ranking: {found['factor']} times more hits {reached}"
+    if found["precision"] is None:
+        return line
+    return f"{line}; precision at 10 is {found['precision']:.3f} then, {found['precision_codes']:.3f} by codes alone"
+
+
 def text_table(rows: Sequence[Sequence[str]], *, left: int = 1, gap: int = 2) -> str:
     """Align cells: the first ``left`` columns to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -1,7 +1,8 @@
 """Views and pretrained layers -> a model: the fine-tuned stack and its frozen encoder.
 
-Files: ``encoder.onnx`` and ``encoder.json``, the frozen encoder; ``weights.safetensors``, the unrolled stack;
-``thresholds.npy``, float32[K]; ``curves.json``, the losses of each epoch of every training up to here.
+Files: ``encoder.onnx`` and ``encoder.json``, the frozen encoder; ``decoder.onnx``, the way back;
+``weights.safetensors``, the unrolled stack; ``thresholds.npy``, float32[K]; ``curves.json``, the losses of each epoch
+of every training up to here.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ import numpy as np
 from safetensors.torch import save_file
 
 from aepipe.disk import disk_errors_named
-from aepipe.encoder import GRAPH, Card, write_card
+from aepipe.encoder import DECODER, GRAPH, Card, write_card
 from aepipe.index.neighbours import neighbours
 from aepipe.learn import stack
 from aepipe.learn.checkpoint import FileCheckpoint
 from aepipe.learn.feed import Feed
 from aepipe.learn.finetune import settle, thresholds, unroll
 from aepipe.learn.fit import Curve, Trainer
-from aepipe.learn.freeze import BATCH, freeze
+from aepipe.learn.freeze import BATCH, freeze, freeze_decoder
 from aepipe.learn.layer import Autoencoder
 from aepipe.plan import Plan
 from aepipe.progress import step
 from aepipe.store import Ref, Store, ref_of
 
-VERSION = 2
+VERSION = 3
 SEED_OFFSET = 1000  # keeps the order of fine-tuning apart from that of any layer
 
 
@@ -53,6 +54,7 @@ def finetune(store: Store, plan: Plan, views: Ref, layers: Sequence[Ref]) -> Ref
         "views": str(views),
         "layers": str(layers[-1]) if layers else "",
         "finetune": plan.finetune.key(),
+        "frozen": plan.recipe.finetune.frozen,
         "threshold": plan.recipe.code.threshold,
         "source": plan.recipe.source.kind,
         "features": plan.source.features(),
@@ -67,17 +69,16 @@ def finetune(store: Store, plan: Plan, views: Ref, layers: Sequence[Ref]) -> Ref
         for name in ("train", "held_out", "clean", "noisy")
     }
     stacked = _stack(store, plan, feeds["train"], layers)
-    trainer = _trainer(plan, stacked, feeds)
     began = time.monotonic()
     with disk_errors_named(store.root):
+        trainer, seen = _trainer(plan, stacked, feeds, store.work(ref))
         report = partial(step, "fine-tuning")
         curve = trainer.run(FileCheckpoint(store.work(ref)), report, neighbours=neighbours)
     facts: dict[str, Any] = {"seconds": round(time.monotonic() - began, 3), **(curve[-1] if curve else {})}
-    facts |= {"evaluation": trainer.evaluate(feeds["clean"], feeds["noisy"]), "rows": len(feeds["train"])}
-    settle(trainer.model, feeds["train"])
+    facts |= {"evaluation": trainer.evaluate(seen["clean"], seen["noisy"]), "rows": len(feeds["train"])}
+    settle(trainer.model, seen["train"])
     with store.draft("model") as draft:
-        _write(draft.path, plan, stacked, feeds["train"])
-        save_file(trainer.model.state_dict(), draft.path / "weights.safetensors")
+        _write(draft.path, plan, stacked, trainer.model, seen["train"])
         curves = {plan.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
         (draft.path / "curves.json").write_text(json.dumps(curves, indent=1), encoding="utf-8")
         draft.finish(inputs, facts)
@@ -91,24 +92,32 @@ def _stack(store: Store, plan: Plan, train: Feed, refs: Sequence[Ref]) -> list[A
     return stack.load(plan.specs, train.shape, files, seed=plan.recipe.seed, compute=plan.compute)
 
 
-def _trainer(plan: Plan, stacked: Sequence[Autoencoder], feeds: dict[str, Feed]) -> Trainer:
-    """Return the trainer of the unrolled stack."""
-    return Trainer(
-        unroll(stacked),
+def _trainer(
+    plan: Plan, stacked: Sequence[Autoencoder], feeds: dict[str, Feed], work: Path
+) -> tuple[Trainer, dict[str, Feed]]:
+    """Return the trainer of the unrolled layers that are not frozen, and the views as these see them."""
+    frozen, compute = stacked[: plan.recipe.finetune.frozen], plan.compute
+    seen = {name: stack.codes(frozen, feed, compute, spill=work / f"{name}.npy") for name, feed in feeds.items()}
+    trainer = Trainer(
+        unroll(stacked[len(frozen) :]),
         plan.finetune,
-        train=feeds["train"],
-        held_out=feeds["held_out"],
+        train=seen["train"],
+        held_out=seen["held_out"],
         seed=plan.recipe.seed + SEED_OFFSET,
-        compute=plan.compute,
+        compute=compute,
     )
+    return trainer, seen
 
 
-def _write(folder: Path, plan: Plan, stacked: Sequence[Autoencoder], train: Feed) -> None:
-    """Write the frozen encoder and its thresholds."""
-    threshold = thresholds(unroll(stacked), train, plan.recipe.code.threshold)
+def _write(folder: Path, plan: Plan, stacked: Sequence[Autoencoder], trained: Autoencoder, train: Feed) -> None:
+    """Write the fine-tuned stack: weights, thresholds (of what was trained, on the rows it saw), graphs both ways."""
+    threshold = thresholds(trained, train, plan.recipe.code.threshold)
+    whole = unroll([layer.eval() for layer in stacked])
+    save_file(whole.state_dict(), folder / "weights.safetensors")
     np.save(folder / "thresholds.npy", threshold.numpy())
-    (folder / GRAPH).write_bytes(freeze(stacked, threshold, train.shape))
-    card = Card(plan.recipe.source.kind, plan.source.features(), train.shape, plan.recipe.code.bits, BATCH)
+    (folder / GRAPH).write_bytes(freeze(stacked, threshold, whole.net.shape_in))
+    (folder / DECODER).write_bytes(freeze_decoder(whole))
+    card = Card(plan.recipe.source.kind, plan.source.features(), whole.net.shape_in, plan.recipe.code.bits, BATCH)
     write_card(folder, card)
 
 

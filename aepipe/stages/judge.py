@@ -5,8 +5,9 @@ from __future__ import annotations
 from aepipe import evaluate
 from aepipe.evaluate import ItqRule, Scores, Verdict
 from aepipe.plan import Plan
-from aepipe.release import Release, last_sound
+from aepipe.release import Release
 from aepipe.store import Ref, Store
+from aepipe.verification import last_sound
 
 _RULES: dict[object, ItqRule] = {True: "warn", False: "ignore", "forbid": "forbid"}
 

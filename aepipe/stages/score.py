@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe import evaluate
+from aepipe.encoder import Decoder
 from aepipe.evaluate import Sample, Scores
 from aepipe.progress import step
 from aepipe.release import SCORES
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
     from aepipe.plan import Plan
     from aepipe.recipe import Recipe
 
-VERSION = 2
+VERSION = 3
 SAMPLE_SEED = 20092
 SAMPLE_SHARE = 0.1
 MIN_QUERIES = 2
+BLOCK = 65_536
 
 Positions = NDArray[np.int64]
 
@@ -54,7 +56,7 @@ def score(store: Store, plan: Plan, rows: Ref, model: Ref, codes: Sequence[Ref])
     """
     inputs = {"stage": "score", "version": VERSION, "rows": str(rows), "model": str(model)}
     inputs |= {"codes": ",".join(map(str, codes)), "queries": str(plan.recipe.evaluate.queries)}
-    inputs["seed"] = str(plan.recipe.seed)
+    inputs |= {"seed": str(plan.recipe.seed), "rerank_recall": str(plan.recipe.evaluate.rerank_recall)}
     ref = ref_of("segment", inputs)
     if store.has(ref):
         return ref
@@ -62,14 +64,21 @@ def score(store: Store, plan: Plan, rows: Ref, model: Ref, codes: Sequence[Ref])
         # Within the draft, so that nothing is left of it, however this ends.
         scratch = draft.path / "features"
         scratch.mkdir()
-        scores = measure(store, plan.recipe, rows, codes, scratch)
+        scores = measure(store, plan.recipe, rows, model, codes, scratch)
         shutil.rmtree(scratch)
         (draft.path / SCORES).write_text(json.dumps(scores.to_dict(), indent=1), encoding="utf-8")
         return draft.finish(inputs, {"kind": "scores", "queries": scores.protocol.n_queries})
 
 
 def measure(
-    store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scratch: Path, *, n_bits: int | None = None
+    store: Store,
+    recipe: Recipe,
+    rows: Ref,
+    model: Ref,
+    codes: Sequence[Ref],
+    scratch: Path,
+    *,
+    n_bits: int | None = None,
 ) -> Scores:
     """Return what :func:`score` writes; the shelf is only read.
 
@@ -77,6 +86,7 @@ def measure(
         store: the shelf.
         recipe: how many queries, and the seed.
         rows: the collection.
+        model: the encoder that made the codes.
         codes: segments that together have the codes of all rows.
         scratch: an empty folder that float features pass through.
         n_bits: how many of the first bits of the codes are looked at; all of them where it is None.
@@ -87,14 +97,23 @@ def measure(
     """
     table, segments = Rows(store.verified(rows)), CodeSegments.open(store, codes)
     database, queries = _samples(table, segments, recipe.evaluate.queries, scratch)
-    if n_bits is not None:
-        database, queries = (replace(sample, codes=sample.codes.prefix(n_bits)) for sample in (database, queries))
-    return evaluate.score(database, queries, seed=recipe.seed, n_queries=recipe.evaluate.queries)
+    if n_bits is not None and n_bits != segments.n_bits:
+        # What is rebuilt, and what re-ranking has to look at, was never measured for a part of the code.
+        database, queries = (
+            replace(sample, codes=sample.codes.prefix(n_bits), embeddings=None) for sample in (database, queries)
+        )
+    elif decoder := Decoder.open(store.verified(model)):
+        items = queries.features.reshape(len(queries), *table.shape)
+        queries = replace(queries, errors=decoder.errors(items, queries.codes))
+    wanted = recipe.evaluate
+    return evaluate.score(
+        database, queries, seed=recipe.seed, n_queries=wanted.queries, rerank_recall=wanted.rerank_recall
+    )
 
 
 def _samples(table: Rows, codes: CodeSegments, n_queries: int, scratch: Path) -> tuple[Sample, Sample]:
-    """Return the database and the queries, their features in files."""
-    ids = table.ids()
+    """Return the database and the queries, their features and embeddings in files."""
+    ids, keys = table.ids(), np.array(table.table(["key"]).column("key").to_pylist(), np.str_)
     classes = _classes(table)
     database, queries = _sides(table, n_queries)
     if classes is not None:
@@ -104,10 +123,26 @@ def _samples(table: Rows, codes: CodeSegments, n_queries: int, scratch: Path) ->
     positions = {"database": database, "queries": queries}
     features = gather(table, positions, scratch, lambda done: step("evaluate", 0, None, f"{done:,} rows read"))
     database_sample, query_sample = (
-        Sample(codes.of(ids[at]), features[side].reshape(len(at), -1), None if classes is None else classes[at])
+        Sample(
+            codes.of(ids[at]),
+            features[side].reshape(len(at), -1),
+            None if classes is None else classes[at],
+            keys[at],
+            _embeddings(codes, ids[at], scratch / f"{side}-embedding.npy"),
+        )
         for side, at in positions.items()
     )
     return database_sample, query_sample
+
+
+def _embeddings(codes: CodeSegments, ids: Positions, file: Path) -> NDArray[np.int8] | None:
+    """Write the embeddings of some rows into a file, block by block, and map it; None where they are not kept."""
+    if codes.width is None or not len(ids):
+        return None
+    found = np.lib.format.open_memmap(file, mode="w+", dtype=np.int8, shape=(len(ids), codes.width))
+    for start in range(0, len(ids), BLOCK):
+        found[start : start + BLOCK] = codes.embeddings_of(ids[start : start + BLOCK])
+    return found
 
 
 def _sides(table: Rows, n_queries: int) -> tuple[Positions, Positions]:

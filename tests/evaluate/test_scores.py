@@ -104,7 +104,7 @@ def test_refusals() -> None:
     database, queries = samples()
     with pytest.raises(CodeError, match="300 codes need as many labels, not 299"):
         Sample(database.codes, database.features, np.zeros(299))
-    with pytest.raises(CodeError, match="rows of features, not 40"):
+    with pytest.raises(CodeError, match="as many features, not 40"):
         Sample(database.codes, queries.features)
     with pytest.raises(CodeError, match="0 queries"):
         score(database, queries[np.empty(0, np.int64)], seed=0)

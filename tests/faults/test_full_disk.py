@@ -13,8 +13,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from aepipe.release import Release, verify
+from aepipe.release import Release
 from aepipe.store import Store
+from aepipe.verification import verify
 from tests.faults.test_kill import RECIPE, ROOT, paint
 
 SIZE = 3 << 20

@@ -14,8 +14,9 @@ from PIL import Image
 pytest.importorskip("torch")
 
 from aepipe import service
-from aepipe.release import Release, verify
+from aepipe.release import Release
 from aepipe.store import Ref, Store
+from aepipe.verification import verify
 
 ROOT = Path(__file__).parents[2]
 KILLED = -9

@@ -1,4 +1,4 @@
-"""Walks on the graph of neighbours, against powers of its transition matrix; components against a decomposition."""
+"""Walks on the graph of neighbours, against powers of its transition matrix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from aepipe.learn import compute
 from aepipe.learn.feed import Feed
-from aepipe.learn.graph import Graph, graph_of, principal_components
+from aepipe.learn.graph import Graph, graph_of
 from aepipe.recipe import ComputeRecipe
 
 CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
@@ -42,28 +42,6 @@ def test_an_edge_of_no_weight_is_never_taken() -> None:
     assert set(ends.tolist()) == {1}, "0 and 1 are each other's neighbours, 2 does not have 0"
 
 
-@pytest.mark.parametrize("whiten", [0.0, 0.5, 1.0])
-def test_components_are_those_of_the_decomposition(whiten: float) -> None:
-    rng = np.random.default_rng(0)
-    rows = (rng.standard_normal((400, 6)) * [5, 4, 3, 2, 1, 0.5] @ np.linalg.qr(rng.standard_normal((6, 6)))[0]).astype(
-        np.float32
-    )
-    found = principal_components(Feed(rows, CPU), 3, whiten=whiten)
-    left, spread, _ = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
-    expected = (left * spread)[:, :3] / (spread[:3] / np.sqrt(400)) ** whiten
-    assert np.abs(found) == pytest.approx(np.abs(expected), rel=1e-3, abs=1e-3)
-
-
-def test_very_wide_rows_and_rows_without_variance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aepipe.learn.graph.WIDEST", 32)
-    rows = np.zeros((60, 200), np.float32)
-    rows[:, :3] = np.random.default_rng(0).standard_normal((60, 3))
-    found = principal_components(Feed(rows, CPU), 8, whiten=1.0)
-    assert np.isfinite(found).all()
-    assert np.abs(found[:, :3]).max() > 0.1
-    assert np.abs(found[:, 3:]).max() == 0, "rounding errors are not blown up"
-
-
 def test_the_graph_asks_for_no_more_neighbours_than_there_are() -> None:
     asked = []
 
@@ -73,5 +51,31 @@ def test_the_graph_asks_for_no_more_neighbours_than_there_are() -> None:
         return np.tile(np.arange(k, dtype=np.int32), (len(features), 1))
 
     rows = Feed(np.random.default_rng(0).random((4, 3), np.float32), CPU)
-    graph_of(rows, neighbours, k=20, components=9, whiten=0.5, one_way=1.0, compute=CPU)
+    _, features = graph_of(rows, neighbours, k=20, components=9, whiten=0.5, one_way=1.0, compute=CPU)
     assert asked == [((4, 3), 3)]
+    assert features.shape == (4, 3)
+
+
+def ring(n: int, k: int) -> tuple[Graph, np.ndarray]:
+    """Return points on a circle, each joined with the k / 2 next on both sides."""
+    angle = 2 * np.pi * np.arange(n) / n
+    offsets = [step for half in range(1, k // 2 + 1) for step in (-half, half)]
+    near = (np.arange(n)[:, None] + offsets) % n
+    return Graph(near.astype(np.int32), 1.0, CPU), np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
+
+
+def test_walks_go_as_far_as_their_ends_resemble_their_starts() -> None:
+    graph, features = ring(200, 10)
+    # Steps are -5..5 but 0, of variance 11: after t of them the mean cosine is that of a step to the power of t.
+    one = np.mean(np.cos(2 * np.pi * np.arange(1, 6) / 200))
+    for resemblance in (0.95, 0.9, 0.7):
+        mean = np.cumsum(one ** np.arange(1, 300)) / np.arange(1, 300)
+        expected = int((mean >= resemblance * mean[0]).sum())
+        assert 1 < expected < 200
+        assert graph.longest(features, resemblance) == pytest.approx(expected, rel=0.2)
+    assert graph.longest(features, 1.0) == 1
+
+
+def test_no_walk_is_endless() -> None:
+    graph, _ = ring(200, 10)
+    assert graph.longest(np.ones((200, 1), np.float32), 0.5) == 256

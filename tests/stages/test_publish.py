@@ -13,12 +13,13 @@ import pyarrow as pa
 import pytest
 
 from aepipe.errors import CorruptError
-from aepipe.release import Release, verify
+from aepipe.release import Release
 from aepipe.stages import publish as publishing
 from aepipe.stages.encode import encode
 from aepipe.stages.ingest import ingest
 from aepipe.store import Ref, Store
 from aepipe.table import Row, Rows, RowsWriter
+from aepipe.verification import verify
 from tests.releases import BarePlan, bare_plan, make_release, pictures_of, publish_rows, put_encoder, write_pictures
 
 N = 40

@@ -41,11 +41,13 @@ class Options(recipe.Options):
 
     Attributes:
         unrolled: whether it can train a whole stack at once, in fine-tuning, not only single layers.
+        descends: whether it goes downhill step by step; one that does not has its solution before the first step.
         example: choices of a layer that it can train, where a dense one with straight-through bits will not do.
         falls: the term that is lower after training than before; ``loss`` is the sum of all.
     """
 
     unrolled: ClassVar[bool] = True
+    descends: ClassVar[bool] = True
     example: ClassVar[dict[str, Any]] = {}
     falls: ClassVar[str] = "loss"
 

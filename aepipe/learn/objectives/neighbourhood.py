@@ -24,7 +24,7 @@ from torch import Tensor
 from aepipe import recipe
 from aepipe.learn import corruption, objectives
 from aepipe.learn.feed import Feed
-from aepipe.learn.graph import Graph, Neighbours, graph_of
+from aepipe.learn.graph import Neighbours, graph_of
 from aepipe.learn.objectives import Batch, Descent
 from aepipe.learn.objectives.reconstruction import dependence
 
@@ -38,13 +38,16 @@ class Scale(recipe.Options):
     """How far some of the bits look.
 
     Attributes:
-        steps: of the longest walk; every length from 1 on is equally likely.
+        resemblance: walks are as long as their ends, in the mean, still resemble their starts: so many times as much as
+            neighbours do. Every length from 1 on is equally likely.
+        steps: of the longest walk, in place of what ``resemblance`` would come to.
         sharpness: by which the agreement of bits is multiplied. The larger, the more a single wrong bit costs, and
             the fewer rows share a code.
         weight: of its term.
     """
 
-    steps: Annotated[int, Field(ge=1)]
+    resemblance: Annotated[float, Field(gt=0, le=1)] = 0.5
+    steps: Annotated[int, Field(ge=1)] | None = None
     sharpness: Annotated[float, Field(gt=0)] = 2.0
     weight: Weight = 1.0
 
@@ -60,7 +63,7 @@ class Options(objectives.Options):
         scales: far ones and near ones; bit i belongs to scale i modulo their number.
         nested: lengths whose prefixes are trained to be codes by themselves; the whole code always is.
         reconstruction: weight of the negative log-likelihood of the clean row.
-        decorrelation: weight of what :mod:`.reconstruction` calls so.
+        decorrelation: weight of the mean squared correlation of two bits, of each of the trained lengths.
     """
 
     k: Annotated[int, Field(ge=1)] = 20
@@ -68,12 +71,12 @@ class Options(objectives.Options):
     components: Annotated[int, Field(ge=1)] = 256
     whiten: Annotated[float, Field(ge=0, le=1)] = 0.5
     scales: Annotated[tuple[Scale, ...], Field(min_length=1, strict=False)] = (
-        Scale(steps=128, sharpness=1.3),
-        Scale(steps=8, sharpness=2.8),
+        Scale(resemblance=0.4, sharpness=1.3),
+        Scale(resemblance=0.8, sharpness=2.8),
     )
     nested: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = ()
     reconstruction: Weight = 0.001
-    decorrelation: Weight = 0.001
+    decorrelation: Weight = 3.0
 
     def refusal(self, spec: LayerSpec) -> str | None:
         """Refuse codes that are not bits, and fewer bits than scales."""
@@ -90,11 +93,11 @@ class Objective(Descent[Options]):
     """Agreement of a row's bits with those of the rows that walks from it lead to, and the reconstruction."""
 
     def prepare(self, rows: Feed, neighbours: Neighbours | None) -> None:
-        """Build the graph of the training rows."""
+        """Build the graph of the training rows, and find out how far walks may go."""
         assert neighbours is not None, "this objective needs somebody who finds neighbours"
         options = self.options
         self.rows = rows
-        self.graph: Graph = graph_of(
+        self.graph, features_NF = graph_of(
             rows,
             neighbours,
             k=options.k,
@@ -103,6 +106,7 @@ class Objective(Descent[Options]):
             whiten=options.whiten,
             compute=self.compute,
         )
+        self.steps = [scale.steps or self.graph.longest(features_NF, scale.resemblance) for scale in options.scales]
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``reconstruction``, ``decorrelation``, and, of training rows, a term ``within N`` for each scale.
@@ -116,26 +120,35 @@ class Objective(Descent[Options]):
         nll = self.model.likelihood.nll(self.model.decode(own_BK), batch.clean, batch.observed).mean()
         terms = {
             "reconstruction": self.options.reconstruction * nll,
-            "decorrelation": self.options.decorrelation * dependence(own_BK),
+            "decorrelation": self.options.decorrelation * self._dependence(own_BK),
         }
-        for place, (scale, there_BK) in enumerate(zip(self.options.scales, far_BK, strict=False)):
-            bits = slice(place, None, len(self.options.scales))
+        for place, there_BK in enumerate(far_BK):
+            scale, bits = self.options.scales[place], slice(place, None, len(self.options.scales))
             found = [
                 surprise(own_BK[:, :length][:, bits], there_BK[:, :length][:, bits], scale.sharpness)
                 for length in self._lengths(own_BK.shape[1])
             ]
-            terms[f"within {scale.steps}"] = scale.weight * torch.stack(found).mean()
+            name = f"within {self.steps[place]}"  # two scales may come to the same
+            terms[name] = scale.weight * torch.stack(found).mean() + terms.get(name, 0.0)
         return terms
 
     def _others(self, batch: Batch) -> list[Tensor]:
         """Return for each scale the rows that walks lead to, corrupted like the batch; none while evaluating."""
         if batch.positions is None or batch.generator is None:
             return []
-        ends = [self.graph.walk(batch.positions, scale.steps, batch.generator) for scale in self.options.scales]
+        ends = [self.graph.walk(batch.positions, steps, batch.generator) for steps in self.steps]
         rows = [self.rows.batch(end.cpu()) for end in ends]
         if batch.corruption is None:
             return rows
         return [corruption.apply(batch.corruption, one, batch.generator)[0] for one in rows]
+
+    def _dependence(self, code_BK: Tensor) -> Tensor:
+        """Return how far the covariance of bits is from the identity: a mean over all pairs, summed over the lengths.
+
+        Long codes may share more than short ones, in which there is no bit to spare.
+        """
+        parts = [dependence(code_BK[:, :length]) / length**2 for length in self._lengths(code_BK.shape[1])]
+        return torch.stack(parts).sum()
 
     def _lengths(self, n_bits: int) -> list[int]:
         """Return the lengths of the prefixes that are trained."""

@@ -1,0 +1,116 @@
+"""What re-ranking by the embedding is worth, and how many hits of the codes it has to look at.
+
+Legend: N database rows, Q queries, H width of the embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.bits import BitCodes
+from aepipe.embeddings import cosines
+from aepipe.evaluate.counts import Labels
+from aepipe.evaluate.ties import Ints
+
+TOP = 10
+FACTORS = (1, 2, 5, 10, 20, 50, 100, 200)
+QUERIES = 300
+"""Queries that it is measured on, at most: each is compared with every row."""
+BLOCK = 8192
+
+Embeddings = NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class Reranking:
+    """How 10 hits are found by the embedding among more that are found by the codes.
+
+    Attributes:
+        factor: so many times 10 hits of the codes are looked at.
+        target: share of the 10 rows of nearest embedding that they are to hold.
+        recall: the share that they do hold, a mean over the queries; below the target where no factor reaches it.
+        precision_codes: of the first 10 by code, the share with the query's label; None without labels.
+        precision: of the first 10 re-ranked.
+    """
+
+    factor: int
+    target: float
+    recall: float
+    precision_codes: float | None = None
+    precision: float | None = None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Reranking:
+        """Read what ``dataclasses.asdict`` made, also through JSON."""
+        return cls(**data)
+
+
+def choose(
+    codes: tuple[BitCodes, BitCodes],
+    embeddings: tuple[Embeddings, Embeddings],
+    labels: tuple[Labels, Labels] | None,
+    *,
+    target: float,
+) -> Reranking:
+    """Choose the smallest factor by which re-ranking finds the wanted share of the nearest embeddings.
+
+    Args:
+        codes: of N database rows and of Q queries.
+        embeddings: int8[N, H], which may be mapped, and int8[Q, H].
+        labels: of both; None where there are none.
+        target: the share wanted, above 0 to 1.
+    """
+    asked = np.unique(np.linspace(0, len(codes[1]) - 1, QUERIES).astype(np.int64))
+    queries, top = embeddings[1][asked], min(TOP, len(codes[0]))
+    places, wanted = _by_code(codes[0], codes[1][asked], top * FACTORS[-1]), _nearest(*embeddings, asked, top)
+    recalls = {factor: _share_found(places[:, : top * factor], wanted) for factor in FACTORS}
+    factor = next((one for one in FACTORS if recalls[one] >= target), FACTORS[-1])
+    if labels is None:
+        return Reranking(factor, target, recalls[factor])
+    reranked = [
+        among[np.argsort(-cosines(query, embeddings[0][among]), kind="stable")[:top]]
+        for query, among in zip(queries, places[:, : top * factor], strict=True)
+    ]
+    own = labels[1][asked][:, None]
+    shares = [float((labels[0][found] == own).mean()) for found in (places[:, :top], np.stack(reranked))]
+    return Reranking(factor, target, recalls[factor], *shares)
+
+
+def _nearest(rows: Embeddings, queries: Embeddings, asked: Ints, k: int) -> Ints:
+    """Return the k rows of largest cosine of some queries, int64[Q, k], in no order; rows are read block by block."""
+    own = _unit(queries[asked])
+    best, ids = np.empty((len(own), 0), np.float32), np.empty((len(own), 0), np.int64)
+    for start in range(0, len(rows), BLOCK):
+        block = _unit(rows[start : start + BLOCK])
+        cosine = np.concatenate([best, own @ block.T], axis=1)
+        places = np.broadcast_to(np.arange(start, start + len(block)), (len(own), len(block)))
+        columns = np.argpartition(-cosine, min(k, cosine.shape[1]) - 1, axis=1)[:, :k]
+        best = np.take_along_axis(cosine, columns, axis=1)
+        ids = np.take_along_axis(np.concatenate([ids, places], axis=1), columns, axis=1)
+    return ids
+
+
+def _unit(rows: Embeddings) -> NDArray[np.float32]:
+    """Return rows at length 1; zeros stay zeros."""
+    found = rows.astype(np.float32)
+    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+    return found
+
+
+def _by_code(database: BitCodes, queries: BitCodes, count: int) -> Ints:
+    """Return the first rows of each query by (distance, position), int64[Q, min(count, N)]."""
+    found = []
+    for query in range(len(queries)):
+        distances = database.distances(queries[query : query + 1])[:, 0]
+        found.append(np.argsort(distances, kind="stable")[:count])
+    return np.stack(found).astype(np.int64)
+
+
+def _share_found(places: Ints, wanted: Ints) -> float:
+    """Return which share of the wanted rows is among the others, a mean over the queries."""
+    return float(np.mean([np.isin(row, among).mean() for row, among in zip(wanted, places, strict=True)]))

@@ -1,0 +1,97 @@
+"""Principal components as a layer: the linear autoencoder of the least squared error, found in closed form.
+
+Its code can be whitened: divided by its standard deviation to some power. Half-way, small differences between rows
+count more than they do in the rows themselves, and noise not as much as everything else; neighbours are then more
+often of one kind, and the layers above learn faster.
+
+Source: Baldi and Hornik, "Neural Networks and Principal Component Analysis", 1989.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from aepipe import corrupt
+from aepipe.learn import likelihood, objectives, posterior
+from aepipe.learn.components import Components
+from aepipe.learn.feed import Feed
+from aepipe.learn.graph import Neighbours
+from aepipe.learn.nets import dense
+from aepipe.learn.objectives import Batch, Descent, Phase
+
+if TYPE_CHECKING:
+    from aepipe.learn.layer import LayerSpec
+
+
+class Options(objectives.Options):
+    """Options of the objective.
+
+    Attributes:
+        whiten: 0 leaves components as large as they are, 1 makes them all equally large.
+    """
+
+    unrolled: ClassVar[bool] = False
+    descends: ClassVar[bool] = False
+    example: ClassVar[dict[str, Any]] = {
+        "net": {"kind": "dense", "width": 8, "activation": "linear"},
+        "corruption": "none",
+    }
+
+    whiten: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    def refusal(self, spec: LayerSpec) -> str | None:
+        """Refuse what is not linear, and what the least squared error does not speak of."""
+        net = spec.net
+        if not isinstance(net, dense.Options) or net.hidden or net.tied or net.normalize or net.holes:
+            return "components are one map each way; allowed: a dense net without hidden, tied, normalize and holes"
+        if net.activation != "linear" or net.code_activation not in {None, "linear"}:
+            return f"components are linear, not {net.code_activation or net.activation}; allowed: activation linear"
+        if not isinstance(spec.posterior, posterior.Delta) or not isinstance(spec.likelihood, likelihood.Gaussian):
+            return "components have the least squared error; allowed: posterior delta with likelihood gaussian"
+        if not isinstance(spec.training.corruption, corrupt.Clean):
+            return "components are those of the rows as they are; allowed: corruption none"
+        return None
+
+
+class Objective(Descent[Options]):
+    """The solution, set before the first step; steps only tell what it is worth."""
+
+    def prepare(self, rows: Feed, neighbours: Neighbours | None) -> None:
+        """Find the components and make them the weights; the code of all rows has a mean square of 1."""
+        (up,), (down,) = (_maps(half) for half in (self.model.net.encoder, self.model.net.decoder))
+        found = Components.of(rows, min(up.out_features, math.prod(rows.shape)))
+        scale_F = found.scale(self.options.whiten)
+        square_F = found.variance * scale_F**2
+        scale_F = scale_F / square_F[scale_F > 0].mean().sqrt()
+        back_F = torch.where(scale_F > 0, 1 / scale_F.clamp(min=1e-12), 0.0)
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                parameter.zero_()
+            count = len(scale_F)
+            up.weight[:count] = (found.axes * scale_F).T
+            up.bias[:count] = -(found.mean @ found.axes) * scale_F
+            down.weight[:, :count] = found.axes * back_F
+            down.bias.copy_(found.mean)
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``reconstruction``, the negative log-likelihood in nats per row."""
+        return self.autoencode(batch)[1]
+
+    def phases(self) -> list[Phase]:
+        """Return the one phase, which moves nothing."""
+        return [Phase("closed form", list(self.model.parameters()), self.look)]
+
+    def look(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms; no parameter gets a gradient."""
+        with torch.no_grad():
+            return self.terms(batch)
+
+
+def _maps(half: nn.Module) -> list[nn.Linear]:
+    """Return the affine maps of an encoder or a decoder: there is one."""
+    return [module for module in half.modules() if isinstance(module, nn.Linear)]
