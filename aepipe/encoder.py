@@ -92,7 +92,7 @@ class Encoder:
             raise CorruptError(f"{error.filename}: missing; `aepipe verify` lists what is damaged") from None
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptError(f"{folder / CARD}: corrupt: {error}") from None
-        except RuntimeError as error:  # what onnxruntime raises for a graph it cannot read
+        except RuntimeError as error:
             raise CorruptError(f"{folder / GRAPH}: corrupt: {str(error).splitlines()[0]}") from None
 
     @property
@@ -174,7 +174,11 @@ class Decoder:
 
 
 def _session(graph: bytes) -> Any:  # noqa: ANN401  onnxruntime has no types
-    """Open a graph on one thread."""
+    """Open a graph on one thread.
+
+    Raises:
+        RuntimeError: it cannot be read; the library's own errors have no base in common.
+    """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
     import onnxruntime
 
@@ -182,7 +186,10 @@ def _session(graph: bytes) -> Any:  # noqa: ANN401  onnxruntime has no types
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise RuntimeError(str(error)) from None
 
 
 def fingerprint(graph: bytes, card: bytes) -> str:

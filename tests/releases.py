@@ -132,7 +132,8 @@ def _put_scores(store: Store, rows: Ref, codes: tuple[Ref, ...]) -> Ref:
     pixels = table.features().reshape(len(ids), -1)
     few = pixels[:, :: max(1, pixels.shape[1] // FEW_PIXELS)]
     classes = None if labels is None else np.array(labels, np.str_)
-    everything = Sample(CodeSegments.open(store, codes).of(ids), few, classes)
+    segments = CodeSegments.open(store, codes)
+    everything = Sample(segments.of(ids), few, classes, embeddings=segments.embeddings_of(ids))
     asked = np.arange(len(ids)) % EVERY == 0
     scores = evaluate.score(everything[np.flatnonzero(~asked)], everything[np.flatnonzero(asked)], seed=0)
     rows_of_table = {row.system: row for row in scores.rows}

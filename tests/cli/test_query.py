@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from aepipe.bits import BitCodes
 from aepipe.cli import asking
+from aepipe.embeddings import cosines
 from aepipe.keys import Row
 from aepipe.release import Release
 from aepipe.store import Store
@@ -124,6 +126,61 @@ def test_what_is_like_nothing_is_answered_with_a_warning(aepipe: Aepipe, shelf: 
     assert line["hits"]
 
 
+def test_hits_are_re_ranked_by_their_embeddings(aepipe: Aepipe, boot: Path, shelf: Store, row: Row) -> None:
+    release = Release.open(shelf)
+    factor = release.scores["reranking"]["factor"]
+    ids = release.items.ids
+    cosine = cosines(release.segments.embeddings_of(np.array([row.id]))[0], release.segments.embeddings_of(ids))
+    distances = release.codes_of([row.id]).distances(release.codes_of(ids))[0]
+
+    def expected(among: int, radius: int = 64) -> list[int]:
+        """The first rows by (distance, id), in the order of their angles."""
+        first = sorted(range(len(ids)), key=lambda i: (distances[i], ids[i]))[:among]
+        near = [i for i in first if distances[i] <= radius]
+        return [int(ids[i]) for i in sorted(near, key=lambda i: (-cosine[i], distances[i], ids[i]))]
+
+    def found(*options: object) -> list[int]:
+        (line,) = _lines(aepipe("query", *options, "--json").stdout)
+        assert isinstance(line["hits"], list)
+        assert [hit["rank"] for hit in line["hits"]] == list(range(1, len(line["hits"]) + 1))
+        angles = [hit["cosine"] for hit in line["hits"]]
+        assert angles == sorted(angles, reverse=True)
+        return [hit["id"] for hit in line["hits"]]
+
+    assert found("--id", row.id, "--rerank", "-k", 5) == expected(5 * factor)[:5]
+    assert found("--id", row.id, "--oversample", 3, "-k", 5) == expected(15)[:5]
+    radius = int(np.sort(distances)[9])
+    assert found("--id", row.id, "--oversample", 8, "-k", 5, "--radius", radius) == expected(40, radius)[:5]
+    assert found(boot, "--oversample", 3, "-k", 5)[0] == row.id
+    assert found("--key", row.key, "--oversample", 2, "--bits", 20, "-k", 3)[0] == row.id
+    assert "cosine" in aepipe("query", boot, "--rerank").stdout
+    assert "cosine" not in aepipe("query", boot).stdout
+
+
+def test_a_picture_that_cannot_be_rebuilt_is_answered_with_a_warning(
+    aepipe: Aepipe, boot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Blurred:
+        """A decoder that was never so wrong."""
+
+        def errors(self, items: np.ndarray, codes: BitCodes) -> np.ndarray:
+            return np.full(len(items), 0.25, np.float32)
+
+    monkeypatch.setattr(Release, "decoder", Blurred())
+    assert aepipe("query", boot).stderr == "", "nothing was measured to compare with"
+    known = Release.scores.func  # type: ignore[attr-defined]
+
+    def scores(release: Release) -> dict[str, Any]:
+        found = known(release)
+        return {**found, "calibration": found["calibration"] | {"usual_error": 0.1}}
+
+    monkeypatch.setattr(Release, "scores", property(scores))
+    said = aepipe("query", boot).stderr
+    assert f"{boot}: nothing like it was learned: its code is off by 0.250 when it is decoded, not 0.100 at" in said
+    monkeypatch.setattr(Blurred, "errors", lambda *_: np.full(1, 0.09, np.float32))
+    assert aepipe("query", boot).stderr == ""
+
+
 def test_paths_only_gives_paths_of_originals_and_keys_of_those_that_are_gone(
     aepipe: Aepipe, boot: Path, row: Row
 ) -> None:
@@ -228,6 +285,11 @@ def test_keys_cannot_steer_the_terminal(aepipe: Aepipe, boot: Path, tmp_path: Pa
         ),
         (["--id", 0, "--min-confidence", 1.5], "Invalid value for '--min-confidence'"),
         (["--id", 0, "--bits", 0], "Invalid value for '--bits'"),
+        (["--code", "0" * 16, "--rerank"], "only pictures and rows have an embedding, by which hits are re-ranked"),
+        (
+            ["--id", 0, "--rerank", "--bits", 20],
+            "for the first 20 bits no factor was chosen",
+        ),
         (["."], ".: no images in this folder"),
         (["--nonsense"], "No such option: --nonsense"),
     ],

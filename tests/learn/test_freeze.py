@@ -10,10 +10,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from aepipe.encoder import GRAPH, Card, Encoder, write_card
+from aepipe.bits import BitCodes
+from aepipe.encoder import DECODER, GRAPH, Card, Decoder, Encoder, write_card
+from aepipe.errors import CorruptError
 from aepipe.learn import compute, finetune, layer, stack
 from aepipe.learn.feed import Feed
-from aepipe.learn.freeze import BATCH, freeze
+from aepipe.learn.freeze import BATCH, freeze, freeze_decoder
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, LayerRecipe
 
 SHAPE = (12, 12, 3)
@@ -83,3 +85,32 @@ def test_no_rows_give_no_codes(encoder: Encoder) -> None:
 def test_items_of_another_shape_are_refused(encoder: Encoder) -> None:
     with pytest.raises(ValueError, match=r"items of shape \(12, 12, 1\): this encoder takes \(12, 12, 3\)"):
         encoder.encode(ITEMS[:2, :, :, :1])
+
+
+NETS = {"dense": {"width": 100}, "conv": {"channels": 4, "pool": 2}, "gru": {"width": 9}}
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+@pytest.mark.parametrize("kind", NETS)
+def test_the_decoder_rebuilds_what_the_network_does(kind: str, likelihood: str, tmp_path: Path) -> None:
+    lowest = LayerRecipe(net=Choice(kind=kind, options=NETS[kind]), likelihood=Choice(kind=likelihood))
+    shape = (12, 36) if kind == "gru" else SHAPE
+    stacked = stack.build([layer.layer_spec(lowest, "layers.0"), layer.code_spec(CodeRecipe(bits=20))], shape, seed=0)
+    model = finetune.unroll([one.eval() for one in stacked])
+    (tmp_path / DECODER).write_bytes(freeze_decoder(model))
+    decoder = Decoder.open(tmp_path)
+    assert decoder is not None
+    items = ITEMS[:600].reshape(600, *shape)
+    bits = np.random.default_rng(0).integers(0, 2, (600, 20), np.uint8)
+    with torch.no_grad():
+        rebuilt = model.likelihood.mean(model.decode(2 * torch.from_numpy(bits).float() - 1)).numpy()
+    expected = np.sqrt(((rebuilt - items / 255) ** 2).reshape(600, -1).mean(1))
+    np.testing.assert_allclose(decoder.errors(items, BitCodes.from_bits(bits)), expected, rtol=1e-4)
+    assert decoder.errors(items[:0], BitCodes.from_bits(bits[:0])).shape == (0,)
+
+
+def test_a_model_without_a_decoder_and_one_with_a_torn_one(tmp_path: Path) -> None:
+    assert Decoder.open(tmp_path) is None
+    (tmp_path / DECODER).write_bytes(b"torn")
+    with pytest.raises(CorruptError, match=r"decoder\.onnx: corrupt"):
+        Decoder.open(tmp_path)

@@ -10,12 +10,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file
 
 from aepipe import recipe
-from aepipe.errors import SourceError
+from aepipe.embeddings import quantize
+from aepipe.encoder import Encoder
+from aepipe.errors import RecipeError, SourceError
+from aepipe.evaluate import Scores
+from aepipe.learn.trained import open_finetuned
 from aepipe.plan import Plan, plan
 from aepipe.release import Release
+from aepipe.segments import CodeSegments
 from aepipe.stages.encode import encode
 from aepipe.stages.finetune import finetune
 from aepipe.stages.ingest import ingest
@@ -24,6 +31,7 @@ from aepipe.stages.publish import publish
 from aepipe.stages.score import score
 from aepipe.stages.views import views
 from aepipe.store import Ref, Store
+from aepipe.table import Rows
 
 FIT = {"epochs": 1, "batch": 16}
 LAYER = {"net": {"kind": "dense", "width": 10}, "corruption": {"kind": "mask", "rate": 0.3}, "fit": FIT}
@@ -110,6 +118,21 @@ def test_a_tight_memory_budget_gives_the_same_bytes(folder: Path, tmp_path: Path
     assert models[0] == models[1]
 
 
+def test_scores_know_how_far_off_queries_are_and_how_many_hits_to_re_rank(folder: Path, store: Store) -> None:
+    job = planned(folder, evaluate={"queries": 8, "rerank_recall": 0.5})
+    rows, _, _, model = trained(store, job)
+    found = []
+    for embedding in (True, False):
+        ref = score(store, job, rows, model, [encode(store, model, rows, embedding=embedding)])
+        found.append(Scores.from_dict(json.loads((store.path(ref) / "scores.json").read_text())))
+    assert found[0].calibration is not None
+    assert found[0].calibration.usual_error is not None
+    assert 0 < found[0].calibration.usual_error < 1
+    assert found[0].reranking is not None
+    assert found[0].reranking.recall >= found[0].reranking.target == 0.5
+    assert found[1].reranking is None
+
+
 def test_every_indexed_image_finds_itself_at_distance_zero(folder: Path, store: Store) -> None:
     job = planned(folder)
     rows, _, _, model = trained(store, job)
@@ -132,6 +155,34 @@ def test_encoding_skips_what_is_known(folder: Path, store: Store) -> None:
     again = encode(store, model, rows, known=[first])
     assert len(np.load(store.path(first) / "ids.npy")) == 80
     assert len(np.load(store.path(again) / "ids.npy")) == 0
+    both = CodeSegments.open(store, [first, again])
+    encoder, table = Encoder.open(store.path(model)), Rows(store.path(rows))
+    embedded = quantize(encoder.encode(table.features()[np.argsort(table.ids())]).embedding)
+    np.testing.assert_array_equal(both.embeddings_of(np.arange(80)), embedded)
+    without = encode(store, model, rows, embedding=False)
+    assert without != first
+    assert CodeSegments.open(store, [without]).width is None
+    assert CodeSegments.open(store, [without, first]).width is None, "not every row has one"
+
+
+def test_frozen_layers_stay_as_they_were_pretrained(folder: Path, store: Store) -> None:
+    steps = {"epochs": 2, "batch": 16, "lr": 0.05}
+    models = {}
+    for frozen in (0, 1, 2):
+        _, _, layers, model = trained(store, planned(folder, finetune=steps | {"frozen": frozen}))
+        before = [load_file(store.path(ref) / "layer.safetensors") for ref in layers]
+        job, weights = planned(folder), store.path(model) / "weights.safetensors"
+        whole = open_finetuned(job.specs, job.source.shape, weights, job.compute)
+        encoders = [whole.net.encoder[0].encoder, whole.net.encoder[1].encoder, whole.net.encoder[2]]  # type: ignore[index]
+        same = [
+            all(torch.equal(value, layer[f"net.encoder.{name}"]) for name, value in one.named_parameters())
+            for one, layer in zip(encoders, before, strict=True)
+        ]
+        assert same == [number < frozen for number in range(3)]
+        models[frozen] = model
+    assert len(set(models.values())) == 3
+    with pytest.raises(RecipeError, match=r"finetune\.frozen: 3 layers of 2 and the bits; fewer can stay"):
+        planned(folder, finetune=steps | {"frozen": 3})
 
 
 def test_too_few_rows_are_refused(folder: Path, tmp_path: Path, store: Store) -> None:

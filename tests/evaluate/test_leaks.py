@@ -1,0 +1,45 @@
+"""Near-duplicates between queries and rows: found, named, and not seen where there are none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aepipe.bits import BitCodes
+from aepipe.evaluate import Sample, nearest, score
+from aepipe.evaluate.leaks import near_duplicates, said_of
+
+
+def pixels(n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, 30), np.uint8)
+
+
+@pytest.mark.parametrize("scale", [None, 1.0, 1e-3])
+def test_rows_that_were_saved_again_are_found(scale: float | None) -> None:
+    database, queries = pixels(80, 0), pixels(20, 1)
+    noise = np.random.default_rng(2).integers(-3, 4, 30)
+    queries[3] = database[50]
+    queries[7] = np.clip(database[11].astype(int) + noise, 0, 255)
+    if scale is not None:
+        database, queries = (one * scale / 255 for one in (database, queries))
+    found = near_duplicates(database, queries, nearest(database, queries, 10))
+    assert found[[3, 7]].tolist() == [50, 11]
+    assert (found >= 0).sum() == 2
+
+
+def test_they_are_counted_and_named_in_the_scores() -> None:
+    database, queries = pixels(80, 0), pixels(20, 1)
+    queries[:5] = database[10:15]
+    rng = np.random.default_rng(0)
+
+    def sample(rows: np.ndarray, name: str) -> Sample:
+        codes = BitCodes.from_bits(rng.random((len(rows), 12)) < 0.5)
+        return Sample(codes, rows, keys=np.array([f"{name}/{i}" for i in range(len(rows))]))
+
+    scores = score(sample(database, "train"), sample(queries, "test"), seed=0)
+    assert scores.duplicates == 5
+    (note,) = [one for one in scores.notes if "nearly are" in one]
+    assert note.startswith("5 of 20 queries nearly are rows that answer (they differ by less than 2%)")
+    assert note.endswith(": test/0 ~ train/10, test/1 ~ train/11, test/2 ~ train/12, ...")
+    assert said_of(np.full(20, -1), None, None) == []
+    assert said_of(np.array([-1, 3]), None, None)[0].endswith("which flatters the figures")
