@@ -109,6 +109,7 @@ class Column:
 COLUMNS = (
     Column("reconstruction_bits", ("error", "bits"), "squared error, bits", error, 8),
     Column("reconstruction_float", ("error", "float"), "squared error, float", error, 6),
+    Column("held_out_map_at_1000", ("held", "out"), "mAP@1000 of held-out rows", share, 0),
     Column("map_at_1000", ("mAP", "@1000"), "mAP@1000", share, 10),
     Column("p_at_100", ("P", "@100"), "P@100", share, 5),
     Column("recall_at_10", ("recall", "@10"), "recall@10", share, 9),

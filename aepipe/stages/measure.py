@@ -1,8 +1,9 @@
 """All that one recipe came to -> the figures by which it is compared with others.
 
-File: ``measures.json``: ``figures``, a number for each of :data:`FIGURES`, null where there is none; ``notes``, why
-there is none, by the figure's name; ``yardsticks``, the retrieval figures of the systems that stand beside our codes;
-``measured``, on how many rows. Which rows are looked at does not depend on the recipe's seed.
+File: ``measures.json``: ``figures``, a number for each of :data:`aepipe.evaluate.figures.FIGURES`, null where there is
+none; ``notes``, why there is none, by the figure's name; ``yardsticks``, the retrieval figures of the systems that
+stand beside our codes; ``measured``, on how many rows. Which rows are looked at does not depend on the recipe's seed,
+but for those that were held out from training.
 
 Legend: N rows, H width of the embedding, K bits.
 """
@@ -12,8 +13,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from numpy.typing import NDArray
 
 from aepipe.encoder import Encoder, Encoding
 from aepipe.errors import CodeError
-from aepipe.evaluate import Scores
+from aepipe.evaluate import Scores, retrieval
+from aepipe.evaluate.figures import FIGURES, RETRIEVAL, Figures
 from aepipe.evaluate.probes import cluster_nmi, pca_errors, probe_accuracy, scaled, squared_errors
 from aepipe.evaluate.scores import OURS
 from aepipe.learn import trained
@@ -29,10 +31,11 @@ from aepipe.learn.finetune import unroll
 from aepipe.plan import Plan
 from aepipe.progress import step
 from aepipe.release import SCORES
+from aepipe.segments import CodeSegments
 from aepipe.store import Ref, Store, ref_of
-from aepipe.table import Rows
+from aepipe.table import HELD_OUT_IDS, Rows
 
-VERSION = 1
+VERSION = 2
 STAGE = "measure"
 MEASURES = "measures.json"
 SEED = 20093
@@ -41,14 +44,6 @@ MOST = 10_000
 BLOCK = 2048
 NARROW = 30
 """Principal components of a yardstick: as many as the codes of Hinton and Salakhutdinov (2006) have units."""
-
-FIGURES = (
-    "reconstruction_bits", "reconstruction_float", "reconstruction_pca", "reconstruction_pca_30",
-    "map", "map_at_1000", "p_at_100", "recall_at_10", "entropy", "distinct_share", "dead_bits",
-    "probe_embedding", "probe_bits", "nmi_bits", "seconds", "parameters", "width", "epochs", "best_epoch",
-)  # fmt: skip
-"""The figures. Reconstructions are squared errors of a row, summed over its cells as the network sees them."""
-RETRIEVAL = ("map", "map_at_1000", "p_at_100", "recall_at_10")
 
 Array = NDArray[Any]
 
@@ -72,25 +67,6 @@ class Made:
     model: Ref
     codes: tuple[Ref, ...]
     scores: Ref
-
-
-@dataclass(slots=True)
-class Figures:
-    """Figures by name, and why some are missing."""
-
-    found: dict[str, float] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-
-    def add(self, name: str, measured: Callable[[], float]) -> None:
-        """Measure one; what cannot be measured on such rows gets a note instead."""
-        try:
-            self.found[name] = measured()
-        except CodeError as error:
-            self.notes[name] = str(error)
-
-    def leave_out(self, why: str, *names: str) -> None:
-        """Note why some are missing."""
-        self.notes |= dict.fromkeys(names, why)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,6 +151,7 @@ class Bench:
 def _all(bench: Bench) -> dict[str, Any]:
     """Measure everything; return what stands beside the figures."""
     yardsticks = _scored(bench)
+    _held_out(bench)
     _trained(bench)
     step(STAGE, 0, 3, "reconstruction")
     rebuilt = _rebuilt(bench)
@@ -199,6 +176,25 @@ def _scored(bench: Bench) -> dict[str, dict[str, float]]:
     figures.found["dead_bits"] = len(health.dead_bits)
     figures.leave_out("the rows have no labels", *(name for name in RETRIEVAL if name not in ours))
     return systems
+
+
+def _held_out(bench: Bench) -> None:
+    """Let training rows that were kept back ask the others: by this a choice can be made before the test rows speak."""
+    name, labels = "held_out_map_at_1000", bench.table.labels()
+    kept_back = np.load(bench.store.verified(bench.made.views) / HELD_OUT_IDS, allow_pickle=False)
+    if labels is None or not len(kept_back):
+        bench.figures.leave_out("the rows have no labels" if labels is None else "no rows were held out", name)
+        return
+    ids, split = bench.table.ids(), np.array(bench.table.splits(), np.str_)
+    classes = np.array([label or f"row {row}" for row, label in zip(ids, labels, strict=True)], np.str_)
+    codes, asked = CodeSegments.open(bench.store, bench.made.codes), np.isin(ids, kept_back)
+    own, others = (
+        np.flatnonzero(asked)[: bench.plan.recipe.evaluate.queries],
+        np.flatnonzero((split == "train") & ~asked),
+    )
+    sides = [(codes.of(ids[at]), classes[at]) for at in (others, own)]
+    found = retrieval(sides[0][0], sides[1][0], sides[0][1], sides[1][1])
+    bench.figures.found[name] = float(found.map_at_cut.mean())
 
 
 def _trained(bench: Bench) -> None:

@@ -1,8 +1,8 @@
 """Rows -> the arrays that training and its curves read.
 
-Files, all memory-mappable: ``train.npy`` and ``held_out.npy``, uint8 ``[N, *shape]``; ``clean.npy``, the evaluation
-slice, and ``noisy.npy``, float16, its corrupted copy. The copy does not depend on the recipe's seed: it is the same in
-every run, so that losses of different recipes can be compared.
+Files, all memory-mappable: ``train.npy`` and ``held_out.npy``, uint8 ``[N, *shape]``; ``held_out_ids.npy``, int64;
+``clean.npy``, the evaluation slice, and ``noisy.npy``, float16, its corrupted copy. The copy does not depend on the
+recipe's seed: it is the same in every run, so that losses of different recipes can be compared.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from aepipe.errors import SourceError
 from aepipe.plan import Plan
 from aepipe.progress import step
 from aepipe.store import Ref, Store, ref_of
-from aepipe.table import Rows, gather
+from aepipe.table import HELD_OUT_IDS, Rows, gather
 
-VERSION = 1
+VERSION = 2
 EVALUATION_SEED = 20091
 
 
@@ -43,6 +43,7 @@ def views(store: Store, plan: Plan, rows: Ref) -> Ref:
         slices = {"train": train, "held_out": held_out, "clean": evaluation}
         cut = gather(table, slices, draft.path, lambda done: step("views", done, len(table)))
         np.save(draft.path / "noisy.npy", _corrupted(cut["clean"], plan))
+        np.save(draft.path / HELD_OUT_IDS, table.ids()[held_out])
         counts = {"train": len(train), "held_out": len(held_out), "evaluation": len(evaluation)}
         return draft.finish(inputs, counts)
 

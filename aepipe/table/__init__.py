@@ -11,7 +11,7 @@ A row's features are its elements in C order, so the bytes of a row group are an
 
 from aepipe.table.gathering import gather
 from aepipe.table.reading import Finder, Rows
-from aepipe.table.schema import Rejected, Row
+from aepipe.table.schema import HELD_OUT_IDS, Rejected, Row
 from aepipe.table.writing import RowsWriter, write_quarantine
 
-__all__ = ["Finder", "Rejected", "Row", "Rows", "RowsWriter", "gather", "write_quarantine"]
+__all__ = ["HELD_OUT_IDS", "Finder", "Rejected", "Row", "Rows", "RowsWriter", "gather", "write_quarantine"]

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 VERSION = 1
 DESCRIPTION = "rows.json"
 QUARANTINE = "quarantine.parquet"
+HELD_OUT_IDS = "held_out_ids.npy"
+"""Beside the views of a recipe: the training rows that it was not trained on."""
 FIXED = ("id", "key", "sha256", "place", "label", "split", "features")
 
 

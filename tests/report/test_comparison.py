@@ -15,6 +15,7 @@ from aepipe.report.multiples import series, study_picture
 FIGURES: dict[str, float | None] = {
     "reconstruction_bits": 17.25,
     "reconstruction_float": 8.5,
+    "held_out_map_at_1000": 0.61,
     "map_at_1000": 0.62,
     "p_at_100": 0.7,
     "recall_at_10": 0.2,

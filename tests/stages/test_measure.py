@@ -15,13 +15,15 @@ from safetensors.torch import load_file
 
 from aepipe import recipe
 from aepipe.encoder import Encoder
+from aepipe.evaluate import retrieval
+from aepipe.evaluate.figures import FIGURES
 from aepipe.learn import stack
 from aepipe.learn.finetune import unroll
 from aepipe.plan import Plan, plan
 from aepipe.stages.encode import encode
 from aepipe.stages.finetune import finetune
 from aepipe.stages.ingest import ingest
-from aepipe.stages.measure import FIGURES, MEASURES, Made, measure
+from aepipe.stages.measure import MEASURES, Made, measure
 from aepipe.stages.pretrain import pretrain
 from aepipe.stages.score import score
 from aepipe.stages.views import views
@@ -112,6 +114,22 @@ def test_rows_are_rebuilt_from_the_bits_of_the_release(shelf: Store) -> None:
     assert figures["reconstruction_bits"] != pytest.approx(errors[2], rel=1e-4)
 
 
+def test_held_out_rows_ask_the_other_training_rows(shelf: Store) -> None:
+    job = planned(shelf)
+    parts = made(shelf, job)
+    table, ids = Rows(shelf.path(parts.rows)), np.load(shelf.path(parts.views) / "held_out_ids.npy")
+    split, labels, all_ids = np.array(table.splits()), np.array(table.labels()), table.ids()
+    asked = np.isin(all_ids, ids)
+    held_out = np.load(shelf.path(parts.views) / "held_out.npy")
+    np.testing.assert_array_equal(table.features()[asked], held_out)
+    assert (split[asked] == "train").all()
+    others = (split == "train") & ~asked
+    rows, encoder = table.features(), Encoder.open(shelf.path(parts.model))
+    known, query = (encoder.encode(rows[at]).codes for at in (others, asked))
+    expected = retrieval(known, query, labels[others], labels[asked]).map_at_cut.mean()
+    assert read(shelf, job, parts)["figures"]["held_out_map_at_1000"] == pytest.approx(expected)
+
+
 def test_what_is_missing_is_said(shelf: Store) -> None:
     options = {"kind": "images", "path": str(shelf.root.parent / "photos")}
     job = planned(shelf, source=options, pretrain=False, layers=[{"net": {"kind": "dense", "width": 800}}])
@@ -124,7 +142,7 @@ def test_what_is_missing_is_said(shelf: Store) -> None:
     assert "no such number of components" in found["notes"]["reconstruction_pca"]
     assert missing == {
         "reconstruction_float", "reconstruction_pca", "map", "map_at_1000", "p_at_100", "probe_embedding",
-        "probe_bits", "nmi_bits",
+        "probe_bits", "nmi_bits", "held_out_map_at_1000",
     }  # fmt: skip
     assert found["measured"] == {"rebuilt": 50, "train": 250, "test": 0}, "without a test split, what was held out"
 
