@@ -40,6 +40,7 @@ class Card:
         shape: of one decoded item.
         n_bits: K.
         batch: B.
+        dtype: of one decoded item: ``uint8``, which stands for 0..1, or a kind of float.
         bit_order: see :mod:`aepipe.bits`.
     """
 
@@ -48,6 +49,7 @@ class Card:
     shape: tuple[int, ...]
     n_bits: int
     batch: int
+    dtype: str = "uint8"
     bit_order: str = BIT_ORDER
 
 
@@ -106,11 +108,11 @@ class Encoder:
         shape: list[int] = next(one.shape for one in self._session.get_outputs() if one.name == "embedding")
         return shape[1]
 
-    def encode(self, items: NDArray[np.uint8], *, threads: int = 1) -> Encoding:
+    def encode(self, items: NDArray[np.generic], *, threads: int = 1) -> Encoding:
         """Encode decoded items.
 
         Args:
-            items: uint8[N, *shape], as the source's decoder gives them.
+            items: [N, *shape] of the card's dtype, as the source's decoder gives them.
             threads: how many batches are encoded at a time; the result does not depend on it.
 
         Raises:
@@ -129,12 +131,12 @@ class Encoder:
         embedding = np.concatenate([embedding for embedding, _, _ in parts])
         return Encoding(codes, embedding, np.concatenate([logits for _, logits, _ in parts]))
 
-    def _run(self, items: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
+    def _run(self, items: NDArray[np.generic]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
         """Encode at most B items: embedding, logits and bits of each."""
         n = len(items)
-        if n < self.card.batch:
-            items = np.concatenate([items, np.zeros((self.card.batch - n, *self.card.shape), np.uint8)])
-        embedding, logits, bits = self._session.run(["embedding", "logits", "bits"], {"items": items})
+        given = np.zeros((self.card.batch, *self.card.shape), np.uint8 if self.card.dtype == "uint8" else np.float32)
+        given[:n] = items
+        embedding, logits, bits = self._session.run(["embedding", "logits", "bits"], {"items": given})
         return embedding[:n], logits[:n], bits[:n]
 
 
@@ -158,19 +160,25 @@ class Decoder:
             raise CorruptError(f"{file}: corrupt: {str(error).splitlines()[0]}") from None
 
     def errors(self, items: NDArray[np.generic], codes: BitCodes) -> NDArray[np.float32]:
-        """Return how far items are from what their codes say, float32[N]: the root mean square over their cells, 0..1.
+        """Return how far items are from what their codes say, float32[N]: the root mean square over their cells.
 
         Args:
-            items: uint8[N, *shape].
+            items: [N, *shape], as they go into the encoder; missing cells (NaN) do not count.
             codes: theirs.
         """
         bits = codes.unpack()
         parts = [np.empty(0, np.float32)]
         for start in range(0, len(items), DECODED):
             rebuilt = self._session.run(["items"], {"bits": bits[start : start + DECODED]})[0]
-            given = items[start : start + DECODED].reshape(len(rebuilt), -1).astype(np.float32) * np.float32(1 / 255)
-            parts.append(np.sqrt(np.square(rebuilt.reshape(given.shape) - given).mean(axis=1)))
+            given = scaled(items[start : start + DECODED].reshape(len(rebuilt), -1))
+            known, off = np.isfinite(given), rebuilt.reshape(given.shape) - np.nan_to_num(given)
+            parts.append(np.sqrt(np.square(off * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)))
         return np.concatenate(parts)
+
+
+def scaled(items: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return decoded items as a network sees them: bytes stand for 0..1, real numbers for themselves."""
+    return items.astype(np.float32) * np.float32(1 / 255) if items.dtype == np.uint8 else items.astype(np.float32)
 
 
 def _session(graph: bytes) -> Any:  # noqa: ANN401  onnxruntime has no types

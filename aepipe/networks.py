@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from aepipe import corrupt
 from aepipe import recipe as recipes
+from aepipe.encoder import scaled
 from aepipe.errors import QueryError
 from aepipe.learn import compute as computing
 from aepipe.learn import generate, layer, trained
@@ -98,8 +99,7 @@ class Networks:
 
     def rows(self, items: NDArray[np.generic]) -> NDArray[np.float32]:
         """Return decoded items, uint8 or float ``[N, *shape]``, as the networks see them: uint8 stands for 0..1."""
-        rows = items.astype(np.float32)
-        return rows * np.float32(1 / 255) if items.dtype == np.uint8 else rows
+        return scaled(items)
 
     def corrupted(self, items: NDArray[np.generic], *, seed: int = 0) -> NDArray[np.float32] | None:
         """Return rows under the lowest layer's corruption; None where it has none."""

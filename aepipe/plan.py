@@ -10,7 +10,7 @@ from aepipe.errors import RecipeError
 from aepipe.learn import compute, layer
 from aepipe.learn.compute import Compute
 from aepipe.learn.layer import LayerSpec, Training
-from aepipe.recipe import Options, Recipe
+from aepipe.recipe import Choice, LayerRecipe, Options, Recipe
 from aepipe.sources import Source
 
 
@@ -56,6 +56,7 @@ def plan(recipe: Recipe) -> Plan:
     """
     try:
         source = sources.resolve(recipe)
+        recipe = recipe.model_copy(update={"layers": tuple(_spanned(one, source) for one in recipe.layers)})
         specs = (
             *(layer.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers)),
             layer.code_spec(recipe.code),
@@ -72,3 +73,20 @@ def plan(recipe: Recipe) -> Plan:
     except RecipeError as error:
         text = str(error)
         raise RecipeError(text if text.startswith(str(recipe.file)) else f"{recipe.file}: {text}") from None
+
+
+def _spanned(layer: LayerRecipe, source: Source) -> LayerRecipe:
+    """Return a layer that knows the columns of its rows, where the recipe leaves them to the source.
+
+    The likelihood ``columns`` takes those of the source, and cells go missing whole columns at a time.
+    """
+    if source.spans is None:
+        return layer
+    update: dict[str, Choice] = {}
+    if layer.likelihood.kind == "columns" and not layer.likelihood.options:
+        update["likelihood"] = Choice(kind="columns", options={"of": source.spans})
+    noise = layer.corruption
+    if noise.kind in {"mcar", "mar", "mnar"} and "spans" not in noise.options:
+        spans = tuple(span["columns"] for span in source.spans)
+        update["corruption"] = Choice(kind=noise.kind, options={**noise.options, "spans": spans})
+    return layer.model_copy(update=update)

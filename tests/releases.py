@@ -133,7 +133,8 @@ def _put_scores(store: Store, rows: Ref, codes: tuple[Ref, ...]) -> Ref:
     few = pixels[:, :: max(1, pixels.shape[1] // FEW_PIXELS)]
     classes = None if labels is None else np.array(labels, np.str_)
     segments = CodeSegments.open(store, codes)
-    everything = Sample(segments.of(ids), few, classes, embeddings=segments.embeddings_of(ids))
+    kept = None if segments.width is None else segments.embeddings_of(ids)
+    everything = Sample(segments.of(ids), few, classes, embeddings=kept)
     asked = np.arange(len(ids)) % EVERY == 0
     scores = evaluate.score(everything[np.flatnonzero(~asked)], everything[np.flatnonzero(asked)], seed=0)
     rows_of_table = {row.system: row for row in scores.rows}

@@ -32,6 +32,8 @@ MOST_DRAWN = 50
 """Queries on one contact sheet: more would be a picture that no program opens."""
 TILE_COLUMNS, TILE_LINES = 9, 4
 LONGEST = 224
+SNIPPET = "snippet"
+"""The column with the beginning of a document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def show(release: Release, questions: Iterator[Question], shown: Shown, limits: 
         QueryError: the contact sheet cannot be written, or a code cannot be re-ranked.
         typer.Exit: a picture could not be read; the others have been answered.
     """
-    way = _way(shown)
+    way = _way(shown) if release.recipe["source"]["kind"] == "images" else None
     failed = False
     drawn: list[Found] = []
     while block := list(islice(questions, AT_ONCE)):
@@ -94,6 +96,7 @@ def as_json(release: Release, found: Answer) -> dict[str, Any]:
                 **({} if hit.cosine is None else {"cosine": hit.cosine}),
                 "key": hit.row.key,
                 "label": hit.row.label,
+                **({} if SNIPPET not in hit.row.columns else {SNIPPET: hit.row.columns[SNIPPET]}),
             }
             for hit in found.hits
         ],
@@ -104,18 +107,29 @@ def as_table(found: Answer) -> str:
     """Return an answer as a table under the name of its query."""
     known, reranked = (any(getattr(hit, name) is not None for hit in found.hits) for name in ("confidence", "cosine"))
     more = (*(("confidence",) if known else ()), *(("cosine",) if reranked else ()))
-    head = ("rank", "distance", "similarity", *more, "key", "label")
+    told = any(SNIPPET in hit.row.columns for hit in found.hits)
+    head = ("rank", "distance", "similarity", *more, "key", "label", *((SNIPPET,) if told else ()))
     rows = [
         (
             *(str(hit.rank), str(hit.distance), f"{hit.similarity:.3f}"),
             *((f"{hit.confidence:.2f}",) if hit.confidence is not None else ()),
             *((f"{hit.cosine:.3f}",) if hit.cosine is not None else ()),
             *(hit.row.key, hit.row.label or ""),
+            *((hit.row.columns.get(SNIPPET) or "",) if told else ()),
         )
         for hit in found.hits
     ]
     name = printable(found.question.text)
-    return f"{name}\n{table(head, rows, left=len(head) - 2)}\n" if rows else f"{name}\nnothing found\n"
+    if not rows:
+        return f"{name}\nnothing found\n"
+    lines = table(head, rows, left=len(head) - (3 if told else 2))
+    return f"{name}\n{_cut(lines) if told else lines}\n"
+
+
+def _cut(lines: str) -> str:
+    """Return lines that fit into the terminal: what a document begins with may be as long as there is room."""
+    room = max(80, shutil.get_terminal_size((120, 24)).columns)
+    return "\n".join(line if len(line) <= room else line[: room - 1] + "…" for line in lines.splitlines())
 
 
 def tiles(release: Release, found: Answer) -> Found:
@@ -126,8 +140,8 @@ def tiles(release: Release, found: Answer) -> Found:
     if row is not None:
         query = Tile(row.key, _picture(release, row.place), row.label or "")
     else:
-        name = Path(question.text).name if question.picture else question.text
-        query = Tile(name, _picture(release, "", question.picture))
+        name = Path(question.text).name if question.data else question.text
+        query = Tile(name, _picture(release, "", question.data))
     return Found(query, [_tile(release, hit.row.key, hit.row.place, hit.row.label, hit.distance) for hit in found.hits])
 
 

@@ -25,8 +25,9 @@ from aepipe.reranking import oversampling
 class Asked:
     """What is asked; each of these is a query, and they may be mixed."""
 
-    images: Annotated[
-        list[str] | None, typer.Argument(metavar="IMAGE|FOLDER|-", help="Pictures; - reads one from stdin.")
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE|FOLDER|WORDS|-", help="Pictures, documents or words; - reads one from stdin."),
     ] = None
     id: Annotated[list[int] | None, typer.Option("--id", help="A row, by its id.", metavar="N")] = None
     key: Annotated[list[str] | None, typer.Option("--key", help="A row, by its key.", metavar="KEY")] = None
@@ -38,10 +39,12 @@ class Asked:
         Raises:
             QueryError: nothing is asked.
         """
-        if not (self.images or self.id or self.key or self.code):
-            raise QueryError("nothing is asked: name images or folders, - for stdin, or give --id, --key or --code")
+        if not (self.items or self.id or self.key or self.code):
+            raise QueryError(
+                "nothing is asked: name files, folders or words, - for stdin, or give --id, --key or --code"
+            )
         rows = asking.rows(release, self.id or [], self.key or [])
-        return chain(rows, asking.codes(release, self.code or []), asking.pictures(release, self.images or []))
+        return chain(rows, asking.codes(release, self.code or []), asking.things(release, self.items or []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,20 +138,22 @@ class Form:
 
 
 def query(asked: Asked, wanted: Wanted, form: Form, place: Place) -> None:
-    """Find what is most like a picture, a row or a code.
+    """Find what is most like a picture, a text, a row or a code.
 
     Each hit comes with its distance (bits that differ), its similarity (the share that agrees), and the
     confidence that it is of the query's kind: the share of rows at that distance that had the same
     label (without labels: that were among the nearest by features), measured on queries held out from
-    training. A picture that is nothing like the collection is answered with a warning that says so.
+    training. What is nothing like the collection is answered with a warning that says so.
     With --rerank more hits are looked at than are wanted, and put in the order of what their codes were
     made from; how many more was chosen on queries held out from training.
-    An unreadable picture is one line on stderr; the others are answered, and the exit status is 2.
+    An unreadable item is one line on stderr; the others are answered, and the exit status is 2.
 
     Examples:
       aepipe query boot.jpg                       the 10 rows most like a picture
       aepipe query holidays/ -k 3                 the 3 most like each picture of a folder
       curl -s $URL | aepipe query -               a picture from a pipe
+      aepipe query "how do I mend a bicycle tyre" of a collection of documents
+      aepipe query letter.txt                     the same with a document
       aepipe query --key train/0007.png           what is like a row of the collection
       aepipe query --code 9f3a62c0d1e4b587        what is near a code
       aepipe query boot.jpg --radius 6            every row at most 6 bits away

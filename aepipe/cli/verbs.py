@@ -39,6 +39,7 @@ EXTRAS = {
     "sklearn": "train",
     "prefect": "flows",
     "duckdb": "sql",
+    **dict.fromkeys(("soundfile", "soxr"), "audio"),
 }
 """The optional packages, and the extra that brings each."""
 GATE_SHUT, USERS_MISTAKE, READER_GONE = 1, 2, 141

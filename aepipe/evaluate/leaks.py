@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from aepipe.evaluate.floats import Features
 from aepipe.evaluate.ties import Ints
 
-NEAR = 0.02
-"""Root mean square of the difference of two rows, as a share of the range of the features, up to which they are one
-thing: the same picture saved again, or a recording with a little noise."""
+NEAR = 0.06
+"""Distance of two rows, as a share of what it is between any two, up to which they are one thing: the same picture
+saved again, or a recording with a little noise."""
 NAMED = 3
 """Near-duplicates that a note names."""
 
@@ -26,14 +26,13 @@ def near_duplicates(database: Features, queries: Features, neighbours: Ints) -> 
         queries: uint8 or float [Q, D].
         neighbours: int64[Q, k], each query's nearest rows, in any order.
     """
-    lowest = min(float(queries.min()), float(database[neighbours[:, 0]].min()))
-    highest = max(float(queries.max()), float(database[neighbours[:, 0]].max()))
-    span = 255.0 if queries.dtype == np.uint8 else highest - lowest
+    # Two rows that are drawn by themselves differ, in the mean of squares, by twice the variance.
+    usual = float(np.sqrt(2 * queries.astype(np.float64).var(axis=0).mean()))
     found = np.full(len(queries), -1, np.int64)
     for place, near in enumerate(neighbours):
         differ = database[near].astype(np.float64) - queries[place].astype(np.float64)
         error = np.sqrt(np.square(differ).mean(axis=1))
-        if error.min() <= NEAR * span:
+        if error.min() <= NEAR * usual:
             found[place] = near[error.argmin()]
     return found
 
@@ -54,6 +53,6 @@ def said_of(twins: Ints, rows: NDArray[np.str_] | None, queries: NDArray[np.str_
         first = [f"{queries[query]} ~ {rows[twins[query]]}" for query in found[:NAMED]]
         examples = f": {', '.join(first)}{', ...' if len(found) > NAMED else ''}"
     return [
-        f"{len(found):,} of {len(twins):,} queries nearly are rows that answer (they differ by less than {NEAR:.0%}), "
-        f"which flatters the figures{examples}"
+        f"{len(found):,} of {len(twins):,} queries nearly are rows that answer (they differ by less than {NEAR:.0%} "
+        f"of what any two do), which flatters the figures{examples}"
     ]

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.encoder import scaled
 from aepipe.errors import CodeError
 from aepipe.evaluate.counts import Labels
 
@@ -121,11 +122,6 @@ def squared_errors(rows: Matrix, rebuilt: Matrix) -> NDArray[np.float64]:
     seen, told = (one.astype(np.float64).reshape(len(rows), -1) for one in (scaled(rows), rebuilt))
     total: NDArray[np.float64] = np.nansum(np.square(seen - told), axis=1)
     return total
-
-
-def scaled(rows: Matrix) -> Floats:
-    """Return rows as a network sees them: bytes as 0..1, real numbers as they are."""
-    return rows.astype(np.float32) * np.float32(1 / 255) if rows.dtype == np.uint8 else rows.astype(np.float32)
 
 
 def _standardized(train: Matrix, test: Matrix) -> tuple[Floats, Floats]:

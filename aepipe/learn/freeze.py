@@ -30,24 +30,25 @@ class Frozen(nn.Module):
         self.register_buffer("threshold", threshold_K)
 
     def forward(self, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return float32[B, H], float32[B, K] and uint8[B, K] for uint8[B, *shape]."""
-        code = items.to(torch.float32) * (1 / 255)
+        """Return float32[B, H], float32[B, K] and uint8[B, K] for uint8 or float32 [B, *shape]; NaN is missing."""
+        code = items * (1 / 255) if items.dtype == torch.uint8 else items
         for encoder, posterior in zip(self.below, self.posteriors, strict=True):
             code = posterior.encode(encoder(code), None).mean
         logits = self.to_bits(code) - self.threshold
         return code.flatten(1), logits, (logits > 0).to(torch.uint8)
 
 
-def freeze(layers: Sequence[Autoencoder], threshold_K: Tensor, shape: Sequence[int]) -> bytes:
+def freeze(layers: Sequence[Autoencoder], threshold_K: Tensor, shape: Sequence[int], dtype: str = "uint8") -> bytes:
     """Return the graph as the bytes of an ONNX file; equal weights give equal bytes.
 
     Args:
         layers: the stack, the layer of bits last.
         threshold_K: the threshold of each bit.
         shape: of one decoded item.
+        dtype: of one; kinds of floats come in as float32.
     """
     frozen = Frozen(copy.deepcopy(list(layers)), threshold_K)
-    items = torch.zeros((BATCH, *shape), dtype=torch.uint8)
+    items = torch.zeros((BATCH, *shape), dtype=torch.uint8 if dtype == "uint8" else torch.float32)
     return _exported(frozen, items, {"items": ["embedding", "logits", "bits"]})
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,10 @@ class Source(Protocol):
         """Element type of one row, as numpy names it: ``uint8``."""
 
     @property
+    def spans(self) -> list[dict[str, Any]] | None:
+        """The cells of each column with their likelihood, where those of a row are of several sorts."""
+
+    @property
     def max_bad_share(self) -> float:
         """The share of unreadable items above which ingestion fails."""
 
@@ -98,6 +102,16 @@ class Source(Protocol):
     @property
     def skipped(self) -> int:
         """Files that the last iteration passed over because they are not of this kind."""
+
+    def fitted(self, known: Mapping[str, Any] | None) -> Self:
+        """Return the source once all that it has to learn from the items is learned; only then it makes rows.
+
+        Args:
+            known: :meth:`features` of an earlier time, whose learned part is kept where the options are the same.
+
+        Raises:
+            SourceError: nothing can be learned from the items.
+        """
 
     def features(self) -> dict[str, Any]:
         """Return all that decides how bytes become a row, as JSON; equal features give equal rows."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from safetensors.torch import save_file
@@ -31,7 +31,7 @@ from aepipe.plan import Plan
 from aepipe.progress import step
 from aepipe.store import Ref, Store, ref_of
 
-VERSION = 3
+VERSION = 4
 SEED_OFFSET = 1000  # keeps the order of fine-tuning apart from that of any layer
 
 
@@ -56,8 +56,6 @@ def finetune(store: Store, plan: Plan, views: Ref, layers: Sequence[Ref]) -> Ref
         "finetune": plan.finetune.key(),
         "frozen": plan.recipe.finetune.frozen,
         "threshold": plan.recipe.code.threshold,
-        "source": plan.recipe.source.kind,
-        "features": plan.source.features(),
         **plan.training_key(len(plan.specs)),
     }
     ref = ref_of("model", inputs)
@@ -78,7 +76,7 @@ def finetune(store: Store, plan: Plan, views: Ref, layers: Sequence[Ref]) -> Ref
     facts |= {"evaluation": trainer.evaluate(seen["clean"], seen["noisy"]), "rows": len(feeds["train"])}
     settle(trainer.model, seen["train"])
     with store.draft("model") as draft:
-        _write(draft.path, plan, stacked, trainer.model, seen["train"])
+        _write(draft.path, _card(store, plan, views), stacked, trainer.model, seen["train"], plan.recipe.code.threshold)
         curves = {plan.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
         (draft.path / "curves.json").write_text(json.dumps(curves, indent=1), encoding="utf-8")
         draft.finish(inputs, facts)
@@ -109,15 +107,28 @@ def _trainer(
     return trainer, seen
 
 
-def _write(folder: Path, plan: Plan, stacked: Sequence[Autoencoder], trained: Autoencoder, train: Feed) -> None:
+def _card(store: Store, plan: Plan, views: Ref) -> Card:
+    """Return what must be known beside the graph; how bytes become rows is what the rows were made by."""
+    rows = store.manifest(Ref.parse(store.manifest(views).inputs["rows"]))
+    shape, dtype = tuple(rows.facts["shape"]), rows.facts["dtype"]
+    return Card(plan.recipe.source.kind, rows.inputs["features"], shape, plan.recipe.code.bits, BATCH, dtype)
+
+
+def _write(
+    folder: Path,
+    card: Card,
+    stacked: Sequence[Autoencoder],
+    trained: Autoencoder,
+    train: Feed,
+    threshold: Literal["zero", "median"],
+) -> None:
     """Write the fine-tuned stack: weights, thresholds (of what was trained, on the rows it saw), graphs both ways."""
-    threshold = thresholds(trained, train, plan.recipe.code.threshold)
+    threshold_K = thresholds(trained, train, threshold)
     whole = unroll([layer.eval() for layer in stacked])
     save_file(whole.state_dict(), folder / "weights.safetensors")
-    np.save(folder / "thresholds.npy", threshold.numpy())
-    (folder / GRAPH).write_bytes(freeze(stacked, threshold, whole.net.shape_in))
+    np.save(folder / "thresholds.npy", threshold_K.numpy())
+    (folder / GRAPH).write_bytes(freeze(stacked, threshold_K, card.shape, card.dtype))
     (folder / DECODER).write_bytes(freeze_decoder(whole))
-    card = Card(plan.recipe.source.kind, plan.source.features(), whole.net.shape_in, plan.recipe.code.bits, BATCH)
     write_card(folder, card)
 
 

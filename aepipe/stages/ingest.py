@@ -49,6 +49,7 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None) -> Ref:
             The list of unreadable items, if any, is ``quarantine-<name>.parquet`` on the shelf then.
         FullError: the disk is full.
     """
+    source = source.fitted(store.manifest(previous).inputs.get("features") if previous else None)
     before = _Before.at(store, previous, source.features())
     with store.draft("rows") as draft, _Collection(draft.path, source, before) as collection:
         total, done = source.total(), 0

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.encoder import Encoder, Encoding
+from aepipe.encoder import Encoder, Encoding, scaled
 from aepipe.errors import CodeError
 from aepipe.evaluate import Scores, retrieval
 from aepipe.evaluate.figures import FIGURES, RETRIEVAL, Figures
-from aepipe.evaluate.probes import cluster_nmi, pca_errors, probe_accuracy, scaled, squared_errors
+from aepipe.evaluate.probes import cluster_nmi, pca_errors, probe_accuracy, squared_errors
 from aepipe.evaluate.scores import OURS
 from aepipe.learn import trained
 from aepipe.learn.finetune import unroll

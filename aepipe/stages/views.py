@@ -1,8 +1,9 @@
 """Rows -> the arrays that training and its curves read.
 
-Files, all memory-mappable: ``train.npy`` and ``held_out.npy``, uint8 ``[N, *shape]``; ``held_out_ids.npy``, int64;
-``clean.npy``, the evaluation slice, and ``noisy.npy``, float16, its corrupted copy. The copy does not depend on the
-recipe's seed: it is the same in every run, so that losses of different recipes can be compared.
+Files, all memory-mappable: ``train.npy`` and ``held_out.npy``, ``[N, *shape]`` as in the rows;
+``held_out_ids.npy``, int64; ``clean.npy``, the evaluation slice, and ``noisy.npy``, float16, its corrupted copy. The
+copy does not depend on the recipe's seed: it is the same in every run, so that losses of different recipes can be
+compared.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.encoder import scaled
 from aepipe.errors import SourceError
 from aepipe.plan import Plan
 from aepipe.progress import step
@@ -65,5 +67,5 @@ def _slices(table: Rows, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int6
 def _corrupted(clean: NDArray[np.generic], plan: Plan) -> NDArray[np.float16]:
     """Return the evaluation slice under the lowest layer's corruption."""
     rng = np.random.default_rng(EVALUATION_SEED)
-    noisy, _ = plan.specs[0].training.corruption(clean.astype(np.float32) / 255, rng)
+    noisy, _ = plan.specs[0].training.corruption(scaled(clean), rng)
     return noisy.astype(np.float16)

@@ -266,7 +266,7 @@ def test_keys_cannot_steer_the_terminal(aepipe: Aepipe, boot: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "nothing is asked: name images or folders, - for stdin, or give --id, --key or --code"),
+        ([], "nothing is asked: name files, folders or words, - for stdin, or give --id, --key or --code"),
         (["--id", 9999], "no row has the id 9999"),
         (["--id", "x"], "Invalid value for '--id'"),
         (["--key", "nope"], "no row has the key 'nope'"),

@@ -39,7 +39,9 @@ def test_they_are_counted_and_named_in_the_scores() -> None:
     scores = score(sample(database, "train"), sample(queries, "test"), seed=0)
     assert scores.duplicates == 5
     (note,) = [one for one in scores.notes if "nearly are" in one]
-    assert note.startswith("5 of 20 queries nearly are rows that answer (they differ by less than 2%)")
+    assert note.startswith(
+        "5 of 20 queries nearly are rows that answer (they differ by less than 6% of what any two do)"
+    )
     assert note.endswith(": test/0 ~ train/10, test/1 ~ train/11, test/2 ~ train/12, ...")
     assert said_of(np.full(20, -1), None, None) == []
     assert said_of(np.array([-1, 3]), None, None)[0].endswith("which flatters the figures")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +47,11 @@ class Fake:
     shape: tuple[int, ...] = SHAPE
     dtype: str = "uint8"
     skipped: int = 3
+
+    spans: list[dict[str, Any]] | None = None
+
+    def fitted(self, known: Mapping[str, Any] | None) -> Self:
+        return self
 
     def features(self) -> dict[str, Any]:
         return {"kind": "fake", "option": self.option}

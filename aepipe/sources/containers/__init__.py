@@ -44,15 +44,15 @@ class Columns:
 
 
 class Container(Protocol):
-    """Items, as they lie on the disk.
+    """Items, as they lie on the disk."""
 
-    Attributes:
-        skipped: files that the last iteration passed over.
-        gives: which of ``label`` and ``split`` the items bear of themselves.
-    """
+    @property
+    def skipped(self) -> int:
+        """Files that the last iteration passed over."""
 
-    skipped: int
-    gives: frozenset[str]
+    @property
+    def gives(self) -> frozenset[str]:
+        """Which of ``label`` and ``split`` the items bear of themselves."""
 
     def schema(self) -> pa.Schema:
         """Return the names and types of the items' columns."""
@@ -98,6 +98,14 @@ def read_place(location: Path, place: str) -> bytes:
             return WholeFile(whole)(place)
         name, _, at = place.rpartition("#")
         path = _existing(location, name) if name else None
+        if path is not None and "@" in at:
+            cell: bytes = _room("records").read_at(Path(path), at, place)
+            return cell
+        if path is not None and at.startswith("t"):
+            from aepipe.sources.decoders.audio import slice_of
+
+            start, _, seconds = at[1:].partition("+")
+            return slice_of(WholeFile(path)(place), place, float(start), float(seconds))
         room = next((room for room in map(_room, _ROOMS[1:]) if room.claims(name)), None)
         if path is None or room is None:
             raise ItemError(place, f"no longer in {location}")

@@ -1,0 +1,47 @@
+"""A folder of files, a glob of them, or one: each file is an item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from aepipe.sources import RawItem
+from aepipe.sources.containers.walk import Files, Found
+from aepipe.sources.readers import Refused, WholeFile
+
+
+class Documents:
+    """Files; the key is the path relative to the source.
+
+    Args:
+        files: where they are.
+        endings: those whose names do not end so are passed over; without any, none is.
+    """
+
+    def __init__(self, files: Files, endings: tuple[str, ...] = ()) -> None:
+        self._files = files
+        self._endings = endings
+        self.skipped = 0
+        self.gives: frozenset[str] = frozenset()
+
+    def schema(self) -> pa.Schema:
+        """Return no columns."""
+        return pa.schema([])
+
+    def total(self) -> int:
+        """Count the files; that asks for names only."""
+        return sum(map(self._is_one, self._files))
+
+    def items(self) -> Iterator[RawItem]:
+        """Give the files in the order of their paths."""
+        self.skipped = 0
+        for found in self._files:
+            if not self._is_one(found):
+                self.skipped += 1
+                continue
+            yield RawItem(found.place, found.place, Refused(found.refusal) if found.refusal else WholeFile(found.path))
+
+    def _is_one(self, found: Found) -> bool:
+        """Whether a file bears the name of an item."""
+        return not self._endings or found.place.lower().endswith(self._endings)

@@ -1,0 +1,218 @@
+"""The rows of CSV, JSON lines and Parquet files, read one by one.
+
+CSV has a header; JSON lines are an object each; both may be gzipped, and are in UTF-8. Values of these two are text,
+those of Parquet have their own types. A line that is damaged or too long is one bad item, and the others are read.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aepipe.errors import SourceError
+
+LONGEST = 1 << 26
+"""Bytes of a line; a longer one is a bad item."""
+_ROWS = 256  # of Parquet, read at a time
+_LOOK = 1000  # lines of JSON whose keys make the columns
+_ENDINGS = {
+    "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
+    "json": (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"),
+    "parquet": (".parquet", ".pq"),
+}
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A record, or why there is none.
+
+    Attributes:
+        number: counted from 0 in its file, a header not counted.
+        record: its values.
+        trouble: why it cannot be read.
+    """
+
+    number: int
+    record: Record
+    trouble: str | None = None
+
+
+def claims(name: str) -> bool:
+    """Whether a file bears the name of one of records."""
+    return _kind(name) is not None
+
+
+def read(path: Path, name: str) -> Iterator[Line]:
+    """Give the records of a file.
+
+    Raises:
+        SourceError: it is no such file.
+    """
+    return _READERS[cast(str, _kind(name))](path)
+
+
+def columns(path: Path, name: str) -> pa.Schema:
+    """Return a file's columns and their types: of JSON lines, those that the first 1,000 have.
+
+    Raises:
+        SourceError: it is no such file.
+    """
+    return _columns(path, cast(str, _kind(name)))
+
+
+def count(path: Path, name: str) -> int | None:
+    """Return the number of rows, of a Parquet file; None of others."""
+    return int(pq.read_metadata(path).num_rows) if _kind(name) == "parquet" else None
+
+
+def _kind(name: str) -> str | None:
+    """Return what a file is by its name."""
+    lower = name.lower()
+    return next((kind for kind, endings in _ENDINGS.items() if lower.endswith(endings)), None)
+
+
+def _columns(path: Path, kind: str) -> pa.Schema:
+    """Return a file's columns and their types."""
+    if kind == "parquet":
+        with _table(path) as table:
+            return table.schema_arrow
+    if kind == "csv":
+        with _stream(path) as stream:
+            found = next(csv.reader(_decoded(stream, path), delimiter=_delimiter(path)), [])
+    else:
+        found = []
+        for line in read(path, path.name):
+            found += [name for name in line.record if name not in found]
+            if line.number >= _LOOK:
+                break
+    return pa.schema([(name, pa.string()) for name in found])
+
+
+def _lines(path: Path) -> Iterator[bytes | None]:
+    """Give the lines of a file; None for one that is too long, whose rest is passed over."""
+    with _stream(path) as stream:
+        try:
+            while line := stream.readline(LONGEST + 1):
+                whole = len(line) <= LONGEST
+                while not whole and line and not line.endswith(b"\n"):
+                    line = stream.readline(LONGEST)
+                yield line if whole else None
+        except (OSError, EOFError, zlib.error) as error:
+            raise SourceError(f"{path}: cannot be read to its end: {error}") from None
+
+
+def _json(path: Path) -> Iterator[Line]:
+    """Give the objects of a file of JSON lines; empty lines do not count."""
+    number = 0
+    for line in _lines(path):
+        if line is not None and not line.strip():
+            continue
+        yield Line(number, *_object(line))
+        number += 1
+
+
+def _object(line: bytes | None) -> tuple[Record, str | None]:
+    """Return a line's object, its values as text; or why it has none."""
+    if line is None:
+        return {}, f"a line of more than {LONGEST >> 20} MB"
+    try:
+        found = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError) as error:
+        return {}, f"not JSON: {str(error).partition(':')[0]}"
+    if not isinstance(found, dict):
+        return {}, "not a JSON object"
+    return {name: _as_text(value) for name, value in found.items()}, None
+
+
+def _as_text(value: object) -> str | None:
+    """Return a value of JSON as text."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _csv(path: Path) -> Iterator[Line]:
+    """Give the rows of a CSV file; one that is not in UTF-8, or has too many cells, is a bad item."""
+    csv.field_size_limit(LONGEST)
+    with _stream(path) as stream:
+        rows = csv.DictReader(_decoded(stream, path), delimiter=_delimiter(path), strict=True)
+        number = 0
+        while True:
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except (csv.Error, OSError, EOFError, zlib.error) as error:
+                raise SourceError(f"{path}: not a readable CSV file: line {rows.line_num:,}: {error}") from None
+            yield Line(number, *_checked(row))
+            number += 1
+
+
+def _checked(row: dict[Any, Any]) -> tuple[Record, str | None]:
+    """Return a row's cells; or what is wrong with them."""
+    if None in row:
+        return {}, f"{len(row[None])} more cells than columns"
+    for name, value in row.items():
+        bad = next((letter for letter in value or "" if "\udc80" <= letter <= "\udcff"), None)
+        if bad:
+            return {}, f"column {name!r} is not in UTF-8: byte 0x{ord(bad) - 0xDC00:02x}"
+    return {name: value or None for name, value in row.items()}, None
+
+
+def _decoded(stream: IO[bytes], path: Path) -> Iterator[str]:
+    """Give the lines of a CSV file as text; bytes that are no UTF-8 are kept as lone surrogates."""
+    first = True
+    while line := stream.readline(LONGEST + 1):
+        if len(line) > LONGEST:
+            raise SourceError(f"{path}: has a line of more than {LONGEST >> 20} MB: it is no CSV file")
+        text = (line.removeprefix(b"\xef\xbb\xbf") if first else line).decode("utf-8", "surrogateescape")
+        first = False
+        yield text
+
+
+def _delimiter(path: Path) -> str:
+    """Return what parts the cells."""
+    return "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else ","
+
+
+def _parquet(path: Path) -> Iterator[Line]:
+    """Give the rows of a Parquet file."""
+    number = 0
+    try:
+        with _table(path) as table:
+            for batch in table.iter_batches(_ROWS):
+                for row in batch.to_pylist():
+                    yield Line(number, row)
+                    number += 1
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{path}: not a readable Parquet file: {str(error).partition(chr(10))[0]}") from None
+
+
+def _table(path: Path) -> pq.ParquetFile:
+    """Open a Parquet file."""
+    try:
+        return pq.ParquetFile(path, memory_map=True)
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{path}: not a readable Parquet file: {str(error).partition(chr(10))[0]}") from None
+
+
+def _stream(path: Path) -> IO[bytes]:
+    """Open a file, gzipped or not as its first bytes say."""
+    try:
+        with path.open("rb") as stream:
+            zipped = stream.read(2) == b"\x1f\x8b"
+        return cast(IO[bytes], gzip.open(path, "rb")) if zipped else path.open("rb")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Line]]] = {"csv": _csv, "json": _json, "parquet": _parquet}

@@ -1,0 +1,193 @@
+"""Documents: files of text, or rows of CSV, JSON lines or Parquet with a column of text; ``kind = "text"``.
+
+The vocabulary is learned from the documents of the train split when they are first read, and belongs to what makes a
+row from then on: a collection that has one keeps it, so that the codes of before stay comparable.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from aepipe import progress, recipe
+from aepipe.errors import ItemError, SourceError
+from aepipe.sources import RawItem, items
+from aepipe.sources.containers import Container, lines, records
+from aepipe.sources.containers.documents import Documents
+from aepipe.sources.containers.walk import Files
+from aepipe.sources.decoders import Decode
+from aepipe.sources.decoders import text as words
+
+SNIPPET = "snippet"
+"""The column with the beginning of each document, to show it."""
+SNIPPET_LENGTH = 120
+_LOOK = 1 << 14  # bytes that a beginning is made of
+
+
+class Options(items.Options):
+    """Options under ``[source]``.
+
+    Attributes:
+        text: the column of text, in CSV, JSON lines and Parquet.
+    """
+
+    text: str = "text"
+
+
+class Features(recipe.Options):
+    """Options under ``[features]``.
+
+    Attributes:
+        words: size of the vocabulary: those that the most documents have.
+        weights: ``tf-idf``, rows of unit length; or ``counts``, log(1 + n) of each word, as a softmax likes it.
+        least: documents that a word has to be in.
+        most: share of documents above which a word says nothing.
+        stop: leave out the function words of a language; only ``english`` is known.
+        mail: leave out headers, quotations and signatures; see :func:`aepipe.sources.decoders.text.body_of`.
+    """
+
+    words: Annotated[int, Field(ge=2, le=200_000)] = 10_000
+    weights: Literal["tf-idf", "counts"] = "tf-idf"
+    least: Annotated[int, Field(ge=1)] = 3
+    most: Annotated[float, Field(gt=0, le=1)] = 0.5
+    stop: Literal["english"] | None = None
+    mail: bool = False
+
+
+def open_source(options: Options, features: Features, *, base: Path, name: str) -> Text:
+    """Return the source; see :func:`aepipe.sources.resolve`."""
+    return Text(options, features, base=base, name=name)
+
+
+class Text(items.ItemSource):
+    """A source of documents; see :class:`aepipe.sources.Source`.
+
+    Raises:
+        SourceError: the path does not exist or holds no documents, or a column is missing.
+    """
+
+    kind = "text"
+    called = "documents"
+    dtype = "float16"
+
+    def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
+        self._features = features
+        self._learned: dict[str, Any] = {"vocabulary": [], "rarity": []}
+        self._decode: Decode | None = None
+        files = Files.at(options.path, base)
+        super().__init__(options, name, files, _container(files, options))
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Words of the vocabulary; where there are fewer, the last cells stay zero."""
+        return (self._features.words,)
+
+    def features(self) -> dict[str, Any]:
+        """Return the options, and what was learned."""
+        options = self._features.model_dump(mode="json")
+        return {"kind": self.kind, "decoder": words.VERSION, **options, **self._learned}
+
+    def fitted(self, known: Mapping[str, Any] | None) -> Self:
+        """Return the source with a vocabulary: that of before, where the options are the same; else a new one."""
+        other, mine = copy.copy(self), self.features()
+        same = known is not None and all(known.get(name) == mine[name] for name in mine.keys() - self._learned.keys())
+        other._learned = {name: known[name] for name in self._learned} if known and same else self._learn()
+        other._decode = words.decoder(other.features())
+        return other
+
+    def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
+        """Return the columns that are neither label nor split, and the beginning of each document."""
+        import pyarrow as pa
+
+        own = super().schema()
+        return own if SNIPPET in own.names else own.append(pa.field(SNIPPET, pa.string()))
+
+    def row(self, data: bytes, key: str) -> NDArray[np.generic]:
+        """Weigh the words of one document, float16[words]."""
+        assert self._decode is not None, "fitted() comes first"
+        return self._decode(data, key)
+
+    def _finished(self, item: RawItem) -> RawItem:
+        """Add the beginning of the document, where it is at hand; whole files are read later."""
+        item = super()._finished(item)
+        if SNIPPET in self._container.schema().names:
+            return item
+        return replace(item, columns={**item.columns, SNIPPET: _beginning(item, mail=self._features.mail)})
+
+    def _learn(self) -> dict[str, Any]:
+        """Read all documents of the train split, and choose the words."""
+        seen: Counter[str] = Counter()
+        documents = 0
+        for number, item in enumerate(self.items(), 1):
+            if found := self._words(item):
+                documents += 1
+                seen.update(found)
+            if number % 1000 == 0:
+                progress.step("vocabulary", number, self.total())
+        stop = _stop_words() if self._features.stop else frozenset[str]()
+        fair = {
+            word: count
+            for word, count in seen.items()
+            if self._features.least <= count <= self._features.most * documents and word not in stop
+        }
+        chosen = sorted(fair, key=lambda word: (-fair[word], word))[: self._features.words]
+        progress.step("vocabulary", documents, documents, f"{len(chosen):,} of {len(seen):,} words")
+        if len(chosen) < 2:
+            raise SourceError(
+                f"{self._files.asked}: of {len(seen):,} words in {documents:,} documents {len(chosen)} are in "
+                f"{self._features.least} documents and in no more than {self._features.most:.0%} of them: too few to "
+                "learn from; say least = 1 or most = 1.0 under [features]"
+            )
+        rarity = [round(math.log((1 + documents) / (1 + fair[word])) + 1, 6) for word in chosen]
+        return {"vocabulary": chosen, "rarity": rarity}
+
+    def _words(self, item: RawItem) -> set[str]:
+        """Return the distinct words of a document to learn from; none of others."""
+        try:
+            data = item.read()
+            if self.split(item, hashlib.sha256(data).digest()) != "train":
+                return set()
+            return set(words.words_of(words.text_of(data, item.key), mail=self._features.mail))
+        except ItemError:  # ingestion is going to say so
+            return set()
+
+
+def _container(files: Files, options: Options) -> Container:
+    """Return what holds the documents: records where there is a file of such, else every file is one."""
+    if not any(lines.claims(found.place) for found in files):
+        return Documents(files)
+
+    def content(record: lines.Record) -> bytes:
+        value = record.get(options.text)
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError("empty document" if value in (None, "") or isinstance(value, str) else "not text")
+        return value.encode("utf-8", "surrogatepass")
+
+    return records.Records(files, content, used=[options.text], key=options.key)
+
+
+def _beginning(item: RawItem, *, mail: bool) -> str | None:
+    """Return the first words of a document in one line."""
+    try:
+        text = item.read()[:_LOOK].decode("utf-8", "ignore")
+    except ItemError:
+        return None
+    line = " ".join((words.body_of(text) if mail else text).split())
+    return line if len(line) <= SNIPPET_LENGTH else line[: SNIPPET_LENGTH - 1].rstrip() + "…"
+
+
+def _stop_words() -> frozenset[str]:
+    """Return the function words of English."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return frozenset(ENGLISH_STOP_WORDS)

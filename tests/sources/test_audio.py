@@ -1,0 +1,137 @@
+"""Recordings become pictures of their frequencies: against known tones, and what is refused."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aepipe.errors import ItemError, QueryError
+from aepipe.sources import decoders, preview
+from aepipe.sources.audio import Audio, Features, Options
+from aepipe.sources.reading import read_all
+
+sound = pytest.importorskip("soundfile", reason="needs the extra audio")
+pytest.importorskip("soxr", reason="needs the extra audio")
+
+RATE = 8000
+
+
+def tone(hertz: float, seconds: float = 1.0, rate: int = RATE, loud: float = 0.5) -> np.ndarray:
+    return loud * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+
+
+def wav(samples: np.ndarray, rate: int = RATE, form: str = "WAV") -> bytes:
+    stream = io.BytesIO()
+    sound.write(stream, samples, rate, format=form)
+    return stream.getvalue()
+
+
+def decode(data: bytes, **options: object) -> np.ndarray:
+    return decoders.decoder("audio", Features(**{"rate": RATE, **options}).model_dump())(data, "q")  # type: ignore[arg-type]
+
+
+def audio(folder: Path, path: str = ".", features: dict[str, object] | None = None, **options: object) -> Audio:
+    chosen = Features(**{"rate": RATE, **(features or {})})  # type: ignore[arg-type]
+    return Audio(Options(path=path, **options), chosen, base=folder, name="a")  # type: ignore[arg-type]
+
+
+def test_a_tone_is_loudest_in_its_band_at_every_time() -> None:
+    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + RATE / 2 / 700), 34) / 2595) - 1)
+    for band in (8, 16, 28):
+        row = decode(wav(tone(edges[band + 1])))[:, 2:-2, 0]
+        assert set(row.argmax(axis=0)) == {band}
+        assert row.max() == 255
+
+
+def test_decibels_are_those_of_the_formula() -> None:
+    both = np.concatenate([tone(1000, 0.5), tone(1000, 0.5, loud=0.05)])
+    row = decode(wav(both))[:, :, 0].astype(float)
+    band = row[:, 8].argmax()
+    assert row[band, 8] - row[band, 24] == pytest.approx(20 / 80 * 255, abs=2)
+
+
+def test_loudness_does_not_matter_nor_does_the_rate_it_was_recorded_at() -> None:
+    quiet, loud = (decode(wav(tone(440, loud=level))) for level in (0.05, 0.9))
+    assert np.abs(quiet.astype(int) - loud).mean() < 4
+    other = decode(wav(tone(440, rate=22050), rate=22050))
+    near = decode(wav(tone(440)))
+    assert np.abs(other[:20].astype(int) - near[:20]).mean() < 12
+
+
+def test_flac_is_read_as_wav_is() -> None:
+    samples = 0.9 * (tone(440) + tone(1234))
+    one, other = decode(wav(samples)), decode(wav(samples, form="FLAC"))
+    assert np.abs(one.astype(int) - other).max() <= 2
+
+
+def test_a_whole_recording_fills_the_row_however_long_it_is() -> None:
+    short, long = (
+        decode(wav(np.concatenate([tone(300, seconds), tone(2000, seconds)])), window="whole") for seconds in (0.2, 3.0)
+    )
+    for row in (short, long):
+        loudest = row[:, :, 0].argmax(axis=0)
+        assert len(set(loudest[2:14])) == 1
+        assert len(set(loudest[18:30])) == 1
+        assert loudest[5] < loudest[25]
+
+
+def test_a_file_is_cut_into_windows_that_can_be_read_again(tmp_path: Path) -> None:
+    (tmp_path / "long.wav").write_bytes(wav(np.concatenate([tone(300, 1.0), tone(1000, 1.0), tone(2000, 0.6)])))
+    (tmp_path / "short.flac").write_bytes(wav(tone(500, 0.2), form="FLAC"))
+    (tmp_path / "notes.txt").write_text("x")
+    source = audio(tmp_path)
+    found = list(read_all(source, lambda _: -1))
+    assert [one.item.key for one in found] == ["long.wav@0", "long.wav@1", "long.wav@2", "short.flac@0"]
+    assert source.skipped == 1
+    peaks = [one.features[:, 8, 0].argmax() for one in found[:3] if one.features is not None]
+    assert peaks == sorted(set(peaks))
+    for one in found:
+        again = source.row(preview(source.location, one.item.place), "again")
+        assert one.features is not None
+        np.testing.assert_array_equal(again, one.features)
+    halves = list(audio(tmp_path, "long.wav", {"hop": 0.5}).items())
+    assert [item.key for item in halves] == ["long.wav@0", "long.wav@0.5", "long.wav@1", "long.wav@1.5", "long.wav@2"]
+
+
+def test_labels_of_a_list_are_those_of_the_windows(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(tone(300, 2.0)))
+    (tmp_path / "list.csv").write_text("audio,digit\na.wav,7\nb.wav,8\n")
+    found = list(read_all(audio(tmp_path, "list.csv", label="digit"), lambda _: -1))
+    assert [(one.item.label, one.reason) for one in found] == [
+        ("7", None),
+        ("7", None),
+        ("8", "cannot be read: No such file or directory"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"RIFF nonsense", "not a recording that can be read"),
+        (b"", "not a recording that can be read"),
+        (wav(np.zeros(RATE)), "silent"),
+        (wav(np.zeros(0)), "nothing recorded there"),
+        (wav(tone(440))[:5000], "cut off"),
+    ],
+)
+def test_what_is_no_recording_is_refused(data: bytes, says: str) -> None:
+    with pytest.raises(ItemError, match=says):
+        decode(data)
+
+
+def test_a_question_is_a_file_or_a_slice_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "a.wav"
+    file.write_bytes(wav(np.concatenate([tone(300, 1.0), tone(2000, 1.0)])))
+    peaks = []
+    for text in (str(file), f"{file}@1", f"{file}@1.0-1.5"):
+        (item,) = decoders.asked("audio", text)
+        peaks.append(int(decode(item.read())[:, 4, 0].argmax()))
+    assert peaks[0] < peaks[1] == peaks[2]
+    with pytest.raises(QueryError, match="ends before it starts"):
+        list(decoders.asked("audio", f"{file}@2-1"))
+    (item,) = decoders.asked("audio", f"{file}@9")
+    with pytest.raises(ItemError, match="nothing recorded there"):
+        item.read()

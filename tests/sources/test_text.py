@@ -1,0 +1,205 @@
+"""Documents become rows of words: what a word is, what it weighs, what is refused, and what is kept from before."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from aepipe.errors import ItemError, SourceError
+from aepipe.sources import decoders, preview
+from aepipe.sources.containers import lines as reading
+from aepipe.sources.decoders.text import body_of, words_of
+from aepipe.sources.reading import Outcome, read_all
+from aepipe.sources.text import Features, Options, Text
+
+DOCUMENTS = [
+    "The cat sat on the mat.",
+    "A cat and a dog; the dog barked.",
+    "Dogs bark, cats sit: 42 cats.",
+    "Der Hund bellt, die Katze schläft.",
+    "The dog sat.",
+]
+LOOSE = {"least": 1, "most": 1.0}
+MAIL = """From: someone@example.org
+Subject: engines
+
+In article <1@example.org>, other@example.org writes:
+> what is the best oil?
+
+Mine runs on olive oil.
+
+--
+Some One, Somewhere
+"""
+
+
+def text(folder: Path, path: str = ".", features: dict[str, Any] | None = None, **options: object) -> Text:
+    chosen = Features(**{"words": 20, **LOOSE, **(features or {})})
+    return Text(Options(path=path, **options), chosen, base=folder, name="t")  # type: ignore[arg-type]
+
+
+def outcomes(source: Text) -> list[Outcome]:
+    return list(read_all(source, lambda _: -1))
+
+
+def write_files(folder: Path) -> Path:
+    for number, document in enumerate(DOCUMENTS):
+        (folder / f"{number}.txt").write_text(document, encoding="utf-8")
+    return folder
+
+
+def test_words_are_letters_of_any_alphabet_in_lower_case() -> None:
+    assert words_of("Ärger & ὈΔΥΣΣΕΎΣ, x2 don't 東京タワー ﬁn", mail=False) == [
+        "ärger",
+        "ὀδυσσεύς",
+        "don",
+        "東京タワー",
+        "fin",
+    ]
+
+
+def test_of_a_mail_only_what_its_author_wrote_remains() -> None:
+    assert body_of(MAIL).split() == ["Mine", "runs", "on", "olive", "oil."]
+    assert body_of("Just a note.\nNothing else.") == "Just a note.\nNothing else."
+    assert body_of("> all quoted\n> nothing else") == ""
+    assert words_of(MAIL, mail=True) == ["mine", "runs", "on", "olive", "oil"]
+
+
+def test_weights_are_those_of_the_formula(tmp_path: Path) -> None:
+    source = text(write_files(tmp_path), features={"weights": "counts"}).fitted(None)
+    vocabulary: list[str] = source.features()["vocabulary"]
+    row = source.row(DOCUMENTS[1].encode(), "a")
+    found = {word: float(value) for word, value in zip(vocabulary, row, strict=False) if value}
+    assert set(found) == {"cat", "dog", "the", "and", "barked"}
+    assert found["dog"] == pytest.approx(math.log(3), abs=1e-3)
+    assert found["cat"] == pytest.approx(math.log(2), abs=1e-3)
+    weighed = text(tmp_path).fitted(None)
+    row = weighed.row(DOCUMENTS[1].encode(), "a").astype(np.float64)
+    assert np.square(row).sum() == pytest.approx(1.0, abs=2e-3)
+    rarity = dict(zip(vocabulary, weighed.features()["rarity"], strict=True))
+    assert rarity["the"] == pytest.approx(math.log(6 / 4) + 1, abs=1e-5)
+    shares = row[[vocabulary.index(word) for word in ("dog", "cat")]]
+    assert shares[0] / shares[1] == pytest.approx(math.log(3) * rarity["dog"] / math.log(2) / rarity["cat"], rel=2e-3)
+
+
+def test_the_vocabulary_is_of_the_train_split_and_within_bounds(tmp_path: Path) -> None:
+    for name, documents in (("train", DOCUMENTS[:3]), ("test", DOCUMENTS[3:])):
+        lines = [json.dumps({"text": one, "label": name}) for one in documents]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    source = text(tmp_path, split="file", label="label", features={"least": 2, "most": 0.9}).fitted(None)
+    assert source.features()["vocabulary"] == ["cat", "the"]
+    assert [one.item.split for one in outcomes(source)] == ["test", "test", "train", "train", "train"]
+    few = text(tmp_path, split="file", features={"words": 2}).fitted(None)
+    assert len(few.features()["vocabulary"]) == 2 == few.shape[0]
+    with pytest.raises(SourceError, match="too few to learn from"):
+        text(tmp_path, split="file", features={"least": 3, "most": 0.5}).fitted(None)
+
+
+def test_a_vocabulary_is_kept_while_the_options_are_the_same(tmp_path: Path) -> None:
+    before = text(write_files(tmp_path)).fitted(None).features()
+    (tmp_path / "6.txt").write_text("zebra zebra", encoding="utf-8")
+    assert text(tmp_path).fitted(before).features() == before
+    assert "zebra" in text(tmp_path).fitted(None).features()["vocabulary"]
+    assert "zebra" in text(tmp_path, features={"words": 21}).fitted(before).features()["vocabulary"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "csv", "csv.gz", "tsv", "parquet", "files"])
+def test_documents_are_the_same_wherever_they_lie(tmp_path: Path, form: str) -> None:
+    columns = {"body": DOCUMENTS, "year": [str(2000 + number) for number in range(5)]}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    file = tmp_path / f"d.{form}"
+    separator = "\t" if form == "tsv" else ","
+    lines = [separator.join(columns), *(separator.join(f'"{value}"' for value in row.values()) for row in rows)]
+    if form == "files":
+        write_files(tmp_path)
+    elif form == "parquet":
+        pq.write_table(pa.table(columns), file)
+    else:
+        body = "\n".join(json.dumps(row) for row in rows) if form.startswith("jsonl") else "\n".join(lines)
+        file.write_bytes(gzip.compress(body.encode()) if form.endswith("gz") else body.encode())
+    source = text(tmp_path, text="body").fitted(None)
+    found = outcomes(source)
+    (tmp_path / "x").mkdir()
+    expected = text(write_files(tmp_path / "x")).fitted(None)
+    for outcome, document in zip(found, DOCUMENTS, strict=True):
+        assert outcome.reason is None
+        assert outcome.features is not None
+        np.testing.assert_array_equal(outcome.features, expected.row(document.encode(), "x"))
+        assert outcome.item.columns["snippet"] == document
+        assert preview(source.location, outcome.item.place).decode() == document
+    if form != "files":
+        assert [one.item.columns["year"] for one in found] == columns["year"]
+
+
+def test_what_is_no_document_is_said_one_by_one(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    bad = {
+        "binary.txt": (b"\x7fELF\0\0", "not text: it has zero bytes"),
+        "latin.txt": ("schläft".encode("latin-1"), "not in UTF-8: byte 0xe4 at 4"),
+        "empty.txt": (b" \n", "empty document"),
+        "numbers.txt": (b"1 2 3", "it has no words"),
+        "foreign.txt": (b"quux frobnicate", "none of its words is among the 18 that the collection is known by"),
+    }
+    source = text(tmp_path, split="top").fitted(None)
+    for name, (data, _) in bad.items():
+        (tmp_path / name).write_bytes(data)
+    reasons = {one.item.key: one.reason for one in outcomes(source) if one.reason}
+    assert set(reasons) == set(bad)
+    for name, (_, reason) in bad.items():
+        assert (reasons[name] or "").startswith(reason)
+
+
+def test_a_bad_line_is_one_bad_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LONGEST", 200)
+    lines = [b'{"text": "a good line"}', b"{broken", b"[1]", b'{"text": "' + b"x" * 500 + b'"}', b'{"text": 3}', b""]
+    (tmp_path / "d.jsonl").write_bytes(b"\n".join([*lines, b'{"text": "another good line"}', b'{"text": "\xff"}']))
+    found = {one.item.key: one.reason for one in outcomes(text(tmp_path).fitted(None))}
+    assert [found.pop(f"d.jsonl#{number}") for number in (0, 5)] == [None, None]
+    assert found["d.jsonl#2"] == "not a JSON object"
+    assert found["d.jsonl#3"] == "a line of more than 0 MB"
+    assert (found["d.jsonl#1"] or "").startswith("not JSON: ")
+    assert (found["d.jsonl#6"] or "").startswith("not JSON: ")
+
+
+def test_a_csv_of_mixed_encodings_loses_only_the_rows_of_the_other(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_bytes(b"text,n\nthe good cat,1\n" + "the schläft,2\n".encode("latin-1") + b"a,b,c\n")
+    good, latin, wide = outcomes(text(tmp_path).fitted(None))
+    assert good.reason is None
+    assert latin.reason == "column 'text' is not in UTF-8: byte 0xe4"
+    assert wide.reason == "1 more cells than columns"
+
+
+def test_a_gzip_that_ends_early_is_said(tmp_path: Path) -> None:
+    body = gzip.compress("\n".join(json.dumps({"text": f"{one} {n}"}) for n, one in enumerate(DOCUMENTS * 99)).encode())
+    (tmp_path / "d.jsonl.gz").write_bytes(body[: len(body) // 2])
+    with pytest.raises(SourceError, match="cannot be read to its end"):
+        text(tmp_path).fitted(None)
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("body\nx\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"no column 'text'; it has: body"):
+        text(tmp_path)
+
+
+def test_an_argument_is_a_file_a_folder_or_words(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    assert [item.read() for item in decoders.asked("text", str(tmp_path / "4.txt"))] == [b"The dog sat."]
+    assert len(list(decoders.asked("text", str(tmp_path)))) == len(DOCUMENTS)
+    assert [item.read() for item in decoders.asked("text", "what is a cat?")] == [b"what is a cat?"]
+
+
+def test_words_that_nobody_knows_are_no_question(tmp_path: Path) -> None:
+    source = text(write_files(tmp_path)).fitted(None)
+    decode = decoders.decoder("text", source.features())
+    with pytest.raises(ItemError, match="none of its words is among the 18 that the collection is known by: 'zxqv'"):
+        decode(b"zxqv", "zxqv")
+    np.testing.assert_array_equal(decode(b"the cat", "q"), source.row(b"the cat", "q"))
