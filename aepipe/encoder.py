@@ -79,7 +79,7 @@ class Encoder:
     def __init__(self, graph: bytes, card: bytes) -> None:
         self.fingerprint = fingerprint(graph, card)
         self.card = _read_card(card)
-        self._session = _session(graph)
+        self._session = session(graph)
 
     @classmethod
     def open(cls, folder: Path) -> Encoder:
@@ -144,7 +144,7 @@ class Decoder:
     """A frozen graph that rebuilds items from their codes; no code depends on it."""
 
     def __init__(self, graph: bytes) -> None:
-        self._session = _session(graph)
+        self._session = session(graph)
 
     @classmethod
     def open(cls, folder: Path) -> Decoder | None:
@@ -181,7 +181,7 @@ def scaled(items: NDArray[np.generic]) -> NDArray[np.float32]:
     return items.astype(np.float32) * np.float32(1 / 255) if items.dtype == np.uint8 else items.astype(np.float32)
 
 
-def _session(graph: bytes) -> Any:  # noqa: ANN401  onnxruntime has no types
+def session(graph: bytes) -> Any:  # noqa: ANN401  onnxruntime has no types
     """Open a graph on one thread.
 
     Raises:

@@ -29,7 +29,7 @@ from typing import Any
 from aepipe.disk import disk_errors_named, seal_file, sha256_of, sync_folder, write_durably
 from aepipe.errors import CorruptError, NotFoundError
 
-KINDS = ("rows", "views", "layer", "model", "segment", "release")
+KINDS = ("backbone", "rows", "views", "layer", "model", "segment", "release")
 MANIFEST = "manifest.json"
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by aepipe; see https://bford.info/cachedir/\n"
 

@@ -18,6 +18,7 @@ from prefect.tasks import exponential_backoff
 from aepipe import service
 from aepipe.evaluate import Verdict
 from aepipe.stages import encode as encoding
+from aepipe.stages import equip as equipping
 from aepipe.stages import finetune as finetuning
 from aepipe.stages import ingest as ingestion
 from aepipe.stages import judge as judging
@@ -73,6 +74,7 @@ def plan(order: dict[str, Any]) -> Job:
 )
 def ingest(job: Job, previous: str | None) -> str:
     """Raw things -> rows; what is known from the release in service is not read again."""
+    equipping.equip(job.store, job.plan)
     known = Ref.parse(previous) if previous else None
     return str(ingestion.ingest(job.store, job.plan.source, previous=known))
 

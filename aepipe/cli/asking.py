@@ -91,9 +91,10 @@ def decoded(
     """
     from aepipe.sources import preview
 
-    source = release.encoder.card.source
-    if source != "images":
-        raise QueryError(f"{release.name} was learned from {source}, not from images: there is nothing to draw")
+    card = release.encoder.card
+    if card.source != "images" or len(card.shape) != 3:
+        seen = "the features of a network" if card.source == "images" else card.source
+        raise QueryError(f"{release.name} was learned from {seen}, not from pixels: there is nothing to draw")
     decode = _decoder(release)
     for row in release.describe([*ids, *(release.id_of(key) for key in keys)]):
         try:
@@ -173,4 +174,4 @@ def _decoder(release: Release) -> Decode:
             f"{release.name} was made with version {card.features['decoder']} of the decoder of {card.source}, this is "
             f"version {current}: codes would not match; make it anew with `aepipe run`"
         )
-    return decoders.decoder(card.source, card.features)
+    return decoders.decoder(card.source, card.features, release.folder("encoder"))

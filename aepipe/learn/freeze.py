@@ -49,7 +49,7 @@ def freeze(layers: Sequence[Autoencoder], threshold_K: Tensor, shape: Sequence[i
     """
     frozen = Frozen(copy.deepcopy(list(layers)), threshold_K)
     items = torch.zeros((BATCH, *shape), dtype=torch.uint8 if dtype == "uint8" else torch.float32)
-    return _exported(frozen, items, {"items": ["embedding", "logits", "bits"]})
+    return exported(frozen, items, {"items": ["embedding", "logits", "bits"]})
 
 
 class Rebuilding(nn.Module):
@@ -72,10 +72,10 @@ def freeze_decoder(model: Autoencoder) -> bytes:
         model: the unrolled stack.
     """
     bits = torch.zeros((BATCH, *model.net.shape_out), dtype=torch.uint8)
-    return _exported(Rebuilding(copy.deepcopy(model)), bits, {"bits": ["items"]}, free=True)
+    return exported(Rebuilding(copy.deepcopy(model)), bits, {"bits": ["items"]}, free=True)
 
 
-def _exported(module: nn.Module, example: Tensor, names: dict[str, list[str]], *, free: bool = False) -> bytes:
+def exported(module: nn.Module, example: Tensor, names: dict[str, list[str]], *, free: bool = False) -> bytes:
     """Return a module of one input as an ONNX file.
 
     Args:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from aepipe import recipe
+from aepipe.errors import SourceError
 from aepipe.sources import decode, items
 from aepipe.sources.containers import Columns, open_container
 from aepipe.sources.containers.walk import Files
+from aepipe.sources.decoders.backbone import Backbone
+from aepipe.sources.feature_cache import FeatureCache
 
 Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
 
@@ -31,14 +36,55 @@ class Features(recipe.Options):
     """Options under ``[features]``.
 
     Attributes:
-        size: height and width of a row, in pixels.
+        size: height and width of a row, in pixels; 224 of both where there is a backbone, else 32.
         color: ``gray`` or ``rgb``.
         fit: what becomes of another aspect: ``stretch``, ``crop`` or ``pad``; see :mod:`aepipe.sources.decode`.
+        backbone: a frozen network that looks at the pictures, whose features are the rows: ``efficientnet-lite0``, or
+            an ONNX file of your own, relative to the recipe.
+        mean: what is taken from pixels, 0..255, for a network of your own; one number, or one for each channel.
+        scale: what they are then divided by.
     """
 
-    size: Annotated[tuple[Side, Side], Field(strict=False)] = (32, 32)
+    size: Annotated[tuple[Side, Side] | None, Field(strict=False)] = None
     color: decode.Color = "rgb"
     fit: decode.Fit = "stretch"
+    backbone: str | None = None
+    mean: Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)] = (127.0,)
+    scale: Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)] = (128.0,)
+
+    @field_validator("mean", "scale", mode="before")
+    @classmethod
+    def _several(cls, value: object) -> object:
+        """Take one number as that of all channels."""
+        return (value,) if isinstance(value, int | float) else value
+
+    @model_validator(mode="after")
+    def _agree(self) -> Features:
+        """Refuse what does not go together."""
+        if self.backbone and self.color != "rgb":
+            raise ValueError('a backbone looks at colours; allowed: color = "rgb"')
+        if not all(self.scale):
+            raise ValueError("nothing can be divided by 0; allowed: a scale above 0")
+        return self
+
+
+NAMED = {"efficientnet-lite0": 1280}
+"""Networks that a package brings, and how many features each has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A backbone as a recipe names it.
+
+    Attributes:
+        file: of a network of the user's own; None where a package brings it.
+        sha256: of that file.
+        width: features of a picture.
+    """
+
+    file: Path | None
+    sha256: str
+    width: int
 
 
 def open_source(options: Options, features: Features, *, base: Path, name: str) -> Images:
@@ -49,29 +95,99 @@ def open_source(options: Options, features: Features, *, base: Path, name: str) 
 class Images(items.ItemSource):
     """A source of images; see :class:`aepipe.sources.Source`.
 
+    Attributes:
+        size: height and width that a picture is brought to.
+        backbone: the network whose features are the rows; None where the pixels are.
+
     Raises:
-        SourceError: the path does not exist or holds no images, or a column is missing.
+        SourceError: the path does not exist or holds no images, a column is missing, or there is no such backbone.
     """
 
     kind = "images"
     called = "images"
-    dtype = "uint8"
 
     def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
         self._features = features
+        side = 224 if features.backbone else 32
+        self.size = features.size or (side, side)
+        self.backbone = self._wanted(features, base)
+        self._network: Backbone | None = None
+        self._ref = ""
+        self._cache: FeatureCache | None = None
         files = Files.at(options.path, base)
         super().__init__(options, name, files, open_container(files, Columns(options.image, options.key)))
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of a row."""
-        return (*self._features.size, 1 if self._features.color == "gray" else 3)
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels of a row; or the features of a picture."""
+        if self.backbone:
+            return (self.backbone.width,)
+        return (*self.size, 1 if self._features.color == "gray" else 3)
+
+    @property
+    def dtype(self) -> str:
+        """Bytes for pixels, short floats for features."""
+        return "float16" if self.backbone else "uint8"
+
+    def equip(self, graph: Path, ref: str) -> None:
+        """Take the network's graph, and what the shelf calls it.
+
+        Raises:
+            CorruptError: it cannot be used.
+        """
+        self._network, self._ref = self._opened(graph), ref
+
+    def remember(self, cache: FeatureCache) -> None:
+        """Take features from a cache, and put new ones there."""
+        self._cache = cache
 
     def features(self) -> dict[str, Any]:
-        """Return what decides a row: the options, the kind, and the version of the decoder."""
-        return {"kind": self.kind, "decoder": decode.VERSION, **self._features.model_dump(mode="json")}
+        """Return what decides a row: the options, the kind, the version of the decoder, and the network."""
+        chosen = self._features
+        found: dict[str, Any] = {"kind": self.kind, "decoder": decode.VERSION, "size": list(self.size)}
+        found |= {"color": chosen.color, "fit": chosen.fit}
+        if self.backbone:
+            assert self._network is not None, "equip() comes first"
+            found["backbone"] = {"ref": self._ref, "sha256": self._network.sha256}
+            found["backbone"] |= {"mean": list(chosen.mean), "scale": list(chosen.scale)}
+        return found
 
-    def row(self, data: bytes, key: str) -> NDArray[np.uint8]:
-        """Decode one image, uint8[H, W, C]."""
+    def row(self, data: bytes, key: str) -> NDArray[np.generic]:
+        """Decode one image, uint8[H, W, C]; or look at it, float16[F]."""
+        if self.backbone is None:
+            return self._pixels(data, key)
+        assert self._network is not None, "equip() comes first"
+        digest = hashlib.sha256(data).digest()
+        known = self._cache.get(digest) if self._cache else None
+        if known is not None:
+            return known
+        found = self._network(self._pixels(data, key))
+        if self._cache:
+            self._cache.put(digest, found)
+        return found
+
+    def _pixels(self, data: bytes, key: str) -> NDArray[np.uint8]:
+        """Decode one image."""
         options = self._features
-        return decode.decode(data, key=key, size=options.size, color=options.color, fit=options.fit)
+        return decode.decode(data, key=key, size=self.size, color=options.color, fit=options.fit)
+
+    def _opened(self, graph: Path) -> Backbone:
+        """Open a network."""
+        return Backbone(graph, mean=self._features.mean, scale=self._features.scale)
+
+    def _wanted(self, features: Features, base: Path) -> Wanted | None:
+        """Look at the backbone that a recipe names.
+
+        Raises:
+            SourceError: there is none such.
+        """
+        name = features.backbone
+        if name is None:
+            return None
+        if name in NAMED:
+            return Wanted(None, "", NAMED[name])
+        file = (base / Path(name).expanduser()).resolve()
+        if not file.is_file():
+            raise SourceError(f"{file}: no such backbone; allowed: {', '.join(NAMED)}, or an ONNX file")
+        network = self._opened(file)
+        return Wanted(file, network.sha256, len(network(np.zeros((*self.size, 3), np.uint8))))

@@ -1,6 +1,7 @@
 """Views and pretrained layers -> a model: the fine-tuned stack and its frozen encoder.
 
 Files: ``encoder.onnx`` and ``encoder.json``, the frozen encoder; ``decoder.onnx``, the way back;
+``backbone.onnx``, the frozen network below the stack, where there is one;
 ``weights.safetensors``, the unrolled stack; ``thresholds.npy``, float32[K]; ``curves.json``, the losses of each epoch
 of every training up to here.
 """
@@ -8,6 +9,7 @@ of every training up to here.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -29,6 +31,7 @@ from aepipe.learn.freeze import BATCH, freeze, freeze_decoder
 from aepipe.learn.layer import Autoencoder
 from aepipe.plan import Plan
 from aepipe.progress import step
+from aepipe.sources.decoders.backbone import GRAPH as BACKBONE
 from aepipe.store import Ref, Store, ref_of
 
 VERSION = 4
@@ -76,7 +79,10 @@ def finetune(store: Store, plan: Plan, views: Ref, layers: Sequence[Ref]) -> Ref
     facts |= {"evaluation": trainer.evaluate(seen["clean"], seen["noisy"]), "rows": len(feeds["train"])}
     settle(trainer.model, seen["train"])
     with store.draft("model") as draft:
-        _write(draft.path, _card(store, plan, views), stacked, trainer.model, seen["train"], plan.recipe.code.threshold)
+        card = _card(store, plan, views)
+        if seen_by := card.features.get("backbone"):
+            shutil.copyfile(store.verified(Ref.parse(seen_by["ref"])) / BACKBONE, draft.path / BACKBONE)
+        _write(draft.path, card, stacked, trainer.model, seen["train"], plan.recipe.code.threshold)
         curves = {plan.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
         (draft.path / "curves.json").write_text(json.dumps(curves, indent=1), encoding="utf-8")
         draft.finish(inputs, facts)

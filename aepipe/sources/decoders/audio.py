@@ -37,7 +37,7 @@ _SLICE = re.compile(r"(?P<file>.+)@(?P<start>\d+(\.\d+)?)(-(?P<end>\d+(\.\d+)?))
 Samples = NDArray[np.float32]
 
 
-def decoder(features: Mapping[str, Any]) -> Decode:
+def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     """Return what makes a row of the bytes of a WAV or FLAC file.
 
     Of a file that is longer than a window only the first is seen; a shorter one is followed by silence. With

@@ -26,7 +26,7 @@ MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
 FARTHEST = 5.0
 
 
-def decoder(features: Mapping[str, Any]) -> Decode:
+def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     """Return what makes float32[D] of a row, a JSON object of names and values.
 
     The function raises :class:`ItemError` for what is no object, for a number that is none, and for a row without any

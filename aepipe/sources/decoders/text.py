@@ -33,7 +33,7 @@ _RULE = re.compile(r"[-_=*\s]*$")
 _NAMED = 5
 
 
-def decoder(features: Mapping[str, Any]) -> Decode:
+def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     """Return what makes float16[words] of a document's bytes.
 
     The function raises :class:`ItemError` for what is no text, for an empty document, and for one without any word of

@@ -23,7 +23,7 @@ from aepipe.sources.readers import Held
 VERSION = 1
 
 
-def decoder(features: Mapping[str, Any]) -> Decode:
+def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     """Return what makes float32[D] of the bytes of a vector.
 
     Bytes are those of float32 or float64 numbers in their natural order, a ``.npy`` file of one vector, or a JSON list.
