@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from aepipe import recipe
-from aepipe.derive import SIDE, derive, look, name_of, same_source
+from aepipe.derive import derive, images, kinds, name_of, same_source
+from aepipe.derive.images import SIDE, look
 from aepipe.errors import RecipeError, SourceError
 
 
@@ -31,7 +35,7 @@ def collection(root: Path, folders: list[str], each: int = 4, **options: object)
 def derived(root: Path, folder: Path | None = None) -> recipe.Recipe:
     """Derive a recipe, and read it as any other."""
     folder = folder or root.parent
-    name, text = derive(str(root), folder=folder)
+    name, text, _ = derive(str(root), folder=folder)
     file = folder / f"{name}.toml"
     file.write_text(text)
     return recipe.load(file)
@@ -43,9 +47,18 @@ def test_small_gray_pictures_are_taken_as_they_are(tmp_path: Path) -> None:
     assert found.name == "bits"
 
 
-def test_large_coloured_pictures_become_small_and_stay_coloured(tmp_path: Path) -> None:
+def test_large_coloured_pictures_become_small_and_stay_coloured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "_has_backbone", lambda: False)
     found = derived(collection(tmp_path / "photos", ["a", "b"], size=(90, 70), colour=True))
     assert found.features == {"size": [SIDE, SIDE], "color": "rgb"}
+
+
+def test_photographs_are_seen_by_a_network_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_has_backbone", lambda: True)
+    found = derived(collection(tmp_path / "photos", ["a", "b"], size=(90, 70), colour=True))
+    assert found.features == {"backbone": "efficientnet-lite0"}
 
 
 def test_a_few_coloured_pictures_among_many_do_not_make_it_rgb(tmp_path: Path) -> None:
@@ -112,7 +125,7 @@ def test_a_recipe_is_recognised_by_its_source(tmp_path: Path, monkeypatch: pytes
         ("/data/photos.tar.gz", "photos"),
         ("/data/scans-2026/*/*.png", "scans-2026"),
         ("/data/Ärzte.parquet", "rzte"),
-        ("/data/...", "images"),
+        ("/data/...", "collection"),
     ],
 )
 def test_names(path: str, name: str) -> None:
@@ -121,7 +134,7 @@ def test_names(path: str, name: str) -> None:
 
 def test_pictures_that_none_can_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "a.png").write_bytes(b"no picture")
+    (tmp_path / "x" / "a.png").write_bytes(b"\xff\xd8\xff broken")
     with pytest.raises(SourceError, match="none of 1 sampled images could be decoded"):
         derive(str(tmp_path / "x"), folder=tmp_path)
 
@@ -135,3 +148,69 @@ def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_deriving_twice_gives_the_same_text(tmp_path: Path) -> None:
     root = collection(tmp_path / "x", [f"c{i}" for i in range(30)], each=10, size=(8, 8))  # more than are sampled
     assert derive(str(root), folder=tmp_path) == derive(str(root), folder=tmp_path)
+
+
+POST = "From: a@example.org\nSubject: the sea\n\nThe {} is in the sea and it is to be seen in the light of day.\n"
+SENTENCES = [f"The sea of number {n} is in the light and to be seen." for n in range(30)]
+
+
+def test_posts_become_a_recipe_for_documents(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        rows = [{"id": f"{split}{n}", "label": f"l{n % 3}", "text": POST.format(n)} for n in range(20)]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = derived(tmp_path)
+    assert found.source.kind == "text"
+    assert found.source.options | {"path": ""} == {"path": "", "label": "label", "split": "file"}
+    assert found.features == {"words": 1000, "least": 2, "mail": True, "stop": "english"}
+    assert found.gate.metric == "map_at_1000"
+
+
+def test_files_of_text_are_documents_whatever_they_are_called(tmp_path: Path) -> None:
+    for n, sentence in enumerate(SENTENCES):
+        (tmp_path / f"{n}.dat").write_text(sentence)
+    found = derived(tmp_path)
+    assert found.source.kind == "text"
+    assert found.gate.metric == "recall_at_10"
+
+
+def test_the_wordiest_column_is_that_of_the_documents(tmp_path: Path) -> None:
+    lines = ["title,body,year", *(f"A title {n},{sentence} {sentence},{n}" for n, sentence in enumerate(SENTENCES))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    assert derived(tmp_path / "t.csv").source.options["text"] == "body"
+
+
+def test_vectors_tables_and_recordings_are_told_by_content(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "v.npy", rng.normal(size=(40, 3)))
+    lists = pa.array(rng.normal(size=(40, 3)).tolist())
+    pq.write_table(pa.table({"vec": lists, "label": ["a", "b"] * 20}), tmp_path / "v.parquet")
+    (tmp_path / "t.csv").write_text("age,job\n" + "\n".join(f"{n},{'ab'[n % 2]}" for n in range(40)))
+    kinds_found = {name: kinds.look(str(tmp_path / name)) for name in ("v.npy", "v.parquet", "t.csv")}
+    assert [one.kind for one in kinds_found.values()] == ["vectors", "vectors", "table"]
+    assert derived(tmp_path / "v.parquet").source.options["vectors"] == "vec"
+    table = derived(tmp_path / "t.csv")
+    assert table.layers[0].likelihood.kind == "columns"
+    assert table.layers[0].net.options["holes"]
+    (tmp_path / "a.bin").write_bytes(b"RIFF\0\0\0\0WAVEfmt ")
+    assert kinds.look(str(tmp_path / "a.bin")).kind == "audio"
+    pictures = tmp_path / "pictures.csv"
+    pictures.write_text("picture,label\na.png,x\nb.png,y\n")
+    assert kinds.look(str(pictures)).columns == {"images": "picture"}
+
+
+def test_in_a_mixed_folder_the_most_are_taken_and_strangers_are_named(tmp_path: Path) -> None:
+    collection(tmp_path, ["a", "b"])
+    (tmp_path / "labels.csv").write_text("x,y\n1,2\n2,1\n")
+    (tmp_path / "note.txt").write_text("a note")
+    (tmp_path / "program.txt").write_bytes(b"\x7fELF\0\0")
+    (tmp_path / "empty.txt").write_bytes(b"")
+    held = kinds.look(str(tmp_path))
+    assert held.kind == "images"
+    assert list(kinds.said_of(held.strangers)) == ["empty.txt: empty file", "program.txt: not text: it has zero bytes"]
+
+
+def test_a_path_with_nothing_to_learn_from_says_why(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.txt").write_bytes(b"\0\0")
+    with pytest.raises(SourceError, match=r"nothing in it that can be learned from: a\.txt: not text"):
+        derive(str(tmp_path / "x"), folder=tmp_path)

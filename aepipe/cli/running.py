@@ -15,7 +15,7 @@ import typer
 from aepipe import service
 from aepipe.cli.flowing import Api, Device, SourcePath, absolute, check_free, flows, going_on, prefect
 from aepipe.cli.options import Place
-from aepipe.cli.output import say
+from aepipe.cli.output import complain, say
 from aepipe.cli.terminal import showing
 from aepipe.errors import RecipeError
 from aepipe.report.releases import describe, describe_text
@@ -34,7 +34,9 @@ class Order:
 
 
 def run(
-    what: Annotated[str, typer.Argument(metavar="RECIPE_OR_IMAGES", help="A recipe, or images.", show_default=False)],
+    what: Annotated[
+        str, typer.Argument(metavar="RECIPE_OR_PATH", help="A recipe, or a collection.", show_default=False)
+    ],
     place: Place,
     order: Order,
     api: Api = None,
@@ -45,10 +47,11 @@ def run(
 ) -> None:
     """Learn codes for a collection, index it, and put it into service.
 
-    RECIPE_OR_IMAGES is a recipe (a TOML file, or the name of one that comes with the package), or the
-    images themselves: a folder, a glob in quotes, a tar archive, Parquet files or a CSV list of paths.
-    For images a recipe is derived from a look at some of them, shown, and written beside you, to be
-    read and changed; where that file exists already, it is run as it stands.
+    RECIPE_OR_PATH is a recipe (a TOML file, or the name of one that comes with the package), or the
+    collection itself: a folder, a file or a glob in quotes, of pictures, documents, recordings, vectors
+    or rows of a table. What it holds is told by the first bytes of its files, not by their names. For
+    it a recipe is derived, shown, and written beside you, to be read and changed; where that file
+    exists already, it is run as it stands.
 
     What the shelf has already is not made again, so running twice costs little, and a run that was
     interrupted goes on where it stopped. A new release goes into service only if it is no worse than
@@ -59,6 +62,8 @@ def run(
 
     Examples:
       aepipe run photos/
+      aepipe run posts.jsonl.gz
+      aepipe run embeddings.npy
       aepipe run fashion.toml --no-promote
       aepipe run fashion-mnist --source ~/data/fashion-mnist
       aepipe run 'scans/2026-*/*.png' --name scans --device cuda
@@ -139,6 +144,7 @@ def _recipe_for(what: str, name: str | None, save: Path | None) -> str:
     if flows("job").is_recipe(what):
         return _existing_recipe(what)
     from aepipe.derive import derive, name_of, same_source
+    from aepipe.derive.kinds import said_of
 
     file = save or Path(f"{name or name_of(what)}.toml")
     if file.exists():
@@ -146,7 +152,9 @@ def _recipe_for(what: str, name: str | None, save: Path | None) -> str:
             raise RecipeError(f"{file}: is a recipe for something else; write this one elsewhere with --save FILE")
         say(f"{file}: is a recipe for {what} already, and is run as it stands")
         return str(file.absolute())
-    _, text = derive(what, name=name, folder=file.absolute().parent)
+    _, text, held = derive(what, name=name, folder=file.absolute().parent)
+    for stranger in said_of(held.strangers):
+        complain(f"{what}: left out: {stranger}")
     file.write_text(text, encoding="utf-8")
     say(f"{text}\n{file}: written; change it and run it with `aepipe run {file}`\n")
     return str(file.absolute())

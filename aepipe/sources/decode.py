@@ -141,19 +141,27 @@ def _upright(data: bytes, key: str, *, least: tuple[int, int], gray: bool) -> Im
     return _turned(_on_white(_eight_bits(image)), turn)
 
 
-def _format(data: bytes, key: str) -> str:
-    """Tell the format by the first bytes."""
-    if not data:
-        raise ItemError(key, "empty file")
+def format_of(data: bytes) -> str | None:
+    """Return a picture's format by its first bytes; None where it has none of those that are read here."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
-    if data[4:8] == b"ftyp":
-        raise ItemError(key, "AVIF, HEIC or video")
     kind = next((kind for signature, kind in _SIGNATURES.items() if data.startswith(signature)), None)
     # A text may begin with the two letters of a bitmap; the length of the second header tells them apart.
-    if kind is not None and (kind != "BMP" or int.from_bytes(data[14:18], "little") in _BMP_HEADERS):
-        return kind
-    raise ItemError(key, "not an image")
+    return None if kind == "BMP" and int.from_bytes(data[14:18], "little") not in _BMP_HEADERS else kind
+
+
+def _format(data: bytes, key: str) -> str:
+    """Tell the format by the first bytes.
+
+    Raises:
+        ItemError: it is none of those that are read here.
+    """
+    kind = format_of(data)
+    if kind is None:
+        raise ItemError(
+            key, "empty file" if not data else "AVIF, HEIC or video" if data[4:8] == b"ftyp" else "not an image"
+        )
+    return kind
 
 
 def _open(data: bytes, kind: str, quiet: Quiet) -> ImageFile.ImageFile:

@@ -105,6 +105,8 @@ def measure(
     elif decoder := Decoder.open(store.verified(model)):
         items = queries.features.reshape(len(queries), *table.shape)
         queries = replace(queries, errors=decoder.errors(items, queries.codes))
+    for sample in (database, queries):
+        _fill(sample.features)
     wanted = recipe.evaluate
     return evaluate.score(
         database, queries, seed=recipe.seed, n_queries=wanted.queries, rerank_recall=wanted.rerank_recall
@@ -133,6 +135,14 @@ def _samples(table: Rows, codes: CodeSegments, n_queries: int, scratch: Path) ->
         for side, at in positions.items()
     )
     return database_sample, query_sample
+
+
+def _fill(features: NDArray[np.generic]) -> None:
+    """Put zeros where cells are missing, for those who cannot do with holes: of a number, that is its mean."""
+    if features.dtype.kind == "f":
+        for start in range(0, len(features), BLOCK):
+            block = features[start : start + BLOCK]
+            np.nan_to_num(block, copy=False, nan=0.0)
 
 
 def _embeddings(codes: CodeSegments, ids: Positions, file: Path) -> NDArray[np.int8] | None:

@@ -21,7 +21,9 @@ from aepipe.learn.objectives import Batch
 from aepipe.recipe import CodeRecipe, ComputeRecipe, FitRecipe, LayerRecipe
 
 CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
-ROWS = np.random.default_rng(0).integers(0, 2, (300, 12), np.uint8) * 255
+RNG = np.random.default_rng(0)
+KINDS_OF_ROWS = RNG.integers(0, 2, (16, 12), np.uint8)
+ROWS = np.where(RNG.random((300, 12)) < 0.05, 1, KINDS_OF_ROWS[RNG.integers(0, 16, 300)]).astype(np.uint8) * 255
 KINDS = sorted(objectives.kinds())
 
 

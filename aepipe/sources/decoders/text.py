@@ -103,6 +103,12 @@ def words_of(text: str, *, mail: bool) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", body_of(text) if mail else text).lower())
 
 
+def is_mail(text: str) -> bool:
+    """Whether a text begins as a mail or a post does: two lines of a header."""
+    first, _, rest = text.partition("\n")
+    return bool(_HEADER.match(first) and _HEADER.match(rest))
+
+
 def body_of(text: str) -> str:
     """Return what the author of a mail or a post has written: no header, no quotations, no signature.
 
