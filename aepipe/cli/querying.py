@@ -31,6 +31,9 @@ class Asked:
     ] = None
     id: Annotated[list[int] | None, typer.Option("--id", help="A row, by its id.", metavar="N")] = None
     key: Annotated[list[str] | None, typer.Option("--key", help="A row, by its key.", metavar="KEY")] = None
+    row: Annotated[
+        list[str] | None, typer.Option("--row", help="A row of a table that is not in it, as JSON.", metavar="JSON")
+    ] = None
     code: Annotated[list[str] | None, typer.Option("--code", help="A code.", metavar="HEX")] = None
 
     def questions(self, release: Release) -> Iterator[asking.Question]:
@@ -39,12 +42,13 @@ class Asked:
         Raises:
             QueryError: nothing is asked.
         """
-        if not (self.items or self.id or self.key or self.code):
+        items = [*(self.items or []), *(self.row or [])]
+        if not (items or self.id or self.key or self.code):
             raise QueryError(
                 "nothing is asked: name files, folders or words, - for stdin, or give --id, --key or --code"
             )
         rows = asking.rows(release, self.id or [], self.key or [])
-        return chain(rows, asking.codes(release, self.code or []), asking.things(release, self.items or []))
+        return chain(rows, asking.codes(release, self.code or []), asking.things(release, items))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,7 @@ def query(asked: Asked, wanted: Wanted, form: Form, place: Place) -> None:
       curl -s $URL | aepipe query -               a picture from a pipe
       aepipe query "how do I mend a bicycle tyre" of a collection of documents
       aepipe query letter.txt                     the same with a document
+      aepipe query --row '{"age": 41}'            of a table
       aepipe query --key train/0007.png           what is like a row of the collection
       aepipe query --code 9f3a62c0d1e4b587        what is near a code
       aepipe query boot.jpg --radius 6            every row at most 6 bits away
