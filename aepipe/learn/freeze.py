@@ -72,17 +72,17 @@ def freeze_decoder(model: Autoencoder) -> bytes:
         model: the unrolled stack.
     """
     bits = torch.zeros((BATCH, *model.net.shape_out), dtype=torch.uint8)
-    return exported(Rebuilding(copy.deepcopy(model)), bits, {"bits": ["items"]}, free=True)
+    return exported(Rebuilding(copy.deepcopy(model)), bits, {"bits": ["items"]}, free=0)
 
 
-def exported(module: nn.Module, example: Tensor, names: dict[str, list[str]], *, free: bool = False) -> bytes:
+def exported(module: nn.Module, example: Tensor, names: dict[str, list[str]], *, free: int | None = None) -> bytes:
     """Return a module of one input as an ONNX file.
 
     Args:
         module: what it computes.
         example: an input.
         names: of the input, and with it those of the outputs.
-        free: whether the first axis may have any length.
+        free: which axis of the input may have any length; None for none.
     """
     (given, found), *_ = names.items()
     # The exporter reports its own steps and what it does without; none of it is news to whoever trains a stack.
@@ -94,7 +94,7 @@ def exported(module: nn.Module, example: Tensor, names: dict[str, list[str]], *,
             (example,),
             input_names=[given],
             output_names=found,
-            dynamic_shapes=({0: "rows"},) if free else None,
+            dynamic_shapes=None if free is None else ({free: "length"},),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +14,8 @@ from aepipe.errors import SourceError
 from aepipe.sources import decode, items
 from aepipe.sources.containers import Columns, open_container
 from aepipe.sources.containers.walk import Files
-from aepipe.sources.decoders.backbone import Backbone
-from aepipe.sources.feature_cache import FeatureCache
+from aepipe.sources.decoders.backbone import GRAPH, Backbone
+from aepipe.sources.seeing import Seeing, Wanted
 
 Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
 
@@ -72,27 +70,12 @@ NAMED = {"efficientnet-lite0": 1280}
 """Networks that a package brings, and how many features each has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A backbone as a recipe names it.
-
-    Attributes:
-        file: of a network of the user's own; None where a package brings it.
-        sha256: of that file.
-        width: features of a picture.
-    """
-
-    file: Path | None
-    sha256: str
-    width: int
-
-
 def open_source(options: Options, features: Features, *, base: Path, name: str) -> Images:
     """Return the source; see :func:`aepipe.sources.resolve`."""
     return Images(options, features, base=base, name=name)
 
 
-class Images(items.ItemSource):
+class Images(Seeing, items.ItemSource):
     """A source of images; see :class:`aepipe.sources.Source`.
 
     Attributes:
@@ -112,8 +95,6 @@ class Images(items.ItemSource):
         self.size = features.size or (side, side)
         self.backbone = self._wanted(features, base)
         self._network: Backbone | None = None
-        self._ref = ""
-        self._cache: FeatureCache | None = None
         files = Files.at(options.path, base)
         super().__init__(options, name, files, open_container(files, Columns(options.image, options.key)))
 
@@ -129,17 +110,13 @@ class Images(items.ItemSource):
         """Bytes for pixels, short floats for features."""
         return "float16" if self.backbone else "uint8"
 
-    def equip(self, graph: Path, ref: str) -> None:
-        """Take the network's graph, and what the shelf calls it.
+    def equip(self, folder: Path, ref: str) -> None:
+        """Take the network, and what the shelf calls it.
 
         Raises:
             CorruptError: it cannot be used.
         """
-        self._network, self._ref = self._opened(graph), ref
-
-    def remember(self, cache: FeatureCache) -> None:
-        """Take features from a cache, and put new ones there."""
-        self._cache = cache
+        self._network, self._ref = self._opened(folder / GRAPH), ref
 
     def features(self) -> dict[str, Any]:
         """Return what decides a row: the options, the kind, the version of the decoder, and the network."""
@@ -157,14 +134,8 @@ class Images(items.ItemSource):
         if self.backbone is None:
             return self._pixels(data, key)
         assert self._network is not None, "equip() comes first"
-        digest = hashlib.sha256(data).digest()
-        known = None if self._cache is None else self._cache.get(digest)
-        if known is not None:
-            return known
-        found = self._network(self._pixels(data, key))
-        if self._cache is not None:
-            self._cache.put(digest, found)
-        return found
+        network = self._network
+        return self._remembered(data, lambda: network(self._pixels(data, key)))
 
     def _pixels(self, data: bytes, key: str) -> NDArray[np.uint8]:
         """Decode one image."""
@@ -185,9 +156,9 @@ class Images(items.ItemSource):
         if name is None:
             return None
         if name in NAMED:
-            return Wanted(None, "", NAMED[name])
+            return Wanted(name, {}, "", NAMED[name])
         file = (base / Path(name).expanduser()).resolve()
         if not file.is_file():
             raise SourceError(f"{file}: no such backbone; allowed: {', '.join(NAMED)}, or an ONNX file")
         network = self._opened(file)
-        return Wanted(file, network.sha256, len(network(np.zeros((*self.size, 3), np.uint8))))
+        return Wanted("", {GRAPH: file}, network.sha256, len(network(np.zeros((*self.size, 3), np.uint8))))

@@ -27,6 +27,9 @@ from aepipe.sources.containers.documents import Documents
 from aepipe.sources.containers.walk import Files
 from aepipe.sources.decoders import Decode
 from aepipe.sources.decoders import text as words
+from aepipe.sources.decoders.backbone import GRAPH
+from aepipe.sources.decoders.sentences import TOKENIZER, Sentences
+from aepipe.sources.seeing import Seeing, Wanted
 
 SNIPPET = "snippet"
 """The column with the beginning of each document, to show it."""
@@ -54,6 +57,8 @@ class Features(recipe.Options):
         most: share of documents above which a word says nothing.
         stop: leave out the function words of a language; only ``english`` is known.
         mail: leave out headers, quotations and signatures; see :func:`aepipe.sources.decoders.text.body_of`.
+        backbone: a frozen network that reads the documents, in place of words that are counted: ``all-minilm-l6-v2``,
+            or an ONNX file of your own, relative to the recipe, with its ``tokenizer.json`` beside it.
     """
 
     words: Annotated[int, Field(ge=2, le=200_000)] = 10_000
@@ -62,6 +67,11 @@ class Features(recipe.Options):
     most: Annotated[float, Field(gt=0, le=1)] = 0.5
     stop: Literal["english"] | None = None
     mail: bool = False
+    backbone: str | None = None
+
+
+NAMED = {"all-minilm-l6-v2": 384}
+"""Networks that a package brings, and how many features each has."""
 
 
 def open_source(options: Options, features: Features, *, base: Path, name: str) -> Text:
@@ -69,7 +79,7 @@ def open_source(options: Options, features: Features, *, base: Path, name: str) 
     return Text(options, features, base=base, name=name)
 
 
-class Text(items.ItemSource):
+class Text(Seeing, items.ItemSource):
     """A source of documents; see :class:`aepipe.sources.Source`.
 
     Raises:
@@ -79,26 +89,42 @@ class Text(items.ItemSource):
     kind = "text"
     called = "documents"
     dtype = "float16"
+    _sha256 = ""
 
     def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
         self._features = features
         self._learned: dict[str, Any] = {"vocabulary": [], "rarity": []}
         self._decode: Decode | None = None
+        self.backbone = _wanted(features.backbone, base)
         files = Files.at(options.path, base)
         super().__init__(options, name, files, _container(files, options))
 
     @property
     def shape(self) -> tuple[int]:
-        """Words of the vocabulary; where there are fewer, the last cells stay zero."""
-        return (self._features.words,)
+        """Words of the vocabulary, where there are fewer, the last cells stay zero; or features of the network."""
+        return (self.backbone.width if self.backbone else self._features.words,)
 
     def features(self) -> dict[str, Any]:
-        """Return the options, and what was learned."""
-        options = self._features.model_dump(mode="json")
+        """Return the options, and what was learned, or the network."""
+        if self.backbone:
+            found = {"kind": self.kind, "decoder": words.VERSION, "mail": self._features.mail}
+            return found | {"backbone": {"ref": self._ref, "sha256": self._sha256}}
+        options = self._features.model_dump(mode="json", exclude={"backbone"})
         return {"kind": self.kind, "decoder": words.VERSION, **options, **self._learned}
+
+    def equip(self, folder: Path, ref: str) -> None:
+        """Take the network, and what the shelf calls it.
+
+        Raises:
+            CorruptError: it cannot be used.
+        """
+        self._ref, self._sha256 = ref, Sentences(folder).sha256
+        self._decode = words.decoder(self.features(), folder)
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
         """Return the source with a vocabulary: that of before, where the options are the same; else a new one."""
+        if self.backbone:
+            return self
         other, mine = copy.copy(self), self.features()
         same = known is not None and all(known.get(name) == mine[name] for name in mine.keys() - self._learned.keys())
         other._learned = {name: known[name] for name in self._learned} if known and same else self._learn()
@@ -113,9 +139,10 @@ class Text(items.ItemSource):
         return own if SNIPPET in own.names else own.append(pa.field(SNIPPET, pa.string()))
 
     def row(self, data: bytes, key: str) -> NDArray[np.generic]:
-        """Weigh the words of one document, float16[words]."""
-        assert self._decode is not None, "fitted() comes first"
-        return self._decode(data, key)
+        """Weigh the words of one document, float16[words]; or let the network read it, float16[F]."""
+        decode = self._decode
+        assert decode is not None, "fitted() or equip() comes first"
+        return self._remembered(data, lambda: decode(data, key)) if self.backbone else decode(data, key)
 
     def _finished(self, item: RawItem) -> RawItem:
         """Add the beginning of the document, where it is at hand; whole files are read later."""
@@ -160,6 +187,24 @@ class Text(items.ItemSource):
             return set(words.words_of(words.text_of(data, item.key), mail=self._features.mail))
         except ItemError:  # ingestion is going to say so
             return set()
+
+
+def _wanted(name: str | None, base: Path) -> Wanted | None:
+    """Look at the network that a recipe names.
+
+    Raises:
+        SourceError: there is none such.
+    """
+    if name is None:
+        return None
+    if name in NAMED:
+        return Wanted(name, {}, "", NAMED[name])
+    file = (base / Path(name).expanduser()).resolve()
+    tokenizer = file.with_name(TOKENIZER)
+    if not (file.is_file() and tokenizer.is_file()):
+        raise SourceError(f"{file}: no such network, or no {TOKENIZER} beside it; allowed: {', '.join(NAMED)}, or both")
+    network = Sentences(file.parent, file.name)
+    return Wanted("", {GRAPH: file, TOKENIZER: tokenizer}, network.sha256, len(network("a")))
 
 
 def _container(files: Files, options: Options) -> Container:

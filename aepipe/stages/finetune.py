@@ -1,7 +1,7 @@
 """Views and pretrained layers -> a model: the fine-tuned stack and its frozen encoder.
 
 Files: ``encoder.onnx`` and ``encoder.json``, the frozen encoder; ``decoder.onnx``, the way back;
-``backbone.onnx``, the frozen network below the stack, where there is one;
+the files of the frozen network below the stack, where there is one;
 ``weights.safetensors``, the unrolled stack; ``thresholds.npy``, float32[K]; ``curves.json``, the losses of each epoch
 of every training up to here.
 """
@@ -31,7 +31,6 @@ from aepipe.learn.freeze import BATCH, freeze, freeze_decoder
 from aepipe.learn.layer import Autoencoder
 from aepipe.plan import Plan
 from aepipe.progress import step
-from aepipe.sources.decoders.backbone import GRAPH as BACKBONE
 from aepipe.store import Ref, Store, ref_of
 
 VERSION = 4
@@ -81,7 +80,9 @@ def finetune(store: Store, plan: Plan, views: Ref, layers: Sequence[Ref]) -> Ref
     with store.draft("model") as draft:
         card = _card(store, plan, views)
         if seen_by := card.features.get("backbone"):
-            shutil.copyfile(store.verified(Ref.parse(seen_by["ref"])) / BACKBONE, draft.path / BACKBONE)
+            ref_seen = Ref.parse(seen_by["ref"])
+            for name in store.manifest(ref_seen).outputs:
+                shutil.copyfile(store.verified(ref_seen) / name, draft.path / name)
         _write(draft.path, card, stacked, trainer.model, seen["train"], plan.recipe.code.threshold)
         curves = {plan.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
         (draft.path / "curves.json").write_text(json.dumps(curves, indent=1), encoding="utf-8")

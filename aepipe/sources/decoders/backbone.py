@@ -36,14 +36,13 @@ class Backbone:
 
     def __init__(self, file: Path, *, mean: Sequence[float], scale: Sequence[float]) -> None:
         try:
-            graph = file.read_bytes()
-            self._session = session(graph)
+            self._session = session(file.read_bytes())
             (given,) = self._session.get_inputs()
         except (OSError, RuntimeError, ValueError) as error:
             raise CorruptError(f"{file}: not a network that can be used: {str(error).splitlines()[0]}") from None
         if len(given.shape) != 4 or given.shape[1] != 3 or given.type != "tensor(float)":
             raise CorruptError(f"{file}: takes {given.type} {given.shape}, and float [1, 3, H, W] is what can be given")
-        self.sha256 = hashlib.sha256(graph).hexdigest()
+        self.sha256 = digest_of(file)
         self._file = file
         self._input = given.name
         self._mean, self._scale = (np.array(one, np.float32).reshape(-1, 1, 1) for one in (mean, scale))
@@ -62,8 +61,25 @@ class Backbone:
             raise CorruptError(f"{self._file}: {str(error).splitlines()[0]}") from None
         if found.ndim == 4:
             found = found.mean(axis=(2, 3))
-        if found.ndim != 2 or len(found) != 1 or not np.isfinite(found).all():
-            raise CorruptError(f"{self._file}: gives {list(found.shape)} for one picture, and [1, F] is wanted")
-        length = float(np.sqrt(np.square(found).sum()))
-        features: NDArray[np.float16] = (found[0] / max(length, 1e-12)).astype(np.float16)
-        return features
+        return unit(found, self._file)
+
+
+def unit(found: NDArray[np.float64], file: Path) -> NDArray[np.float16]:
+    """Return the features of one item, [1, F], as float16[F] of unit length.
+
+    Raises:
+        CorruptError: they are none; the text names the file of the network.
+    """
+    if found.ndim != 2 or len(found) != 1 or not np.isfinite(found).all():
+        raise CorruptError(f"{file}: gives {list(found.shape)} for one item, and [1, F] is wanted")
+    length = float(np.sqrt(np.square(found).sum()))
+    features: NDArray[np.float16] = (found[0] / max(length, 1e-12)).astype(np.float16)
+    return features
+
+
+def digest_of(*files: Path) -> str:
+    """Return the sha256 over some files, hex."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.errors import ItemError, QueryError
+from aepipe.errors import CorruptError, ItemError, QueryError
 from aepipe.sources import RawItem
 from aepipe.sources.decoders import Decode
 from aepipe.sources.readers import Held, WholeFile
@@ -34,11 +34,16 @@ _NAMED = 5
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
-    """Return what makes float16[words] of a document's bytes.
+    """Return what makes float16[words] of a document's bytes; or float16[F], where a network in the folder reads it.
 
     The function raises :class:`ItemError` for what is no text, for an empty document, and for one without any word of
     the vocabulary.
+
+    Raises:
+        CorruptError: the network is not the one that the collection was read by.
     """
+    if seen_by := features.get("backbone"):
+        return _read_by(seen_by["sha256"], folder, mail=features["mail"])
     vocabulary = {word: place for place, word in enumerate(features["vocabulary"])}
     rarity = np.array(features["rarity"], np.float64) if features["weights"] == "tf-idf" else None
     mail, width = features["mail"], features["words"]
@@ -56,6 +61,25 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
         found = np.zeros(width, np.float16)
         found[places] = weights
         return found
+
+    return row
+
+
+def _read_by(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
+    """Return what lets a network read a document."""
+    from aepipe.sources.decoders.sentences import Sentences
+
+    assert folder is not None, "the network lies in the model's folder"
+    network = Sentences(folder)
+    if network.sha256 != sha256:
+        raise CorruptError(f"{folder}: not the network that the collection was read by; run again")
+
+    def row(data: bytes, key: str) -> NDArray[np.float16]:
+        text = text_of(data, key)
+        text = body_of(text) if mail else text
+        if not text.strip():
+            raise ItemError(key, "it has no words")
+        return network(text)
 
     return row
 
