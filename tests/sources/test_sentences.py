@@ -90,8 +90,9 @@ def test_the_packaged_network_tells_likeness(tmp_path: Path) -> None:
     for name, data in zip((GRAPH, TOKENIZER), minilm(), strict=True):
         (tmp_path / name).write_bytes(data)
     read = Sentences(tmp_path)
-    bike, tyre, senate = (
+    food, bread, cat = (
         read(one).astype(np.float64)
-        for one in ("How do I mend my bicycle?", "Repairing a flat tyre on a bike", "The senate has passed the law.")
+        for one in ("A man is eating food.", "A man is eating a piece of bread.", "The cat sits outside.")
     )
-    assert bike @ tyre > 0.3 > bike @ senate
+    assert food @ bread == pytest.approx(0.7553, abs=2e-3)  # as the model's authors print it
+    assert food @ cat < 0.2
