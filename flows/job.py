@@ -93,7 +93,7 @@ def recipe_file(text: str) -> Path:
         RecipeError: there is neither.
     """
     file = Path(text).expanduser()
-    if file.exists():
+    if file.is_file() or (file.exists() and text not in packaged()):
         return file
     if text not in packaged():
         raise RecipeError(f"{text}: there is no such file or folder; recipes that come along: {', '.join(packaged())}")

@@ -16,14 +16,11 @@ import typer
 from aepipe.cli.asking import AT_ONCE, Question
 from aepipe.cli.finding import Answer, Limits, answer
 from aepipe.cli.output import complain, printable, say, say_json, say_paths, say_picture, table, write_picture
-from aepipe.errors import ItemError
 from aepipe.release import Release
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from aepipe.cli.inline import Way
-    from aepipe.report.hits import Found, Tile
+    from aepipe.report.hits import Found
 
 Form = Literal["table", "json", "paths"]
 
@@ -31,7 +28,6 @@ UNREADABLE = 2
 MOST_DRAWN = 50
 """Queries on one contact sheet: more would be a picture that no program opens."""
 TILE_COLUMNS, TILE_LINES = 9, 4
-LONGEST = 224
 SNIPPET = "snippet"
 """The column with the beginning of a document."""
 
@@ -133,23 +129,24 @@ def _cut(lines: str) -> str:
 
 
 def tiles(release: Release, found: Answer) -> Found:
-    """Return the pictures of an answer; originals that are gone or are no images are left out."""
+    """Return the pictures of an answer."""
     from aepipe.report.hits import Found, Tile
+    from aepipe.report.originals import original, tile
 
     question, row = found.question, found.question.row
     if row is not None:
-        query = Tile(row.key, _picture(release, row.place), row.label or "")
+        query = tile(release, row)
     else:
         name = Path(question.text).name if question.data else question.text
-        query = Tile(name, _picture(release, "", question.data))
-    return Found(query, [_tile(release, hit.row.key, hit.row.place, hit.row.label, hit.distance) for hit in found.hits])
+        query = Tile(name, original(release, question.text, question.data), text=_readable(release, question))
+    return Found(query, [tile(release, hit.row, hit.distance) for hit in found.hits])
 
 
-def _tile(release: Release, key: str, place: str, label: str | None, distance: int) -> Tile:
-    """Return one hit's picture."""
-    from aepipe.report.hits import Tile
-
-    return Tile(key, _picture(release, place), label or "", distance)
+def _readable(release: Release, question: Question) -> str:
+    """Return what is to be read of a question: a document, where documents are asked."""
+    if release.recipe["source"]["kind"] != "text":
+        return question.text
+    return question.data[:1000].decode("utf-8", "ignore") or question.text
 
 
 def _print(release: Release, found: Answer, form: str, way: Way | None) -> None:
@@ -168,17 +165,6 @@ def _path(release: Release, key: str, place: str) -> str:
     """Return the path of an original that is a file, else its key."""
     path = release.items.root / place
     return str(path) if path.is_file() else key
-
-
-def _picture(release: Release, place: str, data: bytes = b"") -> Image | None:
-    """Return an original to look at, None where there is none."""
-    from aepipe.sources import preview
-    from aepipe.sources.decode import thumbnail
-
-    try:
-        return thumbnail(data or preview(release.items.root, place), place, LONGEST)
-    except ItemError:
-        return None
 
 
 def _draw(release: Release, drawn: Sequence[Found], file: Path) -> None:

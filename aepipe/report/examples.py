@@ -10,22 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from aepipe.errors import CorruptError, ItemError
+from aepipe.errors import CorruptError
 from aepipe.keys import Row
 from aepipe.release import Release
 from aepipe.report.curves import Curve, by_part, curves_picture
-from aepipe.report.hits import Found, Tile, hits_picture
+from aepipe.report.hits import Found, hits_picture
+from aepipe.report.originals import tile
 from aepipe.report.plane import plane_picture
-from aepipe.sources import preview
-from aepipe.sources.decode import thumbnail
 from aepipe.store import Ref, Store
 
-LONGEST = 224
 CURVES = "curves.json"
 
 
 def examples_picture(release: Release, *, queries: int = 6, k: int = 8) -> Image.Image | None:
-    """Draw what a few rows find among the others; None where no original is an image any more.
+    """Draw what a few rows find among the others; None where there is nothing to look at.
 
     Args:
         release: whose index is asked.
@@ -39,8 +37,8 @@ def examples_picture(release: Release, *, queries: int = 6, k: int = 8) -> Image
     for number, row in enumerate(asked):
         ids, distances = hits.of(number)
         others = [(one, int(d)) for one, d in zip(release.describe(ids), distances, strict=True) if one.id != row.id]
-        results.append(Found(_tile(release, row), [_tile(release, one, d) for one, d in others[:k]]))
-    if not any(found.query.picture for found in results):
+        results.append(Found(tile(release, row), [tile(release, one, d) for one, d in others[:k]]))
+    if not any(found.query.picture or found.query.text for found in results):
         return None
     return hits_picture(results, title=f"{release.name}: {len(release.index):,} rows, {release.n_bits} bits")
 
@@ -60,7 +58,7 @@ def map_picture(release: Release, *, rows: int = 2000, tiles: int = 200) -> Imag
     bits = release.codes_of([row.id for row in shown]).unpack().astype(np.float32)
     pictures: dict[int, Image.Image] = {}
     for position in range(0, len(shown), max(1, len(shown) // tiles)):
-        picture = _tile(release, shown[position]).picture
+        picture = tile(release, shown[position]).picture
         if picture is not None:
             pictures[position] = picture
     title = f"{release.name}: {len(shown):,} of {len(release.items):,} rows by their {release.n_bits} bits"
@@ -103,12 +101,3 @@ def _spread(release: Release, count: int) -> list[Row]:
     test = np.array([place for place, split in enumerate(splits) if split == b"test"] or range(len(splits)), np.int64)
     places: NDArray[np.int64] = np.unique(np.linspace(0, len(test) - 1, min(count, len(test))).astype(np.int64))
     return [release.items.row(int(place)) for place in test[places]]
-
-
-def _tile(release: Release, row: Row, distance: int | None = None) -> Tile:
-    """Return one row's picture; originals that are gone, or are no images, are left out."""
-    try:
-        picture = thumbnail(preview(release.items.root, row.place), row.key, LONGEST)
-    except ItemError:
-        picture = None
-    return Tile(row.key, picture, row.label or "", distance)

@@ -21,7 +21,8 @@ class Tile:
 
     Attributes:
         key: shown where there is no picture, and under a query.
-        picture: any mode and size; None where the original is gone.
+        picture: any mode and size; None where the original is gone, or is none to look at.
+        text: shown in place of a picture that there is not; empty where there is nothing to read either.
         label: empty where it is not known.
         distance: in bits; None for a query.
     """
@@ -30,6 +31,7 @@ class Tile:
     picture: Image.Image | None = None
     label: str = ""
     distance: int | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +88,10 @@ def _draw_result(sheet: Image.Image, pen: ImageDraw.ImageDraw, found: Found, top
 
 def _draw_tile(sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: Tile, at: tuple[float, float], *, mark: str) -> None:
     """Draw a picture with its frame, and two lines under it: distance or key, and label."""
-    shown = ink.missing(tile.key, SIDE) if tile.picture is None else ink.fit(tile.picture, SIDE)
+    if tile.picture is not None:
+        shown = ink.fit(tile.picture, SIDE)
+    else:
+        shown = ink.passage(tile.text, SIDE) if tile.text else ink.missing(tile.key, SIDE)
     sheet.paste(shown, (round(at[0] * ink.SCALE), round(at[1] * ink.SCALE)))
     query = tile.distance is None
     ink.frame(pen, at, SIDE, fill=mark or ink.LINE, points=2 if query else 1 if mark else 0.5)

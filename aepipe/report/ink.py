@@ -86,6 +86,22 @@ def fit(picture: Image.Image, side: float) -> Image.Image:
     return tile
 
 
+def passage(text: str, side: float, *, points: float = 8.5) -> Image.Image:
+    """Return a tile with the beginning of a text, in lines."""
+    tile = Image.new("RGB", (round(side * SCALE),) * 2, PALE)
+    pen = ImageDraw.Draw(tile)
+    room, step, lines = side - 12, points * 1.35, [""]
+    for word in _printable(" ".join(text.split())).split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        lines[-1:] = [longer] if _fits(longer, points, room) else [lines[-1], word] if lines[-1] else [word]
+    most = int((side - 10) / step)
+    if len(lines) > most:
+        lines = [*lines[: most - 1], f"{lines[most - 1]} …"]
+    for number, line in enumerate(lines):
+        write(pen, (6, 6 + number * step), line, points=points, fill=INK, width=room)
+    return tile
+
+
 def missing(caption: str, side: float) -> Image.Image:
     """Return a grey tile that says what should be there."""
     tile = Image.new("RGB", (round(side * SCALE),) * 2, PALE)

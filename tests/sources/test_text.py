@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from aepipe.errors import ItemError, SourceError
+from aepipe.errors import ItemError, QueryError, SourceError
 from aepipe.sources import decoders, preview
 from aepipe.sources.containers import lines as reading
 from aepipe.sources.decoders.text import body_of, words_of
@@ -194,7 +194,11 @@ def test_an_argument_is_a_file_a_folder_or_words(tmp_path: Path) -> None:
     write_files(tmp_path)
     assert [item.read() for item in decoders.asked("text", str(tmp_path / "4.txt"))] == [b"The dog sat."]
     assert len(list(decoders.asked("text", str(tmp_path)))) == len(DOCUMENTS)
-    assert [item.read() for item in decoders.asked("text", "what is a cat?")] == [b"what is a cat?"]
+    for words in ("what is a cat?", "cat", "cats, dogs/mice"):
+        assert [item.read() for item in decoders.asked("text", words)] == [words.encode()]
+    for path in ("nowhere.txt", "a/b"):
+        with pytest.raises(QueryError, match="no such file or folder; a single word like this"):
+            list(decoders.asked("text", path))
 
 
 def test_words_that_nobody_knows_are_no_question(tmp_path: Path) -> None:

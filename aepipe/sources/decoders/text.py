@@ -30,6 +30,7 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*:( |$)")
 _QUOTED = re.compile(r"\s*[>|:]|.*\b(writes|wrote|said)( in article)?:?\s*$|.*\bwrites in\b|.*^in article\b", re.I)
 _RULE = re.compile(r"[-_=*\s]*$")
+_PATH = re.compile(r"\S*(/\S*|\.[A-Za-z0-9]{1,5})")
 _NAMED = 5
 
 
@@ -85,7 +86,11 @@ def _read_by(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
 
 
 def asked(text: str) -> Iterator[RawItem]:
-    """Give a file, the files of a folder and of those below it, or, where there is no such file, the words as asked."""
+    """Give a file, the files of a folder and of those below it, or the words as asked.
+
+    Raises:
+        QueryError: what looks like a path is none.
+    """
     from aepipe.sources.containers.walk import Files
 
     path = Path(text) if len(text) < 1000 else Path()
@@ -96,6 +101,10 @@ def asked(text: str) -> Iterator[RawItem]:
         if not files:
             raise QueryError(f"{text}: no files in this folder")
         yield from (RawItem(os.path.join(text, file.place), file.place, WholeFile(file.path)) for file in files)
+    elif _PATH.fullmatch(text):
+        raise QueryError(
+            f"{text}: no such file or folder; a single word like this is asked by: echo {text} | aepipe query -"
+        )
     else:
         yield RawItem(text, text, Held(text.encode("utf-8", "surrogateescape")))
 
