@@ -21,9 +21,11 @@ def test_a_recipe_by_path_or_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     assert "demo" in packaged()
     assert recipe_file("demo") == ROOT / "flows" / "recipes" / "demo.toml"
-    Path("demo").mkdir()  # what is here goes before what comes along
-    assert recipe_file("demo") == Path("demo")
+    Path("demo").mkdir()  # a folder of that name is what to run, yet no recipe, so the one that comes along is meant
     assert not is_recipe("demo")
+    assert recipe_file("demo") == ROOT / "flows" / "recipes" / "demo.toml"
+    Path("digits").touch()  # a file that is here goes before what comes along
+    assert recipe_file("digits") == Path("digits")
     assert is_recipe("missing.toml")
     assert is_recipe("fashion-mnist")
     assert not is_recipe("scans/*.png")
