@@ -25,3 +25,14 @@ def test_export_does_not_overwrite_what_it_did_not_write(aepipe: Aepipe, tmp_pat
     found = aepipe("export", "out")
     assert found.exit_code == 2
     assert len(found.stderr.splitlines()[-1:]) == 1
+
+
+def test_export_writes_the_encoder_alone(aepipe: Aepipe, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    found = aepipe("export", "encoder.onnx")
+    assert found.exit_code == 0
+    assert found.stdout == "encoder.onnx: items [32, 28, 28, 1] in; embedding, logits and bits out\n"
+    assert [one.name for one in onnx.load(tmp_path / "encoder.onnx").graph.output] == ["embedding", "logits", "bits"]
+    refused = aepipe("export", "encoder.onnx", "--bits", "8")
+    assert refused.exit_code == 2
+    assert "--bits 8: a graph gives all bits" in refused.stderr
