@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +143,19 @@ def concatenate(parts: Iterable[BitCodes]) -> BitCodes:
     return BitCodes(np.concatenate([part.packed for part in parts]), parts[0].n_bits, parts[0].fingerprint)
 
 
-def check_same(a: BitCodes, b: BitCodes) -> None:
+class Coded(Protocol):
+    """What has codes: of so many bits, made by the encoder of that fingerprint."""
+
+    @property
+    def n_bits(self) -> int:
+        """K."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Empty where no encoder made them."""
+
+
+def check_same(a: Coded, b: Coded) -> None:
     """Check that two sets of codes may be compared; codes without a fingerprint go with any.
 
     Raises:

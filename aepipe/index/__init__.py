@@ -1,7 +1,9 @@
 """Indexes over codes: build one, save it, open it mapped, and ask for neighbours by Hamming distance.
 
-One file per kind, discovered by its name. A kind's file has a class that fulfils :class:`HammingIndex` and the
-functions ``build(codes, ids, **options)``, ``open(folder)`` and ``options()`` (its model of options in a recipe).
+One file per kind, discovered by its name. A kind is a way of searching the distinct codes: its file has the functions
+``build(codes, offsets, **options)`` and ``open(folder, codes, offsets, options)``, which return a
+:class:`~aepipe.index.scan.Scan` or a subclass, and ``options()``, its model of options in a recipe. The rows of a code,
+filters, updates and files are the same for all of them: :mod:`~aepipe.index.rows`.
 
 Legend: N rows, M distinct codes, Q queries, k neighbours.
 """
@@ -9,7 +11,6 @@ Legend: N rows, M distinct codes, Q queries, k neighbours.
 from __future__ import annotations
 
 import importlib
-import json
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,17 +21,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.bits import BitCodes
-from aepipe.errors import CorruptError
+from aepipe.index.card import CARD, REMEDY
 from aepipe.index.hits import Hits, RaggedHits
+from aepipe.index.postings import group
+from aepipe.index.rows import RowIndex
+from aepipe.index.saved import open_rows
+from aepipe.index.scan import Scan
 
 if TYPE_CHECKING:
     from aepipe.recipe import Choice, Options
 
-__all__ = ["HammingIndex", "Hits", "RaggedHits", "build", "kinds", "open", "resolve"]
+__all__ = ["CARD", "REMEDY", "HammingIndex", "Hits", "RaggedHits", "build", "kinds", "open", "resolve"]
 
-CARD = "index.json"
-REMEDY = "delete the folder and run again: it will be made anew"
-_NOT_KINDS = {"hits", "neighbours"}
+_NOT_KINDS = {
+    *("card", "filters", "found", "hits", "neighbours", "postings", "quantisers"),
+    *("reach", "rows", "saved", "scan", "tables", "updated"),
+}
 
 
 class HammingIndex(Protocol):
@@ -117,13 +123,13 @@ def resolve(choice: Choice, at: str = "index.kind") -> Options:
     """
     from aepipe import recipe
 
-    known = {kind: cast("type[Options]", _module(kind).options()) for kind in kinds()}
+    known = {kind: cast("type[Options]", module_of(kind).options()) for kind in kinds()}
     return recipe.resolve(known, choice, at)
 
 
 def build(
     codes: BitCodes, ids: NDArray[np.int64], *, kind: str = "flat", options: Mapping[str, Any] | None = None
-) -> HammingIndex:
+) -> RowIndex:
     """Build an index.
 
     Args:
@@ -136,25 +142,20 @@ def build(
         CodeError: not one id per code, or a negative id.
         QueryError: an id is given twice.
     """
-    return cast(HammingIndex, _module(kind).build(codes, ids, **(options or {})))
+    distinct, postings = group(codes, ids)
+    engine = module_of(kind).build(Scan.of(distinct), postings.offsets, **(options or {}))
+    return RowIndex(engine, postings, codes.fingerprint)
 
 
-def open(folder: Path) -> HammingIndex:
+def open(folder: Path) -> RowIndex:
     """Open a saved index; it is mapped into memory, not read.
 
     Raises:
         CorruptError: a file is missing or is not what was saved.
     """
-    file = folder / CARD
-    try:
-        kind = json.loads(file.read_bytes())["kind"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptError(f"{file}: corrupt, not the card of an index ({error}); {REMEDY}") from None
-    if kind not in kinds():
-        raise CorruptError(f"{file}: an index of the unknown kind {kind!r}; this version has {', '.join(kinds())}")
-    return cast(HammingIndex, _module(kind).open(folder))
+    return open_rows(folder)
 
 
-def _module(kind: str) -> ModuleType:
+def module_of(kind: str) -> ModuleType:
     """Return the file of a kind."""
     return importlib.import_module(f"{__name__}.{kind}")

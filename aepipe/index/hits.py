@@ -43,6 +43,19 @@ class Hits:
         count = int(self.count[query])
         return self.ids[query, :count], self.distances[query, :count]
 
+    def merge(self, other: Hits) -> Hits:
+        """Return the first k of these and of as many hits on other rows."""
+        ids: NDArray[np.int64] = np.concatenate([self.ids, other.ids], axis=1)
+        distances: NDArray[np.uint16] = np.concatenate([self.distances, other.distances], axis=1)
+        k = self.ids.shape[1]
+        order = np.lexsort((ids, distances), axis=1)[:, :k]  # what is filled up is farther than any hit
+        count = np.minimum(self.count + other.count, k)
+        return Hits(np.take_along_axis(ids, order, 1), np.take_along_axis(distances, order, 1), count)
+
+    def put(self, queries: NDArray[np.int64], hits: Hits) -> None:
+        """Write the hits of some queries in place of what these had; k is the same."""
+        self.ids[queries], self.distances[queries], self.count[queries] = hits.ids, hits.distances, hits.count
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RaggedHits:
@@ -75,6 +88,9 @@ class RaggedHits:
             ids: int64[T].
             queries: Q.
         """
+        if queries == 1:
+            order = np.lexsort((ids, distances))
+            return cls(ids[order], distances[order], np.array([0, len(ids)], np.int64))
         order = np.lexsort((ids, distances, query))
         offsets = np.zeros(queries + 1, np.int64)
         np.cumsum(np.bincount(query, minlength=queries), out=offsets[1:])
@@ -96,8 +112,20 @@ class RaggedHits:
         part = slice(int(self.offsets[query]), int(self.offsets[query + 1]))
         return self.ids[part], self.distances[part]
 
+    def at(self, kept: NDArray[np.bool_]) -> RaggedHits:
+        """Return some of the hits, bool[T]."""
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
+        return RaggedHits(self.ids[kept], self.distances[kept], before[self.offsets])
+
+    def begin(self, n: int) -> RaggedHits:
+        """Return the first n hits of each query, or what it has."""
+        rank = np.arange(len(self.ids)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
+        return self.at(rank < n)
+
     def first(self, k: int) -> Hits:
         """Return the first k hits of each query."""
+        if len(self) == 1 and len(self.ids) >= k:
+            return Hits(self.ids[None, :k], self.distances[None, :k], np.array([k], np.int64))
         sizes = np.diff(self.offsets)
         hits = Hits.none(len(self), k)
         query = np.repeat(np.arange(len(self)), sizes)

@@ -1,0 +1,61 @@
+"""What a search among distinct codes finds, before rows are looked up.
+
+Legend: M distinct codes, Q queries, T codes found for all queries together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Codes near queries, ordered by (query, distance, position).
+
+    Attributes:
+        query: int64[T], which query each was found for.
+        distances: uint16[T], bits.
+        positions: int64[T], in 0..M-1.
+    """
+
+    query: NDArray[np.int64]
+    distances: NDArray[np.uint16]
+    positions: NDArray[np.int64]
+
+    @classmethod
+    def none(cls) -> Found:
+        """Return nothing."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.uint16), np.zeros(0, np.int64))
+
+    @classmethod
+    def sort(cls, query: NDArray[np.int64], distances: NDArray[np.integer], positions: NDArray[np.integer]) -> Found:
+        """Put codes into order."""
+        order = np.lexsort((positions, distances, query))
+        return cls(query[order], distances[order].astype(np.uint16), positions[order].astype(np.int64))
+
+    @classmethod
+    def join(cls, parts: Sequence[tuple[Found, NDArray[np.int64]]]) -> Found:
+        """Join what was found for several batches of queries.
+
+        Args:
+            parts: of each batch what was found, and the numbers of its queries, int64[Q of the batch].
+        """
+        parts = [(found, own) for found, own in parts if len(found)]
+        if not parts:
+            return cls.none()
+        query = np.concatenate([own[found.query] for found, own in parts])
+        order = np.argsort(query, kind="stable")
+        distances = np.concatenate([found.distances for found, _ in parts])
+        positions = np.concatenate([found.positions for found, _ in parts])
+        return cls(query[order], distances[order], positions[order])
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    def at(self, which: NDArray[np.generic]) -> Found:
+        """Return some of them, by a mask or in ascending order of place."""
+        return Found(self.query[which], self.distances[which], self.positions[which])

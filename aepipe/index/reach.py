@@ -1,0 +1,166 @@
+"""How far hits are and how full buckets are, measured on a collection's own codes; and what a look-up would cost.
+
+Legend: M distinct codes, m substrings, k neighbours, r bits turned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.index.scan import Scan
+from aepipe.index.tables import Values, parts_of, words_of
+
+NEAREST = (1, 10, 100, 1000)
+"""The k for which the distance of the k-th row is measured; another k is taken for the next of these."""
+MOST_TURNED = 2
+MOST_VALUES = 5000
+ASKED = 256
+COMPARED = 16_384
+TYPICAL = 10
+"""The k for which the number of substrings is chosen."""
+
+# What things cost on one core, in nanoseconds: only their ratios matter, and these differ little between machines.
+SCANNED = 0.5
+"""Comparing with 64 bits of the next code."""
+TOUCHED = 20.0
+"""Fetching a code from anywhere, comparing, and sorting out what is near."""
+LOOKED_UP = 30.0
+"""Hashing one value, and finding its bucket."""
+BEGUN = 40_000.0
+"""Beginning a stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What was measured.
+
+    Attributes:
+        n_parts: m, the number of substrings that would be cheapest.
+        distances: for each of NEAREST, how far the k-th other row is from some rows, ascending; they fall short where
+            the collection is smaller.
+        shares: the share of all codes that a look-up with r = 0, 1, 2 bits turned touches, on average.
+    """
+
+    n_parts: int
+    distances: list[list[int]]
+    shares: list[float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what :meth:`of_dict` takes."""
+        return {"n_parts": self.n_parts, "distances": self.distances, "shares": self.shares}
+
+    @classmethod
+    def of_dict(cls, found: Mapping[str, Any]) -> Reach:
+        """Read what :meth:`to_dict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        distances = [[int(value) for value in one] for one in found["distances"]]
+        shares = [float(value) for value in found["shares"]]
+        if len(distances) != len(NEAREST) or len(shares) > MOST_TURNED + 1:
+            raise ValueError("not what was measured of an index")
+        return cls(int(found["n_parts"]), distances, shares)
+
+    def certified(self, k: int, turned: int) -> float:
+        """Return the share of queries whose k nearest a look-up is expected to certify."""
+        at = next((place for place, one in enumerate(NEAREST) if k <= one), None)
+        far = self.distances[at] if at is not None else []
+        return float(np.mean(np.array(far) <= bound(self.n_parts, turned))) if far else 0.0
+
+    def first(self, k: int, n_bits: int, n_codes: int) -> int | None:
+        """Return with how many bits turned to begin; None where a scan is expected to be cheaper than any look-up."""
+        return self._plan(k, n_bits, n_codes)[1]
+
+    def cost(self, k: int, n_bits: int, n_codes: int) -> float:
+        """Return what a query is expected to cost, in nanoseconds."""
+        return self._plan(k, n_bits, n_codes)[0]
+
+    def _plan(self, k: int, n_bits: int, n_codes: int) -> tuple[float, int | None]:
+        """Return the cost of the best way, and with how many bits turned it begins: from the last stage backwards."""
+        scan = scan_cost(n_bits, n_codes)
+        best, begin = scan, None
+        for turned in reversed(range(len(self.shares))):
+            own = stage_cost(n_values(n_bits, self.n_parts, turned), self.shares[turned] * n_codes)
+            sure = self.certified(k, turned)
+            # Those it does not certify go on the best way that is known, or are scanned.
+            cost = own + (1 - sure) * min(best, scan)
+            if cost <= best:
+                best, begin = cost, turned
+        return best, begin
+
+
+def bound(n_parts: int, turned: int) -> int:
+    """Return up to which distance a look-up has seen all codes."""
+    return (turned + 1) * n_parts - 1
+
+
+def n_values(n_bits: int, n_parts: int, turned: int) -> int:
+    """Return how many values are looked up for a query."""
+    lengths = np.bincount(parts_of(n_bits, n_parts), minlength=n_parts).tolist()
+    return sum(math.comb(length, count) for length in lengths for count in range(turned + 1))
+
+
+def scan_cost(n_bits: int, n_codes: int) -> float:
+    """Return what scanning the codes costs, in nanoseconds."""
+    return SCANNED * n_codes * -(-n_bits // 64)
+
+
+def stage_cost(values: float, touched: float) -> float:
+    """Return what a look-up costs, in nanoseconds."""
+    return BEGUN + LOOKED_UP * values + TOUCHED * touched
+
+
+def measure(codes: Scan, offsets: NDArray[np.int64], *, n_parts: int = 0) -> Reach:
+    """Measure distances and buckets, and choose the number of substrings.
+
+    Args:
+        codes: M, at least 1.
+        offsets: int64[M+1], of their rows.
+        n_parts: m; 0 has it chosen.
+    """
+    rng = np.random.default_rng(0)
+    n_rows = int(offsets[-1])
+    rows = np.sort(rng.choice(n_rows, min(ASKED, n_rows), replace=False))
+    asked = np.searchsorted(offsets, rows, side="right") - 1
+    distances = [_distances(codes, offsets, asked, k) for k in NEAREST]
+    compared = np.sort(rng.choice(len(codes), min(COMPARED, len(codes)), replace=False))
+    choices = [n_parts] if n_parts else candidates(codes.n_bits)
+    found = [Reach(one, distances, _shares(codes, asked[::8], compared, one)) for one in choices]
+    return min(found, key=lambda one: one.cost(TYPICAL, codes.n_bits, len(codes)))
+
+
+def candidates(n_bits: int) -> list[int]:
+    """Return the numbers of substrings to choose from: of about 8 to 48 bits, so that buckets tell codes apart."""
+    return [one for one in range(1, 17) if 8 <= n_bits / one <= 48] or [max(1, round(n_bits / 32))]
+
+
+def _distances(codes: Scan, offsets: NDArray[np.int64], asked: NDArray[np.int64], k: int) -> list[int]:
+    """Return how far the k-th other row is, in ascending order; of those codes that have so many neighbours."""
+    if int(offsets[-1]) <= k:
+        return []
+    nearest = min(k + 1, len(codes))
+    found = codes.nearest(np.ascontiguousarray(codes.packed[asked]), nearest)
+    rows = np.diff(offsets)[found.positions].reshape(len(asked), nearest).cumsum(axis=1)
+    at = (rows < k + 1).sum(axis=1)
+    far = found.distances.reshape(len(asked), nearest)[np.arange(len(asked)), np.minimum(at, nearest - 1)]
+    return sorted(far.tolist())
+
+
+def _shares(codes: Scan, asked: NDArray[np.int64], compared: NDArray[np.int64], n_parts: int) -> list[float]:
+    """Return the average share of codes that some substring finds, with 0, 1, ... bits turned."""
+    masks = Values.within(codes.n_bits, n_parts, 0).masks
+    words = words_of(codes.packed)
+    differ = words[asked][:, None, :] ^ words[compared][None, :, :]
+    turned = np.zeros(MOST_TURNED + 1)
+    for mask in masks:
+        far = np.bitwise_count(differ & mask).sum(axis=2)
+        turned += [float((far <= count).mean()) for count in range(MOST_TURNED + 1)]
+    few = [count for count in range(MOST_TURNED + 1) if n_values(codes.n_bits, n_parts, count) <= MOST_VALUES]
+    return [float(turned[count]) for count in few]

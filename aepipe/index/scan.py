@@ -1,0 +1,141 @@
+"""The distinct codes themselves, compared one after another; faiss does the comparing.
+
+Every kind of index has them: it is built on them, and where it cannot answer for certain, they can.
+Legend: M distinct codes, Q queries, W bytes of a code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, cast
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.bits import BitCodes, n_bytes
+from aepipe.index.found import Found
+
+CODES = "codes.faiss"
+swig: Any = faiss  # its stubs do not have all that it has
+
+
+class Scan:
+    """M distinct codes in the order of their smallest ids.
+
+    Attributes:
+        kind: of index that this is the search of.
+        n_bits: bits of a code.
+        flat: faiss's index of them.
+        options: of that kind, as it was built with them.
+        packed: uint8[M, W], where faiss has them; not to be written.
+    """
+
+    kind: ClassVar[str] = "flat"
+
+    def __init__(
+        self, n_bits: int, flat: faiss.IndexBinaryFlat, options: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        self.n_bits = n_bits
+        self.options = dict(options)
+        self.flat: Any = flat
+        shape = (flat.ntotal, n_bytes(n_bits))
+        self.packed: NDArray[np.uint8] = np.zeros(shape, np.uint8)
+        if flat.ntotal:
+            self.packed = swig.rev_swig_ptr(cast(Any, flat).xb.data(), shape[0] * shape[1]).reshape(shape)
+
+    @classmethod
+    def of(cls, codes: BitCodes) -> Scan:
+        """Copy distinct codes."""
+        flat = faiss.IndexBinaryFlat(8 * n_bytes(codes.n_bits))
+        if len(codes):
+            flat.add(np.ascontiguousarray(codes.packed))
+        return cls(codes.n_bits, flat)
+
+    @classmethod
+    def map(cls, folder: Path, n_bits: int, n_bytes_on_disk: int) -> Scan:
+        """Map saved codes into memory.
+
+        Raises:
+            OSError, ValueError, RuntimeError: the file is missing, cut off or something else.
+        """
+        if (folder / CODES).stat().st_size != n_bytes_on_disk:  # faiss would read beyond the end of the file
+            raise ValueError(f"{CODES} is cut off")
+        # Only _IFC maps a flat index; the older IO_FLAG_MMAP copies it into memory.
+        flat = swig.read_index_binary(str(folder / CODES), faiss.IO_FLAG_MMAP_IFC)
+        if flat.code_size != n_bytes(n_bits):
+            raise ValueError(f"{CODES} has codes of {flat.code_size} bytes")
+        return cls(n_bits, flat)
+
+    def save(self, folder: Path) -> None:
+        """Write the codes, and whatever else a kind has, into an existing folder."""
+        faiss.write_index_binary(self.flat, str(folder / CODES))
+
+    def __len__(self) -> int:
+        return int(self.flat.ntotal)
+
+    def nearest(self, packed: NDArray[np.uint8], k: int, threads: int = 1) -> Found:
+        """Return codes that the k nearest rows of each query have.
+
+        Args:
+            packed: uint8[Q, W], contiguous.
+            k: at least 1.
+            threads: over how many the queries are spread.
+        """
+        k = min(k, len(self))
+        if not k or not len(packed):
+            return Found.none()
+        with threads_of_faiss(threads if len(packed) > 1 else 1):
+            distances, positions = self.flat.search(packed, k)
+        query = np.repeat(np.arange(len(packed)), k)
+        return Found(query, distances.ravel().astype(np.uint16), positions.ravel())
+
+    def completed(
+        self,
+        packed: NDArray[np.uint8],
+        k: int,
+        distances: NDArray[np.int32],
+        positions: NDArray[np.int64],
+        threads: int,
+    ) -> Found:
+        """Return what an approximate search of faiss found, in order, and a scan's answer where it found too few.
+
+        Args:
+            packed: uint8[Q, W], the queries.
+            k: as asked for.
+            distances: int32[Q, k].
+            positions: int64[Q, k]; -1 where nothing was found.
+            threads: of the scan.
+        """
+        there = positions >= 0
+        short = np.nonzero(~there.all(axis=1))[0]
+        there[short] = False
+        found = Found.sort(np.nonzero(there)[0], distances[there], positions[there])
+        if not len(short):
+            return found
+        rest = Scan.nearest(self, np.ascontiguousarray(packed[short]), k, threads)
+        return Found.join([(found, np.arange(len(packed))), (rest, short)])
+
+    def ball(self, packed: NDArray[np.uint8], radius: int, threads: int = 1) -> Found:
+        """Return every code at most ``radius`` bits away from each query, uint8[Q, W]."""
+        if not len(self) or not len(packed):
+            return Found.none()
+        with threads_of_faiss(threads if len(packed) > 1 else 1):
+            # faiss takes what is strictly nearer than its radius.
+            limits, distances, positions = self.flat.range_search(packed, min(radius, self.n_bits) + 1)
+        query = np.repeat(np.arange(len(packed)), np.diff(limits).astype(np.int64))
+        return Found.sort(query, distances, positions)
+
+
+@contextmanager
+def threads_of_faiss(count: int) -> Iterator[None]:
+    """Let faiss use so many threads for the block."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)

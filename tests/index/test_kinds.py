@@ -1,0 +1,244 @@
+"""Every kind of index: the exact ones against brute force, the approximate ones by what they find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aepipe import index
+from aepipe.bits import BitCodes
+from aepipe.errors import CorruptError, RecipeError
+from aepipe.index import HammingIndex, hnsw, ivf, multihash, reach, tables
+from aepipe.recipe import Choice
+from tests.index.test_rows import brute, few_codes, found, scrambled_ids
+
+KINDS = index.kinds()
+FILES = {
+    "multihash": [tables.STARTS, tables.POSITIONS, multihash.REACH],
+    "ivf": [ivf.FILE],
+    "hnsw": [hnsw.FILE],
+}
+
+
+@pytest.fixture
+def free_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make looking up cost nothing, so that tiny collections are not scanned."""
+    for cost in ("BEGUN", "LOOKED_UP", "TOUCHED"):
+        monkeypatch.setattr(reach, cost, 0.0)
+
+
+def near_codes(rng: np.random.Generator, rows: int, n_bits: int, flips: float = 0.04) -> BitCodes:
+    """Codes as learned ones are: near to one of a few."""
+    centres = rng.random((8, n_bits)) < 0.5
+    return BitCodes.from_bits(centres[rng.integers(0, 8, rows)] ^ (rng.random((rows, n_bits)) < flips), "f" * 64)
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    rows=st.integers(0, 120),
+    n_bits=st.sampled_from([2, 8, 13, 32, 64, 100, 128, 256]),
+    substrings=st.sampled_from([0, 1, 2, 3, 5]),
+    k=st.sampled_from([1, 2, 10, 130]),
+    radius=st.integers(0, 20),
+    few=st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_multihash_answers_as_brute_force(
+    seed: int, rows: int, n_bits: int, substrings: int, k: int, radius: int, few: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for cost in ("BEGUN", "LOOKED_UP", "TOUCHED"):
+            patch.setattr(reach, cost, 0.0)
+        rng = np.random.default_rng(seed)
+        codes = few_codes(rng, rows, n_bits, 6) if few else near_codes(rng, rows, n_bits)
+        ids, queries = scrambled_ids(rng, rows), near_codes(rng, 5, n_bits)
+        queries = BitCodes(np.concatenate([queries.packed, codes.packed[:2]]), n_bits, codes.fingerprint)
+        one = index.build(codes, ids, kind="multihash", options={"substrings": substrings})
+        where = rng.integers(0, 3 * rows + 5, rng.integers(0, 2 * rows + 2)).astype(np.int64)
+        near, ball, some = one.search(queries, k), one.within(queries, radius), one.search(queries, k, where)
+        for q in range(len(queries)):
+            ranked = brute(codes, ids, queries[q : q + 1])
+            assert found(near, q) == ranked[:k]
+            assert found(one.search(queries[q : q + 1], k), 0) == ranked[:k]
+            assert found(ball, q) == [(far, row) for far, row in ranked if far <= radius]
+            assert found(some, q) == [(far, row) for far, row in ranked if row in set(where.tolist())][:k]
+
+
+@pytest.mark.usefixtures("free_lookups")
+def test_multihash_certifies_what_is_near_and_scans_what_is_not() -> None:
+    rng = np.random.default_rng(3)
+    codes = near_codes(rng, 4000, 64, 0.02)
+    one = index.build(codes, np.arange(4000), kind="multihash", options={"substrings": 2})
+    engine = one.engine
+    assert isinstance(engine, multihash.MultiHash)
+    queries = np.concatenate([codes.packed[:50], rng.integers(0, 256, (50, 8), dtype=np.uint8)])
+    answer, stages = engine.staged(queries, 5)
+    assert (stages[:50] >= 0).sum() > 40
+    assert (stages[50:] == multihash.SCANNED).all()
+    # What is certified is within the bound of its stage.
+    at = stages[answer.query] >= 0
+    assert (answer.distances[at] <= 2 * (stages[answer.query[at]] + 1) - 1).all()
+    for query in (0, 60):
+        assert engine.staged(queries[query : query + 1], 5)[1][0] == stages[query]
+
+
+def test_multihash_never_looks_up_what_is_cheaper_to_scan() -> None:
+    """Codes of which half the bits never change: every bucket holds all of them."""
+    rng = np.random.default_rng(4)
+    bits = rng.random((5000, 256)) < 0.5
+    bits[:, ::2] = False
+    one = index.build(BitCodes.from_bits(bits), np.arange(5000), kind="multihash", options={"substrings": 2})
+    assert isinstance(one.engine, multihash.MultiHash)
+    far = rng.integers(0, 256, (20, 32), dtype=np.uint8)
+    assert (one.engine.staged(far, 10)[1] == multihash.SCANNED).all()
+
+
+@pytest.mark.parametrize("n_bits", [13, 64, 256])
+def test_a_table_holds_every_code_within_the_bits_that_are_turned(n_bits: int) -> None:
+    rng = np.random.default_rng(5)
+    packed = np.unique(near_codes(rng, 800, n_bits).packed, axis=0)
+    queries = near_codes(rng, 6, n_bits).packed
+    n_parts = 2
+    table, words = tables.Tables.build(packed, n_bits, n_parts), tables.words_of(packed)
+    for turned in (0, 1, 2) if n_bits < 200 else (0, 1):
+        values = tables.Values.within(n_bits, n_parts, turned)
+        assert len(values) == reach.n_values(n_bits, n_parts, turned)
+        begin, sizes = table.buckets(tables.words_of(queries), values)
+        own = tables.Values.within(n_bits, n_parts, 0).masks
+        for q, query in enumerate(tables.words_of(queries)):
+            expected = np.bitwise_count((words ^ query)[:, None] & own).sum(axis=2).min(axis=1) <= turned
+            held = np.zeros(len(packed), bool)
+            held[table.codes(begin[q], sizes[q])] = True
+            assert held[expected].all()
+            assert not held.all()
+
+
+@pytest.mark.parametrize(("parts", "turned", "expected"), [(2, 0, 1), (2, 1, 3), (3, 1, 5), (4, 2, 11)])
+def test_the_bound_is_that_of_the_pigeonhole_principle(parts: int, turned: int, expected: int) -> None:
+    assert reach.bound(parts, turned) == expected
+
+
+def test_what_was_measured_decides_where_to_begin() -> None:
+    near = reach.Reach(2, [[1, 1, 1, 1], [1, 1, 1, 9], [3, 3, 3, 9], []], [1e-6, 1e-5, 1e-4])
+    assert near.first(10, 64, 10_000_000) == 0
+    assert near.first(100, 64, 10_000_000) == 1
+    assert near.first(1000, 64, 10_000_000) is None
+    assert near.first(5000, 64, 10_000_000) is None
+    assert near.first(10, 64, 1000) is None
+    assert reach.Reach(2, near.distances, [0.5, 0.9]).first(10, 64, 10_000_000) is None
+    assert reach.Reach.of_dict(near.to_dict()) == near
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 400])
+def test_every_kind_is_built_saved_and_opened(tmp_path: Path, kind: str, n_rows: int) -> None:
+    rng = np.random.default_rng(n_rows)
+    codes, ids = near_codes(rng, n_rows, 64), scrambled_ids(rng, n_rows)
+    built = index.build(codes, ids, kind=kind)
+    built.save(tmp_path)
+    opened = index.open(tmp_path)
+    queries = near_codes(rng, 10, 64)
+    for one in (built, opened):
+        assert (len(one), one.n_bits, one.fingerprint) == (n_rows, 64, codes.fingerprint)
+        np.testing.assert_array_equal(one.search(queries, 5).ids, built.search(queries, 5).ids)
+        np.testing.assert_array_equal(one.within(queries, 9).ids, built.within(queries, 9).ids)
+    assert opened.engine.kind == built.engine.kind != "auto"
+    assert opened.engine.options == built.engine.options
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_finds_a_row_by_its_own_code_and_k_of_them(kind: str) -> None:
+    rng = np.random.default_rng(6)
+    codes = near_codes(rng, 3000, 64)
+    one = index.build(codes, np.arange(3000), kind=kind)
+    hits = one.search(codes[:300], 20, threads=2)
+    assert not hits.distances[:, 0].any()
+    assert (hits.count == 20).all()
+    assert (np.diff(hits.distances.astype(int), axis=1) >= 0).all()
+    exact = index.build(codes, np.arange(3000)).search(codes[:300], 20)
+    assert (hits.distances == exact.distances).mean() > 0.9
+    everything = one.search(codes[:3], 5000)
+    assert everything.count.tolist() == [3000] * 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_exact_within_a_radius_and_where_few_may_be_found(kind: str) -> None:
+    rng = np.random.default_rng(7)
+    codes, ids = near_codes(rng, 2000, 64), scrambled_ids(rng, 2000)
+    one, flat = index.build(codes, ids, kind=kind), index.build(codes, ids)
+    queries = near_codes(rng, 10, 64)
+    assert_equal(one.within(queries, 6), flat.within(queries, 6))
+    few = np.sort(ids)[::200]
+    assert_equal(one.search(queries, 5, few), flat.search(queries, 5, few))
+
+
+def assert_equal(one: object, other: object) -> None:
+    """Check that two answers are the same."""
+    for name in ("ids", "distances"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize(("kind", "file"), [(kind, file) for kind, files in FILES.items() for file in files])
+def test_a_damaged_file_is_refused(tmp_path: Path, kind: str, file: str) -> None:
+    rng = np.random.default_rng(8)
+    index.build(near_codes(rng, 500, 64), np.arange(500), kind=kind).save(tmp_path)
+    whole = (tmp_path / file).read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2]):
+        (tmp_path / file).write_bytes(damaged)
+        with pytest.raises(CorruptError, match=str(tmp_path)):
+            index.open(tmp_path)
+    (tmp_path / file).unlink()
+    with pytest.raises(CorruptError, match=str(tmp_path)):
+        index.open(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "file"), [(kind, files[0]) for kind, files in FILES.items()])
+def test_a_file_of_another_index_is_refused(tmp_path: Path, kind: str, file: str) -> None:
+    rng = np.random.default_rng(9)
+    for name, rows in (("one", 500), ("other", 1500)):
+        (tmp_path / name).mkdir()
+        index.build(near_codes(rng, rows, 64), np.arange(rows), kind=kind).save(tmp_path / name)
+    (tmp_path / "one" / file).write_bytes((tmp_path / "other" / file).read_bytes())
+    with pytest.raises(CorruptError, match=str(tmp_path / "one")):
+        index.open(tmp_path / "one")
+
+
+def test_options_of_kinds_are_checked() -> None:
+    assert index.resolve(Choice(kind="ivf", options={"probes": 4})).model_dump() == {"cells": 0, "probes": 4}
+    for kind, options in (("ivf", {"probes": 0}), ("hnsw", {"links": 1}), ("auto", {"recall": 1.5})):
+        with pytest.raises(RecipeError, match=rf"index\.kind\.{next(iter(options))}"):
+            index.resolve(Choice(kind=kind, options=options))
+
+
+def test_auto_scans_few_codes_and_hashes_many_near_ones() -> None:
+    rng = np.random.default_rng(10)
+    assert index.build(near_codes(rng, 2000, 64), np.arange(2000), kind="auto").engine.kind == "flat"
+    centres = rng.random((2000, 64)) < 0.5
+    bits = centres[rng.integers(0, 2000, 1_000_000)]
+    codes = BitCodes(np.packbits(bits ^ (rng.random(bits.shape, np.float32) < 0.02), axis=1), 64)
+    assert index.build(codes, np.arange(len(codes)), kind="auto").engine.kind == "multihash"
+    uniform = BitCodes(rng.integers(0, 256, (200_000, 32), dtype=np.uint8), 256)
+    assert index.build(uniform, np.arange(len(uniform)), kind="auto").engine.kind == "flat"
+
+
+def test_more_probes_and_more_breadth_find_more() -> None:
+    rng = np.random.default_rng(11)
+    codes = BitCodes(rng.integers(0, 256, (3000, 8), dtype=np.uint8), 64)
+    exact = index.build(codes, np.arange(3000))
+    queries = BitCodes(rng.integers(0, 256, (100, 8), dtype=np.uint8), 64)
+    truth = exact.search(queries, 10).distances[:, -1:]
+
+    def recall(one: HammingIndex) -> float:
+        return float((one.search(queries, 10).distances <= truth).mean())
+
+    probes = [recall(index.build(codes, np.arange(3000), kind="ivf", options={"probes": n})) for n in (1, 16, 400)]
+    assert probes[0] < probes[1] < probes[2] == 1
+    breadth = [
+        recall(index.build(codes, np.arange(3000), kind="hnsw", options={"breadth": n, "links": 4, "effort": 10}))
+        for n in (1, 200)
+    ]
+    assert breadth[0] < breadth[1]
