@@ -1,6 +1,6 @@
 """Rows per second of training one layer: aepipe, a plain PyTorch loop, and pythae, side by side in one run.
 
-    python -m benchmarks.pretrain FASHION_MNIST_FOLDER [--rounds 3] [--epochs 3] [--rows 60000]
+    python -m benchmarks.pretrain FASHION_MNIST_FOLDER [--rounds 3] [--epochs 3] [--rows 60000] [--device cuda]
 
 Every arm trains the layer 784-1024-784 (ReLU up, linear down, squared error, Adam, lr 1e-3, batch 256) for equally
 many epochs. The plain loop is what most people write: float32, ``TensorDataset``, ``DataLoader`` without workers. It
@@ -36,13 +36,13 @@ from benchmarks.data import fashion_mnist
 from benchmarks.machine import describe
 
 WIDTH, BATCH, RATE, LR = 1024, 256, 0.25, 1e-3
-Arm = Callable[[np.ndarray, np.ndarray, int, int], tuple[float, nn.Module]]
+Arm = Callable[[np.ndarray, int, int, str], tuple[float, nn.Module]]
 
 
 def ours(precision: str, corruption: str) -> Arm:
     """Return aepipe's arm at a precision, with or without corruption."""
 
-    def train(rows: np.ndarray, test: np.ndarray, epochs: int, seed: int) -> tuple[float, nn.Module]:
+    def train(rows: np.ndarray, epochs: int, seed: int, device: str) -> tuple[float, nn.Module]:
         options = {"rate": RATE} if corruption == "mask" else {}
         recipe = LayerRecipe(
             net=Choice(kind="dense", options={"width": WIDTH}),
@@ -50,7 +50,7 @@ def ours(precision: str, corruption: str) -> Arm:
             fit=FitRecipe(epochs=epochs, batch=BATCH, lr=LR, schedule="constant"),
         )
         spec = layer.layer_spec(recipe, "layer")
-        where = compute.resolve(ComputeRecipe.model_validate({"device": "cpu", "precision": precision}))
+        where = compute.resolve(ComputeRecipe.model_validate({"device": device, "precision": precision}))
         began = time.perf_counter()
         model = stack.build([spec], (784,), seed=seed)[0]
         feeds = {"train": Feed(rows, where), "held_out": Feed(rows[:0], where)}
@@ -62,17 +62,18 @@ def ours(precision: str, corruption: str) -> Arm:
     return train
 
 
-def plain(rows: np.ndarray, test: np.ndarray, epochs: int, seed: int) -> tuple[float, nn.Module]:
+def plain(rows: np.ndarray, epochs: int, seed: int, device: str) -> tuple[float, nn.Module]:
     """Train the layer as most people would."""
     torch.manual_seed(seed)
     began = time.perf_counter()
     x = torch.from_numpy(rows.astype(np.float32) / 255)
-    model = nn.Sequential(nn.Linear(784, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 784))
+    model = nn.Sequential(nn.Linear(784, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 784)).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     loader = DataLoader(TensorDataset(x), batch_size=BATCH, shuffle=True)
     for _ in range(epochs):
         total = 0.0
-        for (clean,) in loader:
+        for (batch,) in loader:
+            clean = batch.to(device)
             noisy = clean * (torch.rand_like(clean) >= RATE)
             loss = 0.5 * ((model(noisy) - clean) ** 2).sum(1).mean()
             optimizer.zero_grad()
@@ -82,7 +83,7 @@ def plain(rows: np.ndarray, test: np.ndarray, epochs: int, seed: int) -> tuple[f
     return time.perf_counter() - began, model
 
 
-def pythae(rows: np.ndarray, test: np.ndarray, epochs: int, seed: int) -> tuple[float, nn.Module]:
+def pythae(rows: np.ndarray, epochs: int, seed: int, device: str) -> tuple[float, nn.Module]:
     """Train the layer with pythae's trainer."""
     from pythae.models import AE, AEConfig
     from pythae.models.base.base_utils import ModelOutput
@@ -116,7 +117,7 @@ def pythae(rows: np.ndarray, test: np.ndarray, epochs: int, seed: int) -> tuple[
             learning_rate=LR,
             per_device_train_batch_size=BATCH,
             optimizer_cls="Adam",
-            no_cuda=True,
+            no_cuda=device == "cpu",
             seed=seed,
         )
         x = {"data": torch.from_numpy(rows.astype(np.float32) / 255), "labels": torch.zeros(len(rows))}
@@ -146,7 +147,7 @@ def test_loss(model: nn.Module, test: np.ndarray, *, noisy: bool) -> float:
     clean = torch.from_numpy(test.astype(np.float32) / 255)
     kept = torch.from_numpy(np.random.default_rng(0).random(clean.shape, np.float32) >= RATE) if noisy else 1
     with torch.no_grad():
-        return float(0.5 * ((model.eval()(clean * kept) - clean) ** 2).sum(1).mean())
+        return float(0.5 * ((model.cpu().eval()(clean * kept) - clean) ** 2).sum(1).mean())
 
 
 def main() -> None:
@@ -156,6 +157,7 @@ def main() -> None:
     cli.add_argument("--rounds", type=int, default=3)
     cli.add_argument("--epochs", type=int, default=3)
     cli.add_argument("--rows", type=int, default=60_000)
+    cli.add_argument("--device", default="cpu")
     args = cli.parse_args()
     train, test = (part.reshape(-1, 784) for part in fashion_mnist(args.folder))
     arms: dict[str, tuple[Arm, bool]] = {
@@ -170,11 +172,12 @@ def main() -> None:
     losses: dict[str, list[float]] = {name: [] for name in arms}
     for seed in range(args.rounds):
         for name, (arm, noisy) in arms.items():
-            took, model = arm(train[: args.rows], test, args.epochs, seed)
+            took, model = arm(train[: args.rows], args.epochs, seed, args.device)
             seconds[name].append(took)
             losses[name].append(test_loss(model, test, noisy=noisy))
     print(describe("torch", *(["pythae"] if "pythae, no corruption" in arms else [])))
-    print(f"784-{WIDTH}-784, {args.rows:,} rows, batch {BATCH}, {args.epochs} epochs, median of {args.rounds} rounds\n")
+    what = f"784-{WIDTH}-784, {args.rows:,} rows, batch {BATCH}, {args.epochs} epochs, {args.device}"
+    print(f"{what}, median of {args.rounds} rounds\n")
     print(f"{'arm':34}{'rows/s':>10}{'x plain':>10}{'x pythae':>10}{'test loss':>12}")
     for name in arms:
         rate = statistics.median(args.rows * args.epochs / s for s in seconds[name])
