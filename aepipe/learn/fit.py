@@ -176,7 +176,8 @@ class Trainer:
         """Move the parameters once per phase."""
         at = self._position
         self._generator.manual_seed(seed_of(self._seed, at.epoch, at.step))
-        batch = self._batch(self.train.batch(index), self._generator)._replace(positions=index)
+        batch = self._batch(self.train.batch(index), self._generator)
+        batch = batch._replace(positions=index, pass_seed=seed_of(self._seed, at.epoch))
         done = at.epoch * self.steps + at.step
         self.model.posterior = self._posterior.at(done / (self.training.fit.epochs * self.steps))
         rate = learning_rate(self.training, done, self.steps)

@@ -27,6 +27,8 @@ Neighbours = Callable[[NDArray[np.float32], int], NDArray[np.int32]]
 
 LONGEST = 256
 """Steps that a walk has at most."""
+WALKED = 1 << 18
+"""Rows that walk at a time."""
 SAMPLED = 10_000
 """Rows that are asked how far walks may go."""
 
@@ -63,6 +65,12 @@ class Graph:
             at_B = self._near_NK[at_B].gather(1, edge_B1)[:, 0].long()
             end_B = torch.where(steps_B == step, at_B, end_B)
         return end_B
+
+    def walk_all(self, longest: int, generator: torch.Generator) -> Tensor:
+        """Walk from every row, as :meth:`walk` does; return where walks end, int64[N]."""
+        all_N = torch.arange(len(self._near_NK), device=self._near_NK.device)
+        parts = [all_N[start : start + WALKED] for start in range(0, len(all_N), WALKED)]
+        return torch.cat([self.walk(start_B, longest, generator) for start_B in parts])
 
     def longest(self, features_NF: NDArray[np.float32], resemblance: float) -> int:
         """Return the longest walk whose end still resembles its start, at least 1 and at most :data:`LONGEST` steps.

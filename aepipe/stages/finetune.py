@@ -33,7 +33,7 @@ from aepipe.plan import Plan
 from aepipe.progress import step
 from aepipe.store import Ref, Store, ref_of
 
-VERSION = 4
+VERSION = 5
 SEED_OFFSET = 1000  # keeps the order of fine-tuning apart from that of any layer
 
 

@@ -25,7 +25,7 @@ from aepipe.plan import Plan
 from aepipe.progress import step
 from aepipe.store import Ref, Store, ref_of
 
-VERSION = 2
+VERSION = 3
 
 
 def pretrain(store: Store, plan: Plan, views: Ref, below: Sequence[Ref]) -> Ref:

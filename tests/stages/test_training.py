@@ -175,7 +175,7 @@ def test_frozen_layers_stay_as_they_were_pretrained(folder: Path, store: Store) 
         whole = open_finetuned(job.specs, job.source.shape, weights, job.compute)
         encoders = [whole.net.encoder[0].encoder, whole.net.encoder[1].encoder, whole.net.encoder[2]]  # type: ignore[index]
         same = [
-            all(torch.equal(value, layer[f"net.encoder.{name}"]) for name, value in one.named_parameters())
+            all(torch.equal(value.cpu(), layer[f"net.encoder.{name}"]) for name, value in one.named_parameters())
             for one, layer in zip(encoders, before, strict=True)
         ]
         assert same == [number < frozen for number in range(3)]

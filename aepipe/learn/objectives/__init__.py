@@ -70,6 +70,7 @@ class Batch(NamedTuple):
         kept: bool[B, *shape], the cells of ``noisy`` that the corruption left; None where that is not known.
         corruption: what ``noisy`` came out of, for objectives that corrupt again; None where that is not known.
         positions: int64[B], where the rows stand among the training rows; None for other rows.
+        pass_seed: the same for all batches of one pass over the training rows, for what is drawn once for all of them.
     """
 
     clean: Tensor
@@ -79,6 +80,7 @@ class Batch(NamedTuple):
     kept: Tensor | None = None
     corruption: Corruption | None = None
     positions: Tensor | None = None
+    pass_seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,8 @@ class Objective(Descent[Options]):
             compute=self.compute,
         )
         self.steps = [scale.steps or self.graph.longest(features_NF, scale.resemblance) for scale in options.scales]
+        self._pass: int | None = None
+        self._ends: list[Tensor] = []
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``reconstruction``, ``decorrelation``, and, of training rows, a term ``within N`` for each scale.
@@ -134,10 +136,14 @@ class Objective(Descent[Options]):
 
     def _others(self, batch: Batch) -> list[Tensor]:
         """Return for each scale the rows that walks lead to, corrupted like the batch; none while evaluating."""
-        if batch.positions is None or batch.generator is None:
+        if batch.positions is None or batch.pass_seed is None or batch.generator is None:
             return []
-        ends = [self.graph.walk(batch.positions, steps, batch.generator) for steps in self.steps]
-        rows = [self.rows.batch(end.cpu()) for end in ends]
+        if batch.pass_seed != self._pass:
+            # All walks of a pass at once: step by step they are small work, and a GPU waits between two steps.
+            generator = self.compute.generator(batch.pass_seed)
+            self._ends = [self.graph.walk_all(steps, generator).cpu() for steps in self.steps]
+            self._pass = batch.pass_seed
+        rows = [self.rows.batch(end_N[batch.positions]) for end_N in self._ends]
         if batch.corruption is None:
             return rows
         return [corruption.apply(batch.corruption, one, batch.generator)[0] for one in rows]

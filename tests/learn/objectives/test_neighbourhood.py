@@ -51,9 +51,10 @@ def test_bits_are_dealt_to_the_scales_and_prefixes_are_codes() -> None:
     objective = objectives.build(model, choices.training.objective, CPU)
     objective.prepare(rows, neighbours)
     positions, clean = torch.arange(40), rows.batch(torch.arange(40))
-    terms = objective.terms(Batch(clean, clean, None, torch.Generator().manual_seed(3), positions=positions))
-    again = torch.Generator().manual_seed(3)
-    ends = [objective.graph.walk(positions, steps, again) for steps in (6, 2)]  # type: ignore[attr-defined]
+    batch = Batch(clean, clean, None, torch.Generator(), positions=positions, pass_seed=3)
+    terms = objective.terms(batch)
+    again = CPU.generator(3)
+    ends = [objective.graph.walk_all(steps, again) for steps in (6, 2)]  # type: ignore[attr-defined]
     codes = [model.encode(rows.batch(where)).mean for where in (positions, *ends)]
     for place, (steps, weight) in enumerate([(6, 1.0), (2, 3.0)]):
         parts = [
@@ -61,7 +62,17 @@ def test_bits_are_dealt_to_the_scales_and_prefixes_are_codes() -> None:
         ]
         assert terms[f"within {steps}"].item() == pytest.approx(weight * sum(parts) / 2, rel=1e-5)
     assert terms["reconstruction"].item() == 0
+    assert_walks_are_those_of_the_pass(objective, batch)
     assert set(objective.terms(Batch(clean, clean, None, None))) == {"reconstruction", "decorrelation"}
+
+
+def assert_walks_are_those_of_the_pass(objective: Any, batch: Batch) -> None:
+    """Check that a row's walks do not depend on its batch, and that the next pass walks anew."""
+    last = batch._replace(clean=batch.clean[30:], noisy=batch.noisy[30:], positions=torch.arange(30, 40))
+    for whole, part in zip(objective._others(batch), objective._others(last), strict=True):
+        torch.testing.assert_close(whole[30:], part)
+    other = objective._others(batch._replace(pass_seed=4))
+    assert any(not torch.equal(one, two) for one, two in zip(objective._others(batch), other, strict=True))
 
 
 @pytest.mark.parametrize(

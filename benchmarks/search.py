@@ -1,0 +1,145 @@
+"""How long a search takes on learned codes, as they grow: FAISS flat over rows, our flat, and certified look-ups.
+
+    python -m benchmarks.growth FASHION_MNIST_FOLDER codes.npy --home SHELF --rows 10000000
+    python -m benchmarks.search codes.npy codes.queries.npy [--rows 100000 1000000 10000000] [--k 1 10 100 1000]
+
+One thread, one query at a time, the arms in turn for each query, so that whatever else the machine does meets all of
+them. Every answer is compared: distances and ids are those of FAISS's scan of all rows. ``--distinct`` keeps one row of
+each code, so that nothing collides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe import index
+from aepipe.bits import BitCodes
+from aepipe.index.multihash import MultiHash
+from benchmarks.machine import describe
+
+Codes = NDArray[np.uint8]
+BATCH = 1000
+ARMS = ("FAISS flat, rows", "flat", "multihash")
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Return the milliseconds of a call."""
+    began = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - began)
+
+
+class Arms:
+    """The same rows in three indexes."""
+
+    def __init__(self, packed: Codes) -> None:
+        self.n_bits = 8 * packed.shape[1]
+        codes, ids = BitCodes(packed, self.n_bits), np.arange(len(packed))
+        self.rows = faiss.IndexBinaryFlat(self.n_bits)
+        self.rows.add(packed)
+        self.seconds = {"flat": timed(lambda: self._flat(codes, ids)) / 1000}
+        self.seconds["multihash"] = timed(lambda: self._hashed(codes, ids)) / 1000
+
+    def _flat(self, codes: BitCodes, ids: NDArray[np.int64]) -> None:
+        self.flat = index.build(codes, ids)
+
+    def _hashed(self, codes: BitCodes, ids: NDArray[np.int64]) -> None:
+        self.hashed = index.build(codes, ids, kind="multihash")
+
+    def ask(self, query: Codes, k: int) -> list[float]:
+        """Return each arm's milliseconds for one query, after comparing the answers."""
+        code = BitCodes(query, self.n_bits)
+        found: list[tuple[NDArray[np.generic], NDArray[np.generic]]] = []
+
+        def ours(one: index.HammingIndex) -> None:
+            hits = one.search(code, k)
+            found.append((hits.distances, hits.ids))
+
+        took = [timed(lambda: found.append(self.rows.search(query, k)))]
+        took += [timed(lambda one=one: ours(one)) for one in (self.flat, self.hashed)]  # type: ignore[misc]
+        for distances, ids in found[1:]:
+            np.testing.assert_array_equal(distances, found[0][0])
+            np.testing.assert_array_equal(ids, found[0][1])
+        return took
+
+    def stages(self, queries: Codes, k: int) -> str:
+        """Return how queries were answered: certified with 0, 1, 2 bits turned, or scanned."""
+        engine = self.hashed.engine
+        if not isinstance(engine, MultiHash):
+            return "scanned 100%"
+        stages = engine.staged(queries, k)[1]
+        names = [f"{stage} turned {share:.1%}" for stage in range(3) if (share := (stages == stage).mean())]
+        scanned = (stages < 0).mean()
+        return ", ".join([*names, *([f"scanned {scanned:.1%}"] if scanned else [])])
+
+    def batch(self, queries: Codes, threads: int) -> str:
+        """Return how many rows are compared per second by a batch of queries, in G."""
+        many = np.resize(queries, (BATCH, queries.shape[1]))
+        before = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(threads)
+        calls = (
+            lambda: self.rows.search(many, 10),
+            lambda: self.flat.search(BitCodes(many, self.n_bits), 10, threads=threads),
+            lambda: self.hashed.search(BitCodes(many, self.n_bits), 10, threads=threads),
+        )
+        took = [min(timed(call) for _ in range(3)) for call in calls]
+        faiss.omp_set_num_threads(before)
+        compared = BATCH * self.rows.ntotal / 1e6
+        return ", ".join(f"{arm} {compared / ms:.1f} G/s" for arm, ms in zip(ARMS, took, strict=True))
+
+
+def measure(packed: Codes, queries: Codes, ks: list[int]) -> list[tuple[int, list[float]]]:
+    """Print the tables of one size; return the medians for each k."""
+    faiss.omp_set_num_threads(1)
+    arms, medians = Arms(packed), []
+    engine = arms.hashed.engine
+    parts = f", {engine.tables.n_parts} substrings" if isinstance(engine, MultiHash) else ""
+    built = ", ".join(f"{arm} built in {seconds:.1f} s" for arm, seconds in arms.seconds.items())
+    share = arms.flat.n_codes / len(packed)
+    print(f"\n{len(packed):,} rows of {arms.n_bits} bits, {share:.1%} distinct{parts}; {built}")
+    print(f"{'k':>5}  {'':18}{'median ms':>10}{'mean':>9}{'p99':>9}{'x faster: median':>18}{'mean':>7}{'p99':>7}")
+    for k in ks:
+        for query in queries[:20]:
+            arms.ask(query[None], k)
+        took = np.array([arms.ask(query[None], k) for query in queries])
+        figures = np.stack([np.median(took, 0), took.mean(0), np.quantile(took, 0.99, axis=0)], 1)
+        for arm, own in zip(ARMS, figures, strict=True):
+            ratios = figures[0] / own
+            line = f"{k:>5}  {arm:18}{own[0]:10.3f}{own[1]:9.3f}{own[2]:9.3f}"
+            print(line + f"{ratios[0]:18.1f}{ratios[1]:7.1f}{ratios[2]:7.1f}")
+        print(f"{'':7}multihash: {arms.stages(queries, k)}")
+        medians.append((k, figures[:, 0].tolist()))
+    print(f"  {BATCH:,} queries at once, k = 10, 2 threads: {arms.batch(queries, 2)}")
+    return medians
+
+
+def main() -> None:
+    """Measure all sizes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("codes", type=Path, help="uint8[N, bytes of a code]")
+    parser.add_argument("queries", type=Path, help="of the same width")
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000])
+    parser.add_argument("--k", type=int, nargs="+", default=[1, 10, 100, 1000])
+    parser.add_argument("--asked", type=int, default=1000, help="queries")
+    parser.add_argument("--distinct", action="store_true", help="one row of each code")
+    asked = parser.parse_args()
+    codes, queries = np.load(asked.codes, mmap_mode="r"), np.load(asked.queries)[: asked.asked]
+    if asked.distinct:
+        codes = codes[np.sort(np.unique(codes.view(f"V{codes.shape[1]}")[:, 0], return_index=True)[1])]
+    print(describe("numpy", "faiss-cpu"))
+    for rows in asked.rows:
+        if rows > len(codes):
+            print(f"\n{rows:,} rows: there are only {len(codes):,}")
+            continue
+        measure(np.ascontiguousarray(codes[:rows]), queries, asked.k)
+
+
+if __name__ == "__main__":
+    main()
