@@ -3,8 +3,8 @@
     python -m benchmarks.growth FASHION_MNIST_FOLDER codes.npy --home SHELF --rows 10000000
     python -m benchmarks.search codes.npy codes.queries.npy [--rows 100000 1000000 10000000] [--k 1 10 100 1000]
 
-One thread, one query at a time, the arms in turn for each query, so that whatever else the machine does meets all of
-them. Every answer is compared: distances and ids are those of FAISS's scan of all rows. ``--distinct`` keeps one row of
+One thread, one query at a time, the arms in turn after every 50 queries, so that whatever else the machine does meets all
+of them. Every answer is compared: distances and ids are those of FAISS's scan of all rows. ``--distinct`` keeps one row of
 each code, so that nothing collides.
 """
 
@@ -26,6 +26,7 @@ from benchmarks.machine import describe
 
 Codes = NDArray[np.uint8]
 BATCH = 1000
+TURN = 50
 ARMS = ("FAISS flat, rows", "flat", "multihash")
 
 
@@ -53,20 +54,24 @@ class Arms:
     def _hashed(self, codes: BitCodes, ids: NDArray[np.int64]) -> None:
         self.hashed = index.build(codes, ids, kind="multihash")
 
-    def ask(self, query: Codes, k: int) -> list[float]:
-        """Return each arm's milliseconds for one query, after comparing the answers."""
-        code = BitCodes(query, self.n_bits)
-        found: list[tuple[NDArray[np.generic], NDArray[np.generic]]] = []
-
-        def ours(one: index.HammingIndex) -> None:
-            hits = one.search(code, k)
-            found.append((hits.distances, hits.ids))
-
-        took = [timed(lambda: found.append(self.rows.search(query, k)))]
-        took += [timed(lambda one=one: ours(one)) for one in (self.flat, self.hashed)]  # type: ignore[misc]
-        for distances, ids in found[1:]:
-            np.testing.assert_array_equal(distances, found[0][0])
-            np.testing.assert_array_equal(ids, found[0][1])
+    def ask(self, queries: Codes, k: int) -> NDArray[np.float64]:
+        """Return each arm's milliseconds for some queries, float64[Q, arms], after comparing the answers."""
+        took = np.zeros((len(queries), len(ARMS)))
+        found: list[list[tuple[NDArray[np.generic], NDArray[np.generic]]]] = [[], [], []]
+        for arm, one in enumerate((None, self.flat, self.hashed)):
+            for at in range(len(queries)):
+                query = queries[at : at + 1]
+                began = time.perf_counter()
+                if one is None:
+                    found[arm].append(self.rows.search(query, k))
+                else:
+                    hits = one.search(BitCodes(query, self.n_bits), k)
+                    found[arm].append((hits.distances, hits.ids))
+                took[at, arm] = 1000 * (time.perf_counter() - began)
+        for others in found[1:]:
+            for mine, theirs in zip(others, found[0], strict=True):
+                np.testing.assert_array_equal(mine[0], theirs[0])
+                np.testing.assert_array_equal(mine[1], theirs[1])
         return took
 
     def stages(self, queries: Codes, k: int) -> str:
@@ -106,9 +111,8 @@ def measure(packed: Codes, queries: Codes, ks: list[int]) -> list[tuple[int, lis
     print(f"\n{len(packed):,} rows of {arms.n_bits} bits, {share:.1%} distinct{parts}; {built}")
     print(f"{'k':>5}  {'':18}{'median ms':>10}{'mean':>9}{'p99':>9}{'x faster: median':>18}{'mean':>7}{'p99':>7}")
     for k in ks:
-        for query in queries[:20]:
-            arms.ask(query[None], k)
-        took = np.array([arms.ask(query[None], k) for query in queries])
+        arms.ask(queries[:20], k)
+        took = np.concatenate([arms.ask(queries[at : at + TURN], k) for at in range(0, len(queries), TURN)])
         figures = np.stack([np.median(took, 0), took.mean(0), np.quantile(took, 0.99, axis=0)], 1)
         for arm, own in zip(ARMS, figures, strict=True):
             ratios = figures[0] / own

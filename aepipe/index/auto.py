@@ -55,7 +55,7 @@ def build(codes: Scan, offsets: NDArray[np.int64], *, recall: float = 1.0) -> Sc
     offers = [(scan * WORTH, codes)]
     hashed = multihash.build(codes, offsets)
     if isinstance(hashed, multihash.MultiHash):
-        offers.append((hashed.reach.cost(TYPICAL, codes.n_bits, len(codes)), hashed))
+        offers.append((hashed.reach.cost(TYPICAL[0], codes.n_bits, len(codes)), hashed))
     if recall < 1:
         parted = ivf.build(codes, offsets)
         found = _probes(parted, codes, recall) if isinstance(parted, ivf.Ivf) else None
@@ -81,7 +81,7 @@ def _probes(parted: ivf.Ivf, codes: Scan, recall: float) -> tuple[int, float] | 
     # A query is seldom a code of the collection: one bit is turned.
     asked = codes.packed[np.sort(places)].copy()
     asked[:, 0] ^= 0x80
-    k = min(TYPICAL, len(codes))
+    k = min(TYPICAL[0], len(codes))
     limit = codes.nearest(asked, k).distances.reshape(-1, k)[:, -1]
     probes = 1
     while probes < parted.cells.nlist:

@@ -56,7 +56,6 @@ class MultiHash(Scan):
         self.tables = tables
         self.reach = reach
         self._offsets = offsets
-        self._words = words_of(self.packed)
         self._values: dict[int, Values] = {}
         self._begin: dict[int, int | None] = {}
 
@@ -110,10 +109,9 @@ class MultiHash(Scan):
             begin, sizes, cheap = self._buckets(query[None], stage)
             if not cheap[0]:
                 break
-            positions = self.tables.codes(begin[0], sizes[0])
-            far = np.bitwise_count(self._words[positions] ^ query).sum(axis=1, dtype=np.int64)
+            positions, far = self.tables.compare(begin[0], sizes[0], query)
             kept = np.nonzero(far <= bound(self.reach.n_parts, stage))[0]
-            keys = np.sort((far[kept] << 32) | positions[kept])
+            keys = np.sort((far[kept].astype(np.int64) << 32) | positions[kept])
             keys = keys[_firsts(keys)]
             near = keys & (LIMIT - 1)
             if len(near) >= k or int((self._offsets[near + 1] - self._offsets[near]).sum()) >= k:
@@ -167,7 +165,7 @@ class MultiHash(Scan):
         """Return where each query's buckets begin, how large they are, and whether that beats a scan, bool[Q]."""
         values = self._values_of(stage)
         begin, sizes = self.tables.buckets(words, values)
-        costs = stage_cost(len(values), 1.0) + sizes.sum(axis=1) * (stage_cost(0, 1.0) - stage_cost(0, 0.0))
+        costs = stage_cost(self.n_bits, len(values), sizes.sum(axis=1))
         return begin, sizes, costs < scan_cost(self.n_bits, len(self))
 
     def _near(
@@ -179,10 +177,8 @@ class MultiHash(Scan):
         """
         touched = sizes.sum(axis=1)
         query = np.repeat(np.arange(len(words)), touched)
-        positions = self.tables.codes(begin.ravel(), sizes.ravel()).astype(np.int64)
-        counts = np.bitwise_count(self._words[positions] ^ words[query])
-        far = counts[:, 0].astype(np.int64) if counts.shape[1] == 1 else counts.sum(axis=1, dtype=np.int64)
-        width = self.n_bits + 1
+        positions, distances = self.tables.compare(begin.ravel(), sizes.ravel(), words[query])
+        far, width = distances.astype(np.int64), self.n_bits + 1
         histogram = np.bincount(query * width + far, minlength=len(words) * width).reshape(-1, width)
         kept = far <= radius
         # In one number, so that one sort puts them in order: 19 bits of query, 12 of distance, 32 of position.
@@ -200,7 +196,7 @@ class MultiHash(Scan):
     def _values_of(self, stage: int) -> Values:
         """Return what a stage looks up."""
         if stage not in self._values:
-            self._values[stage] = Values.within(self.n_bits, self.reach.n_parts, stage)
+            self._values[stage] = Values.within(self.tables.parts, stage)
         return self._values[stage]
 
 
@@ -246,14 +242,14 @@ def build(codes: Scan, offsets: NDArray[np.int64], *, substrings: int = 0) -> Sc
     if len(codes) < 2 or codes.n_bits >= MOST_BITS or len(codes) >= LIMIT:
         return codes
     reach = measure(codes, offsets, n_parts=min(substrings, codes.n_bits))
-    tables = Tables.build(codes.packed, codes.n_bits, reach.n_parts)
+    tables = Tables.build(codes.packed, reach.deal(codes))
     return MultiHash(codes, offsets, tables, reach, {"substrings": substrings})
 
 
 def open(folder: Path, codes: Scan, offsets: NDArray[np.int64], options: Mapping[str, Any]) -> Scan:
     """Open a saved one; see :func:`aepipe.index.open`."""
     reach = Reach.of_dict(json.loads((folder / REACH).read_bytes()))
-    tables = Tables.open(folder, len(codes))
+    tables = Tables.open(folder, codes.packed, codes.n_bits)
     if tables.n_parts != reach.n_parts:
         raise ValueError(f"{REACH} does not fit the tables")
     return MultiHash(codes, offsets, tables, reach, options)

@@ -153,16 +153,31 @@ def group(codes: BitCodes, ids: NDArray[np.int64]) -> tuple[BitCodes, Postings]:
     ids = checked_ids(ids)
     if len(ids) != len(codes):
         raise CodeError(f"{len(codes):,} codes and {len(ids):,} ids: each code needs one id")
-    words = codes.words()
-    # Rows sorted by code, and by id where codes are equal: a posting is a run.
-    order = np.lexsort((ids, *words.T[::-1]))
-    changes = (words[order[1:]] != words[order[:-1]]).any(axis=1)
-    firsts = np.concatenate([np.zeros(min(len(ids), 1), np.int64), np.nonzero(changes)[0] + 1])
+    if bool((ids[1:] < ids[:-1]).any()):
+        by_id = np.argsort(ids)
+        codes, ids = codes[by_id], ids[by_id]
+    order, firsts = _runs(codes.words())
     sizes = np.diff(np.append(firsts, len(ids)))
-    in_order = np.argsort(ids[order[firsts]], kind="stable")
+    in_order = np.argsort(order[firsts])
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes[in_order])])
     rows = order[ranges(firsts[in_order], sizes[in_order])]
     return codes[order[firsts[in_order]]], Postings(offsets, ids[rows], int(sizes.max(initial=0)))
+
+
+def _runs(words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Put words[N, V] in order, equal ones in the order of their rows.
+
+    Returns:
+        The rows in that order, int64[N], and where each distinct word begins in it, int64[M].
+    """
+    order = np.argsort(words[:, 0]) if words.shape[1] == 1 else np.lexsort(words.T[::-1])
+    changes = (words[order[1:]] != words[order[:-1]]).any(axis=1)
+    run = np.zeros(len(words), np.int64)
+    np.cumsum(changes, out=run[1:])
+    # Equal words stand in any order yet. A sort of plain numbers, run and row in one, is faster than a stable argsort.
+    few = len(words) < 1 << 31
+    order = np.sort((run << 32) | order) & ((1 << 32) - 1) if few else order[np.lexsort((order, run))]
+    return order, np.concatenate([np.zeros(min(len(words), 1), np.int64), np.nonzero(changes)[0] + 1])
 
 
 def ranges(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,15 +6,18 @@ Legend: M distinct codes, m substrings, k neighbours, r bits turned.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.index.scan import Scan
-from aepipe.index.tables import Values, parts_of, words_of
+from aepipe.index.tables import COPIED, Values, lengths_of, parts_of, words_of
+
+Cost = TypeVar("Cost", float, NDArray[np.float64])
 
 NEAREST = (1, 10, 100, 1000)
 """The k for which the distance of the k-th row is measured; another k is taken for the next of these."""
@@ -22,17 +25,19 @@ MOST_TURNED = 2
 MOST_VALUES = 5000
 ASKED = 256
 COMPARED = 16_384
-TYPICAL = 10
+TYPICAL = (10, 100)
 """The k for which the number of substrings is chosen."""
 
 # What things cost on one core, in nanoseconds: only their ratios matter, and these differ little between machines.
-SCANNED = 0.5
+SCANNED = 0.6
 """Comparing with 64 bits of the next code."""
-TOUCHED = 20.0
-"""Fetching a code from anywhere, comparing, and sorting out what is near."""
-LOOKED_UP = 30.0
+READ = 1.5
+"""Comparing with 64 bits of the next code of a bucket, and sorting out what is near."""
+FETCHED = 20.0
+"""The same where codes are not copied into buckets, but fetched from anywhere."""
+LOOKED_UP = 150.0
 """Hashing one value, and finding its bucket."""
-BEGUN = 40_000.0
+BEGUN = 70_000.0
 """Beginning a stage."""
 
 
@@ -82,12 +87,16 @@ class Reach:
         """Return what a query is expected to cost, in nanoseconds."""
         return self._plan(k, n_bits, n_codes)[0]
 
+    def deal(self, codes: Scan) -> NDArray[np.int64]:
+        """Return the part of each bit, int64[K]."""
+        return _deal(codes, self.n_parts)
+
     def _plan(self, k: int, n_bits: int, n_codes: int) -> tuple[float, int | None]:
         """Return the cost of the best way, and with how many bits turned it begins: from the last stage backwards."""
         scan = scan_cost(n_bits, n_codes)
         best, begin = scan, None
         for turned in reversed(range(len(self.shares))):
-            own = stage_cost(n_values(n_bits, self.n_parts, turned), self.shares[turned] * n_codes)
+            own = stage_cost(n_bits, n_values(n_bits, self.n_parts, turned), self.shares[turned] * n_codes)
             sure = self.certified(k, turned)
             # Those it does not certify go on the best way that is known, or are scanned.
             cost = own + (1 - sure) * min(best, scan)
@@ -103,8 +112,7 @@ def bound(n_parts: int, turned: int) -> int:
 
 def n_values(n_bits: int, n_parts: int, turned: int) -> int:
     """Return how many values are looked up for a query."""
-    lengths = np.bincount(parts_of(n_bits, n_parts), minlength=n_parts).tolist()
-    return sum(math.comb(length, count) for length in lengths for count in range(turned + 1))
+    return sum(math.comb(length, count) for length in lengths_of(n_bits, n_parts) for count in range(turned + 1))
 
 
 def scan_cost(n_bits: int, n_codes: int) -> float:
@@ -112,9 +120,17 @@ def scan_cost(n_bits: int, n_codes: int) -> float:
     return SCANNED * n_codes * -(-n_bits // 64)
 
 
-def stage_cost(values: float, touched: float) -> float:
-    """Return what a look-up costs, in nanoseconds."""
-    return BEGUN + LOOKED_UP * values + TOUCHED * touched
+def stage_cost(n_bits: int, values: float, touched: Cost) -> Cost:
+    """Return what a look-up costs, in nanoseconds.
+
+    Args:
+        n_bits: K.
+        values: looked up.
+        touched: codes in their buckets; a number or an array of them.
+    """
+    words = -(-n_bits // 64)
+    each = READ if n_bits <= 8 * COPIED else FETCHED
+    return touched * (each * words) + (BEGUN + LOOKED_UP * values)
 
 
 def measure(codes: Scan, offsets: NDArray[np.int64], *, n_parts: int = 0) -> Reach:
@@ -129,11 +145,11 @@ def measure(codes: Scan, offsets: NDArray[np.int64], *, n_parts: int = 0) -> Rea
     n_rows = int(offsets[-1])
     rows = np.sort(rng.choice(n_rows, min(ASKED, n_rows), replace=False))
     asked = np.searchsorted(offsets, rows, side="right") - 1
-    distances = [_distances(codes, offsets, asked, k) for k in NEAREST]
+    distances = _distances(codes, offsets, asked)
     compared = np.sort(rng.choice(len(codes), min(COMPARED, len(codes)), replace=False))
     choices = [n_parts] if n_parts else candidates(codes.n_bits)
     found = [Reach(one, distances, _shares(codes, asked[::8], compared, one)) for one in choices]
-    return min(found, key=lambda one: one.cost(TYPICAL, codes.n_bits, len(codes)))
+    return min(found, key=lambda one: sum(one.cost(k, codes.n_bits, len(codes)) for k in TYPICAL))
 
 
 def candidates(n_bits: int) -> list[int]:
@@ -141,21 +157,28 @@ def candidates(n_bits: int) -> list[int]:
     return [one for one in range(1, 17) if 8 <= n_bits / one <= 48] or [max(1, round(n_bits / 32))]
 
 
-def _distances(codes: Scan, offsets: NDArray[np.int64], asked: NDArray[np.int64], k: int) -> list[int]:
-    """Return how far the k-th other row is, in ascending order; of those codes that have so many neighbours."""
-    if int(offsets[-1]) <= k:
-        return []
-    nearest = min(k + 1, len(codes))
-    found = codes.nearest(np.ascontiguousarray(codes.packed[asked]), nearest)
+def _distances(codes: Scan, offsets: NDArray[np.int64], asked: NDArray[np.int64]) -> list[list[int]]:
+    """Return for each of NEAREST how far the k-th other row is, ascending; nothing where there are not so many."""
+    nearest = min(NEAREST[-1] + 1, len(codes))
+    found = codes.nearest(np.ascontiguousarray(codes.packed[asked]), nearest, os.cpu_count() or 1)
     rows = np.diff(offsets)[found.positions].reshape(len(asked), nearest).cumsum(axis=1)
-    at = (rows < k + 1).sum(axis=1)
-    far = found.distances.reshape(len(asked), nearest)[np.arange(len(asked)), np.minimum(at, nearest - 1)]
-    return sorted(far.tolist())
+    far = found.distances.reshape(len(asked), nearest)
+    distances = []
+    for k in NEAREST:
+        at = np.minimum((rows < k + 1).sum(axis=1), nearest - 1)
+        distances.append(sorted(far[np.arange(len(asked)), at].tolist()) if offsets[-1] > k else [])
+    return distances
+
+
+def _deal(codes: Scan, n_parts: int) -> NDArray[np.int64]:
+    """Return the part of each bit, int64[K], by what some codes are like."""
+    places = np.random.default_rng(1).choice(len(codes), min(COMPARED, len(codes)), replace=False)
+    return parts_of(np.unpackbits(codes.packed[np.sort(places)], axis=1, count=codes.n_bits), n_parts)
 
 
 def _shares(codes: Scan, asked: NDArray[np.int64], compared: NDArray[np.int64], n_parts: int) -> list[float]:
     """Return the average share of codes that some substring finds, with 0, 1, ... bits turned."""
-    masks = Values.within(codes.n_bits, n_parts, 0).masks
+    masks = Values.within(_deal(codes, n_parts), 0).masks
     words = words_of(codes.packed)
     differ = words[asked][:, None, :] ^ words[compared][None, :, :]
     turned = np.zeros(MOST_TURNED + 1)

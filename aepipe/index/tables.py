@@ -1,9 +1,10 @@
 """Hash tables over parts of the distinct codes: which codes have this value in these bits?
 
-A table is two arrays: ``positions``, all codes in the order of their slots, and ``starts``, where each slot begins. A
-slot is a hash of the masked words, so a part may be of any bits and any length, and a table takes about 8 bytes a code.
-Other values may share a slot: whoever asks compares the codes anyway. Arrays are mapped from their files, and opening
-them reads nothing.
+A table is three arrays: ``positions``, all codes in the order of their slots, ``starts``, where each slot begins, and a
+copy of the codes in that order, so that a bucket is read in one go; codes of more than 128 bits are not copied, but
+fetched one by one. A slot is a hash of the masked words, so a part may be of any bits and any length. Other values may
+share a slot: whoever asks compares the codes anyway. A table takes about 8 bytes a code, and the code. Arrays are
+mapped from their files, and opening them reads nothing.
 
 Legend: M distinct codes, Q queries, m parts, V words of a code, S slots of a table, F values looked up for a query,
 C codes touched.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,12 @@ Words = NDArray[np.unsignedinteger]
 
 STARTS = "starts.npy"
 POSITIONS = "positions.npy"
-FEW = 16
+COPIES = "copies.npy"
+BITS = "bits.npy"
+FILES = {STARTS: np.uint32, POSITIONS: np.uint32, BITS: np.uint8}
+COPIED = 16
+"""Codes of at most so many bytes are copied."""
+FEW = 128
 """So few buckets are joined one by one faster than by an array of places."""
 LIMIT = 1 << 32
 """Positions are of 32 bits."""
@@ -40,9 +47,35 @@ def words_of(packed: NDArray[np.uint8]) -> Words:
     return packed.view(f"u{size}")
 
 
-def parts_of(n_bits: int, n_parts: int) -> NDArray[np.int64]:
-    """Return to which part each bit belongs, int64[K]: in turn, for neighbouring bits may be trained together."""
-    return np.arange(n_bits) % n_parts
+def lengths_of(n_bits: int, n_parts: int) -> list[int]:
+    """Return how many bits each part has: as equally many as can be."""
+    return [len(range(part, n_bits, n_parts)) for part in range(n_parts)]
+
+
+def parts_of(bits: NDArray[np.uint8], n_parts: int) -> NDArray[np.int64]:
+    """Deal the bits to parts so that those which go together are apart: then a part's values tell codes apart best.
+
+    Bits are taken in order of how much they have to do with others, and each goes to the part with whose bits it has
+    least to do.
+
+    Args:
+        bits: uint8[n, K], of some codes.
+        n_parts: m.
+
+    Returns:
+        int64[K], the part of each bit.
+    """
+    n_bits = bits.shape[1]
+    centred = bits - bits.mean(axis=0, dtype=np.float32)
+    scale = np.sqrt(np.maximum(np.square(centred).sum(axis=0), 1e-6))
+    together = np.square((centred.T @ centred) / np.outer(scale, scale))
+    np.fill_diagonal(together, 0.0)
+    room, parts = lengths_of(n_bits, n_parts), np.full(n_bits, -1)
+    for bit in np.argsort(-together.sum(axis=1), kind="stable"):
+        costs = [together[bit, parts == part].sum() if room[part] else np.inf for part in range(n_parts)]
+        parts[bit] = int(np.argmin(costs))
+        room[parts[bit]] -= 1
+    return parts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +93,14 @@ class Values:
     parts: NDArray[np.int64]
 
     @classmethod
-    def within(cls, n_bits: int, n_parts: int, turned: int) -> Values:
-        """Return the values of every part that differ in at most ``turned`` bits from the query's own."""
-        parts = parts_of(n_bits, n_parts)
+    def within(cls, parts: NDArray[np.int64], turned: int) -> Values:
+        """Return the values of every part that differ in at most ``turned`` bits from the query's own.
+
+        Args:
+            parts: int64[K], the part of each bit.
+            turned: r.
+        """
+        n_bits, n_parts = len(parts), int(parts.max()) + 1
         masks, flips, owners = [], [], []
         for part in range(n_parts):
             own = np.nonzero(parts == part)[0]
@@ -85,57 +123,86 @@ class Tables:
 
     Attributes:
         n_parts: m.
+        parts: int64[K], the part of each bit.
+        words: words[M, V], the codes.
         starts: uint32[m, S + 1].
         positions: uint32[m, M].
+        copies: words[m, M, V], or None.
     """
 
-    def __init__(self, starts: NDArray[np.uint32], positions: NDArray[np.uint32]) -> None:
+    def __init__(
+        self,
+        parts: NDArray[np.int64],
+        words: Words,
+        starts: NDArray[np.uint32],
+        positions: NDArray[np.uint32],
+        copies: Words | None,
+    ) -> None:
+        self.parts = parts
+        self.words = words
         self.starts = starts
         self.positions = positions
+        self.copies = copies
         self.n_parts = len(starts)
         self._flat_starts = starts.reshape(-1)
         self._flat_positions = positions.reshape(-1)
+        self._flat_copies = None if copies is None else copies.reshape(-1, words.shape[1])
         self._n_codes = positions.shape[1]
         self._shift = np.uint64(64 - (starts.shape[1] - 2).bit_length())
 
     @classmethod
-    def build(cls, packed: NDArray[np.uint8], n_bits: int, n_parts: int) -> Tables:
-        """Build the tables of distinct codes, uint8[M, W].
+    def build(cls, packed: NDArray[np.uint8], parts: NDArray[np.int64]) -> Tables:
+        """Build the tables of distinct codes.
 
         A table has about as many slots as there are codes, so that a slot of its own is not rare.
+
+        Args:
+            packed: uint8[M, W], contiguous.
+            parts: int64[K], the part of each bit.
         """
-        words = words_of(np.ascontiguousarray(packed))
-        own = Values.within(n_bits, n_parts, 0)
+        words = words_of(packed)
+        own = Values.within(parts, 0)
+        n_parts = len(own)
         n_slots = 1 << max(1, (len(words) - 1).bit_length())
         shift = np.uint64(64 - (n_slots - 1).bit_length())
         starts = np.zeros((n_parts, n_slots + 1), np.uint32)
         positions = np.empty((n_parts, len(words)), np.uint32)
+        copies = np.empty((n_parts, *words.shape), words.dtype) if packed.shape[1] <= COPIED else None
         for part in range(n_parts):
             slots = _slots(words & own.masks[part], shift)
-            positions[part] = np.argsort(slots, kind="stable")
+            # One sort of plain numbers, slot and position in one, is many times faster than a stable argsort.
+            in_order = np.sort((slots << 32) | np.arange(len(words)))
+            positions[part] = in_order & (LIMIT - 1)
             np.cumsum(np.bincount(slots, minlength=n_slots), out=starts[part, 1:])
-        return cls(starts, positions)
+            if copies is not None:
+                copies[part] = words[positions[part]]
+        return cls(parts, words, starts, positions, copies)
 
     @classmethod
-    def open(cls, folder: Path, n_codes: int) -> Tables:
-        """Map saved tables.
+    def open(cls, folder: Path, packed: NDArray[np.uint8], n_bits: int) -> Tables:
+        """Map the saved tables of codes, uint8[M, W].
 
         Raises:
-            OSError, ValueError: a file is missing, or is not that of so many codes.
+            OSError, ValueError: a file is missing, or is not that of these codes.
         """
-        starts, positions = (
-            np.asarray(np.load(folder / name, mmap_mode="r", allow_pickle=False)) for name in (STARTS, POSITIONS)
-        )
+        words, n_codes = words_of(packed), len(packed)
+        starts, positions, parts = (_mapped(folder / name).astype(kind, copy=False) for name, kind in FILES.items())
+        copies = _mapped(folder / COPIES) if packed.shape[1] <= COPIED else None
         n_parts, n_slots = starts.shape[0], starts.shape[1] - 1
         sound = positions.shape == (n_parts, n_codes) and n_slots >= 2 and not n_slots & (n_slots - 1)
+        sound &= parts.shape == (n_bits,) and set(parts.tolist()) == set(range(n_parts))
+        sound &= copies is None or (copies.shape, copies.dtype) == ((n_parts, *words.shape), words.dtype)
         if not sound or (starts[:, -1] != n_codes).any():
-            raise ValueError(f"{STARTS} and {POSITIONS} are not those of {n_codes:,} codes")
-        return cls(starts, positions)
+            raise ValueError(f"{STARTS}, {POSITIONS} and {BITS} are not those of {n_codes:,} codes of {n_bits} bits")
+        return cls(parts.astype(np.int64), words, starts, positions, copies)
 
     def save(self, folder: Path) -> None:
         """Write the tables into an existing folder."""
         np.save(folder / STARTS, self.starts)
         np.save(folder / POSITIONS, self.positions)
+        np.save(folder / BITS, self.parts.astype(np.uint8))
+        if self.copies is not None:
+            np.save(folder / COPIES, self.copies)
 
     def buckets(self, queries: Words, values: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return where the codes of each value begin in all positions, and how many they are: twice int64[Q, F].
@@ -152,12 +219,46 @@ class Tables:
         begin += values.parts * self._n_codes
         return begin, sizes
 
-    def codes(self, begin: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.uint32]:
-        """Return the positions of the codes in buckets, one bucket after another, uint32[C]; some may stand twice."""
-        if begin.size <= FEW:
-            pairs = zip(begin.tolist(), sizes.tolist(), strict=True)
-            return np.concatenate([self._flat_positions[one : one + size] for one, size in pairs])
-        return self._flat_positions[ranges(begin, sizes)]
+    def compare(
+        self, begin: NDArray[np.int64], sizes: NDArray[np.int64], query: Words
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
+        """Return the codes in buckets, one bucket after another, and how far they are from a query.
+
+        Args:
+            begin: int64[F].
+            sizes: int64[F].
+            query: words[V], or words[C, V], one for each code.
+
+        Returns:
+            Positions, uint32[C], some of which may stand twice; distances, uint16[C].
+        """
+        if len(begin) <= FEW:
+            ends = (begin + sizes).tolist()
+            slices = [slice(one, end) for one, end in zip(begin.tolist(), ends, strict=True) if one < end]
+            if not slices:
+                return np.zeros(0, np.uint32), np.zeros(0, np.uint16)
+            positions = np.concatenate([self._flat_positions[one] for one in slices])
+            if self._flat_copies is None:
+                return positions, _distances(self.words[positions], query)
+            return positions, _distances(np.concatenate([self._flat_copies[one] for one in slices]), query)
+        places = ranges(begin, sizes)
+        positions = self._flat_positions[places]
+        copies = self.words[positions] if self._flat_copies is None else self._flat_copies[places]
+        return positions, _distances(copies, query)
+
+
+def _distances(words: Words, query: Words) -> NDArray[np.uint16]:
+    """Return how many bits of words[C, V] differ from a query's, uint16[C]."""
+    counts = np.bitwise_count(words ^ query)
+    total: NDArray[np.uint16] = counts[:, 0].astype(np.uint16)
+    for word in range(1, counts.shape[1]):
+        total += counts[:, word]
+    return total
+
+
+def _mapped(file: Path) -> NDArray[Any]:
+    """Map an array."""
+    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
 
 
 def _slots(words: Words, shift: np.uint64) -> NDArray[np.int64]:

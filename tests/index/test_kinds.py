@@ -18,7 +18,7 @@ from tests.index.test_rows import brute, few_codes, found, scrambled_ids
 
 KINDS = index.kinds()
 FILES = {
-    "multihash": [tables.STARTS, tables.POSITIONS, multihash.REACH],
+    "multihash": [tables.STARTS, tables.POSITIONS, tables.COPIES, tables.BITS, multihash.REACH],
     "ivf": [ivf.FILE],
     "hnsw": [hnsw.FILE],
 }
@@ -27,7 +27,7 @@ FILES = {
 @pytest.fixture
 def free_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make looking up cost nothing, so that tiny collections are not scanned."""
-    for cost in ("BEGUN", "LOOKED_UP", "TOUCHED"):
+    for cost in ("BEGUN", "LOOKED_UP", "READ", "FETCHED"):
         monkeypatch.setattr(reach, cost, 0.0)
 
 
@@ -51,7 +51,7 @@ def test_multihash_answers_as_brute_force(
     seed: int, rows: int, n_bits: int, substrings: int, k: int, radius: int, few: bool
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        for cost in ("BEGUN", "LOOKED_UP", "TOUCHED"):
+        for cost in ("BEGUN", "LOOKED_UP", "READ", "FETCHED"):
             patch.setattr(reach, cost, 0.0)
         rng = np.random.default_rng(seed)
         codes = few_codes(rng, rows, n_bits, 6) if few else near_codes(rng, rows, n_bits)
@@ -103,18 +103,29 @@ def test_a_table_holds_every_code_within_the_bits_that_are_turned(n_bits: int) -
     packed = np.unique(near_codes(rng, 800, n_bits).packed, axis=0)
     queries = near_codes(rng, 6, n_bits).packed
     n_parts = 2
-    table, words = tables.Tables.build(packed, n_bits, n_parts), tables.words_of(packed)
+    parts = tables.parts_of(np.unpackbits(packed, axis=1, count=n_bits), n_parts)
+    assert np.bincount(parts).tolist() == tables.lengths_of(n_bits, n_parts)
+    table, words = tables.Tables.build(packed, parts), tables.words_of(packed)
     for turned in (0, 1, 2) if n_bits < 200 else (0, 1):
-        values = tables.Values.within(n_bits, n_parts, turned)
+        values = tables.Values.within(parts, turned)
         assert len(values) == reach.n_values(n_bits, n_parts, turned)
         begin, sizes = table.buckets(tables.words_of(queries), values)
-        own = tables.Values.within(n_bits, n_parts, 0).masks
+        own = tables.Values.within(parts, 0).masks
         for q, query in enumerate(tables.words_of(queries)):
             expected = np.bitwise_count((words ^ query)[:, None] & own).sum(axis=2).min(axis=1) <= turned
             held = np.zeros(len(packed), bool)
-            held[table.codes(begin[q], sizes[q])] = True
+            positions, far = table.compare(begin[q], sizes[q], query)
+            held[positions] = True
+            np.testing.assert_array_equal(far, np.bitwise_count(words[positions] ^ query).sum(axis=1))
             assert held[expected].all()
             assert not held.all()
+
+
+def test_bits_that_go_together_are_dealt_to_different_parts() -> None:
+    rng = np.random.default_rng(12)
+    twins = np.repeat(rng.random((500, 8)) < 0.5, 2, axis=1).astype(np.uint8)
+    parts = tables.parts_of(twins, 2)
+    assert (parts[::2] != parts[1::2]).all()
 
 
 @pytest.mark.parametrize(("parts", "turned", "expected"), [(2, 0, 1), (2, 1, 3), (3, 1, 5), (4, 2, 11)])
