@@ -3,9 +3,9 @@
     python -m benchmarks.growth FASHION_MNIST_FOLDER codes.npy --home SHELF --rows 10000000
     python -m benchmarks.search codes.npy codes.queries.npy [--rows 100000 1000000 10000000] [--k 1 10 100 1000]
 
-One thread, one query at a time, the arms in turn after every 50 queries, so that whatever else the machine does meets all
-of them. Every answer is compared: distances and ids are those of FAISS's scan of all rows. ``--distinct`` keeps one row of
-each code, so that nothing collides.
+One thread, one query at a time, the arms in turn after every 50 queries, so that whatever else the machine does meets
+all of them. Every answer is compared: distances and ids are those of FAISS's scan of all rows. ``--distinct`` keeps one
+row of each code, so that nothing collides.
 """
 
 from __future__ import annotations

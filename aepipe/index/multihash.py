@@ -21,9 +21,10 @@ V words of a code.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +40,12 @@ if TYPE_CHECKING:
 REACH = "reach.json"
 SCANNED = -1
 """The stage of a query that was answered by a scan."""
-AT_ONCE = 1 << 20
-"""Values that are looked up at a time, over all queries."""
-MOST_BITS = 1 << 12
+MOST_BITS = 1 << 16
+
+Keys = NDArray[np.int64]
+"""Codes that were found: distance and position in one number, so that one sort puts them in order."""
+NOTHING: Keys = np.zeros(0, np.int64)
+Answer = TypeVar("Answer")
 
 
 class MultiHash(Scan):
@@ -75,50 +79,16 @@ class MultiHash(Scan):
         Returns:
             What was found; int64[Q], how many bits were turned when the answer was certified, -1 for a scan.
         """
-        stages = np.full(len(packed), SCANNED)
         begin = self._first(k)
         if begin is None or not len(packed):
-            return super().nearest(packed, k, threads), stages
-        if len(packed) == 1:
-            found, stages[0] = self._one(words_of(packed)[0], k, begin)
-            return (super().nearest(packed, k) if found is None else found), stages
-        parts = []
-        words, left, turned = words_of(packed), np.arange(len(packed)), np.full(len(packed), begin)
-        for stage in range(begin, len(self.reach.shares)):
-            now = turned == stage
-            if not now.any():
-                continue
-            found, further = self._stage(words[left[now]], k, stage)
-            parts.append((found, left[now]))
-            sure = further == stage
-            stages[left[now][sure]] = stage
-            turned[now] = further
-            now[now] = sure
-            left, turned = left[~now], turned[~now]
-        if len(left):
-            parts.append((super().nearest(np.ascontiguousarray(packed[left]), k, threads), left))
-        return (parts[0][0] if len(parts) == 1 else Found.join(parts)), stages
-
-    def _one(self, query: Words, k: int, stage: int) -> tuple[Found | None, int]:
-        """Do for one query, words[V], what :meth:`_stage` does for many, without their bookkeeping: in half the time.
-
-        Returns:
-            What answers it, and the stage; None and -1 where only a scan can tell.
-        """
-        while stage < len(self.reach.shares):
-            begin, sizes, cheap = self._buckets(query[None], stage)
-            if not cheap[0]:
-                break
-            positions, far = self.tables.compare(begin[0], sizes[0], query)
-            kept = np.nonzero(far <= bound(self.reach.n_parts, stage))[0]
-            keys = np.sort((far[kept].astype(np.int64) << 32) | positions[kept])
-            keys = keys[_firsts(keys)]
-            near = keys & (LIMIT - 1)
-            if len(near) >= k or int((self._offsets[near + 1] - self._offsets[near]).sum()) >= k:
-                return Found(np.zeros(len(near), np.int64), (keys >> 32).astype(np.uint16), near), stage
-            counts = np.bincount(far, minlength=self.n_bits + 1)[None]
-            stage = max(stage + 1, int(_stage_for(counts, k, self.reach.n_parts)[0]))
-        return None, SCANNED
+            return super().nearest(packed, k, threads), np.full(len(packed), SCANNED)
+        answers = self._each(packed, threads, lambda query: self._certain(query, k, begin))
+        scanned = np.array([stage == SCANNED for _, stage in answers])
+        found = _joined([keys for keys, _ in answers])
+        if scanned.any():
+            rest = super().nearest(np.ascontiguousarray(packed[scanned]), k, threads)
+            found = Found.join([(found, np.arange(len(packed))), (rest, np.nonzero(scanned)[0])])
+        return found, np.array([stage for _, stage in answers])
 
     def ball(self, packed: NDArray[np.uint8], radius: int, threads: int = 1) -> Found:
         """Return every code at most ``radius`` bits away from each query; see :meth:`Scan.ball`."""
@@ -126,66 +96,54 @@ class MultiHash(Scan):
         stage = next((one for one in stages if bound(self.reach.n_parts, one) >= radius), None)
         if stage is None or not len(packed):
             return super().ball(packed, radius, threads)
-        words = words_of(packed)
-        begin, sizes, cheap = self._buckets(words, stage)
-        looked_up, scanned = np.nonzero(cheap)[0], np.nonzero(~cheap)[0]
-        parts = [(self._near(words[looked_up], begin[cheap], sizes[cheap], radius)[0], looked_up)]
-        if len(scanned):
-            parts.append((super().ball(np.ascontiguousarray(packed[scanned]), radius, threads), scanned))
-        return Found.join(parts)
+        answers = self._each(packed, threads, lambda query: self._within(query, radius, stage))
+        scanned = np.array([keys is None for keys in answers])
+        found = _joined([NOTHING if keys is None else keys for keys in answers])
+        if scanned.any():
+            rest = super().ball(np.ascontiguousarray(packed[scanned]), radius, threads)
+            found = Found.join([(found, np.arange(len(packed))), (rest, np.nonzero(scanned)[0])])
+        return found
 
-    def _stage(self, words: Words, k: int, stage: int) -> tuple[Found, NDArray[np.int64]]:
-        """Look up what is at most ``stage`` bits away in some substring.
+    def _each(self, packed: NDArray[np.uint8], threads: int, answer: Callable[[Words], Answer]) -> list[Answer]:
+        """Return the answer to each query; what is many numbers at a time, threads do side by side."""
+        queries = list(words_of(packed))
+        if threads == 1 or len(queries) == 1:
+            return [answer(query) for query in queries]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(answer, queries))
+
+    def _certain(self, query: Words, k: int, stage: int) -> tuple[Keys, int]:
+        """Look up more and more, until the answer to a query, words[V], is certain.
 
         Returns:
-            What answers the queries that are certain by it; int64[Q], the stage itself for those, and for others the
-            stage that may make them certain, or one that there is not.
+            The codes, and the stage that made it certain; nothing and -1 where only a scan can tell.
         """
-        at_once = max(1, AT_ONCE // len(self._values_of(stage)))
-        if len(words) > at_once:
-            blocks = [np.arange(at, min(at + at_once, len(words))) for at in range(0, len(words), at_once)]
-            done = [self._stage(words[own], k, stage) for own in blocks]
-            return Found.join([(one[0], own) for one, own in zip(done, blocks, strict=True)]), np.concatenate(
-                [one[1] for one in done]
-            )
-        begin, sizes, cheap = self._buckets(words, stage)
-        further = np.full(len(words), len(self.reach.shares))
-        asked = np.nonzero(cheap)[0]
-        if not len(asked):
-            return Found.none(), further
-        near, far = self._near(words[asked], begin[cheap], sizes[cheap], bound(self.reach.n_parts, stage))
-        rows = np.bincount(near.query, self._offsets[near.positions + 1] - self._offsets[near.positions], len(asked))
-        sure = rows >= k
-        further[asked] = np.where(sure, stage, np.maximum(stage + 1, _stage_for(far, k, self.reach.n_parts)))
-        if not sure.all():
-            near = near.at(sure[near.query])
-        return Found(asked[near.query], near.distances, near.positions), further
+        while stage < len(self.reach.shares):
+            touched = self._touched(query, stage)
+            if touched is None:
+                break
+            positions, far = touched
+            keys = _first(_near(positions, far, bound(self.reach.n_parts, stage)), k, k * self.reach.n_parts)
+            near = keys & (LIMIT - 1)
+            if len(near) == k or int((self._offsets[near + 1] - self._offsets[near]).sum()) >= k:
+                return keys, stage
+            stage = max(stage + 1, _stage_for(far, k, self.reach.n_parts))
+        return NOTHING, SCANNED
 
-    def _buckets(self, words: Words, stage: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Return where each query's buckets begin, how large they are, and whether that beats a scan, bool[Q]."""
+    def _within(self, query: Words, radius: int, stage: int) -> Keys | None:
+        """Return all codes within a radius that a stage is certain of; None where a scan is cheaper."""
+        touched = self._touched(query, stage)
+        if touched is None:
+            return None
+        return _distinct(_near(*touched, radius))
+
+    def _touched(self, query: Words, stage: int) -> tuple[NDArray[np.uint32], NDArray[np.uint16]] | None:
+        """Return the codes that a stage looks at, and how far they are; None where a scan is cheaper."""
         values = self._values_of(stage)
-        begin, sizes = self.tables.buckets(words, values)
-        costs = stage_cost(self.n_bits, len(values), sizes.sum(axis=1))
-        return begin, sizes, costs < scan_cost(self.n_bits, len(self))
-
-    def _near(
-        self, words: Words, begin: NDArray[np.int64], sizes: NDArray[np.int64], radius: int
-    ) -> tuple[Found, NDArray[np.int64]]:
-        """Return the codes in buckets that are within a radius, and how many are how far, int64[Q, K + 1].
-
-        What several substrings find is counted several times, and returned once.
-        """
-        touched = sizes.sum(axis=1)
-        query = np.repeat(np.arange(len(words)), touched)
-        positions, distances = self.tables.compare(begin.ravel(), sizes.ravel(), words[query])
-        far, width = distances.astype(np.int64), self.n_bits + 1
-        histogram = np.bincount(query * width + far, minlength=len(words) * width).reshape(-1, width)
-        kept = far <= radius
-        # In one number, so that one sort puts them in order: 19 bits of query, 12 of distance, 32 of position.
-        keys = np.sort((query[kept] << 44) | (far[kept] << 32) | positions[kept])
-        keys = keys[_firsts(keys)]
-        found = Found(keys >> 44, ((keys >> 32) & (MOST_BITS - 1)).astype(np.uint16), keys & (LIMIT - 1))
-        return found, histogram
+        begin, sizes = self.tables.buckets(query, values)
+        if stage_cost(self.n_bits, len(values), float(sizes.sum())) >= scan_cost(self.n_bits, len(self)):
+            return None
+        return self.tables.compare(begin, sizes, query)
 
     def _first(self, k: int) -> int | None:
         """Return the stage to begin with, None for a scan."""
@@ -200,23 +158,47 @@ class MultiHash(Scan):
         return self._values[stage]
 
 
-def _firsts(keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which of sorted numbers are not those before them again."""
+def _near(positions: NDArray[np.uint32], far: NDArray[np.uint16], radius: int) -> Keys:
+    """Return the codes within a radius, in any order; what several substrings found is there several times."""
+    kept = np.nonzero(far <= radius)[0]
+    keys: Keys = (far[kept].astype(np.int64) << 32) | positions[kept]
+    return keys
+
+
+def _first(keys: Keys, k: int, most: int) -> Keys:
+    """Return the first k different ones, in order; among the first ``most`` there probably are so many."""
+    if len(keys) > 4 * most:
+        found = _distinct(np.partition(keys, most)[:most])
+        if len(found) >= k:
+            return found[:k]
+    return _distinct(keys)[:k]
+
+
+def _distinct(keys: Keys) -> Keys:
+    """Return different ones, in order."""
+    keys = np.sort(keys)
     first = np.empty(len(keys), bool)
     first[:1] = True
     np.not_equal(keys[1:], keys[:-1], out=first[1:])
-    return first
+    return keys[first]
 
 
-def _stage_for(far: NDArray[np.int64], k: int, n_parts: int) -> NDArray[np.int64]:
-    """Return the stage that should make each query certain, given how many codes are known at which distance.
+def _joined(answers: list[Keys]) -> Found:
+    """Return what was found for queries, one after another."""
+    keys = answers[0] if len(answers) == 1 else np.concatenate(answers)
+    query = np.repeat(np.arange(len(answers)), [len(one) for one in answers])
+    return Found(query, (keys >> 32).astype(np.uint16), keys & (LIMIT - 1))
+
+
+def _stage_for(far: NDArray[np.uint16], k: int, n_parts: int) -> int:
+    """Return the stage that should make a query certain, given how far some codes are.
 
     The k-th of those known is at least as far as the k-th of all. Where fewer are known, nothing is said.
     """
-    counts = far.cumsum(axis=1)
-    kth = (counts < k).sum(axis=1)
-    stages = -(-(kth + 1) // n_parts) - 1
-    return np.where(counts[:, -1] < k, 0, stages)
+    if len(far) < k:
+        return 0
+    kth = int(np.partition(far, k - 1)[k - 1])
+    return -(-(kth + 1) // n_parts) - 1
 
 
 def options() -> type[Options]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.index.scan import Scan
-from aepipe.index.tables import COPIED, Values, lengths_of, parts_of, words_of
+from aepipe.index.tables import COPIED, FEW, Values, lengths_of, parts_of, words_of
 
 Cost = TypeVar("Cost", float, NDArray[np.float64])
 
@@ -35,8 +35,8 @@ READ = 1.5
 """Comparing with 64 bits of the next code of a bucket, and sorting out what is near."""
 FETCHED = 20.0
 """The same where codes are not copied into buckets, but fetched from anywhere."""
-LOOKED_UP = 150.0
-"""Hashing one value, and finding its bucket."""
+LOOKED_UP = 1000.0
+"""Hashing one value, and finding its bucket, of so many as are joined one by one; of more, the rest costs little."""
 BEGUN = 70_000.0
 """Beginning a stage."""
 
@@ -130,7 +130,7 @@ def stage_cost(n_bits: int, values: float, touched: Cost) -> Cost:
     """
     words = -(-n_bits // 64)
     each = READ if n_bits <= 8 * COPIED else FETCHED
-    return touched * (each * words) + (BEGUN + LOOKED_UP * values)
+    return touched * (each * words) + (BEGUN + LOOKED_UP * min(values, FEW))
 
 
 def measure(codes: Scan, offsets: NDArray[np.int64], *, n_parts: int = 0) -> Reach:

@@ -6,7 +6,7 @@ fetched one by one. A slot is a hash of the masked words, so a part may be of an
 share a slot: whoever asks compares the codes anyway. A table takes about 8 bytes a code, and the code. Arrays are
 mapped from their files, and opening them reads nothing.
 
-Legend: M distinct codes, Q queries, m parts, V words of a code, S slots of a table, F values looked up for a query,
+Legend: M distinct codes, m parts, V words of a code, S slots of a table, F values looked up for a query,
 C codes touched.
 """
 
@@ -204,14 +204,14 @@ class Tables:
         if self.copies is not None:
             np.save(folder / COPIES, self.copies)
 
-    def buckets(self, queries: Words, values: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return where the codes of each value begin in all positions, and how many they are: twice int64[Q, F].
+    def buckets(self, query: Words, values: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where the codes of each value begin in all positions, and how many they are: twice int64[F].
 
         Args:
-            queries: words[Q, V].
-            values: F of each query.
+            query: words[V].
+            values: F.
         """
-        slots = _slots((queries[:, None, :] & values.masks) ^ values.flips, self._shift)
+        slots = _slots((query & values.masks) ^ values.flips, self._shift)
         slots += values.parts * self.starts.shape[1]
         begin = self._flat_starts[slots].astype(np.int64)
         slots += 1
@@ -227,7 +227,7 @@ class Tables:
         Args:
             begin: int64[F].
             sizes: int64[F].
-            query: words[V], or words[C, V], one for each code.
+            query: words[V].
 
         Returns:
             Positions, uint32[C], some of which may stand twice; distances, uint16[C].

@@ -109,12 +109,11 @@ def test_a_table_holds_every_code_within_the_bits_that_are_turned(n_bits: int) -
     for turned in (0, 1, 2) if n_bits < 200 else (0, 1):
         values = tables.Values.within(parts, turned)
         assert len(values) == reach.n_values(n_bits, n_parts, turned)
-        begin, sizes = table.buckets(tables.words_of(queries), values)
         own = tables.Values.within(parts, 0).masks
-        for q, query in enumerate(tables.words_of(queries)):
+        for query in tables.words_of(queries):
             expected = np.bitwise_count((words ^ query)[:, None] & own).sum(axis=2).min(axis=1) <= turned
             held = np.zeros(len(packed), bool)
-            positions, far = table.compare(begin[q], sizes[q], query)
+            positions, far = table.compare(*table.buckets(query, values), query)
             held[positions] = True
             np.testing.assert_array_equal(far, np.bitwise_count(words[positions] ^ query).sum(axis=1))
             assert held[expected].all()
