@@ -54,7 +54,7 @@ def show(release: Release, questions: Iterator[Question], shown: Shown, limits: 
         QueryError: the contact sheet cannot be written, or a code cannot be re-ranked.
         typer.Exit: a picture could not be read; the others have been answered.
     """
-    way = _way(shown) if release.recipe["source"]["kind"] == "images" else None
+    way = _way(shown) if release.recipe["source"]["kind"] in {"images", "video"} else None
     failed = False
     drawn: list[Found] = []
     while block := list(islice(questions, AT_ONCE)):

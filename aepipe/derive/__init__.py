@@ -35,8 +35,8 @@ def derive(path: str, *, name: str | None = None, folder: Path) -> tuple[str, st
     if not held.kind:
         raise SourceError(f"{path}: nothing in it that can be learned from: {'; '.join(kinds.said_of(held.strangers))}")
     whole, written = absolute(path), _relative(path, folder)
-    if held.kind == "images":
-        seen, blocks, labelled = images.write(whole, written, held.columns.get("images"))
+    if held.kind in images.COLUMN:
+        seen, blocks, labelled = images.write(held.kind, whole, written, held.columns.get(held.kind))
     else:
         seen, blocks, labelled = others.write(held.kind, whole, written, held.columns.get(held.kind))
     head = [f"# Derived from {seen}. Yours to change.", f"name = {json.dumps(chosen)}"]

@@ -1,4 +1,4 @@
-"""A recipe for images: look at some of them, and choose."""
+"""A recipe for images, or for videos as their frames: look at some of them, and choose."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ SIDE = 32
 COLOURED = 0.02
 """Mean spread of the channels, as a share of white, from which a picture counts as coloured."""
 BACKBONE = "efficientnet-lite0"
+COLUMN = {"images": "image", "video": "video"}
+CALLED = {"images": "images", "video": "frames"}
 PHOTOGRAPHS = 0.5
 """Share of large pictures with colours from which they are taken for photographs."""
 
@@ -45,11 +47,12 @@ class Seen(Survey):
     unreadable: int = 0
 
 
-def look(path: Path, **options: str) -> Seen:
+def look(kind: str, path: Path, **options: str) -> Seen:
     """Go through all items by name, and decode a sample of them.
 
     Args:
-        path: of the images.
+        kind: ``images`` or ``video``.
+        path: of the collection.
         options: of the source.
 
     Raises:
@@ -57,7 +60,7 @@ def look(path: Path, **options: str) -> Seen:
     """
     seen, rng = Seen(), np.random.default_rng(0)
     sampled: list[RawItem] = []
-    for item in items_of("images", path, **options):
+    for item in items_of(kind, path, **options):
         seen.count(item)
         # Vitter's algorithm R: each item seen so far is in the sample with the same chance.
         place = len(sampled) if len(sampled) < SAMPLE else int(rng.integers(seen.rows))
@@ -65,29 +68,31 @@ def look(path: Path, **options: str) -> Seen:
             sampled[place : place + 1] = [item]
     spreads = [spread for item in sampled if (spread := _decode(seen, item)) is not None]
     if not spreads:
-        raise SourceError(f"{path}: none of {seen.unreadable} sampled images could be decoded")
+        raise SourceError(f"{path}: none of {seen.unreadable} sampled {CALLED[kind]} could be decoded")
     seen.coloured = float(np.mean(np.array(spreads) > COLOURED))
     return seen
 
 
-def write(path: Path, written: str, column: str | None) -> tuple[str, list[str], bool]:
+def write(kind: str, path: Path, written: str, column: str | None) -> tuple[str, list[str], bool]:
     """Return what the recipe is derived from, its blocks, each choice with its reason, and whether there are labels.
 
     Args:
-        path: of the images.
+        kind: ``images`` or ``video``.
+        path: of the collection.
         written: the same, as the recipe has it.
         column: of pictures or their paths, in tables; None where that is the usual one, or there is none.
 
     Raises:
         SourceError: as :func:`look`.
     """
-    options = {"image": column} if column and column != "image" else {}
-    seen = look(path, **options)
+    usual = COLUMN[kind]
+    options = {usual: column} if column and column != usual else {}
+    seen = look(kind, path, **options)
     by_meaning = max(_size(seen)) == SIDE and seen.coloured >= PHOTOGRAPHS and _has_backbone()
     features = _network_block(seen) if by_meaning else _pixels_block(seen)
     lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
-    blocks = [seen.source_block("images", written, *lines), features, *stack(seen.rows, bounded=not by_meaning)]
-    return f"{seen.rows:,} images, of which {len(seen.sizes):,} were looked at", blocks, bool(seen.label())
+    blocks = [seen.source_block(kind, written, *lines), features, *stack(seen.rows, bounded=not by_meaning)]
+    return f"{seen.rows:,} {CALLED[kind]}, of which {len(seen.sizes):,} were looked at", blocks, bool(seen.label())
 
 
 def _pixels_block(seen: Seen) -> str:

@@ -18,6 +18,7 @@ from aepipe.sources.containers import lines
 from aepipe.sources.containers.walk import Files, Found
 from aepipe.sources.decode import format_of
 from aepipe.sources.decoders.text import text_of
+from aepipe.sources.decoders.video import is_video
 
 LOOKED_AT = 200
 HEAD = 1 << 13
@@ -25,6 +26,7 @@ LONG_TEXT = 40
 """Letters that a value has, on average, from which a column is one of documents."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 SOUNDS = (".wav", ".wave", ".flac")
+FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 
 
 @dataclass(slots=True)
@@ -109,6 +111,11 @@ def _sound(file: Found, head: bytes) -> tuple[str, str] | None:
     return ("audio", "") if found else None
 
 
+def _film(file: Found, head: bytes) -> tuple[str, str] | None:
+    """Tell videos."""
+    return ("video", "") if is_video(head) else None
+
+
 def _array(file: Found, head: bytes) -> tuple[str, str] | None:
     """Tell arrays."""
     if head.startswith(b"\x93NUMPY") or file.place.lower().endswith(".npz"):
@@ -175,7 +182,7 @@ def _told_by_values(rows: Sequence[dict[str, object]]) -> tuple[str, str]:
         return "", "a table without rows"
     names = list(rows[0])
     texts = {name: [value for row in rows if isinstance(value := row.get(name), str)] for name in names}
-    for kind, endings in (("images", SUFFIXES), ("audio", SOUNDS)):
+    for kind, endings in (("images", SUFFIXES), ("audio", SOUNDS), ("video", FILMS)):
         for name, values in texts.items():
             if values and all(value.strip().lower().endswith(endings) for value in values):
                 return kind, name
@@ -200,7 +207,7 @@ def _is_json_line(head: bytes) -> bool:
         return False
 
 
-_TESTS = (_picture, _sound, _array, _parquet, _rows, _document)
+_TESTS = (_picture, _sound, _film, _array, _parquet, _rows, _document)
 
 
 def said_of(strangers: Sequence[tuple[str, str]], most: int = 5) -> Iterator[str]:

@@ -30,7 +30,7 @@ def original(release: Release, place: str, data: bytes = b"") -> Image.Image | N
         data: its bytes, where they are at hand.
     """
     kind = release.recipe["source"]["kind"]
-    if kind not in {"images", "audio"}:
+    if kind not in {"images", "video", "audio"}:
         return None
     try:
         data = data or preview(release.items.root, place)

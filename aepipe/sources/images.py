@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from aepipe import recipe
 from aepipe.errors import SourceError
 from aepipe.sources import decode, items
-from aepipe.sources.containers import Columns, open_container
+from aepipe.sources.containers import Columns, Container, open_container
 from aepipe.sources.containers.walk import Files
 from aepipe.sources.decoders.backbone import GRAPH, Backbone
 from aepipe.sources.seeing import Seeing, Wanted
@@ -89,14 +89,14 @@ class Images(Seeing, items.ItemSource):
     kind = "images"
     called = "images"
 
-    def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
+    def __init__(self, options: items.Options, features: Features, *, base: Path, name: str) -> None:
         self._features = features
         side = 224 if features.backbone else 32
         self.size = features.size or (side, side)
         self.backbone = self._wanted(features, base)
         self._network: Backbone | None = None
         files = Files.at(options.path, base)
-        super().__init__(options, name, files, open_container(files, Columns(options.image, options.key)))
+        super().__init__(options, name, files, self._held(files, options))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -136,6 +136,10 @@ class Images(Seeing, items.ItemSource):
         assert self._network is not None, "equip() comes first"
         network = self._network
         return self._remembered(data, lambda: network(self._pixels(data, key)))
+
+    def _held(self, files: Files, options: items.Options) -> Container:
+        """Return what holds the pictures."""
+        return open_container(files, Columns(getattr(options, "image", "image"), options.key))
 
     def _pixels(self, data: bytes, key: str) -> NDArray[np.uint8]:
         """Decode one image."""

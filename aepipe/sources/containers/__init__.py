@@ -106,6 +106,10 @@ def read_place(location: Path, place: str) -> bytes:
 
             start, _, seconds = at[1:].partition("+")
             return slice_of(WholeFile(path)(place), place, float(start), float(seconds))
+        if path is not None and at.startswith("v"):
+            from aepipe.sources.decoders.video import frame_at
+
+            return frame_at(Path(path), place, float(at[1:]))
         room = next((room for room in map(_room, _ROOMS[1:]) if room.claims(name)), None)
         if path is None or room is None:
             raise ItemError(place, f"no longer in {location}")

@@ -1,0 +1,114 @@
+"""Videos: one frame of every so many seconds of each file is an item, and seen as a picture is; ``kind = "video"``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from aepipe.errors import ItemError
+from aepipe.sources import RawItem, images, items
+from aepipe.sources.containers import Columns, Container
+from aepipe.sources.containers.documents import Documents
+from aepipe.sources.containers.lists import Lists
+from aepipe.sources.containers.lists import claims as is_list
+from aepipe.sources.containers.walk import Files
+from aepipe.sources.decoders import video
+from aepipe.sources.readers import Held, Refused, WholeFile
+
+SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+
+
+class Options(items.Options):
+    """Options under ``[source]``.
+
+    Attributes:
+        video: the column of paths, in a CSV list.
+    """
+
+    video: str = "video"
+
+
+class Features(images.Features):
+    """Options under ``[features]``: those of pictures, and how many are taken.
+
+    Attributes:
+        step: seconds from one frame to the next.
+    """
+
+    step: Annotated[float, Field(gt=0, le=86_400)] = 1.0
+
+
+def open_source(options: Options, features: Features, *, base: Path, name: str) -> Video:
+    """Return the source; see :func:`aepipe.sources.resolve`."""
+    return Video(options, features, base=base, name=name)
+
+
+class Video(images.Images):
+    """A source of videos; see :class:`aepipe.sources.Source`.
+
+    Raises:
+        SourceError: the path does not exist or holds no videos, a column is missing, or there is no such backbone.
+    """
+
+    kind = "video"
+    called = "videos"
+
+    def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
+        self._step = features.step
+        super().__init__(options, features, base=base, name=name)
+
+    def features(self) -> dict[str, Any]:
+        """Return what decides a row; ``step`` decides only which rows there are."""
+        return super().features() | {"frames": video.VERSION}
+
+    def _held(self, files: Files, options: items.Options) -> Container:
+        """Return what holds the files, a folder of them or a list, cut into frames."""
+        named = [found.place for found in files]
+        column = getattr(options, "video", "video")
+        if not any(name.lower().endswith(SUFFIXES) for name in named) and any(map(is_list, named)):
+            return _Frames(Lists(files, Columns(column, options.key)), self._step)
+        return _Frames(Documents(files, SUFFIXES), self._step)
+
+
+@dataclass(slots=True)
+class _Frames:
+    """A container of files as one of their frames; the key of a frame is ``file@second``."""
+
+    whole: Container
+    step: float
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """What the files bear of themselves."""
+        return self.whole.gives
+
+    @property
+    def skipped(self) -> int:
+        """Files that are no videos."""
+        return self.whole.skipped
+
+    def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
+        """Return the columns of the files."""
+        return self.whole.schema()
+
+    def total(self) -> None:
+        """Return None: how many frames there are is known when they have been seen."""
+        return
+
+    def items(self) -> Iterator[RawItem]:
+        """Give the frames of each file in their order; where a file cannot be read further, an item that says so."""
+        for item in self.whole.items():
+            if isinstance(item.reader, Refused):
+                yield item
+                continue
+            assert isinstance(item.reader, WholeFile), "a folder and a list give whole files"
+            try:
+                for second, picture in video.frames(Path(item.reader.path), item.key, self.step):
+                    mark = video.named(second)
+                    yield replace(item, key=f"{item.key}@{mark}", place=f"{item.place}#v{mark}", reader=Held(picture))
+            except ItemError as error:
+                yield replace(item, reader=Refused(error.reason))

@@ -1,0 +1,202 @@
+"""Videos become their frames: rendered from a real picture, and what is refused."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aepipe import derive
+from aepipe.derive import kinds
+from aepipe.errors import ItemError, QueryError
+from aepipe.sources import decode, decoders, preview
+from aepipe.sources.decoders import video as films
+from aepipe.sources.reading import read_all
+from aepipe.sources.video import Features, Options, Video
+
+av = pytest.importorskip("av", reason="needs the extra video")
+
+PICTURE = Path(__file__).parents[2] / "data" / "query.png"
+SIZE = (48, 64)
+
+
+def scenes(count: int) -> list[np.ndarray]:
+    """Pictures that differ: one of data/, turned and made lighter or darker."""
+    real = np.asarray(Image.open(PICTURE).convert("L").resize((48, 48)))
+    return [
+        np.repeat(np.pad(np.rot90(real, n) // (1 + n // 4), ((0, 0), (8, 8)))[..., None], 3, axis=2)
+        for n in range(count)
+    ]
+
+
+def render(file: Path, pictures: list[np.ndarray], *, codec: str = "mpeg4", each: int = 10, rate: int = 10) -> Path:
+    """Write a video that shows each picture for so many frames."""
+    with av.open(str(file), "w") as out:
+        stream = out.add_stream(codec, rate=rate)
+        stream.height, stream.width, stream.pix_fmt, stream.bit_rate = *SIZE, "yuv420p", 4_000_000
+        for picture in pictures:
+            for _ in range(each):
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode(None))
+    return file
+
+
+def source(folder: Path, path: str = ".", features: dict[str, object] | None = None, **options: object) -> Video:
+    chosen = Features(**{"size": SIZE, **(features or {})})  # type: ignore[arg-type]
+    return Video(Options(path=path, **options), chosen, base=folder, name="v")  # type: ignore[arg-type]
+
+
+def off(row: np.ndarray | None, picture: np.ndarray) -> float:
+    """How far a row is from a picture, as a mean over its pixels."""
+    assert row is not None
+    return float(np.abs(row.astype(int) - picture).mean())
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec"), [("mp4", "mpeg4"), ("mkv", "libx264"), ("avi", "mpeg4"), ("mov", "mpeg4")]
+)
+def test_a_frame_of_every_second_is_an_item_that_can_be_read_again(tmp_path: Path, ending: str, codec: str) -> None:
+    shown = scenes(4)
+    render(tmp_path / f"clip.{ending}", shown, codec=codec)
+    (tmp_path / "notes.txt").write_text("x")
+    one = source(tmp_path)
+    found = list(read_all(one, lambda _: -1))
+    assert [each.item.key for each in found] == [f"clip.{ending}@{second}" for second in range(4)]
+    assert one.skipped == 1
+    for each, picture in zip(found, shown, strict=True):
+        assert off(each.features, picture) < 12
+        again = one.row(preview(one.location, each.item.place), "again")
+        assert each.features is not None
+        np.testing.assert_array_equal(again, each.features)
+
+
+def test_steps_may_be_shorter_or_longer_and_a_short_clip_has_a_frame(tmp_path: Path) -> None:
+    render(tmp_path / "clip.mp4", scenes(3))
+    render(tmp_path / "short.mp4", scenes(1), each=2)
+    keys = [item.key for item in source(tmp_path, features={"step": 0.5}).items()]
+    assert keys == [*(f"clip.mp4@{second:g}" for second in np.arange(0, 3, 0.5)), "short.mp4@0"]
+    assert [item.key for item in source(tmp_path, features={"step": 60}).items()] == ["clip.mp4@0", "short.mp4@0"]
+
+
+def test_a_question_is_a_picture_or_a_second_of_a_video(tmp_path: Path) -> None:
+    shown = scenes(4)
+    file = render(tmp_path / "clip.mkv", shown, codec="libx264")
+    row = decoders.decoder("video", source(tmp_path).features())
+    for text, expected in ((f"{file}@1.5", 1), (f"{file}@3", 3), (str(file), 2)):
+        (item,) = decoders.asked("video", text)
+        assert off(row(item.read(), "q"), shown[expected]) < 12
+    (still,) = decoders.asked("video", str(PICTURE))
+    assert row(still.read(), "q").shape == (*SIZE, 3)
+    (late,) = decoders.asked("video", f"{file}@99")
+    with pytest.raises(ItemError, match="no frame at 99 seconds"):
+        late.read()
+    with pytest.raises(QueryError, match="Is a directory"):
+        films._head(str(tmp_path))
+
+
+def test_a_frame_rate_that_changes_does_no_harm(tmp_path: Path) -> None:
+    shown = scenes(3)
+    with av.open(str(tmp_path / "clip.mkv"), "w") as out:
+        stream = out.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        for number, second in enumerate((0.0, 0.1, 0.2, 5.0, 9.5)):
+            frame = av.VideoFrame.from_ndarray(shown[number // 2], format="rgb24")
+            frame.pts, frame.time_base = round(second * 10), Fraction(1, 10)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    assert [item.key for item in source(tmp_path).items()] == ["clip.mkv@0", "clip.mkv@5", "clip.mkv@9.5"]
+
+
+def test_a_video_that_lies_on_its_side_is_turned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = av.VideoFrame.from_ndarray(scenes(1)[0], format="rgb24")
+
+    class Turned:
+        rotation = 90
+
+        def to_image(self) -> Image.Image:
+            image: Image.Image = frame.to_image()
+            return image
+
+    upright = Image.fromarray(decode.decode(films._picture(Turned()), key="q", size=(64, 48)))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(np.asarray(upright), np.rot90(scenes(1)[0]))
+
+
+def test_large_frames_are_made_smaller(tmp_path: Path) -> None:
+    wide = av.VideoFrame.from_ndarray(np.zeros((100, 4000, 3), np.uint8), format="rgb24")
+    assert decode.thumbnail(films._picture(wide), "q", 5000).size == (1024, 26)
+
+
+def test_what_was_read_before_a_break_is_kept_and_the_break_is_told(tmp_path: Path) -> None:
+    whole = render(tmp_path / "clip.mkv", scenes(8), codec="libx264", each=30).read_bytes()
+    (tmp_path / "clip.mkv").write_bytes(whole[: len(whole) * 6 // 10])
+    found = list(read_all(source(tmp_path), lambda _: -1))
+    keys = [one.item.key for one in found]
+    assert keys[:3] == ["clip.mkv@0", "clip.mkv@1", "clip.mkv@2"]
+    assert keys[-1] == "clip.mkv"
+    assert "cut off" in str(found[-1].reason)
+    assert len(found) < 20
+
+
+def test_labels_of_a_list_are_those_of_the_frames(tmp_path: Path) -> None:
+    render(tmp_path / "a.mp4", scenes(2))
+    (tmp_path / "list.csv").write_text("video,label\na.mp4,dog\nb.mp4,cat\n")
+    found = list(read_all(source(tmp_path, "list.csv", label="label"), lambda _: -1))
+    assert [(one.item.label, one.reason) for one in found] == [
+        ("dog", None),
+        ("dog", None),
+        ("cat", "cannot be read: No such file or directory"),
+    ]
+
+
+def sound_only(file: Path) -> None:
+    """Write a file with a tone, and no pictures."""
+    with av.open(str(file), "w") as out:
+        stream = out.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.rate = 8000
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+
+
+def test_what_is_no_video_is_refused_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    render(tmp_path / "cut.mp4", scenes(2))
+    cut = (tmp_path / "cut.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(cut[: len(cut) // 2])  # the table of its frames is at its end
+    (tmp_path / "text.mp4").write_text("a recipe for cake\n" * 99)
+    (tmp_path / "empty.mkv").write_bytes(b"")
+    sound_only(tmp_path / "tone.mp4")
+    reasons = {one.item.key: one.reason for one in read_all(source(tmp_path), lambda _: -1)}
+    assert set(reasons) == {"cut.mp4", "text.mp4", "empty.mkv", "tone.mp4"}
+    for key in ("cut.mp4", "text.mp4", "empty.mkv"):
+        assert "not a video that can be read" in str(reasons[key])
+    assert reasons["tone.mp4"] == "no pictures in it"
+    render(tmp_path / "huge.mp4", scenes(1))
+    monkeypatch.setattr(decode, "MAX_PIXELS", 1000)
+    (huge,) = source(tmp_path, "huge.mp4").items()
+    with pytest.raises(ItemError, match="more than 1,000 pixels"):
+        huge.read()
+
+
+def test_a_file_that_names_others_is_not_followed(tmp_path: Path) -> None:
+    """A playlist is a video to FFmpeg, and would have it open what it names."""
+    secret = render(tmp_path / "secret.mp4", scenes(1))
+    (tmp_path / "list.mkv").write_text(f"ffconcat version 1.0\nfile {secret}\n")
+    (item,) = source(tmp_path, "list.mkv").items()
+    with pytest.raises(ItemError, match="not a video that can be read"):
+        item.read()
+
+
+def test_a_folder_of_videos_is_told_by_what_is_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mkv"):
+        render(folder / name, scenes(3))
+    render(folder / "c.mp4", scenes(3)).rename(folder / "c.bin")
+    held = kinds.look(str(folder))
+    assert (held.kind, held.kinds["video"]) == ("video", 3)
+    _, text, _ = derive.derive(str(folder), folder=tmp_path)
+    assert 'kind = "video"' in text
+    assert "6 frames" in text
