@@ -83,7 +83,7 @@ def is_recipe(text: str) -> bool:
     """Say whether a word on the command line is meant as a recipe, not as images."""
     if text.endswith(".toml"):
         return True
-    return not glob.has_magic(text) and not Path(text).expanduser().exists()
+    return "://" not in text and not glob.has_magic(text) and not Path(text).expanduser().exists()
 
 
 def recipe_file(text: str) -> Path:

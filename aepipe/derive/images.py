@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +46,7 @@ class Seen(Survey):
     unreadable: int = 0
 
 
-def look(kind: str, path: Path, **options: str) -> Seen:
+def look(kind: str, path: str, **options: str) -> Seen:
     """Go through all items by name, and decode a sample of them.
 
     Args:
@@ -73,7 +72,7 @@ def look(kind: str, path: Path, **options: str) -> Seen:
     return seen
 
 
-def write(kind: str, path: Path, written: str, column: str | None) -> tuple[str, list[str], bool]:
+def write(kind: str, path: str, written: str, column: str | None) -> tuple[str, list[str], bool]:
     """Return what the recipe is derived from, its blocks, each choice with its reason, and whether there are labels.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from aepipe.derive.stacks import stack
@@ -22,7 +21,7 @@ COLUMN = {"text": "text", "vectors": "vectors", "audio": "audio"}
 DEFAULT = {"text": "text", "vectors": "embedding", "audio": "audio"}
 
 
-def write(kind: str, path: Path, written: str, column: str | None) -> tuple[str, list[str], bool]:
+def write(kind: str, path: str, written: str, column: str | None) -> tuple[str, list[str], bool]:
     """Return what the recipe is derived from, its blocks, each choice with its reason, and whether there are labels.
 
     Args:

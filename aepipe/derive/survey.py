@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -97,11 +97,11 @@ class Survey:
         return "{ test = 0.1 }  # decided by the bytes of each item, so it stays as it is"
 
 
-def items_of(kind: str, path: Path, **options: Any) -> Iterator[RawItem]:  # noqa: ANN401  any option of a source
+def items_of(kind: str, path: str, **options: Any) -> Iterator[RawItem]:  # noqa: ANN401  any option of a source
     """Give the items of a path, with whatever columns there are."""
     bare = Recipe(
         name="derived",
-        source=Choice(kind=kind, options={"path": str(path), **options}),
+        source=Choice(kind=kind, options={"path": path, **options}),
         layers=(LayerRecipe(net=Choice(kind="dense")),),
     )
     return sources.resolve(bare).items()

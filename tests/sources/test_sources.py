@@ -190,11 +190,6 @@ def test_one_file(tmp_path: Path) -> None:
     check_places(source)
 
 
-def test_addresses_are_no_paths() -> None:
-    with pytest.raises(SourceError, match="s3://bucket/photos: only files of this machine"):
-        open_source("s3://bucket/photos")
-
-
 @pytest.mark.parametrize("name", ["missing", "missing.parquet", "*.jpg", "empty", "texts"])
 def test_nothing_there(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aepipe.errors import SourceError
+from aepipe.sources import remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,15 @@ class Files:
         """Read a path of a recipe.
 
         Args:
-            text: a file, a folder or a glob, relative to ``base``; ``~`` is the user's home.
+            text: a file, a folder or a glob, relative to ``base``; ``~`` is the user's home; or the address of such,
+                which is brought here first.
             base: a folder.
 
         Raises:
-            SourceError: it does not exist, is an address, or a glob matches nothing.
+            SourceError: it does not exist or cannot be reached, or a glob matches nothing.
         """
-        if "://" in text:
-            raise SourceError(f"{text}: only files of this machine are read; copy or mount it first")
+        if remote.is_address(text):
+            return replace(cls.at(str(remote.fetched(text)), base), asked=text)
         path = Path(os.path.normpath(base / Path(text).expanduser())).absolute()
         if path.is_dir():
             return cls(str(path), path)

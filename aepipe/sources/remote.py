@@ -1,0 +1,182 @@
+"""Collections that lie elsewhere: ``s3://bucket/photos``, ``gs://``, ``memory://``, whatever fsspec has a driver for.
+
+What lies at an address is copied to this machine first, and from there on it is a folder like any other: items are read
+in place, originals are there to be shown, and the same bytes under the same names are the same collection. The copy is
+kept in ``$AEPIPE_CACHE``, else in ``aepipe`` below the user's cache folder, and brought up to date each time: what has
+the size and the stamp (ETag, checksum, time) that it had is not fetched again, and what is gone there goes here, too.
+
+Credentials come from the environment, as the driver takes them; an address that holds a password is refused. A
+``file://`` address is read where it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from aepipe.errors import SourceError
+from aepipe.progress import step
+
+AT_ONCE = 8
+"""Files that are fetched side by side."""
+LISTING = "listing.json"
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://\S+", re.IGNORECASE)
+_STAMPS = ("ETag", "etag", "md5Hash", "content_md5", "checksum", "mtime", "LastModified", "last_modified", "updated")
+
+Stamps = dict[str, list[str]]
+"""Size and stamp of each file, by its name."""
+
+
+def is_address(text: str) -> bool:
+    """Say whether a text is an address, not a path or words."""
+    return _ADDRESS.fullmatch(text) is not None
+
+
+def fetched(address: str) -> Path:
+    """Bring what lies at an address to this machine.
+
+    Args:
+        address: of a file, a folder, or a glob of files.
+
+    Returns:
+        Where it is here: a file, a folder, or a glob.
+
+    Raises:
+        SourceError: there is no driver for it, nothing lies there, or it cannot be reached or read; or the address
+            holds a password.
+    """
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(address)
+    if parts.password is not None:
+        raise SourceError(
+            f"{parts.scheme}://...@{parts.hostname}{parts.path}: an address with a password in it; "
+            "leave it out, and set the environment variables that the driver reads"
+        )
+    if parts.scheme == "file":
+        from urllib.request import url2pathname
+
+        return Path(url2pathname(parts.path))
+    with _named(address):
+        return _copied(address)
+
+
+def _copied(address: str) -> Path:
+    """Copy what has changed since the last time; return where it is."""
+    from fsspec.core import url_to_fs
+
+    plain = re.split(r"[*?\[]", address, maxsplit=1)[0]
+    magic = plain != address
+    fixed = plain.rpartition("/")[0] if magic else address
+    system, root = url_to_fs(fixed, skip_instance_cache=True)
+    if magic:
+        found = system.glob(url_to_fs(address)[1], detail=True)
+    elif system.isfile(root):
+        found, root = {root: system.info(root)}, root.rpartition("/")[0]
+    else:
+        found = system.find(root, detail=True)
+    files = {_name(path, root): info for path, info in found.items() if info["type"] == "file"}
+    if not files:
+        raise SourceError(f"{address}: no files there")
+    folder = _cache() / hashlib.sha256(address.encode()).hexdigest()[:32]
+    _update(system, root, files, folder)
+    if magic:
+        return folder / "files" / address[len(fixed) + 1 :]
+    single = len(files) == 1 and system.isfile(url_to_fs(address)[1])
+    return folder / "files" / next(iter(files)) if single else folder / "files"
+
+
+def _update(system: Any, root: str, files: Mapping[str, Mapping[str, Any]], folder: Path) -> None:  # noqa: ANN401
+    """Make the copy the same as what is there."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    here = folder / "files"
+    here.mkdir(parents=True, exist_ok=True, mode=0o700)
+    known, now = _listing(folder), {name: _stamp(info) for name, info in files.items()}
+    for name in sorted(known.keys() - now.keys()):
+        with suppress(OSError):
+            (here / name).unlink()
+    wanted = [name for name, stamp in now.items() if known.get(name) != stamp or not _whole(here, name, stamp)]
+
+    def fetch(name: str) -> None:
+        target = here / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".part-{os.getpid()}-{target.name}")
+        try:
+            system.get_file(f"{root}/{name}" if root else name, str(part))
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
+        for done, _ in enumerate(pool.map(fetch, wanted), 1):
+            if done % 100 == 0 or done == len(wanted):
+                step("fetching", done, len(wanted))
+    part = folder / f".{LISTING}-{os.getpid()}"
+    part.write_text(json.dumps(now), encoding="utf-8")
+    part.replace(folder / LISTING)
+
+
+def _name(path: str, root: str) -> str:
+    """Return a file's name below the root.
+
+    Raises:
+        SourceError: it is none.
+    """
+    name = path[len(root) :].lstrip("/") if root else path.lstrip("/")
+    if not path.startswith(root) or ".." in PurePosixPath(name).parts or not name or "\x00" in name:
+        raise SourceError(f"{path!r}: a name that leads out of {root}")
+    return name
+
+
+def _stamp(info: Mapping[str, Any]) -> list[str]:
+    """Return what tells a changed file from an unchanged one: its size, and what the driver says of its content."""
+    stamp = next((str(info[key]) for key in _STAMPS if info.get(key) is not None), "")
+    return [str(info.get("size")), stamp]
+
+
+def _whole(here: Path, name: str, stamp: list[str]) -> bool:
+    """Whether the copy of a file is there at its full length, and a stamp would tell if it had changed."""
+    try:
+        return bool(stamp[1]) and str((here / name).stat().st_size) == stamp[0]
+    except OSError:
+        return False
+
+
+def _listing(folder: Path) -> Stamps:
+    """Return what was there the last time."""
+    try:
+        found: Stamps = json.loads((folder / LISTING).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _cache() -> Path:
+    """Return the folder of all copies."""
+    own, users = os.environ.get("AEPIPE_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    return Path(own).expanduser() if own else (Path(users) if users else Path.home() / ".cache") / "aepipe"
+
+
+@contextmanager
+def _named(address: str) -> Iterator[None]:
+    """Say in one line at which address what went wrong; drivers have errors of their own, without a common base."""
+    try:
+        yield
+    except (SourceError, KeyboardInterrupt, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name != "fsspec":
+            raise SourceError(f"{address}: {error}") from None
+        raise
+    except FileNotFoundError:
+        raise SourceError(f"{address}: nothing lies there") from None
+    except PermissionError:
+        raise SourceError(f"{address}: no permission to read there; are the credentials set?") from None
+    except Exception as error:
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise SourceError(f"{address}: cannot be read: {why}") from None

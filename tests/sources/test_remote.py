@@ -1,0 +1,205 @@
+"""Collections behind addresses: the local and the in-memory file system, and what cannot be reached."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from aepipe import derive
+from aepipe.errors import SourceError
+from aepipe.recipe import Choice, LayerRecipe, Recipe
+from aepipe.sources import Source, decoders, preview, remote, resolve
+from aepipe.sources.reading import read_all
+from aepipe.stages.ingest import ingest
+from aepipe.store import Store
+
+fsspec = pytest.importorskip("fsspec", reason="needs the extra remote")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache of its own, and an empty memory file system."""
+    monkeypatch.setenv("AEPIPE_CACHE", str(tmp_path / "cache"))
+    yield tmp_path / "cache"
+    fsspec.filesystem("memory").store.clear()
+
+
+def png(seed: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def collection(folder: Path) -> Path:
+    """Write twelve pictures in two folders."""
+    for n in range(12):
+        file = folder / ("cats" if n % 2 else "dogs") / f"{n}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(png(n))
+    return folder
+
+
+def upload(folder: Path, address: str) -> str:
+    """Copy a folder into the memory file system."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            fsspec.filesystem("memory").pipe_file(f"/{address}/{file.relative_to(folder)}", file.read_bytes())
+    return f"memory://{address}"
+
+
+def source(path: str, kind: str = "images", **options: Any) -> Source:
+    features = {"size": [8, 8]} if kind == "images" else {}
+    return resolve(
+        Recipe(
+            name="far",
+            source=Choice(kind=kind, options={"path": path, **options}),
+            features=features,
+            layers=(LayerRecipe(net=Choice(kind="dense")),),
+        )
+    )
+
+
+def rows(one: Source) -> list[tuple[str, bytes, str | None]]:
+    """What a source gives: key, digest, label."""
+    found = [outcome for outcome in read_all(one.fitted(None), lambda _: -1)]
+    assert all(outcome.reason is None for outcome in found)
+    return [(outcome.item.key, outcome.sha256, outcome.item.label) for outcome in found]
+
+
+@pytest.mark.parametrize("way", ["memory", "file", "glob"])
+def test_an_address_is_the_same_collection_as_the_folder(tmp_path: Path, way: str) -> None:
+    folder = collection(tmp_path / "near")
+    near = str(folder / "*" / "1*.png") if way == "glob" else str(folder)
+    far = {
+        "memory": lambda: upload(folder, "bucket/photos"),
+        "file": lambda: folder.as_uri(),
+        "glob": lambda: upload(folder, "bucket/photos") + "/*/1*.png",
+    }[way]()
+    one, other = source(near, label="parent"), source(far, label="parent")
+    assert rows(one) == rows(other)
+    store = Store(tmp_path / "shelf")
+    first = ingest(store, one)
+    assert ingest(store, other, previous=first) == first
+
+
+def test_a_file_url_is_read_where_it_is(tmp_path: Path, cache: Path) -> None:
+    folder = collection(tmp_path / "with space")
+    assert source(folder.as_uri()).location == folder
+    assert not cache.exists()
+
+
+def test_originals_are_there_to_be_shown_when_the_address_is_gone(tmp_path: Path) -> None:
+    one = source(upload(collection(tmp_path / "near"), "bucket"))
+    item = next(iter(one.items()))
+    fsspec.filesystem("memory").store.clear()
+    assert preview(one.location, item.place) == png(1)
+
+
+def test_only_what_has_changed_is_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = upload(collection(tmp_path / "near"), "bucket")
+    memory, fetched = fsspec.filesystem("memory"), []
+    monkeypatch.setattr(remote, "_STAMPS", ("created",))
+    get = type(memory).get_file
+    monkeypatch.setattr(
+        type(memory), "get_file", lambda self, path, to, **more: (fetched.append(path), get(self, path, to, **more))[1]
+    )
+    before = rows(source(address))
+    assert len(fetched) == 12
+    assert rows(source(address)) == before
+    assert len(fetched) == 12
+    memory.pipe_file("/bucket/cats/1.png", png(99))
+    memory.rm_file("/bucket/cats/3.png")
+    after = rows(source(address))
+    assert fetched[12:] == ["/bucket/cats/1.png"]
+    assert len(after) == 11
+    copy = Path(str(source(address).location)) / "dogs" / "0.png"
+    copy.write_bytes(b"cut")
+    assert rows(source(address)) == after
+
+
+def test_every_kind_of_container_may_lie_there(tmp_path: Path) -> None:
+    near = tmp_path / "near"
+    near.mkdir()
+    pq.write_table(pa.table({"image": [png(n) for n in range(3)], "label": ["a", "b", "a"]}), near / "x.parquet")
+    with tarfile.open(near / "x.tar", "w") as archive:
+        for n in range(3):
+            member = tarfile.TarInfo(f"{n}.png")
+            member.size = len(png(n))
+            archive.addfile(member, io.BytesIO(png(n)))
+    np.save(near / "x.npy", np.random.default_rng(0).random((5, 4), np.float32))
+    (near / "x.csv").write_text("text\n" + "".join(f"the cat sat on mat number {n}\n" for n in range(4)))
+    lines = "".join(f'{{"text": "a dog and a cat are {n}"}}\n' for n in range(4))
+    (near / "x.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    address = upload(near, "bucket")
+    kinds = {"x.parquet": "images", "x.tar": "images", "x.npy": "vectors", "x.csv": "text", "x.jsonl.gz": "text"}
+    for name, kind in kinds.items():
+        found = rows(source(f"{address}/{name}", kind))
+        assert found == rows(source(str(near / name), kind))
+        assert len(found) >= 3
+
+
+def test_a_recipe_is_derived_for_an_address(tmp_path: Path) -> None:
+    address = upload(collection(tmp_path / "near"), "bucket/My Photos".replace(" ", "-"))
+    name, text, held = derive.derive(address, folder=tmp_path)
+    assert (name, held.kind) == ("my-photos", "images")
+    assert f'path = "{address}"' in text
+    (tmp_path / "r.toml").write_text(text)
+    assert derive.same_source(tmp_path / "r.toml", address)
+    assert not derive.same_source(tmp_path / "r.toml", address + "2")
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("nonsense://bucket/x", "nonsense://bucket/x: cannot be read: Protocol not known"),
+        ("memory://nothing/there", "memory://nothing/there: nothing lies there|no files there"),
+        ("memory://nothing/*.png", "no files there"),
+        ("s3://key:secret@bucket/photos", r"s3://\.\.\.@bucket/photos: an address with a password in it"),
+        ("gs://bucket/x", "gs://bucket/x: .*gcsfs"),
+    ],
+)
+def test_what_cannot_be_reached_is_said_in_a_line(address: str, says: str) -> None:
+    with pytest.raises(SourceError, match=says) as caught:
+        source(address)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_trouble_on_the_way_names_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = upload(collection(tmp_path / "near"), "bucket")
+    memory = type(fsspec.filesystem("memory"))
+    for error, says in (
+        (PermissionError("403"), "no permission"),
+        (TimeoutError("timed out"), "cannot be read: timed"),
+    ):
+
+        def fail(*_: object, failure: Exception = error, **__: object) -> None:
+            raise failure
+
+        monkeypatch.setattr(memory, "get_file", fail)
+        with pytest.raises(SourceError, match=f"{address}: {says}"):
+            source(address)
+
+
+def test_names_cannot_lead_out_of_the_copy() -> None:
+    for path in ("bucket/../secret", "bucket/x/../../y", "other/x", "bucket/"):
+        with pytest.raises(SourceError, match="leads out of"):
+            remote._name(path, "bucket")
+    assert remote._name("bucket/a/b.png", "bucket") == "a/b.png"
+
+
+def test_words_are_no_address() -> None:
+    assert remote.is_address("s3://bucket/a.png")
+    assert not remote.is_address("what is at s3://bucket ?")
+    assert not remote.is_address("C:/pictures")
+    assert decoders.asked("images", "x.png")
