@@ -60,7 +60,7 @@ def same_source(file: Path, path: str) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         return False
     if is_address(path):
-        return there == path
+        return bool(there == path)
     return isinstance(there, str) and absolute(file.absolute().parent / Path(there).expanduser()) == absolute(path)
 
 
