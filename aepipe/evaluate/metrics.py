@@ -10,6 +10,7 @@ rows *found* before the cut (``map_at_1000``), retrieval evaluations by min(rele
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -135,10 +136,25 @@ def retrieval_float(
         CodeError: features that do not match or are not finite, or not one label per row.
     """
     _check_labels(len(database), len(queries), db_label, q_label)
+    return retrieval_by(distance_rows(database, queries), db_label, q_label, cut=cut, top=top)
+
+
+def retrieval_by(
+    found: Iterator[tuple[int, Floats]], db_label: Labels, q_label: Labels, *, cut: int = CUT, top: int = TOP
+) -> Retrieval:
+    """Return the same figures for a search whose distances are given.
+
+    Args:
+        found: the first query of a block, and its distances to all rows, float64[q, N]; blocks in order.
+        db_label: [N].
+        q_label: [Q].
+        cut: see :func:`retrieval`.
+        top: see :func:`retrieval`.
+    """
     relevance = Relevance.of_labels(db_label, q_label)
-    harmonic = harmonic_numbers(len(database))
+    harmonic = harmonic_numbers(len(db_label))
     parts = []
-    for first, distances in distance_rows(database, queries):
+    for first, distances in found:
         for query, row in enumerate(distances, first):
             own = row[relevance.order[relevance.first[query] : relevance.last[query]]]
             groups = float_groups(row, own)

@@ -95,15 +95,14 @@ def measure(
         CodeError: there are fewer than 2 rows, or the codes have not so many bits.
         CorruptError: something on the shelf is not what was written, or a row has no code.
     """
-    table, segments = Rows(store.verified(rows)), CodeSegments.open(store, codes)
-    database, queries = _samples(table, segments, recipe.evaluate.queries, scratch)
-    if n_bits is not None and n_bits != segments.n_bits:
+    database, queries = samples(store, recipe, rows, codes, scratch)
+    if n_bits is not None and n_bits != database.codes.n_bits:
         # What is rebuilt, and what re-ranking has to look at, was never measured for a part of the code.
         database, queries = (
             replace(sample, codes=sample.codes.prefix(n_bits), embeddings=None) for sample in (database, queries)
         )
     elif decoder := Decoder.open(store.verified(model)):
-        items = queries.features.reshape(len(queries), *table.shape)
+        items = queries.features.reshape(len(queries), *Rows(store.verified(rows)).shape)
         queries = replace(queries, errors=decoder.errors(items, queries.codes))
     for sample in (database, queries):
         _fill(sample.features)
@@ -113,8 +112,21 @@ def measure(
     )
 
 
-def _samples(table: Rows, codes: CodeSegments, n_queries: int, scratch: Path) -> tuple[Sample, Sample]:
-    """Return the database and the queries, their features and embeddings in files."""
+def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scratch: Path) -> tuple[Sample, Sample]:
+    """Return the database and the queries, their features and embeddings in files.
+
+    Args:
+        store: the shelf.
+        recipe: how many queries there are where no row is in the split ``test``.
+        rows: the collection.
+        codes: segments that together have the codes of all rows.
+        scratch: an empty folder for the files.
+
+    Raises:
+        CodeError: there are fewer than 2 rows.
+        CorruptError: something on the shelf is not what was written, or a row has no code.
+    """
+    table, segments, n_queries = Rows(store.verified(rows)), CodeSegments.open(store, codes), recipe.evaluate.queries
     ids, keys = table.ids(), np.array(table.table(["key"]).column("key").to_pylist(), np.str_)
     classes = _classes(table)
     database, queries = _sides(table, n_queries)
@@ -126,11 +138,11 @@ def _samples(table: Rows, codes: CodeSegments, n_queries: int, scratch: Path) ->
     features = gather(table, positions, scratch, lambda done: step("evaluate", 0, None, f"{done:,} rows read"))
     database_sample, query_sample = (
         Sample(
-            codes.of(ids[at]),
+            segments.of(ids[at]),
             features[side].reshape(len(at), -1),
             None if classes is None else classes[at],
             keys[at],
-            _embeddings(codes, ids[at], scratch / f"{side}-embedding.npy"),
+            _embeddings(segments, ids[at], scratch / f"{side}-embedding.npy"),
         )
         for side, at in positions.items()
     )

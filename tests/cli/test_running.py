@@ -111,7 +111,7 @@ def test_a_run_that_is_stopped_leaves_no_server(start: Start, tmp_path: Path, wa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run", "nowhere"], "nowhere: there is no such file or folder; recipes that come along: demo"),
+        (["run", "nowhere"], "nowhere: there is no such file or folder; recipes that come along: cifar10"),
         (["run", "tiny.toml", "--source", "/nowhere"], "/nowhere"),
         (["run", "tiny.toml", "--api", "http://127.0.0.1:9/api"], "http://127.0.0.1:9/api: no Prefect server answers"),
         (["refresh"], "no release is in service"),

@@ -29,7 +29,7 @@ def test_a_recipe_by_path_or_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert is_recipe("missing.toml")
     assert is_recipe("fashion-mnist")
     assert not is_recipe("scans/*.png")
-    with pytest.raises(RecipeError, match="nowhere: there is no such file or folder; recipes that come along: demo"):
+    with pytest.raises(RecipeError, match="nowhere: there is no such file or folder; recipes that come along: cifar10"):
         recipe_file("nowhere")
 
 
