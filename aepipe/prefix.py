@@ -34,7 +34,8 @@ class Prefix(Release):
     def __init__(self, whole: Release, n_bits: int) -> None:
         if not 1 <= n_bits <= whole.n_bits:
             raise QueryError(f"{whole.name}: its codes have {whole.n_bits} bits, not {n_bits}")
-        self.__dict__.update(whole.__dict__)
+        own = ("encoder", "index", "segments")  # what the whole has opened already is not that of a prefix
+        self.__dict__.update({name: value for name, value in whole.__dict__.items() if name not in own})
         self._whole = whole
         self.n_bits = n_bits
         if n_bits < whole.n_bits:

@@ -161,15 +161,28 @@ class Release:
         """
         return self.index.search(self._codes(what, threads), k, where, threads=threads)
 
-    def within(self, what: BitCodes | NDArray[np.uint8], radius: int, *, threads: int = 1) -> RaggedHits:
+    def within(
+        self,
+        what: BitCodes | NDArray[np.uint8],
+        radius: int,
+        *,
+        where: NDArray[np.int64] | None = None,
+        threads: int = 1,
+    ) -> RaggedHits:
         """Return every row at most ``radius`` bits away from each query, ordered by (distance, id).
+
+        Args:
+            what: as for :meth:`query`.
+            radius: in bits.
+            where: ids that may be found; all where it is None.
+            threads: over how many the queries are spread.
 
         Raises:
             FingerprintError: another encoder made the codes.
             CodeError: codes of another length.
             QueryError: the radius is negative.
         """
-        return self.index.within(self._codes(what, threads), radius, threads=threads)
+        return self.index.within(self._codes(what, threads), radius, where, threads=threads)
 
     def codes_of(self, ids: NDArray[np.int64] | Sequence[int]) -> BitCodes:
         """Return the stored codes of some rows, in the order asked for.
@@ -213,6 +226,15 @@ class Release:
     def folder(self, what: str) -> Path:
         """Return the folder of the one part of that sort."""
         return self._folders[self.part(what)]
+
+    @property
+    def rows_folder(self) -> Path:
+        """Folder of the rows that it was made of.
+
+        Raises:
+            CorruptError: it is missing.
+        """
+        return whole(self._store, self.ref, self.part("rows"))
 
     @cached_property
     def segments(self) -> CodeSegments:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from aepipe.cli.asking import AT_ONCE, Question
-from aepipe.cli.finding import Answer, Limits, answer
+from aepipe.asking import AT_ONCE, Question
 from aepipe.cli.output import complain, printable, say, say_json, say_paths, say_picture, table, write_picture
+from aepipe.finding import Answer, Limits, answer
 from aepipe.release import Release
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def show(release: Release, questions: Iterator[Question], shown: Shown, limits: 
             if found.strange:
                 complain(f"{found.question.text}: {found.strange}")
             if shown.picture and len(drawn) < MOST_DRAWN:
-                drawn.append(tiles(release, found))
+                drawn.append(_tiles(release, found))
     if shown.picture and drawn:
         _draw(release, drawn, shown.picture)
     if failed:
@@ -128,25 +128,11 @@ def _cut(lines: str) -> str:
     return "\n".join(line if len(line) <= room else line[: room - 1] + "…" for line in lines.splitlines())
 
 
-def tiles(release: Release, found: Answer) -> Found:
+def _tiles(release: Release, found: Answer) -> Found:
     """Return the pictures of an answer."""
-    from aepipe.report.hits import Found, Tile
-    from aepipe.report.originals import original, tile
+    from aepipe.report.answers import tiles
 
-    question, row = found.question, found.question.row
-    if row is not None:
-        query = tile(release, row)
-    else:
-        name = Path(question.text).name if question.data else question.text
-        query = Tile(name, original(release, question.text, question.data), text=_readable(release, question))
-    return Found(query, [tile(release, hit.row, hit.distance) for hit in found.hits])
-
-
-def _readable(release: Release, question: Question) -> str:
-    """Return what is to be read of a question: a document, where documents are asked."""
-    if release.recipe["source"]["kind"] != "text":
-        return question.text
-    return question.data[:1000].decode("utf-8", "ignore") or question.text
+    return tiles(release, found)
 
 
 def _print(release: Release, found: Answer, form: str, way: Way | None) -> None:
@@ -157,7 +143,7 @@ def _print(release: Release, found: Answer, form: str, way: Way | None) -> None:
         say_paths([_path(release, hit.row.key, hit.row.place) for hit in found.hits])
     else:
         if way is not None:
-            say_picture(_thumbnails(tiles(release, found), way))
+            say_picture(_thumbnails(_tiles(release, found), way))
         say(as_table(found))
 
 

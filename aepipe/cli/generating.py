@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aepipe.cli import asking, shelving
+from aepipe import asking
+from aepipe.cli import shelving
 from aepipe.cli.options import Place, ReleaseOption
 from aepipe.cli.output import complain, say, table, write_picture
 from aepipe.errors import QueryError

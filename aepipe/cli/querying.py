@@ -10,12 +10,15 @@ from typing import Annotated
 
 import typer
 
-from aepipe.cli import answers, asking
+from aepipe import asking
+from aepipe.cli import answers
 from aepipe.cli.answers import Shown, show
-from aepipe.cli.finding import Limits
 from aepipe.cli.options import AsJson, Place
+from aepipe.cli.output import complain
 from aepipe.confidence import Confidence
 from aepipe.errors import QueryError
+from aepipe.filtering import ids_where
+from aepipe.finding import Limits
 from aepipe.prefix import Prefix
 from aepipe.release import Release
 from aepipe.reranking import oversampling
@@ -71,6 +74,12 @@ class Wanted:
         int | None, typer.Option("--bits", min=1, help="Compare only the first bits of the codes.", metavar="N")
     ] = None
 
+    where: Annotated[
+        str | None,
+        typer.Option("--where", help="Only rows where this holds: \"label = 'Boot' AND year > 2020\".", metavar="SQL"),
+    ] = None
+    others: Annotated[bool, typer.Option("--others", help="A row that asks is not among its own hits.")] = False
+    distinct: Annotated[bool, typer.Option("--distinct", help="Of rows with equal codes show only the first.")] = False
     rerank: Annotated[
         bool, typer.Option("--rerank", help="Put hits in the order of what their codes were made from.")
     ] = False
@@ -83,9 +92,15 @@ class Wanted:
         """Return how much is wanted.
 
         Raises:
-            QueryError: as :meth:`farthest` and :meth:`factor`.
+            QueryError: as :meth:`farthest` and :meth:`factor`; or the condition of ``--where`` is not one.
         """
-        return Limits(self.top, self.farthest(release), self.factor(release))
+        allowed = None if self.where is None else ids_where(release, self.where)
+        if allowed is not None and not len(allowed):
+            complain(f"no row of {release.name} is one where {self.where}")
+        factor = self.factor(release)
+        if factor is not None and (self.others or self.distinct):
+            raise QueryError("--others and --distinct do not go with --rerank")
+        return Limits(self.top, self.farthest(release), factor, allowed, self.others, self.distinct)
 
     def factor(self, release: Release) -> int | None:
         """Return how many times more hits are re-ranked; None for no re-ranking.
@@ -164,6 +179,8 @@ def query(asked: Asked, wanted: Wanted, form: Form, place: Place) -> None:
       aepipe query boot.jpg --radius 6            every row at most 6 bits away
       aepipe query boot.jpg --min-confidence 0.9  every row that is of its kind nine times out of ten
       aepipe query boot.jpg --bits 32             by the first 32 bits only
+      aepipe query boot.jpg --where "label = 'Boot' AND year > 2020"
+      aepipe query --id 17 --others --distinct    like a row, without itself and its doubles
       aepipe query boot.jpg --rerank              by codes, then by their embeddings
       aepipe query *.jpg --json | jq .hits        for programs
       aepipe query boot.jpg --paths-only | xargs feh

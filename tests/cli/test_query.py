@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aepipe import asking
 from aepipe.bits import BitCodes
-from aepipe.cli import asking
 from aepipe.embeddings import cosines
 from aepipe.keys import Row
 from aepipe.release import Release
@@ -300,3 +300,24 @@ def test_mistakes_are_one_line(aepipe: Aepipe, arguments: list[object], said: st
     (line,) = found.stderr.splitlines()
     assert line.startswith("aepipe: ")
     assert said in line
+
+
+def test_only_rows_for_which_a_condition_holds(aepipe: Aepipe, boot: Path, row: Row) -> None:
+    pytest.importorskip("duckdb", reason="needs the extra sql")
+    found = aepipe("query", boot, "--json", "--where", f"label <> '{row.label}'", "-k", 5)
+    assert {hit["label"] for hit in _lines(found.stdout)[0]["hits"]} - {row.label}  # type: ignore[attr-defined]
+    assert row.label not in {hit["label"] for hit in _lines(found.stdout)[0]["hits"]}  # type: ignore[attr-defined]
+    none = aepipe("query", boot, "--where", "id < 0")
+    assert none.exit_code == 0
+    assert "no row of pictures is one where id < 0" in none.stderr
+    wrong = aepipe("query", boot, "--where", "colour = 'red'")
+    assert wrong.exit_code == 2
+    assert 'column "colour" not found' in wrong.stderr
+
+
+def test_a_row_without_itself_and_without_doubles(aepipe: Aepipe, row: Row) -> None:
+    found = _lines(aepipe("query", "--id", row.id, "--json", "--others", "--distinct").stdout)[0]["hits"]
+    assert row.id not in [hit["id"] for hit in found]  # type: ignore[attr-defined]
+    refused = aepipe("query", "--id", row.id, "--others", "--rerank")
+    assert refused.exit_code == 2
+    assert "do not go with --rerank" in refused.stderr

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.asking import Question
 from aepipe.bits import BitCodes, concatenate
-from aepipe.cli.asking import Question
 from aepipe.confidence import Confidence
 from aepipe.errors import QueryError
 from aepipe.keys import Row
@@ -17,6 +17,8 @@ from aepipe.release import Release
 from aepipe.reranking import rerank
 
 TOP = 10
+MORE = 4
+"""How many times as many rows are looked at, where too few of the last were wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,17 @@ class Limits:
         top: most hits; None is 10, and with a radius all.
         radius: only rows at most so many bits away.
         factor: so many times more hits than wanted are put in the order of their embeddings; None keeps that of codes.
+        where: ids that may be found; None for all.
+        others: a row of the collection is not found by itself.
+        distinct: of rows with equal codes only the first is found.
     """
 
     top: int | None = None
     radius: int | None = None
     factor: int | None = None
+    where: NDArray[np.int64] | None = None
+    others: bool = False
+    distinct: bool = False
 
 
 def answer(release: Release, questions: Sequence[Question], limits: Limits) -> list[Answer]:
@@ -91,11 +99,48 @@ def _found(release: Release, asked: Sequence[Question], limits: Limits) -> Itera
     if limits.factor is not None:
         yield from _reranked(release, codes, asked, limits)
         return
-    found = release.query(codes, top or TOP) if radius is None else release.within(codes, radius)
-    for place in range(len(asked)):
-        ids, distances = found.of(place)
-        nearest = int(distances[0]) if len(distances) else None
+    if radius is not None:
+        ball = release.within(codes, radius, where=limits.where)
+        ranked = [_sifted(release, *ball.of(place), question, limits) for place, question in enumerate(asked)]
+    else:
+        ranked = _nearest(release, codes, asked, limits)
+        top = top or TOP
+    for ids, distances, nearest in ranked:
         yield _hits(release, ids[:top], distances[:top]), nearest
+
+
+def _nearest(
+    release: Release, codes: BitCodes, asked: Sequence[Question], limits: Limits
+) -> list[tuple[NDArray[np.int64], NDArray[np.uint16], int | None]]:
+    """Return the nearest rows of each question; more and more are looked at until enough are left of them."""
+    wanted, most = limits.top or TOP, len(release.index)
+    k = wanted + limits.others
+    answers: dict[int, tuple[NDArray[np.int64], NDArray[np.uint16], int | None]] = {}
+    while left := [place for place in range(len(asked)) if place not in answers]:
+        found = release.query(codes[np.array(left)], k, where=limits.where)
+        for number, place in enumerate(left):
+            sifted = _sifted(release, *found.of(number), asked[place], limits)
+            if len(sifted[0]) >= wanted or found.count[number] < k or k >= most:
+                answers[place] = sifted
+        k = min(most, MORE * k)
+    return [answers[place] for place in range(len(asked))]
+
+
+def _sifted(
+    release: Release, ids: NDArray[np.int64], distances: NDArray[np.uint16], question: Question, limits: Limits
+) -> tuple[NDArray[np.int64], NDArray[np.uint16], int | None]:
+    """Return what is left of hits without the row that asks, and without equal codes; and how far the nearest was."""
+    nearest = int(distances[0]) if len(distances) else None
+    kept = np.ones(len(ids), bool)
+    if limits.others and question.row is not None:
+        kept &= ids != question.row.id
+    if limits.distinct and len(ids):
+        places = np.nonzero(kept)[0]
+        packed = release.codes_of(ids[places]).packed
+        first = np.unique(np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")[:, 0], return_index=True)[1]
+        kept[:] = False
+        kept[places[first]] = True
+    return ids[kept], distances[kept], nearest
 
 
 def _reranked(
@@ -106,7 +151,7 @@ def _reranked(
     if bare:
         raise QueryError(f"{bare[0]}: only pictures and rows have an embedding, by which hits are re-ranked")
     k, factor = limits.top or TOP, limits.factor or 1
-    found = release.query(codes, k * factor)
+    found = release.query(codes, k * factor, where=limits.where)
     nearest = [int(found.distances[place, 0]) if found.count[place] else None for place in range(len(asked))]
     if limits.radius is not None:
         found.count[:] = [(found.of(place)[1] <= limits.radius).sum() for place in range(len(asked))]

@@ -65,6 +65,16 @@ def things(release: Release, texts: Sequence[str]) -> Iterator[Question]:
     yield from _encoded(release, block, decode)
 
 
+def data(release: Release, named: Sequence[tuple[str, bytes]]) -> Iterator[Question]:
+    """Encode items whose bytes are at hand, each with what to call it.
+
+    Raises:
+        FingerprintError: as :func:`things`.
+    """
+    if named:
+        yield from _encoded(release, [Question(name, data=held) for name, held in named], _decoder(release))
+
+
 def rows(release: Release, ids: Sequence[int], keys: Sequence[str]) -> Iterator[Question]:
     """Look up rows of the collection.
 
