@@ -11,6 +11,7 @@ import sys
 VERBS = {
     "run": "running",
     "query": "querying",
+    "dedup": "deduping",
     "show": "showing",
     "evaluate": "evaluating",
     "compare": "comparing",

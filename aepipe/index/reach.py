@@ -170,6 +170,13 @@ def _distances(codes: Scan, offsets: NDArray[np.int64], asked: NDArray[np.int64]
     return distances
 
 
+def shares_of(codes: Scan, n_parts: int) -> list[float]:
+    """Return the average share of codes that a look-up touches, for 0, 1, 2 bits turned where that is feasible."""
+    rng = np.random.default_rng(0)
+    asked, compared = (rng.choice(len(codes), min(count, len(codes)), replace=False) for count in (32, COMPARED))
+    return _shares(codes, asked, compared, n_parts)
+
+
 def _deal(codes: Scan, n_parts: int) -> NDArray[np.int64]:
     """Return the part of each bit, int64[K], by what some codes are like."""
     places = np.random.default_rng(1).choice(len(codes), min(COMPARED, len(codes)), replace=False)

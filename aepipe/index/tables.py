@@ -164,16 +164,11 @@ class Tables:
         own = Values.within(parts, 0)
         n_parts = len(own)
         n_slots = 1 << max(1, (len(words) - 1).bit_length())
-        shift = np.uint64(64 - (n_slots - 1).bit_length())
         starts = np.zeros((n_parts, n_slots + 1), np.uint32)
         positions = np.empty((n_parts, len(words)), np.uint32)
         copies = np.empty((n_parts, *words.shape), words.dtype) if packed.shape[1] <= COPIED else None
         for part in range(n_parts):
-            slots = _slots(words & own.masks[part], shift)
-            # One sort of plain numbers, slot and position in one, is many times faster than a stable argsort.
-            in_order = np.sort((slots << 32) | np.arange(len(words)))
-            positions[part] = in_order & (LIMIT - 1)
-            np.cumsum(np.bincount(slots, minlength=n_slots), out=starts[part, 1:])
+            positions[part], starts[part] = buckets_of(words, own.masks[part])
             if copies is not None:
                 copies[part] = words[positions[part]]
         return cls(parts, words, starts, positions, copies)
@@ -259,6 +254,25 @@ def _distances(words: Words, query: Words) -> NDArray[np.uint16]:
 def _mapped(file: Path) -> NDArray[Any]:
     """Map an array."""
     return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+
+
+def buckets_of(words: Words, mask: Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Put codes into buckets by the bits of a mask; a bucket may hold several values, but a value is in one bucket.
+
+    Args:
+        words: words[M, V], at least 1.
+        mask: words[V].
+
+    Returns:
+        All positions, one bucket after another, ascending within each, int64[M]; where each begins, int64[S + 1].
+    """
+    n_slots = 1 << max(1, (len(words) - 1).bit_length())
+    slots = _slots(words & mask, np.uint64(64 - (n_slots - 1).bit_length()))
+    # One sort of plain numbers, slot and position in one, is many times faster than a stable argsort.
+    in_order = np.sort((slots << 32) | np.arange(len(words)))
+    starts = np.zeros(n_slots + 1, np.int64)
+    np.cumsum(np.bincount(slots, minlength=n_slots), out=starts[1:])
+    return in_order & (LIMIT - 1), starts
 
 
 def _slots(words: Words, shift: np.uint64) -> NDArray[np.int64]:
