@@ -94,7 +94,7 @@ def test_the_first_and_last_picture_are_the_same(shelf: Store) -> None:
     """``make_release`` copies one."""
     release = Release.open(shelf)
     same = {tuple(ids.tolist()) for ids, _ in duplicates.find(release, 0)}
-    hashes = {}
+    hashes: dict[bytes, list[int]] = {}
     for row in release.describe(release.items.ids):
         hashes.setdefault((release.items.root / row.place).read_bytes(), []).append(row.id)
     (copies,) = [ids for ids in hashes.values() if len(ids) > 1]

@@ -1,0 +1,53 @@
+"""How long groups of near codes take, as ``aepipe dedup`` finds them.
+
+    python -m benchmarks.growth FASHION_MNIST_FOLDER codes.npy --home SHELF --rows 1000000
+    python -m benchmarks.dedup codes.npy [--rows 1000000] [--radius 1 3 8]
+
+One thread. Beside it stands what comparing every distinct code with every other would take, from a sample of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+
+from aepipe.bits import BitCodes
+from aepipe.index import near
+from aepipe.index.postings import group
+from aepipe.index.scan import Scan
+from benchmarks.machine import describe
+
+SAMPLED = 200
+
+
+def main() -> None:
+    """Measure each radius."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("codes", type=Path, help="uint8[N, bytes of a code]")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--radius", type=int, nargs="+", default=[0, 1, 3, 5, 8])
+    asked = parser.parse_args()
+    packed = np.load(asked.codes, mmap_mode="r")[: asked.rows]
+    codes, _ = group(BitCodes(np.ascontiguousarray(packed), 8 * packed.shape[1]), np.arange(len(packed)))
+    scan = Scan.of(codes)
+    print(describe("numpy", "faiss-cpu"))
+    print(f"{len(packed):,} rows of {codes.n_bits} bits, {len(codes):,} distinct\n")
+    print(f"{'radius':>6}{'seconds':>10}{'all pairs':>11}{'first ones':>12}{'largest':>9}{'peak MB':>9}")
+    for radius in asked.radius:
+        began = time.perf_counter()
+        first, _ = near.groups(scan, radius)
+        took = time.perf_counter() - began
+        began = time.perf_counter()
+        scan.ball(np.ascontiguousarray(codes.packed[:SAMPLED]), radius)
+        pairs = (time.perf_counter() - began) * len(codes) / SAMPLED
+        sizes = np.bincount(first)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        print(f"{radius:6}{took:10.1f}{pairs:11.0f}{(sizes > 0).sum():12,}{sizes.max():9,}{peak:9,}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
