@@ -27,6 +27,7 @@ VERBS = {
     "refresh": "running",
     "export": "exporting",
     "schedule": "running",
+    "plan": "planning",
 }
 """Each verb and the module of :mod:`aepipe.cli` that has a function of its name, in the order of the help."""
 MANY_THREADS = frozenset({"run", "refresh", "schedule", "evaluate", "export", "compare", "study", "impute", "generate"})

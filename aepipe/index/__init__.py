@@ -35,7 +35,7 @@ __all__ = ["CARD", "REMEDY", "HammingIndex", "Hits", "RaggedHits", "build", "kin
 
 _NOT_KINDS = {
     *("card", "filters", "found", "hits", "near", "neighbours", "postings", "quantisers"),
-    *("reach", "rows", "saved", "scan", "tables", "updated"),
+    *("reach", "rows", "saved", "scan", "sizing", "tables", "updated"),
 }
 
 

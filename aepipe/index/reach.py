@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -141,6 +141,16 @@ def measure(codes: Scan, offsets: NDArray[np.int64], *, n_parts: int = 0) -> Rea
         offsets: int64[M+1], of their rows.
         n_parts: m; 0 has it chosen.
     """
+    return cheapest(measured(codes, offsets, n_parts=n_parts), codes.n_bits, len(codes))
+
+
+def cheapest(found: Sequence[Reach], n_bits: int, n_codes: int) -> Reach:
+    """Return the number of substrings, with what was measured of it, that is cheapest for so many codes."""
+    return min(found, key=lambda one: sum(one.cost(k, n_bits, n_codes) for k in TYPICAL))
+
+
+def measured(codes: Scan, offsets: NDArray[np.int64], *, n_parts: int = 0) -> list[Reach]:
+    """Return what is measured of each number of substrings that may be chosen; see :func:`measure`."""
     rng = np.random.default_rng(0)
     n_rows = int(offsets[-1])
     rows = np.sort(rng.choice(n_rows, min(ASKED, n_rows), replace=False))
@@ -148,8 +158,7 @@ def measure(codes: Scan, offsets: NDArray[np.int64], *, n_parts: int = 0) -> Rea
     distances = _distances(codes, offsets, asked)
     compared = np.sort(rng.choice(len(codes), min(COMPARED, len(codes)), replace=False))
     choices = [n_parts] if n_parts else candidates(codes.n_bits)
-    found = [Reach(one, distances, _shares(codes, asked[::8], compared, one)) for one in choices]
-    return min(found, key=lambda one: sum(one.cost(k, codes.n_bits, len(codes)) for k in TYPICAL))
+    return [Reach(one, distances, _shares(codes, asked[::8], compared, one)) for one in choices]
 
 
 def candidates(n_bits: int) -> list[int]:

@@ -1,0 +1,52 @@
+"""The verb plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from aepipe.index import sizing
+from tests.cli.conftest import Aepipe
+
+
+@pytest.fixture(autouse=True)
+def usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every machine be as fast."""
+    monkeypatch.setattr(sizing, "time_scan", lambda n_bits: sizing.Machine(0.6))
+
+
+def test_a_kind_is_chosen_and_what_to_write_is_said(aepipe: Aepipe) -> None:
+    found = aepipe("plan", "--rows", "20M", "--ram", "2GB", "--p95", "50ms")
+    assert found.exit_code == 0
+    assert found.stdout.startswith("20,000,000 rows of 64 bits; by the codes of pictures: ")
+    assert "chosen" in found.stdout
+    assert "in the recipe:  [index]" in found.stdout
+    told = json.loads(aepipe("plan", "--rows", "20M", "--json").stdout)
+    assert (told["rows"], told["bits"], told["machines"]) == (20_000_000, 64, 1)
+    assert told["chosen"]["kind"] in {"flat", "multihash"}
+
+
+def test_what_would_fit_is_said_where_nothing_does(aepipe: Aepipe, tmp_path: Path) -> None:
+    found = aepipe("plan", "--rows", "1B", "--bits", 128, "--ram", "1GB", "--p95", "100ms", "--home", tmp_path / "none")
+    assert found.exit_code == 0
+    assert "no collection is in service" in found.stdout
+    assert "does not fit into memory, too slow" in found.stdout
+    assert "spread over 18 machines" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--rows", "fifty"], "--rows 'fifty': a number is wanted, and after it nothing or one of k, m"),
+        (["--rows", "5", "--ram", "2 apples"], "--ram '2 apples'"),
+        (["--rows", "0"], "--rows 0: at least 1"),
+        (["--rows", "5", "--name", "nobody"], "nobody"),
+    ],
+)
+def test_mistakes_are_one_line(aepipe: Aepipe, arguments: list[str], says: str) -> None:
+    found = aepipe("plan", *arguments)
+    assert found.exit_code == 2
+    assert says in found.stderr
+    assert found.stderr.count("\n") == 1

@@ -1,0 +1,86 @@
+"""What an index would take: by measurements that are given, so that no machine's speed decides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aepipe.index import sizing
+from aepipe.index.postings import group
+from aepipe.index.reach import SCANNED, Reach
+from aepipe.index.scan import Scan
+from aepipe.index.sizing import Codes, Machine
+from tests.index.test_kinds import near_codes
+
+USUAL = Machine(SCANNED)
+NEAR = Reach(3, [[1], [2], [4], [9]], [1e-6, 1e-5, 1e-4])
+WIDE = Reach(2, [[1], [2], [4], [9]], [1e-9, 1e-8, 1e-7])
+
+
+def test_bytes_and_milliseconds_of_a_scan() -> None:
+    (flat,) = sizing.offers(50_000_000, Codes(64, distinct=0.5), USUAL)
+    assert flat.memory == 25_000_000 * 8
+    assert flat.disk == flat.memory + 50_000_000 * 12 + 25_000_000 * 8
+    assert flat.median == pytest.approx(25_000_000 * SCANNED / 1e6)
+    (slow,) = sizing.offers(50_000_000, Codes(256), Machine(2 * SCANNED))
+    assert slow.median == pytest.approx(50_000_000 * 4 * 2 * SCANNED / 1e6)
+
+
+def test_look_ups_that_certify_are_chosen_and_the_rest_is_told() -> None:
+    codes = Codes(64, rows=10_000_000, reaches=(NEAR,))
+    flat, hashed = sizing.offers(10_000_000, codes, USUAL)
+    assert hashed.options == {"substrings": 3}
+    assert hashed.memory == flat.memory + 3 * 10_000_000 * 16
+    assert hashed.median < 0.2 < flat.median
+    assert hashed.p95 < 0.2
+    assert sizing.choose([flat, hashed], ram=None, p95=None, recall=1.0) is hashed
+    assert sizing.choose([flat, hashed], ram=flat.memory, p95=None, recall=1.0) is flat
+    assert sizing.choose([flat, hashed], ram=flat.memory, p95=1.0, recall=1.0) is None
+    assert sizing.machines([flat, hashed], ram=flat.memory, p95=1.0, recall=1.0) == 7
+
+
+def test_hits_beyond_every_bound_are_scanned_and_cost_both() -> None:
+    far = Reach(3, [[30], [30], [30], [30]], [1e-6, 1e-5, 1e-4])
+    flat, hashed = sizing.offers(10_000_000, Codes(64, rows=10_000_000, reaches=(far,)), USUAL)
+    assert hashed.median >= flat.median
+
+
+def test_of_fewer_rows_hits_are_farther() -> None:
+    codes = Codes(64, rows=100_000_000, reaches=(Reach(3, [[1], [2], [30], [30]], [1e-6, 1e-5, 1e-4]),))
+    assert sizing.offers(100_000_000, codes, USUAL)[1].median < 1
+    assert sizing.offers(10_000_000, codes, USUAL)[1].median >= sizing.offers(10_000_000, codes, USUAL)[0].median
+
+
+def test_the_number_of_substrings_is_that_for_so_many_rows() -> None:
+    few = Reach(4, [[1], [2], [4], [9]], [1e-3, 1e-2, 1e-1])
+    many = Reach(2, [[3], [3], [4], [9]], [1e-8, 1e-7, 1e-6])
+    codes = Codes(64, rows=1_000_000, reaches=(few, many))
+    assert sizing.offers(1_000_000_000, codes, USUAL)[1].options == {"substrings": 2}
+
+
+def test_approximate_kinds_are_offered_where_recall_was_measured() -> None:
+    codes = Codes(64, recalls=((8, 1000, 0.8), (32, 1000, 0.95)))
+    found = sizing.offers(100_000_000, codes, USUAL)
+    assert [one.kind for one in found] == ["flat", "ivf", "ivf"]
+    assert [one.recall for one in found] == [1.0, 0.8, 0.95]
+    assert found[1].median < found[2].median < found[0].median
+    chosen = sizing.choose(found, ram=None, p95=None, recall=0.9)
+    assert chosen is found[2]
+    assert chosen.options == {"probes": round(32 * 40_000 / 1000)}
+
+
+def test_what_is_measured_of_codes() -> None:
+    rng = np.random.default_rng(0)
+    codes, postings = group(near_codes(rng, 5000, 64), np.arange(5000))
+    found = sizing.look_at(Scan.of(codes), postings.offsets, approximate=True)
+    assert (found.rows, found.n_bits) == (5000, 64)
+    assert found.distinct == len(codes) / 5000
+    assert len(found.reaches) > 2
+    assert [probes for probes, _, _ in found.recalls] == [8, 32, 128]
+    recalls = [recall for _, _, recall in found.recalls]
+    assert recalls == sorted(recalls)
+    assert recalls[-1] > 0.9
+
+
+def test_scanning_is_timed() -> None:
+    assert 0.01 < sizing.time_scan(64).scanned < 1000
