@@ -91,7 +91,8 @@ def build(codes: Scan, offsets: NDArray[np.int64], *, cells: int = 0, probes: in
 
 def open(folder: Path, codes: Scan, offsets: NDArray[np.int64], options: Mapping[str, Any]) -> Scan:
     """Open a saved one; see :func:`aepipe.index.open`."""
-    parted = swig.read_index_binary(str(folder / FILE), swig.IO_FLAG_MMAP)
+    # The older IO_FLAG_MMAP starts threads for every query, which takes a hundred times as long as the query.
+    parted = swig.read_index_binary(str(folder / FILE), swig.IO_FLAG_MMAP_IFC)
     if (parted.ntotal, parted.d) != (len(codes), codes.flat.d):
         raise ValueError(f"{FILE} is not of these codes")
     return Ivf(codes, parted, options)
