@@ -132,26 +132,19 @@ def codes(release: Release, texts: Sequence[str]) -> Iterator[Question]:
 def _items(release: Release, texts: Sequence[str]) -> Iterator[RawItem]:
     """Give the items that are named, their bytes not read yet."""
     from aepipe.sources.decoders import asked
-    from aepipe.sources.remote import is_address
+    from aepipe.sources.remote import fetched, is_address
 
     for text in texts:
         if text == STDIN:
             yield RawItem(STDIN, STDIN, lambda _: sys.stdin.buffer.read())
         elif is_address(text):
-            for item in asked(release.encoder.card.source, _brought(text)):
+            # A slice, ``s3://bucket/clip.mp4@12.5``, stays one.
+            sliced = _SLICE.fullmatch(text)
+            here = f"{fetched(sliced['file'])}@{sliced['slice']}" if sliced else str(fetched(text))
+            for item in asked(release.encoder.card.source, here):
                 yield replace(item, key=text)
         else:
             yield from asked(release.encoder.card.source, text)
-
-
-def _brought(address: str) -> str:
-    """Bring what is asked with to this machine; a slice, ``s3://bucket/clip.mp4@12.5``, stays one."""
-    from aepipe.sources.remote import fetched
-
-    sliced = _SLICE.fullmatch(address)
-    if sliced is None:
-        return str(fetched(address))
-    return f"{fetched(sliced['file'])}@{sliced['slice']}"
 
 
 def _read(item: RawItem) -> Question:

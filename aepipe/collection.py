@@ -182,9 +182,7 @@ class Collection:
         )
         if not questions:
             raise QueryError("nothing is asked: give things, keys, ids or codes")
-        failed = next((one.failure for one in questions if one.failure is not None), None)
-        if failed is not None:
-            raise failed
+        _raise_failures(questions)
         return Results(release, answer(release, questions, limits))
 
     def encode(self, *things: Thing) -> BitCodes:
@@ -195,9 +193,7 @@ class Collection:
             ItemError: a thing cannot be read.
         """
         questions = [one for thing in things for one in self._asked(self.release, thing)]
-        failed = next((one.failure for one in questions if one.failure is not None), None)
-        if failed is not None:
-            raise failed
+        _raise_failures(questions)
         found = [one.code for one in questions if one.code is not None]
         if not found:
             raise QueryError("nothing is given to encode")
@@ -212,7 +208,7 @@ class Collection:
             raise QueryError(f"the {k} nearest: at least 1 can be asked for")
         where, bits = more.get("where"), more.get("bits")
         allowed = None if where is None else ids_where(self.release, where)
-        factor = oversampling(self.release) if more.get("rerank") else None
+        factor = oversampling(self.release, bits=bits) if more.get("rerank") else None
         limits = Limits(k, radius, factor, allowed, bool(more.get("others")), bool(more.get("distinct")))
         return (self.release if bits is None else Prefix(self.release, bits)), limits
 
@@ -239,6 +235,13 @@ def open(home: str | PathLike[str] | None = None, name: str | None = None) -> Co
     """
     store = Store(Path(home).expanduser()) if home is not None else Store.locate()
     return Collection(Release.open(store, name))
+
+
+def _raise_failures(questions: Sequence[Question]) -> None:
+    """Raise why the first of those that cannot be read cannot."""
+    for question in questions:
+        if question.failure is not None:
+            raise question.failure
 
 
 def _codes(release: Release, codes: Sequence[str] | BitCodes) -> Iterator[Question]:

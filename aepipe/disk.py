@@ -1,4 +1,4 @@
-"""Writing so that a crash leaves a file whole or absent, and a full disk says so in one line."""
+"""Writing so that a crash leaves a file whole or absent, and a full disk says so in one line; and mapping arrays."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aepipe.errors import FullError, StoreError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def mapped(file: Path) -> NDArray[Any]:
+    """Map an array of a ``.npy`` file, without pickles.
+
+    Raises:
+        OSError, ValueError: the file is missing, or is no array.
+    """
+    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
 
 
 def write_durably(file: Path, text: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import QueryError
-from aepipe.index import near
+from aepipe.index import RaggedHits, near
 from aepipe.index.postings import group
 from aepipe.index.scan import Scan
 from aepipe.release import Release
@@ -24,33 +24,21 @@ KEY = b"aepipe"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Groups:
+class Groups(RaggedHits):
     """Groups of near rows, the largest first, and the one with the smallest id first where they are equally large.
+
+    They are the hits of the first row of each, which is the first of them: ids and distances one group after another.
 
     Attributes:
         radius: bits by which a row may differ from the first of its group.
         rows: N, of which groups were made.
-        ids: int64[n], one group after another, each in the order (distance, id); the first stands for it.
-        distances: uint16[n], bits from the first of the group.
-        offsets: int64[G + 1], where each group begins.
     """
 
     radius: int
     rows: int
-    ids: NDArray[np.int64]
-    distances: NDArray[np.uint16]
-    offsets: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint16]]]:
         return (self.of(place) for place in range(len(self)))
-
-    def of(self, place: int) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
-        """Return the ids and the distances of one group."""
-        part = slice(int(self.offsets[place]), int(self.offsets[place + 1]))
-        return self.ids[part], self.distances[part]
 
     def summary(self) -> str:
         """Return what was found, in a sentence."""
@@ -94,7 +82,7 @@ def find(release: Release, radius: int, *, smallest: int = 2) -> Groups:
     order = np.lexsort((ids, distances, founder, -count[founder]))
     changes = np.nonzero(np.diff(founder[order]))[0] + 1
     offsets = np.concatenate([np.zeros(min(len(order), 1), np.int64), changes, np.array([len(order)])])
-    return Groups(radius, len(all_ids), ids[order], distances[order], offsets)
+    return Groups(ids[order], distances[order], offsets, radius, len(all_ids))
 
 
 def write(release: Release, found: Groups, file: Path) -> None:

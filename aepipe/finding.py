@@ -62,6 +62,9 @@ class Limits:
         where: ids that may be found; None for all.
         others: a row of the collection is not found by itself.
         distinct: of rows with equal codes only the first is found.
+
+    Raises:
+        QueryError: hits are to be sifted and re-ranked both.
     """
 
     top: int | None = None
@@ -70,6 +73,10 @@ class Limits:
     where: NDArray[np.int64] | None = None
     others: bool = False
     distinct: bool = False
+
+    def __post_init__(self) -> None:
+        if self.factor is not None and (self.others or self.distinct):
+            raise QueryError("--others and --distinct do not go with --rerank")
 
 
 def answer(release: Release, questions: Sequence[Question], limits: Limits) -> list[Answer]:

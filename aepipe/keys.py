@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.disk import mapped
 from aepipe.errors import CorruptError, QueryError
 
 ITEMS = "items.json"
@@ -111,7 +112,7 @@ class Items:
     def __init__(self, folder: Path) -> None:
         try:
             card = json.loads((folder / ITEMS).read_bytes())
-            self.ids = _mapped(folder / IDS)
+            self.ids = mapped(folder / IDS)
             self.columns: list[str] = card["columns"]
             self.root = Path(card["root"])
         except (ValueError, KeyError, TypeError) as error:
@@ -171,7 +172,7 @@ class Items:
         Raises:
             QueryError: there is no such key.
         """
-        order = _mapped(self._folder / KEY_ORDER)
+        order = mapped(self._folder / KEY_ORDER)
         keys, wanted = self.strings("key"), _bytes(key)
         low, high = 0, len(order)
         while low < high:
@@ -207,11 +208,6 @@ class Items:
     def _example(self) -> str:
         """Return some key."""
         return self.strings("key").text(0) if len(self) else ""
-
-
-def _mapped(file: Path) -> NDArray[np.int64]:
-    """Map an array of integers."""
-    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
 
 
 def _bytes(text: str) -> bytes:

@@ -17,11 +17,16 @@ from aepipe.index import Hits
 from aepipe.release import Release
 
 
-def oversampling(release: Release) -> int:
+def oversampling(release: Release, *, bits: int | None = None, factor: int | None = None) -> int:
     """Return how many times more hits of codes are looked at than are wanted, as it was chosen for a release.
 
+    Args:
+        release: that is asked.
+        bits: how many of the first bits are compared; all of them where it is None.
+        factor: in place of what was chosen.
+
     Raises:
-        QueryError: it was not chosen, because embeddings are not kept.
+        QueryError: embeddings are not kept; or for the first bits, of which nothing was measured, none is given.
     """
     found = release.scores.get("reranking")
     if not found:
@@ -29,7 +34,9 @@ def oversampling(release: Release) -> int:
             f"{release.name}: nothing can be re-ranked, for the embeddings of its rows are not kept; with "
             '`[index] embedding = "int8"` in its recipe the next `aepipe run` keeps them'
         )
-    return int(found["factor"])
+    if factor is None and bits is not None:
+        raise QueryError(f"for the first {bits} bits no factor was chosen: name one with --oversample")
+    return factor or int(found["factor"])
 
 
 def rerank(release: Release, embeddings: NDArray[np.generic], hits: Hits, k: int) -> tuple[Hits, NDArray[np.float32]]:

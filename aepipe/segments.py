@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from aepipe import embeddings
 from aepipe.bits import BitCodes, n_bytes
+from aepipe.disk import mapped
 from aepipe.errors import CorruptError, FingerprintError
 from aepipe.store import Ref, Store
 
@@ -38,7 +39,7 @@ class CodeSegments:
         self.n_bits = n_bits
         self.fingerprint = fingerprint
         self._folders = folders
-        self._parts = [tuple(_mapped(folder / name) for name in (IDS, CODES)) for folder in folders]
+        self._parts = [tuple(mapped(folder / name) for name in (IDS, CODES)) for folder in folders]
 
     @classmethod
     def open(cls, store: Store, refs: Sequence[Ref]) -> CodeSegments:
@@ -87,7 +88,7 @@ class CodeSegments:
     @cached_property
     def _embeddings(self) -> list[NDArray[np.generic]]:
         """The embeddings of each segment, mapped."""
-        return [_mapped(folder / embeddings.FILE) for folder in self._folders]
+        return [mapped(folder / embeddings.FILE) for folder in self._folders]
 
     def _places(self, ids: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.generic], Places, NDArray[np.bool_]]]:
         """Go over the segments: codes, where each id would stand, and which ids are taken from there.
@@ -103,8 +104,3 @@ class CodeSegments:
             missing &= ~here
         if missing.any():
             raise CorruptError(f"no segment has the code of row {ids[missing][0]} ({missing.sum():,} such): run again")
-
-
-def _mapped(file: Path) -> NDArray[np.generic]:
-    """Map an array."""
-    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))

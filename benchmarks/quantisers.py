@@ -27,6 +27,7 @@ from aepipe.bits import BitCodes
 from aepipe.evaluate import Sample, retrieval, retrieval_float
 from aepipe.evaluate.baselines import BASELINES, fit_pca_sign
 from aepipe.evaluate.metrics import Retrieval, retrieval_by
+from aepipe.evaluate.scores import asked_of
 from aepipe.recipe import parse
 from aepipe.release import Release
 from aepipe.stages.score import samples
@@ -92,22 +93,12 @@ class Arms:
         index.add(self.rows)
         return parts, self._distances(index)
 
-    def rabitq(self) -> Made:
-        """Return what RaBitQ comes to, of as many principal components as there is room for after its two floats."""
-        extra = swig.IndexRaBitQ(8).code_size - 1
-        width = 8 * max(1, self.n_bits // 8 - extra)
+    def rabitq(self, width: int) -> Made:
+        """Return what RaBitQ comes to, of so many principal components; it keeps two floats beside their bits."""
         index = swig.IndexPreTransform(swig.PCAMatrix(self.rows.shape[1], width, 0, True), swig.IndexRaBitQ(width))
         index.train(self.rows)
         index.add(self.rows)
         return swig.IndexRaBitQ(width).code_size, self._distances(index)
-
-    def rabitq_bits(self) -> Made:
-        """Return the same with as many components as our codes have bits, and so more bytes."""
-        swap, self.n_bits = self.n_bits, self.n_bits + 8 * (swig.IndexRaBitQ(8).code_size - 1)
-        try:
-            return self.rabitq()
-        finally:
-            self.n_bits = swap
 
     def _codes(self, rows: BitCodes, asked: BitCodes) -> Made:
         """Return what codes come to."""
@@ -141,13 +132,6 @@ def by_scorer(scorer: Path, database: Sample, queries: Sample) -> dict[str, floa
     return {"map": found["mAP"], "map_at_1000": found["mAP@1000"], "p_at_100": found["P@100"]}
 
 
-def asked_queries(queries: Sample, most: int) -> Sample:
-    """Return those that the release's scores asked."""
-    if len(queries) <= most:
-        return queries
-    return queries[np.random.default_rng(0).choice(len(queries), most, replace=False)]
-
-
 def main() -> None:
     """Measure all, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -161,7 +145,7 @@ def main() -> None:
     codes = [ref for what, ref in release.parts if what == "codes"]
     with tempfile.TemporaryDirectory() as folder:
         database, queries = samples(store, recipe, release.part("rows"), codes, Path(folder))
-        queries = asked_queries(queries, recipe.evaluate.queries)
+        queries = asked_of(queries, recipe.evaluate.queries)
         if database.labels is None:
             parser.error(f"{release.name}: has no labels to score by")
         arms = Arms(database, queries)
@@ -170,8 +154,8 @@ def main() -> None:
             "ITQ": arms.itq,
             "PCA, random rotation": arms.pca_random,
             "PQ": arms.pq,
-            "RaBitQ, as many bytes": arms.rabitq,
-            "RaBitQ, as many bits": arms.rabitq_bits,
+            "RaBitQ, as many bytes": lambda: arms.rabitq(max(8, arms.n_bits - 8 * (swig.IndexRaBitQ(8).code_size - 1))),
+            "RaBitQ, as many bits": lambda: arms.rabitq(arms.n_bits),
             "signs of the features": arms.sign,
             "exact search": arms.float,
         }

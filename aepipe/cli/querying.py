@@ -97,10 +97,7 @@ class Wanted:
         allowed = None if self.where is None else ids_where(release, self.where)
         if allowed is not None and not len(allowed):
             complain(f"no row of {release.name} is one where {self.where}")
-        factor = self.factor(release)
-        if factor is not None and (self.others or self.distinct):
-            raise QueryError("--others and --distinct do not go with --rerank")
-        return Limits(self.top, self.farthest(release), factor, allowed, self.others, self.distinct)
+        return Limits(self.top, self.farthest(release), self.factor(release), allowed, self.others, self.distinct)
 
     def factor(self, release: Release) -> int | None:
         """Return how many times more hits are re-ranked; None for no re-ranking.
@@ -110,10 +107,7 @@ class Wanted:
         """
         if not (self.rerank or self.oversample):
             return None
-        chosen = oversampling(release)
-        if self.oversample is None and self.bits is not None:
-            raise QueryError(f"for the first {self.bits} bits no factor was chosen: name one with --oversample")
-        return self.oversample or chosen
+        return oversampling(release, bits=self.bits, factor=self.oversample)
 
     def farthest(self, release: Release) -> int | None:
         """Return the radius, in bits; None for none.

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aepipe.errors import ItemError, SourceError
-from aepipe.sources.containers import lines
+from aepipe.sources import audio, video
+from aepipe.sources.containers import folder, lines
 from aepipe.sources.containers.walk import Files, Found
 from aepipe.sources.decode import format_of
 from aepipe.sources.decoders.text import text_of
@@ -24,9 +25,8 @@ LOOKED_AT = 200
 HEAD = 1 << 13
 LONG_TEXT = 40
 """Letters that a value has, on average, from which a column is one of documents."""
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-SOUNDS = (".wav", ".wave", ".flac")
-FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+ENDINGS = {"images": folder.SUFFIXES, "audio": audio.SUFFIXES, "video": video.SUFFIXES}
+"""Of files that a table names, by kind of source."""
 
 
 @dataclass(slots=True)
@@ -182,7 +182,7 @@ def _told_by_values(rows: Sequence[dict[str, object]]) -> tuple[str, str]:
         return "", "a table without rows"
     names = list(rows[0])
     texts = {name: [value for row in rows if isinstance(value := row.get(name), str)] for name in names}
-    for kind, endings in (("images", SUFFIXES), ("audio", SOUNDS), ("video", FILMS)):
+    for kind, endings in ENDINGS.items():
         for name, values in texts.items():
             if values and all(value.strip().lower().endswith(endings) for value in values):
                 return kind, name

@@ -158,6 +158,13 @@ class Scores:
         )
 
 
+def asked_of(queries: Sample, n_queries: int) -> Sample:
+    """Return the queries that are asked: of more than so many a fixed sample, the same in every run."""
+    if len(queries) <= n_queries:
+        return queries
+    return queries[np.random.default_rng(0).choice(len(queries), n_queries, replace=False)]
+
+
 def score(database: Sample, queries: Sample, *, seed: int, n_queries: int = 1000, rerank_recall: float = 0.9) -> Scores:
     """Measure our codes and every baseline on the same queries.
 
@@ -178,8 +185,7 @@ def score(database: Sample, queries: Sample, *, seed: int, n_queries: int = 1000
     """
     if not len(database) or not len(queries):
         raise CodeError(f"nothing to score: {len(database)} rows in the database, {len(queries)} queries")
-    if len(queries) > n_queries:
-        queries = queries[np.random.default_rng(0).choice(len(queries), n_queries, replace=False)]
+    queries = asked_of(queries, n_queries)
     labelled = database.labels is not None and queries.labels is not None
     protocol = Protocol(database.codes.n_bits, len(database), len(queries), labelled, seed)
     rows, notes = [], []

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["CARD", "REMEDY", "HammingIndex", "Hits", "RaggedHits", "build", "kinds", "open", "resolve"]
 
 _NOT_KINDS = {
-    *("card", "filters", "found", "hits", "near", "neighbours", "postings", "quantisers"),
+    *("card", "filters", "found", "hits", "near", "neighbours", "postings"),
     *("reach", "rows", "saved", "scan", "sizing", "tables", "updated"),
 }
 

@@ -9,6 +9,7 @@ Legend: M distinct codes.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 ASKED = 500
 WORTH = 0.7
 """Another kind than flat is chosen where a query costs at most so much of a scan."""
-PROBED = 1.5
-"""A code in a cell costs so many scanned ones."""
 
 
 def options() -> type[Options]:
@@ -58,12 +57,8 @@ def build(codes: Scan, offsets: NDArray[np.int64], *, recall: float = 1.0) -> Sc
         offers.append((hashed.reach.cost(TYPICAL[0], codes.n_bits, len(codes)), hashed))
     if recall < 1:
         parted = ivf.build(codes, offsets)
-        found = _probes(parted, codes, recall) if isinstance(parted, ivf.Ivf) else None
-        if found is not None and isinstance(parted, ivf.Ivf):
-            probes, share = found
-            chosen = ivf.Ivf(codes, parted.cells, parted.options | {"probes": probes})
-            centres = scan_cost(codes.n_bits, parted.cells.nlist)
-            offers.append((centres + PROBED * share * scan, chosen))
+        if isinstance(parted, ivf.Ivf):
+            offers += _with_cells(parted, recall)
     return min(offers, key=lambda offer: offer[0])[1]
 
 
@@ -72,21 +67,14 @@ def open(folder: Path, codes: Scan, offsets: NDArray[np.int64], options: Mapping
     raise ValueError("no index is saved as auto")
 
 
-def _probes(parted: ivf.Ivf, codes: Scan, recall: float) -> tuple[int, float] | None:
-    """Return the fewest probes that reach a recall, and the share of codes they compare; None where none do.
-
-    Recall is of distances: a hit counts where it is as near as the farthest of the true ones.
-    """
-    places = np.random.default_rng(0).choice(len(codes), min(ASKED, len(codes)), replace=False)
-    # A query is seldom a code of the collection: one bit is turned.
-    asked = codes.packed[np.sort(places)].copy()
-    asked[:, 0] ^= 0x80
-    k = min(TYPICAL[0], len(codes))
-    limit = codes.nearest(asked, k).distances.reshape(-1, k)[:, -1]
-    probes = 1
-    while probes < parted.cells.nlist:
-        found = ivf.Ivf(codes, parted.cells, {"probes": probes}).nearest(asked, k)
-        if (found.distances <= limit[found.query]).sum() >= recall * k * len(asked):
-            return probes, min(1.0, probes / parted.cells.nlist)
-        probes *= 2
-    return None
+def _with_cells(parted: ivf.Ivf, recall: float) -> list[tuple[float, Scan]]:
+    """Return what a query costs with the fewest probes that reach a recall, and that index; nothing where none do."""
+    places = np.random.default_rng(0).choice(len(parted), min(ASKED, len(parted)), replace=False)
+    doubled = (1 << power for power in itertools.count())
+    tried = ivf.recalls(parted, np.sort(places), doubled)
+    probes = next((probes for probes, found in tried if found >= recall), None)
+    if probes is None:
+        return []
+    cells = parted.cells.nlist
+    took = ivf.cost(parted.n_bits, len(parted), cells=cells, share=probes / cells)
+    return [(took, ivf.Ivf(parted, parted.cells, parted.options | {"probes": probes}))]

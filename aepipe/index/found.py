@@ -5,7 +5,7 @@ Legend: M distinct codes, Q queries, T codes found for all queries together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,18 @@ class Found:
         distances = np.concatenate([found.distances for found, _ in parts])
         positions = np.concatenate([found.positions for found, _ in parts])
         return cls(query[order], distances[order], positions[order])
+
+    def completed(self, queries: int, open_: NDArray[np.int64], search: Callable[[NDArray[np.int64]], Found]) -> Found:
+        """Return the same with the answers of another search to the queries that are open yet.
+
+        Args:
+            queries: Q.
+            open_: int64[q], the numbers of those of which nothing was found here.
+            search: answers queries by their numbers.
+        """
+        if not len(open_):
+            return self
+        return Found.join([(self, np.arange(queries)), (search(open_), open_)])
 
     def __len__(self) -> int:
         return len(self.query)

@@ -112,6 +112,16 @@ class RaggedHits:
         part = slice(int(self.offsets[query]), int(self.offsets[query + 1]))
         return self.ids[part], self.distances[part]
 
+    @property
+    def query(self) -> NDArray[np.int64]:
+        """Which query each hit belongs to, int64[T]."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    @property
+    def rank(self) -> NDArray[np.int64]:
+        """Which of its query's hits each is, int64[T], from 0."""
+        return np.arange(len(self.ids)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
+
     def at(self, kept: NDArray[np.bool_]) -> RaggedHits:
         """Return some of the hits, bool[T]."""
         before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
@@ -119,19 +129,15 @@ class RaggedHits:
 
     def begin(self, n: int) -> RaggedHits:
         """Return the first n hits of each query, or what it has."""
-        rank = np.arange(len(self.ids)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
-        return self.at(rank < n)
+        return self.at(self.rank < n)
 
     def first(self, k: int) -> Hits:
         """Return the first k hits of each query."""
         if len(self) == 1 and len(self.ids) >= k:
             return Hits(self.ids[None, :k], self.distances[None, :k], np.array([k], np.int64))
-        sizes = np.diff(self.offsets)
-        hits = Hits.none(len(self), k)
-        query = np.repeat(np.arange(len(self)), sizes)
-        rank = np.arange(len(self.ids)) - np.repeat(self.offsets[:-1], sizes)
+        hits, query, rank = Hits.none(len(self), k), self.query, self.rank
         taken = rank < k
         hits.ids[query[taken], rank[taken]] = self.ids[taken]
         hits.distances[query[taken], rank[taken]] = self.distances[taken]
-        np.minimum(sizes, k, out=hits.count)
+        np.minimum(np.diff(self.offsets), k, out=hits.count)
         return hits

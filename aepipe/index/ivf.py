@@ -8,7 +8,9 @@ Legend: M distinct codes, Q queries, k neighbours, W bytes of a code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.index.found import Found
+from aepipe.index.reach import scan_cost
 from aepipe.index.scan import Scan, swig, threads_of_faiss
 
 if TYPE_CHECKING:
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
 FILE = "ivf.faiss"
 FIT_CODES_PER_CELL = 64
 MOST_CELLS = 1 << 16
+NEAREST = 10
+"""Recall is that of so many."""
+PROBED = 1.5
+"""A code in a cell costs so many scanned ones."""
 
 
 class Ivf(Scan):
@@ -77,7 +84,7 @@ def build(codes: Scan, offsets: NDArray[np.int64], *, cells: int = 0, probes: in
     if not len(codes):
         return codes
     chosen = {"cells": cells, "probes": probes}
-    n_cells = min(cells or max(1, round(4 * len(codes) ** 0.5)), len(codes), MOST_CELLS)
+    n_cells = min(cells or max(1, usual_cells(len(codes))), len(codes), MOST_CELLS)
     quantizer = swig.IndexBinaryFlat(codes.flat.d)
     parted = swig.IndexBinaryIVF(quantizer, codes.flat.d, n_cells)
     quantizer.this.disown()  # it lives as long as what it belongs to
@@ -87,6 +94,42 @@ def build(codes: Scan, offsets: NDArray[np.int64], *, cells: int = 0, probes: in
     parted.train(np.ascontiguousarray(codes.packed[np.sort(sample)]))
     parted.add(codes.packed)
     return Ivf(codes, parted, chosen)
+
+
+def usual_cells(n_codes: int) -> int:
+    """Return into how many cells codes are parted where nothing else is said."""
+    return round(4 * math.sqrt(n_codes))
+
+
+def cost(n_bits: int, n_codes: int, *, cells: int, share: float) -> float:
+    """Return what a query costs, in nanoseconds.
+
+    Args:
+        n_bits: K.
+        n_codes: M.
+        cells: whose centres are compared.
+        share: of all cells that are looked into.
+    """
+    return scan_cost(n_bits, cells) + PROBED * share * scan_cost(n_bits, n_codes)
+
+
+def recalls(parted: Ivf, places: NDArray[np.int64], probes: Iterable[int]) -> Iterator[tuple[int, float]]:
+    """Yield some numbers of probes, as long as they are not all cells, with the recall that each reaches.
+
+    Recall is of distances: a hit counts where it is as near as the farthest of the true ones.
+
+    Args:
+        parted: codes in cells.
+        places: int64[n], of the codes that ask. A query is seldom a code of the collection, so one bit is turned.
+        probes: how many cells are looked into.
+    """
+    asked = parted.packed[places].copy()
+    asked[:, 0] ^= 0x80
+    k = min(NEAREST, len(parted))
+    limit = Scan.nearest(parted, asked, k).distances.reshape(-1, k)[:, -1]
+    for count in itertools.takewhile(lambda count: count < parted.cells.nlist, probes):
+        found = Ivf(parted, parted.cells, {"probes": count}).nearest(asked, k)
+        yield count, float((found.distances <= limit[found.query]).sum()) / (k * len(asked))
 
 
 def open(folder: Path, codes: Scan, offsets: NDArray[np.int64], options: Mapping[str, Any]) -> Scan:

@@ -21,7 +21,7 @@ V words of a code.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.index.found import Found
-from aepipe.index.reach import Reach, bound, measure, scan_cost, stage_cost
+from aepipe.index.reach import Reach, bound, deal, measure, scan_cost, stage_cost
 from aepipe.index.scan import Scan
 from aepipe.index.tables import LIMIT, Tables, Values, Words, words_of
 
@@ -83,11 +83,8 @@ class MultiHash(Scan):
         if begin is None or not len(packed):
             return super().nearest(packed, k, threads), np.full(len(packed), SCANNED)
         answers = self._each(packed, threads, lambda query: self._certain(query, k, begin))
-        scanned = np.array([stage == SCANNED for _, stage in answers])
-        found = _joined([keys for keys, _ in answers])
-        if scanned.any():
-            rest = super().nearest(np.ascontiguousarray(packed[scanned]), k, threads)
-            found = Found.join([(found, np.arange(len(packed))), (rest, np.nonzero(scanned)[0])])
+        found, scanned = _joined([keys for keys, _ in answers])
+        found = found.completed(len(packed), scanned, lambda open_: Scan.nearest(self, packed[open_], k, threads))
         return found, np.array([stage for _, stage in answers])
 
     def ball(self, packed: NDArray[np.uint8], radius: int, threads: int = 1) -> Found:
@@ -97,12 +94,8 @@ class MultiHash(Scan):
         if stage is None or not len(packed):
             return super().ball(packed, radius, threads)
         answers = self._each(packed, threads, lambda query: self._within(query, radius, stage))
-        scanned = np.array([keys is None for keys in answers])
-        found = _joined([NOTHING if keys is None else keys for keys in answers])
-        if scanned.any():
-            rest = super().ball(np.ascontiguousarray(packed[scanned]), radius, threads)
-            found = Found.join([(found, np.arange(len(packed))), (rest, np.nonzero(scanned)[0])])
-        return found
+        found, scanned = _joined(answers)
+        return found.completed(len(packed), scanned, lambda open_: Scan.ball(self, packed[open_], radius, threads))
 
     def _each(self, packed: NDArray[np.uint8], threads: int, answer: Callable[[Words], Answer]) -> list[Answer]:
         """Return the answer to each query; what is many numbers at a time, threads do side by side."""
@@ -112,11 +105,11 @@ class MultiHash(Scan):
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(answer, queries))
 
-    def _certain(self, query: Words, k: int, stage: int) -> tuple[Keys, int]:
+    def _certain(self, query: Words, k: int, stage: int) -> tuple[Keys | None, int]:
         """Look up more and more, until the answer to a query, words[V], is certain.
 
         Returns:
-            The codes, and the stage that made it certain; nothing and -1 where only a scan can tell.
+            The codes, and the stage that made it certain; None and -1 where only a scan can tell.
         """
         while stage < len(self.reach.shares):
             touched = self._touched(query, stage)
@@ -128,7 +121,7 @@ class MultiHash(Scan):
             if len(near) == k or int((self._offsets[near + 1] - self._offsets[near]).sum()) >= k:
                 return keys, stage
             stage = max(stage + 1, _stage_for(far, k, self.reach.n_parts))
-        return NOTHING, SCANNED
+        return None, SCANNED
 
     def _within(self, query: Words, radius: int, stage: int) -> Keys | None:
         """Return all codes within a radius that a stage is certain of; None where a scan is cheaper."""
@@ -183,11 +176,13 @@ def _distinct(keys: Keys) -> Keys:
     return keys[first]
 
 
-def _joined(answers: list[Keys]) -> Found:
-    """Return what was found for queries, one after another."""
-    keys = answers[0] if len(answers) == 1 else np.concatenate(answers)
-    query = np.repeat(np.arange(len(answers)), [len(one) for one in answers])
-    return Found(query, (keys >> 32).astype(np.uint16), keys & (LIMIT - 1))
+def _joined(answers: Sequence[Keys | None]) -> tuple[Found, NDArray[np.int64]]:
+    """Return what was found for queries, one after another, and the numbers of those without an answer."""
+    keys = [NOTHING if one is None else one for one in answers]
+    all_keys = keys[0] if len(keys) == 1 else np.concatenate(keys)
+    query = np.repeat(np.arange(len(keys)), [len(one) for one in keys])
+    found = Found(query, (all_keys >> 32).astype(np.uint16), all_keys & (LIMIT - 1))
+    return found, np.array([number for number, one in enumerate(answers) if one is None], np.int64)
 
 
 def _stage_for(far: NDArray[np.uint16], k: int, n_parts: int) -> int:
@@ -224,7 +219,7 @@ def build(codes: Scan, offsets: NDArray[np.int64], *, substrings: int = 0) -> Sc
     if len(codes) < 2 or codes.n_bits >= MOST_BITS or len(codes) >= LIMIT:
         return codes
     reach = measure(codes, offsets, n_parts=min(substrings, codes.n_bits))
-    tables = Tables.build(codes.packed, reach.deal(codes))
+    tables = Tables.build(codes.packed, deal(codes, reach.n_parts))
     return MultiHash(codes, offsets, tables, reach, {"substrings": substrings})
 
 

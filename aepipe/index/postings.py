@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.bits import BitCodes
+from aepipe.disk import mapped
 from aepipe.errors import CodeError, QueryError
 from aepipe.index.found import Found
 from aepipe.index.hits import RaggedHits
@@ -58,8 +59,8 @@ class Postings:
         Raises:
             OSError, ValueError: a file is missing, or is no array.
         """
-        offsets, ids = _mapped(folder / OFFSETS), _mapped(folder / IDS)
-        by_id = _mapped(folder / BY_ID) if sorted_by_id else None
+        offsets, ids = mapped(folder / OFFSETS), mapped(folder / IDS)
+        by_id = mapped(folder / BY_ID) if sorted_by_id else None
         if by_id is not None and len(by_id) != len(ids):
             raise ValueError("its files do not fit one another")
         return cls(offsets, ids, longest, by_id)
@@ -202,8 +203,3 @@ def checked_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     if len(twice):
         raise QueryError(f"id {twice[0]} is given twice")
     return found
-
-
-def _mapped(file: Path) -> NDArray[np.int64]:
-    """Map an array."""
-    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))

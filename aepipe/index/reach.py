@@ -9,15 +9,13 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.index.scan import Scan
 from aepipe.index.tables import COPIED, FEW, Values, lengths_of, parts_of, words_of
-
-Cost = TypeVar("Cost", float, NDArray[np.float64])
 
 NEAREST = (1, 10, 100, 1000)
 """The k for which the distance of the k-th row is measured; another k is taken for the next of these."""
@@ -87,10 +85,6 @@ class Reach:
         """Return what a query is expected to cost, in nanoseconds."""
         return self._plan(k, n_bits, n_codes)[0]
 
-    def deal(self, codes: Scan) -> NDArray[np.int64]:
-        """Return the part of each bit, int64[K]."""
-        return _deal(codes, self.n_parts)
-
     def _plan(self, k: int, n_bits: int, n_codes: int) -> tuple[float, int | None]:
         """Return the cost of the best way, and with how many bits turned it begins: from the last stage backwards."""
         scan = scan_cost(n_bits, n_codes)
@@ -120,13 +114,13 @@ def scan_cost(n_bits: int, n_codes: int) -> float:
     return SCANNED * n_codes * -(-n_bits // 64)
 
 
-def stage_cost(n_bits: int, values: float, touched: Cost) -> Cost:
+def stage_cost(n_bits: int, values: float, touched: float) -> float:
     """Return what a look-up costs, in nanoseconds.
 
     Args:
         n_bits: K.
         values: looked up.
-        touched: codes in their buckets; a number or an array of them.
+        touched: codes in their buckets.
     """
     words = -(-n_bits // 64)
     each = READ if n_bits <= 8 * COPIED else FETCHED
@@ -186,7 +180,7 @@ def shares_of(codes: Scan, n_parts: int) -> list[float]:
     return _shares(codes, asked, compared, n_parts)
 
 
-def _deal(codes: Scan, n_parts: int) -> NDArray[np.int64]:
+def deal(codes: Scan, n_parts: int) -> NDArray[np.int64]:
     """Return the part of each bit, int64[K], by what some codes are like."""
     places = np.random.default_rng(1).choice(len(codes), min(COMPARED, len(codes)), replace=False)
     return parts_of(np.unpackbits(codes.packed[np.sort(places)], axis=1, count=codes.n_bits), n_parts)
@@ -194,7 +188,7 @@ def _deal(codes: Scan, n_parts: int) -> NDArray[np.int64]:
 
 def _shares(codes: Scan, asked: NDArray[np.int64], compared: NDArray[np.int64], n_parts: int) -> list[float]:
     """Return the average share of codes that some substring finds, with 0, 1, ... bits turned."""
-    masks = Values.within(_deal(codes, n_parts), 0).masks
+    masks = Values.within(deal(codes, n_parts), 0).masks
     words = words_of(codes.packed)
     differ = words[asked][:, None, :] ^ words[compared][None, :, :]
     turned = np.zeros(MOST_TURNED + 1)

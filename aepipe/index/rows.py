@@ -17,7 +17,7 @@ from aepipe.index import filters
 from aepipe.index.card import CARD
 from aepipe.index.hits import Hits, RaggedHits
 from aepipe.index.postings import Postings
-from aepipe.index.scan import CODES, Scan
+from aepipe.index.scan import Scan
 from aepipe.index.updated import Updated
 
 ROWS_AT_ONCE = 1 << 22  # rows of postings that a search holds at a time
@@ -62,8 +62,9 @@ class RowIndex:
         self.engine.save(folder)
         self.postings.save(folder)
         counts = {"rows": len(self), "codes": self.n_codes, "longest": self.postings.longest}
-        card = {"schema": 2, "kind": self.engine.kind, "fingerprint": self.fingerprint, "n_bits": self.n_bits}
-        card |= {"options": self.engine.options, **counts, "bytes": (folder / CODES).stat().st_size}
+        card = {"schema": 3, "kind": self.engine.kind, "fingerprint": self.fingerprint, "n_bits": self.n_bits}
+        sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != CARD}
+        card |= {"options": self.engine.options, **counts, "sizes": sizes}
         (folder / CARD).write_text(json.dumps(card), encoding="utf-8")
 
     def prefix(self, n_bits: int) -> RowIndex:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from aepipe.errors import CodeError, CorruptError
 from aepipe.index.card import CARD, REMEDY
 from aepipe.index.postings import Postings
 from aepipe.index.rows import RowIndex
-from aepipe.index.scan import Scan
+from aepipe.index.scan import CODES, Scan
 
 
 def open_rows(folder: Path) -> RowIndex:
@@ -22,7 +23,8 @@ def open_rows(folder: Path) -> RowIndex:
         known = ", ".join(kinds())
         raise CorruptError(f"{folder / CARD}: an index of the unknown kind {card['kind']!r}; this version has {known}")
     try:
-        scan = Scan.map(folder, card["n_bits"], card["bytes"])
+        _check_sizes(folder, card["sizes"] if card["schema"] > 2 else {CODES: card["bytes"]})
+        scan = Scan.map(folder, card["n_bits"])
         postings = Postings.open(folder, int(card["longest"]), sorted_by_id=card["schema"] > 1)
         found = (len(scan), len(postings.offsets), len(postings))
         if found != (card["codes"], card["codes"] + 1, card["rows"]):
@@ -32,6 +34,18 @@ def open_rows(folder: Path) -> RowIndex:
     except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, CodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CorruptError(f"{folder}: corrupt, not a {card['kind']} index ({reason}); {REMEDY}") from None
+
+
+def _check_sizes(folder: Path, sizes: Mapping[str, int]) -> None:
+    """Check that files are at their full length: what is mapped would else be read beyond its end.
+
+    Raises:
+        OSError, ValueError: one is missing or is not.
+    """
+    for name, size in sizes.items():
+        found = (folder / name).stat().st_size
+        if found != size:
+            raise ValueError(f"its files do not fit one another: {name} has {found:,} bytes, not {size:,}")
 
 
 def _card(file: Path) -> dict[str, Any]:

@@ -56,14 +56,12 @@ class Scan:
         return cls(codes.n_bits, flat)
 
     @classmethod
-    def map(cls, folder: Path, n_bits: int, n_bytes_on_disk: int) -> Scan:
-        """Map saved codes into memory.
+    def map(cls, folder: Path, n_bits: int) -> Scan:
+        """Map saved codes into memory; the file is at its full length, or faiss would read beyond its end.
 
         Raises:
-            OSError, ValueError, RuntimeError: the file is missing, cut off or something else.
+            OSError, ValueError, RuntimeError: the file is missing, or something else.
         """
-        if (folder / CODES).stat().st_size != n_bytes_on_disk:  # faiss would read beyond the end of the file
-            raise ValueError(f"{CODES} is cut off")
         # Only _IFC maps a flat index; the older IO_FLAG_MMAP copies it into memory.
         flat = swig.read_index_binary(str(folder / CODES), faiss.IO_FLAG_MMAP_IFC)
         if flat.code_size != n_bytes(n_bits):
@@ -114,10 +112,7 @@ class Scan:
         short = np.nonzero(~there.all(axis=1))[0]
         there[short] = False
         found = Found.sort(np.nonzero(there)[0], distances[there], positions[there])
-        if not len(short):
-            return found
-        rest = Scan.nearest(self, np.ascontiguousarray(packed[short]), k, threads)
-        return Found.join([(found, np.arange(len(packed))), (rest, short)])
+        return found.completed(len(packed), short, lambda open_: Scan.nearest(self, packed[open_], k, threads))
 
     def ball(self, packed: NDArray[np.uint8], radius: int, threads: int = 1) -> Found:
         """Return every code at most ``radius`` bits away from each query, uint8[Q, W]."""

@@ -33,8 +33,6 @@ PER_ROW, PER_CODE = 12, 8
 """Bytes beside the codes: ids and their order; where a code's rows begin."""
 SLOWER = 1.5
 """The 95th percentile of scans, in medians."""
-PROBED = 1.5
-"""A code in a cell costs so many scanned ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +136,8 @@ def offers(rows: int, codes: Codes, machine: Machine) -> list[Offer]:
         found.append(_multihash(rows, count, codes, machine, found[0]))
     for probes, cells, recall in codes.recalls:
         # Cells grow as the root of the codes, and so do those that hold the same share of them.
-        wanted = max(1, round(probes * (4 * count**0.5) / cells))
-        centres = scan_cost(codes.n_bits, round(4 * count**0.5))
-        took = centres + PROBED * probes / cells * scan_cost(codes.n_bits, count)
+        wanted = max(1, round(probes * ivf.usual_cells(count) / cells))
+        took = ivf.cost(codes.n_bits, count, cells=ivf.usual_cells(count), share=probes / cells)
         median = took * machine.speed / 1e6
         more = count * (n_bytes(codes.n_bits) + 8)
         found.append(Offer("ivf", {"probes": wanted}, disk + more, more, median, SLOWER * median, recall))
@@ -203,14 +200,6 @@ def _recalls(codes: Scan) -> tuple[tuple[int, int, float], ...]:
     parted = ivf.build(part, np.arange(len(part) + 1))
     if not isinstance(parted, ivf.Ivf):
         return ()
-    asked = part.packed[rng.choice(len(part), min(ASKED, len(part)), replace=False)].copy()
-    asked[:, 0] ^= 0x80  # a query is seldom a code of the collection: one bit is turned
-    k = min(TYPICAL[0], len(part))
-    limit = part.nearest(asked, k).distances.reshape(-1, k)[:, -1]
-    found = []
-    for probes in PROBES:
-        if probes < parted.cells.nlist:
-            near = ivf.Ivf(part, parted.cells, {"probes": probes}).nearest(asked, k)
-            recall = float((near.distances <= limit[near.query]).sum()) / (k * len(asked))
-            found.append((probes, int(parted.cells.nlist), round(min(1.0, recall), 3)))
-    return tuple(found)
+    places = rng.choice(len(part), min(ASKED, len(part)), replace=False)
+    cells = int(parted.cells.nlist)
+    return tuple((probes, cells, round(min(1.0, found), 3)) for probes, found in ivf.recalls(parted, places, PROBES))

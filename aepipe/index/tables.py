@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.disk import mapped
 from aepipe.index.postings import ranges
 
 Words = NDArray[np.unsignedinteger]
@@ -163,8 +164,7 @@ class Tables:
         words = words_of(packed)
         own = Values.within(parts, 0)
         n_parts = len(own)
-        n_slots = 1 << max(1, (len(words) - 1).bit_length())
-        starts = np.zeros((n_parts, n_slots + 1), np.uint32)
+        starts = np.empty((n_parts, n_slots_of(len(words)) + 1), np.uint32)
         positions = np.empty((n_parts, len(words)), np.uint32)
         copies = np.empty((n_parts, *words.shape), words.dtype) if packed.shape[1] <= COPIED else None
         for part in range(n_parts):
@@ -181,8 +181,8 @@ class Tables:
             OSError, ValueError: a file is missing, or is not that of these codes.
         """
         words, n_codes = words_of(packed), len(packed)
-        starts, positions, parts = (_mapped(folder / name).astype(kind, copy=False) for name, kind in FILES.items())
-        copies = _mapped(folder / COPIES) if packed.shape[1] <= COPIED else None
+        starts, positions, parts = (mapped(folder / name).astype(kind, copy=False) for name, kind in FILES.items())
+        copies = mapped(folder / COPIES) if packed.shape[1] <= COPIED else None
         n_parts, n_slots = starts.shape[0], starts.shape[1] - 1
         sound = positions.shape == (n_parts, n_codes) and n_slots >= 2 and not n_slots & (n_slots - 1)
         sound &= parts.shape == (n_bits,) and set(parts.tolist()) == set(range(n_parts))
@@ -227,19 +227,22 @@ class Tables:
         Returns:
             Positions, uint32[C], some of which may stand twice; distances, uint16[C].
         """
-        if len(begin) <= FEW:
-            ends = (begin + sizes).tolist()
-            slices = [slice(one, end) for one, end in zip(begin.tolist(), ends, strict=True) if one < end]
-            if not slices:
-                return np.zeros(0, np.uint32), np.zeros(0, np.uint16)
-            positions = np.concatenate([self._flat_positions[one] for one in slices])
-            if self._flat_copies is None:
-                return positions, _distances(self.words[positions], query)
-            return positions, _distances(np.concatenate([self._flat_copies[one] for one in slices]), query)
-        places = ranges(begin, sizes)
-        positions = self._flat_positions[places]
-        copies = self.words[positions] if self._flat_copies is None else self._flat_copies[places]
-        return positions, _distances(copies, query)
+        places = _slices(begin, sizes) if len(begin) <= FEW else ranges(begin, sizes)
+        positions = _taken(self._flat_positions, places)
+        if self._flat_copies is None:
+            return positions, _distances(self.words[positions], query)
+        return positions, _distances(_taken(self._flat_copies, places), query)
+
+
+def _slices(begin: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[slice]:
+    """Return where buckets lie; an empty one in front stands for none at all."""
+    pairs = zip(begin.tolist(), (begin + sizes).tolist(), strict=True)
+    return [slice(0, 0), *(slice(one, end) for one, end in pairs if one < end)]
+
+
+def _taken(array: NDArray[Any], places: list[slice] | NDArray[np.int64]) -> NDArray[Any]:
+    """Return what lies at some places of an array."""
+    return np.concatenate([array[one] for one in places]) if isinstance(places, list) else array[places]
 
 
 def _distances(words: Words, query: Words) -> NDArray[np.uint16]:
@@ -251,9 +254,9 @@ def _distances(words: Words, query: Words) -> NDArray[np.uint16]:
     return total
 
 
-def _mapped(file: Path) -> NDArray[Any]:
-    """Map an array."""
-    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+def n_slots_of(n_codes: int) -> int:
+    """Return how many slots a table has: a power of two, about as many as there are codes."""
+    return 1 << max(1, (n_codes - 1).bit_length())
 
 
 def buckets_of(words: Words, mask: Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -266,7 +269,7 @@ def buckets_of(words: Words, mask: Words) -> tuple[NDArray[np.int64], NDArray[np
     Returns:
         All positions, one bucket after another, ascending within each, int64[M]; where each begins, int64[S + 1].
     """
-    n_slots = 1 << max(1, (len(words) - 1).bit_length())
+    n_slots = n_slots_of(len(words))
     slots = _slots(words & mask, np.uint64(64 - (n_slots - 1).bit_length()))
     # One sort of plain numbers, slot and position in one, is many times faster than a stable argsort.
     in_order = np.sort((slots << 32) | np.arange(len(words)))

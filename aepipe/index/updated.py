@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.bits import BitCodes, check_same, concatenate
+from aepipe.disk import mapped
 from aepipe.errors import CorruptError, QueryError
 from aepipe.index import filters
 from aepipe.index.card import CARD, REMEDY
@@ -49,6 +50,7 @@ class Updated:
         self.base = base
         self.delta = delta
         self.removed = np.zeros(0, np.int64) if removed is None else removed
+        self._left = filters.Where(self.removed, inverse=True)
 
     @classmethod
     def open(cls, base: RowIndex, folder: Path) -> Updated:
@@ -61,7 +63,7 @@ class Updated:
 
         try:
             card = json.loads((folder / CARD).read_bytes())
-            removed = np.asarray(np.load(folder / REMOVED, mmap_mode="r", allow_pickle=False))
+            removed = mapped(folder / REMOVED)
             sound = (card["kind"], card["removed"], card["base_rows"]) == (KIND, len(removed), len(base))
             added = int(card["added"])
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
@@ -97,7 +99,7 @@ class Updated:
         from aepipe.index import build
 
         codes, ids = self.base.rows()
-        left = filters.Where(self.removed, inverse=True).allows(ids)
+        left = self._left.allows(ids)
         codes, ids = codes[left], ids[left]
         if self.delta:
             more, further = self.delta.rows()
@@ -160,18 +162,18 @@ class Updated:
         if not self.delta:
             return found
         more = self.delta.within(codes, radius, where, threads=threads)
-        query = np.concatenate([np.repeat(np.arange(len(codes)), np.diff(part.offsets)) for part in (found, more)])
+        query = np.concatenate([found.query, more.query])
         distances = np.concatenate([found.distances, more.distances])
         return RaggedHits.sort(query, distances, np.concatenate([found.ids, more.ids]), len(codes))
 
     def _has(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which of some ids have a row, bool[n]."""
-        there = self.base.postings.places(ids)[1] & filters.Where(self.removed, inverse=True).allows(ids)
+        there = self.base.postings.places(ids)[1] & self._left.allows(ids)
         return there | self.delta.postings.places(ids)[1] if self.delta else there
 
     def _where(self, where: NDArray[np.int64] | None) -> filters.Where:
         """Return which rows of the base may be found."""
         if where is None:
-            return filters.Where(self.removed, inverse=True)
+            return self._left
         allowed = filters.Where.of(where).ids
-        return filters.Where(allowed[filters.Where(self.removed, inverse=True).allows(allowed)])
+        return filters.Where(allowed[self._left.allows(allowed)])

@@ -15,9 +15,7 @@ from aepipe import recipe
 from aepipe.errors import ItemError
 from aepipe.sources import RawItem, items
 from aepipe.sources.containers import Columns, Container
-from aepipe.sources.containers.documents import Documents
-from aepipe.sources.containers.lists import Lists
-from aepipe.sources.containers.lists import claims as is_list
+from aepipe.sources.containers.lists import files_or_lists
 from aepipe.sources.containers.walk import Files
 from aepipe.sources.decoders import audio
 from aepipe.sources.readers import Refused, WholeFile
@@ -73,7 +71,8 @@ class Audio(items.ItemSource):
         self._features = features
         self._decode = audio.decoder(features.model_dump())
         files = Files.at(options.path, base)
-        super().__init__(options, name, files, _Windows(_container(files, options), files, features))
+        whole = files_or_lists(files, SUFFIXES, Columns(options.audio, options.key))
+        super().__init__(options, name, files, _Windows(whole, files, features))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -159,11 +158,3 @@ def _length(item: RawItem) -> float:
         raise ItemError(item.key, f"not a recording that can be read: {str(error).partition(': ')[2]}") from None
     except OSError as error:
         raise ItemError(item.key, f"cannot be read: {error.strerror}") from None
-
-
-def _container(files: Files, options: Options) -> Container:
-    """Return what holds the files: a folder of them, or a list."""
-    named = [found.place for found in files]
-    if not any(name.lower().endswith(SUFFIXES) for name in named) and any(map(is_list, named)):
-        return Lists(files, Columns(options.audio, options.key))
-    return Documents(files, SUFFIXES)

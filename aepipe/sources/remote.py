@@ -75,9 +75,10 @@ def _copied(address: str) -> Path:
     magic = plain != address
     fixed = plain.rpartition("/")[0] if magic else address
     system, root = url_to_fs(fixed, skip_instance_cache=True)
+    single = not magic and system.isfile(root)
     if magic:
         found = system.glob(url_to_fs(address)[1], detail=True)
-    elif system.isfile(root):
+    elif single:
         found, root = {root: system.info(root)}, root.rpartition("/")[0]
     else:
         found = system.find(root, detail=True)
@@ -88,7 +89,6 @@ def _copied(address: str) -> Path:
     _update(system, root, files, folder)
     if magic:
         return folder / "files" / address[len(fixed) + 1 :]
-    single = len(files) == 1 and system.isfile(url_to_fs(address)[1])
     return folder / "files" / next(iter(files)) if single else folder / "files"
 
 
@@ -169,10 +169,12 @@ def _named(address: str) -> Iterator[None]:
     """Say in one line at which address what went wrong; drivers have errors of their own, without a common base."""
     try:
         yield
-    except (SourceError, KeyboardInterrupt, ModuleNotFoundError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name != "fsspec":
-            raise SourceError(f"{address}: {error}") from None
+    except SourceError:
         raise
+    except ModuleNotFoundError as error:
+        if error.name == "fsspec":  # whose extra is named elsewhere
+            raise
+        raise SourceError(f"{address}: {error}") from None
     except FileNotFoundError:
         raise SourceError(f"{address}: nothing lies there") from None
     except PermissionError:

@@ -12,9 +12,7 @@ from pydantic import Field
 from aepipe.errors import ItemError
 from aepipe.sources import RawItem, images, items
 from aepipe.sources.containers import Columns, Container
-from aepipe.sources.containers.documents import Documents
-from aepipe.sources.containers.lists import Lists
-from aepipe.sources.containers.lists import claims as is_list
+from aepipe.sources.containers.lists import files_or_lists
 from aepipe.sources.containers.walk import Files
 from aepipe.sources.decoders import video
 from aepipe.sources.readers import Held, Refused, WholeFile
@@ -63,15 +61,12 @@ class Video(images.Images):
 
     def features(self) -> dict[str, Any]:
         """Return what decides a row; ``step`` decides only which rows there are."""
-        return super().features() | {"frames": video.VERSION}
+        return super().features() | {"decoder": video.VERSION}
 
     def _held(self, files: Files, options: items.Options) -> Container:
         """Return what holds the files, a folder of them or a list, cut into frames."""
-        named = [found.place for found in files]
-        column = getattr(options, "video", "video")
-        if not any(name.lower().endswith(SUFFIXES) for name in named) and any(map(is_list, named)):
-            return _Frames(Lists(files, Columns(column, options.key)), self._step)
-        return _Frames(Documents(files, SUFFIXES), self._step)
+        columns = Columns(getattr(options, "video", "video"), options.key)
+        return _Frames(files_or_lists(files, SUFFIXES, columns), self._step)
 
 
 @dataclass(slots=True)

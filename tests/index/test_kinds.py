@@ -14,7 +14,7 @@ from aepipe.bits import BitCodes
 from aepipe.errors import CorruptError, RecipeError
 from aepipe.index import HammingIndex, hnsw, ivf, multihash, reach, tables
 from aepipe.recipe import Choice
-from tests.index.test_rows import brute, few_codes, found, scrambled_ids
+from tests.index.test_rows import assert_damage_is_refused, brute, few_codes, found, scrambled_ids
 
 KINDS = index.kinds()
 FILES = {
@@ -196,14 +196,7 @@ def assert_equal(one: object, other: object) -> None:
 def test_a_damaged_file_is_refused(tmp_path: Path, kind: str, file: str) -> None:
     rng = np.random.default_rng(8)
     index.build(near_codes(rng, 500, 64), np.arange(500), kind=kind).save(tmp_path)
-    whole = (tmp_path / file).read_bytes()
-    for damaged in (b"", whole[: len(whole) // 2]):
-        (tmp_path / file).write_bytes(damaged)
-        with pytest.raises(CorruptError, match=str(tmp_path)):
-            index.open(tmp_path)
-    (tmp_path / file).unlink()
-    with pytest.raises(CorruptError, match=str(tmp_path)):
-        index.open(tmp_path)
+    assert_damage_is_refused(tmp_path, file)
 
 
 @pytest.mark.parametrize(("kind", "file"), [(kind, files[0]) for kind, files in FILES.items()])

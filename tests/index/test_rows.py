@@ -218,14 +218,19 @@ def test_rows_that_cannot_be_added_or_removed(small: HammingIndex) -> None:
 @pytest.mark.parametrize("file", [scan.CODES, postings.OFFSETS, postings.IDS, postings.BY_ID, index.CARD])
 def test_a_damaged_index_is_refused(tmp_path: Path, small: HammingIndex, file: str) -> None:
     small.save(tmp_path)
-    whole = (tmp_path / file).read_bytes()
+    assert_damage_is_refused(tmp_path, file)
+
+
+def assert_damage_is_refused(folder: Path, file: str) -> None:
+    """Check that an index is not opened whose file is empty, cut off or missing."""
+    whole = (folder / file).read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], whole[:-1]):
-        (tmp_path / file).write_bytes(damaged)
-        with pytest.raises(CorruptError, match=str(tmp_path)):
-            index.open(tmp_path)
-    (tmp_path / file).unlink()
-    with pytest.raises(CorruptError, match=str(tmp_path)):
-        index.open(tmp_path)
+        (folder / file).write_bytes(damaged)
+        with pytest.raises(CorruptError, match=str(folder)):
+            index.open(folder)
+    (folder / file).unlink()
+    with pytest.raises(CorruptError, match=str(folder)):
+        index.open(folder)
 
 
 def test_files_that_do_not_fit_one_another_are_refused(tmp_path: Path, small: HammingIndex) -> None:
@@ -256,7 +261,8 @@ def test_an_index_of_before_the_order_of_ids_was_saved(tmp_path: Path) -> None:
     built = index.build(codes, ids)
     built.save(tmp_path)
     (tmp_path / postings.BY_ID).unlink()
-    card = json.loads((tmp_path / index.CARD).read_text()) | {"schema": 1}
+    card = json.loads((tmp_path / index.CARD).read_text())
+    card |= {"schema": 1, "bytes": card.pop("sizes")[scan.CODES]}
     del card["options"]
     (tmp_path / index.CARD).write_text(json.dumps(card))
     assert_same(index.open(tmp_path), built)

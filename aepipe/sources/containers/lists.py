@@ -33,6 +33,16 @@ def open_container(files: Files, columns: Columns) -> Container:
     return Lists(files, columns)
 
 
+def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns) -> Container:
+    """Return the files whose names end so, each an item; or, where there are none, what lists name."""
+    from aepipe.sources.containers.documents import Documents
+
+    named = [found.place for found in files]
+    if not any(name.lower().endswith(endings) for name in named) and any(map(claims, named)):
+        return Lists(files, columns)
+    return Documents(files, endings)
+
+
 def read_at(path: Path, at: str, key: str) -> bytes:
     """Refuse: the places of a list are the files that it names."""
     raise SourceError(f"{path}: a list holds no images itself")

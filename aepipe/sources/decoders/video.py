@@ -19,12 +19,11 @@ from PIL import Image
 from aepipe.errors import ItemError, QueryError
 from aepipe.sources import RawItem, decode
 from aepipe.sources.decoders import Decode, images
-from aepipe.sources.readers import WholeFile
 
 if TYPE_CHECKING:
     import av
 
-VERSION = 1
+VERSION = images.VERSION  # and one more for each time that the same file has come to give other frames
 LONGEST = 1024
 CLOSE = 0.0005
 """Seconds by which a frame's time may differ from what names it, which has three decimals."""
@@ -39,7 +38,7 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
 
 
 def asked(text: str) -> Iterator[RawItem]:
-    """Give a picture; or a frame of a video: ``clip.mp4@12.5``, and without a second the one in its middle."""
+    """Give pictures, as :func:`images.asked`; or a frame of a video, ``clip.mp4@12.5``, else that in its middle."""
     found = None if Path(text).is_file() else _SLICE.match(text)
     if found is not None:
         file, second = found["file"], float(found["start"])
@@ -48,7 +47,7 @@ def asked(text: str) -> Iterator[RawItem]:
     if Path(text).is_file() and is_video(_head(text)):
         yield RawItem(text, text, lambda key: frame_at(Path(text), key, _length(Path(text), key) / 2))
         return
-    yield RawItem(text, text, WholeFile(text))
+    yield from images.asked(text)
 
 
 def is_video(head: bytes) -> bool:
