@@ -55,7 +55,7 @@ def things(release: Release, texts: Sequence[str]) -> Iterator[Question]:
     """
     if not texts:
         return
-    decode = _decoder(release)
+    decode = decoder(release)
     block: list[Question] = []
     for item in _items(release, texts):
         block.append(_read(item))
@@ -72,7 +72,7 @@ def data(release: Release, named: Sequence[tuple[str, bytes]]) -> Iterator[Quest
         FingerprintError: as :func:`things`.
     """
     if named:
-        yield from _encoded(release, [Question(name, data=held) for name, held in named], _decoder(release))
+        yield from _encoded(release, [Question(name, data=held) for name, held in named], decoder(release))
 
 
 def rows(release: Release, ids: Sequence[int], keys: Sequence[str]) -> Iterator[Question]:
@@ -108,7 +108,7 @@ def decoded(
     if not pictures or len(card.shape) != 3:
         seen = "the features of a network" if pictures else card.source
         raise QueryError(f"{release.name} was learned from {seen}, not from pixels: there is nothing to draw")
-    decode = _decoder(release)
+    decode = decoder(release)
     for row in release.describe([*ids, *(release.id_of(key) for key in keys)]):
         try:
             question = Question(row.key, data=preview(release.items.root, row.place))
@@ -183,8 +183,12 @@ def _decoded(question: Question, decode: Decode) -> NDArray[np.generic] | ItemEr
         return error
 
 
-def _decoder(release: Release) -> Decode:
-    """Return what decodes items as those of the collection were."""
+def decoder(release: Release) -> Decode:
+    """Return what decodes items as those of the collection were.
+
+    Raises:
+        FingerprintError: this version decodes in another way than the release's encoder expects.
+    """
     from aepipe.sources import decoders
 
     card = release.encoder.card

@@ -94,14 +94,12 @@ def write(release: Release, found: Groups, file: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    places = release.items.positions(found.ids)
-    keys, labels = release.items.strings("key"), release.items.strings("label")
     sizes = np.diff(found.offsets)
     columns = {
         "group": pa.array(np.repeat(np.arange(len(found)), sizes), pa.int64()),
         "id": pa.array(found.ids, pa.int64()),
-        "key": pa.array([keys.text(int(place)) for place in places], pa.string()),
-        "label": pa.array([labels[int(place)] for place in places], pa.string()),
+        "key": pa.array(release.items.texts("key", found.ids), pa.string()),
+        "label": pa.array(release.items.texts("label", found.ids), pa.string()),
         "distance": pa.array(found.distances, pa.uint16()),
         "size": pa.array(np.repeat(sizes, sizes), pa.int64()),
     }

@@ -54,18 +54,21 @@ def ids_where(release: Release, condition: str) -> NDArray[np.int64]:
 
 def _show(database: Any, release: Release) -> list[str]:  # noqa: ANN401  duckdb has no types
     """Make the rows known as ``items``, and everything else unknown; return the names of their columns."""
+    import pyarrow as pa
     import pyarrow.dataset as ds
 
     from aepipe.table import Rows
 
-    folder = release.rows_folder
-    own: dict[str, str] = Rows(folder).facts["columns"]
-    database.register("rows_on_disk", ds.dataset(sorted(map(str, folder.glob("rows-*.parquet")))))
+    folders = release.folders("rows")
+    own: dict[str, str] = Rows(folders[0]).facts["columns"]
+    files = [str(file) for folder in folders for file in sorted(folder.glob("rows-*.parquet"))]
+    database.register("rows_on_disk", ds.dataset(files))
+    database.register("removed", pa.table({"id": np.asarray(release.removed)}))
     columns = [*((name, name) for name in OURS), *own.items()]
     # A column of the source that has one of our names keeps the name that it was written under.
     shown = [(name if name not in OURS else written, written) for name, written in columns[len(OURS) :]]
     listed = ", ".join(f"{_quoted(written)} AS {_quoted(name)}" for name, written in [*columns[: len(OURS)], *shown])
-    database.execute(f"CREATE VIEW items AS SELECT {listed} FROM rows_on_disk")
+    database.execute(f"CREATE VIEW items AS SELECT {listed} FROM rows_on_disk ANTI JOIN removed USING (id)")
     for setting in ("enable_external_access = false", f"memory_limit = '{MEMORY}'", "lock_configuration = true"):
         database.execute(f"SET {setting}")
     return [*OURS, *(name for name, _ in shown)]

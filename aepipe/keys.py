@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.disk import mapped
-from aepipe.errors import CorruptError, QueryError
+from aepipe.errors import CorruptError
 
 ITEMS = "items.json"
 IDS = "ids.npy"
@@ -60,10 +61,14 @@ class Strings:
         return len(self._offsets) - 1
 
     def __getitem__(self, position: int) -> str | None:
-        start, end = int(self._offsets[position]), int(self._offsets[position + 1])
-        if start < 0:
+        if self._offsets[position] < 0:
             return None
-        return self._blob[start : end if end >= 0 else -1 - end].tobytes().decode("utf-8", "surrogateescape")
+        return self.raw(position).decode("utf-8", "surrogateescape")
+
+    def raw(self, position: int) -> bytes:
+        """Return a string as it is stored, empty where it is absent."""
+        start, end = int(self._offsets[position]), int(self._offsets[position + 1])
+        return self._blob[start if start >= 0 else -1 - start : end if end >= 0 else -1 - end].tobytes()
 
     def all_bytes(self) -> list[bytes]:
         """Return all strings as they are stored, absent ones empty; reads the whole file."""
@@ -74,6 +79,12 @@ class Strings:
     def text(self, position: int) -> str:
         """Return a string, empty where it is absent."""
         return self[position] or ""
+
+    def __iter__(self) -> Iterator[str | None]:
+        """Give all strings; reads the whole file."""
+        absent = (self._offsets < 0).tolist()
+        for stored, missing in zip(self.all_bytes(), absent[:-1], strict=True):
+            yield None if missing else stored.decode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,7 @@ class Row:
 
 
 class Items:
-    """Keys and columns of the N rows of a release, in ascending order of id; see :mod:`aepipe.stages.publish`.
+    """Keys and columns of N rows, in ascending order of id; see :mod:`aepipe.stages.publish`.
 
     Attributes:
         ids: int64[N], ascending.
@@ -151,35 +162,23 @@ class Items:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def positions(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where some ids stand, int64 of the same length.
-
-        Raises:
-            QueryError: there is no such id.
-        """
-        ids = np.asarray(ids, np.int64)
+    def places(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return where some ids stand, int64[n], and which are there at all, bool[n]."""
         places = np.searchsorted(self.ids, ids)
         known = np.zeros(len(ids), bool)
         inside = places < len(self)
         known[inside] = self.ids[places[inside]] == ids[inside]
-        if not known.all():
-            raise QueryError(f"no row has the id {ids[~known][0]}: {self._range()}")
-        return places
+        return places, known
 
-    def id_of(self, key: str) -> int:
-        """Return the id of a key.
-
-        Raises:
-            QueryError: there is no such key.
-        """
-        order = mapped(self._folder / KEY_ORDER)
-        keys, wanted = self.strings("key"), _bytes(key)
+    def find(self, key: str) -> int | None:
+        """Return the id of a key, None where it is not there."""
+        order, keys, wanted = self._key_order, self.strings("key"), _bytes(key)
         low, high = 0, len(order)
         while low < high:
             middle = (low + high) // 2
-            low, high = (middle + 1, high) if _bytes(keys.text(int(order[middle]))) < wanted else (low, middle)
-        if low == len(order) or keys[int(order[low])] != key:
-            raise QueryError(f"no row has the key {key!r}: {self._range()}, and keys are like {self._example()!r}")
+            low, high = (middle + 1, high) if keys.raw(int(order[middle])) < wanted else (low, middle)
+        if low == len(order) or keys.raw(int(order[low])) != wanted:
+            return None
         return int(self.ids[order[low]])
 
     def row(self, position: int) -> Row:
@@ -199,15 +198,10 @@ class Items:
             self._strings[name] = Strings.open(self._folder, name)
         return self._strings[name]
 
-    def _range(self) -> str:
-        """Say which ids there are."""
-        if not len(self):
-            return "the release has no rows"
-        return f"the release has {len(self):,} rows with ids from {self.ids[0]} to {self.ids[-1]}"
-
-    def _example(self) -> str:
-        """Return some key."""
-        return self.strings("key").text(0) if len(self) else ""
+    @cached_property
+    def _key_order(self) -> NDArray[np.int64]:
+        """The positions of the keys in the order of their bytes, int64[N]."""
+        return mapped(self._folder / KEY_ORDER)
 
 
 def _bytes(text: str) -> bytes:

@@ -4,7 +4,10 @@
 
     release/<digest>/release.json   the refs below, the fingerprint, the resolved recipe; nothing else
     model/<digest>/                 the encoder
-    segment/<digest>/               codes (one or more), items, index, scores
+    segment/<digest>/               codes, items (one or more each), index, scores
+    segment/<digest>/               changes: of the index since it was built, and ``removed.npy``, the ids of rows that
+                                    were removed; only where there are any
+    rows/<digest>/                  the rows (one or more)
 
 Opening checks that everything referred to is there at its full length and belongs together, and reads none of it: files
 are mapped, and the encoder and the index come when they are first asked for. Legend: N rows, Q queries, k neighbours.
@@ -24,16 +27,22 @@ from numpy.typing import NDArray
 from aepipe import index as indexes
 from aepipe import service
 from aepipe.bits import BitCodes
+from aepipe.disk import mapped
 from aepipe.encoder import Decoder, Encoder
 from aepipe.errors import CorruptError, FingerprintError, NotFoundError
 from aepipe.index import HammingIndex, Hits, RaggedHits
+from aepipe.index.updated import Updated
 from aepipe.keys import Items, Row
-from aepipe.segments import CodeSegments
+from aepipe.segments import CodeSegments, ItemSegments
 from aepipe.store import Ref, Store
 
 RELEASE = "release.json"
 SCORES = "scores.json"
 SCHEMA = 1
+CHANGED_SCHEMA = 2
+"""Of a release that rows were added to or removed from: versions that know nothing of that must not open it."""
+REMOVED = "removed.npy"
+CHANGED_INDEX = "index"
 MENDED_BY = "go back with `aepipe rollback`, or make it anew with `aepipe run`"
 
 
@@ -105,17 +114,28 @@ class Release:
 
     @cached_property
     def index(self) -> HammingIndex:
-        """The index, mapped.
+        """The index with what has changed since it was built, mapped.
 
         Raises:
             CorruptError: it cannot be read.
         """
-        return indexes.open(self.folder("index"))
+        base = indexes.open(self.folder("index"))
+        return base if self._changes is None else Updated.open(base, self._changes / CHANGED_INDEX)
 
     @cached_property
-    def items(self) -> Items:
+    def items(self) -> ItemSegments:
         """Keys and columns, mapped."""
-        return Items(self.folder("items"))
+        return ItemSegments([Items(folder) for folder in self.folders("items")], self.removed)
+
+    @cached_property
+    def removed(self) -> NDArray[np.int64]:
+        """Ids of the rows that were removed since it was built, int64[n], ascending."""
+        if self._changes is None:
+            return np.zeros(0, np.int64)
+        try:
+            return mapped(self._changes / REMOVED)
+        except (OSError, ValueError) as error:
+            raise CorruptError(f"{self._changes}: corrupt, not the changes of a release ({error})") from None
 
     @cached_property
     def scores(self) -> dict[str, Any]:
@@ -129,7 +149,16 @@ class Release:
 
     def part(self, what: str) -> Ref:
         """Return the first part of one kind: ``encoder``, ``codes``, ``items``, ``index``, ``scores`` or ``rows``."""
-        return next(ref for name, ref in self.parts if name == what)
+        return self.all_parts(what)[0]
+
+    def all_parts(self, what: str) -> list[Ref]:
+        """Return the parts of one kind, oldest first: those of ``codes``, ``items`` and ``rows`` may be several."""
+        return [ref for name, ref in self.parts if name == what]
+
+    @property
+    def changed(self) -> bool:
+        """Whether rows were added or removed since it was built."""
+        return bool(self.all_parts("changes"))
 
     def __len__(self) -> int:
         return len(self.items)
@@ -192,7 +221,7 @@ class Release:
             CorruptError: a row of the release has no code.
         """
         wanted = np.asarray(ids, np.int64)
-        self.items.positions(wanted)
+        self.items.check(wanted)
         return self.segments.of(wanted)
 
     def describe(self, ids: NDArray[np.int64] | Sequence[int]) -> list[Row]:
@@ -201,15 +230,7 @@ class Release:
         Raises:
             QueryError: there is no such id.
         """
-        return [self.items.row(int(place)) for place in self.items.positions(np.asarray(ids, np.int64))]
-
-    def position(self, row_id: int) -> int:
-        """Return where an id stands among the release's rows.
-
-        Raises:
-            QueryError: there is no such id.
-        """
-        return int(self.items.positions(np.array([row_id]))[0])
+        return self.items.rows(ids)
 
     def id_of(self, key: str) -> int:
         """Return the id of a key.
@@ -224,23 +245,28 @@ class Release:
         return what if isinstance(what, BitCodes) else self.encode(what, threads=threads)
 
     def folder(self, what: str) -> Path:
-        """Return the folder of the one part of that sort."""
+        """Return the folder of the first part of that sort."""
         return self._folders[self.part(what)]
 
-    @property
-    def rows_folder(self) -> Path:
-        """Folder of the rows that it was made of.
+    def folders(self, what: str) -> list[Path]:
+        """Return the folders of all parts of that sort, those of ``rows`` too.
 
         Raises:
-            CorruptError: it is missing.
+            CorruptError: rows are missing.
         """
-        return whole(self._store, self.ref, self.part("rows"))
+        if what == "rows":
+            return [whole(self._store, self.ref, part) for part in self.all_parts(what)]
+        return [self._folders[part] for part in self.all_parts(what)]
+
+    @property
+    def _changes(self) -> Path | None:
+        """The folder of what has changed since it was built."""
+        return self.folder("changes") if self.changed else None
 
     @cached_property
     def segments(self) -> CodeSegments:
         """The codes and what is kept of the embeddings, mapped."""
-        folders = [self._folders[part] for what, part in self.parts if what == "codes"]
-        return CodeSegments(folders, self.n_bits, self.fingerprint)
+        return CodeSegments(self.folders("codes"), self.n_bits, self.fingerprint)
 
     def _says(self) -> str:
         """Return how errors call this release."""
@@ -249,7 +275,7 @@ class Release:
     def _check_fingerprints(self) -> None:
         """Check that codes and index are the encoder's, by their manifests."""
         for what, part in self.parts:
-            if what in {"codes", "index"}:
+            if what in {"codes", "index", "changes"}:
                 self._check_fingerprint(what, self._store.manifest(part).facts["fingerprint"])
 
     def _check_fingerprint(self, what: str, found: str) -> None:
@@ -262,10 +288,14 @@ class Release:
 
 
 def parts_of(body: dict[str, Any]) -> list[tuple[str, Ref]]:
-    """Return all refs of a ``release.json`` with what they are: encoder, codes, items, index, scores, rows."""
-    single = {what: body[what] for what in ("encoder", "items", "index", "scores")} | {"rows": body["source_rows"]}
-    parts = [(what, Ref.parse(text)) for what, text in single.items()]
-    return [parts[0], *(("codes", Ref.parse(text)) for text in body["codes"]), *parts[1:]]
+    """Return all refs of a ``release.json`` with what they are: encoder, codes, items, index, changes, scores, rows."""
+    single = {what: [body[what]] for what in ("encoder", "index", "scores")}
+    changes = [body["changes"]] if body.get("changes") else []
+    several = {"codes": body["codes"], "items": [body["items"], *body.get("more_items", ())], "changes": changes}
+    several["rows"] = [body["source_rows"], *body.get("more_rows", ())]
+    found = single | several
+    order = ("encoder", "codes", "items", "index", "changes", "scores", "rows")
+    return [(what, Ref.parse(text)) for what in order for text in found[what]]
 
 
 def read_body(store: Store, ref: Ref) -> dict[str, Any]:
@@ -279,8 +309,8 @@ def read_body(store: Store, ref: Ref) -> dict[str, Any]:
         schema = body["schema"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptError(f"{file}: corrupt, not a release ({error}); promote another one") from None
-    if schema != SCHEMA:
-        raise CorruptError(f"{file}: schema {schema}; this version of aepipe reads schema {SCHEMA}")
+    if schema not in (SCHEMA, CHANGED_SCHEMA):
+        raise CorruptError(f"{file}: schema {schema}; this version of aepipe reads {SCHEMA} and {CHANGED_SCHEMA}")
     return body
 
 

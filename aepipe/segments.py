@@ -1,13 +1,15 @@
-"""Segments of codes: which row has which code, spread over directories that are written once and only ever added to.
+"""Segments: the codes, and the keys and columns, of all rows, spread over directories that are written once.
 
-Files of one: ``ids.npy``, int64[N] ascending; ``codes.npy``, uint8[N, W], packed as :mod:`aepipe.bits` says; and, where
-the recipe keeps them, ``embedding.npy``, int8[N, H], as :mod:`aepipe.embeddings` has it.
+Files of a segment of codes: ``ids.npy``, int64[N] ascending; ``codes.npy``, uint8[N, W], packed as :mod:`aepipe.bits`
+says; and, where the recipe keeps them, ``embedding.npy``, int8[N, H], as :mod:`aepipe.embeddings` has it. Those of keys
+and columns are of :mod:`aepipe.keys`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,7 +19,8 @@ from numpy.typing import NDArray
 from aepipe import embeddings
 from aepipe.bits import BitCodes, n_bytes
 from aepipe.disk import mapped
-from aepipe.errors import CorruptError, FingerprintError
+from aepipe.errors import CorruptError, FingerprintError, QueryError
+from aepipe.keys import Items, Row
 from aepipe.store import Ref, Store
 
 Places: TypeAlias = NDArray[np.int64]
@@ -104,3 +107,112 @@ class CodeSegments:
             missing &= ~here
         if missing.any():
             raise CorruptError(f"no segment has the code of row {ids[missing][0]} ({missing.sum():,} such): run again")
+
+
+class ItemSegments:
+    """Keys and columns of a release's rows: those that it was built of, and those added since.
+
+    Args:
+        parts: each with ids above those of the parts before it, and the same columns.
+        removed: int64[n], ascending, ids of rows that are there no more.
+    """
+
+    def __init__(self, parts: Sequence[Items], removed: NDArray[np.int64]) -> None:
+        self.columns = parts[0].columns
+        self.root = parts[0].root
+        self._parts = parts
+        self._removed = removed
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts)) - len(self._removed)
+
+    @cached_property
+    def ids(self) -> NDArray[np.int64]:
+        """All ids, int64[N], ascending."""
+        if len(self._parts) == 1 and not len(self._removed):
+            return self._parts[0].ids
+        return np.concatenate([part.ids[left] for part, left in zip(self._parts, self._left, strict=True)])
+
+    def rows(self, ids: NDArray[np.int64] | Sequence[int]) -> list[Row]:
+        """Return some rows, in the order asked for.
+
+        Raises:
+            QueryError: there is no such id.
+        """
+        return [self._parts[part].row(place) for part, place in self._places(ids)]
+
+    def check(self, ids: NDArray[np.int64]) -> None:
+        """Check that there are such ids.
+
+        Raises:
+            QueryError: there is no such id.
+        """
+        self._places(ids)
+
+    def texts(self, name: str, ids: NDArray[np.int64] | Sequence[int]) -> list[str | None]:
+        """Return ``key``, ``place``, ``label`` or ``split`` of some rows, in the order asked for.
+
+        Raises:
+            QueryError: there is no such id.
+        """
+        return [self._parts[part].strings(name)[place] for part, place in self._places(ids)]
+
+    def column(self, name: str) -> Iterator[str | None]:
+        """Give ``key``, ``place``, ``label`` or ``split`` of all rows, in the order of ids."""
+        for part, left in zip(self._parts, self._left, strict=True):
+            yield from compress(part.strings(name), left)
+
+    def find(self, key: str) -> int | None:
+        """Return the id of a key, None where it is not there."""
+        for part in self._parts:
+            found = part.find(key)
+            if found is not None and not self._gone(np.array([found])).any():
+                return found
+        return None
+
+    def id_of(self, key: str) -> int:
+        """Return the id of a key.
+
+        Raises:
+            QueryError: there is no such key.
+        """
+        found = self.find(key)
+        if found is None:
+            like = next((text for text in self.column("key")), "")
+            raise QueryError(f"no row has the key {key!r}: {self._range()}, and keys are like {like!r}")
+        return found
+
+    @property
+    def _left(self) -> list[NDArray[np.bool_]]:
+        """Which rows of each part are there still."""
+        return [~self._gone(part.ids) for part in self._parts]
+
+    def _gone(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which ids are of rows that were removed, bool[n]."""
+        if not len(self._removed):
+            return np.zeros(len(ids), bool)
+        places = np.minimum(np.searchsorted(self._removed, ids), len(self._removed) - 1)
+        gone: NDArray[np.bool_] = self._removed[places] == ids
+        return gone
+
+    def _places(self, ids: NDArray[np.int64] | Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Return the part that each id is in, and where there.
+
+        Raises:
+            QueryError: there is no such id.
+        """
+        wanted = np.asarray(ids, np.int64)
+        parts, places = np.full(len(wanted), -1), np.zeros(len(wanted), np.int64)
+        for number, part in enumerate(self._parts):
+            found, here = part.places(wanted)
+            parts[here], places[here] = number, found[here]
+        parts[self._gone(wanted)] = -1
+        if (parts < 0).any():
+            raise QueryError(f"no row has the id {wanted[parts < 0][0]}: {self._range()}")
+        return zip(parts.tolist(), places.tolist(), strict=True)
+
+    def _range(self) -> str:
+        """Say which ids there are."""
+        if not len(self):
+            return "the release has no rows"
+        return f"the release has {len(self):,} rows with ids from {self.ids[0]} to {self.ids[-1]}"

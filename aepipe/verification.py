@@ -30,6 +30,20 @@ def verify(store: Store, ref: Ref) -> list[Ref]:
     return checked
 
 
+def next_id(store: Store, name: str) -> int:
+    """Return the first id that no row of a collection ever had, so far as the shelf remembers.
+
+    A release that was rolled back has given ids, too.
+    """
+    given = [0]
+    for event in service.history(store, name):
+        try:
+            given.append(int(store.manifest(Ref("release", event.after)).facts.get("next_id", 0)))
+        except StoreError:
+            continue
+    return max(given)
+
+
 def last_sound(store: Store, name: str) -> Release | None:
     """Return the newest release ever in service under a name that is still whole, its rows too; None without any.
 

@@ -47,7 +47,7 @@ def make_release(store: Store, rows: int) -> None:
         indexed = draft.finish({"benchmark": "index"}, facts)
     parts = {"encoder": model, "items": make_items(store, ids), "index": indexed, "scores": empty(store, "segment")}
     parts["source_rows"] = empty(store, "rows")
-    body = {"schema": 1, "name": "benchmark", **facts, "codes": [str(stored)], "tombstones": None}
+    body = {"schema": 1, "name": "benchmark", **facts, "codes": [str(stored)]}
     body |= {"recipe": {"source": {"kind": "images"}}}
     body |= {what: str(part) for what, part in parts.items()} | {"source_path": ""}
     with store.draft("release") as draft:

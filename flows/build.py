@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from aepipe import service
 from aepipe.errors import GateError
 from aepipe.evaluate import Verdict
+from aepipe.stages.compact import fold
 from aepipe.store import Ref, Store
 from aepipe.verification import last_sound
 from flows import artifacts, tasks
@@ -129,7 +130,7 @@ def rows_in_service(store: Store, name: str) -> str | None:
     now = service.current(store, name)
     if now is not None and (release is None or release.ref != now):
         logger.warning("%s: release %s, in service, is damaged; this run goes on without it", name, now.short)
-    return str(release.part("rows")) if release else None
+    return str(fold(store, release)) if release else None
 
 
 def show_progress() -> None:

@@ -10,6 +10,7 @@ from prefect import flow, runtime
 from aepipe import service
 from aepipe.evaluate import Verdict
 from aepipe.release import Release
+from aepipe.stages.compact import fold
 from aepipe.store import Ref
 from flows import artifacts, tasks
 from flows.build import log_failure, show_progress
@@ -51,9 +52,9 @@ def refresh(name: str | None = None, shelf: str | None = None, device: str | Non
 
 def renew(job: Job, release: Release) -> dict[str, Any]:
     """Publish the collection with its new rows and without its vanished ones, if there are any."""
-    before = str(release.part("rows"))
+    before = str(fold(job.store, release))
     rows = tasks.ingest(job, before)
-    if rows == before:
+    if rows == before and not release.changed:
         logger.info("%s: the source has not changed, release %s stays in service", job.name, release.ref.short)
         return {"name": job.name, "release": str(release.ref), "changed": False, "why": "the source has not changed"}
     model = str(release.part("encoder"))

@@ -29,6 +29,7 @@ from aepipe.stages import publish as publishing
 from aepipe.stages import score as scoring
 from aepipe.stages import views as viewing
 from aepipe.store import Ref
+from aepipe.verification import next_id
 from flows.job import Job, open_job
 
 logger = logging.getLogger("aepipe.flows")
@@ -76,7 +77,7 @@ def ingest(job: Job, previous: str | None) -> str:
     """Raw things -> rows; what is known from the release in service is not read again."""
     equipping.equip(job.store, job.plan)
     known = Ref.parse(previous) if previous else None
-    return str(ingestion.ingest(job.store, job.plan.source, previous=known))
+    return str(ingestion.ingest(job.store, job.plan.source, previous=known, next_id=next_id(job.store, job.name)))
 
 
 @task(name="views", **_PLAIN)
@@ -121,7 +122,9 @@ def score(job: Job, rows: str, model: str, codes: Sequence[str]) -> str:
 def publish(job: Job, parts: dict[str, Any]) -> str:
     """Rows, model, codes and scores -> a release on the shelf."""
     single = {what: Ref.parse(parts[what]) for what in ("rows", "model", "scores")}
-    return str(publishing.publish(job.store, job.plan, codes=refs(parts["codes"]), **single))
+    return str(
+        publishing.publish(job.store, job.plan.recipe, job.plan.source.location, codes=refs(parts["codes"]), **single)
+    )
 
 
 @task(name="measure", **_PLAIN)

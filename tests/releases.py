@@ -119,7 +119,7 @@ def publish_rows(store: Store, plan: BarePlan, rows: Ref, model: Ref, known: tup
     """Encode, score and publish rows; segments of codes that are ``known`` stay in the release."""
     codes = (*known, encode(store, model, rows, known=known))
     scores = _put_scores(store, rows, codes)
-    return publish(store, plan, rows=rows, model=model, codes=codes, scores=scores)  # type: ignore[arg-type]
+    return publish(store, plan.recipe, plan.source.location, rows=rows, model=model, codes=codes, scores=scores)  # type: ignore[arg-type]
 
 
 def _put_scores(store: Store, rows: Ref, codes: tuple[Ref, ...]) -> Ref:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from aepipe.errors import CorruptError, QueryError
 from aepipe.keys import ITEMS, Items, Row, Strings
+from aepipe.segments import ItemSegments
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 KEYS = ["b/2.png", "a/1.png", "ä.png", "c", "b/10.png"]
@@ -43,6 +44,7 @@ def test_strings_come_back(values: list[str | None]) -> None:
         assert len(strings) == len(values)
         assert [strings[i] for i in range(len(values))] == values
         assert [strings.text(i) for i in range(len(values))] == [value or "" for value in values]
+        assert list(strings) == values
         assert strings.all_bytes() == [(value or "").encode("utf-8", "surrogateescape") for value in values]
 
 
@@ -55,13 +57,12 @@ def test_opening_strings_reads_nothing(tmp_path: Path) -> None:
 
 def test_items_are_found_by_id(tmp_path: Path) -> None:
     items = write_items(tmp_path)
-    assert items.positions(np.array([43, 3, 13, 3])).tolist() == [4, 0, 1, 0]
+    places, known = items.places(np.array([43, 3, 2, 13, 44, -1, 3]))
+    assert known.tolist() == [True, True, False, True, False, False, True]
+    assert places[known].tolist() == [4, 0, 1, 0]
     assert items.row(0) == Row(3, "b/2.png", "label0", "train", "b/2.png#0", {"../price": "0", "empty": None})
     assert items.row(1).label is None
     assert (len(items), items.root) == (5, Path("/photos"))
-    for unknown in (-1, 2, 4, 44):
-        with pytest.raises(QueryError, match=f"id {unknown}: the release has 5 rows with ids from 3 to 43"):
-            items.positions(np.array([3, unknown]))
 
 
 @given(st.lists(texts, unique=True, max_size=20), texts)
@@ -69,16 +70,37 @@ def test_items_are_found_by_id(tmp_path: Path) -> None:
 def test_items_are_found_by_key(keys: list[str], other: str) -> None:
     with TemporaryDirectory() as folder:
         items = write_items(Path(folder), keys)
-        assert [items.id_of(key) for key in keys] == items.ids.tolist()
+        assert [items.find(key) for key in keys] == items.ids.tolist()
         if other not in keys:
-            with pytest.raises(QueryError, match="no row has the key"):
-                items.id_of(other)
+            assert items.find(other) is None
+
+
+def test_items_in_several_segments(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "more").mkdir()
+    base = write_items(tmp_path / "base")
+    names = ["key", "place", "label", "split", "column.0", "column.1"]
+    Items.write(
+        tmp_path / "more", np.array([60, 61]), {name: ["z", "b/2.png"] for name in names}, columns=[], root=Path()
+    )
+    items = ItemSegments([base, Items(tmp_path / "more")], np.array([3, 13]))
+    assert (len(items), items.ids.tolist()) == (5, [23, 33, 43, 60, 61])
+    assert [row.key for row in items.rows([61, 23])] == ["b/2.png", KEYS[2]]
+    assert items.texts("key", np.array([60, 33])) == ["z", KEYS[3]]
+    assert list(items.column("key")) == [*KEYS[2:], "z", "b/2.png"]
+    assert items.find("b/2.png") == 61, "the key of a row that was removed can be given again"
+    assert items.find(KEYS[1]) is None
+    for unknown in (-1, 2, 3, 13, 44, 62):
+        with pytest.raises(QueryError, match=f"id {unknown}: the release has 5 rows with ids from 23 to 61"):
+            items.check(np.array([23, unknown]))
+    with pytest.raises(QueryError, match=f"no row has the key {KEYS[1]!r}.* keys are like {KEYS[2]!r}"):
+        items.id_of(KEYS[1])
 
 
 def test_a_release_without_rows(tmp_path: Path) -> None:
-    items = write_items(tmp_path, [])
+    items = ItemSegments([write_items(tmp_path, [])], np.zeros(0, np.int64))
     with pytest.raises(QueryError, match="the release has no rows"):
-        items.positions(np.array([0]))
+        items.rows([0])
     with pytest.raises(QueryError, match="the release has no rows"):
         items.id_of("x")
 

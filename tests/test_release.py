@@ -86,7 +86,7 @@ def test_a_picture_of_the_collection_finds_itself_at_distance_0(shelf: tuple[Sto
 
 
 def test_the_copy_of_a_picture_is_another_row_with_the_same_code(release: Release) -> None:
-    keys = {release.items.row(i).key: i for i in range(N)}
+    keys = {release.describe([i])[0].key: i for i in range(N)}
     first, last = (next(i for key, i in keys.items() if key.endswith(f"/{n:05d}.png")) for n in (0, N - 1))
     ids, distances = release.query(release.codes_of([first]), 2).of(0)
     assert ids.tolist() == sorted([first, last])
@@ -108,13 +108,16 @@ def test_rows_are_described(release: Release) -> None:
     assert [row.id for row in rows] == [5, 0, 5]
     split, label, _ = rows[1].key.split("/")
     assert (rows[1].split, rows[1].label, rows[1].place) == (split, label, rows[1].key)
-    assert [release.id_of(release.items.row(i).key) for i in range(N)] == list(range(N))
-    assert release.position(7) == 7
+    assert [release.id_of(release.describe([i])[0].key) for i in range(N)] == list(range(N))
 
 
 @pytest.mark.parametrize("unknown", [-1, N, 10**12])
 def test_an_unknown_id_is_said_with_the_range(release: Release, unknown: int) -> None:
-    for ask in (release.position, lambda i: release.codes_of([0, i]), lambda i: release.describe([0, i])):
+    for ask in (
+        lambda i: release.items.check(np.array([i])),
+        lambda i: release.codes_of([0, i]),
+        lambda i: release.describe([0, i]),
+    ):
         with pytest.raises(QueryError, match=rf"id {unknown}: the release has {N} rows with ids from 0 to {N - 1}"):
             ask(unknown)
 
@@ -211,8 +214,8 @@ def test_an_encoder_of_another_release_makes_no_codes(copied: tuple[Store, Ref])
 
 def test_a_release_of_a_later_version_is_refused(copied: tuple[Store, Ref]) -> None:
     store, ref = copied
-    with pytest.raises(CorruptError, match="schema 2; this version"):
-        Release.open(store, ref=rewrite(store, ref, schema=2))
+    with pytest.raises(CorruptError, match="schema 3; this version"):
+        Release.open(store, ref=rewrite(store, ref, schema=3))
     with pytest.raises(CorruptError, match="not a release"):
         Release.open(store, ref=rewrite(store, ref, codes=None))
 

@@ -25,12 +25,17 @@ VERBS = {
     "rollback": "serving",
     "verify": "serving",
     "refresh": "running",
+    "add": "updating",
+    "remove": "updating",
+    "compact": "updating",
     "export": "exporting",
     "schedule": "running",
     "plan": "planning",
 }
 """Each verb and the module of :mod:`aepipe.cli` that has a function of its name, in the order of the help."""
-MANY_THREADS = frozenset({"run", "refresh", "schedule", "evaluate", "export", "compare", "study", "impute", "generate"})
+MANY_THREADS = frozenset(
+    {"run", "refresh", "add", "compact", "schedule", "evaluate", "export", "compare", "study", "impute", "generate"}
+)
 """Verbs that compute for minutes; the others answer at once, faster than threads would start."""
 WAITING = ("OMP_WAIT_POLICY", "PASSIVE")
 """Threads that wait for each other sleep. By default they spin, which is a tenth faster on an idle machine, and up to

@@ -114,7 +114,7 @@ class Updated:
 
         check_same(self, codes)
         ids = checked_ids(ids)
-        present = ids[self._has(ids)]
+        present = ids[self.holds(ids)]
         if len(present):
             least, count = int(present.min()), len(present)
             raise QueryError(f"id {least} is in the index already (of {count:,} such ids); remove it first")
@@ -129,7 +129,7 @@ class Updated:
         from aepipe.index import build
 
         ids = checked_ids(ids)
-        unknown = ids[~self._has(ids)]
+        unknown = ids[~self.holds(ids)]
         if len(unknown):
             raise QueryError(f"id {int(unknown.min())} is not in the index (of {len(unknown):,} such ids)")
         delta = self.delta
@@ -139,6 +139,11 @@ class Updated:
             left = ~np.isin(own, ids)
             delta = build(codes[left], own[left]) if left.any() else None
         return Updated(self.base, delta, np.union1d(self.removed, ids[~added]))
+
+    def holds(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of some ids have a row, bool[n]."""
+        there = self.base.postings.places(ids)[1] & self._left.allows(ids)
+        return there | self.delta.postings.places(ids)[1] if self.delta else there
 
     def prefix(self, n_bits: int) -> Updated:
         """Return an index of the first bits; see :class:`aepipe.index.HammingIndex`."""
@@ -165,11 +170,6 @@ class Updated:
         query = np.concatenate([found.query, more.query])
         distances = np.concatenate([found.distances, more.distances])
         return RaggedHits.sort(query, distances, np.concatenate([found.ids, more.ids]), len(codes))
-
-    def _has(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which of some ids have a row, bool[n]."""
-        there = self.base.postings.places(ids)[1] & self._left.allows(ids)
-        return there | self.delta.postings.places(ids)[1] if self.delta else there
 
     def _where(self, where: NDArray[np.int64] | None) -> filters.Where:
         """Return which rows of the base may be found."""

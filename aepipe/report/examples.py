@@ -53,8 +53,7 @@ def map_picture(release: Release, *, rows: int = 2000, tiles: int = 200) -> Imag
     """
     from aepipe.evaluate.probes import plane
 
-    places = np.unique(np.linspace(0, len(release.items) - 1, min(rows, len(release.items))).astype(np.int64))
-    shown = [release.items.row(int(place)) for place in places]
+    shown = release.describe(_evenly(release.items.ids, rows))
     bits = release.codes_of([row.id for row in shown]).unpack().astype(np.float32)
     pictures: dict[int, Image.Image] = {}
     for position in range(0, len(shown), max(1, len(shown) // tiles)):
@@ -97,7 +96,12 @@ def data_uri(picture: Image.Image) -> str:
 
 def _spread(release: Release, count: int) -> list[Row]:
     """Return a few rows, the same every time."""
-    splits = release.items.strings("split").all_bytes()
-    test = np.array([place for place, split in enumerate(splits) if split == b"test"] or range(len(splits)), np.int64)
-    places: NDArray[np.int64] = np.unique(np.linspace(0, len(test) - 1, min(count, len(test))).astype(np.int64))
-    return [release.items.row(int(place)) for place in test[places]]
+    ids = release.items.ids
+    test = ids[np.fromiter((split == "test" for split in release.items.column("split")), bool, len(ids))]
+    return release.describe(_evenly(test if len(test) else ids, count))
+
+
+def _evenly(ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return at most so many of some ids, evenly spread."""
+    places = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(np.int64))
+    return ids[places]

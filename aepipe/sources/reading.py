@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from aepipe.errors import ItemError
 from aepipe.sources import RawItem, Source
+from aepipe.sources.decoders import Decode
 from aepipe.sources.readers import Refused
 
 _CHUNK = 16  # items that a thread takes at once
@@ -44,19 +45,20 @@ class Outcome:
     reason: str | None = None
 
 
-def read_all(source: Source, find: Callable[[bytes], int]) -> Iterator[Outcome]:
+def read_all(source: Source, find: Callable[[bytes], int], row: Decode | None = None) -> Iterator[Outcome]:
     """Read, hash and decode the items of a source in many threads.
 
     Args:
         source: whose items.
         find: gives for a sha256 a position >= 0 where the row is known already and need not be decoded.
+        row: makes rows of bytes, in any thread; the source does where it is None.
 
     Returns:
         the outcomes in the source's order, whatever the number of threads. The window of items under way is bounded.
     """
 
     def work(items: list[RawItem]) -> list[Outcome]:
-        return [_read(item, source, find) for item in items]
+        return [_read(item, row or source.row, find) for item in items]
 
     threads = source.workers or len(os.sched_getaffinity(0))
     chunks = _chunks(_unique(source.items()))
@@ -73,13 +75,13 @@ def read_all(source: Source, find: Callable[[bytes], int]) -> Iterator[Outcome]:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read(item: RawItem, source: Source, find: Callable[[bytes], int]) -> Outcome:
+def _read(item: RawItem, row: Decode, find: Callable[[bytes], int]) -> Outcome:
     """Read, hash, and decode one item unless its features are known."""
     try:
         data = item.read()
         sha256 = hashlib.sha256(data).digest()
         known = find(sha256)
-        features = source.row(data, item.key) if known < 0 else None
+        features = row(data, item.key) if known < 0 else None
     except ItemError as error:
         return Outcome(_without_bytes(item), reason=error.reason)
     return Outcome(_without_bytes(item), sha256, features, known)

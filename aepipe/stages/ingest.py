@@ -31,7 +31,7 @@ VERSION = 1
 _REASONS = 3
 
 
-def ingest(store: Store, source: Source, *, previous: Ref | None = None) -> Ref:
+def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id: int = 0) -> Ref:
     """Read a source into rows.
 
     Args:
@@ -39,6 +39,7 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None) -> Ref:
         source: what to read.
         previous: rows of the same collection: their keys keep their ids, their bytes are not decoded again, and they
             are returned themselves where nothing has changed.
+        next_id: smaller ids are not given to new keys, for they were given before.
 
     Returns:
         rows/<digest>; its facts are those of :class:`aepipe.table.Rows`, ``location``, ``skipped``, and how many keys
@@ -51,6 +52,7 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None) -> Ref:
     """
     source = source.fitted(store.manifest(previous).inputs.get("features") if previous else None)
     before = _Before.at(store, previous, source.features())
+    before.next_id = max(before.next_id, next_id)
     with store.draft("rows") as draft, _Collection(draft.path, source, before) as collection:
         total, done = source.total(), 0
         for done, outcome in enumerate(read_all(source, before.find), 1):
@@ -58,7 +60,7 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None) -> Ref:
             if done % 1000 == 0:
                 progress.step("ingest", done, total, collection.note)
         progress.step("ingest", done, done, collection.note)
-        listed = _quarantine_file(store, source, collection.rejected)
+        listed = quarantine_file(store, source.name, collection.rejected)
         collection.judge(listed)
         digest = collection.digest()
         if previous is not None and before.stands(digest):
@@ -179,13 +181,7 @@ class _Collection:
         Raises:
             SourceError: so it is.
         """
-        bad, total = len(self.rejected), len(self.rejected) + len(self._keys)
-        allowed = self._source.max_bad_share
-        if bad and (bad == total or bad / total > allowed):
-            raise SourceError(
-                f"{self._source.location}: {bad:,} of {total:,} items ({bad / total:.1%}) are unreadable, and "
-                f"max_bad_share allows {allowed:.1%}: {_frequent(self.rejected)}. All are listed in {listed}"
-            )
+        check_bad(self._source, self.rejected, len(self._keys), listed)
         if not self._splits["train"]:
             found = ", ".join(f"{name!r} ({count:,})" for name, count in self._splits.most_common(5))
             raise SourceError(f"{self._source.location}: no item is in the split 'train'; there are: {found}")
@@ -247,20 +243,34 @@ class _Collection:
         return self._before.usable.feature(row)
 
 
-def _entry(item: RawItem, split: str, sha256: bytes) -> bytes:
-    """Return a digest of all that the source says of an item; values that JSON does not know count as their text."""
-    entry = [item.key, sha256.hex(), item.label, split, dict(item.columns)]
-    return hashlib.sha256(json.dumps(entry, sort_keys=True, default=str).encode()).digest()
+def check_bad(source: Source, rejected: list[Rejected], good: int, listed: Path) -> None:
+    """Refuse a source with too many bad items.
+
+    Raises:
+        SourceError: so it is.
+    """
+    bad, total, allowed = len(rejected), len(rejected) + good, source.max_bad_share
+    if bad and (bad == total or bad / total > allowed):
+        raise SourceError(
+            f"{source.location}: {bad:,} of {total:,} items ({bad / total:.1%}) are unreadable, and max_bad_share "
+            f"allows {allowed:.1%}: {_frequent(rejected)}. All are listed in {listed}"
+        )
 
 
-def _quarantine_file(store: Store, source: Source, rejected: list[Rejected]) -> Path:
+def quarantine_file(store: Store, name: str, rejected: list[Rejected]) -> Path:
     """Leave the list of unreadable items where it outlives a failed run; a run without any removes it."""
-    path = store.root / f"quarantine-{source.name}.parquet"
+    path = store.root / f"quarantine-{name}.parquet"
     if rejected:
         write_quarantine(path, rejected)
     else:
         path.unlink(missing_ok=True)
     return path
+
+
+def _entry(item: RawItem, split: str, sha256: bytes) -> bytes:
+    """Return a digest of all that the source says of an item; values that JSON does not know count as their text."""
+    entry = [item.key, sha256.hex(), item.label, split, dict(item.columns)]
+    return hashlib.sha256(json.dumps(entry, sort_keys=True, default=str).encode()).digest()
 
 
 def _frequent(rejected: list[Rejected]) -> str:

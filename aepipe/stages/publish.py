@@ -23,19 +23,24 @@ from aepipe.store import Ref, Store, ref_of
 from aepipe.table import Rows
 
 if TYPE_CHECKING:
-    from aepipe.plan import Plan
+    from pathlib import Path
+
+    from aepipe.recipe import Recipe
 
 VERSION = 1
 STAGE = "publish"
 BLOCK = 65_536
 
 
-def publish(store: Store, plan: Plan, *, rows: Ref, model: Ref, codes: Sequence[Ref], scores: Ref) -> Ref:
+def publish(
+    store: Store, recipe: Recipe, root: Path, *, rows: Ref, model: Ref, codes: Sequence[Ref], scores: Ref
+) -> Ref:
     """Publish a release of some rows.
 
     Args:
         store: the shelf.
-        plan: the resolved recipe.
+        recipe: that all of it was made by.
+        root: the folder that places are relative to.
         rows: the collection; a row that only the codes have has vanished from it, and is left out.
         model: the encoder.
         codes: segments that together have the codes of all rows.
@@ -45,24 +50,23 @@ def publish(store: Store, plan: Plan, *, rows: Ref, model: Ref, codes: Sequence[
         CorruptError: something on the shelf is not what was written, or a row has no code.
         FingerprintError: two encoders made the codes.
     """
-    items = _items(store, plan, rows)
-    indexed = _index(store, plan, rows, codes)
+    held = items(store, rows, root)
+    indexed = _index(store, recipe, rows, codes)
     facts = store.manifest(indexed).facts
     body = {
         "schema": SCHEMA,
-        "name": plan.recipe.name,
+        "name": recipe.name,
         "fingerprint": facts["fingerprint"],
         "n_bits": facts["n_bits"],
         "rows": facts["rows"],
         "encoder": str(model),
         "codes": [str(one) for one in codes],
-        "tombstones": None,
-        "items": str(items),
+        "items": str(held),
         "index": str(indexed),
         "scores": str(scores),
         "source_rows": str(rows),
-        "recipe": plan.recipe.model_dump(mode="json"),
-        "source_path": str(plan.source.location),
+        "recipe": recipe.model_dump(mode="json"),
+        "source_path": str(root),
     }
     inputs = {"stage": STAGE, "version": VERSION, **body}
     ref = ref_of("release", inputs)
@@ -70,12 +74,18 @@ def publish(store: Store, plan: Plan, *, rows: Ref, model: Ref, codes: Sequence[
         return ref
     with store.draft("release") as draft:
         (draft.path / RELEASE).write_text(json.dumps(body, indent=1), encoding="utf-8")
-        return draft.finish(inputs, {name: body[name] for name in ("name", "fingerprint", "n_bits", "rows")})
+        said = {name: body[name] for name in ("name", "fingerprint", "n_bits", "rows")}
+        return draft.finish(inputs, said | {"next_id": Rows(store.path(rows)).next_id})
 
 
-def _items(store: Store, plan: Plan, rows: Ref) -> Ref:
-    """Write keys and columns of all rows, in ascending order of id."""
-    root = plan.source.location
+def items(store: Store, rows: Ref, root: Path) -> Ref:
+    """Write keys and columns of all rows, in ascending order of id.
+
+    Args:
+        store: the shelf.
+        rows: the collection, or some of it.
+        root: the folder that places are relative to.
+    """
     inputs = {"stage": f"{STAGE}.items", "version": VERSION, "rows": str(rows), "root": str(root)}
     ref = ref_of("segment", inputs)
     if store.has(ref):
@@ -91,9 +101,10 @@ def _items(store: Store, plan: Plan, rows: Ref) -> Ref:
         return draft.finish(inputs, {"kind": "items", "rows": len(ids)})
 
 
-def _index(store: Store, plan: Plan, rows: Ref, codes: Sequence[Ref]) -> Ref:
+def _index(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> Ref:
     """Build the index of the rows that the recipe wants in it."""
-    wanted, kind, options = plan.recipe.index.rows, plan.recipe.index.kind.kind, plan.index.model_dump(mode="json")
+    wanted, kind = recipe.index.rows, recipe.index.kind.kind
+    options = index.resolve(recipe.index.kind).model_dump(mode="json")
     inputs = {"stage": f"{STAGE}.index", "version": VERSION, "rows": str(rows), "codes": [str(one) for one in codes]}
     inputs |= {"indexed": wanted, "kind": kind, "options": options}
     ref = ref_of("segment", inputs)

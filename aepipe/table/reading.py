@@ -56,6 +56,12 @@ class Rows:
         return list(self.facts["columns"].values())
 
     @property
+    def own_schema(self) -> pa.Schema:
+        """Names and types of the source's own columns, as the source gave them."""
+        written = pq.read_schema(self._parts[0])
+        return pa.schema([(name, written.field(column).type) for name, column in self.facts["columns"].items()])
+
+    @property
     def next_id(self) -> int:
         """The first id that was never given."""
         return int(self.facts["next_id"])
@@ -141,6 +147,12 @@ class Rows:
         features = (one for _, group in self._selected(None) for one in group)
         for row, one in zip(self.records(), features, strict=True):
             yield replace(row, features=one)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Give all columns of the rows as they are written, a row group at a time."""
+        for part in self._parts:
+            with pq.ParquetFile(part, memory_map=True) as file:
+                yield from (file.read_row_group(group) for group in range(file.num_row_groups))
 
     def quarantine(self) -> list[Rejected]:
         """Return the items that could not be read."""

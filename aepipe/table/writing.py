@@ -42,7 +42,7 @@ class RowsWriter:
         self._per_part = max(1, min(_PART_ROWS, _PART_BYTES // self._width) // self._group) * self._group
         self._pending: list[Row] = []
         self._part: pq.ParquetWriter | None = None
-        self._written = 0
+        self._written = self._parts = self._in_part = 0
         self._splits: Counter[str] = Counter()
         self._labelled = 0
         self._digests = bytearray()
@@ -65,6 +65,16 @@ class RowsWriter:
         if len(self._pending) >= self._group:
             self._flush()
 
+    def extend(self, table: pa.Table) -> None:
+        """Add rows that were written before, as :meth:`aepipe.table.Rows.tables` gives them."""
+        self._flush()
+        counted = table.column("split").value_counts().to_pylist()
+        self._splits.update({one["values"]: one["counts"] for one in counted})
+        self._labelled += len(table) - table.column("label").null_count
+        self._digests += b"".join(table.column("sha256").to_pylist())
+        for start in range(0, len(table), self._group):
+            self._write(table.slice(start, self._group).cast(self._schema))
+
     def close(self, *, source: str, next_id: int, rejected: Iterable[Rejected] = ()) -> None:
         """Write what is pending, the quarantine, and the description.
 
@@ -73,8 +83,9 @@ class RowsWriter:
             next_id: the first id that was never given.
             rejected: the items that could not be read.
         """
-        if self._pending or not self._written:
-            self._flush()
+        self._flush()
+        if self._part is None:
+            self._write(self._table([]))
         if self._part is not None:
             self._part.close()
             self._part = None
@@ -96,15 +107,21 @@ class RowsWriter:
         (self._folder / DESCRIPTION).write_text(json.dumps(body, indent=1), encoding="utf-8")
 
     def _flush(self) -> None:
-        """Write the pending rows as one row group, into a new part where the last is full."""
-        if self._part is None or self._written % self._per_part == 0:
+        """Write the pending rows."""
+        if self._pending:
+            self._write(self._table(self._pending))
+            self._pending = []
+
+    def _write(self, table: pa.Table) -> None:
+        """Write one row group, into a new part where the last is full."""
+        if self._part is None or self._in_part + len(table) > self._per_part:
             if self._part is not None:
                 self._part.close()
-            path = self._folder / f"rows-{self._written // self._per_part:05d}.parquet"
-            self._part = _part(path, self._schema)
-        self._part.write_table(self._table(self._pending), row_group_size=max(1, len(self._pending)))
-        self._written += len(self._pending)
-        self._pending = []
+            self._part = _part(self._folder / f"rows-{self._parts:05d}.parquet", self._schema)
+            self._parts, self._in_part = self._parts + 1, 0
+        self._part.write_table(table, row_group_size=max(1, len(table)))
+        self._written += len(table)
+        self._in_part += len(table)
 
     def _table(self, rows: list[Row]) -> pa.Table:
         """Return rows as a table."""

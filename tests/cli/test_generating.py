@@ -64,7 +64,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Store:
         codes = [encode(store, model, rows)]
         scores = score(store, job, rows, model, codes)
         service.promote(
-            store, name, publish(store, job, rows=rows, model=model, codes=codes, scores=scores), why="test"
+            store,
+            name,
+            publish(store, job.recipe, job.source.location, rows=rows, model=model, codes=codes, scores=scores),
+            why="test",
         )
     return store
 

@@ -43,7 +43,7 @@ def run(file: Path, shelf: Store) -> Ref:
         model = finetune(shelf, job, cut, layers)
         codes = [encode(shelf, model, rows)]
         scores = score(shelf, job, rows, model, codes)
-        release = publish(shelf, job, rows=rows, model=model, codes=codes, scores=scores)
+        release = publish(shelf, job.recipe, job.source.location, rows=rows, model=model, codes=codes, scores=scores)
         if release != before:
             service.promote(shelf, job.recipe.name, release, why="test")
     return release

@@ -50,7 +50,7 @@ def make_release(store: Store, folder: Path, features: dict[str, Any]) -> Ref:
     model = finetune.finetune(store, job, cut, layers)
     codes = [encode.encode(store, model, rows)]
     scores = score.score(store, job, rows, model, codes)
-    return publish.publish(store, job, rows=rows, model=model, codes=codes, scores=scores)
+    return publish.publish(store, job.recipe, job.source.location, rows=rows, model=model, codes=codes, scores=scores)
 
 
 @pytest.mark.parametrize("pooled", [True, False], ids=["vector", "maps"])

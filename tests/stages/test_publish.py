@@ -83,7 +83,7 @@ def test_vanished_and_new_rows(store: Store, plan: BarePlan) -> None:
     for key in gone:
         (folder / key).unlink()
     for i in range(5):
-        shutil.copy(folder / old.items.row(20 + i).key, folder / "train" / "class1" / f"new{i}.png")
+        shutil.copy(folder / old.describe([20 + i])[0].key, folder / "train" / "class1" / f"new{i}.png")
     newer = ingest(store, bare_plan(store, shape=(8, 8, 1)).source, previous=rows)
     new = Release.open(store, ref=publish_rows(store, plan, newer, model, known))
     assert len([part for what, part in new.parts if what == "codes"]) == 2
@@ -91,7 +91,7 @@ def test_vanished_and_new_rows(store: Store, plan: BarePlan) -> None:
     before, after = codes_by_key(old), codes_by_key(new)
     assert after.keys() == before.keys() - set(gone) | {f"train/class1/new{i}.png" for i in range(5)}
     assert all(after[key] == before[key] for key in before.keys() - set(gone))
-    assert all(after[f"train/class1/new{i}.png"] == before[old.items.row(20 + i).key] for i in range(5))
+    assert all(after[f"train/class1/new{i}.png"] == before[old.describe([20 + i])[0].key] for i in range(5))
     assert not {3, 11, N - 1} & set(new.query(new.codes_of([0]), 100).of(0)[0].tolist())
     assert set(new.items.ids) - set(old.items.ids) == set(range(N, N + 5)), "an id is never used again"
     assert verify(store, new.ref)
@@ -106,7 +106,9 @@ def test_a_row_without_a_code_is_said(store: Store, plan: BarePlan) -> None:
         np.save(draft.path / "codes.npy", np.zeros((N - 1, 8), np.uint8))
         part = draft.finish({"part": True}, {"fingerprint": "f" * 64, "n_bits": 64})
     with pytest.raises(CorruptError, match=rf"no segment has the code of row {N - 1}"):
-        publishing.publish(store, plan, rows=rows, model=model, codes=[part], scores=scores)  # type: ignore[arg-type]
+        publishing.publish(
+            store, plan.recipe, plan.source.location, rows=rows, model=model, codes=[part], scores=scores
+        )  # type: ignore[arg-type]
 
 
 def test_columns_come_as_text_in_the_order_of_ids(store: Store, plan: BarePlan) -> None:
@@ -151,7 +153,6 @@ def test_the_release_file_says_what_it_refers_to(store: Store) -> None:
     body = json.loads((store.path(ref) / "release.json").read_text())
     release = Release.open(store)
     assert body["rows"] == 20
-    assert body["tombstones"] is None
     assert Path(body["source_path"]) == pictures_of(store)
     assert body["recipe"]["code"]["bits"] == 64
     assert {str(part) for _, part in release.parts} == {

@@ -138,7 +138,9 @@ def test_every_indexed_image_finds_itself_at_distance_zero(folder: Path, store: 
     rows, _, _, model = trained(store, job)
     codes = [encode(store, model, rows)]
     scores = score(store, job, rows, model, codes)
-    release = Release.open(store, ref=publish(store, job, rows=rows, model=model, codes=codes, scores=scores))
+    release = Release.open(
+        store, ref=publish(store, job.recipe, job.source.location, rows=rows, model=model, codes=codes, scores=scores)
+    )
     assert len(release.index) == 80
     for file in sorted((folder / "pictures").iterdir()):
         data = job.source.row(file.read_bytes(), file.name).astype(np.uint8)

@@ -11,6 +11,9 @@ from pathlib import Path
 from aepipe.errors import SourceError
 from aepipe.sources import remote
 
+ANCHOR = "/./"
+"""Where it stands in a path, what is before it is the root, as rsync has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -50,7 +53,7 @@ class Files:
 
         Args:
             text: a file, a folder or a glob, relative to ``base``; ``~`` is the user's home; or the address of such,
-                which is brought here first.
+                which is brought here first. Places are relative to what stands before a ``/./`` in it, if any.
             base: a folder.
 
         Raises:
@@ -58,7 +61,10 @@ class Files:
         """
         if remote.is_address(text):
             return replace(cls.at(str(remote.fetched(text)), base), asked=text)
+        head, anchored, tail = text.partition(ANCHOR)
         path = Path(os.path.normpath(base / Path(text).expanduser())).absolute()
+        if anchored:
+            return cls._below(Path(os.path.normpath(base / Path(head).expanduser())).absolute(), tail, path)
         if path.is_dir():
             return cls(str(path), path)
         if path.exists():
@@ -69,6 +75,19 @@ class Files:
         files = cls(str(path), Path(*path.parts[:fixed]), pattern=str(Path(*path.parts[fixed:])))
         if next(iter(files), None) is None:
             raise SourceError(f"{path}: nothing matches")
+        return files
+
+    @classmethod
+    def _below(cls, root: Path, name: str, path: Path) -> Files:
+        """Read a path whose places are relative to a folder above it."""
+        if not path.is_relative_to(root):
+            raise SourceError(f"{path}: does not lie in {root}")
+        name = os.path.normpath(name)
+        if path.is_dir():
+            return cls(str(path), root, pattern="" if path == root else glob.escape(name))
+        files = cls(str(path), root, single=path.exists(), pattern=name)
+        if next(iter(files), None) is None:
+            raise SourceError(f"{path}: {'nothing matches' if glob.has_magic(name) else 'no such file or folder'}")
         return files
 
     def __iter__(self) -> Iterator[Found]:
