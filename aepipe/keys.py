@@ -36,9 +36,7 @@ class Strings:
     @classmethod
     def open(cls, folder: Path, name: str) -> Strings:
         """Map the files ``<name>.offsets.npy`` (int64[N+1]) and ``<name>.blob.npy`` (uint8)."""
-        offsets = np.load(folder / f"{name}.offsets.npy", mmap_mode="r", allow_pickle=False)
-        blob = np.load(folder / f"{name}.blob.npy", mmap_mode="r", allow_pickle=False)
-        return cls(offsets, blob)
+        return cls(mapped(folder / f"{name}.offsets.npy"), mapped(folder / f"{name}.blob.npy"))
 
     @staticmethod
     def write(folder: Path, name: str, values: Iterable[str | None]) -> None:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from aepipe.bits import BitCodes
 from aepipe.encoder import Encoder
 from aepipe.errors import QueryError
-from aepipe.index import HammingIndex
+from aepipe.index.rows import RowIndex
+from aepipe.index.updated import Updated
 from aepipe.release import Release
 from aepipe.segments import CodeSegments
 
@@ -47,7 +48,7 @@ class Prefix(Release):
         return self._whole.encoder
 
     @cached_property
-    def index(self) -> HammingIndex:
+    def index(self) -> RowIndex | Updated:
         """The index of the prefixes, made of that of the whole in memory."""
         return self._whole.index.prefix(self.n_bits)
 

@@ -29,21 +29,14 @@ from aepipe import service
 from aepipe.bits import BitCodes
 from aepipe.disk import mapped
 from aepipe.encoder import Decoder, Encoder
-from aepipe.errors import CorruptError, FingerprintError, NotFoundError
-from aepipe.index import HammingIndex, Hits, RaggedHits
+from aepipe.errors import CorruptError, FingerprintError
+from aepipe.index import Hits, RaggedHits
+from aepipe.index.rows import RowIndex
 from aepipe.index.updated import Updated
 from aepipe.keys import Items, Row
+from aepipe.parts import CHANGED_INDEX, REMOVED, SCORES, parts_of, read_body, whole
 from aepipe.segments import CodeSegments, ItemSegments
 from aepipe.store import Ref, Store
-
-RELEASE = "release.json"
-SCORES = "scores.json"
-SCHEMA = 1
-CHANGED_SCHEMA = 2
-"""Of a release that rows were added to or removed from: versions that know nothing of that must not open it."""
-REMOVED = "removed.npy"
-CHANGED_INDEX = "index"
-MENDED_BY = "go back with `aepipe rollback`, or make it anew with `aepipe run`"
 
 
 class Release:
@@ -113,7 +106,7 @@ class Release:
         return Decoder.open(self.folder("encoder"))
 
     @cached_property
-    def index(self) -> HammingIndex:
+    def index(self) -> RowIndex | Updated:
         """The index with what has changed since it was built, mapped.
 
         Raises:
@@ -285,38 +278,3 @@ class Release:
                 f"{self._says()} its {what} bears the fingerprint {found[:12]} instead of {self.fingerprint[:12]}; "
                 "go back with `aepipe rollback`, or make a release anew with `aepipe run`"
             )
-
-
-def parts_of(body: dict[str, Any]) -> list[tuple[str, Ref]]:
-    """Return all refs of a ``release.json`` with what they are: encoder, codes, items, index, changes, scores, rows."""
-    single = {what: [body[what]] for what in ("encoder", "index", "scores")}
-    changes = [body["changes"]] if body.get("changes") else []
-    several = {"codes": body["codes"], "items": [body["items"], *body.get("more_items", ())], "changes": changes}
-    several["rows"] = [body["source_rows"], *body.get("more_rows", ())]
-    found = single | several
-    order = ("encoder", "codes", "items", "index", "changes", "scores", "rows")
-    return [(what, Ref.parse(text)) for what in order for text in found[what]]
-
-
-def read_body(store: Store, ref: Ref) -> dict[str, Any]:
-    """Read a release's own file, all of it."""
-    try:
-        file = store.verified(ref) / RELEASE
-    except NotFoundError as error:
-        raise NotFoundError(f"{error}; {MENDED_BY}") from None
-    try:
-        body: dict[str, Any] = json.loads(file.read_bytes())
-        schema = body["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptError(f"{file}: corrupt, not a release ({error}); promote another one") from None
-    if schema not in (SCHEMA, CHANGED_SCHEMA):
-        raise CorruptError(f"{file}: schema {schema}; this version of aepipe reads {SCHEMA} and {CHANGED_SCHEMA}")
-    return body
-
-
-def whole(store: Store, ref: Ref, part: Ref) -> Path:
-    """Return the folder of a release's part, at its full length."""
-    try:
-        return store.path(part)
-    except NotFoundError as error:
-        raise CorruptError(f"release {ref.short} refers to what is missing: {error}; {MENDED_BY}") from None

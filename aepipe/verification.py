@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from aepipe import service
 from aepipe.errors import StoreError
+from aepipe.parts import parts_of, read_body, whole
 from aepipe.progress import step
-from aepipe.release import Release, parts_of, read_body, whole
+from aepipe.release import Release
 from aepipe.store import Ref, Store
 
 

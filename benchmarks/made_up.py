@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,9 +17,11 @@ from aepipe.bits import BitCodes
 from aepipe.encoder import Encoder
 from aepipe.keys import Items
 from aepipe.store import Ref, Store
+from aepipe.table import RowsWriter
 from tests.encoders import write_encoder
 
 N_BITS = 64
+SHAPE = (28, 28, 1)
 
 
 def main() -> None:
@@ -46,9 +50,9 @@ def make_release(store: Store, rows: int) -> None:
         index.build(codes, ids).save(draft.path)
         indexed = draft.finish({"benchmark": "index"}, facts)
     parts = {"encoder": model, "items": make_items(store, ids), "index": indexed, "scores": empty(store, "segment")}
-    parts["source_rows"] = empty(store, "rows")
+    parts["source_rows"] = make_rows(store, rows)
     body = {"schema": 1, "name": "benchmark", **facts, "codes": [str(stored)]}
-    body |= {"recipe": {"source": {"kind": "images"}}}
+    body |= {"recipe": recipe_of(folder_of(store))}
     body |= {what: str(part) for what, part in parts.items()} | {"source_path": ""}
     with store.draft("release") as draft:
         (draft.path / "release.json").write_text(json.dumps(body))
@@ -60,8 +64,28 @@ def make_items(store: Store, ids: NDArray[np.int64]) -> Ref:
     keys = [f"photos/{i % 1000:03d}/{i:07d}.png" for i in ids]
     strings = {"key": keys, "place": keys, "label": [f"class{i % 10}" for i in ids], "split": ["train"] * len(ids)}
     with store.draft("segment") as draft:
-        Items.write(draft.path, ids, strings, columns=[], root=store.root)
+        Items.write(draft.path, ids, strings, columns=[], root=folder_of(store))
         return draft.finish({"benchmark": "items"})
+
+
+def make_rows(store: Store, rows: int) -> Ref:
+    """Write the table of the rows without any: only what is added to a release looks into it, for shape and ids."""
+    with store.draft("rows") as draft, RowsWriter(draft.path, shape=SHAPE, columns=pa.schema([])) as writer:
+        writer.close(source="", next_id=rows)
+        return draft.finish({"benchmark": "rows"})
+
+
+def recipe_of(folder: Path) -> dict[str, Any]:
+    """Return the recipe of a folder of pictures."""
+    source = {"kind": "images", "path": str(folder), "label": "parent"}
+    features = {"size": list(SHAPE[:2]), "color": "gray"}
+    layers, code = [{"net": "dense"}], {"bits": N_BITS}
+    return {"name": "benchmark", "source": source, "features": features, "layers": layers, "code": code}
+
+
+def folder_of(store: Store) -> Path:
+    """Return the folder that the pictures of a release would be in."""
+    return store.root.parent / "photos"
 
 
 def empty(store: Store, kind: str) -> Ref:

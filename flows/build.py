@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from aepipe import service
 from aepipe.errors import GateError
 from aepipe.evaluate import Verdict
-from aepipe.stages.compact import fold
+from aepipe.folding import fold
 from aepipe.store import Ref, Store
 from aepipe.verification import last_sound
 from flows import artifacts, tasks

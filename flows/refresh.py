@@ -9,8 +9,8 @@ from prefect import flow, runtime
 
 from aepipe import service
 from aepipe.evaluate import Verdict
+from aepipe.folding import fold
 from aepipe.release import Release
-from aepipe.stages.compact import fold
 from aepipe.store import Ref
 from flows import artifacts, tasks
 from flows.build import log_failure, show_progress

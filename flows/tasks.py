@@ -122,9 +122,8 @@ def score(job: Job, rows: str, model: str, codes: Sequence[str]) -> str:
 def publish(job: Job, parts: dict[str, Any]) -> str:
     """Rows, model, codes and scores -> a release on the shelf."""
     single = {what: Ref.parse(parts[what]) for what in ("rows", "model", "scores")}
-    return str(
-        publishing.publish(job.store, job.plan.recipe, job.plan.source.location, codes=refs(parts["codes"]), **single)
-    )
+    recipe, root = job.plan.recipe, job.plan.source.location
+    return str(publishing.publish(job.store, recipe, root, codes=refs(parts["codes"]), **single))
 
 
 @task(name="measure", **_PLAIN)

@@ -13,8 +13,8 @@ from PIL import Image
 from aepipe import evaluate, index, recipe, service, sources
 from aepipe.evaluate import Sample
 from aepipe.evaluate.scores import OURS
+from aepipe.parts import SCORES
 from aepipe.recipe import Options, Recipe
-from aepipe.release import SCORES
 from aepipe.segments import CodeSegments
 from aepipe.sources import Source
 from aepipe.stages.encode import encode
@@ -119,7 +119,7 @@ def publish_rows(store: Store, plan: BarePlan, rows: Ref, model: Ref, known: tup
     """Encode, score and publish rows; segments of codes that are ``known`` stay in the release."""
     codes = (*known, encode(store, model, rows, known=known))
     scores = _put_scores(store, rows, codes)
-    return publish(store, plan.recipe, plan.source.location, rows=rows, model=model, codes=codes, scores=scores)  # type: ignore[arg-type]
+    return publish(store, plan.recipe, plan.source.location, rows=rows, model=model, codes=codes, scores=scores)
 
 
 def _put_scores(store: Store, rows: Ref, codes: tuple[Ref, ...]) -> Ref:

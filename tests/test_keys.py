@@ -51,8 +51,8 @@ def test_strings_come_back(values: list[str | None]) -> None:
 def test_opening_strings_reads_nothing(tmp_path: Path) -> None:
     Strings.write(tmp_path, "big", ["x" * 1000] * 100)
     strings = Strings.open(tmp_path, "big")
-    assert isinstance(strings._blob, np.memmap)
-    assert isinstance(strings._offsets, np.memmap)
+    assert isinstance(strings._blob.base, np.memmap)
+    assert isinstance(strings._offsets.base, np.memmap)
 
 
 def test_items_are_found_by_id(tmp_path: Path) -> None:
@@ -80,9 +80,8 @@ def test_items_in_several_segments(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     base = write_items(tmp_path / "base")
     names = ["key", "place", "label", "split", "column.0", "column.1"]
-    Items.write(
-        tmp_path / "more", np.array([60, 61]), {name: ["z", "b/2.png"] for name in names}, columns=[], root=Path()
-    )
+    strings = {name: ["z", "b/2.png"] for name in names}
+    Items.write(tmp_path / "more", np.array([60, 61]), strings, columns=[], root=Path())
     items = ItemSegments([base, Items(tmp_path / "more")], np.array([3, 13]))
     assert (len(items), items.ids.tolist()) == (5, [23, 33, 43, 60, 61])
     assert [row.key for row in items.rows([61, 23])] == ["b/2.png", KEYS[2]]

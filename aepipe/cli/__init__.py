@@ -34,7 +34,10 @@ VERBS = {
 }
 """Each verb and the module of :mod:`aepipe.cli` that has a function of its name, in the order of the help."""
 MANY_THREADS = frozenset(
-    {"run", "refresh", "add", "compact", "schedule", "evaluate", "export", "compare", "study", "impute", "generate"}
+    {
+        *("run", "refresh", "add", "compact", "schedule", "evaluate"),
+        *("export", "compare", "study", "impute", "generate"),
+    }
 )
 """Verbs that compute for minutes; the others answer at once, faster than threads would start."""
 WAITING = ("OMP_WAIT_POLICY", "PASSIVE")

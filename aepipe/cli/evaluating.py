@@ -13,7 +13,8 @@ from aepipe.cli import shelving
 from aepipe.cli.options import AsJson, Place, ReleaseText
 from aepipe.cli.output import say, say_json, write_picture
 from aepipe.errors import QueryError
-from aepipe.release import RELEASE, Release
+from aepipe.parts import RELEASE
+from aepipe.release import Release
 from aepipe.report.releases import scores_text
 from aepipe.store import Store
 

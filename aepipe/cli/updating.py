@@ -19,7 +19,7 @@ from aepipe.release import Release
 from aepipe.store import Store
 
 if TYPE_CHECKING:
-    from aepipe.stages.update import Added
+    from aepipe.stages.add import Added
 
 STDIN = "-"
 SHOWN = 5
@@ -30,9 +30,7 @@ SHOWN = 5
 class Which:
     """Rows of a collection."""
 
-    ids: Annotated[list[int], typer.Option("--id", help="A row, by id; more than one may be given.")] = (  # type: ignore[assignment]
-        ()
-    )
+    id: Annotated[list[int] | None, typer.Option("--id", help="A row, by its id.", metavar="N")] = None
     where: Annotated[
         str | None, typer.Option("--where", help="Rows for which this SQL condition holds.", metavar="SQL")
     ] = None
@@ -59,10 +57,10 @@ def add(
       aepipe add photos/2026-11/
       aepipe add more.parquet --replace --name posts
     """
-    from aepipe.stages import update
+    from aepipe.stages import add as adding
 
     with _changing(place) as (store, release), showing():
-        done = update.add(store, release, update.sources_of(release, paths), replace=replace)
+        done = adding.add(store, release, adding.sources_of(release, paths), replace=replace)
         said = _said(done)
         if done.release != release.ref:
             service.promote(store, release.name, done.release, why=f"add: {said}")
@@ -95,13 +93,13 @@ def remove(
     import numpy as np
 
     from aepipe.filtering import ids_where
-    from aepipe.stages import update
+    from aepipe.stages import change
 
     with _changing(place) as (store, release), showing():
-        ids = [*which.ids, *(release.id_of(key) for key in _keys(keys or []))]
+        ids = [*(which.id or []), *(release.id_of(key) for key in _keys(keys or []))]
         if which.where is not None:
             ids += ids_where(release, which.where).tolist()
-        done = update.remove(store, release, np.array(ids, np.int64))
+        done = change.remove(store, release, np.array(ids, np.int64))
         count = len(release) - len(Release.open(store, ref=done))
         service.promote(store, release.name, done, why=f"remove: {_rows(count)}")
     say(f"{release.name}: {_rows(count)} removed; release {done.short} is in service")

@@ -33,6 +33,7 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
         "promoted": {"when": event.when, "why": event.why} if event else None,
         "created": store.manifest(ref).created,
         "rows": card["rows"],
+        "changes": _changes(store, card),
         "distinct_codes": index["codes"],
         "n_bits": card["n_bits"],
         "index": index["kind"],
@@ -56,8 +57,10 @@ def describe_text(found: Mapping[str, Any]) -> str:
         ("source", f"{found['source']['kind']}, {found['source']['path']}"),
         ("lies in", found["path"]),
     ]
+    if found["changes"]:
+        lines.insert(3, ("since built", _changed(found["changes"])))
     if found["promoted"]:
-        lines.insert(1, ("gate", found["promoted"]["why"]))
+        lines.insert(1, ("why", found["promoted"]["why"]))
     parts = [found["name"], text_table([(f"  {name}", value) for name, value in lines], left=2)]
     if found["scores"]:
         parts += ["", _indented(scores_text(found["scores"]))]
@@ -137,6 +140,20 @@ def _service(found: Mapping[str, Any]) -> str:
     if found["in_service"]:
         return f"in service since {found['promoted']['when']}" if found["promoted"] else "in service"
     return "not in service"
+
+
+def _changes(store: Store, card: Mapping[str, Any]) -> dict[str, int] | None:
+    """Return how many rows were added and removed since the index was built; None where none were."""
+    if not card.get("changes"):
+        return None
+    facts = store.manifest(Ref.parse(card["changes"])).facts
+    return {"added": facts["added"], "removed": facts["removed"]}
+
+
+def _changed(changes: Mapping[str, int]) -> str:
+    """Say in a line what has changed since the index was built."""
+    counts = [f"{count:,} {what}" for what, count in changes.items() if count]
+    return f"{' and '.join(counts)}; `aepipe compact` folds that in"
 
 
 def _estimate(scores: Mapping[str, Any], metric: str) -> Mapping[str, float] | None:

@@ -1,18 +1,21 @@
 """Reading the items of a source in many threads: bytes, digest, row.
 
 Threads, not processes: Pillow and hashlib let go of Python's lock while they work, and no row has to be sent from one
-process to another (benchmarks/ingest.py measures both).
+process to another (benchmarks/ingest.py measures both). Items that take next to no time are read in the thread that
+asks: handing that lock around would take longer than they do.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +25,11 @@ from aepipe.sources import RawItem, Source
 from aepipe.sources.decoders import Decode
 from aepipe.sources.readers import Refused
 
+Find: TypeAlias = Callable[[str, bytes], int]
 _CHUNK = 16  # items that a thread takes at once
 _WINDOW = 3  # chunks under way per thread
+_QUICK = 2.5e-4  # seconds that an item takes at most for threads not to pay
+_TRIED = 64  # chunks read by threads before one is timed again
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class Outcome:
         item: the item.
         sha256: of its bytes; empty where they could not be read.
         features: its row; None where it is known already, or bad.
-        known: position of equal bytes among the rows before; -1 for none.
+        known: what ``find`` gave; -1 for a row that is not known.
         reason: why it is bad; None if it is not.
     """
 
@@ -45,12 +51,13 @@ class Outcome:
     reason: str | None = None
 
 
-def read_all(source: Source, find: Callable[[bytes], int], row: Decode | None = None) -> Iterator[Outcome]:
+def read_all(source: Source, find: Find | None = None, row: Decode | None = None) -> Iterator[Outcome]:
     """Read, hash and decode the items of a source in many threads.
 
     Args:
         source: whose items.
-        find: gives for a sha256 a position >= 0 where the row is known already and need not be decoded.
+        find: gives for a key and the sha256 of its bytes a number >= 0 where the row is known already and need not be
+            decoded; none is known where it is None.
         row: makes rows of bytes, in any thread; the source does where it is None.
 
     Returns:
@@ -58,29 +65,44 @@ def read_all(source: Source, find: Callable[[bytes], int], row: Decode | None = 
     """
 
     def work(items: list[RawItem]) -> list[Outcome]:
-        return [_read(item, row or source.row, find) for item in items]
+        return [_read(item, row or source.row, find or _unknown) for item in items]
 
     threads = source.workers or len(os.sched_getaffinity(0))
     chunks = _chunks(_unique(source.items()))
     waiting: deque[Future[list[Outcome]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="ingest") as pool:
         try:
-            for chunk in chunks:
-                waiting.append(pool.submit(work, chunk))
-                if len(waiting) >= _WINDOW * threads:
+            while chunk := next(chunks, None):
+                done, quick = _timed(work, chunk)
+                yield from done
+                for one in () if quick else islice(chunks, _TRIED):
+                    waiting.append(pool.submit(work, one))
+                    if len(waiting) >= _WINDOW * threads:
+                        yield from waiting.popleft().result()
+                while waiting:
                     yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read(item: RawItem, row: Decode, find: Callable[[bytes], int]) -> Outcome:
+def _timed(work: Callable[[list[RawItem]], list[Outcome]], chunk: list[RawItem]) -> tuple[list[Outcome], bool]:
+    """Read some items here, and say whether that was quick."""
+    began = time.perf_counter()
+    done = work(chunk)
+    return done, time.perf_counter() - began < _QUICK * len(chunk)
+
+
+def _unknown(_: str, __: bytes) -> int:
+    """Know no row."""
+    return -1
+
+
+def _read(item: RawItem, row: Decode, find: Find) -> Outcome:
     """Read, hash, and decode one item unless its features are known."""
     try:
         data = item.read()
         sha256 = hashlib.sha256(data).digest()
-        known = find(sha256)
+        known = find(item.key, sha256)
         features = row(data, item.key) if known < 0 else None
     except ItemError as error:
         return Outcome(_without_bytes(item), reason=error.reason)

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from aepipe.bits import BIT_ORDER, BitCodes, n_bytes
 from aepipe.disk import disk_errors_named
 from aepipe.errors import CorruptError, QueryError
+from aepipe.folding import fold
 from aepipe.prefix import Prefix
 from aepipe.progress import step
 from aepipe.release import Release
@@ -83,10 +84,9 @@ def export(store: Store, release: Ref, folder: Path, *, n_bits: int | None = Non
     folder = folder.expanduser().absolute()
     _check_target(folder)
     opened = Release.open(store, ref=release)
+    rows = Rows(store.verified(fold(store, opened)))
     opened = opened if n_bits is None else Prefix(opened, n_bits)
-    source = store.verified(dict(opened.parts)["rows"])
-    rows = Rows(source)
-    layout = _Layout.of(opened, rows, pq.read_schema(source / "rows-00000.parquet"))
+    layout = _Layout.of(opened, rows)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors_named(folder.parent), _beside(folder) as beside:
         files = _write(opened, rows, layout, beside)
@@ -154,15 +154,16 @@ class _Layout:
     own: dict[str, str]
 
     @classmethod
-    def of(cls, release: Release, rows: Rows, written: pa.Schema) -> _Layout:
-        """Return the layout of a release's rows, which have the schema ``written``.
+    def of(cls, release: Release, rows: Rows) -> _Layout:
+        """Return the layout of a release's rows.
 
         A column of the source that has a name of ours gets ``source_`` before it.
         """
         words = {f"code_u64_{i}": pa.uint64() for i in range(-(-release.n_bits // 64))}
         taken = {*_OURS, *words}
-        own = {f"source_{name}" if name in taken else name: name for name in rows.facts["columns"]}
-        types = {name: written.field(rows.facts["columns"][source]).type for name, source in own.items()}
+        given = rows.own_schema
+        own = {f"source_{name}" if name in taken else name: name for name in given.names}
+        types = {name: given.field(source).type for name, source in own.items()}
         width = release.encoder.encode(np.zeros((0, *rows.shape), np.uint8)).embedding.shape[1]
         ours = {
             "id": pa.int64(),

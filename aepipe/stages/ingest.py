@@ -87,7 +87,7 @@ class _Before:
         self._digests = rows.sha256() if rows else np.empty((0, 32), np.uint8)
         self.next_id = rows.next_id if rows else 0
         self.usable = rows if same_features else None
-        self.find = Finder(self.usable.sha256() if self.usable else np.empty((0, 32), np.uint8))
+        self._find = Finder(self.usable.sha256() if self.usable else np.empty((0, 32), np.uint8))
 
     @classmethod
     def at(cls, store: Store, previous: Ref | None, features: Mapping[str, Any]) -> _Before:
@@ -100,6 +100,10 @@ class _Before:
 
     def __len__(self) -> int:
         return len(self._position)
+
+    def find(self, _: str, sha256: bytes) -> int:
+        """Return where a row of the same bytes is, under whatever key; -1 for none."""
+        return self._find(sha256)
 
     def id_of(self, key: str) -> int | None:
         """Return the id that a key has, None where it is new."""

@@ -28,9 +28,9 @@ from aepipe.evaluate.probes import cluster_nmi, pca_errors, probe_accuracy, squa
 from aepipe.evaluate.scores import OURS
 from aepipe.learn import trained
 from aepipe.learn.finetune import unroll
+from aepipe.parts import SCORES
 from aepipe.plan import Plan
 from aepipe.progress import step
-from aepipe.release import SCORES
 from aepipe.segments import CodeSegments
 from aepipe.store import Ref, Store, ref_of
 from aepipe.table import HELD_OUT_IDS, Rows

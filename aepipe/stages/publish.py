@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from aepipe import index
 from aepipe.keys import Items
+from aepipe.parts import RELEASE, SCHEMA
 from aepipe.progress import step
-from aepipe.release import RELEASE, SCHEMA
 from aepipe.segments import CodeSegments
 from aepipe.store import Ref, Store, ref_of
 from aepipe.table import Rows

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from aepipe import evaluate
 from aepipe.encoder import Decoder
 from aepipe.evaluate import Sample, Scores
+from aepipe.parts import SCORES
 from aepipe.progress import step
-from aepipe.release import SCORES
 from aepipe.segments import CodeSegments
 from aepipe.store import Ref, Store, ref_of
 from aepipe.table import Rows, gather

@@ -18,8 +18,8 @@ from tests.cli.conftest import Aepipe
 from tests.releases import make_release
 
 FIELDS = {
-    "name", "release", "in_service", "promoted", "created", "rows", "distinct_codes", "n_bits", "index", "fingerprint",
-    "layers", "source", "scores", "pretraining", "path",
+    "name", "release", "in_service", "promoted", "created", "rows", "changes", "distinct_codes", "n_bits", "index",
+    "fingerprint", "layers", "source", "scores", "pretraining", "path",
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -117,6 +118,7 @@ def test_only_stumbles_are_repeated(error: Exception, tries: int, monkeypatch: p
         raise error
 
     class NoPlan:
+        recipe = SimpleNamespace(name="none")
         source = None
 
     monkeypatch.setattr("aepipe.stages.ingest.ingest", fail)

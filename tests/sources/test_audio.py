@@ -83,7 +83,7 @@ def test_a_file_is_cut_into_windows_that_can_be_read_again(tmp_path: Path) -> No
     (tmp_path / "short.flac").write_bytes(wav(tone(500, 0.2), form="FLAC"))
     (tmp_path / "notes.txt").write_text("x")
     source = audio(tmp_path)
-    found = list(read_all(source, lambda _: -1))
+    found = list(read_all(source))
     assert [one.item.key for one in found] == ["long.wav@0", "long.wav@1", "long.wav@2", "short.flac@0"]
     assert source.skipped == 1
     peaks = [one.features[:, 8, 0].argmax() for one in found[:3] if one.features is not None]
@@ -99,7 +99,7 @@ def test_a_file_is_cut_into_windows_that_can_be_read_again(tmp_path: Path) -> No
 def test_labels_of_a_list_are_those_of_the_windows(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(tone(300, 2.0)))
     (tmp_path / "list.csv").write_text("audio,digit\na.wav,7\nb.wav,8\n")
-    found = list(read_all(audio(tmp_path, "list.csv", label="digit"), lambda _: -1))
+    found = list(read_all(audio(tmp_path, "list.csv", label="digit")))
     assert [(one.item.label, one.reason) for one in found] == [
         ("7", None),
         ("7", None),

@@ -71,7 +71,7 @@ def source(path: str, kind: str = "images", **options: Any) -> Source:
 
 def rows(one: Source) -> list[tuple[str, bytes, str | None]]:
     """What a source gives: key, digest, label."""
-    found = list(read_all(one.fitted(None), lambda _: -1))
+    found = list(read_all(one.fitted(None)))
     assert all(outcome.reason is None for outcome in found)
     return [(outcome.item.key, outcome.sha256, outcome.item.label) for outcome in found]
 

@@ -31,7 +31,7 @@ def table(folder: Path, path: str = "t.csv", units: dict[str, str] | None = None
 
 
 def outcomes(source: Table) -> list[Outcome]:
-    return list(read_all(source.fitted(None), lambda _: -1))
+    return list(read_all(source.fitted(None)))
 
 
 def write(folder: Path, text: str = LINES, name: str = "t.csv") -> Path:

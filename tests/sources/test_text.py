@@ -47,7 +47,7 @@ def text(folder: Path, path: str = ".", features: dict[str, Any] | None = None, 
 
 
 def outcomes(source: Text) -> list[Outcome]:
-    return list(read_all(source, lambda _: -1))
+    return list(read_all(source))
 
 
 def write_files(folder: Path) -> Path:

@@ -25,7 +25,7 @@ def vectors(folder: Path, path: str = ".", normalize: str = "none", **options: o
 
 
 def outcomes(source: Vectors) -> list[Outcome]:
-    return list(read_all(source.fitted(None), lambda _: -1))
+    return list(read_all(source.fitted(None)))
 
 
 def rows(source: Vectors) -> np.ndarray[Any, Any]:

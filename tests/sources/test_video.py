@@ -63,7 +63,7 @@ def test_a_frame_of_every_second_is_an_item_that_can_be_read_again(tmp_path: Pat
     render(tmp_path / f"clip.{ending}", shown, codec=codec)
     (tmp_path / "notes.txt").write_text("x")
     one = source(tmp_path)
-    found = list(read_all(one, lambda _: -1))
+    found = list(read_all(one))
     assert [each.item.key for each in found] == [f"clip.{ending}@{second}" for second in range(4)]
     assert one.skipped == 1
     for each, picture in zip(found, shown, strict=True):
@@ -132,7 +132,7 @@ def test_large_frames_are_made_smaller(tmp_path: Path) -> None:
 def test_what_was_read_before_a_break_is_kept_and_the_break_is_told(tmp_path: Path) -> None:
     whole = render(tmp_path / "clip.mkv", scenes(8), codec="libx264", each=30).read_bytes()
     (tmp_path / "clip.mkv").write_bytes(whole[: len(whole) * 6 // 10])
-    found = list(read_all(source(tmp_path), lambda _: -1))
+    found = list(read_all(source(tmp_path)))
     keys = [one.item.key for one in found]
     assert keys[:3] == ["clip.mkv@0", "clip.mkv@1", "clip.mkv@2"]
     assert keys[-1] == "clip.mkv"
@@ -143,7 +143,7 @@ def test_what_was_read_before_a_break_is_kept_and_the_break_is_told(tmp_path: Pa
 def test_labels_of_a_list_are_those_of_the_frames(tmp_path: Path) -> None:
     render(tmp_path / "a.mp4", scenes(2))
     (tmp_path / "list.csv").write_text("video,label\na.mp4,dog\nb.mp4,cat\n")
-    found = list(read_all(source(tmp_path, "list.csv", label="label"), lambda _: -1))
+    found = list(read_all(source(tmp_path, "list.csv", label="label")))
     assert [(one.item.label, one.reason) for one in found] == [
         ("dog", None),
         ("dog", None),
@@ -168,7 +168,7 @@ def test_what_is_no_video_is_refused_with_the_reason(tmp_path: Path, monkeypatch
     (tmp_path / "text.mp4").write_text("a recipe for cake\n" * 99)
     (tmp_path / "empty.mkv").write_bytes(b"")
     sound_only(tmp_path / "tone.mp4")
-    reasons = {one.item.key: one.reason for one in read_all(source(tmp_path), lambda _: -1)}
+    reasons = {one.item.key: one.reason for one in read_all(source(tmp_path))}
     assert set(reasons) == {"cut.mp4", "text.mp4", "empty.mkv", "tone.mp4"}
     for key in ("cut.mp4", "text.mp4", "empty.mkv"):
         assert "not a video that can be read" in str(reasons[key])

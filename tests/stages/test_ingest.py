@@ -187,7 +187,10 @@ def test_where_rows_lie_is_no_part_of_their_digest(store: Store) -> None:
     assert ingest(store, elsewhere, previous=first) == first
 
 
-def test_order_does_not_depend_on_the_workers(store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("quick", [0.0, 1e-4, 10.0])
+def test_order_does_not_depend_on_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: float) -> None:
+    monkeypatch.setattr(reading, "_QUICK", quick)
+    monkeypatch.setattr(reading, "_TRIED", 5)
     everything = {f"{number:04d}": bytes([number % 251, number // 251]) for number in range(700)}
     refs = [ingest(Store(tmp_path / str(n)), Fake(everything, workers=n)) for n in (1, 2, 7)]
     assert len(set(refs)) == 1
@@ -198,10 +201,11 @@ def test_order_does_not_depend_on_the_workers(store: Store, tmp_path: Path) -> N
 
 def test_only_a_window_of_items_is_under_way(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_CHUNK", 4)
+    monkeypatch.setattr(reading, "_QUICK", 0.0)
     source = Fake({f"{number:04d}": b"x" for number in range(400)}, workers=2)
     outstanding, lock, most = 0, threading.Lock(), 0
     taken = 0
-    for outcome in reading.read_all(source, lambda _: -1):
+    for outcome in reading.read_all(source):
         taken += 1
         with lock:
             outstanding = source.given - taken
@@ -210,6 +214,18 @@ def test_only_a_window_of_items_is_under_way(store: Store, monkeypatch: pytest.M
             outcome.item.read()
     assert taken == 400
     assert 4 <= most <= 4 * 2 * 3
+
+
+def test_quick_items_are_read_in_the_thread_that_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+
+    def row(_: bytes, __: str) -> NDArray[np.generic]:
+        seen.add(threading.current_thread())
+        return np.zeros(SHAPE, np.uint8)
+
+    monkeypatch.setattr(reading, "_QUICK", 10.0)
+    assert len(list(reading.read_all(Fake(things(*"abcdefgh")), row=row))) == 8
+    assert seen == {threading.current_thread()}
 
 
 def test_bad_items_are_listed_and_the_run_goes_on(store: Store) -> None:

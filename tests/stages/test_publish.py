@@ -106,9 +106,7 @@ def test_a_row_without_a_code_is_said(store: Store, plan: BarePlan) -> None:
         np.save(draft.path / "codes.npy", np.zeros((N - 1, 8), np.uint8))
         part = draft.finish({"part": True}, {"fingerprint": "f" * 64, "n_bits": 64})
     with pytest.raises(CorruptError, match=rf"no segment has the code of row {N - 1}"):
-        publishing.publish(
-            store, plan.recipe, plan.source.location, rows=rows, model=model, codes=[part], scores=scores
-        )  # type: ignore[arg-type]
+        publishing.publish(store, plan.recipe, Path(), rows=rows, model=model, codes=[part], scores=scores)
 
 
 def test_columns_come_as_text_in_the_order_of_ids(store: Store, plan: BarePlan) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from aepipe import evaluate
 from aepipe.evaluate import Scores
-from aepipe.release import SCORES
+from aepipe.parts import SCORES
 from aepipe.stages import score as scoring
 from aepipe.stages.encode import encode
 from aepipe.store import Ref, Store

@@ -1,9 +1,7 @@
-"""A release and some more items, or some rows less -> a release of the same parts, and of what has changed.
+"""A release, and items that it has not -> rows, codes and items of theirs, and a release with them.
 
-Nothing is learned and nothing is built: the added rows have segments of their own (rows, codes, items), and one of
-``changes`` holds ``index/``, what :class:`aepipe.index.updated.Updated` keeps beside an index, and ``removed.npy``, the
-ids of all rows that were removed. So it takes as long as the changes are large, and not the collection. Where there
-are :data:`MOST` additions, they become one; :mod:`aepipe.stages.compact` folds everything into a new build.
+They are decoded and encoded as those that it has; nothing is learned. How it is published is
+:mod:`aepipe.stages.change`.
 """
 
 from __future__ import annotations
@@ -17,31 +15,26 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
-from numpy.typing import NDArray
 
 from aepipe import asking, recipe, sources, verification
 from aepipe.errors import QueryError, SourceError
-from aepipe.index.updated import Updated
-from aepipe.keys import Items
 from aepipe.progress import step
 from aepipe.recipe import Recipe
-from aepipe.release import CHANGED_INDEX, CHANGED_SCHEMA, RELEASE, REMOVED, Release, read_body
+from aepipe.release import Release
 from aepipe.segments import CodeSegments
 from aepipe.sources import RawItem, Source
 from aepipe.sources.containers.walk import ANCHOR
 from aepipe.sources.reading import read_all
-from aepipe.stages.compact import join, join_codes
+from aepipe.stages.change import publish_changes, without
 from aepipe.stages.encode import encode
 from aepipe.stages.ingest import check_bad, quarantine_file
-from aepipe.stages.publish import items
-from aepipe.store import Ref, Store, digest_of
+from aepipe.store import Ref, Store
 from aepipe.table import Rejected, Row, Rows, RowsWriter
 
 VERSION = 1
-STAGE = "update"
-MOST = 16
-"""Additions that lie side by side: a query looks an id up in each."""
+STAGE = "add"
+NONE = (-1, b"")
+"""Id and sha256 of a row that is not there."""
 SPLIT = "train"
 """Of all that is added, for it is there to be found."""
 
@@ -113,31 +106,9 @@ def add(store: Store, release: Release, sources: Sequence[Source], *, replace: b
     codes = encode(store, release.part("encoder"), written, embedding=release.segments.width is not None)
     ids = Rows(store.path(written)).ids()
     old = np.array(coming.replaced, np.int64)
-    index = _without(release, old).add(CodeSegments.open(store, [codes]).of(ids), ids)
-    ref = _publish(store, release, index, np.union1d(release.removed, old), [(written, codes)])
+    index = without(release, old).add(CodeSegments.open(store, [codes]).of(ids), ids)
+    ref = publish_changes(store, release, index, np.union1d(release.removed, old), [(written, codes)])
     return Added(ref, coming.taken - len(old), len(old), coming.unchanged, tuple(coming.bad))
-
-
-def remove(store: Store, release: Release, ids: NDArray[np.int64]) -> Ref:
-    """Remove rows from a release, and return the release without them.
-
-    Their bytes leave the shelf when the changes are folded in and the releases before that are gone.
-
-    Args:
-        store: the shelf.
-        release: in service.
-        ids: int64[n] of rows.
-
-    Raises:
-        QueryError: there is no such row, none is named, or none would be left.
-    """
-    ids = np.unique(np.asarray(ids, np.int64))
-    if not len(ids):
-        raise QueryError("nothing is removed: no row is named")
-    release.items.check(ids)
-    if len(ids) == len(release):
-        raise QueryError(f"{release.name}: these are all of its {len(ids):,} rows, and a collection needs some")
-    return _publish(store, release, _without(release, ids), np.union1d(release.removed, ids), [])
 
 
 class _Coming:
@@ -175,18 +146,23 @@ class _Coming:
             QueryError: a key is there with other bytes, and is not to be replaced.
         """
         known, decode, given = self._known(), asking.decoder(self._release), set[str]()
-        found = ((source, one) for source in self._sources for one in read_all(source, lambda _: -1, decode))
+
+        def find(key: str, sha256: bytes) -> int:
+            old, digest = known.get(key, NONE)
+            return old if digest == sha256 else -1
+
+        found = ((source, one) for source in self._sources for one in read_all(source, find, decode))
         for source, outcome in found:
             item = outcome.item
-            if outcome.features is None or item.key in given:
+            if outcome.reason is not None or item.key in given:
                 self.bad.append(Rejected(item.key, item.place, outcome.reason or "duplicate key"))
                 continue
             given.add(item.key)
             self.seen += 1
-            old, digest = known.get(item.key, (-1, b""))
-            if digest == outcome.sha256:
+            if outcome.features is None:
                 self.unchanged += 1
                 continue
+            old, _ = known.get(item.key, NONE)
             if old >= 0:
                 self._check_replaced(item)
                 self.replaced.append(old)
@@ -197,8 +173,8 @@ class _Coming:
             self.taken += 1
             yield Row(row_id, item.key, outcome.sha256, place, SPLIT, outcome.features, item.label, columns)
             if self.taken % 1000 == 0:
-                step("add", self.taken)
-        step("add", self.taken)
+                step("add", self.taken, None)
+        step("add", self.taken, self.taken)
 
     def _known(self) -> dict[str, tuple[int, bytes]]:
         """Return the id and the sha256 of those keys that the release has."""
@@ -263,63 +239,9 @@ def _reading(read: Recipe, path: str) -> Recipe:
 
 def _digests(release: Release, ids: Sequence[int]) -> Mapping[int, bytes]:
     """Return the sha256 of the bytes of some rows, by id."""
+    import pyarrow.dataset as ds  # brings pandas along, a fifth of a second
+
     files = [str(file) for folder in release.folders("rows") for file in sorted(folder.glob("rows-*.parquet"))]
     wanted = ds.field("id").isin(pa.array(ids, pa.int64()))
     found = ds.dataset(files).to_table(columns=["id", "sha256"], filter=wanted)
     return dict(zip(found.column("id").to_pylist(), found.column("sha256").to_pylist(), strict=True))
-
-
-def _without(release: Release, ids: NDArray[np.int64]) -> Updated:
-    """Return the release's index without some rows; those that the recipe left out of it are not in it anyway."""
-    index = release.index if isinstance(release.index, Updated) else Updated(release.index)
-    return index.remove(ids[index.holds(ids)])
-
-
-def _publish(
-    store: Store,
-    release: Release,
-    index: Updated,
-    removed: NDArray[np.int64],
-    added: Sequence[tuple[Ref, Ref]],
-) -> Ref:
-    """Write a release that has changed.
-
-    Args:
-        store: the shelf.
-        release: what it was before.
-        index: of now.
-        removed: ids of all rows that are gone since it was built.
-        added: rows and codes of what has come.
-    """
-    body = read_body(store, release.ref)
-    base = body["codes"][: len(body["codes"]) - len(body.get("more_rows", ()))]
-    rows = [*release.all_parts("rows")[1:], *(one for one, _ in added)]
-    codes = [*release.all_parts("codes")[len(base) :], *(one for _, one in added)]
-    if len(rows) > MOST:
-        rows, codes = _joined(store, rows, codes, removed)
-        removed = removed[Items(release.folder("items")).places(removed)[1]]
-    held = [items(store, one, release.items.root) for one in rows]
-    inputs = {"stage": STAGE, "version": VERSION, "release": str(release.ref), "removed": digest_of(removed.tolist())}
-    inputs |= {"rows": [str(one) for one in rows]}
-    facts = {"fingerprint": release.fingerprint, "n_bits": release.n_bits, "rows": len(index)}
-    with store.draft("segment") as draft:
-        (draft.path / CHANGED_INDEX).mkdir()
-        index.save_changes(draft.path / CHANGED_INDEX)
-        np.save(draft.path / REMOVED, removed)
-        changes = draft.finish(inputs, {"kind": "changes", **facts})
-    body |= {"schema": CHANGED_SCHEMA, "rows": len(index), "codes": [*base, *map(str, codes)]}
-    body |= {"more_items": list(map(str, held)), "more_rows": list(map(str, rows)), "changes": str(changes)}
-    given = [Rows(store.path(one)).next_id for one in [release.part("rows"), *rows]]
-    given.append(store.manifest(release.ref).facts.get("next_id", 0))
-    with store.draft("release") as draft:
-        (draft.path / RELEASE).write_text(json.dumps(body, indent=1), encoding="utf-8")
-        return draft.finish({"stage": STAGE, **body}, {"name": release.name, **facts, "next_id": max(given)})
-
-
-def _joined(
-    store: Store, rows: Sequence[Ref], codes: Sequence[Ref], removed: NDArray[np.int64]
-) -> tuple[list[Ref], list[Ref]]:
-    """Return all that was added and is left as one addition, or as none."""
-    joined = join(store, rows, removed)
-    ids = Rows(store.path(joined)).ids()
-    return ([joined], [join_codes(store, codes, ids)]) if len(ids) else ([], [])

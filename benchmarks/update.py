@@ -1,0 +1,132 @@
+"""How long it takes to add rows to a large collection and to remove some: ``python -m benchmarks.update``.
+
+Run from the clone. Codes and keys of the collection are made up, as in ``benchmarks.query``; what is added are pictures
+in a folder, decoded and encoded like any. Each change is made as a library call and as a command in a process of its
+own; a thread that holds the release in service asks it all the while.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from aepipe import service
+from aepipe.release import Release
+from aepipe.stages import add as adding
+from aepipe.stages import change
+from aepipe.store import Store
+from benchmarks.machine import describe
+from benchmarks.made_up import SHAPE, folder_of
+
+NAME = "benchmark"
+
+
+def main() -> None:
+    """Make the release, change it in turn, and print what each change took."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rows", type=int, default=10_000_000)
+    options.add_argument("--changed", type=int, default=10_000)
+    options.add_argument("--rounds", type=int, default=3)
+    given = options.parse_args()
+    with TemporaryDirectory(prefix="aepipe-benchmark-") as folder:
+        made = (sys.executable, "-m", "benchmarks.made_up", folder, str(given.rows))
+        subprocess.run(made, check=True)
+        store = Store(Path(folder) / "shelf")
+        print(describe("numpy", "pillow", "onnxruntime", "faiss-cpu") + f", load {os.getloadavg()[0]:.1f}")
+        print(f"{given.changed:,} rows added to {given.rows:,} of 64 bits, and as many removed\n")
+        print(f"{'':24} {'seconds':>8} {'query before, ms':>18} {'meanwhile':>10} {'after':>8}")
+        for number in range(given.rounds):
+            more = write_pictures(folder_of(store) / f"new{number}", given.changed, seed=number)
+            report("add", store, lambda more=more: add(store, more))
+            gone = np.random.default_rng(number).choice(given.rows // 2, given.changed, replace=False)
+            report("remove", store, lambda gone=gone + number % 2 * (given.rows // 2): remove(store, gone))
+        more = write_pictures(folder_of(store) / "last", given.changed, seed=99)
+        report("aepipe add FOLDER", store, lambda: command(store, "add", str(more)))
+        keys = "\n".join(f"last/{i:05d}.png" for i in range(given.changed))
+        report("aepipe remove - < KEYS", store, lambda: command(store, "remove", "-", stdin=keys))
+
+
+def add(store: Store, folder: Path) -> None:
+    """Add a folder of pictures to what is in service."""
+    release = Release.open(store)
+    done = adding.add(store, release, adding.sources_of(release, [str(folder)]))
+    service.promote(store, NAME, done.release, why="benchmark")
+
+
+def remove(store: Store, ids: NDArray[np.int64]) -> None:
+    """Remove rows from what is in service."""
+    service.promote(store, NAME, change.remove(store, Release.open(store), ids), why="benchmark")
+
+
+def command(store: Store, *words: str, stdin: str | None = None) -> None:
+    """Run ``aepipe`` in a process of its own."""
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    run = (sys.executable, "-m", "aepipe", *words, "--home", str(store.root))
+    subprocess.run(run, check=True, input=stdin, text=True, env=usual, stdout=subprocess.DEVNULL)
+
+
+def report(name: str, store: Store, change: object) -> None:
+    """Make one change and print what it took, and what a query did."""
+    before = Release.open(store)
+    alone = [ask(before, number) for number in range(200)]
+    with asking(before) as meanwhile:
+        began = time.perf_counter()
+        change()  # type: ignore[operator]
+        seconds = time.perf_counter() - began
+    after = Release.open(store)
+    later = [ask(after, number) for number in range(200)]
+    times = [1000 * median(some) for some in (alone, meanwhile, later)]
+    print(f"{name:24} {seconds:8.2f} {times[0]:18.2f} {times[1]:10.2f} {times[2]:8.2f}", flush=True)
+
+
+@contextmanager
+def asking(release: Release) -> Iterator[list[float]]:
+    """Ask a release in a thread, ten times a second, and collect the seconds that each answer took."""
+    times: list[float] = []
+    done = threading.Event()
+
+    def run() -> None:
+        while not done.wait(0.1) or not times:
+            times.append(ask(release, len(times)))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield times
+    finally:
+        done.set()
+        thread.join()
+
+
+def ask(release: Release, seed: int) -> float:
+    """Ask for the 10 rows nearest to some code, and return the seconds that it took."""
+    code = release.codes_of([int(np.random.default_rng(seed).choice(release.items.ids))])
+    began = time.perf_counter()
+    release.query(code, 10)
+    return time.perf_counter() - began
+
+
+def write_pictures(folder: Path, count: int, seed: int) -> Path:
+    """Write small pictures into a folder, and return it."""
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (count, *SHAPE[:2]), dtype=np.uint8)
+    for number, one in enumerate(pixels):
+        Image.fromarray(one).save(folder / f"{number:05d}.png")
+    return folder
+
+
+if __name__ == "__main__":
+    main()
