@@ -209,7 +209,7 @@ class Store:
             FullError: the disk is full.
             StoreError: the shelf cannot be written.
         """
-        path = self.root / kind / f".tmp-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        path = self._beside(kind)
         try:
             with disk_errors_named(self.root):
                 self.create()
@@ -220,6 +220,18 @@ class Store:
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
+    def remove(self, ref: Ref) -> None:
+        """Remove a directory at once as seen by others: it loses its name before its files go.
+
+        Raises:
+            StoreError: the shelf cannot be written.
+        """
+        beside = self._beside(ref.kind)
+        with disk_errors_named(self.root):
+            (self.root / ref.kind / ref.digest).rename(beside)
+            shutil.rmtree(beside, ignore_errors=True)
+        self._verified.discard(ref)
+
     def work(self, ref: Ref) -> Path:
         """Return a folder for checkpoints of work on ``ref`` that outlives a killed process."""
         path = self.root / "work" / ref.digest
@@ -227,6 +239,10 @@ class Store:
             self.create()
             path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def _beside(self, kind: str) -> Path:
+        """Return a name for what is no directory of the shelf yet, or no more; it is swept where this process dies."""
+        return self.root / kind / f".tmp-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
     def work_done(self, ref: Ref) -> None:
         """Remove the checkpoints of finished work."""

@@ -30,6 +30,7 @@ VERBS = {
     "compact": "updating",
     "export": "exporting",
     "schedule": "running",
+    "gc": "collecting",
     "plan": "planning",
 }
 """Each verb and the module of :mod:`aepipe.cli` that has a function of its name, in the order of the help."""

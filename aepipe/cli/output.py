@@ -56,6 +56,14 @@ def say_paths(paths: Sequence[str]) -> None:
         typer.echo(b"".join(os.fsencode(path) + b"\n" for path in paths), nl=False)
 
 
+def size(count: int) -> str:
+    """Return a number of bytes in words."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count / 1e3:.3g} kB"
+
+
 def printable(text: str) -> str:
     """Return text that cannot steer a terminal: a file name may hold escape sequences."""
     if text.isascii() and text.isprintable():

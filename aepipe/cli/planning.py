@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aepipe.cli.options import AsJson, Place
-from aepipe.cli.output import say, say_json, table
+from aepipe.cli.output import say, say_json, size, table
 from aepipe.errors import NotFoundError, QueryError
 from aepipe.release import Release
 
@@ -101,7 +101,7 @@ def _table(found: list[Offer], chosen: Offer | None, ram: int | None, p95: float
             *(["too slow"] if p95 is not None and one.p95 > p95 else []),
         ]
         said = "chosen" if one is chosen else ", ".join(why) or "fits"
-        sizes, times = map(_size, (one.disk, one.memory)), map(_time, (one.median, one.p95))
+        sizes, times = map(size, (one.disk, one.memory)), map(_time, (one.median, one.p95))
         lines.append((*sizes, *times, f"{one.recall:.3g}", one.kind + _brackets(one), said))
     return table(head, lines, left=2)
 
@@ -134,14 +134,6 @@ def _number(text: str, units: dict[str, float], option: str) -> float:
         allowed = ", ".join(unit for unit in units if unit)
         raise QueryError(f"{option} {text!r}: a number is wanted, and after it nothing or one of {allowed}")
     return float(found[1].replace(",", "").replace("_", "")) * units[found[2].lower()]
-
-
-def _size(count: int) -> str:
-    """Return bytes for people."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count / 1e3:.3g} kB"
 
 
 def _time(milliseconds: float) -> str:
