@@ -178,11 +178,15 @@ class GateRecipe(Options):
         metric: what must not fall; without labels ``recall_at_10`` of exact float neighbours is taken.
         max_regression: how far it may fall against the release in service.
         warn_below_itq: say when ITQ codes of the same length are better; ``"forbid"`` refuses the release.
+        canaries: a file of queries whose answers are known, relative to the recipe; see :mod:`aepipe.canaries`.
+        min_overlap: share of the 10 nearest that a row has to keep, on average, against the release in service.
     """
 
     metric: Literal["map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "recall_at_10"] = "map_at_1000"
     max_regression: Annotated[float, Field(ge=0)] = 0.01
     warn_below_itq: bool | Literal["forbid"] = True
+    canaries: str | None = None
+    min_overlap: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class Recipe(Options):

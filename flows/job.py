@@ -136,12 +136,15 @@ def _files_of(word: str) -> Iterator[Path]:
 def _settled(recipe: Recipe, name: str | None, device: str | None) -> Recipe:
     """Return the recipe with another name or device, checked as if it had been written so.
 
-    The path of the source is made absolute: a release goes on from its recipe where the recipe's file is not at hand.
+    Paths are made absolute: a release goes on from its recipe where the recipe's file is not at hand.
     """
+    base = recipe.file.parent
     table = recipe.model_dump(mode="json")
     table["name"] = name or recipe.name
     table["compute"]["device"] = device or recipe.compute.device
     options = table["source"]["options"]
     if isinstance(options.get("path"), str) and "://" not in options["path"]:
-        options["path"] = os.path.abspath(recipe.file.parent / Path(options["path"]).expanduser())
+        options["path"] = os.path.abspath(base / Path(options["path"]).expanduser())
+    if recipe.gate.canaries:
+        table["gate"]["canaries"] = os.path.abspath(base / Path(recipe.gate.canaries).expanduser())
     return recipes.parse(table, recipe.file)

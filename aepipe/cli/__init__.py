@@ -23,6 +23,7 @@ VERBS = {
     "history": "serving",
     "promote": "serving",
     "rollback": "serving",
+    "diff": "differing",
     "verify": "serving",
     "refresh": "running",
     "add": "updating",

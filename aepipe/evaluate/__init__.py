@@ -15,7 +15,7 @@ from aepipe.evaluate.baselines import (
 from aepipe.evaluate.bootstrap import Estimate, estimate, interval, paired_difference
 from aepipe.evaluate.calibration import Calibration, calibrate
 from aepipe.evaluate.floats import nearest
-from aepipe.evaluate.gate import ItqRule, Verdict, judge
+from aepipe.evaluate.gate import Finding, ItqRule, Pair, Verdict, judge
 from aepipe.evaluate.health import BitHealth, bit_health
 from aepipe.evaluate.metrics import METRICS, Retrieval, neighbour_recall, recall_at_10, retrieval, retrieval_float
 from aepipe.evaluate.reranking import Reranking
@@ -28,7 +28,9 @@ __all__ = [
     "BitHealth",
     "Calibration",
     "Estimate",
+    "Finding",
     "ItqRule",
+    "Pair",
     "Projection",
     "Protocol",
     "Reranking",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from aepipe.evaluate.bootstrap import Estimate
 from aepipe.evaluate.scores import OURS, Scores
 
 LABELLED, LABEL_FREE = "map_at_1000", "recall_at_10"
@@ -30,7 +32,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class _Finding:
+class Finding:
     """One thing looked at: whether it lets the release pass, and the sentences about it."""
 
     passed: bool
@@ -38,7 +40,34 @@ class _Finding:
     warnings: tuple[str, ...] = ()
 
 
-def judge(new: Scores, old: Scores | None, *, metric: str, max_regression: float, itq: ItqRule) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A metric of the new and the old release over the same queries.
+
+    Attributes:
+        metric: its name.
+        new, old: means over the queries.
+        difference: new - old, with its interval.
+        n_queries: how many.
+    """
+
+    metric: str
+    new: float
+    old: float
+    difference: Estimate
+    n_queries: int
+
+
+def judge(
+    new: Scores,
+    old: Scores | None,
+    *,
+    metric: str,
+    max_regression: float,
+    itq: ItqRule,
+    pair: Pair | None = None,
+    further: Sequence[Finding] = (),
+) -> Verdict:
     """Judge a new release against the one in service.
 
     A first release passes if its bits are healthy. A later one also needs new >= old - max_regression on the metric;
@@ -50,9 +79,12 @@ def judge(new: Scores, old: Scores | None, *, metric: str, max_regression: float
         metric: a name of :data:`aepipe.evaluate.metrics.METRICS`.
         max_regression: how much less is still accepted, in units of the metric (0..1).
         itq: what a loss against ITQ at the same bits is: a warning, a failure (``forbid``), or nothing.
+        pair: where the scores were measured with other queries, both measured again with the same.
+        further: what else was looked at.
     """
     chosen, fallback = _choose(metric, new, old)
-    findings = [_health(new), _against_old(new, old, chosen, max_regression), _against_itq(new, chosen, itq)]
+    against = _paired(pair, max_regression) if pair else _against_old(new, old, chosen, max_regression)
+    findings = [_health(new), against, _against_itq(new, chosen, itq), *further]
     failed = [finding for finding in findings if not finding.passed]
     reasons = [reason for finding in failed or findings for reason in finding.reasons]
     warnings = [*fallback, *new.health.remarks]
@@ -73,28 +105,37 @@ def _choose(metric: str, new: Scores, old: Scores | None) -> tuple[str | None, l
     return None, []
 
 
-def _health(new: Scores) -> _Finding:
+def _health(new: Scores) -> Finding:
     """Look at the bits."""
     health = new.health
     if not health.healthy:
-        return _Finding(False, tuple(f"the bits are not healthy: {reason}" for reason in health.reasons))
+        return Finding(False, tuple(f"the bits are not healthy: {reason}" for reason in health.reasons))
     live = f"{health.n_bits - len(health.dead_bits)} of {health.n_bits} bits are live"
     entropy, unique = (f"mean entropy {health.entropy:.3f}", f"{health.unique_share:.1%} of the codes are distinct")
-    return _Finding(True, (f"the bits are healthy: {live}, {entropy}, {unique}",))
+    return Finding(True, (f"the bits are healthy: {live}, {entropy}, {unique}",))
 
 
-def _against_old(new: Scores, old: Scores | None, metric: str | None, max_regression: float) -> _Finding:
+def _against_old(new: Scores, old: Scores | None, metric: str | None, max_regression: float) -> Finding:
     """Compare with the release in service."""
     if old is None:
-        return _Finding(True, ("it is the first release: there is none in service to compare with",))
+        return Finding(True, ("it is the first release: there is none in service to compare with",))
     ours, theirs = (scores.metric(metric) if metric else None for scores in (new, old))
     if ours is None or theirs is None:
-        return _Finding(False, ("it cannot be compared with the release in service: no metric was measured for both",))
+        return Finding(False, ("it cannot be compared with the release in service: no metric was measured for both",))
     # The margin forgives rounding only; a NaN compares false and so never passes.
     passed = ours.value >= theirs.value - max_regression - 1e-12
     change = f"{metric} is {ours.value:.4f}, the release in service has {theirs.value:.4f}"
     allowed = f"{ours.value - theirs.value:+.4f} is {'within' if passed else 'beyond'} the {max_regression:.4f} allowed"
-    return _Finding(passed, (f"{change}: {allowed}",), tuple(_differences(new, old)))
+    return Finding(passed, (f"{change}: {allowed}",), tuple(_differences(new, old)))
+
+
+def _paired(pair: Pair, max_regression: float) -> Finding:
+    """Compare with the release in service, asked the same."""
+    loss, low, high = pair.difference.value, pair.difference.low, pair.difference.high
+    passed = loss >= -max_regression - 1e-12
+    asked = f"of the same {pair.n_queries:,} queries {pair.metric} is {pair.new:.4f}, {pair.old:.4f} in service"
+    allowed = f"{'within' if passed else 'beyond'} the {max_regression:.4f} allowed"
+    return Finding(passed, (f"{asked}: {loss:+.4f} ({low:+.4f} to {high:+.4f}) is {allowed}",))
 
 
 def _differences(new: Scores, old: Scores) -> list[str]:
@@ -112,18 +153,19 @@ def _differences(new: Scores, old: Scores) -> list[str]:
     return said
 
 
-def _against_itq(new: Scores, metric: str | None, rule: ItqRule) -> _Finding:
+def _against_itq(new: Scores, metric: str | None, rule: ItqRule) -> Finding:
     """Compare with ITQ at the same bits."""
     if rule == "ignore" or metric is None:
-        return _Finding(True)
+        return Finding(True)
     ours, theirs = new.metric(metric, OURS), new.metric(metric, "itq")
     if ours is None or theirs is None:
         why = "; ".join(new.notes) or f"{metric} was not measured for both"
-        return _Finding(True, (), (f"not compared with ITQ: {why}",))
-    if ours.value >= theirs.value:
-        return _Finding(
-            True, (f"{metric} is {ours.value:.4f}, ITQ at {new.protocol.n_bits} bits has {theirs.value:.4f}",)
-        )
-    loss = f"{metric} is {ours.value:.4f}, {theirs.value - ours.value:.4f} below ITQ's {theirs.value:.4f}"
-    said = (f"{loss} at {new.protocol.n_bits} bits",)
-    return _Finding(False, said) if rule == "forbid" else _Finding(True, (), said)
+        return Finding(True, (), (f"not compared with ITQ: {why}",))
+    if ours.value < theirs.value:
+        loss = f"{metric} is {ours.value:.4f}, {theirs.value - ours.value:.4f} below ITQ's {theirs.value:.4f}"
+        said = (f"{loss} at {new.protocol.n_bits} bits",)
+        return Finding(False, said) if rule == "forbid" else Finding(True, (), said)
+    gain = f"{metric} is {ours.value:.4f}, ITQ at {new.protocol.n_bits} bits has {theirs.value:.4f}"
+    if ours.low > theirs.value:
+        return Finding(True, (gain,))
+    return Finding(True, (gain,), (f"{gain}: within the interval of {ours.low:.4f} to {ours.high:.4f}",))
