@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.bits import BitCodes
 from aepipe.errors import QueryError
 from aepipe.release import Release
 
@@ -47,6 +48,8 @@ class Difference:
         lost: share of the rows looked at in the first that the second has not.
         come: share of the rows looked at in the second that the first has not.
         flips: share of the bits that differ, of the rows that both have; None where codes have not the same length.
+        mixed: share of the neighbours in the second that a code of the second finds among the codes of the first: what
+            is left to whoever keeps old codes and asks them new ones. None as ``flips``.
         k: neighbours of each.
     """
 
@@ -55,6 +58,7 @@ class Difference:
     lost: float
     come: float
     flips: float | None
+    mixed: float | None
     k: int
 
     @property
@@ -92,7 +96,8 @@ def compare(before: Release, after: Release, *, k: int = K, asked: int = ASKED, 
     pairs, lost = _pairs(before, after, asked, seed)
     come = _pairs(after, before, asked, seed)[1]
     ids = [np.array(column, np.int64) for column in zip(*pairs, strict=True)] if pairs else []
-    flips = _flips(before, after, ids) if pairs else None
+    comparable = bool(pairs) and before.n_bits == after.n_bits
+    flips = _flips(before, after, ids) if comparable else None
     rows = (len(before), len(after))
     found = [_nearest(release, one, k) for release, one in zip((before, after), ids, strict=False)]
     keys = [key or "" for key in before.items.texts("key", ids[0])] if pairs else []
@@ -101,7 +106,8 @@ def compare(before: Release, after: Release, *, k: int = K, asked: int = ASKED, 
         Neighbours(keys[i], pairs[i], found[0][i], found[1][i], _common(named[0][i], named[1][i]))
         for i in range(len(pairs))
     )
-    return Difference(rows, neighbours, lost, come, flips, k)
+    mixed = _mixed(before, after, ids, named[1], k) if comparable else None
+    return Difference(rows, neighbours, lost, come, flips, mixed, k)
 
 
 def _pairs(one: Release, other: Release, asked: int, seed: int) -> tuple[list[tuple[int, int]], float]:
@@ -115,10 +121,20 @@ def _pairs(one: Release, other: Release, asked: int, seed: int) -> tuple[list[tu
     return pairs, 1 - len(pairs) / len(drawn)
 
 
-def _flips(before: Release, after: Release, ids: Sequence[NDArray[np.int64]]) -> float | None:
+def _mixed(before: Release, after: Release, ids: Sequence[NDArray[np.int64]], now: Sequence[set[str]], k: int) -> float:
+    """Return the share of the neighbours of now that new codes find among the old ones."""
+    codes = BitCodes(after.codes_of(ids[1]).packed, after.n_bits, before.fingerprint)
+    hits = before.query(codes, k + 1)
+    common = []
+    for number, row in enumerate(ids[0]):
+        near, distances = hits.of(number)
+        others = near != row
+        common.append(_common(_keys(before, (near[others][:k], distances[others][:k])), now[number]))
+    return float(np.mean(common))
+
+
+def _flips(before: Release, after: Release, ids: Sequence[NDArray[np.int64]]) -> float:
     """Return the share of bits that differ."""
-    if before.n_bits != after.n_bits:
-        return None
     codes = before.codes_of(ids[0]).packed ^ after.codes_of(ids[1]).packed
     return float(np.bitwise_count(codes).sum() / (len(codes) * before.n_bits))
 

@@ -3,7 +3,7 @@
 ::
 
     <root>/service/<name>   one line: the digest of the release that answers queries
-    <root>/log.jsonl        every promote and rollback: when, name, action, from, to, why
+    <root>/log.jsonl        every promote, rollback and refusal: when, name, action, from, to, why
     <root>/locks/<name>     held while a run writes under that name
 
 These are the only files on a shelf that ever change. A reader resolves the name once, then holds an immutable release.
@@ -24,10 +24,15 @@ from aepipe.disk import disk_errors_named, write_durably
 from aepipe.errors import BusyError, CorruptError, NotFoundError
 from aepipe.store import Ref, Store
 
+REFUSE = "refuse"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of what is in service; digests are of releases, ``before`` is empty for the first."""
+    """One change of what is in service; digests are of releases, ``before`` is empty for the first.
+
+    ``action`` is ``promote``, ``rollback``, or ``refuse``: then ``after`` did not go into service.
+    """
 
     when: str
     name: str
@@ -121,12 +126,30 @@ def previous(store: Store, name: str) -> Ref:
     return Ref("release", stack[-2])
 
 
-def history(store: Store, name: str | None = None) -> list[Event]:
-    """Return the changes of what is in service, oldest first; a torn last line is passed over."""
+def refuse(store: Store, name: str, ref: Ref, *, why: str) -> None:
+    """Note in the log that the gate refused a release; once, where it does so night after night."""
+    last = next((event for event in reversed(history(store, name, refused=True)) if event.after == ref.digest), None)
+    if last is not None and (last.action, last.why) == (REFUSE, why):
+        return
+    before = current(store, name)
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    event = Event(when, name, REFUSE, before.digest if before else "", ref.digest, why)
+    with disk_errors_named(store.root):
+        _append(store.root / "log.jsonl", json.dumps(asdict(event)))
+
+
+def history(store: Store, name: str | None = None, *, refused: bool = False) -> list[Event]:
+    """Return the changes of what is in service, oldest first; a torn last line is passed over.
+
+    Args:
+        store: the shelf.
+        name: of one collection; all where it is None.
+        refused: also return what was to go into service and did not.
+    """
     file = store.root / "log.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     events = [event for line in lines if (event := _event(line)) is not None]
-    return [event for event in events if name in {None, event.name}]
+    return [event for event in events if name in {None, event.name} and (refused or event.action != REFUSE)]
 
 
 @contextmanager

@@ -85,14 +85,20 @@ def make_parts(job: Job, rows: str | None = None) -> dict[str, Any]:
     """
     rows = rows or tasks.ingest(job, rows_in_service(job.store, job.name))
     views = tasks.views(job, rows)
-    layers: list[str] = []
-    if job.plan.recipe.pretrain:
-        for number in range(1, len(job.plan.specs) + 1):
-            layers.append(tasks.pretrain(job, views, layers, number))
+    layers = pretrained(job, views)
     model = tasks.finetune(job, views, layers)
     codes = [tasks.encode(job, model, rows)]
     scores = tasks.score(job, rows, model, codes)
     return {"rows": rows, "views": views, "layers": layers, "model": model, "codes": codes, "scores": scores}
+
+
+def pretrained(job: Job, views: str) -> list[str]:
+    """Return the pretrained layers, bottom up; none where the recipe does without."""
+    layers: list[str] = []
+    if job.plan.recipe.pretrain:
+        for number in range(1, len(job.plan.specs) + 1):
+            layers.append(tasks.pretrain(job, views, layers, number))
+    return layers
 
 
 def conclude(job: Job, release: str, *, promote: bool) -> dict[str, Any]:
@@ -111,6 +117,7 @@ def conclude(job: Job, release: str, *, promote: bool) -> dict[str, Any]:
     for warning in verdict.warnings:
         logger.warning("%s: %s", job.name, warning)
     if promote and not verdict.passed:
+        service.refuse(job.store, job.name, new, why="; ".join(verdict.reasons))
         raise GateError(refusal(job.name, new, before, verdict))
     return _outcome(job, new, verdict)
 

@@ -58,15 +58,20 @@ def renew(job: Job, release: Release) -> dict[str, Any]:
         logger.info("%s: the source has not changed, release %s stays in service", job.name, release.ref.short)
         return {"name": job.name, "release": str(release.ref), "changed": False, "why": "the source has not changed"}
     model = str(release.part("encoder"))
-    codes = tasks.keep(job, [str(part) for what, part in release.parts if what == "codes"], before, rows)
+    codes = tasks.keep(job, [str(part) for part in release.all_parts("codes")], before, rows)
     codes.append(tasks.encode(job, model, rows, codes))
-    scores = tasks.score(job, rows, model, codes)
-    new = tasks.publish(job, {"rows": rows, "model": model, "codes": codes, "scores": scores})
+    new = renewed(job, rows, model, codes)
     why = f"refresh: {difference(job, rows)}"
     tasks.promote(job, new, why)
     artifacts.show(job, Ref.parse(new), Verdict(True, (why,)))
     logger.info("%s: release %s is in service: %s", job.name, Ref.parse(new).short, why)
     return {"name": job.name, "release": new, "changed": True, "why": why}
+
+
+def renewed(job: Job, rows: str, model: str, codes: list[str]) -> str:
+    """Publish rows under a model that is there."""
+    scores = tasks.score(job, rows, model, codes)
+    return tasks.publish(job, {"rows": rows, "model": model, "codes": codes, "scores": scores})
 
 
 def difference(job: Job, rows: str) -> str:

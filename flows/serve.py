@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 
 from aepipe.errors import AepipeError
-from flows.build import build
+from flows.nightly import nightly
 
 START_ONE = (
     "start one with `prefect server start --host 127.0.0.1`, and pass its address: --api http://127.0.0.1:4200/api"
@@ -26,7 +26,7 @@ class Deployment:
 
     Attributes:
         name: what its releases are called in service.
-        order: parameters of :func:`flows.build.build`, with absolute paths.
+        order: parameters of :func:`flows.nightly.nightly`, with absolute paths.
         cron: minute, hour, day, month, weekday.
         timezone: of the hours, a name like ``Europe/Paris``.
     """
@@ -39,7 +39,7 @@ class Deployment:
     @property
     def path(self) -> str:
         """What Prefect calls it."""
-        return f"{build.name}/{self.name}"
+        return f"{nightly.name}/{self.name}"
 
     def check(self) -> None:
         """Check what a user may have mistyped.
@@ -56,7 +56,7 @@ class Deployment:
 
     def serve(self) -> None:
         """Run whatever is due, until Ctrl-C, which also pauses the schedule; the next start takes it up again."""
-        build.serve(
+        nightly.serve(
             self.name,
             schedule=Cron(self.cron, timezone=self.timezone),
             parameters=dict(self.order),

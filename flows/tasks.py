@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from aepipe import service
-from aepipe.evaluate import Verdict
+from aepipe.evaluate import Drift, Verdict
 from aepipe.stages import encode as encoding
 from aepipe.stages import equip as equipping
 from aepipe.stages import finetune as finetuning
@@ -28,6 +28,7 @@ from aepipe.stages import pretrain as pretraining
 from aepipe.stages import publish as publishing
 from aepipe.stages import score as scoring
 from aepipe.stages import views as viewing
+from aepipe.stages import watch as watching
 from aepipe.store import Ref
 from aepipe.verification import next_id
 from flows.job import Job, open_job
@@ -93,9 +94,10 @@ def pretrain(job: Job, views: str, below: Sequence[str], number: int) -> str:
 
 
 @task(name="finetune", **_PLAIN)
-def finetune(job: Job, views: str, layers: Sequence[str]) -> str:
-    """Layers -> a model with its frozen encoder."""
-    return str(finetuning.finetune(job.store, job.plan, Ref.parse(views), refs(layers)))
+def finetune(job: Job, views: str, layers: Sequence[str], after: str | None = None, *, warm: bool = False) -> str:
+    """Layers -> a model with its frozen encoder; its bits in the order of those of the model before."""
+    before = Ref.parse(after) if after else None
+    return str(finetuning.finetune(job.store, job.plan, Ref.parse(views), refs(layers), after=before, warm=warm))
 
 
 @task(name="encode", **_PLAIN)
@@ -110,6 +112,12 @@ def keep(job: Job, codes: Sequence[str], before: str, after: str) -> list[str]:
     """Known codes -> those that still stand for the rows of now."""
     kept = keeping.keep(job.store, refs(codes), before=Ref.parse(before), after=Ref.parse(after))
     return [str(one) for one in kept]
+
+
+@task(name="watch", **_PLAIN)
+def watch(job: Job, model: str, before: str, rows: str, codes: Sequence[str]) -> Drift:
+    """Rows of then and now -> whether the new ones are like those that the model was made for."""
+    return watching.watch(job.store, Ref.parse(model), Ref.parse(before), Ref.parse(rows), refs(codes))
 
 
 @task(name="score", **_PLAIN)

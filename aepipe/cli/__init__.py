@@ -25,6 +25,7 @@ VERBS = {
     "rollback": "serving",
     "diff": "differing",
     "verify": "serving",
+    "nightly": "running",
     "refresh": "running",
     "add": "updating",
     "remove": "updating",
@@ -32,12 +33,13 @@ VERBS = {
     "export": "exporting",
     "schedule": "running",
     "gc": "collecting",
+    "doctor": "doctoring",
     "plan": "planning",
 }
 """Each verb and the module of :mod:`aepipe.cli` that has a function of its name, in the order of the help."""
 MANY_THREADS = frozenset(
     {
-        *("run", "refresh", "add", "compact", "schedule", "evaluate"),
+        *("run", "nightly", "refresh", "add", "compact", "schedule", "evaluate"),
         *("export", "compare", "study", "impute", "generate"),
     }
 )

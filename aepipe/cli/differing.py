@@ -74,6 +74,8 @@ def _as_text(old: Release, new: Release, found: Difference, top: int) -> str:
         f"  neighbours  {found.overlap:.1%} ±{found.interval:.1%} of the {found.k} nearest are the same; "
         f"{found.unchanged:.1%} of the rows find just the same",
     ]
+    if not same and found.mixed is not None:
+        lines.append(f"  old codes   {found.mixed:.1%} of the {found.k} nearest are found among them by new codes")
     lines += [f"  {_scores(old, new)}"] if _scores(old, new) else []
     changed = [one for one in _most_changed(found, top) if one.common < 1]
     if changed:
@@ -115,8 +117,13 @@ def _as_json(old: Release, new: Release, found: Difference, top: int) -> dict[st
     """Return the same for programs."""
     told: dict[str, Any] = {"name": new.name, "before": old.ref.digest, "after": new.ref.digest}
     told |= {"rows": list(found.rows), "lost": found.lost, "come": found.come, "asked": len(found.asked)}
-    told |= {"same_encoder": old.fingerprint == new.fingerprint, "flips": found.flips, "k": found.k}
-    told |= {"overlap": found.overlap, "unchanged": found.unchanged}
+    told |= {
+        "same_encoder": old.fingerprint == new.fingerprint,
+        "flips": found.flips,
+        "mixed": found.mixed,
+        "k": found.k,
+    }
+    told |= {"k": found.k, "overlap": found.overlap, "unchanged": found.unchanged}
     most = [
         {
             "key": one.key,

@@ -1,4 +1,4 @@
-"""The verbs that run a flow: ``run``, ``refresh`` and ``schedule``.
+"""The verbs that run a flow: ``run``, ``nightly``, ``refresh`` and ``schedule``.
 
 Prefect is imported inside, after its environment has been set.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -76,6 +76,62 @@ def run(
     say(describe_text(describe(store, Ref.parse(outcome["release"]))))
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When an encoder is trained anew, and what a night leaves behind; see :class:`flows.nightly.Rules`."""
+
+    retrain: Annotated[
+        Literal["auto", "always", "never"],
+        typer.Option("--retrain", help="Train an encoder where there is reason to, or whatever comes, or never."),
+    ] = "auto"
+    days: Annotated[float, typer.Option("--days", min=0, help="An encoder that is older is a reason.")] = 30
+    cold: Annotated[bool, typer.Option("--cold", help="Train from the beginning, layer by layer.")] = False
+    keep: Annotated[
+        int, typer.Option("--keep", min=0, help="Releases that stay on the shelf; 0 leaves all.", metavar="N")
+    ] = 7
+    metrics: Annotated[
+        Path | None,
+        typer.Option("--metrics", help="Where NAME.prom is written; else metrics on the shelf.", metavar="DIR"),
+    ] = None
+
+    def order(self) -> dict[str, Any]:
+        """Return them as the flow takes them."""
+        metrics = str(self.metrics.absolute()) if self.metrics else None
+        told = {"retrain": self.retrain, "days": self.days, "cold": self.cold, "keep": self.keep}
+        return told | {"metrics": metrics}
+
+
+def nightly(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False)],
+    place: Place,
+    rules: Rules,
+    source: SourcePath = None,
+    device: Device = None,
+    api: Api = None,
+) -> None:
+    """Do what a collection needs tonight, and no more.
+
+    The source is read again. New rows are encoded by the encoder in service and can be found first; an
+    encoder is trained where the recipe has changed, where the one in service is old, or where the new
+    rows are not like those it was made for. What is worse than what is in service is refused, with exit
+    status 1. Where nothing has changed, nothing is done.
+
+    Examples:
+      aepipe nightly photos.toml
+      aepipe nightly photos.toml --days 7 --metrics /var/lib/node_exporter
+      0 2 * * *  cd /srv/photos && aepipe nightly photos.toml     in a crontab
+    """
+    file, store = _existing_recipe(recipe), place.store()
+    given = {"recipe": file, "name": place.name, "source": absolute(source), "device": device}
+    given |= {"shelf": str(store.root)}
+    check_free(store, _check(given))
+    with going_on(), showing(), prefect(api, store):
+        flow = flows("nightly")
+        outcome = flow.nightly(**given, rules=flow.Rules(**rules.order()))
+    done = "; ".join(outcome["done"])
+    say(f"{outcome['name']}: release {Ref.parse(outcome['release']).short} is in service: {done}")
+
+
 def refresh(place: Place, api: Api = None) -> None:
     """Bring a collection up to date with its files; nothing is trained.
 
@@ -96,6 +152,7 @@ def refresh(place: Place, api: Api = None) -> None:
 def schedule(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False)],
     place: Place,
+    rules: Rules,
     source: SourcePath = None,
     cron: Annotated[str, typer.Option("--cron", help="When: minute, hour, day, month, weekday.")] = "0 2 * * *",
     timezone: Annotated[
@@ -103,10 +160,10 @@ def schedule(
     ] = None,
     api: Api = None,
 ) -> None:
-    """Run a recipe whenever it is time, until Ctrl-C.
+    """Do what `aepipe nightly` does whenever it is time, until Ctrl-C.
 
-    This process waits for the hour and runs the recipe, one run at a time; a Prefect server keeps the
-    clock and the history. It needs a server that stays:
+    This process waits for the hour, and does one run at a time; a Prefect server keeps the clock and the
+    history. It needs a server that stays:
 
       prefect server start --host 127.0.0.1
       aepipe schedule fashion.toml --cron '0 2 * * *' --api http://127.0.0.1:4200/api
@@ -114,8 +171,10 @@ def schedule(
     A run that the gate refuses is a failed run there; the release before it stays in service.
     """
     file, store = _existing_recipe(recipe), place.store()
-    given = {"recipe": file, "name": place.name, "source": absolute(source), "shelf": str(store.root)}
+    given: dict[str, Any] = {"recipe": file, "name": place.name, "source": absolute(source)}
+    given["shelf"] = str(store.root)
     name = _check(given)
+    given["rules"] = rules.order()
     embedded = flows("embedded")
     embedded.prepare(embedded.LINES, api=api)
     serving = flows("serve")

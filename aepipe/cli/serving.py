@@ -11,26 +11,35 @@ from aepipe import service
 from aepipe.cli import shelving
 from aepipe.cli.options import AsJson, Place, ReleaseText, Why
 from aepipe.cli.output import complain, say, say_json, table
+from aepipe.errors import AepipeError
+from aepipe.release import Release
 from aepipe.service import Event
+from aepipe.store import Ref, Store
 
 DAMAGED = 2
+SHOWN = ("map_at_1000", "recall_at_10")
 
 Wanted = Annotated[str, typer.Argument(metavar="RELEASE", help="The first characters of its digest.")]
 
 
 def history(place: Place, as_json: AsJson = False) -> None:
-    """List what went into service, when and why, oldest first.
+    """List what went into service, what the gate refused, when and why, oldest first; with the scores.
 
     Examples:
       aepipe history
       aepipe history --name fashion --json
     """
-    events = service.history(place.store(), place.name)
-    rows = [(e.when, e.name, e.action, e.before[:12] or "-", e.after[:12], e.why) for e in events]
+    store = place.store()
+    events = service.history(store, place.name, refused=True)
+    scores = [_scores(store, event) for event in events]
     if as_json:
-        say_json([asdict(event) for event in events])
-    elif rows:
-        say(table(("when", "name", "action", "from", "to", "why"), rows))
+        say_json([asdict(event) | {"scores": one} for event, one in zip(events, scores, strict=True)])
+    elif events:
+        rows = [
+            (e.when, e.name, e.action, e.before[:12] or "-", e.after[:12], *_shown(one), e.why)
+            for e, one in zip(events, scores, strict=True)
+        ]
+        say(table(("when", "name", "action", "from", "to", *SHOWN, "why"), rows))
     else:
         say(f"nothing was ever in service on the shelf {place.store().root}")
 
@@ -80,6 +89,21 @@ def verify(
     say(f"{sound:,} of {found.folders:,} folders are sound, {found.read:,} bytes in {store.root}")
     if found.damage:
         raise typer.Exit(DAMAGED)
+
+
+def _scores(store: Store, event: Event) -> dict[str, float]:
+    """Return our own scores of the release that a change was about; none where the shelf has it no more."""
+    try:
+        scores = Release.open(store, ref=Ref("release", event.after)).scores
+    except AepipeError:
+        return {}
+    ours = (row["metrics"] for row in scores.get("rows", ()) if row["system"] == "ours")
+    return {metric: estimate["value"] for metric, estimate in next(ours, {}).items()}
+
+
+def _shown(scores: dict[str, float]) -> tuple[str, ...]:
+    """Return the scores that are listed."""
+    return tuple(f"{scores[metric]:.3f}" if metric in scores else "-" for metric in SHOWN)
 
 
 def _changed(event: Event) -> str:

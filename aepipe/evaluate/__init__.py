@@ -14,6 +14,7 @@ from aepipe.evaluate.baselines import (
 )
 from aepipe.evaluate.bootstrap import Estimate, estimate, interval, paired_difference
 from aepipe.evaluate.calibration import Calibration, calibrate
+from aepipe.evaluate.drift import Drift, drift
 from aepipe.evaluate.floats import nearest
 from aepipe.evaluate.gate import Finding, ItqRule, Pair, Verdict, judge
 from aepipe.evaluate.health import BitHealth, bit_health
@@ -27,6 +28,7 @@ __all__ = [
     "Baseline",
     "BitHealth",
     "Calibration",
+    "Drift",
     "Estimate",
     "Finding",
     "ItqRule",
@@ -41,6 +43,7 @@ __all__ = [
     "Verdict",
     "bit_health",
     "calibrate",
+    "drift",
     "estimate",
     "fit_itq",
     "fit_lsh",

@@ -7,11 +7,14 @@ binary bottleneck, Salakhutdinov and Hinton, "Semantic Hashing", 2009.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from aepipe.evaluate import itq_rotation
@@ -72,6 +75,16 @@ def unroll(layers: Sequence[Autoencoder]) -> Autoencoder:
     return Autoencoder(net, top.posterior, layers[0].likelihood)
 
 
+def go_on(layers: Sequence[Autoencoder], file: Path) -> None:
+    """Give a stack the weights that an earlier fine-tuning left.
+
+    Args:
+        layers: all of them, the layer of bits last; are changed in place.
+        file: ``weights.safetensors`` of a model of the same layers.
+    """
+    unroll(layers).load_state_dict(load_file(file))
+
+
 def settle(model: Autoencoder, rows: Feed) -> None:
     """Find the rotation of the code where its posterior has one, and keep it in the network.
 
@@ -81,8 +94,8 @@ def settle(model: Autoencoder, rows: Feed) -> None:
     """
     turns = [part for part in model.net.encoder.modules() if isinstance(part, Turn)]
     if turns and isinstance(model.posterior, Rotation) and model.posterior.iterations:
-        activations = _activations(model, rows)
-        centred = (activations - activations.mean(0)).cpu().numpy()
+        found = _activations(model, rows)
+        centred = (found - found.mean(0)).cpu().numpy()
         rotation = itq_rotation(centred, np.random.default_rng(0), iterations=model.posterior.iterations)
         turns[0].rotation.copy_(torch.from_numpy(rotation))
 
@@ -98,6 +111,20 @@ def thresholds(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) 
     if kind == "zero":
         return torch.zeros(model.net.shape_out)
     return _activations(model, rows).median(0).values.cpu()
+
+
+def bits(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) -> NDArray[np.uint8]:
+    """Return the bits of all rows, uint8[N, K], 0 or 1.
+
+    Args:
+        model: the fine-tuned network.
+        rows: the training rows.
+        kind: of the thresholds.
+    """
+    found: NDArray[np.uint8] = (
+        (_activations(model, rows).cpu() > thresholds(model, rows, kind)).numpy().astype(np.uint8)
+    )
+    return found
 
 
 def _activations(model: Autoencoder, rows: Feed) -> Tensor:

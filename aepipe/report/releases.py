@@ -38,6 +38,7 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
         "n_bits": card["n_bits"],
         "index": index["kind"],
         "fingerprint": card["fingerprint"],
+        "aligned": store.manifest(Ref.parse(card["encoder"])).facts.get("aligned"),
         "layers": layer_names(card["recipe"]),
         "source": {"kind": _recipe(card, "source", "kind"), "path": card.get("source_path")},
         "scores": scores,
@@ -52,7 +53,7 @@ def describe_text(found: Mapping[str, Any]) -> str:
         ("release", f"{found['release'][:12]}, {_service(found)}"),
         ("created", found["created"]),
         ("rows", f"{found['rows']:,} in the index ({found['index']}), {found['distinct_codes']:,} distinct codes"),
-        ("codes", f"{found['n_bits']} bits, fingerprint {found['fingerprint'][:12]}"),
+        ("codes", f"{found['n_bits']} bits, fingerprint {found['fingerprint'][:12]}{_aligned(found)}"),
         ("encoder", " > ".join(found["layers"])),
         ("source", f"{found['source']['kind']}, {found['source']['path']}"),
         ("lies in", found["path"]),
@@ -140,6 +141,13 @@ def _service(found: Mapping[str, Any]) -> str:
     if found["in_service"]:
         return f"in service since {found['promoted']['when']}" if found["promoted"] else "in service"
     return "not in service"
+
+
+def _aligned(found: Mapping[str, Any]) -> str:
+    """Say how far the bits agree with those of the encoder before, where they were put in their order."""
+    if not found["aligned"]:
+        return ""
+    return f"; {found['aligned']['flips']:.1%} of the bits differ from {found['aligned']['fingerprint'][:12]}'s"
 
 
 def _changes(store: Store, card: Mapping[str, Any]) -> dict[str, int] | None:

@@ -86,7 +86,7 @@ def export(store: Store, release: Ref, folder: Path, *, n_bits: int | None = Non
     opened = Release.open(store, ref=release)
     rows = Rows(store.verified(fold(store, opened)))
     opened = opened if n_bits is None else Prefix(opened, n_bits)
-    layout = _Layout.of(opened, rows)
+    layout = _Layout.of(opened, rows, store.manifest(opened.part("encoder")).facts.get("aligned"))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors_named(folder.parent), _beside(folder) as beside:
         files = _write(opened, rows, layout, beside)
@@ -154,8 +154,8 @@ class _Layout:
     own: dict[str, str]
 
     @classmethod
-    def of(cls, release: Release, rows: Rows) -> _Layout:
-        """Return the layout of a release's rows.
+    def of(cls, release: Release, rows: Rows, aligned: dict[str, Any] | None) -> _Layout:
+        """Return the layout of a release's rows, whose encoder is ``aligned`` with another.
 
         A column of the source that has a name of ours gets ``source_`` before it.
         """
@@ -177,7 +177,7 @@ class _Layout:
         }
         optional = {*own, "label"}
         fields = [pa.field(name, kind, nullable=name in optional) for name, kind in ours.items()]
-        return cls(pa.schema(fields, _metadata(release)), own)
+        return cls(pa.schema(fields, _metadata(release, aligned)), own)
 
     def table(self, records: list[Row], embedding: NDArray[np.float32], codes: BitCodes) -> pa.Table:
         """Return one row group."""
@@ -196,8 +196,12 @@ class _Layout:
         return pa.Table.from_arrays(ready, schema=self.schema)
 
 
-def _metadata(release: Release) -> dict[bytes, bytes]:
-    """Return what the files say of themselves; loaders read the types from the schema and need no key of their own."""
+def _metadata(release: Release, aligned: dict[str, Any] | None) -> dict[bytes, bytes]:
+    """Return what the files say of themselves; loaders read the types from the schema and need no key of their own.
+
+    Where ``aligned`` names another fingerprint, codes with that one may be kept and asked these, at the cost of the
+    share of the bits that differ; with any other, they may not.
+    """
     said = {
         "schema": SCHEMA,
         "name": release.name,
@@ -206,6 +210,7 @@ def _metadata(release: Release) -> dict[bytes, bytes]:
         "n_bits": release.n_bits,
         "bit_order": BIT_ORDER,
         "words": "big-endian, zero-padded at the end",
+        "aligned": aligned,
     }
     return {KEY: json.dumps(said).encode()}
 

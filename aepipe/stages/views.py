@@ -47,7 +47,7 @@ def views(store: Store, plan: Plan, rows: Ref) -> Ref:
         np.save(draft.path / "noisy.npy", _corrupted(cut["clean"], plan))
         np.save(draft.path / HELD_OUT_IDS, table.ids()[held_out])
         counts = {"train": len(train), "held_out": len(held_out), "evaluation": len(evaluation)}
-        return draft.finish(inputs, counts)
+        return draft.finish(inputs, counts | {"next_id": table.next_id})
 
 
 def _slices(table: Rows, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -29,10 +29,14 @@ def test_history_is_a_table_or_json(aepipe: Aepipe, own_shelf: Shelf) -> None:
     store, first = own_shelf
     second = _another(store)
     head, *lines = aepipe("history", home=store).stdout.splitlines()
-    assert head.split() == ["when", "name", "action", "from", "to", "why"]
+    assert head.split() == ["when", "name", "action", "from", "to", "map_at_1000", "recall_at_10", "why"]
     assert [line.split()[3:5] for line in lines] == [["-", first.short], [first.short, second.short]]
     events = json.loads(aepipe("history", "--json", home=store).stdout)
     assert [event["after"] for event in events] == [first.digest, second.digest]
+    scores = Release.open(store).scores["rows"][0]["metrics"]
+    assert events[1]["scores"]["map_at_1000"] == scores["map_at_1000"]["value"]
+    service.refuse(store, "pictures", first, why="it is worse")
+    assert "refuse" in aepipe("history", home=store).stdout
     assert "nothing was ever in service" in aepipe("history", "--name", "shoes", home=store).stdout
 
 

@@ -19,7 +19,7 @@ from tests.releases import make_release
 
 FIELDS = {
     "name", "release", "in_service", "promoted", "created", "rows", "changes", "distinct_codes", "n_bits", "index",
-    "fingerprint", "layers", "source", "scores", "pretraining", "path",
+    "fingerprint", "aligned", "layers", "source", "scores", "pretraining", "path",
 }  # fmt: skip
 
 

@@ -56,9 +56,10 @@ def test_the_deployments_fit_their_flows(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.chdir(ROOT)
     deployments = import_module("yaml").safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    assert {one["entrypoint"] for one in deployments} == {"flows/build.py:build", "flows/refresh.py:refresh"}
+    flows = ("build", "nightly", "refresh")
+    assert {one["entrypoint"] for one in deployments} == {f"flows/{name}.py:{name}" for name in flows}
     for one in deployments:
         flow: Any = load_flow_from_entrypoint(one["entrypoint"])
         flow.validate_parameters(one["parameters"])
-        assert one["schedules"][0]["timezone"]
+        assert all(schedule["timezone"] for schedule in one.get("schedules", ()))
         assert one["work_pool"]["job_variables"]["env"]["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"

@@ -100,13 +100,13 @@ def test_a_scheduled_run_puts_a_release_into_service(environment: dict[str, str]
         run = wait_for(completed, seconds=150, log=log)[0]
         os.killpg(schedule.pid, signal.SIGINT)
         assert schedule.wait(60) == 0
-    assert run["name"] == "build-tiny"
+    assert run["name"] == "nightly-tiny"
     assert service.names(store) == ["tiny"]
     said = log.read_text()
-    assert said.startswith("tiny: aepipe-build/tiny at '* * * * *', UTC, kept by http://127.0.0.1:")
+    assert said.startswith("tiny: aepipe-nightly/tiny at '* * * * *', UTC, kept by http://127.0.0.1:")
     assert "is in service" in said
     assert "Traceback" not in said
-    paused = ask(environment, "deployments/name/aepipe-build/tiny")["paused"]
+    paused = ask(environment, "deployments/name/aepipe-nightly/tiny")["paused"]
     assert paused, "what nobody serves must not pile up"
 
 
@@ -121,7 +121,7 @@ def test_the_deployments_of_the_clone(environment: dict[str, str], tmp_path: Pat
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-    for path, cron in (("aepipe-build/nightly", "0 2 * * *"), ("aepipe-refresh/hourly", "30 * * * *")):
+    for path, cron in (("aepipe-nightly/nightly", "0 2 * * *"), ("aepipe-refresh/hourly", "30 * * * *")):
         found = ask(environment, f"deployments/name/{path}")
         assert found["schedules"][0]["schedule"] == {"cron": cron, "timezone": "UTC", "day_or": True}
         assert found["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from aepipe.stages import keep as keeping
 from aepipe.stages.ingest import ingest
 from aepipe.stages.keep import keep
 from aepipe.store import Ref, Store
@@ -14,12 +16,22 @@ from tests.samples import write_photos, write_tiny
 
 
 def segment(store: Store, ids: list[int]) -> Ref:
+    """A segment of codes, each with the row's id in it."""
     with store.draft("segment") as draft:
         np.save(draft.path / "ids.npy", np.array(ids))
-        return draft.finish({"ids": ids})
+        np.save(draft.path / "codes.npy", np.array(ids, np.uint8)[:, None])
+        return draft.finish({"ids": ids}, {"fingerprint": "f" * 64, "n_bits": 8})
 
 
-def test_a_segment_with_a_changed_row_is_dropped(tmp_path: Path, store: Store) -> None:
+def held(store: Store, refs: list[Ref]) -> list[tuple[list[int], list[int]]]:
+    """Ids and codes of segments."""
+    files = [[np.load(store.path(ref) / f"{name}.npy").ravel().tolist() for name in ("ids", "codes")] for ref in refs]
+    return [(ids, codes) for ids, codes in files]
+
+
+def test_only_the_code_of_a_changed_row_is_dropped(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = open_job(str(write_tiny(tmp_path, count=6))).plan.source
     before = ingest(store, source)
     segments = [segment(store, [0, 1]), segment(store, [2, 3]), segment(store, [4, 5])]
@@ -31,4 +43,10 @@ def test_a_segment_with_a_changed_row_is_dropped(tmp_path: Path, store: Store) -
     write_photos(photos, start=6, count=1)  # is new: it has none
     key[2].write_bytes(key[0].read_bytes())  # is another picture now
     after = ingest(store, source, previous=before)
-    assert keep(store, segments, before=before, after=after) == [segments[0], segments[2]]
+    kept = keep(store, segments, before=before, after=after)
+    assert (kept[0], kept[2]) == (segments[0], segments[2])
+    assert held(store, kept) == [([0, 1], [0, 1]), ([3], [3]), ([4, 5], [4, 5])]
+
+    monkeypatch.setattr(keeping, "MOST", 3)
+    joined = keep(store, segments, before=before, after=after)
+    assert held(store, joined) == [([0, 1, 3, 5], [0, 1, 3, 5])], "many become one, of the rows that are left"

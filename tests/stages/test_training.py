@@ -193,3 +193,22 @@ def test_too_few_rows_are_refused(folder: Path, tmp_path: Path, store: Store) ->
     job = planned(tmp_path, source={"kind": "images", "path": "pictures"})
     with pytest.raises(SourceError, match=r"r\.toml: 1 rows to train on; at least 2 are needed"):
         views(store, job, ingest(store, job.source))
+
+
+def test_a_model_after_another_keeps_its_bits_in_place(folder: Path, store: Store) -> None:
+    job = planned(folder)
+    rows, cut, layers, first = trained(store, job)
+    other = planned(folder, seed=5)
+    warm = finetune(store, other, cut, [], after=first, warm=True)
+    assert finetune(store, other, cut, [], after=first, warm=True) == warm
+    assert finetune(store, job, cut, layers) == first, "what comes after nothing is called as it was"
+    aligned = store.manifest(warm).facts["aligned"]
+    old, new = (Encoder.open(store.path(ref)) for ref in (first, warm))
+    assert aligned["fingerprint"] == old.fingerprint != new.fingerprint
+    items = np.load(store.path(cut) / "train.npy")
+    differ = (old.encode(items).codes.unpack() != new.encode(items).codes.unpack()).mean()
+    assert differ == pytest.approx(aligned["flips"], abs=1e-5)
+    assert aligned["flips"] <= aligned["unaligned"]
+    assert encode(store, warm, rows)
+    wider = planned(folder, code=TABLE["code"] | {"bits": 14})
+    assert store.manifest(finetune(store, wider, cut, [], after=first)).facts["aligned"] is None

@@ -1,0 +1,84 @@
+"""Bits of a new encoder, put in the order and the sense of those of an old one.
+
+What a bit is called, and which of its two values is which, is chance: any permutation of the bits with any of them
+turned over is as good a code. Of all these the one is taken that agrees most with the codes that are there: an
+assignment problem over the agreement of every old bit with every new one. Where prefixes are codes of their own, bits
+stay within their part.
+
+Legend: N rows, K bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import nn
+
+from aepipe.learn.layer import Autoencoder
+from aepipe.learn.nets import Standardize, Turn
+
+Bits = NDArray[np.uint8]
+
+
+def match(old: Bits, new: Bits, parts: Sequence[int] = ()) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return which new bit takes each place, int64[K], and by what it is multiplied, 1 or -1, float32[K].
+
+    Args:
+        old: uint8[N, K], 0 or 1.
+        new: the same rows under the new encoder.
+        parts: lengths of prefixes that are codes of their own.
+    """
+    agreement = (2 * old.astype(np.float64) - 1).T @ (2 * new.astype(np.float64) - 1)
+    width = old.shape[1]
+    order, signs = np.arange(width), np.ones(width, np.float32)
+    for start, end in pairwise(sorted({0, width, *(length for length in parts if length < width)})):
+        block = agreement[start:end, start:end]
+        rows, columns = linear_sum_assignment(-np.abs(block))
+        order[start + rows] = start + columns
+        signs[start + rows] = np.where(block[rows, columns] < 0, -1, 1)
+    return order, signs
+
+
+def reorder(layer: Autoencoder, order: NDArray[np.int64], signs: NDArray[np.float32]) -> bool:
+    """Put the units of a layer of bits in another order, some turned over, and its decoder with them.
+
+    Args:
+        layer: the uppermost of a stack; is changed in place.
+        order: int64[K], as :func:`match` gives it.
+        signs: float32[K].
+
+    Returns:
+        False where its network is none that this can be done to; it is left as it was.
+    """
+    encoder, decoder = list(layer.net.encoder.modules()), list(layer.net.decoder.modules())
+    turn = next((part for part in encoder if isinstance(part, Turn)), None)
+    up = next((part for part in reversed(encoder) if isinstance(part, nn.Linear)), None)
+    down = next((part for part in decoder if isinstance(part, nn.Linear)), None)
+    if up is None or up.out_features != len(order) or (down is not None and down.in_features != len(order)):
+        return False
+    places = torch.from_numpy(order).to(up.weight.device)
+    turned = torch.from_numpy(signs).to(up.weight.device)
+    with torch.no_grad():
+        if turn is not None:
+            turn.rotation.copy_(turn.rotation[:, places] * turned)
+            return True
+        up.weight.copy_(up.weight[places] * turned[:, None])
+        up.bias.copy_(up.bias[places] * turned)
+        if down is not None:  # else the decoder uses the encoder's weights
+            down.weight.copy_(down.weight[:, places] * turned)
+        for part in encoder:
+            if isinstance(part, Standardize):
+                _reorder_statistics(part, places, turned)
+    return True
+
+
+def _reorder_statistics(part: Standardize, places: torch.Tensor, turned: torch.Tensor) -> None:
+    """Put what a layer knows of each unit in another order; a mean is turned over, a variance is not."""
+    if part.running_mean is not None and part.running_var is not None:
+        part.running_mean.copy_(part.running_mean[places] * turned)
+        part.running_var.copy_(part.running_var[places])

@@ -1,0 +1,97 @@
+"""What a night costs in which one picture in a hundred has changed: ``python -m benchmarks.nightly FOLDER``.
+
+Run from the clone. The 70,000 pictures of Fashion-MNIST are written as PNG files, all but some that are kept back, and
+the recipe ``fashion-mnist`` learns them, as ``aepipe nightly`` does in a first night. Then 1 % is replaced, removed or
+added, a third each, with the pictures that were kept back, and the next night is timed, and the one after it, in which
+nothing has changed. Each night is a command in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.data import fashion_mnist
+from benchmarks.machine import describe
+
+RECIPE = Path(__file__).parents[1] / "flows" / "recipes" / "fashion-mnist.toml"
+SOURCE = """[source]
+kind = "images"
+path = "pictures"
+split = "top"
+
+"""
+
+
+def main() -> None:
+    """Pass three nights and print what each took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", type=Path, help="a folder of gzipped IDX files")
+    parser.add_argument("--share", type=float, default=0.01, help="of the pictures that change")
+    asked = parser.parse_args()
+    with TemporaryDirectory(prefix="aepipe-benchmark-") as folder:
+        home = Path(folder)
+        train, test = fashion_mnist(asked.images)
+        kept_back = int(asked.share * len(train))
+        write_pictures(home / "pictures" / "train", train[kept_back:])
+        write_pictures(home / "pictures" / "test", test)
+        recipe = re.sub(r"(?ms)^\[source\].*?^(?=\[)", SOURCE, RECIPE.read_text(encoding="utf-8"))
+        (home / "nights.toml").write_text(recipe, encoding="utf-8")
+        print(describe("torch", "prefect", "numpy", "pillow") + f", load {os.getloadavg()[0]:.1f}")
+        first = night(home)
+        print(f"{'first night':40} {first:8.1f} s")
+        change(home / "pictures" / "train", train[:kept_back])
+        for name in (f"{asked.share:.1%} of the pictures have changed", "nothing has changed"):
+            seconds = night(home)
+            print(f"{name:40} {seconds:8.1f} s {seconds / first:8.1%}  {stages(home)}", flush=True)
+
+
+def write_pictures(folder: Path, images: NDArray[np.uint8]) -> None:
+    """Write pictures as ``00000.png`` and so on."""
+    folder.mkdir(parents=True)
+    for number, one in enumerate(images):
+        Image.fromarray(one.reshape(28, 28)).save(folder / f"{number:05d}.png")
+
+
+def change(folder: Path, images: NDArray[np.uint8]) -> None:
+    """Add a third of some new pictures, put a third in the place of others, and remove as many as the last third."""
+    files = np.random.default_rng(0).permutation(np.array(sorted(folder.glob("*.png")), object))
+    for number, one in enumerate(images):
+        if number % 3 == 0:
+            Image.fromarray(one.reshape(28, 28)).save(files[number])
+        elif number % 3 == 1:
+            files[number].unlink()
+        else:
+            Image.fromarray(one.reshape(28, 28)).save(folder / f"new{number:05d}.png")
+
+
+def stages(home: Path) -> str:
+    """Return how long the stages of the last night took."""
+    lines = (home / "shelf" / "metrics" / "nights.prom").read_text(encoding="utf-8").splitlines()
+    found = [re.search(r'^aepipe_stage_seconds\{.*stage="(\w+)"\} (.*)', line) for line in lines]
+    return ", ".join(f"{one[1]} {float(one[2]):.1f}" for one in found if one)
+
+
+def night(home: Path) -> float:
+    """Pass one night and return the seconds it took."""
+    command = (sys.executable, "-m", "aepipe", "nightly", "nights.toml", "--home", "shelf", "--name", "nights")
+    began = time.perf_counter()
+    done = subprocess.run(command, cwd=home, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    print(done.stdout.strip(), file=sys.stderr)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

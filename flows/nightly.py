@@ -1,0 +1,248 @@
+"""What a collection needs every night, and no more: new rows under the encoder in service, or a new encoder.
+
+New rows come first, for that is quick and makes them found; an encoder is trained where the recipe has changed, where
+the one in service is old, where the new rows are not like those it was made for, or where that is asked for. It goes on
+from the weights in service, and its bits keep their order and sense, so that codes change little. Both are judged
+before they go into service. Where nothing has changed, nothing is done, so a second run does nothing.
+
+Annotations are evaluated here, other than elsewhere: Prefect reads the type of ``rules`` from them.
+"""
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from prefect import flow, runtime
+from pydantic import Field
+
+from aepipe import garbage, service
+from aepipe import recipe as recipes
+from aepipe.errors import BusyError, GateError, RecipeError
+from aepipe.folding import fold
+from aepipe.recipe import Options, Recipe
+from aepipe.release import Release
+from aepipe.store import Ref, Store
+from aepipe.verification import last_sound
+from flows import tasks
+from flows.build import conclude, log_failure, pretrained, rows_in_service, show_progress
+from flows.figures import Night, report
+from flows.job import Job
+from flows.refresh import difference, renewed
+
+logger = logging.getLogger("aepipe.flows")
+
+RETRAIN_DAYS = 30
+KEEP = 7
+_NOT_LEARNED = {"name", "index", "evaluate", "gate", "compute"}
+"""Tables of a recipe that an encoder does not depend on."""
+_WHERE = {"path", "workers", "max_bad_share"}
+"""Keys of ``[source]`` that say where and how rows are read, and not what they are."""
+
+
+class Rules(Options):
+    """When an encoder is trained anew, and what a night leaves behind.
+
+    Attributes:
+        retrain: ``auto`` where there is reason to, ``always``, or ``never``.
+        days: an encoder that is older is a reason.
+        cold: train from the beginning, layer by layer, and not on from the weights in service.
+        keep: releases of each collection that stay on the shelf; 0 leaves all there.
+        metrics: the folder where ``<name>.prom`` is written; by default ``metrics`` on the shelf.
+    """
+
+    retrain: Literal["auto", "always", "never"] = "auto"
+    days: Annotated[float, Field(ge=0, strict=False)] = RETRAIN_DAYS
+    cold: bool = False
+    keep: Annotated[int, Field(ge=0)] = KEEP
+    metrics: str | None = None
+
+
+_USUAL = Rules()
+
+
+def run_name() -> str:
+    """Return what a run is called in Prefect: the name in service, else the recipe's."""
+    asked = runtime.flow_run.parameters
+    return f"nightly-{asked.get('name') or Path(str(asked['recipe'])).stem}"
+
+
+@flow(name="aepipe-nightly", flow_run_name=run_name, on_failure=[log_failure], persist_result=False)
+def nightly(
+    recipe: str,
+    source: str | None = None,
+    shelf: str | None = None,
+    name: str | None = None,
+    device: str | None = None,
+    rules: Rules = _USUAL,
+) -> dict[str, Any]:
+    """Bring a collection up to date, with as little work as that takes.
+
+    Args:
+        recipe: a TOML file, or the name of a recipe that comes with the package.
+        source: in place of the recipe's own ``[source] path``.
+        shelf: folder of the shelf; by default the one that every verb uses.
+        name: in place of the recipe's own.
+        device: in place of the recipe's own.
+        rules: when an encoder is trained anew, and what is left behind.
+
+    Returns:
+        ``name``, ``release`` (the ref now in service), ``changed``, and ``done``, a list of what was done.
+
+    Raises:
+        AepipeError: what the user can mend.
+        BusyError: another run writes under the same name.
+        GateError: a release was refused; what can be served of the new rows is in service.
+    """
+    show_progress()
+    order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
+    job, night = tasks.plan(order), Night()
+    with service.lock(job.store, job.name):
+        before = service.current(job.store, job.name)
+        try:
+            pass_night(job, night, rules)
+        except BaseException:
+            report(job, night, rules.metrics, passed=False)
+            raise
+        report(job, night, rules.metrics, passed=True)
+    if rules.keep:
+        tidy(job.store, rules.keep)
+    now = service.current(job.store, job.name)
+    logger.info("%s: %s", job.name, "; ".join(night.done))
+    return {"name": job.name, "release": str(now), "changed": now != before, "done": night.done}
+
+
+def pass_night(job: Job, night: Night, rules: Rules) -> None:
+    """Do what there is to do.
+
+    Raises:
+        GateError: a release was refused.
+    """
+    release = last_sound(job.store, job.name)
+    with night.timed("ingest"):
+        rows = tasks.ingest(job, rows_in_service(job.store, job.name))
+    night.rows = job.store.manifest(Ref.parse(rows)).facts
+    if release is None:
+        _train(job, night, rows, "the first release")
+        return
+    if _learned(job.plan.recipe) != _learned(_recipe_of(release)):
+        # The encoder in service may not be able to read these rows.
+        _train(job, night, rows, "the recipe has changed", after=release)
+        return
+    refusal: GateError | None = None
+    try:
+        _renew(job, night, release, rows)
+    except GateError as error:
+        refusal = error
+    why = reason(job, night, release, rules)
+    if why is not None:
+        _train(job, night, rows, why, after=release, warm=not rules.cold)
+    elif refusal is not None:
+        raise refusal
+    night.done = night.done or ["nothing has changed"]
+
+
+def reason(job: Job, night: Night, release: Release, rules: Rules) -> str | None:
+    """Return why an encoder is to be trained, None where nothing says so."""
+    if rules.retrain == "always":
+        return "that was asked for"
+    if rules.retrain == "never":
+        return None
+    if night.drift is not None and night.drift.found:
+        return str(night.drift)
+    age = datetime.now(UTC) - datetime.fromisoformat(job.store.manifest(release.part("encoder")).created)
+    return f"the encoder is {age.days} days old" if age.total_seconds() > rules.days * 86400 else None
+
+
+def tidy(store: Store, keep: int) -> None:
+    """Remove what no release needs; where another run is under way, the next night does."""
+    try:
+        with garbage.alone(store):
+            found = garbage.find(store, keep=keep)
+            garbage.collect(store, found)
+    except BusyError as error:
+        logger.info("nothing is tidied up: %s", error)
+        return
+    if found.refs:
+        logger.info("%d folders that nothing needs are removed, %d bytes", len(found.refs), found.freed)
+
+
+def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
+    """Bring new rows into service under the encoder that is there.
+
+    Raises:
+        GateError: they may not.
+    """
+    before = str(fold(job.store, release))
+    recipe = _recipe_of(release)
+    same_recipe = recipe is not None and recipe.model_dump() == job.plan.recipe.model_dump()
+    if rows == before and not release.changed and same_recipe:
+        return
+    model = str(release.part("encoder"))
+    with night.timed("encode"):
+        codes = tasks.keep(job, [str(part) for part in release.all_parts("codes")], before, rows)
+        codes.append(tasks.encode(job, model, rows, codes))
+    with night.timed("watch"):
+        night.drift = tasks.watch(job, model, before, rows, codes)
+    with night.timed("publish"):
+        new = renewed(job, rows, model, codes)
+    if _concluded(job, night, new):
+        what = [] if rows == before else [difference(job, rows)]
+        what += ["what was added and removed is folded in"] if release.changed else []
+        what += [] if same_recipe else ["the recipe's index, evaluation or gate has changed"]
+        night.done.append(f"renewed: {'; '.join([*what, str(night.drift)])}")
+
+
+def _train(job: Job, night: Night, rows: str, why: str, *, after: Release | None = None, warm: bool = False) -> None:
+    """Make a release with an encoder of its own, and put it into service if it may.
+
+    Args:
+        job: the recipe.
+        night: what is told of it.
+        rows: of now.
+        why: in words.
+        after: the release in service, whose bits the new ones are to agree with as far as they can.
+        warm: train on from its weights.
+    """
+    model = str(after.part("encoder")) if after else None
+    with night.timed("train"):
+        views = tasks.views(job, rows)
+        if warm and after and job.store.manifest(after.part("encoder")).inputs.get("views") == views:
+            logger.info("%s: %s, but there is nothing that its encoder was not trained on", job.name, why)
+            return
+        logger.info("%s: an encoder is trained: %s", job.name, why)
+        new = tasks.finetune(job, views, [] if warm else pretrained(job, views), model, warm=warm)
+    with night.timed("encode"):
+        codes = [tasks.encode(job, new, rows)]
+    with night.timed("publish"):
+        release = renewed(job, rows, new, codes)
+    if _concluded(job, night, release):
+        aligned = job.store.manifest(Ref.parse(new)).facts.get("aligned")
+        said = f", {aligned['flips']:.1%} of the bits differ" if aligned else ""
+        night.done.append(f"trained: {why}{said}")
+
+
+def _concluded(job: Job, night: Night, release: str) -> bool:
+    """Judge a release and put it into service if it may; return whether anything has changed."""
+    before = service.current(job.store, job.name)
+    with night.timed("judge"):
+        conclude(job, release, promote=True)
+    return service.current(job.store, job.name) != before
+
+
+def _recipe_of(release: Release) -> Recipe | None:
+    """Return the recipe that a release came from; None where it is not understood any more."""
+    try:
+        return recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
+    except RecipeError:
+        return None
+
+
+def _learned(recipe: Recipe | None) -> dict[str, Any]:
+    """Return the part of a recipe that an encoder depends on."""
+    if recipe is None:
+        return {}
+    found = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in _NOT_LEARNED}
+    options = found["source"]["options"]
+    found["source"]["options"] = {key: value for key, value in options.items() if key not in _WHERE}
+    return found

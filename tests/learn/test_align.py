@@ -1,0 +1,90 @@
+"""New bits in the order and the sense of old ones, and a network whose code is turned about with them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from aepipe.learn import compute, finetune, layer, stack
+from aepipe.learn.align import match, reorder
+from aepipe.learn.feed import Feed
+from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, LayerRecipe
+
+CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+K, SHAPE = 16, (20,)
+
+
+def shuffled(parts: tuple[int, ...] = ()) -> tuple[Any, Any, Any, Any]:
+    """Old bits, the same in another order and sense with a tenth of them wrong, and that order and sense."""
+    rng = np.random.default_rng(0)
+    old = rng.integers(0, 2, (2000, K), dtype=np.uint8)
+    bounds = [0, *parts, K]
+    places = np.concatenate([start + rng.permutation(end - start) for start, end in pairwise(bounds)])
+    turned = rng.integers(0, 2, K, dtype=np.uint8)
+    new = np.empty_like(old)
+    new[:, places] = old ^ turned
+    return old, new ^ (rng.random(new.shape) < 0.1), places, turned
+
+
+@pytest.mark.parametrize("parts", [(), (4, 8)])
+def test_order_and_sense_are_found_again(parts: tuple[int, ...]) -> None:
+    old, new, places, turned = shuffled(parts)
+    order, signs = match(old, new, parts)
+    assert order.tolist() == places.tolist()
+    assert (signs < 0).tolist() == (turned == 1).tolist()
+    assert ((new[:, order] ^ (signs < 0)) != old).mean() == pytest.approx(0.1, abs=0.01)
+
+
+def test_bits_stay_within_their_prefix() -> None:
+    old, new, _, _ = shuffled()
+    order, _ = match(old, new, (4, 8))
+    assert sorted(order[:4]) == [0, 1, 2, 3]
+    assert sorted(order[4:8]) == [4, 5, 6, 7]
+
+
+def test_the_same_bits_are_left_alone() -> None:
+    old = shuffled()[0]
+    order, signs = match(old, old)
+    assert order.tolist() == list(range(K))
+    assert signs.tolist() == [1] * K
+
+
+@pytest.mark.parametrize(
+    ("net", "normalize", "binarize"),
+    [
+        ({"width": 12}, False, "straight-through"),
+        ({"width": 12}, True, "straight-through"),
+        ({"width": 12}, False, "rotation"),
+    ],
+)
+def test_a_reordered_network_gives_the_same_rows_back(net: dict[str, Any], normalize: bool, binarize: str) -> None:
+    specs = [
+        layer.layer_spec(LayerRecipe(net=Choice(kind="dense", options=net)), "layers.0"),
+        layer.code_spec(CodeRecipe(bits=K, normalize=normalize, binarize=Choice(kind=binarize))),
+    ]
+    layers = [one.eval() for one in stack.build(specs, SHAPE, seed=0)]
+    for part in layers[-1].net.encoder.modules():
+        if isinstance(part, torch.nn.BatchNorm1d):
+            part.running_mean.copy_(torch.randn(K))
+            part.running_var.copy_(torch.rand(K) + 0.5)
+    model = finetune.unroll(layers)
+    rows = Feed(np.random.default_rng(1).integers(0, 256, (50, *SHAPE), dtype=np.uint8), CPU)
+    before, rebuilt = finetune.bits(model, rows, "zero"), model.decode(model.encode(next(rows.blocks())).mean)
+    rng = np.random.default_rng(2)
+    order, signs = rng.permutation(K), rng.choice([-1.0, 1.0], K).astype(np.float32)
+    assert reorder(layers[-1], order, signs)
+    assert (finetune.bits(model, rows, "zero") == (before[:, order] ^ (signs < 0))).all()
+    again = model.decode(model.encode(next(rows.blocks())).mean)
+    assert torch.allclose(again, rebuilt, atol=1e-5)
+
+
+def test_a_network_of_another_width_is_left_as_it_was() -> None:
+    one = stack.build([layer.code_spec(CodeRecipe(bits=K))], SHAPE, seed=0)[0]
+    before = {name: value.clone() for name, value in one.state_dict().items()}
+    assert not reorder(one, np.arange(K + 1), np.ones(K + 1, np.float32))
+    assert all(torch.equal(value, before[name]) for name, value in one.state_dict().items())
