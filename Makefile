@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo up test soak check clean
 
 demo: .venv/flows
 	@$(BIN)/aepipe run demo
@@ -12,8 +12,16 @@ demo: .venv/flows
 	@echo "The picture of the hits is hits.png, the shelf with everything that was made is .aepipe/."
 	@echo "Next: $(BIN)/aepipe run ~/Pictures"
 
+# Server, worker and deployments of prefect.yaml on this machine, until Ctrl-C.
+up: .venv/flows
+	@$(BIN)/python -m flows.up
+
 test: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+
+# Pulls the plug 50 times, and passes 100 nights: half an hour.
+soak: .venv/dev
+	AEPIPE_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/faults/test_soak.py tests/flows/test_up.py
 
 check: .venv/dev
 	$(BIN)/ruff check .

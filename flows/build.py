@@ -9,8 +9,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from prefect import Flow, State, flow, runtime
-from prefect.client.schemas.objects import FlowRun
+from prefect import flow, runtime
 
 from aepipe import service
 from aepipe.errors import GateError
@@ -20,6 +19,7 @@ from aepipe.store import Ref, Store
 from aepipe.verification import last_sound
 from flows import artifacts, tasks
 from flows.job import Job
+from flows.notify import HOOKS
 
 logger = logging.getLogger("aepipe.flows")
 
@@ -30,13 +30,7 @@ def run_name() -> str:
     return f"build-{asked.get('name') or Path(str(asked['recipe'])).stem}"
 
 
-def log_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Say in our log why a scheduled run failed; the command line says it by itself."""
-    if flow_run.deployment_id is not None:
-        logger.error("%s", state.result(raise_on_failure=False))
-
-
-@flow(name="aepipe-build", flow_run_name=run_name, on_failure=[log_failure], persist_result=False)
+@flow(name="aepipe-build", flow_run_name=run_name, persist_result=False, **HOOKS)
 def build(
     recipe: str,
     source: str | None = None,

@@ -17,8 +17,9 @@ from aepipe.errors import TrainingError
 from aepipe.progress import chapter
 from aepipe.vary import label
 from flows import tasks
-from flows.build import log_failure, make_parts, rows_in_service, show_progress
+from flows.build import make_parts, rows_in_service, show_progress
 from flows.job import Job
+from flows.notify import HOOKS
 
 logger = logging.getLogger("aepipe.flows")
 
@@ -31,7 +32,7 @@ def run_name() -> str:
     return f"compare-{len(runtime.flow_run.parameters['orders'])}"
 
 
-@flow(name="aepipe-compare", flow_run_name=run_name, on_failure=[log_failure], persist_result=False)
+@flow(name="aepipe-compare", flow_run_name=run_name, persist_result=False, **HOOKS)
 def compare(orders: list[Order]) -> list[dict[str, Any]]:
     """Make and measure what each order asks for.
 

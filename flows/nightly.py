@@ -25,9 +25,10 @@ from aepipe.release import Release
 from aepipe.store import Ref, Store
 from aepipe.verification import last_sound
 from flows import tasks
-from flows.build import conclude, log_failure, pretrained, rows_in_service, show_progress
+from flows.build import conclude, pretrained, rows_in_service, show_progress
 from flows.figures import Night, report
 from flows.job import Job
+from flows.notify import HOOKS
 from flows.refresh import difference, renewed
 
 logger = logging.getLogger("aepipe.flows")
@@ -48,6 +49,7 @@ class Rules(Options):
         days: an encoder that is older is a reason.
         cold: train from the beginning, layer by layer, and not on from the weights in service.
         keep: releases of each collection that stay on the shelf; 0 leaves all there.
+        hours: what was written since stays, whatever it is.
         metrics: the folder where ``<name>.prom`` is written; by default ``metrics`` on the shelf.
     """
 
@@ -55,6 +57,7 @@ class Rules(Options):
     days: Annotated[float, Field(ge=0, strict=False)] = RETRAIN_DAYS
     cold: bool = False
     keep: Annotated[int, Field(ge=0)] = KEEP
+    hours: Annotated[float, Field(ge=0, strict=False)] = garbage.HOURS
     metrics: str | None = None
 
 
@@ -67,7 +70,7 @@ def run_name() -> str:
     return f"nightly-{asked.get('name') or Path(str(asked['recipe'])).stem}"
 
 
-@flow(name="aepipe-nightly", flow_run_name=run_name, on_failure=[log_failure], persist_result=False)
+@flow(name="aepipe-nightly", flow_run_name=run_name, persist_result=False, **HOOKS)
 def nightly(
     recipe: str,
     source: str | None = None,
@@ -106,7 +109,7 @@ def nightly(
             raise
         report(job, night, rules.metrics, passed=True)
     if rules.keep:
-        tidy(job.store, rules.keep)
+        tidy(job.store, rules.keep, rules.hours)
     now = service.current(job.store, job.name)
     logger.info("%s: %s", job.name, "; ".join(night.done))
     return {"name": job.name, "release": str(now), "changed": now != before, "done": night.done}
@@ -154,11 +157,11 @@ def reason(job: Job, night: Night, release: Release, rules: Rules) -> str | None
     return f"the encoder is {age.days} days old" if age.total_seconds() > rules.days * 86400 else None
 
 
-def tidy(store: Store, keep: int) -> None:
+def tidy(store: Store, keep: int, hours: float = garbage.HOURS) -> None:
     """Remove what no release needs; where another run is under way, the next night does."""
     try:
         with garbage.alone(store):
-            found = garbage.find(store, keep=keep)
+            found = garbage.find(store, keep=keep, hours=hours)
             garbage.collect(store, found)
     except BusyError as error:
         logger.info("nothing is tidied up: %s", error)

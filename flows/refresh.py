@@ -13,8 +13,9 @@ from aepipe.folding import fold
 from aepipe.release import Release
 from aepipe.store import Ref
 from flows import artifacts, tasks
-from flows.build import log_failure, show_progress
+from flows.build import show_progress
 from flows.job import Job, open_release_job, open_shelf
+from flows.notify import HOOKS
 
 logger = logging.getLogger("aepipe.flows")
 
@@ -24,7 +25,7 @@ def run_name() -> str:
     return f"refresh-{runtime.flow_run.parameters.get('name') or 'collection'}"
 
 
-@flow(name="aepipe-refresh", flow_run_name=run_name, on_failure=[log_failure], persist_result=False)
+@flow(name="aepipe-refresh", flow_run_name=run_name, persist_result=False, **HOOKS)
 def refresh(name: str | None = None, shelf: str | None = None, device: str | None = None) -> dict[str, Any]:
     """Bring the collection in service up to date with its source, under the encoder that it has.
 

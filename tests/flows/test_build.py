@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -127,3 +130,52 @@ def test_only_stumbles_are_repeated(error: Exception, tries: int, monkeypatch: p
         quick(Job(Store(Path("unused")), NoPlan()), None)  # type: ignore[arg-type]
     assert len(calls) == tries
     assert tasks.ingest.retries == 4
+
+
+def test_a_failed_run_tells_somebody(tiny: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.blocks.notifications import CustomWebhookNotificationBlock
+
+    from flows.build import build
+
+    told: list[dict[str, str]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    tiny.write_text(tiny.read_text().replace('path = "photos"', 'path = "gone"'))
+    with HTTPServer(("127.0.0.1", 0), Hook) as hook:
+        thread = threading.Thread(target=hook.handle_request, daemon=True)
+        thread.start()
+        block = CustomWebhookNotificationBlock(
+            name="alerts",
+            url=f"http://127.0.0.1:{hook.server_port}/",
+            json_data={"subject": "{{subject}}", "body": "{{body}}"},
+            headers=None,
+            cookies=None,
+        )
+        block.save("alerts", overwrite=True)
+        monkeypatch.setenv("AEPIPE_NOTIFY", "custom-webhook/alerts")
+        with pytest.raises(SourceError):
+            build(str(tiny), shelf=str(store.root))
+        thread.join(10)
+    (message,) = told
+    assert message["subject"] == "aepipe-build: build-tiny failed"
+    assert "no such file or folder" in message["body"]
+
+
+def test_a_message_that_cannot_be_sent_is_said(
+    tiny: Path, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from flows.build import build
+
+    tiny.write_text(tiny.read_text().replace('path = "photos"', 'path = "gone"'))
+    monkeypatch.setenv("AEPIPE_NOTIFY", "slack-webhook/nobody")
+    with pytest.raises(SourceError):
+        build(str(tiny), shelf=str(store.root))
+    assert "AEPIPE_NOTIFY=slack-webhook/nobody: nobody was told" in caplog.text

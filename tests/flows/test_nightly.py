@@ -116,20 +116,20 @@ def test_rows_unlike_those_of_training_train_a_new_encoder(tmp_path: Path, store
     assert figures(store)['aepipe_drift{collection="tiny"}'] == 1
 
 
-def test_old_releases_are_tidied_away(tiny: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aepipe.garbage.HOURS", 0.0)
+def test_old_releases_are_tidied_away(tiny: Path, store: Store) -> None:
+    photos = tiny.parent / "photos"
     night(tiny, store)
     for number in range(3):
-        shutil.copy(sorted((tiny.parent / "photos").rglob("*.png"))[number], tiny.parent / "photos" / f"{number}.png")
+        shutil.copy(sorted(photos.rglob("*.png"))[number], photos / f"{number}.png")
         night(tiny, store, keep=2)
     assert len(store.refs("release")) == 4, "what is young stays"
+    shutil.copy(sorted(photos.rglob("*.png"))[9], photos / "9.png")
+    night(tiny, store, keep=2, hours=0)
+    assert len(store.refs("release")) == 2
     from flows.nightly import tidy
 
-    monkeypatch.setattr("aepipe.garbage.find.__kwdefaults__", {"keep": 2, "hours": 0.0})
-    tidy(store, 2)
-    assert len(store.refs("release")) == 2
     with service.lock(store, "other"):
-        tidy(store, 1)
+        tidy(store, 1, 0.0)  # is put off
     assert verify(store, Release.open(store).ref)
 
 

@@ -1,0 +1,129 @@
+"""Everything that nights need on one machine, until Ctrl-C: a Prefect server, the deployments of the clone, a worker.
+
+    python -m flows.up [--port 4200]
+
+The server listens on 127.0.0.1 and keeps its history in ``$PREFECT_HOME``, else in ``prefect`` on the shelf, or in the
+PostgreSQL database of ``$PREFECT_API_DATABASE_CONNECTION_URL``. Where ``$PREFECT_API_URL`` names a server, that one is
+used. The deployments are those of ``prefect.yaml``; one of them runs at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+from aepipe.cli.output import say
+from aepipe.errors import AepipeError
+from aepipe.store import Store
+from flows.embedded import STARTUP_SECONDS, prepare
+
+ROOT = Path(__file__).parents[1]
+POOL = "aepipe"
+AUTOMATION = "aepipe-crashed-without-a-word"
+GRACE, PAUSE = 20.0, 5.0
+
+
+def main() -> None:
+    """Start all of it, and end all of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=4200)
+    port = parser.parse_args().port
+    store = Store.locate()
+    store.create()
+    given = os.environ.get("PREFECT_API_URL")
+    url = given or f"http://127.0.0.1:{port}/api"
+    prepare({"PREFECT_HOME": str(store.root / "prefect"), "AEPIPE_HOME": str(store.root)}, api=url)
+    try:
+        with ExitStack() as running:
+            if not given:
+                running.enter_context(_process("server", "start", "--host", "127.0.0.1", "--port", str(port)))
+            _wait(url)
+            _deploy()
+            say(f"{url.removesuffix('/api')} shows what runs; the shelf is {store.root}; Ctrl-C ends it")
+            _work()
+    except KeyboardInterrupt:
+        say("stopped; what is in service goes on answering queries")
+    except AepipeError as error:
+        sys.exit(f"aepipe: {error}")
+
+
+def _deploy() -> None:
+    """Tell the server of the pool, of what is done about runs that hang or die, and of the deployments."""
+    _run("work-pool", "create", POOL, "--type", "process", "--overwrite")
+    _run("work-pool", "update", POOL, "--concurrency-limit", "1")
+    if not _done("automation", "inspect", AUTOMATION):
+        _run("automation", "create", "--from-file", "automations.yaml")
+    _run("--no-prompt", "deploy", "--all")
+
+
+def _work() -> None:
+    """Run a worker, and another where it dies."""
+    while True:
+        with _process("worker", "start", "--pool", POOL, "--type", "process") as worker:
+            status = worker.wait()
+        say(f"the worker ended with status {status}; another one starts")
+        time.sleep(PAUSE)
+
+
+@contextmanager
+def _process(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a Prefect command in a process group of its own, which is gone afterwards."""
+    started = subprocess.Popen(_command(words), cwd=ROOT, start_new_session=True)
+    try:
+        yield started
+    finally:
+        for way in (signal.SIGINT, signal.SIGKILL):
+            try:
+                os.killpg(started.pid, way)
+                started.wait(GRACE)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
+
+
+def _done(*words: str) -> bool:
+    """Run a Prefect command to its end, and say whether it succeeded."""
+    return not subprocess.run(_command(words), cwd=ROOT, capture_output=True, check=False).returncode
+
+
+def _run(*words: str) -> None:
+    """Run a Prefect command to its end.
+
+    Raises:
+        AepipeError: it fails.
+    """
+    done = subprocess.run(_command(words), cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AepipeError(f"prefect {' '.join(words)}: {(done.stderr or done.stdout).strip()}")
+
+
+def _command(words: Sequence[str]) -> list[str]:
+    """Return a Prefect command as this Python runs it."""
+    return [sys.executable, "-m", "prefect", *words]
+
+
+def _wait(url: str) -> None:
+    """Wait until the server answers.
+
+    Raises:
+        AepipeError: it does not.
+    """
+    until = time.monotonic() + STARTUP_SECONDS
+    while time.monotonic() < until:
+        try:
+            with urlopen(f"{url}/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise AepipeError(f"{url}: the Prefect server did not start in {STARTUP_SECONDS} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Programs around a real Prefect server: started, asked, and gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def user_environment(folder: Path) -> dict[str, str]:
+    """The environment of a user whose Prefect server is at a free port of this machine."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "AEPIPE"))}
+    return inherited | {
+        "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api",
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def free_port() -> int:
+    """A port that nobody listened on a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
+@contextmanager
+def process(*arguments: str, cwd: Path, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a Python program in a process group of its own, which is gone afterwards, whatever happens."""
+    with log.open("wb") as stream:
+        started = subprocess.Popen(
+            [sys.executable, *arguments], cwd=cwd, env=environment, stdout=stream, stderr=stream, start_new_session=True
+        )
+    try:
+        yield started
+    finally:
+        for way in (signal.SIGINT, signal.SIGKILL):
+            try:
+                os.killpg(started.pid, way)
+                started.wait(30)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
+
+
+def ask(environment: dict[str, str], path: str, body: dict[str, Any] | None = None) -> Any:
+    """Ask the server; None where it does not answer."""
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(f"{environment['PREFECT_API_URL']}/{path}", data, {"Content-Type": "application/json"})
+    try:
+        with urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+    except OSError:
+        return None
+
+
+def wait_for(condition: Any, *, seconds: float, log: Path) -> Any:
+    """Return what a condition gives as soon as it gives something."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, f"nothing after {seconds} s:\n{log.read_text()}"
+        time.sleep(0.5)
+    return found
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[str]:
+    """Run a PostgreSQL server of Debian's packages on 127.0.0.1 while the block runs; skip where there is none.
+
+    Yields:
+        The address of a database, as Prefect's server wants it.
+    """
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    found = shutil.which("initdb", path=os.pathsep.join([*map(str, reversed(binaries)), os.environ.get("PATH", "")]))
+    if found is None:
+        pytest.skip("there is no PostgreSQL server here: apt-get install postgresql")
+    # PostgreSQL refuses to run as root.
+    other: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+    folder = folder / "postgresql"
+    folder.mkdir()
+    for place in [folder, *folder.parents]:
+        if other and place.is_relative_to("/tmp") and place != Path("/tmp"):
+            place.chmod(0o755)
+    if other:
+        shutil.chown(folder, **other)
+    data, port = folder / "data", str(free_port())
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories='' -c fsync=off"
+
+    def control(*words: str) -> None:
+        binary = str(Path(found).with_name(words[0]))
+        subprocess.run([binary, *words[1:]], cwd=folder, check=True, stdout=subprocess.DEVNULL, **other)
+
+    control("initdb", "-D", str(data), "-A", "trust", "-U", "aepipe")
+    control("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-o", options, "start")
+    try:
+        yield f"postgresql+asyncpg://aepipe@127.0.0.1:{port}/postgres"
+    finally:
+        control("pg_ctl", "-D", str(data), "-m", "immediate", "stop")

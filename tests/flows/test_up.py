@@ -1,0 +1,116 @@
+"""``make up``, as the owner of one machine would have it: on SQLite, and on PostgreSQL where there is one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aepipe import service
+from aepipe.store import Store
+from tests.flows.server import ROOT, ask, postgresql, process, user_environment, wait_for
+from tests.samples import write_tiny
+
+
+class Up:
+    """A running server with a worker, and what it is asked.
+
+    Attributes:
+        environment: of a user of it.
+        log: what it says.
+        deployment: the one that runs every night.
+        store: the shelf.
+    """
+
+    def __init__(self, env: dict[str, str], log: Path) -> None:
+        self.environment, self.log = env, log
+        self.store = Store(Path(env["AEPIPE_HOME"]))
+        self.deployment = wait_for(lambda: self.ask("deployments/name/aepipe-nightly/nightly"), seconds=120, log=log)
+        wait_for(self.workers, seconds=60, log=log)
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        return ask(self.environment, path, body)
+
+    def workers(self) -> list[Any]:
+        found = self.ask("work_pools/aepipe/workers/filter", {}) or []
+        return [worker for worker in found if worker["status"] == "ONLINE"]
+
+    def run(self, parameters: dict[str, Any], *, due: str | None = None) -> str:
+        """Ask for a run of the night, and return its id."""
+        body: dict[str, Any] = {"parameters": parameters}
+        if due:
+            body["state"] = {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}
+        run = wait_for(
+            lambda: self.ask(f"deployments/{self.deployment['id']}/create_flow_run", body), seconds=60, log=self.log
+        )
+        return str(run["id"])
+
+    def state(self, run: str) -> Any:
+        return (self.ask(f"flow_runs/{run}") or {}).get("state", {})
+
+    def wait(self, run: str, *states: str, seconds: float) -> None:
+        """Wait until a run is in one of some states."""
+        wait_for(lambda: self.state(run).get("type") in states, seconds=seconds, log=self.log)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
+    """``make up`` on a shelf of its own, with its own server; beside a server on PostgreSQL, as compose.yaml has it."""
+    env, log = user_environment(tmp_path) | {"AEPIPE_HOME": str(tmp_path / "shelf")}, tmp_path / "up.log"
+    port = env["PREFECT_API_URL"].split(":")[-1].split("/")[0]
+    with ExitStack() as running:
+        its = env
+        if request.param == "sqlite":
+            its = {name: value for name, value in env.items() if name != "PREFECT_API_URL"}
+        else:
+            database = {"PREFECT_API_DATABASE_CONNECTION_URL": running.enter_context(postgresql(tmp_path))}
+            words = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+            server = process(*words, cwd=tmp_path, environment=env | database, log=tmp_path / "server.log")
+            running.enter_context(server)
+        running.enter_context(process("-m", "flows.up", "--port", port, cwd=ROOT, environment=its, log=log))
+        yield Up(env, log)
+    assert bool(list((tmp_path / "prefect").glob("*.db"))) == (request.param == "sqlite")
+
+
+def test_the_deployments_of_the_clone_and_a_late_night(up: Up, tmp_path: Path) -> None:
+    """Everything is deployed; a night that was due long ago is run, and is in service."""
+    for path, cron in (("aepipe-nightly/nightly", "0 2 * * *"), ("aepipe-refresh/hourly", "30 * * * *")):
+        found = up.ask(f"deployments/name/{path}")
+        assert found["schedules"][0]["schedule"] == {"cron": cron, "timezone": "UTC", "day_or": True}
+        assert found["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+        assert (found["work_pool_name"], found["work_queue_name"]) == ("aepipe", "nights")
+    assert up.ask("work_pools/aepipe")["concurrency_limit"] == 1
+    automations = up.ask("automations/filter", {})
+    assert {one["name"] for one in automations} == {"aepipe-crashed-without-a-word", "aepipe-takes-too-long"}
+    late = up.run({"recipe": str(write_tiny(tmp_path))}, due="2026-01-01T02:00:00Z")
+    up.wait(late, "COMPLETED", "FAILED", "CRASHED", seconds=120)
+    assert up.state(late)["type"] == "COMPLETED", up.log.read_text()
+    assert service.names(up.store) == ["tiny"]
+
+
+@pytest.mark.skipif("AEPIPE_SOAK" not in os.environ, reason="takes minutes: make soak")
+def test_a_worker_that_is_killed_in_the_middle_of_a_night(up: Up, tmp_path: Path) -> None:
+    """The run that died with it is marked as crashed, another worker is there, and the next night completes."""
+    recipe = {"recipe": str(write_tiny(tmp_path, epochs=60))}
+    night = up.run(recipe)
+    up.wait(night, "RUNNING", seconds=90)
+    wait_for(lambda: up.store.refs("views"), seconds=60, log=up.log)
+    port = up.environment["PREFECT_API_URL"]
+    for running in Path("/proc").glob("[0-9]*"):
+        try:
+            its, command = (running / "environ").read_bytes(), (running / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if night.encode() in its or (b"\0worker\0start" in command and port.encode() in its):
+            os.kill(int(running.name), signal.SIGKILL)
+    up.wait(night, "CRASHED", seconds=240)
+    assert "has not said" in up.state(night)["message"]
+    again = up.run(recipe)
+    up.wait(again, "COMPLETED", "FAILED", "CRASHED", seconds=240)
+    assert up.state(again)["type"] == "COMPLETED", up.log.read_text()
+    assert service.names(up.store) == ["tiny"]
