@@ -9,24 +9,48 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from aepipe.errors import FullError, StoreError
+from aepipe.errors import CorruptError, FullError, StoreError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def mapped(file: Path) -> NDArray[Any]:
-    """Map an array of a ``.npy`` file, without pickles.
+def load_numpy(what: Path | BinaryIO) -> NDArray[Any] | NpzFile:
+    """Return the array of a ``.npy`` file, mapped where it is a path, or the archive of an ``.npz``; without pickles.
 
     Raises:
-        OSError, ValueError: the file is missing, or is no array.
+        OSError: it cannot be read.
+        ValueError: it is neither; numpy's parser of headers has many ways to say so.
     """
-    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+    try:
+        found: NDArray[Any] | NpzFile = np.load(
+            what, mmap_mode="r" if isinstance(what, Path) else None, allow_pickle=False
+        )
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from None
+    return found
+
+
+def mapped(file: Path) -> NDArray[Any]:
+    """Map an array that we wrote.
+
+    Raises:
+        CorruptError: the file is missing, or is no array.
+    """
+    try:
+        return np.asarray(load_numpy(file))
+    except (OSError, ValueError) as error:
+        raise CorruptError(
+            f"{file}: corrupt, not an array ({error}); delete its folder and run again: it will be made anew"
+        ) from None
 
 
 def write_durably(file: Path, text: str) -> None:

@@ -24,7 +24,10 @@ from __future__ import annotations
 
 
 class AepipeError(Exception):
-    """Base of all errors that a user can mend; its text is one line."""
+    """Base of all errors that a user can mend; its text is one line, whatever the names and values in it are."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(" ".join(text.splitlines()))
 
 
 class RecipeError(AepipeError):

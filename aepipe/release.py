@@ -125,10 +125,7 @@ class Release:
         """Ids of the rows that were removed since it was built, int64[n], ascending."""
         if self._changes is None:
             return np.zeros(0, np.int64)
-        try:
-            return mapped(self._changes / REMOVED)
-        except (OSError, ValueError) as error:
-            raise CorruptError(f"{self._changes}: corrupt, not the changes of a release ({error})") from None
+        return mapped(self._changes / REMOVED)
 
     @cached_property
     def scores(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ RETRAIN_DAYS = 30
 KEEP = 7
 _NOT_LEARNED = {"name", "index", "evaluate", "gate", "compute"}
 """Tables of a recipe that an encoder does not depend on."""
-_WHERE = {"path", "workers", "max_bad_share"}
+_WHERE = {"path", "workers", "max_bad_share", "max_vanished_share"}
 """Keys of ``[source]`` that say where and how rows are read, and not what they are."""
 
 

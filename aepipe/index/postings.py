@@ -57,7 +57,8 @@ class Postings:
             sorted_by_id: the order of ids was saved, too; older indexes lack it, and it is made when it is needed.
 
         Raises:
-            OSError, ValueError: a file is missing, or is no array.
+            CorruptError: a file is missing, or is no array.
+            ValueError: they do not fit one another.
         """
         offsets, ids = mapped(folder / OFFSETS), mapped(folder / IDS)
         by_id = mapped(folder / BY_ID) if sorted_by_id else None

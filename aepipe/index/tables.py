@@ -178,7 +178,8 @@ class Tables:
         """Map the saved tables of codes, uint8[M, W].
 
         Raises:
-            OSError, ValueError: a file is missing, or is not that of these codes.
+            CorruptError: a file is missing, or is no array.
+            ValueError: one is not that of these codes.
         """
         words, n_codes = words_of(packed), len(packed)
         starts, positions, parts = (mapped(folder / name).astype(kind, copy=False) for name, kind in FILES.items())

@@ -96,6 +96,10 @@ class Source(Protocol):
         """The share of unreadable items above which ingestion fails."""
 
     @property
+    def max_vanished_share(self) -> float:
+        """The share of the items of the run before above which it fails because they are not there any more."""
+
+    @property
     def workers(self) -> int:
         """Threads to decode with; 0 for one per processor."""
 

@@ -40,6 +40,8 @@ class Options(recipe.Options):
             file that holds the item, up to its first dot; or ``{ test = 0.1 }``. Without it everything is ``train``.
         key: a column with each item's own id; without it the path, or the place in a file, is the key.
         max_bad_share: the share of unreadable items above which ingestion fails.
+        max_vanished_share: the share of the items of the run before above which it fails because they are not there any
+            more: an empty folder where a disk should be mounted is no reason to forget a collection.
         workers: threads to decode with; 0 takes one per processor.
     """
 
@@ -48,6 +50,7 @@ class Options(recipe.Options):
     split: str | SplitShare | None = None
     key: str | None = None
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    max_vanished_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     workers: Annotated[int, Field(ge=0)] = 0
 
 
@@ -84,6 +87,11 @@ class ItemSource:
     def max_bad_share(self) -> float:
         """The share of unreadable items above which ingestion fails."""
         return self._options.max_bad_share
+
+    @property
+    def max_vanished_share(self) -> float:
+        """The share of vanished items above which ingestion fails."""
+        return self._options.max_vanished_share
 
     @property
     def workers(self) -> int:

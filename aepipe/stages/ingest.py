@@ -46,7 +46,8 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
         are ``new``, ``changed`` and ``vanished`` against ``previous``.
 
     Raises:
-        SourceError: more items are unreadable than the source allows; or it is empty, damaged, or has no train split.
+        SourceError: more items are unreadable than the source allows, or more of those that ``previous`` has from the
+            same location are not there any more; or it is empty, damaged, or has no train split.
             The list of unreadable items, if any, is ``quarantine-<name>.parquet`` on the shelf then.
         FullError: the disk is full.
     """
@@ -79,8 +80,11 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
 class _Before:
     """The rows of the run before."""
 
-    def __init__(self, rows: Rows | None, inputs: Mapping[str, Any], *, same_features: bool) -> None:
+    def __init__(
+        self, rows: Rows | None, inputs: Mapping[str, Any], *, same_features: bool, location: str | None = None
+    ) -> None:
         self.rows = rows
+        self.location = location
         self._source = inputs.get("source") if same_features else None
         self._position = {key: position for position, key in enumerate(rows.keys())} if rows else {}
         self._ids = rows.ids() if rows else np.empty(0, np.int64)
@@ -94,9 +98,10 @@ class _Before:
         """Open the rows before, if there are any."""
         if previous is None:
             return cls(None, {}, same_features=False)
-        inputs = store.manifest(previous).inputs
+        made = store.manifest(previous)
+        inputs = made.inputs
         same = inputs.get("features") == features and inputs.get("version") == VERSION
-        return cls(Rows(store.verified(previous)), inputs, same_features=same)
+        return cls(Rows(store.verified(previous)), inputs, same_features=same, location=made.facts.get("location"))
 
     def __len__(self) -> int:
         return len(self._position)
@@ -180,12 +185,19 @@ class _Collection:
         )
 
     def judge(self, listed: Path) -> None:
-        """Refuse a source with too many bad items, or nothing to train on.
+        """Refuse a source with too many bad or vanished items, or nothing to train on.
 
         Raises:
             SourceError: so it is.
         """
         check_bad(self._source, self.rejected, len(self._keys), listed)
+        vanished, allowed = self.changes()["vanished"], self._source.max_vanished_share
+        if self._before.location == str(self._source.location) and vanished > allowed * len(self._before):
+            raise SourceError(
+                f"{self._source.location}: {vanished:,} of the {len(self._before):,} items of the run before are not "
+                f"there any more, and max_vanished_share allows {allowed:.1%}. Is the disk mounted? If they are meant "
+                "to be gone, say max_vanished_share = 1 under [source]"
+            )
         if not self._splits["train"]:
             found = ", ".join(f"{name!r} ({count:,})" for name, count in self._splits.most_common(5))
             raise SourceError(f"{self._source.location}: no item is in the split 'train'; there are: {found}")

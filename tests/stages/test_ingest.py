@@ -37,6 +37,7 @@ class Fake:
     labels: dict[str, str] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     max_bad_share: float = 0.0
+    max_vanished_share: float = 1.0
     workers: int = 2
     option: int = 0
     decoded: list[str] = field(default_factory=list)
@@ -259,6 +260,16 @@ def test_too_many_bad_items_fail_with_the_reasons_and_a_list_that_stays(store: S
     assert list((store.root / "rows").iterdir()) == []
     ingest(store, Fake(things("a")))
     assert not path.exists()
+
+
+def test_too_many_vanished_items_fail_unless_the_source_is_another(store: Store) -> None:
+    first = ingest(store, Fake(things(*"abcd")))
+    with pytest.raises(SourceError, match=r"/things: 3 of the 4 items .* allows 50.0%. Is the disk mounted\?"):
+        ingest(store, Fake(things("a"), max_vanished_share=0.5), previous=first)
+    assert ids(store, ingest(store, Fake(things("a", "b"), max_vanished_share=0.5), previous=first)) == {"a": 0, "b": 1}
+    assert ids(store, ingest(store, Fake(things("a")), previous=first)) == {"a": 0}
+    elsewhere = Fake(things("a"), max_vanished_share=0.5, location=Path("/elsewhere"))
+    assert ids(store, ingest(store, elsewhere, previous=first)) == {"a": 0}
 
 
 def test_all_unreadable_fails_whatever_is_allowed(store: Store) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from aepipe.disk import load_numpy
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources import RawItem
 from aepipe.sources.containers.walk import Files, Found
@@ -87,9 +88,9 @@ def load(path: Path, name: str) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]
         SourceError: it is no array, or not of rows of numbers.
     """
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        found = load_numpy(path)
         held = {name: found} if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise SourceError(f"{path}: not a readable array: {str(error).partition(chr(10))[0]}") from None
     if name not in held:
         listed = ", ".join(f"{key} {list(array.shape)}" for key, array in held.items())

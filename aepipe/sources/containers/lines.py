@@ -89,7 +89,7 @@ def _columns(path: Path, kind: str) -> pa.Schema:
             return table.schema_arrow
     if kind == "csv":
         with _stream(path) as stream:
-            found = next(csv.reader(_decoded(stream, path), delimiter=_delimiter(path)), [])
+            found = _csv_header(stream, path)
     else:
         found = []
         for line in read(path, path.name):
@@ -97,6 +97,19 @@ def _columns(path: Path, kind: str) -> pa.Schema:
             if line.number >= _LOOK:
                 break
     return pa.schema([(name, pa.string()) for name in found])
+
+
+def _csv_header(stream: IO[bytes], path: Path) -> list[str]:
+    """Return the names of a CSV file's columns."""
+    try:
+        found = next(csv.reader(_decoded(stream, path), delimiter=_delimiter(path)), [])
+    except (csv.Error, OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{path}: not a readable CSV file: line 1: {error}") from None
+    for name in found:
+        bad = _not_utf8(name)
+        if bad:
+            raise SourceError(f"{path}: not a readable CSV file: a name of a column is not in UTF-8: {bad}")
+    return found
 
 
 def _lines(path: Path) -> Iterator[bytes | None]:
@@ -162,10 +175,16 @@ def _checked(row: dict[Any, Any]) -> tuple[Record, str | None]:
     if None in row:
         return {}, f"{len(row[None])} more cells than columns"
     for name, value in row.items():
-        bad = next((letter for letter in value or "" if "\udc80" <= letter <= "\udcff"), None)
+        bad = _not_utf8(value or "")
         if bad:
-            return {}, f"column {name!r} is not in UTF-8: byte 0x{ord(bad) - 0xDC00:02x}"
+            return {}, f"column {name!r} is not in UTF-8: {bad}"
     return {name: value or None for name, value in row.items()}, None
+
+
+def _not_utf8(text: str) -> str | None:
+    """Return the first byte of decoded text that was not UTF-8, in words."""
+    bad = next((letter for letter in text if "\udc80" <= letter <= "\udcff"), None)
+    return f"byte 0x{ord(bad) - 0xDC00:02x}" if bad else None
 
 
 def _decoded(stream: IO[bytes], path: Path) -> Iterator[str]:

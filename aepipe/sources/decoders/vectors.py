@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.disk import load_numpy
 from aepipe.errors import ItemError, QueryError
 from aepipe.sources import RawItem
 from aepipe.sources.decoders import Decode
@@ -56,7 +57,7 @@ def numbers(data: bytes, key: str, width: int) -> NDArray[np.float32]:
     """
     try:
         if data.startswith(b"\x93NUMPY"):
-            found = np.load(io.BytesIO(data), allow_pickle=False)
+            found = load_numpy(io.BytesIO(data))
         elif len(data) == 4 * width:
             found = np.frombuffer(data, np.float32)
         else:
@@ -78,10 +79,10 @@ def asked(text: str) -> Iterator[RawItem]:
         yield RawItem(text if len(text) < 40 else f"{text[:36]}...", text, Held(text.encode()))
         return
     try:
-        found = np.load(Path(text), mmap_mode="r", allow_pickle=False)
+        found = load_numpy(Path(text))
     except FileNotFoundError:
         raise QueryError(f"{text}: no such file; a vector is asked as a .npy file or as a JSON list") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise QueryError(f"{text}: not a .npy file of vectors: {error}") from None
     if not isinstance(found, np.ndarray) or found.ndim not in (1, 2) or found.dtype.kind not in "fiu":
         raise QueryError(f"{text}: not a .npy file of one vector, or of rows of them")
