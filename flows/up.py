@@ -80,12 +80,17 @@ def _process(*words: str) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield started
     finally:
-        for way in (signal.SIGINT, signal.SIGKILL):
-            try:
-                os.killpg(started.pid, way)
-                started.wait(GRACE)
-            except (ProcessLookupError, subprocess.TimeoutExpired):
-                continue
+        end_group(started, GRACE)
+
+
+def end_group(started: subprocess.Popen[bytes], grace: float) -> None:
+    """Interrupt a process that leads its group, and kill what is left of the group after ``grace`` seconds."""
+    for way in (signal.SIGINT, signal.SIGKILL):
+        try:
+            os.killpg(started.pid, way)
+            started.wait(grace)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
 
 
 def _done(*words: str) -> bool:

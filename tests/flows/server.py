@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+
+from flows.up import end_group
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,12 +52,7 @@ def process(*arguments: str, cwd: Path, environment: dict[str, str], log: Path) 
     try:
         yield started
     finally:
-        for way in (signal.SIGINT, signal.SIGKILL):
-            try:
-                os.killpg(started.pid, way)
-                started.wait(30)
-            except (ProcessLookupError, subprocess.TimeoutExpired):
-                continue
+        end_group(started, 30)
 
 
 def ask(environment: dict[str, str], path: str, body: dict[str, Any] | None = None) -> Any:
