@@ -35,6 +35,7 @@ class Question:
         embedding: [H], what the code was made from; None where it is only a code.
         error: how far off the item is when rebuilt from its code; None where that is not known.
         failure: why there is no code.
+        whole: its code in full, where only the first bits are compared; None where it is not known.
     """
 
     text: str
@@ -44,6 +45,7 @@ class Question:
     embedding: NDArray[np.generic] | None = None
     error: float | None = None
     failure: ItemError | None = None
+    whole: BitCodes | None = None
 
 
 def things(release: Release, texts: Sequence[str]) -> Iterator[Question]:
@@ -85,11 +87,12 @@ def rows(release: Release, ids: Sequence[int], keys: Sequence[str]) -> Iterator[
         return
     named = [(f"id {row_id}", row_id) for row_id in ids] + [(f"key {key}", release.id_of(key)) for key in keys]
     wanted = [row_id for _, row_id in named]
-    codes = release.codes_of(wanted)
+    codes = release.whole.codes_of(wanted)
     kept = release.segments.width is not None
     embeddings = release.segments.embeddings_of(np.array(wanted, np.int64)) if kept else [None] * len(wanted)
     for place, ((text, _), row) in enumerate(zip(named, release.describe(wanted), strict=True)):
-        yield Question(text, codes[place : place + 1], row=row, embedding=embeddings[place])
+        whole = codes[place : place + 1]
+        yield Question(text, whole.prefix(release.n_bits), row=row, embedding=embeddings[place], whole=whole)
 
 
 def decoded(
@@ -169,8 +172,9 @@ def _encoded(release: Release, block: Sequence[Question], decode: Decode) -> Ite
             yield Question(question.text, failure=item)
             continue
         place = next(places)
-        code = found.codes[place : place + 1].prefix(release.n_bits)
-        yield Question(question.text, code, question.data, embedding=found.embedding[place], error=errors[place])
+        whole, embedding = found.codes[place : place + 1], found.embedding[place]
+        code = whole.prefix(release.n_bits)
+        yield Question(question.text, code, question.data, embedding=embedding, error=errors[place], whole=whole)
 
 
 def _decoded(question: Question, decode: Decode) -> NDArray[np.generic] | ItemError:

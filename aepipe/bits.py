@@ -19,6 +19,8 @@ from aepipe.errors import CodeError, FingerprintError
 
 BIT_ORDER = "msb-first"
 
+Words = NDArray[np.unsignedinteger]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BitCodes:
@@ -190,3 +192,13 @@ def _from_hex(text: str, width: int, n_bits: int) -> bytes:
     if len(raw) != width:
         raise CodeError(f"code {text!r} has {4 * len(text)} bits: {n_bits} bits are {2 * width} hex characters")
     return raw
+
+
+def words_of(packed: NDArray[np.uint8]) -> Words:
+    """Return codes, uint8[N, W], as the widest words that fit, without a copy: uint64[N, V] where W is a multiple of 8.
+
+    The words are of the machine's own order of bytes: only equality and differing bits are asked of them.
+    """
+    width = packed.shape[1]
+    size = next(size for size in (8, 4, 2, 1) if width % size == 0)
+    return packed.view(f"u{size}")

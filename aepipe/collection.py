@@ -208,7 +208,7 @@ class Collection:
             raise QueryError(f"the {k} nearest: at least 1 can be asked for")
         where, bits = more.get("where"), more.get("bits")
         allowed = None if where is None else ids_where(self.release, where)
-        factor = oversampling(self.release, bits=bits) if more.get("rerank") else None
+        factor = oversampling(self.release) if more.get("rerank") else None
         limits = Limits(k, radius, factor, allowed, bool(more.get("others")), bool(more.get("distinct")))
         return (self.release if bits is None else Prefix(self.release, bits)), limits
 

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from aepipe.errors import CorruptError, FullError, StoreError
 
+REMEDY = "delete the folder and run again: it will be made anew"
+"""What to do about a directory of the shelf that is not what was written."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -48,9 +50,7 @@ def mapped(file: Path) -> NDArray[Any]:
     try:
         return np.asarray(load_numpy(file))
     except (OSError, ValueError) as error:
-        raise CorruptError(
-            f"{file}: corrupt, not an array ({error}); delete its folder and run again: it will be made anew"
-        ) from None
+        raise CorruptError(f"{file}: corrupt, not an array ({error}); {REMEDY}") from None
 
 
 def write_durably(file: Path, text: str) -> None:

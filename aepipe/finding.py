@@ -12,6 +12,7 @@ from aepipe.asking import Question
 from aepipe.bits import BitCodes, concatenate
 from aepipe.confidence import Confidence
 from aepipe.errors import QueryError
+from aepipe.index import Hits
 from aepipe.keys import Row
 from aepipe.release import Release
 from aepipe.reranking import rerank
@@ -19,6 +20,8 @@ from aepipe.reranking import rerank
 TOP = 10
 MORE = 4
 """How many times as many rows are looked at, where too few of the last were wanted."""
+WIDER = 16
+"""How many times as many hits of the first bits are compared by all bits, before embeddings are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,11 @@ def _reranked(
     if bare:
         raise QueryError(f"{bare[0]}: only pictures and rows have an embedding, by which hits are re-ranked")
     k, factor = limits.top or TOP, limits.factor or 1
-    found = release.query(codes, k * factor, where=limits.where)
+    wanted = k * factor
+    if release.n_bits == release.whole.n_bits:
+        found = release.query(codes, wanted, where=limits.where)
+    else:
+        found = _by_all_bits(release, asked, release.query(codes, WIDER * wanted, where=limits.where), wanted)
     nearest = [int(found.distances[place, 0]) if found.count[place] else None for place in range(len(asked))]
     if limits.radius is not None:
         found.count[:] = [(found.of(place)[1] <= limits.radius).sum() for place in range(len(asked))]
@@ -167,6 +174,19 @@ def _reranked(
     for place, near in enumerate(nearest):
         hits = _hits(release, *best.of(place))
         yield [replace(hit, cosine=round(float(cosines[place, i]), 4)) for i, hit in enumerate(hits)], near
+
+
+def _by_all_bits(release: Release, asked: Sequence[Question], found: Hits, wanted: int) -> Hits:
+    """Return those hits of the first bits that are nearest by all bits, in the order in which they were found."""
+    kept = Hits.none(len(found), wanted)
+    for place, question in enumerate(asked):
+        ids, distances = found.of(place)
+        assert question.whole is not None, "what has an embedding has a code in full"
+        far = question.whole.distances(release.whole.codes_of(ids))[0]
+        first = np.sort(np.lexsort((ids, far))[:wanted])
+        kept.count[place] = len(first)
+        kept.ids[place, : len(first)], kept.distances[place, : len(first)] = ids[first], distances[first]
+    return kept
 
 
 def _hits(release: Release, ids: NDArray[np.int64], distances: NDArray[np.uint16]) -> list[Hit]:

@@ -42,6 +42,11 @@ class Prefix(Release):
         if n_bits < whole.n_bits:
             self.fingerprint = f"{whole.fingerprint}/{n_bits}"
 
+    @property
+    def whole(self) -> Release:
+        """The release that it is a prefix of."""
+        return self._whole
+
     @cached_property
     def encoder(self) -> Encoder:
         """The encoder of the whole."""

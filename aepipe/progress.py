@@ -27,6 +27,13 @@ class Progress:
     total: int | None
     note: str = ""
 
+    @classmethod
+    def of(cls, record: logging.LogRecord) -> Progress | None:
+        """Return what a record says of progress, None where it is about something else."""
+        if not hasattr(record, "done"):
+            return None
+        return cls(*(getattr(record, name) for name in ("stage", "done", "total", "note")))
+
     @property
     def finished(self) -> bool:
         """Whether the stage is complete."""
@@ -34,10 +41,10 @@ class Progress:
 
 
 def step(stage: str, done: int, total: int | None, note: str = "") -> None:
-    """Log one step; the record carries a :class:`Progress` as its attribute ``progress``."""
-    progress = Progress(stage, done, total, note)
+    """Log one step; the record has the attributes of a :class:`Progress`, plain ones, as every handler takes them."""
     of = f"/{total:,}" if total is not None else ""
-    logger.info("%s: %s%s%s", stage, f"{done:,}", of, f"  {note}" if note else "", extra={"progress": progress})
+    about = {"stage": stage, "done": done, "total": total, "note": note}
+    logger.info("%s: %s%s%s", stage, f"{done:,}", of, f"  {note}" if note else "", extra=about)
 
 
 def chapter(title: str) -> None:

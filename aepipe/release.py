@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from aepipe import index as indexes
 from aepipe import service
 from aepipe.bits import BitCodes
-from aepipe.disk import mapped
+from aepipe.disk import REMEDY, mapped
 from aepipe.encoder import Decoder, Encoder
 from aepipe.errors import CorruptError, FingerprintError
 from aepipe.index import Hits, RaggedHits
@@ -134,7 +134,7 @@ class Release:
         try:
             found: dict[str, Any] = json.loads(file.read_bytes())
         except ValueError as error:
-            raise CorruptError(f"{file}: corrupt: {error}; {indexes.REMEDY}") from None
+            raise CorruptError(f"{file}: corrupt: {error}; {REMEDY}") from None
         return found
 
     def part(self, what: str) -> Ref:
@@ -144,6 +144,11 @@ class Release:
     def all_parts(self, what: str) -> list[Ref]:
         """Return the parts of one kind, oldest first: those of ``codes``, ``items`` and ``rows`` may be several."""
         return [ref for name, ref in self.parts if name == what]
+
+    @property
+    def whole(self) -> Release:
+        """The release with all bits of its codes: itself, unless it is a prefix of another."""
+        return self
 
     @property
     def changed(self) -> bool:

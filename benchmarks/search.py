@@ -5,15 +5,17 @@
 
 One thread, one query at a time, the arms in turn after every 50 queries, so that whatever else the machine does meets
 all of them. Every answer is compared: distances and ids are those of FAISS's scan of all rows. ``--distinct`` keeps one
-row of each code, so that nothing collides.
+row of each code, so that nothing collides. ``--out`` writes the figures that ``benchmarks.charts`` draws.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -100,10 +102,10 @@ class Arms:
         return ", ".join(f"{arm} {compared / ms:.1f} G/s" for arm, ms in zip(ARMS, took, strict=True))
 
 
-def measure(packed: Codes, queries: Codes, ks: list[int]) -> list[tuple[int, list[float]]]:
-    """Print the tables of one size; return the medians for each k."""
+def measure(packed: Codes, queries: Codes, ks: list[int]) -> list[dict[str, Any]]:
+    """Print the tables of one size; return its figures."""
     faiss.omp_set_num_threads(1)
-    arms, medians = Arms(packed), []
+    arms, told = Arms(packed), []
     engine = arms.hashed.engine
     parts = f", {engine.tables.n_parts} substrings" if isinstance(engine, MultiHash) else ""
     built = ", ".join(f"{arm} built in {seconds:.1f} s" for arm, seconds in arms.seconds.items())
@@ -117,11 +119,12 @@ def measure(packed: Codes, queries: Codes, ks: list[int]) -> list[tuple[int, lis
         for arm, own in zip(ARMS, figures, strict=True):
             ratios = figures[0] / own
             line = f"{k:>5}  {arm:18}{own[0]:10.3f}{own[1]:9.3f}{own[2]:9.3f}"
-            print(line + f"{ratios[0]:18.1f}{ratios[1]:7.1f}{ratios[2]:7.1f}")
+            print(line + f"{ratios[0]:18.1f}{ratios[1]:7.1f}{ratios[2]:7.1f}", flush=True)
+            named = dict(zip(("median", "mean", "p99"), own.tolist(), strict=True))
+            told.append({"bits": arms.n_bits, "rows": len(packed), "distinct": share, "k": k, "arm": arm} | named)
         print(f"{'':7}multihash: {arms.stages(queries, k)}")
-        medians.append((k, figures[:, 0].tolist()))
     print(f"  {BATCH:,} queries at once, k = 10, 2 threads: {arms.batch(queries, 2)}")
-    return medians
+    return told
 
 
 def main() -> None:
@@ -133,16 +136,20 @@ def main() -> None:
     parser.add_argument("--k", type=int, nargs="+", default=[1, 10, 100, 1000])
     parser.add_argument("--asked", type=int, default=1000, help="queries")
     parser.add_argument("--distinct", action="store_true", help="one row of each code")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON, too")
     asked = parser.parse_args()
     codes, queries = np.load(asked.codes, mmap_mode="r"), np.load(asked.queries)[: asked.asked]
     if asked.distinct:
         codes = codes[np.sort(np.unique(codes.view(f"V{codes.shape[1]}")[:, 0], return_index=True)[1])]
     print(describe("numpy", "faiss-cpu"))
+    told: list[dict[str, Any]] = []
     for rows in asked.rows:
         if rows > len(codes):
             print(f"\n{rows:,} rows: there are only {len(codes):,}")
             continue
-        measure(np.ascontiguousarray(codes[:rows]), queries, asked.k)
+        told += measure(np.ascontiguousarray(codes[:rows]), queries, asked.k)
+    if asked.out:
+        asked.out.write_text(json.dumps(told, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

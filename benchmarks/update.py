@@ -51,8 +51,9 @@ def main() -> None:
         for number in range(given.rounds):
             more = write_pictures(folder_of(store) / f"new{number}", given.changed, seed=number)
             report("add", store, lambda more=more: add(store, more))
-            gone = np.random.default_rng(number).choice(given.rows // 2, given.changed, replace=False)
-            report("remove", store, lambda gone=gone + number % 2 * (given.rows // 2): remove(store, gone))
+            some = np.random.default_rng(number).choice(given.rows // given.rounds, given.changed, replace=False)
+            gone = number + given.rounds * some  # no row goes twice
+            report("remove", store, lambda gone=gone: remove(store, gone))
         more = write_pictures(folder_of(store) / "last", given.changed, seed=99)
         report("aepipe add FOLDER", store, lambda: command(store, "add", str(more)))
         keys = "\n".join(f"last/{i:05d}.png" for i in range(given.changed))

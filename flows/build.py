@@ -6,6 +6,7 @@ Prefect is the clock, the retry and the log; the shelf is the cache.
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from aepipe import service
 from aepipe.errors import GateError
 from aepipe.evaluate import Verdict
 from aepipe.folding import fold
+from aepipe.logs import RUN, JsonLines, in_json
 from aepipe.store import Ref, Store
 from aepipe.verification import last_sound
 from flows import artifacts, tasks
@@ -135,17 +137,22 @@ def rows_in_service(store: Store, name: str) -> str | None:
 
 
 def show_progress() -> None:
-    """Let the library's progress through to Prefect's log, which elsewhere nobody has set up."""
+    """Let the library's progress through to Prefect's log, which nobody else has set up, and name the run in it."""
+    RUN.set(f"{runtime.flow_run.name}/{runtime.flow_run.id}")
     log = logging.getLogger("aepipe")
     if log.level == logging.NOTSET:
         log.setLevel(logging.INFO)
+        if in_json():
+            log.setLevel(logging.DEBUG)
+            log.addHandler(JsonLines(sys.stderr))
 
 
 def _outcome(job: Job, release: Ref, verdict: Verdict) -> dict[str, Any]:
     """Say in the log what a run has come to, and return it."""
     in_service = service.current(job.store, job.name) == release
     place, reasons = "in service" if in_service else "on the shelf", list(verdict.reasons)
-    logger.info("%s: release %s is %s: %s", job.name, release.short, place, "; ".join(reasons))
+    about = {"ref": str(release)}
+    logger.info("%s: release %s is %s: %s", job.name, release.short, place, "; ".join(reasons), extra=about)
     return {
         "name": job.name,
         "release": str(release),

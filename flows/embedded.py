@@ -92,7 +92,7 @@ def serving(home: Path) -> Iterator[str]:
         server = _start(listening, log)
     try:
         os.environ["PREFECT_API_URL"] = url
-        import_module("prefect.flows")  # takes a second, as does the server's start
+        import_module("flows.tasks")  # torch and Prefect take as long as the server's start
         _wait(url, home / "server.log")
         yield url
     finally:

@@ -61,7 +61,7 @@ def renew(job: Job, release: Release) -> dict[str, Any]:
     model = str(release.part("encoder"))
     codes = tasks.keep(job, [str(part) for part in release.all_parts("codes")], before, rows)
     codes.append(tasks.encode(job, model, rows, codes))
-    new = renewed(job, rows, model, codes)
+    new = renewed(job, rows, model, codes, release)
     why = f"refresh: {difference(job, rows)}"
     tasks.promote(job, new, why)
     artifacts.show(job, Ref.parse(new), Verdict(True, (why,)))
@@ -69,9 +69,9 @@ def renew(job: Job, release: Release) -> dict[str, Any]:
     return {"name": job.name, "release": new, "changed": True, "why": why}
 
 
-def renewed(job: Job, rows: str, model: str, codes: list[str]) -> str:
-    """Publish rows under a model that is there."""
-    scores = tasks.score(job, rows, model, codes)
+def renewed(job: Job, rows: str, model: str, codes: list[str], before: Release | None = None) -> str:
+    """Publish rows under a model that is there, beside the same baselines as a release before."""
+    scores = tasks.score(job, rows, model, codes, str(before.part("scores")) if before else None)
     return tasks.publish(job, {"rows": rows, "model": model, "codes": codes, "scores": scores})
 
 

@@ -121,9 +121,10 @@ def watch(job: Job, model: str, before: str, rows: str, codes: Sequence[str]) ->
 
 
 @task(name="score", **_PLAIN)
-def score(job: Job, rows: str, model: str, codes: Sequence[str]) -> str:
-    """Codes -> scores, beside the baselines."""
-    return str(scoring.score(job.store, job.plan, Ref.parse(rows), Ref.parse(model), refs(codes)))
+def score(job: Job, rows: str, model: str, codes: Sequence[str], before: str | None = None) -> str:
+    """Codes -> scores, beside the baselines; what earlier scores of the same model fitted is taken over."""
+    known = Ref.parse(before) if before else None
+    return str(scoring.score(job.store, job.plan, Ref.parse(rows), Ref.parse(model), refs(codes), before=known))
 
 
 @task(name="publish", **_PLAIN)

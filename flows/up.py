@@ -27,7 +27,8 @@ from flows.embedded import STARTUP_SECONDS, prepare
 
 ROOT = Path(__file__).parents[1]
 POOL = "aepipe"
-AUTOMATION = "aepipe-crashed-without-a-word"
+AUTOMATIONS = ("aepipe-crashed-without-a-word", "aepipe-takes-too-long")
+"""Those of automations.yaml; as with deployments, what the file says goes."""
 GRACE, PAUSE = 20.0, 5.0
 
 
@@ -59,8 +60,9 @@ def _deploy() -> None:
     """Tell the server of the pool, of what is done about runs that hang or die, and of the deployments."""
     _run("work-pool", "create", POOL, "--type", "process", "--overwrite")
     _run("work-pool", "update", POOL, "--concurrency-limit", "1")
-    if not _done("automation", "inspect", AUTOMATION):
-        _run("automation", "create", "--from-file", "automations.yaml")
+    for name in AUTOMATIONS:
+        _done("--no-prompt", "automation", "delete", name)
+    _run("automation", "create", "--from-file", "automations.yaml")
     _run("--no-prompt", "deploy", "--all")
 
 

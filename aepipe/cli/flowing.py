@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from aepipe import service
+from aepipe.cli.output import complain
 from aepipe.errors import ExtraError
 from aepipe.store import Store
 
@@ -51,7 +52,7 @@ def going_on() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("aepipe: stopped; what is finished is kept, and the same command goes on from there", err=True)
+        complain("stopped; what is finished is kept, and the same command goes on from there")
         raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import unicodedata
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from aepipe.errors import QueryError
+from aepipe.logs import JsonLines, in_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,7 +26,11 @@ def say(text: str) -> None:
 
 
 def complain(text: object) -> None:
-    """Print one line on stderr, with the name of the program."""
+    """Print one line on stderr, with the name of the program; as JSON where the log is."""
+    if in_json():
+        about = logging.LogRecord("aepipe", logging.ERROR, "", 0, " ".join(str(text).split()), None, None)
+        typer.echo(JsonLines(sys.stderr).line(about), err=True)
+        return
     typer.echo("aepipe: " + printable(" ".join(str(text).split())), err=True)
 
 

@@ -103,11 +103,11 @@ class Wanted:
         """Return how many times more hits are re-ranked; None for no re-ranking.
 
         Raises:
-            QueryError: embeddings are not kept, or it is not known how many hits of a part of the code are enough.
+            QueryError: embeddings are not kept.
         """
         if not (self.rerank or self.oversample):
             return None
-        return oversampling(release, bits=self.bits, factor=self.oversample)
+        return oversampling(release, factor=self.oversample)
 
     def farthest(self, release: Release) -> int | None:
         """Return the radius, in bits; None for none.
@@ -158,7 +158,9 @@ def query(asked: Asked, wanted: Wanted, form: Form, place: Place) -> None:
     label (without labels: that were among the nearest by features), measured on queries held out from
     training. What is nothing like the collection is answered with a warning that says so.
     With --rerank more hits are looked at than are wanted, and put in the order of what their codes were
-    made from; how many more was chosen on queries held out from training.
+    made from; how many more was chosen on queries held out from training. With --bits as well it goes
+    in three steps: the first bits find candidates, all bits choose among them, embeddings put the last
+    in order.
     An unreadable item is one line on stderr; the others are answered, and the exit status is 2.
 
     Examples:

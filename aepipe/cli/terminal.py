@@ -1,4 +1,4 @@
-"""What long verbs show while they work: bars on a terminal, plain lines in a pipe or a file.
+"""What long verbs show while they work: bars on a terminal, lines in a pipe or a file, JSON where it is asked for.
 
 The library only logs how far it is (:mod:`aepipe.progress`); here is the one place that decides how that looks. It goes
 to stderr, so that stdout carries results alone.
@@ -7,7 +7,6 @@ to stderr, so that stdout carries results alone.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 import time
@@ -15,44 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from aepipe.logs import JsonLines, Lines, in_json
 from aepipe.progress import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
-
-EVERY = 10.0
-"""Seconds between two plain lines of one stage."""
-
-
-class Lines(logging.Handler):
-    """Writes a line where a stage starts and ends, and at most one in ten seconds in between."""
-
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
-        self._stream = stream
-        self._clock = clock
-        self._began = clock()
-        self._shown: dict[str, float] = {}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, unless it is a step too soon after the last one of its stage."""
-        progress: Progress | None = getattr(record, "progress", None)
-        if hasattr(record, "chapter"):
-            self._shown.clear()
-        if progress is None or self._due(progress):
-            self._stream.write(f"{self._clock() - self._began:8.1f} s  {record.getMessage()}\n")
-            self._stream.flush()
-
-    def _due(self, progress: Progress) -> bool:
-        """Say whether a step is to be shown."""
-        now = self._clock()
-        shown = self._shown.get(progress.stage)
-        # A stage that ended may say so twice.
-        if shown is not None and (shown == math.inf or (not progress.finished and now - shown < EVERY)):
-            return False
-        self._shown[progress.stage] = math.inf if progress.finished else now
-        return True
 
 
 class Bars(logging.Handler):
@@ -67,7 +34,7 @@ class Bars(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Move the bar of a stage, or print."""
-        progress: Progress | None = getattr(record, "progress", None)
+        progress = Progress.of(record)
         if hasattr(record, "chapter"):
             self._clear()
         if progress is None:
@@ -118,7 +85,7 @@ def showing(stream: TextIO | None = None) -> Iterator[None]:
     level = logger.level
     with _handler(stream) as handler:
         logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
+        logger.setLevel(logging.DEBUG if in_json() else logging.INFO)
         try:
             yield
         finally:
@@ -129,6 +96,9 @@ def showing(stream: TextIO | None = None) -> Iterator[None]:
 @contextmanager
 def _handler(stream: TextIO) -> Iterator[logging.Handler]:
     """Open what suits the stream."""
+    if in_json():
+        yield JsonLines(stream)
+        return
     if not stream.isatty() or os.environ.get("TERM") == "dumb":
         yield Lines(stream)
         return

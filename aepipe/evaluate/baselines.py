@@ -2,35 +2,26 @@
 
 Legend: N rows, D features, K bits. Each is a mean and axes; a bit is 1 where the centred row's projection on its axis
 is positive; spectral hashing cuts its axes more than once. They are fitted on at most 100,000 rows drawn by the seed
-(fewer where rows are very wide or codes very long, see :func:`fitting_rows`), block by block, so a million
+(fewer where rows are very wide or codes very long, see :mod:`aepipe.evaluate.drawn`), block by block, so a million
 memory-mapped rows do no harm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.bits import BitCodes, concatenate
 from aepipe.errors import CodeError
-from aepipe.evaluate.floats import Features, check_matrix, feature_blocks
+from aepipe.evaluate.drawn import Drawn, Matrix, centred
+from aepipe.evaluate.floats import Features, check_matrix
 
-Matrix: TypeAlias = NDArray[np.float32]
-
-FIT_ROWS = 100_000
-FIT_VALUES = 1 << 28
-"""Most values of the sample: wider rows than 2,684 features mean fewer of them."""
-ROTATION_VALUES = 1 << 25
-"""Most projected values in the fit of ITQ, 128 MB: longer codes than 335 bits mean fewer rows."""
-DENSE_FEATURES = 2048
-"""Up to this width the covariance is formed; above, its leading axes are found by subspace iteration."""
 ITQ_ITERATIONS = 50
-OVERSAMPLING, POWER_ITERATIONS = 16, 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +55,11 @@ class Projection:
         check_matrix(features)
         if features.shape[1] != len(self.mean):
             raise CodeError(f"{self.name} was fitted on {len(self.mean)} features, these rows have {features.shape[1]}")
-        yield from (block @ self.axes for block in _centred(features, self.mean))
+        yield from (block @ self.axes for block in centred(features, self.mean))
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return what :func:`of_arrays` makes an equal one of."""
+        return {"mean": self.mean, "axes": self.axes}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,6 +94,10 @@ class Waves:
             BitCodes.from_bits(np.cos((part - self.low)[:, self.axis] * self.frequency) > 0) for part in parts
         )
 
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return what :func:`of_arrays` makes an equal one of."""
+        return self.projection.arrays() | {"low": self.low, "axis": self.axis, "frequency": self.frequency}
+
 
 class Baseline(Protocol):
     """What every fitted baseline can do."""
@@ -114,41 +113,61 @@ class Baseline(Protocol):
             CodeError: another number of features, or a value that is not finite.
         """
 
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return what :func:`of_arrays` makes an equal one of."""
 
-Fit: TypeAlias = Callable[[Features, int, int], Baseline]
+
+def of_arrays(name: str, arrays: Mapping[str, NDArray[Any]]) -> Baseline:
+    """Return the baseline of that name whose arrays these are.
+
+    Raises:
+        KeyError: one is missing.
+    """
+    projection = Projection(name, arrays["mean"], arrays["axes"])
+    if "frequency" not in arrays:
+        return projection
+    return Waves(projection, arrays["low"], arrays["axis"], arrays["frequency"])
 
 
-def fit_lsh(features: Features, n_bits: int, seed: int) -> Projection:
+class Fit(Protocol):
+    """How a baseline is fitted."""
+
+    def __call__(self, features: Features, n_bits: int, seed: int, drawn: Drawn | None = None) -> Baseline:
+        """Return the fitted one; see :func:`fit_itq`."""
+
+
+def fit_lsh(features: Features, n_bits: int, seed: int, drawn: Drawn | None = None) -> Projection:
     """Fit random hyperplanes through the mean (Charikar, STOC 2002); any number of bits.
 
     Args:
         features: uint8 or float [N, D].
         n_bits: K.
         seed: of the rows sampled and of the hyperplanes.
+        drawn: the rows, where they are drawn already.
 
     Raises:
         CodeError: features that are not a finite matrix.
     """
-    check_matrix(features)
-    drawn = _Sample.draw(features, n_bits, seed)
+    drawn = drawn or Drawn(features, n_bits, seed)
     axes = np.random.default_rng(seed).standard_normal((len(drawn.mean), n_bits)).astype(np.float32)
     return Projection("lsh", drawn.mean, axes)
 
 
-def fit_pca_sign(features: Features, n_bits: int, seed: int) -> Projection:
+def fit_pca_sign(features: Features, n_bits: int, seed: int, drawn: Drawn | None = None) -> Projection:
     """Fit the K leading principal axes; a bit is the sign of a component.
 
     Args:
         features: uint8 or float [N, D].
         n_bits: K <= D.
         seed: of the rows sampled.
+        drawn: the rows, where they are drawn already.
 
     Raises:
         CodeError: more bits than features, or features that are not a finite matrix.
     """
     _check_width("PCA-sign", features, n_bits)
-    drawn = _Sample.draw(features, n_bits, seed)
-    return Projection("pca-sign", drawn.mean, _principal_axes(drawn, n_bits, seed))
+    drawn = drawn or Drawn(features, n_bits, seed)
+    return Projection("pca-sign", drawn.mean, drawn.axes)
 
 
 def itq_rotation(components: Matrix, rng: np.random.Generator, *, iterations: int = ITQ_ITERATIONS) -> Matrix:
@@ -168,7 +187,7 @@ def itq_rotation(components: Matrix, rng: np.random.Generator, *, iterations: in
     return rotation
 
 
-def fit_itq(features: Features, n_bits: int, seed: int) -> Projection:
+def fit_itq(features: Features, n_bits: int, seed: int, drawn: Drawn | None = None) -> Projection:
     """Fit iterative quantisation, 50 iterations (Gong & Lazebnik, CVPR 2011).
 
     The K leading principal components are rotated so that they lie close to the corners of a cube.
@@ -177,18 +196,18 @@ def fit_itq(features: Features, n_bits: int, seed: int) -> Projection:
         features: uint8 or float [N, D].
         n_bits: K <= D.
         seed: of the rows sampled and of the first rotation.
+        drawn: the rows, where they are drawn already.
 
     Raises:
         CodeError: more bits than features, or features that are not a finite matrix.
     """
     _check_width("ITQ", features, n_bits)
-    drawn = _Sample.draw(features, n_bits, seed)
-    axes = _principal_axes(drawn, n_bits, seed)
-    rotation = itq_rotation(drawn.projected(axes), np.random.default_rng(seed))
-    return Projection("itq", drawn.mean, axes @ rotation)
+    drawn = drawn or Drawn(features, n_bits, seed)
+    rotation = itq_rotation(drawn.projected(), np.random.default_rng(seed))
+    return Projection("itq", drawn.mean, drawn.axes @ rotation)
 
 
-def fit_spectral(features: Features, n_bits: int, seed: int) -> Waves:
+def fit_spectral(features: Features, n_bits: int, seed: int, drawn: Drawn | None = None) -> Waves:
     """Fit spectral hashing (Weiss, Torralba & Fergus, NIPS 2008); any number of bits.
 
     The data are taken to fill a box along their principal axes. The smoothest functions on it, cosines of which a
@@ -198,14 +217,13 @@ def fit_spectral(features: Features, n_bits: int, seed: int) -> Waves:
         features: uint8 or float [N, D].
         n_bits: K; the axes are the leading min(K, D).
         seed: of the rows sampled.
+        drawn: the rows, where they are drawn already.
 
     Raises:
         CodeError: features that are not a finite matrix.
     """
-    check_matrix(features)
-    drawn = _Sample.draw(features, n_bits, seed)
-    axes = _principal_axes(drawn, min(n_bits, features.shape[1]), seed)
-    along = drawn.projected(axes)
+    drawn = drawn or Drawn(features, n_bits, seed)
+    along = drawn.projected()
     low, high = along.min(axis=0), along.max(axis=0)
     slowest = np.pi / np.maximum(high - low, np.finfo(np.float32).tiny)
     # Of each axis the first K multiples of its slowest wave are candidates; the slowest K of them all are taken.
@@ -213,53 +231,12 @@ def fit_spectral(features: Features, n_bits: int, seed: int) -> Waves:
     chosen = np.argsort(candidates, axis=None, kind="stable")[:n_bits]
     axis = (chosen % len(slowest)).astype(np.int64)
     frequency = candidates.ravel()[chosen].astype(np.float32)
-    return Waves(Projection("spectral", drawn.mean, axes), low, axis, frequency)
+    return Waves(Projection("spectral", drawn.mean, drawn.axes), low, axis, frequency)
 
 
 BASELINES: Mapping[str, Fit] = MappingProxyType(
     {"itq": fit_itq, "lsh": fit_lsh, "pca-sign": fit_pca_sign, "spectral": fit_spectral}
 )
-
-
-def fitting_rows(n_rows: int, n_features: int, n_bits: int) -> int:
-    """Return how many of N rows a fit uses."""
-    return max(1, min(n_rows, FIT_ROWS, FIT_VALUES // n_features, ROTATION_VALUES // n_bits))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sample:
-    """The rows of a fit: where they stand in the features, None for all, and their mean, float64[D]."""
-
-    features: Features
-    rows: NDArray[np.int64] | None
-    mean: NDArray[np.float64]
-
-    @classmethod
-    def draw(cls, features: Features, n_bits: int, seed: int) -> _Sample:
-        """Draw rows without replacement; all of them where they are few enough."""
-        n_rows, n_features = features.shape
-        count = fitting_rows(n_rows, n_features, n_bits)
-        rng = np.random.default_rng(seed)
-        rows = None if count == n_rows else np.sort(rng.choice(n_rows, count, replace=False))
-        total = np.zeros(n_features)
-        for _, block in feature_blocks(features, rows):
-            total += block.sum(axis=0)
-        return cls(features, rows, total / count)
-
-    def centred(self) -> Iterator[Matrix]:
-        """Yield the rows less their mean, float32[b, D]."""
-        return _centred(self.features, self.mean, self.rows)
-
-    def projected(self, axes: Matrix) -> Matrix:
-        """Return the centred rows' projections, float32[n, K]."""
-        return np.concatenate([block @ axes for block in self.centred()])
-
-
-def _centred(features: Features, mean: NDArray[np.float64], rows: NDArray[np.int64] | None = None) -> Iterator[Matrix]:
-    """Yield rows less the mean, float32[b, D]."""
-    for _, block in feature_blocks(features, rows):
-        # A block of float64 features is a view of them: never subtract in place.
-        yield (block - mean).astype(np.float32)
 
 
 def _check_width(method: str, features: Features, n_bits: int) -> None:
@@ -269,32 +246,3 @@ def _check_width(method: str, features: Features, n_bits: int) -> None:
         raise CodeError(
             f"{method} takes one bit per principal axis: {features.shape[1]} features give no {n_bits} bits"
         )
-
-
-def _principal_axes(drawn: _Sample, n_axes: int, seed: int) -> Matrix:
-    """Return the leading principal axes, float32[D, n_axes], the largest variance first."""
-    n_features = len(drawn.mean)
-    if n_features > DENSE_FEATURES:
-        return _subspace_axes(drawn, n_axes, seed)
-    covariance = np.zeros((n_features, n_features))
-    for block in drawn.centred():
-        covariance += block.T @ block
-    # eigh returns ascending eigenvalues.
-    return np.linalg.eigh(covariance)[1][:, ::-1][:, :n_axes].astype(np.float32)
-
-
-def _subspace_axes(drawn: _Sample, n_axes: int, seed: int) -> Matrix:
-    """Return the leading axes by randomised subspace iteration (Halko, Martinsson & Tropp, SIAM Review 2011)."""
-    n_features = len(drawn.mean)
-    width = min(n_axes + OVERSAMPLING, n_features)
-    basis = np.random.default_rng(seed).standard_normal((n_features, width)).astype(np.float32)
-    for _ in range(POWER_ITERATIONS + 1):
-        basis = np.linalg.qr(basis)[0]
-        image = np.zeros((n_features, width))
-        for block in drawn.centred():
-            image += block.T @ (block @ basis)
-        previous, basis = basis, image.astype(np.float32)
-    # Rayleigh-Ritz: the eigenvectors of the covariance seen inside the last basis.
-    inner = previous.T.astype(np.float64) @ image
-    turn = np.linalg.eigh((inner + inner.T) / 2)[1][:, ::-1][:, :n_axes]
-    return previous @ turn.astype(np.float32)

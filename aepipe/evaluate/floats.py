@@ -19,6 +19,9 @@ Features: TypeAlias = NDArray[np.generic]
 BLOCK_VALUES = 1 << 22
 """Values of one block: 32 MB as float64."""
 
+SKIPPED = 64
+"""One of so many distances is looked at for a first limit."""
+
 ROW_VALUES = 1 << 24
 """Distances held at once by :func:`distance_rows`: 128 MB."""
 
@@ -92,6 +95,25 @@ def distance_rows(database: Features, queries: Features) -> Iterator[tuple[int, 
         yield first, distances
 
 
+def smallest(distances: NDArray[np.float64], k: int) -> NDArray[np.int64]:
+    """Return where the k smallest of each row stand, int64[q, min(k, N)], in no order; of equal ones, any.
+
+    Args:
+        distances: float64[q, N].
+        k: how many.
+    """
+    n_rows = distances.shape[1]
+    k = min(k, n_rows)
+    found = np.empty((len(distances), k), np.int64)
+    # The k-th of some is at least as large as the k-th of all, and leaves few to choose from.
+    some = distances[:, :: max(1, min(SKIPPED, n_rows // k))]
+    limits = np.partition(some, k - 1, axis=1)[:, k - 1]
+    for query, (row, limit) in enumerate(zip(distances, limits, strict=True)):
+        near = np.flatnonzero(row <= limit)
+        found[query] = near[np.argpartition(row[near], k - 1)[:k]]
+    return found
+
+
 def _nearest(database: Features, queries: Features, k: int) -> NDArray[np.int64]:
     """Return the neighbours of one chunk of queries: the best of each block are merged with the best so far."""
     chunk = np.asarray(queries, np.float64)
@@ -100,7 +122,7 @@ def _nearest(database: Features, queries: Features, k: int) -> NDArray[np.int64]
     for start, block in feature_blocks(database):
         distances = np.concatenate([best, _squared(chunk, block)], axis=1)
         rows = np.broadcast_to(np.arange(start, start + len(block)), (len(chunk), len(block)))
-        columns = np.argpartition(distances, min(k, distances.shape[1]) - 1, axis=1)[:, :k]
+        columns = smallest(distances, k)
         best = np.take_along_axis(distances, columns, axis=1)
         ids = np.take_along_axis(np.concatenate([ids, rows], axis=1), columns, axis=1)
     return ids

@@ -10,7 +10,9 @@ rows *found* before the cut (``map_at_1000``), retrieval evaluations by min(rele
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -153,12 +155,16 @@ def retrieval_by(
     """
     relevance = Relevance.of_labels(db_label, q_label)
     harmonic = harmonic_numbers(len(db_label))
-    parts = []
-    for first, distances in found:
-        for query, row in enumerate(distances, first):
-            own = row[relevance.order[relevance.first[query] : relevance.last[query]]]
-            groups = float_groups(row, own)
-            parts.append(_ranked(groups, np.array([len(own)]), harmonic, cut=cut, top=top))
+
+    def ranked(query: int, row: Floats) -> list[Floats]:
+        own = row[relevance.order[relevance.first[query] : relevance.last[query]]]
+        return _ranked(float_groups(row, own), np.array([len(own)]), harmonic, cut=cut, top=top)
+
+    parts: list[list[Floats]] = []
+    # Most of it is sorting, for which numpy lets go of Python's lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for first, distances in found:
+            parts += pool.map(ranked, range(first, first + len(distances)), distances)
     return Retrieval(*_joined(parts), cut=cut, top=top)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from aepipe.bits import BitCodes
 from aepipe.errors import CodeError
-from aepipe.evaluate.baselines import BASELINES
+from aepipe.evaluate.baselines import BASELINES, Baseline
 from aepipe.evaluate.bootstrap import Estimate, estimate
 from aepipe.evaluate.calibration import Calibration, calibrate
 from aepipe.evaluate.counts import Labels
-from aepipe.evaluate.floats import Features, nearest
+from aepipe.evaluate.drawn import Drawn
+from aepipe.evaluate.floats import Features, distance_rows, nearest, smallest
 from aepipe.evaluate.health import BitHealth, bit_health
 from aepipe.evaluate.leaks import near_duplicates, said_of
-from aepipe.evaluate.metrics import METRICS, NEIGHBOURS, neighbour_recall, retrieval, retrieval_float
+from aepipe.evaluate.metrics import METRICS, NEIGHBOURS, neighbour_recall, retrieval, retrieval_by
 from aepipe.evaluate.reranking import Reranking, choose
 from aepipe.evaluate.ties import Floats, Ints
 from aepipe.progress import step
@@ -165,7 +166,15 @@ def asked_of(queries: Sample, n_queries: int) -> Sample:
     return queries[np.random.default_rng(0).choice(len(queries), n_queries, replace=False)]
 
 
-def score(database: Sample, queries: Sample, *, seed: int, n_queries: int = 1000, rerank_recall: float = 0.9) -> Scores:
+def score(
+    database: Sample,
+    queries: Sample,
+    *,
+    seed: int,
+    n_queries: int = 1000,
+    rerank_recall: float = 0.9,
+    fitted: MutableMapping[str, Baseline] | None = None,
+) -> Scores:
     """Measure our codes and every baseline on the same queries.
 
     Of more than ``n_queries`` queries a fixed sample is asked, the same in every run. The baselines are fitted on the
@@ -178,6 +187,7 @@ def score(database: Sample, queries: Sample, *, seed: int, n_queries: int = 1000
         seed: of the baselines and of the bootstrap.
         n_queries: most queries asked.
         rerank_recall: see :class:`Reranking`, ``target``.
+        fitted: baselines by name; what is in it is taken as it is, what is not is fitted and put there.
 
     Raises:
         CodeError: codes, features or labels that do not match, or nothing to rank.
@@ -189,8 +199,9 @@ def score(database: Sample, queries: Sample, *, seed: int, n_queries: int = 1000
     labelled = database.labels is not None and queries.labels is not None
     protocol = Protocol(database.codes.n_bits, len(database), len(queries), labelled, seed)
     rows, notes = [], []
-    neighbours = nearest(database.features, queries.features, NEIGHBOURS)
-    for done, (system, found) in enumerate(_systems(database, queries, neighbours, seed), 1):
+    neighbours, exact = _exact(database, queries)
+    systems = _systems(database, queries, neighbours, seed, {} if fitted is None else fitted)
+    for done, (system, found) in enumerate([*systems, (FLOAT, exact)], 1):
         if isinstance(found, str):
             notes.append(found)
         else:
@@ -222,19 +233,23 @@ class _Found(NamedTuple):
     within: tuple[Floats, ...] = ()
 
 
-def _systems(database: Sample, queries: Sample, neighbours: Ints, seed: int) -> Iterator[tuple[str, _Found | str]]:
-    """Yield each system with what it came to, or with the reason why there is nothing."""
+def _systems(
+    database: Sample, queries: Sample, neighbours: Ints, seed: int, fitted: MutableMapping[str, Baseline]
+) -> Iterator[tuple[str, _Found | str]]:
+    """Yield each system of codes with what it came to, or with the reason why there is nothing."""
     yield OURS, _found(database, queries, neighbours)
+    n_bits = database.codes.n_bits
+    drawn = Drawn(database.features, n_bits, seed)
     for name, fit in BASELINES.items():
         try:
-            projection = fit(database.features, database.codes.n_bits, seed)
+            if name not in fitted:
+                fitted[name] = fit(database.features, n_bits, seed, drawn)
         except CodeError as error:
             yield name, str(error)
             continue
-        theirs = Sample(projection.codes(database.features), database.features, database.labels)
-        asked = Sample(projection.codes(queries.features), queries.features, queries.labels)
+        theirs = Sample(fitted[name].codes(database.features), database.features, database.labels)
+        asked = Sample(fitted[name].codes(queries.features), queries.features, queries.labels)
         yield name, _found(theirs, asked, neighbours)
-    yield FLOAT, _float_found(database, queries)
 
 
 def _found(database: Sample, queries: Sample, neighbours: Ints) -> _Found:
@@ -246,11 +261,20 @@ def _found(database: Sample, queries: Sample, neighbours: Ints) -> _Found:
     return _Found(figures | found.named(), found.within or ())
 
 
-def _float_found(database: Sample, queries: Sample) -> _Found:
-    """Return what exact float search comes to, which finds its own neighbours by definition."""
+def _exact(database: Sample, queries: Sample) -> tuple[Ints, _Found]:
+    """Return each query's nearest rows by features, int64[Q, k], and what exact float search comes to.
+
+    It finds its own neighbours by definition.
+    """
     figures = {"recall_at_10": np.ones(len(queries))}
     if database.labels is None or queries.labels is None:
-        return _Found(figures)
-    return _Found(
-        figures | retrieval_float(database.features, queries.features, database.labels, queries.labels).named()
-    )
+        return nearest(database.features, queries.features, NEIGHBOURS), _Found(figures)
+    found: list[Ints] = []
+
+    def passing() -> Iterator[tuple[int, Floats]]:
+        for first, distances in distance_rows(database.features, queries.features):
+            found.append(smallest(distances, NEIGHBOURS))
+            yield first, distances
+
+    figures |= retrieval_by(passing(), database.labels, queries.labels).named()
+    return np.concatenate(found), _Found(figures)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.bits import BitCodes
-from aepipe.index.card import CARD, REMEDY
+from aepipe.index.card import CARD
 from aepipe.index.hits import Hits, RaggedHits
 from aepipe.index.postings import group
 from aepipe.index.rows import RowIndex
@@ -31,7 +31,7 @@ from aepipe.index.scan import Scan
 if TYPE_CHECKING:
     from aepipe.recipe import Choice, Options
 
-__all__ = ["CARD", "REMEDY", "HammingIndex", "Hits", "RaggedHits", "build", "kinds", "open", "resolve"]
+__all__ = ["CARD", "HammingIndex", "Hits", "RaggedHits", "build", "kinds", "open", "resolve"]
 
 _NOT_KINDS = {
     *("card", "filters", "found", "hits", "near", "neighbours", "postings"),

@@ -29,10 +29,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.bits import Words, words_of
 from aepipe.index.found import Found
 from aepipe.index.reach import Reach, bound, deal, measure, scan_cost, stage_cost
 from aepipe.index.scan import Scan
-from aepipe.index.tables import LIMIT, Tables, Values, Words, words_of
+from aepipe.index.tables import LIMIT, Tables, Values
 
 if TYPE_CHECKING:
     from aepipe.recipe import Options
@@ -60,6 +61,7 @@ class MultiHash(Scan):
         self.tables = tables
         self.reach = reach
         self._offsets = offsets
+        self._scan_cost = scan_cost(codes.n_bits, len(codes))
         self._values: dict[int, Values] = {}
         self._begin: dict[int, int | None] = {}
 
@@ -80,7 +82,10 @@ class MultiHash(Scan):
             What was found; int64[Q], how many bits were turned when the answer was certified, -1 for a scan.
         """
         begin = self._first(k)
-        if begin is None or not len(packed):
+        side_by_side = min(threads, len(packed))
+        # A scan gains from threads what they promise; look-ups, of many small steps, next to nothing.
+        dear = side_by_side > 1 and self.reach.cost(k, self.n_bits, len(self)) > self._scan_cost / side_by_side
+        if begin is None or dear or not len(packed):
             return super().nearest(packed, k, threads), np.full(len(packed), SCANNED)
         answers = self._each(packed, threads, lambda query: self._certain(query, k, begin))
         found, scanned = _joined([keys for keys, _ in answers])
@@ -134,7 +139,7 @@ class MultiHash(Scan):
         """Return the codes that a stage looks at, and how far they are; None where a scan is cheaper."""
         values = self._values_of(stage)
         begin, sizes = self.tables.buckets(query, values)
-        if stage_cost(self.n_bits, len(values), float(sizes.sum())) >= scan_cost(self.n_bits, len(self)):
+        if stage_cost(self.n_bits, len(values), float(sizes.sum())) >= self._scan_cost:
             return None
         return self.tables.compare(begin, sizes, query)
 

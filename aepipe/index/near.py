@@ -17,9 +17,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.bits import Words, words_of
 from aepipe.index.reach import MOST_TURNED, deal, n_values, scan_cost, shares_of, stage_cost
 from aepipe.index.scan import Scan
-from aepipe.index.tables import Tables, Values, Words, words_of
+from aepipe.index.tables import Tables, Values
 from aepipe.progress import step
 
 Places = NDArray[np.int64]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.bits import BitCodes
+from aepipe.bits import BitCodes, Words, words_of
 from aepipe.disk import mapped
 from aepipe.errors import CodeError, QueryError
 from aepipe.index.found import Found
@@ -26,6 +26,10 @@ from aepipe.index.hits import RaggedHits
 OFFSETS = "offsets.npy"
 IDS = "ids.npy"
 BY_ID = "by_id.npy"
+PART = 1 << 20
+"""About so many rows are put in order at a time."""
+SAMPLED = 1 << 8
+"""One in so many is looked at to find by which values they are parted."""
 FEW = 1000
 """So many rows of a query are put in order without asking first which are needed."""
 
@@ -158,20 +162,43 @@ def group(codes: BitCodes, ids: NDArray[np.int64]) -> tuple[BitCodes, Postings]:
     if bool((ids[1:] < ids[:-1]).any()):
         by_id = np.argsort(ids)
         codes, ids = codes[by_id], ids[by_id]
-    order, firsts = _runs(codes.words())
+    order, firsts = _runs(words_of(np.ascontiguousarray(codes.packed)))
     sizes = np.diff(np.append(firsts, len(ids)))
-    in_order = np.argsort(order[firsts])
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes[in_order])])
-    rows = order[ranges(firsts[in_order], sizes[in_order])]
-    return codes[order[firsts[in_order]]], Postings(offsets, ids[rows], int(sizes.max(initial=0)))
+    smallest = order[firsts]
+    in_order = np.argsort(smallest)
+    firsts, sizes = firsts[in_order], sizes[in_order]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    rows = np.empty(len(ids), np.int64)
+    for start in range(0, len(firsts), PART):
+        part = slice(start, start + PART)
+        own = slice(offsets[start], offsets[min(start + PART, len(firsts))])
+        rows[own] = ids[order[ranges(firsts[part], sizes[part])]]
+    return codes[smallest[in_order]], Postings(offsets, rows, int(sizes.max(initial=0)))
 
 
-def _runs(words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Put words[N, V] in order, equal ones in the order of their rows.
+def _runs(words: Words) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
+    """Put equal words[N, V] side by side, those of one value in the order of their rows.
+
+    Many are parted by value first, so that sorting takes little memory beside them.
 
     Returns:
-        The rows in that order, int64[N], and where each distinct word begins in it, int64[M].
+        The rows in that order, uint32[N], or int64[N] of 2^32 rows or more; where each distinct word begins, int64[M].
     """
+    order: NDArray[np.integer] = np.empty(len(words), np.uint32 if len(words) < 1 << 32 else np.int64)
+    cuts = np.sort(words[::SAMPLED, 0])[:: max(1, PART // SAMPLED)][1:]
+    parts = np.searchsorted(cuts, words[:, 0], side="right").astype(np.min_scalar_type(len(cuts)))
+    firsts, done = [], 0
+    for part in range(len(cuts) + 1):
+        rows = np.flatnonzero(parts == part)
+        own, begin = _sorted(words[rows])
+        order[done : done + len(rows)] = rows[own]
+        firsts.append(begin + done)
+        done += len(rows)
+    return order, np.concatenate(firsts)
+
+
+def _sorted(words: Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Put words[n, V] in order, equal ones in the order of their rows; see :func:`_runs`."""
     order = np.argsort(words[:, 0]) if words.shape[1] == 1 else np.lexsort(words.T[::-1])
     changes = (words[order[1:]] != words[order[:-1]]).any(axis=1)
     run = np.zeros(len(words), np.int64)
@@ -198,7 +225,7 @@ def checked_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     found = np.asarray(ids)
     if found.ndim != 1 or (found.size and (found.dtype.kind not in "iu" or int(found.min()) < 0)):
         raise CodeError("ids are int64[N], not negative")
-    found = found.astype(np.int64)
+    found = found.astype(np.int64, copy=False)
     in_order = found if bool((found[1:] >= found[:-1]).all()) else np.sort(found)
     twice = in_order[1:][in_order[1:] == in_order[:-1]]
     if len(twice):

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.bits import n_bytes, words_of
 from aepipe.index.scan import Scan
-from aepipe.index.tables import COPIED, FEW, Values, lengths_of, parts_of, words_of
+from aepipe.index.tables import COPIED, Values, lengths_of, parts_of
 
 NEAREST = (1, 10, 100, 1000)
 """The k for which the distance of the k-th row is measured; another k is taken for the next of these."""
@@ -27,15 +28,15 @@ TYPICAL = (10, 100)
 """The k for which the number of substrings is chosen."""
 
 # What things cost on one core, in nanoseconds: only their ratios matter, and these differ little between machines.
-SCANNED = 0.6
-"""Comparing with 64 bits of the next code."""
-READ = 1.5
-"""Comparing with 64 bits of the next code of a bucket, and sorting out what is near."""
-FETCHED = 20.0
+SCANNED, SCANNED_BYTE = 1.0, 0.0125
+"""Comparing with the next code, and reading each of its bytes."""
+READ = 8.0
+"""Taking the next code of a bucket, comparing it, sorting out what is near; a quarter more for each further 64 bits."""
+FETCHED = 30.0
 """The same where codes are not copied into buckets, but fetched from anywhere."""
-LOOKED_UP = 1000.0
-"""Hashing one value, and finding its bucket, of so many as are joined one by one; of more, the rest costs little."""
-BEGUN = 70_000.0
+LOOKED_UP = 50.0
+"""Hashing a value, and finding its bucket."""
+BEGUN = 40_000.0
 """Beginning a stage."""
 
 
@@ -111,7 +112,7 @@ def n_values(n_bits: int, n_parts: int, turned: int) -> int:
 
 def scan_cost(n_bits: int, n_codes: int) -> float:
     """Return what scanning the codes costs, in nanoseconds."""
-    return SCANNED * n_codes * -(-n_bits // 64)
+    return n_codes * (SCANNED + SCANNED_BYTE * n_bytes(n_bits))
 
 
 def stage_cost(n_bits: int, values: float, touched: float) -> float:
@@ -123,8 +124,8 @@ def stage_cost(n_bits: int, values: float, touched: float) -> float:
         touched: codes in their buckets.
     """
     words = -(-n_bits // 64)
-    each = READ if n_bits <= 8 * COPIED else FETCHED
-    return touched * (each * words) + (BEGUN + LOOKED_UP * min(values, FEW))
+    each = READ * (3 + words) / 4 if n_bits <= 8 * COPIED else FETCHED
+    return BEGUN + LOOKED_UP * values + each * touched
 
 
 def measure(codes: Scan, offsets: NDArray[np.int64], *, n_parts: int = 0) -> Reach:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aepipe.disk import REMEDY
 from aepipe.errors import CodeError, CorruptError
-from aepipe.index.card import CARD, REMEDY
+from aepipe.index.card import CARD
 from aepipe.index.postings import Postings
 from aepipe.index.rows import RowIndex
 from aepipe.index.scan import CODES, Scan

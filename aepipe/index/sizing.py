@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from aepipe.bits import BitCodes, n_bytes
 from aepipe.index import ivf
-from aepipe.index.reach import NEAREST, SCANNED, TYPICAL, Reach, cheapest, measured, n_values, scan_cost, stage_cost
+from aepipe.index.reach import NEAREST, TYPICAL, Reach, cheapest, measured, n_values, scan_cost, stage_cost
 from aepipe.index.scan import Scan
 from aepipe.index.tables import COPIED
 
@@ -40,15 +40,10 @@ class Machine:
     """This machine.
 
     Attributes:
-        scanned: nanoseconds of comparing with 64 bits of the next code.
+        speed: how many times as long things take as :mod:`aepipe.index.reach` has it.
     """
 
-    scanned: float
-
-    @property
-    def speed(self) -> float:
-        """How many times as long things take as :mod:`aepipe.index.reach` has it."""
-        return self.scanned / SCANNED
+    speed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +98,7 @@ def time_scan(n_bits: int) -> Machine:
         began = time.perf_counter()
         codes.nearest(packed[place : place + 1], TYPICAL[0])
         took.append(time.perf_counter() - began)
-    return Machine(float(np.median(took)) * 1e9 / TRIED / -(-n_bits // 64))
+    return Machine(float(np.median(took)) * 1e9 / scan_cost(n_bits, TRIED))
 
 
 def look_at(codes: Scan, offsets: NDArray[np.int64], *, approximate: bool) -> Codes:

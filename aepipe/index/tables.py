@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.bits import Words, words_of
 from aepipe.disk import mapped
 from aepipe.index.postings import ranges
-
-Words = NDArray[np.unsignedinteger]
 
 STARTS = "starts.npy"
 POSITIONS = "positions.npy"
@@ -32,20 +31,10 @@ BITS = "bits.npy"
 FILES = {STARTS: np.uint32, POSITIONS: np.uint32, BITS: np.uint8}
 COPIED = 16
 """Codes of at most so many bytes are copied."""
-FEW = 128
+FEW = 16
 """So few buckets are joined one by one faster than by an array of places."""
 LIMIT = 1 << 32
 """Positions are of 32 bits."""
-
-
-def words_of(packed: NDArray[np.uint8]) -> Words:
-    """Return codes, uint8[N, W], as the widest words that fit, without a copy: uint64[N, V] where W is a multiple of 8.
-
-    The words are of the machine's own order of bytes: only equality and differing bits are asked of them.
-    """
-    width = packed.shape[1]
-    size = next(size for size in (8, 4, 2, 1) if width % size == 0)
-    return packed.view(f"u{size}")
 
 
 def lengths_of(n_bits: int, n_parts: int) -> list[int]:
@@ -125,7 +114,7 @@ class Tables:
     Attributes:
         n_parts: m.
         parts: int64[K], the part of each bit.
-        words: words[M, V], the codes.
+        packed: uint8[M, W], the codes.
         starts: uint32[m, S + 1].
         positions: uint32[m, M].
         copies: words[m, M, V], or None.
@@ -134,20 +123,20 @@ class Tables:
     def __init__(
         self,
         parts: NDArray[np.int64],
-        words: Words,
+        packed: NDArray[np.uint8],
         starts: NDArray[np.uint32],
         positions: NDArray[np.uint32],
         copies: Words | None,
     ) -> None:
         self.parts = parts
-        self.words = words
+        self.packed = packed
         self.starts = starts
         self.positions = positions
         self.copies = copies
         self.n_parts = len(starts)
         self._flat_starts = starts.reshape(-1)
         self._flat_positions = positions.reshape(-1)
-        self._flat_copies = None if copies is None else copies.reshape(-1, words.shape[1])
+        self._flat_copies = None if copies is None else copies.reshape(-1, copies.shape[2])
         self._n_codes = positions.shape[1]
         self._shift = np.uint64(64 - (starts.shape[1] - 2).bit_length())
 
@@ -170,8 +159,8 @@ class Tables:
         for part in range(n_parts):
             positions[part], starts[part] = buckets_of(words, own.masks[part])
             if copies is not None:
-                copies[part] = words[positions[part]]
-        return cls(parts, words, starts, positions, copies)
+                copies[part] = _fetched(packed, positions[part])
+        return cls(parts, packed, starts, positions, copies)
 
     @classmethod
     def open(cls, folder: Path, packed: NDArray[np.uint8], n_bits: int) -> Tables:
@@ -190,7 +179,7 @@ class Tables:
         sound &= copies is None or (copies.shape, copies.dtype) == ((n_parts, *words.shape), words.dtype)
         if not sound or (starts[:, -1] != n_codes).any():
             raise ValueError(f"{STARTS}, {POSITIONS} and {BITS} are not those of {n_codes:,} codes of {n_bits} bits")
-        return cls(parts.astype(np.int64), words, starts, positions, copies)
+        return cls(parts.astype(np.int64), packed, starts, positions, copies)
 
     def save(self, folder: Path) -> None:
         """Write the tables into an existing folder."""
@@ -231,7 +220,7 @@ class Tables:
         places = _slices(begin, sizes) if len(begin) <= FEW else ranges(begin, sizes)
         positions = _taken(self._flat_positions, places)
         if self._flat_copies is None:
-            return positions, _distances(self.words[positions], query)
+            return positions, _distances(_fetched(self.packed, positions), query)
         return positions, _distances(_taken(self._flat_copies, places), query)
 
 
@@ -243,15 +232,23 @@ def _slices(begin: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[slice]:
 
 def _taken(array: NDArray[Any], places: list[slice] | NDArray[np.int64]) -> NDArray[Any]:
     """Return what lies at some places of an array."""
-    return np.concatenate([array[one] for one in places]) if isinstance(places, list) else array[places]
+    if isinstance(places, list):
+        return np.concatenate([array[one] for one in places])
+    taken: NDArray[Any] = np.take(array, places, axis=0)  # several times faster than array[places] where rows are short
+    return taken
+
+
+def _fetched(packed: NDArray[np.uint8], positions: NDArray[np.uint32]) -> Words:
+    """Return some codes as words[C, V]; as words of a mapped file, unaligned, numpy would first copy them all."""
+    return words_of(np.take(packed, positions, axis=0))
 
 
 def _distances(words: Words, query: Words) -> NDArray[np.uint16]:
     """Return how many bits of words[C, V] differ from a query's, uint16[C]."""
-    counts = np.bitwise_count(words ^ query)
-    total: NDArray[np.uint16] = counts[:, 0].astype(np.uint16)
-    for word in range(1, counts.shape[1]):
-        total += counts[:, word]
+    # Word by word: numpy is slow where the innermost loop is short.
+    total: NDArray[np.uint16] = np.bitwise_count(words[:, 0] ^ query[0]).astype(np.uint16)
+    for word in range(1, words.shape[1]):
+        total += np.bitwise_count(words[:, word] ^ query[word])
     return total
 
 

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.bits import BitCodes, check_same, concatenate
-from aepipe.disk import mapped
+from aepipe.disk import REMEDY, mapped
 from aepipe.errors import CorruptError, QueryError
 from aepipe.index import filters
-from aepipe.index.card import CARD, REMEDY
+from aepipe.index.card import CARD
 from aepipe.index.hits import Hits, RaggedHits
 from aepipe.index.postings import checked_ids
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field
@@ -116,7 +117,7 @@ class ItemSource:
         """Return the columns that are neither label nor split."""
         import pyarrow as pa
 
-        return pa.schema([field for field in self._container.schema() if field.name not in self._used()])
+        return pa.schema([field for field in self._container.schema() if field.name not in self._used])
 
     def total(self) -> int | None:
         """Return how many items there are, where that is cheap to know."""
@@ -149,18 +150,21 @@ class ItemSource:
 
     def _finished(self, item: RawItem) -> RawItem:
         """Fill in label and split, and take their columns out."""
-        path = PurePosixPath(item.place if self._options.key else item.key)
-        folders, file = path.parts[:-1], PurePosixPath(item.place.partition("#")[0]).name.partition(".")[0]
         label, split = self._options.label, self._options.split
+        if label is None and not isinstance(split, str):
+            return item
+        # Text, not paths: making one takes as long as reading a small file.
+        folders = [part for part in (item.place if self._options.key else item.key).split("/")[:-1] if part]
+        file = item.place.partition("#")[0].rpartition("/")[2].partition(".")[0]
         split = split if isinstance(split, str) else None
-        used = self._used()
         return replace(
             item,
             label=_chosen(label, item.columns, item.label, {"parent": folders[-1:]}),
-            split=_chosen(split, item.columns, item.split, {"top": folders[:1], "file": (file,)}),
-            columns={name: value for name, value in item.columns.items() if name not in used},
+            split=_chosen(split, item.columns, item.split, {"top": folders[:1], "file": [file]}),
+            columns={name: value for name, value in item.columns.items() if name not in self._used},
         )
 
+    @cached_property
     def _used(self) -> set[str]:
         """Return the columns that label and split are made of."""
         wanted = {self._options.label} - {"parent"} | {self._options.split} - {"top", "file"}
@@ -179,7 +183,7 @@ class ItemSource:
 
 
 def _chosen(
-    option: str | None, columns: Mapping[str, object], natural: str | None, paths: Mapping[str, tuple[str, ...]]
+    option: str | None, columns: Mapping[str, object], natural: str | None, paths: Mapping[str, Sequence[str]]
 ) -> str | None:
     """Return a label or a split: the container's own, a part of a path where the option says so, or a column's."""
     if option is None:

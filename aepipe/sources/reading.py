@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from aepipe.errors import ItemError
 from aepipe.sources import RawItem, Source
 from aepipe.sources.decoders import Decode
-from aepipe.sources.readers import Refused
+from aepipe.sources.readers import Refused, WholeFile
 
 Find: TypeAlias = Callable[[str, bytes], int]
 _CHUNK = 16  # items that a thread takes at once
@@ -110,8 +110,8 @@ def _read(item: RawItem, row: Decode, find: Find) -> Outcome:
 
 
 def _without_bytes(item: RawItem) -> RawItem:
-    """Return an item that no longer holds its bytes."""
-    return replace(item, reader=Refused("read already"))
+    """Return an item that no longer holds its bytes; a file never did."""
+    return item if isinstance(item.reader, WholeFile) else replace(item, reader=Refused("read already"))
 
 
 def _unique(items: Iterator[RawItem]) -> Iterator[RawItem]:

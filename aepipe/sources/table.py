@@ -102,7 +102,7 @@ class Table(items.ItemSource):
         self._decode: Decode | None = None
         files = Files.at(options.path, base)
         super().__init__(options, name, files, records.Records(files, _body, key=options.key))
-        self._left_out = {*options.leave_out, *self._used(), *({options.key} if options.key else ())}
+        self._left_out = {*options.leave_out, *self._used, *({options.key} if options.key else ())}
         self._columns = self._look()
 
     @property

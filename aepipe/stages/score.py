@@ -1,24 +1,28 @@
 """Rows and their codes -> the scores of a release.
 
-File: ``scores.json``, :meth:`aepipe.evaluate.Scores.to_dict`. The train split is the database and the test split asks;
-where there is no such pair, a fixed sample of the rows asks the rest. Legend: N rows, D elements of one row.
+Files: ``scores.json``, :meth:`aepipe.evaluate.Scores.to_dict`, and ``baselines.safetensors``, what was fitted for it,
+so that the same encoder's scores on other rows need no new fit. The train split is the database and the test split
+asks; where there is no such pair, a fixed sample of the rows asks the rest. Legend: N rows, D elements of one row.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 from aepipe import evaluate
 from aepipe.encoder import Decoder
+from aepipe.errors import StoreError
 from aepipe.evaluate import Sample, Scores
+from aepipe.evaluate.baselines import Baseline, of_arrays
 from aepipe.parts import SCORES
 from aepipe.progress import step
 from aepipe.segments import CodeSegments
@@ -29,7 +33,8 @@ if TYPE_CHECKING:
     from aepipe.plan import Plan
     from aepipe.recipe import Recipe
 
-VERSION = 3
+VERSION = 4
+BASELINES = "baselines.safetensors"
 SAMPLE_SEED = 20092
 SAMPLE_SHARE = 0.1
 MIN_QUERIES = 2
@@ -38,10 +43,11 @@ BLOCK = 65_536
 Positions = NDArray[np.int64]
 
 
-def score(store: Store, plan: Plan, rows: Ref, model: Ref, codes: Sequence[Ref]) -> Ref:
+def score(store: Store, plan: Plan, rows: Ref, model: Ref, codes: Sequence[Ref], *, before: Ref | None = None) -> Ref:
     """Score codes against labels, baselines and exact float neighbours.
 
-    The features that baselines and float neighbours are made of are the rows as they went into the encoder.
+    The features that baselines and float neighbours are made of are the rows as they went into the encoder. Baselines
+    are fitted on the training rows of now, or, like the encoder, on those of an earlier release that has the same one.
 
     Args:
         store: the shelf.
@@ -49,14 +55,18 @@ def score(store: Store, plan: Plan, rows: Ref, model: Ref, codes: Sequence[Ref])
         rows: the collection.
         model: the encoder that made the codes.
         codes: segments that together have the codes of all rows.
+        before: scores of the same model whose fitted baselines are taken, where they fit.
 
     Raises:
         CodeError: there are fewer than 2 rows.
         CorruptError: something on the shelf is not what was written, or a row has no code.
     """
+    fitted = _fitted(store, before, model)
     inputs = {"stage": "score", "version": VERSION, "rows": str(rows), "model": str(model)}
     inputs |= {"codes": ",".join(map(str, codes)), "queries": str(plan.recipe.evaluate.queries)}
     inputs |= {"seed": str(plan.recipe.seed), "rerank_recall": str(plan.recipe.evaluate.rerank_recall)}
+    if fitted:
+        inputs["baselines"] = str(before)
     ref = ref_of("segment", inputs)
     if store.has(ref):
         return ref
@@ -64,8 +74,10 @@ def score(store: Store, plan: Plan, rows: Ref, model: Ref, codes: Sequence[Ref])
         # Within the draft, so that nothing is left of it, however this ends.
         scratch = draft.path / "features"
         scratch.mkdir()
-        scores = measure(store, plan.recipe, rows, model, codes, scratch)
+        scores = measure(store, plan.recipe, rows, model, codes, scratch, fitted=fitted)
         shutil.rmtree(scratch)
+        arrays = {f"{name}/{part}": array for name, one in fitted.items() for part, array in one.arrays().items()}
+        save_file(arrays, draft.path / BASELINES)
         (draft.path / SCORES).write_text(json.dumps(scores.to_dict(), indent=1), encoding="utf-8")
         return draft.finish(inputs, {"kind": "scores", "queries": scores.protocol.n_queries})
 
@@ -79,6 +91,7 @@ def measure(
     scratch: Path,
     *,
     n_bits: int | None = None,
+    fitted: MutableMapping[str, Baseline] | None = None,
 ) -> Scores:
     """Return what :func:`score` writes; the shelf is only read.
 
@@ -90,6 +103,7 @@ def measure(
         codes: segments that together have the codes of all rows.
         scratch: an empty folder that float features pass through.
         n_bits: how many of the first bits of the codes are looked at; all of them where it is None.
+        fitted: see :func:`aepipe.evaluate.score`.
 
     Raises:
         CodeError: there are fewer than 2 rows, or the codes have not so many bits.
@@ -108,7 +122,12 @@ def measure(
         _fill(sample.features)
     wanted = recipe.evaluate
     return evaluate.score(
-        database, queries, seed=recipe.seed, n_queries=wanted.queries, rerank_recall=wanted.rerank_recall
+        database,
+        queries,
+        seed=recipe.seed,
+        n_queries=wanted.queries,
+        rerank_recall=wanted.rerank_recall,
+        fitted=fitted,
     )
 
 
@@ -147,6 +166,24 @@ def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
         for side, at in positions.items()
     )
     return database_sample, query_sample
+
+
+def _fitted(store: Store, before: Ref | None, model: Ref) -> dict[str, Baseline]:
+    """Return the baselines of earlier scores; none where another model was scored, or they are not whole."""
+    if before is None:
+        return {}
+    try:
+        known = store.manifest(before).inputs.get("model") == str(model)
+        file = store.verified(before) / BASELINES
+    except StoreError:
+        return {}
+    if not known or not file.exists():
+        return {}
+    parts: dict[str, dict[str, NDArray[np.generic]]] = {}
+    for key, array in load_file(file).items():
+        name, _, part = key.partition("/")
+        parts.setdefault(name, {})[part] = array
+    return {name: of_arrays(name, one) for name, one in parts.items()}
 
 
 def _fill(features: NDArray[np.generic]) -> None:

@@ -14,7 +14,7 @@ from tests.cli.conftest import Aepipe
 @pytest.fixture(autouse=True)
 def usual(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every machine be as fast."""
-    monkeypatch.setattr(sizing, "time_scan", lambda n_bits: sizing.Machine(0.6))
+    monkeypatch.setattr(sizing, "time_scan", lambda n_bits: sizing.Machine(1.0))
 
 
 def test_a_kind_is_chosen_and_what_to_write_is_said(aepipe: Aepipe) -> None:

@@ -6,7 +6,8 @@ import io
 import logging
 import re
 
-from aepipe.cli.terminal import EVERY, Lines, showing
+from aepipe.cli.terminal import showing
+from aepipe.logs import EVERY, Lines
 from aepipe.progress import chapter, step
 
 

@@ -142,6 +142,18 @@ def test_nearest_is_exact_in_any_block(monkeypatch: pytest.MonkeyPatch) -> None:
     assert nearest(x[:4], q, 10).shape == (9, 4)
 
 
+@pytest.mark.parametrize("n", [1, 9, 10, 11, 700])
+@pytest.mark.parametrize("values", [3, 10_000])
+def test_the_smallest_of_a_row(n: int, values: int) -> None:
+    """With ties, in short rows and in long ones, of which a part is looked at first."""
+    distances = np.random.default_rng(n).integers(0, values, (20, n)).astype(np.float64)
+    found = floats.smallest(distances, 10)
+    assert found.shape == (20, min(n, 10))
+    assert all(len(set(row)) == len(row) for row in found.tolist())
+    near = np.sort(np.take_along_axis(distances, found, axis=1), axis=1)
+    assert near.tolist() == np.sort(distances, axis=1)[:, :10].tolist()
+
+
 def test_neighbour_recall_is_the_mean_over_shuffles() -> None:
     """The expected recall agrees with shuffled rankings within 4.5 standard errors."""
     rng = np.random.default_rng(7)

@@ -11,6 +11,8 @@ import pytest
 from aepipe.bits import BitCodes
 from aepipe.errors import CodeError
 from aepipe.evaluate import METRICS, Sample, Scores, fit_pca_sign, score
+from aepipe.evaluate.baselines import Baseline
+from aepipe.progress import Progress
 
 
 def samples(n_bits: int = 8, d: int = 10, labelled: bool = True) -> tuple[Sample, Sample]:
@@ -47,6 +49,19 @@ def test_ours_on_the_same_codes_is_the_baseline() -> None:
     same = [Sample(fitted.codes(part.features), part.features, part.labels) for part in (database, queries)]
     rows = {row.system: row.metrics for row in score(same[0], same[1], seed=1).rows}
     assert rows["ours"] == rows["pca-sign"]
+
+
+def test_what_is_fitted_is_not_fitted_again() -> None:
+    """Baselines that are handed over are taken as they are, and those that are fitted are handed back."""
+    database, queries = samples()
+    fitted: dict[str, Baseline] = {"itq": fit_pca_sign(database.features, 8, 1)}
+    rows = {row.system: row.metrics for row in score(database, queries, seed=1, fitted=fitted).rows}
+    assert rows["itq"] == rows["pca-sign"]
+    assert list(fitted) == ["itq", "lsh", "pca-sign", "spectral"]
+    kept = dict(fitted)
+    again = score(database, queries, seed=1, fitted=fitted)
+    assert {row.system: row.metrics for row in again.rows} == rows
+    assert fitted == kept
 
 
 def test_the_features_stay_as_they_are() -> None:
@@ -94,7 +109,7 @@ def test_progress(caplog: pytest.LogCaptureFixture) -> None:
     """One step per system, up to the total."""
     with caplog.at_level(logging.INFO, logger="aepipe.progress"):
         score(*samples(), seed=1)
-    steps = [record.progress for record in caplog.records if hasattr(record, "progress")]
+    steps = [step for record in caplog.records if (step := Progress.of(record))]
     assert [step.done for step in steps] == [1, 2, 3, 4, 5, 6]
     assert steps[-1].finished
 

@@ -64,7 +64,7 @@ def arm(moment: str) -> None:
     kind, _, rest = moment.partition(":")
     if kind == "progress":
         stage, _, done = rest.rpartition(":")
-        _before(progress.logger, "info", lambda *a, **k: _at(k["extra"]["progress"], stage, int(done)))
+        _before(progress.logger, "info", lambda *a, **k: _at(k["extra"], stage, int(done)))
     elif kind == "service":
         _before(service, "write_durably", lambda *a, **k: True)
     else:
@@ -74,9 +74,9 @@ def arm(moment: str) -> None:
         _before(owner, name, lambda *a, **k: next(count) == number)
 
 
-def _at(found: progress.Progress, stage: str, done: int) -> bool:
+def _at(about: dict[str, Any], stage: str, done: int) -> bool:
     """Say whether this is the progress to die at."""
-    return found.stage == stage and found.done >= done
+    return bool(about["stage"] == stage and about["done"] >= done)
 
 
 def _before(owner: Any, name: str, fatal: Callable[..., bool]) -> None:

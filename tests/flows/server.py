@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
@@ -33,6 +34,11 @@ def user_environment(folder: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),
     }
+
+
+def port_of(environment: dict[str, str]) -> str:
+    """The port of a user's Prefect server."""
+    return str(urlsplit(environment["PREFECT_API_URL"]).port)
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ import pytest
 
 from aepipe import service
 from aepipe.store import Store
-from tests.flows.server import ask, process, user_environment, wait_for
+from tests.flows.server import ask, port_of, process, user_environment, wait_for
 from tests.samples import write_tiny
 
 
@@ -24,7 +24,7 @@ from tests.samples import write_tiny
 def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of a user whose Prefect server runs."""
     env, log = user_environment(tmp_path), tmp_path / "server.log"
-    port = env["PREFECT_API_URL"].split(":")[-1].split("/")[0]
+    port = port_of(env)
     words = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port, "--no-ui"]
     with process(*words, cwd=tmp_path, environment=env, log=log):
         wait_for(lambda: ask(env, "health") is True, seconds=120, log=log)

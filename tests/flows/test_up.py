@@ -13,7 +13,8 @@ import pytest
 
 from aepipe import service
 from aepipe.store import Store
-from tests.flows.server import ROOT, ask, postgresql, process, user_environment, wait_for
+from flows.up import AUTOMATIONS
+from tests.flows.server import ROOT, ask, port_of, postgresql, process, user_environment, wait_for
 from tests.samples import write_tiny
 
 
@@ -62,7 +63,7 @@ class Up:
 def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
     """``make up`` on a shelf of its own, with its own server; beside a server on PostgreSQL, as compose.yaml has it."""
     env, log = user_environment(tmp_path) | {"AEPIPE_HOME": str(tmp_path / "shelf")}, tmp_path / "up.log"
-    port = env["PREFECT_API_URL"].split(":")[-1].split("/")[0]
+    port = port_of(env)
     with ExitStack() as running:
         its = env
         if request.param == "sqlite":
@@ -86,7 +87,7 @@ def test_the_deployments_of_the_clone_and_a_late_night(up: Up, tmp_path: Path) -
         assert (found["work_pool_name"], found["work_queue_name"]) == ("aepipe", "nights")
     assert up.ask("work_pools/aepipe")["concurrency_limit"] == 1
     automations = up.ask("automations/filter", {})
-    assert {one["name"] for one in automations} == {"aepipe-crashed-without-a-word", "aepipe-takes-too-long"}
+    assert sorted(one["name"] for one in automations) == sorted(AUTOMATIONS)
     late = up.run({"recipe": str(write_tiny(tmp_path))}, due="2026-01-01T02:00:00Z")
     up.wait(late, "COMPLETED", "FAILED", "CRASHED", seconds=120)
     assert up.state(late)["type"] == "COMPLETED", up.log.read_text()

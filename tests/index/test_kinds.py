@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aepipe import index
-from aepipe.bits import BitCodes
+from aepipe.bits import BitCodes, words_of
 from aepipe.errors import CorruptError, RecipeError
 from aepipe.index import HammingIndex, hnsw, ivf, multihash, reach, tables
 from aepipe.recipe import Choice
@@ -105,12 +105,12 @@ def test_a_table_holds_every_code_within_the_bits_that_are_turned(n_bits: int) -
     n_parts = 2
     parts = tables.parts_of(np.unpackbits(packed, axis=1, count=n_bits), n_parts)
     assert np.bincount(parts).tolist() == tables.lengths_of(n_bits, n_parts)
-    table, words = tables.Tables.build(packed, parts), tables.words_of(packed)
+    table, words = tables.Tables.build(packed, parts), words_of(packed)
     for turned in (0, 1, 2) if n_bits < 200 else (0, 1):
         values = tables.Values.within(parts, turned)
         assert len(values) == reach.n_values(n_bits, n_parts, turned)
         own = tables.Values.within(parts, 0).masks
-        for query in tables.words_of(queries):
+        for query in words_of(queries):
             expected = np.bitwise_count((words ^ query)[:, None] & own).sum(axis=2).min(axis=1) <= turned
             held = np.zeros(len(packed), bool)
             positions, far = table.compare(*table.buckets(query, values), query)

@@ -7,12 +7,12 @@ import pytest
 
 from aepipe.index import sizing
 from aepipe.index.postings import group
-from aepipe.index.reach import SCANNED, Reach
+from aepipe.index.reach import Reach, scan_cost
 from aepipe.index.scan import Scan
 from aepipe.index.sizing import Codes, Machine
 from tests.index.test_kinds import near_codes
 
-USUAL = Machine(SCANNED)
+USUAL = Machine(1.0)
 NEAR = Reach(3, [[1], [2], [4], [9]], [1e-6, 1e-5, 1e-4])
 WIDE = Reach(2, [[1], [2], [4], [9]], [1e-9, 1e-8, 1e-7])
 
@@ -21,9 +21,9 @@ def test_bytes_and_milliseconds_of_a_scan() -> None:
     (flat,) = sizing.offers(50_000_000, Codes(64, distinct=0.5), USUAL)
     assert flat.memory == 25_000_000 * 8
     assert flat.disk == flat.memory + 50_000_000 * 12 + 25_000_000 * 8
-    assert flat.median == pytest.approx(25_000_000 * SCANNED / 1e6)
-    (slow,) = sizing.offers(50_000_000, Codes(256), Machine(2 * SCANNED))
-    assert slow.median == pytest.approx(50_000_000 * 4 * 2 * SCANNED / 1e6)
+    assert flat.median == pytest.approx(scan_cost(64, 25_000_000) / 1e6)
+    (slow,) = sizing.offers(50_000_000, Codes(256), Machine(2.0))
+    assert slow.median == pytest.approx(2 * scan_cost(256, 50_000_000) / 1e6)
 
 
 def test_look_ups_that_certify_are_chosen_and_the_rest_is_told() -> None:
@@ -83,4 +83,4 @@ def test_what_is_measured_of_codes() -> None:
 
 
 def test_scanning_is_timed() -> None:
-    assert 0.01 < sizing.time_scan(64).scanned < 1000
+    assert 0.01 < sizing.time_scan(64).speed < 1000

@@ -303,8 +303,7 @@ def test_a_failure_in_the_middle_leaves_nothing(store: Store) -> None:
 def test_progress_is_told(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         ingest(store, Fake({f"{number}": b"x" for number in range(2500)}))
-    steps = [record.progress for record in caplog.records if hasattr(record, "progress")]
-    assert all(isinstance(step, Progress) for step in steps)
+    steps = [step for record in caplog.records if (step := Progress.of(record))]
     assert [(step.stage, step.done, step.total) for step in steps] == [
         ("ingest", 1000, 2500),
         ("ingest", 2000, 2500),

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from aepipe import evaluate
-from aepipe.evaluate import Scores
+from aepipe.evaluate import Scores, baselines
 from aepipe.parts import SCORES
 from aepipe.stages import score as scoring
 from aepipe.stages.encode import encode
@@ -45,7 +45,9 @@ def scored(store: Store, plan: BarePlan, rows: Ref) -> Scores:
     model = put_encoder(store, plan, n_bits=16)
     ref = scoring.score(store, plan, rows, model, [encode(store, model, rows)])  # type: ignore[arg-type]
     assert store.manifest(ref).facts["kind"] == "scores"
-    assert list(store.manifest(ref).outputs) == [SCORES], "the features that were laid out are not kept"
+    assert sorted(store.manifest(ref).outputs) == sorted([SCORES, scoring.BASELINES]), (
+        "the features that were laid out are not kept"
+    )
     return Scores.from_dict(json.loads((store.path(ref) / SCORES).read_text()))
 
 
@@ -123,3 +125,35 @@ def test_scores_are_those_of_the_evaluator(store: Store, plan: BarePlan) -> None
     assert (scores.protocol.n_database, scores.protocol.n_queries) == (90, 10)
     assert {row.system for row in scores.rows} >= {"ours", "lsh", "float"}
     assert scored(store, plan, rows) == scores
+
+
+def test_baselines_of_earlier_scores_are_taken(store: Store, plan: BarePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other rows under the same model: nothing is fitted, and the figures are those of what was fitted then."""
+    model = put_encoder(store, plan, n_bits=4)
+    then, now = (
+        put_rows(store, ["test" if i % 3 == 0 else "train" for i in range(n)], ["a", "b"] * (n // 2)) for n in (30, 60)
+    )
+    before = scoring.score(store, plan, then, model, [encode(store, model, then)])  # type: ignore[arg-type]
+    fits = []
+    monkeypatch.setattr(baselines, "itq_rotation", lambda *args, **_: fits.append(1))
+    ref = scoring.score(store, plan, now, model, [encode(store, model, now)], before=before)  # type: ignore[arg-type]
+    assert not fits
+    assert store.manifest(ref).inputs["baselines"] == str(before)
+    kept = [(store.path(one) / scoring.BASELINES).read_bytes() for one in (before, ref)]
+    assert kept[0] == kept[1]
+    assert {row["system"] for row in json.loads((store.path(ref) / SCORES).read_text())["rows"]} >= {
+        "ours",
+        "itq",
+        "float",
+    }
+
+
+def test_baselines_that_are_gone_are_fitted(store: Store, plan: BarePlan) -> None:
+    """Another model's, or damaged ones, are no reason to stop."""
+    rows = put_rows(store, ["test" if i % 3 == 0 else "train" for i in range(30)], ["a", "b"] * 15)
+    model = put_encoder(store, plan, n_bits=4)
+    codes = [encode(store, model, rows)]
+    before = scoring.score(store, plan, rows, model, codes)  # type: ignore[arg-type]
+    (store.path(before) / scoring.BASELINES).write_bytes(b"torn")
+    again = scoring.score(store, plan, rows, model, codes, before=before)  # type: ignore[arg-type]
+    assert "baselines" not in store.manifest(again).inputs
