@@ -77,12 +77,12 @@ class Arms:
         return took
 
     def stages(self, queries: Codes, k: int) -> str:
-        """Return how queries were answered: certified with 0, 1, 2 bits turned, or scanned."""
+        """Return how queries were answered: certified with 0, 1, ... bits turned, or scanned."""
         engine = self.hashed.engine
         if not isinstance(engine, MultiHash):
             return "scanned 100%"
         stages = engine.staged(queries, k)[1]
-        names = [f"{stage} turned {share:.1%}" for stage in range(3) if (share := (stages == stage).mean())]
+        names = [f"{stage} turned {share:.1%}" for stage in range(4) if (share := (stages == stage).mean())]
         scanned = (stages < 0).mean()
         return ", ".join([*names, *([f"scanned {scanned:.1%}"] if scanned else [])])
 

@@ -20,8 +20,9 @@ from aepipe.index.tables import COPIED, Values, lengths_of, parts_of
 
 NEAREST = (1, 10, 100, 1000)
 """The k for which the distance of the k-th row is measured; another k is taken for the next of these."""
-MOST_TURNED = 2
-MOST_VALUES = 5000
+MOST_TURNED = 3
+MOST_VALUES = 2000
+"""Values of one substring that are looked up at most; three bits are turned of at most 22."""
 ASKED = 256
 COMPARED = 16_384
 TYPICAL = (10, 100)
@@ -48,7 +49,7 @@ class Reach:
         n_parts: m, the number of substrings that would be cheapest.
         distances: for each of NEAREST, how far the k-th other row is from some rows, ascending; they fall short where
             the collection is smaller.
-        shares: the share of all codes that a look-up with r = 0, 1, 2 bits turned touches, on average.
+        shares: the share of all codes that a look-up with r = 0, 1, ... bits turned touches, on average.
     """
 
     n_parts: int
@@ -175,7 +176,7 @@ def _distances(codes: Scan, offsets: NDArray[np.int64], asked: NDArray[np.int64]
 
 
 def shares_of(codes: Scan, n_parts: int) -> list[float]:
-    """Return the average share of codes that a look-up touches, for 0, 1, 2 bits turned where that is feasible."""
+    """Return the average share of codes that a look-up touches, with 0, 1, ... bits turned where that is feasible."""
     rng = np.random.default_rng(0)
     asked, compared = (rng.choice(len(codes), min(count, len(codes)), replace=False) for count in (32, COMPARED))
     return _shares(codes, asked, compared, n_parts)
@@ -196,5 +197,5 @@ def _shares(codes: Scan, asked: NDArray[np.int64], compared: NDArray[np.int64], 
     for mask in masks:
         far = np.bitwise_count(differ & mask).sum(axis=2)
         turned += [float((far <= count).mean()) for count in range(MOST_TURNED + 1)]
-    few = [count for count in range(MOST_TURNED + 1) if n_values(codes.n_bits, n_parts, count) <= MOST_VALUES]
+    few = [count for count in range(MOST_TURNED + 1) if n_values(codes.n_bits, n_parts, count) <= MOST_VALUES * n_parts]
     return [float(turned[count]) for count in few]

@@ -90,16 +90,14 @@ class Values:
             parts: int64[K], the part of each bit.
             turned: r.
         """
-        n_bits, n_parts = len(parts), int(parts.max()) + 1
+        single = _words_of_bits(np.eye(len(parts), dtype=bool))
         masks, flips, owners = [], [], []
-        for part in range(n_parts):
-            own = np.nonzero(parts == part)[0]
+        for part in range(int(parts.max()) + 1):
+            own = np.nonzero(parts == part)[0].tolist()
             for count in range(turned + 1):
-                chosen = list(itertools.combinations(own.tolist(), count))
-                bits = np.zeros((len(chosen), n_bits), bool)
-                for row, places in enumerate(chosen):
-                    bits[row, list(places)] = True
-                flips.append(_words_of_bits(bits))
+                chosen = list(itertools.combinations(own, count))
+                places = np.array(chosen, np.int64).reshape(len(chosen), count)
+                flips.append(np.bitwise_or.reduce(single[places], axis=1))
                 masks.append(np.repeat(_words_of_bits((parts == part)[None]), len(chosen), axis=0))
                 owners.append(np.full(len(chosen), part))
         return cls(np.concatenate(masks), np.concatenate(flips), np.concatenate(owners))
