@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,24 @@ def test_multihash_certifies_what_is_near_and_scans_what_is_not() -> None:
     assert (answer.distances[at] <= 2 * (stages[answer.query[at]] + 1) - 1).all()
     for query in (0, 60):
         assert engine.staged(queries[query : query + 1], 5)[1][0] == stages[query]
+
+
+@pytest.mark.usefixtures("free_lookups")
+@pytest.mark.parametrize("n_bits", [64, 256])
+def test_a_look_up_in_a_mapped_index_copies_only_what_it_touches(tmp_path: Path, n_bits: int) -> None:
+    """Codes in a mapped file lie where words of them would be unaligned, and numpy would copy them all."""
+    codes = near_codes(np.random.default_rng(6), 60_000, n_bits, 0.08)
+    index.build(codes, np.arange(60_000), kind="multihash", options={"substrings": 4}).save(tmp_path)
+    opened = index.open(tmp_path)
+    assert isinstance(opened.engine, multihash.MultiHash)
+    query = codes.packed[:1]
+    assert opened.engine.staged(query, 1)[1][0] >= 0, "it is looked up, not scanned"
+    tracemalloc.start()
+    try:
+        opened.engine.staged(query, 1)
+        assert tracemalloc.get_traced_memory()[1] < codes.packed.nbytes / 4
+    finally:
+        tracemalloc.stop()
 
 
 def test_multihash_never_looks_up_what_is_cheaper_to_scan() -> None:
