@@ -169,6 +169,11 @@ def _legend(sheet: Sheet, panel: Panel, colours: Mapping[str, str]) -> None:
 def search_table(figures: Sequence[Mapping[str, Any]]) -> str:
     """Return all figures of searches as Markdown."""
     lines = [
+        "# How long an exact search takes",
+        "",
+        "Milliseconds of one search on one thread; [benchmarks/README.md](../benchmarks/README.md) says of what, where "
+        "and when. Written by `python -m benchmarks.charts search FIGURES... docs/search.md`.",
+        "",
         "| bits | rows | distinct | k | FAISS flat over rows: median, mean, p99 | `flat` | `multihash` "
         "| `multihash` is faster at the median, mean, p99 |",
         "|---|---|---|---|---|---|---|---|",
