@@ -117,6 +117,8 @@ def test_a_new_category_is_as_good_as_missing(tmp_path: Path) -> None:
         (b"[1]", "not a JSON object"),
         (b"{", "not a JSON object"),
         (b'{"age": "old"}', r"column 'age' \(years\): 'old' is not a number"),
+        (b'{"age": 1e200}', r"column 'age' \(years\): 1e\+200 is not a number, or too large"),
+        (b'{"age": 1%s}' % (b"0" * 400), r"column 'age' \(years\): 10+ is not a number, or too large"),
         (b'{"age": Infinity}', r"column 'age' \(years\): inf is not a number"),
         (b'{"height": 3}', "no value in any column that the collection is known by: age, job, smokes"),
     ],
@@ -141,3 +143,13 @@ def test_a_question_is_an_object_or_a_file(tmp_path: Path) -> None:
     assert len([decode(item.read(), "q") for item in decoders.asked("table", str(tmp_path / "t.csv"))]) == 5
     with pytest.raises(QueryError, match="no such file; a row is asked as a file, or like"):
         list(decoders.asked("table", "nowhere"))
+
+
+def test_a_column_with_a_number_beyond_all_measure_is_one_of_texts(tmp_path: Path) -> None:
+    """Its mean and scale would not be numbers."""
+    for huge in ("1e200", "-1e200", "1" + "0" * 400):
+        source = table(write(tmp_path, f"a,b\n1,2\n{huge},3\n4,5\n1,2\n"))
+        assert [(column["name"], column["kind"]) for column in source.features()["columns"]] == [
+            ("a", "category"),
+            ("b", "number"),
+        ]

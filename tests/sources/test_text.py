@@ -207,3 +207,18 @@ def test_words_that_nobody_knows_are_no_question(tmp_path: Path) -> None:
     with pytest.raises(ItemError, match="none of its words is among the 18 that the collection is known by: 'zxqv'"):
         decode(b"zxqv", "zxqv")
     np.testing.assert_array_equal(decode(b"the cat", "q"), source.row(b"the cat", "q"))
+
+
+def test_half_a_character_is_a_bad_item(tmp_path: Path) -> None:
+    """JSON can hold lone surrogates, in names and in values; no UTF-8 and no Parquet can."""
+    lines = [
+        '{"text": "a good line"}',
+        '{"text": "half \\ud800"}',
+        '{"text": "b", "\\udfff": 1}',
+        '{"text": "c", "d": "\\ud800"}',
+    ]
+    (tmp_path / "d.jsonl").write_text("\n".join([*lines, '{"text": "a whole one: \\ud83d\\ude00"}']), encoding="utf-8")
+    source = text(tmp_path)
+    found = {outcome.item.key: outcome.reason for outcome in outcomes(source.fitted(None))}
+    assert [reason is None for reason in found.values()] == [True, False, False, False, True]
+    assert all("a lone surrogate, which is no text" in reason for reason in found.values() if reason)

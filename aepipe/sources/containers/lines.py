@@ -145,7 +145,20 @@ def _object(line: bytes | None) -> tuple[Record, str | None]:
         return {}, f"not JSON: {str(error).partition(':')[0]}"
     if not isinstance(found, dict):
         return {}, "not a JSON object"
-    return {name: _as_text(value) for name, value in found.items()}, None
+    record = {name: _as_text(value) for name, value in found.items()}
+    bad = next((text for text in (*record, *record.values()) if text and _lone_surrogate(text)), None)
+    return ({}, f"a lone surrogate, which is no text, in {bad[:40]!r}") if bad else (record, None)
+
+
+def _lone_surrogate(text: str) -> bool:
+    """Say whether JSON gave half a character, which nothing can write as UTF-8."""
+    if text.isascii():
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _as_text(value: object) -> str | None:

@@ -24,6 +24,8 @@ from aepipe.sources.readers import Held
 VERSION = 1
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
 FARTHEST = 5.0
+LARGEST = 1e150
+"""Squares of numbers up to this one are numbers, too."""
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
@@ -78,10 +80,13 @@ def number(value: object) -> float:
     """Return a value as a number.
 
     Raises:
-        ValueError: it is none, or not finite.
+        TypeError, ValueError: it is none, not finite, or larger than :data:`LARGEST`.
     """
-    found = float(value)  # type: ignore[arg-type]
-    if not math.isfinite(found):
+    try:
+        found = float(value)  # type: ignore[arg-type]
+    except OverflowError:  # JSON has integers of any length
+        found = math.inf
+    if not abs(found) <= LARGEST:
         raise ValueError
     return found
 
@@ -112,7 +117,7 @@ def _cells(column: Mapping[str, Any], value: object, key: str) -> NDArray[np.flo
             far: float = (number(value) - column["mean"]) * column["scale"]
         except (TypeError, ValueError):
             unit = f" ({column['unit']})" if column.get("unit") else ""
-            raise ItemError(key, f"column {column['name']!r}{unit}: {value!r} is not a number") from None
+            raise ItemError(key, f"column {column['name']!r}{unit}: {value!r} is not a number, or too large") from None
         return max(-FARTHEST, min(FARTHEST, far))
     levels: list[str] = column["levels"]
     place = levels.index(str(value)) if str(value) in levels else None
