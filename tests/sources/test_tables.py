@@ -153,3 +153,24 @@ def test_a_column_with_a_number_beyond_all_measure_is_one_of_texts(tmp_path: Pat
             ("a", "category"),
             ("b", "number"),
         ]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, name: str) -> None:
+    """Nobody could say which is meant."""
+    if name == "t.csv":
+        write(tmp_path, "a,b,a\n1,2,3\n4,5,6\n")
+    else:
+        pq.write_table(pa.table([[1, 4], [2, 5], [3, 6]], names=["a", "b", "a"]), tmp_path / name)
+    with pytest.raises(SourceError, match=r"t\.\w+: 2 columns have the name 'a'; each needs one of its own"):
+        table(tmp_path, name)
+
+
+def test_a_parquet_file_whose_text_is_no_utf8_is_named(tmp_path: Path) -> None:
+    """In a value or in the name of a column."""
+    pq.write_table(pa.table({"abcdef": [1, 2], "word": ["qwertz", "b"]}), tmp_path / "t.parquet", compression="none")
+    whole = (tmp_path / "t.parquet").read_bytes()
+    for text in (b"abcdef", b"qwertz"):
+        (tmp_path / "t.parquet").write_bytes(whole.replace(text, text[:3] + b"\x80" + text[4:]))
+        with pytest.raises(SourceError, match=r"t\.parquet: not a readable Parquet file: .*0x80"):
+            table(tmp_path, "t.parquet")

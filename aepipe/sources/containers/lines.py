@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aepipe.errors import SourceError
+from aepipe.sources.containers.lists import check_names
 
 LONGEST = 1 << 26
 """Bytes of a line; a longer one is a bad item."""
@@ -66,9 +67,11 @@ def columns(path: Path, name: str) -> pa.Schema:
     """Return a file's columns and their types: of JSON lines, those that the first 1,000 have.
 
     Raises:
-        SourceError: it is no such file.
+        SourceError: it is no such file, or two of its columns have one name.
     """
-    return _columns(path, cast(str, _kind(name)))
+    found = _columns(path, cast(str, _kind(name)))
+    check_names(path, found.names)
+    return found
 
 
 def count(path: Path, name: str) -> int | None:
@@ -225,7 +228,7 @@ def _parquet(path: Path) -> Iterator[Line]:
                 for row in batch.to_pylist():
                     yield Line(number, row)
                     number += 1
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: not a readable Parquet file: {str(error).partition(chr(10))[0]}") from None
 
 
@@ -233,7 +236,7 @@ def _table(path: Path) -> pq.ParquetFile:
     """Open a Parquet file."""
     try:
         return pq.ParquetFile(path, memory_map=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: not a readable Parquet file: {str(error).partition(chr(10))[0]}") from None
 
 

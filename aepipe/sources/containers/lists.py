@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -133,10 +134,22 @@ def check_columns(path: Path, names: list[str], columns: Columns) -> None:
     """Check that a table has the columns asked for.
 
     Raises:
-        SourceError: it lacks one.
+        SourceError: it lacks one, or two have one name.
     """
+    check_names(path, names)
     for option, name in (("image", columns.image), ("key", columns.key)):
         if name is not None and name not in names:
             raise SourceError(
                 f'{path}: no column {name!r}; it has: {", ".join(names) or "none"}. Say {option} = "..." under [source]'
             )
+
+
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Check that columns can be told apart by their names.
+
+    Raises:
+        SourceError: they cannot.
+    """
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise SourceError(f"{path}: {count} columns have the name {name!r}; each needs one of its own")

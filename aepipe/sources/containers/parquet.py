@@ -90,7 +90,7 @@ class Tables:
                     first = self._columns.key is not None or item.key not in taken
                     taken.add(item.key)
                     yield item if first else RawItem(item.place, item.place, item.reader, columns=item.columns)
-            except (pa.ArrowException, OSError) as error:
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 raise SourceError(f"{found.path}: not a readable Parquet file: {_why(error)}") from None
 
     def _tables(self) -> Iterator[Found]:
@@ -190,7 +190,7 @@ def _open(path: Path) -> pq.ParquetFile:
     """Open a file."""
     try:
         return pq.ParquetFile(path, memory_map=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: not a readable Parquet file: {_why(error)}") from None
 
 
