@@ -27,11 +27,12 @@ def say(text: str) -> None:
 
 def complain(text: object) -> None:
     """Print one line on stderr, with the name of the program; as JSON where the log is."""
+    line = " ".join(str(text).split())
     if in_json():
-        about = logging.LogRecord("aepipe", logging.ERROR, "", 0, " ".join(str(text).split()), None, None)
-        typer.echo(JsonLines(sys.stderr).line(about), err=True)
-        return
-    typer.echo("aepipe: " + printable(" ".join(str(text).split())), err=True)
+        record = logging.LogRecord("aepipe", logging.ERROR, "", 0, line, None, None)
+        typer.echo(JsonLines(sys.stderr).line(record), err=True)
+    else:
+        typer.echo("aepipe: " + printable(line), err=True)
 
 
 def say_picture(text: str) -> None:

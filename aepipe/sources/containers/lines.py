@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from aepipe.errors import SourceError
 from aepipe.sources.containers.lists import check_names
+from aepipe.sources.containers.parquet import reading, rows_of
 
 LONGEST = 1 << 26
 """Bytes of a line; a longer one is a bad item."""
@@ -76,7 +76,7 @@ def columns(path: Path, name: str) -> pa.Schema:
 
 def count(path: Path, name: str) -> int | None:
     """Return the number of rows, of a Parquet file; None of others."""
-    return int(pq.read_metadata(path).num_rows) if _kind(name) == "parquet" else None
+    return rows_of(path) if _kind(name) == "parquet" else None
 
 
 def _kind(name: str) -> str | None:
@@ -88,7 +88,7 @@ def _kind(name: str) -> str | None:
 def _columns(path: Path, kind: str) -> pa.Schema:
     """Return a file's columns and their types."""
     if kind == "parquet":
-        with _table(path) as table:
+        with reading(path) as table:
             return table.schema_arrow
     if kind == "csv":
         with _stream(path) as stream:
@@ -221,23 +221,10 @@ def _delimiter(path: Path) -> str:
 
 def _parquet(path: Path) -> Iterator[Line]:
     """Give the rows of a Parquet file."""
-    number = 0
-    try:
-        with _table(path) as table:
-            for batch in table.iter_batches(_ROWS):
-                for row in batch.to_pylist():
-                    yield Line(number, row)
-                    number += 1
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path}: not a readable Parquet file: {str(error).partition(chr(10))[0]}") from None
-
-
-def _table(path: Path) -> pq.ParquetFile:
-    """Open a Parquet file."""
-    try:
-        return pq.ParquetFile(path, memory_map=True)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path}: not a readable Parquet file: {str(error).partition(chr(10))[0]}") from None
+    with reading(path) as table:
+        rows = (row for batch in table.iter_batches(_ROWS) for row in batch.to_pylist())
+        for number, row in enumerate(rows):
+            yield Line(number, row)
 
 
 def _stream(path: Path) -> IO[bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -41,7 +42,7 @@ def open_container(files: Files, columns: Columns) -> Container:
 def read_at(path: Path, at: str, key: str) -> bytes:
     """Read the picture of that row; the column is the first that holds pictures, unless ``row:column`` names one."""
     number, _, column = at.partition(":")
-    with _open(path) as table:
+    with reading(path) as table:
         column = column or _pictures(table.schema_arrow)[0]
         row = int(number)
         for group in range(table.num_row_groups):
@@ -65,7 +66,7 @@ class Tables:
         self.skipped = 0
         self.gives: frozenset[str] = frozenset()
         first = next(Path(found.path) for found in files if claims(found.place))
-        with _open(first) as table:
+        with reading(first) as table:
             self._schema = table.schema_arrow
         check_columns(first, self._schema.names, columns)
         self._classes = _classes(self._schema)
@@ -78,20 +79,17 @@ class Tables:
 
     def total(self) -> int:
         """Return the sum of the files' row counts."""
-        return sum(_open(Path(found.path)).metadata.num_rows for found in self._tables())
+        return sum(rows_of(Path(found.path)) for found in self._tables())
 
     def items(self) -> Iterator[RawItem]:
         """Give the rows in order."""
         self.skipped = sum(1 for _ in self._files) - sum(1 for _ in self._tables())
         taken: set[str] = set()
         for found in self._tables():
-            try:
-                for item in self._rows(found):
-                    first = self._columns.key is not None or item.key not in taken
-                    taken.add(item.key)
-                    yield item if first else RawItem(item.place, item.place, item.reader, columns=item.columns)
-            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-                raise SourceError(f"{found.path}: not a readable Parquet file: {_why(error)}") from None
+            for item in self._rows(found):
+                first = self._columns.key is not None or item.key not in taken
+                taken.add(item.key)
+                yield item if first else RawItem(item.place, item.place, item.reader, columns=item.columns)
 
     def _tables(self) -> Iterator[Found]:
         """Give the Parquet files."""
@@ -100,7 +98,7 @@ class Tables:
     def _rows(self, found: Found) -> Iterator[RawItem]:
         """Give the rows of one file."""
         names = [self._columns.image, *self.schema().names]
-        with _open(Path(found.path)) as table:
+        with reading(Path(found.path)) as table:
             check_columns(Path(found.path), table.schema_arrow.names, self._columns)
             number = 0
             for batch in table.iter_batches(_ROWS, columns=names):
@@ -186,14 +184,25 @@ def _classes(schema: pa.Schema) -> dict[str, list[str]]:
         return {}
 
 
-def _open(path: Path) -> pq.ParquetFile:
-    """Open a file."""
+def rows_of(path: Path) -> int:
+    """Return the number of rows of a file.
+
+    Raises:
+        SourceError: it cannot be opened.
+    """
+    with reading(path) as table:
+        return int(table.metadata.num_rows)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file for the block.
+
+    Raises:
+        SourceError: it cannot be opened, or what is read of it in the block is damaged.
+    """
     try:
-        return pq.ParquetFile(path, memory_map=True)
+        with pq.ParquetFile(path, memory_map=True) as table:
+            yield table
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path}: not a readable Parquet file: {_why(error)}") from None
-
-
-def _why(error: Exception) -> str:
-    """Return what an error says, in one line."""
-    return str(error).partition("\n")[0]
+        raise SourceError(f"{path}: not a readable Parquet file: {str(error).partition(chr(10))[0]}") from None
