@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from aepipe.errors import QueryError
 from aepipe.index import RaggedHits, near
-from aepipe.index.postings import group
-from aepipe.index.scan import Scan
+from aepipe.index.grouping import group
 from aepipe.release import Release
 
 SCHEMA = 1
@@ -71,7 +70,7 @@ def find(release: Release, radius: int, *, smallest: int = 2) -> Groups:
         raise QueryError(f"groups of at least {smallest} rows: a group has 2 or more")
     all_ids = np.asarray(release.items.ids)
     codes, postings = group(release.segments.of(all_ids), all_ids)
-    first, far = near.groups(Scan.of(codes), radius)
+    first, far = near.groups(codes, radius)
     sizes = np.diff(postings.offsets)
     founder, distances = np.repeat(first, sizes), np.repeat(far, sizes)
     ids = np.asarray(postings.ids)

@@ -69,6 +69,10 @@ class CodeSegments:
             packed[here] = codes[places[here]]
         return BitCodes(packed, self.n_bits, self.fingerprint)
 
+    def lazily(self, ids: NDArray[np.int64]) -> SomeOf:
+        """Return the codes of some rows, which are read when they are asked for."""
+        return SomeOf(self, ids)
+
     @cached_property
     def width(self) -> int | None:
         """H of the embeddings; None where not every row has one."""
@@ -107,6 +111,27 @@ class CodeSegments:
             missing &= ~here
         if missing.any():
             raise CorruptError(f"no segment has the code of row {ids[missing][0]} ({missing.sum():,} such): run again")
+
+
+class SomeOf:
+    """The codes of some rows, of which any can be had: what an index is built of without holding all.
+
+    Args:
+        segments: that have them.
+        ids: int64[n].
+    """
+
+    def __init__(self, segments: CodeSegments, ids: NDArray[np.int64]) -> None:
+        self.n_bits = segments.n_bits
+        self.fingerprint = segments.fingerprint
+        self._segments = segments
+        self._ids = ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, rows: slice) -> BitCodes:
+        return self._segments.of(self._ids[rows])
 
 
 class ItemSegments:

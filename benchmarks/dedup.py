@@ -17,8 +17,7 @@ import numpy as np
 
 from aepipe.bits import BitCodes
 from aepipe.index import near
-from aepipe.index.postings import group
-from aepipe.index.scan import Scan
+from aepipe.index.grouping import group
 from benchmarks.machine import describe
 
 SAMPLED = 200
@@ -32,18 +31,17 @@ def main() -> None:
     parser.add_argument("--radius", type=int, nargs="+", default=[0, 1, 3, 5, 8])
     asked = parser.parse_args()
     packed = np.load(asked.codes, mmap_mode="r")[: asked.rows]
-    codes, _ = group(BitCodes(np.ascontiguousarray(packed), 8 * packed.shape[1]), np.arange(len(packed)))
-    scan = Scan.of(codes)
+    scan, _ = group(BitCodes(np.ascontiguousarray(packed), 8 * packed.shape[1]), np.arange(len(packed)))
     print(describe("numpy", "faiss-cpu"))
-    print(f"{len(packed):,} rows of {codes.n_bits} bits, {len(codes):,} distinct\n")
+    print(f"{len(packed):,} rows of {scan.n_bits} bits, {len(scan):,} distinct\n")
     print(f"{'radius':>6}{'seconds':>10}{'all pairs':>11}{'first ones':>12}{'largest':>9}{'peak MB':>9}")
     for radius in asked.radius:
         began = time.perf_counter()
         first, _ = near.groups(scan, radius)
         took = time.perf_counter() - began
         began = time.perf_counter()
-        scan.ball(np.ascontiguousarray(codes.packed[:SAMPLED]), radius)
-        pairs = (time.perf_counter() - began) * len(codes) / SAMPLED
+        scan.ball(np.ascontiguousarray(scan.packed[:SAMPLED]), radius)
+        pairs = (time.perf_counter() - began) * len(scan) / SAMPLED
         sizes = np.bincount(first)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
         print(f"{radius:6}{took:10.1f}{pairs:11.0f}{(sizes > 0).sum():12,}{sizes.max():9,}{peak:9,}", flush=True)

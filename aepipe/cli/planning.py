@@ -69,8 +69,7 @@ def plan(
 def _codes(place: Place, bits: int | None, *, approximate: bool) -> tuple[Codes, str]:
     """Return what codes are like, and how that is known."""
     from aepipe.index import sizing
-    from aepipe.index.postings import group
-    from aepipe.index.scan import Scan
+    from aepipe.index.grouping import group
 
     try:
         release = Release.open(place.store(), place.name)
@@ -85,7 +84,7 @@ def _codes(place: Place, bits: int | None, *, approximate: bool) -> tuple[Codes,
     distinct, postings = group(release.segments.of(ids), ids)
     if len(distinct) < 2:
         return sizing.Codes(release.n_bits), f"{release.name} has fewer than 2 codes, so nothing is known of them"
-    found = sizing.look_at(Scan.of(distinct), postings.offsets, approximate=approximate)
+    found = sizing.look_at(distinct, postings.offsets, approximate=approximate)
     said = f"by the codes of {release.name}: {len(ids):,} rows, {found.distinct:.0%} distinct"
     return found, said
 

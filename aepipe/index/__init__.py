@@ -23,18 +23,17 @@ from numpy.typing import NDArray
 from aepipe.bits import BitCodes
 from aepipe.index.card import CARD
 from aepipe.index.hits import Hits, RaggedHits
-from aepipe.index.postings import group
 from aepipe.index.rows import RowIndex
 from aepipe.index.saved import open_rows
-from aepipe.index.scan import Scan
 
 if TYPE_CHECKING:
+    from aepipe.index.grouping import SomeCodes
     from aepipe.recipe import Choice, Options
 
 __all__ = ["CARD", "HammingIndex", "Hits", "RaggedHits", "build", "kinds", "open", "resolve"]
 
 _NOT_KINDS = {
-    *("card", "filters", "found", "hits", "near", "neighbours", "postings"),
+    *("card", "filling", "filters", "found", "grouping", "hits", "near", "neighbours", "piles", "postings"),
     *("reach", "rows", "saved", "scan", "sizing", "tables", "updated"),
 }
 
@@ -128,22 +127,31 @@ def resolve(choice: Choice, at: str = "index.kind") -> Options:
 
 
 def build(
-    codes: BitCodes, ids: NDArray[np.int64], *, kind: str = "flat", options: Mapping[str, Any] | None = None
+    codes: SomeCodes,
+    ids: NDArray[np.int64],
+    *,
+    kind: str = "flat",
+    options: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
 ) -> RowIndex:
     """Build an index.
 
     Args:
-        codes: N codes; the index bears their fingerprint.
+        codes: N codes, which are read a part at a time; the index bears their fingerprint.
         ids: int64[N], not negative, each once, in any order.
         kind: one of :func:`kinds`.
         options: of that kind, resolved.
+        folder: an existing one, in which codes, rows and tables are written while they are made, and from which they
+            are mapped, so that memory holds a part of them at a time; saving the index there writes what is left.
 
     Raises:
         CodeError: not one id per code, or a negative id.
         QueryError: an id is given twice.
     """
-    distinct, postings = group(codes, ids)
-    engine = module_of(kind).build(Scan.of(distinct), postings.offsets, **(options or {}))
+    from aepipe.index.grouping import group
+
+    distinct, postings = group(codes, ids, folder)
+    engine = module_of(kind).build(distinct, postings.offsets, **(options or {}))
     return RowIndex(engine, postings, codes.fingerprint)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.index import ivf, multihash
-from aepipe.index.reach import TYPICAL, scan_cost
+from aepipe.index.reach import TYPICAL, Reach, scan_cost
 from aepipe.index.scan import Scan
 
 if TYPE_CHECKING:
@@ -51,15 +51,17 @@ def options() -> type[Options]:
 def build(codes: Scan, offsets: NDArray[np.int64], *, recall: float = 1.0) -> Scan:
     """Build the kind that should be fastest; see :func:`aepipe.index.build`."""
     scan = scan_cost(codes.n_bits, len(codes))
-    offers = [(scan * WORTH, codes)]
-    hashed = multihash.build(codes, offsets)
-    if isinstance(hashed, multihash.MultiHash):
-        offers.append((hashed.reach.cost(TYPICAL[0], codes.n_bits, len(codes)), hashed))
+    offers: list[tuple[float, Scan | Reach]] = [(scan * WORTH, codes)]
+    reach = multihash.looked_at(codes, offsets)
+    if reach is not None:
+        offers.append((reach.cost(TYPICAL[0], codes.n_bits, len(codes)), reach))
     if recall < 1:
         parted = ivf.build(codes, offsets)
         if isinstance(parted, ivf.Ivf):
             offers += _with_cells(parted, recall)
-    return min(offers, key=lambda offer: offer[0])[1]
+    best = min(offers, key=lambda offer: offer[0])[1]
+    # Tables are filled only where they are wanted.
+    return multihash.filled(codes, offsets, best, {"substrings": 0}) if isinstance(best, Reach) else best
 
 
 def open(folder: Path, codes: Scan, offsets: NDArray[np.int64], options: Mapping[str, Any]) -> Scan:
@@ -67,7 +69,7 @@ def open(folder: Path, codes: Scan, offsets: NDArray[np.int64], options: Mapping
     raise ValueError("no index is saved as auto")
 
 
-def _with_cells(parted: ivf.Ivf, recall: float) -> list[tuple[float, Scan]]:
+def _with_cells(parted: ivf.Ivf, recall: float) -> list[tuple[float, Scan | Reach]]:
     """Return what a query costs with the fewest probes that reach a recall, and that index; nothing where none do."""
     places = np.random.default_rng(0).choice(len(parted), min(ASKED, len(parted)), replace=False)
     doubled = (1 << power for power in itertools.count())

@@ -37,7 +37,7 @@ class Hnsw(Scan):
     kind: ClassVar[str] = "hnsw"
 
     def __init__(self, codes: Scan, graph: faiss.IndexBinaryHNSW, options: Mapping[str, Any]) -> None:
-        super().__init__(codes.n_bits, codes.flat, options)
+        super().__init__(codes.n_bits, codes.flat, options, codes.folder)
         self.graph: Any = graph
         self.breadth = int(options["breadth"])
 

@@ -40,7 +40,7 @@ class Ivf(Scan):
     kind: ClassVar[str] = "ivf"
 
     def __init__(self, codes: Scan, cells: faiss.IndexBinaryIVF, options: Mapping[str, Any]) -> None:
-        super().__init__(codes.n_bits, codes.flat, options)
+        super().__init__(codes.n_bits, codes.flat, options, codes.folder)
         self.cells: Any = cells
         self.probes = int(options["probes"])
 

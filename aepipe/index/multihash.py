@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.bits import Words, words_of
+from aepipe.index.filling import fill
 from aepipe.index.found import Found
 from aepipe.index.reach import Reach, bound, deal, measure, scan_cost, stage_cost
 from aepipe.index.scan import Scan
@@ -57,7 +58,7 @@ class MultiHash(Scan):
     def __init__(
         self, codes: Scan, offsets: NDArray[np.int64], tables: Tables, reach: Reach, options: Mapping[str, Any]
     ) -> None:
-        super().__init__(codes.n_bits, codes.flat, options)
+        super().__init__(codes.n_bits, codes.flat, options, codes.folder)
         self.tables = tables
         self.reach = reach
         self._offsets = offsets
@@ -221,11 +222,21 @@ def options() -> type[Options]:
 
 def build(codes: Scan, offsets: NDArray[np.int64], *, substrings: int = 0) -> Scan:
     """Build the tables; see :func:`aepipe.index.build`. Very few codes, or very long ones, are better scanned."""
+    reach = looked_at(codes, offsets, substrings=substrings)
+    return codes if reach is None else filled(codes, offsets, reach, {"substrings": substrings})
+
+
+def looked_at(codes: Scan, offsets: NDArray[np.int64], *, substrings: int = 0) -> Reach | None:
+    """Measure what look-ups would be like; None where codes are so few, or so long, that they are better scanned."""
     if len(codes) < 2 or codes.n_bits >= MOST_BITS or len(codes) >= LIMIT:
-        return codes
-    reach = measure(codes, offsets, n_parts=min(substrings, codes.n_bits))
-    tables = Tables.build(codes.packed, deal(codes, reach.n_parts))
-    return MultiHash(codes, offsets, tables, reach, {"substrings": substrings})
+        return None
+    return measure(codes, offsets, n_parts=min(substrings, codes.n_bits))
+
+
+def filled(codes: Scan, offsets: NDArray[np.int64], reach: Reach, options: Mapping[str, Any]) -> MultiHash:
+    """Fill the tables of as many substrings as was found best; they are made where the codes are."""
+    tables = fill(codes.packed, deal(codes, reach.n_parts), codes.folder)
+    return MultiHash(codes, offsets, tables, reach, options)
 
 
 def open(folder: Path, codes: Scan, offsets: NDArray[np.int64], options: Mapping[str, Any]) -> Scan:

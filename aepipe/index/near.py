@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.bits import Words, words_of
+from aepipe.index.filling import fill
 from aepipe.index.reach import MOST_TURNED, deal, n_values, scan_cost, shares_of, stage_cost
 from aepipe.index.scan import Scan
 from aepipe.index.tables import Tables, Values
@@ -71,7 +72,7 @@ def _neighbours(codes: Scan, radius: int) -> Neighbours:
     packed = np.ascontiguousarray(codes.packed)
     if cost >= scan_cost(codes.n_bits, len(codes)):
         return _by_scan(codes, packed, radius)
-    tables = Tables.build(packed, deal(codes, n_parts))
+    tables = fill(packed, deal(codes, n_parts))
     return _by_tables(tables, Values.within(tables.parts, turned), words_of(packed), radius)
 
 

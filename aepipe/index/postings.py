@@ -17,19 +17,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.bits import BitCodes, Words, words_of
 from aepipe.disk import mapped
 from aepipe.errors import CodeError, QueryError
 from aepipe.index.found import Found
 from aepipe.index.hits import RaggedHits
+from aepipe.index.piles import Output
 
 OFFSETS = "offsets.npy"
 IDS = "ids.npy"
 BY_ID = "by_id.npy"
-PART = 1 << 20
-"""About so many rows are put in order at a time."""
-SAMPLED = 1 << 8
-"""One in so many is looked at to find by which values they are parted."""
 FEW = 1000
 """So many rows of a query are put in order without asking first which are needed."""
 
@@ -41,15 +37,35 @@ class Postings:
         offsets: int64[M+1]; the rows of code c are ``ids[offsets[c]:offsets[c + 1]]``.
         ids: int64[N].
         longest: rows of the code that has most.
+
+    Args:
+        by_id: see :attr:`by_id`; None to make it when it is needed.
+        folder: that they are mapped from; None where they are not.
     """
 
     def __init__(
-        self, offsets: NDArray[np.int64], ids: NDArray[np.int64], longest: int, by_id: NDArray[np.integer] | None = None
+        self,
+        offsets: NDArray[np.int64],
+        ids: NDArray[np.int64],
+        longest: int,
+        by_id: NDArray[np.integer] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.offsets = offsets
         self.ids = ids
         self.longest = longest
         self._by_id = by_id
+        self._folder = folder
+
+    @staticmethod
+    def output(n_rows: int, n_codes: int, folder: Path | None) -> tuple[Output, Output, Output]:
+        """Return where offsets, ids, and their places by id are written: into a folder, or to memory."""
+        place = place_type(n_rows)
+        kinds = {OFFSETS: ((n_codes + 1,), np.int64), IDS: ((n_rows,), np.int64), BY_ID: ((n_rows,), place)}
+        offsets, ids, by_id = (
+            Output(shape, kind, None if folder is None else folder / name) for name, (shape, kind) in kinds.items()
+        )
+        return offsets, ids, by_id
 
     @classmethod
     def open(cls, folder: Path, longest: int, *, sorted_by_id: bool) -> Postings:
@@ -68,10 +84,12 @@ class Postings:
         by_id = mapped(folder / BY_ID) if sorted_by_id else None
         if by_id is not None and len(by_id) != len(ids):
             raise ValueError("its files do not fit one another")
-        return cls(offsets, ids, longest, by_id)
+        return cls(offsets, ids, longest, by_id, folder)
 
     def save(self, folder: Path) -> None:
-        """Write them into an existing folder."""
+        """Write them into an existing folder, where they are not mapped from it."""
+        if folder == self._folder:
+            return
         np.save(folder / OFFSETS, self.offsets)
         np.save(folder / IDS, self.ids)
         np.save(folder / BY_ID, self.by_id)
@@ -85,7 +103,7 @@ class Postings:
         if self._by_id is not None:
             return self._by_id
         order = np.argsort(self.ids, kind="stable")
-        return order.astype(np.uint32) if len(order) < 1 << 32 else order
+        return order.astype(place_type(len(order)), copy=False)
 
     def places(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return where ids stand in ``ids``, int64[n], and which are there at all, bool[n]."""
@@ -145,68 +163,9 @@ def _needed(found: Found, sizes: NDArray[np.int64], k: int) -> NDArray[np.bool_]
     return kept
 
 
-def group(codes: BitCodes, ids: NDArray[np.int64]) -> tuple[BitCodes, Postings]:
-    """Return the distinct codes in the order of their smallest ids, and their postings.
-
-    Args:
-        codes: N.
-        ids: int64[N], not negative, each once, in any order.
-
-    Raises:
-        CodeError: not one id per code, or a negative id.
-        QueryError: an id is given twice.
-    """
-    ids = checked_ids(ids)
-    if len(ids) != len(codes):
-        raise CodeError(f"{len(codes):,} codes and {len(ids):,} ids: each code needs one id")
-    if bool((ids[1:] < ids[:-1]).any()):
-        by_id = np.argsort(ids)
-        codes, ids = codes[by_id], ids[by_id]
-    order, firsts = _runs(words_of(np.ascontiguousarray(codes.packed)))
-    sizes = np.diff(np.append(firsts, len(ids)))
-    smallest = order[firsts]
-    in_order = np.argsort(smallest)
-    firsts, sizes = firsts[in_order], sizes[in_order]
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-    rows = np.empty(len(ids), np.int64)
-    for start in range(0, len(firsts), PART):
-        part = slice(start, start + PART)
-        own = slice(offsets[start], offsets[min(start + PART, len(firsts))])
-        rows[own] = ids[order[ranges(firsts[part], sizes[part])]]
-    return codes[smallest[in_order]], Postings(offsets, rows, int(sizes.max(initial=0)))
-
-
-def _runs(words: Words) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
-    """Put equal words[N, V] side by side, those of one value in the order of their rows.
-
-    Many are parted by value first, so that sorting takes little memory beside them.
-
-    Returns:
-        The rows in that order, uint32[N], or int64[N] of 2^32 rows or more; where each distinct word begins, int64[M].
-    """
-    order: NDArray[np.integer] = np.empty(len(words), np.uint32 if len(words) < 1 << 32 else np.int64)
-    cuts = np.sort(words[::SAMPLED, 0])[:: max(1, PART // SAMPLED)][1:]
-    parts = np.searchsorted(cuts, words[:, 0], side="right").astype(np.min_scalar_type(len(cuts)))
-    firsts, done = [], 0
-    for part in range(len(cuts) + 1):
-        rows = np.flatnonzero(parts == part)
-        own, begin = _sorted(words[rows])
-        order[done : done + len(rows)] = rows[own]
-        firsts.append(begin + done)
-        done += len(rows)
-    return order, np.concatenate(firsts)
-
-
-def _sorted(words: Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Put words[n, V] in order, equal ones in the order of their rows; see :func:`_runs`."""
-    order = np.argsort(words[:, 0]) if words.shape[1] == 1 else np.lexsort(words.T[::-1])
-    changes = (words[order[1:]] != words[order[:-1]]).any(axis=1)
-    run = np.zeros(len(words), np.int64)
-    np.cumsum(changes, out=run[1:])
-    # Equal words stand in any order yet. A sort of plain numbers, run and row in one, is faster than a stable argsort.
-    few = len(words) < 1 << 31
-    order = np.sort((run << 32) | order) & ((1 << 32) - 1) if few else order[np.lexsort((order, run))]
-    return order, np.concatenate([np.zeros(min(len(words), 1), np.int64), np.nonzero(changes)[0] + 1])
+def place_type(n_rows: int) -> type[np.integer]:
+    """Return the type of places among so many rows."""
+    return np.uint32 if n_rows < 1 << 32 else np.int64
 
 
 def ranges(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:

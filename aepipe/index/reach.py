@@ -191,8 +191,9 @@ def deal(codes: Scan, n_parts: int) -> NDArray[np.int64]:
 def _shares(codes: Scan, asked: NDArray[np.int64], compared: NDArray[np.int64], n_parts: int) -> list[float]:
     """Return the average share of codes that some substring finds, with 0, 1, ... bits turned."""
     masks = Values.within(deal(codes, n_parts), 0).masks
-    words = words_of(codes.packed)
-    differ = words[asked][:, None, :] ^ words[compared][None, :, :]
+    # numpy would first copy all words of a mapped file, which lie there anyhow.
+    some, others = (words_of(np.take(codes.packed, places, axis=0)) for places in (asked, compared))
+    differ = some[:, None, :] ^ others[None, :, :]
     turned = np.zeros(MOST_TURNED + 1)
     for mask in masks:
         far = np.bitwise_count(differ & mask).sum(axis=2)

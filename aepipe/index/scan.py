@@ -6,6 +6,7 @@ Legend: M distinct codes, Q queries, W bytes of a code.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +19,14 @@ from numpy.typing import NDArray
 
 from aepipe.bits import BitCodes, n_bytes
 from aepipe.index.found import Found
+from aepipe.index.piles import Output
 
 CODES = "codes.faiss"
 COUNTED_BITS, COUNTED = 128, 4096
 """Up to so many bits and neighbours, faiss is quicker to put what it finds into a place for each distance than in a
 heap: by a quarter at k = 10, and by two thirds at 1,000."""
+COUNT_AT = 12
+"""Where a saved index says how many codes it has: after its type, bits, and bytes of a code."""
 swig: Any = faiss  # its stubs do not have all that it has
 
 
@@ -34,22 +38,28 @@ class Scan:
         n_bits: bits of a code.
         flat: faiss's index of them.
         options: of that kind, as it was built with them.
-        packed: uint8[M, W], where faiss has them; not to be written.
+        packed: uint8[M, W], where faiss has them; it cannot be written, and outlives what it is of.
+        folder: that they are mapped from; None where they are not.
     """
 
     kind: ClassVar[str] = "flat"
 
     def __init__(
-        self, n_bits: int, flat: faiss.IndexBinaryFlat, options: Mapping[str, Any] = MappingProxyType({})
+        self,
+        n_bits: int,
+        flat: faiss.IndexBinaryFlat,
+        options: Mapping[str, Any] = MappingProxyType({}),
+        folder: Path | None = None,
     ) -> None:
         self.n_bits = n_bits
+        self.folder = folder
         self.options = dict(options)
         self.flat: Any = flat
         self._count = int(flat.ntotal)  # asking faiss takes as long as comparing thousands of codes
         shape = (self._count, n_bytes(n_bits))
         self.packed: NDArray[np.uint8] = np.zeros(shape, np.uint8)
         if self._count:
-            self.packed = swig.rev_swig_ptr(cast(Any, flat).xb.data(), shape[0] * shape[1]).reshape(shape)
+            self.packed = np.asarray(_Lent(flat, shape))
 
     @classmethod
     def of(cls, codes: BitCodes) -> Scan:
@@ -70,10 +80,24 @@ class Scan:
         flat = swig.read_index_binary(str(folder / CODES), faiss.IO_FLAG_MMAP_IFC)
         if flat.code_size != n_bytes(n_bits):
             raise ValueError(f"{CODES} has codes of {flat.code_size} bytes")
-        return cls(n_bits, flat)
+        return cls(n_bits, flat, folder=folder)
+
+    @staticmethod
+    def output(n_codes: int, n_bits: int, folder: Path | None) -> Output:
+        """Return where M codes are written, uint8[M, W]: into a folder, as faiss would write them, or to memory."""
+        shape = (n_codes, n_bytes(n_bits))
+        if folder is None:
+            return Output(shape, np.uint8)
+        # An index's header, with how many codes follow, and how many bytes these are.
+        header = bytearray(swig.serialize_index_binary(faiss.IndexBinaryFlat(8 * shape[1])).tobytes())
+        struct.pack_into("<q", header, COUNT_AT, n_codes)
+        struct.pack_into("<Q", header, len(header) - 8, shape[0] * shape[1])
+        return Output(shape, np.uint8, folder / CODES, header=bytes(header))
 
     def save(self, folder: Path) -> None:
-        """Write the codes, and whatever else a kind has, into an existing folder."""
+        """Write the codes, and whatever else a kind has, into an existing folder; not what is mapped from it."""
+        if folder == self.folder:
+            return
         faiss.write_index_binary(self.flat, str(folder / CODES))
 
     def __len__(self) -> int:
@@ -129,6 +153,15 @@ class Scan:
             limits, distances, positions = self.flat.range_search(packed, min(radius, self.n_bits) + 1)
         query = np.repeat(np.arange(len(packed)), np.diff(limits).astype(np.int64))
         return Found.sort(query, distances, positions)
+
+
+class _Lent:
+    """The memory of an index, which lives as long as an array of it does."""
+
+    def __init__(self, flat: faiss.IndexBinaryFlat, shape: tuple[int, int]) -> None:
+        self._flat = flat
+        data = (int(cast(Any, flat).xb.data()), True)  # True: not to be written
+        self.__array_interface__ = {"version": 3, "typestr": "|u1", "shape": shape, "data": data}
 
 
 @contextmanager

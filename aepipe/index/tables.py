@@ -13,6 +13,7 @@ C codes touched.
 from __future__ import annotations
 
 import itertools
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from aepipe.bits import Words, words_of
 from aepipe.disk import mapped
+from aepipe.index.piles import Output
 from aepipe.index.postings import ranges
 
 STARTS = "starts.npy"
@@ -116,6 +118,9 @@ class Tables:
         starts: uint32[m, S + 1].
         positions: uint32[m, M].
         copies: words[m, M, V], or None.
+
+    Args:
+        folder: that they are mapped from; None where they are not.
     """
 
     def __init__(
@@ -125,7 +130,9 @@ class Tables:
         starts: NDArray[np.uint32],
         positions: NDArray[np.uint32],
         copies: Words | None,
+        folder: Path | None = None,
     ) -> None:
+        self._folder = folder
         self.parts = parts
         self.packed = packed
         self.starts = starts
@@ -136,29 +143,26 @@ class Tables:
         self._flat_positions = positions.reshape(-1)
         self._flat_copies = None if copies is None else copies.reshape(-1, copies.shape[2])
         self._n_codes = positions.shape[1]
-        self._shift = np.uint64(64 - (starts.shape[1] - 2).bit_length())
+        self._shift = shift_of(starts.shape[1] - 1)
 
-    @classmethod
-    def build(cls, packed: NDArray[np.uint8], parts: NDArray[np.int64]) -> Tables:
-        """Build the tables of distinct codes.
-
-        A table has about as many slots as there are codes, so that a slot of its own is not rare.
+    @staticmethod
+    def outputs(sizes: tuple[int, ...], stack: ExitStack, folder: Path | None) -> tuple[Output, Output, Output | None]:
+        """Return where starts, positions and copies, which not all codes have, are written: a folder, or memory.
 
         Args:
-            packed: uint8[M, W], contiguous.
-            parts: int64[K], the part of each bit.
+            sizes: m, S, M, W.
+            stack: that closes them.
+            folder: an existing one, or None.
         """
-        words = words_of(packed)
-        own = Values.within(parts, 0)
-        n_parts = len(own)
-        starts = np.empty((n_parts, n_slots_of(len(words)) + 1), np.uint32)
-        positions = np.empty((n_parts, len(words)), np.uint32)
-        copies = np.empty((n_parts, *words.shape), words.dtype) if packed.shape[1] <= COPIED else None
-        for part in range(n_parts):
-            positions[part], starts[part] = buckets_of(words, own.masks[part])
-            if copies is not None:
-                copies[part] = _fetched(packed, positions[part])
-        return cls(parts, packed, starts, positions, copies)
+        n_parts, n_slots, n_codes, width = sizes
+        words = words_of(np.empty((0, width), np.uint8))
+        shapes = {STARTS: (n_parts, n_slots + 1), POSITIONS: (n_parts, n_codes)}
+        copied = {COPIES: (n_parts, n_codes, words.shape[1])} if width <= COPIED else {}
+        starts, positions, *copies = (
+            stack.enter_context(Output(shape, FILES.get(name, words.dtype), None if folder is None else folder / name))
+            for name, shape in (shapes | copied).items()
+        )
+        return starts, positions, next(iter(copies), None)
 
     @classmethod
     def open(cls, folder: Path, packed: NDArray[np.uint8], n_bits: int) -> Tables:
@@ -177,10 +181,12 @@ class Tables:
         sound &= copies is None or (copies.shape, copies.dtype) == ((n_parts, *words.shape), words.dtype)
         if not sound or (starts[:, -1] != n_codes).any():
             raise ValueError(f"{STARTS}, {POSITIONS} and {BITS} are not those of {n_codes:,} codes of {n_bits} bits")
-        return cls(parts.astype(np.int64), packed, starts, positions, copies)
+        return cls(parts.astype(np.int64), packed, starts, positions, copies, folder)
 
     def save(self, folder: Path) -> None:
-        """Write the tables into an existing folder."""
+        """Write the tables into an existing folder, where they are not mapped from it."""
+        if folder == self._folder:
+            return
         np.save(folder / STARTS, self.starts)
         np.save(folder / POSITIONS, self.positions)
         np.save(folder / BITS, self.parts.astype(np.uint8))
@@ -194,7 +200,7 @@ class Tables:
             query: words[V].
             values: F.
         """
-        slots = _slots((query & values.masks) ^ values.flips, self._shift)
+        slots = slots_of((query & values.masks) ^ values.flips, self._shift)
         slots += values.parts * self.starts.shape[1]
         begin = self._flat_starts[slots].astype(np.int64)
         slots += 1
@@ -218,7 +224,7 @@ class Tables:
         places = _slices(begin, sizes) if len(begin) <= FEW else ranges(begin, sizes)
         positions = _taken(self._flat_positions, places)
         if self._flat_copies is None:
-            return positions, _distances(_fetched(self.packed, positions), query)
+            return positions, _distances(fetched(self.packed, positions), query)
         return positions, _distances(_taken(self._flat_copies, places), query)
 
 
@@ -236,7 +242,7 @@ def _taken(array: NDArray[Any], places: list[slice] | NDArray[np.int64]) -> NDAr
     return taken
 
 
-def _fetched(packed: NDArray[np.uint8], positions: NDArray[np.uint32]) -> Words:
+def fetched(packed: NDArray[np.uint8], positions: NDArray[np.uint32]) -> Words:
     """Return some codes as words[C, V]; as words of a mapped file, unaligned, numpy would first copy them all."""
     return words_of(np.take(packed, positions, axis=0))
 
@@ -255,26 +261,12 @@ def n_slots_of(n_codes: int) -> int:
     return 1 << max(1, (n_codes - 1).bit_length())
 
 
-def buckets_of(words: Words, mask: Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Put codes into buckets by the bits of a mask; a bucket may hold several values, but a value is in one bucket.
-
-    Args:
-        words: words[M, V], at least 1.
-        mask: words[V].
-
-    Returns:
-        All positions, one bucket after another, ascending within each, int64[M]; where each begins, int64[S + 1].
-    """
-    n_slots = n_slots_of(len(words))
-    slots = _slots(words & mask, np.uint64(64 - (n_slots - 1).bit_length()))
-    # One sort of plain numbers, slot and position in one, is many times faster than a stable argsort.
-    in_order = np.sort((slots << 32) | np.arange(len(words)))
-    starts = np.zeros(n_slots + 1, np.int64)
-    np.cumsum(np.bincount(slots, minlength=n_slots), out=starts[1:])
-    return in_order & (LIMIT - 1), starts
+def shift_of(n_slots: int) -> np.uint64:
+    """Return by how much a hash is shifted, so that it is one of so many slots."""
+    return np.uint64(64 - (n_slots - 1).bit_length())
 
 
-def _slots(words: Words, shift: np.uint64) -> NDArray[np.int64]:
+def slots_of(words: Words, shift: np.uint64) -> NDArray[np.int64]:
     """Return the slots of masked words[..., V], int64[...]: multiply-shift hashing, a sum over the words.
 
     Dietzfelbinger, Hagerup, Katajainen, Penttonen: A Reliable Randomized Algorithm for the Closest-Pair Problem, 1997.

@@ -111,12 +111,11 @@ def _index(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> Ref
     if store.has(ref):
         return ref
     table = Rows(store.verified(rows))
-    ids = table.ids()
-    if wanted == "train":
-        ids = ids[np.array(table.splits(), np.str_) == "train"]
+    ids = table.ids("train" if wanted == "train" else None)
     step("index", 0, len(ids))
-    built = index.build(CodeSegments.open(store, codes).of(ids), ids, kind=kind, options=options)
+    held = CodeSegments.open(store, codes).lazily(ids)
     with store.draft("segment") as draft:
+        built = index.build(held, ids, kind=kind, options=options, folder=draft.path)
         built.save(draft.path)
         facts = {"kind": "index", "fingerprint": built.fingerprint, "n_bits": built.n_bits, "rows": len(built)}
         step("index", len(ids), len(ids))

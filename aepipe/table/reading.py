@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -70,10 +71,10 @@ class Rows:
         """Return some columns of all rows."""
         return pa.concat_tables(pq.read_table(part, columns=list(columns), memory_map=True) for part in self._parts)
 
-    def ids(self) -> NDArray[np.int64]:
-        """Return the ids, int64[N]."""
+    def ids(self, split: str | None = None) -> NDArray[np.int64]:
+        """Return the ids, int64[N], or those of a split."""
         ids: NDArray[np.int64] = self._column("id").to_numpy()
-        return ids
+        return ids if split is None else ids[self._chosen(split, None)]
 
     def keys(self) -> list[str]:
         """Return the keys."""
@@ -176,7 +177,7 @@ class Rows:
         """Return which rows are asked for; None for all."""
         if split is None:
             return mask
-        of_split: NDArray[np.bool_] = np.array(self._column("split").to_numpy(zero_copy_only=False) == split, bool)
+        of_split: NDArray[np.bool_] = pc.equal(self._column("split"), split).to_numpy(zero_copy_only=False)
         return of_split if mask is None else of_split & mask
 
     def _selected(self, chosen: NDArray[np.bool_] | None) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aepipe import index
 from aepipe.bits import BitCodes, words_of
 from aepipe.errors import CorruptError, RecipeError
-from aepipe.index import HammingIndex, hnsw, ivf, multihash, reach, tables
+from aepipe.index import HammingIndex, filling, hnsw, ivf, multihash, reach, tables
 from aepipe.recipe import Choice
 from tests.index.test_rows import assert_damage_is_refused, brute, few_codes, found, scrambled_ids
 
@@ -124,7 +124,7 @@ def test_a_table_holds_every_code_within_the_bits_that_are_turned(n_bits: int) -
     n_parts = 2
     parts = tables.parts_of(np.unpackbits(packed, axis=1, count=n_bits), n_parts)
     assert np.bincount(parts).tolist() == tables.lengths_of(n_bits, n_parts)
-    table, words = tables.Tables.build(packed, parts), words_of(packed)
+    table, words = filling.fill(packed, parts), words_of(packed)
     for turned in (0, 1, 2) if n_bits < 200 else (0, 1):
         values = tables.Values.within(parts, turned)
         assert len(values) == reach.n_values(n_bits, n_parts, turned)
