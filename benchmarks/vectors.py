@@ -28,7 +28,7 @@ from aepipe.learn.finetune import unroll
 from aepipe.learn.fit import Trainer
 from aepipe.recipe import Recipe
 from benchmarks.machine import describe
-from flows.job import recipe_file
+from flows.named import recipe_file
 
 QUERIES = 1000
 SHOWN = ("map", "map_at_1000", "p_at_100")

@@ -9,12 +9,13 @@ Prefect reads the environment when it is imported, so this module must be used b
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -69,11 +70,13 @@ def _spare_the_proxy() -> None:
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[str]:
+def serving(home: Path, check: Callable[[], object] = bool) -> Iterator[str]:
     """Run a server while the block runs, and make it the one that Prefect talks to.
 
     Args:
         home: folder of its database and its log, made where it is missing; ``$PREFECT_HOME`` goes before it.
+        check: raises where there can be no run. It is asked while the server starts, for both take seconds; but before,
+            where there is no home yet: then a mistake leaves nothing behind.
 
     Yields:
         The address of its API.
@@ -85,20 +88,55 @@ def serving(home: Path) -> Iterator[str]:
     _spare_the_proxy()
     home = Path(os.environ["PREFECT_HOME"])
     if not home.exists():
+        check()
+        check = bool
         logger.info("first run on this shelf: Prefect makes its database in %s", home)
         home.mkdir(parents=True)
     with socket.create_server(("127.0.0.1", 0)) as listening, (home / "server.log").open("wb") as log:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
         server = _start(listening, log)
     try:
-        os.environ["PREFECT_API_URL"] = url
-        import_module("flows.tasks")  # torch and Prefect take as long as the server's start
-        _wait(url, home / "server.log")
-        yield url
+        with _ended_early(server), _without_collections():
+            check()
+            os.environ["PREFECT_API_URL"] = url
+            import_module("flows.tasks")  # torch and Prefect take as long as the server's start
+            _wait(url, home / "server.log")
+        with _without_heartbeats():
+            yield url
     finally:
         os.environ.pop("PREFECT_API_URL", None)
         flush()
         _stop(server)
+
+
+@contextmanager
+def _ended_early(server: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End a server at once where the block fails, and not when it is up."""
+    try:
+        yield
+    except BaseException:
+        server.terminate()
+        raise
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Do not look for garbage while modules are imported: what they make stays."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@contextmanager
+def _without_heartbeats() -> Iterator[None]:
+    """Send none: nobody listens, and Prefect sleeps for up to a second before it stops sending them."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
 
 
 def flush() -> None:

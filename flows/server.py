@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -15,11 +16,14 @@ def serve(descriptor: int) -> None:
     Args:
         descriptor: of the socket, inherited.
     """
+    gc.disable()  # what is imported stays, and to look through it for garbage takes a seventh of the start
     import uvicorn
     from prefect.server.api.server import create_app
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     app = create_app(ephemeral=True, final=True)
+    gc.freeze()
+    gc.enable()
     config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2, lifespan="on")
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
 

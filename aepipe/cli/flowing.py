@@ -6,7 +6,7 @@ Prefect is imported inside, after its environment has been set.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -57,10 +57,17 @@ def going_on() -> Iterator[None]:
 
 
 @contextmanager
-def prefect(api: str | None, store: Store) -> Iterator[None]:
-    """Make Prefect ready for one run: with the server that is named, or one that runs along."""
+def prefect(api: str | None, store: Store, check: Callable[[], object] = bool) -> Iterator[None]:
+    """Make Prefect ready for one run: with the server that is named, or one that runs along.
+
+    Args:
+        api: address of a server.
+        store: the shelf that one of our own is for.
+        check: finds out whether there can be a run at all, before anything is made.
+    """
     embedded = flows("embedded")
     if api or os.environ.get("PREFECT_API_URL"):
+        check()
         embedded.prepare(api=api)
         flows("serve").check_server()
         try:
@@ -68,8 +75,7 @@ def prefect(api: str | None, store: Store) -> Iterator[None]:
         finally:
             embedded.flush()
         return
-    store.create()
-    with embedded.serving(store.root / "prefect"):
+    with embedded.serving(store.root / "prefect", check):
         yield
 
 

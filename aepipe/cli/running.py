@@ -70,8 +70,7 @@ def run(
     """
     recipe, store = _recipe_for(what, place.name, save), place.store()
     given = {"recipe": recipe, "name": place.name, "shelf": str(store.root), **asdict(order)}
-    check_free(store, _check(given))
-    with going_on(), showing(), prefect(api, store):
+    with going_on(), showing(), prefect(api, store, lambda: check_free(store, _check(given))):
         outcome = flows("build").build(**given)
     say(describe_text(describe(store, Ref.parse(outcome["release"]))))
 
@@ -124,8 +123,7 @@ def nightly(
     file, store = _existing_recipe(recipe), place.store()
     given = {"recipe": file, "name": place.name, "source": absolute(source), "device": device}
     given |= {"shelf": str(store.root)}
-    check_free(store, _check(given))
-    with going_on(), showing(), prefect(api, store):
+    with going_on(), showing(), prefect(api, store, lambda: check_free(store, _check(given))):
         flow = flows("nightly")
         outcome = flow.nightly(**given, rules=flow.Rules(**rules.order()))
     done = "; ".join(outcome["done"])
@@ -200,7 +198,7 @@ def _recipe_for(what: str, name: str | None, save: Path | None) -> str:
     Raises:
         RecipeError: the file that would be written is another recipe already.
     """
-    if flows("job").is_recipe(what):
+    if flows("named").is_recipe(what):
         return _existing_recipe(what)
     from aepipe.derive import derive, name_of, same_source
     from aepipe.derive.kinds import said_of
@@ -221,7 +219,7 @@ def _recipe_for(what: str, name: str | None, save: Path | None) -> str:
 
 def _existing_recipe(text: str) -> str:
     """Return a recipe so that it is found from anywhere."""
-    return str(flows("job").recipe_file(text).absolute())
+    return str(flows("named").recipe_file(text).absolute())
 
 
 def _check(given: dict[str, Any]) -> str:

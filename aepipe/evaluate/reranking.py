@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from aepipe.bits import BitCodes
 from aepipe.embeddings import cosines
 from aepipe.evaluate.counts import Labels
+from aepipe.evaluate.floats import smallest_of
 from aepipe.evaluate.ties import Ints
 
 TOP = 10
@@ -68,7 +69,7 @@ def choose(
     asked = np.unique(np.linspace(0, len(codes[1]) - 1, QUERIES).astype(np.int64))
     queries, top = embeddings[1][asked], min(TOP, len(codes[0]))
     places, wanted = _by_code(codes[0], codes[1][asked], top * FACTORS[-1]), _nearest(*embeddings, asked, top)
-    recalls = {factor: _share_found(places[:, : top * factor], wanted) for factor in FACTORS}
+    recalls = _shares_found(places, wanted, top)
     factor = next((one for one in FACTORS if recalls[one] >= target), FACTORS[-1])
     if labels is None:
         return Reranking(factor, target, recalls[factor])
@@ -84,15 +85,8 @@ def choose(
 def _nearest(rows: Embeddings, queries: Embeddings, asked: Ints, k: int) -> Ints:
     """Return the k rows of largest cosine of some queries, int64[Q, k], in no order; rows are read block by block."""
     own = _unit(queries[asked])
-    best, ids = np.empty((len(own), 0), np.float32), np.empty((len(own), 0), np.int64)
-    for start in range(0, len(rows), BLOCK):
-        block = _unit(rows[start : start + BLOCK])
-        cosine = np.concatenate([best, own @ block.T], axis=1)
-        places = np.broadcast_to(np.arange(start, start + len(block)), (len(own), len(block)))
-        columns = np.argpartition(-cosine, min(k, cosine.shape[1]) - 1, axis=1)[:, :k]
-        best = np.take_along_axis(cosine, columns, axis=1)
-        ids = np.take_along_axis(np.concatenate([ids, places], axis=1), columns, axis=1)
-    return ids
+    starts = range(0, len(rows), BLOCK)
+    return smallest_of(((start, own @ -_unit(rows[start : start + BLOCK]).T) for start in starts), k)
 
 
 def _unit(rows: Embeddings) -> NDArray[np.float32]:
@@ -104,13 +98,21 @@ def _unit(rows: Embeddings) -> NDArray[np.float32]:
 
 def _by_code(database: BitCodes, queries: BitCodes, count: int) -> Ints:
     """Return the first rows of each query by (distance, position), int64[Q, min(count, N)]."""
-    found = []
-    for query in range(len(queries)):
-        distances = database.distances(queries[query : query + 1])[:, 0]
-        found.append(np.argsort(distances, kind="stable")[:count])
-    return np.stack(found).astype(np.int64)
+    rows = database.words()
+    # Of numbers as short as distances, a stable sort is the fastest.
+    far = (np.bitwise_count(rows ^ query).sum(axis=1, dtype=np.uint16) for query in queries.words())
+    return np.stack([np.argsort(one, kind="stable")[:count] for one in far]).astype(np.int64)
 
 
-def _share_found(places: Ints, wanted: Ints) -> float:
-    """Return which share of the wanted rows is among the others, a mean over the queries."""
-    return float(np.mean([np.isin(row, among).mean() for row, among in zip(wanted, places, strict=True)]))
+def _shares_found(places: Ints, wanted: Ints, top: int) -> dict[int, float]:
+    """Return which share of the wanted rows is among the first ``top`` others, times each factor: means over queries.
+
+    Args:
+        places: int64[Q, n].
+        wanted: int64[Q, k].
+        top: as many as there are, at most.
+    """
+    same = [row[:, None] == among for row, among in zip(wanted, places, strict=True)]
+    found = np.stack([one.any(axis=1) for one in same])
+    rank = np.stack([one.argmax(axis=1) for one in same])
+    return {factor: float((found & (rank < top * factor)).mean()) for factor in FACTORS}

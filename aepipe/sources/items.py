@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -153,16 +152,16 @@ class ItemSource:
         label, split = self._options.label, self._options.split
         if label is None and not isinstance(split, str):
             return item
-        # Text, not paths: making one takes as long as reading a small file.
-        folders = [part for part in (item.place if self._options.key else item.key).split("/")[:-1] if part]
-        file = item.place.partition("#")[0].rpartition("/")[2].partition(".")[0]
-        split = split if isinstance(split, str) else None
-        return replace(
-            item,
-            label=_chosen(label, item.columns, item.label, {"parent": folders[-1:]}),
-            split=_chosen(split, item.columns, item.split, {"top": folders[:1], "file": [file]}),
-            columns={name: value for name, value in item.columns.items() if name not in self._used},
-        )
+        path = item.place if self._options.key else item.key
+        label = _parent(path) if label == "parent" else _chosen(label, item.columns, item.label)
+        if split == "top":
+            split = _top(path)
+        elif split == "file":
+            split = item.place.partition("#")[0].rpartition("/")[2].partition(".")[0]
+        else:
+            split = _chosen(split if isinstance(split, str) else None, item.columns, item.split)
+        columns = {name: value for name, value in item.columns.items() if name not in self._used}
+        return RawItem(item.key, item.place, item.reader, label, split, columns)
 
     @cached_property
     def _used(self) -> set[str]:
@@ -182,15 +181,23 @@ class ItemSource:
                 )
 
 
-def _chosen(
-    option: str | None, columns: Mapping[str, object], natural: str | None, paths: Mapping[str, Sequence[str]]
-) -> str | None:
-    """Return a label or a split: the container's own, a part of a path where the option says so, or a column's."""
-    if option is None:
-        return natural
-    if option in paths:
-        return next(iter(paths[option]), None)
-    return _text(columns.get(option, natural))
+def _chosen(option: str | None, columns: Mapping[str, object], natural: str | None) -> str | None:
+    """Return a label or a split: the container's own, or that of a column."""
+    return natural if option is None else _text(columns.get(option, natural))
+
+
+def _parent(path: str) -> str | None:
+    """Return the name of the folder that a file is in, None where it is in none.
+
+    Text, not a Path: making one takes as long as reading a small file.
+    """
+    return path.rpartition("/")[0].rstrip("/").rpartition("/")[2] or None
+
+
+def _top(path: str) -> str | None:
+    """Return the name of the topmost folder that a file is in, None where it is in none."""
+    top, inside, _ = path.lstrip("/").partition("/")
+    return top if inside else None
 
 
 def _text(value: object) -> str | None:

@@ -11,6 +11,8 @@ from aepipe.errors import ItemError
 MAX_BYTES = 1 << 28
 """Larger items are refused, so that a few of them cannot fill the memory."""
 
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
 
 @dataclass(frozen=True, slots=True)
 class WholeFile:
@@ -20,12 +22,21 @@ class WholeFile:
 
     def __call__(self, key: str) -> bytes:
         """Read it; a pipe or a device that bears an image's name is not waited for."""
-        found = os.stat(self.path)
-        if not stat.S_ISREG(found.st_mode):
-            raise ItemError(key, "not a file")
-        check_bytes(found.st_size, key)
-        with open(self.path, "rb") as stream:
-            return stream.read()
+        # Python's own files take twice as long for small ones.
+        handle = os.open(self.path, _READ)
+        try:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                raise ItemError(key, "not a file")
+            check_bytes(found.st_size, key)
+            data = os.read(handle, found.st_size + 1)
+            # It has grown in the meantime, or the system gives less at a time.
+            while len(data) != found.st_size and (more := os.read(handle, MAX_BYTES)):
+                data += more
+                check_bytes(len(data), key)
+            return data
+        finally:
+            os.close(handle)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from aepipe.table import Finder, Rejected, Row, Rows, RowsWriter, write_quaranti
 
 VERSION = 1
 _REASONS = 3
+_as_json = json.JSONEncoder(sort_keys=True, default=str).encode
 
 
 def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id: int = 0) -> Ref:
@@ -88,7 +89,7 @@ class _Before:
         self._source = inputs.get("source") if same_features else None
         self._position = {key: position for position, key in enumerate(rows.keys())} if rows else {}
         self._ids = rows.ids() if rows else np.empty(0, np.int64)
-        self._digests = rows.sha256() if rows else np.empty((0, 32), np.uint8)
+        self._digests = memoryview(rows.sha256().tobytes() if rows else b"")
         self.next_id = rows.next_id if rows else 0
         self.usable = rows if same_features else None
         self._find = Finder(self.usable.sha256() if self.usable else np.empty((0, 32), np.uint8))
@@ -106,9 +107,11 @@ class _Before:
     def __len__(self) -> int:
         return len(self._position)
 
-    def find(self, _: str, sha256: bytes) -> int:
-        """Return where a row of the same bytes is, under whatever key; -1 for none."""
-        return self._find(sha256)
+    def find(self, key: str, sha256: bytes) -> int:
+        """Return where a row of the same bytes is, under this key or another; -1 for none."""
+        if self.usable is None:
+            return -1
+        return self._position[key] if self.digest_of(key) == sha256 else self._find(sha256)
 
     def id_of(self, key: str) -> int | None:
         """Return the id that a key has, None where it is new."""
@@ -118,7 +121,7 @@ class _Before:
     def digest_of(self, key: str) -> bytes | None:
         """Return the sha256 that a key's bytes had, None where it is new."""
         position = self._position.get(key)
-        return None if position is None else self._digests[position].tobytes()
+        return None if position is None else self._digests[32 * position : 32 * position + 32].tobytes()
 
     def stands(self, digest: str) -> bool:
         """Whether rows of this source digest would be the same rows."""
@@ -286,7 +289,7 @@ def quarantine_file(store: Store, name: str, rejected: list[Rejected]) -> Path:
 def _entry(item: RawItem, split: str, sha256: bytes) -> bytes:
     """Return a digest of all that the source says of an item; values that JSON does not know count as their text."""
     entry = [item.key, sha256.hex(), item.label, split, dict(item.columns)]
-    return hashlib.sha256(json.dumps(entry, sort_keys=True, default=str).encode()).digest()
+    return hashlib.sha256(_as_json(entry).encode()).digest()
 
 
 def _frequent(rejected: list[Rejected]) -> str:

@@ -11,7 +11,8 @@ import pytest
 from aepipe import recipe as recipes
 from aepipe.errors import RecipeError
 from aepipe.store import Store
-from flows.job import is_recipe, open_job, packaged, recipe_file
+from flows.job import open_job
+from flows.named import is_recipe, packaged, recipe_file
 from tests.samples import write_tiny
 
 ROOT = Path(__file__).parents[2]

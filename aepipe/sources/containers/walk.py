@@ -111,25 +111,32 @@ def _walk(root: str, folder: str) -> Iterator[Found]:
 
     What the listing of a folder tells is not asked again: each file would cost one more trip to a distant disk.
     """
+    at = os.path.join(root, folder)
     try:
-        with os.scandir(os.path.join(root, folder)) as entries:
+        with os.scandir(at) as entries:
             seen = [entry for entry in entries if entry.name[0] != "."]
             names = sorted((f"{e.name}/" if e.is_dir(follow_symlinks=False) else e.name, e.is_symlink()) for e in seen)
     except OSError as error:
-        raise SourceError(f"{os.path.join(root, folder)}: cannot be read: {error.strerror}") from None
+        raise SourceError(f"{at}: cannot be read: {error.strerror}") from None
     for name, link in names:
         if name.endswith("/"):
             yield from _walk(root, folder + name)
-        elif not (link and os.path.isdir(os.path.join(root, folder, name))):
-            yield _found(root, folder + name, link=link)
+        elif not link:
+            yield Found(_place(folder + name), at + name)
+        elif not os.path.isdir(at + name):
+            yield _found(root, folder + name, link=True)
 
 
 def _found(root: str, name: str, *, link: bool) -> Found:
     """Look at one file; a link that leads out of the root is found, but refused."""
     path = os.path.join(root, name)
-    place = os.fsencode(name).decode("utf-8", "backslashreplace")
     if link:
         real, home = os.path.realpath(path), os.path.realpath(root)
         if os.path.commonpath([real, home]) != home:
-            return Found(place, path, "link out of the source")
-    return Found(place, path)
+            return Found(_place(name), path, "link out of the source")
+    return Found(_place(name), path)
+
+
+def _place(name: str) -> str:
+    """Return a path as text."""
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
