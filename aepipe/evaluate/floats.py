@@ -48,7 +48,7 @@ def feature_blocks(
     for start in range(0, len(features) if rows is None else len(rows), step):
         place = slice(start, start + step)
         block = np.asarray(features[place if rows is None else rows[place]], np.float64)
-        if not np.isfinite(block).all():
+        if features.dtype.kind == "f" and not np.isfinite(block).all():
             bad = start + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
             row = bad if rows is None else int(rows[bad])
             raise CodeError(f"features of row {row} hold a value that is not finite: impute or drop it first")
