@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo up test soak check clean
+.PHONY: demo up test soak fuzz check clean
 
 demo: .venv/flows
 	@$(BIN)/aepipe run demo
@@ -22,6 +22,10 @@ test: .venv/dev
 # Pulls the plug 50 times, passes 100 nights, kills workers, mangles files: an hour.
 soak: .venv/dev
 	AEPIPE_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/faults/test_soak.py tests/faults/test_fuzz.py tests/flows/test_up.py
+
+# A million inputs, guided by what they reach: 20 minutes.
+fuzz: .venv/fuzz
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.guided all
 
 check: .venv/dev
 	$(BIN)/ruff check .

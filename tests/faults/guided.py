@@ -1,0 +1,155 @@
+"""Fuzzing that is guided by which lines of aepipe an input reaches.
+
+``make fuzz`` tries all targets; this tries one:
+
+    python -m tests.faults.guided a.png --inputs 60000
+
+Inputs begin as the real files of :mod:`tests.faults.test_fuzz`, and libFuzzer, by way of atheris, changes them. What is
+neither read nor answered by one of our errors in one line ends the run with its trace; where the input lies is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["aepipe"]):
+    from aepipe import recipe, sources
+    from aepipe.bits import BitCodes
+    from aepipe.errors import AepipeError
+    from aepipe.release import Release
+    from aepipe.sources.reading import read_all
+    from aepipe.store import Store
+    from tests.faults import test_fuzz
+    from tests.releases import make_release
+    from tests.samples import TINY
+
+Target = tuple[Callable[[bytes], object], list[bytes]]
+"""What reads an input, and inputs to begin with, the first of which is sound."""
+MOST = 1 << 14
+"""Longer inputs are not tried: they take longer, and say no more."""
+
+
+def source(name: str, folder: Path) -> Target:
+    """Return what reads all items of a source that consists of one file, and the file."""
+    kind, whole, features = test_fuzz.FILES[name]
+    file = folder / "source" / name
+    file.parent.mkdir()
+    if name == "list.csv":
+        for place in ("source/pictures/b.png", "source/pictures/c.png", "secret.png"):
+            (folder / place).parent.mkdir(exist_ok=True)
+            (folder / place).write_bytes(test_fuzz.picture("png"))
+    options = {"kind": kind, "path": str(file.parent), "workers": 1, "max_bad_share": 1.0}
+    table = {"name": "fuzz", "source": options, "features": features, "layers": [{"net": "dense"}]}
+    resolved = recipe.parse(table, folder / "fuzz.toml")
+
+    def read(data: bytes) -> None:
+        file.write_bytes(data)
+        for outcome in read_all(sources.resolve(resolved).fitted(None)):
+            assert ".." not in Path(outcome.item.place).parts, outcome.item.place
+
+    return read, [whole()]
+
+
+def toml(folder: Path) -> Target:
+    """Return what resolves a recipe."""
+    file = folder / "tiny.toml"
+    (folder / "photos").mkdir()
+    (folder / "photos" / "b.png").write_bytes(test_fuzz.picture("png"))
+
+    def read(data: bytes) -> None:
+        file.write_bytes(data)
+        sources.resolve(recipe.load(file))
+
+    packaged = (Path(__file__).parents[2] / "flows" / "recipes").glob("*.toml")
+    return read, [TINY.format(epochs=1).encode(), *(one.read_bytes() for one in sorted(packaged))]
+
+
+def codes(_: Path) -> Target:
+    """Return what reads codes in hex."""
+    return lambda data: BitCodes.from_hex([data.decode("utf-8", "replace")], 64), [b"0123456789abcdef"]
+
+
+def shelf(folder: Path) -> Target:
+    """Return what asks a release, one of whose files, told by the first byte, has other bytes."""
+    store = Store(folder / "shelf")
+    make_release(store, n=30)
+    asked = Release.open(store).codes_of([0])
+    files = [file for file in sorted(store.root.rglob("*")) if file.is_file() and not file.name.startswith(".")]
+
+    def read(data: bytes) -> None:
+        file = files[(data[0] if data else 0) % len(files)]
+        whole = file.read_bytes()
+        file.write_bytes(data[1:])
+        try:
+            release = Release.open(Store(store.root))
+            release.query(asked, 3)
+            release.describe([0])
+        finally:
+            file.write_bytes(whole)
+
+    return read, [bytes([place]) + file.read_bytes() for place, file in enumerate(files)]
+
+
+TARGETS: dict[str, Callable[[Path], Target]] = {
+    **{name: partial(source, name) for name in test_fuzz.FILES},
+    "recipe": toml,
+    "hex": codes,
+    "shelf": shelf,
+}
+
+
+def fuzz(name: str, inputs: int, seed: int) -> None:
+    """Try one target; the process ends here."""
+    with tempfile.TemporaryDirectory(prefix="aepipe-fuzz-") as text:
+        folder = Path(text)
+        with atheris.instrument_imports(include=["aepipe"]):
+            read, seeds = TARGETS[name](folder)
+            read(seeds[0])  # what is imported when it is first needed is instrumented, too
+        corpus = folder / "corpus"
+        corpus.mkdir()
+        for number, one in enumerate(seeds):
+            (corpus / str(number)).write_bytes(one)
+
+        def tried(data: bytes) -> None:
+            try:
+                read(data)
+            except AepipeError as error:
+                test_fuzz.check(error)
+
+        most = max(MOST, 2 * max(map(len, seeds)))
+        limits = [f"-atheris_runs={inputs}", f"-max_len={most}", f"-seed={seed}", "-timeout=60", "-rss_limit_mb=4096"]
+        limits += ["-verbosity=0", f"-artifact_prefix={tempfile.gettempdir()}/aepipe-{name}-"]
+        atheris.Setup([sys.argv[0], *limits, str(corpus)], tried)
+        atheris.Fuzz()
+
+
+def main() -> None:
+    """Try one target here, or all, each in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", choices=["all", *TARGETS])
+    parser.add_argument("--inputs", type=int, default=56_000, help="for each target")
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    if asked.target != "all":
+        fuzz(asked.target, asked.inputs, asked.seed)
+    failed = []
+    for name in TARGETS:
+        began = time.monotonic()
+        order = [name, "--inputs", str(asked.inputs), "--seed", str(asked.seed)]
+        done = subprocess.run([sys.executable, "-m", "tests.faults.guided", *order], check=False)
+        print(f"{name:24} {asked.inputs:,} inputs in {time.monotonic() - began:,.0f} s, {done.returncode=}", flush=True)
+        failed += [name] if done.returncode else []
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
