@@ -190,9 +190,9 @@ def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
         GateError: they may not.
     """
     before = str(fold(job.store, release))
-    recipe = _recipe_of(release)
-    same_recipe = recipe is not None and recipe.model_dump() == job.plan.recipe.model_dump()
-    if rows == before and not release.changed and same_recipe:
+    then, now = _recipe_of(release), job.plan.recipe.model_dump()
+    changed = [name for name, table in now.items() if then is None or then.model_dump()[name] != table]
+    if rows == before and not release.changed and not changed:
         return
     model = str(release.part("encoder"))
     with night.timed("encode"):
@@ -205,7 +205,7 @@ def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
     if _concluded(job, night, new):
         what = [] if rows == before else [difference(job, rows)]
         what += ["what was added and removed is folded in"] if release.changed else []
-        what += [] if same_recipe else ["the recipe's index, evaluation or gate has changed"]
+        what += [f"the recipe has changed in {', '.join(changed)}"] if changed else []
         night.done.append(f"renewed: {'; '.join([*what, str(night.drift)])}")
 
 
