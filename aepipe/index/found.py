@@ -34,6 +34,10 @@ class Found:
     @classmethod
     def sort(cls, query: NDArray[np.int64], distances: NDArray[np.integer], positions: NDArray[np.integer]) -> Found:
         """Put codes into order."""
+        if int(query.max(initial=0)) < 1 << 15 and int(positions.max(initial=0)) < 1 << 32:
+            # One sort of plain numbers is several times faster.
+            keys = np.sort((query << 48) | (distances.astype(np.int64) << 32) | positions)
+            return cls(keys >> 48, (keys >> 32).astype(np.uint16), keys & ((1 << 32) - 1))
         order = np.lexsort((positions, distances, query))
         return cls(query[order], distances[order].astype(np.uint16), positions[order].astype(np.int64))
 
@@ -68,6 +72,13 @@ class Found:
     def __len__(self) -> int:
         return len(self.query)
 
-    def at(self, which: NDArray[np.generic]) -> Found:
+    def first(self, k: int, queries: int) -> Found:
+        """Return the first k of each of Q queries."""
+        if queries == 1:
+            return self.at(slice(k))
+        starts = np.searchsorted(self.query, np.arange(queries))
+        return self.at(np.arange(len(self)) - starts[self.query] < k)
+
+    def at(self, which: NDArray[np.generic] | slice) -> Found:
         """Return some of them, by a mask or in ascending order of place."""
         return Found(self.query[which], self.distances[which], self.positions[which])

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.index.found import Found
-from aepipe.index.reach import scan_cost
+from aepipe.index.reach import compare_cost
 from aepipe.index.scan import Scan, swig, threads_of_faiss
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def cost(n_bits: int, n_codes: int, *, cells: int, share: float) -> float:
         cells: whose centres are compared.
         share: of all cells that are looked into.
     """
-    return scan_cost(n_bits, cells) + PROBED * share * scan_cost(n_bits, n_codes)
+    return compare_cost(n_bits, cells) + PROBED * share * compare_cost(n_bits, n_codes)
 
 
 def recalls(parted: Ivf, places: NDArray[np.int64], probes: Iterable[int]) -> Iterator[tuple[int, float]]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.bits import n_bytes, words_of
-from aepipe.index.scan import Scan
+from aepipe.index.scan import Scan, ranged
 from aepipe.index.tables import COPIED, Values, lengths_of, parts_of
 
 NEAREST = (1, 10, 100, 1000)
@@ -31,6 +31,8 @@ TYPICAL = (10, 100)
 # What things cost on one core, in nanoseconds: only their ratios matter, and these differ little between machines.
 SCANNED, SCANNED_BYTE = 1.0, 0.0125
 """Comparing with the next code, and reading each of its bytes."""
+RANGED_SHARE = 0.65
+"""So much of that where codes within a radius are looked for: :func:`aepipe.index.scan.ranged`."""
 READ = 8.0
 """Taking the next code of a bucket, comparing it, sorting out what is near; a quarter more for each further 64 bits."""
 FETCHED = 30.0
@@ -111,9 +113,15 @@ def n_values(n_bits: int, n_parts: int, turned: int) -> int:
     return sum(math.comb(length, count) for length in lengths_of(n_bits, n_parts) for count in range(turned + 1))
 
 
-def scan_cost(n_bits: int, n_codes: int) -> float:
-    """Return what scanning the codes costs, in nanoseconds."""
+def compare_cost(n_bits: int, n_codes: int) -> float:
+    """Return what comparing with codes that lie side by side costs, in nanoseconds."""
     return n_codes * (SCANNED + SCANNED_BYTE * n_bytes(n_bits))
+
+
+def scan_cost(n_bits: int, n_codes: int) -> float:
+    """Return what scanning all codes costs, in nanoseconds."""
+    share = RANGED_SHARE if ranged(n_bits, n_codes, TYPICAL[0]) else 1.0
+    return share * compare_cost(n_bits, n_codes)
 
 
 def stage_cost(n_bits: int, values: float, touched: float) -> float:

@@ -28,3 +28,28 @@ def test_counting_and_heaps_agree(n_bits: int, k: int, monkeypatch: pytest.Monke
         assert codes.flat.use_heap == (bits == 0)
         np.testing.assert_array_equal(found.positions.reshape(-1, k), order)
         np.testing.assert_array_equal(found.distances.reshape(-1, k), np.take_along_axis(far, order, axis=1))
+
+
+@pytest.mark.parametrize("k", [1, 10, 300])
+@pytest.mark.parametrize("n_bits", [8, 24, 64, 128])
+def test_what_is_nearest_is_within_the_limit_of_some(n_bits: int, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search within a radius gives the same answer as one for the nearest, for one query and for many."""
+    rng = np.random.default_rng(n_bits)
+    few = 40 if n_bits > 8 else 256
+    centres = rng.integers(0, 256, (few, n_bits // 8), np.uint8)
+    packed = centres[rng.integers(0, few, 4000)] ^ np.packbits(rng.random((4000, n_bits)) < 0.1, axis=1)
+    packed = np.unique(packed, axis=0)
+    packed = packed[rng.permutation(len(packed))]
+    asked = np.concatenate([packed[:20], rng.integers(0, 256, (20, n_bits // 8), np.uint8)])
+    codes, k = Scan.of(BitCodes(packed, n_bits)), min(k, len(packed))
+    expected = codes.nearest(asked, k, threads=2)
+    monkeypatch.setattr(scan, "RANGED", 1)
+    monkeypatch.setattr(scan, "RANGED_EACH", 1)
+    monkeypatch.setattr(scan, "PIECES", 16)
+    assert scan.ranged(n_bits, len(packed), k)
+    for one in (codes.nearest(asked, k, threads=2), codes.nearest(asked[:1], k)):
+        count = len(one)
+        np.testing.assert_array_equal(one.query, expected.query[:count])
+        np.testing.assert_array_equal(one.positions, expected.positions[:count])
+        np.testing.assert_array_equal(one.distances, expected.distances[:count])
+    assert count == k
