@@ -75,8 +75,7 @@ def serving(home: Path, check: Callable[[], object] = bool) -> Iterator[str]:
 
     Args:
         home: folder of its database and its log, made where it is missing; ``$PREFECT_HOME`` goes before it.
-        check: raises where there can be no run. It is asked while the server starts, for both take seconds; but before,
-            where there is no home yet: then a mistake leaves nothing behind.
+        check: raises where there can be no run. It is asked while the server starts, for both take seconds.
 
     Yields:
         The address of its API.
@@ -88,8 +87,6 @@ def serving(home: Path, check: Callable[[], object] = bool) -> Iterator[str]:
     _spare_the_proxy()
     home = Path(os.environ["PREFECT_HOME"])
     if not home.exists():
-        check()
-        check = bool
         logger.info("first run on this shelf: Prefect makes its database in %s", home)
         home.mkdir(parents=True)
     with socket.create_server(("127.0.0.1", 0)) as listening, (home / "server.log").open("wb") as log:

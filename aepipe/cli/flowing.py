@@ -75,7 +75,12 @@ def prefect(api: str | None, store: Store, check: Callable[[], object] = bool) -
         finally:
             embedded.flush()
         return
-    with embedded.serving(store.root / "prefect", check):
+    home = store.root / "prefect"
+    if not home.exists():
+        check()
+        check = bool  # so a mistake leaves nothing behind
+    store.create()
+    with embedded.serving(home, check):
         yield
 
 

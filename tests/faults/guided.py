@@ -34,7 +34,7 @@ with atheris.instrument_imports(include=["aepipe"]):
 
 Target = tuple[Callable[[bytes], object], list[bytes]]
 """What reads an input, and inputs to begin with, the first of which is sound."""
-MOST = 1 << 14
+MOST = 1 << 12
 """Longer inputs are not tried: they take longer, and say no more."""
 
 
