@@ -70,12 +70,12 @@ def _spare_the_proxy() -> None:
 
 
 @contextmanager
-def serving(home: Path, check: Callable[[], object] = bool) -> Iterator[str]:
+def serving(home: Path, meanwhile: Callable[[], object] = lambda: None) -> Iterator[str]:
     """Run a server while the block runs, and make it the one that Prefect talks to.
 
     Args:
         home: folder of its database and its log, made where it is missing; ``$PREFECT_HOME`` goes before it.
-        check: raises where there can be no run. It is asked while the server starts, for both take seconds.
+        meanwhile: what is to be done while the server starts, for that takes seconds.
 
     Yields:
         The address of its API.
@@ -94,7 +94,7 @@ def serving(home: Path, check: Callable[[], object] = bool) -> Iterator[str]:
         server = _start(listening, log)
     try:
         with _ended_early(server), _without_collections():
-            check()
+            meanwhile()
             os.environ["PREFECT_API_URL"] = url
             import_module("flows.tasks")  # torch and Prefect take as long as the server's start
             _wait(url, home / "server.log")

@@ -57,7 +57,7 @@ def going_on() -> Iterator[None]:
 
 
 @contextmanager
-def prefect(api: str | None, store: Store, check: Callable[[], object] = bool) -> Iterator[None]:
+def prefect(api: str | None, store: Store, check: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Make Prefect ready for one run: with the server that is named, or one that runs along.
 
     Args:
@@ -76,11 +76,13 @@ def prefect(api: str | None, store: Store, check: Callable[[], object] = bool) -
             embedded.flush()
         return
     home = store.root / "prefect"
-    if not home.exists():
-        check()
-        check = bool  # so a mistake leaves nothing behind
+    if home.exists():
+        with embedded.serving(home, meanwhile=check):
+            yield
+        return
+    check()  # first, so that a mistake leaves nothing behind
     store.create()
-    with embedded.serving(home, check):
+    with embedded.serving(home):
         yield
 
 
