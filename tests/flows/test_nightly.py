@@ -83,7 +83,8 @@ def test_a_changed_recipe_trains_and_a_worse_one_is_refused(tiny: Path, store: S
     night(tiny, store)
     kept = Release.open(store)
     tiny.write_text(tiny.read_text() + "\n[gate]\nmax_regression = 0.02\n")
-    assert night(tiny, store)["done"][0].startswith("renewed: the recipe has changed in gate"), "a gate is nothing that is learned"
+    done = night(tiny, store)["done"][0]
+    assert done.startswith("renewed: the recipe has changed in gate"), "a gate is nothing that is learned"
     served = Release.open(store)
     assert served.fingerprint == kept.fingerprint
     tiny.write_text(tiny.read_text().replace("bits = 32", "bits = 1"))
