@@ -24,22 +24,23 @@ MOST_TURNED = 3
 MOST_VALUES = 2000
 """Values of one substring that are looked up at most; three bits are turned of at most 22."""
 ASKED = 256
-COMPARED = 16_384
+COMPARED = 8192
+FEW = 8
 TYPICAL = (10, 100)
 """The k for which the number of substrings is chosen."""
 
 # What things cost on one core, in nanoseconds: only their ratios matter, and these differ little between machines.
 SCANNED, SCANNED_BYTE = 1.0, 0.0125
 """Comparing with the next code, and reading each of its bytes."""
-RANGED_SHARE = 0.65
-"""So much of that where codes within a radius are looked for: :func:`aepipe.index.scan.ranged`."""
-READ = 8.0
+RANGED, RANGED_BYTE = 0.5, 0.02
+"""The same where codes within a radius are looked for: :func:`aepipe.index.scan.ranged`."""
+READ = 10.0
 """Taking the next code of a bucket, comparing it, sorting out what is near; a quarter more for each further 64 bits."""
 FETCHED = 30.0
 """The same where codes are not copied into buckets, but fetched from anywhere."""
-LOOKED_UP = 50.0
+LOOKED_UP = 100.0
 """Hashing a value, and finding its bucket."""
-BEGUN = 40_000.0
+BEGUN = 25_000.0
 """Beginning a stage."""
 
 
@@ -51,7 +52,8 @@ class Reach:
         n_parts: m, the number of substrings that would be cheapest.
         distances: for each of NEAREST, how far the k-th other row is from some rows, ascending; they fall short where
             the collection is smaller.
-        shares: the share of all codes that a look-up with r = 0, 1, ... bits turned touches, on average.
+        shares: the share of all codes that a look-up with r = 0, 1, ... bits turned touches, on average over the rows
+            that a look-up with fewer does not certify: those are where codes are sparse.
     """
 
     n_parts: int
@@ -120,8 +122,9 @@ def compare_cost(n_bits: int, n_codes: int) -> float:
 
 def scan_cost(n_bits: int, n_codes: int) -> float:
     """Return what scanning all codes costs, in nanoseconds."""
-    share = RANGED_SHARE if ranged(n_bits, n_codes, TYPICAL[0]) else 1.0
-    return share * compare_cost(n_bits, n_codes)
+    if ranged(n_bits, n_codes, TYPICAL[0]):
+        return n_codes * (RANGED + RANGED_BYTE * n_bytes(n_bits))
+    return compare_cost(n_bits, n_codes)
 
 
 def stage_cost(n_bits: int, values: float, touched: float) -> float:
@@ -159,10 +162,12 @@ def measured(codes: Scan, offsets: NDArray[np.int64], *, n_parts: int = 0) -> li
     n_rows = int(offsets[-1])
     rows = np.sort(rng.choice(n_rows, min(ASKED, n_rows), replace=False))
     asked = np.searchsorted(offsets, rows, side="right") - 1
-    distances = _distances(codes, offsets, asked)
+    far = _distances(codes, offsets, asked)
+    distances = [sorted(one.tolist()) for one in far]
     compared = np.sort(rng.choice(len(codes), min(COMPARED, len(codes)), replace=False))
     choices = [n_parts] if n_parts else candidates(codes.n_bits)
-    return [Reach(one, distances, _shares(codes, asked[::8], compared, one)) for one in choices]
+    some, tenth = asked[::2], far[NEAREST.index(TYPICAL[0])][::2]
+    return [Reach(one, distances, _shares(codes, some, compared, one, tenth)) for one in choices]
 
 
 def candidates(n_bits: int) -> list[int]:
@@ -170,8 +175,8 @@ def candidates(n_bits: int) -> list[int]:
     return [one for one in range(1, 17) if 8 <= n_bits / one <= 48] or [max(1, round(n_bits / 32))]
 
 
-def _distances(codes: Scan, offsets: NDArray[np.int64], asked: NDArray[np.int64]) -> list[list[int]]:
-    """Return for each of NEAREST how far the k-th other row is, ascending; nothing where there are not so many."""
+def _distances(codes: Scan, offsets: NDArray[np.int64], asked: NDArray[np.int64]) -> list[NDArray[np.uint16]]:
+    """Return for each of NEAREST how far the k-th other row of each is; nothing where there are not so many."""
     nearest = min(NEAREST[-1] + 1, len(codes))
     found = codes.nearest(np.ascontiguousarray(codes.packed[asked]), nearest, os.cpu_count() or 1)
     rows = np.diff(offsets)[found.positions].reshape(len(asked), nearest).cumsum(axis=1)
@@ -179,7 +184,7 @@ def _distances(codes: Scan, offsets: NDArray[np.int64], asked: NDArray[np.int64]
     distances = []
     for k in NEAREST:
         at = np.minimum((rows < k + 1).sum(axis=1), nearest - 1)
-        distances.append(sorted(far[np.arange(len(asked)), at].tolist()) if offsets[-1] > k else [])
+        distances.append(far[np.arange(len(asked)), at] if offsets[-1] > k else far[:0, 0])
     return distances
 
 
@@ -187,7 +192,7 @@ def shares_of(codes: Scan, n_parts: int) -> list[float]:
     """Return the average share of codes that a look-up touches, with 0, 1, ... bits turned where that is feasible."""
     rng = np.random.default_rng(0)
     asked, compared = (rng.choice(len(codes), min(count, len(codes)), replace=False) for count in (32, COMPARED))
-    return _shares(codes, asked, compared, n_parts)
+    return _shares(codes, asked, compared, n_parts, np.zeros(0, np.uint16))
 
 
 def deal(codes: Scan, n_parts: int) -> NDArray[np.int64]:
@@ -196,15 +201,30 @@ def deal(codes: Scan, n_parts: int) -> NDArray[np.int64]:
     return parts_of(np.unpackbits(codes.packed[np.sort(places)], axis=1, count=codes.n_bits), n_parts)
 
 
-def _shares(codes: Scan, asked: NDArray[np.int64], compared: NDArray[np.int64], n_parts: int) -> list[float]:
-    """Return the average share of codes that some substring finds, with 0, 1, ... bits turned."""
+def _shares(
+    codes: Scan, asked: NDArray[np.int64], compared: NDArray[np.int64], n_parts: int, far: NDArray[np.uint16]
+) -> list[float]:
+    """Return the average share of codes that some substring finds, with 0, 1, ... bits turned.
+
+    Args:
+        codes: M.
+        asked: int64[n], positions of those that ask.
+        compared: int64[m], positions of those that are looked at.
+        n_parts: number of substrings.
+        far: uint16[n], within how many bits their neighbours are: then of each number of bits those only count, but at
+            least FEW, whose neighbours fewer do not find; or uint16[0], and all count.
+    """
     masks = Values.within(deal(codes, n_parts), 0).masks
     # numpy would first copy all words of a mapped file, which lie there anyhow.
     some, others = (words_of(np.take(codes.packed, places, axis=0)) for places in (asked, compared))
     differ = some[:, None, :] ^ others[None, :, :]
-    turned = np.zeros(MOST_TURNED + 1)
+    turned = np.zeros((MOST_TURNED + 1, len(asked)))
     for mask in masks:
-        far = np.bitwise_count(differ & mask).sum(axis=2)
-        turned += [float((far <= count).mean()) for count in range(MOST_TURNED + 1)]
+        apart = np.bitwise_count(differ & mask).sum(axis=2)
+        turned += [(apart <= count).mean(axis=1) for count in range(MOST_TURNED + 1)]
     few = [count for count in range(MOST_TURNED + 1) if n_values(codes.n_bits, n_parts, count) <= MOST_VALUES * n_parts]
-    return [float(turned[count]) for count in few]
+    if not len(far):
+        return [float(turned[count].mean()) for count in few]
+    farthest = np.argsort(-far.astype(np.int64), kind="stable")
+    open_ = [max(FEW, int((far > bound(n_parts, count - 1)).sum())) if count else len(far) for count in few]
+    return [float(turned[count, farthest[:rows]].mean()) for count, rows in zip(few, open_, strict=True)]

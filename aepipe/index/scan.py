@@ -31,6 +31,8 @@ RANGED_BITS, RANGED, RANGED_EACH = 128, 1 << 18, 1 << 12
 third at up to 128 bits. That radius is what the nearest of some codes are within."""
 SHARE, MOST_SOME, PIECES = 16, 1 << 19, 128
 """Some codes are one in 16, but not more than that many, taken in so many pieces."""
+FOUND = 1 << 21
+"""About so many codes within a radius are held at a time."""
 COUNT_AT = 12
 """Where a saved index says how many codes it has: after its type, bits, and bytes of a code."""
 swig: Any = faiss  # its stubs do not have all that it has
@@ -129,10 +131,12 @@ class Scan:
     def _within_limits(self, packed: NDArray[np.uint8], k: int, threads: int) -> Found:
         """Return the same, found within the distance of the k-th nearest of some codes: that of all is no larger."""
         limits = self._searched(self._some, packed, k, threads)[0][:, -1]
+        at_once = max(1, FOUND * int(self._some.ntotal) // (k * len(self)))
         parts = []
         for limit in np.unique(limits):
             asked = np.flatnonzero(limits == limit)
-            parts.append((Scan.ball(self, packed[asked], int(limit), threads).first(k, len(asked)), asked))
+            for some in np.split(asked, range(at_once, len(asked), at_once)):
+                parts.append((Scan.ball(self, packed[some], int(limit), threads).first(k, len(some)), some))
         return Found.join(parts)
 
     def _searched(

@@ -31,7 +31,7 @@ class WholeFile:
             check_bytes(found.st_size, key)
             data = os.read(handle, found.st_size + 1)
             # It has grown in the meantime, or the system gives less at a time.
-            while len(data) != found.st_size and (more := os.read(handle, MAX_BYTES)):
+            while len(data) != found.st_size and (more := os.read(handle, 1 << 20)):
                 data += more
                 check_bytes(len(data), key)
             return data
