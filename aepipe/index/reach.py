@@ -166,7 +166,7 @@ def measured(codes: Scan, offsets: NDArray[np.int64], *, n_parts: int = 0) -> li
     distances = [sorted(one.tolist()) for one in far]
     compared = np.sort(rng.choice(len(codes), min(COMPARED, len(codes)), replace=False))
     choices = [n_parts] if n_parts else candidates(codes.n_bits)
-    some, tenth = asked[::2], far[NEAREST.index(TYPICAL[0])][::2]
+    some, tenth = asked[::4], far[NEAREST.index(TYPICAL[0])][::4]
     return [Reach(one, distances, _shares(codes, some, compared, one, tenth)) for one in choices]
 
 
@@ -217,10 +217,14 @@ def _shares(
     masks = Values.within(deal(codes, n_parts), 0).masks
     # numpy would first copy all words of a mapped file, which lie there anyhow.
     some, others = (words_of(np.take(codes.packed, places, axis=0)) for places in (asked, compared))
-    differ = some[:, None, :] ^ others[None, :, :]
+    # Word by word: numpy is slow where the innermost loop is short.
+    differ = [some[:, None, word] ^ others[None, :, word] for word in range(some.shape[1])]
     turned = np.zeros((MOST_TURNED + 1, len(asked)))
     for mask in masks:
-        apart = np.bitwise_count(differ & mask).sum(axis=2)
+        apart = np.zeros((len(some), len(others)), np.uint16)
+        for word, own in zip(differ, mask, strict=True):
+            if own:
+                apart += np.bitwise_count(word & own)
         turned += [(apart <= count).mean(axis=1) for count in range(MOST_TURNED + 1)]
     few = [count for count in range(MOST_TURNED + 1) if n_values(codes.n_bits, n_parts, count) <= MOST_VALUES * n_parts]
     if not len(far):
