@@ -31,7 +31,7 @@ RANGED_BITS, RANGED, RANGED_EACH = 128, 1 << 18, 1 << 12
 third at up to 128 bits. That radius is what the nearest of some codes are within."""
 SHARE, MOST_SOME, PIECES = 16, 1 << 19, 128
 """Some codes are one in 16, but not more than that many, taken in so many pieces."""
-FOUND = 1 << 21
+FOUND = 1 << 19
 """About so many codes within a radius are held at a time."""
 COUNT_AT = 12
 """Where a saved index says how many codes it has: after its type, bits, and bytes of a code."""
