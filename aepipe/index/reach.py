@@ -179,7 +179,7 @@ def _distances(codes: Scan, offsets: NDArray[np.int64], asked: NDArray[np.int64]
     """Return for each of NEAREST how far the k-th other row of each is; nothing where there are not so many."""
     nearest = min(NEAREST[-1] + 1, len(codes))
     found = codes.nearest(np.ascontiguousarray(codes.packed[asked]), nearest, os.cpu_count() or 1)
-    rows = np.diff(offsets)[found.positions].reshape(len(asked), nearest).cumsum(axis=1)
+    rows = (offsets[found.positions + 1] - offsets[found.positions]).reshape(len(asked), nearest).cumsum(axis=1)
     far = found.distances.reshape(len(asked), nearest)
     distances = []
     for k in NEAREST:
