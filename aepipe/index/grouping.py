@@ -75,13 +75,14 @@ def group(codes: SomeCodes, ids: Ids, folder: Path | None = None) -> tuple[Scan,
             packed.extend(words.view(np.uint8))
             offsets.extend(begin + np.cumsum(sizes))
             own_ids.extend(own)
-            places.put(own, own, np.arange(begin, own_ids.done, dtype=by_id.array.dtype))
+            if folder is not None:  # in memory, they are put in order when that is needed
+                places.put(own, own, np.arange(begin, own_ids.done, dtype=by_id.array.dtype))
         for own, at in places:
             by_id.extend(at[np.argsort(own)])
     if folder is not None:
         return Scan.map(folder, codes.n_bits), Postings.open(folder, longest, sorted_by_id=True)
     distinct = BitCodes(packed.array, codes.n_bits)
-    return Scan.of(distinct), Postings(offsets.array, own_ids.array, longest, by_id.array)
+    return Scan.of(distinct), Postings(offsets.array, own_ids.array, longest)
 
 
 def _by_code(codes: SomeCodes, ids: Ids, beside: Path | None) -> Iterator[tuple[Words, Ids]]:

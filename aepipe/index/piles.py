@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-PART = 1 << 20
+PART = 1 << 19
 """About so many records are handled at a time."""
 SAMPLED = 1 << 8
 """One key in so many is looked at to find where piles end."""
