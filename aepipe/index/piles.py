@@ -78,7 +78,8 @@ class Piles:
             parts.append(columns)
             return
         if not parts:
-            parts.append(tuple(column[:0] for column in columns))
+            # What it is like; a view of no elements would hold all that it is a view of.
+            parts.append(tuple(np.empty((0, *column.shape[1:]), column.dtype) for column in columns))
         for place, column in enumerate(columns):
             with (self._folder / f"{number}.{place}").open("ab") as stream:
                 _write(stream, column)
@@ -90,7 +91,8 @@ class Output:
     Args:
         shape: of all of it.
         dtype: of its elements.
-        file: that it is written into; None for memory.
+        folder: an existing one, for a file; None for memory.
+        name: of the file.
         header: that the file begins with; None for that of a ``.npy`` file.
 
     Attributes:
@@ -99,14 +101,14 @@ class Output:
     """
 
     def __init__(
-        self, shape: tuple[int, ...], dtype: DTypeLike, file: Path | None = None, *, header: bytes | None = None
+        self, shape: tuple[int, ...], dtype: DTypeLike, folder: Path | None, name: str, *, header: bytes | None = None
     ) -> None:
-        self.array = np.empty(shape if file is None else 0, dtype)
+        self.array = np.empty(shape if folder is None else 0, dtype)
         self._flat = self.array.reshape(-1)
         self._stream: BinaryIO | None = None
         self.done = 0
-        if file is not None:
-            self._stream = file.open("wb")
+        if folder is not None:
+            self._stream = (folder / name).open("wb")
             if header is not None:
                 self._stream.write(header)
             else:

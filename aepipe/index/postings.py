@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from aepipe.disk import mapped
 from aepipe.errors import CodeError, QueryError
+from aepipe.index import piles
 from aepipe.index.found import Found
 from aepipe.index.hits import RaggedHits
 from aepipe.index.piles import Output
@@ -62,9 +63,7 @@ class Postings:
         """Return where offsets, ids, and their places by id are written: into a folder, or to memory."""
         place = place_type(n_rows)
         kinds = {OFFSETS: ((n_codes + 1,), np.int64), IDS: ((n_rows,), np.int64), BY_ID: ((n_rows,), place)}
-        offsets, ids, by_id = (
-            Output(shape, kind, None if folder is None else folder / name) for name, (shape, kind) in kinds.items()
-        )
+        offsets, ids, by_id = (Output(shape, kind, folder, name) for name, (shape, kind) in kinds.items())
         return offsets, ids, by_id
 
     @classmethod
@@ -185,7 +184,10 @@ def checked_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     if found.ndim != 1 or (found.size and (found.dtype.kind not in "iu" or int(found.min()) < 0)):
         raise CodeError("ids are int64[N], not negative")
     found = found.astype(np.int64, copy=False)
-    in_order = found if bool((found[1:] >= found[:-1]).all()) else np.sort(found)
+    parts = (found[start : start + piles.PART + 1] for start in range(0, len(found), piles.PART))
+    if all((part[:-1] < part[1:]).all() for part in parts):
+        return found
+    in_order = np.sort(found)
     twice = in_order[1:][in_order[1:] == in_order[:-1]]
     if len(twice):
         raise QueryError(f"id {twice[0]} is given twice")

@@ -65,9 +65,8 @@ class Scan:
         self.flat: Any = flat
         self._count = int(flat.ntotal)  # asking faiss takes as long as comparing thousands of codes
         shape = (self._count, n_bytes(n_bits))
-        self.packed: NDArray[np.uint8] = np.zeros(shape, np.uint8)
-        if self._count:
-            self.packed = np.asarray(_Lent(flat, shape))
+        held = np.asarray(_Lent(flat, shape)) if self._count else np.zeros(shape, np.uint8)
+        self.packed: NDArray[np.uint8] = held
 
     @classmethod
     def of(cls, codes: BitCodes) -> Scan:
@@ -94,13 +93,11 @@ class Scan:
     def output(n_codes: int, n_bits: int, folder: Path | None) -> Output:
         """Return where M codes are written, uint8[M, W]: into a folder, as faiss would write them, or to memory."""
         shape = (n_codes, n_bytes(n_bits))
-        if folder is None:
-            return Output(shape, np.uint8)
         # An index's header, with how many codes follow, and how many bytes these are.
         header = bytearray(swig.serialize_index_binary(faiss.IndexBinaryFlat(8 * shape[1])).tobytes())
         struct.pack_into("<q", header, COUNT_AT, n_codes)
         struct.pack_into("<Q", header, len(header) - 8, shape[0] * shape[1])
-        return Output(shape, np.uint8, folder / CODES, header=bytes(header))
+        return Output(shape, np.uint8, folder, CODES, header=bytes(header))
 
     def save(self, folder: Path) -> None:
         """Write the codes, and whatever else a kind has, into an existing folder; not what is mapped from it."""

@@ -159,7 +159,7 @@ class Tables:
         shapes = {STARTS: (n_parts, n_slots + 1), POSITIONS: (n_parts, n_codes)}
         copied = {COPIES: (n_parts, n_codes, words.shape[1])} if width <= COPIED else {}
         starts, positions, *copies = (
-            stack.enter_context(Output(shape, FILES.get(name, words.dtype), None if folder is None else folder / name))
+            stack.enter_context(Output(shape, FILES.get(name, words.dtype), folder, name))
             for name, shape in (shapes | copied).items()
         )
         return starts, positions, next(iter(copies), None)
@@ -242,7 +242,7 @@ def _taken(array: NDArray[Any], places: list[slice] | NDArray[np.int64]) -> NDAr
     return taken
 
 
-def fetched(packed: NDArray[np.uint8], positions: NDArray[np.uint32]) -> Words:
+def fetched(packed: NDArray[np.uint8], positions: NDArray[np.integer]) -> Words:
     """Return some codes as words[C, V]; as words of a mapped file, unaligned, numpy would first copy them all."""
     return words_of(np.take(packed, positions, axis=0))
 

@@ -97,6 +97,24 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.
     assert peaks[1] < 1.5 * peaks[0], f"{peaks[0]:,} and {peaks[1]:,} bytes"
 
 
+def test_piles_on_the_disk_hold_nothing_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block goes to a pile of its own, as ids that ascend do."""
+    monkeypatch.setattr(piles, "PART", 1 << 14)
+    keys = np.arange(64 * piles.PART)
+    dealt = piles.Piles(keys[:: piles.SAMPLED], tmp_path)
+    tracemalloc.start()
+    for start in range(0, len(keys), piles.PART):
+        block = keys[start : start + piles.PART]
+        dealt.put(block, block, 2 * block)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < keys.nbytes / 8, f"{held:,} bytes"
+    found = list(dealt)
+    assert len(found) > 32
+    np.testing.assert_array_equal(np.concatenate([pile[0] for pile in found]), keys)
+    np.testing.assert_array_equal(np.concatenate([pile[1] for pile in found]), 2 * keys)
+
+
 @pytest.mark.parametrize("n_bits", [8, 64, 256])
 @pytest.mark.parametrize("count", [0, 1, 100])
 def test_codes_are_written_as_faiss_writes_them(n_bits: int, count: int, tmp_path: Path) -> None:
