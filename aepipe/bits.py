@@ -202,3 +202,8 @@ def words_of(packed: NDArray[np.uint8]) -> Words:
     width = packed.shape[1]
     size = next(size for size in (8, 4, 2, 1) if width % size == 0)
     return packed.view(f"u{size}")
+
+
+def copied_words(packed: NDArray[np.uint8]) -> Words:
+    """Return the same of a copy: in a mapped file, codes lie where numpy would take long over words of them."""
+    return words_of(np.array(packed, order="C"))

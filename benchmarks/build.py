@@ -12,7 +12,6 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ import numpy as np
 
 from aepipe import index
 from aepipe.bits import BitCodes
-from benchmarks.machine import describe
+from benchmarks.machine import describe, meanwhile
 
 OPENED = """
 import sys, time
@@ -70,20 +69,13 @@ def _built(packed: np.ndarray[tuple[int, int], np.dtype[np.uint8]], kind: str, f
 @contextmanager
 def _peak() -> Iterator[list[int]]:
     """Watch how many bytes the process takes at most during the block, beside what it had before."""
-    before, done = _anonymous(), threading.Event()
-    most = [0]
+    before, most = _anonymous(), [0]
 
     def watch() -> None:
-        while not done.wait(0.01):
-            most[0] = max(most[0], _anonymous() - before)
+        most[0] = max(most[0], _anonymous() - before)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
+    with meanwhile(watch, 0.01):
         yield most
-    finally:
-        done.set()
-        watcher.join()
 
 
 def _anonymous() -> int:

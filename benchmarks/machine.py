@@ -5,8 +5,30 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+
+@contextmanager
+def meanwhile(call: Callable[[], object], seconds: float) -> Iterator[None]:
+    """Call something in a thread, once at least and again after so many seconds, as long as the block runs."""
+    done = threading.Event()
+
+    def run() -> None:
+        call()
+        while not done.wait(seconds):
+            call()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def describe(*packages: str) -> str:

@@ -11,7 +11,6 @@ import argparse
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from aepipe.release import Release
 from aepipe.stages import add as adding
 from aepipe.stages import change
 from aepipe.store import Store
-from benchmarks.machine import describe
+from benchmarks.machine import describe, meanwhile
 from benchmarks.made_up import SHAPE, folder_of
 
 NAME = "benchmark"
@@ -97,19 +96,8 @@ def report(name: str, store: Store, change: object) -> None:
 def asking(release: Release) -> Iterator[list[float]]:
     """Ask a release in a thread, ten times a second, and collect the seconds that each answer took."""
     times: list[float] = []
-    done = threading.Event()
-
-    def run() -> None:
-        while not done.wait(0.1) or not times:
-            times.append(ask(release, len(times)))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
+    with meanwhile(lambda: times.append(ask(release, len(times))), 0.1):
         yield times
-    finally:
-        done.set()
-        thread.join()
 
 
 def ask(release: Release, seed: int) -> float:

@@ -190,8 +190,9 @@ def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
         GateError: they may not.
     """
     before = str(fold(job.store, release))
-    then, now = _recipe_of(release), job.plan.recipe.model_dump()
-    changed = [name for name, table in now.items() if then is None or then.model_dump()[name] != table]
+    recipe, now = _recipe_of(release), job.plan.recipe.model_dump()
+    then = recipe.model_dump() if recipe else {}
+    changed = [name for name, table in now.items() if (name, table) not in then.items()]
     if rows == before and not release.changed and not changed:
         return
     model = str(release.part("encoder"))

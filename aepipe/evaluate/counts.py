@@ -62,7 +62,7 @@ def distance_counts(database: BitCodes, queries: BitCodes, relevance: Relevance 
     wanted = queries.words()
     for start, block in _word_blocks(database, relevance):
         for query, words in enumerate(wanted):
-            distance = _word_distances(block, words)
+            distance = word_distances(block, words)
             size[query] += np.bincount(distance, minlength=size.shape[1])
             if relevance is not None:
                 # The rows are sorted by label, so those of one label are a slice.
@@ -79,7 +79,7 @@ def _word_blocks(database: BitCodes, relevance: Relevance | None) -> Iterator[tu
         yield start, np.ascontiguousarray(block.words().T)
 
 
-def _word_distances(block: NDArray[np.uint64], words: NDArray[np.uint64]) -> Ints:
+def word_distances(block: NDArray[np.uint64], words: NDArray[np.uint64]) -> Ints:
     """Return one query's distances to a block, int64[rows], one word of all rows at a time."""
     distance: Ints = np.bitwise_count(block[0] ^ words[0]).astype(np.int64)
     for column, word in zip(block[1:], words[1:], strict=True):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.bits import Words, words_of
+from aepipe.bits import Words, copied_words
 from aepipe.index import piles
 from aepipe.index.piles import Piles, scratch
 from aepipe.index.tables import BITS, Tables, Values, fetched, n_slots_of, shift_of, slots_of
@@ -63,8 +63,7 @@ def _in_slots(
     """Give slots, ascending, and positions of codes, ascending in each slot: int64[n] and uint32[n]."""
 
     def keys(places: slice) -> NDArray[np.uint64]:
-        words = words_of(np.array(packed[places], order="C"))
-        slots = slots_of(words & mask, shift_of(n_slots)).astype(np.uint64)
+        slots = slots_of(copied_words(packed[places]) & mask, shift_of(n_slots)).astype(np.uint64)
         return (slots << HALF) | np.arange(*places.indices(len(packed)), dtype=np.uint64)
 
     dealt = Piles(keys(slice(None, None, piles.SAMPLED)), beside)

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.bits import BitCodes, Words, words_of
+from aepipe.bits import BitCodes, Words, copied_words
 from aepipe.errors import CodeError
 from aepipe.index import piles
 from aepipe.index.piles import Piles, scratch
@@ -87,10 +87,10 @@ def group(codes: SomeCodes, ids: Ids, folder: Path | None = None) -> tuple[Scan,
 
 def _by_code(codes: SomeCodes, ids: Ids, beside: Path | None) -> Iterator[tuple[Words, Ids]]:
     """Give words[n, V] and ids, int64[n], of rows, all that have a code at once."""
-    dealt = Piles(_words(codes[:: piles.SAMPLED])[:, 0], beside)
+    dealt = Piles(copied_words(codes[:: piles.SAMPLED].packed)[:, 0], beside)
     for start in range(0, len(ids), piles.PART):
         part = slice(start, start + piles.PART)
-        words = _words(codes[part])
+        words = copied_words(codes[part].packed)
         dealt.put(words[:, 0], words, ids[part])
         if len(ids) > piles.PART:
             step("codes", start, len(ids))
@@ -153,8 +153,3 @@ def _sorted(words: Words, ids: Ids) -> tuple[Ids, Ids]:
     few = len(words) < 1 << 31
     order = np.sort((run << 32) | order) & ((1 << 32) - 1) if few else order[np.lexsort((order, run))]
     return order, np.concatenate([np.zeros(min(len(words), 1), np.int64), np.nonzero(changes)[0] + 1])
-
-
-def _words(codes: BitCodes) -> Words:
-    """Return codes as words[n, V]; those of a mapped file are copied, for there they may lie anyhow."""
-    return words_of(np.array(codes.packed, order="C"))

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.bits import n_bytes, words_of
+from aepipe.bits import n_bytes
 from aepipe.index.scan import Scan, ranged
-from aepipe.index.tables import COPIED, Values, lengths_of, parts_of
+from aepipe.index.tables import COPIED, Values, fetched, lengths_of, parts_of
 
 NEAREST = (1, 10, 100, 1000)
 """The k for which the distance of the k-th row is measured; another k is taken for the next of these."""
@@ -215,8 +215,7 @@ def _shares(
             least FEW, whose neighbours fewer do not find; or uint16[0], and all count.
     """
     masks = Values.within(deal(codes, n_parts), 0).masks
-    # numpy would first copy all words of a mapped file, which lie there anyhow.
-    some, others = (words_of(np.take(codes.packed, places, axis=0)) for places in (asked, compared))
+    some, others = (fetched(codes.packed, places) for places in (asked, compared))
     # Word by word: numpy is slow where the innermost loop is short.
     differ = [some[:, None, word] ^ others[None, :, word] for word in range(some.shape[1])]
     turned = np.zeros((MOST_TURNED + 1, len(asked)))

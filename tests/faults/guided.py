@@ -30,7 +30,6 @@ with atheris.instrument_imports(include=["aepipe"]):
     from aepipe.sources.reading import read_all
     from aepipe.store import Store
     from tests.faults import test_fuzz
-    from tests.releases import make_release
     from tests.samples import TINY
 
 Target = tuple[Callable[[bytes], object], list[bytes]]
@@ -43,23 +42,14 @@ ITEMS = 20
 
 def source(name: str, folder: Path) -> Target:
     """Return what reads all items of a source that consists of one file, and the file."""
-    kind, whole, features = test_fuzz.FILES[name]
-    file = folder / "source" / name
-    file.parent.mkdir()
-    if name == "list.csv":
-        for place in ("source/pictures/b.png", "source/pictures/c.png", "secret.png"):
-            (folder / place).parent.mkdir(exist_ok=True)
-            (folder / place).write_bytes(test_fuzz.picture("png"))
-    options = {"kind": kind, "path": str(file.parent), "workers": 1, "max_bad_share": 1.0}
-    table = {"name": "fuzz", "source": options, "features": features, "layers": [{"net": "dense"}]}
-    resolved = recipe.parse(table, folder / "fuzz.toml")
+    file, whole, how = test_fuzz.prepared(name, folder)
 
     def read(data: bytes) -> None:
         file.write_bytes(data)
-        for outcome in islice(read_all(sources.resolve(resolved).fitted(None)), ITEMS):
+        for outcome in islice(read_all(sources.resolve(how).fitted(None)), ITEMS):
             assert ".." not in Path(outcome.item.place).parts, outcome.item.place
 
-    return read, [whole()]
+    return read, [whole]
 
 
 def toml(folder: Path) -> Target:
@@ -83,10 +73,7 @@ def codes(_: Path) -> Target:
 
 def shelf(folder: Path) -> Target:
     """Return what asks a release, one of whose files, told by the first byte, has other bytes."""
-    store = Store(folder / "shelf")
-    make_release(store, n=30)
-    asked = Release.open(store).codes_of([0])
-    files = [file for file in sorted(store.root.rglob("*")) if file.is_file() and not file.name.startswith(".")]
+    store, asked, files = test_fuzz.shelf(folder)
 
     def read(data: bytes) -> None:
         file = files[(data[0] if data else 0) % len(files)]

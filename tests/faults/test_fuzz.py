@@ -28,6 +28,7 @@ from PIL import Image
 from aepipe import recipe, sources
 from aepipe.bits import BitCodes
 from aepipe.errors import AepipeError, CodeError
+from aepipe.recipe import Recipe
 from aepipe.release import Release
 from aepipe.stages.ingest import ingest
 from aepipe.store import MANIFEST, Store
@@ -162,30 +163,40 @@ FILES: dict[str, tuple[str, Callable[[], bytes], dict[str, Any]]] = {
 }
 
 
+def prepared(name: str, folder: Path) -> tuple[Path, bytes, Recipe]:
+    """Return the file that is a source, which is not written yet, its sound bytes, and the recipe of it."""
+    kind, whole, features = FILES[name]
+    file = folder / "source" / name
+    file.parent.mkdir()
+    if name == "list.csv":
+        for place in ("source/pictures/b.png", "source/pictures/c.png", "secret.png"):
+            (folder / place).parent.mkdir(exist_ok=True)
+            (folder / place).write_bytes(picture("png"))
+    options = {"kind": kind, "path": str(file.parent), "workers": 1, "max_bad_share": 1.0}
+    table = {"name": "fuzz", "source": options, "features": features, "layers": [{"net": "dense"}]}
+    return file, whole(), recipe.parse(table, folder / "fuzz.toml")
+
+
+def shelf(folder: Path) -> tuple[Store, BitCodes, list[Path]]:
+    """Return a shelf with a release, codes to ask it, and all of its files."""
+    store = Store(folder / "shelf")
+    make_release(store, n=30)
+    files = [file for file in sorted(store.root.rglob("*")) if file.is_file() and not file.name.startswith(".")]
+    return store, Release.open(store).codes_of([0]), files
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_sources(name: str, tmp_path: Path) -> None:
-    kind, whole, features = FILES[name]
-    data, file = whole(), tmp_path / "source" / name
-    file.parent.mkdir()
+    file, data, how = prepared(name, tmp_path)
 
     def read() -> int:
-        table = {
-            "name": "fuzz",
-            "source": {"kind": kind, "path": str(file.parent), "workers": 1, "max_bad_share": 1.0},
-            "features": features,
-            "layers": [{"net": "dense"}],
-        }
-        source = sources.resolve(recipe.parse(table, tmp_path / "fuzz.toml"))
+        source = sources.resolve(how)
         store = Store(tmp_path / "shelf")
         rows = Rows(store.verified(ingest(store, source)))
         assert not any(".." in Path(place).parts for place in rows.places())
         shutil.rmtree(store.root)
         return len(rows)
 
-    if name == "list.csv":
-        for place in ("source/pictures/b.png", "source/pictures/c.png", "secret.png"):
-            (tmp_path / place).parent.mkdir(exist_ok=True)
-            (tmp_path / place).write_bytes(picture("png"))
     file.write_bytes(data)
     assert read(), "the file as it was can be read"
 
@@ -225,10 +236,7 @@ def test_codes_in_hex(text: str, n_bits: int) -> None:
 @pytest.mark.parametrize("what", ["manifests", "digests", "parts"])
 def test_what_is_on_the_shelf(what: str, tmp_path: Path) -> None:
     """A release with a mangled file answers, or says which file is not as it was; its bytes are sealed by digests."""
-    store = Store(tmp_path / "shelf")
-    make_release(store, n=30)
-    codes = Release.open(store).codes_of([0])
-    files = [file for file in sorted(store.root.rglob("*")) if file.is_file() and not file.name.startswith(".")]
+    store, codes, files = shelf(tmp_path)
     chosen = {
         "manifests": [file for file in files if file.name == MANIFEST],
         "digests": [file for file in files if file.suffix == ".json" and file.name != MANIFEST],
