@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,7 +65,12 @@ def prefect(api: str | None, store: Store, check: Callable[[], object] = lambda:
         api: address of a server.
         store: the shelf that one of our own is for.
         check: finds out whether there can be a run at all, before anything is made.
+
+    Raises:
+        ExtraError: Prefect is not installed.
     """
+    if find_spec("prefect") is None:
+        raise ExtraError("prefect", "flows")
     embedded = flows("embedded")
     if api or os.environ.get("PREFECT_API_URL"):
         check()

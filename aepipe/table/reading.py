@@ -6,9 +6,11 @@ Legend: N rows. A row's features have the shape of the source, (H, W, C) for ima
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +132,7 @@ class Rows:
 
     def feature(self, row: int) -> NDArray[Any]:
         """Return the features of one row, by its position; a few row groups are kept at hand."""
-        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        group = bisect_right(self._starts, row) - 1
         features: NDArray[Any] = self._read_group(group)[row - self._starts[group]]
         return features
 
@@ -206,9 +208,9 @@ class Rows:
         return list(self._groups())
 
     @cached_property
-    def _starts(self) -> NDArray[np.int64]:
-        """The position of each row group's first row, int64[groups]."""
-        return np.cumsum([0, *(count for *_, count in self._layout)])[:-1]
+    def _starts(self) -> list[int]:
+        """The position of each row group's first row."""
+        return [0, *accumulate(count for *_, count in self._layout)][:-1]
 
     def _group(self, number: int) -> NDArray[Any]:
         """Return the features of one row group."""

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from aepipe.cli import running
-from aepipe.errors import RecipeError
+from aepipe.cli import flowing, running
+from aepipe.errors import ExtraError, RecipeError
+from aepipe.store import Store
 from tests.samples import write_photos, write_tiny
 
 ROOT = Path(__file__).parents[2]
@@ -139,6 +140,16 @@ def test_a_derived_recipe_never_replaces_another(tmp_path: Path, monkeypatch: py
     Path(chosen).write_text(Path(chosen).read_text() + "# changed\n")
     assert running._recipe_for(str(tmp_path / "photos"), "clothes", None) == chosen
     assert "# changed" in Path(chosen).read_text()
+
+
+def test_without_prefect_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flowing, "find_spec", lambda name: None)
+    with (
+        pytest.raises(ExtraError, match="prefect is not installed: pip install 'aepipe\\[flows\\]'"),
+        flowing.prefect(None, Store(tmp_path / "shelf")),
+    ):
+        pass
+    assert not (tmp_path / "shelf").exists()
 
 
 def test_the_time_zone_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
