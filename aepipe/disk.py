@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from aepipe.errors import CorruptError, FullError, StoreError
 
@@ -51,6 +51,22 @@ def mapped(file: Path) -> NDArray[Any]:
         return np.asarray(load_numpy(file))
     except (OSError, ValueError) as error:
         raise CorruptError(f"{file}: corrupt, not an array ({error}); {REMEDY}") from None
+
+
+def array_in(file: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Make a ``.npy`` file and map it, to be filled.
+
+    Raises:
+        OSError: the disk has no room for all of it. Who wrote into a map that has none would be killed by a signal.
+    """
+    if 0 in shape:  # which cannot be mapped
+        np.save(file, np.empty(shape, dtype))
+        return np.empty(shape, dtype)
+    made = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+    return made
 
 
 def write_durably(file: Path, text: str) -> None:

@@ -85,4 +85,4 @@ def _write_codes(held: CodeSegments, ids: NDArray[np.int64], folder: Path) -> No
     np.save(folder / IDS, ids)
     np.save(folder / CODES, held.of(ids).packed)
     if held.width is not None:
-        np.save(folder / embeddings.FILE, held.embeddings_of(ids))
+        held.embeddings_in(folder / embeddings.FILE, ids)

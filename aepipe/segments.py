@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from aepipe import embeddings
 from aepipe.bits import BitCodes, n_bytes
-from aepipe.disk import mapped
+from aepipe.disk import array_in, mapped
 from aepipe.errors import CorruptError, FingerprintError, QueryError
 from aepipe.keys import Items, Row
 from aepipe.store import Ref, Store
@@ -27,6 +27,8 @@ Places: TypeAlias = NDArray[np.int64]
 
 IDS = "ids.npy"
 CODES = "codes.npy"
+BLOCK = 8192
+"""Embeddings that are copied at a time."""
 
 
 class CodeSegments:
@@ -90,6 +92,13 @@ class CodeSegments:
         found = np.zeros((len(ids), self.width or 0), np.int8)
         for number, (_, places, here) in enumerate(self._places(ids)):
             found[here] = self._embeddings[number][places[here]]
+        return found
+
+    def embeddings_in(self, file: Path, ids: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Write what :meth:`embeddings_of` returns into a file, block by block, and map it."""
+        found: NDArray[np.int8] = array_in(file, np.int8, (len(ids), self.width or 0))
+        for start in range(0, len(ids), BLOCK):
+            found[start : start + BLOCK] = self.embeddings_of(ids[start : start + BLOCK])
         return found
 
     @cached_property

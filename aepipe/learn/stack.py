@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from aepipe.disk import array_in
 from aepipe.learn.compute import Compute
 from aepipe.learn.feed import Feed
 from aepipe.learn.layer import Autoencoder, LayerSpec
@@ -76,7 +77,7 @@ def codes(below: Sequence[Autoencoder], rows: Feed, compute: Compute, *, spill: 
         for start, block in _blocks(below, rows):
             on_device[start : start + len(block)] = block
         return Feed(on_device, compute)
-    on_disk = np.lib.format.open_memmap(spill, mode="w+", dtype=np.float32, shape=shape)
+    on_disk = array_in(spill, np.float32, shape)
     for start, block in _blocks(below, rows):
         on_disk[start : start + len(block)] = block.cpu().numpy()
     return Feed(on_disk, compute)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aepipe import embeddings
 from aepipe.bits import n_bytes
+from aepipe.disk import array_in
 from aepipe.encoder import Encoder
 from aepipe.progress import step
 from aepipe.segments import CODES, IDS
@@ -53,8 +54,8 @@ def encode(store: Store, model: Ref, rows: Ref, *, known: Sequence[Ref] = (), em
 def _encode(encoder: Encoder, table: Rows, ids: NDArray[np.int64], folder: Path, *, embedding: bool) -> None:
     """Write the codes of some rows, in the order of their ids, block by block."""
     np.save(folder / IDS, ids)
-    codes = _new(folder / CODES, np.uint8, len(ids), n_bytes(encoder.n_bits))
-    finer = _new(folder / embeddings.FILE, np.int8, len(ids), encoder.width) if embedding else None
+    codes = array_in(folder / CODES, np.uint8, (len(ids), n_bytes(encoder.n_bits)))
+    finer = array_in(folder / embeddings.FILE, np.int8, (len(ids), encoder.width)) if embedding else None
     seen = 0
     for block, items in table.batches(BLOCK):
         new = np.isin(block, ids, assume_unique=True)
@@ -66,11 +67,3 @@ def _encode(encoder: Encoder, table: Rows, ids: NDArray[np.int64], folder: Path,
                 finer[places] = embeddings.quantize(found.embedding)
         seen += len(block)
         step("encoding", seen, len(table))
-
-
-def _new(file: Path, dtype: type[np.generic], rows: int, width: int) -> NDArray[np.generic]:
-    """Make an array in a file; numpy cannot map one without elements."""
-    if not rows:
-        np.save(file, np.empty((0, width), dtype))
-        return np.empty((0, width), dtype)
-    return np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=(rows, width))

@@ -161,7 +161,7 @@ def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
             features[side].reshape(len(at), -1),
             None if classes is None else classes[at],
             keys[at],
-            _embeddings(segments, ids[at], scratch / f"{side}-embedding.npy"),
+            segments.embeddings_in(scratch / f"{side}-embedding.npy", ids[at]) if segments.width and len(at) else None,
         )
         for side, at in positions.items()
     )
@@ -192,16 +192,6 @@ def _fill(features: NDArray[np.generic]) -> None:
         for start in range(0, len(features), BLOCK):
             block = features[start : start + BLOCK]
             np.nan_to_num(block, copy=False, nan=0.0)
-
-
-def _embeddings(codes: CodeSegments, ids: Positions, file: Path) -> NDArray[np.int8] | None:
-    """Write the embeddings of some rows into a file, block by block, and map it; None where they are not kept."""
-    if codes.width is None or not len(ids):
-        return None
-    found = np.lib.format.open_memmap(file, mode="w+", dtype=np.int8, shape=(len(ids), codes.width))
-    for start in range(0, len(ids), BLOCK):
-        found[start : start + BLOCK] = codes.embeddings_of(ids[start : start + BLOCK])
-    return found
 
 
 def _sides(table: Rows, n_queries: int) -> tuple[Positions, Positions]:

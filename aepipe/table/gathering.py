@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.disk import array_in
 from aepipe.table.reading import Rows
 
 BLOCK_BYTES = 1 << 26
@@ -27,7 +28,10 @@ def gather(
     Returns:
         For each selection its array ``[n, *shape]``, mapped.
     """
-    out = {name: _new(folder / f"{name}.npy", (len(chosen), *rows.shape), rows) for name, chosen in positions.items()}
+    out = {
+        name: array_in(folder / f"{name}.npy", rows.dtype, (len(chosen), *rows.shape))
+        for name, chosen in positions.items()
+    }
     order = {name: np.argsort(chosen, kind="stable") for name, chosen in positions.items()}
     start = 0
     for _, items in rows.batches(max(1, BLOCK_BYTES // (int(np.prod(rows.shape)) * rows.dtype.itemsize))):
@@ -38,11 +42,3 @@ def gather(
         start += len(items)
         report(start)
     return out
-
-
-def _new(file: Path, shape: tuple[int, ...], rows: Rows) -> NDArray[np.generic]:
-    """Make an array in a file; numpy cannot map one without elements."""
-    if not shape[0]:
-        np.save(file, np.empty(shape, rows.dtype))
-        return np.empty(shape, rows.dtype)
-    return np.lib.format.open_memmap(file, mode="w+", dtype=rows.dtype, shape=shape)

@@ -9,10 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
+from aepipe.disk import array_in
 from aepipe.release import Release
 from aepipe.store import Store
 from aepipe.verification import verify
@@ -54,3 +56,11 @@ def test_the_run_says_so_and_the_old_release_answers(small_disk: Path, tmp_path:
     ballast.unlink()
     third = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
     assert Release.open(Store(shelf)).ref.digest == third.stdout.strip() != first.stdout.strip()
+
+
+def test_an_array_without_room_is_an_error_at_once_and_not_a_signal_later(small_disk: Path) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        array_in(small_disk / "large.npy", np.uint8, (2 * SIZE,))
+    small = array_in(small_disk / "small.npy", np.uint8, (SIZE // 2,))
+    small[:] = 7
+    assert np.load(small_disk / "small.npy").sum() == 7 * (SIZE // 2)
