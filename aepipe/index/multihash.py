@@ -43,6 +43,11 @@ REACH = "reach.json"
 SCANNED = -1
 """The stage of a query that was answered by a scan."""
 MOST_BITS = 1 << 16
+SHARED = 300_000.0
+"""Look-ups that are expected to take so many nanoseconds a query gain from threads; others are steps so small that
+threads would wait for Python's lock at each."""
+PIECES = 4
+"""Each thread gets its queries in so many pieces."""
 
 Keys = NDArray[np.int64]
 """Codes that were found: distance and position in one number, so that one sort puts them in order."""
@@ -64,7 +69,7 @@ class MultiHash(Scan):
         self._offsets = offsets
         self._scan_cost = scan_cost(codes.n_bits, len(codes))
         self._values: dict[int, Values] = {}
-        self._begin: dict[int, int | None] = {}
+        self._plans: dict[int, tuple[float, int | None]] = {}
 
     def save(self, folder: Path) -> None:
         """Write codes and tables into an existing folder."""
@@ -82,13 +87,13 @@ class MultiHash(Scan):
         Returns:
             What was found; int64[Q], how many bits were turned when the answer was certified, -1 for a scan.
         """
-        begin = self._first(k)
-        side_by_side = min(threads, len(packed))
-        # A scan gains from threads what they promise; look-ups, of many small steps, next to nothing.
-        dear = side_by_side > 1 and self.reach.cost(k, self.n_bits, len(self)) > self._scan_cost / side_by_side
+        cost, begin = self._plan(k)
+        own = _own_threads(cost, threads)
+        # A scan gains from threads what they promise.
+        dear = cost / min(own, len(packed) or 1) > self._scan_cost / min(threads, len(packed) or 1)
         if begin is None or dear or not len(packed):
             return super().nearest(packed, k, threads), np.full(len(packed), SCANNED)
-        answers = self._each(packed, threads, lambda query: self._certain(query, k, begin))
+        answers = self._each(packed, own, lambda query: self._certain(query, k, begin))
         found, scanned = _joined([keys for keys, _ in answers])
         found = found.completed(len(packed), scanned, lambda open_: Scan.nearest(self, packed[open_], k, threads))
         return found, np.array([stage for _, stage in answers])
@@ -99,17 +104,22 @@ class MultiHash(Scan):
         stage = next((one for one in stages if bound(self.reach.n_parts, one) >= radius), None)
         if stage is None or not len(packed):
             return super().ball(packed, radius, threads)
-        answers = self._each(packed, threads, lambda query: self._within(query, radius, stage))
+        touched = self.reach.shares[stage] * len(self)
+        own = _own_threads(stage_cost(self.n_bits, len(self._values_of(stage)), touched), threads)
+        answers = self._each(packed, own, lambda query: self._within(query, radius, stage))
         found, scanned = _joined(answers)
         return found.completed(len(packed), scanned, lambda open_: Scan.ball(self, packed[open_], radius, threads))
 
     def _each(self, packed: NDArray[np.uint8], threads: int, answer: Callable[[Words], Answer]) -> list[Answer]:
-        """Return the answer to each query; what is many numbers at a time, threads do side by side."""
+        """Return the answer to each query."""
         queries = list(words_of(packed))
         if threads == 1 or len(queries) == 1:
             return [answer(query) for query in queries]
+        size = -(-len(queries) // (PIECES * threads))
+        pieces = [queries[start : start + size] for start in range(0, len(queries), size)]
         with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(answer, queries))
+            answers = pool.map(lambda piece: [answer(query) for query in piece], pieces)
+            return [one for some in answers for one in some]
 
     def _certain(self, query: Words, k: int, stage: int) -> tuple[Keys | None, int]:
         """Look up more and more, until the answer to a query, words[V], is certain.
@@ -144,17 +154,22 @@ class MultiHash(Scan):
             return None
         return self.tables.compare(begin, sizes, query)
 
-    def _first(self, k: int) -> int | None:
-        """Return the stage to begin with, None for a scan."""
-        if k not in self._begin:
-            self._begin[k] = self.reach.first(k, self.n_bits, len(self))
-        return self._begin[k]
+    def _plan(self, k: int) -> tuple[float, int | None]:
+        """Return what a query is expected to cost, and the stage to begin with, None for a scan."""
+        if k not in self._plans:
+            self._plans[k] = self.reach.plan(k, self.n_bits, len(self))
+        return self._plans[k]
 
     def _values_of(self, stage: int) -> Values:
         """Return what a stage looks up."""
         if stage not in self._values:
             self._values[stage] = Values.within(self.tables.parts, stage)
         return self._values[stage]
+
+
+def _own_threads(cost: float, threads: int) -> int:
+    """Return over how many of some threads look-ups of that cost are spread."""
+    return threads if cost >= SHARED else 1
 
 
 def _near(positions: NDArray[np.uint32], far: NDArray[np.uint16], radius: int) -> Keys:

@@ -83,18 +83,20 @@ class Reach:
         far = self.distances[at] if at is not None else []
         return float(np.mean(np.array(far) <= bound(self.n_parts, turned))) if far else 0.0
 
-    def first(self, k: int, n_bits: int, n_codes: int) -> int | None:
-        """Return with how many bits turned to begin; None where a scan is expected to be cheaper than any look-up."""
-        return self._plan(k, n_bits, n_codes)[1]
-
     def cost(self, k: int, n_bits: int, n_codes: int) -> float:
         """Return what a query is expected to cost, in nanoseconds."""
-        return self._plan(k, n_bits, n_codes)[0]
+        return self.plan(k, n_bits, n_codes)[0]
 
-    def _plan(self, k: int, n_bits: int, n_codes: int) -> tuple[float, int | None]:
-        """Return the cost of the best way, and with how many bits turned it begins: from the last stage backwards."""
+    def plan(self, k: int, n_bits: int, n_codes: int) -> tuple[float, int | None]:
+        """Return the cheapest way.
+
+        Returns:
+            What a query is expected to cost, in nanoseconds, and with how many bits turned it begins; None where a scan
+            is expected to be cheaper than any look-up.
+        """
         scan = scan_cost(n_bits, n_codes)
         best, begin = scan, None
+        # From the last stage backwards.
         for turned in reversed(range(len(self.shares))):
             own = stage_cost(n_bits, n_values(n_bits, self.n_parts, turned), self.shares[turned] * n_codes)
             sure = self.certified(k, turned)

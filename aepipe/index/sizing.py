@@ -173,7 +173,7 @@ def _multihash(rows: int, count: int, codes: Codes, machine: Machine, flat: Offe
     tables = reach.n_parts * count * (8 + (width if width <= COPIED else 0))
     # Of fewer rows than were measured the tenth is as far as the hundredth or thousandth of all.
     k = next((one for one in NEAREST if one >= TYPICAL[0] * max(1.0, codes.rows / rows)), NEAREST[-1])
-    begin = reach.first(k, codes.n_bits, count)
+    begin = reach.plan(k, codes.n_bits, count)[1]
     path, passed = 0.0, list[tuple[float, float]]()
     for stage in [] if begin is None else range(begin, len(reach.shares)):
         values = n_values(codes.n_bits, reach.n_parts, stage)

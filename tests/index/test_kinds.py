@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from aepipe import index
 from aepipe.bits import BitCodes, words_of
@@ -88,6 +90,30 @@ def test_multihash_certifies_what_is_near_and_scans_what_is_not() -> None:
 
 
 @pytest.mark.usefixtures("free_lookups")
+def test_only_dear_look_ups_are_spread_over_threads_and_answer_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = near_codes(np.random.default_rng(8), 3000, 64, 0.02)
+    engine = index.build(codes, np.arange(3000), kind="multihash", options={"substrings": 3}).engine
+    assert isinstance(engine, multihash.MultiHash)
+    names: set[str] = set()
+    touched = multihash.MultiHash._touched
+
+    def seen(self: multihash.MultiHash, query: NDArray[np.uint64], stage: int) -> object:
+        names.add(threading.current_thread().name)
+        return touched(self, query, stage)
+
+    monkeypatch.setattr(multihash.MultiHash, "_touched", seen)
+    queries, answers = codes.packed[:101], []  # which no number of pieces divides
+    for shared in (np.inf, 0.0):
+        names.clear()
+        monkeypatch.setattr(multihash, "SHARED", shared)
+        answers.append((engine.nearest(queries, 7, threads=3), engine.ball(queries, 5, threads=3)))
+        assert (threading.current_thread().name in names) == (shared > 0)
+    for one, other in zip(*answers, strict=True):
+        for field in ("query", "distances", "positions"):
+            np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+
+
+@pytest.mark.usefixtures("free_lookups")
 @pytest.mark.parametrize("n_bits", [64, 256])
 def test_a_look_up_in_a_mapped_index_copies_only_what_it_touches(tmp_path: Path, n_bits: int) -> None:
     """Codes in a mapped file lie where words of them would be unaligned, and numpy would copy them all."""
@@ -153,12 +179,12 @@ def test_the_bound_is_that_of_the_pigeonhole_principle(parts: int, turned: int, 
 
 def test_what_was_measured_decides_where_to_begin() -> None:
     near = reach.Reach(2, [[1, 1, 1, 1], [1, 1, 1, 9], [3, 3, 3, 9], []], [1e-6, 1e-5, 1e-4])
-    assert near.first(10, 64, 10_000_000) == 0
-    assert near.first(100, 64, 10_000_000) == 1
-    assert near.first(1000, 64, 10_000_000) is None
-    assert near.first(5000, 64, 10_000_000) is None
-    assert near.first(10, 64, 1000) is None
-    assert reach.Reach(2, near.distances, [0.5, 0.9]).first(10, 64, 10_000_000) is None
+    assert near.plan(10, 64, 10_000_000)[1] == 0
+    assert near.plan(100, 64, 10_000_000)[1] == 1
+    assert near.plan(1000, 64, 10_000_000)[1] is None
+    assert near.plan(5000, 64, 10_000_000)[1] is None
+    assert near.plan(10, 64, 1000)[1] is None
+    assert reach.Reach(2, near.distances, [0.5, 0.9]).plan(10, 64, 10_000_000)[1] is None
     assert reach.Reach.of_dict(near.to_dict()) == near
 
 
