@@ -29,28 +29,20 @@ ATTRIBUTES = ("stage", "done", "total", "note", "ref", "seconds")
 SEVERITIES = {logging.DEBUG: 5, logging.INFO: 9, logging.WARNING: 13, logging.ERROR: 17, logging.CRITICAL: 21}
 
 
-class Lines(logging.Handler):
-    """Writes a line where a stage starts and ends, and at most one in ten seconds in between."""
+class Sparse(logging.Filter):
+    """Lets a step pass where a stage starts and ends, and at most one in ten seconds in between, and all else."""
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._stream = stream
         self._clock = clock
-        self._began = clock()
         self._shown: dict[str, float] = {}
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, unless it is a step too soon after the last one of its stage."""
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record passes."""
         progress = Progress.of(record)
         if hasattr(record, "chapter"):
             self._shown.clear()
-        if progress is None or self._due(progress):
-            self._stream.write(self.line(record) + "\n")
-            self._stream.flush()
-
-    def line(self, record: logging.LogRecord) -> str:
-        """Return a record as people read it."""
-        return f"{self._clock() - self._began:8.1f} s  {record.getMessage()}"
+        return progress is None or self._due(progress)
 
     def _due(self, progress: Progress) -> bool:
         """Say whether a step is to be shown."""
@@ -61,6 +53,26 @@ class Lines(logging.Handler):
             return False
         self._shown[progress.stage] = math.inf if progress.finished else now
         return True
+
+
+class Lines(logging.Handler):
+    """Writes a line for each record that :class:`Sparse` lets pass."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._stream = stream
+        self._clock = clock
+        self._began = clock()
+        self.addFilter(Sparse(clock))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        self._stream.write(self.line(record) + "\n")
+        self._stream.flush()
+
+    def line(self, record: logging.LogRecord) -> str:
+        """Return a record as people read it."""
+        return f"{self._clock() - self._began:8.1f} s  {record.getMessage()}"
 
 
 class JsonLines(Lines):

@@ -1,29 +1,48 @@
-"""What Prefect's pages show of a run: the scores as a table, the verdict in words, curves and hits as pictures."""
+"""What Prefect's pages show of a run: scores, the verdict, curves and hits, and where a page with all of it lies."""
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from PIL.Image import Image
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
+from aepipe.disk import disk_errors_named, write_durably
+from aepipe.errors import AepipeError
 from aepipe.evaluate import Verdict
 from aepipe.release import Release
 from aepipe.report.examples import data_uri, examples_picture, training_picture
+from aepipe.report.page import page
+from aepipe.report.releases import describe
 from aepipe.report.scores import health_line, protocol_line, scores_table
 from aepipe.store import Ref
 from flows.job import Job
+
+REPORTS = "reports"
+
+logger = logging.getLogger("aepipe.flows")
 
 
 def show(job: Job, ref: Ref, verdict: Verdict) -> None:
     """Publish what is to be seen of a release, under keys that stay the same from run to run."""
     release, key = Release.open(job.store, ref=ref), key_of(job.name)
+    pictures = {"Hits": examples_picture(release), "Training": training_picture(job.store, release)}
     create_table_artifact(table_of(release.scores), key=f"{key}-scores", description=protocol_line(release.scores))
-    create_markdown_artifact(page(release, verdict), key=f"{key}-verdict", description=f"{job.name}: {ref.short}")
-    create_image_artifact(data_uri(training_picture(job.store, release)), key=f"{key}-training")
-    hits = examples_picture(release)
-    if hits is not None:
-        create_image_artifact(data_uri(hits), key=f"{key}-hits", description="rows and what they find")
+    create_markdown_artifact(summary(release, verdict), key=f"{key}-verdict", description=f"{job.name}: {ref.short}")
+    for heading, picture in pictures.items():
+        if picture is not None:
+            create_markdown_artifact(shown(heading, picture), key=f"{key}-{heading.lower()}")
+    file = job.store.root / REPORTS / f"{job.name}.html"
+    try:
+        with disk_errors_named(file.parent):
+            file.parent.mkdir(exist_ok=True)
+            write_durably(file, page(describe(job.store, ref), pictures, reasons(verdict)))
+    except (AepipeError, OSError) as error:
+        logger.warning("%s: its page is not written: %s", job.name, error)
+        return
+    create_link_artifact(file.as_uri(), link_text=str(file), key=f"{key}-report", description="on the run's machine")
 
 
 def table_of(scores: dict[str, Any]) -> list[dict[str, Any]]:
@@ -34,14 +53,23 @@ def table_of(scores: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def page(release: Release, verdict: Verdict) -> str:
+def summary(release: Release, verdict: Verdict) -> str:
     """Return the verdict and the scores as Markdown."""
     lines = [f"# {release.name}: release {release.ref.short}", ""]
     lines += [f"The gate {'lets it pass' if verdict.passed else '**refuses it**'}:", ""]
-    lines += [f"- {reason}" for reason in verdict.reasons]
-    lines += [f"- warning: {warning}" for warning in verdict.warnings]
+    lines += [f"- {one}" for one in reasons(verdict)]
     lines += ["", scores_table(release.scores, markdown=True), ""]
     return "\n".join([*lines, protocol_line(release.scores), "", health_line(release.scores), *release.scores["notes"]])
+
+
+def reasons(verdict: Verdict) -> list[str]:
+    """Return what the gate said, line by line."""
+    return [*verdict.reasons, *(f"warning: {warning}" for warning in verdict.warnings)]
+
+
+def shown(heading: str, picture: Image) -> str:
+    """Return a picture as Markdown: of an image, Prefect's page writes all bytes below it."""
+    return f"# {heading}\n\n![{heading}]({data_uri(picture)})\n"
 
 
 def key_of(name: str) -> str:

@@ -16,7 +16,7 @@ from aepipe import service
 from aepipe.errors import GateError
 from aepipe.evaluate import Verdict
 from aepipe.folding import fold
-from aepipe.logs import RUN, JsonLines, in_json
+from aepipe.logs import RUN, JsonLines, Sparse, in_json
 from aepipe.store import Ref, Store
 from aepipe.verification import last_sound
 from flows import artifacts, tasks
@@ -140,6 +140,9 @@ def show_progress() -> None:
     """Let the library's progress through to Prefect's log, which nobody else has set up, and name the run in it."""
     RUN.set(f"{runtime.flow_run.name}/{runtime.flow_run.id}")
     log = logging.getLogger("aepipe")
+    # Prefect gives a logger of ours what this one of its has, and keeps every line for good.
+    for handler in logging.getLogger("prefect.extra").handlers:
+        handler.filters = [*(one for one in handler.filters if not isinstance(one, Sparse)), Sparse()]
     if log.level == logging.NOTSET:
         log.setLevel(logging.INFO)
         if in_json():

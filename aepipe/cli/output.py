@@ -52,6 +52,18 @@ def write_picture(picture: Image, file: Path) -> None:
         raise QueryError(f"{file}: the picture cannot be written: {error}; a name like picture.png works") from None
 
 
+def write_text(text: str, file: Path) -> None:
+    """Write a file.
+
+    Raises:
+        QueryError: it cannot be written.
+    """
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise QueryError(f"{file}: cannot be written: {error.strerror}") from None
+
+
 def say_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print one line of JSON, in ASCII, so that no locale can spoil it."""
     typer.echo(json.dumps(value, separators=(", ", ": ")))

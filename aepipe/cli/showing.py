@@ -10,7 +10,7 @@ import typer
 
 from aepipe.cli import shelving
 from aepipe.cli.options import AsJson, Place, ReleaseText
-from aepipe.cli.output import say, say_json, write_picture
+from aepipe.cli.output import say, say_json, write_picture, write_text
 from aepipe.errors import QueryError
 from aepipe.release import Release
 from aepipe.report import releases
@@ -25,7 +25,12 @@ ACROSS = 10
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Pictures of one release, drawn where a file is named."""
+    """A page and pictures of one release, made where a file is named."""
+
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", help="Write all this, with hits and losses, as one page of HTML.", metavar="FILE"),
+    ] = None
 
     hits: Annotated[Path | None, typer.Option("--hits", help="Draw what a few of its rows find.", metavar="FILE")] = (
         None
@@ -52,6 +57,7 @@ def show(place: Place, pictures: Pictures, release: ReleaseText = None, as_json:
       aepipe show                         every collection in service
       aepipe show --name fashion
       aepipe show 3f9a0c11                a release that need not be in service
+      aepipe show --page fashion.html     to look at in a browser, or to send
       aepipe show --hits hits.png --curves curves.png --map map.png --filters filters.png
       aepipe show --json | jq '.[].scores'
     """
@@ -67,16 +73,18 @@ def show(place: Place, pictures: Pictures, release: ReleaseText = None, as_json:
 
 
 def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
-    """Draw the pictures of a release that are asked for.
+    """Make the page and the pictures of a release that are asked for.
 
     Raises:
-        QueryError: no original of its rows is at hand any more.
+        QueryError: no original of its rows is at hand any more, or a file cannot be written.
     """
-    if not (pictures.hits or pictures.curves or pictures.map or pictures.filters):
+    if not (pictures.page or pictures.hits or pictures.curves or pictures.map or pictures.filters):
         return
     from aepipe.report.examples import examples_picture, map_picture, training_picture
 
     release = Release.open(store, ref=ref)
+    if pictures.page:
+        write_text(_page(store, release), pictures.page)
     if pictures.hits:
         drawn = examples_picture(release)
         if drawn is None:
@@ -88,6 +96,15 @@ def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
         write_picture(map_picture(release), pictures.map)
     if pictures.filters:
         write_picture(_filters(store, release), pictures.filters)
+
+
+def _page(store: Store, release: Release) -> str:
+    """Return all there is to say of a release as a page."""
+    from aepipe.report.examples import examples_picture, training_picture
+    from aepipe.report.page import page
+
+    found = releases.describe(store, release.ref)
+    return page(found, {"Hits": examples_picture(release), "Training": training_picture(store, release)})
 
 
 def _filters(store: Store, release: Release) -> Image:

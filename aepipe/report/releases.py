@@ -47,8 +47,8 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
     }
 
 
-def describe_text(found: Mapping[str, Any]) -> str:
-    """Return what :func:`describe` found as lines for people."""
+def facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what :func:`describe` found, but for scores, as names and values for people."""
     lines = [
         ("release", f"{found['release'][:12]}, {_service(found)}"),
         ("created", found["created"]),
@@ -60,6 +60,12 @@ def describe_text(found: Mapping[str, Any]) -> str:
     ]
     if found["changes"]:
         lines.insert(3, ("since built", _changed(found["changes"])))
+    return lines
+
+
+def describe_text(found: Mapping[str, Any]) -> str:
+    """Return what :func:`describe` found as lines for people."""
+    lines = facts(found)
     if found["promoted"]:
         lines.insert(1, ("why", found["promoted"]["why"]))
     parts = [found["name"], text_table([(f"  {name}", value) for name, value in lines], left=2)]
@@ -70,10 +76,20 @@ def describe_text(found: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
+def notes(found: Mapping[str, Any]) -> list[str]:
+    """Return what stands below the scores of what :func:`describe` found: bits, re-ranking, pretraining."""
+    worth = [worth_line(found["pretraining"])] if found["pretraining"] else []
+    return [*_below(found["scores"]), *worth]
+
+
 def scores_text(scores: Mapping[str, Any]) -> str:
     """Return the scores with what was measured above and the health of the bits below."""
-    lines = [health_line(scores), reranking_line(scores), *scores["notes"]]
-    return "\n".join([protocol_line(scores), "", scores_table(scores), "", *filter(None, lines)])
+    return "\n".join([protocol_line(scores), "", scores_table(scores), "", *_below(scores)])
+
+
+def _below(scores: Mapping[str, Any]) -> list[str]:
+    """Return the lines below the table."""
+    return [line for line in (health_line(scores), reranking_line(scores), *scores["notes"]) if line]
 
 
 def card_of(store: Store, ref: Ref) -> dict[str, Any]:

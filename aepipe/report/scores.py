@@ -18,11 +18,15 @@ def scores_table(scores: Scores, *, markdown: bool = False) -> str:
         scores: see :data:`Scores`.
         markdown: with bars between the columns, as a Markdown table.
     """
+    return markdown_table(cells(scores)) if markdown else text_table(cells(scores))
+
+
+def cells(scores: Scores) -> list[list[str]]:
+    """Return the cells of :func:`scores_table`, line by line, the heading first."""
     systems = {row["system"]: row["metrics"] for row in scores["rows"]}
     names = list(dict.fromkeys(name for metrics in systems.values() for name in metrics))
     lines = [[name, *(_cell(metrics.get(name)) for metrics in systems.values())] for name in names]
-    table = [["", *systems], *lines]
-    return markdown_table(table) if markdown else text_table(table)
+    return [["", *systems], *lines]
 
 
 def protocol_line(scores: Scores) -> str:

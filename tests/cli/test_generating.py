@@ -140,9 +140,15 @@ def test_between_two_pictures(home: Store, aepipe: Aepipe, tmp_path: Path) -> No
 
 def test_pictures_of_a_network(home: Store, aepipe: Aepipe, tmp_path: Path) -> None:
     for name in ("denoising", "coins"):
-        assert aepipe("show", "--name", name, "--filters", "f.png", "--map", "m.png", home=home).exit_code == 0
+        assert (
+            aepipe(
+                "show", "--name", name, "--filters", "f.png", "--map", "m.png", "--page", "p.html", home=home
+            ).exit_code
+            == 0
+        )
         assert Image.open(tmp_path / "f.png").width > 400
         assert Image.open(tmp_path / "m.png").width > 400
+        assert "<h2>Training</h2>" in (tmp_path / "p.html").read_text()
 
 
 def test_networks_are_those_of_the_release(home: Store) -> None:

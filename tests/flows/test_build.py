@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import shutil
 import threading
+from contextvars import copy_context
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +17,7 @@ import pytest
 
 from aepipe import service
 from aepipe.errors import BusyError, GateError, RecipeError, SourceError
+from aepipe.progress import step
 from aepipe.release import Release
 from aepipe.store import Ref, Store
 from flows.job import Job
@@ -80,9 +83,37 @@ def test_what_prefect_shows_of_a_run(tiny: Path, store: Store) -> None:
     assert run.state is not None
     assert run.state.is_completed()
     ours = {artifact["key"]: artifact for artifact in artifacts if artifact["flow_run_id"] == str(run.id)}
-    assert set(ours) == {f"shown-x-{part}" for part in ("scores", "verdict", "training", "hits")}
+    assert set(ours) == {f"shown-x-{part}" for part in ("scores", "verdict", "training", "hits", "report")}
     assert '"system": "itq"' in ours["shown-x-scores"]["data"]
-    assert ours["shown-x-hits"]["data"].startswith("data:image/jpeg;base64,")
+    assert "![Hits](data:image/jpeg;base64," in ours["shown-x-hits"]["data"]
+    page = store.root / "reports" / "shown.x.html"
+    assert page.as_uri() in ours["shown-x-report"]["data"]
+    assert "<li>it is the first release" in page.read_text()
+
+
+def test_prefect_keeps_of_a_stage_where_it_starts_and_ends() -> None:
+    from flows.build import show_progress
+
+    kept: list[str] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            kept.append(record.getMessage())
+
+    handler = Kept()
+    both = [logging.getLogger("prefect.extra"), logging.getLogger("aepipe")]
+    for log in both:
+        log.addHandler(handler)
+    try:
+        for _ in range(2):
+            copy_context().run(show_progress)
+            for done in range(1000):
+                step("ingest", done, 999)
+        logging.getLogger("aepipe.flows").info("all else")
+    finally:
+        for log in both:
+            log.removeHandler(handler)
+    assert kept == [*2 * ["ingest: 0/999", "ingest: 999/999"], "all else"]
 
 
 def test_one_run_at_a_time(tiny: Path, store: Store) -> None:
