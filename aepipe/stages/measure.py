@@ -185,12 +185,12 @@ def _held_out(bench: Bench) -> None:
     if labels is None or not len(kept_back):
         bench.figures.leave_out("the rows have no labels" if labels is None else "no rows were held out", name)
         return
-    ids, split = bench.table.ids(), np.array(bench.table.splits(), np.str_)
+    ids = bench.table.ids()
     classes = np.array([label or f"row {row}" for row, label in zip(ids, labels, strict=True)], np.str_)
     codes, asked = CodeSegments.open(bench.store, bench.made.codes), np.isin(ids, kept_back)
     own, others = (
         np.flatnonzero(asked)[: bench.plan.recipe.evaluate.queries],
-        np.flatnonzero((split == "train") & ~asked),
+        np.flatnonzero(bench.table.of_split("train") & ~asked),
     )
     sides = [(codes.of(ids[at]), classes[at]) for at in (others, own)]
     found = retrieval(sides[0][0], sides[1][0], sides[0][1], sides[1][1])
@@ -265,7 +265,7 @@ def _probed(bench: Bench) -> None:
 
 def _side(table: Rows, split: str) -> Side:
     """Return at most 10,000 rows of a split, the same in every run."""
-    found = np.flatnonzero(np.array(table.splits(), np.str_) == split)
+    found = np.flatnonzero(table.of_split(split))
     drawn = np.random.default_rng(SEED).permutation(found)[:MOST]
     chosen = np.zeros(len(table), bool)
     chosen[drawn] = True

@@ -197,8 +197,7 @@ def _fill(features: NDArray[np.generic]) -> None:
 def _sides(table: Rows, n_queries: int) -> tuple[Positions, Positions]:
     """Return the positions of the database and of the queries, each in the order of ids."""
     order = np.argsort(table.ids(), kind="stable")
-    split = np.array(table.splits(), np.str_)[order]
-    database, queries = order[split == "train"], order[split == "test"]
+    database, queries = (order[table.of_split(split)[order]] for split in ("train", "test"))
     if len(queries) >= MIN_QUERIES and len(database):
         return database, queries
     wanted = min(n_queries, max(1, int(len(order) * SAMPLE_SHARE)))

@@ -52,14 +52,13 @@ def views(store: Store, plan: Plan, rows: Ref) -> Ref:
 
 def _slices(table: Rows, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the positions of the training rows, of those held out, and of the evaluation slice."""
-    split = np.asarray(table.splits(), dtype=np.str_)
-    train = np.flatnonzero(split == "train")
+    train = np.flatnonzero(table.of_split("train"))
     shuffled = np.random.default_rng(plan.recipe.seed).permutation(train)
     n_held_out = int(len(train) * plan.recipe.views.holdout)
     held_out, train = np.sort(shuffled[:n_held_out]), np.sort(shuffled[n_held_out:])
     if len(train) < 2:
         raise SourceError(f"{plan.recipe.file}: {len(train)} rows to train on; at least 2 are needed")
-    test = np.flatnonzero(split == "test")
+    test = np.flatnonzero(table.of_split("test"))
     evaluation = (test if len(test) else held_out)[: plan.recipe.views.evaluation]
     return train, held_out, evaluation
 

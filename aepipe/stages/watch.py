@@ -38,8 +38,7 @@ def watch(store: Store, model: Ref, before: Ref, rows: Ref, codes: Sequence[Ref]
     then, now = Rows(store.verified(before)), Rows(store.verified(rows))
     held_out, trained = _training(store, model, then)
     ids, same = now.ids(), _unchanged(then, now)
-    train = np.array(now.splits(), np.str_) == "train"
-    new = ids[train & ((ids >= trained) | ~np.isin(ids, same))]
+    new = ids[now.of_split("train") & ((ids >= trained) | ~np.isin(ids, same))]
     held_out = np.intersect1d(held_out, same)
     known = np.setdiff1d(same, np.concatenate([held_out, new]))
     if not (len(held_out) and len(new) and len(known)):

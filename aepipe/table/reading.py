@@ -76,7 +76,7 @@ class Rows:
     def ids(self, split: str | None = None) -> NDArray[np.int64]:
         """Return the ids, int64[N], or those of a split."""
         ids: NDArray[np.int64] = self._column("id").to_numpy()
-        return ids if split is None else ids[self._chosen(split, None)]
+        return ids if split is None else ids[self.of_split(split)]
 
     def keys(self) -> list[str]:
         """Return the keys."""
@@ -93,6 +93,11 @@ class Rows:
     def splits(self) -> list[str]:
         """Return the splits."""
         return self._strings("split")
+
+    def of_split(self, split: str) -> NDArray[np.bool_]:
+        """Return which rows are in a split, bool[N]."""
+        found: NDArray[np.bool_] = pc.equal(self._column("split"), split).to_numpy(zero_copy_only=False)
+        return found
 
     def sha256(self) -> NDArray[np.uint8]:
         """Return the digests of the items' bytes, uint8[N, 32]."""
@@ -179,8 +184,7 @@ class Rows:
         """Return which rows are asked for; None for all."""
         if split is None:
             return mask
-        of_split: NDArray[np.bool_] = pc.equal(self._column("split"), split).to_numpy(zero_copy_only=False)
-        return of_split if mask is None else of_split & mask
+        return self.of_split(split) if mask is None else self.of_split(split) & mask
 
     def _selected(self, chosen: NDArray[np.bool_] | None) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
         """Give ids and features of the chosen rows, a row group at a time; groups without one are not read."""
