@@ -42,7 +42,8 @@ def show(job: Job, ref: Ref, verdict: Verdict) -> None:
     except (AepipeError, OSError) as error:
         logger.warning("%s: its page is not written: %s", job.name, error)
         return
-    create_link_artifact(file.as_uri(), link_text=str(file), key=f"{key}-report", description="on the run's machine")
+    said = "all of it as one page, on the machine that ran it"
+    create_link_artifact(file.as_uri(), link_text=str(file), key=f"{key}-report", description=said)
 
 
 def table_of(scores: dict[str, Any]) -> list[dict[str, Any]]:
