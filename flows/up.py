@@ -37,6 +37,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=4200)
     port = parser.parse_args().port
+    # As Ctrl-C does: systemd and Docker end by this what they started, and server and worker would stay.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     store = Store.locate()
     store.create()
     given = os.environ.get("PREFECT_API_URL")

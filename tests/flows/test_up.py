@@ -54,6 +54,18 @@ class Up:
     def state(self, run: str) -> Any:
         return (self.ask(f"flow_runs/{run}") or {}).get("state", {})
 
+    def processes(self, words: bytes) -> list[int]:
+        """Return the processes around this server that were started with some words, or belong to a run."""
+        url, found = self.environment["PREFECT_API_URL"].encode(), []
+        for one in Path("/proc").glob("[0-9]*"):
+            try:
+                its, command = (one / "environ").read_bytes(), (one / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if url in its and (words in command or words in its):
+                found.append(int(one.name))
+        return found
+
     def wait(self, run: str, *states: str, seconds: float) -> None:
         """Wait until a run is in one of some states."""
         wait_for(lambda: self.state(run).get("type") in states, seconds=seconds, log=self.log)
@@ -73,8 +85,16 @@ def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
             words = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
             server = process(*words, cwd=tmp_path, environment=env | database, log=tmp_path / "server.log")
             running.enter_context(server)
-        running.enter_context(process("-m", "flows.up", "--port", port, cwd=ROOT, environment=its, log=log))
-        yield Up(env, log)
+        ours = running.enter_context(process("-m", "flows.up", "--port", port, cwd=ROOT, environment=its, log=log))
+        one = Up(env, log)
+        yield one
+        assert one.processes(b"worker\0start")
+        ours.terminate()
+        assert ours.wait(90) == 0, log.read_text()
+        assert not one.processes(b"worker\0start")
+        assert len(one.processes(b"server\0start")) == (request.param == "postgresql"), (
+            "a server that is not ours stays"
+        )
     assert bool(list((tmp_path / "prefect").glob("*.db"))) == (request.param == "sqlite")
 
 
@@ -101,14 +121,8 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_night(up: Up, tmp_path: Path
     night = up.run(recipe)
     up.wait(night, "RUNNING", seconds=90)
     wait_for(lambda: up.store.refs("views"), seconds=60, log=up.log)
-    port = up.environment["PREFECT_API_URL"]
-    for running in Path("/proc").glob("[0-9]*"):
-        try:
-            its, command = (running / "environ").read_bytes(), (running / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if night.encode() in its or (b"\0worker\0start" in command and port.encode() in its):
-            os.kill(int(running.name), signal.SIGKILL)
+    for one in {*up.processes(night.encode()), *up.processes(b"worker\0start")}:
+        os.kill(one, signal.SIGKILL)
     up.wait(night, "CRASHED", seconds=240)
     assert "has not said" in up.state(night)["message"]
     again = up.run(recipe)
