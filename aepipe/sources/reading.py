@@ -30,6 +30,7 @@ _CHUNK = 16  # items that a thread takes at once
 _WINDOW = 3  # chunks under way per thread
 _QUICK = 2.5e-4  # seconds that an item takes at most for threads not to pay
 _TRIED = 64  # chunks read by threads before one is timed again
+_GONE = Refused("read already")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,9 @@ def _read(item: RawItem, row: Decode, find: Find) -> Outcome:
 
 def _without_bytes(item: RawItem) -> RawItem:
     """Return an item that no longer holds its bytes; a file never did."""
-    return item if isinstance(item.reader, WholeFile) else replace(item, reader=Refused("read already"))
+    if isinstance(item.reader, WholeFile):
+        return item
+    return RawItem(item.key, item.place, _GONE, item.label, item.split, item.columns)
 
 
 def _unique(items: Iterator[RawItem]) -> Iterator[RawItem]:
