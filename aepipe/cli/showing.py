@@ -31,7 +31,6 @@ class Pictures:
         Path | None,
         typer.Option("--page", help="Write all this, with hits and losses, as one page of HTML.", metavar="FILE"),
     ] = None
-
     hits: Annotated[Path | None, typer.Option("--hits", help="Draw what a few of its rows find.", metavar="FILE")] = (
         None
     )

@@ -88,9 +88,9 @@ class MultiHash(Scan):
             What was found; int64[Q], how many bits were turned when the answer was certified, -1 for a scan.
         """
         cost, begin = self._plan(k)
-        own = _own_threads(cost, threads)
+        own, queries = _own_threads(cost, threads), max(1, len(packed))
         # A scan gains from threads what they promise.
-        dear = cost / min(own, len(packed) or 1) > self._scan_cost / min(threads, len(packed) or 1)
+        dear = cost / min(own, queries) > self._scan_cost / min(threads, queries)
         if begin is None or dear or not len(packed):
             return super().nearest(packed, k, threads), np.full(len(packed), SCANNED)
         answers = self._each(packed, own, lambda query: self._certain(query, k, begin))
