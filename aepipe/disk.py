@@ -20,6 +20,8 @@ from aepipe.errors import CorruptError, FullError, StoreError
 REMEDY = "delete the folder and run again: it will be made anew"
 """What to do about a directory of the shelf that is not what was written."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_UNABLE = {errno.EOPNOTSUPP, errno.EINVAL}
+"""What a file system says that cannot set room aside."""
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -65,7 +67,11 @@ def array_in(file: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[An
     made = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):
         with file.open("r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+            try:
+                os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+            except OSError as error:
+                if error.errno not in _UNABLE:
+                    raise
     return made
 
 
