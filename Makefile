@@ -19,7 +19,7 @@ up: .venv/flows
 test: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
-# Pulls the plug 50 times, passes 100 nights, kills workers, mangles files: an hour.
+# Pulls the plug 50 times, passes 100 nights, kills workers, mangles files: half an hour.
 soak: .venv/dev
 	AEPIPE_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/faults/test_soak.py tests/faults/test_fuzz.py tests/flows/test_up.py
 
