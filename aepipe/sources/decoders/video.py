@@ -109,9 +109,11 @@ def _opened(path: Path, key: str) -> Iterator[av.container.InputContainer]:
     """Open a video, and say in our words what is wrong with it."""
     import av
 
+    # Words in no known encoding are no reason to refuse a video; from 19 on they never are.
+    lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "ignore"}
     try:
         # The file is opened here: a name is never taken for an address, or for a list of other files.
-        with open(path, "rb") as file, av.open(file, "r", metadata_errors="ignore") as video:
+        with open(path, "rb") as file, av.open(file, "r", **lenient) as video:
             if not video.streams.video:
                 raise ItemError(key, "no pictures in it")
             context = video.streams.video[0].codec_context
