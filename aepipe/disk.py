@@ -89,6 +89,18 @@ def write_durably(file: Path, text: str) -> None:
     sync_folder(file.parent)
 
 
+def write_into_folder(file: Path, text: str) -> None:
+    """Write a small file, as :func:`write_durably` does, into a folder that is made where it is missing.
+
+    Raises:
+        StoreError: it cannot be written.
+        FullError: the disk is full.
+    """
+    with disk_errors_named(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(file, text)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder's names to the disk."""
     handle = os.open(folder, os.O_RDONLY)

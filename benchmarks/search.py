@@ -102,7 +102,7 @@ class Arms:
         return ", ".join(f"{arm} {compared / ms:.1f} G/s" for arm, ms in zip(ARMS, took, strict=True))
 
 
-def measure(packed: Codes, queries: Codes, ks: list[int]) -> list[dict[str, Any]]:
+def measure(packed: Codes, queries: Codes, ks: list[int], threads: list[int]) -> list[dict[str, Any]]:
     """Print the tables of one size; return its figures."""
     faiss.omp_set_num_threads(1)
     arms, told = Arms(packed), []
@@ -123,7 +123,8 @@ def measure(packed: Codes, queries: Codes, ks: list[int]) -> list[dict[str, Any]
             named = dict(zip(("median", "mean", "p99"), own.tolist(), strict=True))
             told.append({"bits": arms.n_bits, "rows": len(packed), "distinct": share, "k": k, "arm": arm} | named)
         print(f"{'':7}multihash: {arms.stages(queries, k)}")
-    print(f"  {BATCH:,} queries at once, k = 10, 2 threads: {arms.batch(queries, 2)}")
+    for count in threads:
+        print(f"  {BATCH:,} queries at once, k = 10, {count} threads: {arms.batch(queries, count)}", flush=True)
     return told
 
 
@@ -135,6 +136,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000])
     parser.add_argument("--k", type=int, nargs="+", default=[1, 10, 100, 1000])
     parser.add_argument("--asked", type=int, default=1000, help="queries")
+    parser.add_argument("--threads", type=int, nargs="+", default=[2], help="of a batch")
     parser.add_argument("--distinct", action="store_true", help="one row of each code")
     parser.add_argument("--out", type=Path, help="write the figures as JSON, too")
     asked = parser.parse_args()
@@ -147,7 +149,7 @@ def main() -> None:
         if rows > len(codes):
             print(f"\n{rows:,} rows: there are only {len(codes):,}")
             continue
-        told += measure(np.ascontiguousarray(codes[:rows]), queries, asked.k)
+        told += measure(np.ascontiguousarray(codes[:rows]), queries, asked.k, asked.threads)
     if asked.out:
         asked.out.write_text(json.dumps(told, indent=1), encoding="utf-8")
 

@@ -6,14 +6,13 @@ import logging
 import re
 from typing import Any
 
-from PIL.Image import Image
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from aepipe.disk import disk_errors_named, write_durably
+from aepipe.disk import write_into_folder
 from aepipe.errors import AepipeError
 from aepipe.evaluate import Verdict
 from aepipe.release import Release
-from aepipe.report.examples import data_uri, examples_picture, training_picture
+from aepipe.report.examples import shown
 from aepipe.report.page import page
 from aepipe.report.releases import describe
 from aepipe.report.scores import health_line, protocol_line, scores_table
@@ -28,17 +27,15 @@ logger = logging.getLogger("aepipe.flows")
 def show(job: Job, ref: Ref, verdict: Verdict) -> None:
     """Publish what is to be seen of a release, under keys that stay the same from run to run."""
     release, key = Release.open(job.store, ref=ref), key_of(job.name)
-    pictures = {"Hits": examples_picture(release), "Training": training_picture(job.store, release)}
+    pictures = shown(job.store, release)
     create_table_artifact(table_of(release.scores), key=f"{key}-scores", description=protocol_line(release.scores))
     create_markdown_artifact(summary(release, verdict), key=f"{key}-verdict", description=f"{job.name}: {ref.short}")
     for heading, picture in pictures.items():
-        if picture is not None:
-            create_markdown_artifact(shown(heading, picture), key=f"{key}-{heading.lower()}")
+        # Below an image artifact, Prefect's page would write all bytes of its URL.
+        create_markdown_artifact(f"# {heading}\n\n![{heading}]({picture})\n", key=f"{key}-{heading.lower()}")
     file = job.store.root / REPORTS / f"{job.name}.html"
     try:
-        with disk_errors_named(file.parent):
-            file.parent.mkdir(exist_ok=True)
-            write_durably(file, page(describe(job.store, ref), pictures, reasons(verdict)))
+        write_into_folder(file, page(describe(job.store, ref), pictures, reasons(verdict)))
     except (AepipeError, OSError) as error:
         logger.warning("%s: its page is not written: %s", job.name, error)
         return
@@ -66,11 +63,6 @@ def summary(release: Release, verdict: Verdict) -> str:
 def reasons(verdict: Verdict) -> list[str]:
     """Return what the gate said, line by line."""
     return [*verdict.reasons, *(f"warning: {warning}" for warning in verdict.warnings)]
-
-
-def shown(heading: str, picture: Image) -> str:
-    """Return a picture as Markdown: of an image, Prefect's page writes all bytes below it."""
-    return f"# {heading}\n\n![{heading}]({data_uri(picture)})\n"
 
 
 def key_of(name: str) -> str:

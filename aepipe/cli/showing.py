@@ -99,11 +99,10 @@ def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
 
 def _page(store: Store, release: Release) -> str:
     """Return all there is to say of a release as a page."""
-    from aepipe.report.examples import examples_picture, training_picture
+    from aepipe.report.examples import shown
     from aepipe.report.page import page
 
-    found = releases.describe(store, release.ref)
-    return page(found, {"Hits": examples_picture(release), "Training": training_picture(store, release)})
+    return page(releases.describe(store, release.ref), shown(store, release))
 
 
 def _filters(store: Store, release: Release) -> Image:

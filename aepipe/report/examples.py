@@ -87,6 +87,16 @@ def training_curves(store: Store, model: Ref) -> dict[str, Curve]:
         raise CorruptError(f"{file}: corrupt, not readable ({error}); `aepipe verify` lists what is damaged") from None
 
 
+def shown(store: Store, release: Release) -> dict[str, str]:
+    """Return what there is to see of a release, as URLs by their headings: its hits, where it has any, and its losses.
+
+    Raises:
+        CorruptError: the losses cannot be read.
+    """
+    pictures = {"Hits": examples_picture(release), "Training": training_picture(store, release)}
+    return {heading: data_uri(picture) for heading, picture in pictures.items() if picture is not None}
+
+
 def data_uri(picture: Image.Image) -> str:
     """Return a picture as a URL that holds all of it, as JPEG: a sheet of photographs has megabytes as PNG."""
     stream = BytesIO()

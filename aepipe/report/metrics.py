@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aepipe.disk import disk_errors_named, write_durably
+from aepipe.disk import write_into_folder
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -45,9 +45,7 @@ def write(gauges: Sequence[Gauge], file: Path) -> None:
     Raises:
         StoreError: the file cannot be written.
     """
-    with disk_errors_named(file.parent):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(file, text(gauges))
+    write_into_folder(file, text(gauges))
 
 
 def _family(name: str, gauges: Sequence[Gauge]) -> Iterator[str]:

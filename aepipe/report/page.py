@@ -6,9 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from PIL import Image
-
-from aepipe.report.examples import data_uri
 from aepipe.report.releases import facts, notes
 from aepipe.report.scores import cells, protocol_line
 
@@ -26,12 +23,12 @@ img { max-width: 100%; height: auto; background: white; }
 """
 
 
-def page(found: Mapping[str, Any], pictures: Mapping[str, Image.Image | None], said: Sequence[str] = ()) -> str:
+def page(found: Mapping[str, Any], pictures: Mapping[str, str], said: Sequence[str] = ()) -> str:
     """Return the page.
 
     Args:
         found: what :func:`aepipe.report.releases.describe` returns.
-        pictures: by heading; None is left out.
+        pictures: what :func:`aepipe.report.examples.shown` returns.
         said: why the release is in service, or is not; what was said when it went into service where it is empty.
     """
     title = escape(f"{found['name']}: release {found['release'][:12]}")
@@ -43,8 +40,7 @@ def page(found: Mapping[str, Any], pictures: Mapping[str, Image.Image | None], s
         parts += ["<h2>Scores</h2>", _table(cells(found["scores"])), _quiet([protocol_line(found["scores"])])]
         parts.append(_quiet(notes(found)))
     for heading, picture in pictures.items():
-        if picture is not None:
-            parts += [f"<h2>{escape(heading)}</h2>", f'<img alt="{escape(heading)}" src="{data_uri(picture)}">']
+        parts += [f"<h2>{escape(heading)}</h2>", f'<img alt="{escape(heading)}" src="{escape(picture)}">']
     head = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n<style>{STYLE}</style>'
     return "\n".join([head, *parts, "</html>", ""])
 

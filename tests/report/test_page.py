@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from aepipe.release import Release
+from aepipe.report import examples
+from aepipe.report.examples import data_uri
 from aepipe.report.page import page
 from aepipe.report.releases import describe
 from aepipe.store import Store
@@ -46,7 +49,7 @@ def found(store: Store) -> dict[str, Any]:
 
 
 def test_a_page_is_whole_and_needs_nothing_beside_it(found: dict[str, Any]) -> None:
-    text = page(found, {"Hits": Image.new("RGB", (3, 2)), "Training": None})
+    text = page(found, {"Hits": data_uri(Image.new("RGB", (3, 2)))})
     seen = Seen(text)
     assert not seen.open
     assert seen.sources == [source for source in seen.sources if source.startswith("data:image/jpeg;base64,")] != []
@@ -54,6 +57,14 @@ def test_a_page_is_whole_and_needs_nothing_beside_it(found: dict[str, Any]) -> N
     assert {"ours", "itq", "recall_at_10", "Hits"} <= set(seen.words)
     assert "Training" not in seen.words
     assert not re.search(r"https?://", text)
+
+
+def test_what_cannot_be_drawn_is_left_out(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = Release.open(store, ref=make_release(store, n=8))
+    monkeypatch.setattr(examples, "training_picture", lambda store, release: Image.new("L", (2, 2)))
+    assert list(examples.shown(store, release)) == ["Hits", "Training"]
+    monkeypatch.setattr(examples, "examples_picture", lambda release: None)
+    assert list(examples.shown(store, release)) == ["Training"]
 
 
 def test_what_the_gate_said_now_goes_before_what_it_said_then(found: dict[str, Any]) -> None:
@@ -66,6 +77,8 @@ def test_what_the_gate_said_now_goes_before_what_it_said_then(found: dict[str, A
 
 def test_names_are_shown_and_not_obeyed(found: dict[str, Any]) -> None:
     odd = '<script>alert(1)</script> & "quoted"'
-    text = page(found | {"name": odd, "source": {"kind": "images", "path": odd}}, {odd: Image.new("L", (1, 1))})
+    text = page(
+        found | {"name": odd, "source": {"kind": "images", "path": odd}}, {odd: data_uri(Image.new("L", (1, 1)))}
+    )
     assert "<script" not in text
     assert any(odd in word for word in Seen(text).words)
