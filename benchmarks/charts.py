@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from aepipe.report import ink
+from aepipe.report import canvas as ink
 
 SIDE, HEIGHT, LEFT, TOP, BOTTOM, RIGHT, GAP = 300, 190, 48, 54, 44, 22, 14
 COLUMNS = 2

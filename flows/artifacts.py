@@ -14,8 +14,8 @@ from aepipe.evaluate import Verdict
 from aepipe.release import Release
 from aepipe.report.examples import shown
 from aepipe.report.page import page
-from aepipe.report.releases import describe
-from aepipe.report.scores import health_line, protocol_line, scores_table
+from aepipe.report.release import describe
+from aepipe.report.tables import health_line, protocol_line, scores_table
 from aepipe.store import Ref
 from flows.job import Job
 

@@ -26,9 +26,9 @@ from aepipe.store import Ref, Store
 from aepipe.verification import last_sound
 from flows import tasks
 from flows.build import conclude, pretrained, rows_in_service, show_progress
-from flows.figures import Night, report
 from flows.job import Job
 from flows.notify import HOOKS
+from flows.prometheus import Night, report
 from flows.refresh import difference, renewed
 
 logger = logging.getLogger("aepipe.flows")

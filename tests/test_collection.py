@@ -94,7 +94,7 @@ def test_a_notebook_shows_pictures_and_nothing_is_taken_for_markup(collection: C
     assert page.count("<figure") == 4
     assert page.count('src="data:image/png;base64,') == 4
     from aepipe.report.answers import _figure
-    from aepipe.report.hits import Tile
+    from aepipe.report.tiles import Tile
 
     shown = _figure(Tile("<script>x</script>", label='"><b>', text="a < b"), "1 bits")
     assert "<script" not in shown

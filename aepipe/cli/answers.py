@@ -20,7 +20,7 @@ from aepipe.release import Release
 
 if TYPE_CHECKING:
     from aepipe.cli.inline import Way
-    from aepipe.report.hits import Found
+    from aepipe.report.tiles import Found
 
 Form = Literal["table", "json", "paths"]
 
@@ -155,7 +155,7 @@ def _path(release: Release, key: str, place: str) -> str:
 
 def _draw(release: Release, drawn: Sequence[Found], file: Path) -> None:
     """Write a contact sheet."""
-    from aepipe.report.hits import hits_picture
+    from aepipe.report.tiles import hits_picture
 
     title = f"{release.name}: {len(release.index):,} rows, {release.n_bits} bits"
     write_picture(hits_picture(drawn, title=title), file)
@@ -174,7 +174,7 @@ def _way(shown: Shown, environment: Mapping[str, str] = os.environ) -> Way | Non
 def _thumbnails(found: Found, way: Way) -> str:
     """Return the query and as many hits as fit, side by side."""
     from aepipe.cli.inline import inline
-    from aepipe.report.hits import strip_picture
+    from aepipe.report.tiles import strip_picture
 
     fitting = max(1, shutil.get_terminal_size().columns // TILE_COLUMNS)
     shown = [found.query, *found.hits][:fitting]

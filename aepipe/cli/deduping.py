@@ -85,8 +85,8 @@ def _as_json(release: Release, found: Groups, top: int) -> dict[str, Any]:
 
 def _draw(release: Release, found: Groups, file: Path) -> None:
     """Write a contact sheet: a group in a line, the first of it framed."""
-    from aepipe.report.hits import Found, hits_picture
     from aepipe.report.originals import tile
+    from aepipe.report.tiles import Found, hits_picture
 
     drawn = []
     for ids, distances in islice(found, MOST_DRAWN):

@@ -15,7 +15,7 @@ from aepipe.cli.output import say, say_json, write_picture
 from aepipe.errors import QueryError
 from aepipe.parts import RELEASE
 from aepipe.release import Release
-from aepipe.report.releases import scores_text
+from aepipe.report.release import scores_text
 from aepipe.store import Store
 
 

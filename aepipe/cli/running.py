@@ -18,7 +18,7 @@ from aepipe.cli.options import Place
 from aepipe.cli.output import complain, say
 from aepipe.cli.terminal import showing
 from aepipe.errors import RecipeError
-from aepipe.report.releases import describe, describe_text
+from aepipe.report.release import describe, describe_text
 from aepipe.store import Ref
 
 

@@ -13,7 +13,7 @@ from aepipe.cli.options import AsJson, Place, ReleaseText
 from aepipe.cli.output import say, say_json, write_picture, write_text
 from aepipe.errors import QueryError
 from aepipe.release import Release
-from aepipe.report import releases
+from aepipe.report import release as releases
 from aepipe.store import Ref, Store
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from pathlib import Path
 from aepipe.asking import Question
 from aepipe.finding import Answer
 from aepipe.release import Release
-from aepipe.report.hits import Found, Tile
 from aepipe.report.originals import original, tile
+from aepipe.report.tiles import Found, Tile
 
 SIDE = 96
 """Pixels of the longest side of a picture on a page."""

@@ -10,7 +10,7 @@ from typing import Any
 from aepipe.errors import QueryError
 from aepipe.evaluate.figures import RETRIEVAL
 from aepipe.report.comparison import Column, Line, columns_of
-from aepipe.report.scores import text_table
+from aepipe.report.tables import text_table
 from aepipe.vary import written
 
 SEED = "seed"

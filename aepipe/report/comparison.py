@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aepipe.errors import CorruptError
-from aepipe.report.scores import text_table
+from aepipe.report.tables import text_table
 from aepipe.store import Ref, Store
 from aepipe.vary import label, written
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from aepipe.report import ink
+from aepipe.report import canvas as ink
+from aepipe.report.charts import round_ticks
 from aepipe.report.comparison import Column, Line, columns_of
-from aepipe.report.curves import round_ticks
 
 MARGIN, PITCH, HEAD, FOOT = 22, 19, 46, 24
 PANEL, GAP = 128, 26

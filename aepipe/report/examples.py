@@ -13,10 +13,10 @@ from PIL import Image
 from aepipe.errors import CorruptError
 from aepipe.keys import Row
 from aepipe.release import Release
-from aepipe.report.curves import Curve, by_part, curves_picture
-from aepipe.report.hits import Found, hits_picture
+from aepipe.report.charts import Curve, by_part, curves_picture
 from aepipe.report.originals import tile
 from aepipe.report.plane import plane_picture
+from aepipe.report.tiles import Found, hits_picture
 from aepipe.store import Ref, Store
 
 CURVES = "curves.json"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from aepipe.report import ink
+from aepipe.report import canvas as ink
 
 SIDE, GAP, MARGIN, CAPTION = 330, 22, 20, 24
 FINE = 4

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from aepipe.report import ink
+from aepipe.report import canvas as ink
 
 SIDE, GAP, MARGIN, HEADER, NAME_GAP = 56, 5, 20, 28, 12
 Shades = Literal["values", "signed"]

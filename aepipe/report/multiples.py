@@ -12,9 +12,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from aepipe.report import ink
-from aepipe.report.comparison import Column, Line, columns_of
-from aepipe.report.curves import (
+from aepipe.report import canvas as ink
+from aepipe.report.charts import (
     BOTTOM,
     GAP,
     HEIGHT,
@@ -27,6 +26,7 @@ from aepipe.report.curves import (
     draw_scale,
     round_ticks,
 )
+from aepipe.report.comparison import Column, Line, columns_of
 from aepipe.vary import written
 
 COLUMNS = 3

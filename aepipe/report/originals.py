@@ -7,7 +7,7 @@ from PIL import Image
 from aepipe.errors import ItemError
 from aepipe.keys import Row
 from aepipe.release import Release
-from aepipe.report.hits import Tile
+from aepipe.report.tiles import Tile
 from aepipe.sources import preview
 
 LONGEST = 224

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from aepipe.report.releases import facts, notes
-from aepipe.report.scores import cells, protocol_line
+from aepipe.report.release import facts, notes
+from aepipe.report.tables import cells, protocol_line
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -27,7 +27,7 @@ def page(found: Mapping[str, Any], pictures: Mapping[str, str], said: Sequence[s
     """Return the page.
 
     Args:
-        found: what :func:`aepipe.report.releases.describe` returns.
+        found: what :func:`aepipe.report.release.describe` returns.
         pictures: what :func:`aepipe.report.examples.shown` returns.
         said: why the release is in service, or is not; what was said when it went into service where it is empty.
     """

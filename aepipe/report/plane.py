@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from aepipe.report import ink
+from aepipe.report import canvas as ink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

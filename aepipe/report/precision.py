@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from aepipe.report import ink
-from aepipe.report.curves import GAP, HEIGHT, LEFT, MARGIN, TOP, WIDTH, Panel, draw_line, draw_scale
-from aepipe.report.scores import Scores
+from aepipe.report import canvas as ink
+from aepipe.report.charts import GAP, HEIGHT, LEFT, MARGIN, TOP, WIDTH, Panel, draw_line, draw_scale
+from aepipe.report.tables import Scores
 
 COLOURS = {"ours": ink.BLUE, "itq": ink.ORANGE, "lsh": "#2a8a4a", "pca-sign": "#6f4aa8", "spectral": "#7a5230"}
 FOOT, NAMES = 34, 80

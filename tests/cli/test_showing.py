@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageColor
 
 from aepipe.release import Release
-from aepipe.report import releases
+from aepipe.report import release as releases
 from aepipe.report.precision import COLOURS
-from aepipe.report.releases import scores_text
+from aepipe.report.release import scores_text
 from aepipe.store import Ref, Store
 from tests.cli.conftest import Aepipe
 from tests.releases import make_release

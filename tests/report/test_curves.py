@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aepipe.report.curves import by_part, curves_picture, round_ticks
+from aepipe.report.charts import by_part, curves_picture, round_ticks
 
 NAN = float("nan")
 

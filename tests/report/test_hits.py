@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aepipe.report import ink
-from aepipe.report.hits import COLUMNS, Found, Tile, hits_picture, strip_picture
+from aepipe.report import canvas as ink
+from aepipe.report.tiles import COLUMNS, Found, Tile, hits_picture, strip_picture
 
 ORANGE, INK = (0xC2, 0x57, 0x0C), (0x1F, 0x23, 0x28)
 

@@ -13,7 +13,7 @@ from aepipe.release import Release
 from aepipe.report import examples
 from aepipe.report.examples import data_uri
 from aepipe.report.page import page
-from aepipe.report.releases import describe
+from aepipe.report.release import describe
 from aepipe.store import Store
 from tests.releases import make_release
 

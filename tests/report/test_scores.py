@@ -10,8 +10,8 @@ import pytest
 
 from aepipe.bits import BitCodes
 from aepipe.evaluate import Sample, score
-from aepipe.report.releases import scores_text
-from aepipe.report.scores import health_line, markdown_table, protocol_line, scores_table, text_table
+from aepipe.report.release import scores_text
+from aepipe.report.tables import health_line, markdown_table, protocol_line, scores_table, text_table
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 from aepipe import service
 from aepipe.errors import CorruptError
-from aepipe.report.scores import health_line, protocol_line, reranking_line, scores_table, text_table
+from aepipe.report.tables import health_line, protocol_line, reranking_line, scores_table, text_table
 from aepipe.store import Ref, Store
 
 LABEL_FREE = "recall_at_10"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from aepipe.report import ink
+from aepipe.report import canvas as ink
 
 SIDE, GAP, MARGIN, ARROW = 112, 10, 20, 44
 CAPTION, HEADER = 34, 30

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from aepipe.report import ink
+from aepipe.report import canvas as ink
 
 WIDTH, HEIGHT, GAP, MARGIN = 150, 112, 28, 22
 LEFT, TOP, BOTTOM, RIGHT = 42, 24, 20, 66
