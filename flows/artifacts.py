@@ -12,8 +12,7 @@ from aepipe.disk import write_into_folder
 from aepipe.errors import AepipeError
 from aepipe.evaluate import Verdict
 from aepipe.release import Release
-from aepipe.report.examples import shown
-from aepipe.report.page import page
+from aepipe.report.page import page, shown
 from aepipe.report.release import describe
 from aepipe.report.tables import health_line, protocol_line, scores_table
 from aepipe.store import Ref

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from aepipe.asking import AT_ONCE, Question
-from aepipe.cli.output import complain, printable, say, say_json, say_paths, say_picture, table, write_picture
+from aepipe.cli.output import complain, say, say_json, say_paths, say_picture, table, write_picture
 from aepipe.finding import Answer, Limits, answer
 from aepipe.release import Release
+from aepipe.report.tables import printable
 
 if TYPE_CHECKING:
     from aepipe.cli.inline import Way
@@ -130,7 +131,7 @@ def _cut(lines: str) -> str:
 
 def _tiles(release: Release, found: Answer) -> Found:
     """Return the pictures of an answer."""
-    from aepipe.report.answers import tiles
+    from aepipe.report.tiles import tiles
 
     return tiles(release, found)
 

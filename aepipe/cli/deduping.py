@@ -10,10 +10,11 @@ import typer
 
 from aepipe import duplicates
 from aepipe.cli.options import AsJson, Place
-from aepipe.cli.output import printable, say, say_json, table, write_picture
+from aepipe.cli.output import say, say_json, table, write_picture
 from aepipe.cli.terminal import showing
 from aepipe.duplicates import Groups
 from aepipe.release import Release
+from aepipe.report.tables import printable
 
 MOST_DRAWN, MOST_HITS = 30, 9
 NAMED = 3
@@ -85,8 +86,7 @@ def _as_json(release: Release, found: Groups, top: int) -> dict[str, Any]:
 
 def _draw(release: Release, found: Groups, file: Path) -> None:
     """Write a contact sheet: a group in a line, the first of it framed."""
-    from aepipe.report.originals import tile
-    from aepipe.report.tiles import Found, hits_picture
+    from aepipe.report.tiles import Found, hits_picture, tile
 
     drawn = []
     for ids, distances in islice(found, MOST_DRAWN):

@@ -66,7 +66,7 @@ def _draw(scores: dict[str, Any], title: str, file: Path) -> None:
     Raises:
         QueryError: without labels there are none, or the file cannot be written.
     """
-    from aepipe.report.precision import precision_picture
+    from aepipe.report.charts import precision_picture
 
     drawn = precision_picture(scores, title=title)
     if drawn is None:

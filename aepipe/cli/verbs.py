@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 EXTRAS = {
     **dict.fromkeys(("onnx", "onnxscript", "pandas", "pyarrow", "pydantic", "rich", "safetensors", "torch"), "train"),
     "sklearn": "train",
-    "prefect": "flows",
+    "matplotlib": "report",
+    **dict.fromkeys(("prefect", "prometheus_client"), "flows"),
     "duckdb": "sql",
     **dict.fromkeys(("soundfile", "soxr"), "audio"),
     "av": "video",

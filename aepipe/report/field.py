@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from aepipe.report import canvas as ink
+from aepipe.report import canvas
 
 SIDE, GAP, MARGIN, CAPTION = 330, 22, 20, 24
 FINE = 4
-COLOURS = (ink.BLUE, ink.ORANGE)
+COLOURS = (canvas.BLUE, canvas.ORANGE)
 LONG = 0.9
 """No arrow is longer than this share of what one point has to itself, so that neighbours do not run into each other."""
 HEAD, SHORTEST = 3.6, 0.7
@@ -36,9 +36,9 @@ def field_picture(
     assert fields, "there is at least one field to draw"
     top = MARGIN + (26 if title else 0)
     width = 2 * MARGIN + len(fields) * (SIDE + GAP) - GAP
-    sheet, pen = ink.canvas(width, top + CAPTION + SIDE + MARGIN)
+    sheet, pen = canvas.blank(width, top + CAPTION + SIDE + MARGIN)
     if title:
-        ink.write(pen, (MARGIN, MARGIN - 4), title, points=13, width=width - 2 * MARGIN)
+        canvas.write(pen, (MARGIN, MARGIN - 4), title, points=13, width=width - 2 * MARGIN)
     pitch = _pitch(at)
     low, unit = _square(at, pitch)
     starts = _placed(at, low, unit)
@@ -47,9 +47,9 @@ def field_picture(
     arrows = _scaled(fields, pitch * unit)
     for place, (name, moves) in enumerate(arrows.items()):
         left, colour = MARGIN + place * (SIDE + GAP), COLOURS[place % len(COLOURS)]
-        ink.write(pen, (left, top), name, points=11, fill=colour, width=SIDE)
-        corner = (round(left * ink.SCALE), round((top + CAPTION) * ink.SCALE))
-        sheet.paste(ink.PALE, (*corner, corner[0] + SIDE * ink.SCALE, corner[1] + SIDE * ink.SCALE))
+        canvas.write(pen, (left, top), name, points=11, fill=colour, width=SIDE)
+        corner = (round(left * canvas.SCALE), round((top + CAPTION) * canvas.SCALE))
+        sheet.paste(canvas.PALE, (*corner, corner[0] + SIDE * canvas.SCALE, corner[1] + SIDE * canvas.SCALE))
         for mask, fill in ((_dots(crowd), GREY), (_arrows(starts, moves), colour)):
             sheet.paste(Image.new("RGB", mask.size, fill), corner, mask)
     return sheet
@@ -115,14 +115,14 @@ def _arrows(starts: Places, moves: Places) -> Image.Image:
 
 def _mask() -> tuple[Image.Image, ImageDraw.ImageDraw, int]:
     """Return an empty mask of a panel, its pen, and how many of its pixels a point takes."""
-    fine = ink.SCALE * FINE
+    fine = canvas.SCALE * FINE
     mask = Image.new("L", (SIDE * fine, SIDE * fine), 0)
     return mask, ImageDraw.Draw(mask), fine
 
 
 def _smooth(mask: Image.Image) -> Image.Image:
     """Return a mask in the size of the picture."""
-    return mask.resize((SIDE * ink.SCALE, SIDE * ink.SCALE), Image.Resampling.BOX)
+    return mask.resize((SIDE * canvas.SCALE, SIDE * canvas.SCALE), Image.Resampling.BOX)
 
 
 def _flat(corners: Sequence[Places | tuple[float, float]]) -> list[float]:

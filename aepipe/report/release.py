@@ -1,4 +1,4 @@
-"""What there is to say of one release: where it came from, what it holds, what it is worth."""
+"""The facts of one release: where it came from, what it holds, how good it is."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def describe_text(found: Mapping[str, Any]) -> str:
     lines = facts(found)
     if found["promoted"]:
         lines.insert(1, ("why", found["promoted"]["why"]))
-    parts = [found["name"], text_table([(f"  {name}", value) for name, value in lines], left=2)]
+    parts = [found["name"], text_table([(f"  {name}", value) for name, value in lines], left=(0, 1))]
     if found["scores"]:
         parts += ["", _indented(scores_text(found["scores"]))]
     if found["pretraining"]:

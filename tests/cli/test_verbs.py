@@ -22,7 +22,10 @@ from aepipe.store import Store
 from tests.cli.conftest import Aepipe
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "prefect", "pandas", "pyarrow", "rich", "pydantic", "sklearn", "onnx", "aepipe.learn", "aepipe.plan")
+HEAVY = (
+    *("torch", "prefect", "pandas", "pyarrow", "rich", "pydantic", "sklearn", "onnx", "matplotlib", "jinja2"),
+    *("aepipe.learn", "aepipe.plan"),
+)
 
 
 def _python(script: str, *, home: Store, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -36,7 +39,7 @@ def _python(script: str, *, home: Store, cwd: Path, **environment: str) -> subpr
 def test_a_cold_query_imports_nothing_heavy(shelf: Store, boot: Path, tmp_path: Path) -> None:
     script = f"""
 import sys, os
-sys.argv = ["aepipe", "query", {str(boot)!r}, "-k", "3", "--json"]
+sys.argv = ["aepipe", "query", {str(boot)!r}, "-k", "3", "--json", "--picture", "hits.png"]
 from aepipe.cli import main
 try:
     main()
