@@ -88,7 +88,7 @@ class Chart:
         if file.suffix.lower() == ".svg":
             file.write_text(self.svg(), encoding="utf-8")
         else:
-            self.image().save(file)
+            self.image().save(file, optimize=True)
 
     def svg(self) -> str:
         """Return it as SVG, with neither a date nor the version of a program in it."""

@@ -1,6 +1,6 @@
 """Methods that lay rows on a plane, compared on Fashion-MNIST: neighbours kept, and seconds.
 
-    python -m benchmarks.quality.plane [--rows 2000] [--seeds 5] [--out plane.json]
+    python -m benchmarks.quality.plane [--rows 2000] [--seeds 5] [--out benchmarks/results/plane.json]
 
 Each method lays out the same rows, evenly spread over the sample: once by 64 bits (ITQ, fitted on all rows), as
 ``aepipe show --map`` does, and once by their pixels. ``kept`` is the share of the ten neighbours on the plane that are
