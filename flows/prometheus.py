@@ -17,11 +17,11 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client import Gauge as Family
 
-from aepipe import service
-from aepipe.disk import write_into_folder
 from aepipe.errors import AepipeError
-from aepipe.evaluate import Drift
-from aepipe.release import Release
+from aepipe.evaluate.drift import Drift
+from aepipe.release.release import Release
+from aepipe.store import registry
+from aepipe.store.io import write_into_folder
 from flows.job import Job
 
 logger = logging.getLogger("aepipe.flows")
@@ -122,7 +122,7 @@ def gauges(job: Job, night: Night, *, passed: bool) -> Iterator[Gauge]:
 
 def _served(job: Job, one: dict[str, str]) -> Iterator[Gauge]:
     """Give the figures of what is in service."""
-    ref = service.current(job.store, job.name)
+    ref = registry.current(job.store, job.name)
     if ref is None or not job.store.has(ref):
         return
     release = Release.open(job.store, ref=ref)

@@ -28,11 +28,11 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
+from aepipe.pipeline.sweep import written
 from aepipe.report import canvas
 from aepipe.report.canvas import BLUE, INK, MUTED, ORANGE, printable
 from aepipe.report.comparison import Column, Line, columns_of, count
 from aepipe.report.tables import Scores
-from aepipe.vary import written
 
 STYLE = Path(__file__).with_name("aepipe.mplstyle")
 POINTS = 72.0

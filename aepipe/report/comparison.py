@@ -10,10 +10,10 @@ from statistics import fmean, stdev
 from typing import Any
 
 from aepipe.errors import CorruptError, QueryError
-from aepipe.evaluate.figures import RETRIEVAL
+from aepipe.evaluate.probes import RETRIEVAL
+from aepipe.pipeline.sweep import label, written
 from aepipe.report.tables import GAP, text_table
-from aepipe.store import Ref, Store
-from aepipe.vary import label, written
+from aepipe.store.artifacts import Ref, Store
 
 MEASURES = "measures.json"
 NAME_AT_LEAST = 16
@@ -35,7 +35,7 @@ class Line:
     Attributes:
         name: of the recipe.
         changes: what was varied, by key.
-        figures: as ``aepipe.stages.measure`` names them; all None where training failed.
+        figures: as ``aepipe.pipeline.compare`` names them; all None where training failed.
         notes: why a figure is None, by its name.
         yardsticks: retrieval figures of other systems on the same rows.
         measured: on how many rows.

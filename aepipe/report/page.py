@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aepipe.errors import CorruptError
-from aepipe.finding import Answer
-from aepipe.keys import Row
-from aepipe.release import Release
+from aepipe.release.query import Answer
+from aepipe.release.release import Release
 from aepipe.report.release import facts, notes
 from aepipe.report.tables import cells, protocol_line
 from aepipe.report.tiles import Found, hits_picture, tile, tiles
-from aepipe.store import Ref, Store
+from aepipe.store.artifacts import Ref, Store
+from aepipe.store.segments import Row
 
 if TYPE_CHECKING:
     from jinja2 import Environment

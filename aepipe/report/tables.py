@@ -10,7 +10,7 @@ GAP = 2
 """Spaces between two columns."""
 
 Scores = Mapping[str, Any]
-"""``aepipe.evaluate.Scores`` as :meth:`to_dict` gives it, also after JSON."""
+"""``aepipe.evaluate.scores.Scores`` as :meth:`to_dict` gives it, also after JSON."""
 
 
 def scores_table(scores: Scores, *, markdown: bool = False) -> str:

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from aepipe.asking import Question
 from aepipe.errors import ItemError
-from aepipe.finding import Answer
-from aepipe.keys import Row
-from aepipe.release import Release
+from aepipe.release.query import Answer, Question
+from aepipe.release.release import Release
 from aepipe.report import canvas
 from aepipe.sources import preview
+from aepipe.store.segments import Row
 
 SIDE, GAP, MARGIN, ARROW = 112, 10, 20, 44
 CAPTION, HEADER = 34, 30
@@ -279,14 +278,14 @@ def original(release: Release, place: str, data: bytes = b"") -> Image.Image | N
 
 def _thumbnail(data: bytes, place: str) -> Image.Image:
     """Return a picture, made small."""
-    from aepipe.sources.decode import thumbnail
+    from aepipe.sources.images.decode import thumbnail
 
     return thumbnail(data, place, LONGEST)
 
 
 def _spectrum(release: Release, data: bytes, place: str) -> Image.Image:
     """Return loudness by time and frequency, the highest at the top."""
-    from aepipe.sources.decoders import decoder
+    from aepipe.sources import decoder
 
     row = decoder("audio", release.encoder.card.features)(data, place)
     return Image.fromarray(row[::-1, :, 0].copy())

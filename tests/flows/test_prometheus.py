@@ -15,10 +15,10 @@ pytest.importorskip("prefect")
 from prometheus_client.parser import text_string_to_metric_families
 
 from aepipe.evaluate.drift import Drift, Shift
-from aepipe.release import Release
-from aepipe.store import Store
+from aepipe.release.release import Release
+from aepipe.store.artifacts import Store
 from flows.prometheus import Gauge, Night, gauges, report, text
-from tests.releases import make_release
+from tests.support.releases import make_release
 
 GAUGES = [
     Gauge("rows", 3, {"collection": "a"}, "Rows in service."),

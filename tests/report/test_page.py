@@ -17,14 +17,14 @@ import pytest
 from PIL import Image
 
 from aepipe.errors import CorruptError
-from aepipe.release import Release
+from aepipe.release.release import Release
 from aepipe.report import page as pages
 from aepipe.report.charts import Chart, curves_picture
 from aepipe.report.page import data_uri, examples_picture, page, shown, tiles_page, training_curves
 from aepipe.report.release import describe
 from aepipe.report.tiles import Found, Tile
-from aepipe.store import Ref, Store
-from tests.releases import make_release, pictures_of
+from aepipe.store.artifacts import Ref, Store
+from tests.support.releases import make_release, pictures_of
 
 
 class Seen(HTMLParser):

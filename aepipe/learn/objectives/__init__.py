@@ -1,7 +1,8 @@
 """Objectives: one file per training principle; the file name is its name in a recipe.
 
-A file holds two names. ``Options`` is a frozen options model, which may refuse rows of choices that it makes no sense
-in, and ``Objective`` a class built as ``Objective(model, options, compute, seed=...)`` with::
+A file holds two names. ``Options`` is a frozen options model with a ``digest_name`` that never changes; it may refuse
+rows of choices that it makes no sense in. ``Objective`` is a class built as ``Objective(model, options, compute,
+seed=...)`` with::
 
     prepare(rows, neighbours)        looks at the training rows, before the first step
     terms(batch) -> {name: tensor}   the loss in parts, each a mean over the rows; their sum is what falls
@@ -25,19 +26,21 @@ import torch
 from torch import Tensor, nn
 
 from aepipe import recipe
-from aepipe.corrupt import Corruption
 from aepipe.learn import posterior
-from aepipe.learn.compute import Compute
-from aepipe.learn.feed import Feed
-from aepipe.learn.graph import Neighbours
+from aepipe.learn.batches import Compute, Feed
+from aepipe.learn.corruption import Corruption
+from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.posterior import Encoding
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import Autoencoder, LayerSpec
+    from aepipe.learn.autoencoder import Autoencoder
+    from aepipe.learn.spec import LayerSpec
 
 
 class Options(recipe.Options):
     """Base of the options of every objective.
+
+    Each has a ``digest_name`` of its own: digests are over it, so it stays the same for good, wherever the class moves.
 
     Attributes:
         unrolled: whether it can train a whole stack at once, in fine-tuning, not only single layers.

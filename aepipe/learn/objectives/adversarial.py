@@ -22,7 +22,7 @@ from aepipe.learn.nets import affine
 from aepipe.learn.objectives import Batch, Descent, Phase
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import LayerSpec
+    from aepipe.learn.spec import LayerSpec
 
 Prior = Literal["gaussian", "uniform", "bernoulli", "ring"]
 Rate = Annotated[float, Field(gt=0)]
@@ -41,6 +41,7 @@ class Options(objectives.Options):
             al., "Which Training Methods for GANs do actually Converge?", ICML 2018).
     """
 
+    digest_name: ClassVar[str] = "adversarial.Options"
     unrolled: ClassVar[bool] = False
     example: ClassVar[dict[str, Any]] = {"net": {"kind": "dense", "width": 4, "activation": "linear"}}
     falls: ClassVar[str] = "reconstruction"

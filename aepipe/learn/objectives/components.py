@@ -16,16 +16,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from aepipe import corrupt
+from aepipe.learn import corruption as corruptions
 from aepipe.learn import likelihood, objectives, posterior
-from aepipe.learn.components import Components
-from aepipe.learn.feed import Feed
-from aepipe.learn.graph import Neighbours
+from aepipe.learn.batches import Feed
+from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, Descent, Phase
+from aepipe.learn.pca import Components
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import LayerSpec
+    from aepipe.learn.spec import LayerSpec
 
 
 class Options(objectives.Options):
@@ -35,6 +35,7 @@ class Options(objectives.Options):
         whiten: 0 leaves components as large as they are, 1 makes them all equally large.
     """
 
+    digest_name: ClassVar[str] = "components.Options"
     unrolled: ClassVar[bool] = False
     descends: ClassVar[bool] = False
     example: ClassVar[dict[str, Any]] = {
@@ -53,7 +54,7 @@ class Options(objectives.Options):
             return f"components are linear, not {net.code_activation or net.activation}; allowed: activation linear"
         if not isinstance(spec.posterior, posterior.Delta) or not isinstance(spec.likelihood, likelihood.Gaussian):
             return "components have the least squared error; allowed: posterior delta with likelihood gaussian"
-        if not isinstance(spec.training.corruption, corrupt.Clean):
+        if not isinstance(spec.training.corruption, corruptions.Clean):
             return "components are those of the rows as they are; allowed: corruption none"
         return None
 

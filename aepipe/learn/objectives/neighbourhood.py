@@ -14,7 +14,7 @@ Legend: B rows of a batch, K bits, S scales.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,14 +22,15 @@ from pydantic import Field
 from torch import Tensor
 
 from aepipe import recipe
-from aepipe.learn import corruption, objectives
-from aepipe.learn.feed import Feed
-from aepipe.learn.graph import Neighbours, graph_of
+from aepipe.learn import corruption as corruptions
+from aepipe.learn import objectives
+from aepipe.learn.batches import Feed
+from aepipe.learn.neighbour_graph import Neighbours, graph_of
 from aepipe.learn.objectives import Batch, Descent
 from aepipe.learn.objectives.reconstruction import dependence
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import LayerSpec
+    from aepipe.learn.spec import LayerSpec
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -66,6 +67,7 @@ class Options(objectives.Options):
         decorrelation: weight of the mean squared correlation of two bits, of each of the trained lengths.
     """
 
+    digest_name: ClassVar[str] = "neighbourhood.Options"
     k: Annotated[int, Field(ge=1)] = 20
     one_way: Annotated[float, Field(ge=0, le=1)] = 0.05
     components: Annotated[int, Field(ge=1)] = 256
@@ -146,7 +148,7 @@ class Objective(Descent[Options]):
         rows = [self.rows.batch(end_N[batch.positions]) for end_N in self._ends]
         if batch.corruption is None:
             return rows
-        return [corruption.apply(batch.corruption, one, batch.generator)[0] for one in rows]
+        return [corruptions.apply(batch.corruption, one, batch.generator)[0] for one in rows]
 
     def _dependence(self, code_BK: Tensor) -> Tensor:
         """Return how far the covariance of bits is from the identity: a mean over all pairs, summed over the lengths.

@@ -25,7 +25,7 @@ from aepipe.learn import objectives, posterior
 from aepipe.learn.objectives import Batch, Descent
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import LayerSpec
+    from aepipe.learn.spec import LayerSpec
 
 EDGE = 1e-6
 """Mean activations are kept this far from 0 and 1, where the divergence would be infinite."""
@@ -43,6 +43,7 @@ class Options(objectives.Options):
         rate: the mean activation that ``kl`` asks for. Means are over the batch, which should hold many rows.
     """
 
+    digest_name: ClassVar[str] = "sparse.Options"
     example: ClassVar[dict[str, Any]] = {"net": {"kind": "dense", "width": 8, "activation": "sigmoid"}}
 
     l1: Annotated[float, Field(ge=0)] = 0.1

@@ -16,7 +16,7 @@ from aepipe.learn import objectives
 from aepipe.learn.objectives import Batch, Descent
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import LayerSpec
+    from aepipe.learn.spec import LayerSpec
 
 
 class Options(objectives.Options):
@@ -28,6 +28,7 @@ class Options(objectives.Options):
         free_nats: divergence of a row's whole code that costs nothing, so that the code is not given up early.
     """
 
+    digest_name: ClassVar[str] = "variational.Options"
     unrolled: ClassVar[bool] = False
     example: ClassVar[dict[str, Any]] = {"posterior": "gaussian", "likelihood": "bernoulli"}
 

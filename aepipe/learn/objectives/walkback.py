@@ -9,18 +9,18 @@ walkback; Bengio, Laufer, Alain and Yosinski, "Deep Generative Stochastic Networ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from aepipe import corrupt
-from aepipe.learn import corruption, objectives
+from aepipe.learn import corruption as corruptions
+from aepipe.learn import objectives
 from aepipe.learn.objectives import Batch, Descent
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import LayerSpec
+    from aepipe.learn.spec import LayerSpec
 
 
 class Options(objectives.Options):
@@ -30,11 +30,12 @@ class Options(objectives.Options):
         steps: of the chain; with 1 it is the denoising autoencoder.
     """
 
+    digest_name: ClassVar[str] = "walkback.Options"
     steps: Annotated[int, Field(ge=1)] = 4
 
     def refusal(self, spec: LayerSpec) -> str | None:
         """Say where nothing drives the chain away from the data."""
-        if isinstance(spec.training.corruption, corrupt.Clean):
+        if isinstance(spec.training.corruption, corruptions.Clean):
             return "its chain corrupts at every step; allowed: a `corruption` other than none beside it"
         return None
 
@@ -67,4 +68,4 @@ class Objective(Descent[Options]):
         assert batch.corruption is not None
         with torch.no_grad():
             drawn = self.model.likelihood.sample(params.detach().float(), batch.generator)
-            return corruption.apply(batch.corruption, drawn, batch.generator)[0]
+            return corruptions.apply(batch.corruption, drawn, batch.generator)[0]
