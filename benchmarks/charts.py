@@ -3,6 +3,7 @@
     python -m benchmarks.charts search search-*.json docs/search.png
     python -m benchmarks.charts search search-*.json docs/search.md
     python -m benchmarks.charts peers peers-*.json docs/peers.png
+    python -m benchmarks.charts zoo zoo.json docs/zoo.png
 
 The first is about :mod:`benchmarks.search`, the second about :mod:`benchmarks.peers`.
 """
@@ -19,7 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from aepipe.report.canvas import BLUE, MUTED, ORANGE
-from aepipe.report.charts import Chart, panels, styled
+from aepipe.report.charts import Chart, comparison_picture, panels, styled
+from aepipe.report.comparison import Line
 
 COLUMNS = 2
 SIZE = (385.0, 250.0)
@@ -27,6 +29,12 @@ SIZE = (385.0, 250.0)
 COLOURS = {"FAISS flat, rows": MUTED, "flat": ORANGE, "multihash": BLUE}
 MARKS = dict(zip(COLOURS, "^so", strict=True))
 OURS = "aepipe "
+ZOO = {
+    **{"error_bits": "reconstruction_bits", "error_float": "reconstruction_float", "probe": "probe_embedding"},
+    **{"nmi": "nmi_bits"},
+    **{name: name for name in ("map_at_1000", "p_at_100", "entropy", "seconds", "parameters")},
+}
+"""Figures of the zoo by their names in its results."""
 K = 10
 
 
@@ -120,16 +128,26 @@ def _draw_arms(axes: Axes, arms: Mapping[str, Mapping[str, float]]) -> None:
     axes.set_ylim(len(ranked) - 0.5, -0.5)
 
 
+def zoo_picture(file: Mapping[str, Any]) -> Chart:
+    """Draw the figures of all recipes of the zoo; systems that were not trained are left out."""
+    trained = [row for row in file["rows"] if "parameters" in row]
+    lines = [Line(row["name"], figures={figure: row[name] for name, figure in ZOO.items()}) for row in trained]
+    return comparison_picture(lines)
+
+
 def main() -> None:
     """Draw one of them, or write it down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("search", "peers"))
+    parser.add_argument("what", choices=("search", "peers", "zoo"))
     parser.add_argument("figures", type=Path, nargs="+", help="JSON")
     parser.add_argument("out", type=Path, help="a picture; of search also a table, NAME.md")
     asked = parser.parse_args()
     read = [json.loads(file.read_text(encoding="utf-8")) for file in asked.figures]
     if asked.what == "peers":
         peers_picture(read).save(asked.out)
+        return
+    if asked.what == "zoo":
+        zoo_picture(read[0]).save(asked.out)
         return
     figures = [one for file in read for one in file]
     if asked.out.suffix == ".md":
