@@ -1,4 +1,4 @@
-"""The pictures of two benchmarks, and tables, from the figures that they wrote with ``--out``.
+"""The pictures of three benchmarks, and a table, from their figures (``--out``).
 
     python -m benchmarks.charts search search-*.json docs/search.png
     python -m benchmarks.charts search search-*.json docs/search.md
@@ -46,7 +46,7 @@ def logarithmic(axis: Any) -> None:
 
 
 def search_picture(figures: Sequence[Mapping[str, Any]]) -> Chart:
-    """Draw how the cost of a search grows: a panel for each length of codes, a line for each arm."""
+    """Draw the cost of a search by rows: a panel for each length of codes, a line for each arm."""
     chosen = [one for one in figures if one["k"] == K]
     lengths = sorted({one["bits"] for one in chosen})
     title = f"One exact search for the {K} nearest learned codes: milliseconds at the median, by rows"
@@ -65,7 +65,6 @@ def search_picture(figures: Sequence[Mapping[str, Any]]) -> Chart:
 
 
 def _same_scale(axes: Axes, figures: Sequence[Mapping[str, Any]]) -> None:
-    """Give every panel the same axes."""
     rows, took = ([one[name] for one in figures] for name in ("rows", "median"))
     axes.set(xlim=(0.8 * min(rows), 1.25 * max(rows)), ylim=(0.6 * min(took), 1.6 * max(took)))
     logarithmic(axes.xaxis)

@@ -37,8 +37,8 @@ class Night:
         began: seconds since the epoch.
         seconds: of each stage.
         rows: counts of the source's rows as last read.
-        drift: what came of looking for it; None where nobody looked.
-        done: what was done, in words.
+        drift: the result of the test; None where there was none.
+        done: the steps of the run, in words.
     """
 
     began: float = field(default_factory=time.time)
@@ -63,7 +63,7 @@ def report(job: Job, night: Night, folder: str | None, *, passed: bool) -> None:
     Args:
         job: the recipe.
         night: the run.
-        folder: where ``<name>.prom`` goes; ``metrics`` on the shelf where it is None.
+        folder: where ``<name>.prom`` goes; ``metrics`` in the store where it is None.
         passed: whether it did all it should.
     """
     place = Path(folder).expanduser() if folder else job.store.root / METRICS
@@ -103,7 +103,7 @@ def text(gauges: Iterable[Gauge]) -> str:
 
 
 def gauges(job: Job, night: Night, *, passed: bool) -> Iterator[Gauge]:
-    """Give the figures of a run and of what is in service."""
+    """Give the figures of a run and of the release in service."""
     one = {"collection": job.name}
     yield Gauge("run_success", passed, one, "Whether the last run did all it should, 1 or 0.")
     yield Gauge("run_timestamp_seconds", time.time(), one, "When the last run ended.")

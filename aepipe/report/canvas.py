@@ -1,4 +1,4 @@
-"""A Pillow canvas: colours, type, and tiles that fit.
+"""A Pillow canvas: colours, type, and pictures that fit into tiles.
 
 Layout is in points; a picture has ``SCALE`` pixels to the point, so that it is crisp on dense screens.
 """
@@ -60,18 +60,21 @@ def cut(text: str, points: float, width: float) -> str:
 
 
 def _fits(text: str, points: float, width: float) -> bool:
-    """Say whether a text is no wider than ``width`` points."""
     return font(points).getlength(text) <= width * SCALE
 
 
 def _shortened(text: str, kept: int) -> str:
-    """Return so many characters of a text; the end of a path says more than its middle, and gets two parts of three."""
     head = kept // 3
     return f"{text[:head]}...{text[len(text) - (kept - head) :]}"
 
 
 def fit(picture: Image.Image, side: float) -> Image.Image:
-    """Return a picture as a square tile of ``side`` points: small ones in sharp squares, large ones smoothed."""
+    """Fit a picture into a square tile: small ones in sharp squares, large ones smoothed.
+
+    Args:
+        picture: of any mode and size.
+        side: of the tile, in points.
+    """
     pixels = round(side * SCALE)
     shown = picture.convert("RGBA" if "transparency" in picture.info or picture.mode in {"RGBA", "LA", "PA"} else "RGB")
     longest = max(shown.size)

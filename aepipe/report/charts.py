@@ -42,7 +42,7 @@ PANEL = (225.0, 165.0)
 """Width and height of a panel with its axes."""
 
 NAMES = 130.0
-"""Width of a name beside or below a panel, at most."""
+"""Width of a name next to a panel, at most."""
 WIDER = 1.2
 """Letters of a chart are this much wider than those of a canvas, by which names are cut."""
 ROW = 17.0
@@ -148,7 +148,7 @@ def panels(
 
 
 def _short(text: str, width: float, points: float = 9) -> str:
-    """Return a name as it can be drawn: without control characters, cut in its middle to a width."""
+    """Return a name without control characters, cut in its middle to a width."""
     return canvas.cut(printable(text), WIDER * points, width)
 
 
@@ -194,7 +194,7 @@ def _draw_losses(axes: Axes, curve: Curve) -> None:
 
 
 def study_picture(lines: Sequence[Line]) -> Chart:
-    """Draw each figure along the first key that was varied, with a line for each value of the second.
+    """Draw each figure along the first varied key, with a line for each value of the second.
 
     Of further keys, each line shows the mean over their values.
 
@@ -219,7 +219,7 @@ def study_picture(lines: Sequence[Line]) -> Chart:
 
 
 def series(lines: Sequence[Line], keys: Sequence[str], figure: str) -> Series:
-    """Return a figure by the value of the second key, and by the position of the first one's value."""
+    """Return a figure by the second key's value, and by the position of the first key's value."""
     gathered: dict[str, dict[int, list[float]]] = {}
     steps = _values(lines, keys[0]) if keys else [None]
     for line in lines:
@@ -233,7 +233,6 @@ def series(lines: Sequence[Line], keys: Sequence[str], figure: str) -> Series:
 
 
 def _draw_series(axes: Axes, found: Series, names: Sequence[str]) -> None:
-    """Draw a line for each name, in the same colour in every panel."""
     for name in names:
         points = sorted(found.get(name, {}).items())
         axes.plot([at for at, _ in points], [value for _, value in points], label=_short(name, NAMES))
@@ -245,7 +244,6 @@ def _lines_of(lines: Sequence[Line], keys: Sequence[str]) -> list[str]:
 
 
 def _values(lines: Sequence[Line], key: str) -> list[Any]:
-    """Return the values that a key takes, in the order of the grid."""
     seen: dict[str, Any] = {}
     for line in lines:
         seen.setdefault(json.dumps(line.changes[key], sort_keys=True, default=str), line.changes[key])
@@ -253,14 +251,13 @@ def _values(lines: Sequence[Line], key: str) -> list[Any]:
 
 
 def _number_axis(axis: Axis, column: Column, ticks: int = 4) -> None:
-    """Put few round numbers on an axis; thousands and millions get a letter."""
     axis.set_major_locator(MaxNLocator(ticks))
     if column.form is count:
         axis.set_major_formatter(EngFormatter(sep=""))
 
 
 def comparison_picture(lines: Sequence[Line]) -> Chart:
-    """Draw a panel for each figure with a dot for each recipe; the best one is blue, with its value.
+    """Draw a panel for each figure, a dot for each recipe; the best one is blue, with its value.
 
     Args:
         lines: at least one; the best recipe stands on top.
@@ -299,7 +296,7 @@ def _draw_dots(axes: Axes, column: Column, lines: Sequence[Line]) -> None:
 
 
 def precision_picture(scores: Scores, *, title: str) -> Chart | None:
-    """Draw precision by recall and by radius, of our codes and of the baselines; None where it was not measured.
+    """Draw precision by recall and by radius; None where it was not measured.
 
     Args:
         scores: as :meth:`aepipe.evaluate.Scores.to_dict` gives them.
@@ -363,7 +360,7 @@ def plane_picture(
 
 
 def _placed(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:
-    """Return the places of the rows, in points, and the height they take; outliers are moved in to the edge."""
+    """Return places in points, and the height they take; outliers are moved in to the edge."""
     low, high = np.quantile(points, [0.0005, 0.9995], axis=0)
     inner = SIDE - 2 * TILE
     scale = inner / max(float((high - low).max()), 1e-12)

@@ -1,4 +1,4 @@
-"""Compare recipes: tables, JSON and Parquet of their figures, means over seeds, and the best by held-out rows."""
+"""Compare recipes: figures as tables, JSON and Parquet; means over seeds; the best one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEASURES = "measures.json"
 NAME_AT_LEAST = 16
 """Columns of the terminal that a name gets, if it needs them, before figures are left out."""
 SYSTEMS = {"itq": "ITQ codes", "float": "exact search"}
-"""What stands below the table for orientation, of the systems that were scored beside our codes."""
+"""Systems that are scored together with our codes, and stand below the table for orientation."""
 SEED = "seed"
 CRITERION = "held_out_map_at_1000"
 TEST = (*RETRIEVAL, "probe_embedding", "probe_bits", "nmi_bits")
@@ -54,11 +54,14 @@ class Line:
 
     @property
     def title(self) -> str:
-        """What it is called in a message."""
+        """The name in a message."""
         return label(self.changes) or self.name
 
     def merit(self) -> tuple[bool, float]:
-        """Return what sorts the better recipes first: mAP@1000, and without labels recall@10; failures come last."""
+        """Return a key that sorts better recipes first, and failures last.
+
+        It is mAP@1000, and without labels recall@10.
+        """
         found = next((x for name in MERITS if (x := self.figures.get(name)) is not None), None)
         return found is None, -(found or 0.0)
 
@@ -127,10 +130,10 @@ COLUMNS = (
 
 
 def read_line(store: Store, outcome: Mapping[str, Any]) -> Line:
-    """Return what the flow says of one recipe, with its figures from the shelf.
+    """Return the flow's outcome of one recipe, with its figures from the store.
 
     Args:
-        store: the shelf.
+        store: where the figures are.
         outcome: ``name``, ``changes``, ``release``, ``measures`` and ``failed``.
 
     Raises:
@@ -148,7 +151,9 @@ def read_line(store: Store, outcome: Mapping[str, Any]) -> Line:
 
 
 def comparison_table(lines: Sequence[Line], *, width: int) -> str:
-    """Return a line for each recipe, the best first; below, other systems on the same rows, and what is missing.
+    """Return a line for each recipe, the best first.
+
+    Below stand other systems on the same rows, and reasons for figures that are missing.
 
     Args:
         lines: at least one.
@@ -166,7 +171,7 @@ def comparison_table(lines: Sequence[Line], *, width: int) -> str:
 
 
 def study_table(lines: Sequence[Line], *, width: int) -> str:
-    """Return a line for each variation, in the order of the grid, with a column for each varied key.
+    """Return a line for each variation in the order of the grid, a column for each varied key.
 
     Args:
         lines: at least one; all vary the same keys.
@@ -185,14 +190,17 @@ def study_table(lines: Sequence[Line], *, width: int) -> str:
 
 
 def columns_of(lines: Sequence[Line]) -> list[Column]:
-    """Return the columns that some line has a figure for; recall of neighbours only where there are no labels."""
+    """Return the columns for which some line has a figure.
+
+    Recall of neighbours is one of them only where there are no labels.
+    """
     found = [column for column in COLUMNS if any(line.figures.get(column.figure) is not None for line in lines)]
     labelled = any(column.figure == MERITS[0] for column in found)
     return [column for column in found if not (labelled and column.figure == MERITS[1])]
 
 
 def remarks(lines: Sequence[Line], shown: Sequence[Column]) -> list[str]:
-    """Return on what rows the figures were measured, and in words whatever is missing among those shown."""
+    """Say on how many rows the figures were measured, and why some of those shown are missing."""
     found = []
     counts = {tuple(line.measured.items()) for line in lines if line.measured}
     if len(counts) == 1:
@@ -210,13 +218,13 @@ def remarks(lines: Sequence[Line], shown: Sequence[Column]) -> list[str]:
 
 
 def as_json(line: Line) -> dict[str, Any]:
-    """Return everything that is known of one line."""
+    """Return all attributes of a line."""
     names = ("name", "changes", "figures", "notes", "yardsticks", "measured", "release", "failed")
     return {name: getattr(line, name) for name in names}
 
 
 def write_parquet(lines: Sequence[Line], file: Path) -> None:
-    """Write one row for each line: its name, what was varied, all figures, the yardsticks, and its release."""
+    """Write one row for each line: name, varied keys, all figures, yardsticks and release."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -237,10 +245,10 @@ def write_parquet(lines: Sequence[Line], file: Path) -> None:
 
 
 def choose(lines: Sequence[Line]) -> tuple[list[Line], str]:
-    """Choose the variation that is best at mAP@1000 on held-out rows, in the mean over its seeds.
+    """Choose the variation with the best mean mAP@1000 on held-out rows over its seeds.
 
     Returns:
-        The lines, of which only the chosen keep the figures of the test rows, and a sentence that says which they are.
+        The lines, only the chosen ones with figures of the test rows, and a sentence that names the choice.
 
     Raises:
         QueryError: there is nothing to choose by.
@@ -263,7 +271,7 @@ def choose(lines: Sequence[Line]) -> tuple[list[Line], str]:
 
 
 def means_table(lines: Sequence[Line]) -> str | None:
-    """Return mean and standard deviation over the seeds of each variation; None where there are not two seeds."""
+    """Return mean and deviation over the seeds of each variation; None without two seeds."""
     groups = {key: group for key, group in _groups(lines).items() if len(group) > 1}
     if SEED not in lines[0].changes or not groups:
         return None
@@ -274,7 +282,6 @@ def means_table(lines: Sequence[Line]) -> str | None:
 
 
 def _mean(column: Column, group: Sequence[Line]) -> str:
-    """Return the mean of a figure, and with figures from 0 to 1 the standard deviation."""
     values = [value for line in group if (value := line.figures.get(column.figure)) is not None]
     if len(values) < 2:
         return "-"
@@ -282,7 +289,6 @@ def _mean(column: Column, group: Sequence[Line]) -> str:
 
 
 def _groups(lines: Sequence[Line]) -> dict[str, list[Line]]:
-    """Return the lines that differ in nothing but the seed, by what else was changed, in words."""
     found: dict[str, list[Line]] = {}
     for line in lines:
         found.setdefault(_without_seed(line.changes), []).append(line)
@@ -290,7 +296,6 @@ def _groups(lines: Sequence[Line]) -> dict[str, list[Line]]:
 
 
 def _without_seed(changes: Mapping[str, Any]) -> str:
-    """Return what was changed beside the seed, in words."""
     return ", ".join(f"{key}={written(value)}" for key, value in changes.items() if key != SEED)
 
 
@@ -308,7 +313,7 @@ def _yardsticks(lines: Sequence[Line]) -> list[Line]:
 
 
 def _fitting(columns: Sequence[Column], lines: Sequence[Line], width: int) -> tuple[list[Column], int]:
-    """Return the columns that fit beside what stands on the left, and the room that is left over."""
+    """Return the columns that fit into a width, and the room that is left over."""
     kept = list(columns)
     while True:
         wide = [max(*map(len, one.head), *(len(_cell(one, line)) for line in lines)) + GAP for one in kept]
@@ -318,11 +323,9 @@ def _fitting(columns: Sequence[Column], lines: Sequence[Line], width: int) -> tu
 
 
 def _cell(column: Column, line: Line) -> str:
-    """Return a figure as it is written; a dash where there is none."""
     value = line.figures.get(column.figure)
     return "-" if value is None else column.form(value)
 
 
 def _cut(name: str, width: int) -> str:
-    """Return a name, its end cut off where it is longer."""
     return name if len(name) <= width else name[: width - 1] + "…"

@@ -61,7 +61,6 @@ def _pitch(at: Places) -> float:
 
 
 def _square(at: Places, margin: float) -> tuple[Places, float]:
-    """Return the lower left corner and the side of a square around some points."""
     low, high = at.min(0), at.max(0)
     side = float((high - low).max()) + 2 * margin
     return (low + high - side) / 2, side

@@ -1,4 +1,4 @@
-"""Pages of HTML that need no other file: one release with its pictures, and the answers of a notebook.
+"""Pages of HTML in one file: a release with its pictures, and the answers of a notebook.
 
 Pages are Jinja2 templates. Whatever comes from a collection is escaped, and a name that a template does not know is an
 error. Jinja2 and matplotlib are imported when a page is made: a query from the shell makes none.
@@ -90,7 +90,9 @@ def _environment() -> Environment:
 
 
 def shown(store: Store, release: Release) -> dict[str, str]:
-    """Return the pictures of a release as URLs by their headings: its hits, where it has any, and its losses.
+    """Return the hits and the losses of a release as URLs, by their headings.
+
+    Hits are left out where no original is left to look at.
 
     Raises:
         CorruptError: the losses cannot be read.
@@ -155,7 +157,7 @@ def training_picture(store: Store, release: Release) -> Chart:
 
 
 def training_curves(store: Store, model: Ref) -> dict[str, Curve]:
-    """Return the losses of every training that a model went through, one list per epoch: ``train`` and ``valid``.
+    """Return the losses of each training of a model by epoch: ``train`` and ``valid``.
 
     Raises:
         CorruptError: they cannot be read.
@@ -171,19 +173,22 @@ def training_curves(store: Store, model: Ref) -> dict[str, Curve]:
 
 
 def data_uri(picture: Image.Image) -> str:
-    """Return a picture as a URL that holds all of it, as JPEG: a sheet of photographs has megabytes as PNG."""
+    """Return a picture as a URL with all its data.
+
+    It is a JPEG: a sheet of photographs has megabytes as PNG.
+    """
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=88)
     return _uri("jpeg", stream.getvalue())
 
 
 def svg_uri(chart: Chart) -> str:
-    """Return a chart as a URL that holds all of it."""
+    """Return a chart as a URL with all its data."""
     return _uri("svg+xml", chart.svg().encode())
 
 
 def _thumbnail(picture: Image.Image) -> str:
-    """Return a small picture as a URL that holds all of it."""
+    """Return a small picture as a URL with all its data."""
     small = picture.convert("RGB")
     small.thumbnail((SIDE, SIDE))
     stream = io.BytesIO()
@@ -196,13 +201,11 @@ def _uri(kind: str, data: bytes) -> str:
 
 
 def _spread(release: Release, count: int) -> list[Row]:
-    """Return a few rows, the same every time."""
     ids = release.items.ids
     test = ids[np.fromiter((split == "test" for split in release.items.column("split")), bool, len(ids))]
     return release.describe(_evenly(test if len(test) else ids, count))
 
 
 def _evenly(ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return at most ``count`` of some ids, evenly spread."""
     places = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(np.int64))
     return ids[places]

@@ -1,4 +1,4 @@
-"""Tables: aligned text for a terminal, Markdown for a page, and the scores of a release as one of them."""
+"""Tables: aligned text for a terminal, Markdown for a page; the scores of a release."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cells(scores: Scores) -> list[list[str]]:
 
 
 def protocol_line(scores: Scores) -> str:
-    """Return what was measured, in one line."""
+    """Return the protocol of the measurement in one line."""
     found = scores["protocol"]
     relevance = "the same label is relevant" if found["labelled"] else "no labels, float neighbours are relevant"
     asked = f"{found['n_queries']:,} queries to {found['n_database']:,} rows"
@@ -54,7 +54,7 @@ def health_line(scores: Scores) -> str:
 
 
 def reranking_line(scores: Scores) -> str | None:
-    """Return what re-ranking is worth in one line; None where it was not measured."""
+    """Return the gain by re-ranking in one line; None where it was not measured."""
     found = scores.get("reranking")
     if not found:
         return None
@@ -71,7 +71,7 @@ def text_table(rows: Sequence[Sequence[str]], *, left: Container[int] = (0,)) ->
     """Align cells in columns, by the width that a terminal gives them.
 
     Args:
-        rows: cells of equal count in each row; what could steer a terminal is replaced.
+        rows: cells of equal count in each row; characters that could steer a terminal are replaced.
         left: columns whose cells stand on the left; those of the others stand on the right.
     """
     shown = [[printable(cell) for cell in row] for row in rows]
@@ -107,7 +107,6 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(estimate: Mapping[str, float] | None) -> str:
-    """Return ``mean ± half the interval``, a dash where it was not measured."""
     if estimate is None:
         return "-"
     return f"{estimate['value']:.3f} ±{(estimate['high'] - estimate['low']) / 2:.3f}"

@@ -1,4 +1,4 @@
-"""Contact sheets: queries with their hits, and grids of tiles; what a row looks like as a tile.
+"""Contact sheets: queries with their hits, grids of tiles, and rows as tiles.
 
 Legend: rows of a grid are float ``[..., height, width, channels]`` with 1 or 3 channels, as images go into the network.
 """
@@ -87,7 +87,6 @@ def hits_picture(results: Sequence[Found], *, title: str = "", columns: int = CO
 
 
 def _height(hits: int, columns: int) -> int:
-    """Return the points that one result takes."""
     lines = max(1, -(-hits // columns))
     return lines * (SIDE + CAPTION + GAP)
 
@@ -230,7 +229,6 @@ def shade(tile: NDArray[np.floating], shades: Shades) -> Image.Image:
 
 
 def _rgb(colour: str) -> NDArray[np.float64]:
-    """Return a colour such as ``#2563a8`` as three numbers."""
     return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], np.float64)
 
 
@@ -246,7 +244,6 @@ def tiles(release: Release, found: Answer) -> Found:
 
 
 def _readable(release: Release, question: Question) -> str:
-    """Return what is to be read of a question: a document, where documents are asked."""
     if release.recipe["source"]["kind"] != "text":
         return question.text
     return question.data[:1000].decode("utf-8", "ignore") or question.text
@@ -277,14 +274,12 @@ def original(release: Release, place: str, data: bytes = b"") -> Image.Image | N
 
 
 def _thumbnail(data: bytes, place: str) -> Image.Image:
-    """Return a picture, made small."""
     from aepipe.sources.images.decode import thumbnail
 
     return thumbnail(data, place, LONGEST)
 
 
 def _spectrum(release: Release, data: bytes, place: str) -> Image.Image:
-    """Return loudness by time and frequency, the highest at the top."""
     from aepipe.sources import decoder
 
     row = decoder("audio", release.encoder.card.features)(data, place)

@@ -46,7 +46,7 @@ Layout = Callable[[Rows, int], Rows]
 
 
 def layouts() -> dict[str, Callable[[], Layout]]:
-    """Return what imports each method, by name; the defaults of each package but for seed and threads."""
+    """Return a function for each method that imports it; its defaults but for seed and threads."""
 
     def sklearn() -> Layout:
         from sklearn.manifold import TSNE
@@ -108,7 +108,7 @@ def distances(rows: Rows) -> NDArray[np.float64]:
 
 
 def run_one(method: str, form: str, rows: int, seed: int) -> dict[str, float]:
-    """Lay out the rows twice in this process: the first run compiles what is compiled, the second is timed."""
+    """Lay out the rows twice in this process: the first run may compile, the second is timed."""
     forms, labels = sample(rows)
     began = time.perf_counter()
     layout = layouts()[method]()

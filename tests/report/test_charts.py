@@ -1,4 +1,4 @@
-"""Charts: every line, mark and label is there, scales fit, and the same data give the same bytes."""
+"""Charts: every line and label is there, scales fit, the same data give the same bytes."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ class TestCurves:
 
     def test_the_line_goes_where_the_losses_go(self) -> None:
         def centre(picture: np.ndarray) -> tuple[float, float]:
-            """Heights of what is blue on the left and in the middle: the name stands on the right or below."""
+            """Heights of the blue line at its left and right ends."""
             blue = (picture[:, :, 2] - picture[:, :, 0]) > 80
             columns = np.nonzero(blue.any(0))[0]
             edges = columns.min(), columns.max()

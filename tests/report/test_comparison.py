@@ -1,4 +1,4 @@
-"""Recipes side by side: the table fits the terminal, failures are told; the best by held-out rows, and means."""
+"""Recipes side by side: tables fit the terminal, the best by held-out rows, means."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_numbers_are_short() -> None:
 
 
 def study() -> list[Line]:
-    """Lines of which 32 bits are best by held-out rows in the mean, though another is best on test rows."""
+    """32 bits are best by held-out rows in the mean; another length is best on test rows."""
     return [
         Line(
             "demo",

@@ -1,4 +1,4 @@
-"""Vector fields: arrows that start where they should, point where they should, and have one scale."""
+"""Vector fields: arrows start and point where they should, and have one scale."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GRID = np.stack(np.meshgrid(LINE, LINE), 2).reshape(-1, 2)
 
 
 def blue(chart: Chart) -> np.ndarray:
-    """Return rows and columns of what is drawn in blue, below the panel's name."""
+    """Return rows and columns of blue pixels below the panel's name."""
     pixels = np.asarray(chart.image()).astype(int)
     found = np.argwhere(pixels[:, :, 2] - pixels[:, :, 0] > 80)
     return found[found[:, 0] > 60]

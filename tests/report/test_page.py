@@ -133,7 +133,7 @@ def test_an_answer_is_figures_within_one_block() -> None:
 
 
 def test_a_notebook_needs_no_chart(store: Store) -> None:
-    """What is installed with the core shows answers; only a template engine is imported for it."""
+    """The core alone shows answers; only a template engine is imported for it."""
     make_release(store, n=8)
     script = (
         f"import sys, aepipe; found = aepipe.open({str(store.root)!r}).query(ids=[3], k=3)\n"

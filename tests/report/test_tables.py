@@ -16,7 +16,7 @@ from aepipe.report.tables import health_line, markdown_table, protocol_line, sco
 
 @pytest.fixture(scope="module")
 def scores() -> dict[str, Any]:
-    """Real scores of random codes, through JSON; the baseline that has too few features is missing."""
+    """Scores of random codes, through JSON; a baseline with too few features is missing."""
     rng = np.random.default_rng(0)
 
     def sample(rows: int) -> Sample:
