@@ -10,9 +10,8 @@ import pytest
 from PIL import Image, ImageColor
 
 from aepipe.release.release import Release
-from aepipe.report import releases
-from aepipe.report.precision import COLOURS
-from aepipe.report.releases import scores_text
+from aepipe.report import release as releases
+from aepipe.report.release import scores_text
 from aepipe.store.artifacts import Ref, Store
 from tests.cli.conftest import Aepipe
 from tests.support.releases import make_release
@@ -127,10 +126,12 @@ def test_evaluate_measures_the_first_bits(aepipe: Aepipe) -> None:
 
 def test_evaluate_draws_precision(aepipe: Aepipe, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
+    from aepipe.report.charts import SYSTEMS
+
     assert aepipe("evaluate", "--again", "--picture", tmp_path / "curves.png").exit_code == 0
     with Image.open(tmp_path / "curves.png") as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20) or []}
-    for name, colour in COLOURS.items():
+    for name, colour in SYSTEMS.items():
         assert ImageColor.getrgb(colour) in colours, f"the curve of {name}"
 
 
