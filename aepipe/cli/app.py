@@ -135,7 +135,7 @@ class Lazily(MutableMapping[str, "Command"]):
 
     def __getitem__(self, verb: str) -> Command:
         if verb not in self._loaded:
-            function = getattr(import_module(f"aepipe.cli.{VERBS[verb]}"), verb)
+            function = getattr(import_module(f"aepipe.cli.{VERBS[verb].module}"), verb)
             single = typer.Typer(add_completion=False, rich_markup_mode=None)
             single.command(verb, cls=Verb, context_settings=_HELP)(flat(function))
             self._loaded[verb] = get_command(single)

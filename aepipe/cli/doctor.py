@@ -23,7 +23,7 @@ from urllib.request import urlopen
 import typer
 from packaging.requirements import Requirement
 
-from aepipe.cli.options import AsJson, Home, shelf
+from aepipe.cli.options import AsJson, Home, open_store
 from aepipe.cli.output import say, say_json, table
 from aepipe.errors import AepipeError, BusyError
 from aepipe.release.release import Release
@@ -44,7 +44,7 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
       aepipe doctor
       aepipe doctor --json
     """
-    found = list(examine(shelf(home), os.environ))
+    found = list(examine(open_store(home), os.environ))
     if as_json:
         say_json([asdict(one) for one in found])
     else:

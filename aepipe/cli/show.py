@@ -61,7 +61,7 @@ def show(place: Place, pictures: Pictures, release: ReleaseText = None, as_json:
       aepipe show --json | jq '.[].scores'
     """
     store = place.store()
-    wanted = lifecycle.wanted(store, release, place.name)
+    wanted = lifecycle.find_all(store, release, place.name)
     found = [describe(store, ref) for ref in wanted]
     for ref in wanted:
         draw(store, ref, pictures)

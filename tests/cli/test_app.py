@@ -16,7 +16,7 @@ import typer
 
 from aepipe.cli import VERBS, main
 from aepipe.cli.app import EXTRAS, Verbs
-from aepipe.cli.main import MANY_THREADS, THREAD_LIMITS
+from aepipe.cli.main import THREAD_LIMITS
 from aepipe.errors import BusyError, ExtraError, GateError
 from aepipe.store.artifacts import Store
 from tests.cli.conftest import Aepipe
@@ -64,14 +64,14 @@ print([os.environ[name] for name in {THREAD_LIMITS!r}])
     hits, heavy, own, threads = found.stdout.splitlines()
     assert '"rank": 1' in hits
     assert heavy == "[]"
-    assert not {"cli.running", "cli.showing", "cli.serving", "cli.inline", "cli.terminal"} & set(ast.literal_eval(own))
+    assert not {"cli.run", "cli.show", "cli.releases", "cli.progress"} & set(ast.literal_eval(own))
     assert threads == "['1', '1', '1']"
 
 
 def test_threads_are_limited_for_light_verbs_only(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in THREAD_LIMITS:
         monkeypatch.delenv(name, raising=False)
-    for verb in MANY_THREADS:
+    for verb in (verb for verb, one in VERBS.items() if one.threads):
         main._set_threads([verb, "query"])
         assert not set(THREAD_LIMITS) & set(os.environ)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
@@ -87,7 +87,7 @@ def test_help_lists_every_verb_with_its_first_line(aepipe: Aepipe) -> None:
         assert found.exit_code == 0
         listed = found.stdout.partition("Commands:")[2]
         assert [line.split()[0] for line in listed.splitlines() if re.match("  [a-z]", line)] == list(VERBS)
-        for verb, module in VERBS.items():
+        for verb, (module, _) in VERBS.items():
             function = getattr(import_module(f"aepipe.cli.{module}"), verb)
             assert function.__doc__.partition("\n")[0] in " ".join(listed.split())
 
@@ -112,7 +112,7 @@ def test_the_help_of_every_verb_has_an_example(aepipe: Aepipe, verb: str) -> Non
 
 
 def test_every_verb_is_short() -> None:
-    for verb, module in VERBS.items():
+    for verb, (module, _) in VERBS.items():
         tree = ast.parse((ROOT / "aepipe" / "cli" / f"{module}.py").read_text())
         function = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == verb)
         body = function.body[1:]

@@ -285,7 +285,7 @@ def test_keys_cannot_steer_the_terminal(aepipe: Aepipe, boot: Path, tmp_path: Pa
         ),
         (["--id", 0, "--min-confidence", 1.5], "Invalid value for '--min-confidence'"),
         (["--id", 0, "--bits", 0], "Invalid value for '--bits'"),
-        (["--code", "0" * 16, "--rerank"], "only pictures and rows have an embedding, by which hits are re-ranked"),
+        (["--code", "0" * 16, "--rerank"], "only items and rows have an embedding to re-rank hits by"),
         (["."], ".: no images in this folder"),
         (["--nonsense"], "No such option: --nonsense"),
     ],

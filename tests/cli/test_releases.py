@@ -57,7 +57,7 @@ def test_promote_and_rollback(aepipe: Aepipe, own_shelf: Shelf) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("ffffffffff", "no release starts with 'ffffffffff'; on the shelf"), ("", "several releases start with ''")],
+    [("ffffffffff", "no release starts with 'ffffffffff'; in the store"), ("", "several releases start with ''")],
 )
 def test_promote_needs_one_release(aepipe: Aepipe, own_shelf: Shelf, text: str, said: str) -> None:
     store, first = own_shelf
