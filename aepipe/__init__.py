@@ -1,4 +1,4 @@
-"""Semantic hashing with stacked autoencoders: short binary codes for a collection, searched by Hamming distance.
+"""Semantic hashing with stacked autoencoders: short binary codes, searched by Hamming distance.
 
 >>> import aepipe
 >>> aepipe.run("photos/")                             # doctest: +SKIP
@@ -38,7 +38,7 @@ _ELSEWHERE = {"Answer": "release.query", "BitCodes": "codes.bitcodes", "Hit": "r
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used, so that a verb does not wait for packages that it does not need."""
+    """Import a public name when it is first used: a quick verb must not wait for others."""
     from importlib import import_module
 
     if name not in __all__:

@@ -6,7 +6,7 @@
 >>> boots.add("photos/2026-11/")                            # doctest: +SKIP
 >>> aepipe.run("boots.toml").collection                     # doctest: +SKIP
 
-Every verb of the command line calls what is here, so both give the same answers. To open and to query takes neither
+The verbs of the command line call these functions, so both give the same answers. To open and to query takes neither
 torch nor pyarrow nor Prefect: each method imports what it needs, and :func:`run`, :func:`nightly` and :func:`refresh`
 import Prefect. Nothing here prints.
 """
@@ -54,7 +54,7 @@ class Collection:
     """A collection, as it was when it was opened.
 
     What others put into service meanwhile does not change it. :meth:`add`, :meth:`remove`, :meth:`compact`,
-    :meth:`promote` and :meth:`rollback` change what is in service under its name, and open that.
+    :meth:`promote` and :meth:`rollback` put another release into service under its name, and open it.
 
     Attributes:
         store: the folder with everything that was made.
@@ -132,7 +132,7 @@ class Collection:
         codes: Sequence[str] | BitCodes = (),
         **options: Unpack[QueryOptions],
     ) -> Iterator[Answer]:
-        """Yield what :meth:`query` returns, in blocks, so that a large folder is answered while it is read.
+        """Yield the answers of :meth:`query` in blocks; a large folder is answered while it is read.
 
         A thing that cannot be read raises nothing: its answer has no hits, and ``question.failure`` says why.
 
@@ -164,7 +164,7 @@ class Collection:
         return concatenate(found)
 
     def first_bits(self, bits: int | None) -> Collection:
-        """Return the collection seen through the first bits of its codes; itself where ``bits`` is None.
+        """Return the collection seen through the first bits of its codes; itself for None.
 
         Raises:
             QueryError: codes have fewer bits.
@@ -181,7 +181,7 @@ class Collection:
         return ids_where(self.release, condition)
 
     def add(self, *paths: FilePath, replace: bool = False) -> Added:
-        """Add items to what is in service, at once and without training; those that are there already stay.
+        """Add items at once, without training; items that are there already are left alone.
 
         Args:
             paths: files, folders, globs or addresses, of the collection's kind.
@@ -210,7 +210,7 @@ class Collection:
         return done
 
     def remove(self, *keys: str, ids: Sequence[int] = (), where: str | None = None) -> int:
-        """Remove rows from what is in service, at once, and return how many they were.
+        """Remove rows from the release in service, at once, and return their number.
 
         Their bytes leave the store with :meth:`compact`, a run or a refresh, once older releases are collected.
 
@@ -237,7 +237,7 @@ class Collection:
         return count
 
     def compact(self) -> bool:
-        """Merge what was added and removed into one index again; return whether there was anything to merge.
+        """Merge additions and removals into one index again; return whether there were any.
 
         Raises:
             BusyError: a run is writing under the same name.
@@ -252,7 +252,7 @@ class Collection:
         return release.changed
 
     def export(self, folder: FilePath, *, bits: int | None = None) -> Exported:
-        """Write the release as Parquet, for SQL and data frames; an earlier export in the folder is replaced.
+        """Write the release as Parquet, in place of an earlier export in the folder.
 
         Args:
             folder: missing, empty, or an earlier export.
@@ -323,7 +323,7 @@ class Collection:
         return diff.compare(Release.open(self.store, ref=old), self.release, k=k, asked=rows)
 
     def verify(self) -> VerifyReport:
-        """Read every byte of the release and compare it with its digests; ``damage`` is empty where it is sound.
+        """Compare every byte of the release with its digests; ``damage`` is empty where all agree.
 
         Raises:
             CorruptError: the release's own folder is damaged, so its parts are not known.
@@ -331,11 +331,11 @@ class Collection:
         return lifecycle.check_release(self.store, self.release.ref)
 
     def evaluate(self, *, again: bool = False, bits: int | None = None) -> dict[str, Any]:
-        """Return the scores of the release beside its baselines, as ``scores.json`` has them.
+        """Return the scores of the release and of its baselines, as ``scores.json`` has them.
 
         Args:
             again: measure now, from the rows and codes in the store; nothing is written.
-            bits: measure the first bits of the codes, beside baselines of that length.
+            bits: measure the first bits of the codes, and baselines of that length.
 
         Raises:
             CodeError: codes have fewer bits.
@@ -447,7 +447,7 @@ class UpdateResult:
 
 
 class NightlyRules(TypedDict, total=False):
-    """When a night trains an encoder, and what it leaves behind; ``flows.nightly.Rules`` has the defaults.
+    """When a night trains, and what it leaves behind; ``flows.nightly.Rules`` has the defaults.
 
     Attributes:
         retrain: ``auto`` where there is reason to, ``always``, or ``never``.
@@ -524,7 +524,7 @@ def nightly(
     server: str | None = None,
     **rules: Unpack[NightlyRules],
 ) -> UpdateResult:
-    """Do what a collection needs tonight, and no more; where nothing has changed, nothing is done.
+    """Do what a collection needs tonight; where nothing has changed, nothing is done.
 
     New rows are encoded by the encoder in service and can be found first. An encoder is trained where the recipe has
     changed, where the one in service is old, or where the new rows are unlike those that it was made for.
@@ -558,7 +558,7 @@ def nightly(
 
 
 def refresh(home: FilePath | None = None, name: str | None = None, *, server: str | None = None) -> UpdateResult:
-    """Bring a collection up to date with its source, under the encoder that it has; nothing is trained.
+    """Bring a collection up to date with its source, with its encoder; nothing is trained.
 
     Args:
         home: the store; as for :func:`open`.

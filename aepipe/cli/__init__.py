@@ -1,6 +1,7 @@
-"""The command line: one file per verb, named as the verb; each parses, calls the library and prints.
+"""The command line: one file per verb, named as the verb.
 
-Nothing heavy is imported here, and of the verbs only the one that is called.
+A verb parses its options, calls the library and prints. Nothing heavy is imported here, and of the verbs only the one
+that is called.
 """
 
 from __future__ import annotations

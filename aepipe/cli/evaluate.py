@@ -29,11 +29,11 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the scores of a release beside those of its baselines.
+    """Print the scores of a release and of its baselines.
 
     The scores were measured when the release was made. With --again they are measured again from its
     rows and codes; nothing is written or trained, but it needs the extra `train`. With --bits the first
-    bits of each code are measured in the same way, beside baselines of that length.
+    bits of each code are measured in the same way, with baselines of that length.
 
     Examples:
       aepipe evaluate

@@ -17,9 +17,9 @@ def gc(
         int, typer.Option("--keep", min=1, help="Releases of each collection that stay, the newest.", metavar="N")
     ] = collector.KEEP,
     hours: Annotated[
-        float, typer.Option("--hours", min=0, help="What was written in the last hours stays.", metavar="HOURS")
+        float, typer.Option("--hours", min=0, help="Folders written in the last HOURS stay.", metavar="HOURS")
     ] = collector.HOURS,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Remove nothing; only list what would go.")] = False,
     home: Home = None,
 ) -> None:
     """Remove from the store what no release needs any more.

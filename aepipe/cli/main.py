@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def _set_threads(arguments: list[str]) -> None:
-    """Limit the linear algebra of quick verbs to one thread; numpy and torch read these variables when imported."""
+    """Limit linear algebra of quick verbs to one thread; numpy reads this when it is imported."""
     verb = next((word for word in arguments if not word.startswith("-")), "")
     if verb in VERBS and VERBS[verb].threads:
         os.environ.setdefault(*WAITING)

@@ -1,4 +1,4 @@
-"""The options that verbs share, and the flattening of a group of options into those of a verb."""
+"""The options that verbs share, and how groups of options become those of a verb."""
 
 from __future__ import annotations
 

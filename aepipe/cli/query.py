@@ -256,27 +256,27 @@ def as_table(found: Answer) -> str:
     """Return an answer as a table under the name of its query."""
     known, reranked = (any(getattr(hit, name) is not None for hit in found.hits) for name in ("confidence", "cosine"))
     more = (*(("confidence",) if known else ()), *(("cosine",) if reranked else ()))
-    told = any(SNIPPET in hit.row.columns for hit in found.hits)
-    head = ("rank", "distance", "similarity", *more, "key", "label", *((SNIPPET,) if told else ()))
+    snippets = any(SNIPPET in hit.row.columns for hit in found.hits)
+    head = ("rank", "distance", "similarity", *more, "key", "label", *((SNIPPET,) if snippets else ()))
     rows = [
         (
             *(str(hit.rank), str(hit.distance), f"{hit.similarity:.3f}"),
             *((f"{hit.confidence:.2f}",) if hit.confidence is not None else ()),
             *((f"{hit.cosine:.3f}",) if hit.cosine is not None else ()),
             *(hit.row.key, hit.row.label or ""),
-            *((hit.row.columns.get(SNIPPET) or "",) if told else ()),
+            *((hit.row.columns.get(SNIPPET) or "",) if snippets else ()),
         )
         for hit in found.hits
     ]
     name = printable(found.question.text)
     if not rows:
         return f"{name}\nnothing found\n"
-    lines = table(head, rows, left=len(head) - (3 if told else 2))
-    return f"{name}\n{_cut(lines) if told else lines}\n"
+    lines = table(head, rows, left=len(head) - (3 if snippets else 2))
+    return f"{name}\n{_cut(lines) if snippets else lines}\n"
 
 
 def _cut(lines: str) -> str:
-    """Cut lines to the width of the terminal; the beginning of a document takes the room that is left."""
+    """Cut lines to the width of the terminal; the snippet of a document is their end."""
     room = max(80, shutil.get_terminal_size((120, 24)).columns)
     return "\n".join(line if len(line) <= room else line[: room - 1] + "…" for line in lines.splitlines())
 

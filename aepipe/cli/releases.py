@@ -20,7 +20,7 @@ Wanted = Annotated[str, typer.Argument(metavar="RELEASE", help="The first charac
 
 
 def history(place: Place, as_json: AsJson = False) -> None:
-    """List what went into service and what the gate refused, oldest first, with reasons and scores.
+    """List promotions, rollbacks and refusals, oldest first, with reasons and scores.
 
     Examples:
       aepipe history
@@ -55,7 +55,7 @@ def promote(release: Wanted, place: Place, why: Why = "by hand") -> None:
 
 
 def rollback(place: Place, why: Why = "by hand") -> None:
-    """Put the release before the one in service back, after reading every byte of it.
+    """Return to the release before the one in service, after reading every byte of it.
 
     Examples:
       aepipe rollback

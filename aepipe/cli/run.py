@@ -80,7 +80,7 @@ def run(
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """When a night trains an encoder, and what it leaves behind; see :class:`aepipe.api.NightlyRules`."""
+    """When a night trains, and what it leaves behind; see :class:`aepipe.api.NightlyRules`."""
 
     retrain: Annotated[
         Literal["auto", "always", "never"],

@@ -25,7 +25,7 @@ KEY = b"aepipe"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups(RaggedHits):
-    """Groups of near rows, the largest first; of equally large ones, the one with the smallest id first.
+    """Groups of near rows, the largest first; equally large ones in the order of their ids.
 
     A group holds the hits of its first row, itself among them: ids and distances, one group after another.
 
@@ -86,7 +86,9 @@ def find(release: Release, radius: int, *, smallest: int = 2) -> Groups:
 
 
 def write(release: Release, found: Groups, file: Path) -> None:
-    """Write groups as Parquet: ``group``, ``id``, ``key``, ``label``, ``distance``, ``size``, a line for each row.
+    """Write groups as Parquet, a line for each row.
+
+    Columns: ``group``, ``id``, ``key``, ``label``, ``distance``, ``size``.
 
     Raises:
         QueryError: the file cannot be written.

@@ -121,7 +121,7 @@ def compare(before: Release, after: Release, *, k: int = K, asked: int = ASKED, 
 
 
 def _pairs(one: Release, other: Release, asked: int, seed: int) -> tuple[list[tuple[int, int]], float]:
-    """Draw rows from one release; return their ids in both, and the share that the other has not."""
+    """Draw rows of one release; return their ids in both, and the share missing in the other."""
     ids = one.items.ids
     drawn = np.sort(np.random.default_rng(seed).choice(ids, min(asked, len(ids)), replace=False))
     there = [

@@ -53,7 +53,7 @@ def ids_where(release: Release, condition: str) -> NDArray[np.int64]:
 
 
 def _show(database: Any, release: Release) -> list[str]:  # noqa: ANN401  duckdb has no types
-    """Show the database the rows as ``items``, and nothing else; return the names of their columns."""
+    """Show the database the rows as ``items``, and nothing else; return the column names."""
     import pyarrow as pa
     import pyarrow.dataset as ds
 

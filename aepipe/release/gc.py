@@ -121,7 +121,7 @@ def _before(store: Store) -> Iterator[Ref]:
 
 
 def _newest(store: Store, keep: int) -> Iterator[Ref]:
-    """Yield the newest releases of each collection, by their last promotion, else by when they were made."""
+    """Yield the newest releases of each collection, by last promotion or else by creation."""
     when = {Ref("release", event.after): event.when for event in registry.history(store)}
     by_name: dict[str, list[tuple[str, int, Ref]]] = {}
     for number, ref in enumerate(store.refs("release")):

@@ -1,4 +1,4 @@
-"""Find a release by its digest; promote it, roll back, list what was in service, and check every byte.
+"""Find a release by its digest prefix; promote it, roll back, list history, verify bytes.
 
 Promotion and rollback read the whole release first: a query would take a flipped bit for an answer.
 """
@@ -124,7 +124,7 @@ def rollback(store: Store, name: str | None = None, *, why: str) -> Event:
 
 @contextmanager
 def writing(store: Store, name: str) -> Iterator[Release]:
-    """Hold a collection for writing, and open what is in service: only under the lock is that certain.
+    """Lock a collection for writing, and open the release in service, which now cannot change.
 
     Raises:
         NotFoundError: nothing is in service under that name.
@@ -136,7 +136,7 @@ def writing(store: Store, name: str) -> Iterator[Release]:
 
 
 def check_free(store: Store, name: str) -> None:
-    """Find out at once, before anything is started, whether another process is writing under a name.
+    """Check, before anything is started, that no other process is writing under a name.
 
     Raises:
         BusyError: another one is.
@@ -146,7 +146,7 @@ def check_free(store: Store, name: str) -> None:
 
 
 def verify(store: Store, ref: Ref) -> list[Ref]:
-    """Read every byte of a release and of all its parts, rows too, up to the first damage; return them.
+    """Read every byte of a release and its parts, up to the first damage; return their refs.
 
     Raises:
         NotFoundError: there is no such release.
@@ -205,7 +205,7 @@ def next_id(store: Store, name: str) -> int:
 
 
 def last_sound(store: Store, name: str) -> Release | None:
-    """Return the newest release ever in service under a name that is still whole; None without any.
+    """Return the newest undamaged release that was in service under a name; None without any.
 
     A new run continues from it: it keeps its ids, and the gate compares with it. It is the release in service, unless
     that one is damaged.
@@ -240,7 +240,7 @@ def _check(store: Store, refs: Iterable[Ref]) -> VerifyReport:
 
 
 def _scores(store: Store, event: Event) -> dict[str, float]:
-    """Return the scores of our codes in the release of an event; none where it cannot be read any more."""
+    """Return the scores of the release of an event; none where it cannot be read any more."""
     try:
         scores = Release.open(store, ref=Ref("release", event.after)).scores
     except AepipeError:

@@ -92,7 +92,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """A question and its hits, nearest first; ``strange`` says why it is unlike the collection, where it is."""
+    """A question and its hits, nearest first.
+
+    ``strange`` says why the question is unlike the collection; None where it is not.
+    """
 
     question: Question
     hits: list[Hit]
@@ -154,7 +157,7 @@ class SearchOptions:
 
 
 def search_options(release: Release, options: QueryOptions) -> SearchOptions:
-    """Resolve the options of a query for a release; ``bits`` is for the caller, who opens the prefix.
+    """Resolve the options of a query for a release; the caller has opened the prefix of ``bits``.
 
     Raises:
         QueryError: an option is unknown, the condition is not SQL, embeddings to re-rank by are not kept, or no
@@ -174,7 +177,7 @@ def search_options(release: Release, options: QueryOptions) -> SearchOptions:
 
 
 def _radius(release: Release, radius: int | None, min_confidence: float | None) -> int | None:
-    """Return the smaller of a radius and of the distance up to which hits have a confidence; None for neither."""
+    """Return the smaller of a radius and the distance of a confidence; None for neither."""
     if min_confidence is None:
         return radius
     known = Confidence.of(release.name, release.scores, release.n_bits)
@@ -206,7 +209,7 @@ def oversampling(release: Release, *, factor: int | None = None) -> int:
 
 
 def questions_from_paths(release: Release, texts: Sequence[str]) -> Iterator[Question]:
-    """Read and encode items: a file, all files of a folder, words, a row as JSON, ``-`` for stdin.
+    """Read and encode items: files, all of a folder, words, a row as JSON, ``-`` for stdin.
 
     Raises:
         QueryError: a path does not exist.
@@ -318,7 +321,7 @@ def decoder(release: Release) -> Decode:
 
 
 def answers(release: Release, questions: Iterable[Question], options: SearchOptions) -> Iterator[Answer]:
-    """Yield an answer to each question, in blocks, so that the first come while others are still read.
+    """Answer questions in blocks; the first answers come while other questions are still read.
 
     Raises:
         QueryError: a code that came without its embedding cannot be re-ranked.
@@ -374,7 +377,7 @@ def rerank(release: Release, embeddings: NDArray[np.generic], hits: Hits, k: int
 def _search(
     release: Release, asked: Sequence[Question], options: SearchOptions
 ) -> Iterator[tuple[list[Hit], int | None]]:
-    """Yield the hits of each question, and the distance of the nearest row; None where a radius holds no row."""
+    """Yield the hits of each question, and the distance of the nearest row if it is known."""
     codes = concatenate(question.code for question in asked if question.code is not None)
     top, radius = options.top, options.radius
     if options.factor is not None:
@@ -391,7 +394,7 @@ def _search(
 
 
 def _nearest(release: Release, codes: BitCodes, asked: Sequence[Question], options: SearchOptions) -> list[Ranked]:
-    """Return the nearest rows of each question; the search widens until enough of them are wanted."""
+    """Return the nearest rows of each question; widen the search until enough are wanted."""
     wanted, most = options.top or TOP, len(release.index)
     k = wanted + options.others
     done: dict[int, Ranked] = {}
@@ -446,7 +449,7 @@ def _search_reranked(
 
 
 def _narrow(release: Release, asked: Sequence[Question], found: Hits, wanted: int) -> Hits:
-    """Keep the hits by the first bits that are nearest by all bits, in the order of the first bits."""
+    """Keep the hits that are nearest by all bits, in the order of the first bits."""
     kept = Hits.none(len(found), wanted)
     for place, question in enumerate(asked):
         ids, distances = found.of(place)

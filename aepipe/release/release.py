@@ -1,4 +1,4 @@
-"""A release: everything that a query needs, opened from the store; and its view through the first bits of its codes.
+"""A release, opened from the store for queries; and its view through the first bits of codes.
 
 ::
 
@@ -38,7 +38,7 @@ from aepipe.store.segments import CodeSegments, Items, ItemSegments, Row
 
 
 class Release:
-    """One generation of a collection: immutable, and safe to hold while another goes into service.
+    """One generation of a collection: immutable, also while another goes into service.
 
     Attributes:
         name: in service.
@@ -141,11 +141,11 @@ class Release:
         return found
 
     def part(self, what: str) -> Ref:
-        """Return the first part of a kind: ``encoder``, ``codes``, ``items``, ``index``, ``scores`` or ``rows``."""
+        """Return the first part of a kind, such as ``encoder``, ``index`` or ``rows``."""
         return self.all_parts(what)[0]
 
     def all_parts(self, what: str) -> list[Ref]:
-        """Return the parts of a kind, oldest first; there may be several of ``codes``, ``items`` and ``rows``."""
+        """Return the parts of a kind, oldest first: several of ``codes``, ``items``, ``rows``."""
         return [ref for name, ref in self.parts if name == what]
 
     def folder(self, what: str) -> Path:
@@ -277,7 +277,7 @@ class Release:
 
 
 class Prefix(Release):
-    """A release seen through the first bits of its codes: smaller, faster, coarser, and the same rows.
+    """A release seen through the first bits of its codes: the same rows, faster and coarser.
 
     Its fingerprint is ``<fingerprint>/<bits>``, so its codes are never compared with whole ones. Codes whose prefixes
     were trained to be codes (``nested`` under the objective ``neighbourhood``) lose little; others lose whatever their

@@ -1,4 +1,4 @@
-"""Ask with things as Python holds them: paths, words, bytes, pictures, arrays, and rows of a table as a mapping."""
+"""Questions from Python objects: paths, words, bytes, pictures, arrays, and mappings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Thing: TypeAlias = "str | PathLike[str] | bytes | Image | NDArray[np.generic] | 
 
 
 def questions_from_things(release: Release, things: Sequence[Thing]) -> Iterator[Question]:
-    """Yield a question for each item that things stand for; a folder stands for all of its items.
+    """Yield a question for each item in things; a folder stands for all of its items.
 
     Raises:
         QueryError: a path does not exist, or a thing is of another type.

@@ -1,4 +1,4 @@
-"""The answers to questions as Python shows them: a table of hits, and pictures in a notebook."""
+"""Answers to questions as Python shows them: a table of hits, or pictures in a notebook."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Results:
-    """The answers to one or more questions, in the order asked; a notebook shows them as pictures.
+    """The answers to questions, in the order asked; a notebook shows them as pictures.
 
     Iterating yields :class:`aepipe.release.query.Answer`, each with its ``question`` and its ``hits``.
 
@@ -40,7 +40,7 @@ class Results:
         return [hit for one in self.answers for hit in one.hits]
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a line for each hit: query, rank, id, key, label, distance and the like, and the source's columns."""
+        """Return a line for each hit: query, rank, id, key, label, measures, the source's columns."""
         import pandas as pd
 
         fixed = ("query", "rank", "id", "key", "label", "distance", "similarity", "confidence", "cosine")

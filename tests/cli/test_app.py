@@ -46,7 +46,7 @@ def _python(script: str, *, home: Store, cwd: Path, **environment: str) -> subpr
     return subprocess.run(command, cwd=cwd, env=given, capture_output=True, text=True, check=False)
 
 
-def test_a_cold_query_imports_nothing_heavy(shelf: Store, boot: Path, tmp_path: Path) -> None:
+def test_a_cold_query_imports_nothing_heavy(full_store: Store, boot: Path, tmp_path: Path) -> None:
     script = f"""
 import sys, os
 sys.argv = ["aepipe", "query", {str(boot)!r}, "-k", "3", "--json", "--picture", "hits.png"]
@@ -59,7 +59,7 @@ print([name for name in {HEAVY!r} if name in sys.modules])
 print(sorted(name.partition(".")[2] for name in sys.modules if name.startswith("aepipe.cli.")))
 print([os.environ[name] for name in {THREAD_LIMITS!r}])
 """
-    found = _python(script, home=shelf, cwd=tmp_path)
+    found = _python(script, home=full_store, cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     hits, heavy, own, threads = found.stdout.splitlines()
     assert '"rank": 1' in hits
@@ -120,14 +120,16 @@ def test_every_verb_is_short() -> None:
         assert body[-1].end_lineno - body[0].lineno < 25, f"{verb}: the work belongs into the library"
 
 
-def test_completion_lists_verbs_and_options(shelf: Store, tmp_path: Path) -> None:
+def test_completion_lists_verbs_and_options(full_store: Store, tmp_path: Path) -> None:
     script = "from aepipe.cli.main import main; main()"
     shell = {"_AEPIPE_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
-    verbs = _python(script, home=shelf, cwd=tmp_path, COMP_WORDS="aepipe ", **shell)
+    verbs = _python(script, home=full_store, cwd=tmp_path, COMP_WORDS="aepipe ", **shell)
     assert verbs.stdout.split() == list(VERBS)
-    some = _python(script, home=shelf, cwd=tmp_path, COMP_WORDS="aepipe ro", **shell)
+    some = _python(script, home=full_store, cwd=tmp_path, COMP_WORDS="aepipe ro", **shell)
     assert some.stdout.split() == ["rollback"]
-    options = _python(script, home=shelf, cwd=tmp_path, COMP_WORDS="aepipe query --th", **{**shell, "COMP_CWORD": "2"})
+    options = _python(
+        script, home=full_store, cwd=tmp_path, COMP_WORDS="aepipe query --th", **{**shell, "COMP_CWORD": "2"}
+    )
     assert options.stdout.split() == ["--thumbnails"]
 
 
@@ -187,9 +189,9 @@ def test_a_wrong_verb_is_one_line_with_a_guess(aepipe: Aepipe) -> None:
     assert found.stderr == "aepipe: No such command 'qeury'. Did you mean 'query'? (see aepipe --help)\n"
 
 
-def test_a_reader_that_stops_is_no_error(shelf: Store, boot: Path, tmp_path: Path) -> None:
+def test_a_reader_that_stops_is_no_error(full_store: Store, boot: Path, tmp_path: Path) -> None:
     command = f"{sys.executable} -m aepipe query {boot.parents[2]} --json -k 40 | head -c 10; echo ${{PIPESTATUS[0]}}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "AEPIPE_HOME": str(shelf.root)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "AEPIPE_HOME": str(full_store.root)}
     found = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
@@ -205,7 +207,7 @@ def test_without_a_release_one_line_says_what_to_do(aepipe: Aepipe, tmp_path: Pa
     assert found.exit_code == 2
     (line,) = found.stderr.splitlines()
     assert "aepipe run" in line
-    assert not empty.root.exists(), "looking makes no shelf"
+    assert not empty.root.exists(), "looking makes no store"
 
 
 def test_extras_are_those_of_the_project() -> None:

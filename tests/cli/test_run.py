@@ -1,4 +1,4 @@
-"""``aepipe run`` as people meet it: in a process of its own, with the Prefect server that it brings along."""
+"""``aepipe run`` as users start it: in its own process, with its own Prefect server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """``start("run", "tiny.toml")`` starts ``aepipe`` in the test's folder, as a user who has never had Prefect."""
+    """``start("run", "tiny.toml")`` starts ``aepipe`` in the test's folder, without Prefect's home."""
     (tmp_path / "home").mkdir()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "AEPIPE"))}
     environment = inherited | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path / "home"), "TERM": "dumb"}
