@@ -1,10 +1,10 @@
 """The pictures of two benchmarks, and tables, from the figures that they wrote with ``--out``.
 
-    python -m benchmarks.charts search search-*.json docs/search.png
+    python -m benchmarks.charts search search-*.json docs/benchmarks/images/search.png
     python -m benchmarks.charts search search-*.json docs/search.md
-    python -m benchmarks.charts peers peers-*.json docs/peers.png
+    python -m benchmarks.charts peers peers-*.json docs/benchmarks/images/peers.png
 
-The first is about :mod:`benchmarks.search`, the second about :mod:`benchmarks.peers`.
+The first is about :mod:`benchmarks.search.search`, the second about :mod:`benchmarks.search.peers`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A release of made-up codes and keys with a real, untrained encoder: ``python -m benchmarks.made_up FOLDER ROWS``."""
+"""Make a release of made-up codes and keys: ``python -m benchmarks.made_up FOLDER ROWS``.
+
+The encoder is real and untrained. This is a program apart from ``benchmarks.common``: it imports most of aepipe.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Codes of rows of numbers, by a recipe that was made for images, beside exact search on the numbers.
+"""Retrieval of rows of numbers by a recipe made for images, against exact search.
 
-    python -m benchmarks.vectors letter-recognition.data [--recipe fashion-mnist] [--seeds 3] [--bits 64]
+    python -m benchmarks.quality.vectors letter-recognition.data [--recipe fashion-mnist] [--seeds 3] [--bits 64]
 
 The file is a CSV without a header whose first column is the class, which is only used for the figures. Columns are
 scaled to 0..1. 1,000 rows, the same in every run, are kept back as queries.
@@ -27,7 +27,7 @@ from aepipe.learn.feed import Feed
 from aepipe.learn.finetune import unroll
 from aepipe.learn.fit import Trainer
 from aepipe.recipe import Recipe
-from benchmarks.machine import describe
+from benchmarks.common import describe
 from flows.named import recipe_file
 
 QUERIES = 1000

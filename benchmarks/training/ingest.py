@@ -1,6 +1,6 @@
 """Images per second of ingestion, against the loop that one writes first.
 
-    python -m benchmarks.ingest [--count 1500] [--size 64] [--rounds 5]
+    python -m benchmarks.training.ingest [--count 1500] [--size 64] [--rounds 5]
 
 The peer is ``np.asarray(Image.open(path).convert("RGB").resize((size, size)))`` in one thread, as in a torchvision
 dataset without workers. All arms read the same JPEG files (512 x 384, quality 85) and take turns, round by round, so
@@ -37,9 +37,9 @@ from aepipe.sources import Source, resolve
 from aepipe.sources.decode import decode
 from aepipe.stages.ingest import ingest
 from aepipe.store import Store
-from benchmarks.machine import describe
+from benchmarks.common import describe
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT.parent / "shared" / "data" / "caltech101" / "photos-160px.tar"
 SAMPLE = ROOT / "data" / "fashion-mnist.parquet"
 CHUNK = 16

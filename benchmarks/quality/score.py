@@ -1,10 +1,10 @@
-"""The displacement of a denoising autoencoder beside the score that it should be.
+"""The displacement of a denoising autoencoder against the true score of the density.
 
-    python -m benchmarks.score [--picture docs/score.png]
+    python -m benchmarks.quality.score [--picture docs/benchmarks/images/score.png]
 
 Rows lie on a spiral with a little noise: 120 Gaussians, so that the density of rows under the corruption, and its
-score, are known exactly. The cosine between the two fields is the mean over fresh noisy rows; beside it stands what is
-reached by the directions to the mean of all rows, and by the directions to the nearest of 1,000 clean ones.
+score, are known exactly. The cosine between the two fields is the mean over fresh noisy rows. For comparison, the same
+cosine of the directions to the mean of all rows, and of the directions to the nearest of 1,000 clean rows.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from aepipe.learn.feed import Feed
 from aepipe.learn.fit import Trainer
 from aepipe.learn.layer import Autoencoder
 from aepipe.recipe import Choice, ComputeRecipe, FitRecipe, LayerRecipe
-from aepipe.report.field import field_picture
-from benchmarks.machine import describe
+from benchmarks.common import describe
+from benchmarks.quality.score_field import field_picture
 
 TURN = np.sqrt(np.linspace(2.0, (3.6 * math.pi) ** 2, 120))  # equal steps along the spiral
 CENTRES = np.stack([TURN * np.cos(TURN), TURN * np.sin(TURN)], 1) / TURN[-1]
@@ -39,7 +39,7 @@ Points = NDArray[np.float32]
 def main() -> None:
     """Train, measure, draw."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cli.add_argument("--picture", type=Path, default=Path("docs/score.png"))
+    cli.add_argument("--picture", type=Path, default=Path("docs/benchmarks/images/score.png"))
     cli.add_argument("--epochs", type=int, default=30)
     args = cli.parse_args()
     rng = np.random.default_rng(0)

@@ -1,9 +1,9 @@
-"""How long groups of near codes take, as ``aepipe dedup`` finds them.
+"""Seconds of grouping near-duplicate codes, as ``aepipe dedup`` does it.
 
-    python -m benchmarks.growth FASHION_MNIST_FOLDER codes.npy --home SHELF --rows 1000000
-    python -m benchmarks.dedup codes.npy [--rows 1000000] [--radius 1 3 8]
+    python -m benchmarks.search.growth FASHION_MNIST_FOLDER codes.npy --home STORE --rows 1000000
+    python -m benchmarks.search.dedup codes.npy [--rows 1000000] [--radius 1 3 8]
 
-One thread. Beside it stands what comparing every distinct code with every other would take, from a sample of them.
+One thread. The column "all pairs" is the time to compare every distinct code with every other, estimated from a sample.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from aepipe.bits import BitCodes
 from aepipe.index import near
 from aepipe.index.grouping import group
-from benchmarks.machine import describe
+from benchmarks.common import describe
 
 SAMPLED = 200
 

@@ -1,10 +1,12 @@
-"""What a night costs in which one picture in a hundred has changed: ``python -m benchmarks.nightly FOLDER``.
+"""Seconds of a night in which one picture in a hundred has changed.
 
-Run from the clone. The 70,000 pictures of Fashion-MNIST are written as PNG files, all but some that are kept back, and
-the recipe ``fashion-mnist`` learns them, as ``aepipe nightly`` does in a first night. Then 1 % is replaced, removed or
-added, a third each, with the pictures that were kept back, and the next night is timed, and the one after it, in which
-nothing has changed. Each night is a command in a process of its own; the flow's own seconds are without the start of
-Python, torch and a Prefect server, which a worker of a server that runs anyway does not wait for.
+    python -m benchmarks.operations.nightly FASHION_MNIST_FOLDER [--share 0.01]
+
+Run it from the clone. The 70,000 pictures of Fashion-MNIST are written as PNG files, all but a few that are kept back,
+and the recipe ``fashion-mnist`` learns them, as ``aepipe nightly`` does in a first night. Then 1 % is replaced, removed
+or added, a third each, with the pictures that were kept back. The next night is timed, and the one after it, in which
+nothing has changed. Each night is a command in a process of its own. The seconds of the flow leave out the start of
+Python, torch and a Prefect server, which a worker of a running server does not wait for.
 """
 
 from __future__ import annotations
@@ -22,10 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.data import fashion_mnist
-from benchmarks.machine import describe
+from benchmarks.common import describe, fashion_mnist
 
-RECIPE = Path(__file__).parents[1] / "flows" / "recipes" / "fashion-mnist.toml"
+RECIPE = Path(__file__).parents[2] / "flows" / "recipes" / "fashion-mnist.toml"
 SOURCE = """[source]
 kind = "images"
 path = "pictures"

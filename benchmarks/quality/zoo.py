@@ -1,12 +1,12 @@
-"""What autoencoders reach on Fashion-MNIST and on tables with holes, each beside its yardstick.
+"""What autoencoders reach on Fashion-MNIST and on tables with holes, with a baseline each.
 
-    python -m benchmarks.zoo FASHION_MNIST_FOLDER [--only NAME ...] [--seeds 2]
-    python -m benchmarks.zoo --table letter.csv [--masks 10] [--mechanism mar] [--no-header]
+    python -m benchmarks.quality.zoo FASHION_MNIST_FOLDER [--only NAME ...] [--seeds 2]
+    python -m benchmarks.quality.zoo --table letter.csv [--masks 10] [--mechanism mar] [--no-header]
 
 ``deep``        784-1000-500-250-30 trained as one network: squared error summed over the pixels of a test image,
-                beside PCA with 30 components.
+                against PCA with 30 components.
 ``greedy``      the same widths pretrained layer by layer and fine-tuned for as many epochs.
-``bits``        784-1024-64 bits-1024-784, beside the same PCA.
+``bits``        784-1024-64 bits-1024-784, against the same PCA.
 ``labels``      1,000 labelled images: a classifier on a pretrained stack, and the same network without pretraining.
 ``vae``         evidence of test images by importance sampling with 200 samples, and the lower bound.
 
@@ -39,8 +39,7 @@ from aepipe.learn.finetune import unroll
 from aepipe.learn.fit import Trainer
 from aepipe.learn.layer import Autoencoder, LayerSpec
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FinetuneRecipe, LayerRecipe, resolve
-from benchmarks.data import fashion_mnist
-from benchmarks.machine import describe
+from benchmarks.common import describe, fashion_mnist
 
 Images = NDArray[np.uint8]
 WIDTHS = (1000, 500, 250, 30)

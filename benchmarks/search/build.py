@@ -1,9 +1,10 @@
-"""Building an index in parts: seconds, the memory it takes beside its input, and how long it takes to open.
+"""Seconds, memory and disk of building an index in parts, and milliseconds to open it.
 
-    python -m benchmarks.build CODES.npy [--rows 10000000 100000000] [--kind flat multihash]
+    python -m benchmarks.search.build CODES.npy [--rows 10000000 100000000] [--kind flat multihash]
 
-Codes are those of :mod:`benchmarks.growth`, mapped. Memory is what the process asks for itself (RssAnon of Linux),
-looked at a hundred times a second; files that are mapped are not in it: the system drops them from memory as it likes.
+Codes come from ``benchmarks.search.growth`` and are memory-mapped. Memory is the anonymous memory of the process
+(RssAnon of Linux), sampled a hundred times a second, less what it had before. Mapped files are not counted: the system
+drops them from memory as it likes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from aepipe import index
 from aepipe.bits import BitCodes
-from benchmarks.machine import describe, meanwhile
+from benchmarks.common import describe, meanwhile
 
 OPENED = """
 import sys, time

@@ -1,11 +1,11 @@
-"""The codes of a release beside what else fits into as many bytes: sign, PCA and a random rotation, PQ, RaBitQ, ITQ.
+"""Retrieval by the codes of a release and by other quantisers of about as many bytes.
 
-    python -m benchmarks.quantisers --home SHELF [--name NAME] [--scorer reference_score.py]
+    python -m benchmarks.quality.quantisers --home STORE [--name NAME] [--scorer reference_score.py]
 
-Database, queries and labels are those of the release's own scores, and so are the figures: ties by expectation. All
-are fitted on the database's features. Codes are compared by Hamming distance; PQ and RaBitQ as their makers mean it,
-a float query with quantised rows. Bytes are those of a row, what a method keeps besides for it included. With
-``--scorer`` the release's codes are scored by that program, too, and both figures stand side by side.
+The others are signs, PCA with a random rotation, PQ, RaBitQ and ITQ. Database, queries, labels and metrics are those of
+the release's own scores: ties by expectation. All are fitted on the database's features. Codes are compared by Hamming
+distance; PQ and RaBitQ as their authors mean it, a float query with quantised rows. Bytes are those of a row, with all
+that a method keeps for it. With ``--scorer`` that program scores the release's codes, too, as a second opinion.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from aepipe.recipe import parse
 from aepipe.release import Release
 from aepipe.stages.score import samples
 from aepipe.store import Store
-from benchmarks.machine import describe
+from benchmarks.common import describe
 
 NAMES = ("map", "map_at_1000", "p_at_100")
 SEED = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aepipe.report.field import CAPTION, GAP, MARGIN, SIDE, _pitch, _scaled, field_picture
+from benchmarks.quality.score_field import CAPTION, GAP, MARGIN, SIDE, _pitch, _scaled, field_picture
 
 LINE = np.linspace(-1.0, 1.0, 5)
 GRID = np.stack(np.meshgrid(LINE, LINE), 2).reshape(-1, 2)

@@ -1,6 +1,6 @@
-"""Rows per second of encoding a model's rows into packed codes, against torch in float32.
+"""Rows per second of encoding rows into packed codes, against torch in float32.
 
-    python -m benchmarks.encode [--rows 20000] [--rounds 5]
+    python -m benchmarks.training.encode [--rows 20000] [--rounds 5]
 
 The encoder is 784-1024-64 with random weights, frozen as releases have it. The peer is the same network in torch, fed
 by a ``DataLoader`` without workers (batch 256) or, for the sake of fairness, by slices of one array. All arms take
@@ -26,7 +26,7 @@ from aepipe.encoder import GRAPH, Card, Encoder, write_card
 from aepipe.learn import layer, stack
 from aepipe.learn.freeze import BATCH, Frozen, freeze
 from aepipe.recipe import Choice, CodeRecipe, LayerRecipe
-from benchmarks.machine import describe
+from benchmarks.common import describe
 
 SHAPE = (28, 28, 1)
 

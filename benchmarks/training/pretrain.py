@@ -1,13 +1,13 @@
-"""Rows per second of training one layer: aepipe, a plain PyTorch loop, and pythae, side by side in one run.
+"""Rows per second of training one layer: aepipe, a plain PyTorch loop, and pythae.
 
-    python -m benchmarks.pretrain FASHION_MNIST_FOLDER [--rounds 3] [--epochs 3] [--rows 60000] [--device cuda]
+    python -m benchmarks.training.pretrain FASHION_MNIST_FOLDER [--rounds 3] [--epochs 3] [--rows 60000] [--device cuda]
 
 Every arm trains the layer 784-1024-784 (ReLU up, linear down, squared error, Adam, lr 1e-3, batch 256) for equally
 many epochs. The plain loop is what most people write: float32, ``TensorDataset``, ``DataLoader`` without workers. It
-corrupts its input by masking, as aepipe's arms beside it do. pythae has no corruption, so its peer is an aepipe arm
-without one. Arms are run in turn, several rounds, so that a ratio is of runs minutes apart at most; the loss is on the
-test set. pythae is not a dependency: its arm runs where ``pip install 'pythae>=0.1.2'`` was done, in an environment of
-its own, for it brings a package that breaks Prefect.
+corrupts its input by masking, as aepipe's arms do. pythae has no corruption, so its peer is an aepipe arm without one.
+Arms take turns for several rounds, so that a ratio is of runs minutes apart at most; the loss is on the test set.
+pythae is not a dependency: its arm runs where ``pip install 'pythae>=0.1.2'`` was done, in an environment of its own,
+for it brings a package that breaks Prefect.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ from aepipe.learn.checkpoint import FileCheckpoint
 from aepipe.learn.feed import Feed
 from aepipe.learn.fit import Trainer
 from aepipe.recipe import Choice, ComputeRecipe, FitRecipe, LayerRecipe
-from benchmarks.data import fashion_mnist
-from benchmarks.machine import describe
+from benchmarks.common import describe, fashion_mnist
 
 WIDTH, BATCH, RATE, LR = 1024, 256, 0.25, 1e-3
 Arm = Callable[[np.ndarray, int, int, str], tuple[float, nn.Module]]

@@ -1,8 +1,10 @@
-"""How long a cold query takes: ``aepipe query picture.png -k 10`` in a fresh process, over a million codes.
+"""Seconds of a cold query: ``aepipe query picture.png -k 10`` in a fresh process.
 
-Run from the clone: ``python -m benchmarks.query``. Beside each query, a process that only imports torch, one that only
-imports what a query needs, and one that does nothing, are timed in turn, so that whatever else the machine does meets
-all of them. The figure is the ratio of the medians. Codes and keys are made up; the encoder is real, 784-1024-256-64.
+    python -m benchmarks.search.query [--rows 1000000] [--runs 15]
+
+Run it from the clone. Four processes take turns, so that other load on the machine meets all of them: the query, one
+that only imports torch, one that only imports what a query needs, and one that does nothing. The figure is the ratio of
+the medians. Codes and keys are made up; the encoder is real, 784-1024-256-64.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.machine import describe
+from benchmarks.common import describe
 
 PYTHON = (sys.executable, "-c")
 IMPORTS = "import numpy, PIL.Image, onnxruntime, typer, faiss"

@@ -1,11 +1,11 @@
-"""Many learned codes: the encoder of a release over real images, shifted and masked.
+"""Make many learned codes: the encoder of a release over real images, shifted and masked.
 
-    aepipe run fashion-mnist --source FASHION_MNIST_FOLDER --home SHELF
-    python -m benchmarks.growth FASHION_MNIST_FOLDER OUT.npy --home SHELF --rows 10000000
+    aepipe run fashion-mnist --source FASHION_MNIST_FOLDER --home STORE
+    python -m benchmarks.search.growth FASHION_MNIST_FOLDER OUT.npy --home STORE --rows 10000000
 
-Each row is a training image, moved by up to 2 pixels and with 15 % of its pixels masked; the codes of the test images,
-as they are, are written beside it as ``OUT.queries.npy``. Uniform random codes would have no neighbours, and codes of
-the same images again and again none but themselves.
+Each row is a training image, moved by up to 2 pixels and with 15 % of its pixels masked. The codes of the unchanged
+test images are written to ``OUT.queries.npy``. Uniform random codes would have no neighbours, and codes of repeated
+images none but themselves.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from aepipe.corrupt import Mask, Shift
 from aepipe.release import Release
 from aepipe.store import Store
-from benchmarks.data import fashion_mnist
+from benchmarks.common import fashion_mnist
 
 BLOCK = 1 << 15
 

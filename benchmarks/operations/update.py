@@ -1,8 +1,10 @@
-"""How long it takes to add rows to a large collection and to remove some: ``python -m benchmarks.update``.
+"""Seconds to add rows to a large collection and to remove rows, while queries go on.
 
-Run from the clone. Codes and keys of the collection are made up, as in ``benchmarks.query``; what is added are pictures
-in a folder, decoded and encoded like any. Each change is made as a library call and as a command in a process of its
-own; a thread that holds the release in service asks it all the while.
+    python -m benchmarks.operations.update [--rows 10000000] [--changed 10000]
+
+Run it from the clone. Codes and keys of the collection are made up, as in ``benchmarks.search.query``; the added rows
+are pictures in a folder, decoded and encoded as usual. Each change is made as a library call and as a command in a
+process of its own. Meanwhile a thread that holds the release in service queries it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from aepipe.release import Release
 from aepipe.stages import add as adding
 from aepipe.stages import change
 from aepipe.store import Store
-from benchmarks.machine import describe, meanwhile
+from benchmarks.common import describe, meanwhile
 from benchmarks.made_up import SHAPE, folder_of
 
 NAME = "benchmark"

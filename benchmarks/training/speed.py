@@ -1,9 +1,9 @@
-"""Rows per second of training an AE and a VAE: aepipe beside pythae, the same network, batch and epochs, in one run.
+"""Rows per second of training an AE and a VAE: aepipe and pythae in one run.
 
-    python -m benchmarks.speed FASHION_MNIST_FOLDER [--rounds 3] [--rows 20000] [--batch 64]
+    python -m benchmarks.training.speed FASHION_MNIST_FOLDER [--rounds 3] [--rows 20000] [--batch 64]
 
 The network is pythae's own default for vectors, 784-512-16-512-784 with relu; squared error for the AE, cross-entropy
-for the VAE; Adam, lr 1e-3. The batch of 64 is its default, too. Both arms run in turn; losses are on the test set.
+for the VAE; Adam, lr 1e-3. The batch of 64 is its default, too. Both arms take turns; losses are on the test set.
 pythae is not a dependency: install ``pythae>=0.1.2`` in an environment of its own, for it brings a package that breaks
 Prefect.
 """
@@ -27,8 +27,7 @@ from aepipe.learn.checkpoint import FileCheckpoint
 from aepipe.learn.feed import Feed
 from aepipe.learn.fit import Trainer
 from aepipe.recipe import ComputeRecipe, LayerRecipe
-from benchmarks.data import fashion_mnist
-from benchmarks.machine import describe
+from benchmarks.common import describe, fashion_mnist
 
 HIDDEN, LATENT, LR = 512, 16, 1e-3
 
@@ -59,7 +58,7 @@ def theirs(kind: str, rows: np.ndarray, test: np.ndarray, batch: int, epochs: in
     from pythae.models import AE, VAE, AEConfig, VAEConfig
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
-    from benchmarks.pretrain import _Labelled
+    from benchmarks.training.pretrain import _Labelled
 
     logging.disable(logging.WARNING)
     torch.manual_seed(seed)

@@ -1,6 +1,6 @@
-"""CIFAR-10 as one Parquet file, for ``aepipe run cifar10 --source cifar10.parquet``.
+"""Write CIFAR-10 as one Parquet file, for ``aepipe run cifar10 --source cifar10.parquet``.
 
-    python -m benchmarks.cifar10 cifar-10-batches-bin cifar10.parquet [--jpeg 75]
+    python -m benchmarks.quality.cifar10 cifar-10-batches-bin cifar10.parquet [--jpeg 75]
 
 The folder is what https://www.cs.toronto.edu/~kriz/cifar.html calls the binary version: files of 3,073 bytes a picture,
 its class and then its reds, greens and blues. An ``.npz`` file with pictures that are JPEG already is taken, too:
