@@ -29,7 +29,7 @@ SCHEMA = 1
 FIELDS = {
     "schema": int,
     "name": str,
-    "command": str,
+    "command": (str, type(None)),
     "date": str,
     "commit": (str, type(None)),
     "machine": dict,
@@ -37,7 +37,7 @@ FIELDS = {
     "settings": dict,
     "rows": list,
 }
-"""Fields of a result and their types; ``commit`` is null where nobody noted it."""
+"""Fields of a result and their types; command and commit are null where nobody noted them."""
 MACHINE = {"cpu", "cores", "memory_gib", "gpu", "load", "note"}
 """What a result may say of a machine; null where nobody noted it."""
 
@@ -138,9 +138,15 @@ def write(
         "settings": dict(settings or {}),
         "rows": [dict(row) for row in rows],
     }
-    text = json.dumps(check(result), indent=1, default=_plain)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text + "\n", encoding="utf-8")
+    file.write_text(as_json(check(result)), encoding="utf-8")
+
+
+def as_json(result: Row) -> str:
+    """Return a measurement as JSON with a line for each of its rows, so that a change of one shows as one."""
+    rows = ",\n".join("  " + json.dumps(row, ensure_ascii=False, default=_plain) for row in result["rows"])
+    head = json.dumps({**result, "rows": []}, indent=1, ensure_ascii=False, default=_plain)
+    return head.removesuffix("[]\n}") + f"[\n{rows}\n ]\n}}\n"
 
 
 def read(file: Path) -> dict[str, Any]:
