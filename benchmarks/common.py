@@ -105,11 +105,15 @@ def commit() -> str | None:
 
 
 def add_output(parser: argparse.ArgumentParser, name: str) -> None:
-    """Add ``--json FILE`` and ``--save``, which name the file that :func:`write` writes."""
-    where = f"benchmarks/results/{name}.json"
+    """Add ``--json FILE`` and ``--save [NAME]``, which name the file that :func:`write` writes."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON, too")
-    told = f"write them to {where}, from which the pages are made"
-    parser.add_argument("--save", dest="json", action="store_const", const=RESULTS / f"{name}.json", help=told)
+    told = f"write them to benchmarks/results/NAME.json, from which the pages are made; {name} without NAME"
+    parser.add_argument("--save", dest="json", type=_saved, nargs="?", const=_saved(name), metavar="NAME", help=told)
+
+
+def _saved(name: str) -> Path:
+    """Return the file of a result."""
+    return RESULTS / f"{name}.json"
 
 
 def write(

@@ -19,14 +19,16 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.common import describe, fashion_mnist
+from benchmarks.common import ROOT, Row, add_output, describe, fashion_mnist, write
 
-RECIPE = Path(__file__).parents[2] / "flows" / "recipes" / "fashion-mnist.toml"
+PACKAGES = ("torch", "prefect", "numpy", "pillow")
+RECIPE = ROOT / "flows" / "recipes" / "fashion-mnist.toml"
 SOURCE = """[source]
 kind = "images"
 path = "pictures"
@@ -40,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path, help="a folder of gzipped IDX files")
     parser.add_argument("--share", type=float, default=0.01, help="of the pictures that change")
+    add_output(parser, "nightly")
     asked = parser.parse_args()
     with TemporaryDirectory(prefix="aepipe-benchmark-") as folder:
         home = Path(folder)
@@ -49,15 +52,21 @@ def main() -> None:
         write_pictures(home / "pictures" / "test", test)
         recipe = re.sub(r"(?ms)^\[source\].*?^(?=\[)", SOURCE, RECIPE.read_text(encoding="utf-8"))
         (home / "nights.toml").write_text(recipe, encoding="utf-8")
-        print(describe("torch", "prefect", "numpy", "pillow") + f", load {os.getloadavg()[0]:.1f}")
+        print(describe(*PACKAGES) + f", load {os.getloadavg()[0]:.1f}")
         first, first_flow = night(home), flow_seconds(home)
         print(f"{'':40} {'command':>10} {'':8} {'flow':>10}")
         print(f"{'first night':40} {first:8.1f} s {'':8} {first_flow:8.1f} s")
+        none: dict[str, Any] = {"command_share": None, "flow_share": None, "stages": {}}
+        rows: list[Row] = [{"night": "first night", "command_s": first, "flow_s": first_flow, **none}]
         change(home / "pictures" / "train", train[:kept_back])
         for name in (f"{asked.share:.1%} of the pictures have changed", "nothing has changed"):
             seconds, flow = night(home), flow_seconds(home)
-            shares = f"{seconds:8.1f} s {seconds / first:8.1%} {flow:8.1f} s {flow / first_flow:8.1%}"
-            print(f"{name:40} {shares}  {stages(home)}", flush=True)
+            figures = f"{seconds:8.1f} s {seconds / first:8.1%} {flow:8.1f} s {flow / first_flow:8.1%}"
+            took = stages(home)
+            print(f"{name:40} {figures}  {', '.join(f'{one} {s:.1f}' for one, s in took.items())}", flush=True)
+            shares = {"command_share": seconds / first, "flow_share": flow / first_flow}
+            rows.append({"night": name, "command_s": seconds, "flow_s": flow, **shares, "stages": took})
+    write(asked.json, rows, PACKAGES, settings={"pictures": len(train) - kept_back + len(test)})
 
 
 def write_pictures(folder: Path, images: NDArray[np.uint8]) -> None:
@@ -91,10 +100,10 @@ def flow_seconds(home: Path) -> float:
     return float(found[1])
 
 
-def stages(home: Path) -> str:
-    """Return how long the stages of the last night took."""
+def stages(home: Path) -> dict[str, float]:
+    """Return the seconds of each stage of the last night."""
     found = re.findall(r'(?m)^aepipe_stage_seconds\{.*stage="(\w+)"\} (.*)', told(home))
-    return ", ".join(f"{stage} {float(seconds):.1f}" for stage, seconds in found)
+    return {stage: float(seconds) for stage, seconds in found}
 
 
 def night(home: Path) -> float:

@@ -29,9 +29,10 @@ from aepipe.release import Release
 from aepipe.stages import add as adding
 from aepipe.stages import change
 from aepipe.store import Store
-from benchmarks.common import describe, meanwhile
+from benchmarks.common import Row, add_output, describe, meanwhile, write
 from benchmarks.made_up import SHAPE, folder_of
 
+PACKAGES = ("numpy", "pillow", "onnxruntime", "faiss-cpu")
 NAME = "benchmark"
 
 
@@ -41,24 +42,28 @@ def main() -> None:
     options.add_argument("--rows", type=int, default=10_000_000)
     options.add_argument("--changed", type=int, default=10_000)
     options.add_argument("--rounds", type=int, default=3)
+    add_output(options, "update")
     given = options.parse_args()
     with TemporaryDirectory(prefix="aepipe-benchmark-") as folder:
         made = (sys.executable, "-m", "benchmarks.made_up", folder, str(given.rows))
         subprocess.run(made, check=True)
         store = Store(Path(folder) / "shelf")
-        print(describe("numpy", "pillow", "onnxruntime", "faiss-cpu") + f", load {os.getloadavg()[0]:.1f}")
+        print(describe(*PACKAGES) + f", load {os.getloadavg()[0]:.1f}")
         print(f"{given.changed:,} rows added to {given.rows:,} of 64 bits, and as many removed\n")
         print(f"{'':24} {'seconds':>8} {'query before, ms':>18} {'meanwhile':>10} {'after':>8}")
+        rows = []
         for number in range(given.rounds):
             more = write_pictures(folder_of(store) / f"new{number}", given.changed, seed=number)
-            report("add", store, lambda more=more: add(store, more))
+            rows.append(report("add", store, lambda more=more: add(store, more)))
             some = np.random.default_rng(number).choice(given.rows // given.rounds, given.changed, replace=False)
             gone = number + given.rounds * some  # no row goes twice
-            report("remove", store, lambda gone=gone: remove(store, gone))
+            rows.append(report("remove", store, lambda gone=gone: remove(store, gone)))
         more = write_pictures(folder_of(store) / "last", given.changed, seed=99)
-        report("aepipe add FOLDER", store, lambda: command(store, "add", str(more)))
+        rows.append(report("aepipe add FOLDER", store, lambda: command(store, "add", str(more))))
         keys = "\n".join(f"last/{i:05d}.png" for i in range(given.changed))
-        report("aepipe remove - < KEYS", store, lambda: command(store, "remove", "-", stdin=keys))
+        rows.append(report("aepipe remove - < KEYS", store, lambda: command(store, "remove", "-", stdin=keys)))
+    settings = {"rows": given.rows, "changed": given.changed, "bits": 64}
+    write(given.json, rows, PACKAGES, settings=settings)
 
 
 def add(store: Store, folder: Path) -> None:
@@ -80,8 +85,8 @@ def command(store: Store, *words: str, stdin: str | None = None) -> None:
     subprocess.run(run, check=True, input=stdin, text=True, env=usual, stdout=subprocess.DEVNULL)
 
 
-def report(name: str, store: Store, change: object) -> None:
-    """Make one change and print what it took, and what a query did."""
+def report(name: str, store: Store, change: object) -> Row:
+    """Make one change; print and return its seconds, and the milliseconds of a query before, meanwhile and after."""
     before = Release.open(store)
     alone = [ask(before, number) for number in range(200)]
     with asking(before) as meanwhile:
@@ -92,6 +97,7 @@ def report(name: str, store: Store, change: object) -> None:
     later = [ask(after, number) for number in range(200)]
     times = [1000 * median(some) for some in (alone, meanwhile, later)]
     print(f"{name:24} {seconds:8.2f} {times[0]:18.2f} {times[1]:10.2f} {times[2]:8.2f}", flush=True)
+    return {"change": name, "seconds": seconds, "before_ms": times[0], "meanwhile_ms": times[1], "after_ms": times[2]}
 
 
 @contextmanager

@@ -32,8 +32,9 @@ from aepipe.recipe import parse
 from aepipe.release import Release
 from aepipe.stages.score import samples
 from aepipe.store import Store
-from benchmarks.common import describe
+from benchmarks.common import add_output, describe, write
 
+PACKAGES = ("numpy", "faiss-cpu")
 NAMES = ("map", "map_at_1000", "p_at_100")
 SEED = 0
 Matrix = NDArray[np.float32]
@@ -138,6 +139,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--name")
     parser.add_argument("--scorer", type=Path)
+    add_output(parser, "quantisers")
     given = parser.parse_args()
     store = Store(given.home)
     release = Release.open(store, given.name)
@@ -159,18 +161,23 @@ def main() -> None:
             "signs of the features": arms.sign,
             "exact search": arms.float,
         }
-        print(describe("numpy", "faiss-cpu"))
+        print(describe(*PACKAGES))
         print(
             f"{release.name}: {len(queries):,} queries to {len(database):,} rows of {arms.rows.shape[1]:,} features\n"
         )
         print(f"{'':24}{'bytes':>8}" + "".join(f"{name:>14}" for name in NAMES))
+        rows = []
         for name, call in called.items():
             n_bytes, found = call()
             means = {key: float(values.mean()) for key, values in found.named().items()}
             print(f"{name:24}{n_bytes:8,.0f}" + "".join(f"{means[key]:14.4f}" for key in NAMES), flush=True)
+            rows.append({"method": name, "bytes": n_bytes, **{key: means[key] for key in NAMES}})
         if given.scorer:
             theirs = by_scorer(given.scorer, database, queries)
             print(f"{'ours, by ' + given.scorer.stem:32}" + "".join(f"{theirs[key]:14.4f}" for key in NAMES))
+            rows.append({"method": f"ours, by {given.scorer.stem}", "bytes": rows[0]["bytes"], **theirs})
+        case = {"collection": release.name, "queries": len(queries), "bits": arms.n_bits}
+        write(given.json, rows, PACKAGES, settings=case)
 
 
 if __name__ == "__main__":

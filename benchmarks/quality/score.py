@@ -26,7 +26,7 @@ from aepipe.learn.feed import Feed
 from aepipe.learn.fit import Trainer
 from aepipe.learn.layer import Autoencoder
 from aepipe.recipe import Choice, ComputeRecipe, FitRecipe, LayerRecipe
-from benchmarks.common import describe
+from benchmarks.common import add_output, describe, write
 from benchmarks.quality.score_field import field_picture
 
 TURN = np.sqrt(np.linspace(2.0, (3.6 * math.pi) ** 2, 120))  # equal steps along the spiral
@@ -41,6 +41,7 @@ def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--picture", type=Path, default=Path("docs/benchmarks/images/score.png"))
     cli.add_argument("--epochs", type=int, default=30)
+    add_output(cli, "score")
     args = cli.parse_args()
     rng = np.random.default_rng(0)
     rows = draw(20_000, rng)
@@ -57,13 +58,16 @@ def main() -> None:
     print(describe("torch"))
     print(f"20,000 rows, {args.epochs} epochs, noise {SIGMA}, {seconds:.0f} s on {os.cpu_count()} cores\n")
     truth = true_score(noisy)
-    for name, arm in arms.items():
-        print(f"{name:24}cosine {cosine(arm, truth):6.3f}")
+    cosines = {name: cosine(arm, truth) for name, arm in arms.items()}
+    for name, value in cosines.items():
+        print(f"{name:24}cosine {value:6.3f}")
     error = np.linalg.norm(arms["reconstruction"] - SIGMA**2 * truth) / np.linalg.norm(SIGMA**2 * truth)
     print(f"\nerror of the displacement, relative to sigma^2 times the score: {error:.3f}")
-    found = cosine(arms["reconstruction"], truth)
-    picture(model, rows, found).save(args.picture, optimize=True)
+    picture(model, rows, cosines["reconstruction"]).save(args.picture, optimize=True)
     print(f"drawn in {args.picture}")
+    settings = {"epochs": args.epochs, "noise": SIGMA, "seconds": seconds, "relative_error": float(error)}
+    told = [{"field": name, "cosine": value} for name, value in cosines.items()]
+    write(args.json, told, ["torch"], settings=settings)
 
 
 def draw(count: int, rng: np.random.Generator) -> Points:

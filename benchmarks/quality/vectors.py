@@ -27,9 +27,10 @@ from aepipe.learn.feed import Feed
 from aepipe.learn.finetune import unroll
 from aepipe.learn.fit import Trainer
 from aepipe.recipe import Recipe
-from benchmarks.common import describe
+from benchmarks.common import add_output, describe, write
 from flows.named import recipe_file
 
+PACKAGES = ("torch", "faiss-cpu")
 QUERIES = 1000
 SHOWN = ("map", "map_at_1000", "p_at_100")
 
@@ -76,8 +77,9 @@ def main() -> None:
     parser.add_argument("--recipe", default="fashion-mnist")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--bits", type=int, default=64)
+    add_output(parser, "vectors")
     args = parser.parse_args()
-    print(describe("torch", "faiss-cpu"))
+    print(describe(*PACKAGES))
     rows, classes = read(args.file)
     order = np.random.default_rng(0).permutation(len(rows))
     asked, known = order[:QUERIES], order[QUERIES:]
@@ -94,8 +96,12 @@ def main() -> None:
             f"seed {seed}: {scores.health.unique_share:.0%} distinct, entropy {scores.health.entropy:.3f}", flush=True
         )
     print(f"{'':12}{''.join(f'{name:>14}' for name in SHOWN)}")
-    for system, values in (("ours, mean", np.mean(found, axis=0)), *list(table.items())[1:]):
+    lines = {"ours, mean": np.mean(found, axis=0)} | dict(list(table.items())[1:])
+    for system, values in lines.items():
         print(f"{system:12}{''.join(f'{value:14.4f}' for value in values)}")
+    told = [{"system": name, **dict(zip(SHOWN, map(float, values), strict=True))} for name, values in lines.items()]
+    settings = {"rows": len(known), "queries": len(asked), "seeds": args.seeds, "bits": args.bits}
+    write(args.json, told, PACKAGES, settings=settings)
 
 
 if __name__ == "__main__":

@@ -39,9 +39,11 @@ from aepipe.learn.finetune import unroll
 from aepipe.learn.fit import Trainer
 from aepipe.learn.layer import Autoencoder, LayerSpec
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FinetuneRecipe, LayerRecipe, resolve
-from benchmarks.common import describe, fashion_mnist
+from benchmarks.common import Row, add_output, describe, fashion_mnist, write
 
+PACKAGES = ("torch", "scikit-learn")
 Images = NDArray[np.uint8]
+Figures = dict[str, float]
 WIDTHS = (1000, 500, 250, 30)
 """Layers of the autoencoder of Hinton and Salakhutdinov, 2006, above its 784 inputs."""
 EPOCHS = 4
@@ -74,8 +76,8 @@ def spec_of(**row: Any) -> LayerSpec:
     return layer.layer_spec(LayerRecipe.model_validate(row), "layers.0")
 
 
-def deep(rows: Images, test: Images, seed: int) -> str:
-    """Train all layers at once."""
+def deep(rows: Images, test: Images, seed: int) -> Figures:
+    """Train all layers at once; return the error."""
     where = device()
     net = {
         "kind": "dense",
@@ -87,11 +89,11 @@ def deep(rows: Images, test: Images, seed: int) -> str:
     fit = {"epochs": EPOCHS, "batch": 64, "lr": 1.5e-3, "warmup": 200}
     spec = spec_of(net=net, likelihood="bernoulli", fit=fit)
     model = stack.build([spec], rows.shape[1:], seed=seed)[0]
-    return f"{error(train(spec, model, Feed(rows, where), where, seed), test, where):8.2f}"
+    return {"error": error(train(spec, model, Feed(rows, where), where, seed), test, where)}
 
 
-def greedy(rows: Images, test: Images, seed: int) -> str:
-    """Train layer by layer, then the unrolled whole; print both errors."""
+def greedy(rows: Images, test: Images, seed: int) -> Figures:
+    """Train layer by layer, then the unrolled whole; return both errors."""
     where = device()
     fit = {"epochs": 1, "batch": 128, "lr": 1e-3, "warmup": 100}
     specs = []
@@ -111,11 +113,11 @@ def greedy(rows: Images, test: Images, seed: int) -> str:
         fit={"epochs": EPOCHS, "batch": 64, "lr": 1.5e-3, "warmup": 200},
     )
     tuned = error(train(whole, unroll(layers), Feed(rows, where), where, seed), test, where)
-    return f"{tuned:8.2f}   before fine-tuning {pretrained:.2f}"
+    return {"error": tuned, "error_pretrained": pretrained}
 
 
-def bits(rows: Images, test: Images, seed: int) -> str:
-    """Train a stack with a layer of 64 bits, end to end."""
+def bits(rows: Images, test: Images, seed: int) -> Figures:
+    """Train a stack with a layer of 64 bits, end to end; return the error."""
     where = device()
     code = CodeRecipe.model_validate({"bits": 64, "binarize": {"kind": "straight-through", "noise": 0.3}})
     lower = spec_of(net={"kind": "dense", "width": 1024}, likelihood="bernoulli")
@@ -124,11 +126,11 @@ def bits(rows: Images, test: Images, seed: int) -> str:
     training = layer.finetune_training(fine, specs)
     model = unroll(stack.build(specs, rows.shape[1:], seed=seed))
     spec = LayerSpec(specs[0].net, specs[1].posterior, specs[0].likelihood, training)
-    return f"{error(train(spec, model, Feed(rows, where), where, seed), test, where):8.2f}"
+    return {"error": error(train(spec, model, Feed(rows, where), where, seed), test, where)}
 
 
-def vae(rows: Images, test: Images, seed: int) -> str:
-    """Train a variational autoencoder on binarised images; print its evidence."""
+def vae(rows: Images, test: Images, seed: int) -> Figures:
+    """Train a variational autoencoder on binarised images; return evidence and lower bound in nats."""
     where = device()
     black = (rows > 127).astype(np.uint8) * 255
     white = (test[:1000] > 127).astype(np.float32)
@@ -144,25 +146,28 @@ def vae(rows: Images, test: Images, seed: int) -> str:
     x = trained.as_tensor(white, where)
     evidence = log_likelihood(model, x, samples=200, generator=where.generator(seed)).mean().item()
     bound = log_likelihood(model, x, samples=1, generator=where.generator(seed)).mean().item()
-    return f"{evidence:8.2f}   bound {bound:.2f} nats"
+    return {"evidence": evidence, "bound": bound}
 
 
-def labels(folder: Path, seeds: int) -> None:
-    """Print the accuracy of a classifier of 1,000 labelled images, on a pretrained stack and on a random one.
+def labels(folder: Path, seeds: int) -> Row:
+    """Return the accuracy of a classifier of 1,000 labelled images, on a pretrained stack and on a random one.
 
     Learning rates are those that were best for each arm on 1,000 other training images, out of 3e-4, 1e-3, 3e-3, 1e-2.
     """
     (rows, targets), (test, test_targets) = _labelled(folder)
-    differences = []
+    found = []
     for seed in range(seeds):
         order = np.random.default_rng(seed).permutation(len(rows))
         chosen = np.concatenate([order[targets[order] == label][:100] for label in range(10)])
         given = (rows[chosen], targets[chosen], test, test_targets)
         control = _classify(_stack(rows[:0], seed), *given, lr=3e-3, seed=seed)
         pretrained = _classify(_stack(rows, seed), *given, lr=1e-3, seed=seed)
-        differences.append(pretrained - control)
+        found.append((control, pretrained))
         print(f"labels   seed {seed}: random {control:.2%}  pretrained {pretrained:.2%}", flush=True)
-    print(f"labels   difference {np.mean(differences):+.2%}, sd {np.std(differences):.2%}")
+    means, differences = np.mean(found, axis=0), np.diff(found)
+    print(f"labels   difference {differences.mean():+.2%}, sd {differences.std():.2%}")
+    gain = {"difference": float(differences.mean()), "difference_sd": float(differences.std())}
+    return {"network": "labels", "seeds": seeds, "random": means[0], "pretrained": means[1], **gain}
 
 
 def _stack(rows: Images, seed: int) -> Autoencoder:
@@ -213,8 +218,8 @@ def _labelled(folder: Path) -> tuple[tuple[Images, Images], tuple[Images, Images
     return found[0], found[1]
 
 
-def holes(file: Path, masks: int, mechanism: str, *, header: bool) -> None:
-    """Hide 20 % of the cells that a table has, and print the error of what is filled in.
+def holes(file: Path, masks: int, mechanism: str, *, header: bool) -> tuple[list[Row], Row]:
+    """Hide 20 % of the cells of a table; return the error of each filler over all masks, and what holds for all.
 
     The protocol is GAIN's (Yoon, Jordon and van der Schaar, ICML 2018): root mean squared error over hidden cells of
     columns of numbers, each scaled by its smallest and largest value in the table as it was; of categories, the share
@@ -227,31 +232,56 @@ def holes(file: Path, masks: int, mechanism: str, *, header: bool) -> None:
     coded = coded.where(table.notna())
     low, high = coded.min().to_numpy(), coded.max().to_numpy()
     print(f"{file.name}: {len(table):,} x {len(table.columns)}, {table.isna().mean().mean():.1%} missing, {mechanism}")
+    found: dict[str, list[Figures]] = {name: [] for name in FILLERS}
+    left = []
     for mask in range(masks):
         noise: Any = resolve(corrupt.KINDS, Choice(kind=mechanism, options={"rate": 0.2}), "mechanism")
         _, kept = noise(coded.to_numpy(np.float32), np.random.default_rng(mask))
         hidden = ~kept & coded.notna().to_numpy()
-        found = []
         for name, fill in FILLERS.items():
             began = time.process_time()
             values = fill(coded.mask(hidden), table.mask(hidden), mask)
-            found.append(
-                f"{name} {_errors(values, coded, hidden, words, (low, high))} {time.process_time() - began:.0f} s"
-            )
-        left = 1 - float(table.mask(hidden).isna().any(axis=1).mean())
-        print(f"mask {mask}: {'   '.join(found)}   rows left by deletion {left:.1%}", flush=True)
+            took = time.process_time() - began
+            found[name].append(_errors(values, coded, hidden, words, (low, high)) | {"seconds": took})
+        left.append(1 - float(table.mask(hidden).isna().any(axis=1).mean()))
+        shown = "   ".join(f"{name} {_shown(runs[-1])}" for name, runs in found.items())
+        print(f"mask {mask}: {shown}   rows left by deletion {left[-1]:.1%}", flush=True)
+    settings: dict[str, Any] = {
+        "rows": len(table),
+        "columns": len(table.columns),
+        "missing": float(table.isna().mean().mean()),
+    }
+    settings |= {"hidden": 0.2, "mechanism": mechanism, "masks": masks, "complete_rows_left": float(np.mean(left))}
+    return [_summary(NAMES[name], runs) for name, runs in found.items()], settings
 
 
-def _errors(values: NDArray[np.float64], coded: Any, hidden: NDArray[np.bool_], words: Sequence[str], ends: Any) -> str:
+def _shown(run: Figures) -> str:
+    """Return the figures of one filler and one mask as a line has them."""
+    right = f" / {run['right']:.1%}" if "right" in run else ""
+    return f"{run['rmse']:.4f}{right} {run['seconds']:.0f} s"
+
+
+def _summary(name: str, runs: Sequence[Figures]) -> Row:
+    """Return the figures of one filler over all masks."""
+    errors = [run["rmse"] for run in runs]
+    ends = {"rmse_low": min(errors), "rmse_high": max(errors)}
+    right = {"right_mean": float(np.mean([run["right"] for run in runs]))} if "right" in runs[0] else {}
+    middle = {"rmse_mean": float(np.mean(errors)), "rmse_median": float(np.median(errors))}
+    return {"filler": name, **middle, **ends, **right, "seconds": float(np.mean([run["seconds"] for run in runs]))}
+
+
+def _errors(
+    values: NDArray[np.float64], coded: Any, hidden: NDArray[np.bool_], words: Sequence[str], ends: Any
+) -> Figures:
     """Return the error of numbers, and the share of categories that are right, where there are both."""
     low, high = ends
     numbers = ~coded.columns.isin(words)
     scaled = (values - coded.to_numpy()) / np.maximum(high - low, 1e-12)
     error = np.sqrt((scaled[:, numbers][hidden[:, numbers]] ** 2).mean())
     if numbers.all():
-        return f"{error:.4f}"
+        return {"rmse": float(error)}
     right = (np.round(values) == coded.to_numpy())[:, ~numbers][hidden[:, ~numbers]].mean()
-    return f"{error:.4f} / {right:.1%}"
+    return {"rmse": float(error), "right": float(right)}
 
 
 def by_autoencoder(coded: Any, table: Any, seed: int) -> NDArray[np.float64]:
@@ -305,40 +335,62 @@ FILLERS: dict[str, Callable[[Any, Any, int], NDArray[np.float64]]] = {
     "ridge": by_regression,
     "trees": by_trees,
 }
-ARMS: dict[str, Callable[[Images, Images, int], str]] = {"deep": deep, "greedy": greedy, "bits": bits, "vae": vae}
+TITLES = {
+    "deep": f"784-{'-'.join(map(str, WIDTHS))}, trained as one, {EPOCHS} epochs",
+    "greedy": f"784-{'-'.join(map(str, WIDTHS))}, pretrained layer by layer, then {EPOCHS} epochs",
+    "bits": "784-1024-64 bits, 8 epochs",
+    "vae": "variational autoencoder 784-512-256-32, 8 epochs",
+}
+NAMES = {
+    "autoencoder": "autoencoder",
+    "mean": "mean of the column",
+    "ridge": "chained Bayesian ridge regressions",
+    "trees": "chained extremely randomised trees",
+}
+ARMS: dict[str, Callable[[Images, Images, int], Figures]] = {"deep": deep, "greedy": greedy, "bits": bits, "vae": vae}
 
 
-def images(folder: Path, only: Sequence[str], seeds: int) -> None:
-    """Run the arms on images."""
+def images(folder: Path, only: Sequence[str], seeds: int) -> list[Row]:
+    """Run the arms on images; return a row for each, with a list of its figures over the seeds."""
     train_rows, test = fashion_mnist(folder)
     rows = train_rows[np.random.default_rng(0).permutation(len(train_rows))[len(train_rows) // 20 :]]
     flat = [part.reshape(len(part), -1).astype(np.float32) / 255 for part in (rows, test)]
-    print(f"PCA with 30 components: {pca_errors(flat[0], flat[1], [30], seed=0)[0]:8.2f}")
-    if "labels" in only:
-        labels(folder, max(seeds, 5))
+    pca = float(pca_errors(flat[0], flat[1], [30], seed=0)[0])
+    print(f"PCA with 30 components: {pca:8.2f}")
+    told: list[Row] = [labels(folder, max(seeds, 5))] if "labels" in only else []
     for name in (name for name in only if name in ARMS):
+        runs = []
         for seed in range(seeds):
             began = time.perf_counter()
             found = ARMS[name](rows, test, seed)
-            print(f"{name:8} seed {seed}: {found}   {time.perf_counter() - began:.0f} s", flush=True)
+            runs.append(found | {"seconds": time.perf_counter() - began})
+            print(f"{name:8} seed {seed}: {', '.join(f'{what} {x:.2f}' for what, x in runs[-1].items())}", flush=True)
+        seconds = {"seconds": float(np.mean([run["seconds"] for run in runs]))}
+        told.append(
+            {"network": TITLES[name], **{what: [run[what] for run in runs] for what in found}, "pca": pca, **seconds}
+        )
+    return told
 
 
 def main() -> None:
     """Run what is asked for."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cli.add_argument("folder", type=Path, nargs="?")
+    measured = cli.add_mutually_exclusive_group(required=True)
+    measured.add_argument("folder", type=Path, nargs="?", help="a folder of gzipped IDX files")
     cli.add_argument("--only", nargs="*", choices=[*ARMS, "labels"], default=[*ARMS, "labels"])
     cli.add_argument("--seeds", type=int, default=2)
-    cli.add_argument("--table", type=Path)
+    measured.add_argument("--table", type=Path, help="a CSV file")
     cli.add_argument("--header", action=argparse.BooleanOptionalAction, default=True)
     cli.add_argument("--mechanism", choices=["mcar", "mar", "mnar"], default="mcar")
     cli.add_argument("--masks", type=int, default=10)
+    add_output(cli, "zoo-members")
     args = cli.parse_args()
-    print(describe("torch", "scikit-learn"), f"{torch.get_num_threads()} threads\n")
+    print(describe(*PACKAGES), f"{torch.get_num_threads()} threads\n")
     if args.folder:
-        images(args.folder, args.only, args.seeds)
+        write(args.json, images(args.folder, args.only, args.seeds), PACKAGES, settings={"seeds": args.seeds})
     if args.table:
-        holes(args.table, args.masks, args.mechanism, header=args.header)
+        rows, settings = holes(args.table, args.masks, args.mechanism, header=args.header)
+        write(args.json, rows, PACKAGES, settings=settings)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ import numpy as np
 
 from aepipe import index
 from aepipe.bits import BitCodes
-from benchmarks.common import describe, meanwhile
+from benchmarks.common import Row, add_output, describe, meanwhile, write
 
+PACKAGES = ("numpy", "faiss-cpu")
 OPENED = """
 import sys, time
 from pathlib import Path
@@ -41,19 +42,30 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000_000])
     parser.add_argument("--kind", nargs="+", default=["flat", "multihash"])
     parser.add_argument("--scratch", type=Path, help="where indexes are built; the system's folder if it is left out")
+    add_output(parser, "build")
     asked = parser.parse_args()
     packed = np.load(asked.codes, mmap_mode="r")
-    print(describe("numpy", "faiss-cpu"))
+    print(describe(*PACKAGES))
     print(f"codes of {8 * packed.shape[1]} bits\n")
     print(f"{'rows':>12}  {'kind':10}{'distinct':>9}{'seconds':>9}{'memory MB':>11}{'disk MB':>9}{'open ms':>9}")
+    found = []
     for rows in asked.rows:
         for kind in asked.kind:
             with tempfile.TemporaryDirectory(dir=asked.scratch) as folder:
-                print(f"{rows:12,}  {kind:10}" + _built(packed[:rows], kind, Path(folder)), flush=True)
+                one = built(packed[:rows], kind, Path(folder))
+            found.append(one)
+            print(line(one), flush=True)
+    write(asked.json, found, PACKAGES, settings={"bits": 8 * packed.shape[1]})
 
 
-def _built(packed: np.ndarray[tuple[int, int], np.dtype[np.uint8]], kind: str, folder: Path) -> str:
-    """Build one, and say what it took."""
+def line(one: Row) -> str:
+    """Return the line of the table for one index."""
+    figures = f"{one['seconds']:9.1f}{one['memory_mb']:11,.0f}{one['disk_mb']:9,.0f}{one['open_ms']:9.1f}"
+    return f"{one['rows']:12,}  {one['kind']:10}{one['distinct']:9.1%}{figures}"
+
+
+def built(packed: np.ndarray[tuple[int, int], np.dtype[np.uint8]], kind: str, folder: Path) -> Row:
+    """Build one index; return seconds, memory, disk and the time to open it."""
     codes, ids = BitCodes(packed, 8 * packed.shape[1]), np.arange(len(packed))
     began = time.perf_counter()
     with _peak() as peaks:
@@ -63,8 +75,8 @@ def _built(packed: np.ndarray[tuple[int, int], np.dtype[np.uint8]], kind: str, f
     size = sum(file.stat().st_size for file in folder.iterdir())
     command = [sys.executable, "-c", OPENED, str(folder)]
     opened = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    figures = f"{took:9.1f}{peaks[0] / 1e6:11,.0f}{size / 1e6:9,.0f}{1000 * opened:9.1f}"
-    return f"{one.n_codes / len(packed):9.1%}{figures}"
+    figures = {"seconds": took, "memory_mb": peaks[0] / 1e6, "disk_mb": size / 1e6, "open_ms": 1000 * opened}
+    return {"rows": len(packed), "kind": kind, "distinct": one.n_codes / len(packed), **figures}
 
 
 @contextmanager

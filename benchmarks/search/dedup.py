@@ -18,8 +18,9 @@ import numpy as np
 from aepipe.bits import BitCodes
 from aepipe.index import near
 from aepipe.index.grouping import group
-from benchmarks.common import describe
+from benchmarks.common import add_output, describe, write
 
+PACKAGES = ("numpy", "faiss-cpu")
 SAMPLED = 200
 
 
@@ -29,12 +30,14 @@ def main() -> None:
     parser.add_argument("codes", type=Path, help="uint8[N, bytes of a code]")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--radius", type=int, nargs="+", default=[0, 1, 3, 5, 8])
+    add_output(parser, "dedup")
     asked = parser.parse_args()
     packed = np.load(asked.codes, mmap_mode="r")[: asked.rows]
     scan, _ = group(BitCodes(np.ascontiguousarray(packed), 8 * packed.shape[1]), np.arange(len(packed)))
-    print(describe("numpy", "faiss-cpu"))
+    print(describe(*PACKAGES))
     print(f"{len(packed):,} rows of {scan.n_bits} bits, {len(scan):,} distinct\n")
     print(f"{'radius':>6}{'seconds':>10}{'all pairs':>11}{'first ones':>12}{'largest':>9}{'peak MB':>9}")
+    rows = []
     for radius in asked.radius:
         began = time.perf_counter()
         first, _ = near.groups(scan, radius)
@@ -45,6 +48,10 @@ def main() -> None:
         sizes = np.bincount(first)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
         print(f"{radius:6}{took:10.1f}{pairs:11.0f}{(sizes > 0).sum():12,}{sizes.max():9,}{peak:9,}", flush=True)
+        figures = {"seconds": took, "all_pairs": pairs, "groups": (sizes > 0).sum(), "largest": sizes.max()}
+        rows.append({"radius": radius, **figures, "peak_mb": peak})
+    settings = {"rows": len(packed), "bits": scan.n_bits, "distinct": len(scan), "threads": 1}
+    write(asked.json, rows, PACKAGES, settings=settings)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import describe
+from benchmarks.common import add_output, describe, write
 
+PACKAGES = ("numpy", "faiss-cpu")
 K = 10
 Told = dict[str, float] | str
 """Figures, or why there are none."""
@@ -405,7 +406,7 @@ def main() -> None:
     parser.add_argument("--asked", type=int, default=200, help="queries")
     parser.add_argument("--peers", nargs="+", default=[sys.executable], help="Pythons that have the peers")
     parser.add_argument("--only", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--out", type=Path, help="write the figures as JSON, too")
+    add_output(parser, "peers-64")
     for hidden in ("--arm", "--limits"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -425,11 +426,11 @@ def compare(given: argparse.Namespace) -> None:
     truth = faiss.IndexBinaryFlat(8 * packed.shape[1])
     truth.add(packed)
     distinct = len(np.unique(packed, axis=0)) / len(packed)
-    print(describe("numpy", "faiss-cpu"))
+    print(describe(*PACKAGES))
     rows = f"{len(packed):,} codes of {8 * packed.shape[1]} bits, {distinct:.1%} distinct"
     print(f"{rows}, {given.asked} queries, k = {K}\n")
     print(f"{'':18}{'build s':>9}{'open ms':>9}{'median ms':>11}{'p99 ms':>9}{'recall':>8}{'disk MB':>9}{'peak MB':>9}")
-    figures = {}
+    figures = []
     with tempfile.TemporaryDirectory(prefix="peers-", ignore_cleanup_errors=True) as scratch:
         limits = Path(scratch) / "limits.npy"
         np.save(limits, truth.search(np.load(given.queries)[: given.asked], K)[0][:, -1])
@@ -442,12 +443,11 @@ def compare(given: argparse.Namespace) -> None:
                 print(f"{arm:18}  not run: {asked}"[:150], flush=True)
                 continue
             disk = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
-            figures[arm] = built | asked | {"disk": disk}
+            figures.append({"arm": arm, **built, **asked, "disk": disk})
             line = f"{arm:18}{built['build']:9.1f}{asked['open']:9.0f}{asked['median']:11.3f}{asked['p99']:9.3f}"
             print(line + f"{asked['recall']:8.3f}{disk:9.0f}{asked['peak']:9.0f}", flush=True)
-    if given.out:
-        told = {"rows": len(packed), "bits": 8 * packed.shape[1], "distinct": distinct, "arms": figures}
-        given.out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    case = {"rows": len(packed), "bits": 8 * packed.shape[1], "distinct": distinct}
+    write(given.json, figures, PACKAGES, settings={**case, "queries": given.asked, "k": K})
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.common import describe
+from benchmarks.common import add_output, describe, write
 
+PACKAGES = ("numpy", "pillow", "onnxruntime", "typer", "faiss-cpu", "torch")
 PYTHON = (sys.executable, "-c")
 IMPORTS = "import numpy, PIL.Image, onnxruntime, typer, faiss"
 UNWELCOME = ("torch", "pyarrow", "pandas", "prefect", "rich", "pydantic", "scipy", "sklearn", "duckdb", "onnx")
@@ -36,6 +37,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=int, default=1_000_000)
     options.add_argument("--runs", type=int, default=15)
+    add_output(options, "query")
     given = options.parse_args()
     with TemporaryDirectory(prefix="aepipe-benchmark-") as folder:
         # A process of its own: Linux counts what the parent held when it forked to the peak of its children.
@@ -90,18 +92,20 @@ def loaded_modules(query: Sequence[str]) -> set[str]:
 
 def report(given: argparse.Namespace, found: dict[str, list[tuple[float, int]]], modules: set[str]) -> None:
     """Print machine, versions, medians and ratios."""
-    print(
-        describe("numpy", "pillow", "onnxruntime", "typer", "faiss-cpu", "torch") + f", load {os.getloadavg()[0]:.1f}"
-    )
+    print(describe(*PACKAGES) + f", load {os.getloadavg()[0]:.1f}")
     print(f"{given.rows:,} codes of 64 bits, {given.runs} runs in turn\n")
     print(f"{'':20} {'median s':>9} {'best s':>9} {'x query':>9} {'peak MB':>9}")
     base = median(seconds for seconds, _ in found["query"])
+    rows = []
     for name, runs in found.items():
         middle, best, peak = median(s for s, _ in runs), min(s for s, _ in runs), max(kb for _, kb in runs)
         print(f"{name:20} {middle:9.3f} {best:9.3f} {middle / base:9.2f} {peak / 1024:9.0f}")
+        figures = {"median_s": middle, "best_s": best, "x_query": middle / base, "peak_mb": peak / 1024}
+        rows.append({"process": name, **figures})
     extra = base - median(seconds for seconds, _ in found["imports of a query"])
     print(f"\na query takes {1000 * extra:.0f} ms more than its imports")
     print(f"loaded although not needed: {listed(modules & set(UNWELCOME))}")
+    write(given.json, rows, PACKAGES, settings={"rows": given.rows, "bits": 64, "runs": given.runs})
 
 
 def listed(names: Iterable[str]) -> str:

@@ -11,7 +11,6 @@ of each code, so that nothing collides. ``--json`` writes the figures that ``ben
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,12 +23,15 @@ from numpy.typing import NDArray
 from aepipe import index
 from aepipe.bits import BitCodes
 from aepipe.index.multihash import MultiHash
-from benchmarks.common import describe
+from benchmarks.common import add_output, describe, write
 
 Codes = NDArray[np.uint8]
+PACKAGES = ("numpy", "faiss-cpu")
 BATCH = 1000
 TURN = 50
 ARMS = ("FAISS flat, rows", "flat", "multihash")
+FIGURES = ("median", "mean", "p99", "x_median", "x_mean", "x_p99")
+"""Milliseconds, and how many times faster than FAISS's scan."""
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -86,8 +88,8 @@ class Arms:
         scanned = (stages < 0).mean()
         return ", ".join([*names, *([f"scanned {scanned:.1%}"] if scanned else [])])
 
-    def batch(self, queries: Codes, threads: int) -> str:
-        """Return how many rows are compared per second by a batch of queries, in G."""
+    def batch(self, queries: Codes, threads: int) -> dict[str, float]:
+        """Return how many rows each arm compares per second for a batch of queries, in G."""
         many = np.resize(queries, (BATCH, queries.shape[1]))
         before = faiss.omp_get_max_threads()
         faiss.omp_set_num_threads(threads)
@@ -99,13 +101,13 @@ class Arms:
         took = [min(timed(call) for _ in range(3)) for call in calls]
         faiss.omp_set_num_threads(before)
         compared = BATCH * self.rows.ntotal / 1e6
-        return ", ".join(f"{arm} {compared / ms:.1f} G/s" for arm, ms in zip(ARMS, took, strict=True))
+        return {arm: compared / ms for arm, ms in zip(ARMS, took, strict=True)}
 
 
 def measure(packed: Codes, queries: Codes, ks: list[int], threads: list[int]) -> list[dict[str, Any]]:
     """Print the tables of one size; return its figures."""
     faiss.omp_set_num_threads(1)
-    arms, told = Arms(packed), []
+    arms, told = Arms(packed), list[dict[str, Any]]()
     engine = arms.hashed.engine
     parts = f", {engine.tables.n_parts} substrings" if isinstance(engine, MultiHash) else ""
     built = ", ".join(f"{arm} built in {seconds:.1f} s" for arm, seconds in arms.seconds.items())
@@ -120,11 +122,16 @@ def measure(packed: Codes, queries: Codes, ks: list[int], threads: list[int]) ->
             ratios = figures[0] / own
             line = f"{k:>5}  {arm:18}{own[0]:10.3f}{own[1]:9.3f}{own[2]:9.3f}"
             print(line + f"{ratios[0]:18.1f}{ratios[1]:7.1f}{ratios[2]:7.1f}", flush=True)
-            named = dict(zip(("median", "mean", "p99"), own.tolist(), strict=True))
-            told.append({"bits": arms.n_bits, "rows": len(packed), "distinct": share, "k": k, "arm": arm} | named)
+            named = dict(zip(FIGURES, [*own.tolist(), *ratios.tolist()], strict=True))
+            case = {"bits": arms.n_bits, "rows": len(packed), "distinct": share, "queries": len(queries)}
+            told.append({**case, "k": k, "arm": arm, **named})
         print(f"{'':7}multihash: {arms.stages(queries, k)}")
     for count in threads:
-        print(f"  {BATCH:,} queries at once, k = 10, {count} threads: {arms.batch(queries, count)}", flush=True)
+        speeds = arms.batch(queries, count)
+        listed = ", ".join(f"{arm} {speed:.1f} G/s" for arm, speed in speeds.items())
+        print(f"  {BATCH:,} queries at once, k = 10, {count} threads: {listed}", flush=True)
+        case = {"bits": arms.n_bits, "rows": len(packed), "batch": BATCH, "threads": count, "k": 10}
+        told += [{**case, "arm": arm, "g_per_s": speed} for arm, speed in speeds.items()]
     return told
 
 
@@ -138,20 +145,19 @@ def main() -> None:
     parser.add_argument("--asked", type=int, default=1000, help="queries")
     parser.add_argument("--threads", type=int, nargs="+", default=[2], help="of a batch")
     parser.add_argument("--distinct", action="store_true", help="one row of each code")
-    parser.add_argument("--out", type=Path, help="write the figures as JSON, too")
+    add_output(parser, "search-64")
     asked = parser.parse_args()
     codes, queries = np.load(asked.codes, mmap_mode="r"), np.load(asked.queries)[: asked.asked]
     if asked.distinct:
         codes = codes[np.sort(np.unique(codes.view(f"V{codes.shape[1]}")[:, 0], return_index=True)[1])]
-    print(describe("numpy", "faiss-cpu"))
+    print(describe(*PACKAGES))
     told: list[dict[str, Any]] = []
     for rows in asked.rows:
         if rows > len(codes):
             print(f"\n{rows:,} rows: there are only {len(codes):,}")
             continue
         told += measure(np.ascontiguousarray(codes[:rows]), queries, asked.k, asked.threads)
-    if asked.out:
-        asked.out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    write(asked.json, told, PACKAGES)
 
 
 if __name__ == "__main__":

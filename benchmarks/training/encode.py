@@ -26,8 +26,9 @@ from aepipe.encoder import GRAPH, Card, Encoder, write_card
 from aepipe.learn import layer, stack
 from aepipe.learn.freeze import BATCH, Frozen, freeze
 from aepipe.recipe import Choice, CodeRecipe, LayerRecipe
-from benchmarks.common import describe
+from benchmarks.common import add_output, describe, write
 
+PACKAGES = ("torch", "onnxruntime")
 SHAPE = (28, 28, 1)
 
 
@@ -36,6 +37,7 @@ def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--rows", type=int, default=20_000)
     cli.add_argument("--rounds", type=int, default=5)
+    add_output(cli, "encode")
     args = cli.parse_args()
     dense = LayerRecipe(net=Choice(kind="dense", options={"width": 1024}))
     specs = [layer.layer_spec(dense, "layers.0"), layer.code_spec(CodeRecipe(bits=64))]
@@ -61,18 +63,22 @@ def main() -> None:
             began = time.perf_counter()
             arm()
             seconds[name].append(time.perf_counter() - began)
-    print(describe("torch", "onnxruntime"))
+    print(describe(*PACKAGES))
     print(f"784-1024-64, {args.rows:,} rows, median of {args.rounds} rounds\n")
     peer = seconds["torch, DataLoader"]
+    rows = []
     for name, times in seconds.items():
         ratio = statistics.median(b / a for a, b in zip(times, peer, strict=True))
-        print(f"{name:24}{args.rows / statistics.median(times):10,.0f} rows/s{ratio:8.2f} x")
+        speed = args.rows / statistics.median(times)
+        print(f"{name:24}{speed:10,.0f} rows/s{ratio:8.2f} x")
+        rows.append({"arm": name, "rows_per_s": speed, "ratio": ratio})
     order = np.random.default_rng(1).permutation(args.rows)
     whole = arms["aepipe, 1 thread"]()
     shuffled = encoder.encode(items[order], threads=cores).codes.packed
     single = np.concatenate([encoder.encode(items[i : i + 1]).codes.packed for i in range(min(args.rows, 2000))])
     differ = int(np.unpackbits(shuffled ^ whole[order]).sum() + np.unpackbits(single ^ whole[: len(single)]).sum())
     print(f"\nbits that differ in another order or one row at a time: {differ}")
+    write(args.json, rows, PACKAGES, settings={"rows": args.rows, "rounds": args.rounds, "bits_that_differ": differ})
 
 
 def _loader(items: NDArray[np.uint8]) -> DataLoader[tuple[torch.Tensor, ...]]:

@@ -21,11 +21,12 @@ import os
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -37,9 +38,9 @@ from aepipe.sources import Source, resolve
 from aepipe.sources.decode import decode
 from aepipe.stages.ingest import ingest
 from aepipe.store import Store
-from benchmarks.common import describe
+from benchmarks.common import ROOT, Row, add_output, describe, write
 
-ROOT = Path(__file__).parents[2]
+PACKAGES = ("pillow", "numpy", "pyarrow")
 PHOTOS = ROOT.parent / "shared" / "data" / "caltech101" / "photos-160px.tar"
 SAMPLE = ROOT / "data" / "fashion-mnist.parquet"
 CHUNK = 16
@@ -140,14 +141,22 @@ def rounds(arms: dict[str, Callable[[], object]], number: int) -> dict[str, NDAr
     return {name: np.array(found) for name, found in seconds.items()}
 
 
-def report(seconds: dict[str, NDArray[np.float64]], count: int) -> Iterator[str]:
-    """Give one line for each arm."""
+def figures(seconds: dict[str, NDArray[np.float64]], count: int) -> Iterator[dict[str, Any]]:
+    """Give speed and ratio of each arm; of processes the time of this one's processor says nothing."""
     peer = next(iter(seconds.values()))
-    yield f"{'':36}{'images/s':>10}{'ratio':>8}{'images/CPU s':>15}{'ratio':>8}"
     for name, found in seconds.items():
         (wall, cpu), (speed, lean) = np.median(peer / found, axis=0), count / np.median(found, axis=0)
-        own = f"{'':23}" if "processes" in name else f"{lean:15.0f}{cpu:8.2f}"
-        yield f"{name:36}{speed:10.0f}{wall:8.2f}{own}"
+        own = (None, None) if "processes" in name else (lean, cpu)
+        yield {"arm": name, "images_per_s": speed, "ratio": wall, "images_per_cpu_s": own[0], "cpu_ratio": own[1]}
+
+
+def report(rows: Sequence[Row]) -> Iterator[str]:
+    """Give one line for each arm."""
+    yield f"{'':36}{'images/s':>10}{'ratio':>8}{'images/CPU s':>15}{'ratio':>8}"
+    for row in rows:
+        lean = row["images_per_cpu_s"]
+        own = f"{'':23}" if lean is None else f"{lean:15.0f}{row['cpu_ratio']:8.2f}"
+        yield f"{row['arm']:36}{row['images_per_s']:10.0f}{row['ratio']:8.2f}{own}"
 
 
 def main() -> None:
@@ -156,6 +165,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1500)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
+    add_output(parser, "ingest")
     arguments = parser.parse_args()
     size, workers = arguments.size, len(os.sched_getaffinity(0))
     with (
@@ -176,11 +186,12 @@ def main() -> None:
         }
         seconds = rounds(arms, arguments.rounds)
         mean = sum(path.stat().st_size for path in paths) / len(paths)
-    print(describe("pillow", "numpy", "pyarrow"), f"load {os.getloadavg()[0]:.1f}", sep=", ")
+    print(describe(*PACKAGES), f"load {os.getloadavg()[0]:.1f}", sep=", ")
     what = "photos" if PHOTOS.exists() else "sheets of the sample"
     print(f"{len(paths)} {what}, {WIDTH} x {HEIGHT}, {mean / 1000:.0f} kB on average, to {size} x {size} RGB")
-    for line in report(seconds, len(paths)):
-        print(line)
+    rows = list(figures(seconds, len(paths)))
+    print(*report(rows), sep="\n")
+    write(arguments.json, rows, PACKAGES, settings={"pictures": len(paths), "size": size, "kb": round(mean / 1000)})
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from aepipe.learn.checkpoint import FileCheckpoint
 from aepipe.learn.feed import Feed
 from aepipe.learn.fit import Trainer
 from aepipe.recipe import Choice, ComputeRecipe, FitRecipe, LayerRecipe
-from benchmarks.common import describe, fashion_mnist
+from benchmarks.common import add_output, describe, fashion_mnist, write
 
 WIDTH, BATCH, RATE, LR = 1024, 256, 0.25, 1e-3
 Arm = Callable[[np.ndarray, int, int, str], tuple[float, nn.Module]]
@@ -157,6 +157,7 @@ def main() -> None:
     cli.add_argument("--epochs", type=int, default=3)
     cli.add_argument("--rows", type=int, default=60_000)
     cli.add_argument("--device", default="cpu")
+    add_output(cli, "pretrain")
     args = cli.parse_args()
     train, test = (part.reshape(-1, 784) for part in fashion_mnist(args.folder))
     arms: dict[str, tuple[Arm, bool]] = {
@@ -174,16 +175,23 @@ def main() -> None:
             took, model = arm(train[: args.rows], args.epochs, seed, args.device)
             seconds[name].append(took)
             losses[name].append(test_loss(model, test, noisy=noisy))
-    print(describe("torch", *(["pythae"] if "pythae, no corruption" in arms else [])))
+    packages = ("torch", *(["pythae"] if "pythae, no corruption" in arms else []))
+    print(describe(*packages))
     what = f"784-{WIDTH}-784, {args.rows:,} rows, batch {BATCH}, {args.epochs} epochs, {args.device}"
     print(f"{what}, median of {args.rounds} rounds\n")
     print(f"{'arm':34}{'rows/s':>10}{'x plain':>10}{'x pythae':>10}{'test loss':>12}")
+    rows = []
     for name in arms:
         rate = statistics.median(args.rows * args.epochs / s for s in seconds[name])
         ratio = statistics.median(b / a for a, b in zip(seconds[name], seconds["plain loop, float32"], strict=True))
         other = seconds.get("pythae, no corruption")
-        beside = f"{statistics.median(b / a for a, b in zip(seconds[name], other, strict=True)):10.2f}" if other else ""
-        print(f"{name:34}{rate:10,.0f}{ratio:10.2f}{beside}{statistics.mean(losses[name]):12.3f}")
+        against = statistics.median(b / a for a, b in zip(seconds[name], other, strict=True)) if other else None
+        loss = statistics.mean(losses[name])
+        column = f"{against:10.2f}" if against else ""
+        print(f"{name:34}{rate:10,.0f}{ratio:10.2f}{column}{loss:12.3f}")
+        rows.append({"arm": name, "rows_per_s": rate, "x_plain": ratio, "x_pythae": against, "test_loss": loss})
+    settings = {"batch": BATCH, "rows": args.rows, "epochs": args.epochs, "rounds": args.rounds, "device": args.device}
+    write(args.json, rows, packages, settings=settings)
 
 
 if __name__ == "__main__":

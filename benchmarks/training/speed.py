@@ -27,8 +27,9 @@ from aepipe.learn.checkpoint import FileCheckpoint
 from aepipe.learn.feed import Feed
 from aepipe.learn.fit import Trainer
 from aepipe.recipe import ComputeRecipe, LayerRecipe
-from benchmarks.common import describe, fashion_mnist
+from benchmarks.common import add_output, describe, fashion_mnist, write
 
+PACKAGES = ("torch", "pythae")
 HIDDEN, LATENT, LR = 512, 16, 1e-3
 
 
@@ -105,14 +106,16 @@ def main() -> None:
     cli.add_argument("--epochs", type=int, default=1)
     cli.add_argument("--rows", type=int, default=20_000)
     cli.add_argument("--batch", type=int, default=64)
+    add_output(cli, "speed")
     args = cli.parse_args()
     train, test = (part.reshape(-1, 784) for part in fashion_mnist(args.folder))
     rows = train[: args.rows]
-    print(describe("torch", "pythae"))
+    print(describe(*PACKAGES))
     print(
         f"784-{HIDDEN}-{LATENT}, {len(rows):,} rows, batch {args.batch}, {args.epochs} epochs, {args.rounds} rounds\n"
     )
     print(f"{'':6}{'aepipe rows/s':>16}{'pythae rows/s':>16}{'ratio':>8}{'test loss':>12}{'pythae':>10}")
+    told = []
     for kind in ("ae", "vae"):
         for arm in (ours, theirs):
             arm(kind, rows[:640], test[:640], args.batch, 1, 0)  # imports, and whatever else happens once
@@ -125,6 +128,10 @@ def main() -> None:
         ratio = statistics.median(one[1][0] / one[0][0] for one in found)
         losses = [statistics.mean(one[arm][1] for one in found) for arm in (0, 1)]
         print(f"{kind:6}{speeds[0]:16,.0f}{speeds[1]:16,.0f}{ratio:8.2f}{losses[0]:12.2f}{losses[1]:10.2f}", flush=True)
+        figures = {"aepipe": speeds[0], "pythae": speeds[1], "ratio": ratio}
+        told.append({"model": kind, **figures, "loss": losses[0], "pythae_loss": losses[1]})
+    settings = {"rows": args.rows, "batch": args.batch, "epochs": args.epochs, "rounds": args.rounds}
+    write(args.json, told, PACKAGES, settings=settings)
 
 
 if __name__ == "__main__":
