@@ -43,7 +43,7 @@ def main() -> None:
     for file, text in {} if given.check else old.items():
         file.write_text(text, encoding="utf-8")
     print("\n".join(str(file.relative_to(common.ROOT)) for file in old) or "all pages are up to date")
-    sys.exit(bool(given.check and old))
+    sys.exit(int(given.check and bool(old)))
 
 
 def outdated() -> dict[Path, str]:
