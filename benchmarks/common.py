@@ -1,4 +1,4 @@
-"""Shared by every benchmark: where it ran, what it measured as JSON, and the images it reads.
+"""Shared parts of the benchmarks: machine and versions, results as JSON, Fashion-MNIST.
 
 Only NumPy is imported here: the benchmark of other systems runs in environments that have nothing else of aepipe.
 """
@@ -46,7 +46,7 @@ Row = Mapping[str, Any]
 
 @contextmanager
 def meanwhile(call: Callable[[], object], seconds: float) -> Iterator[None]:
-    """Call a function in a thread, once at least and then every few seconds, as long as the block runs."""
+    """Call a function in a thread, at least once and then every few seconds during the block."""
     done = threading.Event()
 
     def run() -> None:
@@ -84,7 +84,7 @@ def machine() -> dict[str, Any]:
 
 
 def _gpu() -> str | None:
-    """Return the name of the GPU that torch can use; torch is asked only where a benchmark has imported it."""
+    # Only a benchmark that has imported torch can use a GPU, and an import here would slow all others.
     torch: Any = sys.modules.get("torch")
     return str(torch.cuda.get_device_name()) if torch and torch.cuda.is_available() else None
 
@@ -95,7 +95,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Return the commit of the clone, marked where files differ from it; None outside of a clone."""
+    """Return the commit of the clone, marked if files differ from it; None outside a clone."""
     command = ("git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -112,7 +112,6 @@ def add_output(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _saved(name: str) -> Path:
-    """Return the file of a result."""
     return RESULTS / f"{name}.json"
 
 
@@ -147,7 +146,7 @@ def write(
 
 
 def as_json(result: Row) -> str:
-    """Return a measurement as JSON with a line for each of its rows, so that a change of one shows as one."""
+    """Return a measurement as JSON with one line for each row, so that a diff shows what changed."""
     rows = ",\n".join("  " + json.dumps(row, ensure_ascii=False, default=_plain) for row in result["rows"])
     head = json.dumps({**result, "rows": []}, indent=1, ensure_ascii=False, default=_plain)
     return head.removesuffix("[]\n}") + f"[\n{rows}\n ]\n}}\n"
@@ -185,7 +184,7 @@ def check(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """Return the command that runs, without folders of this machine."""
+    """Return the command of this process, without folders of this machine."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     program = spec.name if spec else Path(sys.argv[0]).name
     words = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
@@ -193,12 +192,11 @@ def command_line() -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a NumPy scalar as Python has it."""
     return value.item()
 
 
 def fashion_mnist(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the training and test images of a folder of gzipped IDX files, uint8[N, 28, 28, 1]."""
+    """Read the training and test images of a folder of gzipped IDX files, uint8[N, 28, 28, 1]."""
     parts = []
     for name in ("train", "t10k"):
         raw = gzip.decompress((folder / f"{name}-images-idx3-ubyte.gz").read_bytes())

@@ -38,7 +38,7 @@ split = "top"
 
 
 def main() -> None:
-    """Pass three nights and print what each took."""
+    """Run three nights and print the seconds of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path, help="a folder of gzipped IDX files")
     parser.add_argument("--share", type=float, default=0.01, help="of the pictures that change")
@@ -77,7 +77,7 @@ def write_pictures(folder: Path, images: NDArray[np.uint8]) -> None:
 
 
 def change(folder: Path, images: NDArray[np.uint8]) -> None:
-    """Add a third of some new pictures, put a third in the place of others, and remove as many as the last third."""
+    """Replace, remove and add pictures: for a third of the new ones each."""
     files = np.random.default_rng(0).permutation(np.array(sorted(folder.glob("*.png")), object))
     for number, one in enumerate(images):
         if number % 3 == 0:
@@ -88,27 +88,27 @@ def change(folder: Path, images: NDArray[np.uint8]) -> None:
             Image.fromarray(one.reshape(28, 28)).save(folder / f"new{number:05d}.png")
 
 
-def told(home: Path) -> str:
-    """Return what is told of the last night."""
-    return (home / "shelf" / "metrics" / "nights.prom").read_text(encoding="utf-8")
+def metrics(home: Path) -> str:
+    """Return the metrics of the last night, as Prometheus reads them."""
+    return (home / "store" / "metrics" / "nights.prom").read_text(encoding="utf-8")
 
 
 def flow_seconds(home: Path) -> float:
-    """Return how long the flow of the last night took."""
-    found = re.search(r"(?m)^aepipe_run_seconds\{.*\} (.*)", told(home))
+    """Return the seconds of the flow of the last night."""
+    found = re.search(r"(?m)^aepipe_run_seconds\{.*\} (.*)", metrics(home))
     assert found
     return float(found[1])
 
 
 def stages(home: Path) -> dict[str, float]:
     """Return the seconds of each stage of the last night."""
-    found = re.findall(r'(?m)^aepipe_stage_seconds\{.*stage="(\w+)"\} (.*)', told(home))
+    found = re.findall(r'(?m)^aepipe_stage_seconds\{.*stage="(\w+)"\} (.*)', metrics(home))
     return {stage: float(seconds) for stage, seconds in found}
 
 
 def night(home: Path) -> float:
-    """Pass one night and return the seconds it took."""
-    command = (sys.executable, "-m", "aepipe", "nightly", "nights.toml", "--home", "shelf", "--name", "nights")
+    """Run one night and return its seconds."""
+    command = (sys.executable, "-m", "aepipe", "nightly", "nights.toml", "--home", "store", "--name", "nights")
     began = time.perf_counter()
     done = subprocess.run(command, cwd=home, text=True, capture_output=True, check=False)
     if done.returncode:

@@ -37,7 +37,7 @@ NAME = "benchmark"
 
 
 def main() -> None:
-    """Make the release, change it in turn, and print what each change took."""
+    """Make the release, change it in turn, and print the seconds of each change."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=int, default=10_000_000)
     options.add_argument("--changed", type=int, default=10_000)
@@ -47,7 +47,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="aepipe-benchmark-") as folder:
         made = (sys.executable, "-m", "benchmarks.made_up", folder, str(given.rows))
         subprocess.run(made, check=True)
-        store = Store(Path(folder) / "shelf")
+        store = Store(Path(folder) / "store")
         print(describe(*PACKAGES) + f", load {os.getloadavg()[0]:.1f}")
         print(f"{given.changed:,} rows added to {given.rows:,} of 64 bits, and as many removed\n")
         print(f"{'':24} {'seconds':>8} {'query before, ms':>18} {'meanwhile':>10} {'after':>8}")
@@ -67,14 +67,14 @@ def main() -> None:
 
 
 def add(store: Store, folder: Path) -> None:
-    """Add a folder of pictures to what is in service."""
+    """Add a folder of pictures to the release in service."""
     release = Release.open(store)
     done = adding.add(store, release, adding.sources_of(release, [str(folder)]))
     service.promote(store, NAME, done.release, why="benchmark")
 
 
 def remove(store: Store, ids: NDArray[np.int64]) -> None:
-    """Remove rows from what is in service."""
+    """Remove rows from the release in service."""
     service.promote(store, NAME, change.remove(store, Release.open(store), ids), why="benchmark")
 
 
@@ -86,7 +86,10 @@ def command(store: Store, *words: str, stdin: str | None = None) -> None:
 
 
 def report(name: str, store: Store, change: object) -> Row:
-    """Make one change; print and return its seconds, and the milliseconds of a query before, meanwhile and after."""
+    """Make one change; print and return its seconds and those of a query.
+
+    A query is timed in milliseconds before the change, meanwhile, and after it.
+    """
     before = Release.open(store)
     alone = [ask(before, number) for number in range(200)]
     with asking(before) as meanwhile:
@@ -102,14 +105,14 @@ def report(name: str, store: Store, change: object) -> Row:
 
 @contextmanager
 def asking(release: Release) -> Iterator[list[float]]:
-    """Ask a release in a thread, ten times a second, and collect the seconds that each answer took."""
+    """Query a release in a thread, ten times a second; collect the seconds of each answer."""
     times: list[float] = []
     with meanwhile(lambda: times.append(ask(release, len(times))), 0.1):
         yield times
 
 
 def ask(release: Release, seed: int) -> float:
-    """Ask for the 10 rows nearest to some code, and return the seconds that it took."""
+    """Query the 10 rows nearest to a random row; return the seconds."""
     code = release.codes_of([int(np.random.default_rng(seed).choice(release.items.ids))])
     began = time.perf_counter()
     release.query(code, 10)

@@ -56,26 +56,26 @@ class Arms:
         self.rows, self.asked = (np.ascontiguousarray(one.features, np.float32) for one in (database, queries))
 
     def ours(self) -> Made:
-        """Return what the release's codes come to."""
+        """Score the release's codes."""
         return self._codes(self.database.codes, self.queries.codes)
 
     def float(self) -> Made:
-        """Return what exact search comes to."""
+        """Score exact search."""
         found = retrieval_float(self.rows, self.asked, *self._labels())
         return self.rows.shape[1] * self.database.features.dtype.itemsize, found
 
     def itq(self) -> Made:
-        """Return what ITQ comes to."""
+        """Score ITQ."""
         fitted = BASELINES["itq"](self.rows, self.n_bits, SEED)
         return self._codes(fitted.codes(self.rows), fitted.codes(self.asked))
 
     def sign(self) -> Made:
-        """Return what the signs of the centred features come to; as many bits as features."""
+        """Score the signs of the centred features; as many bits as features."""
         mean = self.rows.mean(0)
         return self._codes(*(BitCodes.from_bits(one - mean > 0) for one in (self.rows, self.asked)))
 
     def pca_random(self) -> Made:
-        """Return what principal components come to, rotated at random and cut at zero."""
+        """Score principal components, rotated at random and cut at zero."""
         fitted = fit_pca_sign(self.rows, self.n_bits, SEED)
         turn = np.linalg.qr(np.random.default_rng(SEED).standard_normal((self.n_bits, self.n_bits)))[0]
         codes = (
@@ -84,7 +84,7 @@ class Arms:
         return self._codes(*codes)
 
     def pq(self) -> Made:
-        """Return what product quantisation comes to, of principal components: 8 bits a part."""
+        """Score product quantisation of principal components, 8 bits a part."""
         parts = self.n_bits // 8
         width = self.rows.shape[1] // parts * parts
         index = swig.IndexPreTransform(
@@ -95,18 +95,18 @@ class Arms:
         return parts, self._distances(index)
 
     def rabitq(self, width: int) -> Made:
-        """Return what RaBitQ comes to, of so many principal components; it keeps two floats beside their bits."""
+        """Score RaBitQ of principal components; it keeps two floats in addition to the bits."""
         index = swig.IndexPreTransform(swig.PCAMatrix(self.rows.shape[1], width, 0, True), swig.IndexRaBitQ(width))
         index.train(self.rows)
         index.add(self.rows)
         return swig.IndexRaBitQ(width).code_size, self._distances(index)
 
     def _codes(self, rows: BitCodes, asked: BitCodes) -> Made:
-        """Return what codes come to."""
+        """Score codes."""
         return rows.packed.shape[1], retrieval(rows, asked, *self._labels())
 
     def _distances(self, index: Any) -> Retrieval:
-        """Return what an index of floats comes to."""
+        """Score an index of floats."""
 
         def blocks(size: int = 64) -> Iterator[tuple[int, NDArray[np.float64]]]:
             for start in range(0, len(self.asked), size):
@@ -118,7 +118,7 @@ class Arms:
         return retrieval_by(blocks(), *self._labels())
 
     def _labels(self) -> tuple[Any, Any]:
-        """Return the labels of both sides."""
+        """Return the labels of database and queries."""
         return self.database.labels, self.queries.labels
 
 

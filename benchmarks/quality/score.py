@@ -79,7 +79,7 @@ def draw(count: int, rng: np.random.Generator) -> Points:
 
 
 def true_score(points: Points) -> Points:
-    """Return the gradient of the log-density of noisy rows, a mixture of Gaussians, at each point."""
+    """Return the gradient of the log-density of noisy rows, a mixture of Gaussians."""
     variance = WIDTH**2 + SIGMA**2
     ways = CENTRES - points[:, None].astype(np.float64)
     exponent = -0.5 * (ways**2).sum(2) / variance

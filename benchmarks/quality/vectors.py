@@ -44,7 +44,7 @@ def read(file: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
 
 
 def train(recipe: Recipe, rows: NDArray[np.float32], others: NDArray[np.float32], seed: int) -> list[BitCodes]:
-    """Pretrain and fine-tune a stack on some rows, and return the codes of these and of others."""
+    """Pretrain and fine-tune a stack on rows; return the codes of these and of others."""
     where = compute.resolve(recipe.compute)
     specs = [layer.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers)]
     specs.append(layer.code_spec(recipe.code))

@@ -1,4 +1,4 @@
-"""What autoencoders reach on Fashion-MNIST and on tables with holes, with a baseline each.
+"""Errors of autoencoders on Fashion-MNIST and on tables with holes, with baselines.
 
     python -m benchmarks.quality.zoo FASHION_MNIST_FOLDER [--only NAME ...] [--seeds 2]
     python -m benchmarks.quality.zoo --table letter.csv [--masks 10] [--mechanism mar] [--no-header]
@@ -52,7 +52,7 @@ ROWS = 20_000
 
 
 def device() -> compute.Compute:
-    """Return the device; float32, whatever the machine."""
+    """Return the device, in float32 on every machine."""
     return compute.resolve(ComputeRecipe(precision="float32"))
 
 
@@ -130,7 +130,7 @@ def bits(rows: Images, test: Images, seed: int) -> Figures:
 
 
 def vae(rows: Images, test: Images, seed: int) -> Figures:
-    """Train a variational autoencoder on binarised images; return evidence and lower bound in nats."""
+    """Train a variational autoencoder on binarised images; return evidence and bound in nats."""
     where = device()
     black = (rows > 127).astype(np.uint8) * 255
     white = (test[:1000] > 127).astype(np.float32)
@@ -150,7 +150,7 @@ def vae(rows: Images, test: Images, seed: int) -> Figures:
 
 
 def labels(folder: Path, seeds: int) -> Row:
-    """Return the accuracy of a classifier of 1,000 labelled images, on a pretrained stack and on a random one.
+    """Return the accuracy with 1,000 labelled images, on a pretrained stack and on a random one.
 
     Learning rates are those that were best for each arm on 1,000 other training images, out of 3e-4, 1e-3, 3e-3, 1e-2.
     """
@@ -189,7 +189,7 @@ def _stack(rows: Images, seed: int) -> Autoencoder:
 def _classify(
     model: Autoencoder, rows: Images, targets: Images, test: Images, test_targets: Images, *, lr: float, seed: int
 ) -> float:
-    """Train all weights of an encoder and a softmax on it; return the share of test images that are right."""
+    """Train an encoder and a softmax on it; return the accuracy on test images."""
     generator, epochs, batch = torch.Generator().manual_seed(seed), 30, 50
     top = torch.nn.Linear(250, 10)
     torch.nn.init.zeros_(top.weight)
@@ -219,7 +219,7 @@ def _labelled(folder: Path) -> tuple[tuple[Images, Images], tuple[Images, Images
 
 
 def holes(file: Path, masks: int, mechanism: str, *, header: bool) -> tuple[list[Row], Row]:
-    """Hide 20 % of the cells of a table; return the error of each filler over all masks, and what holds for all.
+    """Hide 20 % of the cells of a table; return the error of each filler, and the settings.
 
     The protocol is GAIN's (Yoon, Jordon and van der Schaar, ICML 2018): root mean squared error over hidden cells of
     columns of numbers, each scaled by its smallest and largest value in the table as it was; of categories, the share
@@ -256,7 +256,7 @@ def holes(file: Path, masks: int, mechanism: str, *, header: bool) -> tuple[list
 
 
 def _shown(run: Figures) -> str:
-    """Return the figures of one filler and one mask as a line has them."""
+    """Format the figures of one filler and one mask."""
     right = f" / {run['right']:.1%}" if "right" in run else ""
     return f"{run['rmse']:.4f}{right} {run['seconds']:.0f} s"
 
@@ -273,7 +273,7 @@ def _summary(name: str, runs: Sequence[Figures]) -> Row:
 def _errors(
     values: NDArray[np.float64], coded: Any, hidden: NDArray[np.bool_], words: Sequence[str], ends: Any
 ) -> Figures:
-    """Return the error of numbers, and the share of categories that are right, where there are both."""
+    """Return the error of numbers, and the share of right categories if there are any."""
     low, high = ends
     numbers = ~coded.columns.isin(words)
     scaled = (values - coded.to_numpy()) / np.maximum(high - low, 1e-12)
@@ -373,7 +373,7 @@ def images(folder: Path, only: Sequence[str], seeds: int) -> list[Row]:
 
 
 def main() -> None:
-    """Run what is asked for."""
+    """Run the images or the table."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     measured = cli.add_mutually_exclusive_group(required=True)
     measured.add_argument("folder", type=Path, nargs="?", help="a folder of gzipped IDX files")

@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def line(one: Row) -> str:
-    """Return the line of the table for one index."""
+    """Format the line of one index."""
     figures = f"{one['seconds']:9.1f}{one['memory_mb']:11,.0f}{one['disk_mb']:9,.0f}{one['open_ms']:9.1f}"
     return f"{one['rows']:12,}  {one['kind']:10}{one['distinct']:9.1%}{figures}"
 
@@ -81,7 +81,7 @@ def built(packed: np.ndarray[tuple[int, int], np.dtype[np.uint8]], kind: str, fo
 
 @contextmanager
 def _peak() -> Iterator[list[int]]:
-    """Watch how many bytes the process takes at most during the block, beside what it had before."""
+    """Watch the most bytes that the process takes during the block, less those from before."""
     before, most = _anonymous(), [0]
 
     def watch() -> None:
@@ -92,7 +92,7 @@ def _peak() -> Iterator[list[int]]:
 
 
 def _anonymous() -> int:
-    """Return the bytes of memory that no file is behind."""
+    """Return the bytes of memory that are no mapped file."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon"))
 

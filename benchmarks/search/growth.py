@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path, help="a folder of gzipped IDX files")
     parser.add_argument("out", type=Path, help="uint8[rows, bytes of a code]")
-    parser.add_argument("--home", type=Path, required=True, help="the shelf whose only release encodes them")
+    parser.add_argument("--home", type=Path, required=True, help="the store whose only release encodes them")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()

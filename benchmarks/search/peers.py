@@ -135,7 +135,7 @@ class Faiss(Arm):
 
 
 class FaissIvf(Faiss):
-    """FAISS's cells: 1,024, of which 32 are searched."""
+    """FAISS's cells: 32 of 1,024 are searched."""
 
     def index(self, n_bits: int) -> Any:
         """Return an empty index."""
@@ -166,7 +166,7 @@ class FaissHnsw(Faiss):
 
 
 class FaissMultiHash(Faiss):
-    """FAISS's multi-index hash: parts of 32 bits or 16, one bit turned."""
+    """FAISS's multi-index hash: parts of 32 bits or 16, one bit flipped."""
 
     def index(self, n_bits: int) -> Any:
         """Return an empty index."""
@@ -175,7 +175,7 @@ class FaissMultiHash(Faiss):
         return faiss.IndexBinaryMultiHash(n_bits, n_bits // 32, 32)
 
     def tune(self, opened: Any) -> None:
-        """Turn one bit."""
+        """Flip one bit."""
         opened.nflip = 1
 
 
@@ -344,7 +344,7 @@ ARMS: dict[str, type[Arm]] = {
 
 
 def run_arm(given: argparse.Namespace) -> None:
-    """Build, or answer: what the other process does, and print what it took as JSON."""
+    """Build or answer in this process, and print the figures as JSON."""
     arm = ARMS[given.arm]
     packed = np.ascontiguousarray(np.load(given.codes, mmap_mode="r")[: given.rows]) if given.build else None
     made = arm(packed, given.folder)
@@ -383,7 +383,7 @@ def call(python: str, given: argparse.Namespace, arm: str, folder: Path, *more: 
 
 
 def measured(given: argparse.Namespace, arm: str, folder: Path, limits: Path) -> tuple[Told, Told]:
-    """Return what building and asking took, in the first Python in which both work; or why there is nothing."""
+    """Return the figures of building and querying, from the first Python in which both work."""
     built: Told = "no Python is given"
     asked = built
     for number, python in enumerate([sys.executable] if ARMS[arm].ours else given.peers):
@@ -435,7 +435,7 @@ def compare(given: argparse.Namespace) -> None:
         limits = Path(scratch) / "limits.npy"
         np.save(limits, truth.search(np.load(given.queries)[: given.asked], K)[0][:, -1])
         for arm in given.only:
-            folder = Path(scratch) / str(list(ARMS).index(arm))  # short: some put sockets beside it
+            folder = Path(scratch) / str(list(ARMS).index(arm))  # short: some put sockets there
             folder.mkdir()
             folder.chmod(0o755)
             built, asked = measured(given, arm, folder, limits)

@@ -43,12 +43,12 @@ def main() -> None:
         # A process of its own: Linux counts what the parent held when it forked to the peak of its children.
         made = (sys.executable, "-m", "benchmarks.made_up", folder, str(given.rows))
         subprocess.run(made, check=True)
-        query = ("query", f"{folder}/picture.png", "-k", "10", "--home", f"{folder}/shelf")
+        query = ("query", f"{folder}/picture.png", "-k", "10", "--home", f"{folder}/store")
         report(given, time_in_turn(commands(query), given.runs), loaded_modules(query))
 
 
 def commands(query: Sequence[str]) -> dict[str, Sequence[str]]:
-    """Return what is timed."""
+    """Return the commands, by name."""
     return {
         "query": (sys.executable, "-m", "aepipe", *query),
         "import torch": (*PYTHON, "import torch"),
@@ -58,7 +58,7 @@ def commands(query: Sequence[str]) -> dict[str, Sequence[str]]:
 
 
 def time_in_turn(timed: dict[str, Sequence[str]], runs: int) -> dict[str, list[tuple[float, int]]]:
-    """Run everything in turn, after one round that is not counted; return seconds and peak kB of each run."""
+    """Run all commands in turn, after one uncounted round; return seconds and peak kB."""
     found: dict[str, list[tuple[float, int]]] = {name: [] for name in timed}
     for round_number in range(runs + 1):
         for name, command in timed.items():

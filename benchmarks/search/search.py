@@ -59,7 +59,7 @@ class Arms:
         self.hashed = index.build(codes, ids, kind="multihash")
 
     def ask(self, queries: Codes, k: int) -> NDArray[np.float64]:
-        """Return each arm's milliseconds for some queries, float64[Q, arms], after comparing the answers."""
+        """Compare the answers of the arms; return milliseconds, float64[Q, arms]."""
         took = np.zeros((len(queries), len(ARMS)))
         found: list[list[tuple[NDArray[np.generic], NDArray[np.generic]]]] = [[], [], []]
         for arm, one in enumerate((None, self.flat, self.hashed)):
@@ -79,12 +79,12 @@ class Arms:
         return took
 
     def stages(self, queries: Codes, k: int) -> str:
-        """Return how queries were answered: certified with 0, 1, ... bits turned, or scanned."""
+        """Return how queries were answered: certified with 0, 1, ... bits flipped, or scanned."""
         engine = self.hashed.engine
         if not isinstance(engine, MultiHash):
             return "scanned 100%"
         stages = engine.staged(queries, k)[1]
-        names = [f"{stage} turned {share:.1%}" for stage in range(4) if (share := (stages == stage).mean())]
+        names = [f"{stage} flipped {share:.1%}" for stage in range(4) if (share := (stages == stage).mean())]
         scanned = (stages < 0).mean()
         return ", ".join([*names, *([f"scanned {scanned:.1%}"] if scanned else [])])
 

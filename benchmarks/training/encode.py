@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def _loader(items: NDArray[np.uint8]) -> DataLoader[tuple[torch.Tensor, ...]]:
-    """Return what most people write."""
+    """Return the loader that most people write."""
     return DataLoader(TensorDataset(torch.from_numpy(items)), batch_size=256)
 
 

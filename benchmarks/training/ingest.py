@@ -79,7 +79,7 @@ def make_files(folder: Path, count: int) -> list[Path]:
 
 
 def plain(path: Path, size: int) -> NDArray[np.uint8]:
-    """Decode as one does without further thought."""
+    """Decode in the plainest way."""
     return np.asarray(Image.open(path).convert("RGB").resize((size, size)))
 
 
@@ -108,19 +108,19 @@ def photos_in(folder: Path, size: int) -> Source:
 
 
 def ingested(folder: Path, size: int) -> Callable[[], None]:
-    """Return ingestion onto a new shelf."""
+    """Return ingestion into a new store."""
     source = photos_in(folder, size)
 
     def run() -> None:
-        with tempfile.TemporaryDirectory() as shelf:
-            ingest(Store(Path(shelf)), source)
+        with tempfile.TemporaryDirectory() as scratch:
+            ingest(Store(Path(scratch)), source)
 
     return run
 
 
-def unchanged(folder: Path, shelf: Path, size: int) -> Callable[[], None]:
-    """Return ingestion of what is on the shelf already."""
-    source, store = photos_in(folder, size), Store(shelf)
+def unchanged(folder: Path, scratch: Path, size: int) -> Callable[[], None]:
+    """Return ingestion of a source that the store has already."""
+    source, store = photos_in(folder, size), Store(scratch)
     rows = ingest(store, source)
 
     def run() -> None:
@@ -131,7 +131,7 @@ def unchanged(folder: Path, shelf: Path, size: int) -> Callable[[], None]:
 
 
 def rounds(arms: dict[str, Callable[[], object]], number: int) -> dict[str, NDArray[np.float64]]:
-    """Run the arms in turn; return seconds on the clock and of the processor, float64[rounds, 2]."""
+    """Run the arms in turn; return wall and processor seconds, float64[rounds, 2]."""
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
     for _ in range(number):
         for name, arm in arms.items():
@@ -142,7 +142,7 @@ def rounds(arms: dict[str, Callable[[], object]], number: int) -> dict[str, NDAr
 
 
 def figures(seconds: dict[str, NDArray[np.float64]], count: int) -> Iterator[dict[str, Any]]:
-    """Give speed and ratio of each arm; of processes the time of this one's processor says nothing."""
+    """Give speed and ratio of each arm; with processes, this one's CPU time says nothing."""
     peer = next(iter(seconds.values()))
     for name, found in seconds.items():
         (wall, cpu), (speed, lean) = np.median(peer / found, axis=0), count / np.median(found, axis=0)
@@ -170,7 +170,7 @@ def main() -> None:
     size, workers = arguments.size, len(os.sched_getaffinity(0))
     with (
         tempfile.TemporaryDirectory() as folder,
-        tempfile.TemporaryDirectory() as shelf,
+        tempfile.TemporaryDirectory() as scratch,
         ThreadPoolExecutor(workers) as threads,
         ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as processes,
     ):
@@ -182,7 +182,7 @@ def main() -> None:
             f"sha256 and decode, {workers} threads": lambda: pooled(threads, paths, size),
             f"sha256 and decode, {workers} processes": lambda: pooled(processes, paths, size),
             "ingest": ingested(Path(folder), size),
-            "ingest, nothing changed": unchanged(Path(folder), Path(shelf), size),
+            "ingest, nothing changed": unchanged(Path(folder), Path(scratch), size),
         }
         seconds = rounds(arms, arguments.rounds)
         mean = sum(path.stat().st_size for path in paths) / len(paths)

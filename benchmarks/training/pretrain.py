@@ -127,7 +127,7 @@ def pythae(rows: np.ndarray, epochs: int, seed: int, device: str) -> tuple[float
 
 
 class _Labelled(torch.utils.data.Dataset[Any]):
-    """What pythae's trainer reads: dictionaries of one row, its fields also reachable as attributes."""
+    """Dictionaries of one row for pythae's trainer; their fields are attributes, too."""
 
     def __init__(self, columns: dict[str, Tensor]) -> None:
         from pythae.data.datasets import DatasetOutput

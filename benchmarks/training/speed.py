@@ -86,7 +86,7 @@ def theirs(kind: str, rows: np.ndarray, test: np.ndarray, batch: int, epochs: in
 
 
 def _loss(kind: str, model: Any, x: Tensor) -> float:
-    """Return the loss per row, summed over the cells: half the squared error, or the bound without noise."""
+    """Return the loss per row: half the squared error, or the bound without noise."""
     with torch.no_grad():
         encoded = model.encoder(x)
         rebuilt = model.decoder(encoded.embedding).reconstruction.reshape(x.shape)
