@@ -58,7 +58,7 @@ def rendered(text: str) -> str:
     Raises:
         KeyError: The page asks for a table that does not exist.
     """
-    return MARKED.sub(lambda found: found["start"] + markdown(found["name"]) + found["end"], text)
+    return MARKED.sub(lambda found: f"{found['start']}\n{markdown(found['name'])}\n{found['end']}", text)
 
 
 def markdown(name: str) -> str:

@@ -48,11 +48,11 @@ def test_a_changed_figure_changes_the_page(monkeypatch: pytest.MonkeyPatch) -> N
     changed = pages.result("query") | {"rows": [{"process": "query", "median_s": 9.5}], "date": "2030-01-02"}
     monkeypatch.setattr(pages, "result", lambda name: changed)
     text = pages.rendered("before\n<!-- table: query -->\nold\n<!-- end -->\nafter\n")
-    assert text.startswith("before\n<!-- table: query -->\n| process |")
+    assert text.startswith("before\n<!-- table: query -->\n\n| process |")
     assert "| query | 9.500 | – |" in text
     assert "*2030-01-02, " in text
     assert "old" not in text
-    assert text.endswith("<!-- end -->\nafter\n")
+    assert text.endswith("\n\n<!-- end -->\nafter\n")
 
 
 def test_rows_are_joined_by_what_they_agree_in() -> None:
