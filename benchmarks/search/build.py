@@ -28,9 +28,9 @@ PACKAGES = ("numpy", "faiss-cpu")
 OPENED = """
 import sys, time
 from pathlib import Path
-from aepipe import index
+from aepipe.index import hamming
 began = time.perf_counter()
-index.open(Path(sys.argv[1]))
+hamming.open(Path(sys.argv[1]))
 print(time.perf_counter() - began)
 """
 
