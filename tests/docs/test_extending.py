@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.docs.blocks import ROOT, blocks
+from tests.releases import write_pictures
 
 PAGE = "docs/contributing/extending.md"
-SCRIPT = Path(__file__).with_name("extended.py")
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +51,71 @@ def _python(clone: Path, *words: str) -> str:
     done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+RECIPE = """
+name = "extended"
+
+[source]
+kind = "images"
+path = "source"
+label = "parent"
+split = "top"
+
+[features]
+size = [8, 8]
+color = "gray"
+
+[views]
+evaluation = 10
+
+[[layers]]
+net = { kind = "gated", width = 16 }
+objective = { kind = "small", weight = 0.01 }
+fit = { epochs = 3, batch = 16 }
+
+[code]
+bits = 16
+fit = { epochs = 2, batch = 16 }
+
+[finetune]
+epochs = 1
+
+[index]
+kind = "weights"
+"""
+
+
+@pytest.fixture(scope="module")
+def collection(extended: Path) -> Path:
+    """The copy with a collection in service; every choice of its recipe is an example of the page."""
+    write_pictures(extended / "source", 60, (8, 8, 1))
+    (extended / "extended.toml").write_text(RECIPE, encoding="utf-8")
+    curve = json.loads(_python(extended, "-m", "tests.docs.extended", "extended.toml", ".aepipe"))
+    assert curve[-1]["loss"] < curve[0]["loss"]
+    assert all(epoch["sparsity"] > 0 for epoch in curve)
+    return extended
+
+
+def test_the_verb_counts(collection: Path) -> None:
+    assert _python(collection, "-m", "aepipe", "count") == "extended: 60 rows\n"
+    assert "Print how many rows" in _python(collection, "-m", "aepipe", "--help")
+
+
+def test_the_index_answers_as_a_scan_does(collection: Path) -> None:
+    script = """
+import numpy as np
+from aepipe import index
+from aepipe.bits import BitCodes
+rng = np.random.default_rng(0)
+codes = BitCodes.from_bits(rng.random((500, 32)) < 0.5, "f" * 64)
+ids = np.arange(500)
+for radius in (0, 3, 9, 32):
+    mine, scan = (index.build(codes, ids, kind=kind).within(codes[:20], radius) for kind in ("weights", "flat"))
+    for field in ("ids", "distances", "offsets"):
+        np.testing.assert_array_equal(getattr(mine, field), getattr(scan, field))
+print(len(mine.ids))
+"""
+    assert _python(collection, "-c", script) == "10000\n"
+    hits = json.loads(_python(collection, "-m", "aepipe", "query", "--id", "3", "--radius", "2", "--json"))["hits"]
+    assert hits[0]["id"] == 3
