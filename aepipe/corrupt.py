@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Protocol, TypeVar, cast, runtime_checkable
+from typing import Annotated, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,8 @@ class Filling(Options):
 class Clean(Filling):
     """No corruption."""
 
+    digest_name: ClassVar[str] = "corrupt.Clean"
+
     def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
         """Return a copy, all of it kept."""
         return x.copy(), np.ones(x.shape, np.bool_)
@@ -63,6 +65,7 @@ class Mask(Filling):
         rescale: divide the others by ``1 - rate``, so that their sum is kept on average, as dropout does.
     """
 
+    digest_name: ClassVar[str] = "corrupt.Mask"
     rate: Rate = 0.25
     rescale: bool = False
 
@@ -80,6 +83,7 @@ class Mask(Filling):
 class Gaussian(Filling):
     """Noise of standard deviation ``sigma`` added to every cell; no cell is lost, so all are kept."""
 
+    digest_name: ClassVar[str] = "corrupt.Gaussian"
     sigma: Annotated[float, Field(gt=0)] = 0.1
 
     def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
@@ -91,6 +95,7 @@ class Gaussian(Filling):
 class SaltPepper(Filling):
     """Cells set to ``low`` or ``high`` with equal chance, each with probability ``rate``."""
 
+    digest_name: ClassVar[str] = "corrupt.SaltPepper"
     rate: Rate = 0.25
     low: float = 0.0
     high: float = 1.0
@@ -110,6 +115,7 @@ class Block(Filling):
     equally likely.
     """
 
+    digest_name: ClassVar[str] = "corrupt.Block"
     share: Rate = 0.25
 
     def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
@@ -133,6 +139,7 @@ class Shift(Filling):
     A moved cell still says what it said, so all are kept.
     """
 
+    digest_name: ClassVar[str] = "corrupt.Shift"
     pixels: Annotated[int, Field(ge=1)] = 1
 
     def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
@@ -151,6 +158,7 @@ class Shift(Filling):
 class Chain(Options):
     """Several corruptions, one after the other; a cell is kept that every one of them keeps."""
 
+    digest_name: ClassVar[str] = "corrupt.Chain"
     of: Annotated[tuple[Choice, ...], Field(min_length=1, strict=False)]
 
     def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:

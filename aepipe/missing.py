@@ -12,7 +12,7 @@ Legend: N rows, D cells of a row.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,7 @@ class AtRandom(Missing):
             last: a column of a table that takes several cells.
     """
 
+    digest_name: ClassVar[str] = "missing.AtRandom"
     rate_max: Rate | None = None
     spans: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = ()
 
@@ -87,6 +88,7 @@ class ByOthers(Missing):
         seed: of the choice of columns and of the weights: the mechanism is the same in every batch.
     """
 
+    digest_name: ClassVar[str] = "missing.ByOthers"
     always: Rate = 0.3
     seed: Annotated[int, Field(ge=0)] = 0
 
@@ -108,6 +110,8 @@ class ByOthers(Missing):
 
 class ByItself(Missing):
     """MNAR: the larger a value is within its column, the likelier it is missing."""
+
+    digest_name: ClassVar[str] = "missing.ByItself"
 
     def chances(self, x_ND: NDArray[np.floating], rng: np.random.Generator) -> Chances:
         """Return the chance of each cell."""

@@ -193,6 +193,16 @@ def _role(kinds: Mapping[str, type[Options]], choice: Choice, at: str, role: Cal
 
 
 def _key(options: Options) -> dict[str, Any]:
-    """Return an options model with the names of its file and class, for a digest."""
+    """Return an options model under the name that digests know it by.
+
+    Raises:
+        TypeError: the class gives no name of its own; an inherited one would mix up two kinds.
+    """
     model = type(options)
-    return {"kind": f"{model.__module__.rpartition('.')[2]}.{model.__name__}", **options.model_dump()}
+    name = vars(model).get("digest_name")
+    if not isinstance(name, str):
+        raise TypeError(
+            f"{model.__module__}.{model.__qualname__} has no digest_name; give the class one of its own, as "
+            f'`digest_name: ClassVar[str] = "file.Class"`, and never change it: names of directories depend on it'
+        )
+    return {"kind": name, **options.model_dump()}

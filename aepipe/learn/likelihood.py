@@ -22,7 +22,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Protocol, cast, runtime_checkable
+from typing import Annotated, ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -80,6 +80,7 @@ class Gaussian(Cellwise):
         sigma: its standard deviation, the same for all cells; beside a divergence from a prior it says what counts.
     """
 
+    digest_name: ClassVar[str] = "likelihood.Gaussian"
     sigma: Annotated[float, Field(gt=0)] = 1.0
 
     def cells(self, params_BD: Tensor, x_BD: Tensor) -> Tensor:
@@ -103,6 +104,8 @@ class Gaussian(Cellwise):
 class Bernoulli(Cellwise):
     """Independent coins whose logits the decoder gives: the sigmoid cross-entropy. For values within 0..1."""
 
+    digest_name: ClassVar[str] = "likelihood.Bernoulli"
+
     def cells(self, params_BD: Tensor, x_BD: Tensor) -> Tensor:
         """Return the cross-entropy of each cell."""
         return F.binary_cross_entropy_with_logits(params_BD, x_BD, reduction="none")
@@ -119,6 +122,8 @@ class Bernoulli(Cellwise):
 class Divergence(Bernoulli):
     """The divergence of the row, taken as coins, from the decoder's coins: zero where both agree, also on grey."""
 
+    digest_name: ClassVar[str] = "likelihood.Divergence"
+
     def cells(self, params_BD: Tensor, x_BD: Tensor) -> Tensor:
         """Return the cross-entropy less the row's own entropy."""
         return super().cells(params_BD, x_BD) + torch.xlogy(x_BD, x_BD) + torch.xlogy(1 - x_BD, 1 - x_BD)
@@ -130,6 +135,8 @@ class Hinge(Cellwise):
     A cell of value x is of class sign(2x - 1) with weight |2x - 1|: half grey belongs to neither side, and costs
     nothing. It is no density; what is sampled are coins of the right mean.
     """
+
+    digest_name: ClassVar[str] = "likelihood.Hinge"
 
     def cells(self, params_BD: Tensor, x_BD: Tensor) -> Tensor:
         """Return the weighted hinge loss of each cell."""
@@ -152,6 +159,7 @@ class Categorical(Options):
         classes: values in a row for one choice; a row of more has several, side by side. None takes the row as one.
     """
 
+    digest_name: ClassVar[str] = "likelihood.Categorical"
     classes: Annotated[int, Field(ge=2)] | None = None
 
     def nll(self, params_BD: Tensor, x_BD: Tensor, observed_BD: Tensor | None = None) -> Tensor:
@@ -208,6 +216,7 @@ class Columns(Options):
         of: the spans in their order: ``[{ columns = 3 }, { columns = 5, likelihood = "categorical" }]``.
     """
 
+    digest_name: ClassVar[str] = "likelihood.Columns"
     of: Annotated[tuple[Span, ...], Field(min_length=1, strict=False)]
 
     def nll(self, params_BD: Tensor, x_BD: Tensor, observed_BD: Tensor | None = None) -> Tensor:

@@ -1,7 +1,8 @@
 """Networks: pairs of an encoder and a decoder; one file per kind, and the file's name is its name in a recipe.
 
-A file holds ``Options``, a frozen options model with two methods (:class:`NetOptions`): ``code_shape`` says what comes
-out, or why rows of that shape cannot go in; ``build`` makes the network with random weights.
+A file holds ``Options``, a frozen options model with a ``digest_name`` that never changes and two methods
+(:class:`NetOptions`): ``code_shape`` says what comes out, or why rows of that shape cannot go in; ``build`` makes the
+network with random weights.
 
 Legend: B rows, H width of the code, heads the activations that a posterior wants of each unit. The units of a code are
 its last axis, so ``[B, H]`` of a dense layer and ``[B, height, width, channels]`` of a convolution are read alike.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +36,7 @@ class Options(recipe.Options):
         tied: the decoder's filters are the encoder's.
     """
 
+    digest_name: ClassVar[str] = "conv.Options"
     channels: Count
     kernel: Count = 5
     stride: Count = 1

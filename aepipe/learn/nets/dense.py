@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +45,7 @@ class Options(recipe.Options):
         holes: missing cells are read as NaN; the network is told which they are.
     """
 
+    digest_name: ClassVar[str] = "dense.Options"
     width: Width
     hidden: Annotated[tuple[Width, ...], Field(strict=False)] = ()
     activation: Activation = "relu"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -33,6 +33,7 @@ class Options(recipe.Options):
         activation: of the code.
     """
 
+    digest_name: ClassVar[str] = "gru.Options"
     width: Count
     hidden: Count = 256
     activation: Activation = "linear"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -31,6 +31,7 @@ class Options(recipe.Options):
         holes: missing cells are read as NaN; the network is told which they are.
     """
 
+    digest_name: ClassVar[str] = "residual.Options"
     width: Count
     hidden: Count = 512
     blocks: Count = 2

@@ -1,7 +1,8 @@
 """Objectives: one file per training principle; the file name is its name in a recipe.
 
-A file holds two names. ``Options`` is a frozen options model, which may refuse rows of choices that it makes no sense
-in, and ``Objective`` a class built as ``Objective(model, options, compute, seed=...)`` with::
+A file holds two names. ``Options`` is a frozen options model with a ``digest_name`` that never changes; it may refuse
+rows of choices that it makes no sense in. ``Objective`` is a class built as ``Objective(model, options, compute,
+seed=...)`` with::
 
     prepare(rows, neighbours)        looks at the training rows, before the first step
     terms(batch) -> {name: tensor}   the loss in parts, each a mean over the rows; their sum is what falls
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 class Options(recipe.Options):
     """Base of the options of every objective.
+
+    Each has a ``digest_name`` of its own: digests are over it, so it stays the same for good, wherever the class moves.
 
     Attributes:
         unrolled: whether it can train a whole stack at once, in fine-tuning, not only single layers.

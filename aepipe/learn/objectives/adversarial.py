@@ -41,6 +41,7 @@ class Options(objectives.Options):
             al., "Which Training Methods for GANs do actually Converge?", ICML 2018).
     """
 
+    digest_name: ClassVar[str] = "adversarial.Options"
     unrolled: ClassVar[bool] = False
     example: ClassVar[dict[str, Any]] = {"net": {"kind": "dense", "width": 4, "activation": "linear"}}
     falls: ClassVar[str] = "reconstruction"

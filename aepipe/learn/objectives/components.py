@@ -35,6 +35,7 @@ class Options(objectives.Options):
         whiten: 0 leaves components as large as they are, 1 makes them all equally large.
     """
 
+    digest_name: ClassVar[str] = "components.Options"
     unrolled: ClassVar[bool] = False
     descends: ClassVar[bool] = False
     example: ClassVar[dict[str, Any]] = {

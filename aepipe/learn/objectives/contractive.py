@@ -40,6 +40,7 @@ class Options(objectives.Options):
             each.
     """
 
+    digest_name: ClassVar[str] = "contractive.Options"
     unrolled: ClassVar[bool] = False
     example: ClassVar[dict[str, Any]] = {"net": {"kind": "dense", "width": 8, "activation": "sigmoid", "tied": True}}
 

@@ -9,7 +9,7 @@ values that are missing; the weights are those of Vincent et al., JMLR 2010, sec
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -29,6 +29,7 @@ class Options(objectives.Options):
         seen: weight of those that it left.
     """
 
+    digest_name: ClassVar[str] = "masked.Options"
     hidden: Weight = 1.0
     seen: Weight = 0.5
 

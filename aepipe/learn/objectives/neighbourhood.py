@@ -14,7 +14,7 @@ Legend: B rows of a batch, K bits, S scales.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +66,7 @@ class Options(objectives.Options):
         decorrelation: weight of the mean squared correlation of two bits, of each of the trained lengths.
     """
 
+    digest_name: ClassVar[str] = "neighbourhood.Options"
     k: Annotated[int, Field(ge=1)] = 20
     one_way: Annotated[float, Field(ge=0, le=1)] = 0.05
     components: Annotated[int, Field(ge=1)] = 256

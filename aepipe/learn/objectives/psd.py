@@ -44,6 +44,7 @@ class Options(objectives.Options):
         iterations: of the inference, for each batch.
     """
 
+    digest_name: ClassVar[str] = "psd.Options"
     unrolled: ClassVar[bool] = False
     example: ClassVar[dict[str, Any]] = {"net": {"kind": "dense", "width": 8, "activation": "linear"}}
 

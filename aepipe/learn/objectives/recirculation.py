@@ -35,6 +35,7 @@ class Options(objectives.Options):
             change, and the nearer its direction to that of the gradient once the decoder mirrors the encoder.
     """
 
+    digest_name: ClassVar[str] = "recirculation.Options"
     unrolled: ClassVar[bool] = False
     example: ClassVar[dict[str, Any]] = {"likelihood": "bernoulli", "corruption": "none"}
 

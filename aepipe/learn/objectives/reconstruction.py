@@ -6,7 +6,7 @@ corruption it is the plain autoencoder.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -24,6 +24,7 @@ class Options(objectives.Options):
             distance from 1. On bits it keeps them balanced and independent, as spectral hashing asks of them.
     """
 
+    digest_name: ClassVar[str] = "reconstruction.Options"
     decorrelation: Annotated[float, Field(ge=0)] = 0.0
 
 

@@ -43,6 +43,7 @@ class Options(objectives.Options):
         rate: the mean activation that ``kl`` asks for. Means are over the batch, which should hold many rows.
     """
 
+    digest_name: ClassVar[str] = "sparse.Options"
     example: ClassVar[dict[str, Any]] = {"net": {"kind": "dense", "width": 8, "activation": "sigmoid"}}
 
     l1: Annotated[float, Field(ge=0)] = 0.1

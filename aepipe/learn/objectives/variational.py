@@ -28,6 +28,7 @@ class Options(objectives.Options):
         free_nats: divergence of a row's whole code that costs nothing, so that the code is not given up early.
     """
 
+    digest_name: ClassVar[str] = "variational.Options"
     unrolled: ClassVar[bool] = False
     example: ClassVar[dict[str, Any]] = {"posterior": "gaussian", "likelihood": "bernoulli"}
 

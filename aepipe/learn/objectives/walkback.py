@@ -9,7 +9,7 @@ walkback; Bengio, Laufer, Alain and Yosinski, "Deep Generative Stochastic Networ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -30,6 +30,7 @@ class Options(objectives.Options):
         steps: of the chain; with 1 it is the denoising autoencoder.
     """
 
+    digest_name: ClassVar[str] = "walkback.Options"
     steps: Annotated[int, Field(ge=1)] = 4
 
     def refusal(self, spec: LayerSpec) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field, PrivateAttr
@@ -39,6 +39,7 @@ class StraightThrough(Bits):
             edge between two codes.
     """
 
+    digest_name: ClassVar[str] = "bits.StraightThrough"
     noise: Annotated[float, Field(ge=0)] = 0.0
 
     def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
@@ -55,6 +56,7 @@ class Noise(Bits):
         sigma: standard deviation of the noise; the larger, the harder the units.
     """
 
+    digest_name: ClassVar[str] = "bits.Noise"
     sigma: Annotated[float, Field(gt=0)] = 4.0
 
     def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
@@ -70,6 +72,7 @@ class Tanh(Bits):
         end: steepness at the last; it grows by the same factor from step to step.
     """
 
+    digest_name: ClassVar[str] = "bits.Tanh"
     start: Annotated[float, Field(gt=0)] = 1.0
     end: Annotated[float, Field(gt=0)] = 16.0
     _progress: float = PrivateAttr(default=0.0)
@@ -94,6 +97,7 @@ class Coin(Bits):
         sharpness: the odds of a 1 are those of a logistic unit of so many times the activation.
     """
 
+    digest_name: ClassVar[str] = "bits.Coin"
     sharpness: Annotated[float, Field(gt=0)] = 4.0
 
     def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
@@ -113,6 +117,7 @@ class Rotation(Bits):
         iterations: of the search for the rotation; with 0 the numbers are cut as they are.
     """
 
+    digest_name: ClassVar[str] = "bits.Rotation"
     iterations: Annotated[int, Field(ge=0)] = 50
 
     @property

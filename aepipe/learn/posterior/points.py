@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -14,6 +14,8 @@ from aepipe.learn.posterior.encoding import Encoding, Kind
 
 class Delta(Kind):
     """The code is the activation itself."""
+
+    digest_name: ClassVar[str] = "points.Delta"
 
     @property
     def head(self) -> Head:
@@ -34,6 +36,7 @@ class KSparse(Delta):
         k: units of a code that are not zero.
     """
 
+    digest_name: ClassVar[str] = "points.KSparse"
     k: Annotated[int, Field(ge=1)] = 16
 
     def refusal(self, width: int) -> str | None:

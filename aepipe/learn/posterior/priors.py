@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,8 @@ class Gaussian(Kind):
 
     Source: Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014.
     """
+
+    digest_name: ClassVar[str] = "priors.Gaussian"
 
     @property
     def head(self) -> Head:
@@ -60,6 +62,7 @@ class Bernoulli(Kind):
         rate: of the prior.
     """
 
+    digest_name: ClassVar[str] = "priors.Bernoulli"
     temperature: Annotated[float, Field(gt=0)] = 0.5
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
@@ -98,6 +101,7 @@ class Categorical(Kind):
         temperature: of the relaxation.
     """
 
+    digest_name: ClassVar[str] = "priors.Categorical"
     classes: Annotated[int, Field(ge=2)] = 8
     temperature: Annotated[float, Field(gt=0)] = 0.7
 
