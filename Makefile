@@ -41,7 +41,8 @@ format: .venv/dev  ## format the code and sort imports
 	$(BIN)/ruff format .
 
 docs: .venv/dev  ## build the documentation into site/; a broken link is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@# Not --quiet: that hides warnings, and --strict counts only those that are shown.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # What runs pipelines, and what develops them; each is installed once, and again when its list changes.
 .venv/%: pyproject.toml constraints.txt
