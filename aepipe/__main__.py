@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aepipe.cli import main
+from aepipe.cli.main import main
 
 if __name__ == "__main__":
     main()

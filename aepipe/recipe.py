@@ -8,17 +8,49 @@ changes for it.
 Paths in a recipe are relative to the recipe's own file.
 """
 
+# (from mistakes.py) A mistake in a recipe, in one line.
+
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from aepipe.errors import RecipeError
-from aepipe.mistakes import explain
+
+
+def explain(model: type[BaseModel], detail: ErrorDetails, at: str) -> str:
+    """Return ``key: what is wrong; what is allowed``.
+
+    Args:
+        model: what was validated.
+        detail: what pydantic says is wrong.
+        at: where in the recipe the model stands.
+    """
+    path = [part for part in detail["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    key = ".".join([*([at] if at else []), *map(str, path)]) or "recipe"
+    if detail["type"] == "extra_forbidden":
+        owner = _model_at(model, path[:-1])
+        return f"{key}: unknown key; allowed: {', '.join(owner.model_fields)}"
+    if detail["type"] == "missing":
+        return f"{key}: missing"
+    return f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
+
+
+def _model_at(model: type[BaseModel], path: list[int | str]) -> type[BaseModel]:
+    """Return the model that a path of field names and positions leads to."""
+    for part in path:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is None:
+            continue
+        nested = [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
+        model = next((t for t in nested if issubclass(t, BaseModel)), model)
+    return model
+
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -178,7 +210,7 @@ class GateRecipe(Options):
         metric: what must not fall; without labels ``recall_at_10`` of exact float neighbours is taken.
         max_regression: how far it may fall against the release in service.
         warn_below_itq: say when ITQ codes of the same length are better; ``"forbid"`` refuses the release.
-        canaries: a file of queries whose answers are known, relative to the recipe; see :mod:`aepipe.canaries`.
+        canaries: a file of queries whose answers are known, relative to the recipe; see :mod:`aepipe.release.canaries`.
         min_overlap: share of the 10 nearest that a row has to keep, on average, against the release in service.
     """
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aepipe import index
-from aepipe.bits import BitCodes
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.index import hamming
 from benchmarks.machine import describe, meanwhile
 
 OPENED = """
@@ -56,7 +56,7 @@ def _built(packed: np.ndarray[tuple[int, int], np.dtype[np.uint8]], kind: str, f
     codes, ids = BitCodes(packed, 8 * packed.shape[1]), np.arange(len(packed))
     began = time.perf_counter()
     with _peak() as peaks:
-        one = index.build(codes, ids, kind=kind, folder=folder)
+        one = hamming.build(codes, ids, kind=kind, folder=folder)
         one.save(folder)
     took = time.perf_counter() - began
     size = sum(file.stat().st_size for file in folder.iterdir())

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from aepipe.bits import BitCodes
-from aepipe.index import near
-from aepipe.index.grouping import group
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.index import near_duplicates
+from aepipe.index.postings import group
 from benchmarks.machine import describe
 
 SAMPLED = 200
@@ -37,7 +37,7 @@ def main() -> None:
     print(f"{'radius':>6}{'seconds':>10}{'all pairs':>11}{'first ones':>12}{'largest':>9}{'peak MB':>9}")
     for radius in asked.radius:
         began = time.perf_counter()
-        first, _ = near.groups(scan, radius)
+        first, _ = near_duplicates.groups(scan, radius)
         took = time.perf_counter() - began
         began = time.perf_counter()
         scan.ball(np.ascontiguousarray(scan.packed[:SAMPLED]), radius)

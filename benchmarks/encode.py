@@ -22,9 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, TensorDataset
 
-from aepipe.encoder import GRAPH, Card, Encoder, write_card
-from aepipe.learn import layer, stack
-from aepipe.learn.freeze import BATCH, Frozen, freeze
+from aepipe.codes.encoder import GRAPH, Card, Encoder, write_card
+from aepipe.learn import spec as layer_specs
+from aepipe.learn import stack
+from aepipe.learn.onnx_export import BATCH, Frozen, freeze
 from aepipe.recipe import Choice, CodeRecipe, LayerRecipe
 from benchmarks.machine import describe
 
@@ -38,7 +39,7 @@ def main() -> None:
     cli.add_argument("--rounds", type=int, default=5)
     args = cli.parse_args()
     dense = LayerRecipe(net=Choice(kind="dense", options={"width": 1024}))
-    specs = [layer.layer_spec(dense, "layers.0"), layer.code_spec(CodeRecipe(bits=64))]
+    specs = [layer_specs.layer_spec(dense, "layers.0"), layer_specs.code_spec(CodeRecipe(bits=64))]
     layers = [one.eval() for one in stack.build(specs, SHAPE, seed=0)]
     network = Frozen(layers, torch.zeros(64)).eval()
     items = np.random.default_rng(0).integers(0, 256, (args.rows, *SHAPE), np.uint8)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from aepipe.corrupt import Mask, Shift
-from aepipe.release import Release
-from aepipe.store import Store
+from aepipe.learn.corruption import Mask, Shift
+from aepipe.release.release import Release
+from aepipe.store.artifacts import Store
 from benchmarks.data import fashion_mnist
 
 BLOCK = 1 << 15

@@ -32,11 +32,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from aepipe.pipeline.ingest import ingest
 from aepipe.recipe import parse
-from aepipe.sources import Source, resolve
-from aepipe.sources.decode import decode
-from aepipe.stages.ingest import ingest
-from aepipe.store import Store
+from aepipe.sources import resolve
+from aepipe.sources.images.decode import decode
+from aepipe.sources.item import Source
+from aepipe.store.artifacts import Store
 from benchmarks.machine import describe
 
 ROOT = Path(__file__).parents[1]

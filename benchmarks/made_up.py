@@ -12,13 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from aepipe import index, service
-from aepipe.bits import BitCodes
-from aepipe.encoder import Encoder
-from aepipe.keys import Items
-from aepipe.store import Ref, Store
-from aepipe.table import RowsWriter
-from tests.encoders import write_encoder
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.codes.encoder import Encoder
+from aepipe.index import hamming
+from aepipe.store import registry
+from aepipe.store.artifacts import Ref, Store
+from aepipe.store.rows import RowsWriter
+from aepipe.store.segments import Items
+from tests.support.encoders import write_encoder
 
 N_BITS = 64
 SHAPE = (28, 28, 1)
@@ -47,7 +48,7 @@ def make_release(store: Store, rows: int) -> None:
         np.save(draft.path / "codes.npy", codes.packed)
         stored = draft.finish({"benchmark": "codes"}, facts)
     with store.draft("segment") as draft:
-        index.build(codes, ids).save(draft.path)
+        hamming.build(codes, ids).save(draft.path)
         indexed = draft.finish({"benchmark": "index"}, facts)
     parts = {"encoder": model, "items": make_items(store, ids), "index": indexed, "scores": empty(store, "segment")}
     parts["source_rows"] = make_rows(store, rows)
@@ -56,7 +57,7 @@ def make_release(store: Store, rows: int) -> None:
     body |= {what: str(part) for what, part in parts.items()} | {"source_path": ""}
     with store.draft("release") as draft:
         (draft.path / "release.json").write_text(json.dumps(body))
-        service.promote(store, "benchmark", draft.finish({"benchmark": "release"}), why="benchmark")
+        registry.promote(store, "benchmark", draft.finish({"benchmark": "release"}), why="benchmark")
 
 
 def make_items(store: Store, ids: NDArray[np.int64]) -> Ref:

@@ -66,18 +66,18 @@ class Ours(Arm):
 
     def build(self) -> None:
         """Build and save."""
-        from aepipe import index
-        from aepipe.bits import BitCodes
+        from aepipe.codes.bitcodes import BitCodes
+        from aepipe.index import hamming
 
         codes = BitCodes(self.packed, 8 * self.packed.shape[1])
-        index.build(codes, np.arange(len(codes)), kind=self.kind).save(self.folder)
+        hamming.build(codes, np.arange(len(codes)), kind=self.kind).save(self.folder)
 
     def open(self, n_bits: int) -> Search:
         """Map."""
-        from aepipe import index
-        from aepipe.bits import BitCodes
+        from aepipe.codes.bitcodes import BitCodes
+        from aepipe.index import hamming
 
-        opened = index.open(self.folder)
+        opened = hamming.open(self.folder)
         return lambda code: opened.search(BitCodes(code[None], n_bits), K).distances[0]
 
 

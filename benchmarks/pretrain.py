@@ -27,10 +27,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from aepipe.learn import compute, layer, stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.fit import Trainer
+from aepipe.learn import batches, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import Feed
+from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Choice, ComputeRecipe, FitRecipe, LayerRecipe
 from benchmarks.data import fashion_mnist
 from benchmarks.machine import describe
@@ -49,8 +49,8 @@ def ours(precision: str, corruption: str) -> Arm:
             corruption=Choice(kind=corruption, options=options),
             fit=FitRecipe(epochs=epochs, batch=BATCH, lr=LR, schedule="constant"),
         )
-        spec = layer.layer_spec(recipe, "layer")
-        where = compute.resolve(ComputeRecipe.model_validate({"device": device, "precision": precision}))
+        spec = layer_specs.layer_spec(recipe, "layer")
+        where = batches.resolve(ComputeRecipe.model_validate({"device": device, "precision": precision}))
         began = time.perf_counter()
         model = stack.build([spec], (784,), seed=seed)[0]
         feeds = {"train": Feed(rows, where), "held_out": Feed(rows[:0], where)}

@@ -23,15 +23,14 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.bits import BitCodes
-from aepipe.evaluate import Sample, retrieval, retrieval_float
+from aepipe.codes.bitcodes import BitCodes
 from aepipe.evaluate.baselines import BASELINES, fit_pca_sign
-from aepipe.evaluate.metrics import Retrieval, retrieval_by
-from aepipe.evaluate.scores import asked_of
+from aepipe.evaluate.retrieval import Retrieval, retrieval, retrieval_by, retrieval_float
+from aepipe.evaluate.scores import Sample, first_queries
+from aepipe.pipeline.score import samples
 from aepipe.recipe import parse
-from aepipe.release import Release
-from aepipe.stages.score import samples
-from aepipe.store import Store
+from aepipe.release.release import Release
+from aepipe.store.artifacts import Store
 from benchmarks.machine import describe
 
 NAMES = ("map", "map_at_1000", "p_at_100")
@@ -145,7 +144,7 @@ def main() -> None:
     codes = [ref for what, ref in release.parts if what == "codes"]
     with tempfile.TemporaryDirectory() as folder:
         database, queries = samples(store, recipe, release.part("rows"), codes, Path(folder))
-        queries = asked_of(queries, recipe.evaluate.queries)
+        queries = first_queries(queries, recipe.evaluate.queries)
         if database.labels is None:
             parser.error(f"{release.name}: has no labels to score by")
         arms = Arms(database, queries)

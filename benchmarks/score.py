@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from aepipe.learn import compute, layer, score, stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.fit import Trainer
-from aepipe.learn.layer import Autoencoder
+from aepipe.learn import batches, density, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.autoencoder import Autoencoder
+from aepipe.learn.batches import Feed
+from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Choice, ComputeRecipe, FitRecipe, LayerRecipe
 from aepipe.report.field import field_picture
 from benchmarks.machine import describe
@@ -87,13 +87,13 @@ def true_score(points: Points) -> Points:
 
 def train(rows: Points, epochs: int) -> Autoencoder:
     """Return a denoising autoencoder of the rows."""
-    cpu = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+    cpu = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
     recipe = LayerRecipe(
         net=Choice(kind="dense", options={"width": 64, "hidden": [128, 128], "activation": "gelu"}),
         corruption=Choice(kind="gaussian", options={"sigma": SIGMA}),
         fit=FitRecipe(epochs=epochs, batch=512, lr=0.01),
     )
-    spec = layer.layer_spec(recipe, "layers.0")
+    spec = layer_specs.layer_spec(recipe, "layers.0")
     model = stack.build([spec], (2,), seed=0)[0]
     feeds = {"train": Feed(rows, cpu), "held_out": Feed(rows[:0], cpu)}
     trainer = Trainer(model, spec.training, seed=0, compute=cpu, **feeds)
@@ -103,7 +103,7 @@ def train(rows: Points, epochs: int) -> Autoencoder:
 
 def moved(model: Autoencoder, points: Points) -> Points:
     """Return the displacement of each point."""
-    found: Points = score.displacement(model, torch.from_numpy(points)).numpy()
+    found: Points = density.displacement(model, torch.from_numpy(points)).numpy()
     return found
 
 

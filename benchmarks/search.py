@@ -21,9 +21,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe import index
-from aepipe.bits import BitCodes
-from aepipe.index.multihash import MultiHash
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.index import hamming
+from aepipe.index.kinds.multihash import MultiHash
 from benchmarks.machine import describe
 
 Codes = NDArray[np.uint8]
@@ -51,10 +51,10 @@ class Arms:
         self.seconds["multihash"] = timed(lambda: self._hashed(codes, ids)) / 1000
 
     def _flat(self, codes: BitCodes, ids: NDArray[np.int64]) -> None:
-        self.flat = index.build(codes, ids)
+        self.flat = hamming.build(codes, ids)
 
     def _hashed(self, codes: BitCodes, ids: NDArray[np.int64]) -> None:
-        self.hashed = index.build(codes, ids, kind="multihash")
+        self.hashed = hamming.build(codes, ids, kind="multihash")
 
     def ask(self, queries: Codes, k: int) -> NDArray[np.float64]:
         """Return each arm's milliseconds for some queries, float64[Q, arms], after comparing the answers."""

@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aepipe.learn import compute, layer, stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.fit import Trainer
+from aepipe.learn import batches, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import Feed
+from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import ComputeRecipe, LayerRecipe
 from benchmarks.data import fashion_mnist
 from benchmarks.machine import describe
@@ -42,9 +42,9 @@ def ours(kind: str, rows: np.ndarray, test: np.ndarray, batch: int, epochs: int,
     }
     if kind == "vae":
         row |= {"posterior": "gaussian", "objective": "variational"}
-    where = compute.resolve(ComputeRecipe(device="cpu"))
+    where = batches.resolve(ComputeRecipe(device="cpu"))
     began = time.perf_counter()
-    spec = layer.layer_spec(LayerRecipe.model_validate(row), kind)
+    spec = layer_specs.layer_spec(LayerRecipe.model_validate(row), kind)
     model = stack.build([spec], (784,), seed=seed)[0]
     feeds = {"train": Feed(rows, where), "held_out": Feed(rows[:0], where)}
     trainer = Trainer(model, spec.training, seed=seed, compute=where, **feeds)

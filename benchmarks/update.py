@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from aepipe import service
-from aepipe.release import Release
-from aepipe.stages import add as adding
-from aepipe.stages import change
-from aepipe.store import Store
+from aepipe.pipeline import update
+from aepipe.pipeline import update as adding
+from aepipe.release.release import Release
+from aepipe.store import registry
+from aepipe.store.artifacts import Store
 from benchmarks.machine import describe, meanwhile
 from benchmarks.made_up import SHAPE, folder_of
 
@@ -63,12 +63,12 @@ def add(store: Store, folder: Path) -> None:
     """Add a folder of pictures to what is in service."""
     release = Release.open(store)
     done = adding.add(store, release, adding.sources_of(release, [str(folder)]))
-    service.promote(store, NAME, done.release, why="benchmark")
+    registry.promote(store, NAME, done.release, why="benchmark")
 
 
 def remove(store: Store, ids: NDArray[np.int64]) -> None:
     """Remove rows from what is in service."""
-    service.promote(store, NAME, change.remove(store, Release.open(store), ids), why="benchmark")
+    registry.promote(store, NAME, update.remove(store, Release.open(store), ids), why="benchmark")
 
 
 def command(store: Store, *words: str, stdin: str | None = None) -> None:

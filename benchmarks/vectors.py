@@ -18,17 +18,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aepipe import recipe as recipes
-from aepipe.bits import BitCodes
-from aepipe.evaluate import Sample, score
-from aepipe.index.neighbours import neighbours
-from aepipe.learn import compute, layer, stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.finetune import unroll
-from aepipe.learn.fit import Trainer
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.evaluate.scores import Sample, score
+from aepipe.index.float_knn import neighbours
+from aepipe.learn import batches, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import Feed
+from aepipe.learn.stack import unroll
+from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Recipe
 from benchmarks.machine import describe
-from flows.named import recipe_file
+from flows.catalog import recipe_file
 
 QUERIES = 1000
 SHOWN = ("map", "map_at_1000", "p_at_100")
@@ -44,12 +44,12 @@ def read(file: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
 
 def train(recipe: Recipe, rows: NDArray[np.float32], others: NDArray[np.float32], seed: int) -> list[BitCodes]:
     """Pretrain and fine-tune a stack on some rows, and return the codes of these and of others."""
-    where = compute.resolve(recipe.compute)
-    specs = [layer.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers)]
-    specs.append(layer.code_spec(recipe.code))
+    where = batches.resolve(recipe.compute)
+    specs = [layer_specs.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers)]
+    specs.append(layer_specs.code_spec(recipe.code))
     layers = [one.to(where.device) for one in stack.build(specs, rows.shape[1:], seed=seed)]
 
-    def fit(model: Any, training: layer.Training, feed: Feed, number: int) -> None:
+    def fit(model: Any, training: layer_specs.Training, feed: Feed, number: int) -> None:
         nothing = Feed(np.zeros((0, *feed.shape), np.float32), where)
         trainer = Trainer(model, training, train=feed, held_out=nothing, seed=seed + number, compute=where)
         with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +61,7 @@ def train(recipe: Recipe, rows: NDArray[np.float32], others: NDArray[np.float32]
     frozen = recipe.finetune.frozen
     below, top = layers[:frozen], unroll(layers[frozen:])
     feeds = [stack.codes(below, Feed(one, where), where, spill=Path("spill.npy")) for one in (rows, others)]
-    fit(top, layer.finetune_training(recipe.finetune, specs), feeds[0], 1000)
+    fit(top, layer_specs.finetune_training(recipe.finetune, specs), feeds[0], 1000)
     values = [
         np.concatenate([top.net.encoder(block).detach().cpu().numpy() for block in one.blocks()]) for one in feeds
     ]

@@ -28,16 +28,17 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from aepipe import corrupt, imputation
-from aepipe.columns import Layout
 from aepipe.evaluate.probes import pca_errors
-from aepipe.learn import compute, impute, layer, stack, trained
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.evidence import log_likelihood
-from aepipe.learn.feed import Feed
-from aepipe.learn.finetune import unroll
-from aepipe.learn.fit import Trainer
-from aepipe.learn.layer import Autoencoder, LayerSpec
+from aepipe.learn import batches, generate, impute, stack
+from aepipe.learn import corruption as corruptions
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.autoencoder import Autoencoder
+from aepipe.learn.batches import Feed
+from aepipe.learn.density import log_likelihood
+from aepipe.learn.impute import Layout
+from aepipe.learn.spec import LayerSpec
+from aepipe.learn.stack import unroll
+from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FinetuneRecipe, LayerRecipe, resolve
 from benchmarks.data import fashion_mnist
 from benchmarks.machine import describe
@@ -50,12 +51,12 @@ ROWS = 20_000
 """Of a table, at most: chained trees take minutes for these."""
 
 
-def device() -> compute.Compute:
+def device() -> batches.Compute:
     """Return the device; float32, whatever the machine."""
-    return compute.resolve(ComputeRecipe(precision="float32"))
+    return batches.resolve(ComputeRecipe(precision="float32"))
 
 
-def train(spec: LayerSpec, model: Autoencoder, rows: Feed, where: compute.Compute, seed: int) -> Autoencoder:
+def train(spec: LayerSpec, model: Autoencoder, rows: Feed, where: batches.Compute, seed: int) -> Autoencoder:
     """Train a model on rows and return it."""
     nothing = Feed(np.zeros((0, *rows.shape), np.float32), where)
     trainer = Trainer(model, spec.training, train=rows, held_out=nothing, seed=seed, compute=where)
@@ -64,15 +65,15 @@ def train(spec: LayerSpec, model: Autoencoder, rows: Feed, where: compute.Comput
     return trainer.model
 
 
-def error(model: Autoencoder, test: Images, where: compute.Compute) -> float:
+def error(model: Autoencoder, test: Images, where: batches.Compute) -> float:
     """Return the squared error, summed over a row, mean over the rows."""
-    made = trained.reconstruct(model, test, where)
+    made = generate.reconstruct_rows(model, test, where)
     return float(((made - test.astype(np.float32) / 255) ** 2).reshape(len(test), -1).sum(1).mean())
 
 
 def spec_of(**row: Any) -> LayerSpec:
     """Return a layer."""
-    return layer.layer_spec(LayerRecipe.model_validate(row), "layers.0")
+    return layer_specs.layer_spec(LayerRecipe.model_validate(row), "layers.0")
 
 
 def deep(rows: Images, test: Images, seed: int) -> str:
@@ -120,9 +121,9 @@ def bits(rows: Images, test: Images, seed: int) -> str:
     where = device()
     code = CodeRecipe.model_validate({"bits": 64, "binarize": {"kind": "straight-through", "noise": 0.3}})
     lower = spec_of(net={"kind": "dense", "width": 1024}, likelihood="bernoulli")
-    specs = [lower, layer.code_spec(code)]
+    specs = [lower, layer_specs.code_spec(code)]
     fine = FinetuneRecipe(epochs=8, batch=128, lr=2e-3, warmup=200)
-    training = layer.finetune_training(fine, specs)
+    training = layer_specs.finetune_training(fine, specs)
     model = unroll(stack.build(specs, rows.shape[1:], seed=seed))
     spec = LayerSpec(specs[0].net, specs[1].posterior, specs[0].likelihood, training)
     return f"{error(train(spec, model, Feed(rows, where), where, seed), test, where):8.2f}"
@@ -142,7 +143,7 @@ def vae(rows: Images, test: Images, seed: int) -> str:
     )
     model = stack.build([spec], rows.shape[1:], seed=seed)[0]
     model = train(spec, model, Feed(black, where), where, seed)
-    x = trained.as_tensor(white, where)
+    x = generate.as_tensor(white, where)
     evidence = log_likelihood(model, x, samples=200, generator=where.generator(seed)).mean().item()
     bound = log_likelihood(model, x, samples=1, generator=where.generator(seed)).mean().item()
     return f"{evidence:8.2f}   bound {bound:.2f} nats"
@@ -221,7 +222,7 @@ def holes(file: Path, masks: int, mechanism: str, *, header: bool) -> None:
     columns of numbers, each scaled by its smallest and largest value in the table as it was; of categories, the share
     that is right. Categories are numbered for the regressions, and what those say is rounded.
     """
-    table = imputation.read(file, header=header)
+    table = impute.read(file, header=header)
     table = table.loc[:, table.notna().any()].head(ROWS)
     words = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
     coded = table.assign(**{name: pd.Categorical(table[name]).codes for name in words}).astype(float)
@@ -229,7 +230,7 @@ def holes(file: Path, masks: int, mechanism: str, *, header: bool) -> None:
     low, high = coded.min().to_numpy(), coded.max().to_numpy()
     print(f"{file.name}: {len(table):,} x {len(table.columns)}, {table.isna().mean().mean():.1%} missing, {mechanism}")
     for mask in range(masks):
-        noise: Any = resolve(corrupt.KINDS, Choice(kind=mechanism, options={"rate": 0.2}), "mechanism")
+        noise: Any = resolve(corruptions.KINDS, Choice(kind=mechanism, options={"rate": 0.2}), "mechanism")
         _, kept = noise(coded.to_numpy(np.float32), np.random.default_rng(mask))
         hidden = ~kept & coded.notna().to_numpy()
         found = []
@@ -259,7 +260,7 @@ def by_autoencoder(coded: Any, table: Any, seed: int) -> NDArray[np.float64]:
     """Fill with the masked autoencoder, which reads categories as they are."""
     layout, where = Layout.of(table), device()
     cells = layout.encode(table)
-    recipe = impute.recipe(layout.spans, len(cells))
+    recipe = impute.impute_recipe(layout.spans, len(cells))
     with tempfile.TemporaryDirectory() as folder:
         model = impute.fit(cells, recipe, seed=seed, compute=where, work=Path(folder), report=lambda *_: None)
     filled = coded.fillna(coded.mean()).to_numpy()

@@ -8,15 +8,15 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from aepipe.disk import write_into_folder
 from aepipe.errors import AepipeError
-from aepipe.evaluate import Verdict
-from aepipe.release import Release
+from aepipe.evaluate.gate import Verdict
+from aepipe.release.release import Release
 from aepipe.report.examples import shown
 from aepipe.report.page import page
 from aepipe.report.releases import describe
 from aepipe.report.scores import health_line, protocol_line, scores_table
-from aepipe.store import Ref
+from aepipe.store.artifacts import Ref
+from aepipe.store.io import write_into_folder
 from flows.job import Job
 
 REPORTS = "reports"

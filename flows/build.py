@@ -12,13 +12,13 @@ from typing import Any
 
 from prefect import flow, runtime
 
-from aepipe import service
 from aepipe.errors import GateError
-from aepipe.evaluate import Verdict
-from aepipe.folding import fold
-from aepipe.logs import RUN, JsonLines, Sparse, in_json
-from aepipe.store import Ref, Store
-from aepipe.verification import last_sound
+from aepipe.evaluate.gate import Verdict
+from aepipe.log import RUN, JsonLines, Sparse, in_json
+from aepipe.pipeline.compact import merge_rows
+from aepipe.release.lifecycle import last_sound
+from aepipe.store import registry
+from aepipe.store.artifacts import Ref, Store
 from flows import artifacts, tasks
 from flows.job import Job
 from flows.notify import HOOKS
@@ -62,7 +62,7 @@ def build(
     show_progress()
     order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
     job = tasks.plan(order)
-    with service.lock(job.store, job.name):
+    with registry.lock(job.store, job.name):
         release = make(job)
         return conclude(job, release, promote=promote)
 
@@ -103,7 +103,7 @@ def conclude(job: Job, release: str, *, promote: bool) -> dict[str, Any]:
     Raises:
         GateError: it may not, though it should have been.
     """
-    before, new = service.current(job.store, job.name), Ref.parse(release)
+    before, new = registry.current(job.store, job.name), Ref.parse(release)
     if new == before:
         return _outcome(job, new, Verdict(True, ("nothing has changed",)))
     verdict = tasks.judge(job, release)
@@ -113,7 +113,7 @@ def conclude(job: Job, release: str, *, promote: bool) -> dict[str, Any]:
     for warning in verdict.warnings:
         logger.warning("%s: %s", job.name, warning)
     if promote and not verdict.passed:
-        service.refuse(job.store, job.name, new, why="; ".join(verdict.reasons))
+        registry.refuse(job.store, job.name, new, why="; ".join(verdict.reasons))
         raise GateError(refusal(job.name, new, before, verdict))
     return _outcome(job, new, verdict)
 
@@ -130,10 +130,10 @@ def refusal(name: str, new: Ref, before: Ref | None, verdict: Verdict) -> str:
 def rows_in_service(store: Store, name: str) -> str | None:
     """Return the rows that a run goes on from, None for the first."""
     release = last_sound(store, name)
-    now = service.current(store, name)
+    now = registry.current(store, name)
     if now is not None and (release is None or release.ref != now):
         logger.warning("%s: release %s, in service, is damaged; this run goes on without it", name, now.short)
-    return str(fold(store, release)) if release else None
+    return str(merge_rows(store, release)) if release else None
 
 
 def show_progress() -> None:
@@ -152,7 +152,7 @@ def show_progress() -> None:
 
 def _outcome(job: Job, release: Ref, verdict: Verdict) -> dict[str, Any]:
     """Say in the log what a run has come to, and return it."""
-    in_service = service.current(job.store, job.name) == release
+    in_service = registry.current(job.store, job.name) == release
     place, reasons = "in service" if in_service else "on the shelf", list(verdict.reasons)
     about = {"ref": str(release)}
     logger.info("%s: release %s is %s: %s", job.name, release.short, place, "; ".join(reasons), extra=about)

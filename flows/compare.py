@@ -12,10 +12,10 @@ from typing import Any
 
 from prefect import flow, runtime
 
-from aepipe import service
 from aepipe.errors import TrainingError
-from aepipe.progress import chapter
-from aepipe.vary import label
+from aepipe.log import chapter
+from aepipe.pipeline.sweep import label
+from aepipe.store import registry
 from flows import tasks
 from flows.build import make_parts, rows_in_service, show_progress
 from flows.job import Job
@@ -68,7 +68,7 @@ def attempt(job: Job, rows: dict[str, str]) -> dict[str, Any]:
         rows: those read so far, by their source; this one's are added.
     """
     source = _source(job)
-    with service.lock(job.store, job.name):
+    with registry.lock(job.store, job.name):
         if source not in rows:
             rows[source] = tasks.ingest(job, rows_in_service(job.store, job.name))
         try:

@@ -11,12 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from aepipe import service
 from aepipe.errors import AepipeError
-from aepipe.evaluate import Drift
-from aepipe.release import Release
+from aepipe.evaluate.drift import Drift
+from aepipe.release.release import Release
 from aepipe.report import metrics
 from aepipe.report.metrics import Gauge
+from aepipe.store import registry
 from flows.job import Job
 
 logger = logging.getLogger("aepipe.flows")
@@ -89,7 +89,7 @@ def gauges(job: Job, night: Night, *, passed: bool) -> Iterator[Gauge]:
 
 def _served(job: Job, one: dict[str, str]) -> Iterator[Gauge]:
     """Give the figures of what is in service."""
-    ref = service.current(job.store, job.name)
+    ref = registry.current(job.store, job.name)
     if ref is None or not job.store.has(ref):
         return
     release = Release.open(job.store, ref=ref)

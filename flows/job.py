@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from aepipe import recipe as recipes
-from aepipe.plan import Plan, plan
+from aepipe.pipeline.resolve import ResolvedRecipe, resolve
+from aepipe.pipeline.sweep import apply_settings
 from aepipe.recipe import Recipe
-from aepipe.release import Release
-from aepipe.store import Store
-from aepipe.vary import vary
-from flows.named import recipe_file
+from aepipe.release.release import Release
+from aepipe.store.artifacts import Store
+from flows.catalog import recipe_file
 
 
 class Job:
@@ -23,7 +23,7 @@ class Job:
     futures in them.
     """
 
-    def __init__(self, store: Store, resolved: Plan) -> None:
+    def __init__(self, store: Store, resolved: ResolvedRecipe) -> None:
         self.store = store
         self.plan = resolved
 
@@ -50,14 +50,14 @@ def open_job(
         shelf: folder of the shelf; by default the one that every verb uses.
         name: in place of the recipe's own.
         device: in place of the recipe's own.
-        changes: values in place of the recipe's own, by key, as :mod:`aepipe.vary` has them.
+        changes: values in place of the recipe's own, by key, as :mod:`aepipe.pipeline.sweep` has them.
 
     Raises:
         RecipeError: there is no such recipe, or it cannot be run.
         SourceError: the source is missing.
     """
-    read = vary(recipes.load(recipe_file(recipe), source=source), changes or {})
-    return Job(open_shelf(shelf), plan(_settled(read, name, device)))
+    read = apply_settings(recipes.load(recipe_file(recipe), source=source), changes or {})
+    return Job(open_shelf(shelf), resolve(_settled(read, name, device)))
 
 
 def open_release_job(store: Store, release: Release, *, device: str | None = None) -> Job:
@@ -68,7 +68,7 @@ def open_release_job(store: Store, release: Release, *, device: str | None = Non
         SourceError: its source is missing.
     """
     read = recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
-    return Job(store, plan(_settled(read, None, device)))
+    return Job(store, resolve(_settled(read, None, device)))
 
 
 def open_shelf(folder: str | None) -> Store:

@@ -16,14 +16,15 @@ from typing import Annotated, Any, Literal
 from prefect import flow, runtime
 from pydantic import Field
 
-from aepipe import garbage, service
 from aepipe import recipe as recipes
 from aepipe.errors import BusyError, GateError, RecipeError
-from aepipe.folding import fold
+from aepipe.pipeline.compact import merge_rows
 from aepipe.recipe import Options, Recipe
-from aepipe.release import Release
-from aepipe.store import Ref, Store
-from aepipe.verification import last_sound
+from aepipe.release import gc as collector
+from aepipe.release.lifecycle import last_sound
+from aepipe.release.release import Release
+from aepipe.store import registry
+from aepipe.store.artifacts import Ref, Store
 from flows import tasks
 from flows.build import conclude, pretrained, rows_in_service, show_progress
 from flows.figures import Night, report
@@ -57,7 +58,7 @@ class Rules(Options):
     days: Annotated[float, Field(ge=0, strict=False)] = RETRAIN_DAYS
     cold: bool = False
     keep: Annotated[int, Field(ge=0)] = KEEP
-    hours: Annotated[float, Field(ge=0, strict=False)] = garbage.HOURS
+    hours: Annotated[float, Field(ge=0, strict=False)] = collector.HOURS
     metrics: str | None = None
 
 
@@ -100,8 +101,8 @@ def nightly(
     show_progress()
     order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
     job, night = tasks.plan(order), Night()
-    with service.lock(job.store, job.name):
-        before = service.current(job.store, job.name)
+    with registry.lock(job.store, job.name):
+        before = registry.current(job.store, job.name)
         try:
             pass_night(job, night, rules)
         except BaseException:
@@ -110,7 +111,7 @@ def nightly(
         report(job, night, rules.metrics, passed=True)
     if rules.keep:
         tidy(job.store, rules.keep, rules.hours)
-    now = service.current(job.store, job.name)
+    now = registry.current(job.store, job.name)
     logger.info("%s: %s", job.name, "; ".join(night.done))
     return {"name": job.name, "release": str(now), "changed": now != before, "done": night.done}
 
@@ -170,12 +171,12 @@ def reason(job: Job, night: Night, release: Release, rules: Rules) -> str | None
     return f"the encoder is {age.days} days old" if age.total_seconds() > rules.days * 86400 else None
 
 
-def tidy(store: Store, keep: int, hours: float = garbage.HOURS) -> None:
+def tidy(store: Store, keep: int, hours: float = collector.HOURS) -> None:
     """Remove what no release needs; where another run is under way, the next night does."""
     try:
-        with garbage.alone(store):
-            found = garbage.find(store, keep=keep, hours=hours)
-            garbage.collect(store, found)
+        with collector.exclusive(store):
+            found = collector.find(store, keep=keep, hours=hours)
+            collector.collect(store, found)
     except BusyError as error:
         logger.info("nothing is tidied up: %s", error)
         return
@@ -189,7 +190,7 @@ def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
     Raises:
         GateError: they may not.
     """
-    before = str(fold(job.store, release))
+    before = str(merge_rows(job.store, release))
     recipe, now = _recipe_of(release), job.plan.recipe.model_dump()
     then = recipe.model_dump() if recipe else {}
     changed = [name for name, table in now.items() if (name, table) not in then.items()]
@@ -241,10 +242,10 @@ def _train(job: Job, night: Night, rows: str, why: str, *, after: Release | None
 
 def _concluded(job: Job, night: Night, release: str) -> bool:
     """Judge a release and put it into service if it may; return whether anything has changed."""
-    before = service.current(job.store, job.name)
+    before = registry.current(job.store, job.name)
     with night.timed("judge"):
         conclude(job, release, promote=True)
-    return service.current(job.store, job.name) != before
+    return registry.current(job.store, job.name) != before
 
 
 def _recipe_of(release: Release) -> Recipe | None:

@@ -7,11 +7,11 @@ from typing import Any
 
 from prefect import flow, runtime
 
-from aepipe import service
-from aepipe.evaluate import Verdict
-from aepipe.folding import fold
-from aepipe.release import Release
-from aepipe.store import Ref
+from aepipe.evaluate.gate import Verdict
+from aepipe.pipeline.compact import merge_rows
+from aepipe.release.release import Release
+from aepipe.store import registry
+from aepipe.store.artifacts import Ref
 from flows import artifacts, tasks
 from flows.build import show_progress
 from flows.job import Job, open_release_job, open_shelf
@@ -43,8 +43,8 @@ def refresh(name: str | None = None, shelf: str | None = None, device: str | Non
     """
     show_progress()
     store = open_shelf(shelf)
-    chosen, _ = service.resolve(store, name)
-    with service.lock(store, chosen):
+    chosen, _ = registry.resolve(store, name)
+    with registry.lock(store, chosen):
         # Only under the lock is it certain what the new release follows.
         release = Release.open(store, chosen)
         job = open_release_job(store, release, device=device)
@@ -53,7 +53,7 @@ def refresh(name: str | None = None, shelf: str | None = None, device: str | Non
 
 def renew(job: Job, release: Release) -> dict[str, Any]:
     """Publish the collection with its new rows and without its vanished ones, if there are any."""
-    before = str(fold(job.store, release))
+    before = str(merge_rows(job.store, release))
     rows = tasks.ingest(job, before)
     if rows == before and not release.changed:
         logger.info("%s: the source has not changed, release %s stays in service", job.name, release.ref.short)

@@ -15,22 +15,23 @@ from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
-from aepipe import service
-from aepipe.evaluate import Drift, Verdict
-from aepipe.stages import encode as encoding
-from aepipe.stages import equip as equipping
-from aepipe.stages import finetune as finetuning
-from aepipe.stages import ingest as ingestion
-from aepipe.stages import judge as judging
-from aepipe.stages import keep as keeping
-from aepipe.stages import measure as measuring
-from aepipe.stages import pretrain as pretraining
-from aepipe.stages import publish as publishing
-from aepipe.stages import score as scoring
-from aepipe.stages import views as viewing
-from aepipe.stages import watch as watching
-from aepipe.store import Ref
-from aepipe.verification import next_id
+from aepipe.evaluate.drift import Drift
+from aepipe.evaluate.gate import Verdict
+from aepipe.pipeline import backbone as equipping
+from aepipe.pipeline import compare as measuring
+from aepipe.pipeline import drift as watching
+from aepipe.pipeline import encode as encoding
+from aepipe.pipeline import encode as keeping
+from aepipe.pipeline import finetune as finetuning
+from aepipe.pipeline import gate as judging
+from aepipe.pipeline import ingest as ingestion
+from aepipe.pipeline import pretrain as pretraining
+from aepipe.pipeline import publish as publishing
+from aepipe.pipeline import score as scoring
+from aepipe.pipeline import views as viewing
+from aepipe.release.lifecycle import next_id
+from aepipe.store import registry
+from aepipe.store.artifacts import Ref
 from flows.job import Job, open_job
 
 logger = logging.getLogger("aepipe.flows")
@@ -76,7 +77,7 @@ def plan(order: dict[str, Any]) -> Job:
 )
 def ingest(job: Job, previous: str | None) -> str:
     """Raw things -> rows; what is known from the release in service is not read again."""
-    equipping.equip(job.store, job.plan)
+    equipping.attach_backbone(job.store, job.plan)
     known = Ref.parse(previous) if previous else None
     return str(ingestion.ingest(job.store, job.plan.source, previous=known, next_id=next_id(job.store, job.name)))
 
@@ -110,14 +111,14 @@ def encode(job: Job, model: str, rows: str, known: Sequence[str] = ()) -> str:
 @task(name="keep", **_PLAIN)
 def keep(job: Job, codes: Sequence[str], before: str, after: str) -> list[str]:
     """Known codes -> those that still stand for the rows of now."""
-    kept = keeping.keep(job.store, refs(codes), before=Ref.parse(before), after=Ref.parse(after))
+    kept = keeping.reuse_codes(job.store, refs(codes), before=Ref.parse(before), after=Ref.parse(after))
     return [str(one) for one in kept]
 
 
 @task(name="watch", **_PLAIN)
 def watch(job: Job, model: str, before: str, rows: str, codes: Sequence[str]) -> Drift:
     """Rows of then and now -> whether the new ones are like those that the model was made for."""
-    return watching.watch(job.store, Ref.parse(model), Ref.parse(before), Ref.parse(rows), refs(codes))
+    return watching.measure_drift(job.store, Ref.parse(model), Ref.parse(before), Ref.parse(rows), refs(codes))
 
 
 @task(name="score", **_PLAIN)
@@ -139,20 +140,20 @@ def publish(job: Job, parts: dict[str, Any]) -> str:
 def measure(job: Job, parts: dict[str, Any]) -> str:
     """All that a recipe came to -> the figures by which it is compared."""
     single = {what: Ref.parse(parts[what]) for what in ("rows", "views", "model", "scores")}
-    made = measuring.Made(layers=tuple(refs(parts["layers"])), codes=tuple(refs(parts["codes"])), **single)
-    return str(measuring.measure(job.store, job.plan, made))
+    made = measuring.BuildOutputs(layers=tuple(refs(parts["layers"])), codes=tuple(refs(parts["codes"])), **single)
+    return str(measuring.compare(job.store, job.plan, made))
 
 
 @task(name="judge", **_PLAIN)
 def judge(job: Job, release: str) -> Verdict:
     """Compare a release with the one in service."""
-    return judging.judge(job.store, job.plan, Ref.parse(release))
+    return judging.run_gate(job.store, job.plan, Ref.parse(release))
 
 
 @task(name="promote", **_PLAIN)
 def promote(job: Job, release: str, why: str) -> None:
     """Put a release into service."""
-    service.promote(job.store, job.name, Ref.parse(release), why=why)
+    registry.promote(job.store, job.name, Ref.parse(release), why=why)
 
 
 def refs(texts: Sequence[str]) -> list[Ref]:

@@ -22,8 +22,8 @@ from urllib.request import urlopen
 
 from aepipe.cli.output import say
 from aepipe.errors import AepipeError
-from aepipe.store import Store
-from flows.embedded import STARTUP_SECONDS, prepare
+from aepipe.store.artifacts import Store
+from flows.local_server import STARTUP_SECONDS, prepare
 
 ROOT = Path(__file__).parents[1]
 POOL = "aepipe"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aepipe.store import Store
+from aepipe.store.artifacts import Store
 
 ROOT = Path(__file__).parents[1]
 

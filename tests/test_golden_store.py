@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from aepipe import recipe as recipes
-from aepipe.cli.verbs import app
-from aepipe.learn.fit import Trainer
-from aepipe.plan import Plan, plan
+from aepipe.cli.app import app
+from aepipe.learn.trainer import Trainer
+from aepipe.pipeline import encode, finetune, ingest, pretrain, publish, score, views
+from aepipe.pipeline.resolve import ResolvedRecipe, resolve
 from aepipe.recipe import Recipe
-from aepipe.stages import encode, finetune, ingest, pretrain, publish, score, views
-from aepipe.store import KINDS, Ref, Store, ref_of
+from aepipe.store.artifacts import KINDS, Ref, Store, ref_of
 
 GOLDEN = Path(__file__).parent / "golden"
 COLLECTION = GOLDEN / "collection"
@@ -87,7 +87,7 @@ def test_a_run_makes_nothing_again(golden: Store, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Trainer, "run", refuse)
     before = directories(golden)
-    resolved, release = plan(recipe_here()), Ref("release", (golden.root / "service" / "golden").read_text().strip())
+    resolved, release = resolve(recipe_here()), Ref("release", (golden.root / "service" / "golden").read_text().strip())
     rows = ingest.ingest(golden, resolved.source)
     assert rows == ingest.ingest(golden, resolved.source, previous=rows)
     parts = made_of(golden, resolved, rows)
@@ -102,7 +102,7 @@ def test_a_run_makes_nothing_again(golden: Store, monkeypatch: pytest.MonkeyPatc
     assert ref_of("release", renamed(there, root)) == release
 
 
-def made_of(store: Store, resolved: Plan, rows: Ref) -> dict[str, Any]:
+def made_of(store: Store, resolved: ResolvedRecipe, rows: Ref) -> dict[str, Any]:
     """Run the stages from rows to scores, and return what a release is published of."""
     seen = views.views(store, resolved, rows)
     layers: list[Ref] = []

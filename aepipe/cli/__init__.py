@@ -5,69 +5,32 @@ Nothing heavy is imported here, and of the verbs only the one that was called.
 
 from __future__ import annotations
 
-import os
-import sys
-
 VERBS = {
-    "run": "running",
-    "query": "querying",
-    "dedup": "deduping",
-    "show": "showing",
-    "evaluate": "evaluating",
-    "compare": "comparing",
-    "study": "comparing",
-    "generate": "generating",
-    "reconstruct": "generating",
-    "interpolate": "generating",
-    "impute": "imputing",
-    "history": "serving",
-    "promote": "serving",
-    "rollback": "serving",
-    "diff": "differing",
-    "verify": "serving",
-    "nightly": "running",
-    "refresh": "running",
-    "add": "updating",
-    "remove": "updating",
-    "compact": "updating",
-    "export": "exporting",
-    "schedule": "running",
-    "gc": "collecting",
-    "doctor": "doctoring",
-    "plan": "planning",
+    "run": "run",
+    "query": "query",
+    "dedup": "dedup",
+    "show": "show",
+    "evaluate": "evaluate",
+    "compare": "compare",
+    "study": "compare",
+    "generate": "generate",
+    "reconstruct": "generate",
+    "interpolate": "generate",
+    "impute": "impute",
+    "history": "releases",
+    "promote": "releases",
+    "rollback": "releases",
+    "diff": "diff",
+    "verify": "releases",
+    "nightly": "run",
+    "refresh": "run",
+    "add": "update",
+    "remove": "update",
+    "compact": "update",
+    "export": "export",
+    "schedule": "run",
+    "gc": "gc",
+    "doctor": "doctor",
+    "plan": "plan",
 }
 """Each verb and the module of :mod:`aepipe.cli` that has a function of its name, in the order of the help."""
-MANY_THREADS = frozenset(
-    {
-        *("run", "nightly", "refresh", "add", "compact", "schedule", "evaluate"),
-        *("export", "compare", "study", "impute", "generate"),
-    }
-)
-"""Verbs that compute for minutes; the others answer at once, faster than threads would start."""
-WAITING = ("OMP_WAIT_POLICY", "PASSIVE")
-"""Threads that wait for each other sleep. By default they spin, which is a tenth faster on an idle machine, and up to
-ten times slower where another process has a core: each of a step's fifty meetings then costs a time slice."""
-THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
-
-
-def main() -> None:
-    """Run ``aepipe`` with the arguments of this process, and exit."""
-    _set_threads(sys.argv[1:])
-    try:
-        from aepipe.cli.verbs import run_command
-
-        run_command(sys.argv[1:])
-    except KeyboardInterrupt:  # while Python was still starting; later ones are caught below
-        sys.exit(INTERRUPTED)
-
-
-def _set_threads(arguments: list[str]) -> None:
-    """Hold the light verbs' linear algebra to one thread; numpy and torch read these variables when imported."""
-    verb = next((word for word in arguments if not word.startswith("-")), "")
-    if verb in MANY_THREADS:
-        os.environ.setdefault(*WAITING)
-    else:
-        for name in THREAD_LIMITS:
-            os.environ.setdefault(name, "1")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from aepipe.store import Store
+from aepipe.store.artifacts import Store
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Why = Annotated[str, typer.Option("--why", help="The reason, for the log.", metavar="TEXT")]

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from aepipe.evaluate.bootstrap import Estimate
-from aepipe.evaluate.scores import OURS, Scores
+from aepipe.evaluate.scores import OURS, Estimate, Scores
 
 LABELLED, LABEL_FREE = "map_at_1000", "recall_at_10"
 SIZE_CHANGE = 0.10
@@ -76,7 +75,7 @@ def judge(
     Args:
         new: scores of the new release.
         old: scores of the release in service; None for the first.
-        metric: a name of :data:`aepipe.evaluate.metrics.METRICS`.
+        metric: a name of :data:`aepipe.evaluate.retrieval.METRICS`.
         max_regression: how much less is still accepted, in units of the metric (0..1).
         itq: what a loss against ITQ at the same bits is: a warning, a failure (``forbid``), or nothing.
         pair: where the scores were measured with other queries, both measured again with the same.

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.bits import BitCodes
-from aepipe.embeddings import cosines
-from aepipe.evaluate.counts import Labels, word_distances
-from aepipe.evaluate.floats import smallest_of
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.codes.encoder import cosines
+from aepipe.evaluate.exact_search import smallest_of
+from aepipe.evaluate.retrieval import Labels, word_distances
 from aepipe.evaluate.ties import Ints
 
 TOP = 10

@@ -1,5 +1,11 @@
 """The table of a release: our codes beside linear ones and spectral hashing at the same bits and exact float search."""
 
+# (from bootstrap.py) Percentile bootstrap over queries (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
+
+# (from leaks.py) Near-duplicates between queries and the rows that answer: what makes figures look better than they are.
+# (from leaks.py)
+# (from leaks.py) Legend: N database rows, Q queries, D features, k neighbours.
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -9,20 +15,111 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.bits import BitCodes
+from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import CodeError
-from aepipe.evaluate.baselines import BASELINES, Baseline
-from aepipe.evaluate.bootstrap import Estimate, estimate
+from aepipe.evaluate.baselines import BASELINES, Baseline, FitSample
+from aepipe.evaluate.bit_health import BitHealth, bit_health
 from aepipe.evaluate.calibration import Calibration, calibrate
-from aepipe.evaluate.counts import Labels
-from aepipe.evaluate.drawn import Drawn
-from aepipe.evaluate.floats import Features, distance_rows, nearest, smallest
-from aepipe.evaluate.health import BitHealth, bit_health
-from aepipe.evaluate.leaks import near_duplicates, said_of
-from aepipe.evaluate.metrics import METRICS, NEIGHBOURS, neighbour_recall, retrieval, retrieval_by
+from aepipe.evaluate.exact_search import Features, distance_rows, nearest, smallest
 from aepipe.evaluate.reranking import Reranking, choose
+from aepipe.evaluate.retrieval import METRICS, NEIGHBOURS, Labels, neighbour_recall, retrieval, retrieval_by
 from aepipe.evaluate.ties import Floats, Ints
-from aepipe.progress import step
+from aepipe.log import step
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over queries with its interval, ``low`` <= ``high``."""
+
+    value: float
+    low: float
+    high: float
+
+
+def interval(
+    values: NDArray[np.floating], rng_seed: int, level: float = 0.95, resamples: int = 1000
+) -> tuple[float, float]:
+    """Return the percentile interval of the mean of per-query values.
+
+    Args:
+        values: float[Q], at least one.
+        rng_seed: the same seed, values and settings give the same interval.
+        level: its nominal coverage, in (0, 1).
+        resamples: samples of Q queries drawn with replacement.
+    """
+    assert values.ndim == 1, "per-query values are one-dimensional"
+    assert len(values), "a mean needs a value"
+    assert 0 < level < 1, "a level lies between 0 and 1"
+    rng = np.random.default_rng(rng_seed)
+    # One resample at a time: Q indices, never Q x resamples.
+    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(resamples)]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def estimate(values: NDArray[np.floating], rng_seed: int, level: float = 0.95) -> Estimate:
+    """Return the mean of per-query values, float[Q], with its interval."""
+    low, high = interval(values, rng_seed, level)
+    return Estimate(float(values.mean()), low, high)
+
+
+def paired_difference(
+    ours: NDArray[np.floating], theirs: NDArray[np.floating], rng_seed: int, level: float = 0.95
+) -> Estimate:
+    """Return the mean of ours - theirs over the same queries, float[Q] each, with its interval.
+
+    The difference of each query is resampled, so what makes a query hard for both drops out.
+    """
+    assert ours.shape == theirs.shape, "a paired difference needs the same queries"
+    return estimate(ours - theirs, rng_seed, level)
+
+
+NEAR = 0.06
+"""Distance of two rows, as a share of what it is between any two, up to which they are one thing: the same picture
+saved again, or a recording with a little noise."""
+NAMED = 3
+"""Near-duplicates that a note names."""
+
+
+def near_duplicates(database: Features, queries: Features, neighbours: Ints) -> Ints:
+    """Return for each query the row of the database that it nearly is, int64[Q]; -1 where there is none.
+
+    Args:
+        database: uint8 or float [N, D].
+        queries: uint8 or float [Q, D].
+        neighbours: int64[Q, k], each query's nearest rows, in any order.
+    """
+    # Two rows that are drawn by themselves differ, in the mean of squares, by twice the variance.
+    usual = float(np.sqrt(2 * queries.astype(np.float64).var(axis=0).mean()))
+    found = np.full(len(queries), -1, np.int64)
+    for place, near in enumerate(neighbours):
+        differ = database[near].astype(np.float64) - queries[place].astype(np.float64)
+        error = np.sqrt(np.square(differ).mean(axis=1))
+        if error.min() <= NEAR * usual:
+            found[place] = near[error.argmin()]
+    return found
+
+
+def describe_leaks(twins: Ints, rows: NDArray[np.str_] | None, queries: NDArray[np.str_] | None) -> list[str]:
+    """Say in one note which queries are nearly rows of the database; no note where none is.
+
+    Args:
+        twins: what :func:`near_duplicates` found.
+        rows: keys of the database; None where they have none.
+        queries: keys of the queries; None where they have none.
+    """
+    found = np.flatnonzero(twins >= 0)
+    if not len(found):
+        return []
+    examples = ""
+    if rows is not None and queries is not None:
+        first = [f"{queries[query]} ~ {rows[twins[query]]}" for query in found[:NAMED]]
+        examples = f": {', '.join(first)}{', ...' if len(found) > NAMED else ''}"
+    return [
+        f"{len(found):,} of {len(twins):,} queries nearly are rows that answer (they differ by less than {NEAR:.0%} "
+        f"of what any two do), which flatters the figures{examples}"
+    ]
+
 
 OURS, FLOAT = "ours", "float"
 STAGE = "evaluate"
@@ -74,7 +171,7 @@ class Row:
 
     Attributes:
         system: ``ours``, ``itq``, ``lsh``, ``pca-sign``, ``spectral`` or ``float``.
-        metrics: estimates under the names of :data:`aepipe.evaluate.metrics.METRICS`.
+        metrics: estimates under the names of :data:`aepipe.evaluate.retrieval.METRICS`.
         precision: K + 1 means over the queries, within each radius from 0 to K; empty without labels and for floats.
         recall: the same.
     """
@@ -159,7 +256,7 @@ class Scores:
         )
 
 
-def asked_of(queries: Sample, n_queries: int) -> Sample:
+def first_queries(queries: Sample, n_queries: int) -> Sample:
     """Return the queries that are asked: of more than so many a fixed sample, the same in every run."""
     if len(queries) <= n_queries:
         return queries
@@ -195,7 +292,7 @@ def score(
     """
     if not len(database) or not len(queries):
         raise CodeError(f"nothing to score: {len(database)} rows in the database, {len(queries)} queries")
-    queries = asked_of(queries, n_queries)
+    queries = first_queries(queries, n_queries)
     labelled = database.labels is not None and queries.labels is not None
     protocol = Protocol(database.codes.n_bits, len(database), len(queries), labelled, seed)
     rows, notes = [], []
@@ -210,7 +307,7 @@ def score(
         step(STAGE, done, 2 + len(BASELINES), system)
     both = None if database.labels is None or queries.labels is None else (database.labels, queries.labels)
     twins = near_duplicates(database.features, queries.features, neighbours)
-    notes += said_of(twins, database.keys, queries.keys)
+    notes += describe_leaks(twins, database.keys, queries.keys)
     reranking = None
     if database.embeddings is not None and queries.embeddings is not None:
         codes, embeddings = (database.codes, queries.codes), (database.embeddings, queries.embeddings)
@@ -239,7 +336,7 @@ def _systems(
     """Yield each system of codes with what it came to, or with the reason why there is nothing."""
     yield OURS, _found(database, queries, neighbours)
     n_bits = database.codes.n_bits
-    drawn = Drawn(database.features, n_bits, seed)
+    drawn = FitSample(database.features, n_bits, seed)
     for name, fit in BASELINES.items():
         try:
             if name not in fitted:

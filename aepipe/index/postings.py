@@ -9,20 +9,33 @@ stand before c. The smallest row of each of them stands before r: it is nearer, 
 smallest id of c, which is at most r. So k rows stand before r, and r is not among the first k.
 """
 
+# (from grouping.py) Rows are put together by their codes, in parts: however many they are, memory holds some of them at a time.
+# (from grouping.py)
+# (from grouping.py) 1. Rows are dealt to piles by their codes. In a pile, equal codes are put side by side, the ids of each ascending.
+# (from grouping.py) 2. Codes, with their rows, are dealt to piles by their smallest ids. In a pile, they are put in the order of these.
+# (from grouping.py) 3. Places of rows are dealt to piles by ids. In a pile, they are put in the order of these.
+# (from grouping.py)
+# (from grouping.py) Legend: N rows, M distinct codes, W bytes of a code, V words of it.
+
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.disk import mapped
+from aepipe.codes.bitcodes import BitCodes, Words, copied_words
 from aepipe.errors import CodeError, QueryError
-from aepipe.index import piles
-from aepipe.index.found import Found
-from aepipe.index.hits import RaggedHits
-from aepipe.index.piles import Output
+from aepipe.index import external_sort
+from aepipe.index.external_sort import Output, Piles, scratch
+from aepipe.index.hits import CodeHits, RaggedHits
+from aepipe.index.scan import Scan
+from aepipe.log import step
+from aepipe.store.io import mapped
 
 OFFSETS = "offsets.npy"
 IDS = "ids.npy"
@@ -116,7 +129,7 @@ class Postings:
         """Return the positions of the codes of rows, given by their places in ``ids``."""
         return np.searchsorted(self.offsets, places, side="right") - 1
 
-    def nearest(self, found: Found, k: int, queries: int) -> RaggedHits:
+    def nearest(self, found: CodeHits, k: int, queries: int) -> RaggedHits:
         """Return the rows of the nearest codes: at least the k first rows of each query, where there are so many.
 
         Args:
@@ -131,12 +144,12 @@ class Postings:
             starts, sizes, found = starts[kept], sizes[kept], found.at(kept)
         return self._expand(found, starts, sizes, queries)
 
-    def all(self, found: Found, queries: int) -> RaggedHits:
+    def all(self, found: CodeHits, queries: int) -> RaggedHits:
         """Return every row of the codes found."""
         starts = self.offsets[found.positions]
         return self._expand(found, starts, self.offsets[found.positions + 1] - starts, queries)
 
-    def _expand(self, found: Found, starts: NDArray[np.int64], sizes: NDArray[np.int64], queries: int) -> RaggedHits:
+    def _expand(self, found: CodeHits, starts: NDArray[np.int64], sizes: NDArray[np.int64], queries: int) -> RaggedHits:
         """Return some rows of each code found."""
         if self.longest <= 1:
             return RaggedHits.sort(found.query, found.distances, self.ids[starts], queries)
@@ -144,7 +157,7 @@ class Postings:
         return RaggedHits.sort(np.repeat(found.query, sizes), np.repeat(found.distances, sizes), ids, queries)
 
 
-def _needed(found: Found, sizes: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
+def _needed(found: CodeHits, sizes: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
     """Return which codes can have a row among the first k of their query.
 
     Where k rows are strictly nearer than a code, its own cannot be.
@@ -184,7 +197,7 @@ def checked_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     if found.ndim != 1 or (found.size and (found.dtype.kind not in "iu" or int(found.min()) < 0)):
         raise CodeError("ids are int64[N], not negative")
     found = found.astype(np.int64, copy=False)
-    parts = (found[start : start + piles.PART + 1] for start in range(0, len(found), piles.PART))
+    parts = (found[start : start + external_sort.PART + 1] for start in range(0, len(found), external_sort.PART))
     if all((part[:-1] < part[1:]).all() for part in parts):
         return found
     in_order = np.sort(found)
@@ -192,3 +205,133 @@ def checked_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     if len(twice):
         raise QueryError(f"id {twice[0]} is given twice")
     return found
+
+
+Ids = NDArray[np.int64]
+
+
+class SomeCodes(Protocol):
+    """N codes, of which some can be had at a time; :class:`~aepipe.codes.bitcodes.BitCodes` are such."""
+
+    @property
+    def n_bits(self) -> int:
+        """K."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the encoder that made the codes; empty where no encoder did."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def __getitem__(self, rows: slice, /) -> BitCodes:
+        """Return some of them."""
+
+
+def group(codes: SomeCodes, ids: Ids, folder: Path | None = None) -> tuple[Scan, Postings]:
+    """Return the distinct codes in the order of their smallest ids, and their postings.
+
+    Args:
+        codes: N.
+        ids: int64[N], not negative, each once, in any order.
+        folder: an existing one, into which both are saved while they are made, and from which they are mapped; None to
+            make them in memory.
+
+    Raises:
+        CodeError: not one id per code, or a negative id.
+        QueryError: an id is given twice.
+    """
+    ids = checked_ids(ids)
+    if len(ids) != len(codes):
+        raise CodeError(f"{len(codes):,} codes and {len(ids):,} ids: each code needs one id")
+    with scratch(folder) as beside, ExitStack() as stack:
+        sample = ids[:: external_sort.SAMPLED]
+        heads, rows, places = (Piles(sample, beside) for _ in range(3))
+        n_codes, longest = _side_by_side(_by_code(codes, ids, beside), heads, rows)
+        packed = stack.enter_context(Scan.output(n_codes, codes.n_bits, folder))
+        out = Postings.output(len(ids), n_codes, folder)
+        offsets, own_ids, by_id = (stack.enter_context(one) for one in out)
+        offsets.extend(np.zeros(1, np.int64))
+        for words, sizes, own in _in_order(heads, rows):
+            begin = own_ids.done
+            packed.extend(words.view(np.uint8))
+            offsets.extend(begin + np.cumsum(sizes))
+            own_ids.extend(own)
+            if folder is not None:  # in memory, they are put in order when that is needed
+                places.put(own, own, np.arange(begin, own_ids.done, dtype=by_id.array.dtype))
+        for own, at in places:
+            by_id.extend(at[np.argsort(own)])
+    if folder is not None:
+        return Scan.map(folder, codes.n_bits), Postings.open(folder, longest, sorted_by_id=True)
+    distinct = BitCodes(packed.array, codes.n_bits)
+    return Scan.of(distinct), Postings(offsets.array, own_ids.array, longest)
+
+
+def _by_code(codes: SomeCodes, ids: Ids, beside: Path | None) -> Iterator[tuple[Words, Ids]]:
+    """Give words[n, V] and ids, int64[n], of rows, all that have a code at once."""
+    dealt = Piles(copied_words(codes[:: external_sort.SAMPLED].packed)[:, 0], beside)
+    for start in range(0, len(ids), external_sort.PART):
+        part = slice(start, start + external_sort.PART)
+        words = copied_words(codes[part].packed)
+        dealt.put(words[:, 0], words, ids[part])
+        if len(ids) > external_sort.PART:
+            step("codes", start, len(ids))
+    for words, own in dealt:
+        yield words, own
+    if len(ids) > external_sort.PART:
+        step("codes", len(ids), len(ids))
+
+
+def _side_by_side(parts: Iterable[tuple[Words, Ids]], heads: Piles, rows: Piles) -> tuple[int, int]:
+    """Put equal codes side by side, and deal them to piles by their smallest ids.
+
+    Args:
+        parts: what :func:`_by_code` gives.
+        heads: gets the smallest id, the number of rows, and the words of each distinct code.
+        rows: gets the ids of its rows, ascending, in the same order.
+
+    Returns:
+        M, and the rows of the code that has most.
+    """
+    n_codes, longest = 0, 0
+    for words, ids in parts:
+        order, firsts = _sorted(words, ids)
+        sizes = np.diff(np.append(firsts, len(order)))
+        ids = ids[order]
+        smallest = ids[firsts]
+        heads.put(smallest, smallest, sizes, words[order[firsts]])
+        rows.put(np.repeat(smallest, sizes), ids)
+        n_codes, longest = n_codes + len(firsts), max(longest, int(sizes.max()))
+    return n_codes, longest
+
+
+def _in_order(heads: Piles, rows: Piles) -> Iterator[tuple[Words, Ids, Ids]]:
+    """Give words[m, V] of codes, how many rows each has, int64[m], and their ids, in the order of smallest ids."""
+    for (smallest, sizes, words), (ids,) in zip(heads, rows, strict=True):
+        order = np.argsort(smallest)
+        starts = (np.cumsum(sizes) - sizes)[order]
+        ends = np.cumsum(sizes[order])
+        # Codes that have many rows are mostly those with small ids, so there may be far more rows here than codes.
+        cuts = np.unique(np.searchsorted(ends, np.arange(external_sort.PART, ends[-1], external_sort.PART)))
+        for codes, begins in zip(np.split(order, cuts), np.split(starts, cuts), strict=True):
+            yield words[codes], sizes[codes], ids[ranges(begins, sizes[codes])]
+
+
+def _sorted(words: Words, ids: Ids) -> tuple[Ids, Ids]:
+    """Put words[n, V] in order, equal ones in the order of their ids, int64[n].
+
+    Returns:
+        The order, int64[n]; where in it each distinct word begins, int64[m].
+    """
+    if bool((ids[1:] < ids[:-1]).any()):
+        by_id = np.argsort(ids)
+        order, firsts = _sorted(words[by_id], ids[by_id])
+        return by_id[order], firsts
+    order = np.argsort(words[:, 0]) if words.shape[1] == 1 else np.lexsort(words.T[::-1])
+    changes = (words[order[1:]] != words[order[:-1]]).any(axis=1)
+    run = np.zeros(len(words), np.int64)
+    np.cumsum(changes, out=run[1:])
+    # Equal words stand in any order yet. A sort of plain numbers, run and row in one, is faster than a stable argsort.
+    few = len(words) < 1 << 31
+    order = np.sort((run << 32) | order) & ((1 << 32) - 1) if few else order[np.lexsort((order, run))]
+    return order, np.concatenate([np.zeros(min(len(words), 1), np.int64), np.nonzero(changes)[0] + 1])

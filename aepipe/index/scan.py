@@ -18,9 +18,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.bits import BitCodes, n_bytes
-from aepipe.index.found import Found
-from aepipe.index.piles import Output
+from aepipe.codes.bitcodes import BitCodes, n_bytes
+from aepipe.index.external_sort import Output
+from aepipe.index.hits import CodeHits
 
 CODES = "codes.faiss"
 COUNTED_BITS, COUNTED = 128, 4096
@@ -108,7 +108,7 @@ class Scan:
     def __len__(self) -> int:
         return self._count
 
-    def nearest(self, packed: NDArray[np.uint8], k: int, threads: int = 1) -> Found:
+    def nearest(self, packed: NDArray[np.uint8], k: int, threads: int = 1) -> CodeHits:
         """Return codes that the k nearest rows of each query have.
 
         Args:
@@ -118,14 +118,14 @@ class Scan:
         """
         k = min(k, len(self))
         if not k or not len(packed):
-            return Found.none()
+            return CodeHits.none()
         if ranged(self.n_bits, len(self), k):
             return self._within_limits(packed, k, threads)
         distances, positions = self._searched(self.flat, packed, k, threads)
         query = np.repeat(np.arange(len(packed)), k)
-        return Found(query, distances.ravel().astype(np.uint16), positions.ravel())
+        return CodeHits(query, distances.ravel().astype(np.uint16), positions.ravel())
 
-    def _within_limits(self, packed: NDArray[np.uint8], k: int, threads: int) -> Found:
+    def _within_limits(self, packed: NDArray[np.uint8], k: int, threads: int) -> CodeHits:
         """Return the same, found within the distance of the k-th nearest of some codes: that of all is no larger."""
         limits = self._searched(self._some, packed, k, threads)[0][:, -1]
         at_once = max(1, FOUND * int(self._some.ntotal) // (k * len(self)))
@@ -134,7 +134,7 @@ class Scan:
             asked = np.flatnonzero(limits == limit)
             for some in np.split(asked, range(at_once, len(asked), at_once)):
                 parts.append((Scan.ball(self, packed[some], int(limit), threads).first(k, len(some)), some))
-        return Found.join(parts)
+        return CodeHits.join(parts)
 
     def _searched(
         self, codes: faiss.IndexBinaryFlat, packed: NDArray[np.uint8], k: int, threads: int
@@ -162,7 +162,7 @@ class Scan:
         distances: NDArray[np.int32],
         positions: NDArray[np.int64],
         threads: int,
-    ) -> Found:
+    ) -> CodeHits:
         """Return what an approximate search of faiss found, in order, and a scan's answer where it found too few.
 
         Args:
@@ -175,18 +175,18 @@ class Scan:
         there = positions >= 0
         short = np.nonzero(~there.all(axis=1))[0]
         there[short] = False
-        found = Found.sort(np.nonzero(there)[0], distances[there], positions[there])
+        found = CodeHits.sort(np.nonzero(there)[0], distances[there], positions[there])
         return found.completed(len(packed), short, lambda open_: Scan.nearest(self, packed[open_], k, threads))
 
-    def ball(self, packed: NDArray[np.uint8], radius: int, threads: int = 1) -> Found:
+    def ball(self, packed: NDArray[np.uint8], radius: int, threads: int = 1) -> CodeHits:
         """Return every code at most ``radius`` bits away from each query, uint8[Q, W]."""
         if not len(self) or not len(packed):
-            return Found.none()
+            return CodeHits.none()
         with threads_of_faiss(threads if len(packed) > 1 else 1):
             # faiss takes what is strictly nearer than its radius.
             limits, distances, positions = self.flat.range_search(packed, min(radius, self.n_bits) + 1)
         query = np.repeat(np.arange(len(packed)), np.diff(limits).astype(np.int64))
-        return Found.sort(query, distances, positions)
+        return CodeHits.sort(query, distances, positions)
 
 
 def ranged(n_bits: int, n_codes: int, k: int) -> bool:

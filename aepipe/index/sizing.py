@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.bits import BitCodes, n_bytes
-from aepipe.index import ivf
-from aepipe.index.reach import NEAREST, TYPICAL, Reach, cheapest, measured, n_values, scan_cost, stage_cost
+from aepipe.codes.bitcodes import BitCodes, n_bytes
+from aepipe.index.cost_model import NEAREST, TYPICAL, Reach, cheapest, measured, n_values, scan_cost, stage_cost
+from aepipe.index.hash_tables import COPIED
+from aepipe.index.kinds import ivf
 from aepipe.index.scan import Scan
-from aepipe.index.tables import COPIED
 
 TRIED = 1_000_000
 """Codes on which scanning is timed."""
@@ -40,7 +40,7 @@ class Machine:
     """This machine.
 
     Attributes:
-        speed: how many times as long things take as :mod:`aepipe.index.reach` has it.
+        speed: how many times as long things take as :mod:`aepipe.index.cost_model` has it.
     """
 
     speed: float
@@ -101,7 +101,7 @@ def time_scan(n_bits: int) -> Machine:
     return Machine(float(np.median(took)) * 1e9 / scan_cost(n_bits, TRIED))
 
 
-def look_at(codes: Scan, offsets: NDArray[np.int64], *, approximate: bool) -> Codes:
+def measure_codes(codes: Scan, offsets: NDArray[np.int64], *, approximate: bool) -> Codes:
     """Measure what a collection's codes are like.
 
     Args:

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
-from aepipe.learn.layer import Autoencoder
+from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.nets import Standardize, Turn
 
 Bits = NDArray[np.uint8]
 
 
-def match(old: Bits, new: Bits, parts: Sequence[int] = ()) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def match_bits(old: Bits, new: Bits, parts: Sequence[int] = ()) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return which new bit takes each place, int64[K], and by what it is multiplied, 1 or -1, float32[K].
 
     Args:
@@ -44,7 +44,7 @@ def match(old: Bits, new: Bits, parts: Sequence[int] = ()) -> tuple[NDArray[np.i
     return order, signs
 
 
-def reorder(layer: Autoencoder, order: NDArray[np.int64], signs: NDArray[np.float32]) -> bool:
+def reorder_bits(layer: Autoencoder, order: NDArray[np.int64], signs: NDArray[np.float32]) -> bool:
     """Put the units of a layer of bits in another order, some turned over, and its decoder with them.
 
     Args:

@@ -1,27 +1,344 @@
-"""The corruptions of :mod:`aepipe.corrupt` for tensors, on whatever device they are; equal in distribution.
+"""The corruptions of :mod:`aepipe.learn.corruption` for tensors, on whatever device they are; equal in distribution.
 
 Legend: B rows of a batch, ``...`` their shape.
 """
 
+# (from missing.py) Generators of missing cells: at random, by what else is known of a row, or by the very value that is missing.
+# (from missing.py)
+# (from missing.py) Three mechanisms, after Rubin, "Inference and missing data", Biometrika 1976. Each kind is a corruption of
+# (from missing.py) :mod:`aepipe.learn.corruption` that leaves NaN in the cells it takes; ``rate`` of them are missing on average, whatever the rows.
+# (from missing.py)
+# (from missing.py) Where chances differ between rows, they follow the rank of a score within its column (or of the row within the batch): a
+# (from missing.py) cell of rank r, uniform in 0..1, is missing with probability r^((1 - rate) / rate), whose mean is ``rate``.
+# (from missing.py)
+# (from missing.py) Legend: N rows, D cells of a row.
+
+# (from corrupt.py) Corruptions: pure functions of an array and a random generator.
+# (from corrupt.py)
+# (from corrupt.py) Each kind is a frozen options model that can be called: ``Mask(rate=0.25)(x, rng) -> (noisy, kept)``. ``x`` is
+# (from corrupt.py) float[N, ...] with values around 0..1; the result is a new array of the same shape and dtype. ``kept`` is bool of the
+# (from corrupt.py) same shape, true where the cell still says something about the original. :mod:`aepipe.learn.corruption` has the same
+# (from corrupt.py) kinds for tensors on the training device, equal in distribution.
+# (from corrupt.py)
+# (from corrupt.py) Sources: masking, Gaussian and salt-and-pepper noise as in Vincent et al., "Stacked Denoising Autoencoders", JMLR 2010;
+# (from corrupt.py) blocks as in Pathak et al., "Context Encoders", CVPR 2016; missing cells as in :mod:`aepipe.learn.corruption`.
+
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
-from aepipe import corrupt, missing
+from aepipe.recipe import Choice, Options, resolve
+
+Chances = NDArray[np.float32]
+
+
+class Missing(Options, ABC):
+    """A mechanism; a kind only says how likely each cell is to be missing.
+
+    Attributes:
+        rate: share of the cells that are missing.
+    """
+
+    rate: Rate = 0.2
+
+    @property
+    def makes_holes(self) -> bool:
+        """True: cells are NaN afterwards."""
+        return True
+
+    @abstractmethod
+    def chances(self, x_ND: NDArray[np.floating], rng: np.random.Generator) -> Chances:
+        """Return the probability that a cell is missing, float32[N, D] or what broadcasts to it."""
+
+    def draw(self, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Return a draw from 0..1 for each cell, which is missing where it is below its chance."""
+        return rng.random(shape, np.float32)
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``; cells that are not kept are NaN."""
+        x_ND = x.reshape(len(x), -1)
+        kept = (self.draw(x_ND.shape, rng) >= self.chances(x_ND, rng)).reshape(x.shape)
+        return np.where(kept, x, x.dtype.type(np.nan)), kept
+
+
+class MCAR(Missing):
+    """MCAR: every cell is missing with the same probability.
+
+    Attributes:
+        rate_max: where given, each row has a rate of its own, drawn uniformly from ``rate`` to this.
+        spans: where given, how many consecutive cells are one value and missing together, from the first cell to the
+            last: a column of a table that takes several cells.
+    """
+
+    digest_name: ClassVar[str] = "missing.AtRandom"
+    rate_max: Rate | None = None
+    spans: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = ()
+
+    def draw(self, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Return one draw from 0..1 for the cells of each span."""
+        if not self.spans:
+            return super().draw(shape, rng)
+        return np.repeat(rng.random((shape[0], len(self.spans)), np.float32), self.spans, axis=1)
+
+    def chances(self, x_ND: NDArray[np.floating], rng: np.random.Generator) -> Chances:
+        """Return the rate of each row, float32[N, 1]."""
+        high = self.rate if self.rate_max is None else self.rate_max
+        return (self.rate + (high - self.rate) * rng.random((len(x_ND), 1), np.float32)).astype(np.float32)
+
+
+class MAR(Missing):
+    """MAR: a share of the columns is always there; the others are missing by a weighted sum of those.
+
+    Attributes:
+        rate: share of the cells that are missing, in the columns that can be.
+        always: share of the columns that are always there, at least one.
+        seed: of the choice of columns and of the weights: the mechanism is the same in every batch.
+    """
+
+    digest_name: ClassVar[str] = "missing.ByOthers"
+    always: Rate = 0.3
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def chances(self, x_ND: NDArray[np.floating], rng: np.random.Generator) -> Chances:
+        """Return the chance of each row in the columns that can be missing, and zero in the others."""
+        there, weights = self.mechanism(x_ND.shape[1])
+        score = np.nan_to_num(x_ND[:, there]) @ weights
+        chance = by_rank(score[:, None], self.rate, rng)
+        return np.where(there, np.float32(0), chance)
+
+    def mechanism(self, width: int) -> tuple[NDArray[np.bool_], Chances]:
+        """Return which of the columns are always there, bool[D], and the weights of those, float32."""
+        rng = np.random.default_rng(self.seed)
+        count = min(max(1, round(self.always * width)), max(1, width - 1))
+        there = np.zeros(width, np.bool_)
+        there[rng.permutation(width)[:count]] = True
+        return there, rng.standard_normal(count).astype(np.float32)
+
+
+class MNAR(Missing):
+    """MNAR: the larger a value is within its column, the likelier it is missing."""
+
+    digest_name: ClassVar[str] = "missing.ByItself"
+
+    def chances(self, x_ND: NDArray[np.floating], rng: np.random.Generator) -> Chances:
+        """Return the chance of each cell."""
+        return by_rank(x_ND, self.rate, rng)
+
+
+def by_rank(score: NDArray[np.floating], rate: float, rng: np.random.Generator) -> Chances:
+    """Return the chances that follow the ranks within each column of scores; equal scores take turns at random."""
+    # Two sorts rank; the first goes over rows in random order, so that a stable sort breaks ties at random.
+    order = rng.permutation(len(score))
+    rank = np.empty(score.shape, np.float32)
+    rank[order] = score[order].argsort(axis=0, kind="stable").argsort(axis=0)
+    return ((rank + np.float32(0.5)) / np.float32(len(score))) ** np.float32((1 - rate) / rate)
+
+
+Array = TypeVar("Array", bound=np.floating)
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+@runtime_checkable
+class Corruption(Protocol):
+    """What every kind can do."""
+
+    @property
+    def makes_holes(self) -> bool:
+        """Whether cells are left missing, NaN, for networks that read holes."""
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``; ``x`` is left alone."""
+
+
+class Filling(Options):
+    """A corruption that leaves a value in every cell."""
+
+    @property
+    def makes_holes(self) -> bool:
+        """False."""
+        return False
+
+
+class Clean(Filling):
+    """No corruption."""
+
+    digest_name: ClassVar[str] = "corrupt.Clean"
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return a copy, all of it kept."""
+        return x.copy(), np.ones(x.shape, np.bool_)
+
+
+class Mask(Filling):
+    """Cells set to zero, each with probability ``rate``.
+
+    Attributes:
+        rate: share of the cells that are lost.
+        rescale: divide the others by ``1 - rate``, so that their sum is kept on average, as dropout does.
+    """
+
+    digest_name: ClassVar[str] = "corrupt.Mask"
+    rate: Rate = 0.25
+    rescale: bool = False
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``."""
+        kept = rng.random(x.shape, np.float32) >= self.rate
+        return x * (kept * x.dtype.type(self.gain)), kept
+
+    @property
+    def gain(self) -> float:
+        """What the cells that are kept are multiplied with."""
+        return 1 / (1 - self.rate) if self.rescale else 1.0
+
+
+class Gaussian(Filling):
+    """Noise of standard deviation ``sigma`` added to every cell; no cell is lost, so all are kept."""
+
+    digest_name: ClassVar[str] = "corrupt.Gaussian"
+    sigma: Annotated[float, Field(gt=0)] = 0.1
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``."""
+        noise = rng.standard_normal(x.shape, np.float32) * np.float32(self.sigma)
+        return (x + noise).astype(x.dtype), np.ones(x.shape, np.bool_)
+
+
+class SaltPepper(Filling):
+    """Cells set to ``low`` or ``high`` with equal chance, each with probability ``rate``."""
+
+    digest_name: ClassVar[str] = "corrupt.SaltPepper"
+    rate: Rate = 0.25
+    low: float = 0.0
+    high: float = 1.0
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``."""
+        draw = rng.random(x.shape, np.float32)
+        noisy = np.where(draw < self.rate / 2, x.dtype.type(self.low), x)
+        kept = draw >= self.rate
+        return np.where(~kept & (draw >= self.rate / 2), x.dtype.type(self.high), noisy), kept
+
+
+class Block(Filling):
+    """One contiguous block of each row set to zero, covering about ``share`` of it.
+
+    An image ``[N, H, W, C]`` loses a rectangle of its own proportions, a vector ``[N, D]`` a run; all positions are
+    equally likely.
+    """
+
+    digest_name: ClassVar[str] = "corrupt.Block"
+    share: Rate = 0.25
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``."""
+        axes = block_axes(x.shape)
+        hidden = np.ones(x.shape[:1] + (1,) * (x.ndim - 1), np.bool_)
+        for axis, length in zip(axes, block_lengths(x.shape, self.share), strict=True):
+            start = rng.integers(0, x.shape[axis] - length + 1, len(x))
+            position = np.arange(x.shape[axis])
+            inside = (position >= start[:, None]) & (position < start[:, None] + length)
+            shape = [len(x)] + [1] * (x.ndim - 1)
+            shape[axis] = x.shape[axis]
+            hidden = hidden & inside.reshape(shape)
+        kept = np.broadcast_to(~hidden, x.shape).copy()
+        return x * kept, kept
+
+
+class Shift(Filling):
+    """Each image moved by up to ``pixels`` in both directions, zeros coming in; vectors stay where they are.
+
+    A moved cell still says what it said, so all are kept.
+    """
+
+    digest_name: ClassVar[str] = "corrupt.Shift"
+    pixels: Annotated[int, Field(ge=1)] = 1
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``."""
+        kept = np.ones(x.shape, np.bool_)
+        if x.ndim != 4:
+            return x.copy(), kept
+        n, height, width, _ = x.shape
+        edge = (self.pixels, self.pixels)
+        padded = np.pad(x, ((0, 0), edge, edge, (0, 0)))
+        moves = rng.integers(0, 2 * self.pixels + 1, (2, n, 1))
+        rows, columns = moves[0] + np.arange(height), moves[1] + np.arange(width)
+        return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]], kept
+
+
+class Chain(Options):
+    """Several corruptions, one after the other; a cell is kept that every one of them keeps."""
+
+    digest_name: ClassVar[str] = "corrupt.Chain"
+    of: Annotated[tuple[Choice, ...], Field(min_length=1, strict=False)]
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``."""
+        kept = np.ones(x.shape, np.bool_)
+        for link in self.links:
+            x, still = link(x, rng)
+            kept &= still
+        return x, kept
+
+    @property
+    def makes_holes(self) -> bool:
+        """Whether one of them does."""
+        return any(link.makes_holes for link in self.links)
+
+    @cached_property
+    def links(self) -> tuple[Corruption, ...]:
+        """The corruptions, resolved."""
+        return tuple(cast(Corruption, resolve(KINDS, choice, f"of.{i}")) for i, choice in enumerate(self.of))
+
+    def model_post_init(self, context: object, /) -> None:
+        """Resolve the links at once, so that a mistake in one is found with all the others."""
+        self.links  # noqa: B018
+
+
+KINDS: Mapping[str, type[Options]] = {
+    "none": Clean,
+    "mask": Mask,
+    "gaussian": Gaussian,
+    "salt_pepper": SaltPepper,
+    "block": Block,
+    "shift": Shift,
+    "chain": Chain,
+    "mcar": MCAR,
+    "mar": MAR,
+    "mnar": MNAR,
+}
+
+
+def block_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the axes that a block extends over: height and width of images, else all features."""
+    return (1, 2) if len(shape) == 4 else (1,)
+
+
+def block_lengths(shape: tuple[int, ...], share: float) -> list[int]:
+    """Return the block's length along each of :func:`block_axes`, so that it covers about ``share`` of a row."""
+    axes = block_axes(shape)
+    return [max(1, round(shape[axis] * share ** (1 / len(axes)))) for axis in axes]
+
 
 Twin = Callable[[Any, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
-def apply(options: corrupt.Corruption, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def apply(options: Corruption, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Corrupt a batch.
 
     Args:
-        options: one of the kinds of :mod:`aepipe.corrupt`.
+        options: one of the kinds of :mod:`aepipe.learn.corruption`.
         x: float[B, ...]; it is left alone.
         generator: on the device of ``x``.
 
@@ -31,31 +348,31 @@ def apply(options: corrupt.Corruption, x: Tensor, generator: torch.Generator) ->
     return TWINS[type(options)](options, x, generator)
 
 
-def _clean(options: corrupt.Clean, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _clean(options: Clean, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return x, torch.ones_like(x, dtype=torch.bool)
 
 
-def _mask(options: corrupt.Mask, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _mask(options: Mask, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     kept = _uniform(x, generator) >= options.rate
     return x * (kept * options.gain if options.rescale else kept), kept
 
 
-def _gaussian(options: corrupt.Gaussian, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _gaussian(options: Gaussian, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     return x + options.sigma * noise, torch.ones_like(x, dtype=torch.bool)
 
 
-def _salt_pepper(options: corrupt.SaltPepper, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _salt_pepper(options: SaltPepper, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     draw = _uniform(x, generator)
     kept = draw >= options.rate
     noise = torch.where(draw < options.rate / 2, options.low, options.high).to(x.dtype)
     return torch.where(kept, x, noise), kept
 
 
-def _block(options: corrupt.Block, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _block(options: Block, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     shape = tuple(x.shape)
     hidden = torch.ones(shape[:1] + (1,) * (x.ndim - 1), dtype=torch.bool, device=x.device)
-    for axis, length in zip(corrupt.block_axes(shape), corrupt.block_lengths(shape, options.share), strict=True):
+    for axis, length in zip(block_axes(shape), block_lengths(shape, options.share), strict=True):
         last = shape[axis] - length + 1
         start = torch.randint(0, last, (shape[0], 1), generator=generator, device=x.device)
         position = torch.arange(shape[axis], device=x.device)
@@ -65,7 +382,7 @@ def _block(options: corrupt.Block, x: Tensor, generator: torch.Generator) -> tup
     return x * kept, kept
 
 
-def _shift(options: corrupt.Shift, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _shift(options: Shift, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     kept = torch.ones_like(x, dtype=torch.bool)
     if x.ndim != 4:
         return x, kept
@@ -78,7 +395,7 @@ def _shift(options: corrupt.Shift, x: Tensor, generator: torch.Generator) -> tup
     return padded[each, rows[:, :, None], columns[:, None, :]], kept
 
 
-def _chain(options: corrupt.Chain, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _chain(options: Chain, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     kept = torch.ones_like(x, dtype=torch.bool)
     for link in options.links:
         x, still = apply(link, x, generator)
@@ -92,7 +409,7 @@ def _missing(x: Tensor, chances: Tensor, generator: torch.Generator) -> tuple[Te
     return torch.where(kept, x, torch.nan), kept
 
 
-def _mcar(options: missing.AtRandom, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _mcar(options: MCAR, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     high = options.rate if options.rate_max is None else options.rate_max
     own = torch.rand((len(x), 1), generator=generator, device=x.device)
     chances = options.rate + (high - options.rate) * own
@@ -103,7 +420,7 @@ def _mcar(options: missing.AtRandom, x: Tensor, generator: torch.Generator) -> t
     return torch.where(kept, x, torch.nan), kept
 
 
-def _mar(options: missing.ByOthers, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _mar(options: MAR, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     flat = x.flatten(1)
     found = options.mechanism(flat.shape[1])
     there, weights = (torch.from_numpy(part).to(x.device) for part in found)
@@ -112,12 +429,12 @@ def _mar(options: missing.ByOthers, x: Tensor, generator: torch.Generator) -> tu
     return _missing(x, torch.where(there, 0.0, chances), generator)
 
 
-def _mnar(options: missing.ByItself, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _mnar(options: MNAR, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return _missing(x, _by_rank(x.flatten(1), options.rate, generator), generator)
 
 
 def _by_rank(score: Tensor, rate: float, generator: torch.Generator) -> Tensor:
-    """Return what :func:`aepipe.missing.by_rank` does."""
+    """Return what :func:`aepipe.learn.corruption.by_rank` does."""
     order = torch.randperm(len(score), generator=generator, device=score.device)
     rank = torch.empty_like(score)
     rank[order] = score[order].argsort(dim=0, stable=True).argsort(0).to(score.dtype)
@@ -130,14 +447,14 @@ def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 TWINS: Mapping[type, Twin] = {
-    corrupt.Clean: _clean,
-    corrupt.Mask: _mask,
-    corrupt.Gaussian: _gaussian,
-    corrupt.SaltPepper: _salt_pepper,
-    corrupt.Block: _block,
-    corrupt.Shift: _shift,
-    corrupt.Chain: _chain,
-    missing.AtRandom: _mcar,
-    missing.ByOthers: _mar,
-    missing.ByItself: _mnar,
+    Clean: _clean,
+    Mask: _mask,
+    Gaussian: _gaussian,
+    SaltPepper: _salt_pepper,
+    Block: _block,
+    Shift: _shift,
+    Chain: _chain,
+    MCAR: _mcar,
+    MAR: _mar,
+    MNAR: _mnar,
 }

@@ -1,29 +1,52 @@
 """Fill the holes of a table with a masked autoencoder that was trained on the very same table.
 
-Cells are shares of levels, as :mod:`aepipe.columns` makes them; some of those that are there are hidden from the
+Cells are shares of levels, as :mod:`aepipe.learn.impute` makes them; some of those that are there are hidden from the
 network in each step, whole values at a time, and it is asked for their distribution.
 
 Legend: N rows, D cells of a row.
 """
 
+# (from columns.py) Columns of a table as cells that a network reads: each value is a share of some levels.
+# (from columns.py)
+# (from columns.py) A category is one of its levels. A number of few different values is one of those; any other number lies between two of
+# (from columns.py) 32 knots, at the quantiles of its column, and is a share of both, so that the expected level is the number itself. What
+# (from columns.py) is missing is NaN in all of its cells. So one likelihood, the categorical, serves every column, and a prediction is a
+# (from columns.py) distribution over levels, with a mean and a spread.
+# (from columns.py)
+# (from columns.py) Legend: N rows, D cells of a row, K levels of a column.
+
+# (from imputation.py) A table with holes, the same without: read, learn from what is there, fill, write.
+# (from imputation.py)
+# (from imputation.py) Numbers are filled with their expected value, not rounded; categories with the likeliest one. Each column that had holes
+# (from imputation.py) gets another beside it, ``<name>_uncertainty``: where a value was filled, its standard deviation in the column's own
+# (from imputation.py) units, or the probability that the category is another one; zero where the value was there.
+
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from aepipe.errors import SourceError
+from aepipe.learn import batches as computing
 from aepipe.learn import stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.compute import Compute
-from aepipe.learn.feed import Feed
-from aepipe.learn.fit import Report, Trainer
-from aepipe.learn.layer import Autoencoder, layer_spec
-from aepipe.recipe import LayerRecipe
+from aepipe.learn.autoencoder import Autoencoder
+from aepipe.learn.batches import Compute, Feed
+from aepipe.learn.spec import layer_spec
+from aepipe.learn.trainer import FileCheckpoint, Report, Trainer
+from aepipe.log import step
+from aepipe.recipe import ComputeRecipe, LayerRecipe
+from aepipe.store.io import disk_errors_named
 
-Cells = NDArray[np.float32]
+if TYPE_CHECKING:
+    import pandas as pd
 STEPS = 8000
 BATCH = 256
 EPOCHS = (20, 400)
@@ -34,7 +57,7 @@ ENOUGH_ROWS = 5000
 """With so many rows none are held out: that many steps do not see one often enough to learn it by heart."""
 
 
-def recipe(spans: Sequence[int], rows: int, *, steps: int = STEPS) -> LayerRecipe:
+def impute_recipe(spans: Sequence[int], rows: int, *, steps: int = STEPS) -> LayerRecipe:
     """Return the layer that is trained: residual blocks that read holes, and a softmax for each column.
 
     Args:
@@ -98,3 +121,279 @@ def predict(model: Autoencoder, cells: Cells, compute: Compute) -> Cells:
             out[start : start + len(block)] = shares.float().cpu().numpy()
             start += len(block)
     return out
+
+
+KNOTS = 32
+MOST_CATEGORIES = 64
+Kind = Literal["number", "category"]
+Cells = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: of the column.
+        kind: of its values.
+        levels: K of them: numbers, ascending, or categories.
+        missing: how many values are missing.
+    """
+
+    name: str
+    kind: Kind
+    levels: tuple[Any, ...]
+    missing: int
+
+    def encode(self, values: pd.Series) -> Cells:
+        """Return the values as shares of the levels, float32[N, K]; NaN where they are missing."""
+        cells = np.full((len(values), len(self.levels)), np.nan, np.float32)
+        present = np.flatnonzero(values.notna().to_numpy())
+        cells[present] = 0
+        known = values.iloc[present]
+        if self.kind == "category":
+            places = {level: place for place, level in enumerate(self.levels)}
+            cells[present, [places[value] for value in known]] = 1
+            return cells
+        knots = np.array(self.levels, np.float64)
+        numbers = known.to_numpy(np.float64).clip(knots[0], knots[-1])
+        upper = np.searchsorted(knots, numbers).clip(min(1, len(knots) - 1), len(knots) - 1)
+        lower = (upper - 1).clip(0)
+        width = np.maximum(knots[upper] - knots[lower], 1e-300)
+        share = np.where(upper == lower, 1.0, (numbers - knots[lower]) / width).astype(np.float32)
+        cells[present, lower] = 1 - share
+        cells[present, upper] = share
+        return cells
+
+    def decode(self, shares: Cells) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Return what is expected, and how uncertain that is.
+
+        Args:
+            shares: float32[N, K], a distribution over the levels in each row.
+
+        Returns:
+            Of a number, the mean and the standard deviation, in its own units; of a category, the likeliest one and
+            the probability of all others.
+        """
+        if len(self.levels) == 1:
+            return np.array([self.levels[0]] * len(shares)), np.zeros(len(shares))
+        if self.kind == "category":
+            best = shares.argmax(1)
+            levels = np.array(self.levels, object)
+            return levels[best], 1 - shares[np.arange(len(shares)), best].astype(np.float64)
+        knots = np.array(self.levels, np.float64)
+        mean = shares.astype(np.float64) @ knots
+        variance = (shares.astype(np.float64) * (knots - mean[:, None]) ** 2).sum(1)
+        return mean, np.sqrt(variance)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of a table that a network can read.
+
+    Attributes:
+        columns: in the order of the table.
+        left_out: the others, with the reason why.
+    """
+
+    columns: tuple[Column, ...]
+    left_out: dict[str, str]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> Layout:
+        """Look at a table.
+
+        Raises:
+            SourceError: it has no column that can be read.
+        """
+        columns, left_out = [], {}
+        for name in frame.columns:
+            found = _column(str(name), frame[name])
+            if isinstance(found, Column):
+                columns.append(found)
+            else:
+                left_out[str(name)] = found
+        if not columns:
+            reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+            raise SourceError(f"no column can be learned from: {reasons or 'there is none'}")
+        return cls(tuple(columns), left_out)
+
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """How many cells each column takes."""
+        return tuple(len(column.levels) for column in self.columns)
+
+    def encode(self, frame: pd.DataFrame) -> Cells:
+        """Return the rows of a table as cells, float32[N, D]."""
+        return np.concatenate([column.encode(frame[column.name]) for column in self.columns], axis=1)
+
+    def parts(self, cells: Cells) -> Iterator[tuple[Column, Cells]]:
+        """Return each column with its cells."""
+        ends = np.cumsum(self.spans)
+        for column, end in zip(self.columns, ends, strict=True):
+            yield column, cells[:, end - len(column.levels) : end]
+
+
+def _column(name: str, values: pd.Series) -> Column | str:
+    """Return a column, or why it cannot be read."""
+    import pandas as pd
+
+    present = values.dropna()
+    missing = len(values) - len(present)
+    if present.empty:
+        return "it has no value at all"
+    if pd.api.types.is_bool_dtype(present) or not pd.api.types.is_numeric_dtype(present):
+        levels = tuple(sorted(present.unique(), key=str))
+        if len(levels) > MOST_CATEGORIES:
+            return f"it has {len(levels):,} different texts, and {MOST_CATEGORIES} categories are the most"
+        return Column(name, "category", levels, missing)
+    numbers = present.to_numpy(np.float64)
+    if not np.isfinite(numbers).all():
+        return "it has infinite values"
+    return Column(name, "number", _levels(numbers), missing)
+
+
+def _levels(numbers: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return all values where they are few, else knots at the quantiles."""
+    distinct = np.unique(numbers)
+    if len(distinct) > KNOTS:
+        distinct = np.unique(np.quantile(numbers, np.linspace(0, 1, KNOTS)))
+    return tuple(distinct.tolist())
+
+
+def describe(names: Sequence[str], limit: int = 6) -> str:
+    """Return names as a list for a message, cut where there are many."""
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+UNCERTAINTY = "_uncertainty"
+MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-")
+FORMATS = (".csv", ".tsv", ".parquet")
+LEAST_ROWS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What was done.
+
+    Attributes:
+        frame: the table without holes, and its columns of uncertainty.
+        holes: how many values each column lacked, of those that were filled.
+        left_out: columns that are as they were, with the reason why.
+        spread: mean uncertainty of the filled values of each column.
+    """
+
+    frame: pd.DataFrame
+    holes: dict[str, int]
+    left_out: dict[str, str]
+    spread: dict[str, float]
+
+
+def read(file: Path, *, header: bool = True) -> pd.DataFrame:
+    """Read a table.
+
+    Args:
+        file: CSV, TSV (gzipped or not) or Parquet; empty values, ``?`` and the usual words for nothing are missing.
+        header: whether its first line has the names of columns; without them they are ``column_0`` and so on.
+
+    Raises:
+        SourceError: it is missing, of another kind, or cannot be read.
+    """
+    import pandas as pd
+
+    kind = next((suffix for suffix in reversed(file.suffixes) if suffix.lower() in FORMATS), "").lower()
+    if not kind:
+        raise SourceError(f"{file}: not a table that can be read; allowed: {', '.join(FORMATS)}")
+    try:
+        if kind == ".parquet":
+            return pd.read_parquet(file)
+        frame = pd.read_csv(
+            file,
+            sep="\t" if kind == ".tsv" else ",",
+            header=0 if header else None,
+            na_values=list(MISSING),
+            skipinitialspace=True,
+        )
+    except FileNotFoundError:
+        raise SourceError(f"{file}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{file}: cannot be read as a table: {' '.join(str(error).split())}") from None
+    return frame if header else frame.rename(columns=lambda number: f"column_{number}")
+
+
+def fill(frame: pd.DataFrame, *, seed: int = 0, device: str = "auto", steps: int = STEPS) -> Filled:
+    """Learn from a table with holes, and fill them.
+
+    Args:
+        frame: the table; it is left alone.
+        seed: of everything random.
+        device: as ``compute.device`` of a recipe.
+        steps: of training, about.
+
+    Raises:
+        SourceError: there are too few rows, or nothing to learn from.
+        TrainingError: a loss is not finite.
+    """
+    if len(frame) < LEAST_ROWS:
+        raise SourceError(f"{len(frame)} rows are too few to learn from: at least {LEAST_ROWS} are needed")
+    layout = Layout.of(frame)
+    filled = frame.copy()
+    holes = {column.name: column.missing for column in layout.columns if column.missing}
+    if not holes:
+        return Filled(filled, {}, layout.left_out, {})
+    cells = layout.encode(frame)
+    compute = computing.resolve(ComputeRecipe(device=device, precision="float32"))
+    recipe = impute_recipe(layout.spans, len(cells), steps=steps)
+    with tempfile.TemporaryDirectory(prefix="aepipe-") as work:
+        model = fit(
+            cells, recipe, seed=seed, compute=compute, work=Path(work), report=partial(step, "learning the table")
+        )
+    spread = {}
+    for column, shares in layout.parts(predict(model, cells, compute)):
+        if not column.missing:
+            continue
+        values, uncertainty = column.decode(shares)
+        gaps = frame[column.name].isna().to_numpy()
+        spread[column.name] = float(uncertainty[gaps].mean())
+        _put(filled, column.name, gaps, values)
+        place = int(np.flatnonzero(filled.columns == column.name)[0]) + 1
+        filled.insert(place, _free_name(filled, column.name), np.where(gaps, uncertainty, 0.0))
+    return Filled(filled, holes, layout.left_out, spread)
+
+
+def write(frame: pd.DataFrame, file: Path) -> None:
+    """Write a table as its name says.
+
+    Raises:
+        SourceError: it is of a kind that cannot be written.
+        StoreError: there is no room, or no such folder.
+    """
+    kind = next((suffix for suffix in reversed(file.suffixes) if suffix.lower() in FORMATS), "").lower()
+    if not kind:
+        raise SourceError(f"{file}: not a table that can be written; allowed: {', '.join(FORMATS)}")
+    with disk_errors_named(file.parent):
+        if kind == ".parquet":
+            frame.to_parquet(file, index=False)
+        else:
+            frame.to_csv(file, index=False, sep="\t" if kind == ".tsv" else ",")
+
+
+def _put(frame: pd.DataFrame, name: str, gaps: np.ndarray, values: np.ndarray) -> None:
+    """Put values where a column has gaps; whole numbers become floats, for expected values are."""
+    import pandas as pd
+
+    column = frame[name]
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        column = column.astype("float64")
+    elif not isinstance(column.dtype, pd.StringDtype):
+        column = column.astype(object)
+    frame[name] = column.mask(gaps, pd.Series(values, index=frame.index))
+
+
+def _free_name(frame: pd.DataFrame, name: str) -> str:
+    """Return a name for a column of uncertainty that the table does not have."""
+    wanted = f"{name}{UNCERTAINTY}"
+    while wanted in frame.columns:
+        wanted += "_"
+    return wanted

@@ -6,20 +6,31 @@ is on what goes into a layer, never on what comes out of it.
 Source: Bengio et al., "Greedy Layer-Wise Training of Deep Networks", NIPS 2006; Vincent et al., JMLR 2010.
 """
 
+# (from finetune.py) Fine-tuning: a stack unrolled into one deep network that shares its parameters, trained end to end.
+# (from finetune.py)
+# (from finetune.py) Source: Hinton and Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks", Science 2006; with a
+# (from finetune.py) binary bottleneck, Salakhutdinov and Hinton, "Semantic Hashing", 2009.
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from aepipe.disk import array_in
-from aepipe.learn.compute import Compute
-from aepipe.learn.feed import Feed
-from aepipe.learn.layer import Autoencoder, LayerSpec
+from aepipe.evaluate.baselines import itq_rotation
+from aepipe.learn.autoencoder import Autoencoder
+from aepipe.learn.batches import Compute, Feed
+from aepipe.learn.nets import Net, Turn
+from aepipe.learn.posterior import Rotation
+from aepipe.learn.spec import LayerSpec
+from aepipe.store.io import array_in
 
 
 def build(specs: Sequence[LayerSpec], shape: Sequence[int], *, seed: int) -> list[Autoencoder]:
@@ -92,3 +103,112 @@ def _blocks(below: Sequence[Autoencoder], rows: Feed) -> Iterator[tuple[int, Ten
                 block = layer.encode(block).mean
         yield start, block
         start += len(block)
+
+
+class Mean(nn.Module):
+    """What a layer's code is: the mean of its posterior."""
+
+    def __init__(self, layer: Autoencoder) -> None:
+        super().__init__()
+        self.encoder = layer.net.encoder
+        self._posterior = layer.posterior
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the codes of rows."""
+        return self._posterior.encode(self.encoder(x), None).mean
+
+
+class Unrolled(nn.Module):
+    """The decoders of a stack, top down.
+
+    Between two of them stands the mean of the upper one's likelihood, kept within the range of the codes that the lower
+    one was trained on. No switches of pooling come down: what the top code does not say is not known.
+    """
+
+    def __init__(self, layers: Sequence[Autoencoder]) -> None:
+        super().__init__()
+        self.decoders = nn.ModuleList(layer.net.decoder for layer in reversed(layers))
+        self._links = [
+            (upper.likelihood, lower.net.rectified)
+            for upper, lower in zip(reversed(layers[1:]), reversed(layers[:-1]), strict=True)
+        ]
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Return the parameters of the lowest likelihood."""
+        for upper, (likelihood, rectified) in zip(self.decoders[:-1], self._links, strict=True):
+            mean = likelihood.mean(upper(code))
+            code = F.relu(mean) if rectified else mean
+        return torch.as_tensor(self.decoders[-1](code))
+
+
+def unroll(layers: Sequence[Autoencoder]) -> Autoencoder:
+    """Join a stack, bottom up, into one autoencoder: the posterior is the top layer's, the likelihood the lowest's."""
+    top = layers[-1]
+    if len(layers) == 1:
+        return top
+    net = Net(
+        nn.Sequential(*(Mean(layer) for layer in layers[:-1]), top.net.encoder),
+        Unrolled(layers),
+        shape_in=layers[0].net.shape_in,
+        shape_out=top.net.shape_out,
+        holes=layers[0].net.holes,
+    )
+    return Autoencoder(net, top.posterior, layers[0].likelihood)
+
+
+def load_finetuned(layers: Sequence[Autoencoder], file: Path) -> None:
+    """Give a stack the weights that an earlier fine-tuning left.
+
+    Args:
+        layers: all of them, the layer of bits last; are changed in place.
+        file: ``weights.safetensors`` of a model of the same layers.
+    """
+    unroll(layers).load_state_dict(load_file(file))
+
+
+def fit_rotation(model: Autoencoder, rows: Feed) -> None:
+    """Find the rotation of the code where its posterior has one, and keep it in the network.
+
+    Args:
+        model: the fine-tuned network; is changed in place.
+        rows: the training rows.
+    """
+    turns = [part for part in model.net.encoder.modules() if isinstance(part, Turn)]
+    if turns and isinstance(model.posterior, Rotation) and model.posterior.iterations:
+        found = _activations(model, rows)
+        centred = (found - found.mean(0)).cpu().numpy()
+        rotation = itq_rotation(centred, np.random.default_rng(0), iterations=model.posterior.iterations)
+        turns[0].rotation.copy_(torch.from_numpy(rotation))
+
+
+def thresholds(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) -> Tensor:
+    """Return the threshold of each bit, float32[K].
+
+    Args:
+        model: the fine-tuned network.
+        rows: the training rows.
+        kind: ``zero``, or the ``median`` of each bit's activation over the rows, which makes it one in half of them.
+    """
+    if kind == "zero":
+        return torch.zeros(model.net.shape_out)
+    return _activations(model, rows).median(0).values.cpu()
+
+
+def bits(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) -> NDArray[np.uint8]:
+    """Return the bits of all rows, uint8[N, K], 0 or 1.
+
+    Args:
+        model: the fine-tuned network.
+        rows: the training rows.
+        kind: of the thresholds.
+    """
+    found: NDArray[np.uint8] = (
+        (_activations(model, rows).cpu() > thresholds(model, rows, kind)).numpy().astype(np.uint8)
+    )
+    return found
+
+
+def _activations(model: Autoencoder, rows: Feed) -> Tensor:
+    """Return what the bits of all rows are cut from, float32[N, K]."""
+    with torch.no_grad():
+        return torch.cat([model.net.encoder(block).float() for block in rows.blocks()])

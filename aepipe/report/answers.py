@@ -7,9 +7,8 @@ import html
 import io
 from pathlib import Path
 
-from aepipe.asking import Question
-from aepipe.finding import Answer
-from aepipe.release import Release
+from aepipe.release.query import Answer, Question
+from aepipe.release.release import Release
 from aepipe.report.hits import Found, Tile
 from aepipe.report.originals import original, tile
 

@@ -8,10 +8,10 @@ from statistics import fmean, stdev
 from typing import Any
 
 from aepipe.errors import QueryError
-from aepipe.evaluate.figures import RETRIEVAL
+from aepipe.evaluate.probes import RETRIEVAL
+from aepipe.pipeline.sweep import written
 from aepipe.report.comparison import Column, Line, columns_of
 from aepipe.report.scores import text_table
-from aepipe.vary import written
 
 SEED = "seed"
 CRITERION = "held_out_map_at_1000"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from aepipe.errors import CorruptError
+from aepipe.pipeline.sweep import label, written
 from aepipe.report.scores import text_table
-from aepipe.store import Ref, Store
-from aepipe.vary import label, written
+from aepipe.store.artifacts import Ref, Store
 
 MEASURES = "measures.json"
 GAP = 2
@@ -30,7 +30,7 @@ class Line:
     Attributes:
         name: of the recipe.
         changes: what was varied, by key.
-        figures: as ``aepipe.stages.measure`` names them; all None where training failed.
+        figures: as ``aepipe.pipeline.compare`` names them; all None where training failed.
         notes: why a figure is None, by its name.
         yardsticks: retrieval figures of other systems on the same rows.
         measured: on how many rows.

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aepipe.errors import CorruptError
-from aepipe.keys import Row
-from aepipe.release import Release
+from aepipe.release.release import Release
 from aepipe.report.curves import Curve, by_part, curves_picture
 from aepipe.report.hits import Found, hits_picture
 from aepipe.report.originals import tile
 from aepipe.report.plane import plane_picture
-from aepipe.store import Ref, Store
+from aepipe.store.artifacts import Ref, Store
+from aepipe.store.segments import Row
 
 CURVES = "curves.json"
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from aepipe.pipeline.sweep import written
 from aepipe.report import ink
 from aepipe.report.comparison import Column, Line, columns_of
 from aepipe.report.curves import (
@@ -27,7 +28,6 @@ from aepipe.report.curves import (
     draw_scale,
     round_ticks,
 )
-from aepipe.vary import written
 
 COLUMNS = 3
 NOTE = 84

@@ -5,10 +5,10 @@ from __future__ import annotations
 from PIL import Image
 
 from aepipe.errors import ItemError
-from aepipe.keys import Row
-from aepipe.release import Release
+from aepipe.release.release import Release
 from aepipe.report.hits import Tile
 from aepipe.sources import preview
+from aepipe.store.segments import Row
 
 LONGEST = 224
 SNIPPET = "snippet"
@@ -41,14 +41,14 @@ def original(release: Release, place: str, data: bytes = b"") -> Image.Image | N
 
 def _thumbnail(data: bytes, place: str) -> Image.Image:
     """Return a picture, made small."""
-    from aepipe.sources.decode import thumbnail
+    from aepipe.sources.images.decode import thumbnail
 
     return thumbnail(data, place, LONGEST)
 
 
 def _spectrum(release: Release, data: bytes, place: str) -> Image.Image:
     """Return loudness by time and frequency, the highest at the top."""
-    from aepipe.sources.decoders import decoder
+    from aepipe.sources import decoder
 
     row = decoder("audio", release.encoder.card.features)(data, place)
     return Image.fromarray(row[::-1, :, 0].copy())

@@ -22,7 +22,7 @@ def precision_picture(scores: Scores, *, title: str) -> Image.Image | None:
     """Draw both panels; None where relevance was not measured.
 
     Args:
-        scores: as :meth:`aepipe.evaluate.Scores.to_dict` gives them.
+        scores: as :meth:`aepipe.evaluate.scores.Scores.to_dict` gives them.
         title: a line above everything.
     """
     rows = {row["system"]: row for row in scores["rows"] if row.get("precision")}

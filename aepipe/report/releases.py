@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aepipe import service
 from aepipe.errors import CorruptError
 from aepipe.report.scores import health_line, protocol_line, reranking_line, scores_table, text_table
-from aepipe.store import Ref, Store
+from aepipe.store import registry
+from aepipe.store.artifacts import Ref, Store
 
 LABEL_FREE = "recall_at_10"
 
@@ -29,7 +29,7 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
     return {
         "name": card["name"],
         "release": ref.digest,
-        "in_service": service.current(store, card["name"]) == ref,
+        "in_service": registry.current(store, card["name"]) == ref,
         "promoted": {"when": event.when, "why": event.why} if event else None,
         "created": store.manifest(ref).created,
         "rows": card["rows"],
@@ -72,13 +72,13 @@ def describe_text(found: Mapping[str, Any]) -> str:
     if found["scores"]:
         parts += ["", _indented(scores_text(found["scores"]))]
     if found["pretraining"]:
-        parts += ["", f"  {worth_line(found['pretraining'])}"]
+        parts += ["", f"  {scores_line(found['pretraining'])}"]
     return "\n".join(parts)
 
 
 def notes(found: Mapping[str, Any]) -> list[str]:
     """Return what stands below the scores of what :func:`describe` found: bits, re-ranking, pretraining."""
-    worth = [worth_line(found["pretraining"])] if found["pretraining"] else []
+    worth = [scores_line(found["pretraining"])] if found["pretraining"] else []
     return [*_below(found["scores"]), *worth]
 
 
@@ -122,7 +122,7 @@ def pretraining_worth(
     return {"metric": metric, "with": with_, "without": without, "compared_with": twin[0].digest}
 
 
-def worth_line(worth: Mapping[str, Any]) -> str:
+def scores_line(worth: Mapping[str, Any]) -> str:
     """Return in one line what pretraining was worth."""
     ours, theirs = worth["with"], worth["without"]
     return (
@@ -147,9 +147,9 @@ def _control(card: Mapping[str, Any], *, flipped: bool = False) -> tuple[Any, ..
     return recipe, card["recipe"].get("pretrain", True) != flipped, card["source_rows"]
 
 
-def _last_promoted(store: Store, name: str, ref: Ref) -> service.Event | None:
+def _last_promoted(store: Store, name: str, ref: Ref) -> registry.Event | None:
     """Return when and why a release last went into service."""
-    return next((e for e in reversed(service.history(store, name)) if e.after == ref.digest), None)
+    return next((e for e in reversed(registry.history(store, name)) if e.after == ref.digest), None)
 
 
 def _service(found: Mapping[str, Any]) -> str:

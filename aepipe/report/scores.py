@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Scores = Mapping[str, Any]
-"""``aepipe.evaluate.Scores`` as :meth:`to_dict` gives it, also after JSON."""
+"""``aepipe.evaluate.scores.Scores`` as :meth:`to_dict` gives it, also after JSON."""
 
 
 def scores_table(scores: Scores, *, markdown: bool = False) -> str:

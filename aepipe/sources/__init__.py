@@ -4,151 +4,39 @@ A module of this room is a kind when it has ``Options`` and ``Features`` (both :
 ``open_source(options, features, *, base, name) -> Source``. Nothing else names it.
 """
 
+# (from __init__.py) What a query needs of a kind of source: bytes become a row here exactly as they did at ingestion.
+# (from __init__.py)
+# (from __init__.py) A module of this room bears the name of a kind and has ``VERSION``, which changes whenever the same bytes would give
+# (from __init__.py) another row; ``decoder(features, folder) -> Decode``; and ``asked(text) -> Iterator[RawItem]``, what an argument on
+# (from __init__.py) the command line names. Nothing here may import what a cold query does without: pydantic, pyarrow, torch.
+
 from __future__ import annotations
 
+import os
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+import zlib
+from collections.abc import Iterator, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from aepipe.errors import ItemError
+from aepipe.errors import ItemError, SourceError
+from aepipe.sources.files import WholeFile
+from aepipe.sources.formats import _ROOMS, _room
+from aepipe.sources.item import Decode, Item, Source
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from aepipe.recipe import Recipe
-
-Reader = Callable[[str], bytes]
-"""Gives the bytes of the item of that key; raises :class:`ItemError`, or OSError."""
-
-
-@dataclass(frozen=True, slots=True)
-class RawItem:
-    """One thing of a collection, its bytes not read yet.
-
-    Attributes:
-        key: its path relative to the source, or its own id; unique in the source.
-        place: where the bytes are, relative to the source's location: ``a/b.jpg``, ``part.parquet#12``,
-            ``photos.tar#1536+20481``, ``train-images-idx3-ubyte.gz#17``. :func:`preview` reads it.
-        reader: gives the bytes, in any thread.
-        label: its class, where the source knows one.
-        split: ``train``, ``test``, or whatever the source says; None where :meth:`Source.split` is to decide.
-        columns: the source's own other columns.
-    """
-
-    key: str
-    place: str
-    reader: Reader
-    label: str | None = None
-    split: str | None = None
-    columns: Mapping[str, object] = field(default_factory=dict)
-
-    def read(self) -> bytes:
-        """Return the bytes.
-
-        Raises:
-            ItemError: they cannot be read.
-        """
-        try:
-            return self.reader(self.key)
-        except OSError as error:
-            raise ItemError(self.key, f"cannot be read: {error.strerror or type(error).__name__}") from None
-
-
-class Source(Protocol):
-    """A collection and the features wanted of it.
-
-    ``items`` may be iterated again and gives the same order each time; ``row`` is called from many threads.
-    """
-
-    @property
-    def kind(self) -> str:
-        """Its name in a recipe."""
-
-    @property
-    def name(self) -> str:
-        """The recipe's name, for files about this source."""
-
-    @property
-    def location(self) -> Path:
-        """The folder that places are relative to."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one row, (H, W, C) for images."""
-
-    @property
-    def dtype(self) -> str:
-        """Element type of one row, as numpy names it: ``uint8``."""
-
-    @property
-    def spans(self) -> list[dict[str, Any]] | None:
-        """The cells of each column with their likelihood, where those of a row are of several sorts."""
-
-    @property
-    def max_bad_share(self) -> float:
-        """The share of unreadable items above which ingestion fails."""
-
-    @property
-    def max_vanished_share(self) -> float:
-        """The share of the items of the run before above which it fails because they are not there any more."""
-
-    @property
-    def workers(self) -> int:
-        """Threads to decode with; 0 for one per processor."""
-
-    @property
-    def skipped(self) -> int:
-        """Files that the last iteration passed over because they are not of this kind."""
-
-    def fitted(self, known: Mapping[str, Any] | None) -> Self:
-        """Return the source once all that it has to learn from the items is learned; only then it makes rows.
-
-        Args:
-            known: :meth:`features` of an earlier time, whose learned part is kept where the options are the same.
-
-        Raises:
-            SourceError: nothing can be learned from the items.
-        """
-
-    def features(self) -> dict[str, Any]:
-        """Return all that decides how bytes become a row, as JSON; equal features give equal rows."""
-
-    def schema(self) -> pa.Schema:
-        """Return the names and types of the items' own columns."""
-
-    def total(self) -> int | None:
-        """Return how many items there are, where that is known without reading them."""
-
-    def items(self) -> Iterator[RawItem]:
-        """Give the items, in the source's order.
-
-        Raises:
-            SourceError: there is none, or what holds them is damaged.
-        """
-
-    def split(self, item: RawItem, sha256: bytes) -> str:
-        """Return the split of an item whose bytes have this digest."""
-
-    def row(self, data: bytes, key: str) -> NDArray[np.generic]:
-        """Turn bytes into one row.
-
-        Raises:
-            ItemError: they cannot be decoded.
-        """
 
 
 def kinds() -> dict[str, ModuleType]:
     """Return the kinds of sources there are, by name."""
-    names = [module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg]
-    modules = {name: import_module(f"{__name__}.{name}") for name in names}
-    return {name: module for name, module in modules.items() if hasattr(module, "open_source")}
+    names = [room.name for room in pkgutil.iter_modules(__path__) if room.ispkg]
+    known = [name for name in names if find_spec(f"{__name__}.{name}.source")]
+    return {name: import_module(f"{__name__}.{name}.source") for name in known}
 
 
 def resolve(recipe: Recipe) -> Source:
@@ -178,6 +66,69 @@ def preview(location: Path, place: str) -> bytes:
     Raises:
         ItemError: they are not there any more.
     """
-    from aepipe.sources.containers import read_place
-
     return read_place(location, place)
+
+
+def read_place(location: Path, place: str) -> bytes:
+    """Return the bytes at a place; see :func:`aepipe.sources.preview`.
+
+    Raises:
+        ItemError: they are not there any more.
+    """
+    try:
+        whole = _existing(location, place)
+        if whole is not None:
+            return WholeFile(whole)(place)
+        name, _, at = place.rpartition("#")
+        path = _existing(location, name) if name else None
+        if path is not None and "@" in at:
+            cell: bytes = _room("records").read_at(Path(path), at, place)
+            return cell
+        if path is not None and at.startswith("t"):
+            from aepipe.sources.audio.decode import slice_of
+
+            start, _, seconds = at[1:].partition("+")
+            return slice_of(WholeFile(path)(place), place, float(start), float(seconds))
+        if path is not None and at.startswith("v"):
+            from aepipe.sources.video.decode import frame_at
+
+            return frame_at(Path(path), place, float(at[1:]))
+        room = next((room for room in map(_room, _ROOMS[1:]) if room.claims(name)), None)
+        if path is None or room is None:
+            raise ItemError(place, f"no longer in {location}")
+        data: bytes = room.read_at(Path(path), at, place)
+        return data
+    except (OSError, EOFError, ValueError, LookupError, zlib.error, SourceError) as error:
+        raise ItemError(place, f"cannot be read from {location}: {error}") from None
+
+
+def _existing(location: Path, name: str) -> str | None:
+    r"""Return the path of a file; bytes of its name that are no text stand in a place as ``\xff``."""
+    raw = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), name.encode())
+    paths = (str(location / name), str(location / os.fsdecode(raw)))
+    return next((path for path in paths if os.path.isfile(path)), None)
+
+
+def decoder(kind: str, features: Mapping[str, Any], folder: Path | None = None) -> Decode:
+    """Return what makes rows of bytes.
+
+    Args:
+        kind: of the source.
+        features: as :meth:`aepipe.sources.item.Source.features` gives them.
+        folder: of the model, where larger things lie that belong to the features.
+    """
+    return cast(Decode, import_module(f"{__name__}.{kind}.decode").decoder(features, folder))
+
+
+def asked(kind: str, text: str) -> Iterator[Item]:
+    """Give the items that an argument names, their bytes not read yet.
+
+    Raises:
+        QueryError: there is no such file.
+    """
+    return cast(Iterator[Item], import_module(f"{__name__}.{kind}.decode").asked(text))
+
+
+def version(kind: str) -> int:
+    """Return the version of a kind's decoder."""
+    return cast(int, import_module(f"{__name__}.{kind}.decode").VERSION)

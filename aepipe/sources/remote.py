@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from aepipe.errors import SourceError
-from aepipe.progress import step
+from aepipe.log import step
 
 AT_ONCE = 8
 """Files that are fetched side by side."""

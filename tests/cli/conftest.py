@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from aepipe.cli.verbs import app
-from aepipe.keys import Row
-from aepipe.release import Release
-from aepipe.store import Ref, Store
-from tests.releases import make_release, pictures_of
+from aepipe.cli.app import app
+from aepipe.release.release import Release
+from aepipe.store.artifacts import Ref, Store
+from aepipe.store.segments import Row
+from tests.support.releases import make_release, pictures_of
 
 Aepipe = Callable[..., Result]
 

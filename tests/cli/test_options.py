@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand
 from typer.testing import CliRunner
 
-from aepipe.cli.command import Verb
+from aepipe.cli.app import Verb
 from aepipe.cli.options import Place, flat
 
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aepipe import asking
-from aepipe.bits import BitCodes
-from aepipe.embeddings import cosines
-from aepipe.keys import Row
-from aepipe.release import Release
-from aepipe.store import Store
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.codes.encoder import cosines
+from aepipe.release import query as queries
+from aepipe.release.release import Release
+from aepipe.store.artifacts import Store
+from aepipe.store.segments import Row
 from tests.cli.conftest import Aepipe
-from tests.releases import pictures_of
+from tests.support.releases import pictures_of
 
 
 def _lines(output: str) -> list[dict[str, object]]:
@@ -209,8 +209,8 @@ def test_a_folder_is_all_its_images(aepipe: Aepipe, shelf: Store, tmp_path: Path
 
 
 def test_a_large_folder_is_answered_in_blocks(aepipe: Aepipe, shelf: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "AT_ONCE", 3)
-    monkeypatch.setattr("aepipe.cli.answers.AT_ONCE", 7)
+    monkeypatch.setattr(queries, "AT_ONCE", 3)
+    monkeypatch.setattr("aepipe.release.query.AT_ONCE", 7)
     found = _lines(aepipe("query", pictures_of(shelf), "--json", "-k", 1).stdout)
     assert len(found) == 40
     assert all(line["hits"][0]["distance"] == 0 for line in found)  # type: ignore[index]

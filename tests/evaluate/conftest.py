@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aepipe.bits import BitCodes
-from aepipe.evaluate import Projection, Sample, fit_itq
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.evaluate.baselines import Projection, fit_itq
+from aepipe.evaluate.scores import Sample
 
 
 @pytest.fixture(scope="session")

@@ -6,18 +6,10 @@ import numpy as np
 import pytest
 
 from aepipe.errors import CodeError
-from aepipe.evaluate import (
-    BASELINES,
-    Projection,
-    Sample,
-    baselines,
-    drawn,
-    fit_itq,
-    fit_lsh,
-    fit_pca_sign,
-    fit_spectral,
-    retrieval,
-)
+from aepipe.evaluate import baselines
+from aepipe.evaluate.baselines import BASELINES, Projection, fit_itq, fit_lsh, fit_pca_sign, fit_spectral
+from aepipe.evaluate.retrieval import retrieval
+from aepipe.evaluate.scores import Sample
 
 
 def features(n: int = 400, d: int = 12, seed: int = 0) -> np.ndarray:
@@ -123,7 +115,7 @@ def test_wide_features_take_the_subspace_iteration(monkeypatch: pytest.MonkeyPat
     """Above the dense width the same leading axes are found without a covariance."""
     x = features(300, 40)
     dense = fit_pca_sign(x, 6, 0).axes
-    monkeypatch.setattr(drawn, "DENSE_FEATURES", 10)
+    monkeypatch.setattr(baselines, "DENSE_FEATURES", 10)
     assert np.abs((dense * fit_pca_sign(x, 6, 0).axes).sum(0)) == pytest.approx(1.0, abs=1e-3)
 
 
@@ -144,16 +136,16 @@ def test_arrays_make_an_equal_one(name: str) -> None:
     again = baselines.of_arrays(name, {key: np.array(value) for key, value in fitted.arrays().items()})
     assert again.name == fitted.name
     assert again.codes(x).hex() == fitted.codes(x).hex()
-    assert BASELINES[name](x, 11, 3, drawn.Drawn(x, 11, 3)).codes(x).hex() == fitted.codes(x).hex()
+    assert BASELINES[name](x, 11, 3, baselines.FitSample(x, 11, 3)).codes(x).hex() == fitted.codes(x).hex()
 
 
 def test_fits_use_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows beyond the limit are drawn by the seed; long codes and wide rows mean fewer."""
-    assert drawn.fitting_rows(1_000_000, 784, 64) == 100_000
-    assert drawn.fitting_rows(1_000_000, 100_000, 64) < 10_000
-    assert drawn.fitting_rows(1_000_000, 784, 4096) < 10_000
+    assert baselines.fitting_rows(1_000_000, 784, 64) == 100_000
+    assert baselines.fitting_rows(1_000_000, 100_000, 64) < 10_000
+    assert baselines.fitting_rows(1_000_000, 784, 4096) < 10_000
     x = features(500)
-    monkeypatch.setattr(drawn, "FIT_ROWS", 100)
+    monkeypatch.setattr(baselines, "FIT_ROWS", 100)
     assert not np.allclose(fit_lsh(x, 4, 0).mean, x.mean(0), rtol=0, atol=1e-3)
     assert np.array_equal(fit_itq(x, 4, 0).axes, fit_itq(x, 4, 0).axes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aepipe.evaluate import estimate, interval, paired_difference
+from aepipe.evaluate.scores import estimate, interval, paired_difference
 
 
 def test_seeded() -> None:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aepipe.bits import BitCodes
-from aepipe.evaluate import Calibration, calibrate, nearest
-from aepipe.evaluate.calibration import falling
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.evaluate.calibration import Calibration, calibrate, falling
+from aepipe.evaluate.exact_search import nearest
 
 
 def codes(rng: np.random.Generator, groups: np.ndarray, n_bits: int = 12) -> BitCodes:

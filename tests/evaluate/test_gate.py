@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aepipe.bits import BitCodes
-from aepipe.evaluate import BitHealth, Estimate, ItqRule, Protocol, Row, Scores, Verdict, bit_health, judge
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.evaluate.bit_health import BitHealth, bit_health
+from aepipe.evaluate.gate import ItqRule, Verdict, judge
+from aepipe.evaluate.scores import Estimate, Protocol, Row, Scores
 
 HEALTHY = bit_health(BitCodes.from_bits(np.random.default_rng(0).integers(0, 2, (500, 8))))
 SICK = bit_health(BitCodes.from_bits(np.zeros((500, 8))))

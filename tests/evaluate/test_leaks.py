@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aepipe.bits import BitCodes
-from aepipe.evaluate import Sample, nearest, score
-from aepipe.evaluate.leaks import near_duplicates, said_of
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.evaluate.exact_search import nearest
+from aepipe.evaluate.scores import Sample, describe_leaks, near_duplicates, score
 
 
 def pixels(n: int, seed: int) -> np.ndarray:
@@ -43,5 +43,5 @@ def test_they_are_counted_and_named_in_the_scores() -> None:
         "5 of 20 queries nearly are rows that answer (they differ by less than 6% of what any two do)"
     )
     assert note.endswith(": test/0 ~ train/10, test/1 ~ train/11, test/2 ~ train/12, ...")
-    assert said_of(np.full(20, -1), None, None) == []
-    assert said_of(np.array([-1, 3]), None, None)[0].endswith("which flatters the figures")
+    assert describe_leaks(np.full(20, -1), None, None) == []
+    assert describe_leaks(np.array([-1, 3]), None, None)[0].endswith("which flatters the figures")

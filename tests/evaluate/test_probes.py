@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from aepipe.errors import CodeError
+from aepipe.evaluate.probes import cluster_nmi, pca_errors, probe_accuracy, squared_errors
 
 pytest.importorskip("sklearn")
-
-from aepipe.evaluate.probes import cluster_nmi, pca_errors, probe_accuracy, squared_errors
 
 RNG = np.random.default_rng(0)
 CLASSES = np.array(["bag", "boot", "coat"])

@@ -8,9 +8,10 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from aepipe.bits import BitCodes
-from aepipe.embeddings import quantize
-from aepipe.evaluate import Reranking, reranking
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.codes.encoder import quantize
+from aepipe.evaluate import reranking
+from aepipe.evaluate.reranking import Reranking
 
 N, Q, H = 500, 40, 24
 

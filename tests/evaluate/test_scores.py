@@ -8,11 +8,12 @@ import logging
 import numpy as np
 import pytest
 
-from aepipe.bits import BitCodes
+from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import CodeError
-from aepipe.evaluate import METRICS, Sample, Scores, fit_pca_sign, score
-from aepipe.evaluate.baselines import Baseline
-from aepipe.progress import Progress
+from aepipe.evaluate.baselines import Baseline, fit_pca_sign
+from aepipe.evaluate.retrieval import METRICS
+from aepipe.evaluate.scores import Sample, Scores, score
+from aepipe.log import Progress
 
 
 def samples(n_bits: int = 8, d: int = 10, labelled: bool = True) -> tuple[Sample, Sample]:

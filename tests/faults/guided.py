@@ -24,13 +24,13 @@ import atheris
 
 with atheris.instrument_imports(include=["aepipe"]):
     from aepipe import recipe, sources
-    from aepipe.bits import BitCodes
+    from aepipe.codes.bitcodes import BitCodes
     from aepipe.errors import AepipeError
-    from aepipe.release import Release
-    from aepipe.sources.reading import read_all
-    from aepipe.store import Store
+    from aepipe.release.release import Release
+    from aepipe.sources.loader import read_all
+    from aepipe.store.artifacts import Store
     from tests.faults import test_fuzz
-    from tests.samples import TINY
+    from tests.support.samples import TINY
 
 Target = tuple[Callable[[bytes], object], list[bytes]]
 """What reads an input, and inputs to begin with, the first of which is sound."""

@@ -17,24 +17,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aepipe import progress, recipe, service, store
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.plan import plan
-from aepipe.stages.encode import encode
-from aepipe.stages.finetune import finetune
-from aepipe.stages.ingest import ingest
-from aepipe.stages.pretrain import pretrain
-from aepipe.stages.publish import publish
-from aepipe.stages.score import score
-from aepipe.stages.views import views
-from aepipe.store import Ref, Store
+from aepipe import log, recipe
+from aepipe.learn.trainer import FileCheckpoint
+from aepipe.pipeline.encode import encode
+from aepipe.pipeline.finetune import finetune
+from aepipe.pipeline.ingest import ingest
+from aepipe.pipeline.pretrain import pretrain
+from aepipe.pipeline.publish import publish
+from aepipe.pipeline.resolve import resolve
+from aepipe.pipeline.score import score
+from aepipe.pipeline.views import views
+from aepipe.store import artifacts, registry
+from aepipe.store.artifacts import Ref, Store
 
 
 def run(file: Path, shelf: Store) -> Ref:
     """Make a release of a recipe and put it into service."""
-    job = plan(recipe.load(file))
-    with service.lock(shelf, job.recipe.name):
-        before = service.current(shelf, job.recipe.name)
+    job = resolve(recipe.load(file))
+    with registry.lock(shelf, job.recipe.name):
+        before = registry.current(shelf, job.recipe.name)
         rows = ingest(shelf, job.source, previous=_rows_of(shelf, before))
         cut = views(shelf, job, rows)
         layers: list[Ref] = []
@@ -45,7 +46,7 @@ def run(file: Path, shelf: Store) -> Ref:
         scores = score(shelf, job, rows, model, codes)
         release = publish(shelf, job.recipe, job.source.location, rows=rows, model=model, codes=codes, scores=scores)
         if release != before:
-            service.promote(shelf, job.recipe.name, release, why="test")
+            registry.promote(shelf, job.recipe.name, release, why="test")
     return release
 
 
@@ -64,13 +65,13 @@ def arm(moment: str) -> None:
     kind, _, rest = moment.partition(":")
     if kind == "progress":
         stage, _, done = rest.rpartition(":")
-        _before(progress.logger, "info", lambda *a, **k: _at(k["extra"], stage, int(done)))
+        _before(log.logger, "info", lambda *a, **k: _at(k["extra"], stage, int(done)))
     elif kind == "service":
-        _before(service, "write_durably", lambda *a, **k: True)
+        _before(registry, "write_durably", lambda *a, **k: True)
     else:
         count = iter(range(10_000))
         number = int(rest)
-        owner, name = (store.Draft, "finish") if kind == "finish" else (Path, "rename")
+        owner, name = (artifacts.Draft, "finish") if kind == "finish" else (Path, "rename")
         _before(owner, name, lambda *a, **k: next(count) == number)
 
 

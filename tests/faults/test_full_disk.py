@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
-
-from aepipe.disk import array_in
-from aepipe.release import Release
-from aepipe.store import Store
-from aepipe.verification import verify
+from aepipe.release.lifecycle import verify
+from aepipe.release.release import Release
+from aepipe.store.artifacts import Store
+from aepipe.store.io import array_in
 from tests.faults.test_kill import RECIPE, ROOT, paint
+
+pytest.importorskip("torch")
 
 SIZE = 3 << 20
 

@@ -26,15 +26,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from aepipe import recipe, sources
-from aepipe.bits import BitCodes
+from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import AepipeError, CodeError
+from aepipe.pipeline.ingest import ingest
 from aepipe.recipe import Recipe
-from aepipe.release import Release
-from aepipe.stages.ingest import ingest
-from aepipe.store import MANIFEST, Store
-from aepipe.table import Rows
-from tests.releases import make_release
-from tests.samples import SAMPLE, TINY
+from aepipe.release.release import Release
+from aepipe.store.artifacts import MANIFEST, Store
+from aepipe.store.rows import Rows
+from tests.support.releases import make_release
+from tests.support.samples import SAMPLE, TINY
 
 FUZZ = int(os.environ.get("AEPIPE_FUZZ", "2000" if "AEPIPE_SOAK" in os.environ else "100"))
 fuzz = settings(

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("torch")
+from aepipe.release.lifecycle import verify
+from aepipe.release.release import Release
+from aepipe.store import registry
+from aepipe.store.artifacts import Ref, Store
 
-from aepipe import service
-from aepipe.release import Release
-from aepipe.store import Ref, Store
-from aepipe.verification import verify
+pytest.importorskip("torch")
 
 ROOT = Path(__file__).parents[2]
 KILLED = -9
@@ -108,7 +108,7 @@ def test_the_old_release_answers_and_the_next_run_finishes(
     if "layer" in moment or "tuning" in moment:
         assert f"{moment.split(':')[1]}: {moment.split(':')[2]}/" in again.stderr
         assert "resumed" in again.stderr, "it went on inside the layer"
-    assert service.current(store, "pictures") == Ref("release", new)
+    assert registry.current(store, "pictures") == Ref("release", new)
     verify(store, Ref("release", new))
     assert outputs(store, new) == outputs(Store(folder / "undisturbed"), new)
     assert not list(shelf.glob("*/.tmp-*"))

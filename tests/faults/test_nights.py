@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
+from aepipe.errors import CorruptError, SourceError
+from aepipe.pipeline import ingest
+from aepipe.release.release import Release
+from aepipe.sources import loader
+from aepipe.store import registry
+from aepipe.store.artifacts import KINDS, Store
+from aepipe.store.rows import Rows
+from tests.support.samples import write_photos, write_tiny
+
 pytest.importorskip("torch")
 time_machine = pytest.importorskip("time_machine")
-
-from aepipe import service
-from aepipe.errors import CorruptError, SourceError
-from aepipe.release import Release
-from aepipe.sources import reading
-from aepipe.stages import ingest
-from aepipe.store import KINDS, Store
-from aepipe.table import Rows
-from tests.samples import write_photos, write_tiny
 
 pytestmark = pytest.mark.usefixtures("prefect")
 
@@ -78,8 +78,8 @@ def test_a_clock_that_was_set_back_a_day(tiny: Path, store: Store) -> None:
         second = answers(store).ref
         assert digests(store) == files(tiny)
         assert not night(tiny, store, keep=1)["changed"]
-        assert [event.after for event in service.history(store)] == [first.digest, second.digest]
-        assert service.previous(store, "tiny") == first
+        assert [event.after for event in registry.history(store)] == [first.digest, second.digest]
+        assert registry.previous(store, "tiny") == first
         assert store.has(first), "a rollback goes to it"
     assert not night(tiny, store)["changed"]
 
@@ -143,7 +143,7 @@ def test_a_third_of_the_files_are_torn(tiny: Path, store: Store) -> None:
 def test_a_source_that_goes_away_while_it_is_read(tiny: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that were listed and are not there any more are unreadable ones; the old release answers."""
     before, photos = answers(store).ref, tiny.parent / "photos"
-    real, seen = reading.read_all, []
+    real, seen = loader.read_all, []
 
     def unmounting(*given: Any) -> Iterator[Any]:
         for outcome in real(*given):

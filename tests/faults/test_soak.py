@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("torch")
-
-from aepipe import service
 from aepipe.errors import GateError, SourceError
-from aepipe.release import Release
-from aepipe.store import KINDS, Ref, Store
-from aepipe.verification import verify
-from tests.samples import write_photos, write_tiny
+from aepipe.release.lifecycle import verify
+from aepipe.release.release import Release
+from aepipe.store import registry
+from aepipe.store.artifacts import KINDS, Ref, Store
+from tests.support.samples import write_photos, write_tiny
+
+pytest.importorskip("torch")
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("AEPIPE_KILLS", "50"))
@@ -73,7 +73,7 @@ def test_the_plug_is_pulled_at_random_moments_of_a_night(tmp_path: Path) -> None
     for number in range(3 * KILLS):
         if killed == KILLS:
             break
-        keys, before = change(tmp_path, number), service.current(store, "tiny")
+        keys, before = change(tmp_path, number), registry.current(store, "tiny")
         words = ("--retrain", "always") if number % 2 else ()
         process = start(tmp_path, *words)
         try:
@@ -82,7 +82,7 @@ def test_the_plug_is_pulled_at_random_moments_of_a_night(tmp_path: Path) -> None
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             killed += 1
-            in_service += service.current(store, "tiny") != before
+            in_service += registry.current(store, "tiny") != before
         answers(store)
         there = whole(store)
         took[words] = _complete(tmp_path, *words)
@@ -126,7 +126,7 @@ def test_a_hundred_nights(tmp_path: Path) -> None:
         except (GateError, SourceError):
             assert kind.startswith("bad"), kind
             assert before is not None
-            assert service.current(store, "tiny") == before.ref
+            assert registry.current(store, "tiny") == before.ref
             found.refused += 1
             done = []
         else:

@@ -12,7 +12,7 @@ import pytest
 @pytest.fixture(scope="session")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A server for flows that are called in this process."""
-    from flows.embedded import serving
+    from flows.local_server import serving
 
     environment, level = dict(os.environ), logging.getLogger("aepipe").level
     try:

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from aepipe import service
 from aepipe.errors import BusyError, GateError, RecipeError, SourceError
-from aepipe.progress import step
-from aepipe.release import Release
-from aepipe.store import Ref, Store
+from aepipe.log import step
+from aepipe.release.release import Release
+from aepipe.store import registry
+from aepipe.store.artifacts import Ref, Store
 from flows.job import Job
-from tests.samples import write_photos, write_tiny
+from tests.support.samples import write_photos, write_tiny
 
 pytestmark = pytest.mark.usefixtures("prefect")
 
@@ -38,13 +38,13 @@ def test_a_collection_from_its_first_release_to_its_next(tiny: Path, store: Stor
     shelf = str(store.root)
     first = build(str(tiny), shelf=shelf)
     assert first["in_service"]
-    assert service.current(store, "tiny") == Ref.parse(first["release"])
+    assert registry.current(store, "tiny") == Ref.parse(first["release"])
     assert len(Release.open(store, "tiny")) == 120
 
     again = build(str(tiny), shelf=shelf)
     assert again["release"] == first["release"]
     assert again["reasons"] == ["nothing has changed"]
-    assert len(service.history(store)) == 1
+    assert len(registry.history(store)) == 1
     assert not refresh(shelf=shelf)["changed"]
 
     # A new picture, a vanished one, and one whose bytes are another's now.
@@ -64,7 +64,7 @@ def test_a_collection_from_its_first_release_to_its_next(tiny: Path, store: Stor
     tiny.write_text(tiny.read_text().replace("bits = 32", "bits = 1"))
     with pytest.raises(GateError, match=r"tiny: the gate refuses release \w+: .*stays in service"):
         build(str(tiny), shelf=shelf)
-    assert service.current(store, "tiny") == release.ref
+    assert registry.current(store, "tiny") == release.ref
     kept = build(str(tiny), shelf=shelf, promote=False)
     assert not kept["in_service"]
     assert store.has(Ref.parse(kept["release"]))
@@ -119,7 +119,7 @@ def test_prefect_keeps_of_a_stage_where_it_starts_and_ends() -> None:
 def test_one_run_at_a_time(tiny: Path, store: Store) -> None:
     from flows.build import build
 
-    with service.lock(store, "tiny"), pytest.raises(BusyError, match="tiny: another run is writing"):
+    with registry.lock(store, "tiny"), pytest.raises(BusyError, match="tiny: another run is writing"):
         build(str(tiny), shelf=str(store.root))
     assert not store.refs("rows")
 
@@ -155,7 +155,7 @@ def test_only_stumbles_are_repeated(error: Exception, tries: int, monkeypatch: p
         recipe = SimpleNamespace(name="none")
         source = None
 
-    monkeypatch.setattr("aepipe.stages.ingest.ingest", fail)
+    monkeypatch.setattr("aepipe.pipeline.ingest.ingest", fail)
     quick = tasks.ingest.with_options(retries=2, retry_delay_seconds=0)
     with pytest.raises(type(error)):
         quick(Job(Store(Path("unused")), NoPlan()), None)  # type: ignore[arg-type]

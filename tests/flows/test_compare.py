@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from aepipe.errors import TrainingError
+from aepipe.store.artifacts import Store
+from flows.compare import compare
+from tests.support.samples import write_tiny
+
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
-
-from aepipe.errors import TrainingError
-from aepipe.store import Store
-from flows.compare import compare
-from tests.samples import write_tiny
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def test_a_study_trains_shared_layers_once(tiny: Path, tmp_path: Path, prefect: 
     assert [one["failed"] for one in outcomes] == [None, None]
     assert len(store.refs("layer")) == 3, "one layer in common, and a layer of bits for each"
     assert len({one["release"] for one in outcomes}) == 2
-    from aepipe import service
     from aepipe.report.comparison import read_line, study_table, write_parquet
+    from aepipe.store import registry
 
-    assert not service.names(store), "nothing goes into service"
+    assert not registry.names(store), "nothing goes into service"
     lines = [read_line(store, one) for one in outcomes]
     assert [line.changes for line in lines] == [{"code.bits": 8}, {"code.bits": 16}]
     assert all(line.figures["map_at_1000"] for line in lines)

@@ -10,10 +10,10 @@ import pytest
 
 from aepipe import recipe as recipes
 from aepipe.errors import RecipeError
-from aepipe.store import Store
+from aepipe.store.artifacts import Store
+from flows.catalog import is_recipe, packaged, recipe_file
 from flows.job import open_job
-from flows.named import is_recipe, packaged, recipe_file
-from tests.samples import write_tiny
+from tests.support.samples import write_tiny
 
 ROOT = Path(__file__).parents[2]
 

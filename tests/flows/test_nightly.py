@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aepipe import service
 from aepipe.errors import BusyError, GateError
-from aepipe.release import Release
-from aepipe.store import KINDS, Ref, Store
-from aepipe.verification import verify
-from tests.samples import write_photos, write_tiny
+from aepipe.release.lifecycle import verify
+from aepipe.release.release import Release
+from aepipe.store import registry
+from aepipe.store.artifacts import KINDS, Ref, Store
+from tests.support.samples import write_photos, write_tiny
 
 pytestmark = pytest.mark.usefixtures("prefect")
 
@@ -57,7 +57,7 @@ def test_nights_of_a_collection(tiny: Path, store: Store) -> None:
     before = everything(store)
     assert night(tiny, store) == {**first, "changed": False, "done": ["nothing has changed"]}
     assert everything(store) == before, "a second run does nothing"
-    assert len(service.history(store)) == 1
+    assert len(registry.history(store)) == 1
 
     write_photos(tiny.parent / "photos", start=160, count=10)
     gone, first_one, other = sorted((tiny.parent / "photos").rglob("*.png"))[:3]
@@ -92,11 +92,11 @@ def test_a_changed_recipe_trains_and_a_worse_one_is_refused(tiny: Path, store: S
         with pytest.raises(GateError, match="the gate refuses release"):
             night(tiny, store)
     assert Release.open(store).ref == served.ref
-    refused = [event for event in service.history(store, refused=True) if event.action == "refuse"]
+    refused = [event for event in registry.history(store, refused=True) if event.action == "refuse"]
     assert len(refused) == 1, "it is noted once"
     assert store.has(Ref("release", refused[0].after))
     assert figures(store)['aepipe_run_success{collection="tiny"}'] == 0
-    assert service.previous(store, "tiny") == kept.ref, "a refusal is nothing to roll back to"
+    assert registry.previous(store, "tiny") == kept.ref, "a refusal is nothing to roll back to"
 
 
 def test_rows_unlike_those_of_training_train_a_new_encoder(tmp_path: Path, store: Store) -> None:
@@ -129,11 +129,11 @@ def test_old_releases_are_tidied_away(tiny: Path, store: Store) -> None:
     assert len(store.refs("release")) == 2
     from flows.nightly import tidy
 
-    with service.lock(store, "other"):
+    with registry.lock(store, "other"):
         tidy(store, 1, 0.0)  # is put off
     assert verify(store, Release.open(store).ref)
 
 
 def test_two_nights_at_once(tiny: Path, store: Store) -> None:
-    with service.lock(store, "tiny"), pytest.raises(BusyError):
+    with registry.lock(store, "tiny"), pytest.raises(BusyError):
         night(tiny, store)

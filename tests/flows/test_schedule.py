@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from aepipe import service
-from aepipe.store import Store
+from aepipe.store import registry
+from aepipe.store.artifacts import Store
 from tests.flows.server import ask, port_of, process, user_environment, wait_for
-from tests.samples import write_tiny
+from tests.support.samples import write_tiny
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_scheduled_run_puts_a_release_into_service(environment: dict[str, str]
         os.killpg(schedule.pid, signal.SIGINT)
         assert schedule.wait(60) == 0
     assert run["name"] == "nightly-tiny"
-    assert service.names(store) == ["tiny"]
+    assert registry.names(store) == ["tiny"]
     said = log.read_text()
     assert said.startswith("tiny: aepipe-nightly/tiny at '* * * * *', UTC, kept by http://127.0.0.1:")
     assert "is in service" in said

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from aepipe import service
-from aepipe.store import Store
+from aepipe.store import registry
+from aepipe.store.artifacts import Store
 from flows.up import AUTOMATIONS
 from tests.flows.server import ROOT, ask, port_of, postgresql, process, user_environment, wait_for
-from tests.samples import write_tiny
+from tests.support.samples import write_tiny
 
 
 class Up:
@@ -111,7 +111,7 @@ def test_the_deployments_of_the_clone_and_a_late_night(up: Up, tmp_path: Path) -
     late = up.run({"recipe": str(write_tiny(tmp_path))}, due="2026-01-01T02:00:00Z")
     up.wait(late, "COMPLETED", "FAILED", "CRASHED", seconds=120)
     assert up.state(late)["type"] == "COMPLETED", up.log.read_text()
-    assert service.names(up.store) == ["tiny"]
+    assert registry.names(up.store) == ["tiny"]
 
 
 @pytest.mark.skipif("AEPIPE_SOAK" not in os.environ, reason="takes minutes: make soak")
@@ -128,4 +128,4 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_night(up: Up, tmp_path: Path
     again = up.run(recipe)
     up.wait(again, "COMPLETED", "FAILED", "CRASHED", seconds=240)
     assert up.state(again)["type"] == "COMPLETED", up.log.read_text()
-    assert service.names(up.store) == ["tiny"]
+    assert registry.names(up.store) == ["tiny"]

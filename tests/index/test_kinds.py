@@ -12,16 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from aepipe import index
-from aepipe.bits import BitCodes, words_of
+from aepipe.codes.bitcodes import BitCodes, words_of
 from aepipe.errors import CorruptError, RecipeError
-from aepipe.index import HammingIndex, filling, hnsw, ivf, multihash, reach, tables
+from aepipe.index import cost_model, hamming, hash_tables
+from aepipe.index.hamming import HammingIndex
+from aepipe.index.kinds import hnsw, ivf, multihash
 from aepipe.recipe import Choice
-from tests.index.test_rows import assert_damage_is_refused, brute, few_codes, found, scrambled_ids
+from tests.index.test_hamming import assert_damage_is_refused, brute, few_codes, found, scrambled_ids
 
-KINDS = index.kinds()
+KINDS = hamming.kinds()
 FILES = {
-    "multihash": [tables.STARTS, tables.POSITIONS, tables.COPIES, tables.BITS, multihash.REACH],
+    "multihash": [hash_tables.STARTS, hash_tables.POSITIONS, hash_tables.COPIES, hash_tables.BITS, multihash.REACH],
     "ivf": [ivf.FILE],
     "hnsw": [hnsw.FILE],
 }
@@ -31,7 +32,7 @@ FILES = {
 def free_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make looking up cost nothing, so that tiny collections are not scanned."""
     for cost in ("BEGUN", "LOOKED_UP", "READ", "FETCHED"):
-        monkeypatch.setattr(reach, cost, 0.0)
+        monkeypatch.setattr(cost_model, cost, 0.0)
 
 
 def near_codes(rng: np.random.Generator, rows: int, n_bits: int, flips: float = 0.04) -> BitCodes:
@@ -55,12 +56,12 @@ def test_multihash_answers_as_brute_force(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for cost in ("BEGUN", "LOOKED_UP", "READ", "FETCHED"):
-            patch.setattr(reach, cost, 0.0)
+            patch.setattr(cost_model, cost, 0.0)
         rng = np.random.default_rng(seed)
         codes = few_codes(rng, rows, n_bits, 6) if few else near_codes(rng, rows, n_bits)
         ids, queries = scrambled_ids(rng, rows), near_codes(rng, 5, n_bits)
         queries = BitCodes(np.concatenate([queries.packed, codes.packed[:2]]), n_bits, codes.fingerprint)
-        one = index.build(codes, ids, kind="multihash", options={"substrings": substrings})
+        one = hamming.build(codes, ids, kind="multihash", options={"substrings": substrings})
         where = rng.integers(0, 3 * rows + 5, rng.integers(0, 2 * rows + 2)).astype(np.int64)
         near, ball, some = one.search(queries, k), one.within(queries, radius), one.search(queries, k, where)
         for q in range(len(queries)):
@@ -75,7 +76,7 @@ def test_multihash_answers_as_brute_force(
 def test_multihash_certifies_what_is_near_and_scans_what_is_not() -> None:
     rng = np.random.default_rng(3)
     codes = near_codes(rng, 4000, 64, 0.02)
-    one = index.build(codes, np.arange(4000), kind="multihash", options={"substrings": 2})
+    one = hamming.build(codes, np.arange(4000), kind="multihash", options={"substrings": 2})
     engine = one.engine
     assert isinstance(engine, multihash.MultiHash)
     queries = np.concatenate([codes.packed[:50], rng.integers(0, 256, (50, 8), dtype=np.uint8)])
@@ -92,7 +93,7 @@ def test_multihash_certifies_what_is_near_and_scans_what_is_not() -> None:
 @pytest.mark.usefixtures("free_lookups")
 def test_only_dear_look_ups_are_spread_over_threads_and_answer_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = near_codes(np.random.default_rng(8), 3000, 64, 0.02)
-    engine = index.build(codes, np.arange(3000), kind="multihash", options={"substrings": 3}).engine
+    engine = hamming.build(codes, np.arange(3000), kind="multihash", options={"substrings": 3}).engine
     assert isinstance(engine, multihash.MultiHash)
     names: set[str] = set()
     touched = multihash.MultiHash._touched
@@ -118,8 +119,8 @@ def test_only_dear_look_ups_are_spread_over_threads_and_answer_the_same(monkeypa
 def test_a_look_up_in_a_mapped_index_copies_only_what_it_touches(tmp_path: Path, n_bits: int) -> None:
     """Codes in a mapped file lie where words of them would be unaligned, and numpy would copy them all."""
     codes = near_codes(np.random.default_rng(6), 60_000, n_bits, 0.08)
-    index.build(codes, np.arange(60_000), kind="multihash", options={"substrings": 4}).save(tmp_path)
-    opened = index.open(tmp_path)
+    hamming.build(codes, np.arange(60_000), kind="multihash", options={"substrings": 4}).save(tmp_path)
+    opened = hamming.open(tmp_path)
     assert isinstance(opened.engine, multihash.MultiHash)
     query = codes.packed[:1]
     assert opened.engine.staged(query, 1)[1][0] >= 0, "it is looked up, not scanned"
@@ -136,7 +137,7 @@ def test_multihash_never_looks_up_what_is_cheaper_to_scan() -> None:
     rng = np.random.default_rng(4)
     bits = rng.random((5000, 256)) < 0.5
     bits[:, ::2] = False
-    one = index.build(BitCodes.from_bits(bits), np.arange(5000), kind="multihash", options={"substrings": 2})
+    one = hamming.build(BitCodes.from_bits(bits), np.arange(5000), kind="multihash", options={"substrings": 2})
     assert isinstance(one.engine, multihash.MultiHash)
     far = rng.integers(0, 256, (20, 32), dtype=np.uint8)
     assert (one.engine.staged(far, 10)[1] == multihash.SCANNED).all()
@@ -148,13 +149,13 @@ def test_a_table_holds_every_code_within_the_bits_that_are_turned(n_bits: int) -
     packed = np.unique(near_codes(rng, 800, n_bits).packed, axis=0)
     queries = near_codes(rng, 6, n_bits).packed
     n_parts = 2
-    parts = tables.parts_of(np.unpackbits(packed, axis=1, count=n_bits), n_parts)
-    assert np.bincount(parts).tolist() == tables.lengths_of(n_bits, n_parts)
-    table, words = filling.fill(packed, parts), words_of(packed)
+    parts = hash_tables.parts_of(np.unpackbits(packed, axis=1, count=n_bits), n_parts)
+    assert np.bincount(parts).tolist() == hash_tables.lengths_of(n_bits, n_parts)
+    table, words = hash_tables.fill(packed, parts), words_of(packed)
     for turned in (0, 1, 2) if n_bits < 200 else (0, 1):
-        values = tables.Values.within(parts, turned)
-        assert len(values) == reach.n_values(n_bits, n_parts, turned)
-        own = tables.Values.within(parts, 0).masks
+        values = hash_tables.Values.within(parts, turned)
+        assert len(values) == cost_model.n_values(n_bits, n_parts, turned)
+        own = hash_tables.Values.within(parts, 0).masks
         for query in words_of(queries):
             expected = np.bitwise_count((words ^ query)[:, None] & own).sum(axis=2).min(axis=1) <= turned
             held = np.zeros(len(packed), bool)
@@ -168,24 +169,24 @@ def test_a_table_holds_every_code_within_the_bits_that_are_turned(n_bits: int) -
 def test_bits_that_go_together_are_dealt_to_different_parts() -> None:
     rng = np.random.default_rng(12)
     twins = np.repeat(rng.random((500, 8)) < 0.5, 2, axis=1).astype(np.uint8)
-    parts = tables.parts_of(twins, 2)
+    parts = hash_tables.parts_of(twins, 2)
     assert (parts[::2] != parts[1::2]).all()
 
 
 @pytest.mark.parametrize(("parts", "turned", "expected"), [(2, 0, 1), (2, 1, 3), (3, 1, 5), (4, 2, 11)])
 def test_the_bound_is_that_of_the_pigeonhole_principle(parts: int, turned: int, expected: int) -> None:
-    assert reach.bound(parts, turned) == expected
+    assert cost_model.bound(parts, turned) == expected
 
 
 def test_what_was_measured_decides_where_to_begin() -> None:
-    near = reach.Reach(2, [[1, 1, 1, 1], [1, 1, 1, 9], [3, 3, 3, 9], []], [1e-6, 1e-5, 1e-4])
+    near = cost_model.Reach(2, [[1, 1, 1, 1], [1, 1, 1, 9], [3, 3, 3, 9], []], [1e-6, 1e-5, 1e-4])
     assert near.plan(10, 64, 10_000_000)[1] == 0
     assert near.plan(100, 64, 10_000_000)[1] == 1
     assert near.plan(1000, 64, 10_000_000)[1] is None
     assert near.plan(5000, 64, 10_000_000)[1] is None
     assert near.plan(10, 64, 1000)[1] is None
-    assert reach.Reach(2, near.distances, [0.5, 0.9]).plan(10, 64, 10_000_000)[1] is None
-    assert reach.Reach.of_dict(near.to_dict()) == near
+    assert cost_model.Reach(2, near.distances, [0.5, 0.9]).plan(10, 64, 10_000_000)[1] is None
+    assert cost_model.Reach.of_dict(near.to_dict()) == near
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -193,9 +194,9 @@ def test_what_was_measured_decides_where_to_begin() -> None:
 def test_every_kind_is_built_saved_and_opened(tmp_path: Path, kind: str, n_rows: int) -> None:
     rng = np.random.default_rng(n_rows)
     codes, ids = near_codes(rng, n_rows, 64), scrambled_ids(rng, n_rows)
-    built = index.build(codes, ids, kind=kind)
+    built = hamming.build(codes, ids, kind=kind)
     built.save(tmp_path)
-    opened = index.open(tmp_path)
+    opened = hamming.open(tmp_path)
     queries = near_codes(rng, 10, 64)
     for one in (built, opened):
         assert (len(one), one.n_bits, one.fingerprint) == (n_rows, 64, codes.fingerprint)
@@ -209,12 +210,12 @@ def test_every_kind_is_built_saved_and_opened(tmp_path: Path, kind: str, n_rows:
 def test_every_kind_finds_a_row_by_its_own_code_and_k_of_them(kind: str) -> None:
     rng = np.random.default_rng(6)
     codes = near_codes(rng, 3000, 64)
-    one = index.build(codes, np.arange(3000), kind=kind)
+    one = hamming.build(codes, np.arange(3000), kind=kind)
     hits = one.search(codes[:300], 20, threads=2)
     assert not hits.distances[:, 0].any()
     assert (hits.count == 20).all()
     assert (np.diff(hits.distances.astype(int), axis=1) >= 0).all()
-    exact = index.build(codes, np.arange(3000)).search(codes[:300], 20)
+    exact = hamming.build(codes, np.arange(3000)).search(codes[:300], 20)
     assert (hits.distances == exact.distances).mean() > 0.9
     everything = one.search(codes[:3], 5000)
     assert everything.count.tolist() == [3000] * 3
@@ -224,7 +225,7 @@ def test_every_kind_finds_a_row_by_its_own_code_and_k_of_them(kind: str) -> None
 def test_every_kind_is_exact_within_a_radius_and_where_few_may_be_found(kind: str) -> None:
     rng = np.random.default_rng(7)
     codes, ids = near_codes(rng, 2000, 64), scrambled_ids(rng, 2000)
-    one, flat = index.build(codes, ids, kind=kind), index.build(codes, ids)
+    one, flat = hamming.build(codes, ids, kind=kind), hamming.build(codes, ids)
     queries = near_codes(rng, 10, 64)
     assert_equal(one.within(queries, 6), flat.within(queries, 6))
     few = np.sort(ids)[::200]
@@ -240,7 +241,7 @@ def assert_equal(one: object, other: object) -> None:
 @pytest.mark.parametrize(("kind", "file"), [(kind, file) for kind, files in FILES.items() for file in files])
 def test_a_damaged_file_is_refused(tmp_path: Path, kind: str, file: str) -> None:
     rng = np.random.default_rng(8)
-    index.build(near_codes(rng, 500, 64), np.arange(500), kind=kind).save(tmp_path)
+    hamming.build(near_codes(rng, 500, 64), np.arange(500), kind=kind).save(tmp_path)
     assert_damage_is_refused(tmp_path, file)
 
 
@@ -249,44 +250,44 @@ def test_a_file_of_another_index_is_refused(tmp_path: Path, kind: str, file: str
     rng = np.random.default_rng(9)
     for name, rows in (("one", 500), ("other", 1500)):
         (tmp_path / name).mkdir()
-        index.build(near_codes(rng, rows, 64), np.arange(rows), kind=kind).save(tmp_path / name)
+        hamming.build(near_codes(rng, rows, 64), np.arange(rows), kind=kind).save(tmp_path / name)
     (tmp_path / "one" / file).write_bytes((tmp_path / "other" / file).read_bytes())
     with pytest.raises(CorruptError, match=str(tmp_path / "one")):
-        index.open(tmp_path / "one")
+        hamming.open(tmp_path / "one")
 
 
 def test_options_of_kinds_are_checked() -> None:
-    assert index.resolve(Choice(kind="ivf", options={"probes": 4})).model_dump() == {"cells": 0, "probes": 4}
+    assert hamming.resolve(Choice(kind="ivf", options={"probes": 4})).model_dump() == {"cells": 0, "probes": 4}
     for kind, options in (("ivf", {"probes": 0}), ("hnsw", {"links": 1}), ("auto", {"recall": 1.5})):
         with pytest.raises(RecipeError, match=rf"index\.kind\.{next(iter(options))}"):
-            index.resolve(Choice(kind=kind, options=options))
+            hamming.resolve(Choice(kind=kind, options=options))
 
 
 def test_auto_scans_few_codes_and_hashes_many_near_ones() -> None:
     rng = np.random.default_rng(10)
-    assert index.build(near_codes(rng, 2000, 64), np.arange(2000), kind="auto").engine.kind == "flat"
+    assert hamming.build(near_codes(rng, 2000, 64), np.arange(2000), kind="auto").engine.kind == "flat"
     centres = rng.random((2000, 64)) < 0.5
     bits = centres[rng.integers(0, 2000, 1_000_000)]
     codes = BitCodes(np.packbits(bits ^ (rng.random(bits.shape, np.float32) < 0.02), axis=1), 64)
-    assert index.build(codes, np.arange(len(codes)), kind="auto").engine.kind == "multihash"
+    assert hamming.build(codes, np.arange(len(codes)), kind="auto").engine.kind == "multihash"
     uniform = BitCodes(rng.integers(0, 256, (200_000, 32), dtype=np.uint8), 256)
-    assert index.build(uniform, np.arange(len(uniform)), kind="auto").engine.kind == "flat"
+    assert hamming.build(uniform, np.arange(len(uniform)), kind="auto").engine.kind == "flat"
 
 
 def test_more_probes_and_more_breadth_find_more() -> None:
     rng = np.random.default_rng(11)
     codes = BitCodes(rng.integers(0, 256, (3000, 8), dtype=np.uint8), 64)
-    exact = index.build(codes, np.arange(3000))
+    exact = hamming.build(codes, np.arange(3000))
     queries = BitCodes(rng.integers(0, 256, (100, 8), dtype=np.uint8), 64)
     truth = exact.search(queries, 10).distances[:, -1:]
 
     def recall(one: HammingIndex) -> float:
         return float((one.search(queries, 10).distances <= truth).mean())
 
-    probes = [recall(index.build(codes, np.arange(3000), kind="ivf", options={"probes": n})) for n in (1, 16, 400)]
+    probes = [recall(hamming.build(codes, np.arange(3000), kind="ivf", options={"probes": n})) for n in (1, 16, 400)]
     assert probes[0] < probes[1] < probes[2] == 1
     breadth = [
-        recall(index.build(codes, np.arange(3000), kind="hnsw", options={"breadth": n, "links": 4, "effort": 10}))
+        recall(hamming.build(codes, np.arange(3000), kind="hnsw", options={"breadth": n, "links": 4, "effort": 10}))
         for n in (1, 200)
     ]
     assert breadth[0] < breadth[1]

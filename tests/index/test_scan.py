@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aepipe.bits import BitCodes
+from aepipe.codes.bitcodes import BitCodes
 from aepipe.index import scan
 from aepipe.index.scan import Scan
 

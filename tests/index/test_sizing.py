@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from aepipe.index import sizing
-from aepipe.index.grouping import group
-from aepipe.index.reach import Reach, scan_cost
+from aepipe.index.cost_model import Reach, scan_cost
+from aepipe.index.postings import group
 from aepipe.index.sizing import Codes, Machine
 from tests.index.test_kinds import near_codes
 
@@ -71,7 +71,7 @@ def test_approximate_kinds_are_offered_where_recall_was_measured() -> None:
 def test_what_is_measured_of_codes() -> None:
     rng = np.random.default_rng(0)
     codes, postings = group(near_codes(rng, 5000, 64), np.arange(5000))
-    found = sizing.look_at(codes, postings.offsets, approximate=True)
+    found = sizing.measure_codes(codes, postings.offsets, approximate=True)
     assert (found.rows, found.n_bits) == (5000, 64)
     assert found.distinct == len(codes) / 5000
     assert len(found.reaches) > 2

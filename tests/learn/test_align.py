@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from aepipe.learn import compute, finetune, layer, stack
-from aepipe.learn.align import match, reorder
-from aepipe.learn.feed import Feed
+from aepipe.learn import batches, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.align import match_bits, reorder_bits
+from aepipe.learn.batches import Feed
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, LayerRecipe
 
-CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+torch = pytest.importorskip("torch")
+
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 K, SHAPE = 16, (20,)
 
 
@@ -34,7 +35,7 @@ def shuffled(parts: tuple[int, ...] = ()) -> tuple[Any, Any, Any, Any]:
 @pytest.mark.parametrize("parts", [(), (4, 8)])
 def test_order_and_sense_are_found_again(parts: tuple[int, ...]) -> None:
     old, new, places, turned = shuffled(parts)
-    order, signs = match(old, new, parts)
+    order, signs = match_bits(old, new, parts)
     assert order.tolist() == places.tolist()
     assert (signs < 0).tolist() == (turned == 1).tolist()
     assert ((new[:, order] ^ (signs < 0)) != old).mean() == pytest.approx(0.1, abs=0.01)
@@ -42,14 +43,14 @@ def test_order_and_sense_are_found_again(parts: tuple[int, ...]) -> None:
 
 def test_bits_stay_within_their_prefix() -> None:
     old, new, _, _ = shuffled()
-    order, _ = match(old, new, (4, 8))
+    order, _ = match_bits(old, new, (4, 8))
     assert sorted(order[:4]) == [0, 1, 2, 3]
     assert sorted(order[4:8]) == [4, 5, 6, 7]
 
 
 def test_the_same_bits_are_left_alone() -> None:
     old = shuffled()[0]
-    order, signs = match(old, old)
+    order, signs = match_bits(old, old)
     assert order.tolist() == list(range(K))
     assert signs.tolist() == [1] * K
 
@@ -64,27 +65,27 @@ def test_the_same_bits_are_left_alone() -> None:
 )
 def test_a_reordered_network_gives_the_same_rows_back(net: dict[str, Any], normalize: bool, binarize: str) -> None:
     specs = [
-        layer.layer_spec(LayerRecipe(net=Choice(kind="dense", options=net)), "layers.0"),
-        layer.code_spec(CodeRecipe(bits=K, normalize=normalize, binarize=Choice(kind=binarize))),
+        layer_specs.layer_spec(LayerRecipe(net=Choice(kind="dense", options=net)), "layers.0"),
+        layer_specs.code_spec(CodeRecipe(bits=K, normalize=normalize, binarize=Choice(kind=binarize))),
     ]
     layers = [one.eval() for one in stack.build(specs, SHAPE, seed=0)]
     for part in layers[-1].net.encoder.modules():
         if isinstance(part, torch.nn.BatchNorm1d):
             part.running_mean.copy_(torch.randn(K))
             part.running_var.copy_(torch.rand(K) + 0.5)
-    model = finetune.unroll(layers)
+    model = stack.unroll(layers)
     rows = Feed(np.random.default_rng(1).integers(0, 256, (50, *SHAPE), dtype=np.uint8), CPU)
-    before, rebuilt = finetune.bits(model, rows, "zero"), model.decode(model.encode(next(rows.blocks())).mean)
+    before, rebuilt = stack.bits(model, rows, "zero"), model.decode(model.encode(next(rows.blocks())).mean)
     rng = np.random.default_rng(2)
     order, signs = rng.permutation(K), rng.choice([-1.0, 1.0], K).astype(np.float32)
-    assert reorder(layers[-1], order, signs)
-    assert (finetune.bits(model, rows, "zero") == (before[:, order] ^ (signs < 0))).all()
+    assert reorder_bits(layers[-1], order, signs)
+    assert (stack.bits(model, rows, "zero") == (before[:, order] ^ (signs < 0))).all()
     again = model.decode(model.encode(next(rows.blocks())).mean)
     assert torch.allclose(again, rebuilt, atol=1e-5)
 
 
 def test_a_network_of_another_width_is_left_as_it_was() -> None:
-    one = stack.build([layer.code_spec(CodeRecipe(bits=K))], SHAPE, seed=0)[0]
+    one = stack.build([layer_specs.code_spec(CodeRecipe(bits=K))], SHAPE, seed=0)[0]
     before = {name: value.clone() for name, value in one.state_dict().items()}
-    assert not reorder(one, np.arange(K + 1), np.ones(K + 1, np.float32))
+    assert not reorder_bits(one, np.arange(K + 1), np.ones(K + 1, np.float32))
     assert all(torch.equal(value, before[name]) for name, value in one.state_dict().items())

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from aepipe.encoder import GRAPH, Card, Encoder, write_card
-from aepipe.learn import compute, finetune, layer, posterior, stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.fit import Trainer
-from aepipe.learn.freeze import BATCH, freeze
+from aepipe.codes.encoder import GRAPH, Card, Encoder, write_card
+from aepipe.learn import batches, posterior, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import Feed
+from aepipe.learn.onnx_export import BATCH, freeze
+from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FinetuneRecipe, LayerRecipe
 
-CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+torch = pytest.importorskip("torch")
+
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 SHAPE = (20,)
 WIDTH = 8
 
@@ -33,16 +33,16 @@ def rows(n: int = 600) -> Any:
 def trained(folder: Path, binarize: Choice, threshold: Any = "zero") -> tuple[list[Any], Any, Any]:
     """Pretrain nothing, fine-tune a small stack, settle it and return layers, the unrolled model and thresholds."""
     specs = [
-        layer.layer_spec(LayerRecipe(net=Choice(kind="dense", options={"width": 16})), "layers.0"),
-        layer.code_spec(CodeRecipe(bits=WIDTH, binarize=binarize)),
+        layer_specs.layer_spec(LayerRecipe(net=Choice(kind="dense", options={"width": 16})), "layers.0"),
+        layer_specs.code_spec(CodeRecipe(bits=WIDTH, binarize=binarize)),
     ]
     layers = stack.build(specs, SHAPE, seed=0)
     feed = Feed(rows(), CPU)
-    training = layer.finetune_training(FinetuneRecipe(epochs=4, batch=50, lr=0.01), specs)
-    trainer = Trainer(finetune.unroll(layers), training, train=feed, held_out=Feed(rows(50), CPU), seed=0, compute=CPU)
+    training = layer_specs.finetune_training(FinetuneRecipe(epochs=4, batch=50, lr=0.01), specs)
+    trainer = Trainer(stack.unroll(layers), training, train=feed, held_out=Feed(rows(50), CPU), seed=0, compute=CPU)
     trainer.run(FileCheckpoint(folder), lambda *_: None)
-    finetune.settle(trainer.model, feed)
-    return layers, trainer.model, finetune.thresholds(trainer.model, feed, threshold)
+    stack.fit_rotation(trainer.model, feed)
+    return layers, trainer.model, stack.thresholds(trainer.model, feed, threshold)
 
 
 @pytest.mark.parametrize("kind", sorted(posterior.BITS))

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from aepipe.learn import compute, layer, objectives, stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.fit import Trainer
+from aepipe.learn import batches, objectives, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import Feed
 from aepipe.learn.objectives import Batch
+from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import CodeRecipe, ComputeRecipe, FitRecipe, LayerRecipe
 from tests.docs.blocks import blocks
 
-CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+torch = pytest.importorskip("torch")
+
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 RNG = np.random.default_rng(0)
 KINDS_OF_ROWS = RNG.integers(0, 2, (16, 12), np.uint8)
 ROWS = np.where(RNG.random((300, 12)) < 0.05, 1, KINDS_OF_ROWS[RNG.integers(0, 16, 300)]).astype(np.uint8) * 255
@@ -33,9 +33,9 @@ def trainer(kind: str) -> Trainer:
     example = objectives.kinds()[kind].example
     net = {"kind": "dense", "width": 8, "activation": "sigmoid"}
     if example:
-        spec = layer.layer_spec(LayerRecipe.model_validate({"net": net, **common, **example}), kind)
+        spec = layer_specs.layer_spec(LayerRecipe.model_validate({"net": net, **common, **example}), kind)
     else:
-        spec = layer.code_spec(CodeRecipe.model_validate({"bits": 8, **common}))
+        spec = layer_specs.code_spec(CodeRecipe.model_validate({"bits": 8, **common}))
     model = stack.build([spec], (12,), seed=1)[0]
     feed = Feed(ROWS, CPU)
     return Trainer(model, spec.training, train=feed, held_out=feed, seed=2, compute=CPU)

@@ -10,8 +10,9 @@ from typing import ClassVar
 
 import pytest
 
-from aepipe import corrupt
-from aepipe.learn import layer, likelihood, nets, objectives, posterior
+from aepipe.learn import corruption as corruptions
+from aepipe.learn import likelihood, nets, objectives, posterior
+from aepipe.learn import spec as layer_specs
 from aepipe.recipe import Choice, LayerRecipe, Options
 
 NAMES = {
@@ -81,7 +82,7 @@ KINDS: Mapping[str, Mapping[str, type[Options]]] = {
     "posterior": posterior.KINDS,
     "binarize": posterior.BITS,
     "likelihood": likelihood.KINDS,
-    "corruption": corrupt.KINDS,
+    "corruption": corruptions.KINDS,
 }
 
 
@@ -100,7 +101,7 @@ def test_keys_are_over_these_names() -> None:
     recipe = LayerRecipe(
         net=Choice(kind="dense", options={"width": 4}), posterior=Choice(kind="k-sparse", options={"k": 2})
     )
-    key = layer.layer_spec(recipe, "x").key()
+    key = layer_specs.layer_spec(recipe, "x").key()
     assert {role: part["kind"] for role, part in key.items() if role in NAMES} == {
         "net": "dense.Options",
         "posterior": "points.KSparse",
@@ -112,19 +113,19 @@ def test_keys_are_over_these_names() -> None:
 
 
 def test_a_kind_without_a_name_of_its_own_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Softer(corrupt.Mask):
+    class Softer(corruptions.Mask):
         """A kind whose author forgot the name; the inherited one would take over what masks have trained."""
 
-    class Named(corrupt.Mask):
+    class Named(corruptions.Mask):
         """The same, with a name."""
 
         digest_name: ClassVar[str] = "corrupt.Named"
 
-    monkeypatch.setitem(corrupt.KINDS, "softer", Softer)
-    monkeypatch.setitem(corrupt.KINDS, "named", Named)
+    monkeypatch.setitem(corruptions.KINDS, "softer", Softer)
+    monkeypatch.setitem(corruptions.KINDS, "named", Named)
     net = Choice(kind="dense", options={"width": 4})
-    named = layer.layer_spec(LayerRecipe(net=net, corruption=Choice(kind="named")), "x")
+    named = layer_specs.layer_spec(LayerRecipe(net=net, corruption=Choice(kind="named")), "x")
     assert named.key()["corruption"]["kind"] == "corrupt.Named"
-    nameless = layer.layer_spec(LayerRecipe(net=net, corruption=Choice(kind="softer")), "x")
+    nameless = layer_specs.layer_spec(LayerRecipe(net=net, corruption=Choice(kind="softer")), "x")
     with pytest.raises(TypeError, match=r"Softer has no digest_name; give the class one of its own"):
         nameless.key()

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from aepipe.learn import finetune, generate, likelihood, posterior
-from aepipe.learn.layer import Autoencoder
+from aepipe.learn import generate, likelihood, posterior, stack
+from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.nets import conv, dense, gru
+
+torch = pytest.importorskip("torch")
 
 SHAPE = (4, 3, 1)
 
@@ -28,7 +28,7 @@ def linear(width: int = 5, kind: Any = None) -> Any:
 def stacked() -> Any:
     lower = linear(5)
     upper_net = dense.Options(width=2, activation="linear").build((5,), generator(1))
-    return finetune.unroll([lower, Autoencoder(upper_net, posterior.Delta(), likelihood.Gaussian())])
+    return stack.unroll([lower, Autoencoder(upper_net, posterior.Delta(), likelihood.Gaussian())])
 
 
 def test_samples_are_decoded_draws() -> None:

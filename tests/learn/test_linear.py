@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aepipe.learn import batches, generate, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import Feed
+from aepipe.learn.trainer import FileCheckpoint, Trainer
+from aepipe.recipe import ComputeRecipe, LayerRecipe
+from tests.support.samples import pixels
+
 torch = pytest.importorskip("torch")
 
-from aepipe.learn import compute, layer, stack, trained
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.fit import Trainer
-from aepipe.recipe import ComputeRecipe, LayerRecipe
-from tests.samples import pixels
-
-CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 
 
 def learn(rows: Any, row: dict[str, Any], folder: Any) -> Any:
-    spec = layer.layer_spec(LayerRecipe.model_validate(row), "layers.0")
+    spec = layer_specs.layer_spec(LayerRecipe.model_validate(row), "layers.0")
     model = stack.build([spec], rows.shape[1:], seed=0)[0]
     feed = Feed(rows, CPU)
     one = Trainer(model, spec.training, train=feed, held_out=Feed(rows[:0], CPU), seed=0, compute=CPU)
@@ -57,7 +57,8 @@ def test_a_wide_layer_copies_unless_its_input_is_noisy(tmp_path: Any) -> None:
     def errors(model: Any) -> tuple[float, float]:
         """Return the squared error of rows as they are, and of those under noise, in units of the variance."""
         found = [
-            ((trained.reconstruct(model, given, CPU) - clean) ** 2).sum((1, 2, 3)).mean() for given in (held_out, noisy)
+            ((generate.reconstruct_rows(model, given, CPU) - clean) ** 2).sum((1, 2, 3)).mean()
+            for given in (held_out, noisy)
         ]
         return float(found[0] / variance), float(found[1] / variance)
 

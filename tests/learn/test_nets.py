@@ -8,21 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
-
 from safetensors.torch import save
 
 from aepipe.errors import RecipeError
-from aepipe.learn import compute, finetune, layer, likelihood, nets, posterior, stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.fit import Trainer
-from aepipe.learn.freeze import BATCH, freeze
+from aepipe.learn import autoencoder, batches, likelihood, nets, posterior, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import Feed
 from aepipe.learn.nets import Head, conv, dense, gru, residual
+from aepipe.learn.onnx_export import BATCH, freeze
+from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import CodeRecipe, ComputeRecipe, FitRecipe, LayerRecipe
 
-CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+torch = pytest.importorskip("torch")
+
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 IMAGE = (9, 8, 2)
 EXAMPLES: dict[str, Any] = {
     "dense": dense.Options(width=6, hidden=(7,)),
@@ -219,8 +218,8 @@ def test_what_cannot_stand_on_each_other_is_refused(layers: list[dict[str, Any]]
 
 def checked(layers: list[dict[str, Any]]) -> None:
     recipes = [LayerRecipe.model_validate({"net": net}) for net in layers]
-    specs = [layer.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipes)]
-    layer.check_stack([*specs, layer.code_spec(CodeRecipe(bits=4))], IMAGE)
+    specs = [layer_specs.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipes)]
+    layer_specs.check_stack([*specs, layer_specs.code_spec(CodeRecipe(bits=4))], IMAGE)
 
 
 STACKS: dict[str, list[dict[str, Any]]] = {
@@ -237,12 +236,12 @@ STACKS: dict[str, list[dict[str, Any]]] = {
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", sorted(STACKS))
 def test_stacks_train_greedily_unroll_and_freeze(name: str, precision: Any, tmp_path: Any) -> None:
-    where = compute.resolve(ComputeRecipe(device="cpu", precision=precision))
-    tight = compute.Compute(where.device, where.dtype, memory=1000)
+    where = batches.resolve(ComputeRecipe(device="cpu", precision=precision))
+    tight = batches.Compute(where.device, where.dtype, memory=1000)
     fit = FitRecipe(epochs=3, batch=32, lr=0.01)
     recipes = [LayerRecipe.model_validate({**one, "fit": fit}) for one in STACKS[name]]
-    specs = [layer.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipes)]
-    specs.append(layer.code_spec(CodeRecipe(bits=12, fit=fit)))
+    specs = [layer_specs.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipes)]
+    specs.append(layer_specs.code_spec(CodeRecipe(bits=12, fit=fit)))
     items = np.random.default_rng(0).integers(0, 256, (128, *IMAGE), np.uint8) // 128 * 255
     layers, rows = stack.build(specs, IMAGE, seed=0), Feed(items, where)
     for depth, spec in enumerate(specs):
@@ -251,7 +250,7 @@ def test_stacks_train_greedily_unroll_and_freeze(name: str, precision: Any, tmp_
         one = Trainer(layers[depth], spec.training, train=codes, held_out=codes, seed=depth, compute=where)
         curve = one.run(FileCheckpoint(tmp_path / str(depth)), lambda *_: None)
         assert curve[-1]["loss"] < curve[0]["loss"]
-    whole = Trainer(finetune.unroll(layers), specs[-1].training, train=rows, held_out=rows, seed=9, compute=where)
+    whole = Trainer(stack.unroll(layers), specs[-1].training, train=rows, held_out=rows, seed=9, compute=where)
     curve = whole.run(FileCheckpoint(tmp_path / "whole"), lambda *_: None)
     assert curve[-1]["loss"] < curve[0]["loss"]
     if precision == "float32":
@@ -266,7 +265,7 @@ def check_frozen(layers: Any, items: Any) -> None:
     embedding, logits, bits = (np.concatenate(part) for part in zip(*parts, strict=True))
     with torch.no_grad():
         x = Feed(items, CPU).batch(torch.arange(128))
-        below = finetune.unroll(layers[:-1]).encode(x).mean
+        below = stack.unroll(layers[:-1]).encode(x).mean
         expected = layers[-1].net.encoder(below)
     np.testing.assert_allclose(embedding, below.flatten(1).numpy(), atol=1e-4)
     np.testing.assert_allclose(logits, expected.numpy(), atol=1e-4)
@@ -276,12 +275,12 @@ def check_frozen(layers: Any, items: Any) -> None:
 
 
 def test_the_whole_passes_no_switches_down() -> None:
-    specs = [layer.layer_spec(LayerRecipe.model_validate(one), "x") for one in STACKS["conv"]]
+    specs = [layer_specs.layer_spec(LayerRecipe.model_validate(one), "x") for one in STACKS["conv"]]
     layers = stack.build(specs, IMAGE, seed=0)
-    whole = finetune.unroll(layers)
+    whole = stack.unroll(layers)
     x = draw(4, *IMAGE)
     encoding = whole.encode(x)
     assert encoding.switches is None
     torch.testing.assert_close(whole.decode(encoding.mean), whole.decode(encoding.mean.clone()))
-    single = layer.Autoencoder(layers[0].net, posterior.Delta(), likelihood.Gaussian())
+    single = autoencoder.Autoencoder(layers[0].net, posterior.Delta(), likelihood.Gaussian())
     assert single.encode(x).switches is not None

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-
 from aepipe.errors import RecipeError
-from aepipe.learn import compute, finetune, layer, likelihood, nets, objectives, posterior, stack
+from aepipe.learn import autoencoder, batches, likelihood, nets, objectives, posterior, stack
+from aepipe.learn import spec as layer_specs
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, reconstruction
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FinetuneRecipe, FitRecipe, LayerRecipe, resolve
 
-CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+torch = pytest.importorskip("torch")
+
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 
 
 def draw(*shape: int, seed: int = 0) -> Any:
@@ -95,7 +96,7 @@ def test_weights_come_from_the_generator_alone() -> None:
 
 
 def test_a_layers_weights_do_not_depend_on_what_stands_above() -> None:
-    spec = layer.layer_spec(LayerRecipe(net=Choice(kind="dense", options={"width": 5})), "x")
+    spec = layer_specs.layer_spec(LayerRecipe(net=Choice(kind="dense", options={"width": 5})), "x")
     alone, below = stack.build([spec], (7,), seed=4)[0], stack.build([spec, spec], (7,), seed=4)[0]
     assert all(torch.equal(a, b) for a, b in zip(alone.parameters(), below.parameters(), strict=True))
 
@@ -105,10 +106,10 @@ def test_only_relu_codes_are_kept_from_being_negative(activation: Any) -> None:
     lower = dense.Options(width=5, activation=activation).build((7,), torch.Generator().manual_seed(0))
     upper = dense.Options(width=3).build((5,), torch.Generator().manual_seed(1))
     layers = [
-        layer.Autoencoder(lower, posterior.Delta(), likelihood.Bernoulli()),
-        layer.Autoencoder(upper, posterior.Delta(), likelihood.Gaussian()),
+        autoencoder.Autoencoder(lower, posterior.Delta(), likelihood.Bernoulli()),
+        autoencoder.Autoencoder(upper, posterior.Delta(), likelihood.Gaussian()),
     ]
-    deep = finetune.unroll(layers)
+    deep = stack.unroll(layers)
     code = draw(6, 3)
     between = upper.decoder(code)
     expected = lower.decoder(between.relu() if activation == "relu" else between)
@@ -126,7 +127,7 @@ def test_standardize_uses_the_batch_then_the_running_average() -> None:
 
 
 def test_reconstruction_is_the_likelihood_of_the_clean_row() -> None:
-    spec = layer.layer_spec(LayerRecipe(net=Choice(kind="dense", options={"width": 5})), "x")
+    spec = layer_specs.layer_spec(LayerRecipe(net=Choice(kind="dense", options={"width": 5})), "x")
     model = stack.build([spec], (7,), seed=0)[0]
     clean, noisy = draw(4, 7), draw(4, 7, seed=1)
     terms = objectives.build(model, spec.training.objective, CPU).terms(Batch(clean, noisy, None, None))
@@ -144,7 +145,9 @@ def test_dependence_is_zero_for_independent_balanced_bits() -> None:
 
 
 def test_gradients_reach_both_halves_and_the_batch_is_left_alone() -> None:
-    spec = layer.code_spec(CodeRecipe(bits=6, objective=Choice(kind="reconstruction", options={"decorrelation": 0.1})))
+    spec = layer_specs.code_spec(
+        CodeRecipe(bits=6, objective=Choice(kind="reconstruction", options={"decorrelation": 0.1}))
+    )
     model = stack.build([spec], (7,), seed=0)[0]
     clean = draw(32, 7)
     before = clean.clone()
@@ -178,7 +181,7 @@ def test_gradients_reach_both_halves_and_the_batch_is_left_alone() -> None:
 )
 def test_a_wrong_choice_is_named(recipe: LayerRecipe, message: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        layer.layer_spec(recipe, "layers.0")
+        layer_specs.layer_spec(recipe, "layers.0")
     assert message in str(caught.value)
 
 
@@ -186,12 +189,12 @@ def test_a_code_must_be_bits() -> None:
     with pytest.raises(
         RecipeError, match=r"code.binarize: unknown kind 'delta'; allowed: bernoulli, noise, rotation, "
     ):
-        layer.code_spec(CodeRecipe(binarize=Choice(kind="delta")))
+        layer_specs.code_spec(CodeRecipe(binarize=Choice(kind="delta")))
 
 
 def test_a_device_that_is_not_there_is_named() -> None:
     with pytest.raises(RecipeError, match=r"compute\.device: 'cudda' cannot be used here"):
-        compute.resolve(ComputeRecipe(device="cudda"))
+        batches.resolve(ComputeRecipe(device="cudda"))
 
 
 def test_the_key_holds_every_choice() -> None:
@@ -203,12 +206,12 @@ def test_the_key_holds_every_choice() -> None:
         {"objective": Choice(kind="reconstruction", options={"decorrelation": 0.5})},
         {"fit": FitRecipe(epochs=11)},
     ]
-    keys = [layer.layer_spec(base.model_copy(update=change), "x").key() for change in [{}, *changes]]
+    keys = [layer_specs.layer_spec(base.model_copy(update=change), "x").key() for change in [{}, *changes]]
     assert len({str(key) for key in keys}) == len(keys)
     finetuning = FinetuneRecipe(epochs=3)
-    assert layer.training(finetuning, "finetune", finetuning).key()["fit"]["epochs"] == 3
+    assert layer_specs.training(finetuning, "finetune", finetuning).key()["fit"]["epochs"] == 3
 
 
 def test_seeds_mix() -> None:
-    assert len({compute.seed_of(a, b) for a in range(20) for b in range(20)}) == 400
-    assert math.log2(compute.seed_of(1)) < 63
+    assert len({batches.seed_of(a, b) for a in range(20) for b in range(20)}) == 400
+    assert math.log2(batches.seed_of(1)) < 63

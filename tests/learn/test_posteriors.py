@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-
 from aepipe.errors import RecipeError
-from aepipe.learn import layer, posterior
+from aepipe.learn import posterior
+from aepipe.learn import spec as layer_specs
 from aepipe.learn.posterior import Stochastic
 from aepipe.recipe import Choice, CodeRecipe, LayerRecipe
+
+torch = pytest.importorskip("torch")
 
 PRIORS: dict[str, Any] = {
     "gaussian": posterior.Gaussian(),
@@ -119,7 +120,7 @@ def test_only_the_largest_activations_are_kept() -> None:
 )
 def test_a_width_that_does_not_fit_is_refused(choice: Any, message: str) -> None:
     net = Choice(kind="dense", options={"width": 10})
-    spec = layer.layer_spec(LayerRecipe(net=net, posterior=Choice.model_validate(choice)), "layers.0")
+    spec = layer_specs.layer_spec(LayerRecipe(net=net, posterior=Choice.model_validate(choice)), "layers.0")
     with pytest.raises(RecipeError) as caught:
-        layer.check_stack([spec, layer.code_spec(CodeRecipe(bits=4))], (7,))
+        layer_specs.check_stack([spec, layer_specs.code_spec(CodeRecipe(bits=4))], (7,))
     assert message in str(caught.value)

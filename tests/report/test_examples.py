@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from aepipe.errors import CorruptError
-from aepipe.release import Release
+from aepipe.release.release import Release
 from aepipe.report.examples import data_uri, examples_picture, training_curves
-from aepipe.store import Ref, Store
-from tests.releases import make_release, pictures_of
+from aepipe.store.artifacts import Ref, Store
+from tests.support.releases import make_release, pictures_of
 
 
 def test_rows_and_what_they_find(store: Store) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from aepipe.release import Release
+from aepipe.release.release import Release
 from aepipe.report import examples
 from aepipe.report.examples import data_uri
 from aepipe.report.page import page
 from aepipe.report.releases import describe
-from aepipe.store import Store
-from tests.releases import make_release
+from aepipe.store.artifacts import Store
+from tests.support.releases import make_release
 
 
 class Seen(HTMLParser):

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aepipe.bits import BitCodes
-from aepipe.evaluate import Sample, score
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.evaluate.scores import Sample, score
 from aepipe.report.releases import scores_text
 from aepipe.report.scores import health_line, markdown_table, protocol_line, scores_table, text_table
 

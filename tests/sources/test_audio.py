@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aepipe import sources
 from aepipe.errors import ItemError, QueryError
-from aepipe.sources import decoders, preview
-from aepipe.sources.audio import Audio, Features, Options
-from aepipe.sources.reading import read_all
+from aepipe.sources import preview
+from aepipe.sources.audio.source import Audio, Features, Options
+from aepipe.sources.loader import read_all
 
 sound = pytest.importorskip("soundfile", reason="needs the extra audio")
 pytest.importorskip("soxr", reason="needs the extra audio")
@@ -30,7 +31,7 @@ def wav(samples: np.ndarray, rate: int = RATE, form: str = "WAV") -> bytes:
 
 
 def decode(data: bytes, **options: object) -> np.ndarray:
-    return decoders.decoder("audio", Features(**{"rate": RATE, **options}).model_dump())(data, "q")  # type: ignore[arg-type]
+    return sources.decoder("audio", Features(**{"rate": RATE, **options}).model_dump())(data, "q")  # type: ignore[arg-type]
 
 
 def audio(folder: Path, path: str = ".", features: dict[str, object] | None = None, **options: object) -> Audio:
@@ -127,11 +128,11 @@ def test_a_question_is_a_file_or_a_slice_of_it(tmp_path: Path) -> None:
     file.write_bytes(wav(np.concatenate([tone(300, 1.0), tone(2000, 1.0)])))
     peaks = []
     for text in (str(file), f"{file}@1", f"{file}@1.0-1.5"):
-        (item,) = decoders.asked("audio", text)
+        (item,) = sources.asked("audio", text)
         peaks.append(int(decode(item.read())[:, 4, 0].argmax()))
     assert peaks[0] < peaks[1] == peaks[2]
     with pytest.raises(QueryError, match="ends before it starts"):
-        list(decoders.asked("audio", f"{file}@2-1"))
-    (item,) = decoders.asked("audio", f"{file}@9")
+        list(sources.asked("audio", f"{file}@2-1"))
+    (item,) = sources.asked("audio", f"{file}@9")
     with pytest.raises(ItemError, match="nothing recorded there"):
         item.read()

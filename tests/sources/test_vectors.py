@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from aepipe import sources
 from aepipe.errors import ItemError, QueryError, SourceError
-from aepipe.sources import decoders
-from aepipe.sources.reading import Outcome, read_all
-from aepipe.sources.vectors import Features, Options, Vectors
+from aepipe.sources.loader import Outcome, read_all
+from aepipe.sources.vectors.source import Features, Options, Vectors
 
 ROWS = np.random.default_rng(0).normal(3, 2, (6, 4)).astype(np.float32)
 
@@ -126,16 +126,16 @@ def test_a_question_is_an_array_or_a_list(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", ROWS[0].astype(np.float64))
     np.save(tmp_path / "two.npy", ROWS[:2])
     np.save(tmp_path / "v.npy", ROWS)
-    decode = decoders.decoder("vectors", vectors(tmp_path, "v.npy").fitted(None).features())
+    decode = sources.decoder("vectors", vectors(tmp_path, "v.npy").fitted(None).features())
     found = [
-        [decode(item.read(), item.key) for item in decoders.asked("vectors", str(tmp_path / name))]
+        [decode(item.read(), item.key) for item in sources.asked("vectors", str(tmp_path / name))]
         for name in ("one.npy", "two.npy")
     ]
     np.testing.assert_array_equal(found[0], ROWS[:1])
     np.testing.assert_array_equal(found[1], ROWS[:2])
-    (item,) = decoders.asked("vectors", json.dumps(ROWS[0].tolist()))
+    (item,) = sources.asked("vectors", json.dumps(ROWS[0].tolist()))
     np.testing.assert_allclose(decode(item.read(), item.key).astype(np.float64), ROWS[0])
     with pytest.raises(ItemError, match="2 numbers, and the vectors of this collection have 4"):
         decode(b"[1, 2]", "q")
     with pytest.raises(QueryError, match="no such file"):
-        list(decoders.asked("vectors", "nowhere.npy"))
+        list(sources.asked("vectors", "nowhere.npy"))

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aepipe import derive
-from aepipe.derive import kinds
+from aepipe import sources
 from aepipe.errors import ItemError, QueryError
-from aepipe.sources import decode, decoders, preview
-from aepipe.sources.decoders import video as films
-from aepipe.sources.reading import read_all
-from aepipe.sources.video import Features, Options, Video
+from aepipe.pipeline import suggest
+from aepipe.pipeline.suggest import kinds
+from aepipe.sources import preview
+from aepipe.sources.images import decode
+from aepipe.sources.loader import read_all
+from aepipe.sources.video import decode as films
+from aepipe.sources.video.source import Features, Options, Video
 
 av = pytest.importorskip("av", reason="needs the extra video")
 
@@ -84,13 +86,13 @@ def test_steps_may_be_shorter_or_longer_and_a_short_clip_has_a_frame(tmp_path: P
 def test_a_question_is_a_picture_or_a_second_of_a_video(tmp_path: Path) -> None:
     shown = scenes(4)
     file = render(tmp_path / "clip.mkv", shown, codec="libx264")
-    row = decoders.decoder("video", source(tmp_path).features())
+    row = sources.decoder("video", source(tmp_path).features())
     for text, expected in ((f"{file}@1.5", 1), (f"{file}@3", 3), (str(file), 2)):
-        (item,) = decoders.asked("video", text)
+        (item,) = sources.asked("video", text)
         assert off(row(item.read(), "q"), shown[expected]) < 12
-    (still,) = decoders.asked("video", str(PICTURE))
+    (still,) = sources.asked("video", str(PICTURE))
     assert row(still.read(), "q").shape == (*SIZE, 3)
-    (late,) = decoders.asked("video", f"{file}@99")
+    (late,) = sources.asked("video", f"{file}@99")
     with pytest.raises(ItemError, match="no frame at 99 seconds"):
         late.read()
     with pytest.raises(QueryError, match="Is a directory"):
@@ -197,6 +199,6 @@ def test_a_folder_of_videos_is_told_by_what_is_in_it(tmp_path: Path) -> None:
     render(folder / "c.mp4", scenes(3)).rename(folder / "c.bin")
     held = kinds.look(str(folder))
     assert (held.kind, held.kinds["video"]) == ("video", 3)
-    _, text, _ = derive.derive(str(folder), folder=tmp_path)
+    _, text, _ = suggest.suggest(str(folder), folder=tmp_path)
     assert 'kind = "video"' in text
     assert "6 frames" in text

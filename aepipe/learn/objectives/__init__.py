@@ -26,15 +26,15 @@ import torch
 from torch import Tensor, nn
 
 from aepipe import recipe
-from aepipe.corrupt import Corruption
 from aepipe.learn import posterior
-from aepipe.learn.compute import Compute
-from aepipe.learn.feed import Feed
-from aepipe.learn.graph import Neighbours
+from aepipe.learn.batches import Compute, Feed
+from aepipe.learn.corruption import Corruption
+from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.posterior import Encoding
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import Autoencoder, LayerSpec
+    from aepipe.learn.autoencoder import Autoencoder
+    from aepipe.learn.spec import LayerSpec
 
 
 class Options(recipe.Options):

@@ -22,7 +22,7 @@ from aepipe.learn.nets import affine
 from aepipe.learn.objectives import Batch, Descent, Phase
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import LayerSpec
+    from aepipe.learn.spec import LayerSpec
 
 Prior = Literal["gaussian", "uniform", "bernoulli", "ring"]
 Rate = Annotated[float, Field(gt=0)]

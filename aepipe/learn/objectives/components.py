@@ -16,16 +16,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from aepipe import corrupt
+from aepipe.learn import corruption as corruptions
 from aepipe.learn import likelihood, objectives, posterior
-from aepipe.learn.components import Components
-from aepipe.learn.feed import Feed
-from aepipe.learn.graph import Neighbours
+from aepipe.learn.batches import Feed
+from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, Descent, Phase
+from aepipe.learn.pca import Components
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import LayerSpec
+    from aepipe.learn.spec import LayerSpec
 
 
 class Options(objectives.Options):
@@ -54,7 +54,7 @@ class Options(objectives.Options):
             return f"components are linear, not {net.code_activation or net.activation}; allowed: activation linear"
         if not isinstance(spec.posterior, posterior.Delta) or not isinstance(spec.likelihood, likelihood.Gaussian):
             return "components have the least squared error; allowed: posterior delta with likelihood gaussian"
-        if not isinstance(spec.training.corruption, corrupt.Clean):
+        if not isinstance(spec.training.corruption, corruptions.Clean):
             return "components are those of the rows as they are; allowed: corruption none"
         return None
 

@@ -25,7 +25,8 @@ from aepipe.learn.objectives import Batch, Descent
 from aepipe.learn.posterior import Delta
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import Autoencoder, LayerSpec
+    from aepipe.learn.autoencoder import Autoencoder
+    from aepipe.learn.spec import LayerSpec
 
 SEED = 0
 """Of the probes while evaluating, so that the same network is always found equally contractive."""

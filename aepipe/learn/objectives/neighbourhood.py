@@ -22,14 +22,15 @@ from pydantic import Field
 from torch import Tensor
 
 from aepipe import recipe
-from aepipe.learn import corruption, objectives
-from aepipe.learn.feed import Feed
-from aepipe.learn.graph import Neighbours, graph_of
+from aepipe.learn import corruption as corruptions
+from aepipe.learn import objectives
+from aepipe.learn.batches import Feed
+from aepipe.learn.neighbour_graph import Neighbours, graph_of
 from aepipe.learn.objectives import Batch, Descent
 from aepipe.learn.objectives.reconstruction import dependence
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import LayerSpec
+    from aepipe.learn.spec import LayerSpec
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -147,7 +148,7 @@ class Objective(Descent[Options]):
         rows = [self.rows.batch(end_N[batch.positions]) for end_N in self._ends]
         if batch.corruption is None:
             return rows
-        return [corruption.apply(batch.corruption, one, batch.generator)[0] for one in rows]
+        return [corruptions.apply(batch.corruption, one, batch.generator)[0] for one in rows]
 
     def _dependence(self, code_BK: Tensor) -> Tensor:
         """Return how far the covariance of bits is from the identity: a mean over all pairs, summed over the lengths.

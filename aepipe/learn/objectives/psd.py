@@ -22,12 +22,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from aepipe.learn import likelihood, objectives, posterior
-from aepipe.learn.compute import Compute
+from aepipe.learn.batches import Compute
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, Descent
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import Autoencoder, LayerSpec
+    from aepipe.learn.autoencoder import Autoencoder
+    from aepipe.learn.spec import LayerSpec
 
 SQUARINGS = 6
 

@@ -15,13 +15,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from aepipe import corrupt
+from aepipe.learn import corruption as corruptions
 from aepipe.learn import likelihood, objectives, posterior
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, Descent, Phase
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import LayerSpec
+    from aepipe.learn.spec import LayerSpec
 
 # Of these, the error of the mean is the gradient with respect to the decoder's output, up to a constant.
 CANONICAL = (likelihood.Gaussian, likelihood.Bernoulli)
@@ -50,7 +50,7 @@ class Options(objectives.Options):
             return "without a gradient no slope is learnt; allowed: an activation other than prelu"
         if not isinstance(spec.posterior, posterior.Delta) or not isinstance(spec.likelihood, CANONICAL):
             return "allowed: posterior delta, with likelihood gaussian, bernoulli or kl"
-        if not isinstance(spec.training.corruption, corrupt.Clean):
+        if not isinstance(spec.training.corruption, corruptions.Clean):
             return "a row is compared with what comes back of it; allowed: corruption none"
         return None
 

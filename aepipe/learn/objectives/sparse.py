@@ -25,7 +25,7 @@ from aepipe.learn import objectives, posterior
 from aepipe.learn.objectives import Batch, Descent
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import LayerSpec
+    from aepipe.learn.spec import LayerSpec
 
 EDGE = 1e-6
 """Mean activations are kept this far from 0 and 1, where the divergence would be infinite."""

@@ -16,7 +16,7 @@ from aepipe.learn import objectives
 from aepipe.learn.objectives import Batch, Descent
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import LayerSpec
+    from aepipe.learn.spec import LayerSpec
 
 
 class Options(objectives.Options):

@@ -15,12 +15,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from aepipe import corrupt
-from aepipe.learn import corruption, objectives
+from aepipe.learn import corruption as corruptions
+from aepipe.learn import objectives
 from aepipe.learn.objectives import Batch, Descent
 
 if TYPE_CHECKING:
-    from aepipe.learn.layer import LayerSpec
+    from aepipe.learn.spec import LayerSpec
 
 
 class Options(objectives.Options):
@@ -35,7 +35,7 @@ class Options(objectives.Options):
 
     def refusal(self, spec: LayerSpec) -> str | None:
         """Say where nothing drives the chain away from the data."""
-        if isinstance(spec.training.corruption, corrupt.Clean):
+        if isinstance(spec.training.corruption, corruptions.Clean):
             return "its chain corrupts at every step; allowed: a `corruption` other than none beside it"
         return None
 
@@ -68,4 +68,4 @@ class Objective(Descent[Options]):
         assert batch.corruption is not None
         with torch.no_grad():
             drawn = self.model.likelihood.sample(params.detach().float(), batch.generator)
-            return corruption.apply(batch.corruption, drawn, batch.generator)[0]
+            return corruptions.apply(batch.corruption, drawn, batch.generator)[0]

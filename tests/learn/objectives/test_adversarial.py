@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aepipe.errors import RecipeError
+from aepipe.learn import batches, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import Feed
+from aepipe.learn.objectives import adversarial
+from aepipe.learn.trainer import FileCheckpoint, Trainer
+from aepipe.recipe import ComputeRecipe, LayerRecipe
+from tests.learn.two_sample import two_sample
+from tests.support.samples import pixels
+
 torch = pytest.importorskip("torch")
 
-from aepipe.errors import RecipeError
-from aepipe.learn import compute, layer, stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.fit import Trainer
-from aepipe.learn.objectives import adversarial
-from aepipe.learn.twosample import two_sample
-from aepipe.recipe import ComputeRecipe, LayerRecipe
-from tests.samples import pixels
-
-CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 
 
 def generator(seed: int = 0) -> Any:
@@ -45,7 +45,7 @@ def trained(objective: dict[str, Any], tmp_path: Any) -> Any:
             "fit": {"epochs": 80, "batch": 64, "lr": 2e-3},
         }
     )
-    spec = layer.layer_spec(recipe, "layers.0")
+    spec = layer_specs.layer_spec(recipe, "layers.0")
     rows = pixels(2000, side=14)
     feed = Feed(rows, CPU)
     one = Trainer(
@@ -91,4 +91,4 @@ def test_draws_are_what_they_are_called(prior: Any) -> None:
 def test_a_critic_looks_at_points() -> None:
     row = {"net": {"kind": "dense", "width": 4}, "posterior": "gaussian", "objective": "adversarial"}
     with pytest.raises(RecipeError, match=r"layers\.0\.objective: the critic looks at the code itself; allowed: poste"):
-        layer.layer_spec(LayerRecipe.model_validate(row), "layers.0")
+        layer_specs.layer_spec(LayerRecipe.model_validate(row), "layers.0")

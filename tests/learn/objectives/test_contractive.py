@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-
 from aepipe.errors import RecipeError
-from aepipe.learn import compute, layer, likelihood, nets, objectives, posterior, stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.fit import Trainer
-from aepipe.learn.layer import Autoencoder
+from aepipe.learn import batches, likelihood, nets, objectives, posterior, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.autoencoder import Autoencoder
+from aepipe.learn.batches import Feed
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, contractive
 from aepipe.learn.objectives.contractive import squared_norm
+from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FitRecipe, LayerRecipe
 
-CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
-BFLOAT16 = compute.resolve(ComputeRecipe(device="cpu", precision="bfloat16"))
+torch = pytest.importorskip("torch")
+
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
+BFLOAT16 = batches.resolve(ComputeRecipe(device="cpu", precision="bfloat16"))
 
 
 def build(*, kind: str = "delta", **net: Any) -> Autoencoder:
@@ -138,7 +138,7 @@ def recipe(net: dict[str, Any], weight: float = 0.2) -> LayerRecipe:
 
 def trained(net: dict[str, Any], folder: Path, weight: float = 0.2) -> tuple[Autoencoder, Any, Any]:
     """Return an autoencoder trained on rows of few directions, its objective and the rows."""
-    spec = layer.layer_spec(recipe(net, weight), "layers.0")
+    spec = layer_specs.layer_spec(recipe(net, weight), "layers.0")
     x = torch.randn((256, 3), generator=torch.Generator().manual_seed(4)) @ rows(3)
     model = stack.build([spec], (7,), seed=0)[0]
     feed = Feed(x.numpy(), CPU)
@@ -189,8 +189,8 @@ def test_training_contracts(tmp_path: Path) -> None:
     cases: list[dict[str, Any]] = [{"activation": "sigmoid"}, {"activation": "tanh", "hidden": [6]}]
     for number, net in enumerate(cases):
         model, _, x = trained(net, tmp_path / str(number), weight=10.0)
-        free = stack.build([layer.layer_spec(recipe(net), "x")], (7,), seed=0)[0]
-        spec = layer.layer_spec(recipe(net).model_copy(update={"objective": Choice(kind="reconstruction")}), "x")
+        free = stack.build([layer_specs.layer_spec(recipe(net), "x")], (7,), seed=0)[0]
+        spec = layer_specs.layer_spec(recipe(net).model_copy(update={"objective": Choice(kind="reconstruction")}), "x")
         feed = Feed(x.numpy(), CPU)
         Trainer(free, spec.training, train=feed, held_out=feed, seed=0, compute=CPU).run(
             FileCheckpoint(tmp_path / f"free{number}"), lambda done, total, note: None
@@ -207,9 +207,9 @@ def test_training_contracts(tmp_path: Path) -> None:
 )
 def test_what_makes_no_sense_is_refused(net: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        layer.layer_spec(recipe(net), "layers.0")
+        layer_specs.layer_spec(recipe(net), "layers.0")
 
 
 def test_a_layer_of_bits_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"code\.objective: .* allowed: "):
-        layer.code_spec(CodeRecipe(objective=Choice(kind="contractive")))
+        layer_specs.code_spec(CodeRecipe(objective=Choice(kind="contractive")))

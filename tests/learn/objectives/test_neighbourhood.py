@@ -9,26 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from aepipe.bits import BitCodes
+from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import RecipeError
-from aepipe.evaluate import retrieval
-from aepipe.index.neighbours import neighbours
-from aepipe.learn import compute, layer, objectives, stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.finetune import unroll
-from aepipe.learn.fit import Trainer
+from aepipe.evaluate.retrieval import retrieval
+from aepipe.index.float_knn import neighbours
+from aepipe.learn import batches, objectives, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import Feed
 from aepipe.learn.objectives import Batch
 from aepipe.learn.objectives.neighbourhood import surprise
+from aepipe.learn.stack import unroll
+from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import CodeRecipe, ComputeRecipe, LayerRecipe
 
-CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+torch = pytest.importorskip("torch")
+
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 
 
-def spec(objective: dict[str, Any], bits: int = 16, **more: Any) -> layer.LayerSpec:
-    return layer.code_spec(CodeRecipe.model_validate({"bits": bits, "objective": objective, **more}))
+def spec(objective: dict[str, Any], bits: int = 16, **more: Any) -> layer_specs.LayerSpec:
+    return layer_specs.code_spec(CodeRecipe.model_validate({"bits": bits, "objective": objective, **more}))
 
 
 def test_the_surprise_is_the_cross_entropy_of_both_ways() -> None:
@@ -92,7 +92,7 @@ def test_what_makes_no_sense_is_refused(objective: dict[str, Any], bits: int, me
 def test_a_layer_without_bits_is_refused() -> None:
     row = {"net": {"kind": "dense", "width": 8}, "objective": "neighbourhood"}
     with pytest.raises(RecipeError, match="agreement is counted in bits"):
-        layer.layer_spec(LayerRecipe.model_validate(row), "layers.0")
+        layer_specs.layer_spec(LayerRecipe.model_validate(row), "layers.0")
 
 
 def rings(n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +110,7 @@ def test_the_whole_ranking_is_better_than_by_reconstruction(tmp_path: Path) -> N
     (rows, groups), (asked, truth) = rings(2000, 0), rings(200, 1)
     found = {}
     for kind in ("reconstruction", "neighbourhood"):
-        hidden = layer.layer_spec(LayerRecipe.model_validate({"net": {"kind": "dense", "width": 64}}), "layers.0")
+        hidden = layer_specs.layer_spec(LayerRecipe.model_validate({"net": {"kind": "dense", "width": 64}}), "layers.0")
         fit = {"epochs": 12, "batch": 128, "lr": 0.01}
         top = spec({"kind": kind}, bits=16, fit=fit)
         feed = Feed(rows, CPU)

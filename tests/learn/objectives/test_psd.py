@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aepipe.errors import RecipeError
+from aepipe.learn import batches, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import Feed
+from aepipe.learn.objectives.psd import Energy, descent, largest_eigenvalue
+from aepipe.learn.trainer import FileCheckpoint, Trainer
+from aepipe.recipe import ComputeRecipe, LayerRecipe
+from tests.support.samples import pixels
+
 torch = pytest.importorskip("torch")
 
-from aepipe.errors import RecipeError
-from aepipe.learn import compute, layer, stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.fit import Trainer
-from aepipe.learn.objectives.psd import Energy, descent, largest_eigenvalue
-from aepipe.recipe import ComputeRecipe, LayerRecipe
-from tests.samples import pixels
-
-CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 
 
 def draw(*shape: int, seed: int = 0) -> Any:
@@ -68,7 +68,7 @@ def test_the_encoder_learns_to_predict_what_is_inferred(tmp_path: Any) -> None:
             "fit": {"epochs": 20, "batch": 64, "lr": 3e-3},
         }
     )
-    spec = layer.layer_spec(recipe, "layers.0")
+    spec = layer_specs.layer_spec(recipe, "layers.0")
     rows = pixels(1500, side=7)
     feed = Feed(rows, CPU)
     model = stack.build([spec], rows.shape[1:], seed=0)[0]
@@ -98,4 +98,4 @@ def test_the_encoder_learns_to_predict_what_is_inferred(tmp_path: Any) -> None:
 )
 def test_other_rows_are_refused(row: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=r"layers\.0\.objective: infers the codes of a linear decoder"):
-        layer.layer_spec(LayerRecipe.model_validate({**row, "objective": "psd"}), "layers.0")
+        layer_specs.layer_spec(LayerRecipe.model_validate({**row, "objective": "psd"}), "layers.0")

@@ -6,28 +6,28 @@ from typing import Any
 
 import pytest
 
+from aepipe.errors import RecipeError
+from aepipe.learn import batches, likelihood, objectives, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import Feed
+from aepipe.learn.objectives import Batch, reconstruction
+from aepipe.learn.trainer import FileCheckpoint, Trainer
+from aepipe.recipe import ComputeRecipe, LayerRecipe
+from tests.support.samples import pixels
+
 torch = pytest.importorskip("torch")
 
-from aepipe.errors import RecipeError
-from aepipe.learn import compute, layer, likelihood, objectives, stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.fit import Trainer
-from aepipe.learn.objectives import Batch, reconstruction
-from aepipe.recipe import ComputeRecipe, LayerRecipe
-from tests.samples import pixels
-
-CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 
 
-def spec(objective: Any, **net: Any) -> layer.LayerSpec:
+def spec(objective: Any, **net: Any) -> layer_specs.LayerSpec:
     row = {
         "net": {"kind": "dense", "width": 10, "activation": "sigmoid", **net},
         "likelihood": "bernoulli",
         "objective": objective,
         "fit": {"epochs": 15, "batch": 64, "lr": 3e-3},
     }
-    return layer.layer_spec(LayerRecipe.model_validate(row), "layers.0")
+    return layer_specs.layer_spec(LayerRecipe.model_validate(row), "layers.0")
 
 
 def changes(one: Any, x: Any) -> list[Any]:

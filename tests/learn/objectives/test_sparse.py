@@ -12,22 +12,22 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from aepipe.errors import RecipeError
+from aepipe.learn import batches, objectives, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import Feed
+from aepipe.learn.objectives import Batch, sparse
+from aepipe.learn.trainer import FileCheckpoint, Trainer
+from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FitRecipe, LayerRecipe
+from tests.support.samples import SAMPLE
+
 torch = pytest.importorskip("torch")
 
-from aepipe.errors import RecipeError
-from aepipe.learn import compute, layer, objectives, stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.fit import Trainer
-from aepipe.learn.objectives import Batch, sparse
-from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FitRecipe, LayerRecipe
-from tests.samples import SAMPLE
-
-CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 
 
-def spec(net: dict[str, Any], **options: Any) -> layer.LayerSpec:
-    return layer.layer_spec(
+def spec(net: dict[str, Any], **options: Any) -> layer_specs.LayerSpec:
+    return layer_specs.layer_spec(
         LayerRecipe(
             net=Choice(kind="dense", options={"width": 6, **net}),
             objective=Choice(kind="sparse", options=options),
@@ -90,7 +90,7 @@ def images() -> Any:
     return np.stack([np.asarray(Image.open(io.BytesIO(row["image"]["bytes"]))) for row in rows])[..., None]
 
 
-def codes(one: layer.LayerSpec, images: Any, folder: Path) -> Any:
+def codes(one: layer_specs.LayerSpec, images: Any, folder: Path) -> Any:
     """Return the codes of the images after training on them."""
     model, rows = stack.build([one], (28, 28, 1), seed=0)[0], Feed(images, CPU)
     trainer = Trainer(model, one.training, train=rows, held_out=Feed(images[:0], CPU), seed=0, compute=CPU)
@@ -138,4 +138,4 @@ def test_a_sigmoid_code_above_other_activations_has_a_rate() -> None:
 
 def test_bits_have_no_zeros() -> None:
     with pytest.raises(RecipeError, match=r"code\.objective: `l1` is the same for all bits.*allowed: a posterior"):
-        layer.code_spec(CodeRecipe(objective=Choice(kind="sparse")))
+        layer_specs.code_spec(CodeRecipe(objective=Choice(kind="sparse")))

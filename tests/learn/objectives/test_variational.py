@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-
 from aepipe.errors import RecipeError, TrainingError
-from aepipe.learn import compute, layer, likelihood, objectives, posterior, stack
-from aepipe.learn.evidence import log_likelihood
-from aepipe.learn.layer import Autoencoder
+from aepipe.learn import batches, likelihood, objectives, posterior, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.autoencoder import Autoencoder
+from aepipe.learn.density import log_likelihood
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, variational
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FinetuneRecipe, LayerRecipe
 
-CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+torch = pytest.importorskip("torch")
+
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 D, H, SIGMA = 5, 2, 0.7
 
 
@@ -106,7 +107,7 @@ def objective(**options: Any) -> Any:
             "objective": {"kind": "variational", **options},
         }
     )
-    spec = layer.layer_spec(recipe, "layers.0")
+    spec = layer_specs.layer_spec(recipe, "layers.0")
     return objectives.build(stack.build([spec], (D,), seed=0)[0], spec.training.objective, CPU)
 
 
@@ -136,9 +137,9 @@ def test_more_draws_make_a_steadier_bound() -> None:
 def test_a_divergence_needs_a_prior() -> None:
     dense_layer = LayerRecipe(net=Choice(kind="dense", options={"width": 4}), objective=Choice(kind="variational"))
     with pytest.raises(RecipeError, match=r"layers\.0\.objective: .*allowed: bernoulli, categorical, gaussian"):
-        layer.layer_spec(dense_layer, "layers.0")
+        layer_specs.layer_spec(dense_layer, "layers.0")
     with pytest.raises(RecipeError, match=r"finetune\.objective: trains single layers, not a whole stack"):
-        layer.finetune_training(
-            FinetuneRecipe(objective=Choice(kind="variational")), [layer.code_spec(CodeRecipe(bits=4))]
+        layer_specs.finetune_training(
+            FinetuneRecipe(objective=Choice(kind="variational")), [layer_specs.code_spec(CodeRecipe(bits=4))]
         )
     assert variational.Options().beta == 1

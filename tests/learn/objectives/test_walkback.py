@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aepipe.errors import RecipeError
+from aepipe.learn import batches, generate, objectives, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import Feed
+from aepipe.learn.objectives import Batch
+from aepipe.learn.trainer import FileCheckpoint, Trainer
+from aepipe.recipe import ComputeRecipe, LayerRecipe
+from tests.learn.two_sample import two_sample
+
 torch = pytest.importorskip("torch")
 
-from aepipe.errors import RecipeError
-from aepipe.learn import compute, generate, layer, objectives, stack
-from aepipe.learn.checkpoint import FileCheckpoint
-from aepipe.learn.feed import Feed
-from aepipe.learn.fit import Trainer
-from aepipe.learn.objectives import Batch
-from aepipe.learn.twosample import two_sample
-from aepipe.recipe import ComputeRecipe, LayerRecipe
-
-CPU = compute.resolve(ComputeRecipe(device="cpu", precision="float32"))
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 NOISE = {"kind": "gaussian", "sigma": 0.25}
 
 
@@ -26,7 +26,7 @@ def generator(seed: int = 0) -> Any:
     return torch.Generator().manual_seed(seed)
 
 
-def spec(epochs: int = 1, **options: Any) -> layer.LayerSpec:
+def spec(epochs: int = 1, **options: Any) -> layer_specs.LayerSpec:
     row = {
         "net": {"kind": "dense", "width": 32, "hidden": [96], "activation": "gelu"},
         "likelihood": {"kind": "gaussian", "sigma": 0.18},
@@ -34,7 +34,7 @@ def spec(epochs: int = 1, **options: Any) -> layer.LayerSpec:
         "objective": {"kind": "walkback", **options},
         "fit": {"epochs": epochs, "batch": 128, "lr": 3e-3},
     }
-    return layer.layer_spec(LayerRecipe.model_validate(row), "layers.0")
+    return layer_specs.layer_spec(LayerRecipe.model_validate(row), "layers.0")
 
 
 def ring(count: int, seed: int) -> Any:
@@ -101,4 +101,4 @@ def test_the_chain_finds_the_data_from_afar_and_gets_around(trained: Any) -> Non
 def test_a_chain_needs_noise() -> None:
     row = {"net": {"kind": "dense", "width": 3}, "objective": "walkback"}
     with pytest.raises(RecipeError, match=r"layers\.0\.objective: its chain corrupts at every step; allowed: a"):
-        layer.layer_spec(LayerRecipe.model_validate(row), "layers.0")
+        layer_specs.layer_spec(LayerRecipe.model_validate(row), "layers.0")

@@ -1,0 +1,226 @@
+"""The verb ``doctor``."""
+
+# (from diagnosis.py) What is wrong here, and how to mend it: packages, the shelf, what is in service, the disk, the clock, the server.
+# (from diagnosis.py)
+# (from diagnosis.py) Nothing is changed, and nothing large is read: `aepipe verify` reads every byte.
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from importlib import metadata
+from itertools import pairwise
+from typing import Literal
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import typer
+from packaging.requirements import Requirement
+
+from aepipe.cli.options import AsJson, Home, shelf
+from aepipe.cli.output import say, say_json, table
+from aepipe.errors import AepipeError, BusyError
+from aepipe.release.release import Release
+from aepipe.store import registry
+from aepipe.store.artifacts import KINDS, Ref, Store
+
+WRONG = 2
+MARKS = {"ok": "ok", "note": "note", "bad": "WRONG"}
+
+
+def doctor(home: Home = None, as_json: AsJson = False) -> None:
+    """Say what is wrong here, and how to mend it.
+
+    Looks at the packages, the shelf, what is in service, the disk, the clock and the Prefect server.
+    Nothing is changed. Exit status 2 if something has to be mended.
+
+    Examples:
+      aepipe doctor
+      aepipe doctor --json
+    """
+    found = list(examine(shelf(home), os.environ))
+    if as_json:
+        say_json([asdict(one) for one in found])
+    else:
+        say(table(("", "what", "found"), [(MARKS[one.level], one.what, one.said) for one in found]))
+    if any(one.level == "bad" for one in found):
+        raise typer.Exit(WRONG)
+
+
+Level = Literal["ok", "note", "bad"]
+PACKAGE = "aepipe"
+ROOM = 2.0
+"""Times the size of a release that should be free on the disk."""
+AHEAD = timedelta(minutes=5)
+SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        level: ``ok``; ``note``, what is good to know; or ``bad``, what has to be mended.
+        what: that was looked at.
+        said: what was found, and how to mend it.
+    """
+
+    level: Level
+    what: str
+    said: str
+
+
+def examine(store: Store, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Look at everything.
+
+    Args:
+        store: the shelf.
+        environment: as the process has it; ``PREFECT_API_URL`` is looked at.
+    """
+    yield from packages()
+    yield from store_lines(store)
+    for name in registry.names(store):
+        yield from collection(store, name)
+    yield from clock(store)
+    yield from server(environment.get("PREFECT_API_URL"))
+
+
+def packages() -> Iterator[Finding]:
+    """Compare what is installed with what the package asks for."""
+    yield Finding("ok", "python", f"{sys.version.split()[0]}, {PACKAGE} {metadata.version(PACKAGE)}")
+    wanted = [Requirement(text) for text in metadata.requires(PACKAGE) or ()]
+    extras = sorted(metadata.metadata(PACKAGE).get_all("Provides-Extra") or ())
+    whole, wrong = [], list(_unfit([one for one in wanted if one.marker is None]))
+    for extra in (one for one in extras if one not in {"all", "dev"}):
+        some = [one for one in wanted if one.marker and one.marker.evaluate({"extra": extra})]
+        if all(_version(one.name) for one in some):
+            whole.append(extra)
+            wrong += _unfit([one for one in some if not one.url])
+    yield Finding("ok", "extras", ", ".join(whole) or "none: this installation answers queries, and trains nothing")
+    for text in dict.fromkeys(wrong):
+        yield Finding("bad", "packages", f"{text}; `pip install -c constraints.txt '.[all]'` brings what fits together")
+
+
+def store_lines(store: Store) -> Iterator[Finding]:
+    """Look at the folder: whether it can be written, who can read it, and what is left of runs that died."""
+    root = store.root
+    if not root.is_dir():
+        yield Finding("note", "shelf", f"{root}: is not there yet; `aepipe run RECIPE_OR_FOLDER` makes it")
+        return
+    mode = stat.S_IMODE(root.stat().st_mode)
+    if not os.access(root, os.W_OK):
+        yield Finding("note", "shelf", f"{root}: cannot be written by this user; queries work, runs do not")
+    elif mode & 0o077:
+        yield Finding("note", "shelf", f"{root}: others on this machine can read it; chmod 700 {root}")
+    else:
+        yield Finding("ok", "shelf", f"{root}: private, and can be written")
+    free, size = shutil.disk_usage(root).free, _largest(store)
+    room = f"{free / 1e9:.1f} GB are free"
+    if free < ROOM * size:
+        needed = f"and the largest release takes {size / 1e9:.1f} GB"
+        yield Finding("bad", "disk", f"{room}, {needed}; `aepipe gc` frees some")
+    else:
+        yield Finding("ok", "disk", room)
+    left = [path for kind in KINDS for path in (root / kind).glob(".tmp-*")]
+    if left:
+        yield Finding("note", "drafts", f"{len(left)} unfinished folders; the next run removes those of dead processes")
+
+
+def collection(store: Store, name: str) -> Iterator[Finding]:
+    """Look at what is in service under a name."""
+    what = f"collection {name}"
+    try:
+        release = Release.open(store, name)
+        release.folders("rows")
+        release.encoder, release.index, release.items  # noqa: B018  each checks itself when it is opened
+    except AepipeError as error:
+        yield Finding("bad", what, f"{error}; or `aepipe rollback --name {name}`")
+        return
+    made = store.manifest(release.ref).created
+    yield Finding("ok", what, f"release {release.ref.short} of {made}: {len(release):,} rows, {release.n_bits} bits")
+    if not release.items.root.exists():
+        root = release.items.root
+        yield Finding("note", what, f"its source {root} is not there: originals cannot be shown, runs fail")
+    events, promoted = registry.history(store, name, refused=True), _promoted(store, name, release.ref)
+    refused = [one for one in events if one.when >= promoted and one.action == registry.REFUSE]
+    if refused:
+        last = refused[-1]
+        yield Finding("bad", what, f"the gate refused {len(refused)} since, the last {last.after[:12]}: {last.why}")
+    for file in sorted(store.root.glob(f"quarantine-{name}*.parquet")):
+        yield Finding("note", what, f"{file}: what could not be read last time, and why")
+    try:
+        with registry.lock(store, name):
+            pass
+    except BusyError as error:
+        yield Finding("note", what, str(error))
+    except (AepipeError, OSError):
+        return  # a shelf that cannot be written was said already
+
+
+def clock(store: Store) -> Iterator[Finding]:
+    """Look for changes that are dated later than now, or than the one after them."""
+    dated = [datetime.fromisoformat(event.when) for event in registry.history(store, refused=True)]
+    now = datetime.now(UTC)
+    if dated and max(dated) > now + AHEAD:
+        latest = f"the log has a change of {max(dated):%F %T}"
+        yield Finding("bad", "clock", f"it is {now:%F %T} UTC here, and {latest}: set the clock right")
+    elif any(later < earlier for earlier, later in pairwise(dated)):
+        yield Finding("note", "clock", "it was set back once: the log's changes are in order, their times are not")
+    else:
+        yield Finding("ok", "clock", f"{now:%F %T} UTC")
+
+
+def server(url: str | None) -> Iterator[Finding]:
+    """Ask a Prefect server whether it is there."""
+    if url is None:
+        yield Finding("ok", "server", "$PREFECT_API_URL is not set: each run brings a Prefect server along")
+        return
+    try:
+        with urlopen(f"{url.rstrip('/')}/health", timeout=SECONDS) as answer:
+            well = json.load(answer) is True
+    except (OSError, URLError, ValueError) as error:
+        yield Finding("bad", "server", f"{url}: no answer ({error}); start it, or unset $PREFECT_API_URL")
+        return
+    yield Finding("ok" if well else "bad", "server", f"{url}: {'answers' if well else 'answers, but is not well'}")
+
+
+def _unfit(wanted: list[Requirement]) -> Iterator[str]:
+    """Give what is installed in another version than is asked for."""
+    for one in wanted:
+        found = _version(one.name)
+        if found is None:
+            yield f"{one.name} is missing, {one.name}{one.specifier} is needed"
+        elif not one.specifier.contains(found, prereleases=True):
+            yield f"{one.name} is {found}, {one.name}{one.specifier} is needed"
+
+
+def _version(name: str) -> str | None:
+    """Return the version of a package that is installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _largest(store: Store) -> int:
+    """Return the bytes of the largest release in service, with all its parts."""
+    sizes = [0]
+    for name in registry.names(store):
+        try:
+            release = Release.open(store, name)
+            manifests = [store.manifest(part) for part in {part for _, part in release.parts}]
+        except AepipeError:
+            continue
+        sizes.append(sum(int(sealed["bytes"]) for one in manifests for sealed in one.outputs.values()))
+    return max(sizes)
+
+
+def _promoted(store: Store, name: str, ref: Ref) -> str:
+    """Return when a release last went into service."""
+    return next((one.when for one in reversed(registry.history(store, name)) if one.after == ref.digest), "")

@@ -1,0 +1,65 @@
+"""The verb ``export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aepipe.cli.options import Place, ReleaseOption
+from aepipe.cli.output import say
+from aepipe.cli.progress import showing
+from aepipe.errors import QueryError
+from aepipe.release import lifecycle
+from aepipe.store.artifacts import Ref, Store
+
+Out = Annotated[
+    Path,
+    typer.Argument(
+        metavar="OUT", help="A folder: missing, empty, or an earlier export, which is replaced. Or a file, NAME.onnx."
+    ),
+]
+
+
+def export(
+    out: Out,
+    place: Place,
+    release: ReleaseOption = None,
+    bits: Annotated[
+        int | None, typer.Option("--bits", min=1, help="Write only the first bits of the codes.", metavar="N")
+    ] = None,
+) -> None:
+    """Write a release as Parquet, for SQL and data frames; or its encoder, as one ONNX file.
+
+    Columns: id, key, the source's own, label, split, embedding (float vector), code (bytes), and the
+    code as 64-bit words: bit_count(xor(code_u64_0, q)) is the Hamming distance of 64-bit codes.
+    NAME.onnx holds all from a decoded item to its bits, also the network that looks at photographs;
+    its metadata say how an item is decoded. Both take the extra `train`.
+
+    Examples:
+      aepipe export codes/
+      aepipe export codes/ --release 3f9a0c11 --bits 32
+      aepipe export encoder.onnx
+      duckdb -c "select label, count(*) from 'codes/*.parquet' group by label"
+    """
+    store = place.store()
+    ref = lifecycle.find(store, release, place.name)
+    if out.suffix == ".onnx":
+        _graph(store, ref, out, bits)
+        return
+    from aepipe.pipeline.export import export as write
+
+    with showing():
+        done = write(store, ref, out, n_bits=bits)
+    say(f"{done.rows:,} rows in {len(done.files):,} file{'' if len(done.files) == 1 else 's'} in {done.folder}")
+
+
+def _graph(store: Store, release: Ref, file: Path, bits: int | None) -> None:
+    """Write the encoder alone."""
+    from aepipe.pipeline.export_onnx import export_graph
+
+    if bits is not None:
+        raise QueryError(f"--bits {bits}: a graph gives all bits, and the first {bits} of them are the shorter code")
+    shape = export_graph(store, release, file)
+    say(f"{file}: items [{', '.join(map(str, shape))}] in; embedding, logits and bits out")

@@ -1,0 +1,56 @@
+"""The verb ``impute``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aepipe.cli.output import say, table
+from aepipe.cli.progress import showing
+from aepipe.errors import QueryError
+
+
+def impute(
+    source: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, TSV or Parquet.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where to write it; else beside it, as NAME-filled.", metavar="FILE")
+    ] = None,
+    header: Annotated[bool, typer.Option("--header/--no-header", help="Whether a CSV begins with names.")] = True,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of training, about.", metavar="N")] = 8000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.", metavar="N")] = 0,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.", metavar="DEVICE")] = "auto",
+) -> None:
+    """Fill the holes of a table.
+
+    A masked autoencoder is trained on the table itself: in each step some of the values that are there
+    are hidden from it, and it learns to say what they were. Numbers are filled with their expected
+    value, categories with the likeliest one. Empty values, ?, NA and the like are holes.
+
+    Each column that had holes gets one beside it, NAME_uncertainty: the standard deviation of what was
+    filled, in the column's units; of a category, the probability that it is another; 0 where the value
+    was there. Columns of free text, and those without any value, stay as they are.
+
+    Examples:
+      aepipe impute patients.csv
+      aepipe impute horse-colic.csv --no-header --out filled.parquet
+    """
+    from aepipe.learn import impute
+
+    target = out or source.with_name(f"{source.name.removesuffix(''.join(source.suffixes))}-filled{source.suffix}")
+    if target.exists() and target.resolve() == source.resolve():
+        raise QueryError(f"{target}: is the table itself; name another file with --out")
+    frame = impute.read(source, header=header)
+    with showing():
+        found = impute.fill(frame, seed=seed, device=device, steps=steps)
+    impute.write(found.frame, target)
+    rows = [
+        (f"{count:,}", f"{count / len(frame):.1%}", f"{found.spread[name]:.3g}", name)
+        for name, count in found.holes.items()
+    ]
+    if rows:
+        say(table(("filled", "of all", "uncertainty", "column"), rows, left=3))
+    for name, why in found.left_out.items():
+        say(f"{name}: as it was, for {why}")
+    say(f"{target}: {len(frame):,} rows, {sum(found.holes.values()):,} values filled")

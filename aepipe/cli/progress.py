@@ -1,0 +1,131 @@
+"""What long verbs show while they work: bars on a terminal, lines in a pipe or a file, JSON where it is asked for.
+
+The library only logs how far it is (:mod:`aepipe.log`); here is the one place that decides how that looks. It goes
+to stderr, so that stdout carries results alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from aepipe.log import JsonLines, Lines, Progress, in_json
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+
+class Bars(logging.Handler):
+    """Draws a bar for each stage, with its rate and its note; other records are lines above the bars."""
+
+    def __init__(self, bars: RichProgress, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._bars = bars
+        self._clock = clock
+        self._tasks: dict[str, TaskID] = {}
+        self._first: dict[str, tuple[float, int]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Move the bar of a stage, or print."""
+        progress = Progress.of(record)
+        if hasattr(record, "chapter"):
+            self._clear()
+        if progress is None:
+            self._print(record)
+            return
+        if progress.stage not in self._tasks:
+            self._tasks[progress.stage] = self._bars.add_task(progress.stage, total=None, count="", rate="", note="")
+            self._first[progress.stage] = (self._clock(), progress.done)
+        self._bars.update(
+            self._tasks[progress.stage],
+            completed=progress.done,
+            total=progress.total,
+            count=_count(progress),
+            rate=self._rate(progress),
+            note=progress.note,
+        )
+
+    def _clear(self) -> None:
+        """Take the bars away: those of the next chapter have the same names."""
+        for bar in self._tasks.values():
+            self._bars.remove_task(bar)
+        self._tasks.clear()
+
+    def _print(self, record: logging.LogRecord) -> None:
+        """Print a message above the bars, word for word."""
+        from rich.text import Text
+
+        style = "yellow" if record.levelno >= logging.WARNING else ""
+        self._bars.console.print(Text(record.getMessage(), style=style), soft_wrap=True)
+
+    def _rate(self, progress: Progress) -> str:
+        """Return units per second since the stage was first heard of; empty before two steps, and for slow units."""
+        began, done = self._first[progress.stage]
+        seconds = self._clock() - began
+        rate = (progress.done - done) / seconds if seconds > 0 else 0.0
+        return f"{rate:,.0f}/s" if rate >= 10 else ""
+
+
+@contextmanager
+def showing(stream: TextIO | None = None) -> Iterator[None]:
+    """Show what the library logs while the block runs.
+
+    Args:
+        stream: where; stderr by default.
+    """
+    stream = stream or sys.stderr
+    logger = logging.getLogger("aepipe")
+    level = logger.level
+    with _handler(stream) as handler:
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG if in_json() else logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+
+@contextmanager
+def _handler(stream: TextIO) -> Iterator[logging.Handler]:
+    """Open what suits the stream."""
+    if in_json():
+        yield JsonLines(stream)
+        return
+    if not stream.isatty() or os.environ.get("TERM") == "dumb":
+        yield Lines(stream)
+        return
+    with _bars(stream) as bars:
+        yield Bars(bars)
+
+
+def _bars(stream: TextIO) -> RichProgress:
+    """Return the display of bars; rich is imported here, where it is wanted for certain."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
+
+    def text(field: str, style: str = "none") -> TextColumn:
+        return TextColumn(f"{{task.{field}}}", style=style, markup=False)
+
+    return RichProgress(
+        text("description"),
+        BarColumn(bar_width=24),
+        text("fields[count]"),
+        TimeElapsedColumn(),
+        text("fields[rate]", "dim"),
+        text("fields[note]", "dim"),
+        console=Console(file=stream),
+        refresh_per_second=5,
+    )
+
+
+def _count(progress: Progress) -> str:
+    """Return ``done/total``."""
+    return f"{progress.done:,}/{progress.total:,}" if progress.total is not None else f"{progress.done:,}"

@@ -1,0 +1,1 @@
+"""Codes: packed bits, and the frozen encoder that makes them."""

@@ -1,0 +1,334 @@
+"""Retrieval figures of codes and of float features, per query, with ties by expectation.
+
+Legend: N database rows, Q queries, K bits, D features. A database row is relevant to a query where their labels are
+equal. Ties are exact means over random orders (see :mod:`aepipe.evaluate.ties`), so no figure depends on the order of
+the database, and none on a seed.
+
+The two readings of average precision at a cut differ much, and both are in use: hashing papers divide by the relevant
+rows *found* before the cut (``map_at_1000``), retrieval evaluations by min(relevant, cut) (``map_at_1000r``).
+"""
+
+# (from counts.py) Rankings as counts: how many rows, and how many relevant ones, lie at each distance of a query. Nothing is sorted.
+# (from counts.py)
+# (from counts.py) Legend: N database rows, Q queries, K bits, W 64-bit words of a code, G tie groups.
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.codes.bitcodes import BitCodes, check_same
+from aepipe.errors import CodeError
+from aepipe.evaluate.exact_search import Features, distance_rows, nearest
+from aepipe.evaluate.ties import (
+    Floats,
+    Ints,
+    TieGroups,
+    expected_ap_of_found,
+    expected_hits,
+    expected_precision_sum,
+    harmonic_numbers,
+)
+
+Labels: TypeAlias = NDArray[np.generic]
+
+DATABASE_BLOCK = 1 << 16
+"""Rows of one block: the words of 64-bit codes and their distances stay in the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Relevance:
+    """Which database rows bear each query's label: rows ``order[first[i]:last[i]]`` for query i.
+
+    Attributes:
+        order: int64[N], the rows sorted by label.
+        first: int64[Q].
+        last: int64[Q].
+    """
+
+    order: Ints
+    first: Ints
+    last: Ints
+
+    @classmethod
+    def of_labels(cls, database: Labels, queries: Labels) -> Relevance:
+        """Compare labels: integers, strings or any hashable [N] and [Q]."""
+        numbers, wanted = _numbered(np.asarray(database), np.asarray(queries))
+        order = np.argsort(numbers, kind="stable").astype(np.int64)
+        ordered = numbers[order]
+        first, last = (np.searchsorted(ordered, wanted, "left"), np.searchsorted(ordered, wanted, "right"))
+        return cls(order, first.astype(np.int64), last.astype(np.int64))
+
+    def of_queries(self, chunk: slice) -> Relevance:
+        """Return the relevance of some queries."""
+        return Relevance(self.order, self.first[chunk], self.last[chunk])
+
+
+def distance_counts(database: BitCodes, queries: BitCodes, relevance: Relevance | None = None) -> tuple[Ints, Ints]:
+    """Count the rows, and the relevant rows, at each Hamming distance: int64[Q, K+1] twice; zeros without relevance.
+
+    Raises:
+        CodeError: the lengths differ.
+        FingerprintError: two encoders made the codes.
+    """
+    check_same(database, queries)
+    size = np.zeros((len(queries), database.n_bits + 1), np.int64)
+    relevant = np.zeros_like(size)
+    wanted = queries.words()
+    for start, block in _word_blocks(database, relevance):
+        for query, words in enumerate(wanted):
+            distance = word_distances(block, words)
+            size[query] += np.bincount(distance, minlength=size.shape[1])
+            if relevance is not None:
+                # The rows are sorted by label, so those of one label are a slice.
+                first, last = np.clip((relevance.first[query] - start, relevance.last[query] - start), 0, len(distance))
+                relevant[query] += np.bincount(distance[first:last], minlength=size.shape[1])
+    return size, relevant
+
+
+def _word_blocks(database: BitCodes, relevance: Relevance | None) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+    """Yield (first row, words uint64[W, rows]) over the database, sorted by label where there are labels."""
+    for start in range(0, len(database), DATABASE_BLOCK):
+        rows = slice(start, start + DATABASE_BLOCK)
+        block = database[rows] if relevance is None else database[relevance.order[rows]]
+        yield start, np.ascontiguousarray(block.words().T)
+
+
+def word_distances(block: NDArray[np.uint64], words: NDArray[np.uint64]) -> Ints:
+    """Return one query's distances to a block, int64[rows], one word of all rows at a time."""
+    distance: Ints = np.bitwise_count(block[0] ^ words[0]).astype(np.int64)
+    for column, word in zip(block[1:], words[1:], strict=True):
+        distance += np.bitwise_count(column ^ word)
+    return distance
+
+
+def float_groups(distances: Floats, own: Floats) -> TieGroups:
+    """Return the tie groups that hold a relevant row of one float ranking, [1, G].
+
+    Args:
+        distances: float64[N], of all rows.
+        own: float64, of the relevant rows.
+    """
+    values, counts = np.unique(own, return_counts=True)
+    ranked = np.sort(distances)
+    start, end = (np.searchsorted(ranked, values, "left"), np.searchsorted(ranked, values, "right"))
+    size = (end - start).astype(np.int64)
+    return TieGroups(start.astype(np.int64)[None], size[None], counts.astype(np.int64)[None])
+
+
+def _numbered(database: Labels, queries: Labels) -> tuple[Ints, Ints]:
+    """Return the labels as integers, equal where the labels are."""
+    if "O" in (database.dtype.kind, queries.dtype.kind):
+        numbers: dict[object, int] = {}
+        both = [numbers.setdefault(label, len(numbers)) for label in [*database.tolist(), *queries.tolist()]]
+        inverse = np.array(both, np.int64)
+    else:
+        inverse = np.unique(np.concatenate([database, queries]), return_inverse=True)[1].astype(np.int64)
+    return inverse[: len(database)], inverse[len(database) :]
+
+
+CUT, TOP, RADIUS, NEIGHBOURS = 1000, 100, 2, 10
+METRICS = ("map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "ball2", "recall_at_10")
+
+QUERY_CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Retrieval:
+    """Figures of Q queries, float64[Q] each, in 0..1.
+
+    Attributes:
+        map: average precision over the whole database; 0 where nothing is relevant.
+        map_at_cut: the precisions' sum over the first ``cut`` divided by the relevant rows found there; 0 if none.
+        map_at_cut_r: the same sum divided by min(relevant, cut).
+        p_at_top: share of relevant rows among the first ``top`` (among all, where there are fewer).
+        ball_precision: share of relevant rows within ``radius``, 0 for an empty ball; None for float rankings.
+        ball: 1.0 where the ball is not empty; None for float rankings.
+        within: float64[K+1] twice, the mean over the queries of precision and of recall within each radius from 0 to
+            K, an empty ball counting 0; None for float rankings.
+        cut, top, radius: see above.
+    """
+
+    map: Floats
+    map_at_cut: Floats
+    map_at_cut_r: Floats
+    p_at_top: Floats
+    ball_precision: Floats | None = None
+    ball: Floats | None = None
+    within: tuple[Floats, Floats] | None = field(default=None, kw_only=True)
+    cut: int = field(default=CUT, kw_only=True)
+    top: int = field(default=TOP, kw_only=True)
+    radius: int = field(default=RADIUS, kw_only=True)
+
+    def named(self) -> dict[str, Floats]:
+        """Return the figures under their names: ``map``, ``map_at_1000``, ``map_at_1000r``, ``p_at_100``, ..."""
+        named: dict[str, Floats | None] = {
+            "map": self.map,
+            f"map_at_{self.cut}": self.map_at_cut,
+            f"map_at_{self.cut}r": self.map_at_cut_r,
+            f"p_at_{self.top}": self.p_at_top,
+            f"precision_r{self.radius}": self.ball_precision,
+            f"ball{self.radius}": self.ball,
+        }
+        return {name: values for name, values in named.items() if values is not None}
+
+
+def retrieval(
+    database: BitCodes,
+    queries: BitCodes,
+    db_label: Labels,
+    q_label: Labels,
+    *,
+    cut: int = CUT,
+    top: int = TOP,
+    radius: int = RADIUS,
+) -> Retrieval:
+    """Rank the database by Hamming distance for each query, ties in random order, and return the expected figures.
+
+    The rows are counted per distance, never sorted: O(N) for a query with a small constant, in blocks of 65,536 rows.
+
+    Args:
+        database: N codes.
+        queries: Q codes of the same length.
+        db_label: [N].
+        q_label: [Q].
+        cut: where average precision is cut; not more than N count.
+        top: rows of ``p_at_top``.
+        radius: of the Hamming ball.
+
+    Raises:
+        CodeError: no codes, two lengths of code, or not one label per code.
+        FingerprintError: two encoders made the codes.
+    """
+    _check_labels(len(database), len(queries), db_label, q_label)
+    relevance = Relevance.of_labels(db_label, q_label)
+    harmonic = harmonic_numbers(len(database))
+    parts, within = [], np.zeros((2, database.n_bits + 1))
+    for start in range(0, len(queries), QUERY_CHUNK):
+        chunk = slice(start, start + QUERY_CHUNK)
+        size, relevant = distance_counts(database, queries[chunk], relevance.of_queries(chunk))
+        inside_all, hits_all = np.cumsum(size, axis=1), np.cumsum(relevant, axis=1)
+        within[0] += (hits_all / np.maximum(inside_all, 1)).sum(axis=0) / len(queries)
+        within[1] += (hits_all / np.maximum(hits_all[:, -1:], 1)).sum(axis=0) / len(queries)
+        figures = _ranked(TieGroups.of_counts(size, relevant), relevant.sum(axis=1), harmonic, cut=cut, top=top)
+        ball = min(radius, database.n_bits)
+        inside, hits = inside_all[:, ball], hits_all[:, ball]
+        parts.append([*figures, hits / np.maximum(inside, 1), (inside > 0).astype(np.float64)])
+    return Retrieval(*_joined(parts), within=(within[0], within[1]), cut=cut, top=top, radius=radius)
+
+
+def retrieval_float(
+    database: Features, queries: Features, db_label: Labels, q_label: Labels, *, cut: int = CUT, top: int = TOP
+) -> Retrieval:
+    """Return the same figures for exact float search (L2), the row above the codes in a table; no ball.
+
+    Args:
+        database: uint8 or float [N, D].
+        queries: uint8 or float [Q, D].
+        db_label: [N].
+        q_label: [Q].
+        cut: see :func:`retrieval`.
+        top: see :func:`retrieval`.
+
+    Raises:
+        CodeError: features that do not match or are not finite, or not one label per row.
+    """
+    _check_labels(len(database), len(queries), db_label, q_label)
+    return retrieval_by(distance_rows(database, queries), db_label, q_label, cut=cut, top=top)
+
+
+def retrieval_by(
+    found: Iterator[tuple[int, Floats]], db_label: Labels, q_label: Labels, *, cut: int = CUT, top: int = TOP
+) -> Retrieval:
+    """Return the same figures for a search whose distances are given.
+
+    Args:
+        found: the first query of a block, and its distances to all rows, float64[q, N]; blocks in order.
+        db_label: [N].
+        q_label: [Q].
+        cut: see :func:`retrieval`.
+        top: see :func:`retrieval`.
+    """
+    relevance = Relevance.of_labels(db_label, q_label)
+    harmonic = harmonic_numbers(len(db_label))
+
+    def ranked(query: int, row: Floats) -> list[Floats]:
+        own = row[relevance.order[relevance.first[query] : relevance.last[query]]]
+        return _ranked(float_groups(row, own), np.array([len(own)]), harmonic, cut=cut, top=top)
+
+    parts: list[list[Floats]] = []
+    # Most of it is sorting, for which numpy lets go of Python's lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for first, distances in found:
+            parts += pool.map(ranked, range(first, first + len(distances)), distances)
+    return Retrieval(*_joined(parts), cut=cut, top=top)
+
+
+def recall_at_10(
+    database: BitCodes, queries: BitCodes, database_features: Features, query_features: Features
+) -> Floats:
+    """Return which share of each query's 10 nearest float neighbours (L2) its 10 nearest codes hold, float64[Q].
+
+    Raises:
+        CodeError: codes or features that do not match.
+    """
+    return neighbour_recall(database, queries, nearest(database_features, query_features, NEIGHBOURS))
+
+
+def neighbour_recall(database: BitCodes, queries: BitCodes, neighbours: Ints) -> Floats:
+    """Return which share of each query's k neighbours its k nearest codes hold, float64[Q].
+
+    Ties by expectation: where the k-th place falls into a group of t codes at one distance and m places are left, each
+    of the t is among the k with probability m/t.
+
+    Args:
+        database: N codes.
+        queries: Q codes of the same length.
+        neighbours: int64[Q, k], rows of the database; see :func:`aepipe.evaluate.exact_search.nearest`.
+
+    Raises:
+        CodeError: codes or neighbours that do not match.
+        FingerprintError: two encoders made the codes.
+    """
+    if len(neighbours) != len(queries) or not len(database):
+        raise CodeError(f"{len(neighbours)} lists of neighbours for {len(queries)} queries, {len(database)} codes")
+    k = neighbours.shape[1]
+    parts = []
+    for start in range(0, len(queries), QUERY_CHUNK):
+        chunk = slice(start, start + QUERY_CHUNK)
+        size, _ = distance_counts(database, queries[chunk])
+        groups = TieGroups.of_counts(size, np.zeros_like(size))
+        inside = groups.taken(k) / np.maximum(size, 1)
+        differ = database.packed[neighbours[chunk]] ^ queries.packed[chunk, None, :]
+        distance = np.bitwise_count(differ).sum(axis=2, dtype=np.int64)
+        parts.append(np.take_along_axis(inside, distance, axis=1).mean(axis=1))
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _ranked(groups: TieGroups, relevant: Ints, harmonic: Floats, *, cut: int, top: int) -> list[Floats]:
+    """Return the figures of rankings: map, map_at_cut, map_at_cut_r, p_at_top."""
+    n_rows = len(harmonic) - 1
+    cut, top = min(cut, n_rows), min(top, n_rows)
+    whole = expected_precision_sum(groups, n_rows, harmonic) / np.maximum(relevant, 1)
+    head = expected_precision_sum(groups, cut, harmonic) / np.clip(relevant, 1, cut)
+    return [whole, expected_ap_of_found(groups, cut, harmonic), head, expected_hits(groups, top) / top]
+
+
+def _joined(parts: list[list[Floats]]) -> list[Floats]:
+    """Join the figures of chunks of queries."""
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _check_labels(n_database: int, n_queries: int, db_label: Labels, q_label: Labels) -> None:
+    """Check that there is something to rank, and one label for each row."""
+    if not n_database or not n_queries:
+        raise CodeError(f"nothing to rank: {n_database} rows in the database, {n_queries} queries")
+    for what, rows, labels in (("database rows", n_database, db_label), ("queries", n_queries, q_label)):
+        if np.shape(labels) != (rows,):
+            raise CodeError(f"{rows} {what} need {rows} labels, not an array of shape {list(np.shape(labels))}")

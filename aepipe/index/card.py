@@ -1,3 +1,0 @@
-"""The card of a saved index: what the folder holds."""
-
-CARD = "index.json"

@@ -1,0 +1,189 @@
+"""One autoencoder: a network, a posterior and a likelihood, and how it is trained.
+
+A layer of a stack is one, and so is the whole stack when it is unrolled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
+
+import torch
+
+from aepipe.errors import RecipeError
+from aepipe.learn import corruption as corruptions
+from aepipe.learn import likelihood, nets, objectives, posterior
+from aepipe.learn.autoencoder import Autoencoder
+from aepipe.learn.corruption import Corruption
+from aepipe.learn.likelihood import Likelihood
+from aepipe.learn.nets import NetOptions, dense
+from aepipe.learn.posterior import Posterior
+from aepipe.recipe import Choice, CodeRecipe, FinetuneRecipe, FitRecipe, LayerRecipe, Options, resolve
+
+RoleT = TypeVar("RoleT")
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How an autoencoder is trained: three resolved choices of a recipe."""
+
+    corruption: Corruption
+    objective: objectives.Options
+    fit: FitRecipe
+
+    def key(self) -> dict[str, Any]:
+        """Return everything that changes the result, for a digest."""
+        return {
+            "corruption": _key(cast(Options, self.corruption)),
+            "objective": _key(self.objective),
+            "fit": self.fit.model_dump(include=set(FitRecipe.model_fields)),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpec:
+    """One layer of a stack: the resolved choices of a recipe."""
+
+    net: NetOptions
+    posterior: Posterior
+    likelihood: Likelihood
+    training: Training
+
+    def key(self) -> dict[str, Any]:
+        """Return everything that changes the result, for a digest."""
+        parts = {"net": self.net, "posterior": self.posterior, "likelihood": self.likelihood}
+        return {name: _key(cast(Options, part)) for name, part in parts.items()} | self.training.key()
+
+    def build(self, shape: Sequence[int], generator: torch.Generator) -> Autoencoder:
+        """Make the layer for rows of one shape, with random weights."""
+        return Autoencoder(self.net.build(shape, generator, self.posterior.head), self.posterior, self.likelihood)
+
+
+def layer_spec(recipe: LayerRecipe, at: str) -> LayerSpec:
+    """Resolve one entry of ``[[layers]]``.
+
+    Raises:
+        RecipeError: a kind or one of its options is wrong, or the choices do not go together.
+    """
+    return _checked(
+        LayerSpec(
+            net=_role(nets.kinds(), recipe.net, f"{at}.net", NetOptions),
+            posterior=_role(posterior.KINDS, recipe.posterior, f"{at}.posterior", Posterior),
+            likelihood=_role(likelihood.KINDS, recipe.likelihood, f"{at}.likelihood", Likelihood),
+            training=training(recipe, at, recipe.fit),
+        ),
+        at,
+    )
+
+
+def code_spec(recipe: CodeRecipe, at: str = "code") -> LayerSpec:
+    """Resolve ``[code]``: an affine map to as many activations as there are bits, and a posterior that makes bits.
+
+    Raises:
+        RecipeError: a kind or one of its options is wrong, the choices do not go together, or there are no bits.
+    """
+    return _checked(
+        LayerSpec(
+            net=dense.Options(width=recipe.bits, activation="linear", normalize=recipe.normalize),
+            posterior=_role(posterior.BITS, recipe.binarize, f"{at}.binarize", Posterior),
+            likelihood=_role(likelihood.KINDS, recipe.likelihood, f"{at}.likelihood", Likelihood),
+            training=training(recipe, at, recipe.fit),
+        ),
+        at,
+    )
+
+
+def finetune_training(recipe: FinetuneRecipe, specs: Sequence[LayerSpec], at: str = "finetune") -> Training:
+    """Resolve ``[finetune]`` for a stack, the layer of bits last.
+
+    Raises:
+        RecipeError: a kind or one of its options is wrong, or the objective cannot train a whole stack.
+    """
+    found = training(recipe, at, recipe)
+    if not found.objective.unrolled:
+        able = [kind for kind, options in objectives.kinds().items() if options.unrolled]
+        raise RecipeError(f"{at}.objective: trains single layers, not a whole stack; allowed: {', '.join(able)}")
+    if recipe.frozen >= len(specs):
+        raise RecipeError(f"{at}.frozen: {recipe.frozen} layers of {len(specs) - 1} and the bits; fewer can stay")
+    lowest = specs[recipe.frozen]
+    _checked(replace(specs[-1], likelihood=lowest.likelihood, training=found), at, net=lowest.net)
+    return found
+
+
+def check_stack(specs: Sequence[LayerSpec], shape: Sequence[int]) -> None:
+    """Check that each layer can read what comes out of the one below.
+
+    Args:
+        specs: bottom up, the layer of bits last.
+        shape: of one row of data.
+
+    Raises:
+        RecipeError: one cannot; the text says which, and what is allowed.
+    """
+    for number, spec in enumerate(specs):
+        at = f"layers.{number}" if number < len(specs) - 1 else "code"
+        refused = spec.likelihood.refusal(shape)
+        if refused:
+            raise RecipeError(f"{at}.likelihood: {refused}")
+        try:
+            shape = spec.net.code_shape(shape, spec.posterior.head)
+        except RecipeError as error:
+            raise RecipeError(f"{at}.net: {error}") from None
+        refused = spec.posterior.refusal(shape[-1])
+        if refused:
+            raise RecipeError(f"{at}.posterior: {refused}")
+
+
+def _checked(spec: LayerSpec, at: str, *, net: NetOptions | None = None) -> LayerSpec:
+    """Return a layer whose choices go together; ``net`` is what reads the corrupted rows.
+
+    Raises:
+        RecipeError: they do not.
+    """
+    options = spec.training.objective
+    refused = options.refusal(spec)
+    if refused:
+        raise RecipeError(f"{at}.objective: {refused}")
+    if spec.training.corruption.makes_holes and not (net or spec.net).holes:
+        raise RecipeError(
+            f"{at}.corruption: leaves missing cells, which this net does not read; allowed: `holes = true` under the "
+            f"net, where its kind has it, or a corruption that puts other values in their place, like mask"
+        )
+    return spec
+
+
+def training(recipe: LayerRecipe | CodeRecipe | FinetuneRecipe, at: str, fit: FitRecipe) -> Training:
+    """Resolve what layers and fine-tuning have in common.
+
+    Raises:
+        RecipeError: a kind or one of its options is wrong.
+    """
+    return Training(
+        corruption=_role(corruptions.KINDS, recipe.corruption, f"{at}.corruption", Corruption),
+        objective=resolve(objectives.kinds(), recipe.objective, f"{at}.objective"),
+        fit=fit,
+    )
+
+
+def _role(kinds: Mapping[str, type[Options]], choice: Choice, at: str, role: Callable[..., RoleT]) -> RoleT:
+    """Resolve a choice whose options play a role: one of the protocols of this room."""
+    found: Any = resolve(kinds, choice, at)
+    assert isinstance(found, cast(type, role)), f"{type(found).__name__} does not play its role"
+    return cast(RoleT, found)
+
+
+def _key(options: Options) -> dict[str, Any]:
+    """Return an options model under the name that digests know it by.
+
+    Raises:
+        TypeError: the class gives no name of its own; an inherited one would mix up two kinds.
+    """
+    model = type(options)
+    name = vars(model).get("digest_name")
+    if not isinstance(name, str):
+        raise TypeError(
+            f"{model.__module__}.{model.__qualname__} has no digest_name; give the class one of its own, as "
+            f'`digest_name: ClassVar[str] = "file.Class"`, and never change it: names of directories depend on it'
+        )
+    return {"kind": name, **options.model_dump()}

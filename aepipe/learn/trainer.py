@@ -1,0 +1,333 @@
+"""The one training loop. It knows phases and terms, and no variant.
+
+Everything random in a step comes from (seed, epoch, step). So a run that is resumed from a checkpoint repeats exactly
+what an undisturbed run does, wherever it was cut off.
+"""
+
+# (from checkpoint.py) Checkpoints of training: one safetensors file, replaced by rename, with the position in its header.
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from aepipe.errors import TrainingError
+from aepipe.learn import corruption as corruptions
+from aepipe.learn import objectives
+from aepipe.learn.autoencoder import Autoencoder
+from aepipe.learn.batches import Compute, Feed, seed_of
+from aepipe.learn.neighbour_graph import Neighbours
+from aepipe.learn.objectives import Batch, Phase
+from aepipe.learn.spec import Training
+
+CHECK_EVERY = 50  # steps between looks at the loss; looking makes a GPU wait
+HELD_OUT = 2**31  # in place of an epoch: the draw of the held-out slice's corruption, the same every time
+
+Curve = list[dict[str, float]]
+Report = Callable[[int, int, str], None]
+
+
+class Checkpoint(Protocol):
+    """Where a training state outlives its process."""
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return what was saved last: tensors by name, and a JSON-able position."""
+
+    def due(self) -> bool:
+        """Say whether it is time to save."""
+
+    def save(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
+        """Replace what was saved."""
+
+
+@dataclass(slots=True)
+class Position:
+    """Where in its training a run is; JSON-able.
+
+    Attributes:
+        epoch: epochs completed.
+        step: steps completed in the present epoch.
+        curve: what each completed epoch came to.
+        best: lowest loss on the held-out slice so far.
+        stale: epochs since then.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    curve: Curve = field(default_factory=list)
+    best: float = math.inf
+    stale: int = 0
+
+
+class Trainer:
+    """Trains one autoencoder on one feed.
+
+    Args:
+        model: is trained in place.
+        training: corruption, objective and schedule.
+        train: the rows.
+        held_out: rows for the curve and for early stopping; may be empty.
+        seed: of order and corruption.
+
+    Raises:
+        TrainingError: rows have missing cells that the network does not read.
+    """
+
+    def __init__(
+        self, model: Autoencoder, training: Training, *, train: Feed, held_out: Feed, seed: int, compute: Compute
+    ) -> None:
+        self.model = model.to(compute.device)
+        self.training = training
+        self.train = train
+        self.held_out = held_out
+        self.compute = compute
+        self._seed = seed
+        self._posterior = model.posterior
+        self._objective = objectives.build(self.model, training.objective, compute, seed=seed)
+        self._phases = self._objective.phases()
+        self._optimizers = [_optimizer(phase, training, compute) for phase in self._phases]
+        self._generator = compute.generator(seed)
+        self._position = Position()
+        self._sums: dict[str, Tensor] = {}
+        self._best: dict[str, Tensor] = {}
+        if train.holes and not model.net.holes:
+            raise TrainingError(
+                "the rows have missing cells; `holes = true` under the net of the lowest layer reads them"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return math.ceil(len(self.train) / self.training.fit.batch)
+
+    def run(self, checkpoint: Checkpoint, report: Report, *, neighbours: Neighbours | None = None) -> Curve:
+        """Train to the end, from the checkpoint where there is one.
+
+        Args:
+            checkpoint: where the state is saved whenever it is due.
+            report: called with (epochs done, epochs in all, note) after each epoch, and now and then within one.
+            neighbours: finds nearest neighbours, for objectives that ask which rows are alike.
+
+        Returns:
+            One entry per epoch: each term's mean over the training rows, their sum ``loss``, and ``held_out``.
+
+        Raises:
+            TrainingError: a loss is not finite.
+        """
+        self._restore(checkpoint)
+        at, fit = self._position, self.training.fit
+        if at.epoch:
+            report(at.epoch, fit.epochs, "resumed")
+        if at.epoch < fit.epochs:
+            self._objective.prepare(self.train, neighbours)
+        while at.epoch < fit.epochs and not (fit.patience and at.stale >= fit.patience):
+            self._epoch(checkpoint, report)
+            report(at.epoch, fit.epochs, _note(at.curve[-1]))
+        if fit.patience and self._best:
+            self.model.load_state_dict(self._best)
+        self.model.eval()
+        return at.curve
+
+    def evaluate(self, clean: Feed, noisy: Feed | None = None) -> dict[str, float]:
+        """Return each term's mean over some rows, without training noise.
+
+        Args:
+            clean: the targets.
+            noisy: the inputs; without them, the targets under a corruption that is the same every time.
+        """
+        sums: dict[str, float] = {}
+        generator = self.compute.generator(self._seed, HELD_OUT)
+        self.model.eval()
+        with torch.no_grad(), self.compute.autocast():
+            for target, given in zip(clean.blocks(), (noisy or clean).blocks(), strict=True):
+                batch = self._batch(target, generator, None if noisy is None else given)
+                terms = self._objective.terms(batch._replace(generator=None))
+                for name, term in terms.items():
+                    sums[name] = sums.get(name, 0.0) + len(target) * term.item()
+        return {name: total / len(clean) for name, total in sums.items()}
+
+    def _epoch(self, checkpoint: Checkpoint, report: Report) -> None:
+        """Train one epoch, or what is left of it."""
+        at = self._position
+        self.model.train()
+        for index in self._indices():
+            self._step(index)
+            at.step += 1
+            if at.step % CHECK_EVERY == 0 or at.step == self.steps:
+                self._check_finite()
+                report(at.epoch, self.training.fit.epochs, f"epoch {at.epoch + 1}: {at.step / self.steps:.0%}")
+            if at.step < self.steps and checkpoint.due():
+                self._save(checkpoint)
+        self._close_epoch()
+        if checkpoint.due():
+            self._save(checkpoint)
+
+    def _indices(self) -> Iterator[Tensor]:
+        """Return the rows of each remaining step of the present epoch."""
+        at, size = self._position, self.training.fit.batch
+        shuffle = torch.Generator().manual_seed(seed_of(self._seed, at.epoch))
+        order = torch.randperm(len(self.train), generator=shuffle)
+        for step in range(at.step, self.steps):
+            yield order[step * size : (step + 1) * size]
+
+    def _step(self, index: Tensor) -> None:
+        """Move the parameters once per phase."""
+        at = self._position
+        self._generator.manual_seed(seed_of(self._seed, at.epoch, at.step))
+        batch = self._batch(self.train.batch(index), self._generator)
+        batch = batch._replace(positions=index, pass_seed=seed_of(self._seed, at.epoch))
+        done = at.epoch * self.steps + at.step
+        self.model.posterior = self._posterior.at(done / (self.training.fit.epochs * self.steps))
+        rate = learning_rate(self.training, done, self.steps)
+        for phase, optimizer in zip(self._phases, self._optimizers, strict=True):
+            optimizer.zero_grad(set_to_none=True)
+            terms = phase.step(batch)
+            optimizer.param_groups[0]["lr"] = rate * phase.lr
+            optimizer.step()
+            for name, term in terms.items():
+                self._sums[name] = self._sums.get(name, 0) + term.double() * len(index)
+
+    def _batch(self, rows: Tensor, generator: torch.Generator, noisy: Tensor | None = None) -> Batch:
+        """Corrupt some rows, unless that was done already; cells that are missing (NaN) are no target."""
+        kept, kind = None, self.training.corruption
+        if noisy is None:
+            noisy, kept = corruptions.apply(kind, rows, generator)
+        if not self.train.holes:
+            return Batch(rows, noisy, None, generator, kept, kind)
+        observed = ~rows.isnan()
+        return Batch(torch.where(observed, rows, 0.0), noisy, observed, generator, kept, kind)
+
+    def _close_epoch(self) -> None:
+        """Write the epoch into the curve and remember the best weights."""
+        at = self._position
+        entry = {name: total.item() / len(self.train) for name, total in self._sums.items()}
+        entry["loss"] = sum(entry.values())
+        if len(self.held_out):
+            entry["held_out"] = sum(self.evaluate(self.held_out).values())
+            better = entry["held_out"] < at.best
+            at.best, at.stale = (entry["held_out"], 0) if better else (at.best, at.stale + 1)
+            if better and self.training.fit.patience:
+                self._best = {name: value.clone() for name, value in self.model.state_dict().items()}
+        at.curve.append(entry)
+        at.epoch, at.step, self._sums = at.epoch + 1, 0, {}
+
+    def _check_finite(self) -> None:
+        """Stop where a loss is not a number any more.
+
+        Raises:
+            TrainingError: with the epoch, the rows, the term and the learning rate.
+        """
+        at = self._position
+        for name, total in self._sums.items():
+            if not torch.isfinite(total):
+                last = min(at.step * self.training.fit.batch, len(self.train))
+                first = max(0, (at.step - 1) // CHECK_EVERY * CHECK_EVERY) * self.training.fit.batch + 1
+                raise TrainingError(
+                    f"the term {name!r} is {total.item()} in epoch {at.epoch + 1}, among rows {first:,} to {last:,} of "
+                    f"its order, at lr {self.training.fit.lr:g}: lower fit.lr"
+                )
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        """Save everything that the rest of the run depends on."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"own.{name}": value for name, value in self._objective.own.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self._best.items()}
+        tensors |= {f"sum.{name}": value for name, value in self._sums.items()}
+        for i, optimizer in enumerate(self._optimizers):
+            for j, moments in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{i}.{j}.{name}": value for name, value in moments.items()}
+        at = self._position
+        position = {"epoch": at.epoch, "step": at.step, "curve": at.curve, "best": at.best, "stale": at.stale}
+        checkpoint.save(tensors, position)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Load what :meth:`_save` saved."""
+        saved = checkpoint.load()
+        if saved is None:
+            return
+        tensors = {name: value.to(self.compute.device) for name, value in saved[0].items()}
+        self._position = Position(**saved[1])
+        self.model.load_state_dict(_below(tensors, "model."))
+        self._objective.own.load_state_dict(_below(tensors, "own."))
+        self._best, self._sums = _below(tensors, "best."), _below(tensors, "sum.")
+        for i, optimizer in enumerate(self._optimizers):
+            state = optimizer.state_dict()
+            moments: dict[int, dict[str, Tensor]] = {}
+            for name, value in _below(tensors, f"optimizer.{i}.").items():
+                row, _, moment = name.partition(".")
+                moments.setdefault(int(row), {})[moment] = value
+            optimizer.load_state_dict({**state, "state": moments})
+
+
+def learning_rate(training: Training, step: int, steps_per_epoch: int) -> float:
+    """Return the learning rate of a step, counted over the whole training."""
+    fit = training.fit
+    rising = min(1.0, (step + 1) / fit.warmup) if fit.warmup else 1.0
+    falling = 0.5 * (1 + math.cos(math.pi * step / (fit.epochs * steps_per_epoch)))
+    return fit.lr * rising * (falling if fit.schedule == "cosine" else 1.0)
+
+
+def _optimizer(phase: Phase, training: Training, compute: Compute) -> torch.optim.Optimizer:
+    """Return the optimiser of one phase."""
+    fused = compute.device.type in {"cpu", "cuda"}
+    return torch.optim.AdamW(phase.parameters, lr=training.fit.lr, weight_decay=training.fit.weight_decay, fused=fused)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors of a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _note(entry: dict[str, float]) -> str:
+    """Return one epoch's losses for people."""
+    held_out = f", held out {entry['held_out']:.4g}" if "held_out" in entry else ""
+    return f"loss {entry['loss']:.4g}{held_out}"
+
+
+class FileCheckpoint:
+    """Keeps the last state of one training in a folder.
+
+    Args:
+        folder: outlives the process.
+        seconds: how often a state is due.
+    """
+
+    def __init__(self, folder: Path, *, seconds: float = 10.0) -> None:
+        self._file = folder / "checkpoint.safetensors"
+        self._seconds = seconds
+        self._saved_at = time.monotonic()
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return what was saved last, None where there is nothing or it cannot be read."""
+        try:
+            with safe_open(self._file, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return tensors, json.loads(file.metadata()["position"])
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return None  # training starts over, which costs time and nothing else
+
+    def due(self) -> bool:
+        """Say whether it is time to save."""
+        return time.monotonic() - self._saved_at >= self._seconds
+
+    def save(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
+        """Replace what was saved; a crash leaves the old state or the new one."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        beside = self._file.with_suffix(".new")
+        on_cpu = {name: value.contiguous().cpu() for name, value in tensors.items()}
+        save_file(on_cpu, beside, {"position": json.dumps(position)})
+        with beside.open("rb") as stream:
+            os.fsync(stream.fileno())
+        beside.replace(self._file)
+        self._saved_at = time.monotonic()

@@ -1,0 +1,293 @@
+"""All that one recipe came to -> the figures by which it is compared with others.
+
+File: ``measures.json``: ``figures``, a number for each of :data:`aepipe.evaluate.probes.FIGURES`, null where there is
+none; ``notes``, why there is none, by the figure's name; ``yardsticks``, the retrieval figures of the systems that
+stand beside our codes; ``measured``, on how many rows. Which rows are looked at does not depend on the recipe's seed,
+but for those that were held out from training.
+
+Legend: N rows, H width of the embedding, K bits.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.codes.encoder import Encoder, Encoding, scaled
+from aepipe.errors import CodeError
+from aepipe.evaluate.probes import FIGURES, RETRIEVAL, Figures, cluster_nmi, pca_errors, probe_accuracy, squared_errors
+from aepipe.evaluate.retrieval import retrieval
+from aepipe.evaluate.scores import OURS, Scores
+from aepipe.learn import generate
+from aepipe.learn.stack import unroll
+from aepipe.log import step
+from aepipe.pipeline.resolve import ResolvedRecipe
+from aepipe.release.manifest import SCORES
+from aepipe.store.artifacts import Ref, Store, ref_of
+from aepipe.store.rows import HELD_OUT_IDS, Rows
+from aepipe.store.segments import CodeSegments
+
+VERSION = 2
+STAGE = "measure"
+MEASURES = "measures.json"
+SEED = 20093
+MOST = 10_000
+"""Rows that a probe is trained on, and rows that it is asked about."""
+BLOCK = 2048
+NARROW = 30
+"""Principal components of a yardstick: as many as the codes of Hinton and Salakhutdinov (2006) have units."""
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOutputs:
+    """What a recipe came to.
+
+    Attributes:
+        rows: the collection.
+        views: what it was trained on.
+        layers: the pretrained layers, bottom up; none where it was trained from random weights.
+        model: the fine-tuned stack.
+        codes: of all rows.
+        scores: of the codes.
+    """
+
+    rows: Ref
+    views: Ref
+    layers: tuple[Ref, ...]
+    model: Ref
+    codes: tuple[Ref, ...]
+    scores: Ref
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """A sample of the rows of one split.
+
+    Attributes:
+        rows: [N, *shape], as the table has them.
+        labels: of each, empty where it has none.
+    """
+
+    rows: Array
+    labels: NDArray[np.str_]
+
+    def labelled(self, encoder: Encoder) -> tuple[Encoding, NDArray[np.str_]]:
+        """Return the encoding and the classes of the rows that have one."""
+        known = self.labels != ""
+        return _encoded(encoder, self.rows[known]), self.labels[known]
+
+
+def compare(store: Store, plan: ResolvedRecipe, made: BuildOutputs) -> Ref:
+    """Measure what a recipe came to: reconstruction, retrieval, bits, probes, and what training took.
+
+    Args:
+        store: the shelf.
+        plan: the resolved recipe.
+        made: what the other stages made of it.
+
+    Raises:
+        CorruptError: something on the shelf is not what was written.
+    """
+    inputs = {name: str(getattr(made, name)) for name in ("rows", "views", "model", "scores")}
+    inputs |= {name: ",".join(map(str, getattr(made, name))) for name in ("layers", "codes")}
+    inputs |= {"stage": STAGE, "version": str(VERSION)}
+    ref = ref_of("segment", inputs)
+    if store.has(ref):
+        return ref
+    figures = Figures()
+    measured = _all(Bench(store, plan, made, figures))
+    body = {
+        "name": plan.recipe.name,
+        "figures": {name: figures.found.get(name) for name in FIGURES},
+        "notes": figures.notes,
+        **measured,
+        "compute": plan.compute.key(),
+    }
+    with store.draft("segment") as draft:
+        (draft.path / MEASURES).write_text(json.dumps(body, indent=1), encoding="utf-8")
+        return draft.finish(inputs, {"kind": "measures"})
+
+
+class Bench:
+    """What is measured, opened, and the figures found so far.
+
+    Attributes:
+        table: the rows.
+        encoder: the frozen one of the model.
+        train: a sample of the training rows.
+        test: a sample of the test rows; may be empty.
+        held_out: [N, *shape], training rows that were kept back; may be empty.
+    """
+
+    def __init__(self, store: Store, plan: ResolvedRecipe, made: BuildOutputs, figures: Figures) -> None:
+        self.store, self.plan, self.made, self.figures = store, plan, made, figures
+        self.table = Rows(store.verified(made.rows))
+        self.encoder = Encoder.open(store.verified(made.model))
+        self.train, self.test = (_side(self.table, split) for split in ("train", "test"))
+        self.held_out = np.load(store.verified(made.views) / "held_out.npy", mmap_mode="r", allow_pickle=False)
+
+    def unseen(self) -> Array:
+        """Return rows that were not trained on, at most 10,000."""
+        return self.test.rows if len(self.test.rows) else np.asarray(self.held_out[:MOST])
+
+    def all_unseen(self) -> Iterator[Array]:
+        """Return all rows that were not trained on, block by block."""
+        if len(self.test.rows):
+            yield from (rows for _, rows in self.table.batches(BLOCK, "test"))
+        else:
+            yield from (np.asarray(self.held_out[i : i + BLOCK]) for i in range(0, len(self.held_out), BLOCK))
+
+
+def _all(bench: Bench) -> dict[str, Any]:
+    """Measure everything; return what stands beside the figures."""
+    yardsticks = _scored(bench)
+    _held_out(bench)
+    _trained(bench)
+    step(STAGE, 0, 3, "reconstruction")
+    rebuilt = _rebuilt(bench)
+    step(STAGE, 1, 3, "principal components")
+    _components(bench)
+    step(STAGE, 2, 3, "probes")
+    _probed(bench)
+    step(STAGE, 3, 3)
+    counts = {"rebuilt": rebuilt, "train": len(bench.train.rows), "test": len(bench.test.rows)}
+    return {"yardsticks": yardsticks, "measured": counts}
+
+
+def _scored(bench: Bench) -> dict[str, dict[str, float]]:
+    """Take over the scores of our codes, and return those of the systems beside them."""
+    file = bench.store.verified(bench.made.scores) / SCORES
+    scores = Scores.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    systems = {
+        row.system: {name: row.metrics[name].value for name in RETRIEVAL if name in row.metrics} for row in scores.rows
+    }
+    ours, health, figures = systems.pop(OURS), scores.health, bench.figures
+    figures.found |= ours | {"entropy": health.entropy, "distinct_share": health.unique_share}
+    figures.found["dead_bits"] = len(health.dead_bits)
+    figures.leave_out("the rows have no labels", *(name for name in RETRIEVAL if name not in ours))
+    return systems
+
+
+def _held_out(bench: Bench) -> None:
+    """Let training rows that were kept back ask the others: by this a choice can be made before the test rows speak."""
+    name, labels = "held_out_map_at_1000", bench.table.labels()
+    kept_back = np.load(bench.store.verified(bench.made.views) / HELD_OUT_IDS, allow_pickle=False)
+    if labels is None or not len(kept_back):
+        bench.figures.leave_out("the rows have no labels" if labels is None else "no rows were held out", name)
+        return
+    ids = bench.table.ids()
+    classes = np.array([label or f"row {row}" for row, label in zip(ids, labels, strict=True)], np.str_)
+    codes, asked = CodeSegments.open(bench.store, bench.made.codes), np.isin(ids, kept_back)
+    own, others = (
+        np.flatnonzero(asked)[: bench.plan.recipe.evaluate.queries],
+        np.flatnonzero(bench.table.of_split("train") & ~asked),
+    )
+    sides = [(codes.of(ids[at]), classes[at]) for at in (others, own)]
+    found = retrieval(sides[0][0], sides[1][0], sides[0][1], sides[1][1])
+    bench.figures.found[name] = float(found.map_at_cut.mean())
+
+
+def _trained(bench: Bench) -> None:
+    """Note how long the layers and the fine-tuning took, in seconds and epochs, and which epoch of it was the best."""
+    facts = [bench.store.manifest(ref).facts for ref in (*bench.made.layers, bench.made.model)]
+    file = bench.store.verified(bench.made.model) / "curves.json"
+    curves = json.loads(file.read_text(encoding="utf-8"))
+    bench.figures.found["seconds"] = sum(one["seconds"] for one in facts)
+    bench.figures.found["epochs"] = sum(map(len, curves.values()))
+    held_out = [entry["held_out"] for entry in curves["fine-tuning"] if "held_out" in entry]
+    if held_out:
+        bench.figures.found["best_epoch"] = 1 + int(np.argmin(held_out))
+    else:
+        bench.figures.leave_out("fine-tuning had no epochs, or no rows were held out", "best_epoch")
+
+
+def _rebuilt(bench: Bench) -> int:
+    """Rebuild rows from their bits, and from the float embedding before fine-tuning; return how many there were."""
+    specs, compute, shape, store = bench.plan.specs, bench.plan.compute, bench.table.shape, bench.store
+    whole = generate.open_finetuned(specs, shape, store.verified(bench.made.model) / "weights.safetensors", compute)
+    files = [store.verified(ref) / "layer.safetensors" for ref in bench.made.layers[:-1]]
+    below = unroll(generate.open_stack(specs, shape, files, compute)) if files else None
+    bits, floats = [np.empty(0)], [np.empty(0)]
+    for rows in bench.all_unseen():
+        codes = generate.signs(_encoded(bench.encoder, rows).codes.unpack())
+        bits.append(squared_errors(rows, generate.decode_codes(whole, codes, compute)))
+        if below is not None:
+            floats.append(squared_errors(rows, generate.reconstruct_rows(below, rows, compute)))
+    bench.figures.found["parameters"] = generate.parameters(whole)
+    nothing = "there are no test rows, and none were held out"
+    bench.figures.add("reconstruction_bits", lambda: _mean(bits, nothing))
+    without = nothing if files else "the layers were not pretrained"
+    bench.figures.add("reconstruction_float", lambda: _mean(floats, without))
+    return sum(map(len, bits))
+
+
+def _components(bench: Bench) -> None:
+    """Rebuild rows from as many principal components as the embedding has units, and from 30."""
+    train, unseen = (_cells(rows) for rows in (bench.train.rows, bench.unseen()))
+    width = _encoded(bench.encoder, bench.train.rows[:1]).embedding.shape[1]
+    bench.figures.found["width"] = width
+    wanted = {"reconstruction_pca": width, "reconstruction_pca_30": NARROW}
+    possible = {name: count for name, count in wanted.items() if count < min(train.shape)}
+    bench.figures.leave_out(
+        f"{len(train):,} rows of {train.shape[1]:,} cells have no such number of components",
+        *(wanted.keys() - possible),
+    )
+    if not len(unseen) or not (np.isfinite(train).all() and np.isfinite(unseen).all()):
+        bench.figures.leave_out("there are no unseen rows, or they have missing cells", *wanted)
+    elif possible:
+        errors = pca_errors(train, unseen, list(possible.values()), seed=SEED)
+        bench.figures.found |= dict(zip(possible, errors, strict=True))
+
+
+def _probed(bench: Bench) -> None:
+    """Read the classes off embedding and bits."""
+    figures, names = bench.figures, ("probe_embedding", "probe_bits", "nmi_bits")
+    if bench.table.labels() is None:
+        figures.leave_out("the rows have no labels", *names)
+        return
+    (known, classes), (asked, truth) = (side.labelled(bench.encoder) for side in (bench.train, bench.test))
+    figures.add(names[0], lambda: probe_accuracy((known.embedding, classes), (asked.embedding, truth)))
+    bits = [one.codes.unpack() for one in (known, asked)]
+    figures.add(names[1], lambda: probe_accuracy((bits[0], classes), (bits[1], truth)))
+    clustered = (bits[1], truth) if len(truth) else (bits[0], classes)
+    figures.add(names[2], lambda: cluster_nmi(*clustered, seed=SEED))
+
+
+def _side(table: Rows, split: str) -> Side:
+    """Return at most 10,000 rows of a split, the same in every run."""
+    found = np.flatnonzero(table.of_split(split))
+    drawn = np.random.default_rng(SEED).permutation(found)[:MOST]
+    chosen = np.zeros(len(table), bool)
+    chosen[drawn] = True
+    labels = table.labels() or [None] * len(table)
+    return Side(table.features(mask=chosen), np.array([labels[i] or "" for i in np.flatnonzero(chosen)], np.str_))
+
+
+def _encoded(encoder: Encoder, rows: Array) -> Encoding:
+    """Encode rows by as many threads as there are processors."""
+    return encoder.encode(rows, threads=os.cpu_count() or 1)
+
+
+def _cells(rows: Array) -> NDArray[np.float32]:
+    """Return rows as the network sees them, float32[N, cells]."""
+    return scaled(rows).reshape(len(rows), math.prod(rows.shape[1:]))
+
+
+def _mean(parts: Sequence[NDArray[np.float64]], nothing: str) -> float:
+    """Return the mean of all rows' errors.
+
+    Raises:
+        CodeError: there are none, for the reason given.
+    """
+    if not sum(map(len, parts)):
+        raise CodeError(nothing)
+    return float(np.concatenate(parts).mean())

@@ -1,0 +1,87 @@
+"""A model, rows and their codes -> whether the new rows are like those the model was made for; writes nothing.
+
+The reference are training rows that were held out: they came with those that the encoder was trained on, and it never
+saw them. New are training rows that came later, or have other bytes now. Figures: see :func:`_figures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.codes.encoder import Decoder
+from aepipe.evaluate.drift import Drift, drift
+from aepipe.index import hamming
+from aepipe.store.artifacts import Ref, Store
+from aepipe.store.rows import HELD_OUT_IDS, Rows
+from aepipe.store.segments import CodeSegments
+
+MOST = 2000
+"""Rows of either side that are looked at."""
+
+
+def measure_drift(store: Store, model: Ref, before: Ref, rows: Ref, codes: Sequence[Ref]) -> Drift:
+    """Look for drift.
+
+    Args:
+        store: the shelf.
+        model: of the release in service.
+        before: its rows.
+        rows: of now.
+        codes: segments of that model that together have the codes of the rows of now.
+
+    Raises:
+        CorruptError: something on the shelf is not what was written, or a row has no code.
+    """
+    then, now = Rows(store.verified(before)), Rows(store.verified(rows))
+    held_out, trained = _training(store, model, then)
+    ids, same = now.ids(), _unchanged(then, now)
+    new = ids[now.of_split("train") & ((ids >= trained) | ~np.isin(ids, same))]
+    held_out = np.intersect1d(held_out, same)
+    known = np.setdiff1d(same, np.concatenate([held_out, new]))
+    if not (len(held_out) and len(new) and len(known)):
+        return Drift((), len(held_out), len(new))
+    segments, rng = CodeSegments.open(store, codes), np.random.default_rng(0)
+    near, decoder = hamming.build(segments.of(known), known), Decoder.open(store.verified(model))
+    sides = []
+    for some in (held_out, new):
+        drawn = rng.choice(some, min(MOST, len(some)), replace=False)
+        sides.append(_figures(now, drawn, segments, near, decoder))
+    return drift(*sides)
+
+
+def _unchanged(then: Rows, now: Rows) -> NDArray[np.int64]:
+    """Return the ids of the rows that are there with the same bytes, int64[n], ascending."""
+    both, at_then, at_now = np.intersect1d(then.ids(), now.ids(), assume_unique=True, return_indices=True)
+    same: NDArray[np.int64] = both[(then.sha256()[at_then] == now.sha256()[at_now]).all(axis=1)]
+    return same
+
+
+def _training(store: Store, model: Ref, rows: Rows) -> tuple[NDArray[np.int64], int]:
+    """Return the rows that training held out, and the first id that came later; none of either where nobody knows."""
+    text = store.manifest(model).inputs.get("views", "")
+    if not text or not store.has(Ref.parse(text)):
+        return np.zeros(0, np.int64), rows.next_id
+    views = Ref.parse(text)
+    held_out: NDArray[np.int64] = np.load(store.verified(views) / HELD_OUT_IDS, allow_pickle=False)
+    return np.intersect1d(held_out, rows.ids()), int(store.manifest(views).facts.get("next_id", rows.next_id))
+
+
+def _figures(
+    table: Rows, ids: NDArray[np.int64], codes: CodeSegments, known: hamming.HammingIndex, decoder: Decoder | None
+) -> Mapping[str, NDArray[np.generic]]:
+    """Return what is compared of some rows.
+
+    ``bits`` of their codes; ``distance`` in bits to the nearest row that is known; ``error`` when rebuilt from the
+    bits; ``level`` and ``spread``, mean and standard deviation of a row's own numbers.
+    """
+    chosen = np.isin(table.ids(), ids)
+    features, packed = table.features(mask=chosen), codes.of(table.ids()[chosen])
+    flat = np.nan_to_num(features.reshape(len(features), -1).astype(np.float32))
+    found: dict[str, NDArray[np.generic]] = {"bits": packed.unpack()}
+    found["distance"] = known.search(packed, 1).distances[:, 0]
+    if decoder is not None:
+        found["error"] = decoder.errors(features, packed)
+    return found | {"level": flat.mean(axis=1), "spread": flat.std(axis=1)}

@@ -1,0 +1,210 @@
+"""Views and pretrained layers -> a model: the fine-tuned stack and its frozen encoder.
+
+Files: ``encoder.onnx`` and ``encoder.json``, the frozen encoder; ``decoder.onnx``, the way back;
+the files of the frozen network below the stack, where there is one;
+``weights.safetensors``, the unrolled stack; ``thresholds.npy``, float32[K]; ``curves.json``, the losses of each epoch
+of every training up to here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from aepipe.codes.encoder import DECODER, GRAPH, Card, Encoder, write_card
+from aepipe.index.float_knn import neighbours
+from aepipe.learn import stack
+from aepipe.learn.align import match_bits, reorder_bits
+from aepipe.learn.autoencoder import Autoencoder
+from aepipe.learn.batches import Feed
+from aepipe.learn.onnx_export import BATCH, freeze, freeze_decoder
+from aepipe.learn.stack import bits, fit_rotation, load_finetuned, thresholds, unroll
+from aepipe.learn.trainer import Curve, FileCheckpoint, Trainer
+from aepipe.log import step
+from aepipe.pipeline.resolve import ResolvedRecipe
+from aepipe.store.artifacts import Ref, Store, ref_of
+from aepipe.store.io import disk_errors_named
+
+VERSION = 5
+WEIGHTS = "weights.safetensors"
+MATCHED = 4096
+"""Rows whose bits are compared with those of an encoder before."""
+SEED_OFFSET = 1000  # keeps the order of fine-tuning apart from that of any layer
+
+
+def finetune(
+    store: Store,
+    plan: ResolvedRecipe,
+    views: Ref,
+    layers: Sequence[Ref],
+    *,
+    after: Ref | None = None,
+    warm: bool = False,
+) -> Ref:
+    """Unroll the stack, train it end to end, set the thresholds and freeze it.
+
+    Args:
+        store: the shelf.
+        plan: the resolved recipe.
+        views: what :mod:`aepipe.pipeline.views` wrote.
+        layers: the pretrained layers, bottom up, the layer of bits last; none trains from random weights.
+        after: a model of as many bits whose place it takes: its bits are put in the order and the sense of the old
+            ones; ``aligned`` of the facts says how far they agree.
+        warm: train on from the weights of ``after``, which has the same layers.
+
+    Raises:
+        TrainingError: a loss is not finite.
+        FullError: the disk is full.
+    """
+    inputs = {
+        "stage": "finetune",
+        "version": VERSION,
+        "views": str(views),
+        "layers": str(layers[-1]) if layers else "",
+        "finetune": plan.finetune.key(),
+        "frozen": plan.recipe.finetune.frozen,
+        "threshold": plan.recipe.code.threshold,
+        **plan.training_key(len(plan.specs)),
+    }
+    if after is not None:
+        inputs |= {"after": str(after), "warm": warm}
+    ref = ref_of("model", inputs)
+    if store.has(ref):
+        return ref
+    folder = store.verified(views)
+    feeds = {
+        name: Feed(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False), plan.compute)
+        for name in ("train", "held_out", "clean", "noisy")
+    }
+    stacked = _stack(store, plan, feeds["train"], layers, after if warm else None)
+    began = time.monotonic()
+    with disk_errors_named(store.root):
+        trainer, seen = _trainer(plan, stacked, feeds, store.work(ref))
+        report = partial(step, "fine-tuning")
+        curve = trainer.run(FileCheckpoint(store.work(ref)), report, neighbours=neighbours)
+    facts: dict[str, Any] = {"seconds": round(time.monotonic() - began, 3), "rows": len(feeds["train"])}
+    facts |= {**(curve[-1] if curve else {}), "evaluation": trainer.evaluate(seen["clean"], seen["noisy"])}
+    fit_rotation(trainer.model, seen["train"])
+    if after is not None:
+        encoder, items = Encoder.open(store.verified(after)), np.load(folder / "train.npy", mmap_mode="r")[:MATCHED]
+        facts["aligned"] = _align(encoder, plan, stacked[-1], trainer.model, items, seen["train"])
+    with store.draft("model") as draft:
+        card = _card(store, plan, views)
+        _copy_backbone(store, card, draft.path)
+        _write(draft.path, card, stacked, trainer.model, seen["train"], plan.recipe.code.threshold)
+        curves = {plan.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
+        (draft.path / "curves.json").write_text(json.dumps(curves, indent=1), encoding="utf-8")
+        draft.finish(inputs, facts)
+    store.work_done(ref)
+    return ref
+
+
+def _stack(
+    store: Store, plan: ResolvedRecipe, train: Feed, refs: Sequence[Ref], after: Ref | None
+) -> list[Autoencoder]:
+    """Return the stack with its pretrained weights, or with those of a model that it goes on from."""
+    files = [store.verified(ref) / "layer.safetensors" for ref in refs]
+    stacked = stack.load(plan.specs, train.shape, files, seed=plan.recipe.seed, compute=plan.compute)
+    if after is not None:
+        load_finetuned(stacked, store.verified(after) / WEIGHTS)
+    return stacked
+
+
+def _trainer(
+    plan: ResolvedRecipe, stacked: Sequence[Autoencoder], feeds: dict[str, Feed], work: Path
+) -> tuple[Trainer, dict[str, Feed]]:
+    """Return the trainer of the unrolled layers that are not frozen, and the views as these see them."""
+    frozen, compute = stacked[: plan.recipe.finetune.frozen], plan.compute
+    seen = {name: stack.codes(frozen, feed, compute, spill=work / f"{name}.npy") for name, feed in feeds.items()}
+    trainer = Trainer(
+        unroll(stacked[len(frozen) :]),
+        plan.finetune,
+        train=seen["train"],
+        held_out=seen["held_out"],
+        seed=plan.recipe.seed + SEED_OFFSET,
+        compute=compute,
+    )
+    return trainer, seen
+
+
+def _align(
+    encoder: Encoder,
+    plan: ResolvedRecipe,
+    layer: Autoencoder,
+    trained: Autoencoder,
+    items: NDArray[np.generic],
+    seen: Feed,
+) -> dict[str, Any] | None:
+    """Put the bits in the order and the sense of those of an encoder that is there.
+
+    Args:
+        encoder: that one.
+        plan: the resolved recipe.
+        layer: the layer of bits; is changed in place.
+        trained: the unrolled layers that it is the top of.
+        items: some training rows.
+        seen: all of them, as ``trained`` sees them.
+
+    Returns:
+        its ``fingerprint``; ``flips``, the share of the rows' bits that differ now, and ``unaligned``, what it was
+        before; None where the codes have nothing to do with each other, or the network cannot be reordered.
+    """
+    if encoder.n_bits != plan.recipe.code.bits or encoder.card.shape != items.shape[1:]:
+        return None
+    old = encoder.encode(items, threads=os.cpu_count() or 1).codes.unpack()
+    new = bits(trained, seen, plan.recipe.code.threshold)[: len(items)]
+    order, signs = match_bits(old, new, plan.recipe.finetune.objective.options.get("nested", ()))
+    if not reorder_bits(layer, order, signs):
+        return None
+    now = new[:, order] ^ (signs < 0)
+    flips, unaligned = (float((old != these).mean()) for these in (now, new))
+    return {"fingerprint": encoder.fingerprint, "flips": round(flips, 6), "unaligned": round(unaligned, 6)}
+
+
+def _card(store: Store, plan: ResolvedRecipe, views: Ref) -> Card:
+    """Return what must be known beside the graph; how bytes become rows is what the rows were made by."""
+    rows = store.manifest(Ref.parse(store.manifest(views).inputs["rows"]))
+    shape, dtype = tuple(rows.facts["shape"]), rows.facts["dtype"]
+    return Card(plan.recipe.source.kind, rows.inputs["features"], shape, plan.recipe.code.bits, BATCH, dtype)
+
+
+def _copy_backbone(store: Store, card: Card, folder: Path) -> None:
+    """Copy the frozen network below the stack, where there is one: a query needs it, too."""
+    if seen_by := card.features.get("backbone"):
+        ref = Ref.parse(seen_by["ref"])
+        for name in store.manifest(ref).outputs:
+            shutil.copyfile(store.verified(ref) / name, folder / name)
+
+
+def _write(
+    folder: Path,
+    card: Card,
+    stacked: Sequence[Autoencoder],
+    trained: Autoencoder,
+    train: Feed,
+    threshold: Literal["zero", "median"],
+) -> None:
+    """Write the fine-tuned stack: weights, thresholds (of what was trained, on the rows it saw), graphs both ways."""
+    threshold_K = thresholds(trained, train, threshold)
+    whole = unroll([layer.eval() for layer in stacked])
+    save_file(whole.state_dict(), folder / WEIGHTS)
+    np.save(folder / "thresholds.npy", threshold_K.numpy())
+    (folder / GRAPH).write_bytes(freeze(stacked, threshold_K, card.shape, card.dtype))
+    (folder / DECODER).write_bytes(freeze_decoder(whole))
+    write_card(folder, card)
+
+
+def _curve(store: Store, layer: Ref) -> Curve:
+    """Return the losses of a pretrained layer."""
+    curve: Curve = json.loads((store.verified(layer) / "curve.json").read_text(encoding="utf-8"))
+    return curve

@@ -1,0 +1,299 @@
+"""Ingestion: a source becomes rows on the shelf.
+
+One pass: each item is read once, hashed, and decoded unless rows of the run before have features of the same bytes. As
+long as the source gives what those rows hold, in the same order, nothing is written; with the first difference, what
+agreed is copied. So a run over an unchanged source reads and hashes, and decodes, writes and returns nothing new.
+
+Memory holds a bounded window of items, one row group, and of each item its key and digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe import log
+from aepipe.errors import SourceError
+from aepipe.sources.item import Item, Source
+from aepipe.sources.loader import Outcome, read_all
+from aepipe.store.artifacts import Ref, Store, digest_of
+from aepipe.store.rows import Finder, Rejected, Row, Rows, RowsWriter, write_quarantine
+
+VERSION = 1
+_REASONS = 3
+_as_json = json.JSONEncoder(sort_keys=True, default=str).encode
+
+
+def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id: int = 0) -> Ref:
+    """Read a source into rows.
+
+    Args:
+        store: the shelf.
+        source: what to read.
+        previous: rows of the same collection: their keys keep their ids, their bytes are not decoded again, and they
+            are returned themselves where nothing has changed.
+        next_id: smaller ids are not given to new keys, for they were given before.
+
+    Returns:
+        rows/<digest>; its facts are those of :class:`aepipe.store.rows.Rows`, ``location``, ``skipped``, and how many keys
+        are ``new``, ``changed`` and ``vanished`` against ``previous``.
+
+    Raises:
+        SourceError: more items are unreadable than the source allows, or more of those that ``previous`` has from the
+            same location are not there any more; or it is empty, damaged, or has no train split.
+            The list of unreadable items, if any, is ``quarantine-<name>.parquet`` on the shelf then.
+        FullError: the disk is full.
+    """
+    source = source.fitted(store.manifest(previous).inputs.get("features") if previous else None)
+    before = PreviousRows.at(store, previous, source.features())
+    before.next_id = max(before.next_id, next_id)
+    with store.draft("rows") as draft, _Collection(draft.path, source, before) as collection:
+        total, done = source.total(), 0
+        for done, outcome in enumerate(read_all(source, before.find), 1):
+            collection.take(outcome)
+            if done % 1000 == 0:
+                log.step("ingest", done, total, collection.note)
+        log.step("ingest", done, done, collection.note)
+        listed = quarantine_file(store, source.name, collection.rejected)
+        collection.judge(listed)
+        digest = collection.digest()
+        if previous is not None and before.stands(digest):
+            return previous
+        inputs = {
+            "stage": "ingest",
+            "version": VERSION,
+            "source": digest,
+            "features": source.features(),
+            "ids": collection.lineage(),
+        }
+        facts = {**collection.finish(digest), **collection.changes()}
+        return draft.finish(inputs, {**facts, "location": str(source.location), "skipped": source.skipped})
+
+
+class PreviousRows:
+    """The rows of the run before."""
+
+    def __init__(
+        self, rows: Rows | None, inputs: Mapping[str, Any], *, same_features: bool, location: str | None = None
+    ) -> None:
+        self.rows = rows
+        self.location = location
+        self._source = inputs.get("source") if same_features else None
+        self._position = {key: position for position, key in enumerate(rows.keys())} if rows else {}
+        self._ids = rows.ids() if rows else np.empty(0, np.int64)
+        self._digests = memoryview(rows.sha256().tobytes() if rows else b"")
+        self.next_id = rows.next_id if rows else 0
+        self.usable = rows if same_features else None
+        self._find = Finder(self.usable.sha256() if self.usable else np.empty((0, 32), np.uint8))
+
+    @classmethod
+    def at(cls, store: Store, previous: Ref | None, features: Mapping[str, Any]) -> PreviousRows:
+        """Open the rows before, if there are any."""
+        if previous is None:
+            return cls(None, {}, same_features=False)
+        made = store.manifest(previous)
+        inputs = made.inputs
+        same = inputs.get("features") == features and inputs.get("version") == VERSION
+        return cls(Rows(store.verified(previous)), inputs, same_features=same, location=made.facts.get("location"))
+
+    def __len__(self) -> int:
+        return len(self._position)
+
+    def find(self, key: str, sha256: bytes) -> int:
+        """Return where a row of the same bytes is, under this key or another; -1 for none."""
+        if self.usable is None:
+            return -1
+        return self._position[key] if self.digest_of(key) == sha256 else self._find(sha256)
+
+    def id_of(self, key: str) -> int | None:
+        """Return the id that a key has, None where it is new."""
+        position = self._position.get(key)
+        return None if position is None else int(self._ids[position])
+
+    def digest_of(self, key: str) -> bytes | None:
+        """Return the sha256 that a key's bytes had, None where it is new."""
+        position = self._position.get(key)
+        return None if position is None else self._digests[32 * position : 32 * position + 32].tobytes()
+
+    def stands(self, digest: str) -> bool:
+        """Whether rows of this source digest would be the same rows."""
+        return self._source == digest
+
+
+class _Collection:
+    """The rows that come to be; a context, which closes what it has opened."""
+
+    def __init__(self, folder: Path, source: Source, before: PreviousRows) -> None:
+        self._folder = folder
+        self._source = source
+        self._before = before
+        self._records = before.usable.records() if before.usable else iter(())
+        self._agreed = 0
+        self._writer: RowsWriter | None = None
+        self._next_id = before.next_id
+        self._keys: list[str] = []
+        self._ids: list[int] = []
+        self._entries = bytearray()
+        self._splits: Counter[str] = Counter()
+        self._new = self._changed = 0
+        self.rejected: list[Rejected] = []
+
+    def __enter__(self) -> _Collection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.__exit__(None, None, None)
+
+    @property
+    def note(self) -> str:
+        """What progress says of bad items."""
+        return f"{len(self.rejected):,} unreadable" if self.rejected else ""
+
+    def take(self, outcome: Outcome) -> None:
+        """Add one item."""
+        item = outcome.item
+        if outcome.reason is not None:
+            self.rejected.append(Rejected(item.key, item.place, outcome.reason))
+            return
+        split = self._source.split(item, outcome.sha256)
+        self._count(item.key, outcome.sha256)
+        self._keys.append(item.key)
+        self._entries += _entry(item, split, outcome.sha256)
+        self._splits[split] += 1
+        self._ids.append(self._id(item.key))
+        if self._writer is None and self._agrees(item, split, outcome.sha256):
+            self._agreed += 1
+            return
+        features = outcome.features if outcome.features is not None else self._feature(outcome.known)
+        self._started().append(
+            Row(
+                id=self._ids[-1],
+                key=item.key,
+                sha256=outcome.sha256,
+                place=item.place,
+                split=split,
+                features=features,
+                label=item.label,
+                columns=item.columns,
+            )
+        )
+
+    def judge(self, listed: Path) -> None:
+        """Refuse a source with too many bad or vanished items, or nothing to train on.
+
+        Raises:
+            SourceError: so it is.
+        """
+        check_bad(self._source, self.rejected, len(self._keys), listed)
+        vanished, allowed = self.changes()["vanished"], self._source.max_vanished_share
+        if self._before.location == str(self._source.location) and vanished > allowed * len(self._before):
+            raise SourceError(
+                f"{self._source.location}: {vanished:,} of the {len(self._before):,} items of the run before are not "
+                f"there any more, and max_vanished_share allows {allowed:.1%}. Is the disk mounted? If they are meant "
+                "to be gone, say max_vanished_share = 1 under [source]"
+            )
+        if not self._splits["train"]:
+            found = ", ".join(f"{name!r} ({count:,})" for name, count in self._splits.most_common(5))
+            raise SourceError(f"{self._source.location}: no item is in the split 'train'; there are: {found}")
+
+    def digest(self) -> str:
+        """Return the digest of the source: over (key, sha256, label, split, columns), in the order of keys."""
+        entries = np.frombuffer(bytes(self._entries), np.uint8).reshape(-1, 32)
+        order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
+        return hashlib.sha256(entries[order].tobytes()).hexdigest()
+
+    def lineage(self) -> str:
+        """Return a digest of which key has which id."""
+        return digest_of([sorted(zip(self._keys, self._ids, strict=True)), self._next_id])
+
+    def finish(self, digest: str) -> dict[str, Any]:
+        """Complete the files; return what they say of themselves."""
+        self._started().close(source=digest, next_id=self._next_id, rejected=self.rejected)
+        return Rows(self._folder).facts
+
+    def changes(self) -> dict[str, int]:
+        """Return how many keys are ``new``, have ``changed`` bytes, and have ``vanished`` since the rows before."""
+        vanished = len(self._before) + self._new - len(self._keys)
+        return {"new": self._new, "changed": self._changed, "vanished": vanished}
+
+    def _count(self, key: str, sha256: bytes) -> None:
+        """Compare an item with the rows before."""
+        digest = self._before.digest_of(key)
+        self._new += digest is None
+        self._changed += digest is not None and digest != sha256
+
+    def _id(self, key: str) -> int:
+        """Return the id that a key has, or the next that was never given."""
+        known = self._before.id_of(key)
+        if known is None:
+            known, self._next_id = self._next_id, self._next_id + 1
+        return known
+
+    def _agrees(self, item: Item, split: str, sha256: bytes) -> bool:
+        """Whether the rows before have this item at this position."""
+        record = next(self._records, None)
+        if record is None:
+            return False
+        found = (record.key, record.sha256, record.label, record.split, record.columns)
+        return found == (item.key, sha256, item.label, split, dict(item.columns))
+
+    def _started(self) -> RowsWriter:
+        """Return the writer; at first, copy into it what agreed."""
+        if self._writer is None:
+            source = self._source
+            self._writer = RowsWriter(self._folder, shape=source.shape, columns=source.schema(), dtype=source.dtype)
+            if self._before.usable is not None:
+                for row in islice(self._before.usable.rows(), self._agreed):
+                    self._writer.append(row)
+        return self._writer
+
+    def _feature(self, row: int) -> NDArray[np.generic]:
+        """Return features of the run before."""
+        assert self._before.usable is not None
+        return self._before.usable.feature(row)
+
+
+def check_bad(source: Source, rejected: list[Rejected], good: int, listed: Path) -> None:
+    """Refuse a source with too many bad items.
+
+    Raises:
+        SourceError: so it is.
+    """
+    bad, total, allowed = len(rejected), len(rejected) + good, source.max_bad_share
+    if bad and (bad == total or bad / total > allowed):
+        raise SourceError(
+            f"{source.location}: {bad:,} of {total:,} items ({bad / total:.1%}) are unreadable, and max_bad_share "
+            f"allows {allowed:.1%}: {_frequent(rejected)}. All are listed in {listed}"
+        )
+
+
+def quarantine_file(store: Store, name: str, rejected: list[Rejected]) -> Path:
+    """Leave the list of unreadable items where it outlives a failed run; a run without any removes it."""
+    path = store.root / f"quarantine-{name}.parquet"
+    if rejected:
+        write_quarantine(path, rejected)
+    else:
+        path.unlink(missing_ok=True)
+    return path
+
+
+def _entry(item: Item, split: str, sha256: bytes) -> bytes:
+    """Return a digest of all that the source says of an item; values that JSON does not know count as their text."""
+    entry = [item.key, sha256.hex(), item.label, split, dict(item.columns)]
+    return hashlib.sha256(_as_json(entry).encode()).digest()
+
+
+def _frequent(rejected: list[Rejected]) -> str:
+    """Say the most frequent reasons, each with how often and where first."""
+    counts = Counter(bad.reason for bad in rejected)
+    first = {bad.reason: bad.key for bad in reversed(rejected)}
+    return "; ".join(f"{count:,} x {reason} ({first[reason]})" for reason, count in counts.most_common(_REASONS))

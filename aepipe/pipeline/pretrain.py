@@ -1,0 +1,93 @@
+"""Views and the layers below -> one more trained layer.
+
+Files: ``layer.safetensors``, its weights; ``curve.json``, the losses of each epoch. A layer's digest is over that of
+the layer below, so a stack is a chain, and two recipes that share their first layers share their directories.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_file
+
+from aepipe.index.float_knn import neighbours
+from aepipe.learn import stack
+from aepipe.learn.batches import Feed
+from aepipe.learn.trainer import FileCheckpoint, Trainer
+from aepipe.log import step
+from aepipe.pipeline.resolve import ResolvedRecipe
+from aepipe.store.artifacts import Ref, Store, ref_of
+from aepipe.store.io import disk_errors_named
+
+VERSION = 3
+
+
+def pretrain(store: Store, plan: ResolvedRecipe, views: Ref, below: Sequence[Ref]) -> Ref:
+    """Train the layer above some finished ones; a killed run goes on where its last checkpoint was.
+
+    Args:
+        store: the shelf.
+        plan: the resolved recipe.
+        views: what :mod:`aepipe.pipeline.views` wrote.
+        below: the finished layers, bottom up.
+
+    Raises:
+        TrainingError: a loss is not finite.
+        FullError: the disk is full.
+    """
+    inputs = {
+        "stage": "pretrain",
+        "version": VERSION,
+        "views": str(views),
+        "below": str(below[-1]) if below else "",
+        **plan.training_key(len(below) + 1),
+    }
+    ref = ref_of("layer", inputs)
+    if store.has(ref):
+        return ref
+    with disk_errors_named(store.root):
+        work = store.work(ref)
+        trainer, evaluation = _trainer(store, plan, views, below, work)
+        began = time.monotonic()
+        report = partial(step, plan.title(len(below)))
+        curve = trainer.run(FileCheckpoint(work), report, neighbours=neighbours)
+        seconds = time.monotonic() - began
+    with store.draft("layer") as draft:
+        save_file(trainer.model.state_dict(), draft.path / "layer.safetensors")
+        (draft.path / "curve.json").write_text(json.dumps(curve, indent=1), encoding="utf-8")
+        facts = {"seconds": round(seconds, 3), "rows": len(trainer.train), "evaluation": trainer.evaluate(*evaluation)}
+        draft.finish(inputs, facts | curve[-1])
+    store.work_done(ref)
+    return ref
+
+
+def _trainer(
+    store: Store, plan: ResolvedRecipe, views: Ref, below: Sequence[Ref], work: Path
+) -> tuple[Trainer, tuple[Feed, Feed | None]]:
+    """Return the trainer of the next layer, and what it is evaluated on: clean rows and fixed noisy ones."""
+    folder, compute, depth = store.verified(views), plan.compute, len(below)
+    feeds = {
+        name: Feed(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False), compute)
+        for name in ("train", "held_out", "clean", "noisy")
+    }
+    files = [store.verified(ref) / "layer.safetensors" for ref in below]
+    layers = stack.load(plan.specs, feeds["train"].shape, files, seed=plan.recipe.seed, compute=compute)
+    codes = {
+        name: stack.codes(layers[:depth], feeds[name], compute, spill=work / f"{name}.npy")
+        for name in ("train", "held_out", "clean")
+    }
+    trainer = Trainer(
+        layers[depth],
+        plan.specs[depth].training,
+        train=codes["train"],
+        held_out=codes["held_out"],
+        seed=plan.recipe.seed + depth,
+        compute=compute,
+    )
+    # Only the lowest layer reads data, of which the views hold a fixed corrupted copy.
+    return trainer, (codes["clean"], feeds["noisy"] if depth == 0 else None)

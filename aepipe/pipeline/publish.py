@@ -1,0 +1,140 @@
+"""Rows, a model, its codes and their scores -> a release; nothing is in service yet.
+
+Three directories are written: a segment of items (keys and columns of all rows), a segment of the index, and the
+release, which only refers to them. What refers to the same rows shares the items; what refers to the same codes, the
+index.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.index import hamming
+from aepipe.log import step
+from aepipe.release.manifest import RELEASE, SCHEMA
+from aepipe.store.artifacts import Ref, Store, ref_of
+from aepipe.store.rows import Rows
+from aepipe.store.segments import CodeSegments, Items
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aepipe.recipe import Recipe
+
+VERSION = 1
+STAGE = "publish"
+BLOCK = 65_536
+
+
+def publish(
+    store: Store, recipe: Recipe, root: Path, *, rows: Ref, model: Ref, codes: Sequence[Ref], scores: Ref
+) -> Ref:
+    """Publish a release of some rows.
+
+    Args:
+        store: the shelf.
+        recipe: that all of it was made by.
+        root: the folder that places are relative to.
+        rows: the collection; a row that only the codes have has vanished from it, and is left out.
+        model: the encoder.
+        codes: segments that together have the codes of all rows.
+        scores: what :mod:`aepipe.pipeline.score` wrote.
+
+    Raises:
+        CorruptError: something on the shelf is not what was written, or a row has no code.
+        FingerprintError: two encoders made the codes.
+    """
+    held = items(store, rows, root)
+    indexed = _index(store, recipe, rows, codes)
+    facts = store.manifest(indexed).facts
+    body = {
+        "schema": SCHEMA,
+        "name": recipe.name,
+        "fingerprint": facts["fingerprint"],
+        "n_bits": facts["n_bits"],
+        "rows": facts["rows"],
+        "encoder": str(model),
+        "codes": [str(one) for one in codes],
+        "items": str(held),
+        "index": str(indexed),
+        "scores": str(scores),
+        "source_rows": str(rows),
+        "recipe": recipe.model_dump(mode="json"),
+        "source_path": str(root),
+    }
+    inputs = {"stage": STAGE, "version": VERSION, **body}
+    ref = ref_of("release", inputs)
+    if store.has(ref):
+        return ref
+    with store.draft("release") as draft:
+        (draft.path / RELEASE).write_text(json.dumps(body, indent=1), encoding="utf-8")
+        said = {name: body[name] for name in ("name", "fingerprint", "n_bits", "rows")}
+        return draft.finish(inputs, said | {"next_id": Rows(store.path(rows)).next_id})
+
+
+def items(store: Store, rows: Ref, root: Path) -> Ref:
+    """Write keys and columns of all rows, in ascending order of id.
+
+    Args:
+        store: the shelf.
+        rows: the collection, or some of it.
+        root: the folder that places are relative to.
+    """
+    inputs = {"stage": f"{STAGE}.items", "version": VERSION, "rows": str(rows), "root": str(root)}
+    ref = ref_of("segment", inputs)
+    if store.has(ref):
+        return ref
+    table = Rows(store.verified(rows))
+    ids = table.ids()
+    order = np.argsort(ids, kind="stable")
+    strings = {name: _column(table, name, order) for name in ("key", "place", "label", "split")}
+    strings |= {f"column.{i}": _column(table, name, order) for i, name in enumerate(table.columns)}
+    with store.draft("segment") as draft:
+        # The names that the source gave, though some are written under others.
+        Items.write(draft.path, ids[order], strings, columns=list(table.facts["columns"]), root=root)
+        return draft.finish(inputs, {"kind": "items", "rows": len(ids)})
+
+
+def _index(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> Ref:
+    """Build the index of the rows that the recipe wants in it."""
+    wanted, kind = recipe.index.rows, recipe.index.kind.kind
+    options = hamming.resolve(recipe.index.kind).model_dump(mode="json")
+    inputs = {"stage": f"{STAGE}.index", "version": VERSION, "rows": str(rows), "codes": [str(one) for one in codes]}
+    inputs |= {"indexed": wanted, "kind": kind, "options": options}
+    ref = ref_of("segment", inputs)
+    if store.has(ref):
+        return ref
+    table = Rows(store.verified(rows))
+    ids = table.ids("train" if wanted == "train" else None)
+    step("index", 0, len(ids))
+    held = CodeSegments.open(store, codes).lazily(ids)
+    with store.draft("segment") as draft:
+        built = hamming.build(held, ids, kind=kind, options=options, folder=draft.path)
+        built.save(draft.path)
+        facts = {"kind": "index", "fingerprint": built.fingerprint, "n_bits": built.n_bits, "rows": len(built)}
+        step("index", len(ids), len(ids))
+        return draft.finish(inputs, facts | {"codes": built.n_codes})
+
+
+def _column(table: Rows, name: str, order: NDArray[np.int64]) -> Iterator[str | None]:
+    """Give one column as text; it is read when the first value is taken, so that one column is held at a time."""
+    column = table.table([name]).column(name).take(order)
+    for start in range(0, len(order), BLOCK):
+        for value in column.slice(start, BLOCK).to_pylist():
+            yield _text(value)
+
+
+def _text(value: object) -> str | None:
+    """Return a value as people read it; nested ones as JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, bool | int | float | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)

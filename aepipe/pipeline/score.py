@@ -1,0 +1,217 @@
+"""Rows and their codes -> the scores of a release.
+
+Files: ``scores.json``, :meth:`aepipe.evaluate.scores.Scores.to_dict`, and ``baselines.safetensors``, what was fitted for it,
+so that the same encoder's scores on other rows need no new fit. The train split is the database and the test split
+asks; where there is no such pair, a fixed sample of the rows asks the rest. Legend: N rows, D elements of one row.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import MutableMapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from aepipe.codes.encoder import Decoder
+from aepipe.errors import StoreError
+from aepipe.evaluate import scores as evaluation
+from aepipe.evaluate.baselines import Baseline, of_arrays
+from aepipe.evaluate.scores import Sample, Scores
+from aepipe.log import step
+from aepipe.release.manifest import SCORES
+from aepipe.store.artifacts import Ref, Store, ref_of
+from aepipe.store.rows import Rows, gather
+from aepipe.store.segments import CodeSegments
+
+if TYPE_CHECKING:
+    from aepipe.pipeline.resolve import ResolvedRecipe
+    from aepipe.recipe import Recipe
+
+VERSION = 4
+BASELINES = "baselines.safetensors"
+SAMPLE_SEED = 20092
+SAMPLE_SHARE = 0.1
+MIN_QUERIES = 2
+BLOCK = 65_536
+
+Positions = NDArray[np.int64]
+
+
+def score(
+    store: Store, plan: ResolvedRecipe, rows: Ref, model: Ref, codes: Sequence[Ref], *, before: Ref | None = None
+) -> Ref:
+    """Score codes against labels, baselines and exact float neighbours.
+
+    The features that baselines and float neighbours are made of are the rows as they went into the encoder. Baselines
+    are fitted on the training rows of now, or, like the encoder, on those of an earlier release that has the same one.
+
+    Args:
+        store: the shelf.
+        plan: the resolved recipe.
+        rows: the collection.
+        model: the encoder that made the codes.
+        codes: segments that together have the codes of all rows.
+        before: scores of the same model whose fitted baselines are taken, where they fit.
+
+    Raises:
+        CodeError: there are fewer than 2 rows.
+        CorruptError: something on the shelf is not what was written, or a row has no code.
+    """
+    fitted = _fitted(store, before, model)
+    inputs = {"stage": "score", "version": VERSION, "rows": str(rows), "model": str(model)}
+    inputs |= {"codes": ",".join(map(str, codes)), "queries": str(plan.recipe.evaluate.queries)}
+    inputs |= {"seed": str(plan.recipe.seed), "rerank_recall": str(plan.recipe.evaluate.rerank_recall)}
+    if fitted:
+        inputs["baselines"] = str(before)
+    ref = ref_of("segment", inputs)
+    if store.has(ref):
+        return ref
+    with store.draft("segment") as draft:
+        # Within the draft, so that nothing is left of it, however this ends.
+        scratch = draft.path / "features"
+        scratch.mkdir()
+        scores = measure(store, plan.recipe, rows, model, codes, scratch, fitted=fitted)
+        shutil.rmtree(scratch)
+        arrays = {f"{name}/{part}": array for name, one in fitted.items() for part, array in one.arrays().items()}
+        save_file(arrays, draft.path / BASELINES)
+        (draft.path / SCORES).write_text(json.dumps(scores.to_dict(), indent=1), encoding="utf-8")
+        return draft.finish(inputs, {"kind": "scores", "queries": scores.protocol.n_queries})
+
+
+def measure(
+    store: Store,
+    recipe: Recipe,
+    rows: Ref,
+    model: Ref,
+    codes: Sequence[Ref],
+    scratch: Path,
+    *,
+    n_bits: int | None = None,
+    fitted: MutableMapping[str, Baseline] | None = None,
+) -> Scores:
+    """Return what :func:`score` writes; the shelf is only read.
+
+    Args:
+        store: the shelf.
+        recipe: how many queries, and the seed.
+        rows: the collection.
+        model: the encoder that made the codes.
+        codes: segments that together have the codes of all rows.
+        scratch: an empty folder that float features pass through.
+        n_bits: how many of the first bits of the codes are looked at; all of them where it is None.
+        fitted: see :func:`aepipe.evaluate.scores.score`.
+
+    Raises:
+        CodeError: there are fewer than 2 rows, or the codes have not so many bits.
+        CorruptError: something on the shelf is not what was written, or a row has no code.
+    """
+    database, queries = samples(store, recipe, rows, codes, scratch)
+    if n_bits is not None and n_bits != database.codes.n_bits:
+        # What is rebuilt, and what re-ranking has to look at, was never measured for a part of the code.
+        database, queries = (
+            replace(sample, codes=sample.codes.prefix(n_bits), embeddings=None) for sample in (database, queries)
+        )
+    elif decoder := Decoder.open(store.verified(model)):
+        items = queries.features.reshape(len(queries), *Rows(store.verified(rows)).shape)
+        queries = replace(queries, errors=decoder.errors(items, queries.codes))
+    for sample in (database, queries):
+        _fill(sample.features)
+    wanted = recipe.evaluate
+    return evaluation.score(
+        database,
+        queries,
+        seed=recipe.seed,
+        n_queries=wanted.queries,
+        rerank_recall=wanted.rerank_recall,
+        fitted=fitted,
+    )
+
+
+def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scratch: Path) -> tuple[Sample, Sample]:
+    """Return the database and the queries, their features and embeddings in files.
+
+    Args:
+        store: the shelf.
+        recipe: how many queries there are where no row is in the split ``test``.
+        rows: the collection.
+        codes: segments that together have the codes of all rows.
+        scratch: an empty folder for the files.
+
+    Raises:
+        CodeError: there are fewer than 2 rows.
+        CorruptError: something on the shelf is not what was written, or a row has no code.
+    """
+    table, segments, n_queries = Rows(store.verified(rows)), CodeSegments.open(store, codes), recipe.evaluate.queries
+    ids, keys = table.ids(), np.array(table.table(["key"]).column("key").to_pylist(), np.str_)
+    classes = _classes(table)
+    database, queries = _sides(table, n_queries)
+    if classes is not None:
+        # Queries without a label are relevant to nothing, and would only pull the scores down.
+        labelled = queries[classes[queries] >= 0]
+        queries, classes = (labelled, classes) if len(labelled) >= MIN_QUERIES else (queries, None)
+    positions = {"database": database, "queries": queries}
+    features = gather(table, positions, scratch, lambda done: step("evaluate", 0, None, f"{done:,} rows read"))
+    database_sample, query_sample = (
+        Sample(
+            segments.of(ids[at]),
+            features[side].reshape(len(at), -1),
+            None if classes is None else classes[at],
+            keys[at],
+            segments.embeddings_in(scratch / f"{side}-embedding.npy", ids[at]) if segments.width and len(at) else None,
+        )
+        for side, at in positions.items()
+    )
+    return database_sample, query_sample
+
+
+def _fitted(store: Store, before: Ref | None, model: Ref) -> dict[str, Baseline]:
+    """Return the baselines of earlier scores; none where another model was scored, or they are not whole."""
+    if before is None:
+        return {}
+    try:
+        known = store.manifest(before).inputs.get("model") == str(model)
+        file = store.verified(before) / BASELINES
+    except StoreError:
+        return {}
+    if not known or not file.exists():
+        return {}
+    parts: dict[str, dict[str, NDArray[np.generic]]] = {}
+    for key, array in load_file(file).items():
+        name, _, part = key.partition("/")
+        parts.setdefault(name, {})[part] = array
+    return {name: of_arrays(name, one) for name, one in parts.items()}
+
+
+def _fill(features: NDArray[np.generic]) -> None:
+    """Put zeros where cells are missing, for those who cannot do with holes: of a number, that is its mean."""
+    if features.dtype.kind == "f":
+        for start in range(0, len(features), BLOCK):
+            block = features[start : start + BLOCK]
+            np.nan_to_num(block, copy=False, nan=0.0)
+
+
+def _sides(table: Rows, n_queries: int) -> tuple[Positions, Positions]:
+    """Return the positions of the database and of the queries, each in the order of ids."""
+    order = np.argsort(table.ids(), kind="stable")
+    database, queries = (order[table.of_split(split)[order]] for split in ("train", "test"))
+    if len(queries) >= MIN_QUERIES and len(database):
+        return database, queries
+    wanted = min(n_queries, max(1, int(len(order) * SAMPLE_SHARE)))
+    drawn = np.zeros(len(order), bool)
+    drawn[np.random.default_rng(SAMPLE_SEED).permutation(len(order))[:wanted]] = True
+    return order[~drawn], order[drawn]
+
+
+def _classes(table: Rows) -> NDArray[np.int64] | None:
+    """Return the labels as numbers, int64[N]; a row without one is alone in a negative class of its own."""
+    labels = table.labels()
+    if labels is None:
+        return None
+    numbers = {label: i for i, label in enumerate(sorted({label for label in labels if label is not None}))}
+    return np.array([-1 - i if label is None else numbers[label] for i, label in enumerate(labels)], np.int64)

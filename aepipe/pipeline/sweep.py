@@ -1,0 +1,179 @@
+"""Variations of a recipe: one key, some values, and the grid of all combinations.
+
+A key is the path of an entry in the recipe: ``layers.0.net.width``, ``code.bits``, ``finetune.corruption.rate``,
+``seed``. Three short ones stand for several entries:
+
+=============  =====================================================================
+key            what it changes
+=============  =====================================================================
+``fit.KEY``    ``fit.KEY`` of every layer and of the code, and ``finetune.KEY``
+``width``      ``net.width`` of every layer
+``depth``      how many of ``[[layers]]`` there are: the first so many
+=============  =====================================================================
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aepipe import recipe as recipes
+from aepipe.errors import RecipeError
+from aepipe.recipe import Recipe
+
+Settings = Mapping[str, Any]
+"""A value for each key."""
+
+SHORT = ("fit.KEY", "width", "depth")
+_WORD = re.compile(r"[A-Za-z_][\w.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """One key and the values that it takes."""
+
+    key: str
+    values: tuple[Any, ...]
+
+
+def read_variation(text: str) -> Variation:
+    """Read ``fit.lr=1e-3,3e-3``: values in TOML, in which a single word needs no quotes.
+
+    Raises:
+        RecipeError: it is not of that form, or names no value, or one twice.
+    """
+    key, equals, listed = text.partition("=")
+    if not (equals and re.fullmatch(r"[\w-]+(\.[\w-]+)*", key.strip())):
+        raise RecipeError(f"--vary {text}: not of the form KEY=VALUE,VALUE, as in fit.batch=64,256")
+    values = _values(listed, text)
+    if not values:
+        raise RecipeError(f"--vary {text}: names no value")
+    twice = next((value for place, value in enumerate(values) if value in values[:place]), None)
+    if twice is not None:
+        raise RecipeError(f"--vary {text}: {written(twice)} stands there twice")
+    return Variation(key.strip(), tuple(values))
+
+
+def read_variations(texts: Sequence[str]) -> list[Variation]:
+    """Read several, each of a key of its own.
+
+    Raises:
+        RecipeError: one cannot be read, two are of the same key, or there is none.
+    """
+    if not texts:
+        raise RecipeError("nothing varies: say what with --vary, as in --vary fit.batch=64,256")
+    found = [read_variation(text) for text in texts]
+    keys = [one.key for one in found]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice:
+        raise RecipeError(f"--vary {twice}: given twice; name all its values in one")
+    return found
+
+
+def grid(variations: Sequence[Variation]) -> Iterator[dict[str, Any]]:
+    """Return all combinations, the last key varying fastest."""
+    for values in itertools.product(*(one.values for one in variations)):
+        yield {one.key: value for one, value in zip(variations, values, strict=True)}
+
+
+def apply_settings(recipe: Recipe, settings: Settings) -> Recipe:
+    """Return a recipe with other values, checked as if it had been written so.
+
+    Raises:
+        RecipeError: there is no such key, or it cannot have such a value; the text says what is allowed.
+    """
+    table = recipe.model_dump(mode="json")
+    # What the first so many layers are must be known before one of them is changed.
+    for key in sorted(settings, key=lambda key: key != "depth"):
+        _set(table, key, settings[key])
+    return recipes.parse(table, recipe.file)
+
+
+def written(value: object) -> str:
+    """Return a value in a few letters: a word as it is, a table or list as its values."""
+    if isinstance(value, Mapping):
+        return " ".join(written(one) for one in value.values())
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(written, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def label(settings: Settings) -> str:
+    """Return settings in one line: ``fit.batch=64 fit.lr=0.001``."""
+    return " ".join(f"{key}={written(value)}" for key, value in settings.items())
+
+
+def _values(listed: str, text: str) -> list[Any]:
+    """Return values that are separated by commas."""
+    try:
+        return list(tomllib.loads(f"values = [{listed}]")["values"])
+    except tomllib.TOMLDecodeError:
+        pass
+    values: list[Any] = []
+    for piece in listed.split(","):
+        try:
+            values += [piece.strip()] if _WORD.fullmatch(piece.strip()) else tomllib.loads(f"v = [{piece}]")["v"]
+        except tomllib.TOMLDecodeError:
+            raise RecipeError(f"--vary {text}: {piece.strip()!r} is not a value in TOML") from None
+    return values
+
+
+def _set(table: dict[str, Any], key: str, value: object) -> None:
+    """Change one entry, or all that a short key stands for."""
+    layers = table["layers"]
+    if key == "depth":
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= len(layers):
+            raise RecipeError(
+                f"depth: {value!r} of {len(layers)} layers; allowed: whole numbers from 1 to {len(layers)}"
+            )
+        table["layers"] = layers[:value]
+        return
+    paths = [key]
+    if key == "width":
+        paths = [f"layers.{number}.net.width" for number in range(len(layers))]
+    elif key.startswith("fit."):
+        paths = [*(f"layers.{number}.{key}" for number in range(len(layers))), f"code.{key}", f"finetune.{key[4:]}"]
+    for path in paths:
+        _put(table, path.split("."), value)
+
+
+def _put(table: dict[str, Any], path: Sequence[str], value: object) -> None:
+    """Change the entry at the end of a path; a table on the way that is not there is made.
+
+    Raises:
+        RecipeError: the path goes through something that has no entries, or beyond the end of a list.
+    """
+    there: Any = table
+    for depth, part in enumerate(path):
+        last = depth == len(path) - 1
+        there, step = _step(there, part, ".".join(path[:depth]))
+        if last:
+            there[step] = value
+        elif isinstance(there, dict):
+            there = there.setdefault(step, {})
+        else:
+            there = there[step]
+
+
+def _step(there: Any, part: str, at: str) -> tuple[Any, str | int]:  # noqa: ANN401  tables, lists and values alike
+    """Return where the next part of a path is looked up, and by what.
+
+    A choice keeps what is not its kind below ``options``, and a chain its links below ``of``; who writes a recipe sees
+    neither.
+    """
+    if isinstance(there, dict):
+        if set(there) == {"kind", "options"} and part != "kind":
+            chained = there["kind"] == "chain" and part.isdecimal()
+            return _step(there["options"]["of"], part, at) if chained else (there["options"], part)
+        return there, part
+    if not isinstance(there, list):
+        raise RecipeError(f"{at}: is {written(there)}, and has no {part}")
+    if not part.isdecimal() or int(part) >= len(there):
+        raise RecipeError(f"{at}.{part}: no such entry; allowed: {at}.0 to {at}.{len(there) - 1}")
+    return there, int(part)

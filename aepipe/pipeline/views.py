@@ -1,0 +1,70 @@
+"""Rows -> the arrays that training and its curves read.
+
+Files, all memory-mappable: ``train.npy`` and ``held_out.npy``, ``[N, *shape]`` as in the rows;
+``held_out_ids.npy``, int64; ``clean.npy``, the evaluation slice, and ``noisy.npy``, float16, its corrupted copy. The
+copy does not depend on the recipe's seed: it is the same in every run, so that losses of different recipes can be
+compared.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.codes.encoder import scaled
+from aepipe.errors import SourceError
+from aepipe.log import step
+from aepipe.pipeline.resolve import ResolvedRecipe
+from aepipe.store.artifacts import Ref, Store, ref_of
+from aepipe.store.rows import HELD_OUT_IDS, Rows, gather
+
+VERSION = 2
+EVALUATION_SEED = 20091
+
+
+def views(store: Store, plan: ResolvedRecipe, rows: Ref) -> Ref:
+    """Cut the rows into views.
+
+    Raises:
+        SourceError: there are too few rows to train on.
+    """
+    inputs = {
+        "stage": "views",
+        "version": VERSION,
+        "rows": str(rows),
+        "views": plan.recipe.views.model_dump(),
+        "corruption": plan.specs[0].key()["corruption"],
+        "seed": plan.recipe.seed,
+    }
+    ref = ref_of("views", inputs)
+    if store.has(ref):
+        return ref
+    table = Rows(store.verified(rows))
+    train, held_out, evaluation = _slices(table, plan)
+    with store.draft("views") as draft:
+        slices = {"train": train, "held_out": held_out, "clean": evaluation}
+        cut = gather(table, slices, draft.path, lambda done: step("views", done, len(table)))
+        np.save(draft.path / "noisy.npy", _corrupted(cut["clean"], plan))
+        np.save(draft.path / HELD_OUT_IDS, table.ids()[held_out])
+        counts = {"train": len(train), "held_out": len(held_out), "evaluation": len(evaluation)}
+        return draft.finish(inputs, counts | {"next_id": table.next_id})
+
+
+def _slices(table: Rows, plan: ResolvedRecipe) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions of the training rows, of those held out, and of the evaluation slice."""
+    train = np.flatnonzero(table.of_split("train"))
+    shuffled = np.random.default_rng(plan.recipe.seed).permutation(train)
+    n_held_out = int(len(train) * plan.recipe.views.holdout)
+    held_out, train = np.sort(shuffled[:n_held_out]), np.sort(shuffled[n_held_out:])
+    if len(train) < 2:
+        raise SourceError(f"{plan.recipe.file}: {len(train)} rows to train on; at least 2 are needed")
+    test = np.flatnonzero(table.of_split("test"))
+    evaluation = (test if len(test) else held_out)[: plan.recipe.views.evaluation]
+    return train, held_out, evaluation
+
+
+def _corrupted(clean: NDArray[np.generic], plan: ResolvedRecipe) -> NDArray[np.float16]:
+    """Return the evaluation slice under the lowest layer's corruption."""
+    rng = np.random.default_rng(EVALUATION_SEED)
+    noisy, _ = plan.specs[0].training.corruption(scaled(clean), rng)
+    return noisy.astype(np.float16)

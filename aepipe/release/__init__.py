@@ -1,0 +1,1 @@
+"""A release: open, query, filter, compare, verify, promote and collect it."""

@@ -1,0 +1,146 @@
+"""Canaries: queries whose answers somebody knows, asked of every release before it goes into service.
+
+A TOML file::
+
+    [[canary]]
+    query = "boot.png"               # what `aepipe query` takes, a path relative to this file; or
+    key = "test/boots/17.png"        # a row of the collection
+    hits = ["train/boots/3.png"]     # keys, of which `at_least` have to be among the first `within`; and, or
+    label = "boots"                  # of the first `within` so many have to bear this label
+    within = 10
+    at_least = 1
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, model_validator
+
+from aepipe.errors import AepipeError, QueryError, RecipeError
+from aepipe.recipe import Options, explain
+from aepipe.release import query as queries
+from aepipe.release.query import Hit, Question, SearchOptions, answer
+from aepipe.release.release import Release
+
+
+class Canary(Options):
+    """One query and what has to be found.
+
+    Attributes:
+        query: an item from outside.
+        key: of a row of the collection, in place of ``query``.
+        hits: keys that have to be found.
+        label: that has to be found.
+        within: how many of the nearest are looked at; the row itself is not among them.
+        at_least: how many of them have to be as wanted.
+    """
+
+    query: str | None = None
+    key: str | None = None
+    hits: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    label: str | None = None
+    within: Annotated[int, Field(ge=1)] = 10
+    at_least: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _whole(self) -> Canary:
+        """Check that it asks for something that can be."""
+        if (self.query is None) == (self.key is None):
+            raise ValueError("either query or key is needed")
+        if not self.hits and self.label is None:
+            raise ValueError("hits or label is needed: what is to be found?")
+        most = min(self.within, len(self.hits)) if self.label is None else self.within
+        if self.at_least > most:
+            raise ValueError(f"at_least = {self.at_least}: no more than {most} can be found")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return self.query if self.query is not None else f"key {self.key}"
+
+    def wanted(self, hit: Hit) -> bool:
+        """Say whether a hit is one that has to be found."""
+        return hit.row.key in self.hits or (self.label is not None and hit.row.label == self.label)
+
+
+class _File(Options):
+    """A file of them."""
+
+    canary: Annotated[tuple[Canary, ...], Field(strict=False, min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one.
+
+    Attributes:
+        passed: enough was found.
+        said: a sentence.
+    """
+
+    passed: bool
+    said: str
+
+
+def read(file: Path) -> tuple[Canary, ...]:
+    """Read a file of canaries.
+
+    Raises:
+        RecipeError: it is missing, is no TOML, or does not say what is wanted.
+    """
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        return _File.model_validate(table).canary
+    except OSError as error:
+        raise RecipeError(f"{file}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{file}: no TOML: {error}") from None
+    except ValidationError as error:
+        raise RecipeError(f"{file}: {explain(_File, error.errors()[0], '')}") from None
+
+
+def ask(release: Release, file: Path) -> list[Outcome]:
+    """Ask a release all canaries of a file.
+
+    Raises:
+        RecipeError: as :func:`read`.
+    """
+    return [_asked(release, canary, file.parent) for canary in read(file)]
+
+
+def _asked(release: Release, canary: Canary, base: Path) -> Outcome:
+    """Ask one; what cannot be asked has not passed."""
+    try:
+        question = _question(release, canary, base)
+        if question.failure is not None:
+            return Outcome(False, f"canary {canary.name}: {question.failure}")
+        limits = SearchOptions(top=canary.within, others=question.row is not None)
+        (found,) = answer(release, [question], limits)
+    except AepipeError as error:
+        return Outcome(False, f"canary {canary.name}: {error}")
+    count = sum(map(canary.wanted, found.hits))
+    wanted = f"{canary.at_least} of {_listed(canary)} within the first {canary.within}"
+    return Outcome(count >= canary.at_least, f"canary {canary.name}: {count} found, wanted {wanted}")
+
+
+def _question(release: Release, canary: Canary, base: Path) -> Question:
+    """Return what is asked."""
+    if canary.key is not None:
+        return next(queries.questions_from_rows(release, [], [canary.key]))
+    assert canary.query is not None
+    beside = base / canary.query
+    questions = list(queries.questions_from_paths(release, [str(beside) if beside.exists() else canary.query]))
+    if len(questions) != 1:
+        raise QueryError(f"one item is wanted, not {len(questions)}")
+    return questions[0]
+
+
+def _listed(canary: Canary) -> str:
+    """Say what is wanted."""
+    keys = ", ".join(canary.hits[:3]) + (f" and {len(canary.hits) - 3} more" if len(canary.hits) > 3 else "")
+    return " or ".join(filter(None, [keys, f"label {canary.label}" if canary.label else ""]))

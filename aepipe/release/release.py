@@ -1,0 +1,340 @@
+"""Release: what a query needs, opened from the shelf.
+
+::
+
+    release/<digest>/release.json   the refs below, the fingerprint, the resolved recipe; nothing else
+    model/<digest>/                 the encoder
+    segment/<digest>/               codes, items (one or more each), index, scores
+    segment/<digest>/               changes: of the index since it was built, and ``removed.npy``, the ids of rows that
+                                    were removed; only where there are any
+    rows/<digest>/                  the rows (one or more)
+
+Opening checks that everything referred to is there at its full length and belongs together, and reads none of it: files
+are mapped, and the encoder and the index come when they are first asked for. Legend: N rows, Q queries, k neighbours.
+"""
+
+# (from prefix.py) A release seen through the first bits of its codes: smaller, faster, coarser, and the same rows.
+# (from prefix.py)
+# (from prefix.py) Codes whose prefixes were trained to be codes (``nested`` under the objective ``neighbourhood``) lose little by it;
+# (from prefix.py) others lose whatever their first bits happen not to say.
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.codes.encoder import Decoder, Encoder
+from aepipe.errors import CorruptError, FingerprintError, QueryError
+from aepipe.index import hamming
+from aepipe.index.hamming import DeltaIndex, RowIndex
+from aepipe.index.hits import Hits, RaggedHits
+from aepipe.release.manifest import CHANGED_INDEX, REMOVED, SCORES, parts_of, read_body, whole
+from aepipe.store import registry
+from aepipe.store.artifacts import Ref, Store
+from aepipe.store.io import REMEDY, mapped
+from aepipe.store.segments import CodeSegments, Items, ItemSegments, Row
+
+
+class Release:
+    """One generation, immutable; safe to hold while another goes into service.
+
+    Attributes:
+        name: in service.
+        ref: of the release.
+        fingerprint: of its encoder; all of its codes bear it.
+        n_bits: bits of a code.
+        recipe: the resolved recipe it was made from.
+        parts: every ref that it refers to except its own, by what it is.
+    """
+
+    def __init__(self, store: Store, ref: Ref, body: dict[str, Any]) -> None:
+        self.ref = ref
+        self.name: str = body["name"]
+        self.fingerprint: str = body["fingerprint"]
+        self.n_bits: int = body["n_bits"]
+        self.recipe: dict[str, Any] = body["recipe"]
+        self.parts = parts_of(body)
+        self._store = store
+        self._folders = {part: whole(store, ref, part) for what, part in self.parts if what != "rows"}
+
+    @classmethod
+    def open(cls, store: Store, name: str | None = None, *, ref: Ref | None = None) -> Release:
+        """Open what is in service under a name, or a given release.
+
+        Args:
+            store: the shelf.
+            name: may be left out where only one collection is in service.
+            ref: a release that need not be in service; ``name`` is then not looked at.
+
+        Raises:
+            NotFoundError: nothing is in service under that name, or there is no such release.
+            CorruptError: something that the release refers to is missing or has another length.
+            FingerprintError: codes or index were made by another encoder than the release's.
+        """
+        ref = ref or registry.resolve(store, name)[1]
+        body = read_body(store, ref)
+        try:
+            release = cls(store, ref, body)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CorruptError(f"{ref}: corrupt, not a release ({error}); promote another one") from None
+        release._check_fingerprints()
+        return release
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The frozen encoder.
+
+        Raises:
+            CorruptError: it cannot be read.
+            FingerprintError: it is not the encoder that made the codes.
+        """
+        encoder = Encoder.open(self.folder("encoder"))
+        self._check_fingerprint("encoder", encoder.fingerprint)
+        return encoder
+
+    @cached_property
+    def decoder(self) -> Decoder | None:
+        """The way back from codes; None in releases of before there was one.
+
+        Raises:
+            CorruptError: it cannot be read.
+        """
+        return Decoder.open(self.folder("encoder"))
+
+    @cached_property
+    def index(self) -> RowIndex | DeltaIndex:
+        """The index with what has changed since it was built, mapped.
+
+        Raises:
+            CorruptError: it cannot be read.
+        """
+        base = hamming.open(self.folder("index"))
+        return base if self._changes is None else DeltaIndex.open(base, self._changes / CHANGED_INDEX)
+
+    @cached_property
+    def items(self) -> ItemSegments:
+        """Keys and columns, mapped."""
+        return ItemSegments([Items(folder) for folder in self.folders("items")], self.removed)
+
+    @cached_property
+    def removed(self) -> NDArray[np.int64]:
+        """Ids of the rows that were removed since it was built, int64[n], ascending."""
+        if self._changes is None:
+            return np.zeros(0, np.int64)
+        return mapped(self._changes / REMOVED)
+
+    @cached_property
+    def scores(self) -> dict[str, Any]:
+        """The scores, as :meth:`aepipe.evaluate.scores.Scores.to_dict` gives them."""
+        file = self.folder("scores") / SCORES
+        try:
+            found: dict[str, Any] = json.loads(file.read_bytes())
+        except ValueError as error:
+            raise CorruptError(f"{file}: corrupt: {error}; {REMEDY}") from None
+        return found
+
+    def part(self, what: str) -> Ref:
+        """Return the first part of one kind: ``encoder``, ``codes``, ``items``, ``index``, ``scores`` or ``rows``."""
+        return self.all_parts(what)[0]
+
+    def all_parts(self, what: str) -> list[Ref]:
+        """Return the parts of one kind, oldest first: those of ``codes``, ``items`` and ``rows`` may be several."""
+        return [ref for name, ref in self.parts if name == what]
+
+    @property
+    def whole(self) -> Release:
+        """The release with all bits of its codes: itself, unless it is a prefix of another."""
+        return self
+
+    @property
+    def changed(self) -> bool:
+        """Whether rows were added or removed since it was built."""
+        return bool(self.all_parts("changes"))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def encode(self, items: NDArray[np.uint8], *, threads: int = 1) -> BitCodes:
+        """Return the codes of decoded items, uint8[Q, *shape]."""
+        return self.encoder.encode(items, threads=threads).codes
+
+    def query(
+        self,
+        what: BitCodes | NDArray[np.uint8],
+        k: int,
+        *,
+        where: NDArray[np.int64] | None = None,
+        threads: int = 1,
+    ) -> Hits:
+        """Return the k nearest rows of each query, ordered by (distance, id).
+
+        Args:
+            what: Q codes, or decoded items uint8[Q, *shape].
+            k: at least 1.
+            where: ids that may be found; all where it is None.
+            threads: over how many the queries are spread.
+
+        Raises:
+            FingerprintError: another encoder made the codes.
+            CodeError: codes of another length.
+            QueryError: k is less than 1.
+        """
+        return self.index.search(self._codes(what, threads), k, where, threads=threads)
+
+    def within(
+        self,
+        what: BitCodes | NDArray[np.uint8],
+        radius: int,
+        *,
+        where: NDArray[np.int64] | None = None,
+        threads: int = 1,
+    ) -> RaggedHits:
+        """Return every row at most ``radius`` bits away from each query, ordered by (distance, id).
+
+        Args:
+            what: as for :meth:`query`.
+            radius: in bits.
+            where: ids that may be found; all where it is None.
+            threads: over how many the queries are spread.
+
+        Raises:
+            FingerprintError: another encoder made the codes.
+            CodeError: codes of another length.
+            QueryError: the radius is negative.
+        """
+        return self.index.within(self._codes(what, threads), radius, where, threads=threads)
+
+    def codes_of(self, ids: NDArray[np.int64] | Sequence[int]) -> BitCodes:
+        """Return the stored codes of some rows, in the order asked for.
+
+        Raises:
+            QueryError: there is no such id.
+            CorruptError: a row of the release has no code.
+        """
+        wanted = np.asarray(ids, np.int64)
+        self.items.check(wanted)
+        return self.segments.of(wanted)
+
+    def describe(self, ids: NDArray[np.int64] | Sequence[int]) -> list[Row]:
+        """Return the rows of some ids, in the order asked for.
+
+        Raises:
+            QueryError: there is no such id.
+        """
+        return self.items.rows(ids)
+
+    def id_of(self, key: str) -> int:
+        """Return the id of a key.
+
+        Raises:
+            QueryError: there is no such key.
+        """
+        return self.items.id_of(key)
+
+    def _codes(self, what: BitCodes | NDArray[np.uint8], threads: int) -> BitCodes:
+        """Return codes as they are, and items encoded."""
+        return what if isinstance(what, BitCodes) else self.encode(what, threads=threads)
+
+    def folder(self, what: str) -> Path:
+        """Return the folder of the first part of that sort."""
+        return self._folders[self.part(what)]
+
+    def folders(self, what: str) -> list[Path]:
+        """Return the folders of all parts of that sort, those of ``rows`` too.
+
+        Raises:
+            CorruptError: rows are missing.
+        """
+        if what == "rows":
+            return [whole(self._store, self.ref, part) for part in self.all_parts(what)]
+        return [self._folders[part] for part in self.all_parts(what)]
+
+    @property
+    def _changes(self) -> Path | None:
+        """The folder of what has changed since it was built."""
+        return self.folder("changes") if self.changed else None
+
+    @cached_property
+    def segments(self) -> CodeSegments:
+        """The codes and what is kept of the embeddings, mapped."""
+        return CodeSegments(self.folders("codes"), self.n_bits, self.fingerprint)
+
+    def _says(self) -> str:
+        """Return how errors call this release."""
+        return f"release {self.name} ({self.ref.short}):"
+
+    def _check_fingerprints(self) -> None:
+        """Check that codes and index are the encoder's, by their manifests."""
+        for what, part in self.parts:
+            if what in {"codes", "index", "changes"}:
+                self._check_fingerprint(what, self._store.manifest(part).facts["fingerprint"])
+
+    def _check_fingerprint(self, what: str, found: str) -> None:
+        """Check one part's fingerprint."""
+        if found != self.fingerprint:
+            raise FingerprintError(
+                f"{self._says()} its {what} bears the fingerprint {found[:12]} instead of {self.fingerprint[:12]}; "
+                "go back with `aepipe rollback`, or make a release anew with `aepipe run`"
+            )
+
+
+class Prefix(Release):
+    """A release whose codes end after some bits; its fingerprint says so, ``<fingerprint>/<bits>``.
+
+    Args:
+        whole: the release.
+        n_bits: how many bits are looked at.
+
+    Raises:
+        QueryError: there are not so many.
+    """
+
+    def __init__(self, whole: Release, n_bits: int) -> None:
+        if not 1 <= n_bits <= whole.n_bits:
+            raise QueryError(f"{whole.name}: its codes have {whole.n_bits} bits, not {n_bits}")
+        own = ("encoder", "index", "segments")  # what the whole has opened already is not that of a prefix
+        self.__dict__.update({name: value for name, value in whole.__dict__.items() if name not in own})
+        self._whole = whole
+        self.n_bits = n_bits
+        if n_bits < whole.n_bits:
+            self.fingerprint = f"{whole.fingerprint}/{n_bits}"
+
+    @property
+    def whole(self) -> Release:
+        """The release that it is a prefix of."""
+        return self._whole
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder of the whole."""
+        return self._whole.encoder
+
+    @cached_property
+    def index(self) -> RowIndex | DeltaIndex:
+        """The index of the prefixes, made of that of the whole in memory."""
+        return self._whole.index.prefix(self.n_bits)
+
+    @cached_property
+    def segments(self) -> CodeSegments:
+        """Those of the whole."""
+        return self._whole.segments
+
+    @property
+    def decoder(self) -> None:
+        """None: nothing is rebuilt from the first bits only."""
+        return
+
+    def encode(self, items: NDArray[np.uint8], *, threads: int = 1) -> BitCodes:
+        """Return the prefixes of the codes of decoded items; see :meth:`Release.encode`."""
+        return self._whole.encode(items, threads=threads).prefix(self.n_bits)
+
+    def codes_of(self, ids: NDArray[np.int64] | Sequence[int]) -> BitCodes:
+        """Return the prefixes of the stored codes of some rows; see :meth:`Release.codes_of`."""
+        return self._whole.codes_of(ids).prefix(self.n_bits)

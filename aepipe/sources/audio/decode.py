@@ -1,0 +1,171 @@
+"""Recordings: a stretch of sound becomes a picture of its frequencies over time, in bands as the ear has them.
+
+A row is uint8[bands, frames, 1]: the power in each mel band and frame, in decibels below the loudest cell, 255 at the
+loudest and 0 at 80 dB below it or less. So a row does not depend on how loud the recording is.
+
+Source: Davis and Mermelstein, "Comparison of parametric representations for monosyllabic word recognition", 1980; the
+mel scale is O'Shaughnessy's, 2595 log10(1 + f / 700).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.errors import ItemError, QueryError
+from aepipe.sources.files import WholeFile
+from aepipe.sources.item import Decode, Item
+
+VERSION = 1
+FRAME = 0.032
+"""Seconds that one spectrum is taken of; frames overlap by half of it or more."""
+DEEPEST = 80.0
+"""Decibels below the loudest cell at which a row is black."""
+SILENCE = 1e-10
+"""Power of the loudest cell, of 1 for full scale, below which nothing was recorded."""
+_SLICE = re.compile(r"(?P<file>.+)@(?P<start>\d+(\.\d+)?)(-(?P<end>\d+(\.\d+)?))?$")
+
+Samples = NDArray[np.float32]
+
+
+def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
+    """Return what makes a row of the bytes of a WAV or FLAC file.
+
+    Of a file that is longer than a window only the first is seen; a shorter one is followed by silence. With
+    ``window = "whole"`` all of it is seen, as fast or slow as it takes to fill the row.
+
+    The function raises :class:`ItemError` for what is no recording, is cut off, or is silent.
+    """
+    rate, bands, frames, window = (features[name] for name in ("rate", "bands", "frames", "window"))
+
+    def row(data: bytes, key: str) -> NDArray[np.uint8]:
+        samples = at_rate(*samples_of(data, key), rate)
+        if window != "whole":
+            samples = _fitted(samples, round(window * rate))
+        power = powers(samples, rate, bands, frames)
+        loudest = float(power.max())
+        if loudest < SILENCE:
+            raise ItemError(key, "silent")
+        decibels = 10 * np.log10(np.maximum(power / loudest, 1e-12))
+        return np.floor(np.clip(1 + decibels / DEEPEST, 0, 1) * 255 + 0.5).astype(np.uint8)[:, :, None]
+
+    return row
+
+
+def asked(text: str) -> Iterator[Item]:
+    """Give a file, or a slice of it: ``file.wav@1.5`` from there on, ``file.wav@1.5-2.5`` up to there, in seconds."""
+    found = None if Path(text).is_file() else _SLICE.match(text)
+    if found is None:
+        yield Item(text, text, WholeFile(text))
+        return
+    start, end = float(found["start"]), float(found["end"] or "inf")
+    if end <= start:
+        raise QueryError(f"{text}: the slice ends before it starts")
+    file = found["file"]
+    yield Item(text, text, lambda key: slice_of(WholeFile(file)(key), key, start, end - start))
+
+
+def samples_of(data: bytes, key: str, start: float = 0.0, seconds: float | None = None) -> tuple[Samples, int]:
+    """Return the samples of a recording, the mean of its channels, float32[n], and how many there are in a second.
+
+    Args:
+        data: a WAV or FLAC file.
+        key: for errors.
+        start: seconds to leave out.
+        seconds: to read at most; None reads to the end.
+
+    Raises:
+        ItemError: it is none, or is cut off.
+    """
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            rate, whole = int(file.samplerate), int(file.frames)
+            first = min(round(start * rate), whole)
+            file.seek(first)
+            wanted = whole - first if seconds is None or seconds == float("inf") else round(seconds * rate)
+            wanted = min(wanted, whole - first)
+            found = file.read(wanted, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
+        why = str(error).partition(": ")[2] or str(error)
+        raise ItemError(key, f"not a recording that can be read: {why}") from None
+    if not len(found):
+        raise ItemError(key, "nothing recorded there")
+    if len(found) < wanted or _cut_off(data):
+        raise ItemError(key, "cut off")
+    return found.mean(axis=1), rate
+
+
+def slice_of(data: bytes, key: str, start: float, seconds: float) -> bytes:
+    """Return a slice of a recording as a WAV file of 16 bits, one channel.
+
+    Raises:
+        ItemError: as :func:`samples_of`.
+    """
+    import soundfile
+
+    samples, rate = samples_of(data, key, start, seconds)
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, rate, format="WAV", subtype="PCM_16")
+    return stream.getvalue()
+
+
+def at_rate(samples: Samples, rate: int, wanted: int) -> Samples:
+    """Return samples at another rate."""
+    if rate == wanted:
+        return samples
+    import soxr
+
+    found: Samples = soxr.resample(samples, rate, wanted)
+    return found
+
+
+def powers(samples: Samples, rate: int, bands: int, frames: int) -> NDArray[np.float64]:
+    """Return the mean power in each mel band and frame, float64[bands, frames]; the frames cover all samples."""
+    size = 1 << max(4, (round(FRAME * rate) - 1).bit_length())
+    padded = np.pad(samples.astype(np.float64), (size // 2, size // 2))
+    # Where frames would leave gaps between them, more spectra are taken, and averaged.
+    dense = max(1, math.ceil(len(samples) / frames / (size / 2)))
+    places = np.linspace(0, max(len(samples) - 1, 0), frames * dense).round().astype(np.int64)
+    windows = padded[places[:, None] + np.arange(size)] * np.hanning(size)
+    spectra = np.square(np.abs(np.fft.rfft(windows, axis=1))) / np.square(np.hanning(size).sum() / 2)
+    found: NDArray[np.float64] = (spectra @ _filters(rate, size, bands)).reshape(frames, dense, bands).mean(axis=1).T
+    return found
+
+
+@lru_cache(maxsize=8)
+def _filters(rate: int, size: int, bands: int) -> NDArray[np.float64]:
+    """Return triangles of equal width on the mel scale, float64[size / 2 + 1, bands]."""
+    frequencies = np.fft.rfftfreq(size, 1 / rate)
+    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), bands + 2) / 2595) - 1)
+    # A band narrower than the distance of two frequencies would see none.
+    edges = np.maximum.accumulate(np.maximum(edges, np.arange(bands + 2) * frequencies[1] * 0.5))
+    low, middle, high = edges[:-2], edges[1:-1], edges[2:]
+    rising = (frequencies[:, None] - low) / (middle - low)
+    falling = (high - frequencies[:, None]) / (high - middle)
+    weights = np.maximum(0.0, np.minimum(rising, falling))
+    found: NDArray[np.float64] = weights / np.maximum(weights.sum(axis=0), 1e-12)
+    return found
+
+
+def _fitted(samples: Samples, length: int) -> Samples:
+    """Return so many samples: the first of more, or followed by silence."""
+    return np.pad(samples[:length], (0, max(0, length - len(samples))))
+
+
+def _cut_off(data: bytes) -> bool:
+    """Say whether a WAV file is shorter than it says: the library reads what is there."""
+    at = data.find(b"data", 12) if data.startswith(b"RIFF") else -1
+    if at < 0 or len(data) < at + 8:
+        return False
+    size = int.from_bytes(data[at + 4 : at + 8], "little")
+    return size != 0xFFFFFFFF and at + 8 + size > len(data)

@@ -1,0 +1,159 @@
+"""Recordings: WAV and FLAC files, cut into windows of one length; ``kind = "audio"``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from aepipe import recipe
+from aepipe.errors import ItemError
+from aepipe.sources import base
+from aepipe.sources.audio import decode
+from aepipe.sources.files import Files, Refused, WholeFile
+from aepipe.sources.formats.path_lists import files_or_lists
+from aepipe.sources.item import Columns, Container, Item
+
+SUFFIXES = (".wav", ".wave", ".flac")
+
+
+class Options(base.Options):
+    """Options under ``[source]``.
+
+    Attributes:
+        audio: the column of paths, in a CSV list.
+    """
+
+    audio: str = "audio"
+
+
+class Features(recipe.Options):
+    """Options under ``[features]``.
+
+    Attributes:
+        rate: samples in a second that everything is brought to; half of it is the highest frequency heard.
+        window: seconds that an item covers; a longer file is several. ``whole`` makes one item of each file.
+        hop: seconds from one window to the next; None puts them end to end.
+        bands: of frequencies, from low to high.
+        frames: of time.
+    """
+
+    rate: Annotated[int, Field(ge=1000, le=192_000)] = 16_000
+    window: Annotated[float, Field(gt=0, le=600)] | Literal["whole"] = 1.0
+    hop: Annotated[float, Field(gt=0)] | None = None
+    bands: Annotated[int, Field(ge=2, le=256)] = 32
+    frames: Annotated[int, Field(ge=2, le=2048)] = 32
+
+
+def open_source(options: Options, features: Features, *, base: Path, name: str) -> Audio:
+    """Return the source; see :func:`aepipe.sources.resolve`."""
+    return Audio(options, features, base=base, name=name)
+
+
+class Audio(base.ItemSource):
+    """A source of recordings; see :class:`aepipe.sources.item.Source`.
+
+    Raises:
+        SourceError: the path does not exist or holds no recordings, or a column is missing.
+    """
+
+    kind = "audio"
+    called = "recordings"
+    dtype = "uint8"
+
+    def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
+        self._features = features
+        self._decode = decode.decoder(features.model_dump())
+        files = Files.at(options.path, base)
+        whole = files_or_lists(files, SUFFIXES, Columns(options.audio, options.key))
+        super().__init__(options, name, files, _Windows(whole, files, features))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, frames, and 1."""
+        return (self._features.bands, self._features.frames, 1)
+
+    def features(self) -> dict[str, Any]:
+        """Return what decides a row."""
+        return {"kind": self.kind, "decoder": decode.VERSION, **self._features.model_dump(mode="json")}
+
+    def row(self, data: bytes, key: str) -> NDArray[np.generic]:
+        """Return the picture of a window's frequencies, uint8[bands, frames, 1]."""
+        return self._decode(data, key)
+
+
+class _Windows:
+    """A container of files as one of their windows; the key of a window is ``file@seconds``."""
+
+    def __init__(self, whole: Container, files: Files, features: Features) -> None:
+        self._whole = whole
+        self._files = files
+        self._features = features
+        self.gives = whole.gives
+
+    @property
+    def skipped(self) -> int:
+        """Files that are no recordings."""
+        return self._whole.skipped
+
+    def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
+        """Return the columns of the files."""
+        return self._whole.schema()
+
+    def total(self) -> int | None:
+        """Return how many windows there are, where each file is one."""
+        return self._whole.total() if self._features.window == "whole" else None
+
+    def items(self) -> Iterator[Item]:
+        """Give the windows of each file in their order; of a file that cannot be read, one that says so."""
+        for item in self._whole.items():
+            yield from [item] if self._features.window == "whole" else self._windows(item, self._features.window)
+
+    def _windows(self, item: Item, window: float) -> Iterator[Item]:
+        """Give the windows of one file; a rest of less than half a window belongs to none, if there is one before."""
+        if isinstance(item.reader, Refused):
+            yield item
+            return
+        try:
+            seconds = _length(item)
+        except ItemError as error:
+            yield replace(item, reader=Refused(error.reason))
+            return
+        hop = self._features.hop or window
+        starts = [0.0, *(n * hop for n in range(1, int(seconds / hop) + 1) if seconds - n * hop >= window / 2)]
+        for start in starts:
+            mark = f"{start:.3f}".rstrip("0").rstrip(".")
+            place = f"{item.place}#t{mark}+{window:g}"
+            yield replace(item, key=f"{item.key}@{mark}", place=place, reader=Slice(item.reader, start, window))
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A window of a file."""
+
+    whole: Any
+    start: float
+    seconds: float
+
+    def __call__(self, key: str) -> bytes:
+        """Read it."""
+        return decode.slice_of(self.whole(key), key, self.start, self.seconds)
+
+
+def _length(item: Item) -> float:
+    """Return the seconds that a file lasts, by its header."""
+    import soundfile
+
+    assert isinstance(item.reader, WholeFile), "a folder and a list give whole files"
+    try:
+        with open(item.reader.path, "rb") as stream:
+            return float(soundfile.info(stream).duration)
+    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
+        raise ItemError(item.key, f"not a recording that can be read: {str(error).partition(': ')[2]}") from None
+    except OSError as error:
+        raise ItemError(item.key, f"cannot be read: {error.strerror}") from None

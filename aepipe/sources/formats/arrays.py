@@ -1,0 +1,117 @@
+"""NumPy arrays: a ``.npy`` file of rows, or a ``.npz`` archive with rows and columns that go with them."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from aepipe.errors import ItemError, SourceError
+from aepipe.sources.files import Files, Found, InMemory
+from aepipe.sources.item import Item
+from aepipe.store.io import load_numpy
+
+ENDINGS = (".npy", ".npz")
+_BLOCK = 1024
+
+
+def claims(name: str) -> bool:
+    """Whether a file bears the name of an array."""
+    return name.lower().endswith(ENDINGS)
+
+
+class Arrays:
+    """Rows of vectors; the key is a column, or the place ``file#row``.
+
+    Args:
+        files: those that are arrays are read.
+        name: of the array with the vectors, in archives; other arrays of as many rows and one axis are columns.
+        key: the column with each item's own id.
+
+    Raises:
+        SourceError: the first file is damaged, or holds no vectors.
+    """
+
+    def __init__(self, files: Files, name: str, *, key: str | None = None) -> None:
+        self._files = files
+        self._name = name
+        self._key = key
+        self.skipped = 0
+        self.gives: frozenset[str] = frozenset()
+        first = next(found for found in files if claims(found.place))
+        vectors, columns = load(Path(first.path), name)
+        self.width = vectors.shape[1]
+        self._schema = pa.schema([(column, _type(values)) for column, values in columns.items()])
+        if key is not None and key not in columns:
+            raise SourceError(f"{first.path}: no column {key!r}; it has: {', '.join(columns) or 'none'}")
+
+    def schema(self) -> pa.Schema:
+        """Return the columns of the first file."""
+        return self._schema
+
+    def total(self) -> int:
+        """Return the number of rows."""
+        return sum(len(load(Path(found.path), self._name)[0]) for found in self._files if claims(found.place))
+
+    def items(self) -> Iterator[Item]:
+        """Give the rows in order."""
+        self.skipped = 0
+        for found in self._files:
+            if not claims(found.place) or found.refusal:
+                self.skipped += 1
+                continue
+            yield from self._rows(found)
+
+    def _rows(self, found: Found) -> Iterator[Item]:
+        """Give the rows of one file, read block by block."""
+        vectors, columns = load(Path(found.path), self._name)
+        for start in range(0, len(vectors), _BLOCK):
+            block = np.asarray(vectors[start : start + _BLOCK], np.float32)
+            for number, vector in enumerate(block, start):
+                place = f"{found.place}#{number}"
+                own = {name: columns[name][number].item() if name in columns else None for name in self._schema.names}
+                key = str(own[self._key]) if self._key else place
+                yield Item(key, place, InMemory(vector.tobytes()), columns=own)
+
+
+def load(path: Path, name: str) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]]]:
+    """Return the vectors of a file, number[N, D], mapped where that is possible, and its columns, [N] each.
+
+    Raises:
+        SourceError: it is no array, or not of rows of numbers.
+    """
+    try:
+        found = load_numpy(path)
+        held = {name: found} if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
+    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise SourceError(f"{path}: not a readable array: {str(error).partition(chr(10))[0]}") from None
+    if name not in held:
+        listed = ", ".join(f"{key} {list(array.shape)}" for key, array in held.items())
+        raise SourceError(f'{path}: has no array {name!r} but {listed}; say vectors = "..." under [source]')
+    vectors = held.pop(name)
+    if vectors.ndim != 2 or vectors.dtype.kind not in "fiu" or not vectors.shape[1]:
+        raise SourceError(f"{path}: {vectors.dtype} {list(vectors.shape)} is not rows of numbers, [N, D]")
+    columns = {
+        key: array for key, array in held.items() if array.shape == (len(vectors),) and array.dtype.kind in "fiubUS"
+    }
+    return vectors, {key: np.char.decode(array) if array.dtype.kind == "S" else array for key, array in columns.items()}
+
+
+def read_at(path: Path, at: str, key: str) -> bytes:
+    """Refuse: a vector shows nothing.
+
+    Raises:
+        ItemError: always.
+    """
+    raise ItemError(key, f"{path} holds numbers, of which there is nothing to show")
+
+
+def _type(values: NDArray[Any]) -> pa.DataType:
+    """Return the type of a column."""
+    return {"f": pa.float64(), "i": pa.int64(), "u": pa.int64(), "b": pa.bool_()}.get(values.dtype.kind, pa.string())

@@ -1,0 +1,160 @@
+r"""IDX files, gzipped or not, as MNIST, Fashion-MNIST and EMNIST come (LeCun, Cortes, Burges, 1998).
+
+``<name>-images-idx3-ubyte.gz`` has its labels beside it in ``<name>-labels-idx1-ubyte.gz``. A name with ``t10k`` or
+``test`` is the test split, any other the train split.
+
+Pixels have no file of their own, so each picture is put into a BMP, the plainest of the formats that the decoder knows:
+its bytes depend on the pixels alone, and it decodes to the array that a PNG of the same picture gives.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from io import BufferedReader
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.errors import SourceError
+from aepipe.sources.files import Files, Found, InMemory
+from aepipe.sources.item import Item
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from aepipe.sources.item import Columns, Container
+
+_NAME = re.compile(r"(?P<name>.*?)[-_.]?images[-_.]idx3-ubyte(\.gz)?$", re.IGNORECASE)
+_UBYTE = 0x08  # the type code of unsigned bytes
+_MAX_SIDE = 1 << 14
+
+
+def claims(name: str) -> bool:
+    """Whether a file bears the name of IDX images."""
+    return _NAME.match(name) is not None
+
+
+def open_container(files: Files, columns: Columns) -> Container:
+    """Return the pairs of files."""
+    return Idx(files)
+
+
+def read_at(path: Path, at: str, key: str) -> bytes:
+    """Read the picture of that number, as a BMP."""
+    with _open(path) as stream:
+        _, height, width = _header(stream, path, dimensions=3)
+        stream.seek(16 + int(at) * height * width)
+        return bmp(np.frombuffer(stream.read(height * width), np.uint8).reshape(height, width))
+
+
+class Idx:
+    """Pairs of IDX files; the key is the files' common name and the picture's number: ``train/17``."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self.skipped = 0
+        self.gives = frozenset({"label", "split"})
+
+    def schema(self) -> pa.Schema:
+        """Return no columns; the label and the split are the items' own."""
+        import pyarrow as pa
+
+        return pa.schema([])
+
+    def total(self) -> int:
+        """Return the sum of the files' headers."""
+        return sum(_count(Path(found.path)) for found in self._files if claims(found.place))
+
+    def items(self) -> Iterator[Item]:
+        """Give the pictures in the order of the files."""
+        self.skipped = 0
+        for found in self._files:
+            if claims(found.place):
+                yield from _pictures(found)
+            elif "labels" not in found.place:
+                self.skipped += 1
+
+
+def bmp(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a grey picture, uint8[H, W], as an uncompressed BMP of 24 bits (Windows version 3).
+
+    A palette of greys would take less room, and twice the time to decode: Pillow looks at each of its colours.
+    """
+    height, width = pixels.shape
+    padded = np.zeros((height, -(-3 * width // 4) * 4), np.uint8)  # rows end at multiples of four bytes
+    padded[:, : 3 * width] = np.repeat(pixels[::-1], 3, axis=1)  # and run from the bottom up
+    file_header = struct.pack("<2sIHHI", b"BM", 54 + padded.size, 0, 0, 54)
+    picture_header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, padded.size, 0, 0, 0, 0)
+    return file_header + picture_header + padded.tobytes()
+
+
+def _pictures(found: Found) -> Iterator[Item]:
+    """Give the pictures of one file with their labels."""
+    path = Path(found.path)
+    name = (_NAME.fullmatch(found.place) or {"name": ""})["name"] or "images"
+    split = "test" if "t10k" in name.lower() or "test" in name.lower() else "train"
+    labels = _labels(path)
+    try:
+        with _open(path) as stream:
+            count, height, width = _header(stream, path, dimensions=3)
+            if labels is not None and len(labels) != count:
+                raise SourceError(f"{path}: {count:,} images, but {len(labels):,} labels beside them")
+            for number in range(count):
+                pixels = np.frombuffer(_exactly(stream, height * width, path), np.uint8).reshape(height, width)
+                label = None if labels is None else str(labels[number])
+                yield Item(f"{name}/{number}", f"{found.place}#{number}", InMemory(bmp(pixels)), label, split)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{path}: not a whole IDX file: {error}") from None
+
+
+def _labels(images: Path) -> NDArray[np.uint8] | None:
+    """Return the labels beside a file of images, uint8[N]; None where there are none."""
+    plain = re.sub(r"\.gz$", "", images.name).replace("images", "labels").replace("idx3", "idx1")
+    path = next((path for path in (images.with_name(f"{plain}.gz"), images.with_name(plain)) if path.is_file()), None)
+    if path is None:
+        return None
+    try:
+        with _open(path) as stream:
+            (count,) = _header(stream, path, dimensions=1)
+            return np.frombuffer(_exactly(stream, count, path), np.uint8)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{path}: not a whole IDX file: {error}") from None
+
+
+def _count(path: Path) -> int:
+    """Return the number of pictures in a file."""
+    try:
+        with _open(path) as stream:
+            return _header(stream, path, dimensions=3)[0]
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{path}: not a whole IDX file: {error}") from None
+
+
+def _header(stream: gzip.GzipFile | BufferedReader, path: Path, *, dimensions: int) -> tuple[int, ...]:
+    """Read the sizes: two zero bytes, the type, the number of dimensions, and each as a big-endian uint32."""
+    head = stream.read(4 + 4 * dimensions)
+    if len(head) < 4 + 4 * dimensions or head[:4] != bytes((0, 0, _UBYTE, dimensions)):
+        raise SourceError(f"{path}: not an IDX file of unsigned bytes in {dimensions} dimensions")
+    sizes: tuple[int, ...] = struct.unpack(f">{dimensions}I", head[4:])
+    if any(not 0 < side <= _MAX_SIDE for side in sizes[1:]):
+        raise SourceError(f"{path}: pictures of {sizes[1]} x {sizes[2]} pixels; at most {_MAX_SIDE} a side")
+    return sizes
+
+
+def _exactly(stream: gzip.GzipFile | BufferedReader, size: int, path: Path) -> bytes:
+    """Read so many bytes."""
+    data = stream.read(size)
+    if len(data) < size:
+        raise SourceError(f"{path}: ends too early")
+    return data
+
+
+def _open(path: Path) -> gzip.GzipFile | BufferedReader:
+    """Open a file, through gzip where its name says so."""
+    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")

@@ -1,0 +1,154 @@
+"""CSV lists of image files: one row a picture, a column with its path, and whatever else is known of it."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from aepipe.errors import SourceError
+from aepipe.sources.files import Files, Found, Refused, WholeFile
+from aepipe.sources.item import Item, Reader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from aepipe.sources.item import Columns, Container
+
+
+def claims(name: str) -> bool:
+    """Whether a file bears the name of a list."""
+    return name.lower().endswith(".csv")
+
+
+def open_container(files: Files, columns: Columns) -> Container:
+    """Return the lists.
+
+    Raises:
+        SourceError: the first has no header, or lacks a column.
+    """
+    return Lists(files, columns)
+
+
+def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns) -> Container:
+    """Return the files whose names end so, each an item; or, where there are none, what lists name."""
+    from aepipe.sources.formats.folder import Documents
+
+    named = [found.place for found in files]
+    if not any(name.lower().endswith(endings) for name in named) and any(map(claims, named)):
+        return Lists(files, columns)
+    return Documents(files, endings)
+
+
+def read_at(path: Path, at: str, key: str) -> bytes:
+    """Refuse: the places of a list are the files that it names."""
+    raise SourceError(f"{path}: a list holds no images itself")
+
+
+def listed(root: Path, folder: str, text: object) -> tuple[str, Reader]:
+    """Return the place and the way to the bytes of a path that a list names.
+
+    Args:
+        root: the folder that places are relative to.
+        folder: the list's folder, relative to the root.
+        text: the path, relative to the list's folder, or absolute.
+
+    Returns:
+        place, reader; one that refuses where the path is missing, or climbs out of the list's folder.
+    """
+    if not isinstance(text, str) or not text.strip():
+        return "", Refused("no path")
+    path = os.path.normpath(text.strip())
+    if os.path.isabs(path):
+        return path, WholeFile(path)
+    place = str(PurePosixPath(folder, path))
+    if path.split(os.sep)[0] == "..":
+        return place, Refused("path leaves the folder of the list")
+    return place, WholeFile(str(root / place))
+
+
+class Lists:
+    """CSV files in UTF-8 with a header; all values are text, and an empty cell is no value."""
+
+    def __init__(self, files: Files, columns: Columns) -> None:
+        self._files = files
+        self._columns = columns
+        self.skipped = 0
+        self.gives: frozenset[str] = frozenset()
+        self._names = _header(Path(next(found.path for found in files if claims(found.place))), columns)
+
+    def schema(self) -> pa.Schema:
+        """Return the first list's columns but the path's, as text."""
+        import pyarrow as pa
+
+        return pa.schema([(name, pa.string()) for name in self._names if name != self._columns.image])
+
+    def total(self) -> None:
+        """Say that it is not known before the lists are read."""
+        return
+
+    def items(self) -> Iterator[Item]:
+        """Give the rows in order."""
+        self.skipped = 0
+        for found in self._files:
+            if not claims(found.place) or found.refusal:
+                self.skipped += 1
+                continue
+            _header(Path(found.path), self._columns)
+            yield from self._rows(found)
+
+    def _rows(self, found: Found) -> Iterator[Item]:
+        """Give the rows of one list."""
+        folder = str(PurePosixPath(found.place).parent)
+        try:
+            with open(found.path, encoding="utf-8-sig", newline="") as stream:
+                for number, row in enumerate(csv.DictReader(stream, strict=True)):
+                    yield self._item(row, folder, f"{found.place}#{number}")
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise SourceError(f"{found.path}: not a readable CSV file in UTF-8: {error}") from None
+
+    def _item(self, row: dict[str, str | None], folder: str, at: str) -> Item:
+        """Return one row as an item; ``at`` names it where it has no path."""
+        place, reader = listed(self._files.root, folder, row.get(self._columns.image))
+        own = {name: row.get(name) or None for name in self._names if name != self._columns.image}
+        key = (row.get(self._columns.key) or "") if self._columns.key else place
+        return Item(key or at, place or at, reader, columns=own)
+
+
+def _header(path: Path, columns: Columns) -> list[str]:
+    """Return the names of a list's columns."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            names = next(csv.reader(stream), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{path}: not a readable CSV file in UTF-8: {error}") from None
+    check_columns(path, names, columns)
+    return names
+
+
+def check_columns(path: Path, names: list[str], columns: Columns) -> None:
+    """Check that a table has the columns asked for.
+
+    Raises:
+        SourceError: it lacks one, or two have one name.
+    """
+    check_names(path, names)
+    for option, name in (("image", columns.image), ("key", columns.key)):
+        if name is not None and name not in names:
+            raise SourceError(
+                f'{path}: no column {name!r}; it has: {", ".join(names) or "none"}. Say {option} = "..." under [source]'
+            )
+
+
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Check that columns can be told apart by their names.
+
+    Raises:
+        SourceError: they cannot.
+    """
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise SourceError(f"{path}: {count} columns have the name {name!r}; each needs one of its own")

@@ -1,0 +1,120 @@
+"""Tar archives of images; plain ones are read in place, compressed ones in one stream."""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from aepipe.errors import ItemError, SourceError
+from aepipe.sources.files import MAX_BYTES, Files, Found, InMemory, Piece, Refused
+from aepipe.sources.formats import folder
+from aepipe.sources.item import Item, Reader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from aepipe.sources.item import Columns, Container
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+
+def claims(name: str) -> bool:
+    """Whether a file bears the name of an archive."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def open_container(files: Files, columns: Columns) -> Container:
+    """Return the archives; they have no columns."""
+    return Tar(files)
+
+
+def read_at(path: Path, at: str, key: str) -> bytes:
+    """Read ``offset+size`` of an archive, as it is uncompressed."""
+    offset, _, size = at.partition("+")
+    if _plain(path):
+        return Piece(str(path), int(offset), int(size))(key)
+    with _open(path) as archive:
+        if archive.fileobj is None:
+            raise ItemError(key, "not a tar archive")
+        archive.fileobj.seek(int(offset))
+        return archive.fileobj.read(int(size))
+
+
+class Tar:
+    """Archives; the key is the member's path, after the archive's own where there may be several."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self.skipped = 0
+        self.gives: frozenset[str] = frozenset()
+
+    def schema(self) -> pa.Schema:
+        """Return no columns."""
+        import pyarrow as pa
+
+        return pa.schema([])
+
+    def total(self) -> None:
+        """Say that it is not known: an archive has no table of contents."""
+        return
+
+    def items(self) -> Iterator[Item]:
+        """Give the images in the order of the archive."""
+        self.skipped = 0
+        for found in self._files:
+            if not claims(found.place) or found.refusal:
+                self.skipped += 1
+                continue
+            try:
+                with _open(Path(found.path)) as archive:
+                    yield from self._members(archive, found)
+            except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+                why = str(error).partition("\n")[0]
+                raise SourceError(f"{found.path}: not a whole tar archive: {why}") from None
+
+    def _members(self, archive: tarfile.TarFile, found: Found) -> Iterator[Item]:
+        """Give the images of one archive."""
+        prefix = "" if self._files.single else f"{found.place}/"
+        while (member := archive.next()) is not None:
+            vars(archive)["members"].clear()  # which would else grow with the archive
+            name = member.name.removeprefix("./").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            hidden = any(part.startswith(".") and part != ".." for part in PurePosixPath(name).parts)
+            if member.isdir() or hidden or not folder.claims(name):
+                self.skipped += member.isfile()
+                continue
+            place = f"{found.place}#{member.offset_data}+{member.size}"
+            yield Item(prefix + name, place, _reader(archive, member, found.path))
+
+
+def _reader(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> Reader:
+    """Return the way to one member's bytes."""
+    parts = PurePosixPath(member.name).parts
+    if ".." in parts or member.name.startswith("/"):
+        return Refused("path leaves the archive")
+    if not member.isreg() or member.issparse():
+        return Refused("not a file")
+    if _plain(Path(path)):
+        return Piece(path, member.offset_data, member.size)
+    if member.size > MAX_BYTES:
+        return Refused(f"more than {MAX_BYTES >> 20} MB")
+    # A compressed archive is one stream, so its bytes are taken while they pass.
+    stream = archive.extractfile(member)
+    data = stream.read() if stream else b""
+    return InMemory(data) if len(data) == member.size else Refused("truncated")
+
+
+def _plain(path: Path) -> bool:
+    """Whether an archive is not compressed, so that a member can be read where it lies."""
+    return path.name.lower().endswith(".tar")
+
+
+def _open(path: Path) -> tarfile.TarFile:
+    """Open an archive; one that is compressed although its name does not say so is refused."""
+    try:
+        return tarfile.open(path, "r:" if _plain(path) else "r:*")
+    except tarfile.TarError as error:
+        why = str(error).partition("\n")[0]
+        raise SourceError(f"{path}: not a tar archive: {why}") from None

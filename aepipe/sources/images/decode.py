@@ -1,0 +1,348 @@
+"""The one image decoder: whatever is ingested and whatever is asked becomes an array here, in the same way.
+
+Legend: H height, W width, C channels (1 for gray, 3 for rgb).
+
+What happens, in this order: the format is told by the first bytes, never by the name; the header is read, and its
+pixels are counted before any is decoded; a JPEG is decoded at a half, a quarter or an eighth where that still leaves
+twice the pixels asked for; the values become 8 bits (see :func:`_eight_bits`); transparency is laid on white; the
+camera's orientation is applied; and a triangle filter wide enough to avoid aliasing makes the exact size.
+
+How another aspect becomes H x W is ``fit``: ``stretch`` (the default) keeps all that is in the picture and invents
+nothing, as Tiny Images did (Torralba, Fergus, Freeman, 2008); ``crop`` takes the largest centred part of the aspect;
+``pad`` keeps the aspect and adds white. For a picture that has the aspect already the three are the same.
+
+The outcome depends on the bytes and the options alone: not on the process, the thread or what was decoded before.
+"""
+
+# (from images.py) Pictures in a query.
+
+from __future__ import annotations
+
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps
+
+from aepipe.errors import CorruptError, ItemError, QueryError
+from aepipe.sources.backbone import GRAPH, Backbone
+from aepipe.sources.files import WholeFile
+from aepipe.sources.item import Decode, Item
+
+Color = Literal["gray", "rgb"]
+Fit = Literal["stretch", "crop", "pad"]
+Quiet: TypeAlias = "Callable[[], AbstractContextManager[None]]"
+
+VERSION = 1
+"""Changes whenever the same bytes would give other pixels."""
+MAX_PIXELS = 50_000_000
+"""Larger pictures are refused: decoded, they would take 150 MB and more."""
+
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"BM": "BMP",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+}
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+_PLUGINS = {
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
+    "WebP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+}
+_TROUBLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's plugins raise over foreign bytes; a lack of memory is not among it."""
+_ORIENTATION = 0x0112  # the EXIF tag
+_one_at_a_time = threading.Lock()
+
+
+def decode(
+    data: bytes, *, key: str, size: tuple[int, int], color: Color = "rgb", fit: Fit = "stretch"
+) -> NDArray[np.uint8]:
+    """Decode a JPEG, PNG, WebP, GIF (its first frame), BMP or TIFF.
+
+    Args:
+        data: the file's bytes.
+        key: what to call the picture in an error.
+        size: height and width wanted.
+        color: ``gray`` gives C = 1 (the luma of ITU-R BT.601), ``rgb`` gives C = 3.
+        fit: what to do with another aspect; see the module.
+
+    Returns:
+        uint8[H, W, C], owned and contiguous.
+
+    Raises:
+        ItemError: the bytes are none of these, are damaged or cut off, or hold more than 50,000,000 pixels.
+    """
+    height, width = size
+    mode = "L" if color == "gray" else "RGB"
+    with _blaming(data, key):
+        image = _upright(data, key, least=(2 * width, 2 * height), gray=color == "gray")
+        # One channel is resized faster than three, so gray is made before and colour after.
+        image = _fitted(_in_mode(image, "L") if mode == "L" else image, width, height, fit)
+        return np.array(_in_mode(image, mode)).reshape(height, width, -1)
+
+
+def thumbnail(data: bytes, key: str, longest: int = 96) -> Image.Image:
+    """Return a picture for people to look at: upright, RGB, its longest side at most ``longest`` pixels.
+
+    Raises:
+        ItemError: as :func:`decode`.
+    """
+    with _blaming(data, key):
+        image = _in_mode(_upright(data, key, least=(2 * longest, 2 * longest), gray=False), "RGB")
+        image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+        return image
+
+
+def _upright(data: bytes, key: str, *, least: tuple[int, int], gray: bool) -> Image.Image:
+    """Return the picture upright, in 8 bits and without transparency, as L or RGB.
+
+    Args:
+        data: the file's bytes.
+        key: for errors.
+        least: width and height that a JPEG decoded at less than full size still has.
+        gray: colour is not needed.
+    """
+    kind = _format(data, key)
+    quiet = _quiet if _may_warn(data, kind) else nullcontext
+    image = _open(data, kind, quiet)
+    if image.width * image.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    turn = _orientation(image, quiet) if kind == "JPEG" else 1
+    # Orientations 5 to 8 lie on their side: what is asked for as width is the stored height.
+    image.draft("L" if gray else None, least[::-1] if turn >= 5 else least)
+    with quiet() if kind == "TIFF" else nullcontext():  # whose tags are read once more
+        image.load()
+    if kind in ("PNG", "WebP"):  # a PNG may have it at its end; a TIFF has turned itself
+        turn = _orientation(image, quiet)
+    return _turned(_on_white(_eight_bits(image)), turn)
+
+
+def format_of(data: bytes) -> str | None:
+    """Return a picture's format by its first bytes; None where it has none of those that are read here."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    kind = next((kind for signature, kind in _SIGNATURES.items() if data.startswith(signature)), None)
+    # A text may begin with the two letters of a bitmap; the length of the second header tells them apart.
+    return None if kind == "BMP" and int.from_bytes(data[14:18], "little") not in _BMP_HEADERS else kind
+
+
+def _format(data: bytes, key: str) -> str:
+    """Tell the format by the first bytes.
+
+    Raises:
+        ItemError: it is none of those that are read here.
+    """
+    kind = format_of(data)
+    if kind is None:
+        raise ItemError(
+            key, "empty file" if not data else "AVIF, HEIC or video" if data[4:8] == b"ftyp" else "not an image"
+        )
+    return kind
+
+
+def _open(data: bytes, kind: str, quiet: Quiet) -> ImageFile.ImageFile:
+    """Read the header, and no more.
+
+    Pillow's own ``open`` compares with a global limit and warns; its plugins, called directly, leave that to us.
+    """
+    module, name = _PLUGINS[kind]
+    plugin = getattr(import_module(module), name)
+    with quiet():
+        image: ImageFile.ImageFile = plugin(BytesIO(data))
+    return image
+
+
+def _orientation(image: ImageFile.ImageFile, quiet: Quiet) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
+    if not image.info.keys() & {"exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"}:
+        return 1
+    try:
+        with quiet():
+            turn = image.getexif().get(_ORIENTATION, 1)
+    except _TROUBLE:  # damaged tags leave a good picture good
+        return 1
+    return turn if turn in range(1, 9) else 1
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Undo the camera's orientation (EXIF 2.3, tag 274)."""
+    turn = Image.Transpose
+    ways = {
+        2: turn.FLIP_LEFT_RIGHT,
+        3: turn.ROTATE_180,
+        4: turn.FLIP_TOP_BOTTOM,
+        5: turn.TRANSPOSE,
+        6: turn.ROTATE_270,
+        7: turn.TRANSVERSE,
+        8: turn.ROTATE_90,
+    }
+    return image.transpose(ways[orientation]) if orientation in ways else image
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Bring deep grey values to 0..255 without clipping any.
+
+    16 bits are divided by 257, so that white stays white. 32-bit integers and floats do not say what white is: integers
+    within 0..65535 count as 16 bits; floats within 0..1 as shares of white, within 0..255 as 8 bits; anything else is
+    stretched from its lowest to its highest value. Values that are not finite count as the lowest.
+    """
+    if image.mode.startswith("I;16"):
+        return _scaled(np.asarray(image), 0, 65535)
+    if image.mode not in ("I", "F"):
+        return image
+    values = np.asarray(image).astype(np.float64)
+    known = np.isfinite(values)
+    low, high = (float(values[known].min()), float(values[known].max())) if known.any() else (0.0, 0.0)
+    whites = (65535.0,) if image.mode == "I" else (1.0, 255.0)
+    white = next((white for white in whites if low >= 0 and high <= white), None)
+    bounds = (low, high) if white is None else (0.0, white)
+    return _scaled(np.where(known, values, low), *bounds)
+
+
+def _scaled(values: NDArray[np.generic], low: float, high: float) -> Image.Image:
+    """Map ``low..high`` to 0..255, rounded."""
+    share = (values.astype(np.float64) - low) / ((high - low) or 1.0)
+    return Image.fromarray(np.floor(share * 255 + 0.5).astype(np.uint8))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return L or RGB, with transparency laid on white."""
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    if image.mode == "L":
+        return image
+    return _in_mode(image, "L" if image.mode == "1" else "RGB")
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Convert, without a copy where nothing is to be done."""
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _fitted(image: Image.Image, width: int, height: int, fit: Fit) -> Image.Image:
+    """Resize; ``reducing_gap`` averages whole blocks first where a picture is more than six times too large."""
+    if image.size == (width, height):
+        return image
+    if fit == "pad":
+        return ImageOps.pad(image, (width, height), Image.Resampling.BILINEAR, color="white")
+    box = _centred(image.width, image.height, width / height) if fit == "crop" else None
+    return image.resize((width, height), Image.Resampling.BILINEAR, box, reducing_gap=3.0)
+
+
+def _centred(width: int, height: int, aspect: float) -> tuple[float, float, float, float]:
+    """Return the largest centred box of an aspect: left, top, right, bottom."""
+    wide, high = min(width, height * aspect), min(height, width / aspect)
+    left, top = (width - wide) / 2, (height - high) / 2
+    return left, top, left + wide, top + high
+
+
+@contextmanager
+def _blaming(data: bytes, key: str) -> Iterator[None]:
+    """Turn whatever Pillow trips over in foreign bytes into an :class:`ItemError`."""
+    try:
+        yield
+    except Image.DecompressionBombError:
+        raise ItemError(key, f"more than {MAX_PIXELS:,} pixels") from None
+    except _TROUBLE as error:
+        raise ItemError(key, "truncated" if _cut_off(data, error) else "damaged") from error
+
+
+def _cut_off(data: bytes, error: Exception) -> bool:
+    """Whether the bytes end too early, as far as can be told."""
+    if data.startswith(b"RIFF"):
+        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+    if data.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" not in data[-4096:]  # the end of a JPEG; cameras may add to it
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data[-4096:]
+    return isinstance(error, EOFError) or any(word in str(error).lower() for word in ("truncated", "end of", "eof"))
+
+
+def _may_warn(data: bytes, kind: str) -> bool:
+    """Whether Pillow could warn over this: of tags, of a GIF's frames, of an animated PNG."""
+    return kind in ("TIFF", "GIF") or b"Exif" in data or b"acTL" in data or b"xmp" in data
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warnings about tags from users, to whom they say nothing.
+
+    The filters belong to the whole process, so threads take turns; what is done meanwhile is header parsing, which runs
+    under Python's own lock anyway.
+    """
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
+    """Return what makes uint8[H, W, C] of a picture's bytes; or float16[F], where a network in the folder looks at it.
+
+    Raises:
+        CorruptError: the network is not the one that the collection was seen by.
+    """
+    size, color, fit = tuple(features["size"]), features["color"], features["fit"]
+
+    def row(data: bytes, key: str) -> NDArray[np.generic]:
+        return decode(data, key=key, size=size, color=color, fit=fit)
+
+    seen_by = features.get("backbone")
+    if seen_by is None:
+        return row
+    assert folder is not None, "the network lies in the model's folder"
+    network = Backbone(folder / GRAPH, mean=seen_by["mean"], scale=seen_by["scale"])
+    if network.sha256 != seen_by["sha256"]:
+        raise CorruptError(f"{folder / GRAPH}: not the network that the collection was seen by; run again")
+
+    def look(data: bytes, key: str) -> NDArray[np.generic]:
+        return network(decode(data, key=key, size=size, color=color, fit=fit))
+
+    return look
+
+
+def asked(text: str) -> Iterator[Item]:
+    """Give a file, or the images of a folder and of those below it, by their paths."""
+    from aepipe.sources.files import Files
+    from aepipe.sources.formats.folder import Folder
+
+    if not Path(text).is_dir():
+        yield Item(text, text, WholeFile(text))
+        return
+    empty = True
+    for item in Folder(Files.at(text, Path.cwd())).items():
+        empty = False
+        yield replace(item, key=str(Path(text) / item.key))
+    if empty:
+        raise QueryError(f"{text}: no images in this folder")

@@ -1,0 +1,169 @@
+"""Images: a folder, a glob, Parquet files, a list of paths, a tar archive or IDX files; ``kind = "images"``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+
+from aepipe import recipe
+from aepipe.errors import SourceError
+from aepipe.sources import base
+from aepipe.sources.backbone import GRAPH, Backbone, BackboneSource, BackboneSpec
+from aepipe.sources.files import Files
+from aepipe.sources.formats import open_container
+from aepipe.sources.images import decode
+from aepipe.sources.item import Columns, Container
+
+Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
+
+
+class Options(base.Options):
+    """Options under ``[source]``.
+
+    Attributes:
+        image: the column of images, or of paths to them, in Parquet and CSV.
+    """
+
+    image: str = "image"
+
+
+class Features(recipe.Options):
+    """Options under ``[features]``.
+
+    Attributes:
+        size: height and width of a row, in pixels; 224 of both where there is a backbone, else 32.
+        color: ``gray`` or ``rgb``.
+        fit: what becomes of another aspect: ``stretch``, ``crop`` or ``pad``; see :mod:`aepipe.sources.images.decode`.
+        backbone: a frozen network that looks at the pictures, whose features are the rows: ``efficientnet-lite0``, or
+            an ONNX file of your own, relative to the recipe.
+        mean: what is taken from pixels, 0..255, for a network of your own; one number, or one for each channel.
+        scale: what they are then divided by.
+    """
+
+    size: Annotated[tuple[Side, Side] | None, Field(strict=False)] = None
+    color: decode.Color = "rgb"
+    fit: decode.Fit = "stretch"
+    backbone: str | None = None
+    mean: Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)] = (127.0,)
+    scale: Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)] = (128.0,)
+
+    @field_validator("mean", "scale", mode="before")
+    @classmethod
+    def _several(cls, value: object) -> object:
+        """Take one number as that of all channels."""
+        return (value,) if isinstance(value, int | float) else value
+
+    @model_validator(mode="after")
+    def _agree(self) -> Features:
+        """Refuse what does not go together."""
+        if self.backbone and self.color != "rgb":
+            raise ValueError('a backbone looks at colours; allowed: color = "rgb"')
+        if not all(self.scale):
+            raise ValueError("nothing can be divided by 0; allowed: a scale above 0")
+        return self
+
+
+NAMED = {"efficientnet-lite0": 1280}
+"""Networks that a package brings, and how many features each has."""
+
+
+def open_source(options: Options, features: Features, *, base: Path, name: str) -> Images:
+    """Return the source; see :func:`aepipe.sources.resolve`."""
+    return Images(options, features, base=base, name=name)
+
+
+class Images(BackboneSource, base.ItemSource):
+    """A source of images; see :class:`aepipe.sources.item.Source`.
+
+    Attributes:
+        size: height and width that a picture is brought to.
+        backbone: the network whose features are the rows; None where the pixels are.
+
+    Raises:
+        SourceError: the path does not exist or holds no images, a column is missing, or there is no such backbone.
+    """
+
+    kind = "images"
+    called = "images"
+
+    def __init__(self, options: base.Options, features: Features, *, base: Path, name: str) -> None:
+        self._features = features
+        side = 224 if features.backbone else 32
+        self.size = features.size or (side, side)
+        self.backbone = self._wanted(features, base)
+        self._network: Backbone | None = None
+        files = Files.at(options.path, base)
+        super().__init__(options, name, files, self._held(files, options))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels of a row; or the features of a picture."""
+        if self.backbone:
+            return (self.backbone.width,)
+        return (*self.size, 1 if self._features.color == "gray" else 3)
+
+    @property
+    def dtype(self) -> str:
+        """Bytes for pixels, short floats for features."""
+        return "float16" if self.backbone else "uint8"
+
+    def equip(self, folder: Path, ref: str) -> None:
+        """Take the network, and what the shelf calls it.
+
+        Raises:
+            CorruptError: it cannot be used.
+        """
+        self._network, self._ref = self._opened(folder / GRAPH), ref
+
+    def features(self) -> dict[str, Any]:
+        """Return what decides a row: the options, the kind, the version of the decoder, and the network."""
+        chosen = self._features
+        found: dict[str, Any] = {"kind": self.kind, "decoder": decode.VERSION, "size": list(self.size)}
+        found |= {"color": chosen.color, "fit": chosen.fit}
+        if self.backbone:
+            assert self._network is not None, "equip() comes first"
+            found["backbone"] = {"ref": self._ref, "sha256": self._network.sha256}
+            found["backbone"] |= {"mean": list(chosen.mean), "scale": list(chosen.scale)}
+        return found
+
+    def row(self, data: bytes, key: str) -> NDArray[np.generic]:
+        """Decode one image, uint8[H, W, C]; or look at it, float16[F]."""
+        if self.backbone is None:
+            return self._pixels(data, key)
+        assert self._network is not None, "equip() comes first"
+        network = self._network
+        return self._remembered(data, lambda: network(self._pixels(data, key)))
+
+    def _held(self, files: Files, options: base.Options) -> Container:
+        """Return what holds the pictures."""
+        return open_container(files, Columns(getattr(options, "image", "image"), options.key))
+
+    def _pixels(self, data: bytes, key: str) -> NDArray[np.uint8]:
+        """Decode one image."""
+        options = self._features
+        return decode.decode(data, key=key, size=self.size, color=options.color, fit=options.fit)
+
+    def _opened(self, graph: Path) -> Backbone:
+        """Open a network."""
+        return Backbone(graph, mean=self._features.mean, scale=self._features.scale)
+
+    def _wanted(self, features: Features, base: Path) -> BackboneSpec | None:
+        """Look at the backbone that a recipe names.
+
+        Raises:
+            SourceError: there is none such.
+        """
+        name = features.backbone
+        if name is None:
+            return None
+        if name in NAMED:
+            return BackboneSpec(name, {}, "", NAMED[name])
+        file = (base / Path(name).expanduser()).resolve()
+        if not file.is_file():
+            raise SourceError(f"{file}: no such backbone; allowed: {', '.join(NAMED)}, or an ONNX file")
+        network = self._opened(file)
+        return BackboneSpec("", {GRAPH: file}, network.sha256, len(network(np.zeros((*self.size, 3), np.uint8))))

@@ -1,0 +1,167 @@
+"""Documents: words are counted, and a row says how much each word of a vocabulary weighs in one.
+
+A row is ``log(1 + n)`` for the ``n`` times that a word stands there; with ``weights = "tf-idf"``, times the word's
+inverse document frequency, and of unit length, so that distances of rows are those of the cosine.
+
+Source: Salton and Buckley, "Term-weighting approaches in automatic text retrieval", 1988; counts under a softmax are
+those of Salakhutdinov and Hinton, "Semantic Hashing", 2009.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.errors import CorruptError, ItemError, QueryError
+from aepipe.sources.files import InMemory, WholeFile
+from aepipe.sources.item import Decode, Item
+
+VERSION = 1
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*:( |$)")
+_QUOTED = re.compile(r"\s*[>|:]|.*\b(writes|wrote|said)( in article)?:?\s*$|.*\bwrites in\b|.*^in article\b", re.I)
+_RULE = re.compile(r"[-_=*\s]*$")
+_PATH = re.compile(r"\S*(/\S*|\.[A-Za-z0-9]{1,5})")
+_NAMED = 5
+
+
+def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
+    """Return what makes float16[words] of a document's bytes; or float16[F], where a network in the folder reads it.
+
+    The function raises :class:`ItemError` for what is no text, for an empty document, and for one without any word of
+    the vocabulary.
+
+    Raises:
+        CorruptError: the network is not the one that the collection was read by.
+    """
+    if seen_by := features.get("backbone"):
+        return _read_by(seen_by["sha256"], folder, mail=features["mail"])
+    vocabulary = {word: place for place, word in enumerate(features["vocabulary"])}
+    rarity = np.array(features["rarity"], np.float64) if features["weights"] == "tf-idf" else None
+    mail, width = features["mail"], features["words"]
+
+    def row(data: bytes, key: str) -> NDArray[np.float16]:
+        words = words_of(text_of(data, key), mail=mail)
+        counts = Counter(place for word in words if (place := vocabulary.get(word)) is not None)
+        if not counts:
+            raise ItemError(key, _unknown(words, len(vocabulary)))
+        places = np.fromiter(counts.keys(), np.int64, len(counts))
+        weights = np.log1p(np.fromiter(counts.values(), np.float64, len(counts)))
+        if rarity is not None:
+            weights *= rarity[places]
+            weights /= np.sqrt(np.square(weights).sum())
+        found = np.zeros(width, np.float16)
+        found[places] = weights
+        return found
+
+    return row
+
+
+def _read_by(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
+    """Return what lets a network read a document."""
+    from aepipe.sources.backbone import Sentences
+
+    assert folder is not None, "the network lies in the model's folder"
+    network = Sentences(folder)
+    if network.sha256 != sha256:
+        raise CorruptError(f"{folder}: not the network that the collection was read by; run again")
+
+    def row(data: bytes, key: str) -> NDArray[np.float16]:
+        text = text_of(data, key)
+        text = body_of(text) if mail else text
+        if not text.strip():
+            raise ItemError(key, "it has no words")
+        return network(text)
+
+    return row
+
+
+def asked(text: str) -> Iterator[Item]:
+    """Give a file, the files of a folder and of those below it, or the words as asked.
+
+    Raises:
+        QueryError: what looks like a path is none.
+    """
+    from aepipe.sources.files import Files
+
+    path = Path(text) if len(text) < 1000 else Path()
+    if path.is_file():
+        yield Item(text, text, WholeFile(text))
+    elif path.is_dir() and text:
+        files = list(Files.at(text, Path.cwd()))
+        if not files:
+            raise QueryError(f"{text}: no files in this folder")
+        yield from (Item(os.path.join(text, file.place), file.place, WholeFile(file.path)) for file in files)
+    elif _PATH.fullmatch(text):
+        raise QueryError(
+            f"{text}: no such file or folder; a single word like this is asked by: echo {text} | aepipe query -"
+        )
+    else:
+        yield Item(text, text, InMemory(text.encode("utf-8", "surrogateescape")))
+
+
+def text_of(data: bytes, key: str) -> str:
+    """Return a document's text.
+
+    Raises:
+        ItemError: it is not in UTF-8, has no text, or is not text at all.
+    """
+    if b"\0" in data[:65536]:
+        raise ItemError(key, "not text: it has zero bytes")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ItemError(key, f"not in UTF-8: byte 0x{data[error.start]:02x} at {error.start:,}") from None
+    if not text.strip():
+        raise ItemError(key, "empty document")
+    return text
+
+
+def words_of(text: str, *, mail: bool) -> list[str]:
+    """Return the words of a text: two letters and more, in lower case, of any alphabet.
+
+    Args:
+        text: of the document.
+        mail: leave out what :func:`body_of` does.
+    """
+    return _WORD.findall(unicodedata.normalize("NFKC", body_of(text) if mail else text).lower())
+
+
+def is_mail(text: str) -> bool:
+    """Whether a text begins as a mail or a post does: two lines of a header."""
+    first, _, rest = text.partition("\n")
+    return bool(_HEADER.match(first) and _HEADER.match(rest))
+
+
+def body_of(text: str) -> str:
+    """Return what the author of a mail or a post has written: no header, no quotations, no signature.
+
+    The header ends at the first empty line; quotations are the lines that ``>``, ``|`` or ``:`` stands before, and
+    those that say who wrote them; a signature is the last block of lines, where others stand before it.
+    """
+    lines = text.replace("\r\n", "\n").split("\n")
+    if _HEADER.match(lines[0]) and "" in lines:
+        lines = lines[lines.index("") + 1 :]
+    lines = [line for line in lines if not _QUOTED.match(line)]
+    while lines and _RULE.match(lines[-1]):
+        lines.pop()
+    rules = [place for place, line in enumerate(lines) if _RULE.match(line)]
+    kept = lines[: rules[-1]] if rules else lines
+    return "\n".join(kept if any(line.strip() for line in kept) else lines)
+
+
+def _unknown(words: list[str], known: int) -> str:
+    """Say that nothing is known of a document's words."""
+    if not words:
+        return "it has no words"
+    named = ", ".join(repr(word) for word in dict.fromkeys(words[:_NAMED]))
+    more = f" and {len(words) - _NAMED:,} more" if len(words) > _NAMED else ""
+    return f"none of its words is among the {known:,} that the collection is known by: {named}{more}"

@@ -1,0 +1,234 @@
+"""Documents: files of text, or rows of CSV, JSON lines or Parquet with a column of text; ``kind = "text"``.
+
+The vocabulary is learned from the documents of the train split when they are first read, and belongs to what makes a
+row from then on: a collection that has one keeps it, so that the codes of before stay comparable.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from aepipe import log, recipe
+from aepipe.errors import ItemError, SourceError
+from aepipe.sources import base
+from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, Sentences
+from aepipe.sources.base import SNIPPET, SNIPPET_LENGTH
+from aepipe.sources.files import Files
+from aepipe.sources.formats import records
+from aepipe.sources.formats.folder import Documents
+from aepipe.sources.item import Container, Decode, Item
+from aepipe.sources.text import decode as words
+
+_LOOK = 1 << 14  # bytes that a beginning is made of
+
+
+class Options(base.Options):
+    """Options under ``[source]``.
+
+    Attributes:
+        text: the column of text, in CSV, JSON lines and Parquet.
+    """
+
+    text: str = "text"
+
+
+class Features(recipe.Options):
+    """Options under ``[features]``.
+
+    Attributes:
+        words: size of the vocabulary: those that the most documents have.
+        weights: ``tf-idf``, rows of unit length; or ``counts``, log(1 + n) of each word, as a softmax likes it.
+        least: documents that a word has to be in.
+        most: share of documents above which a word says nothing.
+        stop: leave out the function words of a language; only ``english`` is known.
+        mail: leave out headers, quotations and signatures; see :func:`aepipe.sources.text.decode.body_of`.
+        backbone: a frozen network that reads the documents, in place of words that are counted: ``all-minilm-l6-v2``,
+            or an ONNX file of your own, relative to the recipe, with its ``tokenizer.json`` beside it.
+    """
+
+    words: Annotated[int, Field(ge=2, le=200_000)] = 10_000
+    weights: Literal["tf-idf", "counts"] = "tf-idf"
+    least: Annotated[int, Field(ge=1)] = 3
+    most: Annotated[float, Field(gt=0, le=1)] = 0.5
+    stop: Literal["english"] | None = None
+    mail: bool = False
+    backbone: str | None = None
+
+
+NAMED = {"all-minilm-l6-v2": 384}
+"""Networks that a package brings, and how many features each has."""
+
+
+def open_source(options: Options, features: Features, *, base: Path, name: str) -> Text:
+    """Return the source; see :func:`aepipe.sources.resolve`."""
+    return Text(options, features, base=base, name=name)
+
+
+class Text(BackboneSource, base.ItemSource):
+    """A source of documents; see :class:`aepipe.sources.item.Source`.
+
+    Raises:
+        SourceError: the path does not exist or holds no documents, or a column is missing.
+    """
+
+    kind = "text"
+    called = "documents"
+    dtype = "float16"
+    _sha256 = ""
+
+    def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
+        self._features = features
+        self._learned: dict[str, Any] = {"vocabulary": [], "rarity": []}
+        self._decode: Decode | None = None
+        self.backbone = _wanted(features.backbone, base)
+        files = Files.at(options.path, base)
+        super().__init__(options, name, files, _container(files, options))
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Words of the vocabulary, where there are fewer, the last cells stay zero; or features of the network."""
+        return (self.backbone.width if self.backbone else self._features.words,)
+
+    def features(self) -> dict[str, Any]:
+        """Return the options, and what was learned, or the network."""
+        if self.backbone:
+            found = {"kind": self.kind, "decoder": words.VERSION, "mail": self._features.mail}
+            return found | {"backbone": {"ref": self._ref, "sha256": self._sha256}}
+        options = self._features.model_dump(mode="json", exclude={"backbone"})
+        return {"kind": self.kind, "decoder": words.VERSION, **options, **self._learned}
+
+    def equip(self, folder: Path, ref: str) -> None:
+        """Take the network, and what the shelf calls it.
+
+        Raises:
+            CorruptError: it cannot be used.
+        """
+        self._ref, self._sha256 = ref, Sentences(folder).sha256
+        self._decode = words.decoder(self.features(), folder)
+
+    def fitted(self, known: Mapping[str, Any] | None) -> Self:
+        """Return the source with a vocabulary: that of before, where the options are the same; else a new one."""
+        if self.backbone:
+            return self
+        other, mine = copy.copy(self), self.features()
+        same = known is not None and all(known.get(name) == mine[name] for name in mine.keys() - self._learned.keys())
+        other._learned = {name: known[name] for name in self._learned} if known and same else self._learn()
+        other._decode = words.decoder(other.features())
+        return other
+
+    def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
+        """Return the columns that are neither label nor split, and the beginning of each document."""
+        import pyarrow as pa
+
+        own = super().schema()
+        return own if SNIPPET in own.names else own.append(pa.field(SNIPPET, pa.string()))
+
+    def row(self, data: bytes, key: str) -> NDArray[np.generic]:
+        """Weigh the words of one document, float16[words]; or let the network read it, float16[F]."""
+        decode = self._decode
+        assert decode is not None, "fitted() or equip() comes first"
+        return self._remembered(data, lambda: decode(data, key)) if self.backbone else decode(data, key)
+
+    def _finished(self, item: Item) -> Item:
+        """Add the beginning of the document, where it is at hand; whole files are read later."""
+        item = super()._finished(item)
+        if SNIPPET in self._container.schema().names:
+            return item
+        return replace(item, columns={**item.columns, SNIPPET: _beginning(item, mail=self._features.mail)})
+
+    def _learn(self) -> dict[str, Any]:
+        """Read all documents of the train split, and choose the words."""
+        seen: Counter[str] = Counter()
+        documents = 0
+        for number, item in enumerate(self.items(), 1):
+            if found := self._words(item):
+                documents += 1
+                seen.update(found)
+            if number % 1000 == 0:
+                log.step("vocabulary", number, self.total())
+        stop = _stop_words() if self._features.stop else frozenset[str]()
+        fair = {
+            word: count
+            for word, count in seen.items()
+            if self._features.least <= count <= self._features.most * documents and word not in stop
+        }
+        chosen = sorted(fair, key=lambda word: (-fair[word], word))[: self._features.words]
+        log.step("vocabulary", documents, documents, f"{len(chosen):,} of {len(seen):,} words")
+        if len(chosen) < 2:
+            raise SourceError(
+                f"{self._files.asked}: of {len(seen):,} words in {documents:,} documents {len(chosen)} are in "
+                f"{self._features.least} documents and in no more than {self._features.most:.0%} of them: too few to "
+                "learn from; say least = 1 or most = 1.0 under [features]"
+            )
+        rarity = [round(math.log((1 + documents) / (1 + fair[word])) + 1, 6) for word in chosen]
+        return {"vocabulary": chosen, "rarity": rarity}
+
+    def _words(self, item: Item) -> set[str]:
+        """Return the distinct words of a document to learn from; none of others."""
+        try:
+            data = item.read()
+            if self.split(item, hashlib.sha256(data).digest()) != "train":
+                return set()
+            return set(words.words_of(words.text_of(data, item.key), mail=self._features.mail))
+        except ItemError:  # ingestion is going to say so
+            return set()
+
+
+def _wanted(name: str | None, base: Path) -> BackboneSpec | None:
+    """Look at the network that a recipe names.
+
+    Raises:
+        SourceError: there is none such.
+    """
+    if name is None:
+        return None
+    if name in NAMED:
+        return BackboneSpec(name, {}, "", NAMED[name])
+    file = (base / Path(name).expanduser()).resolve()
+    tokenizer = file.with_name(TOKENIZER)
+    if not (file.is_file() and tokenizer.is_file()):
+        raise SourceError(f"{file}: no such network, or no {TOKENIZER} beside it; allowed: {', '.join(NAMED)}, or both")
+    network = Sentences(file.parent, file.name)
+    return BackboneSpec("", {GRAPH: file, TOKENIZER: tokenizer}, network.sha256, len(network("a")))
+
+
+def _container(files: Files, options: Options) -> Container:
+    """Return what holds the documents: records where there is a file of such, else every file is one."""
+    if not any(records.claims(found.place) for found in files):
+        return Documents(files)
+
+    def content(record: records.Record) -> bytes:
+        value = record.get(options.text)
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError("empty document" if value in (None, "") or isinstance(value, str) else "not text")
+        return value.encode("utf-8", "surrogatepass")
+
+    return records.Records(files, content, used=[options.text], key=options.key)
+
+
+def _beginning(item: Item, *, mail: bool) -> str | None:
+    """Return the first words of a document in one line."""
+    try:
+        text = item.read()[:_LOOK].decode("utf-8", "ignore")
+    except ItemError:
+        return None
+    line = " ".join((words.body_of(text) if mail else text).split())
+    return line if len(line) <= SNIPPET_LENGTH else line[: SNIPPET_LENGTH - 1].rstrip() + "…"
+
+
+def _stop_words() -> frozenset[str]:
+    """Return the function words of English."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return frozenset(ENGLISH_STOP_WORDS)

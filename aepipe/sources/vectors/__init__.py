@@ -1,0 +1,1 @@
+"""Vectors that another model made."""

@@ -1,0 +1,90 @@
+"""Vectors that another model made.
+
+A row is float32[D]; with ``normalize = "unit"`` of unit length, so that distances of rows are those of the cosine; with
+``"standard"`` of mean 0 and variance 1 in each column over the rows that were learned from.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.errors import ItemError, QueryError
+from aepipe.sources.files import InMemory
+from aepipe.sources.item import Decode, Item
+from aepipe.store.io import load_numpy
+
+VERSION = 1
+
+
+def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
+    """Return what makes float32[D] of the bytes of a vector.
+
+    Bytes are those of float32 or float64 numbers in their natural order, a ``.npy`` file of one vector, or a JSON list.
+    The function raises :class:`ItemError` for another number of numbers, for one that is not finite, and, where only
+    the direction counts, for a vector without one.
+    """
+    width, normalize = features["width"], features["normalize"]
+    mean = np.array(features["mean"], np.float32)
+    scale = np.array(features["scale"], np.float32)
+
+    def row(data: bytes, key: str) -> NDArray[np.float32]:
+        vector = numbers(data, key, width)
+        if normalize == "standard":
+            return (vector - mean) * scale
+        if normalize == "none":
+            return vector
+        length = float(np.sqrt(np.square(vector, dtype=np.float64).sum()))
+        if length == 0.0:
+            raise ItemError(key, "all zeros: it has no direction")
+        return (vector / length).astype(np.float32)
+
+    return row
+
+
+def numbers(data: bytes, key: str, width: int) -> NDArray[np.float32]:
+    """Return the numbers of a vector as they are, float32[D].
+
+    Raises:
+        ItemError: there are not D of them, or one is not finite.
+    """
+    try:
+        if data.startswith(b"\x93NUMPY"):
+            found = load_numpy(io.BytesIO(data))
+        elif len(data) == 4 * width:
+            found = np.frombuffer(data, np.float32)
+        else:
+            found = np.array(json.loads(data), np.float64)
+        vector = np.asarray(found, np.float32).reshape(-1)
+    except (ValueError, TypeError, RecursionError, OverflowError):
+        raise ItemError(key, f"not a vector of {width:,} numbers") from None
+    if len(vector) != width:
+        raise ItemError(key, f"{len(vector):,} numbers, and the vectors of this collection have {width:,}")
+    if not np.isfinite(vector).all():
+        place = int(np.flatnonzero(~np.isfinite(vector))[0])
+        raise ItemError(key, f"number {place} is {vector[place]}")
+    return vector
+
+
+def asked(text: str) -> Iterator[Item]:
+    """Give the vectors of a ``.npy`` file, of one or of two axes; or the one of a JSON list."""
+    if text.lstrip().startswith("["):
+        yield Item(text if len(text) < 40 else f"{text[:36]}...", text, InMemory(text.encode()))
+        return
+    try:
+        found = load_numpy(Path(text))
+    except FileNotFoundError:
+        raise QueryError(f"{text}: no such file; a vector is asked as a .npy file or as a JSON list") from None
+    except (OSError, ValueError) as error:
+        raise QueryError(f"{text}: not a .npy file of vectors: {error}") from None
+    if not isinstance(found, np.ndarray) or found.ndim not in (1, 2) or found.dtype.kind not in "fiu":
+        raise QueryError(f"{text}: not a .npy file of one vector, or of rows of them")
+    for number, vector in enumerate(np.atleast_2d(found)):
+        key = text if found.ndim == 1 else f"{text}#{number}"
+        yield Item(key, key, InMemory(np.ascontiguousarray(vector, np.float32).tobytes()))

@@ -1,0 +1,143 @@
+"""Vectors of another model: ``.npy``, ``.npz``, or a list column of Parquet; ``kind = "vectors"``."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from aepipe import recipe
+from aepipe.errors import ItemError, SourceError
+from aepipe.sources import base
+from aepipe.sources.files import Files
+from aepipe.sources.formats import arrays, records
+from aepipe.sources.item import Container, Decode
+from aepipe.sources.vectors import decode as numbers
+
+
+class Options(base.Options):
+    """Options under ``[source]``.
+
+    Attributes:
+        vectors: the column of vectors in Parquet, or the array of them in ``.npz``.
+    """
+
+    vectors: str = "embedding"
+
+
+class Features(recipe.Options):
+    """Options under ``[features]``.
+
+    Attributes:
+        normalize: ``unit`` keeps the direction only, as the cosine does; ``standard`` makes every column as important
+            as any other; ``none`` takes the numbers as they are.
+    """
+
+    normalize: Literal["unit", "standard", "none"] = "unit"
+
+
+def open_source(options: Options, features: Features, *, base: Path, name: str) -> Vectors:
+    """Return the source; see :func:`aepipe.sources.resolve`."""
+    return Vectors(options, features, base=base, name=name)
+
+
+class Vectors(base.ItemSource):
+    """A source of vectors; see :class:`aepipe.sources.item.Source`.
+
+    Raises:
+        SourceError: the path does not exist or holds no vectors, or a column is missing.
+    """
+
+    kind = "vectors"
+    called = "vectors"
+    dtype = "float32"
+
+    def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
+        self._features = features
+        self._learned: dict[str, list[float]] = {"mean": [], "scale": []}
+        self._decode: Decode | None = None
+        files = Files.at(options.path, base)
+        container, self._width = _container(files, options)
+        super().__init__(options, name, files, container)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Numbers of a vector."""
+        return (self._width,)
+
+    def features(self) -> dict[str, Any]:
+        """Return the options, and what was learned."""
+        options = {"kind": self.kind, "decoder": numbers.VERSION, "width": self._width}
+        return options | self._features.model_dump(mode="json") | self._learned
+
+    def fitted(self, known: Mapping[str, Any] | None) -> Self:
+        """Return the source with mean and deviation of each column, where they are asked for."""
+        other, mine = copy.copy(self), self.features()
+        same = known is not None and all(known.get(name) == mine[name] for name in mine.keys() - self._learned.keys())
+        if known and same:
+            other._learned = {name: known[name] for name in self._learned}
+        elif self._features.normalize == "standard":
+            other._learned = self._learn()
+        other._decode = numbers.decoder(other.features())
+        return other
+
+    def row(self, data: bytes, key: str) -> NDArray[np.generic]:
+        """Return one vector, float32[D]."""
+        assert self._decode is not None, "fitted() comes first"
+        return self._decode(data, key)
+
+    def _learn(self) -> dict[str, list[float]]:
+        """Return mean, and one over the standard deviation, of each column over the train split."""
+        count, total, squares = 0, np.zeros(self._width), np.zeros(self._width)
+        for item in self.items():
+            try:
+                data = item.read()
+                vector = numbers.numbers(data, item.key, self._width).astype(np.float64)
+            except ItemError:  # ingestion is going to say so
+                continue
+            if self.split(item, hashlib.sha256(data).digest()) == "train":
+                count, total, squares = count + 1, total + vector, squares + np.square(vector)
+        mean = total / max(count, 1)
+        deviation = np.sqrt(np.maximum(squares / max(count, 1) - np.square(mean), 0.0))
+        # A constant column says nothing: rounding errors must not be blown up.
+        scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-6 * (1 + np.abs(mean)))
+        return {"mean": mean.tolist(), "scale": scale.tolist()}
+
+
+def _container(files: Files, options: Options) -> tuple[Container, int]:
+    """Return what holds the vectors, and how many numbers each has."""
+    if any(arrays.claims(found.place) for found in files):
+        held = arrays.Arrays(files, options.vectors, key=options.key)
+        return held, held.width
+    first = next((found for found in files if found.place.lower().endswith((".parquet", ".pq"))), None)
+    if first is None:
+        raise SourceError(f"{files.asked}: no .npy, .npz or .parquet in it")
+
+    def content(record: records.Record) -> bytes:
+        value = record.get(options.vectors)
+        if not isinstance(value, list) or any(not isinstance(one, int | float) for one in value):
+            raise ValueError("no vector" if value is None else "a vector with holes")
+        return np.array(value, np.float32).tobytes()
+
+    container = records.Records(files, content, used=[options.vectors], key=options.key)
+    return container, _list_width(Path(first.path), options.vectors)
+
+
+def _list_width(path: Path, column: str) -> int:
+    """Return how many numbers the vectors of a column have: as its type says, or as the first of them."""
+    with pq.ParquetFile(path) as table:
+        kind = table.schema_arrow.field(column).type
+        if pa.types.is_fixed_size_list(kind):
+            return int(kind.list_size)
+        for batch in table.iter_batches(64, columns=[column]):
+            for value in batch.column(0).to_pylist():
+                if isinstance(value, list) and value:
+                    return len(value)
+    raise SourceError(f"{path}: column {column!r} is {kind}, not a list of numbers")

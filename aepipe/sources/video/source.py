@@ -1,0 +1,111 @@
+"""Videos: one frame of every so many seconds of each file is an item, and seen as a picture is; ``kind = "video"``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from aepipe.errors import ItemError
+from aepipe.sources import base
+from aepipe.sources.files import Files, InMemory, Refused, WholeFile
+from aepipe.sources.formats.path_lists import files_or_lists
+from aepipe.sources.images import source as images
+from aepipe.sources.item import Columns, Container, Item
+from aepipe.sources.video import decode
+
+SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+
+
+class Options(base.Options):
+    """Options under ``[source]``.
+
+    Attributes:
+        video: the column of paths, in a CSV list.
+    """
+
+    video: str = "video"
+
+
+class Features(images.Features):
+    """Options under ``[features]``: those of pictures, and how many are taken.
+
+    Attributes:
+        step: seconds from one frame to the next.
+    """
+
+    step: Annotated[float, Field(gt=0, le=86_400)] = 1.0
+
+
+def open_source(options: Options, features: Features, *, base: Path, name: str) -> Video:
+    """Return the source; see :func:`aepipe.sources.resolve`."""
+    return Video(options, features, base=base, name=name)
+
+
+class Video(images.Images):
+    """A source of videos; see :class:`aepipe.sources.item.Source`.
+
+    Raises:
+        SourceError: the path does not exist or holds no videos, a column is missing, or there is no such backbone.
+    """
+
+    kind = "video"
+    called = "videos"
+
+    def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
+        self._step = features.step
+        super().__init__(options, features, base=base, name=name)
+
+    def features(self) -> dict[str, Any]:
+        """Return what decides a row; ``step`` decides only which rows there are."""
+        return super().features() | {"decoder": decode.VERSION}
+
+    def _held(self, files: Files, options: base.Options) -> Container:
+        """Return what holds the files, a folder of them or a list, cut into frames."""
+        columns = Columns(getattr(options, "video", "video"), options.key)
+        return _Frames(files_or_lists(files, SUFFIXES, columns), self._step)
+
+
+@dataclass(slots=True)
+class _Frames:
+    """A container of files as one of their frames; the key of a frame is ``file@second``."""
+
+    whole: Container
+    step: float
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """What the files bear of themselves."""
+        return self.whole.gives
+
+    @property
+    def skipped(self) -> int:
+        """Files that are no videos."""
+        return self.whole.skipped
+
+    def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
+        """Return the columns of the files."""
+        return self.whole.schema()
+
+    def total(self) -> None:
+        """Return None: how many frames there are is known when they have been seen."""
+        return
+
+    def items(self) -> Iterator[Item]:
+        """Give the frames of each file in their order; where a file cannot be read further, an item that says so."""
+        for item in self.whole.items():
+            if isinstance(item.reader, Refused):
+                yield item
+                continue
+            assert isinstance(item.reader, WholeFile), "a folder and a list give whole files"
+            try:
+                for second, picture in decode.frames(Path(item.reader.path), item.key, self.step):
+                    mark = decode.named(second)
+                    yield replace(
+                        item, key=f"{item.key}@{mark}", place=f"{item.place}#v{mark}", reader=InMemory(picture)
+                    )
+            except ItemError as error:
+                yield replace(item, reader=Refused(error.reason))

@@ -1,0 +1,1 @@
+"""The store: immutable artifacts, the registry of releases in service, rows and segments."""

@@ -1,0 +1,202 @@
+"""What is in service: one small file per recipe name, and a log of every change.
+
+::
+
+    <root>/service/<name>   one line: the digest of the release that answers queries
+    <root>/log.jsonl        every promote, rollback and refusal: when, name, action, from, to, why
+    <root>/locks/<name>     held while a run writes under that name
+
+These are the only files on a shelf that ever change. A reader resolves the name once, then holds an immutable release.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aepipe.errors import BusyError, CorruptError, NotFoundError
+from aepipe.store.artifacts import Ref, Store
+from aepipe.store.io import disk_errors_named, write_durably
+
+REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of what is in service; digests are of releases, ``before`` is empty for the first.
+
+    ``action`` is ``promote``, ``rollback``, or ``refuse``: then ``after`` did not go into service.
+    """
+
+    when: str
+    name: str
+    action: str
+    before: str
+    after: str
+    why: str
+
+
+def names(store: Store) -> list[str]:
+    """Return the names that have a release in service."""
+    folder = store.root / "service"
+    return sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+
+
+def current(store: Store, name: str) -> Ref | None:
+    """Return the release in service under a name, None where there is none.
+
+    Raises:
+        CorruptError: the service file does not hold a digest.
+    """
+    file = store.root / "service" / name
+    try:
+        digest = file.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        digest = ""
+    if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+        raise CorruptError(f"{file}: corrupt, not one line with a digest; `aepipe promote RELEASE` writes it anew")
+    return Ref("release", digest)
+
+
+def resolve(store: Store, name: str | None = None) -> tuple[str, Ref]:
+    """Return a name and its release in service; without a name, of the only collection there is.
+
+    Raises:
+        NotFoundError: nothing is in service, not under that name, or several are and none was named.
+    """
+    known = names(store)
+    if not known:
+        raise NotFoundError(f"{store.root}: no release is in service; `aepipe run RECIPE_OR_FOLDER` makes one")
+    if name is None and len(known) > 1:
+        raise NotFoundError(f"several collections are in service, choose one with --name: {', '.join(known)}")
+    chosen = name or known[0]
+    ref = current(store, chosen)
+    if ref is None:
+        raise NotFoundError(f"no release is in service under the name {chosen!r}; these are: {', '.join(known)}")
+    return chosen, ref
+
+
+def promote(store: Store, name: str, ref: Ref, *, why: str, action: str = "promote") -> Event:
+    """Put a release into service.
+
+    The log is written first, so that whatever is in service has a line there, also after a crash in between.
+    """
+    try:
+        before = current(store, name)
+    except CorruptError:  # a torn file must not keep a sound one from taking its place
+        before = None
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    event = Event(when, name, action, before.digest if before else "", ref.digest, why)
+    with disk_errors_named(store.root):
+        _append(store.root / "log.jsonl", json.dumps(asdict(event)))
+        folder = store.root / "service"
+        folder.mkdir(exist_ok=True)
+        write_durably(folder / name, ref.digest + "\n")
+    return event
+
+
+def previous(store: Store, name: str) -> Ref:
+    """Return the release that was in service before the present one.
+
+    Promotions make a stack and rollbacks take from it, so that rolling back again and again ends at the first release.
+
+    Raises:
+        NotFoundError: nothing is in service, or there was nothing before.
+    """
+    now = resolve(store, name)[1]
+    stack: list[str] = []
+    before = stack
+    for event in history(store, name):
+        # A crash can keep a change that is logged from taking effect; the next line then starts from the one before.
+        if event.before and stack[-1:] != [event.before]:
+            stack = before if before[-1:] == [event.before] else [event.before]
+        before, stack = stack, _stacked(stack, event)
+    if stack[-1:] != [now.digest]:
+        stack = before
+    if len(stack) < 2 or stack[-1] != now.digest:
+        raise NotFoundError(f"{name}: there is no release before {now.short}; `aepipe history` lists what there was")
+    return Ref("release", stack[-2])
+
+
+def refuse(store: Store, name: str, ref: Ref, *, why: str) -> None:
+    """Note in the log that the gate refused a release; once, where it does so night after night."""
+    last = next((event for event in reversed(history(store, name, refused=True)) if event.after == ref.digest), None)
+    if last is not None and (last.action, last.why) == (REFUSE, why):
+        return
+    before = current(store, name)
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    event = Event(when, name, REFUSE, before.digest if before else "", ref.digest, why)
+    with disk_errors_named(store.root):
+        _append(store.root / "log.jsonl", json.dumps(asdict(event)))
+
+
+def history(store: Store, name: str | None = None, *, refused: bool = False) -> list[Event]:
+    """Return the changes of what is in service, oldest first; a torn last line is passed over.
+
+    Args:
+        store: the shelf.
+        name: of one collection; all where it is None.
+        refused: also return what was to go into service and did not.
+    """
+    file = store.root / "log.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    events = [event for line in lines if (event := _event(line)) is not None]
+    return [event for event in events if name in {None, event.name} and (refused or event.action != REFUSE)]
+
+
+@contextmanager
+def lock(store: Store, name: str) -> Iterator[None]:
+    """Hold a name for writing; the kernel lets go when the process ends, however it ends.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    store.create()
+    folder = store.root / "locks"
+    folder.mkdir(exist_ok=True)
+    with (folder / name).open("a+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip() or "another process"
+            raise BusyError(f"{name}: another run is writing to {store.root} ({holder}); wait for its end") from None
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()}, since {datetime.now(UTC).isoformat(timespec='seconds')}")
+        stream.flush()
+        yield
+
+
+def _stacked(stack: list[str], event: Event) -> list[str]:
+    """Return the stack of releases after a change: a promotion puts one on top, a rollback takes off what is above."""
+    if event.action == "rollback" and event.after in stack:
+        return stack[: len(stack) - stack[::-1].index(event.after)]
+    return stack if stack[-1:] == [event.after] else [*stack, event.after]
+
+
+def _append(file: Path, line: str) -> None:
+    """Add one line to a log durably; a line torn by a crash before it is closed first."""
+    with file.open("ab+") as stream:
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            if stream.read(1) != b"\n":
+                stream.write(b"\n")
+        stream.write(line.encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _event(line: str) -> Event | None:
+    """Read one line of the log, None where it is torn."""
+    try:
+        return Event(**json.loads(line))
+    except (ValueError, TypeError):
+        return None

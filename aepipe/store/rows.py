@@ -1,0 +1,522 @@
+"""Rows on Parquet: what every item of a collection is, and its features.
+
+::
+
+    rows-00000.parquet   id int64, key, sha256 [32], place, label, split, the source's own columns, features [bytes]
+    quarantine.parquet   key, place, reason: the items that could not be read; always there, empty at best
+    rows.json            shape, dtype, counts, digest of the source, next_id
+
+A row's features are its elements in C order, so the bytes of a row group are an array as they are.
+"""
+
+# (from schema.py) What a row is, and the columns and files it is written to.
+
+# (from reading.py) Reading rows: columns, features at once, or batches in constant memory.
+# (from reading.py)
+# (from reading.py) Legend: N rows. A row's features have the shape of the source, (H, W, C) for images.
+
+# (from gathering.py) Some rows' features as arrays in files, cut out of the parts in one pass.
+
+# (from writing.py) Writing rows: as they come, a row group at a time.
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from itertools import accumulate
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from aepipe.store.io import array_in
+
+VERSION = 1
+DESCRIPTION = "rows.json"
+QUARANTINE = "quarantine.parquet"
+HELD_OUT_IDS = "held_out_ids.npy"
+"""Beside the views of a recipe: the training rows that it was not trained on."""
+FIXED = ("id", "key", "sha256", "place", "label", "split", "features")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One item.
+
+    Attributes:
+        id: given once per collection.
+        key: unique.
+        sha256: of the item's bytes, 32 bytes.
+        place: where the bytes are.
+        split: ``train``, ``test``, ...
+        features: one row's elements.
+        label: its class, if known.
+        columns: the source's own columns.
+    """
+
+    id: int
+    key: str
+    sha256: bytes
+    place: str
+    split: str
+    features: NDArray[np.generic]
+    label: str | None = None
+    columns: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One item that could not be read, and why."""
+
+    key: str
+    place: str
+    reason: str
+
+
+def own_names(names: Iterable[str]) -> dict[str, str]:
+    """Return under which name each of the source's own columns is written: its own, unless that is one of ours."""
+    taken = {*FIXED, *(names := list(names))}
+    written = {}
+    for name in names:
+        new = name
+        while new in FIXED or (new != name and new in taken):
+            new = f"source_{new}"
+        written[name] = new
+        taken.add(new)
+    return written
+
+
+def schema_of(columns: pa.Schema, names: Mapping[str, str], width: int) -> pa.Schema:
+    """Return the schema of the rows."""
+    text = pa.string()
+    own = [pa.field(written, columns.field(name).type) for name, written in names.items()]
+    head = [pa.field("id", pa.int64(), nullable=False), pa.field("key", text, nullable=False)]
+    head += [pa.field("sha256", pa.binary(32), nullable=False), pa.field("place", text, nullable=False)]
+    head += [pa.field("label", text), pa.field("split", text, nullable=False)]
+    return pa.schema([*head, *own, pa.field("features", pa.binary(width), nullable=False)])
+
+
+_AT_ONCE = 4096  # rows of metadata
+_HELD_GROUPS = 4
+
+
+class Rows:
+    """Rows that a :class:`RowsWriter` wrote.
+
+    Args:
+        folder: where they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.facts: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        self._parts = sorted(folder.glob("rows-*.parquet"))
+        self._read_group = lru_cache(_HELD_GROUPS)(self._group)
+
+    def __len__(self) -> int:
+        return int(self.facts["rows"])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return tuple(self.facts["shape"])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type of one row."""
+        dtype: np.dtype[Any] = np.dtype(self.facts["dtype"]).newbyteorder("<")
+        return dtype
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the source's own columns, as written."""
+        return list(self.facts["columns"].values())
+
+    @property
+    def own_schema(self) -> pa.Schema:
+        """Names and types of the source's own columns, as the source gave them."""
+        written = pq.read_schema(self._parts[0])
+        return pa.schema([(name, written.field(column).type) for name, column in self.facts["columns"].items()])
+
+    @property
+    def next_id(self) -> int:
+        """The first id that was never given."""
+        return int(self.facts["next_id"])
+
+    def table(self, columns: Iterable[str]) -> pa.Table:
+        """Return some columns of all rows."""
+        return pa.concat_tables(pq.read_table(part, columns=list(columns), memory_map=True) for part in self._parts)
+
+    def ids(self, split: str | None = None) -> NDArray[np.int64]:
+        """Return the ids, int64[N], or those of a split."""
+        ids: NDArray[np.int64] = self._column("id").to_numpy()
+        return ids if split is None else ids[self.of_split(split)]
+
+    def keys(self) -> list[str]:
+        """Return the keys."""
+        return self._strings("key")
+
+    def places(self) -> list[str]:
+        """Return where the items' bytes are."""
+        return self._strings("place")
+
+    def labels(self) -> list[str | None] | None:
+        """Return the labels, None where one is missing; None for all where the source has none."""
+        return self._column("label").to_pylist() if self.facts["labels"] else None
+
+    def splits(self) -> list[str]:
+        """Return the splits."""
+        return self._strings("split")
+
+    def of_split(self, split: str) -> NDArray[np.bool_]:
+        """Return which rows are in a split, bool[N]."""
+        found: NDArray[np.bool_] = pc.equal(self._column("split"), split).to_numpy(zero_copy_only=False)
+        return found
+
+    def sha256(self) -> NDArray[np.uint8]:
+        """Return the digests of the items' bytes, uint8[N, 32]."""
+        return np.concatenate([_view(chunk, 32) for chunk in self._column("sha256").chunks])
+
+    def features(self, split: str | None = None, *, mask: NDArray[np.bool_] | None = None) -> NDArray[Any]:
+        """Return features [n, *shape] in the rows' order; besides them, memory holds one row group.
+
+        Args:
+            split: only the rows of this split.
+            mask: only these rows, bool[N].
+        """
+        chosen = self._chosen(split, mask)
+        out = np.empty((len(self) if chosen is None else int(chosen.sum()), *self.shape), self.dtype)
+        at = 0
+        for _, features in self._selected(chosen):
+            out[at : at + len(features)] = features
+            at += len(features)
+        return out
+
+    def batches(self, size: int, split: str | None = None) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+        """Give ids int64[n] and features [n, *shape], n = ``size`` but in the last; memory holds two row groups."""
+        held: list[tuple[NDArray[np.int64], NDArray[Any]]] = []
+        count = 0
+        for part in self._selected(self._chosen(split, None)):
+            held.append(part)
+            count += len(part[0])
+            if count < size:
+                continue
+            ids, features = _joined(held)
+            for start in range(0, count - size + 1, size):
+                yield ids[start : start + size], features[start : start + size]
+            done = count - count % size
+            held, count = [(ids[done:], features[done:])], count % size
+        if count:
+            yield _joined(held)
+
+    def feature(self, row: int) -> NDArray[Any]:
+        """Return the features of one row, by its position; a few row groups are kept at hand."""
+        group = bisect_right(self._starts, row) - 1
+        features: NDArray[Any] = self._read_group(group)[row - self._starts[group]]
+        return features
+
+    def records(self) -> Iterator[Row]:
+        """Give the rows without their features, in constant memory; the source's own columns have their own names."""
+        names = [name for name in (*FIXED, *self.columns) if name != "features"]
+        none = np.empty(0, self.dtype)
+        for part in self._parts:
+            with pq.ParquetFile(part, memory_map=True) as file:
+                for batch in file.iter_batches(_AT_ONCE, columns=names):
+                    yield from (self._row(record, none) for record in batch.to_pylist())
+
+    def rows(self) -> Iterator[Row]:
+        """Give the rows, a row group at a time."""
+        features = (one for _, group in self._selected(None) for one in group)
+        for row, one in zip(self.records(), features, strict=True):
+            yield replace(row, features=one)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Give all columns of the rows as they are written, a row group at a time."""
+        for part in self._parts:
+            with pq.ParquetFile(part, memory_map=True) as file:
+                yield from (file.read_row_group(group) for group in range(file.num_row_groups))
+
+    def quarantine(self) -> list[Rejected]:
+        """Return the items that could not be read."""
+        return [Rejected(**row) for row in pq.read_table(self._folder / QUARANTINE).to_pylist()]
+
+    def _row(self, record: dict[str, Any], features: NDArray[Any]) -> Row:
+        """Return a row as it came from the source."""
+        own = {name: record.pop(written) for name, written in self.facts["columns"].items()}
+        return Row(**record, features=features, columns=own)
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        """Return one column."""
+        return self.table([name]).column(name)
+
+    def _strings(self, name: str) -> list[str]:
+        """Return a column of text that has no gaps."""
+        values: list[str] = self._column(name).to_pylist()
+        return values
+
+    def _chosen(self, split: str | None, mask: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+        """Return which rows are asked for; None for all."""
+        if split is None:
+            return mask
+        return self.of_split(split) if mask is None else self.of_split(split) & mask
+
+    def _selected(self, chosen: NDArray[np.bool_] | None) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+        """Give ids and features of the chosen rows, a row group at a time; groups without one are not read."""
+        start = 0
+        for file, group, count in self._groups():
+            wanted = None if chosen is None else chosen[start : start + count]
+            start += count
+            if wanted is not None and not wanted.any():
+                continue
+            with pq.ParquetFile(file, memory_map=True) as part:
+                table = part.read_row_group(group, columns=["id", "features"])
+            ids, features = table.column("id").to_numpy(), self._array(table)
+            yield (ids, features) if wanted is None else (ids[wanted], features[wanted])
+
+    def _groups(self) -> Iterator[tuple[Path, int, int]]:
+        """Give part, number and rows of each row group that has rows."""
+        for part in self._parts:
+            metadata = pq.read_metadata(part)
+            counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+            yield from ((part, group, count) for group, count in enumerate(counts) if count)
+
+    @cached_property
+    def _layout(self) -> list[tuple[Path, int, int]]:
+        """All row groups."""
+        return list(self._groups())
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """The position of each row group's first row."""
+        return [0, *accumulate(count for *_, count in self._layout)][:-1]
+
+    def _group(self, number: int) -> NDArray[Any]:
+        """Return the features of one row group."""
+        file, group, _ = self._layout[number]
+        with pq.ParquetFile(file, memory_map=True) as part:
+            return self._array(part.read_row_group(group, columns=["features"]))
+
+    def _array(self, table: pa.Table) -> NDArray[Any]:
+        """Return the features of a table as an array over its buffers, [n, *shape]."""
+        column = table.column("features").combine_chunks()
+        chunk = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        return _view(chunk, chunk.type.byte_width).view(self.dtype).reshape(-1, *self.shape)
+
+
+class Finder:
+    """Finds rows by the digest of their bytes, with 16 bytes a row beside the digests.
+
+    Args:
+        sha256: uint8[N, 32].
+    """
+
+    def __init__(self, sha256: NDArray[np.uint8]) -> None:
+        self._sha256 = sha256
+        # The first 8 bytes, sorted, find candidates; all 32 decide.
+        heads = np.ascontiguousarray(sha256[:, :8]).view(">u8")[:, 0].astype(np.uint64)
+        self._order = np.argsort(heads, kind="stable")
+        self._heads = heads[self._order]
+
+    def __call__(self, sha256: bytes) -> int:
+        """Return the position of the first row with these bytes; -1 where there is none."""
+        head = np.uint64(int.from_bytes(sha256[:8], "big"))
+        first, last = (int(np.searchsorted(self._heads, head, side=side)) for side in ("left", "right"))
+        rows = self._order[first:last]
+        return next((int(row) for row in rows if self._sha256[row].tobytes() == sha256), -1)
+
+
+def _view(array: pa.FixedSizeBinaryArray, width: int) -> NDArray[np.uint8]:
+    """Return a fixed-size binary array as uint8[n, width] over its own buffer."""
+    values = array.buffers()[1]
+    if values is None:
+        return np.empty((0, width), np.uint8)
+    return np.frombuffer(values, np.uint8, len(array) * width, array.offset * width).reshape(-1, width)
+
+
+def _joined(parts: list[tuple[NDArray[np.int64], NDArray[Any]]]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Join ids and features of consecutive parts."""
+    return np.concatenate([ids for ids, _ in parts]), np.concatenate([features for _, features in parts])
+
+
+BLOCK_BYTES = 1 << 26
+
+
+def gather(
+    rows: Rows, positions: Mapping[str, NDArray[np.int64]], folder: Path, report: Callable[[int], None]
+) -> dict[str, NDArray[np.generic]]:
+    """Write the features of several selections of rows, each into ``<name>.npy``, in constant memory.
+
+    Args:
+        rows: the table.
+        positions: of each selection, int64[n], in the order wanted.
+        folder: where the files go.
+        report: called with the number of rows read so far.
+
+    Returns:
+        For each selection its array ``[n, *shape]``, mapped.
+    """
+    out = {
+        name: array_in(folder / f"{name}.npy", rows.dtype, (len(chosen), *rows.shape))
+        for name, chosen in positions.items()
+    }
+    order = {name: np.argsort(chosen, kind="stable") for name, chosen in positions.items()}
+    start = 0
+    for _, items in rows.batches(max(1, BLOCK_BYTES // (int(np.prod(rows.shape)) * rows.dtype.itemsize))):
+        for name, chosen in positions.items():
+            first, last = np.searchsorted(chosen[order[name]], [start, start + len(items)])
+            here = order[name][first:last]
+            out[name][here] = items[chosen[here] - start]
+        start += len(items)
+        report(start)
+    return out
+
+
+_GROUP_ROWS, _GROUP_BYTES = 4096, 1 << 24
+_PART_ROWS, _PART_BYTES = 50_000, 1 << 28
+
+
+class RowsWriter:
+    """Writes rows as they come; memory holds one row group.
+
+    Use it as a context, and call :meth:`close` for the rows to be complete.
+
+    Args:
+        folder: an existing folder.
+        shape: of one row.
+        columns: the source's own columns; one whose name is ours is written with ``source_`` before it.
+        dtype: of one row.
+    """
+
+    def __init__(self, folder: Path, *, shape: tuple[int, ...], columns: pa.Schema, dtype: str = "uint8") -> None:
+        self._folder = folder
+        self._shape = shape
+        self._dtype = np.dtype(dtype).newbyteorder("<")
+        self._width = int(np.prod(shape)) * self._dtype.itemsize
+        self._names = own_names(columns.names)
+        self._schema = schema_of(columns, self._names, self._width)
+        self._group = max(1, min(_GROUP_ROWS, _GROUP_BYTES // self._width))
+        self._per_part = max(1, min(_PART_ROWS, _PART_BYTES // self._width) // self._group) * self._group
+        self._pending: list[Row] = []
+        self._part: pq.ParquetWriter | None = None
+        self._written = self._parts = self._in_part = 0
+        self._splits: Counter[str] = Counter()
+        self._labelled = 0
+        self._digests = bytearray()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._part is not None:
+            self._part.close()
+
+    def append(self, row: Row) -> None:
+        """Add one row."""
+        self._pending.append(row)
+        self._splits[row.split] += 1
+        self._labelled += row.label is not None
+        self._digests += row.sha256
+        if len(self._pending) >= self._group:
+            self._flush()
+
+    def extend(self, table: pa.Table) -> None:
+        """Add rows that were written before, as :meth:`aepipe.store.rows.Rows.tables` gives them."""
+        self._flush()
+        counted = table.column("split").value_counts().to_pylist()
+        self._splits.update({one["values"]: one["counts"] for one in counted})
+        self._labelled += len(table) - table.column("label").null_count
+        self._digests += b"".join(table.column("sha256").to_pylist())
+        for start in range(0, len(table), self._group):
+            self._write(table.slice(start, self._group).cast(self._schema))
+
+    def close(self, *, source: str, next_id: int, rejected: Iterable[Rejected] = ()) -> None:
+        """Write what is pending, the quarantine, and the description.
+
+        Args:
+            source: digest of the source.
+            next_id: the first id that was never given.
+            rejected: the items that could not be read.
+        """
+        self._flush()
+        if self._part is None:
+            self._write(self._table([]))
+        if self._part is not None:
+            self._part.close()
+            self._part = None
+        bad = write_quarantine(self._folder / QUARANTINE, rejected)
+        body = {
+            "schema": VERSION,
+            "shape": list(self._shape),
+            "dtype": self._dtype.name,
+            "rows": self._written,
+            "splits": dict(sorted(self._splits.items())),
+            "distinct": len(np.unique(np.frombuffer(bytes(self._digests), "S32"))),
+            "labels": self._labelled > 0,
+            "labelled": self._labelled,
+            "quarantined": bad,
+            "columns": self._names,
+            "source": source,
+            "next_id": next_id,
+        }
+        (self._folder / DESCRIPTION).write_text(json.dumps(body, indent=1), encoding="utf-8")
+
+    def _flush(self) -> None:
+        """Write the pending rows."""
+        if self._pending:
+            self._write(self._table(self._pending))
+            self._pending = []
+
+    def _write(self, table: pa.Table) -> None:
+        """Write one row group, into a new part where the last is full."""
+        if self._part is None or self._in_part + len(table) > self._per_part:
+            if self._part is not None:
+                self._part.close()
+            self._part = _part(self._folder / f"rows-{self._parts:05d}.parquet", self._schema)
+            self._parts, self._in_part = self._parts + 1, 0
+        self._part.write_table(table, row_group_size=max(1, len(table)))
+        self._written += len(table)
+        self._in_part += len(table)
+
+    def _table(self, rows: list[Row]) -> pa.Table:
+        """Return rows as a table."""
+        features = np.array([row.features for row in rows], self._dtype).tobytes()
+        values: dict[str, pa.Array] = {
+            name: pa.array([getattr(row, name) for row in rows], self._schema.field(name).type)
+            for name in ("id", "key", "sha256", "place", "label", "split")
+        }
+        for name, written in self._names.items():
+            values[written] = pa.array([row.columns.get(name) for row in rows], self._schema.field(written).type)
+        kind = self._schema.field("features").type
+        values["features"] = pa.Array.from_buffers(kind, len(rows), [None, pa.py_buffer(features)])
+        return pa.table(values, schema=self._schema)
+
+
+def write_quarantine(path: Path, rejected: Iterable[Rejected]) -> int:
+    """Write a list of unreadable items as Parquet; return how many there are."""
+    rows = [{"key": bad.key, "place": bad.place, "reason": bad.reason} for bad in rejected]
+    schema = pa.schema([(name, pa.string()) for name in ("key", "place", "reason")])
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, compression="zstd")
+    return len(rows)
+
+
+def _part(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open one part; what never repeats gets neither a dictionary nor statistics."""
+    unique = {"id", "key", "sha256", "place", "features"}
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=[name for name in schema.names if name not in unique],
+        write_statistics=[name for name in schema.names if name not in {"features", "sha256"}],
+    )

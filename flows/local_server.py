@@ -1,0 +1,176 @@
+"""A Prefect server for one process: it starts with the process, ends with it, and is heard by nobody.
+
+Prefect's own temporary server writes to our terminal, dies of our Ctrl-C before the run can be recorded as interrupted,
+and outlives us when we are killed. This one logs to a file, has a session of its own, and ends when our end of its
+standard input closes, however that comes about.
+
+Prefect reads the environment when it is imported, so this module must be used before, and imports it late.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import BinaryIO
+from urllib.request import urlopen
+
+from aepipe.errors import AepipeError
+
+logger = logging.getLogger("aepipe.flows")
+
+SETTINGS = {
+    # Nothing leaves the machine.
+    "DO_NOT_TRACK": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+    # Our own log goes to Prefect's server, too; the terminal is ours, and Prefect writes there only if all is lost.
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "aepipe",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_LOGGING_ROOT_HANDLERS": "debug",
+    "PREFECT_LOGGING_HANDLERS_DEBUG_LEVEL": "CRITICAL",
+}
+LINES = {
+    "PREFECT_LOGGING_LOGGERS_PREFECT_EXTRA_HANDLERS": "api,console",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "simple",
+}
+"""Further settings for processes that Prefect starts: our log goes to their terminal as plain lines."""
+SERVER = Path(__file__).with_name("server.py")
+STARTUP_SECONDS = 180
+"""The first start makes a database, which takes ten seconds and more on a busy machine."""
+
+
+def prepare(extra: Mapping[str, str] | None = None, *, api: str | None = None) -> None:
+    """Write Prefect's settings into the environment, before it is imported; what the user has set stays.
+
+    Args:
+        extra: more of them.
+        api: address of the server's API; goes before whatever is set.
+    """
+    for name, value in {**SETTINGS, **(extra or {})}.items():
+        os.environ.setdefault(name, value)
+    if api:
+        os.environ["PREFECT_API_URL"] = api
+
+
+def _bypass_proxy() -> None:
+    """Keep what goes to this machine away from a proxy that the environment names."""
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
+
+
+@contextmanager
+def serving(home: Path, meanwhile: Callable[[], object] = lambda: None) -> Iterator[str]:
+    """Run a server while the block runs, and make it the one that Prefect talks to.
+
+    Args:
+        home: folder of its database and its log, made where it is missing; ``$PREFECT_HOME`` goes before it.
+        meanwhile: what is to be done while the server starts, for that takes seconds.
+
+    Yields:
+        The address of its API.
+
+    Raises:
+        AepipeError: it does not start.
+    """
+    prepare({"PREFECT_HOME": str(home)})
+    _bypass_proxy()
+    home = Path(os.environ["PREFECT_HOME"])
+    if not home.exists():
+        logger.info("first run on this shelf: Prefect makes its database in %s", home)
+        home.mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", 0)) as listening, (home / "server.log").open("wb") as log:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+        server = _start(listening, log)
+    try:
+        with _ended_early(server), _without_collections():
+            meanwhile()
+            os.environ["PREFECT_API_URL"] = url
+            import_module("flows.tasks")  # torch and Prefect take as long as the server's start
+            _wait(url, home / "server.log")
+        with _without_heartbeats():
+            yield url
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        flush()
+        _stop(server)
+
+
+@contextmanager
+def _ended_early(server: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End a server at once where the block fails, and not when it is up."""
+    try:
+        yield
+    except BaseException:
+        server.terminate()
+        raise
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Do not look for garbage while modules are imported: what they make stays."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@contextmanager
+def _without_heartbeats() -> Iterator[None]:
+    """Send none: nobody listens, and Prefect sleeps for up to a second before it stops sending them."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
+def flush() -> None:
+    """Send the log lines that Prefect still holds back, while there is a server to take them."""
+    for handler in logging.getLogger("prefect.flow_runs").handlers:
+        handler.flush()
+
+
+def _start(listening: socket.socket, log: BinaryIO) -> subprocess.Popen[bytes]:
+    """Start the server on a socket that listens already: no port is guessed, and whoever connects early waits."""
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    return subprocess.Popen(
+        [sys.executable, "-P", str(SERVER), str(listening.fileno())],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        env=environment | {"PREFECT_SERVER_UI_ENABLED": "false"},
+        pass_fds=[listening.fileno()],
+        start_new_session=True,
+    )
+
+
+def _wait(url: str, log: Path) -> None:
+    """Wait until the server answers; it refuses or resets the connection if it dies."""
+    try:
+        with urlopen(f"{url}/health", timeout=STARTUP_SECONDS):
+            return
+    except OSError as error:
+        raise AepipeError(f"Prefect's temporary server did not start ({error}): {log} says why") from None
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """Close its standard input, upon which it ends."""
+    assert server.stdin is not None
+    server.stdin.close()
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()

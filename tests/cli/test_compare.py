@@ -1,0 +1,49 @@
+"""The verbs compare and study: what is refused before anything trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aepipe.store.artifacts import Store
+from tests.cli.conftest import Aepipe
+from tests.support.samples import write_tiny
+
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+pytest.importorskip("prefect")
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return write_tiny(tmp_path, count=150)
+
+
+@pytest.mark.parametrize(
+    ("vary", "message"),
+    [
+        ("code.bitz=8,16", "--vary code.bitz"),
+        ("code.bits=eight", "--vary"),
+        ("fit.lr=0.1,-1", "--vary fit.lr=-1"),
+        ("depth=3", "--vary depth=3"),
+        ("bits", "--vary"),
+    ],
+)
+def test_a_wrong_key_or_value_is_refused_before_anything_trains(
+    vary: str, message: str, tiny: Path, aepipe: Aepipe, own_shelf: tuple[Store, Any]
+) -> None:
+    store, _ = own_shelf
+    found = aepipe("study", tiny, "--vary", vary, home=store)
+    assert found.exit_code == 2
+    assert message in found.stderr
+    assert found.stderr.count("\n") == 1
+    assert not store.refs("layer")
+
+
+def test_recipes_and_files_are_checked_first(tiny: Path, aepipe: Aepipe, own_shelf: tuple[Store, Any]) -> None:
+    store, _ = own_shelf
+    assert "no such" in aepipe("compare", tiny, "none.toml", home=store).stderr.replace("there is no", "no such")
+    assert "there is no folder" in aepipe("compare", tiny, "--out", "no/where.parquet", home=store).stderr
+    assert "allowed: .gif" in aepipe("compare", tiny, "--picture", "figures.doc", home=store).stderr

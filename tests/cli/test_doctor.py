@@ -1,0 +1,26 @@
+"""``aepipe doctor``: a table, JSON, and a status."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from aepipe.store.artifacts import Ref, Store
+from tests.cli.conftest import Aepipe
+
+
+def test_what_is_found_is_said(aepipe: Aepipe, own_shelf: tuple[Store, Ref], monkeypatch: pytest.MonkeyPatch) -> None:
+    store, ref = own_shelf
+    monkeypatch.setenv("PREFECT_API_URL", "")
+    monkeypatch.delenv("PREFECT_API_URL")
+    monkeypatch.setattr("aepipe.cli.doctor.packages", lambda: iter(()))
+    sound = aepipe("doctor", home=store)
+    assert sound.exit_code == 0
+    assert f"release {ref.short}" in sound.stdout
+    (store.root / "service" / "pictures").write_text("torn")
+    damaged = aepipe("doctor", home=store)
+    assert damaged.exit_code == 2
+    assert "WRONG  collection pictures" in damaged.stdout
+    told = json.loads(aepipe("doctor", "--json", home=store).stdout)
+    assert {"level", "what", "said"} == set(told[0])

@@ -1,0 +1,42 @@
+"""The verb impute: a table in, the same without holes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.cli.conftest import Aepipe
+
+pytest.importorskip("torch")
+
+
+def test_a_table_is_filled_beside_it(aepipe: Aepipe, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"a": rng.integers(0, 4, 40), "b": rng.normal(size=40), "note": [f"row {i}" for i in range(40)]}
+    )
+    table["note"] = table["note"].where(table.index < 70)
+    table.loc[[3, 5], "b"] = np.nan
+    pd.concat([table] * 2).to_csv(tmp_path / "t.csv", index=False)
+    found = aepipe("impute", "t.csv", "--steps", 20)
+    assert found.exit_code == 0
+    assert "t-filled.csv: 80 rows, 4 values filled" in found.stdout
+    written = pd.read_csv(tmp_path / "t-filled.csv")
+    assert written["b"].notna().all()
+    assert (written["b_uncertainty"] > 0).sum() == 4
+    as_parquet = aepipe("impute", "t.csv", "--steps", 20, "--out", "out.parquet")
+    assert as_parquet.exit_code == 0
+    assert pd.read_parquet(tmp_path / "out.parquet").shape == written.shape
+
+
+def test_mistakes_are_one_line(aepipe: Aepipe, tmp_path: Path) -> None:
+    found = aepipe("impute", "none.csv")
+    assert found.exit_code == 2
+    assert found.stderr == "aepipe: none.csv: no such file\n"
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    itself = aepipe("impute", "t.csv", "--out", "t.csv")
+    assert itself.exit_code == 2
+    assert "name another file with --out" in itself.stderr

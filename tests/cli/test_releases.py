@@ -1,0 +1,135 @@
+"""The verbs about what is in service: history, promote, rollback, verify."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from aepipe.release.release import Release
+from aepipe.store import registry
+from aepipe.store.artifacts import Ref, Store
+from tests.cli.conftest import Aepipe
+from tests.support.releases import make_release
+
+Shelf = tuple[Store, Ref]
+
+
+def _another(store: Store, *, promote: bool = True) -> Ref:
+    return make_release(store, n=20, seed=1, promote=promote)
+
+
+def _part(store: Store, ref: Ref, what: str) -> Path:
+    return store.path(dict(Release.open(store, ref=ref).parts)[what])
+
+
+def test_history_is_a_table_or_json(aepipe: Aepipe, own_shelf: Shelf) -> None:
+    store, first = own_shelf
+    second = _another(store)
+    head, *lines = aepipe("history", home=store).stdout.splitlines()
+    assert head.split() == ["when", "name", "action", "from", "to", "map_at_1000", "recall_at_10", "why"]
+    assert [line.split()[3:5] for line in lines] == [["-", first.short], [first.short, second.short]]
+    events = json.loads(aepipe("history", "--json", home=store).stdout)
+    assert [event["after"] for event in events] == [first.digest, second.digest]
+    scores = Release.open(store).scores["rows"][0]["metrics"]
+    assert events[1]["scores"]["map_at_1000"] == scores["map_at_1000"]["value"]
+    registry.refuse(store, "pictures", first, why="it is worse")
+    assert "refuse" in aepipe("history", home=store).stdout
+    assert "nothing was ever in service" in aepipe("history", "--name", "shoes", home=store).stdout
+
+
+def test_promote_and_rollback(aepipe: Aepipe, own_shelf: Shelf) -> None:
+    store, first = own_shelf
+    second = _another(store, promote=False)
+    done = aepipe("promote", second.digest[:6], "--why", "it is better", home=store)
+    assert done.exit_code == 0
+    assert done.stdout == f"pictures: {second.short} is in service, in place of {first.short}\n"
+    assert registry.current(store, "pictures") == second
+    assert registry.history(store)[-1].why == "it is better"
+    back = aepipe("rollback", "--why", "it is not", home=store)
+    assert back.stdout == f"pictures: {first.short} is in service, in place of {second.short}\n"
+    assert registry.current(store, "pictures") == first
+    assert [event.action for event in registry.history(store)] == ["promote", "promote", "rollback"]
+    assert aepipe("rollback", home=store).exit_code == 2, "there is none before the first"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("ffffffffff", "no release starts with 'ffffffffff'; on the shelf"), ("", "several releases start with ''")],
+)
+def test_promote_needs_one_release(aepipe: Aepipe, own_shelf: Shelf, text: str, said: str) -> None:
+    store, first = own_shelf
+    _another(store, promote=False)
+    found = aepipe("promote", text, home=store)
+    assert found.exit_code == 2
+    assert said in found.stderr
+    assert registry.current(store, "pictures") == first
+
+
+def test_promote_takes_the_long_form(aepipe: Aepipe, own_shelf: Shelf) -> None:
+    store, first = own_shelf
+    assert aepipe("promote", str(first), home=store).exit_code == 0
+
+
+@pytest.mark.parametrize("verb", ["promote", "rollback"])
+def test_a_damaged_release_does_not_go_into_service(aepipe: Aepipe, own_shelf: Shelf, verb: str) -> None:
+    store, first = own_shelf
+    second = _another(store)
+    file = _part(store, first, "encoder") / "encoder.onnx"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    found = aepipe(verb, *([first.digest[:8]] if verb == "promote" else []), home=store)
+    assert found.exit_code == 2
+    (line,) = found.stderr.splitlines()
+    assert str(file) in line
+    assert registry.current(store, "pictures") == second
+
+
+def test_promote_waits_for_no_run(aepipe: Aepipe, own_shelf: Shelf) -> None:
+    store, first = own_shelf
+    with registry.lock(store, "pictures"):
+        found = aepipe("promote", first.digest[:8], home=store)
+    assert found.exit_code == 2
+    assert f"process {os.getpid()}" in found.stderr
+
+
+def test_verify_reads_everything(aepipe: Aepipe, own_shelf: Shelf) -> None:
+    store, ref = own_shelf
+    found = aepipe("verify", home=store)
+    assert found.exit_code == 0
+    assert found.stdout.startswith("7 of 7 folders are sound")
+    assert aepipe("verify", ref.digest[:8], home=store).stdout == found.stdout
+    _another(store)
+    assert aepipe("verify", "--all", home=store).stdout.startswith("14 of 14 folders are sound")
+
+
+def test_verify_names_every_damaged_file(aepipe: Aepipe, own_shelf: Shelf) -> None:
+    store, ref = own_shelf
+    flipped = _part(store, ref, "codes") / "codes.npy"
+    data = bytearray(flipped.read_bytes())
+    data[-1] ^= 1
+    flipped.write_bytes(data)
+    torn = _part(store, ref, "scores") / "scores.json"
+    torn.rename(torn.with_suffix(".away"))
+    torn.write_text(torn.with_suffix(".away").read_text()[::-1])
+    for arguments in ([], ["--all"]):
+        found = aepipe("verify", *arguments, home=store)
+        assert found.exit_code == 2
+        assert found.stdout.startswith("5 of 7 folders are sound")
+        lines = found.stderr.splitlines()
+        assert len(lines) == 2
+        assert sorted(str(file) in line for file in (flipped, torn) for line in lines) == [False, False, True, True]
+
+
+@pytest.mark.parametrize("arguments", [["query", "--id", 0], ["show"], ["evaluate"], ["verify"]])
+def test_a_corrupt_release_is_one_line_with_the_file(aepipe: Aepipe, own_shelf: Shelf, arguments: list[object]) -> None:
+    store, ref = own_shelf
+    file = store.path(ref) / "release.json"
+    file.write_text("{}")
+    found = aepipe(*arguments, home=store)
+    assert found.exit_code == 2
+    (line,) = found.stderr.splitlines()
+    assert str(file) in line

@@ -1,0 +1,159 @@
+"""``aepipe run`` as people meet it: in a process of its own, with the Prefect server that it brings along."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aepipe.cli import prefect, run
+from aepipe.errors import ExtraError, RecipeError
+from aepipe.store.artifacts import Store
+from tests.support.samples import write_photos, write_tiny
+
+ROOT = Path(__file__).parents[2]
+OURS = re.compile(r" +\d+\.\d s  \S")
+"""A line of progress."""
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """``start("run", "tiny.toml")`` starts ``aepipe`` in the test's folder, as a user who has never had Prefect."""
+    (tmp_path / "home").mkdir()
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "AEPIPE"))}
+    environment = inherited | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path / "home"), "TERM": "dumb"}
+    environment["OMP_NUM_THREADS"] = "1"  # on a busy machine, threads wait for each other at every step
+
+    def process(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "aepipe", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return process
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, list[str], list[str]]:
+    """Wait for the end; exit status, and the lines of stdout and stderr."""
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out.splitlines(), err.splitlines()
+
+
+def servers(home: Path) -> list[int]:
+    """Return the processes that work with a folder as their Prefect home."""
+    wanted = f"PREFECT_HOME={home}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [int(folder.name)] if wanted in (folder / "environ").read_bytes().split(b"\0") else []
+        except OSError:
+            continue
+    return found
+
+
+def test_from_a_folder_of_pictures_to_a_release_and_a_refusal(start: Start, tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", count=80)
+    status, out, err = finished(start("run", "photos"))
+    assert status == 0, err
+    assert "# Derived from 80 images, of which 80 were looked at. Yours to change." in out
+    assert any(line.startswith("map_at_1000 ") or " map_at_1000 " in line for line in out)
+    assert all(OURS.match(line) for line in err), err
+    assert any("release" in line and "is in service" in line for line in err)
+    assert not list((tmp_path / "home").iterdir()), "the user's home is none of our business"
+    assert not servers(tmp_path / ".aepipe" / "prefect")
+
+    recipe = tmp_path / "photos.toml"
+    recipe.write_text(re.sub(r"epochs = \d+", "epochs = 1", recipe.read_text()).replace("bits = 64", "bits = 1"))
+    status, out, err = finished(start("run", "photos"))  # finds the recipe that it wrote
+    assert status == 1
+    assert out == ["photos.toml: is a recipe for photos already, and is run as it stands"]
+    assert err[-1].startswith("aepipe: photos: the gate refuses release ")
+    assert all(OURS.match(line) for line in err[:-1]), err
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to see which processes there are")
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_stopped_leaves_no_server(start: Start, tmp_path: Path, way: signal.Signals) -> None:
+    write_tiny(tmp_path, epochs=100_000, count=60)
+    process = start("run", "tiny.toml")
+    assert process.stderr is not None
+    seen: list[str] = []
+    while not (seen and "layer 1" in seen[-1]):
+        seen.append(process.stderr.readline())
+        assert seen[-1], seen
+    home = tmp_path / ".aepipe" / "prefect"
+    assert servers(home)
+    os.killpg(process.pid, way)
+    status, _, err = finished(process)
+    if way == signal.SIGINT:
+        assert status == 130
+        assert err[-1] == "aepipe: stopped; what is finished is kept, and the same command goes on from there"
+        assert all(OURS.match(line) for line in err[:-1]), err
+    until = time.monotonic() + 20
+    while servers(home):
+        assert time.monotonic() < until, "the server outlives the run"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "nowhere"], "nowhere: there is no such file or folder; recipes that come along: cifar10"),
+        (["run", "tiny.toml", "--source", "/nowhere"], "/nowhere"),
+        (["run", "tiny.toml", "--api", "http://127.0.0.1:9/api"], "http://127.0.0.1:9/api: no Prefect server answers"),
+        (["refresh"], "no release is in service"),
+        (["schedule", "tiny.toml"], "prefect server start --host 127.0.0.1"),
+        (["schedule", "tiny.toml", "--cron", "at noon"], "--cron 'at noon': not five fields"),
+        (["schedule", "tiny.toml", "--timezone", "Mars/Tharsis"], "--timezone Mars/Tharsis: no such time zone"),
+    ],
+)
+def test_mistakes_are_one_line(start: Start, tmp_path: Path, arguments: list[str], said: str) -> None:
+    write_tiny(tmp_path, count=3)
+    status, out, err = finished(start(*arguments))
+    assert (status, out, len(err)) == (2, [], 1), err
+    assert said in err[0]
+
+
+def test_a_derived_recipe_never_replaces_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_photos(tmp_path / "photos", count=10)
+    Path("photos.toml").write_text('name = "mine"\n')
+    with pytest.raises(RecipeError, match=r"photos\.toml: is a recipe for something else.*--save FILE"):
+        run._recipe_for("photos", None, None)
+    assert Path("photos.toml").read_text() == 'name = "mine"\n'
+    chosen = run._recipe_for("photos", "clothes", None)
+    assert chosen == str(tmp_path / "clothes.toml")
+    Path(chosen).write_text(Path(chosen).read_text() + "# changed\n")
+    assert run._recipe_for(str(tmp_path / "photos"), "clothes", None) == chosen
+    assert "# changed" in Path(chosen).read_text()
+
+
+def test_without_prefect_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefect, "find_spec", lambda name: None)
+    with (
+        pytest.raises(ExtraError, match="prefect is not installed: pip install 'aepipe\\[flows\\]'"),
+        prefect.prefect(None, Store(tmp_path / "shelf")),
+    ):
+        pass
+    assert not (tmp_path / "shelf").exists()
+
+
+def test_the_time_zone_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", ":Europe/Paris")
+    assert run.local_timezone() == "Europe/Paris"
+    monkeypatch.delenv("TZ")
+    assert run.local_timezone()

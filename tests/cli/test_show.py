@@ -1,0 +1,140 @@
+"""The verbs show and evaluate: what is said of a release, and scores measured again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageColor
+
+from aepipe.release.release import Release
+from aepipe.report import releases
+from aepipe.report.precision import COLOURS
+from aepipe.report.releases import scores_text
+from aepipe.store.artifacts import Ref, Store
+from tests.cli.conftest import Aepipe
+from tests.support.releases import make_release
+
+FIELDS = {
+    "name", "release", "in_service", "promoted", "created", "rows", "changes", "distinct_codes", "n_bits", "index",
+    "fingerprint", "aligned", "layers", "source", "scores", "pretraining", "path",
+}  # fmt: skip
+
+
+def _twin(store: Store, ref: Ref, **changes: Any) -> Ref:
+    """Put a copy of a release with another recipe on the shelf."""
+    body = releases.card_of(store, ref)
+    body = {**body, "recipe": {**body["recipe"], **changes}}
+    with store.draft("release") as draft:
+        (draft.path / "release.json").write_text(json.dumps(body))
+        return draft.finish(body)
+
+
+def test_show_says_what_is_in_service(aepipe: Aepipe, shelf: Store) -> None:
+    release = Release.open(shelf)
+    text = aepipe("show").stdout
+    for wanted in (
+        "pictures", f"{release.ref.short}, in service since", "40 in the index (flat)", "64 bits, fingerprint",
+        "made by a test", "dense > 64 bits", str(shelf.path(release.ref)), "map_at_1000", "recall_at_10", "bits live",
+    ):  # fmt: skip
+        assert wanted in text, text
+
+
+def test_show_as_json(aepipe: Aepipe, shelf: Store) -> None:
+    (found,) = json.loads(aepipe("show", "--json").stdout)
+    release = Release.open(shelf)
+    assert set(found) == FIELDS
+    assert found["release"] == release.ref.digest
+    assert found["fingerprint"] == release.fingerprint
+    assert found["distinct_codes"] == release.index.n_codes
+    assert found["scores"] == release.scores
+    assert found["in_service"]
+
+
+def test_show_all_names_or_one(aepipe: Aepipe, own_shelf: tuple[Store, Ref]) -> None:
+    store, _ = own_shelf
+    make_release(store, n=20, name="shoes", seed=1)
+    late = make_release(store, n=20, seed=2, promote=False)
+    assert [one["name"] for one in json.loads(aepipe("show", "--json", home=store).stdout)] == ["pictures", "shoes"]
+    (one,) = json.loads(aepipe("show", "--json", "--name", "shoes", home=store).stdout)
+    assert one["name"] == "shoes"
+    (one,) = json.loads(aepipe("show", "--json", late.digest[:9], home=store).stdout)
+    assert (one["release"], one["in_service"], one["promoted"]) == (late.digest, False, None)
+    assert "not in service" in aepipe("show", late.digest[:9], home=store).stdout
+    assert "choose one with --name: pictures, shoes" in aepipe("query", "--id", 0, home=store).stderr
+
+
+def test_what_pretraining_was_worth(aepipe: Aepipe, own_shelf: tuple[Store, Ref]) -> None:
+    store, ref = own_shelf
+    assert json.loads(aepipe("show", "--json", home=store).stdout)[0]["pretraining"] is None
+    _twin(store, ref, pretrain=False, seed=99)
+    assert releases.describe(store, ref)["pretraining"] is None, "another seed is another recipe"
+    control = _twin(store, ref, pretrain=False)
+    worth = releases.describe(store, ref)["pretraining"]
+    assert worth["compared_with"] == control.digest
+    assert worth["metric"] == "map_at_1000"
+    assert worth["with"] == worth["without"], "the copy has the same scores"
+    assert "pretraining: map_at_1000" in aepipe("show", home=store).stdout
+    other = releases.describe(store, control)["pretraining"]
+    assert other["compared_with"] == ref.digest, "seen from the other side it is the same comparison"
+
+
+def test_layers_are_named_in_a_few_words() -> None:
+    recipe = {
+        "layers": [
+            {"net": {"kind": "dense", "options": {"width": 512, "activation": "relu"}}},
+            {"net": {"kind": "conv", "options": {"channels": [16, 32]}}},
+        ],
+        "code": {"bits": 32},
+    }
+    assert releases.layer_names(recipe) == ["dense 512 relu", "conv 16 32", "32 bits"]
+
+
+def test_evaluate_prints_the_scores(aepipe: Aepipe, shelf: Store) -> None:
+    text = aepipe("evaluate").stdout
+    assert "map_at_1000" in text
+    assert "pca-sign" not in text or "ours" in text
+    assert json.loads(aepipe("evaluate", "--json").stdout) == Release.open(shelf).scores
+
+
+def test_evaluate_again_measures_and_leaves_no_trace(aepipe: Aepipe, shelf: Store) -> None:
+    pytest.importorskip("pyarrow")
+    before = sorted(path.relative_to(shelf.root) for path in shelf.root.rglob("*"))
+    again = json.loads(aepipe("evaluate", "--again", "--json").stdout)
+    assert again["protocol"]["n_database"] == 32, "by the recipe's own protocol: the test split asks the train split"
+    assert again["protocol"]["n_queries"] == 8
+    text = aepipe("evaluate", "--again").stdout
+    assert scores_text(again) in text, "the same figures, measured once more"
+    assert "figures that DIFFER" in text, "the fixture's were measured otherwise"
+    assert sorted(path.relative_to(shelf.root) for path in shelf.root.rglob("*")) == before
+
+
+def test_evaluate_measures_the_first_bits(aepipe: Aepipe) -> None:
+    pytest.importorskip("pyarrow")
+    whole, some, all_bits = (
+        json.loads(aepipe("evaluate", *more, "--json").stdout) for more in (("--again",), ("--bits", 9), ("--bits", 64))
+    )
+    assert some["protocol"] == whole["protocol"] | {"n_bits": 9}
+    assert len(some["health"]["rates"]) == 9
+    assert len(some["calibration"]["probability"]) == 10
+    assert some["health"]["rates"] == whole["health"]["rates"][:9]
+    assert all_bits == whole
+    found = aepipe("evaluate", "--bits", 65)
+    assert (found.exit_code, "a prefix of 65 bits: these codes have 1 to 64" in found.stderr) == (2, True)
+
+
+def test_evaluate_draws_precision(aepipe: Aepipe, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    assert aepipe("evaluate", "--again", "--picture", tmp_path / "curves.png").exit_code == 0
+    with Image.open(tmp_path / "curves.png") as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20) or []}
+    for name, colour in COLOURS.items():
+        assert ImageColor.getrgb(colour) in colours, f"the curve of {name}"
+
+
+def test_show_draws_what_is_asked_for(aepipe: Aepipe, tmp_path: Path) -> None:
+    assert aepipe("show", "--hits", str(tmp_path / "hits.png")).exit_code == 0
+    with Image.open(tmp_path / "hits.png") as picture:
+        assert picture.width > 1000

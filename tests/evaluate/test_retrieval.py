@@ -1,0 +1,201 @@
+"""Retrieval figures against shuffles, an independent scorer, and rankings without ties."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.errors import CodeError, FingerprintError
+from aepipe.evaluate import exact_search
+from aepipe.evaluate import retrieval as metrics
+from aepipe.evaluate.baselines import Projection
+from aepipe.evaluate.bit_health import bit_health
+from aepipe.evaluate.exact_search import nearest
+from aepipe.evaluate.retrieval import neighbour_recall, recall_at_10, retrieval, retrieval_float
+from aepipe.evaluate.scores import Sample
+
+
+def codes(rng: np.random.Generator, n: int, n_bits: int) -> BitCodes:
+    """Return random codes."""
+    return BitCodes.from_bits(rng.integers(0, 2, (n, n_bits)))
+
+
+def shuffled_figures(
+    distances: np.ndarray, relevant: np.ndarray, cut: int, top: int, rng: np.random.Generator
+) -> tuple[float, ...]:
+    """Return map, map_at_cut, map_at_cut_r and p_at_top of one query under one random order of ties."""
+    hit = relevant[np.lexsort((rng.random(len(distances)), distances))]
+    precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
+    head = precision[:cut][hit[:cut]].sum()
+    found, every = hit[:cut].sum(), hit.sum()
+    whole = precision[hit].sum() / max(every, 1)
+    return whole, head / max(found, 1), head / max(min(every, cut), 1), hit[:top].mean()
+
+
+@pytest.mark.parametrize("n_bits", [3, 8, 70])
+def test_figures_are_the_mean_over_shuffles(n_bits: int) -> None:
+    """Every figure of every query lies within 4.5 standard errors of 1,500 shuffles' mean."""
+    rng = np.random.default_rng(n_bits)
+    database, queries = codes(rng, 60, n_bits), codes(rng, 5, n_bits)
+    db_label, q_label = rng.integers(0, 3, 60), np.array([0, 1, 2, 0, 9])
+    figures = retrieval(database, queries, db_label, q_label, cut=17, top=9, radius=1)
+    names = ("map", "map_at_17", "map_at_17r", "p_at_9")
+    for query, distances in enumerate(queries.distances(database)):
+        relevant = db_label == q_label[query]
+        drawn = np.array([shuffled_figures(distances, relevant, 17, 9, rng) for _ in range(1500)])
+        found = np.array([figures.named()[name][query] for name in names])
+        assert np.all(np.abs(found - drawn.mean(0)) <= 4.5 * drawn.std(0) / np.sqrt(1500) + 1e-12)
+        ball = distances <= 1
+        assert figures.named()["precision_r1"][query] == pytest.approx(relevant[ball].mean() if ball.any() else 0.0)
+        assert figures.named()["ball1"][query] == ball.any()
+
+
+def test_blocks_and_order_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small blocks, small chunks and another order of the database give the same figures."""
+    rng = np.random.default_rng(1)
+    database, queries, label, asked = (
+        codes(rng, 200, 12),
+        codes(rng, 23, 12),
+        rng.integers(0, 4, 200),
+        np.arange(23) % 4,
+    )
+    whole = retrieval(database, queries, label, asked, cut=50).named()
+    order = rng.permutation(200)
+    monkeypatch.setattr(metrics, "DATABASE_BLOCK", 7)
+    monkeypatch.setattr(metrics, "QUERY_CHUNK", 5)
+    parts = retrieval(database[order], queries, label[order], asked, cut=50).named()
+    assert all(parts[name] == pytest.approx(values) for name, values in whole.items())
+
+
+def test_precision_and_recall_within_each_radius(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "QUERY_CHUNK", 3)
+    rng = np.random.default_rng(0)
+    database, queries = codes(rng, 80, 10), codes(rng, 7, 10)
+    own, asked = rng.integers(0, 3, 80), np.array([0, 1, 2, 0, 1, 2, 9])
+    found = retrieval(database, queries, own, asked).within
+    assert found is not None
+    distances, same = queries.distances(database), asked[:, None] == own[None]
+    for radius in range(11):
+        inside = distances <= radius
+        hits = (inside & same).sum(1)
+        assert found[0][radius] == pytest.approx((hits / np.maximum(inside.sum(1), 1)).mean())
+        assert found[1][radius] == pytest.approx((hits / np.maximum(same.sum(1), 1)).mean())
+
+
+def test_labels_of_any_kind() -> None:
+    """Integers, strings and objects mean the same."""
+    rng = np.random.default_rng(2)
+    database, queries, label, asked = codes(rng, 50, 8), codes(rng, 4, 8), rng.integers(0, 3, 50), np.arange(4)
+    expected = retrieval(database, queries, label, asked).map
+    for kind in (np.dtype("U3"), np.dtype(object)):
+        assert retrieval(database, queries, label.astype(kind), asked.astype(kind)).map.tolist() == expected.tolist()
+    mixed = np.array([None, ("a", 1), "x", "y"], object)
+    assert retrieval(database, queries, mixed[label], mixed[asked]).map.tolist() == expected.tolist()
+
+
+def test_float_ranking_without_ties_is_plain_average_precision() -> None:
+    """Float figures are those of the sorted distances."""
+    rng = np.random.default_rng(4)
+    x, q = rng.normal(size=(80, 5)).astype(np.float32), rng.normal(size=(6, 5)).astype(np.float32)
+    label, asked = rng.integers(0, 3, 80), rng.integers(0, 3, 6)
+    figures = retrieval_float(x, q, label, asked, cut=20, top=10)
+    assert "ball2" not in figures.named()
+    for query in range(6):
+        distances = ((x.astype(float) - q[query]) ** 2).sum(axis=1)
+        expected = shuffled_figures(distances, label == asked[query], 20, 10, rng)
+        found = [figures.named()[name][query] for name in ("map", "map_at_20", "map_at_20r", "p_at_10")]
+        assert found == pytest.approx(expected)
+
+
+def test_float_ties_are_those_of_codes() -> None:
+    """Bits as integer features have squared L2 = Hamming distance, so both protocols give the same figures."""
+    rng = np.random.default_rng(5)
+    database, queries = codes(rng, 90, 6), codes(rng, 7, 6)
+    label, asked = rng.integers(0, 3, 90), rng.integers(0, 4, 7)
+    ours = retrieval(database, queries, label, asked, cut=25, top=10).named()
+    theirs = retrieval_float(database.unpack(), queries.unpack(), label, asked, cut=25, top=10).named()
+    assert all(ours[name] == pytest.approx(values, abs=1e-12) for name, values in theirs.items())
+
+
+def test_nearest_is_exact_in_any_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neighbours of pixels far from the origin are the brute-force ones, block by block."""
+    rng = np.random.default_rng(6)
+    x, q = rng.integers(0, 256, (300, 6), dtype=np.uint8), rng.integers(0, 256, (9, 6), dtype=np.uint8)
+    monkeypatch.setattr(exact_search, "BLOCK_VALUES", 60)
+    squared = ((x[None].astype(int) - q[:, None]) ** 2).sum(axis=2)
+    found = nearest(x, q, 10)
+    assert all(len(set(row)) == 10 for row in found.tolist())
+    near = np.sort(np.take_along_axis(squared, found, axis=1), axis=1)
+    assert near.tolist() == np.sort(squared, axis=1)[:, :10].tolist()
+    assert nearest(x[:4], q, 10).shape == (9, 4)
+
+
+@pytest.mark.parametrize("n", [1, 9, 10, 11, 700])
+@pytest.mark.parametrize("values", [3, 10_000])
+def test_the_smallest_of_a_row(n: int, values: int) -> None:
+    """With ties, in short rows and in long ones, of which a part is looked at first."""
+    distances = np.random.default_rng(n).integers(0, values, (20, n)).astype(np.float64)
+    found = exact_search.smallest(distances, 10)
+    assert found.shape == (20, min(n, 10))
+    assert all(len(set(row)) == len(row) for row in found.tolist())
+    near = np.sort(np.take_along_axis(distances, found, axis=1), axis=1)
+    assert near.tolist() == np.sort(distances, axis=1)[:, :10].tolist()
+
+
+def test_neighbour_recall_is_the_mean_over_shuffles() -> None:
+    """The expected recall agrees with shuffled rankings within 4.5 standard errors."""
+    rng = np.random.default_rng(7)
+    x, q = rng.normal(size=(70, 4)), rng.normal(size=(5, 4))
+    database, queries = BitCodes.from_bits(x > 0), BitCodes.from_bits(q > 0)
+    found, near = recall_at_10(database, queries, x, q), nearest(x, q)
+    assert found.tolist() == neighbour_recall(database, queries, near).tolist()
+    for query, distances in enumerate(queries.distances(database)):
+        orders = [np.lexsort((rng.random(70), distances))[:10] for _ in range(2000)]
+        drawn = np.array([np.isin(near[query], order).mean() for order in orders])
+        assert abs(found[query] - drawn.mean()) <= 4.5 * drawn.std() / np.sqrt(2000) + 1e-12
+
+
+def test_agrees_with_the_independent_scorer(
+    shared: Path, fashion: tuple[Sample, Sample], itq_64: Projection, tmp_path: Path
+) -> None:
+    """On 1,000 queries every figure is within 1e-3 of a scorer that sorts and shuffles once."""
+    database, queries = fashion
+    ours, asked = itq_64.codes(database.features), itq_64.codes(queries.features)
+    assert database.labels is not None
+    assert queries.labels is not None
+    path = tmp_path / "codes.npz"
+    np.savez(path, db=ours.packed, q=asked.packed, db_label=database.labels, q_label=queries.labels)
+    command = [sys.executable, str(shared / "reference_score.py"), str(path)]
+    theirs = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    figures = retrieval(ours, asked, database.labels, queries.labels).named()
+    names = ("mAP", "mAP@1000", "mAP@1000r", "P@100", "P@r2", "ball2")
+    assert len(asked) == theirs["queries"] == 1000
+    for name, values in zip(names, figures.values(), strict=True):
+        assert float(values.mean()) == pytest.approx(theirs[name], abs=1e-3), name
+    health = bit_health(ours)
+    assert health.entropy == pytest.approx(theirs["entropy"], abs=1e-4)
+    assert health.unique_share == pytest.approx(theirs["unique"], abs=1e-4)
+
+
+def test_refusals() -> None:
+    """What cannot be ranked is refused by name."""
+    rng = np.random.default_rng(8)
+    database, queries = codes(rng, 10, 8), codes(rng, 2, 8)
+    with pytest.raises(CodeError, match="10 database rows need 10 labels"):
+        retrieval(database, queries, np.zeros(9), np.zeros(2))
+    with pytest.raises(CodeError, match="nothing to rank"):
+        retrieval(database, queries[:0], np.zeros(10), np.zeros(0))
+    with pytest.raises(CodeError, match="9 bits"):
+        retrieval(database, codes(rng, 2, 9), np.zeros(10), np.zeros(2))
+    with pytest.raises(FingerprintError):
+        retrieval(BitCodes(database.packed, 8, "a"), BitCodes(queries.packed, 8, "b"), np.zeros(10), np.zeros(2))
+    with pytest.raises(CodeError, match="row 3 hold"):
+        nearest(np.where(np.arange(6)[:, None] == 3, np.nan, np.ones((6, 2))), np.ones((1, 2)))
+    with pytest.raises(CodeError, match="columns"):
+        nearest(np.ones((6, 2)), np.ones((1, 3)))

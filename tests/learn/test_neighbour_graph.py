@@ -1,0 +1,81 @@
+"""Walks on the graph of neighbours, against powers of its transition matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aepipe.learn import batches
+from aepipe.learn.batches import Feed
+from aepipe.learn.neighbour_graph import Graph, graph_of
+from aepipe.recipe import ComputeRecipe
+
+torch = pytest.importorskip("torch")
+
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
+NEAR = np.array([[1, 2], [0, 2], [1, 3], [2, 4], [3, 2]], np.int32)
+
+
+def transitions(one_way: float) -> np.ndarray:
+    """Return the probabilities of single steps: an edge that leads back counts 1."""
+    matrix = np.zeros((5, 5))
+    for row, ends in enumerate(NEAR):
+        for end in ends:
+            matrix[row, end] = 1.0 if row in NEAR[end] else one_way
+    return np.asarray(matrix / matrix.sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize("one_way", [1.0, 0.25])
+@pytest.mark.parametrize("longest", [1, 3])
+def test_walks_end_as_often_as_the_matrix_says(one_way: float, longest: int) -> None:
+    step = transitions(one_way)
+    expected = np.mean([np.linalg.matrix_power(step, n) for n in range(1, longest + 1)], axis=0)
+    graph, generator = Graph(NEAR, one_way, CPU), torch.Generator().manual_seed(0)
+    for start in range(5):
+        ends = graph.walk(torch.full((20_000,), start), longest, generator)
+        shares = np.bincount(ends.numpy(), minlength=5) / 20_000
+        assert shares == pytest.approx(expected[start], abs=0.015)
+
+
+def test_an_edge_of_no_weight_is_never_taken() -> None:
+    ends = Graph(NEAR, 0.0, CPU).walk(torch.zeros(500, dtype=torch.int64), 1, torch.Generator().manual_seed(0))
+    assert set(ends.tolist()) == {1}, "0 and 1 are each other's neighbours, 2 does not have 0"
+
+
+def test_the_graph_asks_for_no_more_neighbours_than_there_are() -> None:
+    asked = []
+
+    def neighbours(features: np.ndarray, k: int) -> np.ndarray:
+        asked.append((features.shape, k))
+        assert np.linalg.norm(features, axis=1) == pytest.approx(1.0, abs=1e-5)
+        return np.tile(np.arange(k, dtype=np.int32), (len(features), 1))
+
+    rows = Feed(np.random.default_rng(0).random((4, 3), np.float32), CPU)
+    _, features = graph_of(rows, neighbours, k=20, components=9, whiten=0.5, one_way=1.0, compute=CPU)
+    assert asked == [((4, 3), 3)]
+    assert features.shape == (4, 3)
+
+
+def ring(n: int, k: int) -> tuple[Graph, np.ndarray]:
+    """Return points on a circle, each joined with the k / 2 next on both sides."""
+    angle = 2 * np.pi * np.arange(n) / n
+    offsets = [step for half in range(1, k // 2 + 1) for step in (-half, half)]
+    near = (np.arange(n)[:, None] + offsets) % n
+    return Graph(near.astype(np.int32), 1.0, CPU), np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
+
+
+def test_walks_go_as_far_as_their_ends_resemble_their_starts() -> None:
+    graph, features = ring(200, 10)
+    # Steps are -5..5 but 0, of variance 11: after t of them the mean cosine is that of a step to the power of t.
+    one = np.mean(np.cos(2 * np.pi * np.arange(1, 6) / 200))
+    for resemblance in (0.95, 0.9, 0.7):
+        mean = np.cumsum(one ** np.arange(1, 300)) / np.arange(1, 300)
+        expected = int((mean >= resemblance * mean[0]).sum())
+        assert 1 < expected < 200
+        assert graph.longest(features, resemblance) == pytest.approx(expected, rel=0.2)
+    assert graph.longest(features, 1.0) == 1
+
+
+def test_no_walk_is_endless() -> None:
+    graph, _ = ring(200, 10)
+    assert graph.longest(np.ones((200, 1), np.float32), 0.5) == 256

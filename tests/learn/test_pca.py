@@ -1,0 +1,110 @@
+"""Principal components: against a decomposition, block by block or iterated, and as a layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aepipe.errors import RecipeError
+from aepipe.learn import batches, stack
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import Feed
+from aepipe.learn.pca import Components
+from aepipe.learn.trainer import FileCheckpoint, Trainer
+from aepipe.recipe import ComputeRecipe, LayerRecipe
+
+torch = pytest.importorskip("torch")
+
+CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
+
+
+def rows(n: int = 400) -> Any:
+    """Draw rows far from the origin, of clearly different spread along six axes."""
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+    return (rng.standard_normal((n, 6)) * [5, 4, 3, 2, 1, 0.5] @ turn + 7).astype(np.float32)
+
+
+@pytest.mark.parametrize("widest", [4096, 5])
+@pytest.mark.parametrize("whiten", [0.0, 0.5, 1.0])
+def test_components_are_those_of_the_decomposition(whiten: float, widest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aepipe.learn.pca.WIDEST", widest)
+    monkeypatch.setattr("aepipe.learn.pca.OVERSAMPLING", 2)
+    x = rows()
+    feed = Feed(x, CPU)
+    found = torch.cat(list(Components.of(feed, 3).blocks(feed, whiten))).numpy()
+    left, spread, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    expected = (left * spread)[:, :3] / (spread[:3] / np.sqrt(400)) ** whiten
+    assert np.abs(found) == pytest.approx(np.abs(expected), rel=0.01, abs=0.02)
+
+
+@pytest.mark.parametrize("widest", [4096, 32])
+def test_rounding_errors_are_not_blown_up(widest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aepipe.learn.pca.WIDEST", widest)
+    x = np.zeros((60, 200), np.float32)
+    x[:, :3] = np.random.default_rng(0).standard_normal((60, 3))
+    feed = Feed(x, CPU)
+    found = torch.cat(list(Components.of(feed, 8).blocks(feed, 1.0))).numpy()
+    assert np.isfinite(found).all()
+    assert np.abs(found[:, :3]).max() > 0.1
+    assert np.abs(found[:, 3:]).max() == 0
+
+
+def made(x: Any, width: int, whiten: float, folder: Path) -> Any:
+    """Train a layer of components and return it."""
+    spec = layer_specs.layer_spec(
+        LayerRecipe.model_validate(
+            {
+                "net": {"kind": "dense", "width": width, "activation": "linear"},
+                "objective": {"kind": "components", "whiten": whiten},
+                "fit": {"epochs": 1, "batch": 64},
+            }
+        ),
+        "layers.0",
+    )
+    model, feed = stack.build([spec], x.shape[1:], seed=0)[0], Feed(x, CPU)
+    trainer = Trainer(model, spec.training, train=feed, held_out=Feed(x[:9], CPU), seed=0, compute=CPU)
+    trainer.run(FileCheckpoint(folder), lambda *_: None)
+    return model
+
+
+@pytest.mark.parametrize("whiten", [0.0, 0.5, 1.0])
+def test_the_layer_rebuilds_as_well_as_components_do(whiten: float, tmp_path: Path) -> None:
+    x = rows()
+    model = made(x, 3, whiten, tmp_path)
+    with torch.no_grad():
+        code = model.encode(torch.from_numpy(x)).mean
+        error = (model.decode(code) - torch.from_numpy(x)).square().sum(1).mean().item()
+    left_out = np.linalg.svd(x - x.mean(0), compute_uv=False)[3:]
+    assert error == pytest.approx((left_out**2).sum() / 400, rel=1e-3)
+    assert code.square().mean().item() == pytest.approx(1, rel=1e-3)
+    spread = code.std(0)
+    assert (spread[0] / spread[2]).item() == pytest.approx((5 / 3) ** (1 - whiten), rel=0.1)
+
+
+def test_units_beyond_the_cells_stay_silent(tmp_path: Path) -> None:
+    x = rows()
+    model = made(x, 9, 0.5, tmp_path)
+    with torch.no_grad():
+        code = model.encode(torch.from_numpy(x)).mean
+        torch.testing.assert_close(model.decode(code), torch.from_numpy(x), atol=1e-3, rtol=0)
+    assert code[:, 6:].abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"net": {"kind": "dense", "width": 3}}, "components are linear, not relu"),
+        ({"net": {"kind": "dense", "width": 3, "hidden": [4]}}, "components are one map each way"),
+        ({"likelihood": "bernoulli"}, "components have the least squared error"),
+        ({"corruption": "mask"}, "components are those of the rows as they are"),
+    ],
+)
+def test_what_has_no_closed_form_is_refused(changed: Any, message: str) -> None:
+    good = {"net": {"kind": "dense", "width": 3, "activation": "linear"}, "objective": "components"}
+    layer_specs.layer_spec(LayerRecipe.model_validate(good), "layers.0")
+    with pytest.raises(RecipeError, match=f"layers.0.objective: {message}"):
+        layer_specs.layer_spec(LayerRecipe.model_validate(good | changed), "layers.0")

@@ -1,0 +1,52 @@
+"""Which known codes still stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aepipe.pipeline import encode as keeping
+from aepipe.pipeline.encode import reuse_codes
+from aepipe.pipeline.ingest import ingest
+from aepipe.store.artifacts import Ref, Store
+from flows.job import open_job
+from tests.support.samples import write_photos, write_tiny
+
+
+def segment(store: Store, ids: list[int]) -> Ref:
+    """A segment of codes, each with the row's id in it."""
+    with store.draft("segment") as draft:
+        np.save(draft.path / "ids.npy", np.array(ids))
+        np.save(draft.path / "codes.npy", np.array(ids, np.uint8)[:, None])
+        return draft.finish({"ids": ids}, {"fingerprint": "f" * 64, "n_bits": 8})
+
+
+def held(store: Store, refs: list[Ref]) -> list[tuple[list[int], list[int]]]:
+    """Ids and codes of segments."""
+    files = [[np.load(store.path(ref) / f"{name}.npy").ravel().tolist() for name in ("ids", "codes")] for ref in refs]
+    return [(ids, codes) for ids, codes in files]
+
+
+def test_only_the_code_of_a_changed_row_is_dropped(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_job(str(write_tiny(tmp_path, count=6))).plan.source
+    before = ingest(store, source)
+    segments = [segment(store, [0, 1]), segment(store, [2, 3]), segment(store, [4, 5])]
+    photos = tmp_path / "photos"
+    key = dict(enumerate(sorted(photos.rglob("*.png"))))
+    assert reuse_codes(store, segments, before=before, after=before) == segments
+
+    key[4].unlink()  # has vanished: its code does no harm
+    write_photos(photos, start=6, count=1)  # is new: it has none
+    key[2].write_bytes(key[0].read_bytes())  # is another picture now
+    after = ingest(store, source, previous=before)
+    kept = reuse_codes(store, segments, before=before, after=after)
+    assert (kept[0], kept[2]) == (segments[0], segments[2])
+    assert held(store, kept) == [([0, 1], [0, 1]), ([3], [3]), ([4, 5], [4, 5])]
+
+    monkeypatch.setattr(keeping, "MOST", 3)
+    joined = reuse_codes(store, segments, before=before, after=after)
+    assert held(store, joined) == [([0, 1, 3, 5], [0, 1, 3, 5])], "many become one, of the rows that are left"

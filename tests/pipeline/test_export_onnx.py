@@ -1,0 +1,101 @@
+"""A release's encoder as one file: it gives the bits of a query, with and without a network below the stack."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from aepipe import recipe
+from aepipe.codes.encoder import session
+from aepipe.errors import CorruptError, QueryError
+from aepipe.pipeline import backbone, encode, export_onnx, finetune, ingest, pretrain, publish, score, views
+from aepipe.pipeline.resolve import resolve
+from aepipe.release.release import Release
+from aepipe.sources import decoder
+from aepipe.sources.backbone import GRAPH
+from aepipe.sources.images.decode import decode
+from aepipe.store import registry
+from aepipe.store.artifacts import Ref, Store
+from tests.sources.test_backbone import SIZE, write_network
+from tests.support.releases import write_pictures
+
+torch = pytest.importorskip("torch")
+
+FIT = {"epochs": 1, "batch": 16}
+
+
+def make_release(store: Store, folder: Path, features: dict[str, Any]) -> Ref:
+    """Train on 40 pictures, and publish them."""
+    write_pictures(folder / "pictures", 40, (9, 11, 3))
+    table = {
+        "name": "seen",
+        "source": {"kind": "images", "path": "pictures"},
+        "features": features,
+        "layers": [{"net": {"kind": "dense", "width": 10}, "fit": FIT}],
+        "code": {"bits": 12, "fit": FIT, "threshold": "median"},
+        "finetune": FIT,
+        "evaluate": {"queries": 8},
+    }
+    job = resolve(recipe.parse(table, folder / "seen.toml"))
+    backbone.attach_backbone(store, job)
+    rows = ingest.ingest(store, job.source)
+    cut = views.views(store, job, rows)
+    layers: list[Ref] = []
+    for _ in job.specs:
+        layers.append(pretrain.pretrain(store, job, cut, layers))
+    model = finetune.finetune(store, job, cut, layers)
+    codes = [encode.encode(store, model, rows)]
+    scores = score.score(store, job, rows, model, codes)
+    return publish.publish(store, job.recipe, job.source.location, rows=rows, model=model, codes=codes, scores=scores)
+
+
+@pytest.mark.parametrize("pooled", [True, False], ids=["vector", "maps"])
+def test_one_graph_sees_and_says_what_a_query_does(store: Store, tmp_path: Path, pooled: bool) -> None:
+    write_network(tmp_path / "own.onnx", pooled=pooled)
+    features = {"size": list(SIZE), "backbone": "own.onnx", "mean": [10.0, 20.0, 30.0], "scale": 50.0}
+    ref = make_release(store, tmp_path, features)
+    assert export_onnx.export_graph(store, ref, tmp_path / "out" / "one.onnx") == (1, *SIZE, 3)
+    release = Release.open(store, ref=ref)
+    see = decoder("images", release.encoder.card.features, release.folder("encoder"))
+    one = session((tmp_path / "out" / "one.onnx").read_bytes())
+    for file in sorted((tmp_path / "pictures").rglob("*.png")):
+        data = file.read_bytes()
+        expected = release.encoder.encode(see(data, "q")[None])
+        names = ["embedding", "logits", "bits"]
+        embedding, logits, bits = one.run(names, {"items": decode(data, key="k", size=SIZE)[None]})
+        np.testing.assert_array_equal(bits, expected.codes.unpack())
+        np.testing.assert_allclose(logits, expected.logits, atol=1e-5)
+        np.testing.assert_allclose(embedding, expected.embedding, atol=1e-5)
+    said = json.loads(onnx.load(tmp_path / "out" / "one.onnx").metadata_props[0].value)
+    assert (said["name"], said["fingerprint"]) == ("seen", release.fingerprint)
+    assert said["features"]["size"] == list(SIZE)
+
+
+def test_without_a_network_it_takes_as_many_rows_as_the_encoder(store: Store, tmp_path: Path) -> None:
+    ref = make_release(store, tmp_path, {"size": list(SIZE)})
+    registry.promote(store, "seen", ref, why="test")
+    batch = Release.open(store, "seen").encoder.card.batch
+    assert export_onnx.export_graph(store, ref, tmp_path / "one.onnx") == (batch, *SIZE, 3)
+    rows = np.random.default_rng(0).integers(0, 256, (batch, *SIZE, 3), np.uint8)
+    (bits,) = session((tmp_path / "one.onnx").read_bytes()).run(["bits"], {"items": rows})
+    np.testing.assert_array_equal(bits, Release.open(store, "seen").encode(rows).unpack())
+
+
+def test_what_cannot_be_done_is_said(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_network(tmp_path / "own.onnx")
+    ref = make_release(store, tmp_path, {"size": list(SIZE), "backbone": "own.onnx"})
+    (tmp_path / "file").touch()
+    with pytest.raises(QueryError, match=r"file/one\.onnx: cannot be written: "):
+        export_onnx.export_graph(store, ref, tmp_path / "file" / "one.onnx")
+
+    def old(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+        raise RuntimeError(f"no adapter to {opset}")
+
+    monkeypatch.setattr(onnx.version_converter, "convert_version", old)
+    with pytest.raises(CorruptError, match=rf"{GRAPH}: cannot be put below the stack: no adapter to \d+"):
+        export_onnx.export_graph(store, ref, tmp_path / "one.onnx")

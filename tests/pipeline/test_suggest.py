@@ -1,0 +1,219 @@
+"""Recipes for images that have none: what is seen in them, and that every outcome is a recipe."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from aepipe import recipe
+from aepipe.errors import RecipeError, SourceError
+from aepipe.pipeline.suggest import images, kinds, name_of, same_source, suggest
+from aepipe.pipeline.suggest.images import SIDE, look
+
+
+def write(file: Path, *, size: tuple[int, int] = (20, 24), colour: bool = False, seed: int = 0) -> None:
+    rng = np.random.default_rng(seed)
+    shape = (*size, 3) if colour else size
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, shape).astype(np.uint8)).save(file)
+
+
+def collection(root: Path, folders: list[str], each: int = 4, **options: object) -> Path:
+    for i, folder in enumerate(folders):
+        for j in range(each):
+            write(root / folder / f"{j}.png", seed=100 * i + j, **options)  # type: ignore[arg-type]
+    return root
+
+
+def derived(root: Path, folder: Path | None = None) -> recipe.Recipe:
+    """Derive a recipe, and read it as any other."""
+    folder = folder or root.parent
+    name, text, _ = suggest(str(root), folder=folder)
+    file = folder / f"{name}.toml"
+    file.write_text(text)
+    return recipe.load(file)
+
+
+def test_small_gray_pictures_are_taken_as_they_are(tmp_path: Path) -> None:
+    found = derived(collection(tmp_path / "bits", ["a", "b"]))
+    assert found.features == {"size": [20, 24], "color": "gray"}
+    assert found.name == "bits"
+
+
+def test_large_coloured_pictures_become_small_and_stay_coloured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "_has_backbone", lambda: False)
+    found = derived(collection(tmp_path / "photos", ["a", "b"], size=(90, 70), colour=True))
+    assert found.features == {"size": [SIDE, SIDE], "color": "rgb"}
+
+
+def test_photographs_are_seen_by_a_network_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_has_backbone", lambda: True)
+    found = derived(collection(tmp_path / "photos", ["a", "b"], size=(90, 70), colour=True))
+    assert found.features == {"backbone": "efficientnet-lite0"}
+
+
+def test_a_few_coloured_pictures_among_many_do_not_make_it_rgb(tmp_path: Path) -> None:
+    root = collection(tmp_path / "scans", ["a", "b"], each=15)
+    write(root / "a" / "cover.png", colour=True)
+    assert derived(root).features["color"] == "gray"
+
+
+@pytest.mark.parametrize(
+    ("folders", "each", "label"),
+    [
+        (["cat", "dog"], 5, "parent"),
+        ([""], 10, None),
+        ([f"2026-{day:02d}" for day in range(20)], 1, None),  # a folder a day: few pictures in each
+        (["train/cat", "train/dog", "test/cat", "test/dog"], 4, "parent"),
+    ],
+)
+def test_folders_are_labels_only_where_they_look_like_classes(
+    tmp_path: Path, folders: list[str], each: int, label: str | None
+) -> None:
+    found = derived(collection(tmp_path / "x", folders, each))
+    assert found.source.options.get("label") == label
+    assert found.gate.metric == ("map_at_1000" if label else "recall_at_10")
+    assert found.source.options["split"] == ("top" if folders[0].startswith("train") else {"test": 0.1})
+
+
+def test_what_a_container_knows_is_not_asked_again(shared: Path, tmp_path: Path) -> None:
+    found = derived(shared / "data" / "fashion-mnist", tmp_path)
+    assert found.source.options.keys() == {"path"}  # IDX files know label and split
+    assert found.features == {"size": [28, 28], "color": "gray"}
+    assert (found.finetune.batch, found.gate.metric) == (512, "map_at_1000")
+
+
+def test_columns_called_label_and_split_are_used() -> None:
+    survey = look("images", str(Path(__file__).parents[1] / "data" / "fashion-mnist.parquet"))
+    assert survey.rows == 12_000
+    assert len(survey.columns["label"]) == 10
+    assert set(survey.columns["split"]) == {"train", "test"}
+    assert len(survey.sizes) == 200
+
+
+def test_the_path_is_relative_below_the_recipe_and_absolute_elsewhere(tmp_path: Path) -> None:
+    root = collection(tmp_path / "here" / "x", ["a", "b"])
+    near, far = (tomllib.loads(suggest(str(root), folder=tmp_path / place)[1]) for place in ("here", "there"))
+    assert near["source"]["path"] == "x"
+    assert far["source"]["path"] == str(root)
+
+
+def test_a_recipe_is_recognised_by_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = collection(tmp_path / "x", ["a", "b"])
+    derived(root)
+    monkeypatch.chdir(tmp_path)
+    assert same_source(tmp_path / "x.toml", "x")
+    assert same_source(tmp_path / "x.toml", f"{root}/")
+    assert not same_source(tmp_path / "x.toml", "y")
+    (tmp_path / "other.toml").write_text("not toml")
+    assert not same_source(tmp_path / "other.toml", "x")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/data/My Photos/", "my-photos"),
+        ("/data/photos.tar.gz", "photos"),
+        ("/data/scans-2026/*/*.png", "scans-2026"),
+        ("/data/Ärzte.parquet", "rzte"),
+        ("/data/...", "collection"),
+    ],
+)
+def test_names(path: str, name: str) -> None:
+    assert name_of(path) == name
+
+
+def test_pictures_that_none_can_read_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.png").write_bytes(b"\xff\xd8\xff broken")
+    with pytest.raises(SourceError, match="none of 1 sampled images could be decoded"):
+        suggest(str(tmp_path / "x"), folder=tmp_path)
+
+
+def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
+    root = collection(tmp_path / "x", ["a", "b"])
+    with pytest.raises(RecipeError, match="name: "):
+        suggest(str(root), name="My Photos", folder=tmp_path)
+
+
+def test_deriving_twice_gives_the_same_text(tmp_path: Path) -> None:
+    root = collection(tmp_path / "x", [f"c{i}" for i in range(30)], each=10, size=(8, 8))  # more than are sampled
+    assert suggest(str(root), folder=tmp_path) == suggest(str(root), folder=tmp_path)
+
+
+POST = "From: a@example.org\nSubject: the sea\n\nThe {} is in the sea and it is to be seen in the light of day.\n"
+SENTENCES = [f"The sea of number {n} is in the light and to be seen." for n in range(30)]
+
+
+def test_posts_become_a_recipe_for_documents(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        rows = [{"id": f"{split}{n}", "label": f"l{n % 3}", "text": POST.format(n)} for n in range(20)]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = derived(tmp_path)
+    assert found.source.kind == "text"
+    assert found.source.options | {"path": ""} == {"path": "", "label": "label", "split": "file"}
+    assert found.features == {"words": 1000, "least": 2, "mail": True, "stop": "english"}
+    assert found.gate.metric == "map_at_1000"
+
+
+def test_files_of_text_are_documents_whatever_they_are_called(tmp_path: Path) -> None:
+    for n, sentence in enumerate(SENTENCES):
+        (tmp_path / f"{n}.dat").write_text(sentence)
+    found = derived(tmp_path)
+    assert found.source.kind == "text"
+    assert found.gate.metric == "recall_at_10"
+
+
+def test_the_wordiest_column_is_that_of_the_documents(tmp_path: Path) -> None:
+    lines = ["title,body,year", *(f"A title {n},{sentence} {sentence},{n}" for n, sentence in enumerate(SENTENCES))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    assert derived(tmp_path / "t.csv").source.options["text"] == "body"
+
+
+def test_vectors_tables_and_recordings_are_told_by_content(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "v.npy", rng.normal(size=(40, 3)))
+    lists = pa.array(rng.normal(size=(40, 3)).tolist())
+    pq.write_table(pa.table({"vec": lists, "label": ["a", "b"] * 20}), tmp_path / "v.parquet")
+    (tmp_path / "t.csv").write_text("age,job\n" + "\n".join(f"{n},{'ab'[n % 2]}" for n in range(40)))
+    kinds_found = {name: kinds.look(str(tmp_path / name)) for name in ("v.npy", "v.parquet", "t.csv")}
+    assert [one.kind for one in kinds_found.values()] == ["vectors", "vectors", "table"]
+    assert derived(tmp_path / "v.parquet").source.options["vectors"] == "vec"
+    table = derived(tmp_path / "t.csv")
+    assert table.layers[0].likelihood.kind == "columns"
+    assert table.layers[0].net.options["holes"]
+    (tmp_path / "a.bin").write_bytes(b"RIFF\0\0\0\0WAVEfmt ")
+    assert kinds.look(str(tmp_path / "a.bin")).kind == "audio"
+    pictures = tmp_path / "pictures.csv"
+    pictures.write_text("picture,label\na.png,x\nb.png,y\n")
+    assert kinds.look(str(pictures)).columns == {"images": "picture"}
+
+
+def test_in_a_mixed_folder_the_most_are_taken_and_strangers_are_named(tmp_path: Path) -> None:
+    collection(tmp_path, ["a", "b"])
+    (tmp_path / "labels.csv").write_text("x,y\n1,2\n2,1\n")
+    (tmp_path / "note.txt").write_text("a note")
+    (tmp_path / "program.txt").write_bytes(b"\x7fELF\0\0")
+    (tmp_path / "empty.txt").write_bytes(b"")
+    held = kinds.look(str(tmp_path))
+    assert held.kind == "images"
+    assert list(kinds.describe_strangers(held.strangers)) == [
+        "empty.txt: empty file",
+        "program.txt: not text: it has zero bytes",
+    ]
+
+
+def test_a_path_with_nothing_to_learn_from_says_why(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.txt").write_bytes(b"\0\0")
+    with pytest.raises(SourceError, match=r"nothing in it that can be learned from: a\.txt: not text"):
+        suggest(str(tmp_path / "x"), folder=tmp_path)

@@ -1,0 +1,79 @@
+"""Canaries: files of queries whose answers are known, asked of a release."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aepipe.errors import RecipeError
+from aepipe.release import canaries
+from aepipe.release.release import Release
+from aepipe.store.artifacts import Store
+from tests.support.releases import make_release, pictures_of
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """A release of 40 pictures; the last is a copy of the first."""
+    store = Store(tmp_path_factory.mktemp("canaries") / "shelf")
+    return Release.open(store, ref=make_release(store, n=40, shape=(8, 8, 1)))
+
+
+def asked(release: Release, file: Path, text: str) -> canaries.Outcome:
+    """What comes of one canary."""
+    file.write_text(f"[[canary]]\n{text}\n")
+    (outcome,) = canaries.ask(release, file)
+    return outcome
+
+
+def test_a_row_that_finds_its_copy_passes(release: Release, tmp_path: Path) -> None:
+    first, last = release.describe([0])[0], "train/class0/00000.png"
+    near = release.query(release.codes_of([0]), 2).ids[0]
+    copy = release.describe(near[near != 0][:1])[0].key
+    found = asked(release, tmp_path / "c.toml", f'key = "{first.key}"\nhits = ["{copy}"]\nwithin = 1')
+    assert found == canaries.Outcome(True, f"canary key {first.key}: 1 found, wanted 1 of {copy} within the first 1")
+    missed = asked(release, tmp_path / "c.toml", f'key = "{last}"\nhits = ["no/such.png"]')
+    assert not missed.passed
+    assert missed.said.endswith("0 found, wanted 1 of no/such.png within the first 10")
+
+
+def test_a_picture_beside_the_file_is_asked_for_a_label(release: Release, tmp_path: Path) -> None:
+    row = release.describe([7])[0]
+    (tmp_path / "one.png").write_bytes((release.items.root / row.place).read_bytes())
+    found = asked(release, tmp_path / "c.toml", f'query = "one.png"\nlabel = "{row.label}"\nwithin = 1')
+    assert found.passed
+    everything = f'query = "one.png"\nlabel = "{row.label}"\nwithin = 40\nat_least = 40'
+    assert not asked(release, tmp_path / "c.toml", everything).passed
+
+
+def test_what_cannot_be_asked_has_not_passed(release: Release, tmp_path: Path) -> None:
+    assert "no row has the key" in asked(release, tmp_path / "c.toml", 'key = "gone"\nlabel = "x"').said
+    assert not asked(release, tmp_path / "c.toml", 'query = "gone.png"\nlabel = "x"').passed
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    assert not asked(release, tmp_path / "c.toml", 'query = "bad.png"\nlabel = "x"').passed
+    assert str(pictures_of(release._store)) in str(release.items.root)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[canary]]\nlabel = 'x'", "either query or key is needed"),
+        ("[[canary]]\nkey = 'x'", "hits or label is needed"),
+        ("[[canary]]\nkey = 'x'\nhits = ['a']\nat_least = 2", "no more than 1 can be found"),
+        ("[[canary]]\nkey = 'x'\nlabel = 'a'\nwithn = 2", "withn: unknown key; allowed: query, key, hits"),
+        ("[[canary", "no TOML"),
+        ("", "canary: missing"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    with pytest.raises(RecipeError, match=said) as caught:
+        canaries.read(file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"none.toml: cannot be read: No such file"):
+        canaries.read(tmp_path / "none.toml")

@@ -1,0 +1,126 @@
+"""Groups of near rows: against brute force, and as the verb shows and writes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.errors import QueryError
+from aepipe.index import cost_model, near_duplicates
+from aepipe.index.scan import Scan
+from aepipe.release import dedup as duplicates
+from aepipe.release.release import Release
+from aepipe.store.artifacts import Store
+from tests.support.releases import make_release
+
+
+def brute(codes: BitCodes, radius: int) -> tuple[list[int], list[int]]:
+    """Go through the codes one by one, and compare each with all that stand for a group."""
+    founders: list[int] = []
+    first, far = [], []
+    distances = codes.distances(codes).astype(int)
+    for place in range(len(codes)):
+        own = next((founder for founder in founders if distances[founder, place] <= radius), place)
+        if own == place:
+            founders.append(place)
+        first.append(own)
+        far.append(int(distances[own, place]))
+    return first, far
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(0, 150),
+    n_bits=st.sampled_from([1, 8, 13, 64, 100, 256]),
+    radius=st.integers(0, 12),
+    cheap=st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_groups_are_those_of_brute_force(seed: int, count: int, n_bits: int, radius: int, cheap: bool) -> None:
+    """Whether look-ups cost nothing, so that they are made, or too much for so few codes."""
+    with pytest.MonkeyPatch.context() as patch:
+        for cost in ("BEGUN", "LOOKED_UP", "READ", "FETCHED") if cheap else ():
+            patch.setattr(cost_model, cost, 0.0)
+        rng = np.random.default_rng(seed)
+        centres = rng.random((6, n_bits)) < 0.5
+        bits = centres[rng.integers(0, 6, count)] ^ (rng.random((count, n_bits)) < 0.05)
+        codes = BitCodes.from_bits(np.unique(bits, axis=0)[rng.permutation(len(np.unique(bits, axis=0)))])
+        first, far = near_duplicates.groups(Scan.of(codes), radius)
+        assert (first.tolist(), far.tolist()) == brute(codes, radius)
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(tmp_path_factory.mktemp("doubles") / "shelf")
+    make_release(store, n=120, n_bits=32)
+    return store
+
+
+@pytest.mark.parametrize("radius", [0, 2, 6, 32])
+def test_rows_are_near_the_first_of_their_group_and_firsts_are_not(shelf: Store, radius: int) -> None:
+    release = Release.open(shelf)
+    found = duplicates.find(release, radius)
+    assert found.rows == 120
+    sizes = np.diff(found.offsets)
+    assert (np.diff(sizes) <= 0).all()
+    firsts = []
+    for ids, distances in found:
+        firsts.append(int(ids[0]))
+        assert ids[0] == ids.min()
+        codes = release.codes_of(ids)
+        assert codes[:1].distances(codes)[0].tolist() == distances.tolist()
+        assert (distances <= radius).all()
+        assert sorted(zip(distances.tolist(), ids.tolist(), strict=True)) == list(
+            zip(distances.tolist(), ids.tolist(), strict=True)
+        )
+    alone = np.setdiff1d(release.items.ids, found.ids)
+    standing = release.codes_of(np.concatenate([firsts, alone]).astype(np.int64))
+    apart = standing.distances(standing).astype(int) + 1000 * np.eye(len(standing), dtype=int)
+    assert (apart > radius).all()
+    assert (
+        duplicates.find(release, radius, smallest=4).offsets.tolist()
+        == found.offsets[: (sizes >= 4).sum() + 1].tolist()
+    )
+
+
+def test_the_first_and_last_picture_are_the_same(shelf: Store) -> None:
+    """``make_release`` copies one."""
+    release = Release.open(shelf)
+    same = {tuple(ids.tolist()) for ids, _ in duplicates.find(release, 0)}
+    hashes: dict[bytes, list[int]] = {}
+    for row in release.describe(release.items.ids):
+        hashes.setdefault((release.items.root / row.place).read_bytes(), []).append(row.id)
+    (copies,) = [ids for ids in hashes.values() if len(ids) > 1]
+    assert any(set(copies) <= set(ids) for ids in same)
+
+
+def test_what_makes_no_sense_is_refused(shelf: Store) -> None:
+    release = Release.open(shelf)
+    with pytest.raises(QueryError, match="a radius of 33 bits: codes of pictures have 32"):
+        duplicates.find(release, 33)
+    with pytest.raises(QueryError, match="at least 1 rows"):
+        duplicates.find(release, 3, smallest=1)
+    with pytest.raises(QueryError, match="cannot be written"):
+        duplicates.write(release, duplicates.find(release, 3), Path("/nowhere/x.parquet"))
+
+
+def test_groups_as_parquet(shelf: Store, tmp_path: Path) -> None:
+    release = Release.open(shelf)
+    found = duplicates.find(release, 6)
+    duplicates.write(release, found, tmp_path / "groups.parquet")
+    table = pq.read_table(tmp_path / "groups.parquet")
+    assert table.column_names == ["group", "id", "key", "label", "distance", "size"]
+    assert table.column("id").to_pylist() == found.ids.tolist()
+    assert table.column("group").to_pylist()[-1] == len(found) - 1
+    rows = release.describe(found.ids)
+    assert table.column("key").to_pylist() == [row.key for row in rows]
+    assert table.column("label").to_pylist() == [row.label for row in rows]
+    said = json.loads(table.schema.metadata[duplicates.KEY])
+    assert (said["fingerprint"], said["radius"]) == (release.fingerprint, 6)

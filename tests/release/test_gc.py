@@ -1,0 +1,134 @@
+"""What nobody needs goes from the shelf, and nothing else does."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aepipe.errors import BusyError, CorruptError
+from aepipe.pipeline import update
+from aepipe.release import gc as collector
+from aepipe.release.lifecycle import verify
+from aepipe.release.release import Release
+from aepipe.store import registry
+from aepipe.store.artifacts import KINDS, Ref, Store
+from tests.support.releases import make_release
+
+SHAPE = (8, 8, 1)
+
+
+def releases(store: Store, count: int) -> list[Ref]:
+    """Put a release into service, and then each time one that a row less."""
+    refs = [make_release(store, n=20, shape=SHAPE)]
+    for row in range(count - 1):
+        refs.append(update.remove(store, Release.open(store, "pictures"), np.array([row])))
+        registry.promote(store, "pictures", refs[-1], why="a test")
+    return refs
+
+
+def put(store: Store, kind: str, **inputs: object) -> Ref:
+    """Put a directory that no release refers to on the shelf."""
+    with store.draft(kind) as draft:
+        (draft.path / "file").write_text("x")
+        return draft.finish(inputs)
+
+
+def everything(store: Store) -> set[Ref]:
+    """All that lies on the shelf."""
+    return {ref for kind in KINDS for ref in store.refs(kind)}
+
+
+def collect(store: Store, keep: int = 1, hours: float = 0.0) -> collector.Garbage:
+    """Find and remove."""
+    found = collector.find(store, keep=keep, hours=hours)
+    collector.collect(store, found)
+    return found
+
+
+@pytest.mark.parametrize(("keep", "left"), [(1, 2), (2, 2), (3, 3), (9, 6)])
+def test_the_newest_releases_stay_and_so_does_what_a_rollback_goes_to(store: Store, keep: int, left: int) -> None:
+    refs = releases(store, 6)
+    collect(store, keep)
+    assert store.refs("release") == refs[-left:]
+    for ref in refs[-left:]:
+        assert verify(store, ref)
+    assert registry.previous(store, "pictures") == refs[-2]
+    assert not collector.find(store, keep=keep, hours=0.0).refs
+
+
+def test_an_older_release_that_was_put_back_stays(store: Store) -> None:
+    refs = releases(store, 4)
+    registry.promote(store, "pictures", refs[0], why="a test")
+    collect(store)
+    assert set(store.refs("release")) == {refs[0], refs[3]}
+    assert verify(store, refs[0])
+
+
+def test_other_collections_have_their_own(store: Store) -> None:
+    other = make_release(store, name="others", n=20, shape=SHAPE)
+    refs = releases(store, 3)
+    collect(store)
+    assert set(store.refs("release")) == {other, *refs[-2:]}
+
+
+def test_what_a_model_in_service_was_trained_from_stays(store: Store) -> None:
+    views = put(store, "views", rows=f"rows/{'a' * 64}")
+    below = put(store, "layer", views=str(views))
+    layer = put(store, "layer", below=str(below))
+    stray = put(store, "layer", stray=True)
+    model = put(store, "model", layers=str(layer), views=str(views))
+    assert collector._reach(store, [model]) == {model, layer, below, views}
+    releases(store, 1)
+    assert {stray, layer, model} <= set(collect(store).refs)
+
+
+def test_what_is_young_stays(store: Store) -> None:
+    releases(store, 1)
+    stray, work = put(store, "layer", stray=True), store.work(Ref("layer", "b" * 64))
+    assert not collector.find(store, hours=1.0).refs
+    yesterday = time.time() - 2 * 3600
+    for path in (store.root / "layer" / stray.digest / "manifest.json", work):
+        os.utime(path, (yesterday, yesterday))
+    found = collect(store, hours=1.0)
+    assert (found.refs, found.work) == ((stray,), (work,))
+    assert not work.exists()
+    assert not store.has(stray)
+
+
+def test_damage_of_what_is_in_service_stops_it(store: Store) -> None:
+    (ref,) = releases(store, 1)
+    (store.root / "release" / ref.digest / "release.json").write_text("{}")
+    before = everything(store)
+    with pytest.raises(CorruptError):
+        collect(store)
+    assert everything(store) == before
+
+
+def test_a_damaged_release_out_of_service_goes(store: Store) -> None:
+    refs = releases(store, 4)
+    (store.root / "release" / refs[0].digest / "release.json").write_text("{}")
+    collect(store, keep=9)
+    assert store.refs("release") == refs[1:]
+
+
+def test_no_run_is_disturbed(store: Store) -> None:
+    releases(store, 1)
+    with registry.lock(store, "new"), pytest.raises(BusyError), collector.exclusive(store):
+        pass
+
+
+def test_who_holds_an_open_release_goes_on(store: Store) -> None:
+    refs = releases(store, 4)
+    held = Release.open(store, ref=refs[0])
+    before = held.query(held.codes_of([5]), 10).ids.tolist()
+    collect(store)
+    assert refs[0] not in store.refs("release")
+    assert held.query(held.codes_of([5]), 10).ids.tolist() == before
+
+
+def test_an_empty_shelf_has_nothing(tmp_path: Path) -> None:
+    assert not collector.find(Store(tmp_path / "none")).refs

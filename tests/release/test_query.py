@@ -1,0 +1,38 @@
+"""Answers that are looked for in steps: first bits, all bits, embeddings."""
+
+from __future__ import annotations
+
+import pytest
+
+from aepipe.codes.encoder import cosines
+from aepipe.release import query as queries
+from aepipe.release.query import SearchOptions, answer
+from aepipe.release.release import Prefix, Release
+from aepipe.store.artifacts import Store
+from tests.support.releases import make_release
+
+
+@pytest.mark.parametrize(("bits", "wider", "factor"), [(8, 3, 2), (8, 1, 4), (16, 2, 1), (40, 1, 3)])
+def test_a_cascade_from_first_bits_to_embeddings(
+    store: Store, monkeypatch: pytest.MonkeyPatch, bits: int, wider: int, factor: int
+) -> None:
+    """Each step keeps the first by what it compares, ties by id, and hands fewer on to the next."""
+    make_release(store, n=120)
+    monkeypatch.setattr(queries, "WIDER", wider)
+    release, k = Release.open(store), 5
+    ids = release.items.ids
+    codes = release.codes_of(ids)
+    prefixes = codes.prefix(bits)
+    for row in (0, 17, 63):
+        near, far = (some.distances(some[row : row + 1])[:, 0] for some in (prefixes, codes))
+        first = sorted(range(len(ids)), key=lambda i: (near[i], ids[i]))[: wider * factor * k]
+        then = sorted(first, key=lambda i: (far[i], ids[i]))[: factor * k]
+        angle = cosines(release.segments.embeddings_of(ids[row : row + 1])[0], release.segments.embeddings_of(ids))
+        last = sorted(then, key=lambda i: (-angle[i], near[i], ids[i]))[:k]
+        view = Prefix(release, bits)
+        (found,) = answer(
+            view, list(queries.questions_from_rows(view, [int(ids[row])], [])), SearchOptions(top=k, factor=factor)
+        )
+        assert [hit.row.id for hit in found.hits] == [int(ids[i]) for i in last]
+        assert [hit.distance for hit in found.hits] == [int(near[i]) for i in last]
+        assert [hit.cosine for hit in found.hits] == pytest.approx(angle[last].tolist(), abs=1e-4)

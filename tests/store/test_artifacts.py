@@ -1,0 +1,288 @@
+"""The shelf: written once, whole or not at all, and every change of a byte is found."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aepipe.errors import CorruptError, FullError, NotFoundError
+from aepipe.store.artifacts import MANIFEST, Ref, Store, digest_of, ref_of
+from aepipe.store.io import write_durably
+
+INPUTS = {"stage": "test", "version": 1}
+
+
+def put(store: Store, inputs: dict[str, object] | None = None, text: str = "contents") -> Ref:
+    """Write a directory with two files."""
+    with store.draft("segment") as draft:
+        (draft.path / "a.txt").write_text(text)
+        (draft.path / "below").mkdir()
+        (draft.path / "below" / "b.bin").write_bytes(bytes(range(256)))
+        return draft.finish(inputs or INPUTS, {"rows": 3})
+
+
+def drafts(store: Store) -> list[Path]:
+    """What is being written, or was left."""
+    return list(store.root.glob("*/.tmp-*"))
+
+
+def folder(store: Store, ref: Ref) -> Path:
+    """Where a directory is."""
+    return store.root / ref.kind / ref.digest
+
+
+def test_a_finished_draft_is_found_by_its_inputs(store: Store) -> None:
+    assert not store.has(ref_of("segment", INPUTS))
+    ref = put(store)
+    assert ref == ref_of("segment", INPUTS)
+    assert store.has(ref)
+    assert store.refs("segment") == [ref]
+    assert (store.verified(ref) / "a.txt").read_text() == "contents"
+    manifest = store.manifest(ref)
+    assert (manifest.inputs, manifest.facts) == (INPUTS, {"rows": 3})
+    assert manifest.outputs["a.txt"]["bytes"] == 8
+    assert set(manifest.outputs) == {"a.txt", "below/b.bin"}
+    assert drafts(store) == []
+
+
+def test_names_depend_on_inputs_and_kind_alone() -> None:
+    assert ref_of("segment", {"b": 1, "a": [1, None]}) == ref_of("segment", {"a": [1, None], "b": 1})
+    assert ref_of("segment", INPUTS).digest != ref_of("model", INPUTS).digest
+    assert ref_of("segment", INPUTS).digest != ref_of("segment", INPUTS | {"version": 2}).digest
+
+
+def test_finishing_twice_keeps_the_first(store: Store) -> None:
+    first = put(store, text="first")
+    assert put(store, text="second") == first
+    assert (store.verified(first) / "a.txt").read_text() == "first"
+    assert drafts(store) == []
+
+
+def test_a_draft_that_is_left_leaves_nothing(store: Store) -> None:
+    with store.draft("segment") as draft:
+        (draft.path / "a.txt").write_text("half")
+    with pytest.raises(ZeroDivisionError), store.draft("segment"):
+        raise ZeroDivisionError
+    assert drafts(store) == []
+    assert store.refs("segment") == []
+
+
+def test_looking_makes_nothing(store: Store) -> None:
+    assert not store.has(Ref("rows", "x"))
+    assert store.refs("rows") == []
+    with pytest.raises(NotFoundError, match=rf"rows/x is not on the shelf {store.root}"):
+        store.path(Ref("rows", "x"))
+    assert not store.root.exists()
+
+
+def test_the_folder_is_private_and_ignored(store: Store) -> None:
+    put(store)
+    assert store.root.stat().st_mode & 0o777 == 0o700
+    assert (store.root / ".gitignore").read_text() == "*\n"
+    assert (store.root / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
+
+
+def test_the_shelf_is_found_upwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = tmp_path / "a" / "b"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    monkeypatch.delenv("AEPIPE_HOME", raising=False)
+    (tmp_path / ".aepipe").mkdir()
+    assert Store.locate().root == tmp_path / ".aepipe"
+    monkeypatch.setenv("AEPIPE_HOME", str(tmp_path / "home"))
+    assert Store.locate().root == tmp_path / "home"
+
+
+def test_references_are_read(store: Store) -> None:
+    assert Ref.parse("segment/abc") == Ref("segment", "abc")
+    assert str(Ref("segment", "abc")) == "segment/abc"
+    for text in ("segment", "segment/", "thing/abc", ""):
+        with pytest.raises(NotFoundError, match="is not a reference"):
+            Ref.parse(text)
+
+
+def test_a_flipped_byte_is_found(store: Store) -> None:
+    ref = put(store)
+    file = folder(store, ref) / "below" / "b.bin"
+    file.write_bytes(bytes(255) + b"\x01")
+    assert store.path(ref)
+    with pytest.raises(CorruptError, match=rf"{file}: corrupt, its sha256 .* Delete the folder"):
+        store.verified(ref)
+
+
+@pytest.mark.parametrize("what", ["truncated", "longer", "missing"])
+def test_another_length_is_found_without_reading(store: Store, what: str) -> None:
+    ref = put(store)
+    file = folder(store, ref) / "below" / "b.bin"
+    if what == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(bytes(255 if what == "truncated" else 257))
+    with pytest.raises(CorruptError, match=f"{file}: corrupt"):
+        store.path(ref)
+
+
+def test_any_change_of_a_manifest_is_found(store: Store) -> None:
+    ref = put(store)
+    file = folder(store, ref) / MANIFEST
+    whole = file.read_text()
+    changed = [
+        whole.replace('"rows": 3', '"rows": 4'),
+        whole.replace('"bytes": 8', '"bytes": 9'),
+        whole.replace('"test"', '"best"'),
+        whole[:-1],
+        whole[: len(whole) // 2],
+        "",
+        "[]",
+        "{}",
+        json.dumps(json.loads(whole) | {"more": 1}),
+    ]
+    for text in changed:
+        assert text != whole
+        file.write_text(text)
+        with pytest.raises(CorruptError, match=f"{file}: corrupt, its checksum"):
+            store.manifest(ref)
+    file.write_text(whole)
+    assert store.manifest(ref)
+
+
+def test_a_sealed_manifest_under_another_name_is_found(store: Store) -> None:
+    ref, other = put(store), put(store, {"stage": "other"})
+    (folder(store, ref) / MANIFEST).write_text((folder(store, other) / MANIFEST).read_text())
+    with pytest.raises(CorruptError, match=ref.digest):
+        store.manifest(ref)
+
+
+def test_a_draft_of_a_killed_process_is_swept(store: Store) -> None:
+    script = (
+        "import sys; from pathlib import Path; from aepipe.store.artifacts import Store\n"
+        f"with Store(Path({str(store.root)!r})).draft('segment') as draft:\n"
+        "    (draft.path / 'a.txt').write_text('half'); print(draft.path, flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        left = Path(process.stdout.readline().decode().strip())
+        put(store)
+        assert (left / "a.txt").read_text() == "half", "the draft of a process that lives was swept"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert left.exists()
+    assert store.refs("segment") == [ref_of("segment", INPUTS)], "half a directory was taken for a whole one"
+    put(store, {"stage": "next"})
+    assert not left.exists()
+
+
+def test_drafts_of_other_hosts_are_left_alone(store: Store) -> None:
+    put(store)
+    others = [store.root / "segment" / f".tmp-{socket.gethostname()}{name}-999999999-ab" for name in ("-2", "x")]
+    for path in others:
+        path.mkdir()
+    put(store, {"stage": "next"})
+    assert drafts(store) == sorted(others) or set(drafts(store)) == set(others)
+
+
+def test_work_outlives_a_process_until_it_is_done(store: Store) -> None:
+    ref = Ref("layer", "abc")
+    (store.work(ref) / "checkpoint").write_text("half")
+    assert (Store(store.root).work(ref) / "checkpoint").exists()
+    store.work_done(ref)
+    store.work_done(ref)
+    assert not (store.root / "work" / "abc").exists()
+
+
+def test_a_small_file_is_replaced_whole(tmp_path: Path) -> None:
+    file = tmp_path / "name"
+    write_durably(file, "one")
+    write_durably(file, "two")
+    assert file.read_text() == "two"
+    assert os.listdir(tmp_path) == ["name"]
+
+
+def test_digests_are_of_canonical_json() -> None:
+    assert digest_of({"b": 1, "a": "ä"}) == digest_of(dict(a="ä", b=1))  # noqa: C408
+    assert digest_of({"a": 1}) != digest_of({"a": "1"})
+
+
+def test_a_limit_of_file_size_is_a_full_disk(store: Store) -> None:
+    """Any user can have this one: the system refuses to write more, as a quota does."""
+    before = put(store)
+    script = (
+        "import resource; from pathlib import Path\n"
+        "from aepipe.errors import FullError; from aepipe.store.artifacts import Store\n"
+        f"store = Store(Path({str(store.root)!r}))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "try:\n"
+        "    with store.draft('segment') as draft:\n"
+        "        (draft.path / 'big').write_bytes(bytes(20_000)); draft.finish({'big': True})\n"
+        "except FullError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == (
+        f"{store.root}: no room left on the disk. Nothing on the shelf was changed; free some space and run again\n"
+    )
+    assert (store.refs("segment"), drafts(store)) == ([before], [])
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a small disk: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_leaves_the_shelf_as_it_was(small_disk: Path) -> None:
+    store = Store(small_disk / "shelf")
+    before = put(store)
+    with pytest.raises(FullError, match="no room left on the disk"), store.draft("segment") as draft:
+        (draft.path / "big").write_bytes(bytes(1 << 20))
+    assert (store.refs("segment"), drafts(store)) == ([before], [])
+    store.verified(before)
+    (small_disk / "filler").write_bytes(bytes(small_disk_free(small_disk)))
+    with pytest.raises(FullError, match=str(store.root)):
+        put(store, {"stage": "next"})
+    (small_disk / "filler").unlink()
+    assert put(store, {"stage": "next"})
+
+
+def small_disk_free(disk: Path) -> int:
+    """Bytes that are left."""
+    found = os.statvfs(disk)
+    return found.f_bavail * found.f_frsize
+
+
+def test_a_library_that_drops_the_errno_is_understood(small_disk: Path) -> None:
+    store = Store(small_disk / "shelf")
+    put(store)
+    with pytest.raises(FullError), store.draft("segment") as draft:
+        write_forgetfully(draft.path / "big")
+
+
+def write_forgetfully(file: Path) -> None:
+    """Write too much, and fail without saying why."""
+    try:
+        file.write_bytes(bytes(1 << 20))
+    except OSError:
+        raise RuntimeError("write failed") from None
+
+
+def test_other_errors_stay_what_they_are(store: Store) -> None:
+    with pytest.raises(RuntimeError, match="write failed"), store.draft("segment"):
+        raise RuntimeError("write failed")
+    with pytest.raises(PermissionError), store.draft("segment"):
+        raise PermissionError(13, "no")

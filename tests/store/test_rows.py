@@ -1,0 +1,199 @@
+"""Rows on Parquet: what is written is read, whatever the parts, groups and batches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+
+from aepipe.store import rows
+from aepipe.store.rows import Finder, Rejected, Row, Rows, RowsWriter
+
+SHAPE = (3, 4, 2)
+SCHEMA = pa.schema({"price": pa.float64(), "label": pa.string(), "tags": pa.list_(pa.string())})
+
+
+def row(number: int, dtype: str = "uint8", shape: tuple[int, ...] = SHAPE) -> Row:
+    rng = np.random.default_rng(number)
+    return Row(
+        id=1000 + 3 * number,
+        key=f"k/{number}.jpg",
+        sha256=hashlib.sha256(bytes([number % 50])).digest(),
+        place=f"part.parquet#{number}",
+        split="test" if number % 4 == 0 else "train",
+        features=rng.integers(0, 256, shape).astype(dtype),
+        label=None if number % 7 == 0 else f"c{number % 3}",
+        columns={"price": number / 4, "label": "the source's", "tags": ["a"] * (number % 3)},
+    )
+
+
+def write(folder: Path, rows: list[Row], schema: pa.Schema = SCHEMA, **options: Any) -> Rows:
+    folder.mkdir(parents=True, exist_ok=True)
+    with RowsWriter(folder, **{"shape": SHAPE, "columns": schema, **options}) as writer:
+        for one in rows:
+            writer.append(one)
+        writer.close(source="abc", next_id=5000, rejected=[Rejected("bad.jpg", "bad.jpg", "truncated")])
+    return Rows(folder)
+
+
+@pytest.fixture
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row groups of 8 rows, parts of 24."""
+    monkeypatch.setattr(rows, "_GROUP_ROWS", 8)
+    monkeypatch.setattr(rows, "_PART_ROWS", 30)
+
+
+@pytest.fixture
+def made(tmp_path: Path, small_groups: None) -> tuple[Rows, list[Row]]:
+    rows = [row(number) for number in range(61)]
+    return write(tmp_path / "rows", rows), rows
+
+
+def test_columns_come_back(made: tuple[Rows, list[Row]]) -> None:
+    table, rows = made
+    assert len(table) == 61
+    assert (table.shape, table.dtype.name, table.next_id) == (SHAPE, "uint8", 5000)
+    assert table.ids().dtype == np.int64
+    assert table.ids().tolist() == [one.id for one in rows]
+    assert table.keys() == [one.key for one in rows]
+    assert table.places() == [one.place for one in rows]
+    assert table.splits() == [one.split for one in rows]
+    assert table.labels() == [one.label for one in rows]
+    assert [digest.tobytes() for digest in table.sha256()] == [one.sha256 for one in rows]
+    assert table.quarantine() == [Rejected("bad.jpg", "bad.jpg", "truncated")]
+
+
+def test_the_sources_own_columns_keep_their_names_unless_they_are_ours(made: tuple[Rows, list[Row]]) -> None:
+    table, rows = made
+    assert table.columns == ["price", "source_label", "tags"]
+    assert table.table(["price", "source_label"]).to_pylist() == [
+        {"price": one.columns["price"], "source_label": "the source's"} for one in rows
+    ]
+    records = list(table.records())
+    assert [record.columns for record in records] == [one.columns for one in rows]
+
+
+def test_names_that_clash_twice(tmp_path: Path) -> None:
+    schema = pa.schema({"id": pa.int64(), "source_id": pa.int64(), "features": pa.int64()})
+    columns = {"id": 1, "source_id": 2, "features": 3}
+    one = Row(0, "k", bytes(32), "p", "train", np.zeros(SHAPE, np.uint8), columns=columns)
+    table = write(tmp_path, [one], schema)
+    assert table.columns == ["source_source_id", "source_id", "source_features"]
+    assert next(iter(table.records())).columns == columns
+
+
+def test_features(made: tuple[Rows, list[Row]]) -> None:
+    table, rows = made
+    expected = np.stack([one.features for one in rows])
+    test = np.array([one.split == "test" for one in rows])
+    mask = np.arange(61) % 5 == 1
+    found = table.features()
+    assert found.dtype == np.uint8
+    assert found.flags.c_contiguous
+    assert found.flags.writeable
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(table.features("test"), expected[test])
+    np.testing.assert_array_equal(table.features(mask=mask), expected[mask])
+    np.testing.assert_array_equal(table.features("train", mask=mask), expected[mask & ~test])
+    assert table.features("nothing").shape == (0, *SHAPE)
+    for number in (0, 60, 7, 8, 23, 24, 59, 0):
+        np.testing.assert_array_equal(table.feature(number), expected[number])
+    np.testing.assert_array_equal(np.stack([one.features for one in table.rows()]), expected)
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 24, 25, 60, 61, 200])
+@pytest.mark.parametrize("split", [None, "test"])
+def test_batches(made: tuple[Rows, list[Row]], size: int, split: str | None) -> None:
+    table, rows = made
+    wanted = [one for one in rows if split in (None, one.split)]
+    batches = list(table.batches(size, split))
+    assert [len(ids) for ids, _ in batches[:-1]] == [size] * (len(batches) - 1)
+    assert 0 < len(batches[-1][0]) <= size
+    assert np.concatenate([ids for ids, _ in batches]).tolist() == [one.id for one in wanted]
+    features = np.concatenate([features for _, features in batches])
+    np.testing.assert_array_equal(features, np.stack([one.features for one in wanted]))
+
+
+def test_batches_read_one_row_group_at_a_time(made: tuple[Rows, list[Row]], monkeypatch: pytest.MonkeyPatch) -> None:
+    table, _ = made
+    read: list[int] = []
+    plain = pq.ParquetFile.read_row_group
+
+    def counted(*args: Any, **options: Any) -> pa.Table:
+        read.append(1)
+        return plain(*args, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    for number, _ in enumerate(table.batches(8)):
+        assert len(read) <= number + 1
+
+
+def test_the_layout_on_disk(made: tuple[Rows, list[Row]], tmp_path: Path) -> None:
+    parts = sorted(path.name for path in (tmp_path / "rows").iterdir())
+    assert parts == ["quarantine.parquet", *(f"rows-{n:05d}.parquet" for n in range(3)), "rows.json"]
+    schema = pq.read_schema(tmp_path / "rows" / "rows-00000.parquet")
+    assert schema.field("id").type == pa.int64()
+    assert schema.field("sha256").type == pa.binary(32)
+    assert schema.field("features").type == pa.binary(24)
+    facts = json.loads((tmp_path / "rows" / "rows.json").read_text())
+    assert facts["rows"] == 61
+    assert facts["splits"] == {"test": 16, "train": 45}
+    assert facts["distinct"] == 50
+    assert facts["labels"] is True
+    assert facts["labelled"] == 61 - 9
+    assert facts["quarantined"] == 1
+    assert facts["source"] == "abc"
+
+
+def test_equal_rows_make_equal_files(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / name, [row(number) for number in range(20)])
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_no_labels_no_rows_and_other_types(tmp_path: Path) -> None:
+    bare = Row(0, "k", bytes(32), "p", "train", np.zeros(SHAPE, np.uint8))
+    assert write(tmp_path / "bare", [bare], pa.schema([])).labels() is None
+    empty = write(tmp_path / "empty", [])
+    assert (len(empty), empty.features().shape, list(empty.batches(3))) == (0, (0, *SHAPE), [])
+    assert empty.sha256().shape == (0, 32)
+    rows = [row(number, "float32", (5,)) for number in range(3)]
+    floats = write(tmp_path / "floats", rows, shape=(5,), dtype="float32")
+    assert floats.dtype == np.float32
+    np.testing.assert_array_equal(floats.features(), np.stack([one.features for one in rows]))
+
+
+def test_memory_of_the_writer_is_one_row_group(tmp_path: Path, small_groups: None) -> None:
+    tmp_path.joinpath("rows").mkdir()
+    with RowsWriter(tmp_path / "rows", shape=SHAPE, columns=SCHEMA) as writer:
+        for number in range(100):
+            writer.append(row(number))
+            assert len(writer._pending) < 8
+
+
+def test_the_finder_compares_whole_digests() -> None:
+    rng = np.random.default_rng(0)
+    digests = rng.integers(0, 256, (500, 32), np.uint8)
+    digests[100:200, :8] = digests[100, :8]  # heads that agree
+    digests[300] = digests[10]
+    finder = Finder(digests)
+    expected: NDArray[np.int64] = np.arange(500)
+    expected[300] = 10
+    assert [finder(digest.tobytes()) for digest in digests] == expected.tolist()
+    assert finder(bytes(32)) == -1
+    assert finder(digests[100, :8].tobytes() + bytes(24)) == -1
+    assert Finder(np.empty((0, 32), np.uint8))(bytes(32)) == -1
+
+
+def test_a_slice_of_a_column_is_seen_from_its_own_start() -> None:
+    values = [bytes([number] * 3) for number in range(9)]
+    whole = pa.array(values, pa.binary(3))
+    assert rows._view(whole.slice(4, 2), 3).tolist() == [[4] * 3, [5] * 3]

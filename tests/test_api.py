@@ -1,0 +1,134 @@
+"""Collections as Python sees them: what can be asked, and what comes back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import aepipe
+from aepipe.api import Collection, Results
+from aepipe.errors import CodeError, ItemError, NotFoundError, QueryError
+from aepipe.store.artifacts import Store
+from tests.support.releases import make_release, pictures_of
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(tmp_path_factory.mktemp("python") / "shelf")
+    make_release(store, n=100)
+    return store
+
+
+@pytest.fixture
+def collection(shelf: Store) -> Collection:
+    return aepipe.open(shelf.root)
+
+
+def test_what_is_open(collection: Collection, shelf: Store) -> None:
+    assert (collection.name, len(collection), collection.n_bits) == ("pictures", 100, 64)
+    assert collection.fingerprint == collection.release.fingerprint
+    assert collection.scores["protocol"]["n_bits"] == 64
+    assert repr(collection).startswith("<aepipe collection pictures: 100 rows, 64 bits, ")
+    assert aepipe.open(str(shelf.root), "pictures").name == "pictures"
+    with pytest.raises(NotFoundError, match="nobody"):
+        aepipe.open(shelf.root, "nobody")
+
+
+def test_a_thing_may_be_given_in_every_form(collection: Collection, shelf: Store) -> None:
+    row = collection.release.describe([7])[0]
+    file = pictures_of(shelf) / row.key
+    picture = Image.open(file)
+    code = collection.release.codes_of([7])
+    forms = [
+        collection.query(file, k=5),
+        collection.query(str(file), k=5),
+        collection.query(file.read_bytes(), k=5),
+        collection.query(picture, k=5),
+        collection.query(np.asarray(picture), k=5),
+        collection.query(np.asarray(picture)[..., None], k=5),
+        collection.query(ids=[7], k=5),
+        collection.query(keys=[row.key], k=5),
+        collection.query(codes=code, k=5),
+        collection.query(codes=code.hex(), k=5),
+    ]
+    first = [(hit.row.id, hit.distance) for hit in forms[0].hits]
+    assert first[0][1] == 0
+    assert all([(hit.row.id, hit.distance) for hit in one.hits] == first for one in forms)
+    encoded = collection.encode(file, picture)
+    assert encoded.hex() == code.hex() * 2
+    assert encoded.fingerprint == collection.fingerprint
+
+
+def test_several_questions_in_one_and_the_table_of_them(collection: Collection) -> None:
+    found = collection.query(ids=[3, 4], k=4, others=True)
+    assert isinstance(found, Results)
+    assert (len(found), len(found.hits), [one.question.text for one in found]) == (2, 8, ["id 3", "id 4"])
+    table = found.to_pandas()
+    assert table.columns.tolist()[:6] == ["query", "rank", "id", "key", "label", "distance"]
+    assert table["id"].tolist() == [hit.row.id for hit in found.hits]
+    assert 3 not in table[table["query"] == "id 3"]["id"].tolist()
+    assert repr(found).splitlines()[0] == "id 3: 4 hits"
+    empty = collection.query(ids=[3], where="id < 0")
+    assert (len(empty.hits), len(empty.to_pandas())) == (0, 0)
+    assert empty.to_pandas().columns.tolist() == table.columns.tolist()
+
+
+def test_the_options_are_those_of_the_verb(collection: Collection) -> None:
+    assert len(collection.query(ids=[3]).hits) == 10
+    ball = collection.query(ids=[3], radius=20).hits
+    assert all(hit.distance <= 20 for hit in ball)
+    assert len(ball) > 1
+    assert {hit.row.label for hit in collection.query(ids=[3], where="label = 'class1'", k=5).hits} == {"class1"}
+    assert collection.query(ids=[3], bits=16, k=3).hits[0].distance == 0
+    assert all(hit.cosine is not None for hit in collection.query(ids=[3], rerank=True, k=3).hits)
+
+
+def test_a_notebook_shows_pictures_and_nothing_is_taken_for_markup(collection: Collection) -> None:
+    page = collection.query(ids=[3], k=3)._repr_html_()
+    assert page.count("<figure") == 4
+    assert page.count('src="data:image/png;base64,') == 4
+    from aepipe.report.answers import _figure
+    from aepipe.report.hits import Tile
+
+    shown = _figure(Tile("<script>x</script>", label='"><b>', text="a < b"), "1 bits")
+    assert "<script" not in shown
+    assert "<b>" not in shown
+    assert "a &lt; b" in shown
+
+
+def test_mistakes_have_our_names(collection: Collection, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"no picture")
+    with pytest.raises(ItemError, match="not an image"):
+        collection.query(tmp_path / "x.png")
+    with pytest.raises(ItemError, match="No such file"):
+        collection.query("nowhere.png")
+    with pytest.raises(QueryError, match="nothing is asked"):
+        collection.query()
+    with pytest.raises(QueryError, match="nothing is given"):
+        collection.encode()
+    with pytest.raises(QueryError, match="no such option of query: farther; these are: k, radius, where"):
+        collection.query(ids=[3], farther=True)  # type: ignore[call-arg]
+    with pytest.raises(QueryError, match="0 nearest"):
+        collection.query(ids=[3], k=0)
+    with pytest.raises(QueryError, match="no row has the id 999"):
+        collection.query(ids=[999])
+    with pytest.raises(CodeError, match="not hex"):
+        collection.query(codes=["zz"])
+    with pytest.raises(QueryError, match="int: ask with a path"):
+        collection.query(17)  # type: ignore[arg-type]
+
+
+def test_importing_aepipe_imports_nothing_else_and_a_query_no_torch(shelf: Store) -> None:
+    heavy = "{'numpy', 'faiss', 'torch', 'prefect', 'pandas', 'pyarrow', 'onnxruntime'}"
+    code = (
+        f"import sys, aepipe; print(sorted({heavy} & set(sys.modules)))\n"
+        f"found = aepipe.api.open({str(shelf.root)!r}).query(ids=[3]); print(len(found.hits))\n"
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said == ["[]", "10", "['faiss', 'numpy']"]
