@@ -9,7 +9,7 @@ import typer
 from typer.main import get_command
 
 from aepipe.cli import VERBS
-from aepipe.cli.verbs import app
+from aepipe.cli.app import app
 from docs.generate.markdown import fence, inline, prose, table
 
 if TYPE_CHECKING:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Mapping
 from importlib import import_module
 
 from pydantic import BaseModel
 
-from aepipe import corrupt, index, sources
-from aepipe.learn import likelihood, nets, objectives, posterior
-from aepipe.sources import items
+from aepipe import sources
+from aepipe.index import hamming
+from aepipe.learn import corruption, likelihood, nets, objectives, posterior
+from aepipe.sources import base
 
 Model = type[BaseModel]
-COMMON = items.Options
+COMMON = base.Options
 """The keys of ``[source]`` that every kind has."""
 
 
 def of_sources() -> dict[str, tuple[Model, Model]]:
     """Return the models of ``[source]`` and ``[features]`` of each kind of source."""
-    found = {}
-    for info in pkgutil.iter_modules(sources.__path__):
-        module = import_module(f"aepipe.sources.{info.name}")
-        if hasattr(module, "Options") and hasattr(module, "Features"):
-            found[info.name] = (module.Options, module.Features)
-    return found
+    return {kind: (module.Options, module.Features) for kind, module in sorted(sources.kinds().items())}
 
 
 def of_choices() -> dict[str, Mapping[str, Model]]:
@@ -34,7 +29,7 @@ def of_choices() -> dict[str, Mapping[str, Model]]:
         "posterior": posterior.KINDS,
         "binarize": posterior.BITS,
         "likelihood": likelihood.KINDS,
-        "corruption": {kind: model for kind, model in corrupt.KINDS.items() if kind != "chain"},
+        "corruption": {kind: model for kind, model in corruption.KINDS.items() if kind != "chain"},
         "objective": objectives.kinds(),
-        "index.kind": {kind: index.module_of(kind).options() for kind in index.kinds()},
+        "index.kind": {kind: import_module(f"aepipe.index.kinds.{kind}").options() for kind in hamming.kinds()},
     }
