@@ -203,7 +203,11 @@ class Mask(Filling):
 
 
 class Gaussian(Filling):
-    """Noise of standard deviation ``sigma`` added to every cell; no cell is lost, so all are kept."""
+    """Gaussian noise added to every cell; no cell is lost, so all are kept.
+
+    Attributes:
+        sigma: standard deviation of the noise.
+    """
 
     digest_name: ClassVar[str] = "corrupt.Gaussian"
     sigma: Annotated[float, Field(gt=0)] = 0.1
@@ -215,7 +219,13 @@ class Gaussian(Filling):
 
 
 class SaltPepper(Filling):
-    """Cells set to ``low`` or ``high`` with equal chance, each with probability ``rate``."""
+    """Cells set to a low or a high value with equal chance.
+
+    Attributes:
+        rate: share of the cells that are set.
+        low: one value.
+        high: the other value.
+    """
 
     digest_name: ClassVar[str] = "corrupt.SaltPepper"
     rate: Rate = 0.25
@@ -231,10 +241,13 @@ class SaltPepper(Filling):
 
 
 class Block(Filling):
-    """One contiguous block of each row set to zero, covering about ``share`` of it.
+    """One contiguous block of each row set to zero.
 
     An image ``[N, H, W, C]`` loses a rectangle of its own proportions, a vector ``[N, D]`` a run; all positions are
     equally likely.
+
+    Attributes:
+        share: of the row that the block covers, about.
     """
 
     digest_name: ClassVar[str] = "corrupt.Block"
@@ -256,9 +269,12 @@ class Block(Filling):
 
 
 class Shift(Filling):
-    """Each image moved by up to ``pixels`` in both directions, zeros coming in; vectors stay where they are.
+    """Each image moved in both directions, zeros coming in; vectors stay unchanged.
 
-    A moved cell still says what it said, so all are kept.
+    A moved cell keeps its meaning, so all are kept.
+
+    Attributes:
+        pixels: the longest way of a move, in each direction.
     """
 
     digest_name: ClassVar[str] = "corrupt.Shift"

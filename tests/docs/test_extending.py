@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.blocks import ROOT, blocks
-from tests.releases import write_pictures
+from tests.support.releases import write_pictures
 
 PAGE = "docs/contributing/extending.md"
 
@@ -105,8 +105,8 @@ def test_the_verb_counts(collection: Path) -> None:
 def test_the_index_answers_as_a_scan_does(collection: Path) -> None:
     script = """
 import numpy as np
-from aepipe import index
-from aepipe.bits import BitCodes
+from aepipe.index import hamming as index
+from aepipe.codes.bitcodes import BitCodes
 rng = np.random.default_rng(0)
 codes = BitCodes.from_bits(rng.random((500, 32)) < 0.5, "f" * 64)
 ids = np.arange(500)

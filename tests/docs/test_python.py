@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import aepipe
-from aepipe.store import Store
+from aepipe.store.artifacts import Store
 from tests.docs.blocks import blocks
-from tests.releases import make_release, pictures_of
+from tests.support.releases import make_release, pictures_of
 
 PAGES = ("README.md", "docs/quickstart.md", "docs/guide/python.md")
 
