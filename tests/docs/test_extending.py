@@ -10,10 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.docs.blocks import ROOT, blocks
-from tests.support.releases import write_pictures
 
 PAGE = "docs/contributing/extending.md"
 
@@ -57,14 +57,10 @@ RECIPE = """
 name = "extended"
 
 [source]
-kind = "images"
+kind = "dna"
 path = "source"
 label = "parent"
 split = "top"
-
-[features]
-size = [8, 8]
-color = "gray"
 
 [views]
 evaluation = 10
@@ -86,10 +82,23 @@ kind = "weights"
 """
 
 
+def _write_sequences(folder: Path) -> None:
+    """Write sequences of three families; each is its family's ancestor with some letters changed."""
+    rng = np.random.default_rng(0)
+    ancestors = rng.integers(0, 4, (3, 200))
+    for number in range(60):
+        family, split = number % 3, "test" if number >= 48 else "train"
+        letters = np.where(rng.random(200) < 0.1, rng.integers(0, 4, 200), ancestors[family])
+        file = folder / split / f"family{family}" / f"{number:02}.dna"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join("ACGT"[letter] for letter in letters), encoding="ascii")
+    (folder / "notes.txt").write_text("not a sequence", encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def collection(extended: Path) -> Path:
     """The copy with a collection in service; every choice of its recipe is an example of the page."""
-    write_pictures(extended / "source", 60, (8, 8, 1))
+    _write_sequences(extended / "source")
     (extended / "extended.toml").write_text(RECIPE, encoding="utf-8")
     curve = json.loads(_python(extended, "-m", "tests.docs.extended", "extended.toml", ".aepipe"))
     assert curve[-1]["loss"] < curve[0]["loss"]
@@ -119,3 +128,20 @@ print(len(mine.ids))
     assert _python(collection, "-c", script) == "10000\n"
     hits = json.loads(_python(collection, "-m", "aepipe", "query", "--id", "3", "--radius", "2", "--json"))["hits"]
     assert hits[0]["id"] == 3
+
+
+def test_the_source_is_found_by_files_and_by_sequences(collection: Path) -> None:
+    file = next((collection / "source" / "test").rglob("*.dna"))
+    for question in (str(file), file.read_text(encoding="ascii")):
+        hits = json.loads(_python(collection, "-m", "aepipe", "query", question, "-k", "1", "--json"))["hits"]
+        assert hits[0]["key"] == str(file.relative_to(collection / "source"))
+        assert hits[0]["distance"] == 0
+
+
+def test_all_that_is_added_is_in_the_reference(collection: Path) -> None:
+    """The pages are generated from the code, so they have each example without further ado."""
+    script = "from docs.generate import cli, recipe; print(cli.page(), recipe.page())"
+    shutil.copytree(ROOT / "docs", collection / "docs")
+    text = _python(collection, "-c", script)
+    for added in ("## count", '### `kind = "dna"`', "**`gated`**", "**`small`**", "**`weights`**"):
+        assert added in text
