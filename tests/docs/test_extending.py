@@ -33,7 +33,6 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
             file.write_text(file.read_text(encoding="utf-8") + "\n\n" + block.text, encoding="utf-8")
         else:
             file.parent.mkdir(parents=True, exist_ok=True)
-            (file.parent / "__init__.py").touch()
             file.write_text(block.text, encoding="utf-8")
     return clone
 
@@ -104,6 +103,15 @@ def collection(extended: Path) -> Path:
     assert curve[-1]["loss"] < curve[0]["loss"]
     assert all(epoch["sparsity"] > 0 for epoch in curve)
     return extended
+
+
+def test_the_examples_pass_the_linter(extended: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", extended)
+    files = sorted({block.title for block in blocks(PAGE) if ":" not in block.title})
+    ruff = Path(sys.executable).parent / "ruff"
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run([ruff, *command, *files], cwd=extended, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
 
 
 def test_the_verb_counts(collection: Path) -> None:
