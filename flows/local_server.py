@@ -45,7 +45,7 @@ LINES = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "simple",
 }
 """Further settings for processes that Prefect starts: our log goes to their terminal as plain lines."""
-SERVER = Path(__file__).with_name("server.py")
+SERVER = Path(__file__).with_name("server_process.py")
 STARTUP_SECONDS = 180
 """The first start makes a database, which takes ten seconds and more on a busy machine."""
 

@@ -94,7 +94,7 @@ def compare(
       aepipe compare 'mine/*.toml' --source ~/photos --json | jq '.[].figures'
     """
     shown.check()
-    orders = [making.order(file) for file in flows("named").recipe_files(recipes)]
+    orders = [making.order(file) for file in flows("catalog").recipe_files(recipes)]
     _check(orders)
     lines = _made(orders, making)
     from aepipe.report.comparison import comparison_table
@@ -157,7 +157,7 @@ def _variations(recipe: str, texts: Sequence[str], making: Making) -> list[dict[
     from aepipe.pipeline.sweep import grid, label, read_variations
 
     variations = read_variations(texts)
-    file = flows("named").recipe_file(recipe).absolute()
+    file = flows("catalog").recipe_file(recipe).absolute()
     _check([making.order(file)])
     alone = [{one.key: value} for one in variations for value in one.values]
     together = list(grid(variations))

@@ -173,9 +173,9 @@ def schedule(
     given["shelf"] = str(store.root)
     name = _check(given)
     given["rules"] = rules.order()
-    embedded = flows("embedded")
+    embedded = flows("local_server")
     embedded.prepare(embedded.LINES, api=api)
-    serving = flows("serve")
+    serving = flows("schedule")
     deployment = serving.Deployment(name, given, cron, timezone or local_timezone())
     deployment.check()
     url = serving.check_server()
@@ -198,7 +198,7 @@ def _recipe_for(what: str, name: str | None, save: Path | None) -> str:
     Raises:
         RecipeError: the file that would be written is another recipe already.
     """
-    if flows("named").is_recipe(what):
+    if flows("catalog").is_recipe(what):
         return _existing_recipe(what)
     from aepipe.pipeline.suggest import name_of, same_source, suggest
     from aepipe.pipeline.suggest.kinds import describe_strangers
@@ -219,7 +219,7 @@ def _recipe_for(what: str, name: str | None, save: Path | None) -> str:
 
 def _existing_recipe(text: str) -> str:
     """Return a recipe so that it is found from anywhere."""
-    return str(flows("named").recipe_file(text).absolute())
+    return str(flows("catalog").recipe_file(text).absolute())
 
 
 def _check(given: dict[str, Any]) -> str:

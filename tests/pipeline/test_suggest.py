@@ -93,7 +93,7 @@ def test_what_a_container_knows_is_not_asked_again(shared: Path, tmp_path: Path)
 
 
 def test_columns_called_label_and_split_are_used() -> None:
-    survey = look("images", str(Path(__file__).parents[1] / "data" / "fashion-mnist.parquet"))
+    survey = look("images", str(Path(__file__).parents[2] / "data" / "fashion-mnist.parquet"))
     assert survey.rows == 12_000
     assert len(survey.columns["label"]) == 10
     assert set(survey.columns["split"]) == {"train", "test"}

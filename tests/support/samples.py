@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-SAMPLE = Path(__file__).parents[1] / "data" / "fashion-mnist.parquet"
+SAMPLE = Path(__file__).parents[2] / "data" / "fashion-mnist.parquet"
 
 TINY = """name = "tiny"
 seed = 7
