@@ -127,7 +127,7 @@ def test_importing_aepipe_imports_nothing_else_and_a_query_no_torch(shelf: Store
     heavy = "{'numpy', 'faiss', 'torch', 'prefect', 'pandas', 'pyarrow', 'onnxruntime'}"
     code = (
         f"import sys, aepipe; print(sorted({heavy} & set(sys.modules)))\n"
-        f"found = aepipe.api.open({str(shelf.root)!r}).query(ids=[3]); print(len(found.hits))\n"
+        f"found = aepipe.open({str(shelf.root)!r}).query(ids=[3]); print(len(found.hits))\n"
         f"print(sorted({heavy} & set(sys.modules)))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
