@@ -1,16 +1,14 @@
-"""The pictures of two benchmarks, and tables, from the figures that they wrote with ``--out``.
+"""Draw the pictures of two benchmarks from their results.
 
-    python -m benchmarks.charts search search-*.json docs/search.png
-    python -m benchmarks.charts search search-*.json docs/search.md
-    python -m benchmarks.charts peers peers-*.json docs/peers.png
+    python -m benchmarks.charts search benchmarks/results/search-{32,64,128,256}.json docs/benchmarks/images/search.png
+    python -m benchmarks.charts peers benchmarks/results/peers-{64,256}.json docs/benchmarks/images/peers.png
 
-The first is about :mod:`benchmarks.search`, the second about :mod:`benchmarks.peers`.
+The first is about ``benchmarks.search.search``, the second about ``benchmarks.search.peers``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from aepipe.report import ink
+from benchmarks.common import read
 
 SIDE, HEIGHT, LEFT, TOP, BOTTOM, RIGHT, GAP = 300, 190, 48, 54, 44, 22, 14
 COLUMNS = 2
@@ -166,28 +165,6 @@ def _legend(sheet: Sheet, panel: Panel, colours: Mapping[str, str]) -> None:
         ink.write(sheet.pen, (panel.left + 28, y), name, points=9, fill=colour, anchor="lm")
 
 
-def search_table(figures: Sequence[Mapping[str, Any]]) -> str:
-    """Return all figures of searches as Markdown."""
-    lines = [
-        "# How long an exact search takes",
-        "",
-        "Milliseconds of one search on one thread; [benchmarks/README.md](../benchmarks/README.md) says of what, where "
-        "and when. Written by `python -m benchmarks.charts search FIGURES... docs/search.md`.",
-        "",
-        "| bits | rows | distinct | k | FAISS flat over rows: median, mean, p99 | `flat` | `multihash` "
-        "| `multihash` is faster at the median, mean, p99 |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    cases = {(one["bits"], one["rows"], one["k"]): one["distinct"] for one in figures}
-    for (bits, rows, k), distinct in sorted(cases.items()):
-        own = {one["arm"]: one for one in figures if (one["bits"], one["rows"], one["k"]) == (bits, rows, k)}
-        took = [[own[arm][name] for name in ("median", "mean", "p99")] for arm in COLOURS]
-        faster = ", ".join(f"{theirs / ours:.1f}" for theirs, ours in zip(took[0], took[-1], strict=True))
-        cells = [", ".join(f"{ms:.3f}" for ms in arm) for arm in took]
-        lines.append(f"| {bits} | {rows:,} | {distinct:.1%} | {k} | {' | '.join(cells)} | {faster} |")
-    return "\n".join(lines) + "\n"
-
-
 def peers_picture(files: Sequence[Mapping[str, Any]]) -> Image.Image:
     """Draw how long systems take, and which part of the nearest they find: a panel for each file, the fastest first."""
     x = around(one[name] for file in files for one in file["arms"].values() for name in ("median", "p99"))
@@ -211,21 +188,20 @@ def peers_picture(files: Sequence[Mapping[str, Any]]) -> Image.Image:
 
 
 def main() -> None:
-    """Draw one of them, or write it down."""
+    """Draw one of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("search", "peers"))
-    parser.add_argument("figures", type=Path, nargs="+", help="JSON")
-    parser.add_argument("out", type=Path, help="a picture; of search also a table, NAME.md")
+    parser.add_argument("figures", type=Path, nargs="+", help="results")
+    parser.add_argument("out", type=Path, help="the picture")
     asked = parser.parse_args()
-    read = [json.loads(file.read_text(encoding="utf-8")) for file in asked.figures]
+    results = [read(file) for file in asked.figures]
     if asked.what == "peers":
-        peers_picture(read).save(asked.out, optimize=True)
-        return
-    figures = [one for file in read for one in file]
-    if asked.out.suffix == ".md":
-        asked.out.write_text(search_table(figures), encoding="utf-8")
+        picture = peers_picture(
+            [one["settings"] | {"arms": {row["arm"]: row for row in one["rows"]}} for one in results]
+        )
     else:
-        search_picture(figures).save(asked.out, optimize=True)
+        picture = search_picture([row for one in results for row in one["rows"] if "median" in row])
+    picture.save(asked.out, optimize=True)
 
 
 if __name__ == "__main__":
