@@ -97,3 +97,18 @@ def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     missing = [str(page.relative_to(DOCS)) for page in PAGES if str(page.relative_to(DOCS)) not in navigation]
     assert not missing, f"mkdocs.yml lacks {', '.join(missing)}"
+
+
+def test_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
+    """Every number of a line of the table is, rounded, on the page that the line links to."""
+    lines = re.findall(r"^\|(.*)\| \[\w+\]\((docs/benchmarks/\w+\.md)\) \|$", read("../README.md"), re.MULTILINE)
+    assert len(lines) == 5
+    for line, page in lines:
+        known = [float(number) for number in numbers((ROOT / page).read_text(encoding="utf-8"))]
+        for number in numbers(line):
+            digits = len(number.partition(".")[2])
+            assert float(number) in {round(one, digits) for one in known}, f"README.md: {number} is not on {page}"
+
+
+def numbers(text: str) -> list[str]:
+    return [found.replace(",", "") for found in re.findall(r"(?<![\w.-])\d[\d,]*(?:\.\d+)?(?![\d.])", text)]
