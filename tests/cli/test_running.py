@@ -87,7 +87,10 @@ def test_from_a_folder_of_pictures_to_a_release_and_a_refusal(start: Start, tmp_
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to see which processes there are")
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_stopped_leaves_no_server(start: Start, tmp_path: Path, way: signal.Signals) -> None:
+def test_a_run_that_is_stopped_leaves_no_server(
+    start: Start, prefect_home: Callable[[Path], Path], tmp_path: Path, way: signal.Signals
+) -> None:
+    home = prefect_home(tmp_path / ".aepipe" / "prefect")
     write_tiny(tmp_path, epochs=100_000, count=60)
     process = start("run", "tiny.toml")
     assert process.stderr is not None
@@ -95,7 +98,6 @@ def test_a_run_that_is_stopped_leaves_no_server(start: Start, tmp_path: Path, wa
     while not (seen and "layer 1" in seen[-1]):
         seen.append(process.stderr.readline())
         assert seen[-1], seen
-    home = tmp_path / ".aepipe" / "prefect"
     assert servers(home)
     os.killpg(process.pid, way)
     status, _, err = finished(process)
