@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,22 @@ def _make_prefect_database(home: Path) -> None:
     environment = inherited | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
     subprocess.run(command, env=environment | {"DO_NOT_TRACK": "1"}, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory, prefect_home: Callable[[Path], Path]) -> Iterator[None]:
+    """The server that ``aepipe run`` brings along, for flows that are called in this process."""
+    from flows.embedded import serving
+
+    environment, level = dict(os.environ), logging.getLogger("aepipe").level
+    try:
+        with serving(prefect_home(tmp_path_factory.mktemp("prefect") / "home")) as url:
+            from prefect.settings import PREFECT_API_URL, temporary_settings
+
+            # Another test may have imported Prefect, which then has read its environment already.
+            with temporary_settings({PREFECT_API_URL: url}):
+                yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        logging.getLogger("aepipe").setLevel(level)

@@ -1,4 +1,4 @@
-"""What tests of faults share: the Prefect server of the tests of flows, and runs that can be killed."""
+"""Runs that can be killed, for tests of faults."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.pipeline import Forge
-from tests.flows.conftest import prefect
-
-__all__ = ["prefect"]
 
 
 @pytest.fixture(scope="session")
