@@ -1,7 +1,7 @@
 """A collection as Python sees it: open what is in service, ask, and go on with pandas.
 
 >>> import aepipe
->>> boots = aepipe.api.open(name="boots")           # doctest: +SKIP
+>>> boots = aepipe.open(name="boots")           # doctest: +SKIP
 >>> boots.query("image.png", k=3).to_pandas()   # doctest: +SKIP
 
 The verb ``query`` is this with a command line around it: the same questions, the same answers. Nothing of it needs

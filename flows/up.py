@@ -20,7 +20,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-from aepipe.cli.output import say
 from aepipe.errors import AepipeError
 from aepipe.store.artifacts import Store
 from flows.local_server import STARTUP_SECONDS, prepare
@@ -50,10 +49,10 @@ def main() -> None:
                 running.enter_context(_process("server", "start", "--host", "127.0.0.1", "--port", str(port)))
             _wait(url)
             _deploy()
-            say(f"{url.removesuffix('/api')} shows what runs; the shelf is {store.root}; Ctrl-C ends it")
+            _print_line(f"{url.removesuffix('/api')} shows what runs; the shelf is {store.root}; Ctrl-C ends it")
             _work()
     except KeyboardInterrupt:
-        say("stopped; what is in service goes on answering queries")
+        _print_line("stopped; what is in service goes on answering queries")
     except AepipeError as error:
         sys.exit(f"aepipe: {error}")
 
@@ -73,7 +72,7 @@ def _work() -> None:
     while True:
         with _process("worker", "start", "--pool", POOL, "--type", "process") as worker:
             status = worker.wait()
-        say(f"the worker ended with status {status}; another one starts")
+        _print_line(f"the worker ended with status {status}; another one starts")
         time.sleep(PAUSE)
 
 
@@ -132,6 +131,12 @@ def _wait(url: str) -> None:
         except OSError:
             time.sleep(0.5)
     raise AepipeError(f"{url}: the Prefect server did not start in {STARTUP_SECONDS} s")
+
+
+def _print_line(text: str) -> None:
+    """Write a line to the terminal at once, also where stdout is a pipe."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def test_importing_aepipe_imports_nothing_else_and_a_query_no_torch(shelf: Store
     heavy = "{'numpy', 'faiss', 'torch', 'prefect', 'pandas', 'pyarrow', 'onnxruntime'}"
     code = (
         f"import sys, aepipe; print(sorted({heavy} & set(sys.modules)))\n"
-        f"found = aepipe.api.open({str(shelf.root)!r}).query(ids=[3]); print(len(found.hits))\n"
+        f"found = aepipe.open({str(shelf.root)!r}).query(ids=[3]); print(len(found.hits))\n"
         f"print(sorted({heavy} & set(sys.modules)))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
@@ -138,9 +138,7 @@ def test_importing_aepipe_imports_nothing_else_and_a_query_no_torch(shelf: Store
 
 def test_the_readmes_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    (example,) = [
-        block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "aepipe.api.open" in block
-    ]
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "aepipe.open" in block]
     store = Store(tmp_path / ".aepipe")
     make_release(store, name="boots", n=50)
     picture = next(pictures_of(store, "boots").rglob("*.png"))

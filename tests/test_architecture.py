@@ -7,7 +7,6 @@ import re
 import statistics
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,16 +30,6 @@ def test_import_contracts() -> None:
     assert found.returncode == 0, found.stdout
 
 
-def test_contracts_name_every_room() -> None:
-    """What a heavy library is forbidden to is all but its own room: a new module is not forgotten."""
-    rooms = {f"aepipe.{p.stem}" for p in (ROOT / "aepipe").iterdir() if not p.name.startswith(("__", "py.typed"))}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    contracts = project["tool"]["importlinter"]["contracts"]
-    for library, own in {"torch": {"aepipe.learn"}, "faiss": {"aepipe.index"}, "prefect": {"aepipe.cli"}}.items():
-        (contract,) = (one for one in contracts if one.get("forbidden_modules") == [library])
-        assert rooms - set(contract["source_modules"]) == own, f"the contract of {library}"
-
-
 def test_files_and_functions_are_short() -> None:
     long = [f"{file}: {n} lines" for file in CODE if (n := len(file.read_text().splitlines())) > 600]
     sizes = []
@@ -51,7 +40,7 @@ def test_files_and_functions_are_short() -> None:
         if sizes[-1] > 60 or arguments > 8:
             long.append(f"{file}:{node.lineno} {node.name}: {sizes[-1]} lines, {arguments} parameters")
     assert not long, "\n".join(long)
-    assert statistics.median(sizes) <= 12
+    assert statistics.median(sizes) <= 8
 
 
 def test_importing_does_nothing() -> None:
@@ -78,13 +67,7 @@ def test_no_pickles() -> None:
     for file in CODE:
         text = file.read_text(encoding="utf-8")
         assert not re.search(rf"\bimport pickle|{load}|torch\.save\(|allow_pickle=True|joblib", text), file
-        assert "torch.load(" not in text or file.name == "backbone.py", file
-
-
-def test_every_folder_with_code_is_installed() -> None:
-    listed = set(re.findall(r'^  "((?:aepipe|flows)[a-z_.]*)",$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
-    real = {str(file.parent.relative_to(ROOT)).replace("/", ".") for file in CODE} | {"flows.recipes"}
-    assert listed == real
+        assert "torch.load(" not in text or file.name == "onnx_export.py", file
 
 
 def test_the_tree_in_the_readme_is_the_real_one() -> None:

@@ -285,7 +285,7 @@ class SearchFlags:
         """
         if self.min_confidence is None:
             return self.radius
-        known = Confidence.of(release)
+        known = Confidence.of(release.name, release.scores, release.n_bits)
         if known is None:
             why = "of the first bits" if self.bits is not None else "of this release: run it again"
             raise QueryError(f"{release.name}: it was not measured what distances {why} are worth")

@@ -18,7 +18,6 @@ from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import QueryError
 from aepipe.evaluate.retrieval import Labels, Relevance, distance_counts
 from aepipe.evaluate.ties import Floats, Ints
-from aepipe.release.release import Release
 
 USUAL = 0.99
 """Share of the queries whose nearest row is at most the usual distance away."""
@@ -124,14 +123,18 @@ class Confidence:
     usual_error: float | None = None
 
     @classmethod
-    def of(cls, release: Release) -> Confidence | None:
-        """Return that of a release; None where it has none, or where only the first bits are looked at."""
-        found = release.scores.get("calibration")
-        if not found or len(found["probability"]) != release.n_bits + 1:
+    def of(cls, name: str, scores: Mapping[str, Any], n_bits: int) -> Confidence | None:
+        """Return the calibration in a release's scores; None without one, or for fewer bits than it was measured for.
+
+        Args:
+            name: of the release, for messages.
+            scores: of the release.
+            n_bits: K, bits that queries compare.
+        """
+        found = scores.get("calibration")
+        if not found or len(found["probability"]) != n_bits + 1:
             return None
-        return cls(
-            release.name, MEANINGS[found["meaning"]], found["probability"], found["usual"], found.get("usual_error")
-        )
+        return cls(name, MEANINGS[found["meaning"]], found["probability"], found["usual"], found.get("usual_error"))
 
     def radius(self, least: float) -> int:
         """Return the largest distance at which a row is of the query's kind with at least some probability.

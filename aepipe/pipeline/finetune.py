@@ -66,18 +66,7 @@ def finetune(
         TrainingError: a loss is not finite.
         FullError: the disk is full.
     """
-    inputs = {
-        "stage": "finetune",
-        "version": VERSION,
-        "views": str(views),
-        "layers": str(layers[-1]) if layers else "",
-        "finetune": plan.finetune.key(),
-        "frozen": plan.recipe.finetune.frozen,
-        "threshold": plan.recipe.code.threshold,
-        **plan.training_key(len(plan.specs)),
-    }
-    if after is not None:
-        inputs |= {"after": str(after), "warm": warm}
+    inputs = _inputs(plan, views, layers, after=after, warm=warm)
     ref = ref_of("model", inputs)
     if store.has(ref):
         return ref
@@ -107,6 +96,23 @@ def finetune(
         draft.finish(inputs, facts)
     store.work_done(ref)
     return ref
+
+
+def _inputs(
+    plan: ResolvedRecipe, views: Ref, layers: Sequence[Ref], *, after: Ref | None, warm: bool
+) -> dict[str, Any]:
+    """Return everything that decides the model, for its digest."""
+    inputs = {
+        "stage": "finetune",
+        "version": VERSION,
+        "views": str(views),
+        "layers": str(layers[-1]) if layers else "",
+        "finetune": plan.finetune.key(),
+        "frozen": plan.recipe.finetune.frozen,
+        "threshold": plan.recipe.code.threshold,
+        **plan.training_key(len(plan.specs)),
+    }
+    return inputs if after is None else inputs | {"after": str(after), "warm": warm}
 
 
 def _stack(

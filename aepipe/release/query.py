@@ -331,7 +331,7 @@ def answer(release: Release, questions: Sequence[Question], limits: SearchOption
     """
     asked = [question for question in questions if question.code is not None]
     found = iter(_found(release, asked, limits) if asked else [])
-    known = Confidence.of(release)
+    known = Confidence.of(release.name, release.scores, release.n_bits)
     answers = []
     for question in questions:
         hits, nearest = next(found) if question.code else ([], None)

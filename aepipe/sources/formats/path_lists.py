@@ -35,12 +35,12 @@ def open_container(files: Files, columns: Columns) -> Container:
 
 def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns) -> Container:
     """Return the files whose names end so, each an item; or, where there are none, what lists name."""
-    from aepipe.sources.formats.folder import Documents
+    from aepipe.sources.formats.folder import Folder
 
     named = [found.place for found in files]
     if not any(name.lower().endswith(endings) for name in named) and any(map(claims, named)):
         return Lists(files, columns)
-    return Documents(files, endings)
+    return Folder(files, endings)
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:

@@ -26,7 +26,7 @@ from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSp
 from aepipe.sources.base import SNIPPET, SNIPPET_LENGTH
 from aepipe.sources.files import Files
 from aepipe.sources.formats import records
-from aepipe.sources.formats.folder import Documents
+from aepipe.sources.formats.folder import Folder
 from aepipe.sources.item import Container, Decode, Item
 from aepipe.sources.text import decode as words
 
@@ -206,7 +206,7 @@ def _wanted(name: str | None, base: Path) -> BackboneSpec | None:
 def _container(files: Files, options: Options) -> Container:
     """Return what holds the documents: records where there is a file of such, else every file is one."""
     if not any(records.claims(found.place) for found in files):
-        return Documents(files)
+        return Folder(files)
 
     def content(record: records.Record) -> bytes:
         value = record.get(options.text)
