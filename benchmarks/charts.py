@@ -4,7 +4,8 @@
     python -m benchmarks.charts peers benchmarks/results/peers-{64,256}.json docs/benchmarks/images/peers.png
     python -m benchmarks.charts zoo benchmarks/results/zoo.json docs/benchmarks/images/zoo.png
 
-They are about ``benchmarks.search.search``, ``benchmarks.search.peers``, and ``aepipe compare zoo``.
+The first is about ``benchmarks.search.search``, the second about ``benchmarks.search.peers``, the third about
+``benchmarks.quality.zoo``.
 """
 
 from __future__ import annotations
@@ -116,17 +117,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("search", "peers", "zoo"))
     parser.add_argument("figures", type=Path, nargs="+", help="results")
-    parser.add_argument("out", type=Path, help="the picture: PNG, or SVG")
+    parser.add_argument("out", type=Path, help="the picture")
     asked = parser.parse_args()
     results = [read(file) for file in asked.figures]
     if asked.what == "peers":
-        files = [one["settings"] | {"arms": {row["arm"]: row for row in one["rows"]}} for one in results]
-        picture = peers_picture(files)
-    elif asked.what == "search":
-        picture = search_picture([row for one in results for row in one["rows"] if "median" in row])
+        chart = peers_picture([one["settings"] | {"arms": {row["arm"]: row for row in one["rows"]}} for one in results])
+    elif asked.what == "zoo":
+        chart = zoo_picture(results[0])
     else:
-        picture = zoo_picture(results[0])
-    picture.save(asked.out)
+        chart = search_picture([row for one in results for row in one["rows"] if "median" in row])
+    chart.save(asked.out)
 
 
 if __name__ == "__main__":

@@ -149,19 +149,6 @@ TABLES: Mapping[str, Table] = {
             "exact search, floats": "{exact:.3f}",
         },
     ),
-    "plane": Table(
-        sources=("plane",),
-        having="kept",
-        columns={
-            "rows by": "{features}",
-            "method": "{method}",
-            "neighbours kept": "{kept:.3f} ± {kept_sd:.3f}",
-            "trustworthiness": "{trustworthiness:.3f}",
-            "nearest of the same class": "{class:.3f}",
-            "seconds": "{seconds:.1f}",
-            "seconds to import": "{import:.1f}",
-        },
-    ),
     "quantisers": Table(
         ("quantisers-sentences", "quantisers-fashion-mnist"),
         "method",
@@ -451,6 +438,19 @@ TABLES: Mapping[str, Table] = {
         ("holes-adult",),
         "filler",
         {**FILLED, "RMSE": "{rmse_mean:.4f}", "right words": "{right_mean:.1%}", "CPU seconds": "{seconds:.0f}"},
+    ),
+    "plane": Table(
+        ("plane",),
+        "method",
+        {
+            "laid out by": "{form}",
+            "method": "{method}",
+            "neighbours kept": "{kept:.3f}",
+            "trustworthiness": "{trustworthiness:.3f}",
+            "class of the nearest": "{class:.3f}",
+            "seconds": "{seconds:.1f}",
+            "import, s": "{import:.1f}",
+        },
     ),
     "score": Table(("score",), "field", {"directions": "{field}", "cosine with the score": "{cosine:.3f}"}),
 }

@@ -130,19 +130,15 @@ def in_process(method: str, form: str, rows: int, seed: int) -> dict[str, float]
     return found
 
 
-def summary(runs: list[dict[str, float]]) -> dict[str, Any]:
-    """Return the mean of each figure over the seeds, and its standard deviation under ``NAME_sd``."""
-    found: dict[str, Any] = {"same": all(run["same"] for run in runs)}
+def line(name: str, runs: list[dict[str, float]]) -> str:
+    """Return mean and standard deviation over the seeds, as a line of the table."""
+    cells = []
     for figure in FIGURES:
         values = [run[figure] for run in runs]
-        found |= {figure: fmean(values), f"{figure}_sd": stdev(values) if len(values) > 1 else 0.0}
-    return found
-
-
-def line(name: str, found: dict[str, Any]) -> str:
-    """Return a summary as a line of the table."""
-    cells = [f"{found[figure]:.3f} ±{found[f'{figure}_sd']:.3f}" for figure in FIGURES]
-    return f"{name:24}" + "".join(f"{cell:>18}" for cell in cells) + f"{'yes' if found['same'] else 'no':>6}"
+        spread = f" ±{stdev(values):.3f}" if len(values) > 1 else ""
+        cells.append(f"{fmean(values):.3f}{spread}")
+    same = "yes" if all(run["same"] for run in runs) else "no"
+    return f"{name:24}" + "".join(f"{cell:>18}" for cell in cells) + f"{same:>6}"
 
 
 def main() -> None:
@@ -157,16 +153,19 @@ def main() -> None:
         print(json.dumps(run_one(given.one[0], given.one[1], given.rows, int(given.one[2]))))
         return
     there = [name for name in PACKAGES if importlib.util.find_spec(MODULES[name])]
-    packages = [PACKAGES[name] for name in there]
-    print(f"{describe(*packages)}\n{given.rows:,} rows, {given.seeds} seeds\n")
+    print(f"{describe(*(PACKAGES[name] for name in there))}\n{given.rows:,} rows, {given.seeds} seeds\n")
     print(f"{'':24}" + "".join(f"{figure:>18}" for figure in FIGURES) + f"{'same':>6}")
     told: list[dict[str, Any]] = []
     for form in ("bits", "pixels"):
         for name in there:
             runs = [in_process(name, form, given.rows, seed) for seed in range(given.seeds)]
-            told.append({"features": form, "method": name} | summary(runs))
-            print(line(f"{form}, {name}", told[-1]), flush=True)
-    write(given.json, told, packages, settings={"rows": given.rows, "seeds": given.seeds, "bits": BITS})
+            means = {figure: fmean(run[figure] for run in runs) for figure in FIGURES}
+            seeds = {figure: [run[figure] for run in runs] for figure in FIGURES}
+            same = all(run["same"] for run in runs)
+            told.append({"form": form, "method": name, **means, "same": same, "seeds": seeds})
+            print(line(f"{form}, {name}", runs), flush=True)
+    settings = {"rows": given.rows, "seeds": given.seeds}
+    write(given.json, told, [PACKAGES[name] for name in there], settings=settings)
 
 
 if __name__ == "__main__":
