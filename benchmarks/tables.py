@@ -439,6 +439,19 @@ TABLES: Mapping[str, Table] = {
         "filler",
         {**FILLED, "RMSE": "{rmse_mean:.4f}", "right words": "{right_mean:.1%}", "CPU seconds": "{seconds:.0f}"},
     ),
+    "plane": Table(
+        ("plane",),
+        "method",
+        {
+            "laid out by": "{form}",
+            "method": "{method}",
+            "neighbours kept": "{kept:.3f}",
+            "trustworthiness": "{trustworthiness:.3f}",
+            "class of the nearest": "{class:.3f}",
+            "seconds": "{seconds:.1f}",
+            "import, s": "{import:.1f}",
+        },
+    ),
     "score": Table(("score",), "field", {"directions": "{field}", "cosine with the score": "{cosine:.3f}"}),
 }
 

@@ -92,10 +92,11 @@ def test_a_notebook_shows_pictures_and_nothing_is_taken_for_markup(collection: C
     page = collection.query(ids=[3], k=3)._repr_html_()
     assert page.count("<figure") == 4
     assert page.count('src="data:image/png;base64,') == 4
-    from aepipe.report.answers import _figure
-    from aepipe.report.hits import Tile
+    from aepipe.report.page import tiles_page
+    from aepipe.report.tiles import Found, Tile
 
-    shown = _figure(Tile("<script>x</script>", label='"><b>', text="a < b"), "1 bits")
+    odd = Tile("<script>x</script>", label='"><b>', text="a < b")
+    shown = tiles_page(Found(odd, [odd]))
     assert "<script" not in shown
     assert "<b>" not in shown
     assert "a &lt; b" in shown

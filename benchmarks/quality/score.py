@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from aepipe.learn import batches, density, stack
 from aepipe.learn import spec as layer_specs
@@ -26,6 +25,7 @@ from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Feed
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Choice, ComputeRecipe, FitRecipe, LayerRecipe
+from aepipe.report.charts import Chart
 from benchmarks.common import add_output, describe, write
 from benchmarks.quality.score_field import field_picture
 
@@ -63,7 +63,7 @@ def main() -> None:
         print(f"{name:24}cosine {value:6.3f}")
     error = np.linalg.norm(arms["reconstruction"] - SIGMA**2 * truth) / np.linalg.norm(SIGMA**2 * truth)
     print(f"\nerror of the displacement, relative to sigma^2 times the score: {error:.3f}")
-    picture(model, rows, cosines["reconstruction"]).save(args.picture, optimize=True)
+    picture(model, rows, cosines["reconstruction"]).save(args.picture)
     print(f"drawn in {args.picture}")
     settings = {"epochs": args.epochs, "noise": SIGMA, "seconds": seconds, "relative_error": float(error)}
     told = [{"field": name, "cosine": value} for name, value in cosines.items()]
@@ -116,7 +116,7 @@ def cosine(a: Points, b: Points) -> float:
     return float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).mean())
 
 
-def picture(model: Autoencoder, rows: Points, found: float) -> Image.Image:
+def picture(model: Autoencoder, rows: Points, found: float) -> Chart:
     """Return both fields where noisy rows are."""
     line = np.linspace(-1.25, 1.25, 36)
     grid = np.stack(np.meshgrid(line, line), 2).reshape(-1, 2).astype(np.float32)

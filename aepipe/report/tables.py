@@ -1,9 +1,13 @@
-"""The scores of a release as a table: plain text for a terminal, Markdown for a page."""
+"""Tables: aligned text for a terminal, Markdown for a page; the scores of a release."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
+
+GAP = 2
+"""Spaces between two columns."""
 
 Scores = Mapping[str, Any]
 """``aepipe.evaluate.scores.Scores`` as :meth:`to_dict` gives it, also after JSON."""
@@ -30,7 +34,7 @@ def cells(scores: Scores) -> list[list[str]]:
 
 
 def protocol_line(scores: Scores) -> str:
-    """Return what was measured, in one line."""
+    """Return the protocol of the measurement in one line."""
     found = scores["protocol"]
     relevance = "the same label is relevant" if found["labelled"] else "no labels, float neighbours are relevant"
     asked = f"{found['n_queries']:,} queries to {found['n_database']:,} rows"
@@ -50,7 +54,7 @@ def health_line(scores: Scores) -> str:
 
 
 def reranking_line(scores: Scores) -> str | None:
-    """Return what re-ranking is worth in one line; None where it was not measured."""
+    """Return the gain by re-ranking in one line; None where it was not measured."""
     found = scores.get("reranking")
     if not found:
         return None
@@ -63,16 +67,36 @@ def reranking_line(scores: Scores) -> str | None:
     return f"{line}; precision at 10 is {found['precision']:.3f} then, {found['precision_codes']:.3f} by codes alone"
 
 
-def text_table(rows: Sequence[Sequence[str]], *, left: int = 1, gap: int = 2) -> str:
-    """Align cells: the first ``left`` columns to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append((" " * gap).join(cells).rstrip())
-    return "\n".join(lines)
+def text_table(rows: Sequence[Sequence[str]], *, left: Container[int] = (0,)) -> str:
+    """Align cells in columns, by the width that a terminal gives them.
+
+    Args:
+        rows: cells of equal count in each row; characters that could steer a terminal are replaced.
+        left: columns whose cells stand on the left; those of the others stand on the right.
+    """
+    shown = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(width(cell) for cell in column) for column in zip(*shown, strict=True)]
+    return "\n".join(_aligned(row, widths, left) for row in shown)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int], left: Container[int]) -> str:
+    padded = [(cell, " " * (most - width(cell))) for cell, most in zip(cells, widths, strict=True)]
+    return (" " * GAP).join(cell + pad if i in left else pad + cell for i, (cell, pad) in enumerate(padded)).rstrip()
+
+
+def printable(text: str) -> str:
+    """Return text that cannot steer a terminal: a file name may hold escape sequences."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def width(text: str) -> int:
+    """Return the columns of a terminal that a text takes."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
@@ -83,7 +107,6 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(estimate: Mapping[str, float] | None) -> str:
-    """Return ``mean ± half the interval``, a dash where it was not measured."""
     if estimate is None:
         return "-"
     return f"{estimate['value']:.3f} ±{(estimate['high'] - estimate['low']) / 2:.3f}"

@@ -1,39 +1,44 @@
-"""What is told of a run: how long its stages took, and the figures that Prometheus collects."""
+"""Figures of a run for Prometheus: a text file for the textfile collector of node_exporter.
+
+Source: https://prometheus.io/docs/instrumenting/exposition_formats/
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import Gauge as Family
+
 from aepipe.errors import AepipeError
 from aepipe.evaluate.drift import Drift
 from aepipe.release.release import Release
-from aepipe.report import metrics
-from aepipe.report.metrics import Gauge
 from aepipe.store import registry
+from aepipe.store.io import write_into_folder
 from flows.job import Job
 
 logger = logging.getLogger("aepipe.flows")
 
-METRICS = "metrics"
+METRICS, PREFIX = "metrics", "aepipe"
 
 
 @dataclass(slots=True)
 class Night:
-    """What is told of a run.
+    """The record of a run.
 
     Attributes:
         began: seconds since the epoch.
         seconds: of each stage.
-        rows: what is known of the rows of now.
-        drift: what came of looking for it; None where nobody looked.
-        done: what was done, in words.
+        rows: counts of the source's rows as last read.
+        drift: the result of the test; None where there was none.
+        done: the steps of the run, in words.
     """
 
     began: float = field(default_factory=time.time)
@@ -58,19 +63,47 @@ def report(job: Job, night: Night, folder: str | None, *, passed: bool) -> None:
     Args:
         job: the recipe.
         night: the run.
-        folder: where ``<name>.prom`` goes; ``metrics`` on the shelf where it is None.
+        folder: where ``<name>.prom`` goes; ``metrics`` in the store where it is None.
         passed: whether it did all it should.
     """
     place = Path(folder).expanduser() if folder else job.store.root / METRICS
     file = place / f"{job.name}.prom"
     try:
-        metrics.write(list(gauges(job, night, passed=passed)), file)
+        write_into_folder(file, text(gauges(job, night, passed=passed)))
     except (AepipeError, OSError) as error:
         logger.warning("%s: its figures are not written: %s", job.name, error)
 
 
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """One number under a name, with labels.
+
+    Attributes:
+        name: without the prefix ``aepipe_``; units stand at its end.
+        value: the number.
+        labels: these tell it from others of that name; all of a name have the same ones.
+        about: the help text of the name.
+    """
+
+    name: str
+    value: float
+    labels: Mapping[str, str]
+    about: str
+
+
+def text(gauges: Iterable[Gauge]) -> str:
+    """Return gauges in Prometheus' text format; those of a name stand together."""
+    registry, families = CollectorRegistry(), dict[str, Family]()
+    for one in gauges:
+        if one.name not in families:
+            names = tuple(one.labels)
+            families[one.name] = Family(one.name, one.about, names, namespace=PREFIX, registry=registry)
+        families[one.name].labels(**one.labels).set(one.value)
+    return generate_latest(registry).decode()
+
+
 def gauges(job: Job, night: Night, *, passed: bool) -> Iterator[Gauge]:
-    """Give the figures of a run and of what is in service."""
+    """Give the figures of a run and of the release in service."""
     one = {"collection": job.name}
     yield Gauge("run_success", passed, one, "Whether the last run did all it should, 1 or 0.")
     yield Gauge("run_timestamp_seconds", time.time(), one, "When the last run ended.")

@@ -1,4 +1,4 @@
-"""What all pictures share: colours, type, and tiles that fit.
+"""A Pillow canvas: colours, type, and pictures that fit into tiles.
 
 Layout is in points; a picture has ``SCALE`` pixels to the point, so that it is crisp on dense screens.
 """
@@ -28,7 +28,7 @@ def font(points: float) -> Font:
     return ImageFont.load_default(points * SCALE)
 
 
-def canvas(width: float, height: float) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+def blank(width: float, height: float) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """Return an empty picture of that many points, and its pen."""
     picture = Image.new("RGB", (round(width * SCALE), round(height * SCALE)), PAPER)
     return picture, ImageDraw.Draw(picture)
@@ -45,7 +45,7 @@ def write(
     width: float | None = None,
 ) -> None:
     """Write one line of text at a place in points, cut to a width."""
-    shown = _printable(text)
+    shown = printable(text)
     if width is not None:
         shown = cut(shown, points, width)
     pen.text((at[0] * SCALE, at[1] * SCALE), shown, fill=fill, font=font(points), anchor=anchor)
@@ -60,18 +60,21 @@ def cut(text: str, points: float, width: float) -> str:
 
 
 def _fits(text: str, points: float, width: float) -> bool:
-    """Say whether a text is no wider than ``width`` points."""
     return font(points).getlength(text) <= width * SCALE
 
 
 def _shortened(text: str, kept: int) -> str:
-    """Return so many characters of a text; the end of a path says more than its middle, and gets two parts of three."""
     head = kept // 3
     return f"{text[:head]}...{text[len(text) - (kept - head) :]}"
 
 
 def fit(picture: Image.Image, side: float) -> Image.Image:
-    """Return a picture as a square tile of ``side`` points: small ones in sharp squares, large ones smoothed."""
+    """Fit a picture into a square tile: small ones in sharp squares, large ones smoothed.
+
+    Args:
+        picture: of any mode and size.
+        side: of the tile, in points.
+    """
     pixels = round(side * SCALE)
     shown = picture.convert("RGBA" if "transparency" in picture.info or picture.mode in {"RGBA", "LA", "PA"} else "RGB")
     longest = max(shown.size)
@@ -91,7 +94,7 @@ def passage(text: str, side: float, *, points: float = 8.5) -> Image.Image:
     tile = Image.new("RGB", (round(side * SCALE),) * 2, PALE)
     pen = ImageDraw.Draw(tile)
     room, step, lines = side - 12, points * 1.35, [""]
-    for word in _printable(" ".join(text.split())).split(" "):
+    for word in printable(" ".join(text.split())).split(" "):
         longer = f"{lines[-1]} {word}".strip()
         lines[-1:] = [longer] if _fits(longer, points, room) else [lines[-1], word] if lines[-1] else [word]
     most = int((side - 10) / step)
@@ -118,6 +121,6 @@ def frame(pen: ImageDraw.ImageDraw, at: tuple[float, float], side: float, *, fil
     pen.rectangle((left - width, top - width, left + edge + width, top + edge + width), outline=fill, width=width)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text without line breaks, controls and lone surrogates, which no font can draw."""
     return "".join(c if c.isprintable() else "?" for c in text.encode("utf-8", "replace").decode("utf-8"))

@@ -10,13 +10,13 @@ import pytest
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.evaluate.scores import Sample, score
-from aepipe.report.releases import scores_text
-from aepipe.report.scores import health_line, markdown_table, protocol_line, scores_table, text_table
+from aepipe.report.release import scores_text
+from aepipe.report.tables import health_line, markdown_table, protocol_line, scores_table, text_table
 
 
 @pytest.fixture(scope="module")
 def scores() -> dict[str, Any]:
-    """Real scores of random codes, through JSON; the baseline that has too few features is missing."""
+    """Scores of random codes, through JSON; a baseline with too few features is missing."""
     rng = np.random.default_rng(0)
 
     def sample(rows: int) -> Sample:

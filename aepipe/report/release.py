@@ -1,4 +1,4 @@
-"""What there is to say of one release: where it came from, what it holds, what it is worth."""
+"""The facts of one release: where it came from, what it holds, how good it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aepipe.errors import CorruptError
-from aepipe.report.scores import health_line, protocol_line, reranking_line, scores_table, text_table
+from aepipe.report.tables import health_line, protocol_line, reranking_line, scores_table, text_table
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 
@@ -16,10 +16,10 @@ LABEL_FREE = "recall_at_10"
 
 
 def describe(store: Store, ref: Ref) -> dict[str, Any]:
-    """Return what is known of a release, as it is printed by ``aepipe show --json``.
+    """Return the facts of a release, as ``aepipe show --json`` prints them.
 
     Raises:
-        NotFoundError: the shelf has no such release.
+        NotFoundError: the store has no such release.
         CorruptError: one of its files is not what was written.
     """
     card = card_of(store, ref)
@@ -48,7 +48,7 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
 
 
 def facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what :func:`describe` found, but for scores, as names and values for people."""
+    """Return the result of :func:`describe` without scores, as names and values for people."""
     lines = [
         ("release", f"{found['release'][:12]}, {_service(found)}"),
         ("created", found["created"]),
@@ -64,11 +64,11 @@ def facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def describe_text(found: Mapping[str, Any]) -> str:
-    """Return what :func:`describe` found as lines for people."""
+    """Return the result of :func:`describe` as lines for people."""
     lines = facts(found)
     if found["promoted"]:
         lines.insert(1, ("why", found["promoted"]["why"]))
-    parts = [found["name"], text_table([(f"  {name}", value) for name, value in lines], left=2)]
+    parts = [found["name"], text_table([(f"  {name}", value) for name, value in lines], left=(0, 1))]
     if found["scores"]:
         parts += ["", _indented(scores_text(found["scores"]))]
     if found["pretraining"]:
@@ -77,18 +77,17 @@ def describe_text(found: Mapping[str, Any]) -> str:
 
 
 def notes(found: Mapping[str, Any]) -> list[str]:
-    """Return what stands below the scores of what :func:`describe` found: bits, re-ranking, pretraining."""
+    """Return the lines below the table of scores: bits, re-ranking, the gain by pretraining."""
     worth = [scores_line(found["pretraining"])] if found["pretraining"] else []
     return [*_below(found["scores"]), *worth]
 
 
 def scores_text(scores: Mapping[str, Any]) -> str:
-    """Return the scores with what was measured above and the health of the bits below."""
+    """Return the table of scores, the protocol above it and the health of the bits below."""
     return "\n".join([protocol_line(scores), "", scores_table(scores), "", *_below(scores)])
 
 
 def _below(scores: Mapping[str, Any]) -> list[str]:
-    """Return the lines below the table."""
     return [line for line in (health_line(scores), reranking_line(scores), *scores["notes"]) if line]
 
 
@@ -96,7 +95,7 @@ def card_of(store: Store, ref: Ref) -> dict[str, Any]:
     """Return ``release.json`` of a release.
 
     Raises:
-        NotFoundError: the shelf has no such release.
+        NotFoundError: the store has no such release.
         CorruptError: the file is not what was written.
     """
     return _read(store.path(ref) / "release.json")
@@ -110,7 +109,10 @@ def layer_names(recipe: Mapping[str, Any]) -> list[str]:
 def pretraining_worth(
     store: Store, ref: Ref, card: Mapping[str, Any], scores: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Compare with the newest release of the same rows and recipe but for ``pretrain``; None where there is none."""
+    """Compare a release with its twin without pretraining, or with it; None where there is none.
+
+    A twin is the newest release of the same rows and the same recipe but for ``pretrain``.
+    """
     twin = _twin(store, ref, card)
     if twin is None:
         return None
@@ -123,7 +125,7 @@ def pretraining_worth(
 
 
 def scores_line(worth: Mapping[str, Any]) -> str:
-    """Return in one line what pretraining was worth."""
+    """Return the gain by pretraining as one line."""
     ours, theirs = worth["with"], worth["without"]
     return (
         f"pretraining: {worth['metric']} {ours['value']:.3f} ({ours['low']:.3f} to {ours['high']:.3f}) with it, "
@@ -142,32 +144,28 @@ def _twin(store: Store, ref: Ref, card: Mapping[str, Any]) -> tuple[Ref, dict[st
 
 
 def _control(card: Mapping[str, Any], *, flipped: bool = False) -> tuple[Any, ...]:
-    """Return what two releases must share to tell what pretraining is worth."""
     recipe = {key: value for key, value in card["recipe"].items() if key not in {"name", "pretrain"}}
     return recipe, card["recipe"].get("pretrain", True) != flipped, card["source_rows"]
 
 
 def _last_promoted(store: Store, name: str, ref: Ref) -> registry.Event | None:
-    """Return when and why a release last went into service."""
     return next((e for e in reversed(registry.history(store, name)) if e.after == ref.digest), None)
 
 
 def _service(found: Mapping[str, Any]) -> str:
-    """Say whether a release answers queries."""
     if found["in_service"]:
         return f"in service since {found['promoted']['when']}" if found["promoted"] else "in service"
     return "not in service"
 
 
 def _aligned(found: Mapping[str, Any]) -> str:
-    """Say how far the bits agree with those of the encoder before, where they were put in their order."""
     if not found["aligned"]:
         return ""
     return f"; {found['aligned']['flips']:.1%} of the bits differ from {found['aligned']['fingerprint'][:12]}'s"
 
 
 def _changes(store: Store, card: Mapping[str, Any]) -> dict[str, int] | None:
-    """Return how many rows were added and removed since the index was built; None where none were."""
+    """Count rows added and removed since the index was built; None where there are none."""
     if not card.get("changes"):
         return None
     facts = store.manifest(Ref.parse(card["changes"])).facts
@@ -175,30 +173,25 @@ def _changes(store: Store, card: Mapping[str, Any]) -> dict[str, int] | None:
 
 
 def _changed(changes: Mapping[str, int]) -> str:
-    """Say in a line what has changed since the index was built."""
     counts = [f"{count:,} {what}" for what, count in changes.items() if count]
     return f"{' and '.join(counts)}; `aepipe compact` folds that in"
 
 
 def _estimate(scores: Mapping[str, Any], metric: str) -> Mapping[str, float] | None:
-    """Return our own estimate of a metric."""
     ours: Mapping[str, Any] = next(row["metrics"] for row in scores["rows"] if row["system"] == "ours")
     return ours.get(metric)
 
 
 def _named(choice: Mapping[str, Any]) -> str:
-    """Return a choice of a recipe as a few words."""
     options = choice.get("options", {})
     return " ".join([str(choice["kind"]), *(str(value) for value in _flat(options.values()))])
 
 
 def _flat(values: Iterable[Any]) -> list[Any]:
-    """Return the numbers and words among options, lists taken apart."""
     return [x for value in values for x in (_flat(value) if isinstance(value, list | tuple) else [value])]
 
 
 def _recipe(card: Mapping[str, Any], *path: str) -> Any:  # noqa: ANN401  a value of a recipe may be anything
-    """Return a value of the release's recipe, None where it has none."""
     found: Any = card["recipe"]
     for key in path:
         found = found.get(key) if isinstance(found, Mapping) else None
@@ -206,12 +199,11 @@ def _recipe(card: Mapping[str, Any], *path: str) -> Any:  # noqa: ANN401  a valu
 
 
 def _segment(store: Store, text: str, file: str) -> dict[str, Any]:
-    """Read a JSON file of a segment that a release names."""
     return _read(store.path(Ref.parse(text)) / file)
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Read a JSON file of the shelf."""
+    """Read a JSON file of the store."""
     try:
         found: dict[str, Any] = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
@@ -220,5 +212,4 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _indented(text: str) -> str:
-    """Return text moved to the right by two."""
     return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
