@@ -31,6 +31,9 @@ def user_environment(folder: Path) -> dict[str, str]:
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        # How often it is asked for runs that are due; a user waits ten seconds for the answer, and a test need not.
+        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),
     }
