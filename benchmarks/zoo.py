@@ -230,8 +230,8 @@ def holes(file: Path, masks: int, mechanism: str, *, header: bool) -> None:
     low, high = coded.min().to_numpy(), coded.max().to_numpy()
     print(f"{file.name}: {len(table):,} x {len(table.columns)}, {table.isna().mean().mean():.1%} missing, {mechanism}")
     for mask in range(masks):
-        noise: Any = resolve(corruptions.KINDS, Choice(kind=mechanism, options={"rate": 0.2}), "mechanism")
-        _, kept = noise(coded.to_numpy(np.float32), np.random.default_rng(mask))
+        noise = resolve(corruptions.KINDS, Choice(kind=mechanism, options={"rate": 0.2}), "mechanism")
+        _, kept = noise.corrupt(coded.to_numpy(np.float32), np.random.default_rng(mask))
         hidden = ~kept & coded.notna().to_numpy()
         found = []
         for name, fill in FILLERS.items():

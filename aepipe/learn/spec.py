@@ -1,6 +1,7 @@
-"""One autoencoder: a network, a posterior and a likelihood, and how it is trained.
+"""A recipe's layers, resolved: the options of every choice, checked to go together, and their digest keys.
 
-A layer of a stack is one, and so is the whole stack when it is unrolled.
+Everything is resolved and checked before anything is trained, so a mistake in the topmost layer costs seconds, not the
+hours of the layers below.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from aepipe.errors import RecipeError
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import likelihood, nets, objectives, posterior
-from aepipe.learn.autoencoder import Autoencoder
+from aepipe.learn.autoencoder import Autoencoder, Choices
 from aepipe.learn.corruption import Corruption
 from aepipe.learn.likelihood import Likelihood
 from aepipe.learn.nets import NetOptions, dense
@@ -35,7 +36,7 @@ class Training:
     def key(self) -> dict[str, Any]:
         """Return everything that changes the result, for a digest."""
         return {
-            "corruption": _key(cast(Options, self.corruption)),
+            "corruption": _key(self.corruption),
             "objective": _key(self.objective),
             "fit": self.fit.model_dump(include=set(FitRecipe.model_fields)),
         }
@@ -54,6 +55,11 @@ class LayerSpec:
         """Return everything that changes the result, for a digest."""
         parts = {"net": self.net, "posterior": self.posterior, "likelihood": self.likelihood}
         return {name: _key(cast(Options, part)) for name, part in parts.items()} | self.training.key()
+
+    @property
+    def choices(self) -> Choices:
+        """What an objective looks at to say whether it can train the layer."""
+        return Choices(self.net, self.posterior, self.likelihood, self.training.corruption)
 
     def build(self, shape: Sequence[int], generator: torch.Generator) -> Autoencoder:
         """Make the layer for rows of one shape, with random weights."""
@@ -142,7 +148,7 @@ def _checked(spec: LayerSpec, at: str, *, net: NetOptions | None = None) -> Laye
         RecipeError: they do not.
     """
     options = spec.training.objective
-    refused = options.refusal(spec)
+    refused = options.refusal(spec.choices)
     if refused:
         raise RecipeError(f"{at}.objective: {refused}")
     if spec.training.corruption.makes_holes and not (net or spec.net).holes:
@@ -160,7 +166,7 @@ def training(recipe: LayerRecipe | CodeRecipe | FinetuneRecipe, at: str, fit: Fi
         RecipeError: a kind or one of its options is wrong.
     """
     return Training(
-        corruption=_role(corruptions.KINDS, recipe.corruption, f"{at}.corruption", Corruption),
+        corruption=resolve(corruptions.KINDS, recipe.corruption, f"{at}.corruption"),
         objective=resolve(objectives.kinds(), recipe.objective, f"{at}.objective"),
         fit=fit,
     )

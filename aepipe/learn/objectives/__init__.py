@@ -20,21 +20,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from aepipe import recipe
 from aepipe.learn import posterior
+from aepipe.learn.autoencoder import Autoencoder, Choices
 from aepipe.learn.batches import Compute, Feed
 from aepipe.learn.corruption import Corruption
 from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.posterior import Encoding
-
-if TYPE_CHECKING:
-    from aepipe.learn.autoencoder import Autoencoder
-    from aepipe.learn.spec import LayerSpec
 
 
 class Options(recipe.Options):
@@ -54,7 +51,7 @@ class Options(recipe.Options):
     example: ClassVar[dict[str, Any]] = {}
     falls: ClassVar[str] = "loss"
 
-    def refusal(self, spec: LayerSpec) -> str | None:
+    def refusal(self, choices: Choices) -> str | None:
         """Return why the objective cannot train such a layer, and what is allowed; None where it can."""
         return None
 
@@ -157,9 +154,9 @@ class Descent(ABC, Generic[OptionsT]):
         return {name: term.detach() for name, term in terms.items()}
 
 
-def needs_prior(spec: LayerSpec) -> str | None:
+def needs_prior(choices: Choices) -> str | None:
     """Return what to say where a layer's posterior has no prior, None where it has one."""
-    if isinstance(spec.posterior, posterior.Stochastic):
+    if isinstance(choices.posterior, posterior.Stochastic):
         return None
     able = [kind for kind, model in posterior.KINDS.items() if hasattr(model, "log_ratio")]
     return f"a divergence from a prior needs a posterior that has one; allowed: {', '.join(sorted(able))}"

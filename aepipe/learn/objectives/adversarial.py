@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +18,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from aepipe.learn import objectives
+from aepipe.learn.autoencoder import Choices
 from aepipe.learn.nets import affine
 from aepipe.learn.objectives import Batch, Descent, Phase
-
-if TYPE_CHECKING:
-    from aepipe.learn.spec import LayerSpec
 
 Prior = Literal["gaussian", "uniform", "bernoulli", "ring"]
 Rate = Annotated[float, Field(gt=0)]
@@ -52,9 +50,9 @@ class Options(objectives.Options):
     generator_lr: Rate = 1.0
     sharpness: Annotated[float, Field(ge=0)] = 0.1
 
-    def refusal(self, spec: LayerSpec) -> str | None:
+    def refusal(self, choices: Choices) -> str | None:
         """Say where a code is no vector of points."""
-        if spec.posterior.head.heads > 1 or spec.posterior.binary:
+        if choices.posterior.head.heads > 1 or choices.posterior.binary:
             return "the critic looks at the code itself; allowed: posterior = delta, k-sparse, bernoulli or categorical"
         return None
 

@@ -10,7 +10,7 @@ Source: Baldi and Hornik, "Neural Networks and Principal Component Analysis", 19
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -18,14 +18,12 @@ from torch import Tensor, nn
 
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import likelihood, objectives, posterior
+from aepipe.learn.autoencoder import Choices
 from aepipe.learn.batches import Feed
 from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, Descent, Phase
 from aepipe.learn.pca import Components
-
-if TYPE_CHECKING:
-    from aepipe.learn.spec import LayerSpec
 
 
 class Options(objectives.Options):
@@ -45,16 +43,17 @@ class Options(objectives.Options):
 
     whiten: Annotated[float, Field(ge=0, le=1)] = 0.5
 
-    def refusal(self, spec: LayerSpec) -> str | None:
+    def refusal(self, choices: Choices) -> str | None:
         """Refuse what is not linear, and what the least squared error does not speak of."""
-        net = spec.net
+        net = choices.net
         if not isinstance(net, dense.Options) or net.hidden or net.tied or net.normalize or net.holes:
             return "components are one map each way; allowed: a dense net without hidden, tied, normalize and holes"
         if net.activation != "linear" or net.code_activation not in {None, "linear"}:
             return f"components are linear, not {net.code_activation or net.activation}; allowed: activation linear"
-        if not isinstance(spec.posterior, posterior.Delta) or not isinstance(spec.likelihood, likelihood.Gaussian):
+        squared_error = isinstance(choices.likelihood, likelihood.Gaussian)
+        if not squared_error or not isinstance(choices.posterior, posterior.Delta):
             return "components have the least squared error; allowed: posterior delta with likelihood gaussian"
-        if not isinstance(spec.training.corruption, corruptions.Clean):
+        if not isinstance(choices.corruption, corruptions.Clean):
             return "components are those of the rows as they are; allowed: corruption none"
         return None
 

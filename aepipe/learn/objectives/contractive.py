@@ -13,20 +13,17 @@ Communications in Statistics 1990.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from aepipe.learn import objectives
+from aepipe.learn.autoencoder import Autoencoder, Choices
 from aepipe.learn.nets import ACTIVATIONS
 from aepipe.learn.objectives import Batch, Descent
 from aepipe.learn.posterior import Delta
-
-if TYPE_CHECKING:
-    from aepipe.learn.autoencoder import Autoencoder
-    from aepipe.learn.spec import LayerSpec
 
 SEED = 0
 """Of the probes while evaluating, so that the same network is always found equally contractive."""
@@ -48,16 +45,16 @@ class Options(objectives.Options):
     weight: Annotated[float, Field(gt=0)] = 0.1
     probes: Annotated[int, Field(ge=1)] = 1
 
-    def refusal(self, spec: LayerSpec) -> str | None:
+    def refusal(self, choices: Choices) -> str | None:
         """Refuse a decoder with weights of its own, bits, and units that depend on other rows."""
-        if not getattr(spec.net, "tied", False):
+        if not getattr(choices.net, "tied", False):
             return (
                 "a decoder with weights of its own makes up for codes that are only scaled down; allowed: a dense net "
                 "with `tied = true`"
             )
-        if spec.posterior.binary:
+        if choices.posterior.binary:
             return "bits do not move with the row until they flip; allowed: a posterior that makes no bits"
-        if getattr(spec.net, "normalize", False):
+        if getattr(choices.net, "normalize", False):
             return "a standardised unit depends on the other rows of its batch; allowed: `normalize = false`"
         return None
 

@@ -14,7 +14,7 @@ Legend: B rows of a batch, K bits, S scales.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,15 +22,12 @@ from pydantic import Field
 from torch import Tensor
 
 from aepipe import recipe
-from aepipe.learn import corruption as corruptions
 from aepipe.learn import objectives
+from aepipe.learn.autoencoder import Choices
 from aepipe.learn.batches import Feed
 from aepipe.learn.neighbour_graph import Neighbours, graph_of
 from aepipe.learn.objectives import Batch, Descent
 from aepipe.learn.objectives.reconstruction import dependence
-
-if TYPE_CHECKING:
-    from aepipe.learn.spec import LayerSpec
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -80,11 +77,11 @@ class Options(objectives.Options):
     reconstruction: Weight = 0.001
     decorrelation: Weight = 3.0
 
-    def refusal(self, spec: LayerSpec) -> str | None:
+    def refusal(self, choices: Choices) -> str | None:
         """Refuse codes that are not bits, and fewer bits than scales."""
-        if not spec.posterior.binary:
+        if not choices.posterior.binary:
             return "agreement is counted in bits; allowed: the layer of bits, and fine-tuning"
-        width = getattr(spec.net, "width", len(self.scales))
+        width = getattr(choices.net, "width", len(self.scales))
         shortest = min([width, *self.nested])
         if shortest < len(self.scales):
             return f"{len(self.scales)} scales share {shortest} bits; allowed: at least a bit for each"
@@ -148,7 +145,7 @@ class Objective(Descent[Options]):
         rows = [self.rows.batch(end_N[batch.positions]) for end_N in self._ends]
         if batch.corruption is None:
             return rows
-        return [corruptions.apply(batch.corruption, one, batch.generator)[0] for one in rows]
+        return [batch.corruption.corrupt_tensor(one, batch.generator)[0] for one in rows]
 
     def _dependence(self, code_BK: Tensor) -> Tensor:
         """Return how far the covariance of bits is from the identity: a mean over all pairs, summed over the lengths.

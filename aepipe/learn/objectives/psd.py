@@ -15,20 +15,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from aepipe.learn import likelihood, objectives, posterior
+from aepipe.learn.autoencoder import Autoencoder, Choices
 from aepipe.learn.batches import Compute
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, Descent
-
-if TYPE_CHECKING:
-    from aepipe.learn.autoencoder import Autoencoder
-    from aepipe.learn.spec import LayerSpec
 
 SQUARINGS = 6
 
@@ -53,10 +50,12 @@ class Options(objectives.Options):
     prediction: Annotated[float, Field(gt=0)] = 1.0
     iterations: Annotated[int, Field(ge=1)] = 20
 
-    def refusal(self, spec: LayerSpec) -> str | None:
+    def refusal(self, choices: Choices) -> str | None:
         """Refuse whatever has no linear decoder, squared error and continuous code."""
-        linear = isinstance(spec.net, dense.Options) and not spec.net.hidden and not spec.net.tied
-        if linear and isinstance(spec.posterior, posterior.Delta) and isinstance(spec.likelihood, likelihood.Gaussian):
+        net = choices.net
+        linear = isinstance(net, dense.Options) and not net.hidden and not net.tied
+        squared_error = isinstance(choices.likelihood, likelihood.Gaussian)
+        if linear and squared_error and isinstance(choices.posterior, posterior.Delta):
             return None
         return (
             "infers the codes of a linear decoder with columns of its own; allowed: a dense net without `hidden` and "

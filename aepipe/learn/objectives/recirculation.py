@@ -9,7 +9,7 @@ Source: Hinton and McClelland, "Learning Representations by Recirculation", NIPS
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -17,11 +17,9 @@ from torch import Tensor, nn
 
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import likelihood, objectives, posterior
+from aepipe.learn.autoencoder import Choices
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, Descent, Phase
-
-if TYPE_CHECKING:
-    from aepipe.learn.spec import LayerSpec
 
 # Of these, the error of the mean is the gradient with respect to the decoder's output, up to a constant.
 CANONICAL = (likelihood.Gaussian, likelihood.Bernoulli)
@@ -41,16 +39,16 @@ class Options(objectives.Options):
 
     regression: Annotated[float, Field(ge=0, lt=1)] = 0.75
 
-    def refusal(self, spec: LayerSpec) -> str | None:
+    def refusal(self, choices: Choices) -> str | None:
         """Say where there is more between row and code than one map each way, or the row that comes back is another."""
-        net = spec.net
+        net = choices.net
         if not isinstance(net, dense.Options) or net.hidden or net.tied or net.normalize or net.holes:
             return "activities pass one map each way; allowed: a dense net without hidden, tied, normalize and holes"
         if "prelu" in {net.activation, net.code_activation}:
             return "without a gradient no slope is learnt; allowed: an activation other than prelu"
-        if not isinstance(spec.posterior, posterior.Delta) or not isinstance(spec.likelihood, CANONICAL):
+        if not isinstance(choices.posterior, posterior.Delta) or not isinstance(choices.likelihood, CANONICAL):
             return "allowed: posterior delta, with likelihood gaussian, bernoulli or kl"
-        if not isinstance(spec.training.corruption, corruptions.Clean):
+        if not isinstance(choices.corruption, corruptions.Clean):
             return "a row is compared with what comes back of it; allowed: corruption none"
         return None
 

@@ -15,17 +15,15 @@ and Ng, "Sparse Autoencoder", CS294A lecture notes, 2011 (the rate).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from aepipe.learn import objectives, posterior
+from aepipe.learn.autoencoder import Choices
 from aepipe.learn.objectives import Batch, Descent
-
-if TYPE_CHECKING:
-    from aepipe.learn.spec import LayerSpec
 
 EDGE = 1e-6
 """Mean activations are kept this far from 0 and 1, where the divergence would be infinite."""
@@ -50,13 +48,13 @@ class Options(objectives.Options):
     kl: Annotated[float, Field(ge=0)] = 0.0
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
-    def refusal(self, spec: LayerSpec) -> str | None:
+    def refusal(self, choices: Choices) -> str | None:
         """Refuse bits, which are never zero, and a rate of what is no rate."""
         if not self.l1 and not self.kl:
             return "asks for nothing beside the reconstruction; allowed: `l1` or `kl` above zero"
-        if self.l1 and spec.posterior.binary:
+        if self.l1 and choices.posterior.binary:
             return "`l1` is the same for all bits, which are -1 and 1; allowed: a posterior that makes no bits"
-        if self.kl and not _within_0_1(spec):
+        if self.kl and not _within_0_1(choices):
             return (
                 "`kl` compares rates, and these activations are not kept within 0..1; allowed: a net whose "
                 "`activation` or `code_activation` is sigmoid under a posterior that leaves it so, or posterior "
@@ -98,10 +96,10 @@ def divergence(code_BH: Tensor, rate: float) -> Tensor:
     return (-rate * mean_H.log() - (1 - rate) * torch.log1p(-mean_H) - entropy).sum()
 
 
-def _within_0_1(spec: LayerSpec) -> bool:
+def _within_0_1(choices: Choices) -> bool:
     """Say whether the means of a layer's codes are within 0..1."""
-    if spec.posterior.head.linear:
+    if choices.posterior.head.linear:
         coins = posterior.KINDS.get("bernoulli")
-        return coins is not None and isinstance(spec.posterior, coins)
-    activation = getattr(spec.net, "code_activation", None) or getattr(spec.net, "activation", None)
+        return coins is not None and isinstance(choices.posterior, coins)
+    activation = getattr(choices.net, "code_activation", None) or getattr(choices.net, "activation", None)
     return activation == "sigmoid"

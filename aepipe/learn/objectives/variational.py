@@ -7,16 +7,14 @@ Flow", NIPS 2016.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
 
 from aepipe.learn import objectives
+from aepipe.learn.autoencoder import Choices
 from aepipe.learn.objectives import Batch, Descent
-
-if TYPE_CHECKING:
-    from aepipe.learn.spec import LayerSpec
 
 
 class Options(objectives.Options):
@@ -36,9 +34,9 @@ class Options(objectives.Options):
     samples: Annotated[int, Field(ge=1)] = 1
     free_nats: Annotated[float, Field(ge=0)] = 0.0
 
-    def refusal(self, spec: LayerSpec) -> str | None:
+    def refusal(self, choices: Choices) -> str | None:
         """Say where the posterior has no prior."""
-        return objectives.needs_prior(spec)
+        return objectives.needs_prior(choices)
 
 
 class Objective(Descent[Options]):

@@ -9,7 +9,7 @@ walkback; Bengio, Laufer, Alain and Yosinski, "Deep Generative Stochastic Networ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -17,10 +17,8 @@ from torch import Tensor
 
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import objectives
+from aepipe.learn.autoencoder import Choices
 from aepipe.learn.objectives import Batch, Descent
-
-if TYPE_CHECKING:
-    from aepipe.learn.spec import LayerSpec
 
 
 class Options(objectives.Options):
@@ -33,9 +31,9 @@ class Options(objectives.Options):
     digest_name: ClassVar[str] = "walkback.Options"
     steps: Annotated[int, Field(ge=1)] = 4
 
-    def refusal(self, spec: LayerSpec) -> str | None:
+    def refusal(self, choices: Choices) -> str | None:
         """Say where nothing drives the chain away from the data."""
-        if isinstance(spec.training.corruption, corruptions.Clean):
+        if isinstance(choices.corruption, corruptions.Clean):
             return "its chain corrupts at every step; allowed: a `corruption` other than none beside it"
         return None
 
@@ -68,4 +66,4 @@ class Objective(Descent[Options]):
         assert batch.corruption is not None
         with torch.no_grad():
             drawn = self.model.likelihood.sample(params.detach().float(), batch.generator)
-            return corruptions.apply(batch.corruption, drawn, batch.generator)[0]
+            return batch.corruption.corrupt_tensor(drawn, batch.generator)[0]
