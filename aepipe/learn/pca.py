@@ -1,4 +1,4 @@
-"""Principal components of rows: what a linear autoencoder comes to, in closed form.
+"""Principal components of rows: the solution of a linear autoencoder, in closed form.
 
 Source: Baldi and Hornik, "Neural Networks and Principal Component Analysis", 1989; for wide rows, the randomised
 subspace iteration of Halko, Martinsson and Tropp, SIAM Review 2011.
@@ -18,10 +18,10 @@ from torch import Tensor
 from aepipe.learn.batches import Feed
 
 WIDEST = 4096
-"""Cells of a row up to which the covariance is formed."""
+"""Cells of a row up to which the covariance is formed; beyond, D x D numbers take too much memory."""
 OVERSAMPLING, ITERATIONS = 16, 4
 LEAST = 1e-6
-"""Share of the largest variance below which a component holds nothing but rounding errors."""
+"""Share of the largest variance below which a component is rounding error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Components:
 
     @classmethod
     def of(cls, rows: Feed, count: int) -> Components:
-        """Find the components of rows, on their device; they are read several times, block by block.
+        """Find the components of rows, on their device; rows are read several times, in blocks.
 
         Args:
             rows: N of them; missing cells count as zero.
@@ -55,9 +55,9 @@ class Components:
         return cls(mean_D.float(), *_iterated(rows, mean_D.float(), count))
 
     def scale(self, whiten: float) -> Tensor:
-        """Return what each component is multiplied by to divide it by its standard deviation to some power, [F].
+        """Return factors that divide each component by its standard deviation to a power, [F].
 
-        Components without variance come to zero: rounding errors must not be blown up.
+        Components without variance get zero: rounding errors must not be blown up.
         """
         there = self.variance > LEAST * self.variance[0]
         return torch.where(there, self.variance.clamp(min=1e-12).pow(-0.5 * whiten), 0.0)
@@ -69,7 +69,7 @@ class Components:
 
 
 def _flat(rows: Feed) -> Iterator[Tensor]:
-    """Yield rows as matrices, float32[b, D]."""
+    """Yield rows as matrices, float32[b, D]; missing cells as zero."""
     yield from (torch.nan_to_num(block.flatten(1), nan=0.0) for block in rows.blocks())
 
 
