@@ -1,1 +1,1 @@
-"""Autoencoders: networks, objectives, training, generation. The only room with torch; it knows no store."""
+"""Autoencoders and their training. The only room with torch; it knows no store."""

@@ -1,4 +1,4 @@
-"""Align the bits of a new encoder with those of an old one: their order, and the meaning of 0 and 1.
+"""Align the bits of a new encoder with an old one: their order, and the meaning of 0 and 1.
 
 Both are chance: any permutation of the bits, with any of them inverted, is an equally good code. Of all these, the one
 is taken that agrees most with the existing codes: an assignment problem over the agreement of every old bit with every
@@ -77,7 +77,7 @@ def reorder_bits(layer: Autoencoder, order: NDArray[np.int64], signs: NDArray[np
 
 
 def _reorder_statistics(part: Standardize, places: torch.Tensor, turned: torch.Tensor) -> None:
-    """Reorder the statistics of each unit; a mean changes its sign, a variance does not."""
+    # A mean changes its sign with its unit, a variance does not.
     if part.running_mean is not None and part.running_var is not None:
         part.running_mean.copy_(part.running_mean[places] * turned)
         part.running_var.copy_(part.running_var[places])

@@ -19,7 +19,10 @@ from aepipe.learn.posterior import Encoding, Posterior
 
 
 class Autoencoder(nn.Module):
-    """A network between a posterior, which says how codes arise, and a likelihood, which says what a row costs."""
+    """A network between a posterior and a likelihood.
+
+    The posterior turns the encoder's activations into codes; the likelihood compares rows with the decoder's output.
+    """
 
     def __init__(self, net: Net, posterior: Posterior, likelihood: Likelihood) -> None:
         super().__init__()
@@ -33,13 +36,16 @@ class Autoencoder(nn.Module):
         return self.posterior.encode(activation, generator)._replace(switches=switches)
 
     def decode(self, code_BH: Tensor, switches: Switches | None = None) -> Tensor:
-        """Return the parameters of the likelihood, ``[B, *shape]``; with switches, pooled values go back in place."""
+        """Return the parameters of the likelihood, ``[B, *shape]``.
+
+        With switches, values return to the places that pooling took them from.
+        """
         return self.net.decode(code_BH, switches)
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The choices that an objective has to go together with; it may refuse them before anything is built."""
+    """The choices that an objective may refuse, before anything is built."""
 
     net: NetOptions
     posterior: Posterior

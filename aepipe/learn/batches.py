@@ -1,4 +1,4 @@
-"""Rows in batches on the training device, and the device itself: precision, memory, random generators.
+"""Batches of rows on the training device; and the device: precision, memory, generators.
 
 Rows stay on the device if they fit its memory budget, else they are read from a memory-mapped file.
 
@@ -129,12 +129,12 @@ def seed_of(*seeds: int) -> int:
 
 
 def _any_missing(rows: NDArray[np.generic]) -> bool:
-    """Tell whether a cell is NaN; rows on disk are read block by block."""
+    # Block by block, as rows may be on disk.
     return any(bool(np.isnan(np.asarray(rows[i : i + BLOCK], np.float32)).any()) for i in range(0, len(rows), BLOCK))
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Tell whether the hardware multiplies bfloat16 faster than float32."""
+    # Only where the hardware multiplies it faster than float32: elsewhere it is emulated.
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))

@@ -1,4 +1,4 @@
-"""Corruptions: what is done to a row before a network reads it. Each kind is one class here and one line in ``KINDS``.
+"""Corruptions of a network's input. Each kind is one class here and one line in ``KINDS``.
 
 A kind is a frozen options model with two methods that do the same, equal in distribution:
 
@@ -10,7 +10,7 @@ shape, true where the cell still says something about the original.
 
 MCAR, MAR and MNAR take cells away and leave NaN. The three mechanisms and their names are those of Rubin, "Inference
 and missing data", Biometrika 1976: missing completely at random, by other values of the row, or by the missing value
-itself. ``rate`` of the cells are missing on average, whatever the rows. Where rows differ in their chance, it follows
+itself. ``rate`` of the cells are missing on average, for any rows. Where rows differ in their chance, it follows
 the rank of a score within the batch: with a rank r, uniform in 0..1, a cell is missing with probability
 r^((1 - rate) / rate), whose mean is ``rate``.
 
@@ -194,15 +194,15 @@ class Block(Corruption):
         return x * kept, kept
 
     def _sides(self, shape: tuple[int, ...]) -> list[tuple[int, int]]:
-        """Return each axis that a block extends over, height and width or all features, with its length there."""
+        # Height and width of images, else all features; together they cover the share.
         axes = (1, 2) if len(shape) == 4 else (1,)
         return [(axis, max(1, round(shape[axis] * self.share ** (1 / len(axes))))) for axis in axes]
 
 
 class Shift(Corruption):
-    """Move each image by up to ``pixels`` in both directions, with zeros coming in; vectors stay where they are.
+    """Move each image by up to ``pixels`` in both directions; zeros come in.
 
-    A moved cell still says what it said, so all are kept.
+    A moved cell still says what it said, so all are kept. Vectors stay as they are.
     """
 
     digest_name: ClassVar[str] = "corrupt.Shift"
@@ -235,7 +235,7 @@ class Shift(Corruption):
 
 
 class Missing(Corruption, ABC):
-    """Base of the mechanisms of missing cells; a kind only says how likely each cell is to be missing.
+    """Base of the mechanisms of missing cells; a kind only gives each cell's chance.
 
     Attributes:
         rate: share of the cells that are missing.
@@ -264,7 +264,7 @@ class Missing(Corruption, ABC):
 
     @abstractmethod
     def chances(self, x_ND: NDArray[np.floating], rng: np.random.Generator) -> Chances:
-        """Return the probability that a cell is missing, float32[N, D] or a shape that broadcasts to it."""
+        """Return each cell's chance to be missing, float32[N, D] or a shape that broadcasts to it."""
 
     @abstractmethod
     def tensor_chances(self, x_BD: Tensor, generator: torch.Generator) -> Tensor:
@@ -321,7 +321,7 @@ class MCAR(Missing):
 
 
 class MAR(Missing):
-    """Missing at random: some columns are always there; others are missing by a weighted sum of those.
+    """Missing at random: a weighted sum of columns that are always there decides on the others.
 
     Attributes:
         rate: share of the cells that are missing, in the columns that can be.
@@ -357,7 +357,7 @@ class MAR(Missing):
 
 
 class MNAR(Missing):
-    """Missing not at random: the larger a value is within its column, the likelier it is missing."""
+    """Missing not at random: a larger value within its column is more likely to be missing."""
 
     digest_name: ClassVar[str] = "missing.ByItself"
 
@@ -422,7 +422,7 @@ KINDS: Mapping[str, type[Corruption]] = {
 
 
 def by_rank(score: NDArray[np.floating], rate: float, rng: np.random.Generator) -> Chances:
-    """Return chances that follow the ranks within each column of scores; equal scores are ordered at random."""
+    """Return chances that follow the ranks within each column; ties are ordered at random."""
     # Two sorts rank; the first goes over rows in random order, so that a stable sort breaks ties at random.
     order = rng.permutation(len(score))
     rank = np.empty(score.shape, np.float32)
@@ -443,5 +443,5 @@ def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _along(axis: int, shape: tuple[int, ...]) -> list[int]:
-    """Return the shape of one mark per row and place on an axis, which broadcasts to the rows."""
+    # One value for each row and place on the axis; it broadcasts to all cells.
     return [shape[0], *(shape[a] if a == axis else 1 for a in range(1, len(shape)))]

@@ -1,4 +1,4 @@
-"""What a trained autoencoder knows about the density of rows: its gradient, and its logarithm.
+"""The density of rows under a trained autoencoder: its gradient, and its logarithm.
 
 :func:`score` is for denoising autoencoders. After training with Gaussian noise of variance ``sigma^2`` and squared
 error, the best reconstruction of a noisy point is the mean of the clean points that it may come from. The step to that
@@ -44,7 +44,7 @@ def displacement(model: Autoencoder, points: Tensor) -> Tensor:
 
 
 def score(model: Autoencoder, points: Tensor, *, sigma: float) -> Tensor:
-    """Return the estimated gradient of the log-density of noisy rows at each point, float[B, *shape].
+    """Estimate the gradient of the log-density of noisy rows at each point, float[B, *shape].
 
     Args:
         model: trained to undo Gaussian noise, with the gaussian likelihood.

@@ -1,4 +1,4 @@
-"""Trained autoencoders at work: open them, encode and decode rows, generate new ones, and look inside.
+"""Use trained autoencoders: encode and decode rows, generate new ones, look inside.
 
 :func:`open_stack` and :func:`open_finetuned` give trained networks, set to ``eval()``. Functions with a ``compute``
 take arrays and give arrays, block by block, however many rows there are. All others take and give tensors on the device
@@ -198,7 +198,7 @@ def from_prior(
 def chain(
     model: Autoencoder, start: Tensor, noise: Corruption, *, steps: int, generator: torch.Generator
 ) -> Iterator[Rows]:
-    """Walk the chain of a denoising autoencoder: corrupt, encode, decode, draw; yield the rows of each step.
+    """Walk the chain of a denoising autoencoder: corrupt, encode, decode, draw; yield each step.
 
     The draws are the states of the chain. The means are smoother, but they are no samples.
 
@@ -290,7 +290,7 @@ def filters(model: Autoencoder) -> Tensor:
 
 
 def features(model: Autoencoder, units: Tensor, *, strength: float = 1.0) -> Tensor:
-    """Decode single units of the code: the row with one unit on, minus the row with all units off.
+    """Decode single units of the code: the row with one unit on, minus the row with none on.
 
     For a linear decoder these are its columns. A map of units is switched on in its middle.
 
@@ -320,7 +320,7 @@ def parameters(model: Autoencoder) -> int:
 
 
 def signs(bits: NDArray[np.uint8]) -> Floats:
-    """Return bits, uint8[N, K] of 0 and 1, as the decoder of a layer of bits reads them: -1 and 1."""
+    """Return bits, uint8[N, K] of 0 and 1, as a decoder reads them: -1 and 1."""
     return bits.astype(np.float32) * 2 - 1
 
 

@@ -172,7 +172,7 @@ def fit(cells: Cells, layer: LayerRecipe, *, seed: int, compute: Compute, work: 
 
 
 def predict(model: Autoencoder, cells: Cells, compute: Compute) -> Cells:
-    """Return the distribution over the levels of every column, given all present cells, float32[N, D]."""
+    """Return the distribution over each column's levels given the present cells, float32[N, D]."""
     out = np.empty_like(cells)
     start = 0
     with torch.no_grad():
@@ -379,7 +379,7 @@ def _format(file: Path, use: str) -> str:
 
 
 def _put(frame: pd.DataFrame, name: str, gaps: np.ndarray, values: np.ndarray) -> None:
-    """Put values into the gaps of a column; whole numbers become floats, as expected values are floats."""
+    """Put values into the gaps of a column; whole numbers become floats, as expected values are."""
     import pandas as pd
 
     column = frame[name]

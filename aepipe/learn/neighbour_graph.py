@@ -40,7 +40,7 @@ def graph_of(
     one_way: float,
     compute: Compute,
 ) -> tuple[Graph, NDArray[np.float32]]:
-    """Build the graph of training rows: neighbours by cosine among their leading principal components.
+    """Build the graph of training rows: neighbours by cosine of their principal components.
 
     Args:
         rows: N of them.
@@ -104,7 +104,7 @@ class Graph:
         return torch.cat([self.walk(start_B, longest, generator) for start_B in parts])
 
     def longest(self, features_NF: NDArray[np.float32], resemblance: float) -> int:
-        """Return the length of the longest walks whose ends still resemble their starts, 1 to :data:`LONGEST`.
+        """Return the most steps of walks whose ends resemble their starts, 1 to :data:`LONGEST`.
 
         Resemblance is the mean cosine between start and end over walks of 1 to that many steps, relative to the one of
         single steps.

@@ -1,4 +1,4 @@
-"""ONNX graphs: a fine-tuned stack, its decoder, and networks from packages that stand below a stack.
+"""ONNX graphs of a stack, of its decoder, and of pretrained networks below a stack.
 
 A release's encoder is one graph of preprocessing, weights, thresholds and bits; its decoder is another. Packages bring
 two trained networks with their weights, so nothing is downloaded: EfficientNet-Lite0 for photographs and MiniLM, a
@@ -56,7 +56,7 @@ class Frozen(nn.Module):
         self.register_buffer("threshold", threshold_K)
 
     def forward(self, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return float32[B, H], float32[B, K] and uint8[B, K] for uint8 or float32 [B, *shape]; NaN is missing."""
+        """Return float32[B, H], float32[B, K] and uint8[B, K] for uint8 or float32 [B, *shape]."""
         code = items * (1 / 255) if items.dtype == torch.uint8 else items
         for encoder, posterior in zip(self.below, self.posteriors, strict=True):
             code = posterior.encode(encoder(code), None).mean

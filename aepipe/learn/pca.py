@@ -69,12 +69,11 @@ class Components:
 
 
 def _flat(rows: Feed) -> Iterator[Tensor]:
-    """Yield rows as matrices, float32[b, D]; missing cells as zero."""
     yield from (torch.nan_to_num(block.flatten(1), nan=0.0) for block in rows.blocks())
 
 
 def _spread(centred_BD: Tensor) -> Tensor:
-    """Return the sum of outer products, float64[D, D]."""
+    # Summed in float64: many small blocks would lose digits in float32.
     return (centred_BD.T @ centred_BD).double()
 
 

@@ -54,10 +54,10 @@ class Posterior(Protocol):
         """The top of an encoder that it needs."""
 
     def refusal(self, width: int) -> str | None:
-        """Return why a code of ``width`` units cannot be made, and what is allowed; None where it can."""
+        """Return why a code of ``width`` units is impossible, with the remedy; else None."""
 
     def at(self, progress: float) -> Posterior:
-        """Return the posterior for a point of training, from 0 at the first step to 1 after the last."""
+        """Return the posterior at a point of training, from 0 at the first step to 1 after the last."""
 
     def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
         """Turn activations into codes; without a generator the sample is the mean."""
@@ -71,11 +71,15 @@ class Stochastic(Posterior, Protocol):
         """Draw codes float[rows, width] from the prior, on the device of the generator."""
 
     def log_ratio(self, activation_BH: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw codes from the posterior without relaxing them, ``(codes[B, H], log prior - log posterior [B])``."""
+        """Draw codes from the posterior without relaxing them.
+
+        Returns:
+            The codes, [B, H], and log prior minus log posterior of each, [B].
+        """
 
 
 class Kind(Options):
-    """Defaults of a kind: no bits, one linear activation for each unit, any width, no change during training."""
+    """Defaults of a kind: no bits, one linear activation per unit, any width, always the same."""
 
     @property
     def binary(self) -> bool:
@@ -135,7 +139,9 @@ class KSparse(Delta):
 
 
 class Gaussian(Kind):
-    """Independent Gaussians around the code; the encoder gives means and variances, the prior is standard.
+    """Independent Gaussians; the encoder gives their means, which are the code, and variances.
+
+    The prior is the standard Gaussian.
 
     Source: Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014.
     """
@@ -213,7 +219,7 @@ class Bernoulli(Kind):
 
 
 class Categorical(Kind):
-    """Choices among classes, side by side; the encoder gives the logits, the code is their probabilities.
+    """Choices among classes; the encoder gives the logits, the code is the probabilities.
 
     Source: Jang, Gu and Poole, "Categorical Reparameterization with Gumbel-Softmax", ICLR 2017.
 
@@ -253,7 +259,7 @@ class Categorical(Kind):
         return chosen.flatten(-2), _per_row(-chosen * math.log(self.classes) - posterior)
 
     def _choose(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw one class of each choice, as ones among zeros, [..., choices, classes]."""
+        # Ones among zeros, [..., choices, classes].
         logits = self._groups(activation_BH)
         place = (logits + _gumbel(logits, generator)).argmax(-1, keepdim=True)
         return torch.zeros_like(logits).scatter(-1, place, 1.0)
@@ -263,7 +269,7 @@ class Categorical(Kind):
 
 
 class Bits(Kind, ABC):
-    """Bits by sign; a kind only says which values replace them while training, as a sign has no gradient."""
+    """Bits by sign; a kind only gives their relaxation, as a sign has no gradient."""
 
     @property
     def binary(self) -> bool:
@@ -299,7 +305,9 @@ class StraightThrough(Bits):
 
 
 class Noise(Bits):
-    """Logistic units that input noise drives to saturate (Salakhutdinov & Hinton, "Semantic Hashing", 2009).
+    """Logistic units that input noise drives into saturation.
+
+    Source: Salakhutdinov and Hinton, "Semantic Hashing", 2009.
 
     Attributes:
         sigma: standard deviation of the noise; a larger one makes harder units.
@@ -314,7 +322,9 @@ class Noise(Bits):
 
 
 class Tanh(Bits):
-    """A tanh that grows steeper while training, until it is a sign (Cao et al., "HashNet", ICCV 2017).
+    """A tanh that grows steeper during training, until it is a sign.
+
+    Source: Cao et al., "HashNet", ICCV 2017.
 
     Attributes:
         start: steepness at the first step.
@@ -420,13 +430,13 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _logistic(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Return logistic noise: a logit plus this noise is above zero with the logit's probability."""
+    # A logit plus this noise is above zero with the logit's probability.
     # The clamp keeps the logarithm finite where the draw is exactly 0.
     uniform = torch.rand(like.shape, generator=generator, device=like.device).clamp(1e-7, 1 - 1e-7)
     return uniform.logit()
 
 
 def _gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Return Gumbel noise: the largest of logits plus this noise is a draw of the softmax."""
+    # The largest of logits plus this noise is a draw of the softmax.
     uniform = torch.rand(like.shape, generator=generator, device=like.device).clamp(1e-7, 1 - 1e-7)
     return -(-uniform.log()).log()

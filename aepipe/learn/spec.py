@@ -1,4 +1,4 @@
-"""A recipe's layers, resolved: the options of every choice, checked to go together, and their digest keys.
+"""The layers of a recipe, resolved: options of every choice, checked, with digest keys.
 
 Everything is resolved and checked before anything is trained, so a mistake in the topmost layer costs seconds, not the
 hours of the layers below.
@@ -58,7 +58,7 @@ class LayerSpec:
 
     @property
     def choices(self) -> Choices:
-        """What an objective looks at to say whether it can train the layer."""
+        """The choices that an objective may refuse."""
         return Choices(self.net, self.posterior, self.likelihood, self.training.corruption)
 
     def build(self, shape: Sequence[int], generator: torch.Generator) -> Autoencoder:
@@ -84,7 +84,9 @@ def layer_spec(recipe: LayerRecipe, at: str) -> LayerSpec:
 
 
 def code_spec(recipe: CodeRecipe, at: str = "code") -> LayerSpec:
-    """Resolve ``[code]``: an affine map to as many activations as there are bits, and a posterior that makes bits.
+    """Resolve ``[code]``, the layer of bits.
+
+    It is an affine map to one activation for each bit, and a posterior that turns these into bits.
 
     Raises:
         RecipeError: a kind or one of its options is wrong, the choices do not go together, or there are no bits.
@@ -118,14 +120,14 @@ def finetune_training(recipe: FinetuneRecipe, specs: Sequence[LayerSpec], at: st
 
 
 def check_stack(specs: Sequence[LayerSpec], shape: Sequence[int]) -> None:
-    """Check that each layer can read what comes out of the one below.
+    """Check that each layer can read the codes of the layer below.
 
     Args:
         specs: bottom up, the layer of bits last.
         shape: of one row of data.
 
     Raises:
-        RecipeError: one cannot; the text says which, and what is allowed.
+        RecipeError: one cannot; the text names it, and the remedy.
     """
     for number, spec in enumerate(specs):
         at = f"layers.{number}" if number < len(specs) - 1 else "code"
@@ -142,7 +144,7 @@ def check_stack(specs: Sequence[LayerSpec], shape: Sequence[int]) -> None:
 
 
 def _checked(spec: LayerSpec, at: str, *, net: NetOptions | None = None) -> LayerSpec:
-    """Return a layer whose choices go together; ``net`` is what reads the corrupted rows.
+    """Return the layer if its choices go together; ``net`` reads the corrupted rows.
 
     Raises:
         RecipeError: they do not.
@@ -160,7 +162,7 @@ def _checked(spec: LayerSpec, at: str, *, net: NetOptions | None = None) -> Laye
 
 
 def training(recipe: LayerRecipe | CodeRecipe | FinetuneRecipe, at: str, fit: FitRecipe) -> Training:
-    """Resolve what layers and fine-tuning have in common.
+    """Resolve the choices that layers and fine-tuning share.
 
     Raises:
         RecipeError: a kind or one of its options is wrong.
@@ -173,14 +175,14 @@ def training(recipe: LayerRecipe | CodeRecipe | FinetuneRecipe, at: str, fit: Fi
 
 
 def _role(kinds: Mapping[str, type[Options]], choice: Choice, at: str, role: Callable[..., RoleT]) -> RoleT:
-    """Resolve a choice whose options play a role: one of the protocols of this room."""
+    # The protocols cannot be checked by types: kinds are found at run time.
     found: Any = resolve(kinds, choice, at)
     assert isinstance(found, cast(type, role)), f"{type(found).__name__} does not play its role"
     return cast(RoleT, found)
 
 
 def _key(options: Options) -> dict[str, Any]:
-    """Return an options model under the name that digests know it by.
+    """Return an options model under its name in digests.
 
     Raises:
         TypeError: the class gives no name of its own; an inherited one would mix up two kinds.

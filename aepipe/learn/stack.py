@@ -1,4 +1,4 @@
-"""Stacks: greedy layer-wise pretraining, and unrolling into one deep network for fine-tuning.
+"""Stacks: greedy layer-wise pretraining, and one deep network for fine-tuning.
 
 Each layer learns to reconstruct the codes of the layer below it. The clean codes are its target, the same codes
 corrupted its input: the corruption is on the input of a layer, never on its output. Unrolled, the stack is one network
@@ -211,6 +211,5 @@ def bits(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) -> NDA
 
 
 def _activations(model: Autoencoder, rows: Feed) -> Tensor:
-    """Return the activations of the bits for all rows, float32[N, K]."""
     with torch.no_grad():
         return torch.cat([model.net.encoder(block).float() for block in rows.blocks()])

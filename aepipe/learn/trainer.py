@@ -1,4 +1,4 @@
-"""The training loop, and its checkpoints. There is one loop; it knows phases and terms, and no variant.
+"""The training loop and its checkpoints. It knows phases and terms, but no objective.
 
 Everything random in a step comes from (seed, epoch, step). So a run that is resumed from a checkpoint repeats exactly
 the steps of an uninterrupted run, wherever it was cut off. A checkpoint is one safetensors file, replaced by rename;
@@ -271,7 +271,7 @@ class Checkpoint(Protocol):
         """Return the last saved state: tensors by name, and a JSON-able position."""
 
     def due(self) -> bool:
-        """Say whether it is time to save."""
+        """Tell whether it is time to save."""
 
     def save(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
         """Replace the saved state."""
@@ -300,18 +300,18 @@ class FileCheckpoint:
             return None  # training starts over, which costs time and nothing else
 
     def due(self) -> bool:
-        """Say whether it is time to save."""
+        """Tell whether it is time to save."""
         return time.monotonic() - self._saved_at >= self._seconds
 
     def save(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
         """Replace the saved state; a crash leaves the old one or the new one."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        beside = self._file.with_suffix(".new")
+        fresh = self._file.with_suffix(".new")
         on_cpu = {name: value.contiguous().cpu() for name, value in tensors.items()}
-        save_file(on_cpu, beside, {"position": json.dumps(position)})
-        with beside.open("rb") as stream:
+        save_file(on_cpu, fresh, {"position": json.dumps(position)})
+        with fresh.open("rb") as stream:
             os.fsync(stream.fileno())
-        beside.replace(self._file)
+        fresh.replace(self._file)
         self._saved_at = time.monotonic()
 
 
@@ -321,7 +321,6 @@ def _optimizer(phase: Phase, training: Training, compute: Compute) -> torch.opti
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names start with a prefix, under the rest of their names."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 

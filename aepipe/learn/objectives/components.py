@@ -1,7 +1,7 @@
-"""Principal components as a layer: the linear autoencoder of the least squared error, found in closed form.
+"""Principal components as a layer: the best linear autoencoder, found in closed form.
 
-Its code can be whitened: divided by its standard deviation to some power. Half-way, small differences between rows
-count more than they do in the rows themselves, and noise not as much as everything else; neighbours are then more
+Its code can be whitened: divided by its standard deviation to some power. With a power of one half, small differences
+between rows count more than in the rows themselves, but noise not as much as everything else. Then neighbours are more
 often of one kind, and the layers above learn faster.
 
 Source: Baldi and Hornik, "Neural Networks and Principal Component Analysis", 1989.
@@ -44,7 +44,7 @@ class Options(objectives.Options):
     whiten: Annotated[float, Field(ge=0, le=1)] = 0.5
 
     def refusal(self, choices: Choices) -> str | None:
-        """Refuse what is not linear, and what the least squared error does not speak of."""
+        """Refuse all but linear layers with a squared error on clean rows."""
         net = choices.net
         if not isinstance(net, dense.Options) or net.hidden or net.tied or net.normalize or net.holes:
             return "components are one map each way; allowed: a dense net without hidden, tied, normalize and holes"
@@ -59,10 +59,10 @@ class Options(objectives.Options):
 
 
 class Objective(Descent[Options]):
-    """The solution, set before the first step; steps only tell what it is worth."""
+    """The solution, set before the first step; steps only measure its loss."""
 
     def prepare(self, rows: Feed, neighbours: Neighbours | None) -> None:
-        """Find the components and make them the weights; the code of all rows has a mean square of 1."""
+        """Find the components and make them the weights; codes get a mean square of 1."""
         (up,), (down,) = (_maps(half) for half in (self.model.net.encoder, self.model.net.decoder))
         found = Components.of(rows, min(up.out_features, math.prod(rows.shape)))
         scale_F = found.scale(self.options.whiten)
@@ -83,7 +83,7 @@ class Objective(Descent[Options]):
         return self.autoencode(batch)[1]
 
     def phases(self) -> list[Phase]:
-        """Return the one phase, which moves nothing."""
+        """Return the one phase, which changes nothing."""
         return [Phase("closed form", list(self.model.parameters()), self.look)]
 
     def look(self, batch: Batch) -> dict[str, Tensor]:
@@ -93,5 +93,4 @@ class Objective(Descent[Options]):
 
 
 def _maps(half: nn.Module) -> list[nn.Linear]:
-    """Return the affine maps of an encoder or a decoder: there is one."""
     return [module for module in half.modules() if isinstance(module, nn.Linear)]

@@ -1,4 +1,4 @@
-"""Maximise a lower bound of the likelihood: the variational autoencoder.
+"""The variational autoencoder: maximise a lower bound of the likelihood.
 
 Source: Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014; the weight of the divergence from Higgins et
 al., "beta-VAE", ICLR 2017; free bits from Kingma et al., "Improving Variational Inference with Inverse Autoregressive
@@ -23,7 +23,7 @@ class Options(objectives.Options):
     Attributes:
         beta: weight of the divergence from the prior; 1 is the bound itself.
         samples: codes drawn for each row.
-        free_nats: divergence of a row's whole code that costs nothing, so that the code is not given up early.
+        free_nats: divergence of a row's whole code without a cost, so that training does not give up the code early.
     """
 
     digest_name: ClassVar[str] = "variational.Options"
@@ -35,7 +35,7 @@ class Options(objectives.Options):
     free_nats: Annotated[float, Field(ge=0)] = 0.0
 
     def refusal(self, choices: Choices) -> str | None:
-        """Say where the posterior has no prior."""
+        """Refuse a posterior without a prior."""
         return objectives.needs_prior(choices)
 
 
@@ -43,7 +43,10 @@ class Objective(Descent[Options]):
     """The negative evidence lower bound, in its two terms."""
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``reconstruction`` and ``kl`` in nats per row; with ``beta`` 1 their sum bounds -log p(row) above."""
+        """Return ``reconstruction`` and ``kl`` in nats per row.
+
+        With ``beta`` 1 their sum is an upper bound of -log p(row).
+        """
         model, draws = self.model, self.options.samples if batch.generator else 1
         encoding = model.encode(batch.noisy, batch.generator)
         assert encoding.kl is not None
@@ -56,5 +59,4 @@ class Objective(Descent[Options]):
         return {"reconstruction": nll / draws, "kl": self.options.beta * kl}
 
     def _nll(self, code: Tensor, batch: Batch) -> Tensor:
-        """Return the mean negative log-likelihood of the rows, given codes."""
         return self.model.likelihood.nll(self.model.decode(code), batch.clean, batch.observed).mean()

@@ -119,7 +119,7 @@ def test_the_mean_activation_goes_to_the_rate(rate: float, images: Any, tmp_path
 @pytest.mark.parametrize(
     ("net", "options", "message"),
     [
-        ({}, {"l1": 0.0}, "layers.0.objective: asks for nothing beside the reconstruction; allowed: `l1` or `kl`"),
+        ({}, {"l1": 0.0}, "layers.0.objective: has no penalty, only the reconstruction; allowed: `l1` or `kl`"),
         ({"activation": "tanh"}, {"kl": 1.0}, "not kept within 0..1; allowed: a net whose `activation`"),
         ({"activation": "sigmoid", "code_activation": "relu"}, {"kl": 1.0}, "not kept within 0..1"),
         ({}, {"l1": -1.0}, "layers.0.objective.l1: input should be greater than or equal to 0"),
