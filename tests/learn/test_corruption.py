@@ -1,15 +1,17 @@
-"""Corruptions: rates, what is kept, purity; and the torch twins' equality in distribution."""
+"""Corruptions: rates, kept cells, purity; arrays and tensors are equal in distribution."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from aepipe.learn import corruption as corruptions
-from aepipe.learn.corruption import Corruption
-from aepipe.recipe import Choice
+from aepipe.learn import spec as layer_specs
+from aepipe.learn.corruption import Array, Corrupted, Corruption
+from aepipe.recipe import Choice, LayerRecipe
 
 torch = pytest.importorskip("torch")
 
@@ -33,6 +35,30 @@ HOLES = {"mcar", "mar", "mnar"}
 
 def test_every_kind_is_tested() -> None:
     assert OPTIONS.keys() == corruptions.KINDS.keys()
+
+
+class Negate(Corruption):
+    """A new kind: every cell with the opposite sign."""
+
+    digest_name: ClassVar[str] = "corruption.Negate"
+
+    def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
+        """Return ``(noisy, kept)``."""
+        return -x, np.ones(x.shape, np.bool_)
+
+    def corrupt_tensor(self, x: Any, generator: Any) -> tuple[Any, Any]:
+        """Return ``(noisy, kept)``."""
+        return -x, torch.ones_like(x, dtype=torch.bool)
+
+
+def test_a_class_and_a_line_are_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(corruptions.KINDS, "negate", Negate)
+    recipe = LayerRecipe.model_validate({"net": {"kind": "dense", "width": 2}, "corruption": ["negate", "none"]})
+    spec = layer_specs.layer_spec(recipe, "layers.0")
+    one = spec.training.corruption
+    np.testing.assert_array_equal(one.corrupt(np.ones((2, 3)), np.random.default_rng(0))[0], -1)
+    assert torch.equal(one.corrupt_tensor(torch.ones(2, 3), torch.Generator())[0], -torch.ones(2, 3))
+    assert "negate" in str(spec.key()["corruption"])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -98,7 +124,7 @@ def test_shift_moves_and_fills_with_zero() -> None:
     assert {tuple(np.argwhere(image)[0][:2]) for image in noisy} == {(i, j) for i in range(5) for j in range(5)}
 
 
-def test_vectors_cannot_be_shifted() -> None:
+def test_vectors_are_not_shifted() -> None:
     x = np.random.default_rng(0).random((4, 7), np.float32)
     noisy, _ = corruptions.Shift(pixels=2).corrupt(x, np.random.default_rng(0))
     np.testing.assert_array_equal(noisy, x)
@@ -106,22 +132,22 @@ def test_vectors_cannot_be_shifted() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", sorted(OPTIONS))
-def test_twin_has_the_same_distribution(kind: str, shape: tuple[int, ...]) -> None:
+def test_tensors_have_the_same_distribution(kind: str, shape: tuple[int, ...]) -> None:
     x = np.broadcast_to(np.linspace(0.1, 0.9, int(np.prod(shape[1:])), dtype=np.float32).reshape(shape[1:]), shape)
     one = OPTIONS[kind]
     noisy, kept = one.corrupt(x.copy(), np.random.default_rng(0))
-    twin, twin_kept = one.corrupt_tensor(torch.from_numpy(x.copy()), torch.Generator().manual_seed(0))
+    tensor, tensor_kept = one.corrupt_tensor(torch.from_numpy(x.copy()), torch.Generator().manual_seed(0))
     np.testing.assert_array_equal(np.isnan(noisy), ~kept if kind in HOLES else False)
-    noisy, twin = np.nan_to_num(noisy), twin.nan_to_num()
+    noisy, tensor = np.nan_to_num(noisy), tensor.nan_to_num()
     # Each cell's mean, spread and chance of being kept, within five standard errors of 2,000 draws.
     error = 5 * max(float(noisy.std(0).max()), 0.01) * np.sqrt(2 / len(x))
-    np.testing.assert_allclose(twin.numpy().mean(0), noisy.mean(0), atol=error)
-    np.testing.assert_allclose(twin.numpy().std(0), noisy.std(0), atol=error)
-    np.testing.assert_allclose(twin_kept.numpy().mean(0), kept.mean(0), atol=5 * np.sqrt(0.5 / len(x)))
+    np.testing.assert_allclose(tensor.numpy().mean(0), noisy.mean(0), atol=error)
+    np.testing.assert_allclose(tensor.numpy().std(0), noisy.std(0), atol=error)
+    np.testing.assert_allclose(tensor_kept.numpy().mean(0), kept.mean(0), atol=5 * np.sqrt(0.5 / len(x)))
     # And how cells hang together, which tells a block from a mask.
-    flat, twin_flat = kept.reshape(len(x), -1), twin_kept.numpy().reshape(len(x), -1)
+    flat, tensor_flat = kept.reshape(len(x), -1), tensor_kept.numpy().reshape(len(x), -1)
     both = (flat[:, 0] & flat[:, 1]).mean()
-    assert (twin_flat[:, 0] & twin_flat[:, 1]).mean() == pytest.approx(both, abs=5 * np.sqrt(0.5 / len(x)))
+    assert (tensor_flat[:, 0] & tensor_flat[:, 1]).mean() == pytest.approx(both, abs=5 * np.sqrt(0.5 / len(x)))
 
 
 def correlation(a: Any, b: Any) -> float:
@@ -129,7 +155,7 @@ def correlation(a: Any, b: Any) -> float:
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.2, 0.5, 0.8])
-def test_missing_cells_have_their_rate_and_their_reason(rate: float) -> None:
+def test_missing_cells_have_their_rate_and_their_mechanism(rate: float) -> None:
     x = np.random.default_rng(0).standard_normal((4000, 10)).astype(np.float32)
     rng = np.random.default_rng(1)
     _, mcar = corruptions.MCAR(rate=rate).corrupt(x, rng)
@@ -163,8 +189,8 @@ def test_a_rate_of_each_row_spreads_over_its_range() -> None:
 def test_cells_of_one_value_are_missing_together() -> None:
     one = corruptions.MCAR(rate=0.3, spans=(1, 3, 2))
     _, kept = one.corrupt(np.zeros((3000, 6), np.float32), np.random.default_rng(0))
-    _, twin = one.corrupt_tensor(torch.zeros(3000, 6), torch.Generator().manual_seed(0))
-    for found in (kept, twin.numpy()):
+    _, tensor = one.corrupt_tensor(torch.zeros(3000, 6), torch.Generator().manual_seed(0))
+    for found in (kept, tensor.numpy()):
         assert (found[:, 1] == found[:, 2]).all()
         assert (found[:, 1] == found[:, 3]).all()
         assert (found[:, 4] == found[:, 5]).all()
@@ -172,7 +198,7 @@ def test_cells_of_one_value_are_missing_together() -> None:
         np.testing.assert_allclose(1 - found.mean(0), 0.3, atol=0.03)
 
 
-def test_equal_values_are_missing_alike() -> None:
+def test_equal_values_are_missing_equally_often() -> None:
     x = np.zeros((2000, 50), np.float32)
     x[1000:] = 1
     _, kept = corruptions.MNAR(rate=0.5).corrupt(x, np.random.default_rng(0))
