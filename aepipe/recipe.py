@@ -241,6 +241,7 @@ def load(file: Path, *, source: str | None = None) -> Recipe:
         raise RecipeError(f"{file}: no such recipe") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{file}: not a readable TOML file: {error}") from None
+    # Resolved here, as a path in a recipe is relative to the recipe and this one is not; an address stays as it is.
     if source is not None and isinstance(table.get("source"), dict):
         table["source"]["path"] = str(Path(source).expanduser().resolve()) if "://" not in source else source
     return parse(table, file)

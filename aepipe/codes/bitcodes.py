@@ -44,6 +44,7 @@ class BitCodes:
         if self.packed.dtype != np.uint8 or self.packed.ndim != 2 or self.packed.shape[1] != width:
             found = f"{self.packed.dtype}{list(self.packed.shape)}"
             raise CodeError(f"codes of {self.n_bits} bits are uint8[N, {width}], not {found}")
+        # A set pad bit would count in every distance.
         pad = 8 * width - self.n_bits
         if pad and bool((self.packed[:, -1] & ((1 << pad) - 1)).any()):
             raise CodeError(f"codes of {self.n_bits} bits end in {pad} pad bits, which must be zero")
@@ -90,6 +91,7 @@ class BitCodes:
         n_words = -(-self.n_bits // 64)
         padded = np.zeros((len(self), 8 * n_words), np.uint8)
         padded[:, : self.packed.shape[1]] = self.packed
+        # Big-endian on every machine, so that words sort as bytes and hex do.
         return padded.view(">u8").astype(np.uint64)
 
     def prefix(self, n_bits: int) -> BitCodes:
@@ -103,6 +105,7 @@ class BitCodes:
         if n_bits == self.n_bits:
             return self
         packed = self.packed[:, : n_bytes(n_bits)].copy()
+        # The bits behind the prefix become pad bits, which are zero.
         packed[:, -1] &= np.uint8(0xFF << (8 * packed.shape[1] - n_bits) & 0xFF)
         return BitCodes(packed, n_bits, f"{self.fingerprint}/{n_bits}" if self.fingerprint else "")
 
@@ -123,6 +126,7 @@ class BitCodes:
 
     def distinct(self) -> tuple[BitCodes, NDArray[np.int64]]:
         """Return the distinct codes, ascending, and the position of each row's code, int64[N]."""
+        # Each code as one opaque value: numpy then sorts whole rows of bytes.
         rows = np.ascontiguousarray(self.packed).view([("", np.void, self.packed.shape[1])])[:, 0]
         values, inverse = np.unique(rows, return_inverse=True)
         packed = values.view(np.uint8).reshape(len(values), self.packed.shape[1])

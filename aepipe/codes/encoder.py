@@ -133,6 +133,7 @@ class Encoder:
         else:
             with ThreadPoolExecutor(threads) as pool:
                 parts = list(pool.map(lambda i: self._run(items[i : i + self.card.batch]), starts))
+        # Without items, the graph still gives the widths of the empty results.
         parts = parts or [self._run(items)]
         codes = BitCodes.from_bits(np.concatenate([bits for _, _, bits in parts]), self.fingerprint)
         embedding = np.concatenate([embedding for embedding, _, _ in parts])
@@ -181,6 +182,7 @@ class Decoder:
         for start in range(0, len(items), DECODED):
             rebuilt = self._session.run(["items"], {"bits": bits[start : start + DECODED]})[0]
             given = scaled(items[start : start + DECODED].reshape(len(rebuilt), -1))
+            # A missing cell has no error; an item without any cell must not divide by zero.
             known, off = np.isfinite(given), rebuilt.reshape(given.shape) - np.nan_to_num(given)
             parts.append(np.sqrt(np.square(off * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)))
         return np.concatenate(parts)
@@ -195,6 +197,7 @@ def quantize(embedding: NDArray[np.float32]) -> NDArray[np.int8]:
 def cosines(query: NDArray[np.generic], rows: NDArray[np.generic]) -> NDArray[np.float32]:
     """Return the cosines between a vector [H] and rows [N, H], float32[N]; 0 for a zero vector."""
     one, others = query.astype(np.float32), rows.astype(np.float32)
+    # A zero vector has no angle, so its cosine is set to 0 and not computed.
     lengths = np.linalg.norm(one) * np.linalg.norm(others, axis=1)
     products = others @ one
     found: NDArray[np.float32] = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
@@ -216,6 +219,7 @@ def session(graph: bytes) -> Any:  # noqa: ANN401  onnxruntime has no types
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    # One thread: sums in another order could flip a bit near its threshold.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3

@@ -32,11 +32,13 @@ def match_bits(old: Bits, new: Bits, parts: Sequence[int] = ()) -> tuple[NDArray
         new: the same rows under the new encoder.
         parts: lengths of prefixes that are codes of their own.
     """
+    # With -1 and 1 for the bits, a product counts agreements minus disagreements; its sign is the sense of the match.
     agreement = (2 * old.astype(np.float64) - 1).T @ (2 * new.astype(np.float64) - 1)
     width = old.shape[1]
     order, signs = np.arange(width), np.ones(width, np.float32)
     for start, end in pairwise(sorted({0, width, *(length for length in parts if length < width)})):
         block = agreement[start:end, start:end]
+        # The absolute value: an inverted bit is as good as the bit itself, so only its sign is noted.
         rows, columns = linear_sum_assignment(-np.abs(block))
         order[start + rows] = start + columns
         signs[start + rows] = np.where(block[rows, columns] < 0, -1, 1)
@@ -56,6 +58,7 @@ def reorder_bits(layer: Autoencoder, order: NDArray[np.int64], signs: NDArray[np
     """
     encoder, decoder = list(layer.net.encoder.modules()), list(layer.net.decoder.modules())
     turn = next((part for part in encoder if isinstance(part, Turn)), None)
+    # The map next to the code is the encoder's last and the decoder's first.
     up = next((part for part in reversed(encoder) if isinstance(part, nn.Linear)), None)
     down = next((part for part in decoder if isinstance(part, nn.Linear)), None)
     if up is None or up.out_features != len(order) or (down is not None and down.in_features != len(order)):
@@ -63,6 +66,7 @@ def reorder_bits(layer: Autoencoder, order: NDArray[np.int64], signs: NDArray[np
     places = torch.from_numpy(order).to(up.weight.device)
     turned = torch.from_numpy(signs).to(up.weight.device)
     with torch.no_grad():
+        # The decoder undoes the same rotation, so it takes the order from here too.
         if turn is not None:
             turn.rotation.copy_(turn.rotation[:, places] * turned)
             return True

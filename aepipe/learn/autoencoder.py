@@ -33,6 +33,7 @@ class Autoencoder(nn.Module):
     def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Encoding:
         """Return the codes of rows ``[B, *shape]``; without a generator nothing is random."""
         activation, switches = self.net.encode(x)
+        # Posteriors know no pooling, so the switches pass them by.
         return self.posterior.encode(activation, generator)._replace(switches=switches)
 
     def decode(self, code_BH: Tensor, switches: Switches | None = None) -> Tensor:

@@ -104,6 +104,7 @@ class Mask(Corruption):
     def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
         """Return ``(noisy, kept)``."""
         kept = rng.random(x.shape, np.float32) >= self.rate
+        # The gain is cast, so that float32 rows do not become float64.
         return x * (kept * x.dtype.type(self.gain)), kept
 
     def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -126,6 +127,7 @@ class Gaussian(Corruption):
     def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
         """Return ``(noisy, kept)``."""
         noise = rng.standard_normal(x.shape, np.float32) * np.float32(self.sigma)
+        # Noise is float32 for every dtype of rows: the same seed gives the same noise.
         return (x + noise).astype(x.dtype), np.ones(x.shape, np.bool_)
 
     def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -173,6 +175,7 @@ class Block(Corruption):
         """Return ``(noisy, kept)``."""
         hidden = np.ones(x.shape[:1] + (1,) * (x.ndim - 1), np.bool_)
         for axis, length in self._sides(x.shape):
+            # Every start from which the block stays inside, so that all blocks cover the same share.
             start = rng.integers(0, x.shape[axis] - length + 1, len(x))
             position = np.arange(x.shape[axis])
             inside = (position >= start[:, None]) & (position < start[:, None] + length)
@@ -349,6 +352,7 @@ class MAR(Missing):
 
     def mechanism(self, width: int) -> tuple[NDArray[np.bool_], Chances]:
         """Return the columns that are always there, bool[D], and the weights of those, float32."""
+        # A generator of its own: the mechanism must not change with the draws of a batch.
         rng = np.random.default_rng(self.seed)
         count = min(max(1, round(self.always * width)), max(1, width - 1))
         there = np.zeros(width, np.bool_)

@@ -84,8 +84,10 @@ def _estimate(
 ) -> Tensor:
     """Return the estimate for one block of rows."""
     activation, _ = model.net.encode(rows)
+    # The encoder runs once for each row; only draws and decoding are repeated.
     repeated = activation.repeat_interleave(samples, 0)
     code, log_ratio = posterior.log_ratio(repeated, generator)
     nll = model.likelihood.nll(model.decode(code), rows.repeat_interleave(samples, 0))
+    # The logarithm of the mean weight, from logarithms, as the weights themselves would overflow.
     weight = (log_ratio - nll).view(len(rows), samples).logsumexp(1) - math.log(samples)
     return weight - model.likelihood.constant(math.prod(rows.shape[1:]))

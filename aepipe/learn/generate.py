@@ -145,6 +145,7 @@ def walk(model: Autoencoder, row: RowArray, units: int, offsets: Floats, compute
     shape = model.net.shape_out
     unmoved = decode_codes(model, code.reshape(1, *shape), compute)
     change = decode_codes(model, moved.reshape(-1, *shape), compute) - unmoved
+    # A stable sort: equal changes keep the order of the units, so the same model gives the same picture.
     chosen = np.argsort(-np.square(change).reshape(len(change), -1).sum(1), kind="stable")[:units]
     codes = np.repeat(code[None], len(chosen) * len(offsets), 0).reshape(len(chosen), len(offsets), -1)
     codes[np.arange(len(chosen)), :, chosen] += offsets
@@ -184,6 +185,7 @@ def from_prior(
     Raises:
         QueryError: no layer has a prior.
     """
+    # Layers above the topmost prior have no distribution of codes to draw from.
     depth = len(layers) if draw else _depth(layers)
     model = unroll(layers[:depth])
     if draw is None:
@@ -214,6 +216,7 @@ def chain(
     rows = Rows(start, start)
     for _ in range(steps):
         with torch.no_grad():
+            # The draw, not the mean: a chain of means would settle at a point instead of visiting the data.
             noisy, _ = noise.corrupt_tensor(rows.sample, generator)
             encoding = model.encode(noisy, generator)
         rows = decode(model, encoding.sample, generator, switches=encoding.switches)
@@ -267,6 +270,7 @@ def tangents(model: Autoencoder, row: Tensor, k: int) -> Tangents:
         activation, _ = model.net.encode(one[None])
         return (activation if model.posterior.binary else model.posterior.encode(activation, None).mean).flatten()
 
+    # Reverse mode: a code has fewer units than a row has values.
     jacobian: Tensor = torch.func.jacrev(code)(row.float())
     _, strengths, directions = torch.linalg.svd(jacobian.detach().flatten(1), full_matrices=False)
     return Tangents(directions[:k].view(-1, *row.shape), strengths[:k])
@@ -310,6 +314,7 @@ def features(model: Autoencoder, units: Tensor, *, strength: float = 1.0) -> Ten
     middle = tuple(side // 2 for side in shape[:-1])
     for place, unit in enumerate(units.tolist(), 1):
         codes[(place, *middle, unit)] = strength
+    # One row more, all units off, in the same call: it is the baseline of all differences.
     rows = decode(model, codes).mean
     return rows[1:] - rows[:1]
 

@@ -99,6 +99,7 @@ def fill(frame: pd.DataFrame, *, seed: int = 0, device: str = "auto", steps: int
     if not holes:
         return Filled(filled, {}, layout.left_out, {})
     cells = layout.encode(frame)
+    # float32: tables are small, and knots of large numbers need the digits.
     compute = computing.resolve(ComputeRecipe(device=device, precision="float32"))
     recipe = impute_recipe(layout.spans, len(cells), steps=steps)
     report = partial(step, "learning the table")
@@ -112,6 +113,7 @@ def fill(frame: pd.DataFrame, *, seed: int = 0, device: str = "auto", steps: int
         gaps = frame[column.name].isna().to_numpy()
         spread[column.name] = float(uncertainty[gaps].mean())
         _put(filled, column.name, gaps, values)
+        # Next to its column, so that a reader of the table sees both.
         place = int(np.flatnonzero(filled.columns == column.name)[0]) + 1
         filled.insert(place, _free_name(filled, column.name), np.where(gaps, uncertainty, 0.0))
     return Filled(filled, holes, layout.left_out, spread)
@@ -125,6 +127,7 @@ def impute_recipe(spans: Sequence[int], rows: int, *, steps: int = STEPS) -> Lay
         rows: N; fewer rows get a smaller batch and more epochs.
         steps: of training, about.
     """
+    # A small table gets small batches, so that its epochs still have about twenty steps.
     batch = max(16, min(BATCH, rows // 20))
     epochs = int(np.clip(round(steps * batch / max(rows, 1)), *EPOCHS))
     of = [{"columns": n, "likelihood": {"kind": "categorical" if n > 1 else "gaussian"}} for n in spans]
@@ -132,7 +135,9 @@ def impute_recipe(spans: Sequence[int], rows: int, *, steps: int = STEPS) -> Lay
         {
             "net": {"kind": "residual", "width": 256, "hidden": 256, "blocks": 2, "activation": "relu", "holes": True},
             "likelihood": {"kind": "columns", "of": of},
+            # Each row hides another share of its values, so the network meets rows with few and with many holes.
             "corruption": {"kind": "mcar", "rate": 0.05, "rate_max": 0.5, "spans": tuple(spans)},
+            # Present cells count a little: they hold the network to its input, but filling holes is the task.
             "objective": {"kind": "masked", "hidden": 1.0, "seen": 0.1},
             "fit": {
                 "epochs": epochs,
@@ -161,6 +166,7 @@ def fit(cells: Cells, layer: LayerRecipe, *, seed: int, compute: Compute, work: 
         TrainingError: a loss is not finite.
     """
     spec = layer_spec(layer, "impute")
+    # A random part is held out: tables are often sorted, and their end differs from the rest.
     order = np.random.default_rng(seed).permutation(len(cells))
     kept_back = 0 if len(cells) >= ENOUGH_ROWS else int(len(cells) * HELD_OUT)
     held_out, train = (np.sort(part) for part in (order[:kept_back], order[kept_back:]))
@@ -210,9 +216,11 @@ class Column:
             cells[present, [places[value] for value in known]] = 1
             return cells
         knots = np.array(self.levels, np.float64)
+        # Knots span the column the levels were found in; other rows may lie outside.
         numbers = known.to_numpy(np.float64).clip(knots[0], knots[-1])
         upper = np.searchsorted(knots, numbers).clip(min(1, len(knots) - 1), len(knots) - 1)
         lower = (upper - 1).clip(0)
+        # A column of one distinct value has knots of no width.
         width = np.maximum(knots[upper] - knots[lower], 1e-300)
         share = np.where(upper == lower, 1.0, (numbers - knots[lower]) / width).astype(np.float32)
         cells[present, lower] = 1 - share
@@ -347,6 +355,7 @@ def _column(name: str, values: pd.Series) -> Column | str:
     missing = len(values) - len(present)
     if present.empty:
         return "it has no value at all"
+    # Booleans are numbers to pandas, but a mean of them is no value of the column.
     if pd.api.types.is_bool_dtype(present) or not pd.api.types.is_numeric_dtype(present):
         levels = tuple(sorted(present.unique(), key=str))
         if len(levels) > MOST_CATEGORIES:
@@ -362,6 +371,7 @@ def _levels(numbers: NDArray[np.float64]) -> tuple[float, ...]:
     """Return all distinct values if they are few, else knots at the quantiles."""
     distinct = np.unique(numbers)
     if len(distinct) > KNOTS:
+        # Quantiles follow the density: knots lie close where values do. Equal ones fall together.
         distinct = np.unique(np.quantile(numbers, np.linspace(0, 1, KNOTS)))
     return tuple(distinct.tolist())
 

@@ -61,6 +61,7 @@ class Cellwise(Options, ABC):
 
     def nll(self, params_BD: Tensor, x_BD: Tensor, observed_BD: Tensor | None = None) -> Tensor:
         """Return the sum over the observed cells of each row, [B]."""
+        # In float32 even under bfloat16: a sum over many cells needs the digits.
         cells = self.cells(params_BD.float(), x_BD.float())
         return (cells if observed_BD is None else cells * observed_BD).flatten(1).sum(1)
 
@@ -126,6 +127,7 @@ class Divergence(Bernoulli):
 
     def cells(self, params_BD: Tensor, x_BD: Tensor) -> Tensor:
         """Return the cross-entropy less the row's own entropy."""
+        # xlogy is zero at zero, where x log x would be NaN.
         return super().cells(params_BD, x_BD) + torch.xlogy(x_BD, x_BD) + torch.xlogy(1 - x_BD, 1 - x_BD)
 
 
@@ -231,6 +233,7 @@ class Columns(Options):
 
     def mean(self, params_BD: Tensor) -> Tensor:
         """Return the means of the spans, side by side."""
+        # Spans are of the only axis but the first: rows are flat, as `refusal` asks.
         return torch.cat([one.mean(params_BD[..., place]) for one, place in self._spans()], 1)
 
     def sample(self, params_BD: Tensor, generator: torch.Generator) -> Tensor:

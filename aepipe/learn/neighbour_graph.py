@@ -57,6 +57,7 @@ def graph_of(
     """
     found = Components.of(rows, min(components, math.prod(rows.shape)))
     features_NF = torch.cat([block.cpu() for block in found.blocks(rows, whiten)]).numpy()
+    # Of unit length, so that the inner product of a search is the cosine.
     features_NF /= np.maximum(np.linalg.norm(features_NF, axis=1, keepdims=True), 1e-12)
     return Graph(neighbours(features_NF, min(k, len(rows) - 1)), one_way, compute), features_NF
 
@@ -75,9 +76,11 @@ class Graph:
 
     def __init__(self, near_NK: NDArray[np.int32], one_way: float, compute: Compute) -> None:
         n_rows, k = near_NK.shape
+        # An edge as one number, start * N + end: int64, as int32 overflows at 46,341 rows.
         own = np.arange(n_rows, dtype=np.int64)[:, None]
         there, back = (own * n_rows + near_NK).ravel(), (near_NK.astype(np.int64) * n_rows + own).ravel()
         weight = np.where(np.isin(back, there), 1.0, one_way).reshape(n_rows, k)
+        # Cumulated weights: an edge is drawn by counting those below a uniform number.
         reach = np.cumsum(weight, axis=1)
         self._near_NK = torch.from_numpy(near_NK.astype(np.int32)).to(compute.device)
         self._reach_NK = torch.from_numpy((reach / reach[:, -1:]).astype(np.float32)).to(compute.device)
@@ -92,8 +95,10 @@ class Graph:
         steps_B = torch.randint(1, longest + 1, at_B.shape, generator=generator, device=device)
         for step in range(1, longest + 1):
             draw_B1 = torch.rand((len(at_B), 1), generator=generator, device=device)
+            # Clamped, as rounding may leave the last cumulated weight just below 1.
             edge_B1 = (self._reach_NK[at_B] <= draw_B1).sum(1, keepdim=True).clamp(max=self._near_NK.shape[1] - 1)
             at_B = self._near_NK[at_B].gather(1, edge_B1)[:, 0].long()
+            # All walks go on to the longest length; each keeps the place where it was to stop. Equal work suits a GPU.
             end_B = torch.where(steps_B == step, at_B, end_B)
         return end_B
 
@@ -113,6 +118,7 @@ class Graph:
             features_NF: of unit length.
             resemblance: the least; 1 for neighbours, 0 for rows that have nothing in common.
         """
+        # A fixed seed: how far walks go is a fact about the data, not a draw of this training.
         generator = torch.Generator(self._near_NK.device).manual_seed(0)
         start = np.linspace(0, len(features_NF) - 1, min(len(features_NF), SAMPLED)).astype(np.int64)
         at_B, cosines = torch.from_numpy(start).to(self._near_NK.device), []
@@ -120,4 +126,5 @@ class Graph:
             at_B = self.walk(at_B, 1, generator)
             cosines.append(float((features_NF[start] * features_NF[at_B.cpu().numpy()]).sum(1).mean()))
         mean = np.cumsum(cosines) / np.arange(1, LONGEST + 1)
+        # The running minimum makes the curve fall, so noise in it cannot lengthen walks.
         return max(1, int((np.minimum.accumulate(mean) >= resemblance * mean[0]).sum()))

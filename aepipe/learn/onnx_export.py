@@ -40,6 +40,7 @@ def freeze(layers: Sequence[Autoencoder], threshold_K: Tensor, shape: Sequence[i
         shape: of one decoded item.
         dtype: of one decoded item; every other than uint8 comes in as float32.
     """
+    # A copy: export moves a module to the CPU and to float32, and training may go on.
     frozen = Frozen(copy.deepcopy(list(layers)), threshold_K)
     items = torch.zeros((BATCH, *shape), dtype=torch.uint8 if dtype == "uint8" else torch.float32)
     return exported(frozen, items, {"items": ["embedding", "logits", "bits"]})
@@ -57,6 +58,7 @@ class Frozen(nn.Module):
 
     def forward(self, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return float32[B, H], float32[B, K] and uint8[B, K] for uint8 or float32 [B, *shape]."""
+        # The same scaling as in training: it must be part of the graph, or ingestion and query could differ.
         code = items * (1 / 255) if items.dtype == torch.uint8 else items
         for encoder, posterior in zip(self.below, self.posteriors, strict=True):
             code = posterior.encode(encoder(code), None).mean
@@ -84,6 +86,7 @@ class Rebuilding(nn.Module):
 
     def forward(self, bits: Tensor) -> Tensor:
         """Return float32[B, *shape] for uint8[B, K]."""
+        # The decoder was trained on -1 and 1.
         return self._likelihood.mean(self.decoder(2 * bits.to(torch.float32) - 1))
 
 
@@ -103,6 +106,7 @@ def efficientnet_lite0(size: tuple[int, int]) -> bytes:
     if hashlib.sha256(file.read_bytes()).hexdigest() != IMAGE_WEIGHTS_SHA256:
         raise CorruptError(f"{file}: not the weights that are known; install the extra `photos` again")
     network = EfficientNet.from_name("efficientnet-lite0")
+    # Only tensors are read; a pickle could run code.
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     pixels = torch.zeros((1, 3, *size))
     return exported(Features(network.eval()), pixels, {"pixels": ["features"]})
@@ -164,6 +168,7 @@ class Bert(nn.Module):
         """Return features of int64[1, T], without padding."""
         words = F.embedding(input_ids, self._of("embeddings.word_embeddings.weight"))
         places = self._of("embeddings.position_embeddings.weight")[: input_ids.shape[1]]
+        # One text, so all tokens are of the first kind.
         kind = self._of("embeddings.token_type_embeddings.weight")[0]
         x = self._normed(words + places + kind, "embeddings")
         for number in range(_LAYERS):
@@ -222,5 +227,6 @@ def exported(module: nn.Module, example: Tensor, names: dict[str, list[str]], *,
         node.metadata_props.clear()  # source files and stack traces: they differ between machines
     program.model.graph.metadata_props.clear()
     program.model.metadata_props.clear()
+    # Deterministic: maps in the file would else be written in any order, and the fingerprint would change.
     graph: bytes = program.model_proto.SerializeToString(deterministic=True)
     return graph

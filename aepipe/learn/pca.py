@@ -47,6 +47,7 @@ class Components:
             count: F, at most D.
         """
         width = math.prod(rows.shape)
+        # float64: sums over many rows lose digits in float32.
         mean_D = torch.stack([block.double().sum(0) for block in _flat(rows)]).sum(0) / len(rows)
         if width <= WIDEST:
             covariance_DD = torch.stack([_spread(block - mean_D.float()) for block in _flat(rows)]).sum(0) / len(rows)
@@ -60,6 +61,7 @@ class Components:
         Components without variance get zero: rounding errors must not be blown up.
         """
         there = self.variance > LEAST * self.variance[0]
+        # Clamped first: `where` computes both sides, and a power of zero would give infinities.
         return torch.where(there, self.variance.clamp(min=1e-12).pow(-0.5 * whiten), 0.0)
 
     def blocks(self, rows: Feed, whiten: float) -> Iterator[Tensor]:
@@ -79,10 +81,12 @@ def _spread(centred_BD: Tensor) -> Tensor:
 
 def _iterated(rows: Feed, mean_D: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return axes and variances of wide rows."""
+    # On the CPU with a fixed seed: the same start on every device, so the components are those of the data.
     generator = torch.Generator().manual_seed(0)
     width = min(count + OVERSAMPLING, len(mean_D))
     basis_DF = torch.randn((len(mean_D), width), generator=generator).to(mean_D.device)
     for _ in range(ITERATIONS + 1):
+        # Orthonormal again before each pass: without it, all columns would turn to the first component.
         basis_DF = torch.linalg.qr(basis_DF).Q
         image_DF = torch.zeros_like(basis_DF)
         for block in _flat(rows):

@@ -156,6 +156,7 @@ class Gaussian(Kind):
     def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
         """Return means, samples by reparameterisation, and the divergence in closed form."""
         mean, log_sigma = self._parameters(activation_BH)
+        # Of N(mean, sigma^2) from N(0, 1), in closed form.
         kl = 0.5 * (mean.square() + (2 * log_sigma).exp() - 1) - log_sigma
         sample = mean if generator is None else mean + log_sigma.exp() * _normal(mean, generator)
         return Encoding(mean, sample, _per_row(kl))
@@ -197,6 +198,7 @@ class Bernoulli(Kind):
         """Return probabilities, relaxed coins, and the divergence in closed form."""
         logit = activation_BH.float()
         mean = logit.sigmoid()
+        # Logarithms from the logit: that of a probability rounded to 0 or 1 would be infinite.
         log_p, log_q = F.logsigmoid(logit), F.logsigmoid(-logit)
         kl = mean * (log_p - math.log(self.rate)) + (1 - mean) * (log_q - math.log(1 - self.rate))
         if generator is None:
@@ -301,6 +303,7 @@ class StraightThrough(Bits):
         """Return hard bits whose gradient is that of the clipped activation."""
         noisy = _add_noise(activation_BH, self.noise, generator)
         line = noisy.clamp(-1, 1)
+        # The value is the hard bit, the gradient that of the line.
         return line + (hard_bits(noisy) - line).detach()
 
 
@@ -338,6 +341,7 @@ class Tanh(Bits):
 
     def at(self, progress: float) -> Tanh:
         """Return the same tanh, as steep as it is at that point."""
+        # A copy, as options are frozen; progress is no option and enters no digest.
         then = self.model_copy()
         then._progress = progress
         return then
@@ -364,6 +368,7 @@ class Coin(Bits):
         odds = torch.sigmoid(self.sharpness * activation_BH)
         uniform = torch.rand(odds.shape, generator=generator, device=odds.device)
         mean, drawn = 2 * odds - 1, torch.where(uniform < odds, 1.0, -1.0).to(odds.dtype)
+        # The value is the drawn bit, the gradient that of its mean.
         return mean + (drawn - mean).detach()
 
 

@@ -93,6 +93,7 @@ def code_spec(recipe: CodeRecipe, at: str = "code") -> LayerSpec:
     """
     return _checked(
         LayerSpec(
+            # Fixed, not a choice: alignment, rotation and thresholds rely on one affine map.
             net=dense.Options(width=recipe.bits, activation="linear", normalize=recipe.normalize),
             posterior=_role(posterior.BITS, recipe.binarize, f"{at}.binarize", Posterior),
             likelihood=_role(likelihood.KINDS, recipe.likelihood, f"{at}.likelihood", Likelihood),
@@ -114,6 +115,7 @@ def finetune_training(recipe: FinetuneRecipe, specs: Sequence[LayerSpec], at: st
         raise RecipeError(f"{at}.objective: trains single layers, not a whole stack; allowed: {', '.join(able)}")
     if recipe.frozen >= len(specs):
         raise RecipeError(f"{at}.frozen: {recipe.frozen} layers of {len(specs) - 1} and the bits; fewer can stay")
+    # The unrolled stack reconstructs the rows of its lowest trained layer, and reads its holes.
     lowest = specs[recipe.frozen]
     _checked(replace(specs[-1], likelihood=lowest.likelihood, training=found), at, net=lowest.net)
     return found

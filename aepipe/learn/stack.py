@@ -43,6 +43,7 @@ def build(specs: Sequence[LayerSpec], shape: Sequence[int], *, seed: int) -> lis
     """
     layers: list[Autoencoder] = []
     for k, spec in enumerate(specs):
+        # A seed for each layer: its weights stay the same when layers above come or go.
         generator = torch.Generator().manual_seed(seed + k)
         layers.append(spec.build(shape, generator))
         shape = layers[-1].net.shape_out
@@ -82,6 +83,7 @@ def codes(below: Sequence[Autoencoder], rows: Feed, compute: Compute, *, spill: 
     if not below:
         return rows
     shape = (len(rows), *below[-1].net.shape_out)
+    # Codes are float32, four bytes each.
     fits = 4 * int(np.prod(shape)) <= compute.memory
     if fits:
         on_device = torch.empty(shape, device=compute.device)
@@ -155,6 +157,7 @@ class Unrolled(nn.Module):
         """Return the parameters of the lowest likelihood."""
         for upper, (likelihood, rectified) in zip(self.decoders[:-1], self._links, strict=True):
             mean = likelihood.mean(upper(code))
+            # The lower decoder has never seen a negative code if its encoder ends in a relu.
             code = F.relu(mean) if rectified else mean
         return torch.as_tensor(self.decoders[-1](code))
 
@@ -180,6 +183,7 @@ def fit_rotation(model: Autoencoder, rows: Feed) -> None:
     if turns and isinstance(model.posterior, Rotation) and model.posterior.iterations:
         found = _activations(model, rows)
         centred = (found - found.mean(0)).cpu().numpy()
+        # A fixed seed: the rotation depends on the network and its rows alone.
         rotation = itq_rotation(centred, np.random.default_rng(0), iterations=model.posterior.iterations)
         turns[0].rotation.copy_(torch.from_numpy(rotation))
 

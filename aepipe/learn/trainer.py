@@ -119,6 +119,7 @@ class Trainer:
         with torch.no_grad(), self.compute.autocast():
             for target, given in zip(clean.blocks(), (noisy or clean).blocks(), strict=True):
                 batch = self._batch(target, generator, None if noisy is None else given)
+                # The corruption is drawn, codes are not: the curve compares networks, not draws.
                 terms = self._objective.terms(batch._replace(generator=None))
                 for name, term in terms.items():
                     sums[name] = sums.get(name, 0.0) + len(target) * term.item()
@@ -143,6 +144,7 @@ class Trainer:
     def _indices(self) -> Iterator[Tensor]:
         """Yield the positions of the rows of each remaining step of the present epoch."""
         at, size = self._position, self.training.fit.batch
+        # On the CPU, so that the order is the same on every device.
         shuffle = torch.Generator().manual_seed(seed_of(self._seed, at.epoch))
         order = torch.randperm(len(self.train), generator=shuffle)
         for step in range(at.step, self.steps):
@@ -151,6 +153,7 @@ class Trainer:
     def _step(self, index: Tensor) -> None:
         """Move the parameters once per phase."""
         at = self._position
+        # Seeded again in every step, so a resumed run needs no state of a generator.
         self._generator.manual_seed(seed_of(self._seed, at.epoch, at.step))
         batch = self._batch(self.train.batch(index), self._generator)
         batch = batch._replace(positions=index, pass_seed=seed_of(self._seed, at.epoch))
@@ -163,6 +166,7 @@ class Trainer:
             optimizer.param_groups[0]["lr"] = rate * phase.lr
             optimizer.step()
             for name, term in terms.items():
+                # On the device, as a number would make the GPU wait in every step.
                 self._sums[name] = self._sums.get(name, 0) + term.double() * len(index)
 
     def _batch(self, rows: Tensor, generator: torch.Generator, noisy: Tensor | None = None) -> Batch:
@@ -170,6 +174,7 @@ class Trainer:
         kept, kind = None, self.training.corruption
         if noisy is None:
             noisy, kept = kind.corrupt_tensor(rows, generator)
+        # Without holes every cell counts; no mask spares work in every step.
         if not self.train.holes:
             return Batch(rows, noisy, None, generator, kept, kind)
         observed = ~rows.isnan()
@@ -306,6 +311,7 @@ class FileCheckpoint:
     def save(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
         """Replace the saved state; a crash leaves the old one or the new one."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
+        # Written next to the old file, synced, then renamed: the name always holds a whole file.
         fresh = self._file.with_suffix(".new")
         on_cpu = {name: value.contiguous().cpu() for name, value in tensors.items()}
         save_file(on_cpu, fresh, {"position": json.dumps(position)})
@@ -316,6 +322,7 @@ class FileCheckpoint:
 
 
 def _optimizer(phase: Phase, training: Training, compute: Compute) -> torch.optim.Optimizer:
+    # One kernel for all parameters; other devices do not have it.
     fused = compute.device.type in {"cpu", "cuda"}
     return torch.optim.AdamW(phase.parameters, lr=training.fit.lr, weight_decay=training.fit.weight_decay, fused=fused)
 

@@ -142,6 +142,7 @@ class Standardize(nn.BatchNorm1d):
     def forward(self, x: Tensor) -> Tensor:
         """Standardise float[B, H]; a single row has no variance, so it takes the running averages."""
         training = self.training and len(x) > 1
+        # In float32, as statistics of bfloat16 are too coarse.
         return F.batch_norm(x.float(), self.running_mean, self.running_var, None, None, training, self.momentum or 0.1)
 
 
@@ -196,9 +197,11 @@ def affine(size_in: int, size_out: int, generator: torch.Generator, *, gain: flo
             zero: then signals neither fade nor grow through a deep network (He et al., "Delving Deep into Rectifiers",
             ICCV 2015). :func:`gain_of` gives it for an activation.
     """
+    # Made without values first: nn.Linear would draw them from torch's global state.
     made = nn.Linear(size_in, size_out, device="meta").to_empty(device="cpu")
     draw(made, size_in, generator)
     if gain is not None:
+        # A uniform draw within b has a standard deviation of b over the root of 3.
         bound = gain * math.sqrt(3 / size_in)
         nn.init.uniform_(made.weight, -bound, bound, generator=generator)
         nn.init.zeros_(made.bias)

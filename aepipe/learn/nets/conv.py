@@ -129,6 +129,7 @@ class Up(nn.Module):
         maps = self._maps(x)
         if self.pool == 1:
             return _channels_last(maps), None
+        # Indices cost time, so only here and not in `forward`, which is the one that is frozen.
         kept, places = F.max_pool2d(maps, self.pool, return_indices=True)
         return _channels_last(kept), Switches(places)
 

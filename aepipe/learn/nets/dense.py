@@ -70,6 +70,7 @@ class Options(recipe.Options):
         encoder: list[nn.Module] = [nn.Flatten(), *([Holes()] if self.holes else [])]
         for number, up in enumerate(maps):
             activation = last if number == len(maps) - 1 else self.activation
+            # Standardised before the activation, so that no unit sits in a flat part of it.
             encoder += [up, *([Standardize(up.out_features)] if self.normalize else []), ACTIVATIONS[activation]()]
         if self.tied:
             down: list[nn.Module] = [Transposed(up, size_out) for up, size_out in zip(maps, widths, strict=False)]
@@ -78,6 +79,7 @@ class Options(recipe.Options):
             down = [affine(b, a, generator, gain=gain) for (a, b), gain in zip(pairwise(widths), gains, strict=True)]
         decoder = [part for one in reversed(down) for part in (one, ACTIVATIONS[self.activation]())][:-1]
         if head.turned:
+            # The identity until the rotation is found; its inverse stands first in the decoder.
             encoder.append(turn := Turn(self.width))
             decoder.insert(0, TurnBack(turn))
         return Net(

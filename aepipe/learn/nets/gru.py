@@ -99,6 +99,7 @@ class Unfold(nn.Module):
     def forward(self, code: Tensor) -> Tensor:
         """Return float[B, T, hidden] of float[B, H]."""
         told = code[:, None].expand(-1, self.steps, -1).contiguous()
+        # Within -1 and 1 by tanh, as the states of gated units are.
         states, _ = self.unit(told, torch.tanh(self.start(code))[None].to(told.dtype))
         return torch.as_tensor(states)
 

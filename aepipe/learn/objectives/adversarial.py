@@ -98,8 +98,10 @@ class Objective(Descent[Options]):
     def _criticise(self, batch: Batch) -> dict[str, Tensor]:
         """Leave the critic's gradient: it learns to tell draws from codes."""
         assert batch.generator is not None
+        # The encoder is not to learn from this phase.
         with torch.no_grad(), self.compute.autocast():
             codes = self._codes(batch)
+        # The slope is taken at the draws, so they need a gradient.
         draws = self.options.draw(len(codes), self.width, batch.generator).requires_grad_()
         critic = self.own["critic"]
         of_draws = critic(draws)

@@ -67,10 +67,12 @@ class Objective(Descent[Options]):
         found = Components.of(rows, min(up.out_features, math.prod(rows.shape)))
         scale_F = found.scale(self.options.whiten)
         square_F = found.variance * scale_F**2
+        # A mean square of 1, so that layers above meet codes of the usual size after any whitening.
         scale_F = scale_F / square_F[scale_F > 0].mean().sqrt()
         back_F = torch.where(scale_F > 0, 1 / scale_F.clamp(min=1e-12), 0.0)
         with torch.no_grad():
             for parameter in self.model.parameters():
+                # Units beyond the components stay silent.
                 parameter.zero_()
             count = len(scale_F)
             up.weight[:count] = (found.axes * scale_F).T

@@ -96,6 +96,7 @@ def _single_layer(model: Autoencoder) -> tuple[nn.Linear, nn.Module] | None:
     parts = list(model.net.encoder.children()) if isinstance(model.net.encoder, nn.Sequential) else []
     if len(parts) != 3 or not isinstance(model.posterior, Delta):
         return None
+    # Only a pointwise activation has a diagonal slope, which the closed form needs.
     first, up, activation = parts
     pointwise = isinstance(activation, tuple(ACTIVATIONS.values()))
     return (up, activation) if isinstance(first, nn.Flatten) and isinstance(up, nn.Linear) and pointwise else None

@@ -42,6 +42,7 @@ class Objective(Descent[Options]):
         encoding = self.model.encode(batch.noisy, batch.generator)
         params = self.model.decode(encoding.sample, encoding.switches)
         kept = batch.kept if batch.kept is not None else _same(batch)
+        # Cells that are missing from the data belong to neither term.
         observed = torch.ones_like(kept) if batch.observed is None else batch.observed
         nll = self.model.likelihood.nll
         terms = {

@@ -129,6 +129,7 @@ class Objective(Descent[Options]):
                 surprise(own_BK[:, :length][:, bits], there_BK[:, :length][:, bits], scale.sharpness)
                 for length in self._lengths(own_BK.shape[1])
             ]
+            # A term for each length of walk, for the curves.
             name = f"within {self.steps[place]}"  # two scales may have walks of the same length
             terms[name] = scale.weight * torch.stack(found).mean() + terms.get(name, 0.0)
         return terms
@@ -169,5 +170,6 @@ def surprise(here_BK: Tensor, there_BK: Tensor, sharpness: float) -> Tensor:
             the root, for which random codes of any length agree alike, and K, for which equal ones do.
     """
     agreement_BB = (here_BK.float() @ there_BK.float().T) * (sharpness * here_BK.shape[1] ** -0.75)
+    # Both ways, so that codes and partners are treated alike.
     same_B = torch.arange(len(here_BK), device=here_BK.device)
     return 0.5 * (F.cross_entropy(agreement_BB, same_B) + F.cross_entropy(agreement_BB.T, same_B))

@@ -133,6 +133,7 @@ class Objective(Descent[Options]):
     def descend(self, batch: Batch) -> dict[str, Tensor]:
         """Bring the decoder's columns back to length 1, then descend."""
         with torch.no_grad():
+            # The last step has changed their lengths a little.
             self._down.weight.div_(self._down.weight.norm(dim=0).clamp(min=1e-8))
         return super().descend(batch)
 
@@ -177,6 +178,7 @@ def descent(energy: Energy) -> Iterator[tuple[Tensor, Tensor]]:
         tried = energy.proximal(point - rate * (energy.error(decoded_point) @ energy.atoms), rate)
         decoded_tried = tried @ energy.atoms.T
         cost_tried = energy.cost(tried, decoded_tried)
+        # Row by row: a step that is good for most rows may be too long for some.
         better = (cost_tried <= cost)[:, None]
         before, decoded_before = code, decoded
         code, decoded = torch.where(better, tried, code), torch.where(better, decoded_tried, decoded)
@@ -195,11 +197,13 @@ def largest_eigenvalue(atoms: Tensor) -> Tensor:
     eigenvalues is no less than that power of the largest one, whereas a vector only comes near it from below. The bound
     is too large by the n-th root of the rank at most, where n is the power: at most 1.12 times, mostly 1.00 times.
     """
+    # Both products have the same largest eigenvalue; the smaller matrix is cheaper.
     wide = atoms.shape[1] > atoms.shape[0]
     power = atoms @ atoms.T if wide else atoms.T @ atoms
     logarithm = torch.zeros((), device=power.device)
     for _ in range(SQUARINGS):
         trace = power.trace()
+        # Scaled to a trace of 1, as powers would overflow; the logarithm keeps the scale.
         power = power / trace
         power = power @ power
         logarithm = 2 * (logarithm + trace.log())

@@ -86,6 +86,7 @@ class Objective(Descent[Options]):
         with torch.no_grad():
             one = self.go_round(batch)
             row_change, code_change = one.row_2 - one.row_0, one.code_3 - one.code_1
+            # The optimiser subtracts, so the negative of an update is left: old minus new is the wanted move.
             for half, change, cause in (
                 (self.model.net.decoder, row_change, one.code_1),
                 (self.model.net.encoder, code_change, one.row_2),

@@ -93,6 +93,7 @@ def divergence(code_BH: Tensor, rate: float) -> Tensor:
         code_BH: float[B, ..., H] within 0..1; the mean is over all axes but the last.
         rate: r of the divergence ``r log(r / m) + (1 - r) log((1 - r) / (1 - m))`` of a unit of mean m.
     """
+    # The rate is over rows and places alike: a unit of a map is the same unit everywhere.
     mean_H = code_BH.float().flatten(0, -2).mean(0).clamp(EDGE, 1 - EDGE)
     entropy = -rate * math.log(rate) - (1 - rate) * math.log(1 - rate)
     return (-rate * mean_H.log() - (1 - rate) * torch.log1p(-mean_H) - entropy).sum()

@@ -51,6 +51,7 @@ class Objective(Descent[Options]):
         encoding = model.encode(batch.noisy, batch.generator)
         assert encoding.kl is not None
         nll = self._nll(encoding.sample, batch)
+        # More draws of the code steady the gradient; the divergence is exact, so once is enough.
         for _ in range(draws - 1):
             nll = nll + self._nll(model.encode(batch.noisy, batch.generator).sample, batch)
         kl = (

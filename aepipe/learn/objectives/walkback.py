@@ -53,6 +53,7 @@ class Objective(Descent[Options]):
             encoding = self.model.encode(noisy, batch.generator)
             params = self.model.decode(encoding.sample, encoding.switches)
             nll = self.model.likelihood.nll(params, batch.clean, batch.observed)
+            # The target is the clean row at every step: the network learns the way back.
             parts.setdefault("reconstruction", []).append(nll.mean())
             if encoding.kl is not None:
                 parts.setdefault("kl", []).append(encoding.kl.mean())
