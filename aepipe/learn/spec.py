@@ -121,6 +121,19 @@ def finetune_training(recipe: FinetuneRecipe, specs: Sequence[LayerSpec], at: st
     return found
 
 
+def training(recipe: LayerRecipe | CodeRecipe | FinetuneRecipe, at: str, fit: FitRecipe) -> Training:
+    """Resolve the choices that layers and fine-tuning share.
+
+    Raises:
+        RecipeError: a kind or one of its options is wrong.
+    """
+    return Training(
+        corruption=resolve(corruptions.KINDS, recipe.corruption, f"{at}.corruption"),
+        objective=resolve(objectives.kinds(), recipe.objective, f"{at}.objective"),
+        fit=fit,
+    )
+
+
 def check_stack(specs: Sequence[LayerSpec], shape: Sequence[int]) -> None:
     """Check that each layer can read the codes of the layer below.
 
@@ -161,19 +174,6 @@ def _checked(spec: LayerSpec, at: str, *, net: NetOptions | None = None) -> Laye
             f"net, where its kind has it, or a corruption that puts other values in their place, like mask"
         )
     return spec
-
-
-def training(recipe: LayerRecipe | CodeRecipe | FinetuneRecipe, at: str, fit: FitRecipe) -> Training:
-    """Resolve the choices that layers and fine-tuning share.
-
-    Raises:
-        RecipeError: a kind or one of its options is wrong.
-    """
-    return Training(
-        corruption=resolve(corruptions.KINDS, recipe.corruption, f"{at}.corruption"),
-        objective=resolve(objectives.kinds(), recipe.objective, f"{at}.objective"),
-        fit=fit,
-    )
 
 
 def _role(kinds: Mapping[str, type[Options]], choice: Choice, at: str, role: Callable[..., RoleT]) -> RoleT:
