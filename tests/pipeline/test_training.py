@@ -196,7 +196,7 @@ def test_frozen_layers_stay_as_they_were_pretrained(folder: Path, store: Store) 
         assert same == [number < frozen for number in range(3)]
         models[frozen] = model
     assert len(set(models.values())) == 3
-    with pytest.raises(RecipeError, match=r"finetune\.frozen: 3 layers of 2 and the bits; fewer can stay"):
+    with pytest.raises(RecipeError, match=r"finetune\.frozen: the stack has 2 layers and the bits, so 3 leave none to train"):
         planned(folder, finetune=steps | {"frozen": 3})
 
 
