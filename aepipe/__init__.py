@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aepipe import errors
-    from aepipe.api import Collection, Results, RunResult, UpdateResult, nightly, open, refresh, run
+    from aepipe.api import Collection, NightlyRules, Results, RunResult, UpdateResult, nightly, open, refresh, run
     from aepipe.codes.bitcodes import BitCodes
-    from aepipe.release.query import Answer, Hit
+    from aepipe.release.query import Answer, Hit, QueryOptions
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     "BitCodes",
     "Collection",
     "Hit",
+    "NightlyRules",
+    "QueryOptions",
     "Results",
     "RunResult",
     "UpdateResult",
@@ -33,7 +35,12 @@ __all__ = [
     "refresh",
     "run",
 ]
-_ELSEWHERE = {"Answer": "release.query", "BitCodes": "codes.bitcodes", "Hit": "release.query"}
+_ELSEWHERE = {
+    "Answer": "release.query",
+    "BitCodes": "codes.bitcodes",
+    "Hit": "release.query",
+    "QueryOptions": "release.query",
+}
 """Modules of the public names that :mod:`aepipe.api` does not define."""
 
 

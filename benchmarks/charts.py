@@ -1,17 +1,16 @@
-"""The pictures of three benchmarks, and a table, from their figures (``--out``).
+"""Draw the pictures of three benchmarks from their results.
 
-    python -m benchmarks.charts search search-*.json docs/search.png
-    python -m benchmarks.charts search search-*.json docs/search.md
-    python -m benchmarks.charts peers peers-*.json docs/peers.png
-    python -m benchmarks.charts zoo zoo.json docs/zoo.png
+    python -m benchmarks.charts search benchmarks/results/search-{32,64,128,256}.json docs/benchmarks/images/search.png
+    python -m benchmarks.charts peers benchmarks/results/peers-{64,256}.json docs/benchmarks/images/peers.png
+    python -m benchmarks.charts zoo benchmarks/results/zoo.json docs/benchmarks/images/zoo.png
 
-The first is about :mod:`benchmarks.search`, the second about :mod:`benchmarks.peers`.
+The first is about ``benchmarks.search.search``, the second about ``benchmarks.search.peers``, the third about
+``benchmarks.quality.zoo``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from aepipe.report.canvas import BLUE, MUTED, ORANGE
 from aepipe.report.charts import Chart, comparison_picture, panels, styled
 from aepipe.report.comparison import Line
+from benchmarks.common import read
 
 COLUMNS = 2
 SIZE = (385.0, 250.0)
@@ -71,28 +71,6 @@ def _same_scale(axes: Axes, figures: Sequence[Mapping[str, Any]]) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def search_table(figures: Sequence[Mapping[str, Any]]) -> str:
-    """Return all figures of searches as Markdown."""
-    lines = [
-        "# How long an exact search takes",
-        "",
-        "Milliseconds of one search on one thread; [benchmarks/README.md](../benchmarks/README.md) says of what, where "
-        "and when. Written by `python -m benchmarks.charts search FIGURES... docs/search.md`.",
-        "",
-        "| bits | rows | distinct | k | FAISS flat over rows: median, mean, p99 | `flat` | `multihash` "
-        "| `multihash` is faster at the median, mean, p99 |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    cases = {(one["bits"], one["rows"], one["k"]): one["distinct"] for one in figures}
-    for (bits, rows, k), distinct in sorted(cases.items()):
-        own = {one["arm"]: one for one in figures if (one["bits"], one["rows"], one["k"]) == (bits, rows, k)}
-        took = [[own[arm][name] for name in ("median", "mean", "p99")] for arm in COLOURS]
-        faster = ", ".join(f"{theirs / ours:.1f}" for theirs, ours in zip(took[0], took[-1], strict=True))
-        cells = [", ".join(f"{ms:.3f}" for ms in arm) for arm in took]
-        lines.append(f"| {bits} | {rows:,} | {distinct:.1%} | {k} | {' | '.join(cells)} | {faster} |")
-    return "\n".join(lines) + "\n"
-
-
 def peers_picture(files: Sequence[Mapping[str, Any]]) -> Chart:
     """Draw milliseconds and recall of systems: a panel for each file, the fastest system on top."""
     most = max(len(file["arms"]) for file in files)
@@ -135,24 +113,20 @@ def zoo_picture(file: Mapping[str, Any]) -> Chart:
 
 
 def main() -> None:
-    """Draw one of them, or write it down."""
+    """Draw one of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("search", "peers", "zoo"))
-    parser.add_argument("figures", type=Path, nargs="+", help="JSON")
-    parser.add_argument("out", type=Path, help="a picture; of search also a table, NAME.md")
+    parser.add_argument("figures", type=Path, nargs="+", help="results")
+    parser.add_argument("out", type=Path, help="the picture")
     asked = parser.parse_args()
-    read = [json.loads(file.read_text(encoding="utf-8")) for file in asked.figures]
+    results = [read(file) for file in asked.figures]
     if asked.what == "peers":
-        peers_picture(read).save(asked.out)
-        return
-    if asked.what == "zoo":
-        zoo_picture(read[0]).save(asked.out)
-        return
-    figures = [one for file in read for one in file]
-    if asked.out.suffix == ".md":
-        asked.out.write_text(search_table(figures), encoding="utf-8")
+        chart = peers_picture([one["settings"] | {"arms": {row["arm"]: row for row in one["rows"]}} for one in results])
+    elif asked.what == "zoo":
+        chart = zoo_picture(results[0])
     else:
-        search_picture(figures).save(asked.out)
+        chart = search_picture([row for one in results for row in one["rows"] if "median" in row])
+    chart.save(asked.out)
 
 
 if __name__ == "__main__":

@@ -66,5 +66,5 @@ def _slices(table: Rows, plan: ResolvedRecipe) -> tuple[NDArray[np.int64], NDArr
 def _corrupted(clean: NDArray[np.generic], plan: ResolvedRecipe) -> NDArray[np.float16]:
     """Return the evaluation slice under the lowest layer's corruption."""
     rng = np.random.default_rng(EVALUATION_SEED)
-    noisy, _ = plan.specs[0].training.corruption(scaled(clean), rng)
+    noisy, _ = plan.specs[0].training.corruption.corrupt(scaled(clean), rng)
     return noisy.astype(np.float16)

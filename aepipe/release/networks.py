@@ -110,7 +110,7 @@ class Networks:
         noise = self.specs[0].training.corruption
         if isinstance(noise, corruptions.Clean):
             return None
-        return noise(self.rows(items), np.random.default_rng(seed))[0]
+        return noise.corrupt(self.rows(items), np.random.default_rng(seed))[0]
 
     def reconstruct(self, items: NDArray[np.generic], *, bits: bool) -> NDArray[np.float32]:
         """Return what is decoded from the codes of rows, float32[N, *shape].

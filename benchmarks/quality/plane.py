@@ -1,6 +1,6 @@
 """Methods that lay rows on a plane, compared on Fashion-MNIST: neighbours kept, and seconds.
 
-    python -m benchmarks.quality.plane [--rows 2000] [--seeds 5] [--out benchmarks/results/plane.json]
+    python -m benchmarks.quality.plane [--rows 2000] [--seeds 5] [--save]
 
 Each method lays out the same rows, evenly spread over the sample: once by 64 bits (ITQ, fitted on all rows), as
 ``aepipe show --map`` does, and once by their pixels. ``kept`` is the share of the ten neighbours on the plane that are
@@ -21,7 +21,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aepipe.evaluate.baselines import fit_itq
-from benchmarks.machine import describe
+from benchmarks.common import add_output, describe, write
 
 K, BITS = 10, 64
 DATA = Path(__file__).parents[2] / "data" / "fashion-mnist.parquet"
@@ -146,25 +146,26 @@ def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--rows", type=int, default=2000)
     cli.add_argument("--seeds", type=int, default=5)
-    cli.add_argument("--out", type=Path, help="write all figures as JSON, too")
+    add_output(cli, "plane")
     cli.add_argument("--one", nargs=3, metavar=("METHOD", "FORM", "SEED"), help=argparse.SUPPRESS)
     given = cli.parse_args()
     if given.one:
         print(json.dumps(run_one(given.one[0], given.one[1], given.rows, int(given.one[2]))))
         return
     there = [name for name in PACKAGES if importlib.util.find_spec(MODULES[name])]
-    machine = describe(*(PACKAGES[name] for name in there))
-    print(f"{machine}\n{given.rows:,} rows, {given.seeds} seeds\n")
+    print(f"{describe(*(PACKAGES[name] for name in there))}\n{given.rows:,} rows, {given.seeds} seeds\n")
     print(f"{'':24}" + "".join(f"{figure:>18}" for figure in FIGURES) + f"{'same':>6}")
-    told: dict[str, Mapping[str, Any]] = {}
+    told: list[dict[str, Any]] = []
     for form in ("bits", "pixels"):
         for name in there:
             runs = [in_process(name, form, given.rows, seed) for seed in range(given.seeds)]
-            told[f"{form}, {name}"] = {figure: [run[figure] for run in runs] for figure in (*FIGURES, "same")}
+            means = {figure: fmean(run[figure] for run in runs) for figure in FIGURES}
+            seeds = {figure: [run[figure] for run in runs] for figure in FIGURES}
+            same = all(run["same"] for run in runs)
+            told.append({"form": form, "method": name, **means, "same": same, "seeds": seeds})
             print(line(f"{form}, {name}", runs), flush=True)
-    if given.out:
-        found = {"machine": machine, "rows": given.rows, "methods": told}
-        given.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    settings = {"rows": given.rows, "seeds": given.seeds}
+    write(given.json, told, [PACKAGES[name] for name in there], settings=settings)
 
 
 if __name__ == "__main__":
