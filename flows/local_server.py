@@ -120,11 +120,14 @@ def serving(home: Path, meanwhile: Callable[[], object] = lambda: None) -> Itera
     Raises:
         AepipeError: it does not start.
     """
-    prepare({"PREFECT_HOME": str(home)})
+    # The charts of a run are drawn in this process, and matplotlib would keep its list of fonts in the user's home.
+    own = {"PREFECT_HOME": str(home), "MPLCONFIGDIR": str(home / "matplotlib")}
+    added = own.keys() - os.environ.keys()
+    prepare(own)
     _bypass_proxy()
     home = Path(os.environ["PREFECT_HOME"])
     if not home.exists():
-        logger.info("first run on this shelf: Prefect makes its database in %s", home)
+        logger.info("first run in this store: Prefect makes its database in %s", home)
         home.mkdir(parents=True)
     with socket.create_server(("127.0.0.1", 0)) as listening, (home / "server.log").open("wb") as log:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
@@ -141,6 +144,8 @@ def serving(home: Path, meanwhile: Callable[[], object] = lambda: None) -> Itera
         os.environ.pop("PREFECT_API_URL", None)
         flush()
         _stop(server)
+        for name in added:  # a later run of this process may be in another store
+            os.environ.pop(name, None)
 
 
 @contextmanager
