@@ -15,11 +15,10 @@ from aepipe.report.examples import shown
 from aepipe.report.page import page
 from aepipe.report.releases import describe
 from aepipe.report.scores import health_line, protocol_line, scores_table
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref
 from aepipe.store.io import write_into_folder
 from flows.job import Job
-
-REPORTS = "reports"
 
 logger = logging.getLogger("aepipe.flows")
 
@@ -33,7 +32,7 @@ def show(job: Job, ref: Ref, verdict: Verdict) -> None:
     for heading, picture in pictures.items():
         # Below an image artifact, Prefect's page would write all bytes of its URL.
         create_markdown_artifact(f"# {heading}\n\n![{heading}]({picture})\n", key=f"{key}-{heading.lower()}")
-    file = job.store.root / REPORTS / f"{job.name}.html"
+    file = job.store.root / layout.Root.REPORTS / f"{job.name}.html"
     try:
         write_into_folder(file, page(describe(job.store, ref), pictures, reasons(verdict)))
     except (AepipeError, OSError) as error:

@@ -16,12 +16,10 @@ from aepipe.evaluate.drift import Drift
 from aepipe.release.release import Release
 from aepipe.report import metrics
 from aepipe.report.metrics import Gauge
-from aepipe.store import registry
+from aepipe.store import layout, registry
 from flows.job import Job
 
 logger = logging.getLogger("aepipe.flows")
-
-METRICS = "metrics"
 
 
 @dataclass(slots=True)
@@ -61,7 +59,7 @@ def report(job: Job, night: Night, folder: str | None, *, passed: bool) -> None:
         folder: where ``<name>.prom`` goes; ``metrics`` on the shelf where it is None.
         passed: whether it did all it should.
     """
-    place = Path(folder).expanduser() if folder else job.store.root / METRICS
+    place = Path(folder).expanduser() if folder else job.store.root / layout.Root.METRICS
     file = place / f"{job.name}.prom"
     try:
         metrics.write(list(gauges(job, night, passed=passed)), file)

@@ -21,6 +21,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from aepipe.errors import AepipeError
+from aepipe.store import layout
 from aepipe.store.artifacts import Store
 from flows.local_server import STARTUP_SECONDS, prepare
 
@@ -42,7 +43,7 @@ def main() -> None:
     store.create()
     given = os.environ.get("PREFECT_API_URL")
     url = given or f"http://127.0.0.1:{port}/api"
-    prepare({"PREFECT_HOME": str(store.root / "prefect"), "AEPIPE_HOME": str(store.root)}, api=url)
+    prepare({"PREFECT_HOME": str(store.root / layout.Root.PREFECT), "AEPIPE_HOME": str(store.root)}, api=url)
     try:
         with ExitStack() as running:
             if not given:

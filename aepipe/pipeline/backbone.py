@@ -11,6 +11,7 @@ from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
 from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, FeatureCache
 from aepipe.sources.images.source import Images
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.io import disk_errors_named
 
@@ -41,7 +42,7 @@ def attach_backbone(store: Store, plan: ResolvedRecipe) -> Ref | None:
     source.equip(store.verified(ref), str(ref))
     with disk_errors_named(store.root):
         store.create()
-        folder = store.root / "features" / digest_of(source.features())[:32]
+        folder = store.root / layout.Root.FEATURES / digest_of(source.features())[:32]
         source.remember(FeatureCache(folder, width=source.shape[0], dtype=source.dtype))
     return ref
 

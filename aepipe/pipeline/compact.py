@@ -19,11 +19,11 @@ from aepipe import recipe
 from aepipe.codes import encoder as encoders
 from aepipe.log import step
 from aepipe.pipeline.publish import publish
-from aepipe.release.manifest import RELEASE
 from aepipe.release.release import Release
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.rows import Rows, RowsWriter
-from aepipe.store.segments import CODES, IDS, CodeSegments
+from aepipe.store.segments import CodeSegments
 
 VERSION = 1
 ROWS, JOINED_CODES = "fold.rows", "fold.codes"
@@ -90,8 +90,8 @@ def join_codes(store: Store, segments: Sequence[Ref], ids: NDArray[np.int64]) ->
 
 def _write_codes(held: CodeSegments, ids: NDArray[np.int64], folder: Path) -> None:
     """Write ids, codes, and embeddings where all rows have one."""
-    np.save(folder / IDS, ids)
-    np.save(folder / CODES, held.of(ids).packed)
+    np.save(folder / layout.Codes.IDS, ids)
+    np.save(folder / layout.Codes.CODES, held.of(ids).packed)
     if held.width is not None:
         held.embeddings_in(folder / encoders.FILE, ids)
 
@@ -107,6 +107,6 @@ def compact(store: Store, release: Release) -> Ref:
         return release.ref
     rows = merge_rows(store, release)
     codes = join_codes(store, release.all_parts("codes"), release.items.ids)
-    read = recipe.parse(release.recipe, store.path(release.ref) / RELEASE)
+    read = recipe.parse(release.recipe, store.path(release.ref) / layout.Release.MANIFEST)
     model, scores = release.part("encoder"), release.part("scores")
     return publish(store, read, release.items.root, rows=rows, model=model, codes=[codes], scores=scores)

@@ -29,14 +29,13 @@ from aepipe.learn import generate
 from aepipe.learn.stack import unroll
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
-from aepipe.release.manifest import SCORES
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
-from aepipe.store.rows import HELD_OUT_IDS, Rows
+from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments
 
 VERSION = 2
 STAGE = "measure"
-MEASURES = "measures.json"
 SEED = 20093
 MOST = 10_000
 """Rows that a probe is trained on, and rows that it is asked about."""
@@ -113,7 +112,7 @@ def compare(store: Store, plan: ResolvedRecipe, made: BuildOutputs) -> Ref:
         "compute": plan.compute.key(),
     }
     with store.draft("segment") as draft:
-        (draft.path / MEASURES).write_text(json.dumps(body, indent=1), encoding="utf-8")
+        (draft.path / layout.Measures.MEASURES).write_text(json.dumps(body, indent=1), encoding="utf-8")
         return draft.finish(inputs, {"kind": "measures"})
 
 
@@ -133,7 +132,7 @@ class Bench:
         self.table = Rows(store.verified(made.rows))
         self.encoder = Encoder.open(store.verified(made.model))
         self.train, self.test = (_side(self.table, split) for split in ("train", "test"))
-        self.held_out = np.load(store.verified(made.views) / "held_out.npy", mmap_mode="r", allow_pickle=False)
+        self.held_out = np.load(store.verified(made.views) / layout.Views.HELD_OUT, mmap_mode="r", allow_pickle=False)
 
     def unseen(self) -> Array:
         """Return rows that were not trained on, at most 10,000."""
@@ -165,7 +164,7 @@ def _all(bench: Bench) -> dict[str, Any]:
 
 def _scored(bench: Bench) -> dict[str, dict[str, float]]:
     """Take over the scores of our codes, and return those of the systems beside them."""
-    file = bench.store.verified(bench.made.scores) / SCORES
+    file = bench.store.verified(bench.made.scores) / layout.Scores.SCORES
     scores = Scores.from_dict(json.loads(file.read_text(encoding="utf-8")))
     systems = {
         row.system: {name: row.metrics[name].value for name in RETRIEVAL if name in row.metrics} for row in scores.rows
@@ -180,7 +179,7 @@ def _scored(bench: Bench) -> dict[str, dict[str, float]]:
 def _held_out(bench: Bench) -> None:
     """Let training rows that were kept back ask the others: by this a choice can be made before the test rows speak."""
     name, labels = "held_out_map_at_1000", bench.table.labels()
-    kept_back = np.load(bench.store.verified(bench.made.views) / HELD_OUT_IDS, allow_pickle=False)
+    kept_back = np.load(bench.store.verified(bench.made.views) / layout.Views.HELD_OUT_IDS, allow_pickle=False)
     if labels is None or not len(kept_back):
         bench.figures.leave_out("the rows have no labels" if labels is None else "no rows were held out", name)
         return
@@ -199,7 +198,7 @@ def _held_out(bench: Bench) -> None:
 def _trained(bench: Bench) -> None:
     """Note how long the layers and the fine-tuning took, in seconds and epochs, and which epoch of it was the best."""
     facts = [bench.store.manifest(ref).facts for ref in (*bench.made.layers, bench.made.model)]
-    file = bench.store.verified(bench.made.model) / "curves.json"
+    file = bench.store.verified(bench.made.model) / layout.Model.CURVES
     curves = json.loads(file.read_text(encoding="utf-8"))
     bench.figures.found["seconds"] = sum(one["seconds"] for one in facts)
     bench.figures.found["epochs"] = sum(map(len, curves.values()))
@@ -213,8 +212,8 @@ def _trained(bench: Bench) -> None:
 def _rebuilt(bench: Bench) -> int:
     """Rebuild rows from their bits, and from the float embedding before fine-tuning; return how many there were."""
     specs, compute, shape, store = bench.plan.specs, bench.plan.compute, bench.table.shape, bench.store
-    whole = generate.open_finetuned(specs, shape, store.verified(bench.made.model) / "weights.safetensors", compute)
-    files = [store.verified(ref) / "layer.safetensors" for ref in bench.made.layers[:-1]]
+    whole = generate.open_finetuned(specs, shape, store.verified(bench.made.model) / layout.Model.WEIGHTS, compute)
+    files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in bench.made.layers[:-1]]
     below = unroll(generate.open_stack(specs, shape, files, compute)) if files else None
     bits, floats = [np.empty(0)], [np.empty(0)]
     for rows in bench.all_unseen():

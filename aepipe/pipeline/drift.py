@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from aepipe.codes.encoder import Decoder
 from aepipe.evaluate.drift import Drift, drift
 from aepipe.index import hamming
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
-from aepipe.store.rows import HELD_OUT_IDS, Rows
+from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments
 
 MOST = 2000
@@ -65,7 +66,7 @@ def _training(store: Store, model: Ref, rows: Rows) -> tuple[NDArray[np.int64], 
     if not text or not store.has(Ref.parse(text)):
         return np.zeros(0, np.int64), rows.next_id
     views = Ref.parse(text)
-    held_out: NDArray[np.int64] = np.load(store.verified(views) / HELD_OUT_IDS, allow_pickle=False)
+    held_out: NDArray[np.int64] = np.load(store.verified(views) / layout.Views.HELD_OUT_IDS, allow_pickle=False)
     return np.intersect1d(held_out, rows.ids()), int(store.manifest(views).facts.get("next_id", rows.next_id))
 
 

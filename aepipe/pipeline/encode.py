@@ -22,10 +22,10 @@ from aepipe.codes.bitcodes import n_bytes
 from aepipe.codes.encoder import Encoder
 from aepipe.log import step
 from aepipe.pipeline.compact import join_codes
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.io import array_in
 from aepipe.store.rows import Rows
-from aepipe.store.segments import CODES, IDS
 
 VERSION = 2
 BLOCK = 8192
@@ -48,7 +48,7 @@ def encode(store: Store, model: Ref, rows: Ref, *, known: Sequence[Ref] = (), em
         return ref
     encoder = Encoder.open(store.verified(model))
     table = Rows(store.verified(rows))
-    done = [np.load(store.verified(one) / IDS, allow_pickle=False) for one in known]
+    done = [np.load(store.verified(one) / layout.Codes.IDS, allow_pickle=False) for one in known]
     ids = np.setdiff1d(table.ids(), np.concatenate([np.empty(0, np.int64), *done]))
     with store.draft("segment") as draft:
         _encode(encoder, table, ids, draft.path, embedding=embedding)
@@ -58,8 +58,8 @@ def encode(store: Store, model: Ref, rows: Ref, *, known: Sequence[Ref] = (), em
 
 def _encode(encoder: Encoder, table: Rows, ids: NDArray[np.int64], folder: Path, *, embedding: bool) -> None:
     """Write the codes of some rows, in the order of their ids, block by block."""
-    np.save(folder / IDS, ids)
-    codes = array_in(folder / CODES, np.uint8, (len(ids), n_bytes(encoder.n_bits)))
+    np.save(folder / layout.Codes.IDS, ids)
+    codes = array_in(folder / layout.Codes.CODES, np.uint8, (len(ids), n_bytes(encoder.n_bits)))
     finer = array_in(folder / encoders.FILE, np.int8, (len(ids), encoder.width)) if embedding else None
     seen = 0
     for block, items in table.batches(BLOCK):
@@ -93,7 +93,7 @@ def reuse_codes(store: Store, codes: Sequence[Ref], *, before: Ref, after: Ref) 
     old_ids, new_ids = old.ids(), new.ids()
     both, at_old, at_new = np.intersect1d(old_ids, new_ids, assume_unique=True, return_indices=True)
     changed = both[(old.sha256()[at_old] != new.sha256()[at_new]).any(axis=1)]
-    ids_of = {ref: np.load(store.verified(ref) / IDS, allow_pickle=False) for ref in codes}
+    ids_of = {ref: np.load(store.verified(ref) / layout.Codes.IDS, allow_pickle=False) for ref in codes}
     if len(codes) >= MOST:
         known = np.unique(np.concatenate(list(ids_of.values())))
         return [join_codes(store, codes, np.intersect1d(np.setdiff1d(both, changed), known))]

@@ -32,11 +32,11 @@ from aepipe.learn.stack import bits, fit_rotation, load_finetuned, thresholds, u
 from aepipe.learn.trainer import Curve, FileCheckpoint, Trainer
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.io import disk_errors_named
 
 VERSION = 5
-WEIGHTS = "weights.safetensors"
 MATCHED = 4096
 """Rows whose bits are compared with those of an encoder before."""
 SEED_OFFSET = 1000  # keeps the order of fine-tuning apart from that of any layer
@@ -72,7 +72,7 @@ def finetune(
         return ref
     folder = store.verified(views)
     feeds = {
-        name: Feed(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False), plan.compute)
+        name: Feed(np.load(folder / layout.array_file(name), mmap_mode="r", allow_pickle=False), plan.compute)
         for name in ("train", "held_out", "clean", "noisy")
     }
     stacked = _stack(store, plan, feeds["train"], layers, after if warm else None)
@@ -85,14 +85,17 @@ def finetune(
     facts |= {**(curve[-1] if curve else {}), "evaluation": trainer.evaluate(seen["clean"], seen["noisy"])}
     fit_rotation(trainer.model, seen["train"])
     if after is not None:
-        encoder, items = Encoder.open(store.verified(after)), np.load(folder / "train.npy", mmap_mode="r")[:MATCHED]
+        encoder, items = (
+            Encoder.open(store.verified(after)),
+            np.load(folder / layout.Views.TRAIN, mmap_mode="r")[:MATCHED],
+        )
         facts["aligned"] = _align(encoder, plan, stacked[-1], trainer.model, items, seen["train"])
     with store.draft("model") as draft:
         card = _card(store, plan, views)
         _copy_backbone(store, card, draft.path)
         _write(draft.path, card, stacked, trainer.model, seen["train"], plan.recipe.code.threshold)
         curves = {plan.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
-        (draft.path / "curves.json").write_text(json.dumps(curves, indent=1), encoding="utf-8")
+        (draft.path / layout.Model.CURVES).write_text(json.dumps(curves, indent=1), encoding="utf-8")
         draft.finish(inputs, facts)
     store.work_done(ref)
     return ref
@@ -119,10 +122,10 @@ def _stack(
     store: Store, plan: ResolvedRecipe, train: Feed, refs: Sequence[Ref], after: Ref | None
 ) -> list[Autoencoder]:
     """Return the stack with its pretrained weights, or with those of a model that it goes on from."""
-    files = [store.verified(ref) / "layer.safetensors" for ref in refs]
+    files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in refs]
     stacked = stack.load(plan.specs, train.shape, files, seed=plan.recipe.seed, compute=plan.compute)
     if after is not None:
-        load_finetuned(stacked, store.verified(after) / WEIGHTS)
+        load_finetuned(stacked, store.verified(after) / layout.Model.WEIGHTS)
     return stacked
 
 
@@ -131,7 +134,9 @@ def _trainer(
 ) -> tuple[Trainer, dict[str, Feed]]:
     """Return the trainer of the unrolled layers that are not frozen, and the views as these see them."""
     frozen, compute = stacked[: plan.recipe.finetune.frozen], plan.compute
-    seen = {name: stack.codes(frozen, feed, compute, spill=work / f"{name}.npy") for name, feed in feeds.items()}
+    seen = {
+        name: stack.codes(frozen, feed, compute, spill=work / layout.array_file(name)) for name, feed in feeds.items()
+    }
     trainer = Trainer(
         unroll(stacked[len(frozen) :]),
         plan.finetune,
@@ -203,8 +208,8 @@ def _write(
     """Write the fine-tuned stack: weights, thresholds (of what was trained, on the rows it saw), graphs both ways."""
     threshold_K = thresholds(trained, train, threshold)
     whole = unroll([layer.eval() for layer in stacked])
-    save_file(whole.state_dict(), folder / WEIGHTS)
-    np.save(folder / "thresholds.npy", threshold_K.numpy())
+    save_file(whole.state_dict(), folder / layout.Model.WEIGHTS)
+    np.save(folder / layout.Model.THRESHOLDS, threshold_K.numpy())
     (folder / GRAPH).write_bytes(freeze(stacked, threshold_K, card.shape, card.dtype))
     (folder / DECODER).write_bytes(freeze_decoder(whole))
     write_card(folder, card)
@@ -212,5 +217,5 @@ def _write(
 
 def _curve(store: Store, layer: Ref) -> Curve:
     """Return the losses of a pretrained layer."""
-    curve: Curve = json.loads((store.verified(layer) / "curve.json").read_text(encoding="utf-8"))
+    curve: Curve = json.loads((store.verified(layer) / layout.Layer.CURVE).read_text(encoding="utf-8"))
     return curve

@@ -24,6 +24,7 @@ from aepipe import log
 from aepipe.errors import SourceError
 from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import Outcome, read_all
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of
 from aepipe.store.rows import Finder, Rejected, Row, Rows, RowsWriter, write_quarantine
 
@@ -278,7 +279,7 @@ def check_bad(source: Source, rejected: list[Rejected], good: int, listed: Path)
 
 def quarantine_file(store: Store, name: str, rejected: list[Rejected]) -> Path:
     """Leave the list of unreadable items where it outlives a failed run; a run without any removes it."""
-    path = store.root / f"quarantine-{name}.parquet"
+    path = store.root / layout.Root.quarantine(name)
     if rejected:
         write_quarantine(path, rejected)
     else:

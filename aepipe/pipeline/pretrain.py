@@ -21,6 +21,7 @@ from aepipe.learn.batches import Feed
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.io import disk_errors_named
 
@@ -58,8 +59,8 @@ def pretrain(store: Store, plan: ResolvedRecipe, views: Ref, below: Sequence[Ref
         curve = trainer.run(FileCheckpoint(work), report, neighbours=neighbours)
         seconds = time.monotonic() - began
     with store.draft("layer") as draft:
-        save_file(trainer.model.state_dict(), draft.path / "layer.safetensors")
-        (draft.path / "curve.json").write_text(json.dumps(curve, indent=1), encoding="utf-8")
+        save_file(trainer.model.state_dict(), draft.path / layout.Layer.WEIGHTS)
+        (draft.path / layout.Layer.CURVE).write_text(json.dumps(curve, indent=1), encoding="utf-8")
         facts = {"seconds": round(seconds, 3), "rows": len(trainer.train), "evaluation": trainer.evaluate(*evaluation)}
         draft.finish(inputs, facts | curve[-1])
     store.work_done(ref)
@@ -72,13 +73,13 @@ def _trainer(
     """Return the trainer of the next layer, and what it is evaluated on: clean rows and fixed noisy ones."""
     folder, compute, depth = store.verified(views), plan.compute, len(below)
     feeds = {
-        name: Feed(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False), compute)
+        name: Feed(np.load(folder / layout.array_file(name), mmap_mode="r", allow_pickle=False), compute)
         for name in ("train", "held_out", "clean", "noisy")
     }
-    files = [store.verified(ref) / "layer.safetensors" for ref in below]
+    files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in below]
     layers = stack.load(plan.specs, feeds["train"].shape, files, seed=plan.recipe.seed, compute=compute)
     codes = {
-        name: stack.codes(layers[:depth], feeds[name], compute, spill=work / f"{name}.npy")
+        name: stack.codes(layers[:depth], feeds[name], compute, spill=work / layout.array_file(name))
         for name in ("train", "held_out", "clean")
     }
     trainer = Trainer(

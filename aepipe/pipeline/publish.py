@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aepipe.index import hamming
 from aepipe.log import step
-from aepipe.release.manifest import RELEASE, SCHEMA
+from aepipe.release.manifest import ReleaseManifest
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments, Items
@@ -52,29 +52,27 @@ def publish(
     held = items(store, rows, root)
     indexed = _index(store, recipe, rows, codes)
     facts = store.manifest(indexed).facts
-    body = {
-        "schema": SCHEMA,
-        "name": recipe.name,
-        "fingerprint": facts["fingerprint"],
-        "n_bits": facts["n_bits"],
-        "rows": facts["rows"],
-        "encoder": str(model),
-        "codes": [str(one) for one in codes],
-        "items": str(held),
-        "index": str(indexed),
-        "scores": str(scores),
-        "source_rows": str(rows),
-        "recipe": recipe.model_dump(mode="json"),
-        "source_path": str(root),
-    }
-    inputs = {"stage": STAGE, "version": VERSION, **body}
+    manifest = ReleaseManifest(
+        name=recipe.name,
+        fingerprint=facts["fingerprint"],
+        n_bits=facts["n_bits"],
+        n_rows=facts["rows"],
+        encoder=model,
+        codes=tuple(codes),
+        items=held,
+        index=indexed,
+        scores=scores,
+        source_rows=rows,
+        recipe=recipe.model_dump(mode="json"),
+        source_path=str(root),
+    )
+    inputs = {"stage": STAGE, "version": VERSION, **manifest.to_json()}
     ref = ref_of("release", inputs)
     if store.has(ref):
         return ref
     with store.draft("release") as draft:
-        (draft.path / RELEASE).write_text(json.dumps(body, indent=1), encoding="utf-8")
-        said = {name: body[name] for name in ("name", "fingerprint", "n_bits", "rows")}
-        return draft.finish(inputs, said | {"next_id": Rows(store.path(rows)).next_id})
+        manifest.write(draft.path)
+        return draft.finish(inputs, manifest.facts | {"next_id": Rows(store.path(rows)).next_id})
 
 
 def items(store: Store, rows: Ref, root: Path) -> Ref:

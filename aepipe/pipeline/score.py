@@ -24,7 +24,7 @@ from aepipe.evaluate import scores as evaluation
 from aepipe.evaluate.baselines import Baseline, of_arrays
 from aepipe.evaluate.scores import Sample, Scores
 from aepipe.log import step
-from aepipe.release.manifest import SCORES
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.rows import Rows, gather
 from aepipe.store.segments import CodeSegments
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from aepipe.recipe import Recipe
 
 VERSION = 4
-BASELINES = "baselines.safetensors"
 SAMPLE_SEED = 20092
 SAMPLE_SHARE = 0.1
 MIN_QUERIES = 2
@@ -74,13 +73,13 @@ def score(
         return ref
     with store.draft("segment") as draft:
         # Within the draft, so that nothing is left of it, however this ends.
-        scratch = draft.path / "features"
+        scratch = draft.path / "scratch"
         scratch.mkdir()
         scores = measure(store, plan.recipe, rows, model, codes, scratch, fitted=fitted)
         shutil.rmtree(scratch)
         arrays = {f"{name}/{part}": array for name, one in fitted.items() for part, array in one.arrays().items()}
-        save_file(arrays, draft.path / BASELINES)
-        (draft.path / SCORES).write_text(json.dumps(scores.to_dict(), indent=1), encoding="utf-8")
+        save_file(arrays, draft.path / layout.Scores.BASELINES)
+        (draft.path / layout.Scores.SCORES).write_text(json.dumps(scores.to_dict(), indent=1), encoding="utf-8")
         return draft.finish(inputs, {"kind": "scores", "queries": scores.protocol.n_queries})
 
 
@@ -163,7 +162,9 @@ def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
             features[side].reshape(len(at), -1),
             None if classes is None else classes[at],
             keys[at],
-            segments.embeddings_in(scratch / f"{side}-embedding.npy", ids[at]) if segments.width and len(at) else None,
+            segments.embeddings_in(scratch / layout.array_file(f"{side}-embedding"), ids[at])
+            if segments.width and len(at)
+            else None,
         )
         for side, at in positions.items()
     )
@@ -176,7 +177,7 @@ def _fitted(store: Store, before: Ref | None, model: Ref) -> dict[str, Baseline]
         return {}
     try:
         known = store.manifest(before).inputs.get("model") == str(model)
-        file = store.verified(before) / BASELINES
+        file = store.verified(before) / layout.Scores.BASELINES
     except StoreError:
         return {}
     if not known or not file.exists():

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +35,11 @@ from aepipe.pipeline.publish import items
 from aepipe.recipe import Recipe
 from aepipe.release import lifecycle
 from aepipe.release import query as queries
-from aepipe.release.manifest import CHANGED_INDEX, CHANGED_SCHEMA, RELEASE, REMOVED, read_body
 from aepipe.release.release import Release
 from aepipe.sources.files import ANCHOR
 from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import read_all
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of
 from aepipe.store.rows import Rejected, Row, Rows, RowsWriter
 from aepipe.store.segments import CodeSegments, Items
@@ -95,35 +95,45 @@ def publish_changes(
         removed: ids of all rows that are gone since it was built.
         added: rows and codes of what has come.
     """
-    body = read_body(store, release.ref)
-    base = body["codes"][: len(body["codes"]) - len(body.get("more_rows", ()))]
-    rows = [*release.all_parts("rows")[1:], *(one for one, _ in added)]
-    codes = [*release.all_parts("codes")[len(base) :], *(one for _, one in added)]
+    manifest = release.manifest
+    rows = [*manifest.more_rows, *(one for one, _ in added)]
+    codes = [*manifest.added_codes, *(one for _, one in added)]
     if len(rows) > MOST:
         rows, codes = _joined(store, rows, codes, removed)
         removed = removed[Items(release.folder("items")).places(removed)[1]]
-    held = [items(store, one, release.items.root) for one in rows]
+    changed = replace(
+        manifest,
+        n_rows=len(index),
+        codes=(*manifest.base_codes, *codes),
+        more_items=tuple(items(store, one, release.items.root) for one in rows),
+        more_rows=tuple(rows),
+        changes=_write_changes(store, release, index, removed, rows),
+    )
+    given = [Rows(store.path(one)).next_id for one in [release.part("rows"), *rows]]
+    given.append(store.manifest(release.ref).facts.get("next_id", 0))
+    with store.draft("release") as draft:
+        changed.write(draft.path)
+        return draft.finish({"stage": CHANGE_STAGE, **changed.to_json()}, changed.facts | {"next_id": max(given)})
+
+
+def _write_changes(
+    store: Store, release: Release, index: DeltaIndex, removed: NDArray[np.int64], rows: Sequence[Ref]
+) -> Ref:
+    """Write the changes of an index since it was built, and the ids of removed rows."""
     inputs = {
         "stage": CHANGE_STAGE,
         "version": CHANGE_VERSION,
         "release": str(release.ref),
         "removed": digest_of(removed.tolist()),
+        "rows": [str(one) for one in rows],
     }
-    inputs |= {"rows": [str(one) for one in rows]}
     facts = {"fingerprint": release.fingerprint, "n_bits": release.n_bits, "rows": len(index)}
     with store.draft("segment") as draft:
-        (draft.path / CHANGED_INDEX).mkdir()
-        index.save_changes(draft.path / CHANGED_INDEX)
-        np.save(draft.path / REMOVED, removed)
+        (draft.path / layout.Changes.INDEX).mkdir()
+        index.save_changes(draft.path / layout.Changes.INDEX)
+        np.save(draft.path / layout.Changes.REMOVED, removed)
         counts = {"added": len(index.delta or ()), "removed": len(index.removed)}
-        changes = draft.finish(inputs, {"kind": "changes", **facts, **counts})
-    body |= {"schema": CHANGED_SCHEMA, "rows": len(index), "codes": [*base, *map(str, codes)]}
-    body |= {"more_items": list(map(str, held)), "more_rows": list(map(str, rows)), "changes": str(changes)}
-    given = [Rows(store.path(one)).next_id for one in [release.part("rows"), *rows]]
-    given.append(store.manifest(release.ref).facts.get("next_id", 0))
-    with store.draft("release") as draft:
-        (draft.path / RELEASE).write_text(json.dumps(body, indent=1), encoding="utf-8")
-        return draft.finish({"stage": CHANGE_STAGE, **body}, {"name": release.name, **facts, "next_id": max(given)})
+        return draft.finish(inputs, {"kind": "changes", **facts, **counts})
 
 
 def _joined(
@@ -345,7 +355,7 @@ def _digests(release: Release, ids: Sequence[int]) -> Mapping[int, bytes]:
     """Return the sha256 of the bytes of some rows, by id."""
     import pyarrow.dataset as ds  # brings pandas along, a fifth of a second
 
-    files = [str(file) for folder in release.folders("rows") for file in sorted(folder.glob("rows-*.parquet"))]
+    files = [str(file) for folder in release.folders("rows") for file in sorted(folder.glob(layout.Rows.PARTS))]
     wanted = ds.field("id").isin(pa.array(ids, pa.int64()))
     found = ds.dataset(files).to_table(columns=["id", "sha256"], filter=wanted)
     return dict(zip(found.column("id").to_pylist(), found.column("sha256").to_pylist(), strict=True))

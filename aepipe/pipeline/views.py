@@ -15,8 +15,9 @@ from aepipe.codes.encoder import scaled
 from aepipe.errors import SourceError
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
-from aepipe.store.rows import HELD_OUT_IDS, Rows, gather
+from aepipe.store.rows import Rows, gather
 
 VERSION = 2
 EVALUATION_SEED = 20091
@@ -44,8 +45,8 @@ def views(store: Store, plan: ResolvedRecipe, rows: Ref) -> Ref:
     with store.draft("views") as draft:
         slices = {"train": train, "held_out": held_out, "clean": evaluation}
         cut = gather(table, slices, draft.path, lambda done: step("views", done, len(table)))
-        np.save(draft.path / "noisy.npy", _corrupted(cut["clean"], plan))
-        np.save(draft.path / HELD_OUT_IDS, table.ids()[held_out])
+        np.save(draft.path / layout.Views.NOISY, _corrupted(cut["clean"], plan))
+        np.save(draft.path / layout.Views.HELD_OUT_IDS, table.ids()[held_out])
         counts = {"train": len(train), "held_out": len(held_out), "evaluation": len(evaluation)}
         return draft.finish(inputs, counts | {"next_id": table.next_id})
 

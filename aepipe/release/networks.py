@@ -30,10 +30,8 @@ from aepipe.learn.spec import LayerSpec
 from aepipe.learn.stack import unroll
 from aepipe.recipe import Recipe
 from aepipe.release.release import Release
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
-
-WEIGHTS = "weights.safetensors"
-LAYER = "layer.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +74,8 @@ class Networks:
         specs += (layer_specs.code_spec(recipe.code),)
         shape, compute = release.encoder.card.shape, computing.resolve(recipe.compute)
         model = release.part("encoder")
-        files = [store.verified(ref) / LAYER for ref in _chain(store, model)]
-        whole = generate.open_finetuned(specs, shape, store.verified(model) / WEIGHTS, compute)
+        files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in _chain(store, model)]
+        whole = generate.open_finetuned(specs, shape, store.verified(model) / layout.Model.WEIGHTS, compute)
         return cls(
             release.name, recipe, specs, tuple(generate.open_stack(specs, shape, files, compute)), whole, compute
         )

@@ -11,9 +11,9 @@ from typing import Any
 from aepipe.errors import CorruptError
 from aepipe.pipeline.sweep import label, written
 from aepipe.report.scores import text_table
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 
-MEASURES = "measures.json"
 GAP = 2
 NAME_AT_LEAST = 16
 """Columns of the terminal that a name gets, if it needs them, before figures are left out."""
@@ -134,7 +134,7 @@ def read_line(store: Store, outcome: Mapping[str, Any]) -> Line:
     told = {name: outcome[name] for name in ("name", "changes", "release", "failed")}
     if outcome["measures"] is None:
         return Line(**told)
-    file = store.path(Ref.parse(outcome["measures"])) / MEASURES
+    file = store.path(Ref.parse(outcome["measures"])) / layout.Measures.MEASURES
     try:
         stored = json.loads(file.read_bytes())
         return Line(**told, **{name: stored[name] for name in ("figures", "notes", "yardsticks", "measured")})

@@ -16,10 +16,9 @@ from aepipe.report.curves import Curve, by_part, curves_picture
 from aepipe.report.hits import Found, hits_picture
 from aepipe.report.originals import tile
 from aepipe.report.plane import plane_picture
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.segments import Row
-
-CURVES = "curves.json"
 
 
 def examples_picture(release: Release, *, queries: int = 6, k: int = 8) -> Image.Image | None:
@@ -79,7 +78,7 @@ def training_curves(store: Store, model: Ref) -> dict[str, Curve]:
     Raises:
         CorruptError: they cannot be read.
     """
-    file = store.path(model) / CURVES
+    file = store.path(model) / layout.Model.CURVES
     try:
         stored = json.loads(file.read_bytes())
         return {title: by_part(curve) for title, curve in stored.items()}

@@ -29,12 +29,12 @@ from pathlib import Path
 from typing import Any
 
 from aepipe.errors import CorruptError, NotFoundError
+from aepipe.store import layout
 from aepipe.store.io import disk_errors_named, seal_file, sha256_of, sync_folder, write_durably
 
 logger = logging.getLogger(__name__)
 
 KINDS = ("backbone", "rows", "views", "layer", "model", "segment", "release")
-MANIFEST = "manifest.json"
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by aepipe; see https://bford.info/cachedir/\n"
 
 
@@ -109,7 +109,7 @@ class Draft:
             "outputs": {name: seal_file(self.path / name) for name in _files(self.path)},
         }
         body["seal"] = digest_of(body)
-        write_durably(self.path / MANIFEST, json.dumps(body, indent=1))
+        write_durably(self.path / layout.MANIFEST, json.dumps(body, indent=1))
         sync_folder(self.path)
         try:
             self.path.rename(target)
@@ -143,18 +143,20 @@ class Store:
 
     def create(self) -> None:
         """Make the folder, private to its owner, marked as a cache and ignored by git."""
-        if not (self.root / "CACHEDIR.TAG").exists():
+        if not (self.root / layout.Root.CACHE_TAG).exists():
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (self.root / ".gitignore").write_text("*\n")
-            (self.root / "CACHEDIR.TAG").write_text(_TAG)
+            (self.root / layout.Root.GIT_IGNORE).write_text("*\n")
+            (self.root / layout.Root.CACHE_TAG).write_text(_TAG)
 
     def has(self, ref: Ref) -> bool:
         """Say whether the shelf has a complete directory of that name."""
-        return (self.root / ref.kind / ref.digest / MANIFEST).is_file()
+        return (self.root / ref.kind / ref.digest / layout.MANIFEST).is_file()
 
     def refs(self, kind: str) -> list[Ref]:
         """Return what the shelf has of one kind, oldest first."""
-        folders = (path.parent for path in (self.root / kind).glob(f"*/{MANIFEST}") if path.parent.name[0] != ".")
+        folders = (
+            path.parent for path in (self.root / kind).glob(f"*/{layout.MANIFEST}") if path.parent.name[0] != "."
+        )
         return [Ref(kind, path.name) for path in sorted(folders, key=lambda p: (p.stat().st_mtime_ns, p.name))]
 
     def manifest(self, ref: Ref) -> Manifest:
@@ -164,7 +166,7 @@ class Store:
             NotFoundError: the shelf has no such directory.
             CorruptError: the manifest is not what was written.
         """
-        file = self.root / ref.kind / ref.digest / MANIFEST
+        file = self.root / ref.kind / ref.digest / layout.MANIFEST
         try:
             body = json.loads(file.read_bytes())
             seal = body.pop("seal")
@@ -242,7 +244,7 @@ class Store:
 
     def work(self, ref: Ref) -> Path:
         """Return a folder for checkpoints of work on ``ref`` that outlives a killed process."""
-        path = self.root / "work" / ref.digest
+        path = self.root / layout.Root.WORK / ref.digest
         with disk_errors_named(self.root):
             self.create()
             path.mkdir(parents=True, exist_ok=True)
@@ -254,7 +256,7 @@ class Store:
 
     def work_done(self, ref: Ref) -> None:
         """Remove the checkpoints of finished work."""
-        shutil.rmtree(self.root / "work" / ref.digest, ignore_errors=True)
+        shutil.rmtree(self.root / layout.Root.WORK / ref.digest, ignore_errors=True)
 
 
 def ref_of(kind: str, inputs: Mapping[str, Any]) -> Ref:

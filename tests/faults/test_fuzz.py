@@ -31,7 +31,8 @@ from aepipe.errors import AepipeError, CodeError
 from aepipe.pipeline.ingest import ingest
 from aepipe.recipe import Recipe
 from aepipe.release.release import Release
-from aepipe.store.artifacts import MANIFEST, Store
+from aepipe.store.artifacts import Store
+from aepipe.store.layout import MANIFEST
 from aepipe.store.rows import Rows
 from tests.support.releases import make_release
 from tests.support.samples import SAMPLE, TINY

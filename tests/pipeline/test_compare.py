@@ -15,7 +15,7 @@ from aepipe.evaluate.probes import FIGURES
 from aepipe.evaluate.retrieval import retrieval
 from aepipe.learn import stack
 from aepipe.learn.stack import unroll
-from aepipe.pipeline.compare import MEASURES, BuildOutputs, compare
+from aepipe.pipeline.compare import BuildOutputs, compare
 from aepipe.pipeline.encode import encode
 from aepipe.pipeline.finetune import finetune
 from aepipe.pipeline.ingest import ingest
@@ -64,7 +64,7 @@ def made(store: Store, job: ResolvedRecipe) -> BuildOutputs:
 
 
 def read(store: Store, job: ResolvedRecipe, parts: BuildOutputs) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((store.path(compare(store, job, parts)) / MEASURES).read_text())
+    found: dict[str, Any] = json.loads((store.path(compare(store, job, parts)) / "measures.json").read_text())
     return found
 
 
@@ -164,7 +164,7 @@ def test_the_same_figures_for_the_same_work(shelf: Store, monkeypatch: pytest.Mo
     assert shelf.manifest(ref).facts == {"kind": "measures"}
     monkeypatch.setattr("aepipe.pipeline.compare._all", None)
     assert compare(shelf, job, parts) == ref, "what is on the shelf is not measured again"
-    assert list(shelf.manifest(ref).outputs) == [MEASURES]
+    assert list(shelf.manifest(ref).outputs) == ["measures.json"]
 
 
 def test_which_rows_are_looked_at(shelf: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from aepipe.evaluate import scores as evaluation
 from aepipe.evaluate.scores import Scores
 from aepipe.pipeline import score as scoring
 from aepipe.pipeline.encode import encode
-from aepipe.release.manifest import SCORES
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Row, Rows, RowsWriter
 from tests.support.releases import BarePlan, bare_plan, pictures_of, put_encoder, write_pictures
@@ -47,10 +47,10 @@ def scored(store: Store, plan: BarePlan, rows: Ref) -> Scores:
     model = put_encoder(store, plan, n_bits=16)
     ref = scoring.score(store, plan, rows, model, [encode(store, model, rows)])  # type: ignore[arg-type]
     assert store.manifest(ref).facts["kind"] == "scores"
-    assert sorted(store.manifest(ref).outputs) == sorted([SCORES, scoring.BASELINES]), (
+    assert sorted(store.manifest(ref).outputs) == sorted([layout.Scores.SCORES, layout.Scores.BASELINES]), (
         "the features that were laid out are not kept"
     )
-    return Scores.from_dict(json.loads((store.path(ref) / SCORES).read_text()))
+    return Scores.from_dict(json.loads((store.path(ref) / layout.Scores.SCORES).read_text()))
 
 
 def seen(store: Store, plan: BarePlan, rows: Ref, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -141,9 +141,9 @@ def test_baselines_of_earlier_scores_are_taken(store: Store, plan: BarePlan, mon
     ref = scoring.score(store, plan, now, model, [encode(store, model, now)], before=before)  # type: ignore[arg-type]
     assert not fits
     assert store.manifest(ref).inputs["baselines"] == str(before)
-    kept = [(store.path(one) / scoring.BASELINES).read_bytes() for one in (before, ref)]
+    kept = [(store.path(one) / layout.Scores.BASELINES).read_bytes() for one in (before, ref)]
     assert kept[0] == kept[1]
-    assert {row["system"] for row in json.loads((store.path(ref) / SCORES).read_text())["rows"]} >= {
+    assert {row["system"] for row in json.loads((store.path(ref) / layout.Scores.SCORES).read_text())["rows"]} >= {
         "ours",
         "itq",
         "float",
@@ -156,6 +156,6 @@ def test_baselines_that_are_gone_are_fitted(store: Store, plan: BarePlan) -> Non
     model = put_encoder(store, plan, n_bits=4)
     codes = [encode(store, model, rows)]
     before = scoring.score(store, plan, rows, model, codes)  # type: ignore[arg-type]
-    (store.path(before) / scoring.BASELINES).write_bytes(b"torn")
+    (store.path(before) / layout.Scores.BASELINES).write_bytes(b"torn")
     again = scoring.score(store, plan, rows, model, codes, before=before)  # type: ignore[arg-type]
     assert "baselines" not in store.manifest(again).inputs

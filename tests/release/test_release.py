@@ -15,7 +15,6 @@ import pytest
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import CodeError, CorruptError, FingerprintError, NotFoundError, QueryError
 from aepipe.release.lifecycle import last_sound, verify
-from aepipe.release.manifest import RELEASE
 from aepipe.release.release import Release
 from aepipe.sources.images.decode import decode
 from aepipe.store import registry
@@ -54,9 +53,9 @@ def folder_of(store: Store, ref: Ref, what: str) -> Path:
 
 def rewrite(store: Store, ref: Ref, **changes: Any) -> Ref:
     """Write a release anew with other contents, sealed."""
-    body = json.loads((store.path(ref) / RELEASE).read_text()) | changes
+    body = json.loads((store.path(ref) / "release.json").read_text()) | changes
     with store.draft("release") as draft:
-        (draft.path / RELEASE).write_text(json.dumps(body))
+        (draft.path / "release.json").write_text(json.dumps(body))
         return draft.finish({"rewritten": body})
 
 

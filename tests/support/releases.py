@@ -18,9 +18,8 @@ from aepipe.pipeline.encode import encode
 from aepipe.pipeline.ingest import ingest
 from aepipe.pipeline.publish import publish
 from aepipe.recipe import Options, Recipe
-from aepipe.release.manifest import SCORES
 from aepipe.sources.item import Source
-from aepipe.store import registry
+from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments
@@ -143,7 +142,7 @@ def _put_scores(store: Store, rows: Ref, codes: tuple[Ref, ...]) -> Ref:
     table_rows = (rows_of_table[OURS], replace(rows_of_table["lsh"], system="itq"), *scores.rows[1:])
     scores = replace(scores, rows=table_rows, notes=())
     with store.draft("segment") as draft:
-        (draft.path / SCORES).write_text(json.dumps(scores.to_dict()), encoding="utf-8")
+        (draft.path / layout.Scores.SCORES).write_text(json.dumps(scores.to_dict()), encoding="utf-8")
         return draft.finish({"rows": str(rows), "codes": list(map(str, codes))}, {"kind": "scores"})
 
 
