@@ -1,6 +1,6 @@
 """One recipe, from raw data to a release in service.
 
-Prefect is the clock, the retry and the log; the shelf is the cache.
+Prefect is the clock, the retry and the log; the store is the cache.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def build(
     Args:
         recipe: a TOML file, or the name of a recipe that comes with the package.
         source: in place of the recipe's own ``[source] path``.
-        shelf: folder of the shelf; by default the one that every verb uses.
+        shelf: folder of the store; by default the one that every verb uses.
         name: in place of the recipe's own.
         device: in place of the recipe's own.
-        promote: put the release into service if the gate lets it pass; else it only stays on the shelf.
+        promote: put the release into service if the gate lets it pass; else it only stays in the store.
 
     Returns:
         ``name``, ``release`` (its ref), ``in_service``, and the gate's ``reasons`` and ``warnings``.
@@ -57,18 +57,18 @@ def build(
     Raises:
         AepipeError: what the user can mend.
         BusyError: another run writes under the same name.
-        GateError: the new release is worse; it stays on the shelf, and the old one in service.
+        GateError: the new release is worse; it stays in the store, and the old one in service.
     """
     show_progress()
     order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
-    job = tasks.plan(order)
+    job = tasks.resolve(order)
     with registry.lock(job.store, job.name):
         release = make(job)
         return conclude(job, release, promote=promote)
 
 
 def make(job: Job) -> str:
-    """Make everything that the shelf does not have yet, bottom up, and return the release."""
+    """Make everything that the store does not have yet, bottom up, and return the release."""
     return tasks.publish(job, make_parts(job))
 
 
@@ -91,8 +91,8 @@ def make_parts(job: Job, rows: str | None = None) -> dict[str, Any]:
 def pretrained(job: Job, views: str) -> list[str]:
     """Return the pretrained layers, bottom up; none where the recipe does without."""
     layers: list[str] = []
-    if job.plan.recipe.pretrain:
-        for number in range(1, len(job.plan.specs) + 1):
+    if job.resolved.recipe.pretrain:
+        for number in range(1, len(job.resolved.specs) + 1):
             layers.append(tasks.pretrain(job, views, layers, number))
     return layers
 
@@ -153,7 +153,7 @@ def show_progress() -> None:
 def _outcome(job: Job, release: Ref, verdict: Verdict) -> dict[str, Any]:
     """Say in the log what a run has come to, and return it."""
     in_service = registry.current(job.store, job.name) == release
-    place, reasons = "in service" if in_service else "on the shelf", list(verdict.reasons)
+    place, reasons = "in service" if in_service else "in the store", list(verdict.reasons)
     about = {"ref": str(release)}
     logger.info("%s: release %s is %s: %s", job.name, release.short, place, "; ".join(reasons), extra=about)
     return {

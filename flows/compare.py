@@ -51,7 +51,7 @@ def compare(orders: list[Order]) -> list[dict[str, Any]]:
         BusyError: another run writes under the same name.
     """
     show_progress()
-    jobs = [tasks.plan(order) for order in orders]
+    jobs = [tasks.resolve(order) for order in orders]
     rows: dict[str, str] = {}
     found = []
     for number, (order, job) in enumerate(zip(orders, jobs, strict=True), 1):
@@ -87,5 +87,5 @@ def _told(order: Mapping[str, Any], job: Job) -> dict[str, Any]:
 
 def _source(job: Job) -> str:
     """Return everything that a recipe says of its rows."""
-    recipe = job.plan.recipe
+    recipe = job.resolved.recipe
     return json.dumps([recipe.source.model_dump(mode="json"), recipe.features], sort_keys=True)

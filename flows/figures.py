@@ -56,7 +56,7 @@ def report(job: Job, night: Night, folder: str | None, *, passed: bool) -> None:
     Args:
         job: the recipe.
         night: the run.
-        folder: where ``<name>.prom`` goes; ``metrics`` on the shelf where it is None.
+        folder: where ``<name>.prom`` goes; ``metrics`` in the store where it is None.
         passed: whether it did all it should.
     """
     place = Path(folder).expanduser() if folder else job.store.root / layout.Root.METRICS

@@ -25,12 +25,12 @@ class Job:
 
     def __init__(self, store: Store, resolved: ResolvedRecipe) -> None:
         self.store = store
-        self.plan = resolved
+        self.resolved = resolved
 
     @property
     def name(self) -> str:
         """What its releases are called in service."""
-        return self.plan.recipe.name
+        return self.resolved.recipe.name
 
 
 def open_job(
@@ -47,7 +47,7 @@ def open_job(
     Args:
         recipe: a TOML file, or the name of a recipe that comes with the package.
         source: in place of the recipe's own ``[source] path``.
-        shelf: folder of the shelf; by default the one that every verb uses.
+        shelf: folder of the store; by default the one that every verb uses.
         name: in place of the recipe's own.
         device: in place of the recipe's own.
         changes: values in place of the recipe's own, by key, as :mod:`aepipe.pipeline.sweep` has them.
@@ -72,7 +72,7 @@ def open_release_job(store: Store, release: Release, *, device: str | None = Non
 
 
 def open_shelf(folder: str | None) -> Store:
-    """Return the shelf in a folder, or the one that every verb uses."""
+    """Return the store in a folder, or the one that every verb uses."""
     return Store(Path(folder).expanduser()) if folder else Store.locate()
 
 

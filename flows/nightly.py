@@ -49,9 +49,9 @@ class Rules(Options):
         retrain: ``auto`` where there is reason to, ``always``, or ``never``.
         days: an encoder that is older is a reason.
         cold: train from the beginning, layer by layer, and not on from the weights in service.
-        keep: releases of each collection that stay on the shelf; 0 leaves all there.
+        keep: releases of each collection that stay in the store; 0 leaves all there.
         hours: what was written since stays, whatever it is.
-        metrics: the folder where ``<name>.prom`` is written; by default ``metrics`` on the shelf.
+        metrics: the folder where ``<name>.prom`` is written; by default ``metrics`` in the store.
     """
 
     retrain: Literal["auto", "always", "never"] = "auto"
@@ -85,7 +85,7 @@ def nightly(
     Args:
         recipe: a TOML file, or the name of a recipe that comes with the package.
         source: in place of the recipe's own ``[source] path``.
-        shelf: folder of the shelf; by default the one that every verb uses.
+        shelf: folder of the store; by default the one that every verb uses.
         name: in place of the recipe's own.
         device: in place of the recipe's own.
         rules: when an encoder is trained anew, and what is left behind.
@@ -100,7 +100,7 @@ def nightly(
     """
     show_progress()
     order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
-    job, night = tasks.plan(order), Night()
+    job, night = tasks.resolve(order), Night()
     with registry.lock(job.store, job.name):
         before = registry.current(job.store, job.name)
         try:
@@ -132,7 +132,7 @@ def pass_night(job: Job, night: Night, rules: Rules) -> None:
     if release is None:
         _train(job, night, rows, "the first release")
         return
-    if _learned(job.plan.recipe) != _learned(_recipe_of(release)):
+    if _learned(job.resolved.recipe) != _learned(_recipe_of(release)):
         # The encoder in service may not be able to read these rows.
         _train(job, night, rows, "the recipe has changed", after=release)
         return
@@ -191,7 +191,7 @@ def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
         GateError: they may not.
     """
     before = str(merge_rows(job.store, release))
-    recipe, now = _recipe_of(release), job.plan.recipe.model_dump()
+    recipe, now = _recipe_of(release), job.resolved.recipe.model_dump()
     then = recipe.model_dump() if recipe else {}
     changed = [name for name, table in now.items() if (name, table) not in then.items()]
     if rows == before and not release.changed and not changed:

@@ -31,7 +31,7 @@ def refresh(name: str | None = None, shelf: str | None = None, device: str | Non
 
     Args:
         name: the collection; needed where several are in service.
-        shelf: folder of the shelf; by default the one that every verb uses.
+        shelf: folder of the store; by default the one that every verb uses.
         device: in place of the recipe's own.
 
     Returns:

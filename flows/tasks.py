@@ -1,4 +1,4 @@
-"""The stages as Prefect tasks: few and coarse, each handing on the name of what it put on the shelf.
+"""The stages as Prefect tasks: few and coarse, each handing on the name of what it put in the store.
 
 The shelf is the cache, so Prefect keeps no results of its own. Only ingestion is tried again, for only it reads what is
 not ours, and only where the disk or the network stumbled: a user's mistake stays one however often it is repeated.
@@ -77,34 +77,34 @@ def plan(order: dict[str, Any]) -> Job:
 )
 def ingest(job: Job, previous: str | None) -> str:
     """Raw things -> rows; what is known from the release in service is not read again."""
-    equipping.attach_backbone(job.store, job.plan)
+    equipping.attach_backbone(job.store, job.resolved)
     known = Ref.parse(previous) if previous else None
-    return str(ingestion.ingest(job.store, job.plan.source, previous=known, next_id=next_id(job.store, job.name)))
+    return str(ingestion.ingest(job.store, job.resolved.source, previous=known, next_id=next_id(job.store, job.name)))
 
 
 @task(name="views", **_PLAIN)
 def views(job: Job, rows: str) -> str:
     """Rows -> the arrays that training reads."""
-    return str(viewing.views(job.store, job.plan, Ref.parse(rows)))
+    return str(viewing.views(job.store, job.resolved, Ref.parse(rows)))
 
 
 @task(name="pretrain", task_run_name="pretrain-layer-{number}", **_PLAIN)
 def pretrain(job: Job, views: str, below: Sequence[str], number: int) -> str:
     """One more layer on the finished ones; ``number`` counts from 1 and names the run."""
-    return str(pretraining.pretrain(job.store, job.plan, Ref.parse(views), refs(below)))
+    return str(pretraining.pretrain(job.store, job.resolved, Ref.parse(views), refs(below)))
 
 
 @task(name="finetune", **_PLAIN)
 def finetune(job: Job, views: str, layers: Sequence[str], after: str | None = None, *, warm: bool = False) -> str:
     """Layers -> a model with its frozen encoder; its bits in the order of those of the model before."""
     before = Ref.parse(after) if after else None
-    return str(finetuning.finetune(job.store, job.plan, Ref.parse(views), refs(layers), after=before, warm=warm))
+    return str(finetuning.finetune(job.store, job.resolved, Ref.parse(views), refs(layers), after=before, warm=warm))
 
 
 @task(name="encode", **_PLAIN)
 def encode(job: Job, model: str, rows: str, known: Sequence[str] = ()) -> str:
     """Rows -> codes, of those rows that have none yet."""
-    wanted = job.plan.recipe.index.embedding != "none"
+    wanted = job.resolved.recipe.index.embedding != "none"
     return str(encoding.encode(job.store, Ref.parse(model), Ref.parse(rows), known=refs(known), embedding=wanted))
 
 
@@ -125,14 +125,14 @@ def watch(job: Job, model: str, before: str, rows: str, codes: Sequence[str]) ->
 def score(job: Job, rows: str, model: str, codes: Sequence[str], before: str | None = None) -> str:
     """Codes -> scores, beside the baselines; what earlier scores of the same model fitted is taken over."""
     known = Ref.parse(before) if before else None
-    return str(scoring.score(job.store, job.plan, Ref.parse(rows), Ref.parse(model), refs(codes), before=known))
+    return str(scoring.score(job.store, job.resolved, Ref.parse(rows), Ref.parse(model), refs(codes), before=known))
 
 
 @task(name="publish", **_PLAIN)
 def publish(job: Job, parts: dict[str, Any]) -> str:
-    """Rows, model, codes and scores -> a release on the shelf."""
+    """Rows, model, codes and scores -> a release in the store."""
     single = {what: Ref.parse(parts[what]) for what in ("rows", "model", "scores")}
-    recipe, root = job.plan.recipe, job.plan.source.location
+    recipe, root = job.resolved.recipe, job.resolved.source.location
     return str(publishing.publish(job.store, recipe, root, codes=refs(parts["codes"]), **single))
 
 
@@ -141,13 +141,13 @@ def measure(job: Job, parts: dict[str, Any]) -> str:
     """All that a recipe came to -> the figures by which it is compared."""
     single = {what: Ref.parse(parts[what]) for what in ("rows", "views", "model", "scores")}
     made = measuring.BuildOutputs(layers=tuple(refs(parts["layers"])), codes=tuple(refs(parts["codes"])), **single)
-    return str(measuring.compare(job.store, job.plan, made))
+    return str(measuring.compare(job.store, job.resolved, made))
 
 
 @task(name="judge", **_PLAIN)
 def judge(job: Job, release: str) -> Verdict:
     """Compare a release with the one in service."""
-    return judging.run_gate(job.store, job.plan, Ref.parse(release))
+    return judging.run_gate(job.store, job.resolved, Ref.parse(release))
 
 
 @task(name="promote", **_PLAIN)

@@ -2,7 +2,7 @@
 
     python -m flows.up [--port 4200]
 
-The server listens on 127.0.0.1 and keeps its history in ``$PREFECT_HOME``, else in ``prefect`` on the shelf, or in the
+The server listens on 127.0.0.1 and keeps its history in ``$PREFECT_HOME``, else in ``prefect`` in the store, or in the
 PostgreSQL database of ``$PREFECT_API_DATABASE_CONNECTION_URL``. Where ``$PREFECT_API_URL`` names a server, that one is
 used. The deployments are those of ``prefect.yaml``; one of them runs at a time.
 """
@@ -50,7 +50,7 @@ def main() -> None:
                 running.enter_context(_process("server", "start", "--host", "127.0.0.1", "--port", str(port)))
             _wait(url)
             _deploy()
-            _print_line(f"{url.removesuffix('/api')} shows what runs; the shelf is {store.root}; Ctrl-C ends it")
+            _print_line(f"{url.removesuffix('/api')} shows what runs; the store is {store.root}; Ctrl-C ends it")
             _work()
     except KeyboardInterrupt:
         _print_line("stopped; what is in service goes on answering queries")

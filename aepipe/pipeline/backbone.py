@@ -1,7 +1,7 @@
-"""The frozen network below the stack -> its files on the shelf, where a recipe names one.
+"""Put the frozen network below the stack into the store, and attach it to the source.
 
-Files: ``backbone.onnx`` and, of one that reads text, ``tokenizer.json``; see :mod:`aepipe.sources`. Beside the
-shelf's directories, ``features/`` keeps what the network made of each item, by the item's bytes.
+Files: :class:`aepipe.store.layout.Backbone`. The folder ``features/`` of the store caches the network's output for each
+item by the sha256 of its bytes, so that a network sees no item twice.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from aepipe.store.io import disk_errors_named
 VERSION = 1
 
 
-def attach_backbone(store: Store, plan: ResolvedRecipe) -> Ref | None:
-    """Give the plan's source the network that it wants, and a cache of features; None where it wants none.
+def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
+    """Attach a source's network and a cache of its features; return the network, None where there is none.
 
     Raises:
         CorruptError: the network cannot be used.
         FullError: the disk is full.
     """
-    source = plan.source
+    source = resolved.source
     if not isinstance(source, BackboneSource) or source.backbone is None:
         return None
     wanted, size = source.backbone, source.size if isinstance(source, Images) else None
@@ -48,7 +48,7 @@ def attach_backbone(store: Store, plan: ResolvedRecipe) -> Ref | None:
 
 
 def _files(wanted: BackboneSpec, size: tuple[int, int] | None) -> dict[str, bytes]:
-    """Return the files of a network: the user's own, or those that are made of a package."""
+    """Return the files of a network: the user's own, or those exported from an installed package."""
     if wanted.files:
         return {name: file.read_bytes() for name, file in wanted.files.items()}
     if size is not None:

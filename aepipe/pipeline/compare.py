@@ -85,16 +85,16 @@ class Side:
         return _encoded(encoder, self.rows[known]), self.labels[known]
 
 
-def compare(store: Store, plan: ResolvedRecipe, made: BuildOutputs) -> Ref:
+def compare(store: Store, resolved: ResolvedRecipe, made: BuildOutputs) -> Ref:
     """Measure what a recipe came to: reconstruction, retrieval, bits, probes, and what training took.
 
     Args:
-        store: the shelf.
-        plan: the resolved recipe.
+        store: where artifacts are read and written.
+        resolved: the recipe with every choice resolved.
         made: what the other stages made of it.
 
     Raises:
-        CorruptError: something on the shelf is not what was written.
+        CorruptError: an artifact is damaged.
     """
     inputs = {name: str(getattr(made, name)) for name in ("rows", "views", "model", "scores")}
     inputs |= {name: ",".join(map(str, getattr(made, name))) for name in ("layers", "codes")}
@@ -103,13 +103,13 @@ def compare(store: Store, plan: ResolvedRecipe, made: BuildOutputs) -> Ref:
     if store.has(ref):
         return ref
     figures = Figures()
-    measured = _all(Bench(store, plan, made, figures))
+    measured = _all(Bench(store, resolved, made, figures))
     body = {
-        "name": plan.recipe.name,
+        "name": resolved.recipe.name,
         "figures": {name: figures.found.get(name) for name in FIGURES},
         "notes": figures.notes,
         **measured,
-        "compute": plan.compute.key(),
+        "compute": resolved.compute.key(),
     }
     with store.draft("segment") as draft:
         (draft.path / layout.Measures.MEASURES).write_text(json.dumps(body, indent=1), encoding="utf-8")
@@ -127,8 +127,8 @@ class Bench:
         held_out: [N, *shape], training rows that were kept back; may be empty.
     """
 
-    def __init__(self, store: Store, plan: ResolvedRecipe, made: BuildOutputs, figures: Figures) -> None:
-        self.store, self.plan, self.made, self.figures = store, plan, made, figures
+    def __init__(self, store: Store, resolved: ResolvedRecipe, made: BuildOutputs, figures: Figures) -> None:
+        self.store, self.resolved, self.made, self.figures = store, resolved, made, figures
         self.table = Rows(store.verified(made.rows))
         self.encoder = Encoder.open(store.verified(made.model))
         self.train, self.test = (_side(self.table, split) for split in ("train", "test"))
@@ -187,7 +187,7 @@ def _held_out(bench: Bench) -> None:
     classes = np.array([label or f"row {row}" for row, label in zip(ids, labels, strict=True)], np.str_)
     codes, asked = CodeSegments.open(bench.store, bench.made.codes), np.isin(ids, kept_back)
     own, others = (
-        np.flatnonzero(asked)[: bench.plan.recipe.evaluate.queries],
+        np.flatnonzero(asked)[: bench.resolved.recipe.evaluate.queries],
         np.flatnonzero(bench.table.of_split("train") & ~asked),
     )
     sides = [(codes.of(ids[at]), classes[at]) for at in (others, own)]
@@ -211,7 +211,7 @@ def _trained(bench: Bench) -> None:
 
 def _rebuilt(bench: Bench) -> int:
     """Rebuild rows from their bits, and from the float embedding before fine-tuning; return how many there were."""
-    specs, compute, shape, store = bench.plan.specs, bench.plan.compute, bench.table.shape, bench.store
+    specs, compute, shape, store = bench.resolved.specs, bench.resolved.compute, bench.table.shape, bench.store
     whole = generate.open_finetuned(specs, shape, store.verified(bench.made.model) / layout.Model.WEIGHTS, compute)
     files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in bench.made.layers[:-1]]
     below = unroll(generate.open_stack(specs, shape, files, compute)) if files else None

@@ -1,4 +1,4 @@
-"""A release -> Parquet for SQL and data frames, outside the shelf.
+"""A release -> Parquet for SQL and data frames, outside the store.
 
 Files: ``part-00000.parquet`` and so on, of at most a million rows. Columns: ``id``, ``key``, the source's own ones,
 ``label``, ``split``, ``embedding`` (the encoder's float vector), ``code`` (its bytes) and ``code_u64_0``, ... (its
@@ -70,14 +70,14 @@ def export(store: Store, release: Ref, folder: Path, *, n_bits: int | None = Non
     Embeddings are computed anew, and so are the codes, which must be the stored ones. Memory holds one row group.
 
     Args:
-        store: the shelf.
+        store: where artifacts are read and written.
         release: what to write.
         folder: missing, empty, or an earlier export.
         n_bits: how many of the first bits of the codes are written; all of them where it is None.
 
     Raises:
         QueryError: the folder holds anything else, or the codes have not so many bits.
-        CorruptError: something on the shelf is not what was written, or the encoder gives other codes than it has.
+        CorruptError: an artifact is damaged, or the encoder gives other codes than it has.
         FullError: the disk is full.
     """
     folder = folder.expanduser().absolute()

@@ -39,7 +39,7 @@ def export_graph(store: Store, release: Ref, file: Path) -> tuple[int, ...]:
 
     Raises:
         QueryError: nothing can be written there.
-        CorruptError: something on the shelf is not what was written, or the graphs cannot be put together.
+        CorruptError: an artifact is damaged, or the graphs cannot be put together.
     """
     opened = Release.open(store, ref=release)
     folder = store.verified(opened.part("encoder"))

@@ -44,7 +44,7 @@ SEED_OFFSET = 1000  # keeps the order of fine-tuning apart from that of any laye
 
 def finetune(
     store: Store,
-    plan: ResolvedRecipe,
+    resolved: ResolvedRecipe,
     views: Ref,
     layers: Sequence[Ref],
     *,
@@ -54,8 +54,8 @@ def finetune(
     """Unroll the stack, train it end to end, set the thresholds and freeze it.
 
     Args:
-        store: the shelf.
-        plan: the resolved recipe.
+        store: where artifacts are read and written.
+        resolved: the recipe with every choice resolved.
         views: what :mod:`aepipe.pipeline.views` wrote.
         layers: the pretrained layers, bottom up, the layer of bits last; none trains from random weights.
         after: a model of as many bits whose place it takes: its bits are put in the order and the sense of the old
@@ -66,19 +66,19 @@ def finetune(
         TrainingError: a loss is not finite.
         FullError: the disk is full.
     """
-    inputs = _inputs(plan, views, layers, after=after, warm=warm)
+    inputs = _inputs(resolved, views, layers, after=after, warm=warm)
     ref = ref_of("model", inputs)
     if store.has(ref):
         return ref
     folder = store.verified(views)
     feeds = {
-        name: Feed(np.load(folder / layout.array_file(name), mmap_mode="r", allow_pickle=False), plan.compute)
+        name: Feed(np.load(folder / layout.array_file(name), mmap_mode="r", allow_pickle=False), resolved.compute)
         for name in ("train", "held_out", "clean", "noisy")
     }
-    stacked = _stack(store, plan, feeds["train"], layers, after if warm else None)
+    stacked = _stack(store, resolved, feeds["train"], layers, after if warm else None)
     began = time.monotonic()
     with disk_errors_named(store.root):
-        trainer, seen = _trainer(plan, stacked, feeds, store.work(ref))
+        trainer, seen = _trainer(resolved, stacked, feeds, store.work(ref))
         report = partial(step, "fine-tuning")
         curve = trainer.run(FileCheckpoint(store.work(ref)), report, neighbours=neighbours)
     facts: dict[str, Any] = {"seconds": round(time.monotonic() - began, 3), "rows": len(feeds["train"])}
@@ -89,12 +89,12 @@ def finetune(
             Encoder.open(store.verified(after)),
             np.load(folder / layout.Views.TRAIN, mmap_mode="r")[:MATCHED],
         )
-        facts["aligned"] = _align(encoder, plan, stacked[-1], trainer.model, items, seen["train"])
+        facts["aligned"] = _align(encoder, resolved, stacked[-1], trainer.model, items, seen["train"])
     with store.draft("model") as draft:
-        card = _card(store, plan, views)
+        card = _card(store, resolved, views)
         _copy_backbone(store, card, draft.path)
-        _write(draft.path, card, stacked, trainer.model, seen["train"], plan.recipe.code.threshold)
-        curves = {plan.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
+        _write(draft.path, card, stacked, trainer.model, seen["train"], resolved.recipe.code.threshold)
+        curves = {resolved.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
         (draft.path / layout.Model.CURVES).write_text(json.dumps(curves, indent=1), encoding="utf-8")
         draft.finish(inputs, facts)
     store.work_done(ref)
@@ -102,7 +102,7 @@ def finetune(
 
 
 def _inputs(
-    plan: ResolvedRecipe, views: Ref, layers: Sequence[Ref], *, after: Ref | None, warm: bool
+    resolved: ResolvedRecipe, views: Ref, layers: Sequence[Ref], *, after: Ref | None, warm: bool
 ) -> dict[str, Any]:
     """Return everything that decides the model, for its digest."""
     inputs = {
@@ -110,39 +110,39 @@ def _inputs(
         "version": VERSION,
         "views": str(views),
         "layers": str(layers[-1]) if layers else "",
-        "finetune": plan.finetune.key(),
-        "frozen": plan.recipe.finetune.frozen,
-        "threshold": plan.recipe.code.threshold,
-        **plan.training_key(len(plan.specs)),
+        "finetune": resolved.finetune.key(),
+        "frozen": resolved.recipe.finetune.frozen,
+        "threshold": resolved.recipe.code.threshold,
+        **resolved.training_key(len(resolved.specs)),
     }
     return inputs if after is None else inputs | {"after": str(after), "warm": warm}
 
 
 def _stack(
-    store: Store, plan: ResolvedRecipe, train: Feed, refs: Sequence[Ref], after: Ref | None
+    store: Store, resolved: ResolvedRecipe, train: Feed, refs: Sequence[Ref], after: Ref | None
 ) -> list[Autoencoder]:
     """Return the stack with its pretrained weights, or with those of a model that it goes on from."""
     files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in refs]
-    stacked = stack.load(plan.specs, train.shape, files, seed=plan.recipe.seed, compute=plan.compute)
+    stacked = stack.load(resolved.specs, train.shape, files, seed=resolved.recipe.seed, compute=resolved.compute)
     if after is not None:
         load_finetuned(stacked, store.verified(after) / layout.Model.WEIGHTS)
     return stacked
 
 
 def _trainer(
-    plan: ResolvedRecipe, stacked: Sequence[Autoencoder], feeds: dict[str, Feed], work: Path
+    resolved: ResolvedRecipe, stacked: Sequence[Autoencoder], feeds: dict[str, Feed], work: Path
 ) -> tuple[Trainer, dict[str, Feed]]:
     """Return the trainer of the unrolled layers that are not frozen, and the views as these see them."""
-    frozen, compute = stacked[: plan.recipe.finetune.frozen], plan.compute
+    frozen, compute = stacked[: resolved.recipe.finetune.frozen], resolved.compute
     seen = {
         name: stack.codes(frozen, feed, compute, spill=work / layout.array_file(name)) for name, feed in feeds.items()
     }
     trainer = Trainer(
         unroll(stacked[len(frozen) :]),
-        plan.finetune,
+        resolved.finetune,
         train=seen["train"],
         held_out=seen["held_out"],
-        seed=plan.recipe.seed + SEED_OFFSET,
+        seed=resolved.recipe.seed + SEED_OFFSET,
         compute=compute,
     )
     return trainer, seen
@@ -150,7 +150,7 @@ def _trainer(
 
 def _align(
     encoder: Encoder,
-    plan: ResolvedRecipe,
+    resolved: ResolvedRecipe,
     layer: Autoencoder,
     trained: Autoencoder,
     items: NDArray[np.generic],
@@ -160,7 +160,7 @@ def _align(
 
     Args:
         encoder: that one.
-        plan: the resolved recipe.
+        resolved: the recipe with every choice resolved.
         layer: the layer of bits; is changed in place.
         trained: the unrolled layers that it is the top of.
         items: some training rows.
@@ -170,11 +170,11 @@ def _align(
         its ``fingerprint``; ``flips``, the share of the rows' bits that differ now, and ``unaligned``, what it was
         before; None where the codes have nothing to do with each other, or the network cannot be reordered.
     """
-    if encoder.n_bits != plan.recipe.code.bits or encoder.card.shape != items.shape[1:]:
+    if encoder.n_bits != resolved.recipe.code.bits or encoder.card.shape != items.shape[1:]:
         return None
     old = encoder.encode(items, threads=os.cpu_count() or 1).codes.unpack()
-    new = bits(trained, seen, plan.recipe.code.threshold)[: len(items)]
-    order, signs = match_bits(old, new, plan.recipe.finetune.objective.options.get("nested", ()))
+    new = bits(trained, seen, resolved.recipe.code.threshold)[: len(items)]
+    order, signs = match_bits(old, new, resolved.recipe.finetune.objective.options.get("nested", ()))
     if not reorder_bits(layer, order, signs):
         return None
     now = new[:, order] ^ (signs < 0)
@@ -182,11 +182,11 @@ def _align(
     return {"fingerprint": encoder.fingerprint, "flips": round(flips, 6), "unaligned": round(unaligned, 6)}
 
 
-def _card(store: Store, plan: ResolvedRecipe, views: Ref) -> Card:
+def _card(store: Store, resolved: ResolvedRecipe, views: Ref) -> Card:
     """Return what must be known beside the graph; how bytes become rows is what the rows were made by."""
     rows = store.manifest(Ref.parse(store.manifest(views).inputs["rows"]))
     shape, dtype = tuple(rows.facts["shape"]), rows.facts["dtype"]
-    return Card(plan.recipe.source.kind, rows.inputs["features"], shape, plan.recipe.code.bits, BATCH, dtype)
+    return Card(resolved.recipe.source.kind, rows.inputs["features"], shape, resolved.recipe.code.bits, BATCH, dtype)
 
 
 def _copy_backbone(store: Store, card: Card, folder: Path) -> None:

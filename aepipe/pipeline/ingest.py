@@ -1,4 +1,4 @@
-"""Ingestion: a source becomes rows on the shelf.
+"""Ingestion: a source becomes rows in the store.
 
 One pass: each item is read once, hashed, and decoded unless rows of the run before have features of the same bytes. As
 long as the source gives what those rows hold, in the same order, nothing is written; with the first difference, what
@@ -37,7 +37,7 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
     """Read a source into rows.
 
     Args:
-        store: the shelf.
+        store: where artifacts are read and written.
         source: what to read.
         previous: rows of the same collection: their keys keep their ids, their bytes are not decoded again, and they
             are returned themselves where nothing has changed.
@@ -50,7 +50,7 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
     Raises:
         SourceError: more items are unreadable than the source allows, or more of those that ``previous`` has from the
             same location are not there any more; or it is empty, damaged, or has no train split.
-            The list of unreadable items, if any, is ``quarantine-<name>.parquet`` on the shelf then.
+            The list of unreadable items, if any, is ``quarantine-<name>.parquet`` in the store then.
         FullError: the disk is full.
     """
     source = source.fitted(store.manifest(previous).inputs.get("features") if previous else None)

@@ -28,12 +28,12 @@ from aepipe.store.io import disk_errors_named
 VERSION = 3
 
 
-def pretrain(store: Store, plan: ResolvedRecipe, views: Ref, below: Sequence[Ref]) -> Ref:
+def pretrain(store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence[Ref]) -> Ref:
     """Train the layer above some finished ones; a killed run goes on where its last checkpoint was.
 
     Args:
-        store: the shelf.
-        plan: the resolved recipe.
+        store: where artifacts are read and written.
+        resolved: the recipe with every choice resolved.
         views: what :mod:`aepipe.pipeline.views` wrote.
         below: the finished layers, bottom up.
 
@@ -46,16 +46,16 @@ def pretrain(store: Store, plan: ResolvedRecipe, views: Ref, below: Sequence[Ref
         "version": VERSION,
         "views": str(views),
         "below": str(below[-1]) if below else "",
-        **plan.training_key(len(below) + 1),
+        **resolved.training_key(len(below) + 1),
     }
     ref = ref_of("layer", inputs)
     if store.has(ref):
         return ref
     with disk_errors_named(store.root):
         work = store.work(ref)
-        trainer, evaluation = _trainer(store, plan, views, below, work)
+        trainer, evaluation = _trainer(store, resolved, views, below, work)
         began = time.monotonic()
-        report = partial(step, plan.title(len(below)))
+        report = partial(step, resolved.title(len(below)))
         curve = trainer.run(FileCheckpoint(work), report, neighbours=neighbours)
         seconds = time.monotonic() - began
     with store.draft("layer") as draft:
@@ -68,26 +68,26 @@ def pretrain(store: Store, plan: ResolvedRecipe, views: Ref, below: Sequence[Ref
 
 
 def _trainer(
-    store: Store, plan: ResolvedRecipe, views: Ref, below: Sequence[Ref], work: Path
+    store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence[Ref], work: Path
 ) -> tuple[Trainer, tuple[Feed, Feed | None]]:
     """Return the trainer of the next layer, and what it is evaluated on: clean rows and fixed noisy ones."""
-    folder, compute, depth = store.verified(views), plan.compute, len(below)
+    folder, compute, depth = store.verified(views), resolved.compute, len(below)
     feeds = {
         name: Feed(np.load(folder / layout.array_file(name), mmap_mode="r", allow_pickle=False), compute)
         for name in ("train", "held_out", "clean", "noisy")
     }
     files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in below]
-    layers = stack.load(plan.specs, feeds["train"].shape, files, seed=plan.recipe.seed, compute=compute)
+    layers = stack.load(resolved.specs, feeds["train"].shape, files, seed=resolved.recipe.seed, compute=compute)
     codes = {
         name: stack.codes(layers[:depth], feeds[name], compute, spill=work / layout.array_file(name))
         for name in ("train", "held_out", "clean")
     }
     trainer = Trainer(
         layers[depth],
-        plan.specs[depth].training,
+        resolved.specs[depth].training,
         train=codes["train"],
         held_out=codes["held_out"],
-        seed=plan.recipe.seed + depth,
+        seed=resolved.recipe.seed + depth,
         compute=compute,
     )
     # Only the lowest layer reads data, of which the views hold a fixed corrupted copy.

@@ -43,7 +43,7 @@ Positions = NDArray[np.int64]
 
 
 def score(
-    store: Store, plan: ResolvedRecipe, rows: Ref, model: Ref, codes: Sequence[Ref], *, before: Ref | None = None
+    store: Store, resolved: ResolvedRecipe, rows: Ref, model: Ref, codes: Sequence[Ref], *, before: Ref | None = None
 ) -> Ref:
     """Score codes against labels, baselines and exact float neighbours.
 
@@ -51,8 +51,8 @@ def score(
     are fitted on the training rows of now, or, like the encoder, on those of an earlier release that has the same one.
 
     Args:
-        store: the shelf.
-        plan: the resolved recipe.
+        store: where artifacts are read and written.
+        resolved: the recipe with every choice resolved.
         rows: the collection.
         model: the encoder that made the codes.
         codes: segments that together have the codes of all rows.
@@ -60,12 +60,12 @@ def score(
 
     Raises:
         CodeError: there are fewer than 2 rows.
-        CorruptError: something on the shelf is not what was written, or a row has no code.
+        CorruptError: an artifact is damaged, or a row has no code.
     """
     fitted = _fitted(store, before, model)
     inputs = {"stage": "score", "version": VERSION, "rows": str(rows), "model": str(model)}
-    inputs |= {"codes": ",".join(map(str, codes)), "queries": str(plan.recipe.evaluate.queries)}
-    inputs |= {"seed": str(plan.recipe.seed), "rerank_recall": str(plan.recipe.evaluate.rerank_recall)}
+    inputs |= {"codes": ",".join(map(str, codes)), "queries": str(resolved.recipe.evaluate.queries)}
+    inputs |= {"seed": str(resolved.recipe.seed), "rerank_recall": str(resolved.recipe.evaluate.rerank_recall)}
     if fitted:
         inputs["baselines"] = str(before)
     ref = ref_of("segment", inputs)
@@ -75,7 +75,7 @@ def score(
         # Within the draft, so that nothing is left of it, however this ends.
         scratch = draft.path / "scratch"
         scratch.mkdir()
-        scores = measure(store, plan.recipe, rows, model, codes, scratch, fitted=fitted)
+        scores = measure(store, resolved.recipe, rows, model, codes, scratch, fitted=fitted)
         shutil.rmtree(scratch)
         arrays = {f"{name}/{part}": array for name, one in fitted.items() for part, array in one.arrays().items()}
         save_file(arrays, draft.path / layout.Scores.BASELINES)
@@ -94,10 +94,10 @@ def measure(
     n_bits: int | None = None,
     fitted: MutableMapping[str, Baseline] | None = None,
 ) -> Scores:
-    """Return what :func:`score` writes; the shelf is only read.
+    """Return what :func:`score` writes; the store is only read.
 
     Args:
-        store: the shelf.
+        store: where artifacts are read and written.
         recipe: how many queries, and the seed.
         rows: the collection.
         model: the encoder that made the codes.
@@ -108,7 +108,7 @@ def measure(
 
     Raises:
         CodeError: there are fewer than 2 rows, or the codes have not so many bits.
-        CorruptError: something on the shelf is not what was written, or a row has no code.
+        CorruptError: an artifact is damaged, or a row has no code.
     """
     database, queries = samples(store, recipe, rows, codes, scratch)
     if n_bits is not None and n_bits != database.codes.n_bits:
@@ -136,7 +136,7 @@ def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
     """Return the database and the queries, their features and embeddings in files.
 
     Args:
-        store: the shelf.
+        store: where artifacts are read and written.
         recipe: how many queries there are where no row is in the split ``test``.
         rows: the collection.
         codes: segments that together have the codes of all rows.
@@ -144,7 +144,7 @@ def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
 
     Raises:
         CodeError: there are fewer than 2 rows.
-        CorruptError: something on the shelf is not what was written, or a row has no code.
+        CorruptError: an artifact is damaged, or a row has no code.
     """
     table, segments, n_queries = Rows(store.verified(rows)), CodeSegments.open(store, codes), recipe.evaluate.queries
     ids, keys = table.ids(), np.array(table.table(["key"]).column("key").to_pylist(), np.str_)

@@ -23,7 +23,7 @@ VERSION = 2
 EVALUATION_SEED = 20091
 
 
-def views(store: Store, plan: ResolvedRecipe, rows: Ref) -> Ref:
+def views(store: Store, resolved: ResolvedRecipe, rows: Ref) -> Ref:
     """Cut the rows into views.
 
     Raises:
@@ -33,39 +33,39 @@ def views(store: Store, plan: ResolvedRecipe, rows: Ref) -> Ref:
         "stage": "views",
         "version": VERSION,
         "rows": str(rows),
-        "views": plan.recipe.views.model_dump(),
-        "corruption": plan.specs[0].key()["corruption"],
-        "seed": plan.recipe.seed,
+        "views": resolved.recipe.views.model_dump(),
+        "corruption": resolved.specs[0].key()["corruption"],
+        "seed": resolved.recipe.seed,
     }
     ref = ref_of("views", inputs)
     if store.has(ref):
         return ref
     table = Rows(store.verified(rows))
-    train, held_out, evaluation = _slices(table, plan)
+    train, held_out, evaluation = _slices(table, resolved)
     with store.draft("views") as draft:
         slices = {"train": train, "held_out": held_out, "clean": evaluation}
         cut = gather(table, slices, draft.path, lambda done: step("views", done, len(table)))
-        np.save(draft.path / layout.Views.NOISY, _corrupted(cut["clean"], plan))
+        np.save(draft.path / layout.Views.NOISY, _corrupted(cut["clean"], resolved))
         np.save(draft.path / layout.Views.HELD_OUT_IDS, table.ids()[held_out])
         counts = {"train": len(train), "held_out": len(held_out), "evaluation": len(evaluation)}
         return draft.finish(inputs, counts | {"next_id": table.next_id})
 
 
-def _slices(table: Rows, plan: ResolvedRecipe) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _slices(table: Rows, resolved: ResolvedRecipe) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the positions of the training rows, of those held out, and of the evaluation slice."""
     train = np.flatnonzero(table.of_split("train"))
-    shuffled = np.random.default_rng(plan.recipe.seed).permutation(train)
-    n_held_out = int(len(train) * plan.recipe.views.holdout)
+    shuffled = np.random.default_rng(resolved.recipe.seed).permutation(train)
+    n_held_out = int(len(train) * resolved.recipe.views.holdout)
     held_out, train = np.sort(shuffled[:n_held_out]), np.sort(shuffled[n_held_out:])
     if len(train) < 2:
-        raise SourceError(f"{plan.recipe.file}: {len(train)} rows to train on; at least 2 are needed")
+        raise SourceError(f"{resolved.recipe.file}: {len(train)} rows to train on; at least 2 are needed")
     test = np.flatnonzero(table.of_split("test"))
-    evaluation = (test if len(test) else held_out)[: plan.recipe.views.evaluation]
+    evaluation = (test if len(test) else held_out)[: resolved.recipe.views.evaluation]
     return train, held_out, evaluation
 
 
-def _corrupted(clean: NDArray[np.generic], plan: ResolvedRecipe) -> NDArray[np.float16]:
+def _corrupted(clean: NDArray[np.generic], resolved: ResolvedRecipe) -> NDArray[np.float16]:
     """Return the evaluation slice under the lowest layer's corruption."""
     rng = np.random.default_rng(EVALUATION_SEED)
-    noisy, _ = plan.specs[0].training.corruption(scaled(clean), rng)
+    noisy, _ = resolved.specs[0].training.corruption(scaled(clean), rng)
     return noisy.astype(np.float16)

@@ -1,7 +1,7 @@
 """The networks behind a release: its layers as they were pretrained, and the fine-tuned whole.
 
 An encoder in service is one frozen graph; to decode, to sample and to look inside takes the networks themselves, which
-the shelf keeps. This is for people who study a model; a query never comes here.
+the store keeps. This is for people who study a model; a query never comes here.
 
 Legend: N rows, ``shape`` of one row, H units of a code.
 """
@@ -59,7 +59,7 @@ class Networks:
         """Open the networks that a release was made with.
 
         Args:
-            store: the shelf.
+            store: where artifacts are read and written.
             release: which.
             device: in place of the recipe's own.
 

@@ -40,7 +40,7 @@ _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by aepipe; see https
 
 @dataclass(frozen=True, slots=True, order=True)
 class Ref:
-    """The name of one directory on the shelf; the only thing stages hand on."""
+    """The name of one directory in the store; the only thing stages hand on."""
 
     kind: str
     digest: str
@@ -95,7 +95,7 @@ class Draft:
     def finish(self, inputs: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Ref:
         """Write the manifest, make everything durable, and rename the directory to its digest.
 
-        Where the shelf already has that directory, the draft is dropped: equal inputs made it.
+        Where the store already has that directory, the draft is dropped: equal inputs made it.
         """
         ref = ref_of(self._kind, inputs)
         target = self._store.root / ref.kind / ref.digest
@@ -133,7 +133,7 @@ class Store:
 
     @classmethod
     def locate(cls) -> Store:
-        """Return the shelf of ``$AEPIPE_HOME``, else the nearest ``.aepipe`` upwards, else ``./.aepipe``."""
+        """Return the store of ``$AEPIPE_HOME``, else the nearest ``.aepipe`` upwards, else ``./.aepipe``."""
         home = os.environ.get("AEPIPE_HOME")
         if home:
             return cls(Path(home).expanduser())
@@ -149,11 +149,11 @@ class Store:
             (self.root / layout.Root.CACHE_TAG).write_text(_TAG)
 
     def has(self, ref: Ref) -> bool:
-        """Say whether the shelf has a complete directory of that name."""
+        """Say whether the store has a complete directory of that name."""
         return (self.root / ref.kind / ref.digest / layout.MANIFEST).is_file()
 
     def refs(self, kind: str) -> list[Ref]:
-        """Return what the shelf has of one kind, oldest first."""
+        """Return what the store has of one kind, oldest first."""
         folders = (
             path.parent for path in (self.root / kind).glob(f"*/{layout.MANIFEST}") if path.parent.name[0] != "."
         )
@@ -163,7 +163,7 @@ class Store:
         """Read a manifest.
 
         Raises:
-            NotFoundError: the shelf has no such directory.
+            NotFoundError: the store has no such directory.
             CorruptError: the manifest is not what was written.
         """
         file = self.root / ref.kind / ref.digest / layout.MANIFEST
@@ -172,7 +172,7 @@ class Store:
             seal = body.pop("seal")
             sound = seal == digest_of(body) and body["digest"] == ref.digest
         except FileNotFoundError:
-            raise NotFoundError(f"{ref.kind}/{ref.short} is not on the shelf {self.root}") from None
+            raise NotFoundError(f"{ref.kind}/{ref.short} is not in the store {self.root}") from None
         except (ValueError, KeyError, TypeError, AttributeError):
             sound = False
         if not sound:
@@ -183,7 +183,7 @@ class Store:
         """Return a directory after checking that every file is there at its full length; reads no contents.
 
         Raises:
-            NotFoundError: the shelf has no such directory.
+            NotFoundError: the store has no such directory.
             CorruptError: a file is missing or has another length.
         """
         folder = self.root / ref.kind / ref.digest
@@ -200,7 +200,7 @@ class Store:
         """Return a directory after checking the sha256 of every file, once per process.
 
         Raises:
-            NotFoundError: the shelf has no such directory.
+            NotFoundError: the store has no such directory.
             CorruptError: a file is not what was written.
         """
         folder = self.path(ref)
@@ -217,7 +217,7 @@ class Store:
 
         Raises:
             FullError: the disk is full.
-            StoreError: the shelf cannot be written.
+            StoreError: the store cannot be written.
         """
         path = self._beside(kind)
         try:
@@ -234,7 +234,7 @@ class Store:
         """Remove a directory at once as seen by others: it loses its name before its files go.
 
         Raises:
-            StoreError: the shelf cannot be written.
+            StoreError: the store cannot be written.
         """
         beside = self._beside(ref.kind)
         with disk_errors_named(self.root):
@@ -251,7 +251,7 @@ class Store:
         return path
 
     def _beside(self, kind: str) -> Path:
-        """Return a name for what is no directory of the shelf yet, or no more; it is swept where this process dies."""
+        """Return a name for what is no directory of the store yet, or no more; it is swept where this process dies."""
         return self.root / kind / f".tmp-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
     def work_done(self, ref: Ref) -> None:

@@ -37,7 +37,7 @@ def test_a_recipe_by_path_or_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_the_command_line_says_goes_before_the_recipe(tmp_path: Path) -> None:
     file = write_tiny(tmp_path, count=3)
     job = open_job(str(file), shelf=str(tmp_path / "shelf"), name="other", device="cpu")
-    assert (job.name, job.plan.recipe.compute.device) == ("other", "cpu")
+    assert (job.name, job.resolved.recipe.compute.device) == ("other", "cpu")
     assert job.store.root == tmp_path / "shelf"
     assert not job.store.root.exists()
     with pytest.raises(RecipeError, match=r"tiny\.toml: name: "):
@@ -46,7 +46,7 @@ def test_what_the_command_line_says_goes_before_the_recipe(tmp_path: Path) -> No
 
 def test_a_job_does_not_depend_on_where_its_recipe_lay(tmp_path: Path, store: Store) -> None:
     """A release keeps its recipe without the file; it must go on from there."""
-    before = open_job(str(write_tiny(tmp_path, count=3)), shelf=str(store.root)).plan
+    before = open_job(str(write_tiny(tmp_path, count=3)), shelf=str(store.root)).resolved
     read = recipes.parse(before.recipe.model_dump(mode="json"), Path("the recipe of a release"))
     assert read.model_dump() == before.recipe.model_dump()
     assert before.recipe.source.options["path"] == str(tmp_path / "photos")

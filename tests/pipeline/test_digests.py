@@ -75,7 +75,7 @@ def named(store: Store, resolved: ResolvedRecipe, rows: Ref = ROWS, root: Path =
     scores = found["scores"] = score.score(store, resolved, rows, model, [codes])
     made = compare.BuildOutputs(rows, found["views"], tuple(layers), model, (codes,), scores)
     found["measures"] = compare.compare(store, resolved, made)
-    found["items"] = publish.items(store, rows, root)
+    found["items"] = publish.write_items(store, rows, root)
     settled = _at(resolved.recipe, root)
     found["release"] = publish.publish(store, settled, root, rows=rows, model=model, codes=[codes], scores=scores)
     return {what: str(ref) for what, ref in found.items()}

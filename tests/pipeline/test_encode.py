@@ -32,7 +32,7 @@ def held(store: Store, refs: list[Ref]) -> list[tuple[list[int], list[int]]]:
 def test_only_the_code_of_a_changed_row_is_dropped(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = open_job(str(write_tiny(tmp_path, count=6))).plan.source
+    source = open_job(str(write_tiny(tmp_path, count=6))).resolved.source
     before = ingest(store, source)
     segments = [segment(store, [0, 1]), segment(store, [2, 3]), segment(store, [4, 5])]
     photos = tmp_path / "photos"

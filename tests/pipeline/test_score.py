@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from aepipe import evaluate
 from aepipe.evaluate import baselines
 from aepipe.evaluate import scores as evaluation
 from aepipe.evaluate.scores import Scores
@@ -65,7 +64,7 @@ def seen(store: Store, plan: BarePlan, rows: Ref, monkeypatch: pytest.MonkeyPatc
             found[f"{name} codes"] = side.codes.hex()
         return real(database, queries, **options)
 
-    monkeypatch.setattr(evaluate, "score", spy)
+    monkeypatch.setattr(evaluation, "score", spy)
     scored(store, plan, rows)
     return found
 

@@ -135,7 +135,7 @@ def test_codes_of_another_encoder_are_refused(release: Release) -> None:
 def test_nothing_in_service(store: Store) -> None:
     with pytest.raises(NotFoundError, match="no release is in service"):
         Release.open(store)
-    with pytest.raises(NotFoundError, match="release/abc is not on the shelf"):
+    with pytest.raises(NotFoundError, match="release/abc is not in the store"):
         Release.open(store, ref=Ref("release", "abc"))
 
 
@@ -153,7 +153,7 @@ def test_a_missing_part_is_said_when_it_is_opened(copied: tuple[Store, Ref], wha
     store, ref = copied
     part = dict(Release.open(store).parts)[what]
     shutil.rmtree(folder_of(store, ref, what))
-    with pytest.raises(CorruptError, match=rf"{part.kind}/{part.short} is not on the shelf .* `aepipe rollback`"):
+    with pytest.raises(CorruptError, match=rf"{part.kind}/{part.short} is not in the store .* `aepipe rollback`"):
         Release.open(store)
 
 

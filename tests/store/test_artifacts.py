@@ -79,7 +79,7 @@ def test_a_draft_that_is_left_leaves_nothing(store: Store) -> None:
 def test_looking_makes_nothing(store: Store) -> None:
     assert not store.has(Ref("rows", "x"))
     assert store.refs("rows") == []
-    with pytest.raises(NotFoundError, match=rf"rows/x is not on the shelf {store.root}"):
+    with pytest.raises(NotFoundError, match=rf"rows/x is not in the store {store.root}"):
         store.path(Ref("rows", "x"))
     assert not store.root.exists()
 
