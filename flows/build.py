@@ -106,7 +106,7 @@ def conclude(job: Job, release: str, *, promote: bool) -> dict[str, Any]:
     before, new = registry.current(job.store, job.name), Ref.parse(release)
     if new == before:
         return _outcome(job, new, Verdict(True, ("nothing has changed",)))
-    verdict = tasks.judge(job, release)
+    verdict = tasks.run_gate(job, release)
     if promote and verdict.passed:
         tasks.promote(job, release, "; ".join(verdict.reasons))
     artifacts.show(job, new, verdict)

@@ -77,7 +77,7 @@ def attempt(job: Job, rows: dict[str, str]) -> dict[str, Any]:
             logger.warning("%s: %s", job.name, error)
             return {"release": None, "measures": None, "failed": str(error)}
         release = tasks.publish(job, parts)
-        return {"release": release, "measures": tasks.measure(job, parts), "failed": None}
+        return {"release": release, "measures": tasks.compare(job, parts), "failed": None}
 
 
 def _told(order: Mapping[str, Any], job: Job) -> dict[str, Any]:

@@ -198,10 +198,10 @@ def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
         return
     model = str(release.part("encoder"))
     with night.timed("encode"):
-        codes = tasks.keep(job, [str(part) for part in release.all_parts("codes")], before, rows)
+        codes = tasks.reuse_codes(job, [str(part) for part in release.all_parts("codes")], before, rows)
         codes.append(tasks.encode(job, model, rows, codes))
     with night.timed("watch"):
-        night.drift = tasks.watch(job, model, before, rows, codes)
+        night.drift = tasks.measure_drift(job, model, before, rows, codes)
     with night.timed("publish"):
         new = renewed(job, rows, model, codes, release)
     if _concluded(job, night, new):

@@ -14,7 +14,7 @@ from aepipe.store import registry
 from aepipe.store.artifacts import Ref
 from flows import artifacts, tasks
 from flows.build import show_progress
-from flows.job import Job, open_release_job, open_shelf
+from flows.job import Job, open_release_job, open_store
 from flows.notify import HOOKS
 
 logger = logging.getLogger("aepipe.flows")
@@ -42,7 +42,7 @@ def refresh(name: str | None = None, shelf: str | None = None, device: str | Non
         BusyError: another run writes under the same name.
     """
     show_progress()
-    store = open_shelf(shelf)
+    store = open_store(shelf)
     chosen, _ = registry.resolve(store, name)
     with registry.lock(store, chosen):
         # Only under the lock is it certain what the new release follows.
@@ -59,7 +59,7 @@ def renew(job: Job, release: Release) -> dict[str, Any]:
         logger.info("%s: the source has not changed, release %s stays in service", job.name, release.ref.short)
         return {"name": job.name, "release": str(release.ref), "changed": False, "why": "the source has not changed"}
     model = str(release.part("encoder"))
-    codes = tasks.keep(job, [str(part) for part in release.all_parts("codes")], before, rows)
+    codes = tasks.reuse_codes(job, [str(part) for part in release.all_parts("codes")], before, rows)
     codes.append(tasks.encode(job, model, rows, codes))
     new = renewed(job, rows, model, codes, release)
     why = f"refresh: {difference(job, rows)}"

@@ -1,9 +1,9 @@
-"""All that one recipe came to -> the figures by which it is compared with others.
+"""Measure everything that one recipe built, so that it can be compared with other recipes.
 
-File: ``measures.json``: ``figures``, a number for each of :data:`aepipe.evaluate.probes.FIGURES`, null where there is
-none; ``notes``, why there is none, by the figure's name; ``yardsticks``, the retrieval figures of the systems that
-stand beside our codes; ``measured``, on how many rows. Which rows are looked at does not depend on the recipe's seed,
-but for those that were held out from training.
+File: :class:`aepipe.store.layout.Measures`, with ``figures``, a number for each of
+:data:`aepipe.evaluate.probes.FIGURES`, null where there is none; ``notes``, the reason for each null; ``yardsticks``,
+the retrieval figures of the systems that our codes are measured against; ``measured``, the number of rows for each kind
+of measurement. The sample of rows does not depend on the recipe's seed, except for the rows held out from training.
 
 Legend: N rows, H width of the embedding, K bits.
 """
@@ -38,25 +38,26 @@ VERSION = 2
 STAGE = "measure"
 SEED = 20093
 MOST = 10_000
-"""Rows that a probe is trained on, and rows that it is asked about."""
+"""Rows to train a probe on, and rows to test it on."""
 BLOCK = 2048
+"""Rows rebuilt at a time."""
 NARROW = 30
-"""Principal components of a yardstick: as many as the codes of Hinton and Salakhutdinov (2006) have units."""
+"""Principal components of one yardstick: the width of the codes of Hinton and Salakhutdinov (2006)."""
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOutputs:
-    """What a recipe came to.
+    """Artifacts that the stages built from one recipe.
 
     Attributes:
         rows: the collection.
-        views: what it was trained on.
-        layers: the pretrained layers, bottom up; none where it was trained from random weights.
+        views: the arrays of training.
+        layers: the pretrained layers, bottom up; empty where training started from random weights.
         model: the fine-tuned stack.
-        codes: of all rows.
-        scores: of the codes.
+        codes: segments that together hold the codes of all rows.
+        scores: of these codes.
     """
 
     rows: Ref
@@ -72,26 +73,26 @@ class Side:
     """A sample of the rows of one split.
 
     Attributes:
-        rows: [N, *shape], as the table has them.
-        labels: of each, empty where it has none.
+        rows: [N, *shape], as in the table.
+        labels: of each row; empty text where it has none.
     """
 
     rows: Array
     labels: NDArray[np.str_]
 
     def labelled(self, encoder: Encoder) -> tuple[Encoding, NDArray[np.str_]]:
-        """Return the encoding and the classes of the rows that have one."""
+        """Return encodings and labels of the rows that have a label."""
         known = self.labels != ""
         return _encoded(encoder, self.rows[known]), self.labels[known]
 
 
 def compare(store: Store, resolved: ResolvedRecipe, made: BuildOutputs) -> Ref:
-    """Measure what a recipe came to: reconstruction, retrieval, bits, probes, and what training took.
+    """Measure reconstruction, retrieval, bits and probes, and the cost of training.
 
     Args:
         store: where artifacts are read and written.
         resolved: the recipe with every choice resolved.
-        made: what the other stages made of it.
+        made: the artifacts that the other stages built from it.
 
     Raises:
         CorruptError: an artifact is damaged.
@@ -117,14 +118,14 @@ def compare(store: Store, resolved: ResolvedRecipe, made: BuildOutputs) -> Ref:
 
 
 class Bench:
-    """What is measured, opened, and the figures found so far.
+    """Opened artifacts of one build, and the figures found so far.
 
     Attributes:
-        table: the rows.
-        encoder: the frozen one of the model.
+        table: all rows.
+        encoder: the frozen encoder of the model.
         train: a sample of the training rows.
         test: a sample of the test rows; may be empty.
-        held_out: [N, *shape], training rows that were kept back; may be empty.
+        held_out: [N, *shape], training rows that were held out; may be empty.
     """
 
     def __init__(self, store: Store, resolved: ResolvedRecipe, made: BuildOutputs, figures: Figures) -> None:
@@ -135,11 +136,11 @@ class Bench:
         self.held_out = np.load(store.verified(made.views) / layout.Views.HELD_OUT, mmap_mode="r", allow_pickle=False)
 
     def unseen(self) -> Array:
-        """Return rows that were not trained on, at most 10,000."""
+        """Return at most 10,000 rows that training did not see."""
         return self.test.rows if len(self.test.rows) else np.asarray(self.held_out[:MOST])
 
     def all_unseen(self) -> Iterator[Array]:
-        """Return all rows that were not trained on, block by block."""
+        """Give all rows that training did not see, block by block."""
         if len(self.test.rows):
             yield from (rows for _, rows in self.table.batches(BLOCK, "test"))
         else:
@@ -147,7 +148,7 @@ class Bench:
 
 
 def _all(bench: Bench) -> dict[str, Any]:
-    """Measure everything; return what stands beside the figures."""
+    """Measure everything, and return what is reported with the figures."""
     yardsticks = _scored(bench)
     _held_out(bench)
     _trained(bench)
@@ -163,7 +164,7 @@ def _all(bench: Bench) -> dict[str, Any]:
 
 
 def _scored(bench: Bench) -> dict[str, dict[str, float]]:
-    """Take over the scores of our codes, and return those of the systems beside them."""
+    """Take over the scores of our codes, and return those of the other systems."""
     file = bench.store.verified(bench.made.scores) / layout.Scores.SCORES
     scores = Scores.from_dict(json.loads(file.read_text(encoding="utf-8")))
     systems = {
@@ -177,13 +178,14 @@ def _scored(bench: Bench) -> dict[str, dict[str, float]]:
 
 
 def _held_out(bench: Bench) -> None:
-    """Let training rows that were kept back ask the others: by this a choice can be made before the test rows speak."""
+    """Search with held-out training rows among the others: a choice can be made by this without the test rows."""
     name, labels = "held_out_map_at_1000", bench.table.labels()
     kept_back = np.load(bench.store.verified(bench.made.views) / layout.Views.HELD_OUT_IDS, allow_pickle=False)
     if labels is None or not len(kept_back):
         bench.figures.leave_out("the rows have no labels" if labels is None else "no rows were held out", name)
         return
     ids = bench.table.ids()
+    # A row without a label is relevant to no query: its class is its own.
     classes = np.array([label or f"row {row}" for row, label in zip(ids, labels, strict=True)], np.str_)
     codes, asked = CodeSegments.open(bench.store, bench.made.codes), np.isin(ids, kept_back)
     own, others = (
@@ -196,7 +198,7 @@ def _held_out(bench: Bench) -> None:
 
 
 def _trained(bench: Bench) -> None:
-    """Note how long the layers and the fine-tuning took, in seconds and epochs, and which epoch of it was the best."""
+    """Note seconds and epochs of all training, and the best epoch of fine-tuning."""
     facts = [bench.store.manifest(ref).facts for ref in (*bench.made.layers, bench.made.model)]
     file = bench.store.verified(bench.made.model) / layout.Model.CURVES
     curves = json.loads(file.read_text(encoding="utf-8"))
@@ -210,7 +212,10 @@ def _trained(bench: Bench) -> None:
 
 
 def _rebuilt(bench: Bench) -> int:
-    """Rebuild rows from their bits, and from the float embedding before fine-tuning; return how many there were."""
+    """Rebuild unseen rows from their bits and from the float embedding; return the number of rows.
+
+    The embedding is that of the pretrained layers, before fine-tuning.
+    """
     specs, compute, shape, store = bench.resolved.specs, bench.resolved.compute, bench.table.shape, bench.store
     whole = generate.open_finetuned(specs, shape, store.verified(bench.made.model) / layout.Model.WEIGHTS, compute)
     files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in bench.made.layers[:-1]]
@@ -230,7 +235,7 @@ def _rebuilt(bench: Bench) -> int:
 
 
 def _components(bench: Bench) -> None:
-    """Rebuild rows from as many principal components as the embedding has units, and from 30."""
+    """Rebuild unseen rows from principal components: as many as the embedding has units, and 30."""
     train, unseen = (_cells(rows) for rows in (bench.train.rows, bench.unseen()))
     width = _encoded(bench.encoder, bench.train.rows[:1]).embedding.shape[1]
     bench.figures.found["width"] = width
@@ -248,7 +253,7 @@ def _components(bench: Bench) -> None:
 
 
 def _probed(bench: Bench) -> None:
-    """Read the classes off embedding and bits."""
+    """Predict labels from the embedding and from the bits by linear probes, and by clusters of the codes."""
     figures, names = bench.figures, ("probe_embedding", "probe_bits", "nmi_bits")
     if bench.table.labels() is None:
         figures.leave_out("the rows have no labels", *names)
@@ -262,7 +267,7 @@ def _probed(bench: Bench) -> None:
 
 
 def _side(table: Rows, split: str) -> Side:
-    """Return at most 10,000 rows of a split, the same in every run."""
+    """Return at most 10,000 rows of a split; the same rows in every run."""
     found = np.flatnonzero(table.of_split(split))
     drawn = np.random.default_rng(SEED).permutation(found)[:MOST]
     chosen = np.zeros(len(table), bool)
@@ -272,21 +277,14 @@ def _side(table: Rows, split: str) -> Side:
 
 
 def _encoded(encoder: Encoder, rows: Array) -> Encoding:
-    """Encode rows by as many threads as there are processors."""
     return encoder.encode(rows, threads=os.cpu_count() or 1)
 
 
 def _cells(rows: Array) -> NDArray[np.float32]:
-    """Return rows as the network sees them, float32[N, cells]."""
     return scaled(rows).reshape(len(rows), math.prod(rows.shape[1:]))
 
 
 def _mean(parts: Sequence[NDArray[np.float64]], nothing: str) -> float:
-    """Return the mean of all rows' errors.
-
-    Raises:
-        CodeError: there are none, for the reason given.
-    """
     if not sum(map(len, parts)):
         raise CodeError(nothing)
     return float(np.concatenate(parts).mean())

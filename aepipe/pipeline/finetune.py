@@ -1,9 +1,10 @@
-"""Views and pretrained layers -> a model: the fine-tuned stack and its frozen encoder.
+"""Fine-tune the pretrained stack end to end, and freeze its encoder.
 
-Files: ``encoder.onnx`` and ``encoder.json``, the frozen encoder; ``decoder.onnx``, the way back;
-the files of the frozen network below the stack, where there is one;
-``weights.safetensors``, the unrolled stack; ``thresholds.npy``, float32[K]; ``curves.json``, the losses of each epoch
-of every training up to here.
+Files: :class:`aepipe.store.layout.Model`, that is the weights of the unrolled stack, the thresholds, float32[K], and
+the losses of each epoch of every training up to here; encoder and decoder as :mod:`aepipe.codes.encoder` names them;
+and a copy of the frozen network below the stack, where there is one.
+
+Legend: K bits.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ from aepipe.store.io import disk_errors_named
 
 VERSION = 5
 MATCHED = 4096
-"""Rows whose bits are compared with those of an encoder before."""
-SEED_OFFSET = 1000  # keeps the order of fine-tuning apart from that of any layer
+"""Rows to compare the bits of the new encoder with those of the one before."""
+SEED_OFFSET = 1000  # gives fine-tuning another order of rows than any layer has
 
 
 def finetune(
@@ -56,11 +57,12 @@ def finetune(
     Args:
         store: where artifacts are read and written.
         resolved: the recipe with every choice resolved.
-        views: what :mod:`aepipe.pipeline.views` wrote.
-        layers: the pretrained layers, bottom up, the layer of bits last; none trains from random weights.
-        after: a model of as many bits whose place it takes: its bits are put in the order and the sense of the old
-            ones; ``aligned`` of the facts says how far they agree.
-        warm: train on from the weights of ``after``, which has the same layers.
+        views: written by :mod:`aepipe.pipeline.views`.
+        layers: the pretrained layers, bottom up, the layer of bits last; without layers, training starts from random
+            weights.
+        after: the model that this one replaces, with the same number of bits: bits get the order and the sign of the
+            old ones; ``aligned`` among the facts says how far they agree.
+        warm: start from the weights of ``after``, which has the same layers.
 
     Raises:
         TrainingError: a loss is not finite.
@@ -104,7 +106,7 @@ def finetune(
 def _inputs(
     resolved: ResolvedRecipe, views: Ref, layers: Sequence[Ref], *, after: Ref | None, warm: bool
 ) -> dict[str, Any]:
-    """Return everything that decides the model, for its digest."""
+    """Return everything that the model depends on, for its digest."""
     inputs = {
         "stage": "finetune",
         "version": VERSION,
@@ -121,7 +123,7 @@ def _inputs(
 def _stack(
     store: Store, resolved: ResolvedRecipe, train: Feed, refs: Sequence[Ref], after: Ref | None
 ) -> list[Autoencoder]:
-    """Return the stack with its pretrained weights, or with those of a model that it goes on from."""
+    """Return the stack with its pretrained weights, or with those of the model that it starts from."""
     files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in refs]
     stacked = stack.load(resolved.specs, train.shape, files, seed=resolved.recipe.seed, compute=resolved.compute)
     if after is not None:
@@ -132,7 +134,7 @@ def _stack(
 def _trainer(
     resolved: ResolvedRecipe, stacked: Sequence[Autoencoder], feeds: dict[str, Feed], work: Path
 ) -> tuple[Trainer, dict[str, Feed]]:
-    """Return the trainer of the unrolled layers that are not frozen, and the views as these see them."""
+    """Return the trainer of the layers that are not frozen, and the views encoded by those that are."""
     frozen, compute = stacked[: resolved.recipe.finetune.frozen], resolved.compute
     seen = {
         name: stack.codes(frozen, feed, compute, spill=work / layout.array_file(name)) for name, feed in feeds.items()
@@ -156,19 +158,19 @@ def _align(
     items: NDArray[np.generic],
     seen: Feed,
 ) -> dict[str, Any] | None:
-    """Put the bits in the order and the sense of those of an encoder that is there.
+    """Give the new bits the order and the sign of those of an earlier encoder.
 
     Args:
-        encoder: that one.
+        encoder: the earlier one.
         resolved: the recipe with every choice resolved.
-        layer: the layer of bits; is changed in place.
-        trained: the unrolled layers that it is the top of.
+        layer: the layer of bits, changed in place.
+        trained: the unrolled layers, with ``layer`` on top.
         items: some training rows.
-        seen: all of them, as ``trained`` sees them.
+        seen: all training rows, as ``trained`` reads them.
 
     Returns:
-        its ``fingerprint``; ``flips``, the share of the rows' bits that differ now, and ``unaligned``, what it was
-        before; None where the codes have nothing to do with each other, or the network cannot be reordered.
+        ``fingerprint`` of the earlier encoder; ``flips``, the share of bits that differ after this, and ``unaligned``,
+        the share before; None where the codes cannot be compared, or the network cannot be reordered.
     """
     if encoder.n_bits != resolved.recipe.code.bits or encoder.card.shape != items.shape[1:]:
         return None
@@ -183,14 +185,14 @@ def _align(
 
 
 def _card(store: Store, resolved: ResolvedRecipe, views: Ref) -> Card:
-    """Return what must be known beside the graph; how bytes become rows is what the rows were made by."""
+    # How bytes become rows is what the rows were made with, not what the source would do today.
     rows = store.manifest(Ref.parse(store.manifest(views).inputs["rows"]))
     shape, dtype = tuple(rows.facts["shape"]), rows.facts["dtype"]
     return Card(resolved.recipe.source.kind, rows.inputs["features"], shape, resolved.recipe.code.bits, BATCH, dtype)
 
 
 def _copy_backbone(store: Store, card: Card, folder: Path) -> None:
-    """Copy the frozen network below the stack, where there is one: a query needs it, too."""
+    """Copy the frozen network below the stack, where there is one, because a query needs it too."""
     if seen_by := card.features.get("backbone"):
         ref = Ref.parse(seen_by["ref"])
         for name in store.manifest(ref).outputs:
@@ -205,7 +207,10 @@ def _write(
     train: Feed,
     threshold: Literal["zero", "median"],
 ) -> None:
-    """Write the fine-tuned stack: weights, thresholds (of what was trained, on the rows it saw), graphs both ways."""
+    """Write weights, thresholds, and the graphs of encoder and decoder.
+
+    Thresholds are computed by the trained layers from the rows that these have read.
+    """
     threshold_K = thresholds(trained, train, threshold)
     whole = unroll([layer.eval() for layer in stacked])
     save_file(whole.state_dict(), folder / layout.Model.WEIGHTS)
@@ -216,6 +221,5 @@ def _write(
 
 
 def _curve(store: Store, layer: Ref) -> Curve:
-    """Return the losses of a pretrained layer."""
     curve: Curve = json.loads((store.verified(layer) / layout.Layer.CURVE).read_text(encoding="utf-8"))
     return curve

@@ -1,7 +1,8 @@
-"""Views and the layers below -> one more trained layer.
+"""Pretrain one layer on top of the finished ones.
 
-Files: ``layer.safetensors``, its weights; ``curve.json``, the losses of each epoch. A layer's digest is over that of
-the layer below, so a stack is a chain, and two recipes that share their first layers share their directories.
+Files: :class:`aepipe.store.layout.Layer`, that is the weights, and the losses of each epoch. The inputs of a layer hold
+the digest of the layer below, so a stack is a chain of digests, and two recipes that share their first layers share
+these artifacts.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ VERSION = 3
 
 
 def pretrain(store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence[Ref]) -> Ref:
-    """Train the layer above some finished ones; a killed run goes on where its last checkpoint was.
+    """Train the next layer; a run that was killed goes on from its last checkpoint.
 
     Args:
         store: where artifacts are read and written.
         resolved: the recipe with every choice resolved.
-        views: what :mod:`aepipe.pipeline.views` wrote.
+        views: written by :mod:`aepipe.pipeline.views`.
         below: the finished layers, bottom up.
 
     Raises:
@@ -70,7 +71,7 @@ def pretrain(store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence
 def _trainer(
     store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence[Ref], work: Path
 ) -> tuple[Trainer, tuple[Feed, Feed | None]]:
-    """Return the trainer of the next layer, and what it is evaluated on: clean rows and fixed noisy ones."""
+    """Return the trainer of the next layer, and the clean and noisy rows that it is evaluated on."""
     folder, compute, depth = store.verified(views), resolved.compute, len(below)
     feeds = {
         name: Feed(np.load(folder / layout.array_file(name), mmap_mode="r", allow_pickle=False), compute)
@@ -90,5 +91,5 @@ def _trainer(
         seed=resolved.recipe.seed + depth,
         compute=compute,
     )
-    # Only the lowest layer reads data, of which the views hold a fixed corrupted copy.
+    # The fixed corrupted copy is of data, and only the lowest layer reads data; the others read codes.
     return trainer, (codes["clean"], feeds["noisy"] if depth == 0 else None)

@@ -1,8 +1,11 @@
-"""Rows and their codes -> the scores of a release.
+"""Score codes: retrieval by labels and by exact float neighbours, beside other ways of making codes.
 
-Files: ``scores.json``, :meth:`aepipe.evaluate.scores.Scores.to_dict`, and ``baselines.safetensors``, what was fitted for it,
-so that the same encoder's scores on other rows need no new fit. The train split is the database and the test split
-asks; where there is no such pair, a fixed sample of the rows asks the rest. Legend: N rows, D elements of one row.
+Files: :class:`aepipe.store.layout.Scores`, that is the scores as :meth:`aepipe.evaluate.scores.Scores.to_dict` gives
+them, and the fitted baselines, so that scores of the same encoder on other rows need no new fit. Rows of the split
+``test`` are the queries and those of ``train`` the database; where one of these is empty, a fixed sample of all rows
+are the queries and the rest is the database.
+
+Legend: N rows, D cells of one row.
 """
 
 from __future__ import annotations
@@ -36,8 +39,10 @@ if TYPE_CHECKING:
 VERSION = 4
 SAMPLE_SEED = 20092
 SAMPLE_SHARE = 0.1
+"""Share of rows that are queries where no row is in the split ``test``."""
 MIN_QUERIES = 2
 BLOCK = 65_536
+"""Rows whose missing cells are filled at a time."""
 
 Positions = NDArray[np.int64]
 
@@ -47,16 +52,16 @@ def score(
 ) -> Ref:
     """Score codes against labels, baselines and exact float neighbours.
 
-    The features that baselines and float neighbours are made of are the rows as they went into the encoder. Baselines
-    are fitted on the training rows of now, or, like the encoder, on those of an earlier release that has the same one.
+    Baselines and float neighbours read the rows as they go into the encoder. Baselines are fitted on the present
+    training rows, or taken from the scores of an earlier release with the same encoder.
 
     Args:
         store: where artifacts are read and written.
         resolved: the recipe with every choice resolved.
         rows: the collection.
         model: the encoder that made the codes.
-        codes: segments that together have the codes of all rows.
-        before: scores of the same model whose fitted baselines are taken, where they fit.
+        codes: segments that together hold the codes of all rows.
+        before: earlier scores; their fitted baselines are used where they belong to the same model.
 
     Raises:
         CodeError: there are fewer than 2 rows.
@@ -72,7 +77,7 @@ def score(
     if store.has(ref):
         return ref
     with store.draft("segment") as draft:
-        # Within the draft, so that nothing is left of it, however this ends.
+        # Inside the draft, so that nothing of it is left, however this ends.
         scratch = draft.path / "scratch"
         scratch.mkdir()
         scores = measure(store, resolved.recipe, rows, model, codes, scratch, fitted=fitted)
@@ -94,20 +99,20 @@ def measure(
     n_bits: int | None = None,
     fitted: MutableMapping[str, Baseline] | None = None,
 ) -> Scores:
-    """Return what :func:`score` writes; the store is only read.
+    """Return the scores that :func:`score` writes, without writing anything.
 
     Args:
         store: where artifacts are read and written.
-        recipe: how many queries, and the seed.
+        recipe: number of queries, and the seed.
         rows: the collection.
         model: the encoder that made the codes.
-        codes: segments that together have the codes of all rows.
-        scratch: an empty folder that float features pass through.
-        n_bits: how many of the first bits of the codes are looked at; all of them where it is None.
+        codes: segments that together hold the codes of all rows.
+        scratch: an empty folder for float features.
+        n_bits: score only the first bits of the codes; None scores all.
         fitted: see :func:`aepipe.evaluate.scores.score`.
 
     Raises:
-        CodeError: there are fewer than 2 rows, or the codes have not so many bits.
+        CodeError: there are fewer than 2 rows, or the codes have fewer bits.
         CorruptError: an artifact is damaged, or a row has no code.
     """
     database, queries = samples(store, recipe, rows, codes, scratch)
@@ -133,13 +138,13 @@ def measure(
 
 
 def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scratch: Path) -> tuple[Sample, Sample]:
-    """Return the database and the queries, their features and embeddings in files.
+    """Return database and queries; their features and embeddings are mapped from files.
 
     Args:
         store: where artifacts are read and written.
-        recipe: how many queries there are where no row is in the split ``test``.
+        recipe: number of queries where no row is in the split ``test``.
         rows: the collection.
-        codes: segments that together have the codes of all rows.
+        codes: segments that together hold the codes of all rows.
         scratch: an empty folder for the files.
 
     Raises:
@@ -151,7 +156,7 @@ def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
     classes = _classes(table)
     database, queries = _sides(table, n_queries)
     if classes is not None:
-        # Queries without a label are relevant to nothing, and would only pull the scores down.
+        # Nothing is relevant to a query without a label, so it would only lower the scores.
         labelled = queries[classes[queries] >= 0]
         queries, classes = (labelled, classes) if len(labelled) >= MIN_QUERIES else (queries, None)
     positions = {"database": database, "queries": queries}
@@ -172,7 +177,7 @@ def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
 
 
 def _fitted(store: Store, before: Ref | None, model: Ref) -> dict[str, Baseline]:
-    """Return the baselines of earlier scores; none where another model was scored, or they are not whole."""
+    """Return the fitted baselines of earlier scores; none where these are of another model, or damaged."""
     if before is None:
         return {}
     try:
@@ -190,7 +195,7 @@ def _fitted(store: Store, before: Ref | None, model: Ref) -> dict[str, Baseline]
 
 
 def _fill(features: NDArray[np.generic]) -> None:
-    """Put zeros where cells are missing, for those who cannot do with holes: of a number, that is its mean."""
+    """Replace missing cells by zeros, in place: baselines need every cell, and zero is the mean of a column."""
     if features.dtype.kind == "f":
         for start in range(0, len(features), BLOCK):
             block = features[start : start + BLOCK]
@@ -198,7 +203,7 @@ def _fill(features: NDArray[np.generic]) -> None:
 
 
 def _sides(table: Rows, n_queries: int) -> tuple[Positions, Positions]:
-    """Return the positions of the database and of the queries, each in the order of ids."""
+    """Return the positions of database and queries, each in the order of ids."""
     order = np.argsort(table.ids(), kind="stable")
     database, queries = (order[table.of_split(split)[order]] for split in ("train", "test"))
     if len(queries) >= MIN_QUERIES and len(database):
@@ -210,7 +215,7 @@ def _sides(table: Rows, n_queries: int) -> tuple[Positions, Positions]:
 
 
 def _classes(table: Rows) -> NDArray[np.int64] | None:
-    """Return the labels as numbers, int64[N]; a row without one is alone in a negative class of its own."""
+    """Return labels as numbers, int64[N]; each row without a label gets a negative number of its own."""
     labels = table.labels()
     if labels is None:
         return None

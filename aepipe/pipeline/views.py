@@ -1,9 +1,9 @@
-"""Rows -> the arrays that training and its curves read.
+"""Cut rows into the arrays that training and its curves read.
 
-Files, all memory-mappable: ``train.npy`` and ``held_out.npy``, ``[N, *shape]`` as in the rows;
-``held_out_ids.npy``, int64; ``clean.npy``, the evaluation slice, and ``noisy.npy``, float16, its corrupted copy. The
-copy does not depend on the recipe's seed: it is the same in every run, so that losses of different recipes can be
-compared.
+Files: :class:`aepipe.store.layout.Views`, all of them memory-mapped when read. Training rows and held-out rows are
+``[N, *shape]`` as in the table; ids of the held-out rows are int64; the evaluation slice comes clean and, as float16,
+corrupted. The corrupted copy does not depend on the recipe's seed: it is the same in every run, so that losses of
+different recipes can be compared.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def views(store: Store, resolved: ResolvedRecipe, rows: Ref) -> Ref:
 
 
 def _slices(table: Rows, resolved: ResolvedRecipe) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the positions of the training rows, of those held out, and of the evaluation slice."""
+    """Return the positions of training rows, held-out rows and the evaluation slice."""
     train = np.flatnonzero(table.of_split("train"))
     shuffled = np.random.default_rng(resolved.recipe.seed).permutation(train)
     n_held_out = int(len(train) * resolved.recipe.views.holdout)
@@ -65,7 +65,6 @@ def _slices(table: Rows, resolved: ResolvedRecipe) -> tuple[NDArray[np.int64], N
 
 
 def _corrupted(clean: NDArray[np.generic], resolved: ResolvedRecipe) -> NDArray[np.float16]:
-    """Return the evaluation slice under the lowest layer's corruption."""
     rng = np.random.default_rng(EVALUATION_SEED)
     noisy, _ = resolved.specs[0].training.corruption(scaled(clean), rng)
     return noisy.astype(np.float16)
