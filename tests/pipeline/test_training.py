@@ -1,4 +1,4 @@
-"""The stages that train: what they share on the shelf, what a change makes anew, and the codes that come out."""
+"""Stages that train: what recipes share, what a change builds again, and the codes in the end."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_views_are_disjoint_and_the_corrupted_copy_is_the_same_in_every_run(fold
     assert not np.array_equal(found[0]["held_out"], found[1]["held_out"])
 
 
-def test_a_change_makes_anew_only_what_depends_on_it(folder: Path, store: Store) -> None:
+def test_a_change_builds_again_only_what_depends_on_it(folder: Path, store: Store) -> None:
     rows, cut, layers, model = trained(store, planned(folder))
     other = trained(store, planned(folder, index={"rows": "train"}, gate={"max_regression": 0.5}))
     assert other == (rows, cut, layers, model)
