@@ -1,4 +1,4 @@
-"""Artifacts for Prefect's pages: scores, the gate's verdict, curves, hits, and a link to the full report."""
+"""Artifacts for Prefect's pages: scores, verdict, curves, hits, and a link to the report."""
 
 from __future__ import annotations
 

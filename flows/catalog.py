@@ -46,7 +46,7 @@ def recipe_files(words: Sequence[str]) -> list[Path]:
 
 
 def packaged() -> list[str]:
-    """Return the names of the recipes in the package; those in folders, such as ``zoo/vae``, come last."""
+    """Return the names of packaged recipes; those in folders, as ``zoo/vae``, come last."""
     names = [str(file.relative_to(RECIPES).with_suffix("")) for file in RECIPES.rglob("*.toml")]
     return sorted(names, key=lambda name: ("/" in name, name))
 

@@ -40,7 +40,7 @@ def open_job(
     device: str | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> Job:
-    """Read a recipe and resolve all of it, so that its mistakes are found before anything is touched.
+    """Read and resolve a recipe: its mistakes are found before anything is touched.
 
     Args:
         recipe: a TOML file, or the name of a recipe that comes with the package.

@@ -1,4 +1,4 @@
-"""Run a Prefect server for one process: it starts and ends with the process, and writes to no terminal.
+"""Run a Prefect server for one process; it starts and ends with the process.
 
 Prefect's own temporary server writes to our terminal, dies of our Ctrl-C before the run can be recorded as interrupted,
 and outlives us when we are killed. This one logs to a file, has a session of its own, and ends when our end of its
@@ -51,7 +51,9 @@ STARTUP_SECONDS = 180
 
 
 def prepare(extra: Mapping[str, str] | None = None, *, api: str | None = None) -> None:
-    """Write Prefect's settings into the environment before Prefect is imported; settings of the user stay.
+    """Write Prefect's settings into the environment; settings of the user stay.
+
+    This must happen before Prefect is imported.
 
     Args:
         extra: more settings.
@@ -129,7 +131,7 @@ def _without_collections() -> Iterator[None]:
 
 @contextmanager
 def _without_heartbeats() -> Iterator[None]:
-    """Send none: nobody listens, and Prefect sleeps for up to a second before it stops sending them."""
+    """Switch heartbeats off: nobody reads them, and stopping them takes up to a second."""
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
@@ -143,7 +145,7 @@ def flush() -> None:
 
 
 def _start(listening: socket.socket, log: BinaryIO) -> subprocess.Popen[bytes]:
-    """Start the server on a socket that listens already: no port is guessed, and an early client waits."""
+    """Start the server on a listening socket: no port is guessed, and an early client waits."""
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     return subprocess.Popen(
         [sys.executable, "-P", str(SERVER), str(listening.fileno())],

@@ -1,4 +1,4 @@
-"""Bring a collection up to date every night: new rows under the encoder in service, or a new encoder.
+"""Bring a collection up to date every night: new rows, and a new encoder where needed.
 
 New rows come first, because that is quick, and they can be found at once. An encoder is trained where the recipe has
 changed, the encoder in service is old, the new rows have drifted from those it was trained for, or the rules ask for
@@ -150,7 +150,7 @@ def pass_night(job: Job, night: Night, rules: Rules) -> None:
 
 
 def check(job: Job, release: Release | None) -> None:
-    """Read every byte of the release in service: a query does not, and would answer with a flipped bit.
+    """Read every byte of the release in service, which no query does.
 
     Raises:
         CorruptError: a file is damaged.
@@ -172,7 +172,7 @@ def reason(job: Job, night: Night, release: Release, rules: Rules) -> str | None
 
 
 def tidy(store: Store, keep: int, hours: float = collector.HOURS) -> None:
-    """Remove artifacts that no release needs; while another run is under way, leave that to the next night."""
+    """Remove artifacts that no release needs, unless another run is under way."""
     try:
         with collector.exclusive(store):
             found = collector.find(store, keep=keep, hours=hours)
@@ -241,7 +241,7 @@ def _train(job: Job, night: Night, rows: str, why: str, *, after: Release | None
 
 
 def _concluded(job: Job, night: Night, release: str) -> bool:
-    """Run the gate and promote a release that passes; return whether the release in service has changed."""
+    """Run the gate, promote a release that passes, and say whether anything has changed."""
     before = registry.current(job.store, job.name)
     with night.timed("judge"):
         conclude(job, release, promote=True)

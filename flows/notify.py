@@ -1,4 +1,4 @@
-"""Notify somebody of a failed run, by a notification block of Prefect that the environment names.
+"""Notify somebody of a failed run by a notification block of Prefect.
 
 ::
 
@@ -30,7 +30,7 @@ def log_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> N
 
 
 def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Send a message about a failed run; a message that cannot be sent is logged and changes nothing."""
+    """Send a message about a failed run; one that cannot be sent is only logged."""
     block = os.environ.get(NOTIFY)
     if not block:
         return

@@ -1,4 +1,4 @@
-"""Refresh a collection: new rows under the encoder in service. Nothing is trained, and known codes stay."""
+"""Refresh a collection: encode new rows with the encoder in service; nothing is trained."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def refresh(name: str | None = None, shelf: str | None = None, device: str | Non
 
 
 def renew(job: Job, release: Release) -> dict[str, Any]:
-    """Publish the collection with its new rows and without the vanished ones, where anything has changed."""
+    """Publish the collection with its present rows, where anything has changed."""
     before = str(merge_rows(job.store, release))
     rows = tasks.ingest(job, before)
     if rows == before and not release.changed:

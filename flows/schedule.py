@@ -1,4 +1,4 @@
-"""Keep a schedule in this process: ask a Prefect server for due runs, and run them one at a time."""
+"""Keep a schedule in this process: run what a Prefect server says is due, one at a time."""
 
 from __future__ import annotations
 

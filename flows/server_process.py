@@ -1,4 +1,7 @@
-"""Program that :mod:`flows.local_server` starts as a process; it does not need the package to be importable."""
+"""Program of the Prefect server that :mod:`flows.local_server` starts.
+
+It imports nothing of aepipe, so it runs wherever the package lies.
+"""
 
 from __future__ import annotations
 

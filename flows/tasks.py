@@ -92,13 +92,13 @@ def views(job: Job, rows: str) -> str:
 
 @task(name="pretrain", task_run_name="pretrain-layer-{number}", **_PLAIN)
 def pretrain(job: Job, views: str, below: Sequence[str], number: int) -> str:
-    """Pretrain one layer on top of the finished ones; ``number`` counts from 1 and names the run."""
+    """Pretrain one layer on top of the finished ones; ``number``, from 1, names the run."""
     return str(aepipe.pipeline.pretrain.pretrain(job.store, job.resolved, Ref.parse(views), refs(below)))
 
 
 @task(name="finetune", **_PLAIN)
 def finetune(job: Job, views: str, layers: Sequence[str], after: str | None = None, *, warm: bool = False) -> str:
-    """Fine-tune the layers to a model with a frozen encoder; bits get the order of those of the model ``after``."""
+    """Fine-tune the layers; bits get the order and sign of those of the model ``after``."""
     stacked = refs(layers)
     return str(
         aepipe.pipeline.finetune.finetune(
@@ -133,7 +133,7 @@ def measure_drift(job: Job, model: str, before: str, rows: str, codes: Sequence[
 
 @task(name="score", **_PLAIN)
 def score(job: Job, rows: str, model: str, codes: Sequence[str], before: str | None = None) -> str:
-    """Score codes beside the baselines; baselines fitted for earlier scores of the same model are used again."""
+    """Score codes and baselines; those fitted for the scores ``before`` are used again."""
     made = Ref.parse(rows), Ref.parse(model), refs(codes)
     return str(aepipe.pipeline.score.score(job.store, job.resolved, *made, before=_ref(before)))
 

@@ -1,4 +1,4 @@
-"""Run everything that nightly runs need on one machine: a Prefect server, the deployments, a worker.
+"""Run a Prefect server, the deployments and a worker: all that one machine needs.
 
     python -m flows.up [--port 4200]
 

@@ -19,7 +19,7 @@ VERSION = 1
 
 
 def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
-    """Attach a source's network and a cache of its features; return the network, None where there is none.
+    """Attach the frozen network to a source, with a cache of features; None without a network.
 
     Raises:
         CorruptError: the network cannot be used.
@@ -48,7 +48,7 @@ def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
 
 
 def _files(wanted: BackboneSpec, size: tuple[int, int] | None) -> dict[str, bytes]:
-    """Return the files of a network: the user's own, or those exported from an installed package."""
+    """Return the files of a network: the user's own, or exported from a package."""
     if wanted.files:
         return {name: file.read_bytes() for name, file in wanted.files.items()}
     if size is not None:

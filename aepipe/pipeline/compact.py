@@ -1,4 +1,4 @@
-"""Compact a release: merge what was added, drop what was removed, and build one index of what is left.
+"""Compact a release: merge its additions, drop removed rows, and build one index.
 
 Nothing is learned, and the scores stay those of the release that was measured. No file of the new release holds a
 removed row. Two parts of this serve other stages: :func:`merge_rows` gives a run all rows that it goes on from, and
@@ -29,7 +29,7 @@ ROWS_STAGE, CODES_STAGE = "fold.rows", "fold.codes"
 
 
 def compact(store: Store, release: Release) -> Ref:
-    """Build a release from the rows that another one has now; return that one itself where nothing has changed.
+    """Build a release again from its present rows; return it unchanged where nothing changed.
 
     Raises:
         CorruptError: an artifact is damaged.
@@ -87,7 +87,7 @@ def _copy_rows(parts: Sequence[Rows], removed: NDArray[np.int64], writer: RowsWr
 
 
 def merge_codes(store: Store, segments: Sequence[Ref], ids: NDArray[np.int64]) -> Ref:
-    """Merge the codes of some rows into one segment, and their embeddings where all of them have one.
+    """Merge codes of some rows into one segment; embeddings too, where all rows have one.
 
     Args:
         store: where artifacts are read and written.

@@ -148,7 +148,7 @@ class Bench:
 
 
 def _all(bench: Bench) -> dict[str, Any]:
-    """Measure everything, and return what is reported with the figures."""
+    """Measure everything, and return the entries that are reported with the figures."""
     yardsticks = _scored(bench)
     _held_out(bench)
     _trained(bench)
@@ -178,7 +178,10 @@ def _scored(bench: Bench) -> dict[str, dict[str, float]]:
 
 
 def _held_out(bench: Bench) -> None:
-    """Search with held-out training rows among the others: a choice can be made by this without the test rows."""
+    """Search with held-out training rows among the others.
+
+    A choice between recipes can be made by this figure, so that test rows are still unseen afterwards.
+    """
     name, labels = "held_out_map_at_1000", bench.table.labels()
     kept_back = np.load(bench.store.verified(bench.made.views) / layout.Views.HELD_OUT_IDS, allow_pickle=False)
     if labels is None or not len(kept_back):
@@ -212,7 +215,7 @@ def _trained(bench: Bench) -> None:
 
 
 def _rebuilt(bench: Bench) -> int:
-    """Rebuild unseen rows from their bits and from the float embedding; return the number of rows.
+    """Rebuild unseen rows from bits and from the float embedding; return their number.
 
     The embedding is that of the pretrained layers, before fine-tuning.
     """
@@ -253,7 +256,7 @@ def _components(bench: Bench) -> None:
 
 
 def _probed(bench: Bench) -> None:
-    """Predict labels from the embedding and from the bits by linear probes, and by clusters of the codes."""
+    """Predict labels from embedding and bits by linear probes, and from clusters of codes."""
     figures, names = bench.figures, ("probe_embedding", "probe_bits", "nmi_bits")
     if bench.table.labels() is None:
         figures.leave_out("the rows have no labels", *names)

@@ -1,4 +1,4 @@
-"""Measure drift: how far new rows differ from the rows that the encoder was trained for. Writes nothing.
+"""Measure drift of new rows from the rows that the encoder was trained on; write nothing.
 
 The reference is the training rows that were held out: they come from the same time as the rows that the encoder was
 trained on, but it never saw them. New rows are training rows that came later, or whose bytes have changed.

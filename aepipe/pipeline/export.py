@@ -254,7 +254,7 @@ def _is_part(file: Path) -> bool:
 
 @contextmanager
 def _temporary(folder: Path) -> Iterator[Path]:
-    """Make a temporary folder next to the target; remove it afterwards, and those of processes that died."""
+    """Make a temporary folder next to the target, and remove those of dead processes."""
     for old in folder.parent.glob(f".{glob.escape(folder.name)}.export-*-*"):
         if _ended(old.name.rpartition("-")[2]):
             shutil.rmtree(old, ignore_errors=True)
@@ -278,7 +278,7 @@ def _ended(process: str) -> bool:
 
 
 def _put(temporary: Path, folder: Path) -> None:
-    """Give the new folder its name in one step; an earlier export gets the temporary name in exchange."""
+    """Give the new folder its name in one step; an earlier export gets the temporary one."""
     try:
         temporary.rename(folder)
     except OSError as error:
@@ -288,7 +288,7 @@ def _put(temporary: Path, folder: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """Exchange the names of two folders in one step, or in three where the system cannot do it in one."""
+    """Exchange the names of two folders, in one step where the system can do that."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "renameat2"):
         names = os.fsencode(one), os.fsencode(other)

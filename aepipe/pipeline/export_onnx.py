@@ -1,4 +1,4 @@
-"""Export a release's encoder as one ONNX file, for programs without aepipe: an item in, its code out.
+"""Export a release's encoder as one ONNX file, for programs without aepipe.
 
 Outputs: ``embedding``, ``logits`` and ``bits``, as in :class:`aepipe.codes.encoder.Encoding`. Where a network for
 pictures lies below the stack, it is part of the graph, and the input ``items`` is one decoded picture,
@@ -98,7 +98,7 @@ def _above(below: ModelProto, above: ModelProto) -> ModelProto:
 
 
 def _prepared(size: Sequence[int], seen_by: dict[str, Any]) -> ModelProto:
-    """Return the graph from a picture to a network's input: uint8[1, H, W, 3] becomes float32[1, 3, H, W]."""
+    """Return the graph from a picture, uint8[1, H, W, 3], to a network's input, [1, 3, H, W]."""
     mean, scale = (np.array(seen_by[name], np.float32).reshape(1, -1, 1, 1) for name in ("mean", "scale"))
     nodes = [
         helper.make_node("Cast", ["items"], ["real"], to=TensorProto.FLOAT),
@@ -112,9 +112,9 @@ def _prepared(size: Sequence[int], seen_by: dict[str, Any]) -> ModelProto:
 
 
 def _unit(batch: int, width: int, *, maps: bool) -> ModelProto:
-    """Return the graph from a picture's features to a batch of unit vectors, [B, F]; rows after the first are zeros.
+    """Return the graph from a picture's features to a batch of unit vectors, [B, F].
 
-    The first row is computed as :func:`aepipe.sources.backbone.unit` does.
+    The first row is computed as :func:`aepipe.sources.backbone.unit` does; the others are zeros.
     """
     means = [helper.make_node("ReduceMean", ["features", "sides"], ["mean"], keepdims=0)] if maps else []
     nodes = [
@@ -156,7 +156,7 @@ def _shape(model: ModelProto) -> tuple[int, ...]:
 
 
 def _check(model: ModelProto, folder: Path, encoder: Encoder) -> None:
-    """Check on random pictures that the joined graph gives the same bits as network and encoder apart.
+    """Check on random pictures that the joined graph gives the bits of its two parts.
 
     Raises:
         CorruptError: it gives other bits.

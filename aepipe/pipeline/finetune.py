@@ -123,7 +123,7 @@ def _inputs(
 def _stack(
     store: Store, resolved: ResolvedRecipe, train: Feed, refs: Sequence[Ref], after: Ref | None
 ) -> list[Autoencoder]:
-    """Return the stack with its pretrained weights, or with those of the model that it starts from."""
+    """Return the stack with pretrained weights, or with those of the model to start from."""
     files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in refs]
     stacked = stack.load(resolved.specs, train.shape, files, seed=resolved.recipe.seed, compute=resolved.compute)
     if after is not None:
@@ -134,7 +134,7 @@ def _stack(
 def _trainer(
     resolved: ResolvedRecipe, stacked: Sequence[Autoencoder], feeds: dict[str, Feed], work: Path
 ) -> tuple[Trainer, dict[str, Feed]]:
-    """Return the trainer of the layers that are not frozen, and the views encoded by those that are."""
+    """Return the trainer of the free layers, and the views as the frozen layers encode them."""
     frozen, compute = stacked[: resolved.recipe.finetune.frozen], resolved.compute
     seen = {
         name: stack.codes(frozen, feed, compute, spill=work / layout.array_file(name)) for name, feed in feeds.items()

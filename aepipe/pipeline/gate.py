@@ -25,7 +25,7 @@ FEW = 20
 
 
 def run_gate(store: Store, resolved: ResolvedRecipe, release: Ref) -> Verdict:
-    """Compare a release with the one in service under the recipe's name, by the rules of its ``[gate]``.
+    """Compare a release with the one in service, by the rules of the recipe's ``[gate]``.
 
     Where the release in service is damaged, the newest sound one before it takes its place. Where the rows differ, both
     releases answer the labelled queries that they share, because scores of different queries differ by chance.
@@ -93,7 +93,7 @@ def _asked_the_same(new: Release, old: Release, metric: str, queries: int) -> Pa
 
 
 def _queries(new: Release, old: Release, count: int) -> list[str]:
-    """Return the keys of labelled rows that both releases hold, in an order that does not favour any name."""
+    """Return the keys of labelled rows that both releases hold, at most ``count``."""
     here, there = _labelled(new), _labelled(old)
     common = here.keys() & there.keys()
     tested = {key for key in common if here[key] and there[key]}
@@ -108,7 +108,7 @@ def _labelled(release: Release) -> dict[str, bool]:
 
 
 def _figures(release: Release, keys: list[str], metric: str, numbers: dict[str, int]) -> NDArray[np.float64]:
-    """Return a metric for each query, float64[Q]; training rows that are not queries themselves are searched."""
+    """Return a metric for each query, float64[Q]; training rows are the database."""
     asked = np.array([release.id_of(key) for key in keys], np.int64)
     ids = release.items.ids
     train = np.fromiter((split == "train" for split in release.items.column("split")), bool, len(ids))

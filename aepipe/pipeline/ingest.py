@@ -83,7 +83,7 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
 
 
 class PreviousRows:
-    """Rows of the run before: their ids and digests by key, and their features where these are still valid."""
+    """Rows of the run before: ids and digests by key, and features that are still valid."""
 
     def __init__(
         self, rows: Rows | None, inputs: Mapping[str, Any], *, same_features: bool, location: str | None = None
@@ -210,7 +210,7 @@ class _Collection:
             raise SourceError(f"{self._source.location}: no item is in the split 'train'; there are: {found}")
 
     def digest(self) -> str:
-        """Return the digest of the source, over (key, sha256, label, split, columns) in the order of keys."""
+        """Return the digest of the source: (key, sha256, label, split, columns) by key."""
         entries = np.frombuffer(bytes(self._entries), np.uint8).reshape(-1, 32)
         order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
         return hashlib.sha256(entries[order].tobytes()).hexdigest()
@@ -279,7 +279,7 @@ def check_bad(source: Source, rejected: list[Rejected], good: int, listed: Path)
 
 
 def quarantine_file(store: Store, name: str, rejected: list[Rejected]) -> Path:
-    """Write the list of unreadable items where a failed run leaves it; without such items, remove the list."""
+    """Write the list of unreadable items where a failed run leaves it; remove an empty one."""
     path = store.root / layout.Root.quarantine(name)
     if rejected:
         write_quarantine(path, rejected)

@@ -71,7 +71,7 @@ def pretrain(store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence
 def _trainer(
     store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence[Ref], work: Path
 ) -> tuple[Trainer, tuple[Feed, Feed | None]]:
-    """Return the trainer of the next layer, and the clean and noisy rows that it is evaluated on."""
+    """Return the trainer of the next layer, and clean and noisy rows for its evaluation."""
     folder, compute, depth = store.verified(views), resolved.compute, len(below)
     feeds = {
         name: Feed(np.load(folder / layout.array_file(name), mmap_mode="r", allow_pickle=False), compute)

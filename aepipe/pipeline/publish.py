@@ -1,7 +1,8 @@
-"""Publish a release from rows, a model, its codes and their scores. It is not in service yet.
+"""Publish a release from rows, a model, its codes and their scores.
 
-Three artifacts are written: a segment of items (keys and columns of all rows), a segment of the index, and the release,
-which only refers to them. Releases of the same rows share the items, and releases of the same codes share the index.
+It is not in service yet. Three artifacts are written: a segment of items (keys and columns of all rows), a segment of
+the index, and the release, which only refers to them. Releases of the same rows share the items, and releases of the
+same codes share the index.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def _index(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> Ref
 
 
 def _column(table: Rows, name: str, order: NDArray[np.int64]) -> Iterator[str | None]:
-    """Give one column as text; it is read with its first value, so that memory holds one column at a time."""
+    """Give one column as text, read lazily: memory then holds one column at a time."""
     column = table.table([name]).column(name).take(order)
     for start in range(0, len(order), BLOCK):
         for value in column.slice(start, BLOCK).to_pylist():

@@ -1,4 +1,4 @@
-"""Resolve every choice of a recipe, so that all of its mistakes are found before the first stage starts."""
+"""Resolve every choice of a recipe: its mistakes are found before the first stage starts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ResolvedRecipe:
     index: Options
 
     def training_key(self, depth: int) -> dict[str, Any]:
-        """Return everything except the rows that the first ``depth`` layers depend on, for their digest."""
+        """Return the inputs of the first ``depth`` layers except their rows, for a digest."""
         return {
             "specs": [spec.key() for spec in self.specs[:depth]],
             "compute": self.compute.key(),
@@ -81,7 +81,7 @@ def resolve(recipe: Recipe) -> ResolvedRecipe:
 
 
 def override(recipe: Recipe, *, name: str | None = None, device: str | None = None) -> Recipe:
-    """Return a recipe with another name or device, checked like a written one, and with absolute paths.
+    """Return a recipe with another name or device and with absolute paths, checked again.
 
     A release keeps its recipe, and the next run may start where the recipe's own file is not at hand, so paths that are
     relative to that file would lead nowhere.
@@ -106,7 +106,7 @@ def _absolute(base: Path, path: str) -> str:
 
 
 def _with_columns(layer: LayerRecipe, source: Source) -> LayerRecipe:
-    """Return a layer with the columns of a table's source, where the recipe does not name them itself.
+    """Return a layer with the columns of a table, where the recipe does not name them.
 
     The likelihood ``columns`` needs them to read a row, and missing cells come in whole columns.
     """

@@ -1,4 +1,4 @@
-"""Score codes: retrieval by labels and by exact float neighbours, beside other ways of making codes.
+"""Score codes by labels and by exact float neighbours, and compare with baselines.
 
 Files: :class:`aepipe.store.layout.Scores`, that is the scores as :meth:`aepipe.evaluate.scores.Scores.to_dict` gives
 them, and the fitted baselines, so that scores of the same encoder on other rows need no new fit. Rows of the split
@@ -177,7 +177,7 @@ def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
 
 
 def _fitted(store: Store, before: Ref | None, model: Ref) -> dict[str, Baseline]:
-    """Return the fitted baselines of earlier scores; none where these are of another model, or damaged."""
+    """Return fitted baselines of earlier scores, if they are sound and of the same model."""
     if before is None:
         return {}
     try:
@@ -195,7 +195,10 @@ def _fitted(store: Store, before: Ref | None, model: Ref) -> dict[str, Baseline]
 
 
 def _fill(features: NDArray[np.generic]) -> None:
-    """Replace missing cells by zeros, in place: baselines need every cell, and zero is the mean of a column."""
+    """Replace missing cells by zeros, in place.
+
+    Baselines need every cell, and zero is the mean of a numeric column after scaling.
+    """
     if features.dtype.kind == "f":
         for start in range(0, len(features), BLOCK):
             block = features[start : start + BLOCK]
@@ -215,7 +218,7 @@ def _sides(table: Rows, n_queries: int) -> tuple[Positions, Positions]:
 
 
 def _classes(table: Rows) -> NDArray[np.int64] | None:
-    """Return labels as numbers, int64[N]; each row without a label gets a negative number of its own."""
+    """Return labels as numbers, int64[N]; a row without one gets a negative number of its own."""
     labels = table.labels()
     if labels is None:
         return None

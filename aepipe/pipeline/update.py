@@ -1,9 +1,10 @@
-"""Add rows to a release, and remove rows from it: each gives a new release, and nothing is learned or rebuilt.
+"""Add rows to a release and remove rows from it, without training or a new index.
 
-Added rows are decoded and encoded like those that the release holds. They get segments of their own: rows, codes and
-items. A segment of changes holds what :class:`aepipe.index.hamming.DeltaIndex` keeps beside an index, and the ids of
-all removed rows. So an update takes time in proportion to the change, not to the collection. :data:`MOST` additions are
-merged into one, and :mod:`aepipe.pipeline.compact` builds everything again.
+Both give a new release. Added rows are decoded and encoded like those that the release holds. They get segments of
+their own: rows, codes and items. A segment of changes holds the additions of
+:class:`aepipe.index.hamming.DeltaIndex` to an index, and the ids of all removed rows. So an update takes time in
+proportion to the change, not to the collection. :data:`MOST` additions are merged into one, and
+:mod:`aepipe.pipeline.compact` builds everything again.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def remove(store: Store, release: Release, ids: NDArray[np.int64]) -> Ref:
 
 
 def without(release: Release, ids: NDArray[np.int64]) -> DeltaIndex:
-    """Return the release's index without some rows; rows that the recipe keeps out of the index do not matter."""
+    """Return the release's index without some rows; rows outside the index are ignored."""
     index = release.index
     updated = index if isinstance(index, DeltaIndex) else DeltaIndex(index)
     return updated.remove(ids[updated.holds(ids)])
@@ -342,7 +343,7 @@ class NewItems:
 
 
 def _anchored(release: Release, path: str) -> str:
-    """Return a path with the collection's folder marked as the start of keys, where the path lies inside it."""
+    """Return a path inside the collection's folder so that keys start at that folder."""
     if "://" in path:
         return path
     root, whole = release.items.root, Path(os.path.abspath(Path(path).expanduser()))

@@ -1,4 +1,4 @@
-"""A release's own file, ``release.json``: the references it consists of, the fingerprint, the resolved recipe.
+"""The manifest of a release, ``release.json``: references, fingerprint, resolved recipe.
 
 Schema 1 is a release as it was built. Schema 2 adds three keys at its end (``more_items``, ``more_rows``, ``changes``)
 once rows were added or removed: a version that does not know them must not open such a release. The order of keys is
@@ -136,7 +136,7 @@ class ReleaseManifest:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the artifact's own manifest says of a release, so that nobody opens it just to list it."""
+        """Facts for the artifact's own manifest, so that releases can be listed without opening."""
         return {"name": self.name, "fingerprint": self.fingerprint, "n_bits": self.n_bits, "rows": self.n_rows}
 
     @property
@@ -151,7 +151,10 @@ class ReleaseManifest:
 
     @property
     def parts(self) -> list[tuple[str, Ref]]:
-        """All references with their kinds: encoder, codes, items, index, changes, scores, rows; oldest first."""
+        """All references by kind (encoder, codes, items, index, changes, scores, rows), in order.
+
+        Where a kind has several references, the oldest comes first.
+        """
         found: dict[str, tuple[Ref, ...]] = {
             "encoder": (self.encoder,),
             "codes": self.codes,
@@ -165,7 +168,7 @@ class ReleaseManifest:
 
 
 def part_folder(store: Store, release: Ref, part: Ref) -> Path:
-    """Return the folder of one part of a release, after checking that its files have their full length.
+    """Return the folder of one part of a release, after checking the length of its files.
 
     Raises:
         CorruptError: the part is missing or damaged.
@@ -173,7 +176,9 @@ def part_folder(store: Store, release: Ref, part: Ref) -> Path:
     try:
         return store.path(part)
     except NotFoundError as error:
-        raise CorruptError(f"release {release.short} refers to what is missing: {error}; {MENDED_BY}") from None
+        raise CorruptError(
+            f"release {release.short} refers to a missing part: {error}; {MENDED_BY}"
+        ) from None
 
 
 def _refs(texts: Any) -> tuple[Ref, ...]:  # noqa: ANN401  what JSON gave

@@ -83,7 +83,7 @@ class Networks:
         return self.whole.net.shape_in
 
     def floats(self, depth: int | None = None) -> Autoencoder:
-        """Return the pretrained layers below the bits as one autoencoder, whose code is the float embedding.
+        """Return the pretrained layers below the bits as one autoencoder; its code is floats.
 
         Args:
             depth: number of layers, from the bottom; None takes all.
@@ -97,7 +97,7 @@ class Networks:
         return unroll(below)
 
     def rows(self, items: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Return decoded items, uint8 or float ``[N, *shape]``, scaled as the networks read them, 0 to 1."""
+        """Return decoded items, uint8 or float ``[N, *shape]``, scaled for the networks: 0 to 1."""
         return scaled(items)
 
     def corrupted(self, items: NDArray[np.generic], *, seed: int = 0) -> NDArray[np.float32] | None:
@@ -118,7 +118,7 @@ class Networks:
 
     @property
     def prior_depth(self) -> int | None:
-        """Number of the topmost layer that has a prior to sample from, counted from 1; None without one."""
+        """Number of the topmost layer with a prior to sample from, from 1; None without one."""
         depths = [k for k, spec in enumerate(self.specs[: len(self.layers)], 1) if _draw(spec) or _has_prior(spec)]
         return depths[-1] if depths else None
 
@@ -139,7 +139,7 @@ class Networks:
         return generate.as_array(made.mean)
 
     def chain(self, start: NDArray[np.generic], *, steps: int, seed: int = 0) -> Iterator[NDArray[np.float32]]:
-        """Corrupt and rebuild rows by the lowest layer again and again; give the expected rows of each step.
+        """Corrupt and rebuild rows over and over with the lowest layer; give each step's rows.
 
         Raises:
             QueryError: the layer was trained without a corruption, so there is no chain.
@@ -152,7 +152,7 @@ class Networks:
         return (generate.as_array(made.mean) for made in walk)
 
     def interpolate(self, a: NDArray[np.generic], b: NDArray[np.generic], steps: int) -> NDArray[np.float32]:
-        """Return rows decoded along the line between the float codes of two rows, float32[steps, *shape]."""
+        """Decode the line between the float codes of two rows, float32[steps, *shape]."""
         first, last = (generate.as_tensor(self.rows(one), self.compute) for one in (a, b))
         return generate.as_array(generate.interpolate(self.floats(self.prior_depth), first, last, steps).mean)
 
@@ -167,7 +167,7 @@ class Networks:
         return moved
 
     def tangents(self, item: NDArray[np.generic], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the directions that change a row's float code most, [count, *shape], and their strengths, [count]."""
+        """Return the directions that change a row's code most, [count, *shape], and strengths."""
         found = generate.tangents(self.floats(), generate.as_tensor(self.rows(item), self.compute), count)
         return generate.as_array(found.directions), generate.as_array(found.strengths)
 

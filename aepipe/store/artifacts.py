@@ -125,7 +125,7 @@ class Draft:
 
 
 class Store:
-    """A folder of artifacts. Creating the object touches nothing; the first write makes the folder."""
+    """A folder of artifacts; creating the object touches nothing, the first write makes it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -133,7 +133,7 @@ class Store:
 
     @classmethod
     def locate(cls) -> Store:
-        """Return the store in ``$AEPIPE_HOME``, else in the nearest ``.aepipe`` upwards, else in ``./.aepipe``."""
+        """Return the store in ``$AEPIPE_HOME``, the nearest ``.aepipe`` upwards, or ``./.aepipe``."""
         home = os.environ.get("AEPIPE_HOME")
         if home:
             return cls(Path(home).expanduser())
@@ -180,7 +180,7 @@ class Store:
         return Manifest(body["inputs"], body["facts"], body["outputs"], body["created"])
 
     def path(self, ref: Ref) -> Path:
-        """Return an artifact's folder after checking that every file has its full length; reads no contents.
+        """Return an artifact's folder after checking the length of every file, without reading any.
 
         Raises:
             NotFoundError: the store has no such artifact.
@@ -243,7 +243,7 @@ class Store:
         self._verified.discard(ref)
 
     def work(self, ref: Ref) -> Path:
-        """Return the folder for checkpoints of an artifact in the making; it outlives a killed process."""
+        """Return the folder for checkpoints of an unfinished artifact; it outlives a kill."""
         path = self.root / layout.Root.WORK / ref.digest
         with disk_errors_named(self.root):
             self.create()

@@ -2,7 +2,7 @@
 
 ::
 
-    Root                  what lies in the store itself, beside the artifacts
+    Root                  the store itself, apart from the artifacts
     <kind>/<digest>/      an artifact, sealed by MANIFEST; its other files:
       backbone/             Backbone
       rows/                 Rows
@@ -46,7 +46,7 @@ class Root:
 
     @staticmethod
     def quarantine(name: str) -> str:
-        """Return the list of a collection's unreadable items, kept here because it must outlive a failed run."""
+        """Return the list of a collection's unreadable items; here it outlives a failed run."""
         return f"quarantine-{name}.parquet"
 
 
@@ -96,10 +96,10 @@ class Model:
 
 
 class Codes:
-    """Codes of some rows; see :mod:`aepipe.store.segments`. Embeddings lie beside them under the encoder's own name."""
+    """Codes of some rows; see :mod:`aepipe.store.segments`."""
 
     IDS: Final = "ids.npy"
-    CODES: Final = "codes.npy"
+    CODES: Final = "codes.npy"  # embeddings lie next to it, under the name that the encoder gives
 
 
 class Items:
@@ -133,7 +133,7 @@ class Index:
 
 
 class Changes:
-    """Rows added to and removed from a release since it was built; see :mod:`aepipe.pipeline.update`."""
+    """Added and removed rows of a release; see :mod:`aepipe.pipeline.update`."""
 
     INDEX: Final = "index"  # a folder
     REMOVED: Final = "removed.npy"

@@ -33,15 +33,15 @@ with atheris.instrument_imports(include=["aepipe"]):
     from tests.support.samples import TINY
 
 Target = tuple[Callable[[bytes], object], list[bytes]]
-"""What reads an input, and inputs to begin with, the first of which is sound."""
+"""A function that reads an input, and inputs to start with; the first one is sound."""
 MOST = 512
 """Bytes that an input has at most, or twice as many as those to begin with: longer ones say no more."""
 ITEMS = 20
-"""Of each input so many items are read: a file of pictures of one pixel has thousands."""
+"""Items read from each input, at most: a file of pictures of one pixel has thousands."""
 
 
 def source(name: str, folder: Path) -> Target:
-    """Return a function that reads all items of a source with one file, and the sound bytes of that file."""
+    """Return a function that reads all items of a source, and the sound bytes of its file."""
     file, whole, how = test_fuzz.prepared(name, folder)
 
     def read(data: bytes) -> None:
@@ -72,7 +72,10 @@ def codes(_: Path) -> Target:
 
 
 def store(folder: Path) -> Target:
-    """Return a function that queries a release after replacing one file; the first byte chooses the file."""
+    """Return a function that queries a release with one file replaced, and its sound files.
+
+    The first byte of an input chooses the file.
+    """
     whole_store, asked, files = test_fuzz.released(folder)
 
     def read(data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Nights with faults: a wrong clock, files that change or are torn, a source that vanishes, flipped bits."""
+"""Nights with faults: a wrong clock, torn files, a source that vanishes, flipped bits."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def files(tiny: Path) -> dict[str, str]:
 
 
 def test_a_clock_that_was_set_back_a_day(tiny: Path, store: Store) -> None:
-    """The next night works, goes into service and can be rolled back; nothing counts as old or lost."""
+    """The next night goes into service and can be rolled back; nothing counts as old or lost."""
     first = Release.open(store).ref
     write_photos(tiny.parent / "photos", start=160, count=10)
     with time_machine.travel(datetime.now(UTC) - timedelta(days=1), tick=True):
@@ -105,7 +105,7 @@ def meddling(act: Callable[[int], None]) -> Iterator[None]:
 
 
 def test_files_that_change_while_they_are_read(tiny: Path, store: Store) -> None:
-    """A row holds all of its file as it was once, or is in quarantine; the next quiet night has the present files."""
+    """A row holds a whole file as it once was, or is in quarantine; quiet nights catch up."""
     some = sorted((tiny.parent / "photos").rglob("*.png"))[::10]
     contents = [path.read_bytes() for path in some]
 
@@ -126,7 +126,7 @@ def test_files_that_change_while_they_are_read(tiny: Path, store: Store) -> None
 
 
 def test_a_third_of_the_files_are_torn(tiny: Path, store: Store) -> None:
-    """The night fails with names and reasons, the old release answers, and mended files give the next release."""
+    """The night fails with names and reasons; mended files give the next release."""
     before, photos = answers(store).ref, sorted((tiny.parent / "photos").rglob("*.png"))
     kept = {path: path.read_bytes() for path in photos[::3]}
     for path, whole in kept.items():
@@ -166,7 +166,7 @@ def test_a_source_that_goes_away_while_it_is_read(tiny: Path, store: Store, monk
 
 
 def test_every_bit_counts(tiny: Path, store: Store) -> None:
-    """One flipped bit in any file of the release in service is found, and the error names the file."""
+    """A flipped bit in any file of the release in service is found; the error names the file."""
     release = answers(store)
     for ref in sorted({ref for _, ref in release.parts} | {release.ref}):
         for file in sorted(path for path in store.path(ref).rglob("*") if path.is_file()):
@@ -176,7 +176,7 @@ def test_every_bit_counts(tiny: Path, store: Store) -> None:
 
 
 def test_a_night_reads_what_is_in_service(tiny: Path, store: Store) -> None:
-    """A flipped bit fails a night in which nothing else changes; once deleted, the artifact is made again."""
+    """A flipped bit fails a quiet night; once deleted, the artifact is made again."""
     index = store.path(answers(store).part("index"))
     with flipped(index / "codes.faiss"), pytest.raises(CorruptError, match=r"codes\.faiss: corrupt.*Delete"):
         night(tiny, store)

@@ -1,4 +1,4 @@
-"""Tests that take half an hour, for ``make soak``: nights killed at random moments, and 100 nights in a row."""
+"""Tests of half an hour, for ``make soak``: nights killed at random, and 100 in a row."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def answers(store: Store) -> Release:
 
 
 def test_a_night_is_killed_at_random_moments(tmp_path: Path) -> None:
-    """After a kill at any moment the release in service answers, nothing is damaged, and the next night completes."""
+    """After a kill the release in service answers, nothing is damaged, the next night completes."""
     tiny = write_tiny(tmp_path, count=200, epochs=4)
     tiny.write_text(tiny.read_text() + "\n[gate]\nmax_regression = 1.0\n")
     store, rng = Store(tmp_path / "store"), np.random.default_rng(0)
@@ -111,7 +111,7 @@ class Nights:
 
 @pytest.mark.usefixtures("prefect")
 def test_a_hundred_nights(tmp_path: Path) -> None:
-    """Growth, drift and bad nights: the store stays bounded, quiet nights do nothing, bad ones are refused."""
+    """The store stays bounded, quiet nights do nothing, and bad ones are refused."""
     tiny = write_tiny(tmp_path, count=240, epochs=6)
     tiny.write_text(tiny.read_text() + "\n[views]\nholdout = 0.25\n\n[gate]\nmax_regression = 0.1\n")
     recipe, store, found = tiny.read_text(), Store(tmp_path / "store"), Nights()

@@ -1,4 +1,4 @@
-"""One Prefect server for all tests of flows, as it takes seconds to start: the one that ``aepipe run`` brings along."""
+"""One Prefect server for all tests of flows, because it takes seconds to start."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def wait_for(condition: Any, *, seconds: float, log: Path) -> Any:
 
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
-    """Run a PostgreSQL server of Debian's packages on 127.0.0.1 while the block runs; skip where there is none.
+    """Run Debian's PostgreSQL on 127.0.0.1 while the block runs; skip without it.
 
     Yields:
         The address of a database, in the form that Prefect's server needs.

@@ -1,4 +1,4 @@
-"""The flow behind compare and study: shared layers train once, nothing goes into service, a failure is a result."""
+"""The flow behind compare and study: shared layers train once, a failure is a result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real server and a real clock: a schedule of every minute shows once what must work every night.
+"""A real server and a real clock: a schedule of every minute stands for every night.
 
 A direct call of a flow would pass even where the scheduler never inserts a run, so only this test notices versions of
 Prefect and of its dependencies that do not fit together.

@@ -73,7 +73,7 @@ class Up:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
-    """Run ``make up`` with a store and a server of its own, and with a server on PostgreSQL as in compose.yaml."""
+    """Run ``make up`` with a store and a server of its own: on SQLite, and on PostgreSQL."""
     env, log = user_environment(tmp_path) | {"AEPIPE_HOME": str(tmp_path / "shelf")}, tmp_path / "up.log"
     port = port_of(env)
     with ExitStack() as running:
@@ -99,7 +99,7 @@ def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
 
 
 def test_the_deployments_of_the_clone_and_a_late_night(up: Up, tmp_path: Path) -> None:
-    """Everything is deployed; a night that was due long ago runs, and its release goes into service."""
+    """Everything is deployed; a late night runs, and its release goes into service."""
     for path, cron in (("aepipe-nightly/nightly", "0 2 * * *"), ("aepipe-refresh/hourly", "30 * * * *")):
         found = up.ask(f"deployments/name/{path}")
         assert found["schedules"][0]["schedule"] == {"cron": cron, "timezone": "UTC", "day_or": True}
@@ -116,7 +116,7 @@ def test_the_deployments_of_the_clone_and_a_late_night(up: Up, tmp_path: Path) -
 
 @pytest.mark.skipif("AEPIPE_SOAK" not in os.environ, reason="takes minutes: make soak")
 def test_a_worker_that_is_killed_in_the_middle_of_a_night(up: Up, tmp_path: Path) -> None:
-    """The run that died with it is marked as crashed, another worker starts, and the next night completes."""
+    """Its run is marked as crashed, another worker starts, and the next night completes."""
     recipe = {"recipe": str(write_tiny(tmp_path, epochs=60))}
     night = up.run(recipe)
     up.wait(night, "RUNNING", seconds=90)

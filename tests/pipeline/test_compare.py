@@ -1,4 +1,4 @@
-"""Figures of one recipe: the rows they come from, the bits they describe, and the reason where one is missing."""
+"""Figures of one recipe: their rows, their bits, and the reason where one is missing."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_every_figure_of_labelled_pictures(store: Store) -> None:
 
 
 def test_rows_are_rebuilt_from_the_bits_of_the_release(store: Store) -> None:
-    """Bits use the median threshold, although training cuts at zero; floats come from before fine-tuning."""
+    """Bits are cut at the median, although training cuts at zero; floats are not fine-tuned."""
     job = planned(store)
     parts = made(store, job)
     figures = read(store, job, parts)["figures"]

@@ -1,4 +1,4 @@
-"""Artifacts keep the names that earlier versions gave them, for every recipe that comes with the package.
+"""Artifacts of every packaged recipe keep the names that earlier versions gave them.
 
 An artifact is named by the digest of its inputs. Where such a name changes, everything that users have built from there
 on is built again. ``tests/golden/digests.json`` holds the names from before, for rows of a fixed name;
@@ -82,7 +82,7 @@ def named(store: Store, resolved: ResolvedRecipe, rows: Ref = ROWS, root: Path =
 
 
 def resolved_recipe(name: str, folder: Path, changes: Mapping[str, str | int]) -> ResolvedRecipe:
-    """Resolve a recipe of the package, with device and precision that do not depend on this machine.
+    """Resolve a packaged recipe for a device and a precision that every machine has.
 
     Args:
         name: of the recipe.
@@ -152,7 +152,7 @@ def test_the_names_depend_on_the_recipe(tmp_path: Path) -> None:
 
 
 def test_the_demo_names_are_those_of_a_run(store: Store, tmp_path: Path) -> None:
-    """Rows come from the sample; the other names are those of artifacts that a run of the demo has written."""
+    """Rows come from the sample; the other names come from a run of the demo."""
     resolved = resolved_recipe("demo", tmp_path, {**COMPUTE, "compute.precision": "bfloat16"})
     rows = ingest.ingest(store, resolved.source)
     assert str(rows) == DEMO_ROWS

@@ -1,4 +1,4 @@
-"""A release's encoder as one ONNX file gives the bits of a query, with and without a network below the stack."""
+"""A release's encoder as one ONNX file gives the bits of a query."""
 
 from __future__ import annotations
 

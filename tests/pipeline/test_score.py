@@ -1,4 +1,4 @@
-"""Scores of a release: which rows are queries, which are the database, and which labels count."""
+"""Scores of a release: queries, database, labels, and reused baselines."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_scores_are_those_of_the_evaluator(store: Store, plan: BarePlan) -> None
 
 
 def test_earlier_baselines_are_used_again(store: Store, plan: BarePlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For other rows under the same model nothing is fitted again; the figures come from the earlier fit."""
+    """For other rows under the same model, nothing is fitted again."""
     model = put_encoder(store, plan, n_bits=4)
     then, now = (
         put_rows(store, ["test" if i % 3 == 0 else "train" for i in range(n)], ["a", "b"] * (n // 2)) for n in (30, 60)

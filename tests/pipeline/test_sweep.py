@@ -1,4 +1,4 @@
-"""Variations of a recipe: the entries that a key changes, the values it takes, and the mistakes that are found."""
+"""Variations of a recipe: entries that a key changes, its values, and mistakes."""
 
 from __future__ import annotations
 

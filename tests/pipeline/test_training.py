@@ -1,4 +1,4 @@
-"""Stages that train: what recipes share, what a change builds again, and the codes in the end."""
+"""Stages that train: artifacts that recipes share, and the codes in the end."""
 
 from __future__ import annotations
 

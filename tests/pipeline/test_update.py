@@ -37,7 +37,7 @@ def release(store: Store) -> Release:
 
 
 def put_picture(store: Store, key: str, like: int, release: Release) -> Path:
-    """Put a rotated copy of a row's picture into the collection's folder, so that its bytes are new."""
+    """Put a rotated copy of a row's picture, which has new bytes, into the collection."""
     from PIL import Image, ImageOps
 
     file = pictures_of(store) / key

@@ -26,7 +26,7 @@ def write_encoder(
     source: str = "images",
     features: dict[str, Any] | None = None,
 ) -> Path:
-    """Write ``encoder.onnx`` and ``encoder.json`` of a dense network with random weights, and return the folder.
+    """Write a dense network with random weights as an encoder, and return the folder.
 
     Args:
         folder: made where it is missing.

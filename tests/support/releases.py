@@ -1,4 +1,4 @@
-"""Small complete releases for tests, made without torch: smooth random pictures and an untrained encoder."""
+"""Small complete releases for tests, made without torch and without training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EVERY = 5  # one picture in so many is of the test split
 
 @dataclass(frozen=True, slots=True)
 class BarePlan:
-    """The part of a resolved recipe that the stages after training read; the real class imports torch.
+    """The part of a resolved recipe that stages after training read; needs no torch.
 
     Attributes:
         recipe: as it was written.
