@@ -104,6 +104,7 @@ def conclude(job: Job, release: str, *, promote: bool) -> dict[str, Any]:
         GateError: the release was to go into service, and the gate refuses it.
     """
     before, new = registry.current(job.store, job.name), Ref.parse(release)
+    # The gate would compare the release with itself.
     if new == before:
         return _outcome(job, new, Verdict(True, ("nothing has changed",)))
     verdict = tasks.run_gate(job, release)

@@ -136,6 +136,7 @@ def pass_night(job: Job, night: Night, rules: Rules) -> None:
         # The encoder in service may not be able to read rows of the new recipe.
         _train(job, night, rows, "the recipe has changed", after=release)
         return
+    # A refused renewal does not end the night: an encoder may be due, and a new one may mend it.
     refusal: GateError | None = None
     try:
         _renew(job, night, release, rows)
@@ -225,6 +226,7 @@ def _train(job: Job, night: Night, rows: str, why: str, *, after: Release | None
     model = str(after.part("encoder")) if after else None
     with night.timed("train"):
         views = tasks.views(job, rows)
+        # Training on from the same weights and the same rows would give nothing new.
         if warm and after and job.store.manifest(after.part("encoder")).inputs.get("views") == views:
             logger.info("%s: %s, but there is nothing that its encoder was not trained on", job.name, why)
             return

@@ -40,6 +40,7 @@ def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
             draft.finish(inputs)
         step("backbone", 1, 1)
     source.equip(store.verified(ref), str(ref))
+    # The cache lies outside the artifacts: it grows from run to run, and losing it only costs time.
     with disk_errors_named(store.root):
         store.create()
         folder = store.root / layout.Root.FEATURES / digest_of(source.features())[:32]

@@ -70,6 +70,7 @@ def merge_tables(store: Store, tables: Sequence[Ref], removed: NDArray[np.int64]
         shape, columns, dtype = parts[0].shape, parts[0].own_schema, parts[0].dtype.name
         with RowsWriter(draft.path, shape=shape, columns=columns, dtype=dtype) as writer:
             _copy_rows(parts, removed, writer)
+            # Ids of removed rows must not be given again, so the highest count of all tables goes on.
             next_id = max(part.next_id for part in parts)
             writer.close(source="", next_id=next_id, rejected=parts[0].quarantine())
         facts = {**Rows(draft.path).facts, "location": first.facts.get("location"), "skipped": 0}

@@ -225,6 +225,7 @@ def _rebuilt(bench: Bench) -> int:
     below = unroll(generate.open_stack(specs, shape, files, compute)) if files else None
     bits, floats = [np.empty(0)], [np.empty(0)]
     for rows in bench.all_unseen():
+        # By the frozen encoder, as in service: its thresholds differ from those of training.
         codes = generate.signs(_encoded(bench.encoder, rows).codes.unpack())
         bits.append(squared_errors(rows, generate.decode_codes(whole, codes, compute)))
         if below is not None:
@@ -273,6 +274,7 @@ def _side(table: Rows, split: str) -> Side:
     """Return at most 10,000 rows of a split; the same rows in every run."""
     found = np.flatnonzero(table.of_split(split))
     drawn = np.random.default_rng(SEED).permutation(found)[:MOST]
+    # A mask instead of positions: features are read in the order of the table, in one pass.
     chosen = np.zeros(len(table), bool)
     chosen[drawn] = True
     labels = table.labels() or [None] * len(table)

@@ -41,9 +41,11 @@ def measure_drift(store: Store, model: Ref, before: Ref, rows: Ref, codes: Seque
     ids, same = now.ids(), _unchanged(then, now)
     new = ids[now.of_split("train") & ((ids >= trained) | ~np.isin(ids, same))]
     held_out = np.intersect1d(held_out, same)
+    # Neither sample is searched itself: a row would find itself, or the rows that came with it.
     known = np.setdiff1d(same, np.concatenate([held_out, new]))
     if not (len(held_out) and len(new) and len(known)):
         return Drift((), len(held_out), len(new))
+    # A fixed seed: the same rows give the same verdict, however often a night is run.
     segments, rng = CodeSegments.open(store, codes), np.random.default_rng(0)
     near, decoder = hamming.build(segments.of(known), known), Decoder.open(store.verified(model))
     sides = []

@@ -51,6 +51,7 @@ def encode(store: Store, model: Ref, rows: Ref, *, known: Sequence[Ref] = (), em
     encoder = Encoder.open(store.verified(model))
     table = Rows(store.verified(rows))
     done = [np.load(store.verified(one) / layout.Codes.IDS, allow_pickle=False) for one in known]
+    # The empty array gives a first run, without known segments, something to concatenate.
     ids = np.setdiff1d(table.ids(), np.concatenate([np.empty(0, np.int64), *done]))
     with store.draft("segment") as draft:
         _encode(encoder, table, ids, draft.path, embedding=embedding)
@@ -61,6 +62,7 @@ def encode(store: Store, model: Ref, rows: Ref, *, known: Sequence[Ref] = (), em
 def _encode(encoder: Encoder, table: Rows, ids: NDArray[np.int64], folder: Path, *, embedding: bool) -> None:
     """Write the codes of some rows in the order of their ids, block by block."""
     np.save(folder / layout.Codes.IDS, ids)
+    # Mapped, because codes and embeddings of all rows may not fit into memory.
     codes = array_in(folder / layout.Codes.CODES, np.uint8, (len(ids), n_bytes(encoder.n_bits)))
     finer = array_in(folder / encoders.FILE, np.int8, (len(ids), encoder.width)) if embedding else None
     seen = 0

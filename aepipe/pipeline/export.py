@@ -113,6 +113,7 @@ def _write(release: Release, rows: Rows, layout: _Layout, folder: Path) -> list[
     finally:
         if writer is not None:
             writer.close()
+    # Before the rename, so that a power cut cannot leave a complete-looking folder with empty files.
     for file in files:
         with (folder / file).open("rb") as stream:
             os.fsync(stream.fileno())

@@ -74,8 +74,8 @@ def finetune(
         return ref
     folder = store.verified(views)
     feeds = {
-        name: Feed(np.load(folder / layout.array_file(name), mmap_mode="r", allow_pickle=False), resolved.compute)
-        for name in ("train", "held_out", "clean", "noisy")
+        name: Feed(np.load(folder / file, mmap_mode="r", allow_pickle=False), resolved.compute)
+        for name, file in layout.Views.ARRAYS.items()
     }
     stacked = _stack(store, resolved, feeds["train"], layers, after if warm else None)
     began = time.monotonic()
@@ -85,12 +85,10 @@ def finetune(
         curve = trainer.run(FileCheckpoint(store.work(ref)), report, neighbours=neighbours)
     facts: dict[str, Any] = {"seconds": round(time.monotonic() - began, 3), "rows": len(feeds["train"])}
     facts |= {**(curve[-1] if curve else {}), "evaluation": trainer.evaluate(seen["clean"], seen["noisy"])}
-    fit_rotation(trainer.model, seen["train"])
+    fit_rotation(trainer.model, seen["train"])  # of a posterior with a rotation; others stay as they are
     if after is not None:
-        encoder, items = (
-            Encoder.open(store.verified(after)),
-            np.load(folder / layout.Views.TRAIN, mmap_mode="r")[:MATCHED],
-        )
+        encoder = Encoder.open(store.verified(after))
+        items = np.load(folder / layout.Views.TRAIN, mmap_mode="r")[:MATCHED]
         facts["aligned"] = _align(encoder, resolved, stacked[-1], trainer.model, items, seen["train"])
     with store.draft("model") as draft:
         card = _card(store, resolved, views)
@@ -179,6 +177,7 @@ def _align(
     order, signs = match_bits(old, new, resolved.recipe.finetune.objective.options.get("nested", ()))
     if not reorder_bits(layer, order, signs):
         return None
+    # Only the weights of the layer were reordered; the bits need not be computed again.
     now = new[:, order] ^ (signs < 0)
     flips, unaligned = (float((old != these).mean()) for these in (now, new))
     return {"fingerprint": encoder.fingerprint, "flips": round(flips, 6), "unaligned": round(unaligned, 6)}

@@ -58,6 +58,7 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
     """
     source = source.fitted(store.manifest(previous).inputs.get("features") if previous else None)
     before = PreviousRows.at(store, previous, source.features())
+    # A release that was rolled back has given ids too, and its rows are not in `previous`.
     before.next_id = max(before.next_id, next_id)
     with store.draft("rows") as draft, _Collection(draft.path, source, before) as collection:
         total, done = source.total(), 0
@@ -93,8 +94,10 @@ class PreviousRows:
         self._source = inputs.get("source") if same_features else None
         self._position = {key: position for position, key in enumerate(rows.keys())} if rows else {}
         self._ids = rows.ids() if rows else np.empty(0, np.int64)
+        # One buffer for all digests: a bytes object for each of a million rows takes twice the memory.
         self._digests = memoryview(rows.sha256().tobytes() if rows else b"")
         self.next_id = rows.next_id if rows else 0
+        # Ids stay after a change of features or of this stage, but everything is decoded again.
         self.usable = rows if same_features else None
         self._find = Finder(self.usable.sha256() if self.usable else np.empty((0, 32), np.uint8))
 
@@ -145,7 +148,7 @@ class _Collection:
         self._next_id = before.next_id
         self._keys: list[str] = []
         self._ids: list[int] = []
-        self._entries = bytearray()
+        self._entries = bytearray()  # digests of 32 bytes, sorted by key only at the end
         self._splits: Counter[str] = Counter()
         self._new = self._changed = 0
         self.rejected: list[Rejected] = []
@@ -175,7 +178,7 @@ class _Collection:
         self._splits[split] += 1
         self._ids.append(self._id(item.key))
         if self._writer is None and self._agrees(item, split, outcome.sha256):
-            self._agreed += 1
+            self._agreed += 1  # nothing is written as long as all rows agree
             return
         features = outcome.features if outcome.features is not None else self._feature(outcome.known)
         self._started().append(
@@ -199,6 +202,7 @@ class _Collection:
         """
         check_bad(self._source, self.rejected, len(self._keys), listed)
         vanished, allowed = self.changes()["vanished"], self._source.max_vanished_share
+        # Another location is another collection of files, where everything is expected to be gone.
         if self._before.location == str(self._source.location) and vanished > allowed * len(self._before):
             raise SourceError(
                 f"{self._source.location}: {vanished:,} of the {len(self._before):,} items of the run before are not "

@@ -55,7 +55,7 @@ def pretrain(store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence
     with disk_errors_named(store.root):
         work = store.work(ref)
         trainer, evaluation = _trainer(store, resolved, views, below, work)
-        began = time.monotonic()
+        began = time.monotonic()  # after loading: the time is compared between recipes
         report = partial(step, resolved.title(len(below)))
         curve = trainer.run(FileCheckpoint(work), report, neighbours=neighbours)
         seconds = time.monotonic() - began
@@ -74,8 +74,8 @@ def _trainer(
     """Return the trainer of the next layer, and clean and noisy rows for its evaluation."""
     folder, compute, depth = store.verified(views), resolved.compute, len(below)
     feeds = {
-        name: Feed(np.load(folder / layout.array_file(name), mmap_mode="r", allow_pickle=False), compute)
-        for name in ("train", "held_out", "clean", "noisy")
+        name: Feed(np.load(folder / file, mmap_mode="r", allow_pickle=False), compute)
+        for name, file in layout.Views.ARRAYS.items()
     }
     files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in below]
     layers = stack.load(resolved.specs, feeds["train"].shape, files, seed=resolved.recipe.seed, compute=compute)

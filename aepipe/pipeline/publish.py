@@ -92,6 +92,7 @@ def write_items(store: Store, rows: Ref, root: Path) -> Ref:
     ids = table.ids()
     order = np.argsort(ids, kind="stable")
     strings = {name: _column(table, name, order) for name in ("key", "place", "label", "split")}
+    # Columns are numbered, because a name of the source may not be fit for a file.
     strings |= {f"column.{i}": _column(table, name, order) for i, name in enumerate(table.columns)}
     with store.draft("segment") as draft:
         # Names as the source gave them: a column that has a name of ours is written under another one.
@@ -111,6 +112,7 @@ def _index(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> Ref
     table = Rows(store.verified(rows))
     ids = table.ids("train" if wanted == "train" else None)
     step("index", 0, len(ids))
+    # Lazily: the index sorts codes on disk where they do not fit into memory.
     held = CodeSegments.open(store, codes).lazily(ids)
     with store.draft("segment") as draft:
         built = hamming.build(held, ids, kind=kind, options=options, folder=draft.path)

@@ -76,6 +76,7 @@ def resolve(recipe: Recipe) -> ResolvedRecipe:
             index=hamming.resolve(recipe.index.kind),
         )
     except RecipeError as error:
+        # Errors of the recipe's own parser name the file already.
         text = str(error)
         raise RecipeError(text if text.startswith(str(recipe.file)) else f"{recipe.file}: {text}") from None
 

@@ -211,6 +211,7 @@ def _sides(table: Rows, n_queries: int) -> tuple[Positions, Positions]:
     database, queries = (order[table.of_split(split)[order]] for split in ("train", "test"))
     if len(queries) >= MIN_QUERIES and len(database):
         return database, queries
+    # A fixed seed: releases of the same rows are scored on the same queries.
     wanted = min(n_queries, max(1, int(len(order) * SAMPLE_SHARE)))
     drawn = np.zeros(len(order), bool)
     drawn[np.random.default_rng(SAMPLE_SEED).permutation(len(order))[:wanted]] = True

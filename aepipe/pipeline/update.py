@@ -103,12 +103,14 @@ def add(store: Store, release: Release, sources: Sequence[Source], *, replace: b
         FullError: the disk is full.
     """
     base = Rows(release.folders("rows")[0])
+    # Releases that were rolled back have given ids too.
     first_id = max(lifecycle.next_id(store, release.name), base.next_id)
     with store.draft("rows") as draft:
         new = NewItems(release, sources, base.own_schema, replace=replace)
         with RowsWriter(draft.path, shape=base.shape, columns=base.own_schema, dtype=base.dtype.name) as writer:
             for row in new.rows(first_id):
                 writer.append(row)
+            # All sources have the release's own options, so the first one's limit holds for all.
             check_bad(sources[0], new.bad, new.seen, quarantine_file(store, f"{release.name}-added", new.bad))
             writer.close(source=new.digest, next_id=first_id + new.taken, rejected=new.bad)
         if not new.taken:
@@ -180,6 +182,7 @@ def publish_changes(
         more_rows=tuple(rows),
         changes=_write_changes(store, release, index, removed, rows),
     )
+    # The last addition may be gone with its rows, but its ids stay given.
     given = [Rows(store.path(one)).next_id for one in [release.part("rows"), *rows]]
     given.append(store.manifest(release.ref).facts.get("next_id", 0))
     with store.draft("release") as draft:
@@ -241,6 +244,7 @@ class NewItems:
         self._columns = columns
         self._replace = replace
         self._entries = hashlib.sha256()
+        # Before anything is read: a wrong column should not fail after an hour.
         for source in sources:
             self._check_columns(source)
         self.bad: list[Rejected] = []

@@ -108,6 +108,7 @@ class Draft:
             "facts": dict(facts or {}),
             "outputs": {name: seal_file(self.path / name) for name in _files(self.path)},
         }
+        # The seal finds a damaged manifest, which no other checksum covers.
         body["seal"] = digest_of(body)
         write_durably(self.path / layout.MANIFEST, json.dumps(body, indent=1))
         sync_folder(self.path)
@@ -143,6 +144,7 @@ class Store:
 
     def create(self) -> None:
         """Make the folder: private to its owner, marked as a cache, and ignored by git."""
+        # The tag comes last, so an interrupted first write is completed by the next one.
         if not (self.root / layout.Root.CACHE_TAG).exists():
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             (self.root / layout.Root.GIT_IGNORE).write_text("*\n")

@@ -78,6 +78,7 @@ class Views:
     HELD_OUT_IDS: Final = "held_out_ids.npy"
     CLEAN: Final = "clean.npy"  # the evaluation slice
     NOISY: Final = "noisy.npy"  # the same slice, corrupted
+    ARRAYS: Final = {"train": TRAIN, "held_out": HELD_OUT, "clean": CLEAN, "noisy": NOISY}
 
 
 class Layer:

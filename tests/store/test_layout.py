@@ -20,7 +20,8 @@ NOT_OURS = {("aepipe/learn/onnx_export.py", "tokenizer.json")}
 def layout_names() -> set[str]:
     """All names that the groups of the layout hold, and those of the frozen encoder's files."""
     groups = [one for one in vars(layout).values() if isinstance(one, type) and one.__module__ == layout.__name__]
-    held = {value for one in groups for name, value in vars(one).items() if name.isupper()}
+    named = [(name, value) for one in groups for name, value in vars(one).items()]
+    held = {value for name, value in named if name.isupper() and isinstance(value, str)}
     return held | {layout.MANIFEST, encoder.GRAPH, encoder.CARD, encoder.DECODER, encoder.FILE}
 
 
@@ -30,12 +31,10 @@ def spelled(tree: ast.AST, names: set[str]) -> Iterator[tuple[int, str]]:
     A name without a dot is also an ordinary word (``index``, ``work``), so it counts only after the slash of a path.
     """
     for node in ast.walk(tree):
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and isinstance(node.right, ast.Constant):
-            if node.right.value in names:
-                yield node.lineno, str(node.right.value)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
-            if node.value in names:
-                yield node.lineno, node.value
+        in_path = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+        found = node.right if isinstance(node, ast.BinOp) and in_path else node
+        if isinstance(found, ast.Constant) and found.value in names and (in_path or "." in str(found.value)):
+            yield found.lineno, str(found.value)
 
 
 def test_file_names_stand_in_the_layout_only() -> None:
@@ -50,4 +49,4 @@ def test_file_names_stand_in_the_layout_only() -> None:
 
 def test_a_spelled_name_is_noticed() -> None:
     code = 'folder / "work"\nname = "release.json"\nstep("work", 1)\nother = "export.parquet"\n'
-    assert sorted(spelled(ast.parse(code), layout_names())) == [(1, "work"), (2, "release.json")]
+    assert sorted(set(spelled(ast.parse(code), layout_names()))) == [(1, "work"), (2, "release.json")]
