@@ -31,8 +31,9 @@ from numpy.typing import NDArray
 
 from aepipe.codes.encoder import session
 from aepipe.errors import CorruptError
+from aepipe.store import layout
 
-GRAPH = "backbone.onnx"
+GRAPH = layout.Backbone.GRAPH
 
 
 class Backbone:
@@ -101,7 +102,7 @@ def digest_of(*files: Path) -> str:
     return digest.hexdigest()
 
 
-TOKENIZER = "tokenizer.json"
+TOKENIZER = layout.Backbone.TOKENIZER
 LONGEST = 256
 """Tokens of a text that are read, with those that mark its beginning and end."""
 _KNOWN = ("input_ids", "attention_mask", "token_type_ids")
