@@ -218,7 +218,7 @@ class Block(Corruption):
 class Shift(Corruption):
     """Move each image by up to ``pixels`` in both directions; zeros come in.
 
-    A moved cell still says what it said, so all are kept. Vectors stay as they are.
+    A moved cell keeps its value, so all count as kept. Vectors stay as they are.
 
     Attributes:
         pixels: the longest move in each direction.
