@@ -112,7 +112,7 @@ def _prepared(size: Sequence[int], seen_by: dict[str, Any]) -> ModelProto:
 
 
 def _unit(batch: int, width: int, *, maps: bool) -> ModelProto:
-    """Return what makes a batch of a picture's features: as :func:`backbone.unit` does, with zeros below, [B, F]."""
+    """Return what makes a batch of a picture's features: as :class:`Backbone` does, with zeros below, [B, F]."""
     means = [helper.make_node("ReduceMean", ["features", "sides"], ["mean"], keepdims=0)] if maps else []
     nodes = [
         helper.make_node("Cast", ["seen"], ["features"], to=TensorProto.DOUBLE),

@@ -1,13 +1,20 @@
-"""What all kinds of collections have in common: where the items are, their keys, labels, splits and columns."""
+"""What all kinds of sources share: options, keys, labels, splits, and how a kind is recognised.
+
+A recipe is suggested in two steps. :class:`Sniffer` tells of which kind some files are; :class:`Hints` tell what a
+recipe for them should say, after a :class:`Survey` of the items.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
+import numpy as np
 from pydantic import Field
 
 from aepipe import recipe
@@ -17,6 +24,17 @@ from aepipe.sources.item import Container, Item
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+SNIPPET = "snippet"
+"""The column with the beginning of each document, to show it."""
+SNIPPET_LENGTH = 120
+HEAD = 1 << 13
+"""Bytes of a file that sniffers see."""
+LOOKED_AT = 200
+"""Items that a recipe is suggested from, and rows of a table that are read to tell what it holds."""
+SPLITS = frozenset({"train", "test"})
+LABELS = ("label", "category", "class", "target")
+"""Columns that may hold labels, the likeliest first."""
 
 
 class SplitShare(recipe.Options):
@@ -132,7 +150,7 @@ class ItemSource:
             empty = False
             yield self._finished(item)
         if empty:
-            raise SourceError(f"{self._files.asked}: no {self.called} in it")
+            raise SourceError(f"{self._files.given}: no {self.called} in it")
 
     def split(self, item: Item, sha256: bytes) -> str:
         """Return the source's own split, or what the bytes decide."""
@@ -175,7 +193,7 @@ class ItemSource:
             name = getattr(self._options, option)
             if isinstance(name, str) and name not in special and name not in names:
                 raise SourceError(
-                    f"{self._files.asked}: no column {name!r} for {option}; it has: {', '.join(names) or 'none'}. "
+                    f"{self._files.given}: no column {name!r} for {option}; it has: {', '.join(names) or 'none'}. "
                     f"{option} = {special[0]!r} takes a folder's name"
                 )
 
@@ -206,6 +224,148 @@ def _text(value: object) -> str | None:
     return str(value).strip()
 
 
-SNIPPET = "snippet"
-"""The column with the beginning of each document, to show it."""
-SNIPPET_LENGTH = 120
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """The first bytes of a file.
+
+    Attributes:
+        name: its path relative to the source.
+        head: at most :data:`HEAD` bytes.
+        table: it is CSV, JSON lines or Parquet.
+    """
+
+    name: str
+    head: bytes
+    table: bool = False
+
+
+def _no_file(seen: Glimpse) -> bool:
+    return False
+
+
+def _no_column(column: pa.Field) -> bool:
+    return False
+
+
+def _no_texts(texts: Mapping[str, Sequence[str]], rows: int) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sniffer:
+    """How files of one kind are recognised.
+
+    Attributes:
+        rank: kinds are tried by rank, the lowest first.
+        file: tells whether a whole file is of this kind; raises ItemError with the reason where it nearly is.
+        column: tells whether a column of Parquet holds such items, by its type.
+        texts: returns the column of a table that holds such items, or the paths of them, by its texts; None where there
+            is none. The second argument is the number of rows, as cells may be empty.
+        option: under ``[source]``, which names that column; empty where there is none.
+        aside: files of this kind next to files of another are taken to be about those.
+    """
+
+    rank: int
+    file: Callable[[Glimpse], bool] = _no_file
+    column: Callable[[pa.Field], bool] = _no_column
+    texts: Callable[[Mapping[str, Sequence[str]], int], str | None] = _no_texts
+    option: str = ""
+    aside: bool = False
+
+
+def column_of_paths(texts: Mapping[str, Sequence[str]], endings: tuple[str, ...]) -> str | None:
+    """Return the first column whose texts all end as the names of some kind of file do."""
+    return next(
+        (name for name, values in texts.items() if values and all(_ends(value, endings) for value in values)), None
+    )
+
+
+def _ends(text: str, endings: tuple[str, ...]) -> bool:
+    return text.strip().lower().endswith(endings)
+
+
+@dataclass(slots=True)
+class Survey:
+    """What is seen of a collection without looking into its items.
+
+    Attributes:
+        rows: items in all.
+        parents: items by the name of their folder.
+        tops: items by the name of their topmost folder.
+        files: items by the name of the file that holds them, up to its first dot.
+        columns: items by value, for each of the columns that may be ``label`` or ``split``.
+        given: items with a ``label``, and with a ``split``, that their container knows of itself.
+    """
+
+    rows: int = 0
+    parents: Counter[str] = field(default_factory=Counter)
+    tops: Counter[str] = field(default_factory=Counter)
+    files: Counter[str] = field(default_factory=Counter)
+    columns: dict[str, Counter[str]] = field(default_factory=dict)
+    given: Counter[str] = field(default_factory=Counter)
+
+    def count(self, item: Item) -> None:
+        """Count what labels and splits could be made of."""
+        self.rows += 1
+        folders = PurePosixPath(item.key).parts[:-1]
+        self.parents[folders[-1] if folders else ""] += 1
+        self.tops[folders[0] if folders else ""] += 1
+        self.files[PurePosixPath(item.place.partition("#")[0]).name.partition(".")[0]] += 1
+        self.given["label"] += item.label is not None
+        self.given["split"] += item.split is not None
+        for column in (*LABELS, "split"):
+            value = item.columns.get(column)
+            if value is not None:
+                self.columns.setdefault(column, Counter())[str(value)] += 1
+
+    def label(self) -> str:
+        """Return what serves as a label: a column, ``parent``, ``given`` by the container, or nothing."""
+        if self.given["label"]:
+            return "given"
+        column = next((name for name in LABELS if 2 <= len(self.columns.get(name, ())) <= max(2, self.rows // 3)), None)
+        if column:
+            return column
+        classes = {name: count for name, count in self.parents.items() if name and name not in SPLITS}
+        # Folders by date or by author are no classes: there are many of them, or few items in each.
+        plausible = 2 <= len(classes) <= max(2, self.rows // 5) and np.median(list(classes.values())) >= 3
+        return "parent" if plausible and sum(classes.values()) >= 0.95 * self.rows else ""
+
+    def split(self) -> str:
+        """Return what parts training from test rows: ``given``, ``split``, ``top``, ``file``, or nothing."""
+        if self.given["split"]:
+            return "given"
+        if set(self.columns.get("split", ())) >= SPLITS:
+            return "split"
+        for option, seen in (("top", self.tops), ("file", self.files)):
+            if set(seen) >= SPLITS and seen["train"] + seen["test"] >= 0.95 * self.rows:
+                return option
+        return ""
+
+
+def survey_items(items: Iterable[Item]) -> tuple[Survey, list[Item]]:
+    """Count all items; return the counts, and the first items to look into."""
+    seen, first = Survey(), list[Item]()
+    for item in items:
+        seen.count(item)
+        if len(first) < LOOKED_AT:
+            first.append(item)
+    return seen, first
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What a kind of source says about a collection, so that a recipe can be written for it.
+
+    Attributes:
+        survey: the number of items, and what labels and splits can be made of.
+        seen: what the recipe is derived from, in words: ``60 documents``.
+        features: the block ``[features]``, each choice with its reason; empty where the kind has nothing to choose.
+        bounded: cells lie within 0..1, as those of pixels do.
+        holes: cells may be missing, and are of several sorts.
+    """
+
+    survey: Survey
+    seen: str
+    features: str = ""
+    bounded: bool = False
+    holes: bool = False

@@ -39,13 +39,13 @@ class Files:
     """The files of a source, found anew at each iteration.
 
     Attributes:
-        asked: the path as the user gave it, for messages.
+        given: the path as the user wrote it, for messages.
         root: the folder that places are relative to: the folder itself, the file's folder, the glob's fixed part.
         single: the path is one file.
         pattern: of a glob, relative to the root; else the empty string.
     """
 
-    asked: str
+    given: str
     root: Path
     single: bool = False
     pattern: str = ""
@@ -63,7 +63,7 @@ class Files:
             SourceError: it does not exist or cannot be reached, or a glob matches nothing.
         """
         if remote.is_address(text):
-            return replace(cls.at(str(remote.fetched(text)), base), asked=text)
+            return replace(cls.at(str(remote.fetched(text)), base), given=text)
         head, anchored, tail = text.partition(ANCHOR)
         path = Path(os.path.normpath(base / Path(text).expanduser())).absolute()
         if anchored:

@@ -14,8 +14,9 @@ from PIL import Image
 
 from aepipe import recipe
 from aepipe.errors import RecipeError, SourceError
-from aepipe.pipeline.suggest import images, kinds, name_of, same_source, suggest
-from aepipe.pipeline.suggest.images import SIDE, look
+from aepipe.pipeline.suggest import describe_strangers, hints_for, look, name_of, same_source, suggest
+from aepipe.sources.images import source as images
+from aepipe.sources.images.source import SIDE
 
 
 def write(file: Path, *, size: tuple[int, int] = (20, 24), colour: bool = False, seed: int = 0) -> None:
@@ -93,11 +94,14 @@ def test_what_a_container_knows_is_not_asked_again(shared: Path, tmp_path: Path)
 
 
 def test_columns_called_label_and_split_are_used() -> None:
-    survey = look("images", str(Path(__file__).parents[2] / "data" / "fashion-mnist.parquet"))
+    hints, options = hints_for("images", str(Path(__file__).parents[2] / "data" / "fashion-mnist.parquet"))
+    survey = hints.survey
     assert survey.rows == 12_000
     assert len(survey.columns["label"]) == 10
     assert set(survey.columns["split"]) == {"train", "test"}
-    assert len(survey.sizes) == 200
+    assert (survey.label(), survey.split()) == ("label", "split")
+    assert hints.seen == "12,000 images, of which 200 were looked at"
+    assert not options
 
 
 def test_the_path_is_relative_below_the_recipe_and_absolute_elsewhere(tmp_path: Path) -> None:
@@ -185,17 +189,17 @@ def test_vectors_tables_and_recordings_are_told_by_content(tmp_path: Path) -> No
     lists = pa.array(rng.normal(size=(40, 3)).tolist())
     pq.write_table(pa.table({"vec": lists, "label": ["a", "b"] * 20}), tmp_path / "v.parquet")
     (tmp_path / "t.csv").write_text("age,job\n" + "\n".join(f"{n},{'ab'[n % 2]}" for n in range(40)))
-    kinds_found = {name: kinds.look(str(tmp_path / name)) for name in ("v.npy", "v.parquet", "t.csv")}
+    kinds_found = {name: look(str(tmp_path / name)) for name in ("v.npy", "v.parquet", "t.csv")}
     assert [one.kind for one in kinds_found.values()] == ["vectors", "vectors", "table"]
     assert derived(tmp_path / "v.parquet").source.options["vectors"] == "vec"
     table = derived(tmp_path / "t.csv")
     assert table.layers[0].likelihood.kind == "columns"
     assert table.layers[0].net.options["holes"]
     (tmp_path / "a.bin").write_bytes(b"RIFF\0\0\0\0WAVEfmt ")
-    assert kinds.look(str(tmp_path / "a.bin")).kind == "audio"
+    assert look(str(tmp_path / "a.bin")).kind == "audio"
     pictures = tmp_path / "pictures.csv"
     pictures.write_text("picture,label\na.png,x\nb.png,y\n")
-    assert kinds.look(str(pictures)).columns == {"images": "picture"}
+    assert look(str(pictures)).columns == {"images": "picture"}
 
 
 def test_in_a_mixed_folder_the_most_are_taken_and_strangers_are_named(tmp_path: Path) -> None:
@@ -204,9 +208,9 @@ def test_in_a_mixed_folder_the_most_are_taken_and_strangers_are_named(tmp_path: 
     (tmp_path / "note.txt").write_text("a note")
     (tmp_path / "program.txt").write_bytes(b"\x7fELF\0\0")
     (tmp_path / "empty.txt").write_bytes(b"")
-    held = kinds.look(str(tmp_path))
+    held = look(str(tmp_path))
     assert held.kind == "images"
-    assert list(kinds.describe_strangers(held.strangers)) == [
+    assert list(describe_strangers(held.strangers)) == [
         "empty.txt: empty file",
         "program.txt: not text: it has zero bytes",
     ]

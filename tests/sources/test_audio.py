@@ -128,11 +128,11 @@ def test_a_question_is_a_file_or_a_slice_of_it(tmp_path: Path) -> None:
     file.write_bytes(wav(np.concatenate([tone(300, 1.0), tone(2000, 1.0)])))
     peaks = []
     for text in (str(file), f"{file}@1", f"{file}@1.0-1.5"):
-        (item,) = sources.asked("audio", text)
+        (item,) = sources.query_items("audio", text)
         peaks.append(int(decode(item.read())[:, 4, 0].argmax()))
     assert peaks[0] < peaks[1] == peaks[2]
     with pytest.raises(QueryError, match="ends before it starts"):
-        list(sources.asked("audio", f"{file}@2-1"))
-    (item,) = sources.asked("audio", f"{file}@9")
+        list(sources.query_items("audio", f"{file}@2-1"))
+    (item,) = sources.query_items("audio", f"{file}@9")
     with pytest.raises(ItemError, match="nothing recorded there"):
         item.read()

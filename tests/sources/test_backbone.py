@@ -52,7 +52,7 @@ def network(tmp_path: Path) -> Path:
 
 def test_features_are_what_the_network_says_of_the_prepared_pixels(network: Path, tmp_path: Path) -> None:
     source = images(tmp_path, network, mean=[10, 20, 30], scale=50)
-    source.equip(tmp_path, "backbone/x")
+    source.attach(tmp_path, "backbone/x")
     assert source.shape == (5,)
     item = next(source.items())
     pixels = decode(item.read(), key="k", size=SIZE).astype(np.float64)
@@ -75,7 +75,7 @@ def test_maps_are_averaged(tmp_path: Path) -> None:
 
 def test_a_query_sees_what_ingestion_saw(network: Path, tmp_path: Path) -> None:
     source = images(tmp_path, network)
-    source.equip(tmp_path, "backbone/x")
+    source.attach(tmp_path, "backbone/x")
     see = decoder("images", source.features(), tmp_path)
     for item in source.items():
         np.testing.assert_array_equal(see(item.read(), "q"), source.row(item.read(), "k"))
@@ -86,8 +86,8 @@ def test_a_query_sees_what_ingestion_saw(network: Path, tmp_path: Path) -> None:
 
 def test_nothing_is_looked_at_twice(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = images(tmp_path, network)
-    source.equip(tmp_path, "backbone/x")
-    source.remember(FeatureCache(tmp_path / "features", width=5, dtype="float16"))
+    source.attach(tmp_path, "backbone/x")
+    source.use_cache(FeatureCache(tmp_path / "features", width=5, dtype="float16"))
     data = [item.read() for item in source.items()]
     first = [source.row(one, "k") for one in data]
 

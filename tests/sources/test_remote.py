@@ -204,4 +204,4 @@ def test_words_are_no_address() -> None:
     assert remote.is_address("s3://bucket/a.png")
     assert not remote.is_address("what is at s3://bucket ?")
     assert not remote.is_address("C:/pictures")
-    assert sources.asked("images", "x.png")
+    assert sources.query_items("images", "x.png")

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from aepipe.errors import CorruptError, ItemError, SourceError
 from aepipe.sources import decoder
-from aepipe.sources.backbone import GRAPH, LONGEST, TOKENIZER, Sentences
+from aepipe.sources.backbone import GRAPH, LONGEST, TOKENIZER, SentenceEncoder
 from aepipe.sources.text.source import Features, Options, Text
 
 tokenizers = pytest.importorskip("tokenizers", reason="needs the extra text")
@@ -48,10 +48,10 @@ def text(folder: Path, backbone: Path | str) -> Text:
 
 def test_features_are_the_mean_over_the_tokens_without_padding(tmp_path: Path) -> None:
     write_network(tmp_path)
-    found = Sentences(tmp_path)("the cat barked").astype(np.float64)
+    found = SentenceEncoder(tmp_path)("the cat barked").astype(np.float64)
     expected = TABLE[[1, 2, 0]].astype(np.float64).mean(axis=0)
     np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-3)
-    long = Sentences(tmp_path)("the " * LONGEST + "dog " * 1000).astype(np.float64)
+    long = SentenceEncoder(tmp_path)("the " * LONGEST + "dog " * 1000).astype(np.float64)
     np.testing.assert_allclose(long, TABLE[1] / np.linalg.norm(TABLE[1]), atol=1e-3)
 
 
@@ -61,7 +61,7 @@ def test_a_query_is_read_as_the_collection_was(tmp_path: Path) -> None:
     assert source.shape == (6,)
     assert source.backbone is not None
     shelf = write_network(tmp_path / "shelf").parent
-    source.equip(shelf, "backbone/x")
+    source.attach(shelf, "backbone/x")
     assert source.fitted(None) is source
     read = decoder("text", source.features(), shelf)
     for item in source.items():
@@ -88,7 +88,7 @@ def test_the_packaged_network_tells_likeness(tmp_path: Path) -> None:
 
     for name, data in zip((GRAPH, TOKENIZER), minilm(), strict=True):
         (tmp_path / name).write_bytes(data)
-    read = Sentences(tmp_path)
+    read = SentenceEncoder(tmp_path)
     food, bread, cat = (
         read(one).astype(np.float64)
         for one in ("A man is eating food.", "A man is eating a piece of bread.", "The cat sits outside.")

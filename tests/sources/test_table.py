@@ -138,11 +138,11 @@ def test_a_table_that_says_nothing_is_refused(tmp_path: Path) -> None:
 def test_a_question_is_an_object_or_a_file(tmp_path: Path) -> None:
     write(tmp_path)
     decode = sources.decoder("table", table(tmp_path).fitted(None).features())
-    (item,) = sources.asked("table", '{"age": 41, "job": "baker"}')
+    (item,) = sources.query_items("table", '{"age": 41, "job": "baker"}')
     assert np.isfinite(decode(item.read(), "q")[0])
-    assert len([decode(item.read(), "q") for item in sources.asked("table", str(tmp_path / "t.csv"))]) == 5
+    assert len([decode(item.read(), "q") for item in sources.query_items("table", str(tmp_path / "t.csv"))]) == 5
     with pytest.raises(QueryError, match="no such file; a row is asked as a file, or like"):
-        list(sources.asked("table", "nowhere"))
+        list(sources.query_items("table", "nowhere"))
 
 
 def test_a_column_with_a_number_beyond_all_measure_is_one_of_texts(tmp_path: Path) -> None:

@@ -193,13 +193,13 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_an_argument_is_a_file_a_folder_or_words(tmp_path: Path) -> None:
     write_files(tmp_path)
-    assert [item.read() for item in sources.asked("text", str(tmp_path / "4.txt"))] == [b"The dog sat."]
-    assert len(list(sources.asked("text", str(tmp_path)))) == len(DOCUMENTS)
+    assert [item.read() for item in sources.query_items("text", str(tmp_path / "4.txt"))] == [b"The dog sat."]
+    assert len(list(sources.query_items("text", str(tmp_path)))) == len(DOCUMENTS)
     for words in ("what is a cat?", "cat", "cats, dogs/mice"):
-        assert [item.read() for item in sources.asked("text", words)] == [words.encode()]
+        assert [item.read() for item in sources.query_items("text", words)] == [words.encode()]
     for path in ("nowhere.txt", "a/b"):
         with pytest.raises(QueryError, match="no such file or folder; a single word like this"):
-            list(sources.asked("text", path))
+            list(sources.query_items("text", path))
 
 
 def test_words_that_nobody_knows_are_no_question(tmp_path: Path) -> None:

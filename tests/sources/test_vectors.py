@@ -128,14 +128,14 @@ def test_a_question_is_an_array_or_a_list(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", ROWS)
     decode = sources.decoder("vectors", vectors(tmp_path, "v.npy").fitted(None).features())
     found = [
-        [decode(item.read(), item.key) for item in sources.asked("vectors", str(tmp_path / name))]
+        [decode(item.read(), item.key) for item in sources.query_items("vectors", str(tmp_path / name))]
         for name in ("one.npy", "two.npy")
     ]
     np.testing.assert_array_equal(found[0], ROWS[:1])
     np.testing.assert_array_equal(found[1], ROWS[:2])
-    (item,) = sources.asked("vectors", json.dumps(ROWS[0].tolist()))
+    (item,) = sources.query_items("vectors", json.dumps(ROWS[0].tolist()))
     np.testing.assert_allclose(decode(item.read(), item.key).astype(np.float64), ROWS[0])
     with pytest.raises(ItemError, match="2 numbers, and the vectors of this collection have 4"):
         decode(b"[1, 2]", "q")
     with pytest.raises(QueryError, match="no such file"):
-        list(sources.asked("vectors", "nowhere.npy"))
+        list(sources.query_items("vectors", "nowhere.npy"))

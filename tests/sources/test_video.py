@@ -12,7 +12,6 @@ from PIL import Image
 from aepipe import sources
 from aepipe.errors import ItemError, QueryError
 from aepipe.pipeline import suggest
-from aepipe.pipeline.suggest import kinds
 from aepipe.sources import preview
 from aepipe.sources.images import decode
 from aepipe.sources.loader import read_all
@@ -88,11 +87,11 @@ def test_a_question_is_a_picture_or_a_second_of_a_video(tmp_path: Path) -> None:
     file = render(tmp_path / "clip.mkv", shown, codec="libx264")
     row = sources.decoder("video", source(tmp_path).features())
     for text, expected in ((f"{file}@1.5", 1), (f"{file}@3", 3), (str(file), 2)):
-        (item,) = sources.asked("video", text)
+        (item,) = sources.query_items("video", text)
         assert off(row(item.read(), "q"), shown[expected]) < 12
-    (still,) = sources.asked("video", str(PICTURE))
+    (still,) = sources.query_items("video", str(PICTURE))
     assert row(still.read(), "q").shape == (*SIZE, 3)
-    (late,) = sources.asked("video", f"{file}@99")
+    (late,) = sources.query_items("video", f"{file}@99")
     with pytest.raises(ItemError, match="no frame at 99 seconds"):
         late.read()
     with pytest.raises(QueryError, match="Is a directory"):
@@ -197,7 +196,7 @@ def test_a_folder_of_videos_is_told_by_what_is_in_it(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mkv"):
         render(folder / name, scenes(3))
     render(folder / "c.mp4", scenes(3)).rename(folder / "c.bin")
-    held = kinds.look(str(folder))
+    held = suggest.look(str(folder))
     assert (held.kind, held.kinds["video"]) == ("video", 3)
     _, text, _ = suggest.suggest(str(folder), folder=tmp_path)
     assert 'kind = "video"' in text

@@ -25,6 +25,9 @@ from aepipe.sources.files import WholeFile
 from aepipe.sources.item import Decode, Item
 
 VERSION = 1
+EXTRAS = {"soundfile": "audio", "soxr": "audio"}
+MARK = "t"
+"""What a place ``file.wav#t1.5+1`` begins with after the file: a start and a length, in seconds."""
 FRAME = 0.032
 """Seconds that one spectrum is taken of; frames overlap by half of it or more."""
 DEEPEST = 80.0
@@ -60,7 +63,7 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     return row
 
 
-def asked(text: str) -> Iterator[Item]:
+def query_items(text: str) -> Iterator[Item]:
     """Give a file, or a slice of it: ``file.wav@1.5`` from there on, ``file.wav@1.5-2.5`` up to there, in seconds."""
     found = None if Path(text).is_file() else _SLICE.match(text)
     if found is None:
@@ -71,6 +74,16 @@ def asked(text: str) -> Iterator[Item]:
         raise QueryError(f"{text}: the slice ends before it starts")
     file = found["file"]
     yield Item(text, text, lambda key: slice_of(WholeFile(file)(key), key, start, end - start))
+
+
+def preview(path: Path, at: str, key: str) -> bytes:
+    """Return the slice ``t<start>+<seconds>`` of a recording as a WAV file.
+
+    Raises:
+        ItemError: as :func:`slice_of`.
+    """
+    start, _, seconds = at.removeprefix(MARK).partition("+")
+    return slice_of(WholeFile(str(path))(key), key, float(start), float(seconds))
 
 
 def samples_of(data: bytes, key: str, start: float = 0.0, seconds: float | None = None) -> tuple[Samples, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -157,3 +157,19 @@ def _length(item: Item) -> float:
         raise ItemError(item.key, f"not a recording that can be read: {str(error).partition(': ')[2]}") from None
     except OSError as error:
         raise ItemError(item.key, f"cannot be read: {error.strerror}") from None
+
+
+def _is_recording(seen: base.Glimpse) -> bool:
+    return seen.head.startswith(b"fLaC") or (seen.head[:4] == b"RIFF" and seen.head[8:12] == b"WAVE")
+
+
+SNIFFER = base.Sniffer(
+    rank=2, file=_is_recording, texts=lambda texts, _: base.column_of_paths(texts, SUFFIXES), option="audio"
+)
+
+
+def suggest(path: str, items: Iterable[Item]) -> base.Hints:
+    """Return what a recipe for recordings should say; see :mod:`aepipe.sources`."""
+    seen, _ = base.survey_items(items)
+    features = "[features]\nrate = 16000  # samples in a second\nwindow = 1.0  # seconds that an item covers"
+    return base.Hints(seen, f"{seen.rows:,} {Audio.called}", features, bounded=True)

@@ -58,6 +58,26 @@ def claims(name: str) -> bool:
     return _kind(name) is not None
 
 
+def name_by_content(name: str, head: bytes) -> str:
+    """Return a name under which :func:`read` takes a file, by its first bytes; empty where it is no file of records.
+
+    CSV has no mark of its own, so there the name has to say it.
+    """
+    if head.startswith(b"PAR1"):
+        return "x.parquet"
+    if _kind(name) in {"csv", "json"}:
+        return name
+    return "x.jsonl" if _is_json_line(head) else ""
+
+
+def _is_json_line(head: bytes) -> bool:
+    first = head.lstrip().partition(b"\n")[0]
+    try:
+        return first.startswith(b"{") and isinstance(json.loads(first), dict)
+    except ValueError:
+        return False
+
+
 def read(path: Path, name: str) -> Iterator[Line]:
     """Give the records of a file.
 
@@ -65,6 +85,11 @@ def read(path: Path, name: str) -> Iterator[Line]:
         SourceError: it is no such file.
     """
     return _READERS[cast(str, _kind(name))](path)
+
+
+def is_typed(name: str) -> bool:
+    """Whether the columns of a file have types of their own, as those of Parquet do."""
+    return _kind(name) == "parquet"
 
 
 def columns(path: Path, name: str) -> pa.Schema:
@@ -269,7 +294,7 @@ class Records:
         self.gives: frozenset[str] = frozenset()
         first = next((found for found in files if claims(found.place)), None)
         if first is None:
-            raise SourceError(f"{files.asked}: no .csv, .jsonl or .parquet in it")
+            raise SourceError(f"{files.given}: no .csv, .jsonl or .parquet in it")
         self._schema = columns(Path(first.path), first.place)
         for name in (*used, *((key,) if key else ())):
             if name not in self._schema.names:

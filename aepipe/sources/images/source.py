@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from aepipe import recipe
-from aepipe.errors import SourceError
+from aepipe.errors import ItemError, SourceError
 from aepipe.sources import base
 from aepipe.sources.backbone import GRAPH, Backbone, BackboneSource, BackboneSpec
 from aepipe.sources.files import Files
-from aepipe.sources.formats import open_container
+from aepipe.sources.formats import folder, open_container, tar
 from aepipe.sources.images import decode
-from aepipe.sources.item import Columns, Container
+from aepipe.sources.item import Columns, Container, Item
+
+SAMPLE = 200
+LONGEST = 64
+"""What is looked at is made so small first; a picture whose longest side is smaller shows its size."""
+SMALL = 40
+"""Pictures whose sides are at most this are taken as they are."""
+SIDE = 32
+"""Others are made so large: enough to tell scenes and things apart (Torralba, Fergus and Freeman, 2008)."""
+COLOURED = 0.02
+"""Mean spread of the channels, as a share of white, from which a picture counts as coloured."""
+PHOTOGRAPHS = 0.5
+"""Share of large pictures with colours from which they are taken for photographs."""
+BACKBONE = "efficientnet-lite0"
+NAMED = {BACKBONE: 1280}
+"""Networks that a package brings, and how many features each has."""
 
 Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
 
@@ -67,10 +86,6 @@ class Features(recipe.Options):
         return self
 
 
-NAMED = {"efficientnet-lite0": 1280}
-"""Networks that a package brings, and how many features each has."""
-
-
 def open_source(options: Options, features: Features, *, base: Path, name: str) -> Images:
     """Return the source; see :func:`aepipe.sources.resolve`."""
     return Images(options, features, base=base, name=name)
@@ -111,8 +126,8 @@ class Images(BackboneSource, base.ItemSource):
         """Bytes for pixels, short floats for features."""
         return "float16" if self.backbone else "uint8"
 
-    def equip(self, folder: Path, ref: str) -> None:
-        """Take the network, and what the shelf calls it.
+    def attach(self, folder: Path, ref: str) -> None:
+        """Take the network, and what its artifact is called.
 
         Raises:
             CorruptError: it cannot be used.
@@ -125,7 +140,7 @@ class Images(BackboneSource, base.ItemSource):
         found: dict[str, Any] = {"kind": self.kind, "decoder": decode.VERSION, "size": list(self.size)}
         found |= {"color": chosen.color, "fit": chosen.fit}
         if self.backbone:
-            assert self._network is not None, "equip() comes first"
+            assert self._network is not None, "attach() comes first"
             found["backbone"] = {"ref": self._ref, "sha256": self._network.sha256}
             found["backbone"] |= {"mean": list(chosen.mean), "scale": list(chosen.scale)}
         return found
@@ -134,9 +149,9 @@ class Images(BackboneSource, base.ItemSource):
         """Decode one image, uint8[H, W, C]; or look at it, float16[F]."""
         if self.backbone is None:
             return self._pixels(data, key)
-        assert self._network is not None, "equip() comes first"
+        assert self._network is not None, "attach() comes first"
         network = self._network
-        return self._remembered(data, lambda: network(self._pixels(data, key)))
+        return self._cached(data, lambda: network(self._pixels(data, key)))
 
     def _held(self, files: Files, options: base.Options) -> Container:
         """Return what holds the pictures."""
@@ -161,9 +176,96 @@ class Images(BackboneSource, base.ItemSource):
         if name is None:
             return None
         if name in NAMED:
-            return BackboneSpec(name, {}, "", NAMED[name])
+            return BackboneSpec(name, {}, "", NAMED[name], self.size)
         file = (base / Path(name).expanduser()).resolve()
         if not file.is_file():
             raise SourceError(f"{file}: no such backbone; allowed: {', '.join(NAMED)}, or an ONNX file")
         network = self._opened(file)
-        return BackboneSpec("", {GRAPH: file}, network.sha256, len(network(np.zeros((*self.size, 3), np.uint8))))
+        width = len(network(np.zeros((*self.size, 3), np.uint8)))
+        return BackboneSpec("", {GRAPH: file}, network.sha256, width, self.size)
+
+
+def _is_picture(seen: base.Glimpse) -> bool:
+    """Recognise pictures, archives that may hold them, and IDX files."""
+    name = seen.name.lower()
+    archive = seen.head[257:262] == b"ustar" or tar.claims(name)
+    return bool(decode.format_of(seen.head)) or archive or "idx3-ubyte" in name or "idx1-ubyte" in name
+
+
+def _is_picture_column(column: pa.Field) -> bool:
+    kind = column.type
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return bool(binary or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0))
+
+
+SNIFFER = base.Sniffer(
+    rank=1,
+    file=_is_picture,
+    column=_is_picture_column,
+    texts=lambda texts, _: base.column_of_paths(texts, folder.SUFFIXES),
+    option="image",
+)
+
+
+def suggest(path: str, items: Iterable[Item], *, called: str = Images.called) -> base.Hints:
+    """Return what a recipe for pictures should say: count all of them, and decode a sample.
+
+    Args:
+        path: of the collection, for messages.
+        items: of it.
+        called: what many of them are called.
+
+    Raises:
+        SourceError: none of the sample can be decoded.
+    """
+    seen, sampled = base.Survey(), list[Item]()
+    rng = np.random.default_rng(0)
+    for item in items:
+        seen.count(item)
+        # Vitter's algorithm R: each item seen so far is in the sample with the same chance.
+        place = len(sampled) if len(sampled) < SAMPLE else int(rng.integers(seen.rows))
+        if place < SAMPLE:
+            sampled[place : place + 1] = [item]
+    looks = [look for item in sampled if (look := _Look.at(item)) is not None]
+    if not looks:
+        raise SourceError(f"{path}: none of {len(sampled)} sampled {called} could be decoded")
+    features, bounded = _features(looks)
+    return base.Hints(seen, f"{seen.rows:,} {called}, of which {len(looks):,} were looked at", features, bounded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is seen of one picture: its sides, the longest cut to 64 pixels, and how far its channels differ, 0..1."""
+
+    width: int
+    height: int
+    spread: float
+
+    @classmethod
+    def at(cls, item: Item) -> _Look | None:
+        """Look at a picture; None where it cannot be decoded."""
+        try:
+            picture = decode.thumbnail(item.read(), item.key, LONGEST)
+        except ItemError:
+            return None
+        pixels: NDArray[np.float64] = np.asarray(picture, np.float64) / 255
+        return cls(*picture.size, float((pixels.max(axis=2) - pixels.min(axis=2)).mean()))
+
+
+def _features(looks: list[_Look]) -> tuple[str, bool]:
+    """Return ``[features]``, and whether its cells lie within 0..1: those of pixels do, those of a network do not."""
+    coloured = float(np.mean([look.spread > COLOURED for look in looks]))
+    height, width = (int(np.median([getattr(look, side) for look in looks])) for side in ("height", "width"))
+    height, width = (height, width) if max(height, width) <= SMALL else (SIDE, SIDE)
+    large = max(height, width) == SIDE
+    if large and coloured >= PHOTOGRAPHS and _has_backbone():
+        why = f"{coloured:.0%} have colours: photographs, of which it sees what is in them"
+        return f'[features]\nbackbone = "{BACKBONE}"  # {why}', False
+    why = "height and width; larger sees more detail" if large else "height and width as they are"
+    color = "rgb" if coloured >= 0.1 else "gray"
+    size = f"size = [{height}, {width}]  # {why}"
+    return f'[features]\n{size}\ncolor = "{color}"  # {coloured:.0%} of them have colours', True
+
+
+def _has_backbone() -> bool:
+    return all(find_spec(package) for package in decode.EXTRAS)

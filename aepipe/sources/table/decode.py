@@ -90,7 +90,7 @@ def number(value: object) -> float:
     return found
 
 
-def asked(text: str) -> Iterator[Item]:
+def query_items(text: str) -> Iterator[Item]:
     """Give the row of a JSON object, or the rows of a file of them: JSON, JSON lines or CSV."""
     if text.lstrip().startswith("{"):
         yield Item(text if len(text) < 60 else f"{text[:56]}...", text, InMemory(text.encode("utf-8", "replace")))

@@ -25,6 +25,7 @@ from aepipe.sources.files import InMemory, WholeFile
 from aepipe.sources.item import Decode, Item
 
 VERSION = 1
+EXTRAS = {"tokenizers": "text"}
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*:( |$)")
 _QUOTED = re.compile(r"\s*[>|:]|.*\b(writes|wrote|said)( in article)?:?\s*$|.*\bwrites in\b|.*^in article\b", re.I)
@@ -67,10 +68,10 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
 
 def _read_by(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
     """Return what lets a network read a document."""
-    from aepipe.sources.backbone import Sentences
+    from aepipe.sources.backbone import SentenceEncoder
 
     assert folder is not None, "the network lies in the model's folder"
-    network = Sentences(folder)
+    network = SentenceEncoder(folder)
     if network.sha256 != sha256:
         raise CorruptError(f"{folder}: not the network that the collection was read by; run again")
 
@@ -84,7 +85,7 @@ def _read_by(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
     return row
 
 
-def asked(text: str) -> Iterator[Item]:
+def query_items(text: str) -> Iterator[Item]:
     """Give a file, the files of a folder and of those below it, or the words as asked.
 
     Raises:

@@ -10,7 +10,7 @@ import copy
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,7 +22,7 @@ from pydantic import Field
 from aepipe import log, recipe
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources import base
-from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, Sentences
+from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, SentenceEncoder
 from aepipe.sources.base import SNIPPET, SNIPPET_LENGTH
 from aepipe.sources.files import Files
 from aepipe.sources.formats import records
@@ -30,6 +30,12 @@ from aepipe.sources.formats.folder import Folder
 from aepipe.sources.item import Container, Decode, Item
 from aepipe.sources.text import decode as words
 
+MAIL = 0.8
+"""Share of the documents that look like mails, or like English, from which all are taken for such."""
+COMMON = 5000
+"""Documents from which words that only two of them have are left out."""
+LONG_TEXT = 40
+"""Letters that a value has, on average, from which a column is one of documents."""
 _LOOK = 1 << 14  # bytes that a beginning is made of
 
 
@@ -108,13 +114,13 @@ class Text(BackboneSource, base.ItemSource):
         options = self._features.model_dump(mode="json", exclude={"backbone"})
         return {"kind": self.kind, "decoder": words.VERSION, **options, **self._learned}
 
-    def equip(self, folder: Path, ref: str) -> None:
-        """Take the network, and what the shelf calls it.
+    def attach(self, folder: Path, ref: str) -> None:
+        """Take the network, and what its artifact is called.
 
         Raises:
             CorruptError: it cannot be used.
         """
-        self._ref, self._sha256 = ref, Sentences(folder).sha256
+        self._ref, self._sha256 = ref, SentenceEncoder(folder).sha256
         self._decode = words.decoder(self.features(), folder)
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
@@ -137,8 +143,8 @@ class Text(BackboneSource, base.ItemSource):
     def row(self, data: bytes, key: str) -> NDArray[np.generic]:
         """Weigh the words of one document, float16[words]; or let the network read it, float16[F]."""
         decode = self._decode
-        assert decode is not None, "fitted() or equip() comes first"
-        return self._remembered(data, lambda: decode(data, key)) if self.backbone else decode(data, key)
+        assert decode is not None, "fitted() or attach() comes first"
+        return self._cached(data, lambda: decode(data, key)) if self.backbone else decode(data, key)
 
     def _finished(self, item: Item) -> Item:
         """Add the beginning of the document, where it is at hand; whole files are read later."""
@@ -167,7 +173,7 @@ class Text(BackboneSource, base.ItemSource):
         log.step("vocabulary", documents, documents, f"{len(chosen):,} of {len(seen):,} words")
         if len(chosen) < 2:
             raise SourceError(
-                f"{self._files.asked}: of {len(seen):,} words in {documents:,} documents {len(chosen)} are in "
+                f"{self._files.given}: of {len(seen):,} words in {documents:,} documents {len(chosen)} are in "
                 f"{self._features.least} documents and in no more than {self._features.most:.0%} of them: too few to "
                 "learn from; say least = 1 or most = 1.0 under [features]"
             )
@@ -199,7 +205,7 @@ def _wanted(name: str | None, base: Path) -> BackboneSpec | None:
     tokenizer = file.with_name(TOKENIZER)
     if not (file.is_file() and tokenizer.is_file()):
         raise SourceError(f"{file}: no such network, or no {TOKENIZER} beside it; allowed: {', '.join(NAMED)}, or both")
-    network = Sentences(file.parent, file.name)
+    network = SentenceEncoder(file.parent, file.name)
     return BackboneSpec("", {GRAPH: file, TOKENIZER: tokenizer}, network.sha256, len(network("a")))
 
 
@@ -232,3 +238,54 @@ def _stop_words() -> frozenset[str]:
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     return frozenset(ENGLISH_STOP_WORDS)
+
+
+def _is_document(seen: base.Glimpse) -> bool:
+    if seen.table:
+        return False
+    head = seen.head
+    if len(head) == base.HEAD:  # which may end within a letter
+        head = head[: max(head.rfind(b" "), head.rfind(b"\n"), base.HEAD - 4)]
+    return bool(words.text_of(head, seen.name))
+
+
+def _wordiest(texts: Mapping[str, Sequence[str]], rows: int) -> str | None:
+    """Return the column of documents in a table: ``text``, else that with the longest values."""
+    lengths = {name: sum(map(len, values)) / rows for name, values in texts.items() if values}
+    wordy = [name for name, length in lengths.items() if length >= LONG_TEXT and _has_words(texts[name])]
+    return "text" if "text" in wordy else max(wordy, key=lengths.__getitem__, default=None)
+
+
+def _has_words(values: Sequence[str]) -> bool:
+    """Tell sentences from hashes and lists of numbers."""
+    return sum(value.count(" ") >= 3 for value in values) >= len(values) / 2
+
+
+SNIFFER = base.Sniffer(rank=5, file=_is_document, texts=_wordiest, option="text")
+
+
+def suggest(path: str, items: Iterable[Item]) -> base.Hints:
+    """Return what a recipe for documents should say, after a look at the first of them."""
+    seen, first = base.survey_items(items)
+    least = 3 if seen.rows >= COMMON else 2
+    lines = ["[features]", f"words = {min(10_000, max(1000, seen.rows))}  # those that the most documents have"]
+    lines += [f"least = {least}  # documents that a word has to be in"]
+    texts = [text for item in first if (text := _read(item))]
+    if texts and sum(map(words.is_mail, texts)) >= MAIL * len(texts):
+        lines.append("mail = true  # headers, quotations and signatures are left out")
+    if texts and sum(map(_is_english, texts)) >= MAIL * len(texts):
+        lines.append('stop = "english"  # function words are left out')
+    return base.Hints(seen, f"{seen.rows:,} {Text.called}", "\n".join(lines))
+
+
+def _read(item: Item) -> str:
+    """Return the text of a document; an empty one for a file that is no text."""
+    try:
+        return words.text_of(item.read(), item.key)
+    except ItemError:
+        return ""
+
+
+def _is_english(text: str) -> bool:
+    """Tell whether a text has the commonest words of English."""
+    return len({"the", "and", "of", "to", "in", "is"} & set(words.words_of(text, mail=False))) >= 3

@@ -72,7 +72,7 @@ def numbers(data: bytes, key: str, width: int) -> NDArray[np.float32]:
     return vector
 
 
-def asked(text: str) -> Iterator[Item]:
+def query_items(text: str) -> Iterator[Item]:
     """Give the vectors of a ``.npy`` file, of one or of two axes; or the one of a JSON list."""
     if text.lstrip().startswith("["):
         yield Item(text if len(text) < 40 else f"{text[:36]}...", text, InMemory(text.encode()))

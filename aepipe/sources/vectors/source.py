@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,7 +18,7 @@ from aepipe.errors import ItemError, SourceError
 from aepipe.sources import base
 from aepipe.sources.files import Files
 from aepipe.sources.formats import arrays, records
-from aepipe.sources.item import Container, Decode
+from aepipe.sources.item import Container, Decode, Item
 from aepipe.sources.vectors import decode as numbers
 
 
@@ -118,7 +118,7 @@ def _container(files: Files, options: Options) -> tuple[Container, int]:
         return held, held.width
     first = next((found for found in files if found.place.lower().endswith((".parquet", ".pq"))), None)
     if first is None:
-        raise SourceError(f"{files.asked}: no .npy, .npz or .parquet in it")
+        raise SourceError(f"{files.given}: no .npy, .npz or .parquet in it")
 
     def content(record: records.Record) -> bytes:
         value = record.get(options.vectors)
@@ -141,3 +141,23 @@ def _list_width(path: Path, column: str) -> int:
                 if isinstance(value, list) and value:
                     return len(value)
     raise SourceError(f"{path}: column {column!r} is {kind}, not a list of numbers")
+
+
+def _is_array(seen: base.Glimpse) -> bool:
+    return seen.head.startswith(b"\x93NUMPY") or seen.name.lower().endswith(".npz")
+
+
+def _is_list_of_floats(column: pa.Field) -> bool:
+    kind = column.type
+    listed = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(listed and pa.types.is_floating(kind.value_type))
+
+
+SNIFFER = base.Sniffer(rank=4, file=_is_array, column=_is_list_of_floats, option="vectors")
+
+
+def suggest(path: str, items: Iterable[Item]) -> base.Hints:
+    """Return what a recipe for vectors should say; see :mod:`aepipe.sources`."""
+    seen, _ = base.survey_items(items)
+    features = '[features]\nnormalize = "unit"  # only the direction counts, as for the cosine'
+    return base.Hints(seen, f"{seen.rows:,} {Vectors.called}", features)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import av
 
 VERSION = decode.VERSION  # and one more for each time that the same file has come to give other frames
+PICTURES = True
+EXTRAS = {"av": "video"}
+MARK = "v"
+"""What a place ``clip.mp4#v12.5`` begins with after the file: a second."""
 LONGEST = 1024
 CLOSE = 0.0005
 """Seconds by which a frame's time may differ from what names it, which has three decimals."""
@@ -37,8 +41,8 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     return decode.decoder(features, folder)
 
 
-def asked(text: str) -> Iterator[Item]:
-    """Give pictures, as :func:`images.asked`; or a frame of a video, ``clip.mp4@12.5``, else that in its middle."""
+def query_items(text: str) -> Iterator[Item]:
+    """Give pictures, as images do; or a frame of a video, ``clip.mp4@12.5``, else that in its middle."""
     found = None if Path(text).is_file() else _SLICE.match(text)
     if found is not None:
         file, second = found["file"], float(found["start"])
@@ -47,7 +51,16 @@ def asked(text: str) -> Iterator[Item]:
     if Path(text).is_file() and is_video(_head(text)):
         yield Item(text, text, lambda key: frame_at(Path(text), key, _length(Path(text), key) / 2))
         return
-    yield from decode.asked(text)
+    yield from decode.query_items(text)
+
+
+def preview(path: Path, at: str, key: str) -> bytes:
+    """Return the frame ``v<second>`` of a video as a picture file.
+
+    Raises:
+        ItemError: as :func:`frame_at`.
+    """
+    return frame_at(path, key, float(at.removeprefix(MARK)))
 
 
 def is_video(head: bytes) -> bool:

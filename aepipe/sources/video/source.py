@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,3 +109,16 @@ class _Frames:
                     )
             except ItemError as error:
                 yield replace(item, reader=Refused(error.reason))
+
+
+SNIFFER = base.Sniffer(
+    rank=3,
+    file=lambda seen: decode.is_video(seen.head),
+    texts=lambda texts, _: base.column_of_paths(texts, SUFFIXES),
+    option="video",
+)
+
+
+def suggest(path: str, items: Iterable[Item]) -> base.Hints:
+    """Return what a recipe for videos should say, after a look at some of their frames."""
+    return images.suggest(path, items, called="frames")
