@@ -104,7 +104,16 @@ class FitRecipe(Options):
 
 
 class LayerRecipe(Options):
-    """One layer of the stack, trained on the codes of the layer below it."""
+    """One layer of the stack, trained on the codes of the layer below it.
+
+    Attributes:
+        net: the network that maps a row to a code and back.
+        posterior: the form of the code: a point, bits, or a distribution.
+        likelihood: the meaning of the decoder's output; its negative logarithm is the reconstruction loss.
+        corruption: a change of the rows that the encoder sees in training.
+        objective: the principle by which the layer is trained.
+        fit: how long and how fast it is trained.
+    """
 
     net: Choice
     posterior: Choice = Choice(kind="delta")
@@ -122,6 +131,10 @@ class CodeRecipe(Options):
         normalize: standardise each bit's activation over the batch, so that no bit can settle on one side.
         binarize: kind of posterior that makes bits of activations.
         threshold: ``zero``, or the ``median`` of each bit's activation over the training rows (halves every bit).
+        likelihood: of the codes of the topmost layer, which are decoded from the bits.
+        corruption: a change of these codes in training.
+        objective: the principle by which the layer of bits is trained.
+        fit: how long and how fast it is trained.
     """
 
     bits: Positive = 64
@@ -141,6 +154,8 @@ class FinetuneRecipe(FitRecipe):
         epochs: as of every training; with 0 the stack stays as it was pretrained.
         frozen: so many of the lowest layers stay as they were pretrained; their codes are the rows of fine-tuning, and
             what its corruption corrupts.
+        corruption: a change of the rows that the stack sees in training.
+        objective: the principle of fine-tuning; not every one can train a whole stack.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 10
@@ -228,6 +243,8 @@ class Recipe(Options):
         name: what the release is called in service; lower-case letters, digits, ``.``, ``_`` and ``-``.
         seed: of everything random.
         pretrain: false trains the same network from random weights, as a control.
+        source: the kind of the collection, and where it is.
+        features: how items become rows; its keys depend on the kind of the source.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]

@@ -1,34 +1,27 @@
-"""The corruptions of :mod:`aepipe.learn.corruption` for tensors, on whatever device they are; equal in distribution.
+"""Corruptions: changes of the rows that an encoder sees in training.
 
-Legend: B rows of a batch, ``...`` their shape.
+Each kind is a frozen options model with two forms that are equal in distribution. Calling it corrupts an array,
+``Mask(rate=0.25)(x, rng) -> (noisy, kept)``; ``corrupt_tensor(x, generator)`` corrupts a tensor on its device. ``x`` is
+float[N, ...] with values around 0..1 and is left alone; ``noisy`` has its shape and dtype; ``kept`` is bool of the same
+shape, true where the cell still says something about the original.
+
+Missing cells follow three mechanisms after Rubin, "Inference and missing data", Biometrika 1976; ``rate`` of them are
+missing on average, whatever the rows. Where chances differ between rows, they follow the rank of a score within its
+column (or of the row within the batch): a cell of rank r, uniform in 0..1, is missing with probability
+r^((1 - rate) / rate), whose mean is ``rate``.
+
+Sources: masking, Gaussian and salt-and-pepper noise as in Vincent et al., "Stacked Denoising Autoencoders", JMLR 2010;
+blocks as in Pathak et al., "Context Encoders", CVPR 2016.
+
+Legend: N rows, D cells of a row; B rows of a batch, ``...`` their shape.
 """
-
-# (from missing.py) Generators of missing cells: at random, by what else is known of a row, or by the very value that is missing.
-# (from missing.py)
-# (from missing.py) Three mechanisms, after Rubin, "Inference and missing data", Biometrika 1976. Each kind is a corruption of
-# (from missing.py) :mod:`aepipe.learn.corruption` that leaves NaN in the cells it takes; ``rate`` of them are missing on average, whatever the rows.
-# (from missing.py)
-# (from missing.py) Where chances differ between rows, they follow the rank of a score within its column (or of the row within the batch): a
-# (from missing.py) cell of rank r, uniform in 0..1, is missing with probability r^((1 - rate) / rate), whose mean is ``rate``.
-# (from missing.py)
-# (from missing.py) Legend: N rows, D cells of a row.
-
-# (from corrupt.py) Corruptions: pure functions of an array and a random generator.
-# (from corrupt.py)
-# (from corrupt.py) Each kind is a frozen options model that can be called: ``Mask(rate=0.25)(x, rng) -> (noisy, kept)``. ``x`` is
-# (from corrupt.py) float[N, ...] with values around 0..1; the result is a new array of the same shape and dtype. ``kept`` is bool of the
-# (from corrupt.py) same shape, true where the cell still says something about the original. :mod:`aepipe.learn.corruption` has the same
-# (from corrupt.py) kinds for tensors on the training device, equal in distribution.
-# (from corrupt.py)
-# (from corrupt.py) Sources: masking, Gaussian and salt-and-pepper noise as in Vincent et al., "Stacked Denoising Autoencoders", JMLR 2010;
-# (from corrupt.py) blocks as in Pathak et al., "Context Encoders", CVPR 2016; missing cells as in :mod:`aepipe.learn.corruption`.
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
+from typing import Annotated, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -39,7 +32,241 @@ from torch import Tensor
 
 from aepipe.recipe import Choice, Options, resolve
 
+Array = TypeVar("Array", bound=np.floating)
+Rate = Annotated[float, Field(gt=0, lt=1)]
 Chances = NDArray[np.float32]
+
+
+@runtime_checkable
+class Corruption(Protocol):
+    """What every kind can do."""
+
+    @property
+    def makes_holes(self) -> bool:
+        """Whether cells are left missing, NaN, for networks that read holes."""
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``; ``x`` is left alone."""
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)`` on the device of ``x`` and of the generator; ``x`` is left alone."""
+
+
+class Filling(Options):
+    """A corruption that leaves a value in every cell."""
+
+    @property
+    def makes_holes(self) -> bool:
+        """False."""
+        return False
+
+
+class Clean(Filling):
+    """No corruption."""
+
+    digest_name: ClassVar[str] = "corrupt.Clean"
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return a copy, all of it kept."""
+        return x.copy(), np.ones(x.shape, np.bool_)
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        return x, torch.ones_like(x, dtype=torch.bool)
+
+
+class Mask(Filling):
+    """Cells set to zero, each with probability ``rate``.
+
+    Attributes:
+        rate: share of the cells that are lost.
+        rescale: divide the others by ``1 - rate``, so that their sum is kept on average, as dropout does.
+    """
+
+    digest_name: ClassVar[str] = "corrupt.Mask"
+    rate: Rate = 0.25
+    rescale: bool = False
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``."""
+        kept = rng.random(x.shape, np.float32) >= self.rate
+        return x * (kept * x.dtype.type(self.gain)), kept
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        kept = _uniform(x, generator) >= self.rate
+        return x * (kept * self.gain if self.rescale else kept), kept
+
+    @property
+    def gain(self) -> float:
+        """What the cells that are kept are multiplied with."""
+        return 1 / (1 - self.rate) if self.rescale else 1.0
+
+
+class Gaussian(Filling):
+    """Gaussian noise added to every cell; no cell is lost, so all are kept.
+
+    Attributes:
+        sigma: standard deviation of the noise.
+    """
+
+    digest_name: ClassVar[str] = "corrupt.Gaussian"
+    sigma: Annotated[float, Field(gt=0)] = 0.1
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``."""
+        noise = rng.standard_normal(x.shape, np.float32) * np.float32(self.sigma)
+        return (x + noise).astype(x.dtype), np.ones(x.shape, np.bool_)
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        return x + self.sigma * noise, torch.ones_like(x, dtype=torch.bool)
+
+
+class SaltPepper(Filling):
+    """Cells set to a low or a high value with equal chance.
+
+    Attributes:
+        rate: share of the cells that are set.
+        low: one value.
+        high: the other value.
+    """
+
+    digest_name: ClassVar[str] = "corrupt.SaltPepper"
+    rate: Rate = 0.25
+    low: float = 0.0
+    high: float = 1.0
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``."""
+        draw = rng.random(x.shape, np.float32)
+        noisy = np.where(draw < self.rate / 2, x.dtype.type(self.low), x)
+        kept = draw >= self.rate
+        return np.where(~kept & (draw >= self.rate / 2), x.dtype.type(self.high), noisy), kept
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        draw = _uniform(x, generator)
+        kept = draw >= self.rate
+        noise = torch.where(draw < self.rate / 2, self.low, self.high).to(x.dtype)
+        return torch.where(kept, x, noise), kept
+
+
+class Block(Filling):
+    """One contiguous block of each row set to zero.
+
+    An image ``[N, H, W, C]`` loses a rectangle of its own proportions, a vector ``[N, D]`` a run; all positions are
+    equally likely.
+
+    Attributes:
+        share: of the row that the block covers, about.
+    """
+
+    digest_name: ClassVar[str] = "corrupt.Block"
+    share: Rate = 0.25
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``."""
+        axes = block_axes(x.shape)
+        hidden = np.ones(x.shape[:1] + (1,) * (x.ndim - 1), np.bool_)
+        for axis, length in zip(axes, block_lengths(x.shape, self.share), strict=True):
+            start = rng.integers(0, x.shape[axis] - length + 1, len(x))
+            position = np.arange(x.shape[axis])
+            inside = (position >= start[:, None]) & (position < start[:, None] + length)
+            shape = [len(x)] + [1] * (x.ndim - 1)
+            shape[axis] = x.shape[axis]
+            hidden = hidden & inside.reshape(shape)
+        kept = np.broadcast_to(~hidden, x.shape).copy()
+        return x * kept, kept
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        shape = tuple(x.shape)
+        hidden = torch.ones(shape[:1] + (1,) * (x.ndim - 1), dtype=torch.bool, device=x.device)
+        for axis, length in zip(block_axes(shape), block_lengths(shape, self.share), strict=True):
+            last = shape[axis] - length + 1
+            start = torch.randint(0, last, (shape[0], 1), generator=generator, device=x.device)
+            position = torch.arange(shape[axis], device=x.device)
+            inside = (position >= start) & (position < start + length)
+            hidden = hidden & inside.view([shape[0], *(shape[a] if a == axis else 1 for a in range(1, x.ndim))])
+        kept = (~hidden).expand(shape)
+        return x * kept, kept
+
+
+class Shift(Filling):
+    """Each image moved in both directions, zeros coming in; vectors stay unchanged.
+
+    A moved cell keeps its meaning, so all are kept.
+
+    Attributes:
+        pixels: the longest way of a move, in each direction.
+    """
+
+    digest_name: ClassVar[str] = "corrupt.Shift"
+    pixels: Annotated[int, Field(ge=1)] = 1
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``."""
+        kept = np.ones(x.shape, np.bool_)
+        if x.ndim != 4:
+            return x.copy(), kept
+        n, height, width, _ = x.shape
+        edge = (self.pixels, self.pixels)
+        padded = np.pad(x, ((0, 0), edge, edge, (0, 0)))
+        moves = rng.integers(0, 2 * self.pixels + 1, (2, n, 1))
+        rows, columns = moves[0] + np.arange(height), moves[1] + np.arange(width)
+        return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]], kept
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        kept = torch.ones_like(x, dtype=torch.bool)
+        if x.ndim != 4:
+            return x, kept
+        n, height, width, _ = x.shape
+        padded = F.pad(x, (0, 0, *(4 * (self.pixels,))))
+        moves = torch.randint(0, 2 * self.pixels + 1, (2, n, 1), generator=generator, device=x.device)
+        rows = moves[0] + torch.arange(height, device=x.device)
+        columns = moves[1] + torch.arange(width, device=x.device)
+        each = torch.arange(n, device=x.device)[:, None, None]
+        return padded[each, rows[:, :, None], columns[:, None, :]], kept
+
+
+class Chain(Options):
+    """Several corruptions, one after the other; a cell is kept that every one of them keeps."""
+
+    digest_name: ClassVar[str] = "corrupt.Chain"
+    of: Annotated[tuple[Choice, ...], Field(min_length=1, strict=False)]
+
+    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+        """Return ``(noisy, kept)``."""
+        kept = np.ones(x.shape, np.bool_)
+        for link in self.links:
+            x, still = link(x, rng)
+            kept &= still
+        return x, kept
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        kept = torch.ones_like(x, dtype=torch.bool)
+        for link in self.links:
+            x, still = link.corrupt_tensor(x, generator)
+            kept = kept & still
+        return x, kept
+
+    @property
+    def makes_holes(self) -> bool:
+        """Whether one of them does."""
+        return any(link.makes_holes for link in self.links)
+
+    @cached_property
+    def links(self) -> tuple[Corruption, ...]:
+        """The corruptions, resolved."""
+        return tuple(cast(Corruption, resolve(KINDS, choice, f"of.{i}")) for i, choice in enumerate(self.of))
+
+    def model_post_init(self, context: object, /) -> None:
+        """Resolve the links at once, so that a mistake in one is found with all the others."""
+        self.links  # noqa: B018
 
 
 class Missing(Options, ABC):
@@ -95,6 +322,17 @@ class MCAR(Missing):
         high = self.rate if self.rate_max is None else self.rate_max
         return (self.rate + (high - self.rate) * rng.random((len(x_ND), 1), np.float32)).astype(np.float32)
 
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        high = self.rate if self.rate_max is None else self.rate_max
+        own = torch.rand((len(x), 1), generator=generator, device=x.device)
+        chances = self.rate + (high - self.rate) * own
+        if not self.spans:
+            return _missing(x, chances, generator)
+        draw = torch.rand((len(x), len(self.spans)), generator=generator, device=x.device)
+        kept = (draw >= chances).repeat_interleave(torch.tensor(self.spans, device=x.device), 1).view(x.shape)
+        return torch.where(kept, x, torch.nan), kept
+
 
 class MAR(Missing):
     """MAR: a share of the columns is always there; the others are missing by a weighted sum of those.
@@ -124,6 +362,15 @@ class MAR(Missing):
         there[rng.permutation(width)[:count]] = True
         return there, rng.standard_normal(count).astype(np.float32)
 
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        flat = x.flatten(1)
+        found = self.mechanism(flat.shape[1])
+        there, weights = (torch.from_numpy(part).to(x.device) for part in found)
+        score = flat[:, there].nan_to_num() @ weights
+        chances = _by_rank(score[:, None], self.rate, generator)
+        return _missing(x, torch.where(there, 0.0, chances), generator)
+
 
 class MNAR(Missing):
     """MNAR: the larger a value is within its column, the likelier it is missing."""
@@ -134,176 +381,9 @@ class MNAR(Missing):
         """Return the chance of each cell."""
         return by_rank(x_ND, self.rate, rng)
 
-
-def by_rank(score: NDArray[np.floating], rate: float, rng: np.random.Generator) -> Chances:
-    """Return the chances that follow the ranks within each column of scores; equal scores take turns at random."""
-    # Two sorts rank; the first goes over rows in random order, so that a stable sort breaks ties at random.
-    order = rng.permutation(len(score))
-    rank = np.empty(score.shape, np.float32)
-    rank[order] = score[order].argsort(axis=0, kind="stable").argsort(axis=0)
-    return ((rank + np.float32(0.5)) / np.float32(len(score))) ** np.float32((1 - rate) / rate)
-
-
-Array = TypeVar("Array", bound=np.floating)
-Rate = Annotated[float, Field(gt=0, lt=1)]
-
-
-@runtime_checkable
-class Corruption(Protocol):
-    """What every kind can do."""
-
-    @property
-    def makes_holes(self) -> bool:
-        """Whether cells are left missing, NaN, for networks that read holes."""
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return ``(noisy, kept)``; ``x`` is left alone."""
-
-
-class Filling(Options):
-    """A corruption that leaves a value in every cell."""
-
-    @property
-    def makes_holes(self) -> bool:
-        """False."""
-        return False
-
-
-class Clean(Filling):
-    """No corruption."""
-
-    digest_name: ClassVar[str] = "corrupt.Clean"
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return a copy, all of it kept."""
-        return x.copy(), np.ones(x.shape, np.bool_)
-
-
-class Mask(Filling):
-    """Cells set to zero, each with probability ``rate``.
-
-    Attributes:
-        rate: share of the cells that are lost.
-        rescale: divide the others by ``1 - rate``, so that their sum is kept on average, as dropout does.
-    """
-
-    digest_name: ClassVar[str] = "corrupt.Mask"
-    rate: Rate = 0.25
-    rescale: bool = False
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return ``(noisy, kept)``."""
-        kept = rng.random(x.shape, np.float32) >= self.rate
-        return x * (kept * x.dtype.type(self.gain)), kept
-
-    @property
-    def gain(self) -> float:
-        """What the cells that are kept are multiplied with."""
-        return 1 / (1 - self.rate) if self.rescale else 1.0
-
-
-class Gaussian(Filling):
-    """Noise of standard deviation ``sigma`` added to every cell; no cell is lost, so all are kept."""
-
-    digest_name: ClassVar[str] = "corrupt.Gaussian"
-    sigma: Annotated[float, Field(gt=0)] = 0.1
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return ``(noisy, kept)``."""
-        noise = rng.standard_normal(x.shape, np.float32) * np.float32(self.sigma)
-        return (x + noise).astype(x.dtype), np.ones(x.shape, np.bool_)
-
-
-class SaltPepper(Filling):
-    """Cells set to ``low`` or ``high`` with equal chance, each with probability ``rate``."""
-
-    digest_name: ClassVar[str] = "corrupt.SaltPepper"
-    rate: Rate = 0.25
-    low: float = 0.0
-    high: float = 1.0
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return ``(noisy, kept)``."""
-        draw = rng.random(x.shape, np.float32)
-        noisy = np.where(draw < self.rate / 2, x.dtype.type(self.low), x)
-        kept = draw >= self.rate
-        return np.where(~kept & (draw >= self.rate / 2), x.dtype.type(self.high), noisy), kept
-
-
-class Block(Filling):
-    """One contiguous block of each row set to zero, covering about ``share`` of it.
-
-    An image ``[N, H, W, C]`` loses a rectangle of its own proportions, a vector ``[N, D]`` a run; all positions are
-    equally likely.
-    """
-
-    digest_name: ClassVar[str] = "corrupt.Block"
-    share: Rate = 0.25
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return ``(noisy, kept)``."""
-        axes = block_axes(x.shape)
-        hidden = np.ones(x.shape[:1] + (1,) * (x.ndim - 1), np.bool_)
-        for axis, length in zip(axes, block_lengths(x.shape, self.share), strict=True):
-            start = rng.integers(0, x.shape[axis] - length + 1, len(x))
-            position = np.arange(x.shape[axis])
-            inside = (position >= start[:, None]) & (position < start[:, None] + length)
-            shape = [len(x)] + [1] * (x.ndim - 1)
-            shape[axis] = x.shape[axis]
-            hidden = hidden & inside.reshape(shape)
-        kept = np.broadcast_to(~hidden, x.shape).copy()
-        return x * kept, kept
-
-
-class Shift(Filling):
-    """Each image moved by up to ``pixels`` in both directions, zeros coming in; vectors stay where they are.
-
-    A moved cell still says what it said, so all are kept.
-    """
-
-    digest_name: ClassVar[str] = "corrupt.Shift"
-    pixels: Annotated[int, Field(ge=1)] = 1
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return ``(noisy, kept)``."""
-        kept = np.ones(x.shape, np.bool_)
-        if x.ndim != 4:
-            return x.copy(), kept
-        n, height, width, _ = x.shape
-        edge = (self.pixels, self.pixels)
-        padded = np.pad(x, ((0, 0), edge, edge, (0, 0)))
-        moves = rng.integers(0, 2 * self.pixels + 1, (2, n, 1))
-        rows, columns = moves[0] + np.arange(height), moves[1] + np.arange(width)
-        return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]], kept
-
-
-class Chain(Options):
-    """Several corruptions, one after the other; a cell is kept that every one of them keeps."""
-
-    digest_name: ClassVar[str] = "corrupt.Chain"
-    of: Annotated[tuple[Choice, ...], Field(min_length=1, strict=False)]
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return ``(noisy, kept)``."""
-        kept = np.ones(x.shape, np.bool_)
-        for link in self.links:
-            x, still = link(x, rng)
-            kept &= still
-        return x, kept
-
-    @property
-    def makes_holes(self) -> bool:
-        """Whether one of them does."""
-        return any(link.makes_holes for link in self.links)
-
-    @cached_property
-    def links(self) -> tuple[Corruption, ...]:
-        """The corruptions, resolved."""
-        return tuple(cast(Corruption, resolve(KINDS, choice, f"of.{i}")) for i, choice in enumerate(self.of))
-
-    def model_post_init(self, context: object, /) -> None:
-        """Resolve the links at once, so that a mistake in one is found with all the others."""
-        self.links  # noqa: B018
+        return _missing(x, _by_rank(x.flatten(1), self.rate, generator), generator)
 
 
 KINDS: Mapping[str, type[Options]] = {
@@ -331,106 +411,19 @@ def block_lengths(shape: tuple[int, ...], share: float) -> list[int]:
     return [max(1, round(shape[axis] * share ** (1 / len(axes)))) for axis in axes]
 
 
-Twin = Callable[[Any, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-
-
-def apply(options: Corruption, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Corrupt a batch.
-
-    Args:
-        options: one of the kinds of :mod:`aepipe.learn.corruption`.
-        x: float[B, ...]; it is left alone.
-        generator: on the device of ``x``.
-
-    Returns:
-        ``(noisy, kept)``: a tensor like ``x``, and bool of its shape.
-    """
-    return TWINS[type(options)](options, x, generator)
-
-
-def _clean(options: Clean, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    return x, torch.ones_like(x, dtype=torch.bool)
-
-
-def _mask(options: Mask, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    kept = _uniform(x, generator) >= options.rate
-    return x * (kept * options.gain if options.rescale else kept), kept
-
-
-def _gaussian(options: Gaussian, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-    return x + options.sigma * noise, torch.ones_like(x, dtype=torch.bool)
-
-
-def _salt_pepper(options: SaltPepper, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    draw = _uniform(x, generator)
-    kept = draw >= options.rate
-    noise = torch.where(draw < options.rate / 2, options.low, options.high).to(x.dtype)
-    return torch.where(kept, x, noise), kept
-
-
-def _block(options: Block, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    shape = tuple(x.shape)
-    hidden = torch.ones(shape[:1] + (1,) * (x.ndim - 1), dtype=torch.bool, device=x.device)
-    for axis, length in zip(block_axes(shape), block_lengths(shape, options.share), strict=True):
-        last = shape[axis] - length + 1
-        start = torch.randint(0, last, (shape[0], 1), generator=generator, device=x.device)
-        position = torch.arange(shape[axis], device=x.device)
-        inside = (position >= start) & (position < start + length)
-        hidden = hidden & inside.view([shape[0], *(shape[a] if a == axis else 1 for a in range(1, x.ndim))])
-    kept = (~hidden).expand(shape)
-    return x * kept, kept
-
-
-def _shift(options: Shift, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    kept = torch.ones_like(x, dtype=torch.bool)
-    if x.ndim != 4:
-        return x, kept
-    n, height, width, _ = x.shape
-    padded = F.pad(x, (0, 0, *(4 * (options.pixels,))))
-    moves = torch.randint(0, 2 * options.pixels + 1, (2, n, 1), generator=generator, device=x.device)
-    rows = moves[0] + torch.arange(height, device=x.device)
-    columns = moves[1] + torch.arange(width, device=x.device)
-    each = torch.arange(n, device=x.device)[:, None, None]
-    return padded[each, rows[:, :, None], columns[:, None, :]], kept
-
-
-def _chain(options: Chain, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    kept = torch.ones_like(x, dtype=torch.bool)
-    for link in options.links:
-        x, still = apply(link, x, generator)
-        kept = kept & still
-    return x, kept
+def by_rank(score: NDArray[np.floating], rate: float, rng: np.random.Generator) -> Chances:
+    """Return the chances that follow the ranks within each column of scores; equal scores take turns at random."""
+    # Two sorts rank; the first goes over rows in random order, so that a stable sort breaks ties at random.
+    order = rng.permutation(len(score))
+    rank = np.empty(score.shape, np.float32)
+    rank[order] = score[order].argsort(axis=0, kind="stable").argsort(axis=0)
+    return ((rank + np.float32(0.5)) / np.float32(len(score))) ** np.float32((1 - rate) / rate)
 
 
 def _missing(x: Tensor, chances: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Take cells away; chances are [B, cells] or what broadcasts to it."""
     kept = (_uniform(x.flatten(1), generator) >= chances).view(x.shape)
     return torch.where(kept, x, torch.nan), kept
-
-
-def _mcar(options: MCAR, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    high = options.rate if options.rate_max is None else options.rate_max
-    own = torch.rand((len(x), 1), generator=generator, device=x.device)
-    chances = options.rate + (high - options.rate) * own
-    if not options.spans:
-        return _missing(x, chances, generator)
-    draw = torch.rand((len(x), len(options.spans)), generator=generator, device=x.device)
-    kept = (draw >= chances).repeat_interleave(torch.tensor(options.spans, device=x.device), 1).view(x.shape)
-    return torch.where(kept, x, torch.nan), kept
-
-
-def _mar(options: MAR, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    flat = x.flatten(1)
-    found = options.mechanism(flat.shape[1])
-    there, weights = (torch.from_numpy(part).to(x.device) for part in found)
-    score = flat[:, there].nan_to_num() @ weights
-    chances = _by_rank(score[:, None], options.rate, generator)
-    return _missing(x, torch.where(there, 0.0, chances), generator)
-
-
-def _mnar(options: MNAR, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    return _missing(x, _by_rank(x.flatten(1), options.rate, generator), generator)
 
 
 def _by_rank(score: Tensor, rate: float, generator: torch.Generator) -> Tensor:
@@ -444,17 +437,3 @@ def _by_rank(score: Tensor, rate: float, generator: torch.Generator) -> Tensor:
 def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:
     """Return a draw from [0, 1) for every cell."""
     return torch.rand(x.shape, generator=generator, device=x.device)
-
-
-TWINS: Mapping[type, Twin] = {
-    Clean: _clean,
-    Mask: _mask,
-    Gaussian: _gaussian,
-    SaltPepper: _salt_pepper,
-    Block: _block,
-    Shift: _shift,
-    Chain: _chain,
-    MCAR: _mcar,
-    MAR: _mar,
-    MNAR: _mnar,
-}

@@ -24,7 +24,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from aepipe.errors import QueryError
-from aepipe.learn import corruption as corruptions
 from aepipe.learn import stack
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import BLOCK, Compute, Feed
@@ -123,7 +122,7 @@ def chain(
     rows = Rows(start, start)
     for _ in range(steps):
         with torch.no_grad():
-            noisy, _ = corruptions.apply(noise, rows.sample, generator)
+            noisy, _ = noise.corrupt_tensor(rows.sample, generator)
             encoding = model.encode(noisy, generator)
         rows = decode(model, encoding.sample, generator, switches=encoding.switches)
         yield rows

@@ -23,7 +23,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from aepipe.errors import TrainingError
-from aepipe.learn import corruption as corruptions
 from aepipe.learn import objectives
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Compute, Feed, seed_of
@@ -202,7 +201,7 @@ class Trainer:
         """Corrupt some rows, unless that was done already; cells that are missing (NaN) are no target."""
         kept, kind = None, self.training.corruption
         if noisy is None:
-            noisy, kept = corruptions.apply(kind, rows, generator)
+            noisy, kept = kind.corrupt_tensor(rows, generator)
         if not self.train.holes:
             return Batch(rows, noisy, None, generator, kept, kind)
         observed = ~rows.isnan()

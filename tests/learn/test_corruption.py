@@ -105,12 +105,11 @@ def test_vectors_cannot_be_shifted() -> None:
 @pytest.mark.parametrize("kind", sorted(OPTIONS))
 def test_twin_has_the_same_distribution(kind: str, shape: tuple[int, ...]) -> None:
     torch = pytest.importorskip("torch")
-    from aepipe.learn import corruption as corruptions
 
     x = np.broadcast_to(np.linspace(0.1, 0.9, int(np.prod(shape[1:])), dtype=np.float32).reshape(shape[1:]), shape)
     options: Any = OPTIONS[kind]
     noisy, kept = options(x.copy(), np.random.default_rng(0))
-    twin, twin_kept = corruptions.apply(options, torch.from_numpy(x.copy()), torch.Generator().manual_seed(0))
+    twin, twin_kept = options.corrupt_tensor(torch.from_numpy(x.copy()), torch.Generator().manual_seed(0))
     np.testing.assert_array_equal(np.isnan(noisy), ~kept if kind in HOLES else False)
     noisy, twin = np.nan_to_num(noisy), twin.nan_to_num()
     # Each cell's mean, spread and chance of being kept, within five standard errors of 2,000 draws.
@@ -164,7 +163,7 @@ def test_cells_of_one_value_are_missing_together() -> None:
 
     one = corruptions.MCAR(rate=0.3, spans=(1, 3, 2))
     _, kept = one(np.zeros((3000, 6), np.float32), np.random.default_rng(0))
-    _, twin = corruptions.apply(one, torch.zeros(3000, 6), torch.Generator().manual_seed(0))
+    _, twin = one.corrupt_tensor(torch.zeros(3000, 6), torch.Generator().manual_seed(0))
     for found in (kept, twin.numpy()):
         assert (found[:, 1] == found[:, 2]).all()
         assert (found[:, 1] == found[:, 3]).all()

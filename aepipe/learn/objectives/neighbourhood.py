@@ -22,7 +22,6 @@ from pydantic import Field
 from torch import Tensor
 
 from aepipe import recipe
-from aepipe.learn import corruption as corruptions
 from aepipe.learn import objectives
 from aepipe.learn.batches import Feed
 from aepipe.learn.neighbour_graph import Neighbours, graph_of
@@ -148,7 +147,7 @@ class Objective(Descent[Options]):
         rows = [self.rows.batch(end_N[batch.positions]) for end_N in self._ends]
         if batch.corruption is None:
             return rows
-        return [corruptions.apply(batch.corruption, one, batch.generator)[0] for one in rows]
+        return [batch.corruption.corrupt_tensor(one, batch.generator)[0] for one in rows]
 
     def _dependence(self, code_BK: Tensor) -> Tensor:
         """Return how far the covariance of bits is from the identity: a mean over all pairs, summed over the lengths.

@@ -68,4 +68,4 @@ class Objective(Descent[Options]):
         assert batch.corruption is not None
         with torch.no_grad():
             drawn = self.model.likelihood.sample(params.detach().float(), batch.generator)
-            return corruptions.apply(batch.corruption, drawn, batch.generator)[0]
+            return batch.corruption.corrupt_tensor(drawn, batch.generator)[0]
