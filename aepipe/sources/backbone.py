@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from aepipe.codes.encoder import session
 from aepipe.errors import CorruptError
+from aepipe.sources.item import Decode
 
 GRAPH = "backbone.onnx"
 TOKENIZER = "tokenizer.json"
@@ -131,10 +132,16 @@ class BackboneSpec:
 
 
 class BackboneSource:
-    """The part of a source that may have a frozen network; without ``backbone`` it is like any other source."""
+    """The part of a source that may have a frozen network; without ``backbone`` it is like any other source.
+
+    Attributes:
+        backbone: the network whose features are the rows; None where the kind makes rows by itself.
+    """
 
     backbone: BackboneSpec | None = None
     _ref: str = ""
+    _sha256: str = ""
+    _decode: Decode | None = None
     _cache: FeatureCache | None = None
 
     def attach(self, folder: Path, ref: str) -> None:
@@ -152,6 +159,16 @@ class BackboneSource:
     def use_cache(self, cache: FeatureCache) -> None:
         """Take features from a cache where it has them, and put new ones there."""
         self._cache = cache
+
+    def row(self, data: bytes, key: str) -> NDArray[np.generic]:
+        """Return the row of one item: as the kind makes it, or float16[F] by the network.
+
+        Raises:
+            ItemError: the bytes cannot be decoded.
+        """
+        decode = self._decode
+        assert decode is not None, "fitted() or attach() comes first"
+        return self._cached(data, lambda: decode(data, key)) if self.backbone else decode(data, key)
 
     def _cached(self, data: bytes, make: Callable[[], NDArray[np.generic]]) -> NDArray[Any]:
         """Return the features of an item, by its bytes: from the cache, or made and put there."""

@@ -1,6 +1,6 @@
-"""What all kinds of sources share: options, keys, labels, splits, and how a kind is recognised.
+"""The base of all kinds of sources: options, keys, labels and splits; and how a kind is recognised.
 
-A recipe is suggested in two steps. :class:`Sniffer` tells of which kind some files are; :class:`Hints` tell what a
+A recipe is suggested in two steps: a :class:`Sniffer` tells of which kind some files are; :class:`Hints` tell what a
 recipe for them should say, after a :class:`Survey` of the items.
 """
 
@@ -38,10 +38,10 @@ LABELS = ("label", "category", "class", "target")
 
 
 class SplitShare(recipe.Options):
-    """A split that the bytes decide.
+    """A split that the bytes of an item decide.
 
     Attributes:
-        test: the share of items in the test split; equal bytes are in the same one, so no test item is trained on.
+        test: the share of items in the test split. Equal bytes are in the same split, so no test item is trained on.
     """
 
     test: Annotated[float, Field(gt=0, lt=1)]
@@ -55,10 +55,10 @@ class Options(recipe.Options):
         label: a column; or ``parent``, the name of the folder that the item is in.
         split: a column with ``train`` and ``test``; ``top``, the name of the topmost folder; ``file``, the name of the
             file that holds the item, up to its first dot; or ``{ test = 0.1 }``. Without it everything is ``train``.
-        key: a column with each item's own id; without it the path, or the place in a file, is the key.
-        max_bad_share: the share of unreadable items above which ingestion fails.
-        max_vanished_share: the share of the items of the run before above which it fails because they are not there any
-            more: an empty folder where a disk should be mounted is no reason to forget a collection.
+        key: a column with the id of each item; without it the path, or the place in a file, is the key.
+        max_bad_share: the share of items that may be unreadable; above it, ingestion fails.
+        max_vanished_share: the share of the items of the run before that may be gone; above it, ingestion fails. So an
+            empty folder where a disk should be mounted does not empty the collection.
         workers: threads to decode with; 0 takes one per processor.
     """
 
@@ -72,13 +72,15 @@ class Options(recipe.Options):
 
 
 class ItemSource:
-    """A source but for its kind, and for what makes rows of bytes; see :class:`aepipe.sources.item.Source`.
+    """The part of a source that all kinds share; a kind adds ``shape``, ``dtype``, ``features()`` and ``row()``.
+
+    See :class:`aepipe.sources.item.Source`.
 
     Args:
         options: where the items are.
-        name: the recipe's.
-        files: what :attr:`Options.path` names.
-        container: that holds them.
+        name: of the recipe.
+        files: at :attr:`Options.path`.
+        container: that holds the items.
 
     Raises:
         SourceError: a column for label or split is missing.
@@ -86,7 +88,7 @@ class ItemSource:
 
     kind: ClassVar[str]
     called: ClassVar[str]
-    """What messages call many of its items."""
+    """The plural that messages use for its items."""
 
     def __init__(self, options: Options, name: str, files: Files, container: Container) -> None:
         self.name = name
@@ -102,12 +104,12 @@ class ItemSource:
 
     @property
     def max_bad_share(self) -> float:
-        """The share of unreadable items above which ingestion fails."""
+        """The share of items that may be unreadable."""
         return self._options.max_bad_share
 
     @property
     def max_vanished_share(self) -> float:
-        """The share of vanished items above which ingestion fails."""
+        """The share of the items of the run before that may be gone."""
         return self._options.max_vanished_share
 
     @property
@@ -117,7 +119,7 @@ class ItemSource:
 
     @property
     def skipped(self) -> int:
-        """Files that the last iteration passed over."""
+        """Files that the last iteration left out."""
         return self._container.skipped
 
     @property
@@ -126,7 +128,7 @@ class ItemSource:
         return None
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
-        """Return the source itself: nothing about its rows has to be learned from the items first."""
+        """Return the source itself: its rows need nothing that is learned from the items."""
         return self
 
     def schema(self) -> pa.Schema:
@@ -136,11 +138,11 @@ class ItemSource:
         return pa.schema([field for field in self._container.schema() if field.name not in self._used])
 
     def total(self) -> int | None:
-        """Return how many items there are, where that is cheap to know."""
+        """Return the number of items, where that is cheap to know; else None."""
         return self._container.total()
 
     def items(self) -> Iterator[Item]:
-        """Give the items in the container's order.
+        """Yield the items in the container's order.
 
         Raises:
             SourceError: there are none, or the container is damaged.
@@ -153,7 +155,7 @@ class ItemSource:
             raise SourceError(f"{self._files.given}: no {self.called} in it")
 
     def split(self, item: Item, sha256: bytes) -> str:
-        """Return the source's own split, or what the bytes decide."""
+        """Return the split of an item: decided by its bytes, or by the source, else ``train``."""
         share = self._options.split
         if isinstance(share, SplitShare):
             return "test" if int.from_bytes(sha256[:8], "big") < share.test * 2.0**64 else "train"
@@ -161,11 +163,10 @@ class ItemSource:
 
     @property
     def _by_bytes(self) -> bool:
-        """Whether the bytes of an item decide its split."""
         return isinstance(self._options.split, SplitShare)
 
     def _finished(self, item: Item) -> Item:
-        """Fill in label and split, and take their columns out."""
+        """Return an item with label and split filled in, and without their columns."""
         label, split = self._options.label, self._options.split
         if label is None and not isinstance(split, str):
             return item
@@ -182,12 +183,12 @@ class ItemSource:
 
     @cached_property
     def _used(self) -> set[str]:
-        """Return the columns that label and split are made of."""
+        """Return the columns that become label and split."""
         wanted = {self._options.label} - {"parent"} | {self._options.split} - {"top", "file"}
         return {name for name in wanted if isinstance(name, str)}
 
     def _check_columns(self) -> None:
-        """Check that the columns of label and split are there."""
+        """Raise SourceError where a column for label or split is missing."""
         names = [*self._container.schema().names, *sorted(self._container.gives)]
         for option, special in (("label", ("parent",)), ("split", ("top", "file"))):
             name = getattr(self._options, option)
@@ -199,26 +200,23 @@ class ItemSource:
 
 
 def _chosen(option: str | None, columns: Mapping[str, object], natural: str | None) -> str | None:
-    """Return a label or a split: the container's own, or that of a column."""
     return natural if option is None else _text(columns.get(option, natural))
 
 
 def _parent(path: str) -> str | None:
-    """Return the name of the folder that a file is in, None where it is in none.
-
-    Text, not a Path: making one takes as long as reading a small file.
-    """
+    """Return the name of the folder that a file is in; None where it is in none."""
+    # Text, not a Path: making one takes as long as reading a small file.
     return path.rpartition("/")[0].rstrip("/").rpartition("/")[2] or None
 
 
 def _top(path: str) -> str | None:
-    """Return the name of the topmost folder that a file is in, None where it is in none."""
+    """Return the name of the topmost folder that a file is in; None where it is in none."""
     top, inside, _ = path.lstrip("/").partition("/")
     return top if inside else None
 
 
 def _text(value: object) -> str | None:
-    """Return a label or a split as text; None for what is missing."""
+    """Return a label or a split as text; None where it is missing."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
     return str(value).strip()
@@ -286,7 +284,7 @@ def _ends(text: str, endings: tuple[str, ...]) -> bool:
 
 @dataclass(slots=True)
 class Survey:
-    """What is seen of a collection without looking into its items.
+    """Counts over the items of a collection, without a look into them.
 
     Attributes:
         rows: items in all.
@@ -294,7 +292,7 @@ class Survey:
         tops: items by the name of their topmost folder.
         files: items by the name of the file that holds them, up to its first dot.
         columns: items by value, for each of the columns that may be ``label`` or ``split``.
-        given: items with a ``label``, and with a ``split``, that their container knows of itself.
+        given: items with a ``label``, and with a ``split``, that their container gives them.
     """
 
     rows: int = 0
@@ -305,7 +303,7 @@ class Survey:
     given: Counter[str] = field(default_factory=Counter)
 
     def count(self, item: Item) -> None:
-        """Count what labels and splits could be made of."""
+        """Count an item."""
         self.rows += 1
         folders = PurePosixPath(item.key).parts[:-1]
         self.parents[folders[-1] if folders else ""] += 1
@@ -319,7 +317,7 @@ class Survey:
                 self.columns.setdefault(column, Counter())[str(value)] += 1
 
     def label(self) -> str:
-        """Return what serves as a label: a column, ``parent``, ``given`` by the container, or nothing."""
+        """Return the option for labels: a column, ``parent``; ``given`` by the container; or nothing."""
         if self.given["label"]:
             return "given"
         column = next((name for name in LABELS if 2 <= len(self.columns.get(name, ())) <= max(2, self.rows // 3)), None)
@@ -331,7 +329,7 @@ class Survey:
         return "parent" if plausible and sum(classes.values()) >= 0.95 * self.rows else ""
 
     def split(self) -> str:
-        """Return what parts training from test rows: ``given``, ``split``, ``top``, ``file``, or nothing."""
+        """Return the option for splits: ``split``, ``top``, ``file``; ``given`` by the container; or nothing."""
         if self.given["split"]:
             return "given"
         if set(self.columns.get("split", ())) >= SPLITS:
@@ -360,7 +358,7 @@ class Hints:
         survey: the number of items, and what labels and splits can be made of.
         seen: what the recipe is derived from, in words: ``60 documents``.
         features: the block ``[features]``, each choice with its reason; empty where the kind has nothing to choose.
-        bounded: cells lie within 0..1, as those of pixels do.
+        bounded: rows are pictures of some sort: cells lie within 0..1, and may be shifted by a pixel in training.
         holes: cells may be missing, and are of several sorts.
     """
 

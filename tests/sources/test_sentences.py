@@ -73,7 +73,7 @@ def test_a_query_is_read_as_the_collection_was(tmp_path: Path) -> None:
 
 
 def test_networks_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"no such network, or no tokenizer\.json beside it"):
+    with pytest.raises(SourceError, match=r"no such network, or no tokenizer\.json next to it"):
         text(tmp_path, "nowhere.onnx")
     with pytest.raises(CorruptError, match=r"wants \['words'\]"):
         text(tmp_path, write_network(tmp_path / "net", wants="words"))

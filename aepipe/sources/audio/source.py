@@ -17,7 +17,7 @@ from aepipe.sources import base
 from aepipe.sources.audio import decode
 from aepipe.sources.files import Files, Refused, WholeFile
 from aepipe.sources.formats.path_lists import files_or_lists
-from aepipe.sources.item import Columns, Container, Item
+from aepipe.sources.item import Columns, Container, Item, Reader
 
 SUFFIXES = (".wav", ".wave", ".flac")
 
@@ -36,8 +36,8 @@ class Features(recipe.Options):
     """Options under ``[features]``.
 
     Attributes:
-        rate: samples in a second that everything is brought to; half of it is the highest frequency heard.
-        window: seconds that an item covers; a longer file is several. ``whole`` makes one item of each file.
+        rate: samples in a second; recordings are resampled to it, and half of it is the highest frequency in a row.
+        window: seconds that an item covers; a longer file is several items. ``whole`` makes one item of each file.
         hop: seconds from one window to the next; None puts them end to end.
         bands: of frequencies, from low to high.
         frames: of time.
@@ -83,12 +83,12 @@ class Audio(base.ItemSource):
         return {"kind": self.kind, "decoder": decode.VERSION, **self._features.model_dump(mode="json")}
 
     def row(self, data: bytes, key: str) -> NDArray[np.generic]:
-        """Return the picture of a window's frequencies, uint8[bands, frames, 1]."""
+        """Return the mel spectrogram of a window, uint8[bands, frames, 1]."""
         return self._decode(data, key)
 
 
 class _Windows:
-    """A container of files as one of their windows; the key of a window is ``file@seconds``."""
+    """A container of recordings, as one of their windows; the key of a window is ``file@seconds``."""
 
     def __init__(self, whole: Container, files: Files, features: Features) -> None:
         self._whole = whole
@@ -106,16 +106,16 @@ class _Windows:
         return self._whole.schema()
 
     def total(self) -> int | None:
-        """Return how many windows there are, where each file is one."""
+        """Return the number of windows, where each file is one; else None."""
         return self._whole.total() if self._features.window == "whole" else None
 
     def items(self) -> Iterator[Item]:
-        """Give the windows of each file in their order; of a file that cannot be read, one that says so."""
+        """Yield the windows of each file in order; a file that cannot be read is one item that says so."""
         for item in self._whole.items():
             yield from [item] if self._features.window == "whole" else self._windows(item, self._features.window)
 
     def _windows(self, item: Item, window: float) -> Iterator[Item]:
-        """Give the windows of one file; a rest of less than half a window belongs to none, if there is one before."""
+        """Yield the windows of one file; a rest shorter than half a window is left out, unless it is all there is."""
         if isinstance(item.reader, Refused):
             yield item
             return
@@ -129,24 +129,23 @@ class _Windows:
         for start in starts:
             mark = f"{start:.3f}".rstrip("0").rstrip(".")
             place = f"{item.place}#t{mark}+{window:g}"
-            yield replace(item, key=f"{item.key}@{mark}", place=place, reader=Slice(item.reader, start, window))
+            yield replace(item, key=f"{item.key}@{mark}", place=place, reader=_Slice(item.reader, start, window))
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """A window of a file."""
+class _Slice:
+    """Reads a window of a file."""
 
-    whole: Any
+    whole: Reader
     start: float
     seconds: float
 
     def __call__(self, key: str) -> bytes:
-        """Read it."""
         return decode.slice_of(self.whole(key), key, self.start, self.seconds)
 
 
 def _length(item: Item) -> float:
-    """Return the seconds that a file lasts, by its header."""
+    """Return the length of a recording by its header, in seconds."""
     import soundfile
 
     assert isinstance(item.reader, WholeFile), "a folder and a list give whole files"

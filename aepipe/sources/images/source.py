@@ -1,4 +1,4 @@
-"""Images: a folder, a glob, Parquet files, a list of paths, a tar archive or IDX files; ``kind = "images"``."""
+"""Pictures: a folder, a glob, Parquet files, a list of paths, a tar archive or IDX files; ``kind = "images"``."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from pydantic import Field, field_validator, model_validator
 from aepipe import recipe
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources import base
-from aepipe.sources.backbone import GRAPH, Backbone, BackboneSource, BackboneSpec
+from aepipe.sources.backbone import GRAPH, Backbone, BackboneSource, BackboneSpec, digest_of
 from aepipe.sources.files import Files
 from aepipe.sources.formats import folder, open_container, tar
 from aepipe.sources.images import decode
 from aepipe.sources.item import Columns, Container, Item
 
 SAMPLE = 200
+"""Pictures that are decoded to suggest a recipe."""
 LONGEST = 64
-"""What is looked at is made so small first; a picture whose longest side is smaller shows its size."""
+"""Pixels of the longest side of a picture of the sample; larger ones are made smaller first."""
 SMALL = 40
-"""Pictures whose sides are at most this are taken as they are."""
+"""Pixels of the longest side up to which a recipe takes pictures as they are."""
 SIDE = 32
-"""Others are made so large: enough to tell scenes and things apart (Torralba, Fergus and Freeman, 2008)."""
+"""Height and width of rows of larger ones: enough to tell scenes apart (Torralba, Fergus and Freeman, 2008)."""
 COLOURED = 0.02
 """Mean spread of the channels, as a share of white, from which a picture counts as coloured."""
 PHOTOGRAPHS = 0.5
-"""Share of large pictures with colours from which they are taken for photographs."""
+"""Share of coloured pictures from which large ones are taken for photographs."""
 BACKBONE = "efficientnet-lite0"
-NAMED = {BACKBONE: 1280}
+PACKAGED = {BACKBONE: 1280}
 """Networks that a package brings, and how many features each has."""
 
 Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
@@ -56,11 +57,12 @@ class Features(recipe.Options):
     Attributes:
         size: height and width of a row, in pixels; 224 of both where there is a backbone, else 32.
         color: ``gray`` or ``rgb``.
-        fit: what becomes of another aspect: ``stretch``, ``crop`` or ``pad``; see :mod:`aepipe.sources.images.decode`.
-        backbone: a frozen network that looks at the pictures, whose features are the rows: ``efficientnet-lite0``, or
-            an ONNX file of your own, relative to the recipe.
-        mean: what is taken from pixels, 0..255, for a network of your own; one number, or one for each channel.
-        scale: what they are then divided by.
+        fit: how a picture of another aspect is changed: ``stretch``, ``crop`` or ``pad``; see
+            :mod:`aepipe.sources.images.decode`.
+        backbone: a frozen network whose features of the pictures are the rows: ``efficientnet-lite0``, or an ONNX file
+            of your own, relative to the recipe.
+        mean: subtracted from the pixels, 0..255, for a network of your own; one number, or one for each channel.
+        scale: that they are then divided by.
     """
 
     size: Annotated[tuple[Side, Side] | None, Field(strict=False)] = None
@@ -73,12 +75,12 @@ class Features(recipe.Options):
     @field_validator("mean", "scale", mode="before")
     @classmethod
     def _several(cls, value: object) -> object:
-        """Take one number as that of all channels."""
+        """Take one number for all channels."""
         return (value,) if isinstance(value, int | float) else value
 
     @model_validator(mode="after")
     def _agree(self) -> Features:
-        """Refuse what does not go together."""
+        """Refuse options that contradict each other."""
         if self.backbone and self.color != "rgb":
             raise ValueError('a backbone looks at colours; allowed: color = "rgb"')
         if not all(self.scale):
@@ -92,14 +94,13 @@ def open_source(options: Options, features: Features, *, base: Path, name: str) 
 
 
 class Images(BackboneSource, base.ItemSource):
-    """A source of images; see :class:`aepipe.sources.item.Source`.
+    """A source of pictures; see :class:`aepipe.sources.item.Source`.
 
     Attributes:
         size: height and width that a picture is brought to.
-        backbone: the network whose features are the rows; None where the pixels are.
 
     Raises:
-        SourceError: the path does not exist or holds no images, a column is missing, or there is no such backbone.
+        SourceError: the path does not exist or holds no pictures, a column is missing, or there is no such backbone.
     """
 
     kind = "images"
@@ -109,14 +110,14 @@ class Images(BackboneSource, base.ItemSource):
         self._features = features
         side = 224 if features.backbone else 32
         self.size = features.size or (side, side)
-        self.backbone = self._wanted(features, base)
-        self._network: Backbone | None = None
+        self.backbone = self._spec(base)
+        self._decode = None if self.backbone else decode.decoder(self.features())
         files = Files.at(options.path, base)
-        super().__init__(options, name, files, self._held(files, options))
+        super().__init__(options, name, files, self._open_container(files, options))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Height, width and channels of a row; or the features of a picture."""
+        """Height, width and channels of a row; or the number of features of a network."""
         if self.backbone:
             return (self.backbone.width,)
         return (*self.size, 1 if self._features.color == "gray" else 3)
@@ -127,12 +128,9 @@ class Images(BackboneSource, base.ItemSource):
         return "float16" if self.backbone else "uint8"
 
     def attach(self, folder: Path, ref: str) -> None:
-        """Take the network, and what its artifact is called.
-
-        Raises:
-            CorruptError: it cannot be used.
-        """
-        self._network, self._ref = self._opened(folder / GRAPH), ref
+        """Open the network; see :meth:`BackboneSource.attach`."""
+        self._ref, self._sha256 = ref, digest_of(folder / GRAPH)
+        self._decode = decode.decoder(self.features(), folder)
 
     def features(self) -> dict[str, Any]:
         """Return what decides a row: the options, the kind, the version of the decoder, and the network."""
@@ -140,47 +138,31 @@ class Images(BackboneSource, base.ItemSource):
         found: dict[str, Any] = {"kind": self.kind, "decoder": decode.VERSION, "size": list(self.size)}
         found |= {"color": chosen.color, "fit": chosen.fit}
         if self.backbone:
-            assert self._network is not None, "attach() comes first"
-            found["backbone"] = {"ref": self._ref, "sha256": self._network.sha256}
+            assert self._sha256, "attach() comes first"
+            found["backbone"] = {"ref": self._ref, "sha256": self._sha256}
             found["backbone"] |= {"mean": list(chosen.mean), "scale": list(chosen.scale)}
         return found
 
-    def row(self, data: bytes, key: str) -> NDArray[np.generic]:
-        """Decode one image, uint8[H, W, C]; or look at it, float16[F]."""
-        if self.backbone is None:
-            return self._pixels(data, key)
-        assert self._network is not None, "attach() comes first"
-        network = self._network
-        return self._cached(data, lambda: network(self._pixels(data, key)))
-
-    def _held(self, files: Files, options: base.Options) -> Container:
-        """Return what holds the pictures."""
+    def _open_container(self, files: Files, options: base.Options) -> Container:
         return open_container(files, Columns(getattr(options, "image", "image"), options.key))
 
-    def _pixels(self, data: bytes, key: str) -> NDArray[np.uint8]:
-        """Decode one image."""
-        options = self._features
-        return decode.decode(data, key=key, size=self.size, color=options.color, fit=options.fit)
-
-    def _opened(self, graph: Path) -> Backbone:
-        """Open a network."""
-        return Backbone(graph, mean=self._features.mean, scale=self._features.scale)
-
-    def _wanted(self, features: Features, base: Path) -> BackboneSpec | None:
-        """Look at the backbone that a recipe names.
+    def _spec(self, base: Path) -> BackboneSpec | None:
+        """Return the backbone that the recipe names, its file relative to ``base``.
 
         Raises:
-            SourceError: there is none such.
+            SourceError: there is no such backbone.
+            CorruptError: the file is none, or takes no pictures of this size.
         """
-        name = features.backbone
+        chosen, name = self._features, self._features.backbone
         if name is None:
             return None
-        if name in NAMED:
-            return BackboneSpec(name, {}, "", NAMED[name], self.size)
+        if name in PACKAGED:
+            return BackboneSpec(name, {}, "", PACKAGED[name], self.size)
         file = (base / Path(name).expanduser()).resolve()
         if not file.is_file():
-            raise SourceError(f"{file}: no such backbone; allowed: {', '.join(NAMED)}, or an ONNX file")
-        network = self._opened(file)
+            raise SourceError(f"{file}: no such backbone; allowed: {', '.join(PACKAGED)}, or an ONNX file")
+        network = Backbone(file, mean=chosen.mean, scale=chosen.scale)
+        # Nothing but a picture tells how many features the network gives, and whether it takes this size.
         width = len(network(np.zeros((*self.size, 3), np.uint8)))
         return BackboneSpec("", {GRAPH: file}, network.sha256, width, self.size)
 
@@ -235,7 +217,7 @@ def suggest(path: str, items: Iterable[Item], *, called: str = Images.called) ->
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What is seen of one picture: its sides, the longest cut to 64 pixels, and how far its channels differ, 0..1."""
+    """A picture of the sample: its sides, the longest at most 64, and how far its channels differ, 0..1."""
 
     width: int
     height: int
@@ -243,7 +225,7 @@ class _Look:
 
     @classmethod
     def at(cls, item: Item) -> _Look | None:
-        """Look at a picture; None where it cannot be decoded."""
+        """Decode a picture; return None where that fails."""
         try:
             picture = decode.thumbnail(item.read(), item.key, LONGEST)
         except ItemError:
@@ -253,7 +235,7 @@ class _Look:
 
 
 def _features(looks: list[_Look]) -> tuple[str, bool]:
-    """Return ``[features]``, and whether its cells lie within 0..1: those of pixels do, those of a network do not."""
+    """Return ``[features]``, and whether rows are pictures; those of a network are not."""
     coloured = float(np.mean([look.spread > COLOURED for look in looks]))
     height, width = (int(np.median([getattr(look, side) for look in looks])) for side in ("height", "width"))
     height, width = (height, width) if max(height, width) <= SMALL else (SIDE, SIDE)

@@ -1,7 +1,7 @@
 """Tables of numbers, categories and holes: CSV, JSON lines or Parquet; ``kind = "table"``.
 
-What a column is, its values say: numbers where all are, categories where there are at most 64 different ones. Others
-are left out, and so are columns that say nothing: those without a value, and those with one value only.
+The values of a column tell its kind: numbers where all values are numbers, categories where at most 64 of them differ.
+Other columns are left out, and so are columns without any value and those with a single one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Options(base.Options):
     """Options under ``[source]``.
 
     Attributes:
-        leave_out: columns that rows are not made of; the label and the key never are.
+        leave_out: columns that do not go into rows; the label and the key never do.
     """
 
     leave_out: tuple[str, ...] = Field(default=(), strict=False)
@@ -58,8 +58,17 @@ def open_source(options: Options, features: Features, *, base: Path, name: str) 
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What was seen of a column: its values while they are few, and whether all of them are numbers."""
+class _ColumnStats:
+    """A column so far: its values while they are few, whether all are numbers, and their sums.
+
+    Attributes:
+        values: how often each value occurs.
+        numeric: all values are numbers.
+        many: there are too many values for a category, and they are no longer counted.
+        count: numbers of the train split.
+        total: of these numbers.
+        squares: sum of their squares.
+    """
 
     values: Counter[str] = field(default_factory=Counter)
     numeric: bool = True
@@ -69,7 +78,7 @@ class _Seen:
     squares: float = 0.0
 
     def add(self, value: object, *, learn: bool) -> None:
-        """Look at one value."""
+        """Count one value, and add a number of the train split (``learn``) to the sums."""
         if not self.many:
             self.values[str(value)] += 1
             self.many = len(self.values) > MOST_LEVELS
@@ -87,7 +96,7 @@ class _Seen:
 class Table(base.ItemSource):
     """A source of rows of a table; see :class:`aepipe.sources.item.Source`.
 
-    Its whole path is read once when it is opened, to know what the columns are.
+    The whole table is read once when the source is opened, to tell the kinds of its columns.
 
     Raises:
         SourceError: the path does not exist or holds no table, a column is missing, or none can be learned from.
@@ -121,11 +130,11 @@ class Table(base.ItemSource):
         ]
 
     def features(self) -> dict[str, Any]:
-        """Return the options, and what the columns are."""
+        """Return the options, and the kinds of the columns."""
         return {"kind": self.kind, "decoder": cells.VERSION, **self._features.model_dump(), "columns": self._columns}
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
-        """Return the source with the columns of before, where there are as many of the same names and kinds."""
+        """Return the source with the known columns, where names and kinds are the same."""
         other = copy.copy(self)
         if known and known.get("kind") == self.kind and known.get("units") == self._features.units:
             alike = [[column["name"], column["kind"]] for column in known["columns"]]
@@ -154,9 +163,9 @@ class Table(base.ItemSource):
         return replace(item, columns={**item.columns, SNIPPET: line[:SNIPPET_LENGTH]})
 
     def _look(self) -> list[dict[str, Any]]:
-        """Read all rows, and say what each column is: levels of all of them, mean and scale of the train split."""
+        """Read all rows; return the kind of each column with its levels, or mean and scale of the train split."""
         names = [name for name in self._container.schema().names if name not in self._left_out]
-        seen = {name: _Seen() for name in names}
+        seen = {name: _ColumnStats() for name in names}
         for raw in self._container.items():
             item = super()._finished(raw)
             learn = self.split(item, _digest(item) if self._by_bytes else b"") == "train"
@@ -175,10 +184,10 @@ class Table(base.ItemSource):
 
 
 def _digest(item: Item) -> bytes:
-    """Return the digest that decides a split; none of a row that cannot be read."""
+    """Return the digest that decides a split; zeros for a row that cannot be read."""
     try:
         return hashlib.sha256(item.read()).digest()
-    except ItemError:  # ingestion is going to say so
+    except ItemError:  # ingestion reports it
         return bytes(32)
 
 
@@ -187,8 +196,8 @@ def _body(record: records.Record) -> bytes:
     return json.dumps(record, sort_keys=True, default=str, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _column(name: str, seen: _Seen, unit: str | None) -> dict[str, Any] | None:
-    """Return what a column is; None where it says nothing, or too much."""
+def _column(name: str, seen: _ColumnStats, unit: str | None) -> dict[str, Any] | None:
+    """Return the kind of a column; None where it has one value only, or too many different texts."""
     if len(seen.values) < 2:
         return None
     if seen.numeric:
@@ -200,7 +209,7 @@ def _column(name: str, seen: _Seen, unit: str | None) -> dict[str, Any] | None:
 
 
 SNIFFER = base.Sniffer(rank=6, texts=lambda texts, rows: "", aside=True)
-"""Its rank is the last: a table is one of rows where no other kind finds its items in it."""
+"""Its rank is the last: the rows of a table are the items only where no other kind finds its items in it."""
 
 
 def suggest(path: str, items: Iterable[Item]) -> base.Hints:

@@ -1,7 +1,7 @@
-"""Documents: words are counted, and a row says how much each word of a vocabulary weighs in one.
+"""Decode documents: words are counted, and a row has the weight of each word of a vocabulary.
 
-A row is ``log(1 + n)`` for the ``n`` times that a word stands there; with ``weights = "tf-idf"``, times the word's
-inverse document frequency, and of unit length, so that distances of rows are those of the cosine.
+The weight of a word that occurs ``n`` times is ``log(1 + n)``; with ``weights = "tf-idf"`` it is multiplied by the
+word's inverse document frequency, and rows have unit length, so that distances of rows are those of the cosine.
 
 Source: Salton and Buckley, "Term-weighting approaches in automatic text retrieval", 1988; counts under a softmax are
 those of Salakhutdinov and Hinton, "Semantic Hashing", 2009.
@@ -37,14 +37,14 @@ _NAMED = 5
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     """Return what makes float16[words] of a document's bytes; or float16[F], where a network in the folder reads it.
 
-    The function raises :class:`ItemError` for what is no text, for an empty document, and for one without any word of
-    the vocabulary.
+    The function raises :class:`ItemError` for bytes that are no text, for an empty document, and for one without any
+    word of the vocabulary.
 
     Raises:
-        CorruptError: the network is not the one that the collection was read by.
+        CorruptError: the network is not the one that made the rows of the collection.
     """
-    if seen_by := features.get("backbone"):
-        return _read_by(seen_by["sha256"], folder, mail=features["mail"])
+    if network := features.get("backbone"):
+        return _network_decoder(network["sha256"], folder, mail=features["mail"])
     vocabulary = {word: place for place, word in enumerate(features["vocabulary"])}
     rarity = np.array(features["rarity"], np.float64) if features["weights"] == "tf-idf" else None
     mail, width = features["mail"], features["words"]
@@ -66,8 +66,8 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     return row
 
 
-def _read_by(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
-    """Return what lets a network read a document."""
+def _network_decoder(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
+    """Return what makes rows by the network in a folder, whose files have this digest."""
     from aepipe.sources.backbone import SentenceEncoder
 
     assert folder is not None, "the network lies in the model's folder"
@@ -86,14 +86,14 @@ def _read_by(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
 
 
 def query_items(text: str) -> Iterator[Item]:
-    """Give a file, the files of a folder and of those below it, or the words as asked.
+    """Yield a file, the files of a folder and of the folders below it, or the words of the argument.
 
     Raises:
-        QueryError: what looks like a path is none.
+        QueryError: the argument looks like a path, and nothing is there.
     """
     from aepipe.sources.files import Files
 
-    path = Path(text) if len(text) < 1000 else Path()
+    path = Path(text) if len(text) < 1000 else Path()  # the system refuses longer ones with an error of its own
     if path.is_file():
         yield Item(text, text, WholeFile(text))
     elif path.is_dir() and text:
@@ -113,7 +113,7 @@ def text_of(data: bytes, key: str) -> str:
     """Return a document's text.
 
     Raises:
-        ItemError: it is not in UTF-8, has no text, or is not text at all.
+        ItemError: it is not in UTF-8, is empty, or is not text at all.
     """
     if b"\0" in data[:65536]:
         raise ItemError(key, "not text: it has zero bytes")
@@ -131,22 +131,22 @@ def words_of(text: str, *, mail: bool) -> list[str]:
 
     Args:
         text: of the document.
-        mail: leave out what :func:`body_of` does.
+        mail: leave out headers, quotations and signatures; see :func:`body_of`.
     """
     return _WORD.findall(unicodedata.normalize("NFKC", body_of(text) if mail else text).lower())
 
 
 def is_mail(text: str) -> bool:
-    """Whether a text begins as a mail or a post does: two lines of a header."""
+    """Whether a text begins as a mail or a post does: with two lines of a header."""
     first, _, rest = text.partition("\n")
     return bool(_HEADER.match(first) and _HEADER.match(rest))
 
 
 def body_of(text: str) -> str:
-    """Return what the author of a mail or a post has written: no header, no quotations, no signature.
+    """Return a mail or a post without header, quotations and signature.
 
-    The header ends at the first empty line; quotations are the lines that ``>``, ``|`` or ``:`` stands before, and
-    those that say who wrote them; a signature is the last block of lines, where others stand before it.
+    The header ends at the first empty line. Quotations are lines that begin with ``>``, ``|`` or ``:``, and the lines
+    that name their author. The signature is the last block of lines, unless it is the only one.
     """
     lines = text.replace("\r\n", "\n").split("\n")
     if _HEADER.match(lines[0]) and "" in lines:
@@ -160,7 +160,7 @@ def body_of(text: str) -> str:
 
 
 def _unknown(words: list[str], known: int) -> str:
-    """Say that nothing is known of a document's words."""
+    """Return the reason why a document has no row: none of its words is in the vocabulary."""
     if not words:
         return "it has no words"
     named = ", ".join(repr(word) for word in dict.fromkeys(words[:_NAMED]))

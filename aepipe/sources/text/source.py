@@ -1,7 +1,7 @@
 """Documents: files of text, or rows of CSV, JSON lines or Parquet with a column of text; ``kind = "text"``.
 
-The vocabulary is learned from the documents of the train split when they are first read, and belongs to what makes a
-row from then on: a collection that has one keeps it, so that the codes of before stay comparable.
+The vocabulary is learned from the train split when the documents are first read. From then on it decides how rows are
+made: a collection keeps its vocabulary, so that new codes stay comparable with old ones.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from aepipe import log, recipe
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources import base
-from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, SentenceEncoder
+from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, SentenceEncoder, digest_of
 from aepipe.sources.base import SNIPPET, SNIPPET_LENGTH
 from aepipe.sources.files import Files
 from aepipe.sources.formats import records
 from aepipe.sources.formats.folder import Folder
-from aepipe.sources.item import Container, Decode, Item
+from aepipe.sources.item import Container, Item
 from aepipe.sources.text import decode as words
 
 MAIL = 0.8
@@ -53,14 +51,14 @@ class Features(recipe.Options):
     """Options under ``[features]``.
 
     Attributes:
-        words: size of the vocabulary: those that the most documents have.
+        words: size of the vocabulary, which is the words that the most documents have.
         weights: ``tf-idf``, rows of unit length; or ``counts``, log(1 + n) of each word, as a softmax likes it.
         least: documents that a word has to be in.
         most: share of documents above which a word says nothing.
         stop: leave out the function words of a language; only ``english`` is known.
         mail: leave out headers, quotations and signatures; see :func:`aepipe.sources.text.decode.body_of`.
-        backbone: a frozen network that reads the documents, in place of words that are counted: ``all-minilm-l6-v2``,
-            or an ONNX file of your own, relative to the recipe, with its ``tokenizer.json`` beside it.
+        backbone: a frozen network that reads the documents, in place of counted words: ``all-minilm-l6-v2``, or an ONNX
+            file of your own, relative to the recipe, with its ``tokenizer.json`` in the same folder.
     """
 
     words: Annotated[int, Field(ge=2, le=200_000)] = 10_000
@@ -72,7 +70,7 @@ class Features(recipe.Options):
     backbone: str | None = None
 
 
-NAMED = {"all-minilm-l6-v2": 384}
+PACKAGED = {"all-minilm-l6-v2": 384}
 """Networks that a package brings, and how many features each has."""
 
 
@@ -91,23 +89,21 @@ class Text(BackboneSource, base.ItemSource):
     kind = "text"
     called = "documents"
     dtype = "float16"
-    _sha256 = ""
 
     def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
         self._features = features
         self._learned: dict[str, Any] = {"vocabulary": [], "rarity": []}
-        self._decode: Decode | None = None
-        self.backbone = _wanted(features.backbone, base)
+        self.backbone = _spec(features.backbone, base)
         files = Files.at(options.path, base)
         super().__init__(options, name, files, _container(files, options))
 
     @property
     def shape(self) -> tuple[int]:
-        """Words of the vocabulary, where there are fewer, the last cells stay zero; or features of the network."""
+        """Words of the vocabulary, or features of the network; where there are fewer words, the last cells are zero."""
         return (self.backbone.width if self.backbone else self._features.words,)
 
     def features(self) -> dict[str, Any]:
-        """Return the options, and what was learned, or the network."""
+        """Return the options and the vocabulary; or the network."""
         if self.backbone:
             found = {"kind": self.kind, "decoder": words.VERSION, "mail": self._features.mail}
             return found | {"backbone": {"ref": self._ref, "sha256": self._sha256}}
@@ -115,16 +111,12 @@ class Text(BackboneSource, base.ItemSource):
         return {"kind": self.kind, "decoder": words.VERSION, **options, **self._learned}
 
     def attach(self, folder: Path, ref: str) -> None:
-        """Take the network, and what its artifact is called.
-
-        Raises:
-            CorruptError: it cannot be used.
-        """
-        self._ref, self._sha256 = ref, SentenceEncoder(folder).sha256
+        """Open the network; see :meth:`BackboneSource.attach`."""
+        self._ref, self._sha256 = ref, digest_of(folder / GRAPH, folder / TOKENIZER)
         self._decode = words.decoder(self.features(), folder)
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
-        """Return the source with a vocabulary: that of before, where the options are the same; else a new one."""
+        """Return the source with the known vocabulary where the options are the same, else with a new one."""
         if self.backbone:
             return self
         other, mine = copy.copy(self), self.features()
@@ -140,21 +132,15 @@ class Text(BackboneSource, base.ItemSource):
         own = super().schema()
         return own if SNIPPET in own.names else own.append(pa.field(SNIPPET, pa.string()))
 
-    def row(self, data: bytes, key: str) -> NDArray[np.generic]:
-        """Weigh the words of one document, float16[words]; or let the network read it, float16[F]."""
-        decode = self._decode
-        assert decode is not None, "fitted() or attach() comes first"
-        return self._cached(data, lambda: decode(data, key)) if self.backbone else decode(data, key)
-
     def _finished(self, item: Item) -> Item:
-        """Add the beginning of the document, where it is at hand; whole files are read later."""
+        """Add the beginning of the document as a column."""
         item = super()._finished(item)
         if SNIPPET in self._container.schema().names:
             return item
         return replace(item, columns={**item.columns, SNIPPET: _beginning(item, mail=self._features.mail)})
 
     def _learn(self) -> dict[str, Any]:
-        """Read all documents of the train split, and choose the words."""
+        """Return the vocabulary of the train split, and the rarity of its words."""
         seen: Counter[str] = Counter()
         documents = 0
         for number, item in enumerate(self.items(), 1):
@@ -181,36 +167,38 @@ class Text(BackboneSource, base.ItemSource):
         return {"vocabulary": chosen, "rarity": rarity}
 
     def _words(self, item: Item) -> set[str]:
-        """Return the distinct words of a document to learn from; none of others."""
+        """Return the distinct words of a document of the train split; no words of other documents."""
         try:
             data = item.read()
             if self.split(item, hashlib.sha256(data).digest()) != "train":
                 return set()
             return set(words.words_of(words.text_of(data, item.key), mail=self._features.mail))
-        except ItemError:  # ingestion is going to say so
+        except ItemError:  # ingestion reports it
             return set()
 
 
-def _wanted(name: str | None, base: Path) -> BackboneSpec | None:
-    """Look at the network that a recipe names.
+def _spec(name: str | None, base: Path) -> BackboneSpec | None:
+    """Return the network that a recipe names, its file relative to ``base``.
 
     Raises:
-        SourceError: there is none such.
+        SourceError: there is no such network.
+        CorruptError: the file is none, or its tokenizer cannot be used.
     """
     if name is None:
         return None
-    if name in NAMED:
-        return BackboneSpec(name, {}, "", NAMED[name])
+    if name in PACKAGED:
+        return BackboneSpec(name, {}, "", PACKAGED[name])
     file = (base / Path(name).expanduser()).resolve()
     tokenizer = file.with_name(TOKENIZER)
     if not (file.is_file() and tokenizer.is_file()):
-        raise SourceError(f"{file}: no such network, or no {TOKENIZER} beside it; allowed: {', '.join(NAMED)}, or both")
+        allowed = ", ".join(PACKAGED)
+        raise SourceError(f"{file}: no such network, or no {TOKENIZER} next to it; allowed: {allowed}, or both files")
     network = SentenceEncoder(file.parent, file.name)
     return BackboneSpec("", {GRAPH: file, TOKENIZER: tokenizer}, network.sha256, len(network("a")))
 
 
 def _container(files: Files, options: Options) -> Container:
-    """Return what holds the documents: records where there is a file of such, else every file is one."""
+    """Return what holds the documents: tables, where a file is one; else every file is a document."""
     if not any(records.claims(found.place) for found in files):
         return Folder(files)
 

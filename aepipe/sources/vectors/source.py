@@ -26,7 +26,7 @@ class Options(base.Options):
     """Options under ``[source]``.
 
     Attributes:
-        vectors: the column of vectors in Parquet, or the array of them in ``.npz``.
+        vectors: the column of vectors in Parquet, or their array in ``.npz``.
     """
 
     vectors: str = "embedding"
@@ -36,8 +36,8 @@ class Features(recipe.Options):
     """Options under ``[features]``.
 
     Attributes:
-        normalize: ``unit`` keeps the direction only, as the cosine does; ``standard`` makes every column as important
-            as any other; ``none`` takes the numbers as they are.
+        normalize: ``unit`` keeps the direction only, as the cosine does; ``standard`` gives all columns the same mean
+            and variance; ``none`` takes the numbers as they are.
     """
 
     normalize: Literal["unit", "standard", "none"] = "unit"
@@ -73,12 +73,12 @@ class Vectors(base.ItemSource):
         return (self._width,)
 
     def features(self) -> dict[str, Any]:
-        """Return the options, and what was learned."""
+        """Return the options, and the learned mean and scale."""
         options = {"kind": self.kind, "decoder": numbers.VERSION, "width": self._width}
         return options | self._features.model_dump(mode="json") | self._learned
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
-        """Return the source with mean and deviation of each column, where they are asked for."""
+        """Return the source with mean and deviation of each column, where ``normalize`` needs them."""
         other, mine = copy.copy(self), self.features()
         same = known is not None and all(known.get(name) == mine[name] for name in mine.keys() - self._learned.keys())
         if known and same:
@@ -100,19 +100,19 @@ class Vectors(base.ItemSource):
             try:
                 data = item.read()
                 vector = numbers.numbers(data, item.key, self._width).astype(np.float64)
-            except ItemError:  # ingestion is going to say so
+            except ItemError:  # ingestion reports it
                 continue
             if self.split(item, hashlib.sha256(data).digest()) == "train":
                 count, total, squares = count + 1, total + vector, squares + np.square(vector)
         mean = total / max(count, 1)
         deviation = np.sqrt(np.maximum(squares / max(count, 1) - np.square(mean), 0.0))
-        # A constant column says nothing: rounding errors must not be blown up.
+        # A constant column becomes zeros; dividing by its deviation would blow rounding errors up.
         scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-6 * (1 + np.abs(mean)))
         return {"mean": mean.tolist(), "scale": scale.tolist()}
 
 
 def _container(files: Files, options: Options) -> tuple[Container, int]:
-    """Return what holds the vectors, and how many numbers each has."""
+    """Return what holds the vectors, and the numbers of each."""
     if any(arrays.claims(found.place) for found in files):
         held = arrays.Arrays(files, options.vectors, key=options.key)
         return held, held.width
@@ -131,7 +131,7 @@ def _container(files: Files, options: Options) -> tuple[Container, int]:
 
 
 def _list_width(path: Path, column: str) -> int:
-    """Return how many numbers the vectors of a column have: as its type says, or as the first of them."""
+    """Return the numbers of each vector of a column: by the type of the column, else by the first vector."""
     with pq.ParquetFile(path) as table:
         kind = table.schema_arrow.field(column).type
         if pa.types.is_fixed_size_list(kind):
