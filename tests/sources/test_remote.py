@@ -164,7 +164,7 @@ def test_a_recipe_is_derived_for_an_address(tmp_path: Path) -> None:
     ("address", "says"),
     [
         ("nonsense://bucket/x", "nonsense://bucket/x: cannot be read: Protocol not known"),
-        ("memory://nothing/there", "memory://nothing/there: nothing lies there|no files there"),
+        ("memory://nothing/there", "memory://nothing/there: nothing is there|no files there"),
         ("memory://nothing/*.png", "no files there"),
         ("s3://key:secret@bucket/photos", r"s3://\.\.\.@bucket/photos: an address with a password in it"),
         ("gs://bucket/x", "gs://bucket/x: .*gcsfs"),
