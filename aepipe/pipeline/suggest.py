@@ -288,8 +288,8 @@ def _kind_of_table(path: Path, name: str, sniffers: Mapping[str, Sniffer]) -> tu
     if not rows:
         raise SourceError(f"{path}: a table without rows")
     texts = {name: [value for row in rows if isinstance(value := row.get(name), str)] for name in rows[0]}
-    asked = ((kind, sniffer.texts(texts, len(rows))) for kind, sniffer in sniffers.items())
-    return next((kind, column) for kind, column in asked if column is not None)
+    answers = ((kind, sniffer.texts(texts, len(rows))) for kind, sniffer in sniffers.items())
+    return next((kind, column) for kind, column in answers if column is not None)
 
 
 def _typed_columns(path: Path, name: str) -> pa.Schema | tuple[()]:

@@ -162,7 +162,7 @@ class Images(BackboneSource, base.ItemSource):
         if not file.is_file():
             raise SourceError(f"{file}: no such backbone; allowed: {', '.join(PACKAGED)}, or an ONNX file")
         network = Backbone(file, mean=chosen.mean, scale=chosen.scale)
-        # Nothing but a picture tells how many features the network gives, and whether it takes this size.
+        # Only a run of the network tells the number of its features, and whether it takes this size.
         width = len(network(np.zeros((*self.size, 3), np.uint8)))
         return BackboneSpec("", {GRAPH: file}, network.sha256, width, self.size)
 

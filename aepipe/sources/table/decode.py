@@ -100,7 +100,7 @@ def query_items(text: str) -> Iterator[Item]:
         yield Item(text if len(text) < 60 else f"{text[:56]}...", text, InMemory(text.encode("utf-8", "replace")))
         return
     if not Path(text).is_file():
-        raise QueryError(f"{text}: no such file; a row is asked as a file, or like '{{\"column\": value, ...}}'")
+        raise QueryError(f"{text}: no such file; ask with a file, or with a row like '{{\"column\": value, ...}}'")
     if text.lower().endswith(".json"):
         yield Item(text, text, InMemory(Path(text).read_bytes()))
         return

@@ -103,7 +103,7 @@ def query_items(text: str) -> Iterator[Item]:
         yield from (Item(os.path.join(text, file.place), file.place, WholeFile(file.path)) for file in files)
     elif _PATH.fullmatch(text):
         raise QueryError(
-            f"{text}: no such file or folder; a single word like this is asked by: echo {text} | aepipe query -"
+            f"{text}: no such file or folder; to ask with a single word like this: echo {text} | aepipe query -"
         )
     else:
         yield Item(text, text, InMemory(text.encode("utf-8", "surrogateescape")))

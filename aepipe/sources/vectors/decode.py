@@ -84,7 +84,7 @@ def query_items(text: str) -> Iterator[Item]:
     try:
         found = load_numpy(Path(text))
     except FileNotFoundError:
-        raise QueryError(f"{text}: no such file; a vector is asked as a .npy file or as a JSON list") from None
+        raise QueryError(f"{text}: no such file; ask with a .npy file or a JSON list") from None
     except (OSError, ValueError) as error:
         raise QueryError(f"{text}: not a .npy file of vectors: {error}") from None
     if not isinstance(found, np.ndarray) or found.ndim not in (1, 2) or found.dtype.kind not in "fiu":
