@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Sequence
 
@@ -18,12 +19,14 @@ def inline(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    escaped = re.sub(r"([*<\[\]|])", r"\\\1", text)
+    escaped = re.sub(r"([*\[\]|])", r"\\\1", text).replace("<", "&lt;")
     return WORDS.sub(r"`\1`", escaped)
 
 
 def cell(text: str) -> str:
     """Return text for the cell of a table, where a bar would end the cell also inside code."""
+    code = re.compile(r"`([^`]*\|[^`]*)`")
+    text = code.sub(lambda found: f"<code>{html.escape(found[1]).replace('|', '&#124;')}</code>", text)
     return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split()))
 
 
@@ -47,7 +50,7 @@ def prose(text: str) -> str:
 def _block(block: str) -> str:
     lines = block.splitlines()
     if lines[0].strip() == "Examples:":
-        return "Examples:\n\n" + fence("\n".join(line.removeprefix("  ") for line in lines[1:]), "sh")
+        return "Examples:\n\n" + fence("\n".join(line.removeprefix("  ") for line in lines[1:]))
     if lines[0].startswith("  ") or sum(bool(re.match(r"\S+( \S+)?  +\S", line)) for line in lines) > 1:
         shift = min(len(line) - len(line.lstrip()) for line in lines)
         return fence("\n".join(line[shift:] for line in lines))

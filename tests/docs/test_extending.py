@@ -27,10 +27,11 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for block in blocks(PAGE):
         name, _, table = block.title.partition(": ")
         file = clone / name
-        if table:
+        if table.startswith("before "):
+            text, found, rest = file.read_text(encoding="utf-8").partition(f"\n{table.removeprefix('before ')}")
+            file.write_text(f"{text}\n{block.text}\n{found}{rest}", encoding="utf-8")
+        elif table:
             file.write_text(_inserted(file.read_text(encoding="utf-8"), table, block.text), encoding="utf-8")
-        elif file.exists():
-            file.write_text(file.read_text(encoding="utf-8") + "\n\n" + block.text, encoding="utf-8")
         else:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(block.text, encoding="utf-8")
@@ -67,6 +68,7 @@ evaluation = 10
 [[layers]]
 net = { kind = "gated", width = 16 }
 objective = { kind = "small", weight = 0.01 }
+corruption = { kind = "brightness", spread = 0.3 }
 fit = { epochs = 3, batch = 16 }
 
 [code]
@@ -107,7 +109,7 @@ def collection(extended: Path) -> Path:
 
 def test_the_examples_pass_the_linter(extended: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", extended)
-    files = sorted({block.title for block in blocks(PAGE) if ":" not in block.title})
+    files = sorted({block.title.partition(":")[0] for block in blocks(PAGE)})
     ruff = Path(sys.executable).parent / "ruff"
     for command in (["check"], ["format", "--check"]):
         done = subprocess.run([ruff, *command, *files], cwd=extended, capture_output=True, text=True, check=False)
@@ -138,6 +140,16 @@ print(len(mine.ids))
     assert hits[0]["id"] == 3
 
 
+def test_both_forms_of_the_corruption_are_equal_in_distribution(collection: Path) -> None:
+    """The test of all corruptions, with the example among them, as the page asks for."""
+    tests = collection / "tests" / "learn" / "test_corruption.py"
+    text = _inserted(
+        tests.read_text(encoding="utf-8"), "OPTIONS", '    "brightness": corruptions.Brightness(spread=0.3),'
+    )
+    tests.write_text(text, encoding="utf-8")
+    _python(collection, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests), "-k", "brightness or every_kind")
+
+
 def test_the_source_is_found_by_files_and_by_sequences(collection: Path) -> None:
     file = next((collection / "source" / "test").rglob("*.dna"))
     for question in (str(file), file.read_text(encoding="ascii")):
@@ -166,5 +178,5 @@ def test_all_that_is_added_is_in_the_reference(collection: Path) -> None:
     script = "from docs.generate import cli, recipe; print(cli.page(), recipe.page())"
     shutil.copytree(ROOT / "docs", collection / "docs")
     text = _python(collection, "-c", script)
-    for added in ("## count", '### `kind = "dna"`', "**`gated`**", "**`small`**", "**`weights`**"):
+    for added in ("## count", '### `kind = "dna"`', "**`gated`**", "**`small`**", "**`weights`**", "**`brightness`**"):
         assert added in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,9 @@ def test_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
 
 def numbers(text: str) -> list[str]:
     return [found.replace(",", "") for found in re.findall(r"(?<![\w.-])\d[\d,]*(?:\.\d+)?(?![\d.])", text)]
+
+
+def test_every_extra_is_in_the_guide() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    for extra in project["project"]["optional-dependencies"]:
+        assert f"`{extra}`" in read("guide/sources.md"), f"guide/sources.md lacks the extra {extra}"
