@@ -38,9 +38,9 @@ class Features(recipe.Options):
     Attributes:
         rate: samples in a second; recordings are resampled to it, and half of it is the highest frequency in a row.
         window: seconds that an item covers; a longer file is several items. ``whole`` makes one item of each file.
-        hop: seconds from one window to the next; None puts them end to end.
-        bands: of frequencies, from low to high.
-        frames: of time.
+        hop: seconds from one window to the next; without it, windows follow each other without gaps.
+        bands: mel bands of a row, from low to high frequencies.
+        frames: steps in time of a row.
     """
 
     rate: Annotated[int, Field(ge=1000, le=192_000)] = 16_000

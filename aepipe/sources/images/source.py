@@ -62,7 +62,7 @@ class Features(recipe.Options):
         backbone: a frozen network whose features of the pictures are the rows: ``efficientnet-lite0``, or an ONNX file
             of your own, relative to the recipe.
         mean: subtracted from the pixels, 0..255, for a network of your own; one number, or one for each channel.
-        scale: that they are then divided by.
+        scale: divides the pixels after that; one number, or one for each channel.
     """
 
     size: Annotated[tuple[Side, Side] | None, Field(strict=False)] = None

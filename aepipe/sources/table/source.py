@@ -46,7 +46,7 @@ class Features(recipe.Options):
     """Options under ``[features]``.
 
     Attributes:
-        units: of columns, as messages name them: ``{ age = "years" }``.
+        units: the units of columns, for messages: ``{ age = "years" }``.
     """
 
     units: dict[str, str] = Field(default_factory=dict)

@@ -51,10 +51,10 @@ class Features(recipe.Options):
     """Options under ``[features]``.
 
     Attributes:
-        words: size of the vocabulary, which is the words that the most documents have.
-        weights: ``tf-idf``, rows of unit length; or ``counts``, log(1 + n) of each word, as a softmax likes it.
-        least: documents that a word has to be in.
-        most: share of documents above which a word says nothing.
+        words: size of the vocabulary; it takes the words that the most documents have.
+        weights: ``tf-idf``, rows of unit length; or ``counts``, log(1 + n) of each word, which suits a softmax.
+        least: the vocabulary leaves out words in fewer documents.
+        most: the vocabulary leaves out words in a larger share of the documents.
         stop: leave out the function words of a language; only ``english`` is known.
         mail: leave out headers, quotations and signatures; see :func:`aepipe.sources.text.decode.body_of`.
         backbone: a frozen network that reads the documents, in place of counted words: ``all-minilm-l6-v2``, or an ONNX
