@@ -133,6 +133,7 @@ def suggest(path: str, *, name: str | None = None, folder: Path) -> tuple[str, s
     blocks += stack(hints.survey.rows, bounded=hints.bounded, holes=hints.holes)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
     text = "\n\n".join([*head, *filter(None, blocks)]) + "\n"
+    # A recipe that does not parse must never be written.
     recipes.parse(tomllib.loads(text), folder / f"{chosen}.toml")
     return chosen, text, held
 
@@ -152,6 +153,7 @@ def look(path: str) -> Holding:
     sniffers = _sniffers()
     aside = frozenset(kind for kind, sniffer in sniffers.items() if sniffer.aside)
     found = Holding(files=len(files), aside=aside)
+    # Spread over all files, because those of one sort often stand together.
     for file in files[:: max(1, len(files) // FILES)]:
         try:
             kind, column = _kind_of(file, sniffers)
@@ -287,6 +289,7 @@ def _kind_of_table(path: Path, name: str, sniffers: Mapping[str, Sniffer]) -> tu
     rows = _first_rows(path, name)
     if not rows:
         raise SourceError(f"{path}: a table without rows")
+    # The first row has all columns; a cell may be missing in others.
     texts = {name: [value for row in rows if isinstance(value := row.get(name), str)] for name in rows[0]}
     answers = ((kind, sniffer.texts(texts, len(rows))) for kind, sniffer in sniffers.items())
     return next((kind, column) for kind, column in answers if column is not None)

@@ -144,4 +144,5 @@ def _existing(location: Path, name: str) -> str | None:
 
 
 def _decode(kind: str) -> ModuleType:
+    # Only the decoder of the kind that is wanted: a cold query must not wait for the libraries of the others.
     return import_module(f"{__name__}.{kind}.decode")

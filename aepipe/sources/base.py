@@ -158,6 +158,7 @@ class ItemSource:
         """Return the split of an item: decided by its bytes, or by the source, else ``train``."""
         share = self._options.split
         if isinstance(share, SplitShare):
+            # The first 8 bytes of a digest are a random number in 0..2^64 that never changes.
             return "test" if int.from_bytes(sha256[:8], "big") < share.test * 2.0**64 else "train"
         return item.split or "train"
 
@@ -168,8 +169,10 @@ class ItemSource:
     def _finished(self, item: Item) -> Item:
         """Return an item with label and split filled in, and without their columns."""
         label, split = self._options.label, self._options.split
+        # The commonest case is quick: no new item where nothing is filled in.
         if label is None and not isinstance(split, str):
             return item
+        # With ids of its own, an item's key says nothing about folders.
         path = item.place if self._options.key else item.key
         label = _parent(path) if label == "parent" else _chosen(label, item.columns, item.label)
         if split == "top":

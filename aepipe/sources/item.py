@@ -51,6 +51,7 @@ class Item:
         try:
             return self.reader(self.key)
         except OSError as error:
+            # The text of an OSError would name the whole path; the key says enough.
             raise ItemError(self.key, f"cannot be read: {error.strerror or type(error).__name__}") from None
 
 

@@ -68,6 +68,7 @@ def read_all(source: Source, find: Find | None = None, row: Decode | None = None
         return [_read(item, row or source.row, find or _unknown) for item in items]
 
     threads = source.workers or len(os.sched_getaffinity(0))
+    # The source is iterated in this thread only: its iterator need not be safe for many.
     chunks = _chunks(_unique(source.items()))
     waiting: deque[Future[list[Outcome]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="ingest") as pool:
@@ -82,6 +83,7 @@ def read_all(source: Source, find: Find | None = None, row: Decode | None = None
                 while waiting:
                     yield from waiting.popleft().result()
         finally:
+            # A consumer that stops early must not wait for items that nobody wants.
             pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -112,6 +114,7 @@ def _without_bytes(item: Item) -> Item:
     """Return an item that no longer holds its bytes; one that is a file never does."""
     if isinstance(item.reader, WholeFile):
         return item
+    # Written out, because dataclasses.replace takes more than twice as long.
     return Item(item.key, item.place, _GONE, item.label, item.split, item.columns)
 
 

@@ -76,6 +76,7 @@ def _copied(address: str) -> Path:
     plain = re.split(r"[*?\[]", address, maxsplit=1)[0]
     magic = plain != address
     fixed = plain.rpartition("/")[0] if magic else address
+    # fsspec keeps instances with their listings; a new one sees what has changed since.
     system, root = url_to_fs(fixed, skip_instance_cache=True)
     single = not magic and system.isfile(root)
     if magic:
@@ -87,6 +88,7 @@ def _copied(address: str) -> Path:
     files = {_name(path, root): info for path, info in found.items() if info["type"] == "file"}
     if not files:
         raise SourceError(f"{address}: no files there")
+    # A digest, because an address may have characters that no name of a file may.
     folder = _cache() / hashlib.sha256(address.encode()).hexdigest()[:32]
     _update(system, root, files, folder)
     if magic:
@@ -103,12 +105,14 @@ def _update(system: Any, root: str, files: Mapping[str, Mapping[str, Any]], fold
     known, now = _listing(folder), {name: _stamp(info) for name, info in files.items()}
     for name in sorted(known.keys() - now.keys()):
         with suppress(OSError):
+            # A copy that is gone already needs no removal.
             (here / name).unlink()
     wanted = [name for name, stamp in now.items() if known.get(name) != stamp or not _whole(here, name, stamp)]
 
     def fetch(name: str) -> None:
         target = here / name
         target.parent.mkdir(parents=True, exist_ok=True)
+        # Another process may fetch the same file: each writes its own, and the rename is atomic.
         part = target.with_name(f".part-{os.getpid()}-{target.name}")
         try:
             system.get_file(f"{root}/{name}" if root else name, str(part))
@@ -120,6 +124,7 @@ def _update(system: Any, root: str, files: Mapping[str, Mapping[str, Any]], fold
         for done, _ in enumerate(pool.map(fetch, wanted), 1):
             if done % 100 == 0 or done == len(wanted):
                 step("fetching", done, len(wanted))
+    # The listing comes last: if this process is killed before, the next one fetches again what it lacks.
     part = folder / f".{LISTING}-{os.getpid()}"
     part.write_text(json.dumps(now), encoding="utf-8")
     part.replace(folder / LISTING)

@@ -160,6 +160,7 @@ def powers(samples: Samples, rate: int, bands: int, frames: int) -> NDArray[np.f
     return found
 
 
+# All rows of a collection use the same filters.
 @lru_cache(maxsize=8)
 def _filters(rate: int, size: int, bands: int) -> NDArray[np.float64]:
     """Return the mel filters: triangles of equal width on the mel scale, float64[size / 2 + 1, bands]."""
@@ -185,4 +186,5 @@ def _cut_off(data: bytes) -> bool:
     if at < 0 or len(data) < at + 8:
         return False
     size = int.from_bytes(data[at + 4 : at + 8], "little")
+    # A program that writes to a pipe does not know the length, and writes this number.
     return size != 0xFFFFFFFF and at + 8 + size > len(data)

@@ -128,6 +128,7 @@ class _Windows:
         starts = [0.0, *(n * hop for n in range(1, int(seconds / hop) + 1) if seconds - n * hop >= window / 2)]
         for start in starts:
             mark = f"{start:.3f}".rstrip("0").rstrip(".")
+            # A place has start and length, so that a window can be read again without the recipe.
             place = f"{item.place}#t{mark}+{window:g}"
             yield replace(item, key=f"{item.key}@{mark}", place=place, reader=_Slice(item.reader, start, window))
 

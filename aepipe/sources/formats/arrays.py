@@ -75,6 +75,7 @@ class Arrays:
         """Yield the vectors of one file, read block by block."""
         vectors, columns = load(Path(found.path), self._name)
         for start in range(0, len(vectors), _BLOCK):
+            # A block at a time: the array is mapped, and may be larger than memory.
             block = np.asarray(vectors[start : start + _BLOCK], np.float32)
             for number, vector in enumerate(block, start):
                 place = f"{found.place}#{number}"
@@ -90,6 +91,7 @@ def load(path: Path, name: str) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]
         SourceError: it is no array, or it holds no rows of numbers.
     """
     try:
+        # It refuses arrays of Python objects, which would be unpickled: a file must not run code.
         found = load_numpy(path)
         held = {name: found} if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
     except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"(?P<name>.*?)[-_.]?images[-_.]idx3-ubyte(\.gz)?$", re.IGNORECASE)
 _UBYTE = 0x08  # the type code of unsigned bytes
+# Larger sides come from a damaged header, and would ask for more memory than there is.
 _MAX_SIDE = 1 << 14
 
 
@@ -49,6 +50,7 @@ def read_at(path: Path, at: str, key: str) -> bytes:
     """Return the picture with the number ``at``, as a BMP."""
     with _open(path) as stream:
         _, height, width = _header(stream, path, dimensions=3)
+        # 16 bytes of header: the magic number and three sizes.
         stream.seek(16 + int(at) * height * width)
         return bmp(np.frombuffer(stream.read(height * width), np.uint8).reshape(height, width))
 
@@ -98,6 +100,7 @@ def _pictures(found: Found) -> Iterator[Item]:
     """Yield the pictures of one file with their labels."""
     path = Path(found.path)
     name = (_NAME.fullmatch(found.place) or {"name": ""})["name"] or "images"
+    # MNIST calls its test split t10k, for its 10,000 pictures.
     split = "test" if "t10k" in name.lower() or "test" in name.lower() else "train"
     labels = _labels(path)
     try:

@@ -47,6 +47,7 @@ def read_at(path: Path, at: str, key: str) -> bytes:
             rows = table.metadata.row_group(group).num_rows
             if row < rows:
                 cell = table.read_row_group(group, columns=[column]).column(column)[row].as_py()
+                # A null cell is shown as an empty file, which no decoder takes.
                 return _split_cell(cell)[0] or b""
             row -= rows
     raise SourceError(f"{path}: has no row {at}")
@@ -82,6 +83,7 @@ class Tables:
     def items(self) -> Iterator[Item]:
         """Yield the rows in order."""
         self.skipped = sum(1 for _ in self._files) - sum(1 for _ in self._tables())
+        # A key is unique in a source, but paths in a data set need not be.
         taken: set[str] = set()
         for found in self._tables():
             for item in self._rows(found):
@@ -198,6 +200,7 @@ def reading(path: Path) -> Iterator[pq.ParquetFile]:
         SourceError: it cannot be opened, or is damaged where the block reads it.
     """
     try:
+        # Mapped, so that only the row groups that are read take memory.
         with pq.ParquetFile(path, memory_map=True) as table:
             yield table
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -38,6 +38,7 @@ def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns) -> 
     from aepipe.sources.formats.folder import Folder
 
     named = [found.place for found in files]
+    # Files first: a list in a folder of them is about them.
     if not any(name.lower().endswith(endings) for name in named) and any(map(claims, named)):
         return Lists(files, columns)
     return Folder(files, endings)
@@ -61,6 +62,7 @@ def listed(root: Path, folder: str, text: object) -> tuple[str, Reader]:
     """
     if not isinstance(text, str) or not text.strip():
         return "", Refused("no path")
+    # Normalised first: ``x/../../c.png`` climbs, too.
     path = os.path.normpath(text.strip())
     if os.path.isabs(path):
         return path, WholeFile(path)
@@ -105,6 +107,7 @@ class Lists:
         folder = str(PurePosixPath(found.place).parent)
         try:
             with open(found.path, encoding="utf-8-sig", newline="") as stream:
+                # Without strict, an open quotation mark would swallow the rest of the list.
                 for number, row in enumerate(csv.DictReader(stream, strict=True)):
                     yield self._item(row, folder, f"{found.place}#{number}")
         except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -135,6 +135,7 @@ class Records:
                 )
 
         self._own = [name for name in self._schema.names if name not in used]
+        # With a column, a place can be shown; a row that is made of several columns cannot.
         self._column = f"@{self._schema.names.index(used[0])}" if len(used) == 1 else ""
 
     def schema(self) -> pa.Schema:
@@ -210,6 +211,7 @@ def _columns(path: Path, kind: str) -> pa.Schema:
             found = _csv_header(stream, path)
     else:
         found = []
+        # Objects may have different names; a name that comes up later is no column.
         for line in read(path, path.name):
             found += [name for name in line.record if name not in found]
             if line.number >= _LOOK:
@@ -236,6 +238,7 @@ def _lines(path: Path) -> Iterator[bytes | None]:
         try:
             while line := stream.readline(LONGEST + 1):
                 whole = len(line) <= LONGEST
+                # The rest of the line is read in pieces, so that memory holds no more than the limit.
                 while not whole and line and not line.endswith(b"\n"):
                     line = stream.readline(LONGEST)
                 yield line if whole else None
@@ -258,6 +261,7 @@ def _object(line: bytes | None) -> tuple[Record, str | None]:
     if line is None:
         return {}, f"a line of more than {LONGEST >> 20} MB"
     try:
+        # Some programs begin a file with a byte order mark.
         found = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError) as error:
         return {}, f"not JSON: {str(error).partition(':')[0]}"
@@ -285,8 +289,10 @@ def _as_text(value: object) -> str | None:
 
 def _csv(path: Path) -> Iterator[Line]:
     """Yield the rows of a CSV file; a row that is not in UTF-8, or has too many cells, is a bad item."""
+    # The limit of Python's own is 128 KiB, less than a long document; it can only be set for the whole process.
     csv.field_size_limit(LONGEST)
     with _stream(path) as stream:
+        # Without strict, an open quotation mark would swallow the rest of the file without a word.
         rows = csv.DictReader(_decoded(stream, path), delimiter=_delimiter(path), strict=True)
         number = 0
         while True:
@@ -323,6 +329,7 @@ def _decoded(stream: IO[bytes], path: Path) -> Iterator[str]:
     while line := stream.readline(LONGEST + 1):
         if len(line) > LONGEST:
             raise SourceError(f"{path}: has a line of more than {LONGEST >> 20} MB: it is no CSV file")
+        # A lone surrogate keeps the byte, so that the row can be refused by name, and the others be read.
         text = (line.removeprefix(b"\xef\xbb\xbf") if first else line).decode("utf-8", "surrogateescape")
         first = False
         yield text

@@ -301,6 +301,7 @@ def _fitted(image: Image.Image, width: int, height: int, fit: Fit) -> Image.Imag
         return image
     if fit == "pad":
         return ImageOps.pad(image, (width, height), Image.Resampling.BILINEAR, color="white")
+    # A box may cut through pixels; cropping first would round it.
     box = _centred(image.width, image.height, width / height) if fit == "crop" else None
     return image.resize((width, height), Image.Resampling.BILINEAR, box, reducing_gap=3.0)
 

@@ -201,6 +201,7 @@ def suggest(path: str, items: Iterable[Item], *, called: str = Images.called) ->
         SourceError: none of the sample can be decoded.
     """
     seen, sampled = base.Survey(), list[Item]()
+    # A fixed seed: the same collection gets the same recipe.
     rng = np.random.default_rng(0)
     for item in items:
         seen.count(item)

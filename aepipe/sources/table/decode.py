@@ -51,6 +51,7 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
             if value is not None:
                 found[start:end] = _cells(column, value, key)
             start = end
+        # A row without any value cannot be compared with others.
         if np.isnan(found).all():
             known = ", ".join(column["name"] for column in columns[:8])
             raise ItemError(key, f"no value in any column that the collection is known by: {known}, ...")
@@ -67,6 +68,7 @@ def cells_of(column: Mapping[str, Any]) -> int:
 
 def present(value: object) -> object:
     """Return a value; None for every way to write that there is none."""
+    # Parquet writes a missing number as NaN or as null.
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, str):

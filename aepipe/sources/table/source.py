@@ -137,6 +137,7 @@ class Table(base.ItemSource):
         """Return the source with the known columns, where names and kinds are the same."""
         other = copy.copy(self)
         if known and known.get("kind") == self.kind and known.get("units") == self._features.units:
+            # Other columns make other rows, so then everything is learned again.
             alike = [[column["name"], column["kind"]] for column in known["columns"]]
             if alike == [[column["name"], column["kind"]] for column in self._columns]:
                 other._columns = known["columns"]
@@ -168,6 +169,7 @@ class Table(base.ItemSource):
         seen = {name: _ColumnStats() for name in names}
         for raw in self._container.items():
             item = super()._finished(raw)
+            # Digests cost time, so they are computed only where they decide the split.
             learn = self.split(item, _digest(item) if self._by_bytes else b"") == "train"
             for name, one in seen.items():
                 value = cells.present(item.columns.get(name))
@@ -193,6 +195,7 @@ def _digest(item: Item) -> bytes:
 
 def _body(record: records.Record) -> bytes:
     """Return a row as JSON: equal rows have equal bytes."""
+    # The digest of these bytes tells whether a row has changed.
     return json.dumps(record, sort_keys=True, default=str, ensure_ascii=False).encode("utf-8", "replace")
 
 
@@ -203,6 +206,7 @@ def _column(name: str, seen: _ColumnStats, unit: str | None) -> dict[str, Any] |
     if seen.numeric:
         mean = seen.total / max(seen.count, 1)
         deviation = math.sqrt(max(seen.squares / max(seen.count, 1) - mean**2, 0.0))
+        # A deviation this small is a rounding error of a constant column.
         scale = 1 / deviation if deviation > 1e-9 * (1 + abs(mean)) else 0.0
         return {"name": name, "kind": "number", "mean": mean, "scale": scale, "unit": unit}
     return None if seen.many else {"name": name, "kind": "category", "levels": sorted(seen.values), "unit": unit}

@@ -115,9 +115,11 @@ def text_of(data: bytes, key: str) -> str:
     Raises:
         ItemError: it is not in UTF-8, is empty, or is not text at all.
     """
+    # Zero bytes are valid UTF-8, but no text has them.
     if b"\0" in data[:65536]:
         raise ItemError(key, "not text: it has zero bytes")
     try:
+        # Some programs begin a file with a byte order mark, which belongs to no word.
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ItemError(key, f"not in UTF-8: byte 0x{data[error.start]:02x} at {error.start:,}") from None
@@ -133,6 +135,7 @@ def words_of(text: str, *, mail: bool) -> list[str]:
         text: of the document.
         mail: leave out headers, quotations and signatures; see :func:`body_of`.
     """
+    # NFKC makes one word of its different spellings: ligatures, full-width letters.
     return _WORD.findall(unicodedata.normalize("NFKC", body_of(text) if mail else text).lower())
 
 
@@ -152,6 +155,7 @@ def body_of(text: str) -> str:
     if _HEADER.match(lines[0]) and "" in lines:
         lines = lines[lines.index("") + 1 :]
     lines = [line for line in lines if not _QUOTED.match(line)]
+    # Empty lines and rules at the end would hide the signature before them.
     while lines and _RULE.match(lines[-1]):
         lines.pop()
     rules = [place for place, line in enumerate(lines) if _RULE.match(line)]

@@ -155,6 +155,7 @@ class Text(BackboneSource, base.ItemSource):
             for word, count in seen.items()
             if self._features.least <= count <= self._features.most * documents and word not in stop
         }
+        # Equally frequent words by the alphabet, so that the vocabulary is the same each time.
         chosen = sorted(fair, key=lambda word: (-fair[word], word))[: self._features.words]
         log.step("vocabulary", documents, documents, f"{len(chosen):,} of {len(seen):,} words")
         if len(chosen) < 2:
@@ -163,6 +164,7 @@ class Text(BackboneSource, base.ItemSource):
                 f"{self._features.least} documents and in no more than {self._features.most:.0%} of them: too few to "
                 "learn from; say least = 1 or most = 1.0 under [features]"
             )
+        # Rounded, because the vocabulary goes into digests and into JSON.
         rarity = [round(math.log((1 + documents) / (1 + fair[word])) + 1, 6) for word in chosen]
         return {"vocabulary": chosen, "rarity": rarity}
 

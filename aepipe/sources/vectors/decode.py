@@ -40,6 +40,7 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
             return (vector - mean) * scale
         if normalize == "none":
             return vector
+        # In float64, because the squares of large float32 numbers overflow.
         length = float(np.sqrt(np.square(vector, dtype=np.float64).sum()))
         if length == 0.0:
             raise ItemError(key, "all zeros: it has no direction")
@@ -58,6 +59,7 @@ def numbers(data: bytes, key: str, width: int) -> NDArray[np.float32]:
         if data.startswith(b"\x93NUMPY"):
             found = load_numpy(io.BytesIO(data))
         elif len(data) == 4 * width:
+            # The form in which ingestion hands vectors on.
             found = np.frombuffer(data, np.float32)
         else:
             found = np.array(json.loads(data), np.float64)

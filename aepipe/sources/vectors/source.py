@@ -132,6 +132,7 @@ def _container(files: Files, options: Options) -> tuple[Container, int]:
 
 def _list_width(path: Path, column: str) -> int:
     """Return the numbers of each vector of a column: by the type of the column, else by the first vector."""
+    # A list without a fixed size says nothing about its length, so a value has to be read.
     with pq.ParquetFile(path) as table:
         kind = table.schema_arrow.field(column).type
         if pa.types.is_fixed_size_list(kind):

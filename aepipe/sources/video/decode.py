@@ -91,6 +91,7 @@ def frames(path: Path, key: str, step: float) -> Iterator[tuple[float, bytes]]:
             last = second
             if second + CLOSE >= due:
                 yield second, _picture(frame)
+                # The next multiple of the step, so that a gap in the video does not shift the frames after it.
                 due = (int((second + CLOSE) / step) + 1) * step
         says = _seconds(video)
     if last is None:
@@ -109,6 +110,7 @@ def frame_at(path: Path, key: str, second: float) -> bytes:
         (stream,) = video.streams.video[:1]
         if second > CLOSE and stream.time_base:
             begin = stream.start_time or 0
+            # Seeking stops at the key frame before; from there on frames are decoded up to the wanted one.
             video.seek(begin + int(second / stream.time_base), stream=stream, backward=True)
         found = next((frame for at, frame in _timed(video, key) if at + CLOSE >= second), None)
         if found is None:
