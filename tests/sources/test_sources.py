@@ -8,6 +8,8 @@ import io
 import json
 import os
 import struct
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from PIL import Image
 
 from aepipe import recipe as recipes
 from aepipe.errors import ItemError, QueryError, RecipeError, SourceError
-from aepipe.sources import files, kinds, preview, query_items, resolve
+from aepipe.sources import files, has_pictures, kinds, names, preview, query_items, resolve
 from aepipe.sources.images.decode import decode
 from aepipe.sources.item import Item, Source
 
@@ -80,6 +82,20 @@ def test_kinds_are_folders_and_an_unknown_one_lists_them() -> None:
     table = {"name": "x", "source": {"kind": "films"}, "layers": [{"net": "dense"}]}
     with pytest.raises(RecipeError, match=r"unknown kind 'films'.*images"):
         resolve(recipes.parse(table, Path("r.toml")))
+
+
+def test_pictures_can_be_shown_of_these_kinds() -> None:
+    assert {kind for kind in names() if has_pictures(kind)} == {"images", "video"}
+
+
+def test_decoders_need_no_heavy_library() -> None:
+    """A query imports the decoder of its kind, and must not wait for what only a run needs."""
+    script = (
+        "import sys; from aepipe import sources; print(*map(sources.version, sources.names())); sources.extras(); "
+        "print(sorted({'pydantic', 'pyarrow', 'pandas', 'torch', 'sklearn', 'soundfile', 'av'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "1 1 1 1 1 1\n[]\n"
 
 
 @pytest.mark.parametrize(

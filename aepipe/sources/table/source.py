@@ -57,42 +57,6 @@ def open_source(options: Options, features: Features, *, base: Path, name: str) 
     return Table(options, features, base=base, name=name)
 
 
-@dataclass(slots=True)
-class _ColumnStats:
-    """A column so far: its values while they are few, whether all are numbers, and their sums.
-
-    Attributes:
-        values: how often each value occurs.
-        numeric: all values are numbers.
-        many: there are too many values for a category, and they are no longer counted.
-        count: numbers of the train split.
-        total: of these numbers.
-        squares: sum of their squares.
-    """
-
-    values: Counter[str] = field(default_factory=Counter)
-    numeric: bool = True
-    many: bool = False
-    count: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-
-    def add(self, value: object, *, learn: bool) -> None:
-        """Count one value, and add a number of the train split (``learn``) to the sums."""
-        if not self.many:
-            self.values[str(value)] += 1
-            self.many = len(self.values) > MOST_LEVELS
-        if not self.numeric:
-            return
-        try:
-            number = cells.number(value)
-        except (TypeError, ValueError):
-            self.numeric = False
-            return
-        if learn and not isinstance(value, bool):
-            self.count, self.total, self.squares = self.count + 1, self.total + number, self.squares + number**2
-
-
 class Table(base.ItemSource):
     """A source of rows of a table; see :class:`aepipe.sources.item.Source`.
 
@@ -183,6 +147,42 @@ class Table(base.ItemSource):
                 f"value, more than {MOST_LEVELS} different texts, or none at all"
             )
         return columns
+
+
+@dataclass(slots=True)
+class _ColumnStats:
+    """A column so far: its values while they are few, whether all are numbers, and their sums.
+
+    Attributes:
+        values: how often each value occurs.
+        numeric: all values are numbers.
+        many: there are too many values for a category, and they are no longer counted.
+        count: numbers of the train split.
+        total: of these numbers.
+        squares: sum of their squares.
+    """
+
+    values: Counter[str] = field(default_factory=Counter)
+    numeric: bool = True
+    many: bool = False
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, value: object, *, learn: bool) -> None:
+        """Count one value, and add a number of the train split (``learn``) to the sums."""
+        if not self.many:
+            self.values[str(value)] += 1
+            self.many = len(self.values) > MOST_LEVELS
+        if not self.numeric:
+            return
+        try:
+            number = cells.number(value)
+        except (TypeError, ValueError):
+            self.numeric = False
+            return
+        if learn and not isinstance(value, bool):
+            self.count, self.total, self.squares = self.count + 1, self.total + number, self.squares + number**2
 
 
 def _digest(item: Item) -> bytes:
