@@ -1,4 +1,4 @@
-"""Write a recipe for a collection that has none: look at the files, choose, and give each choice its reason.
+"""Write a recipe for a collection that has none, each choice with its reason.
 
 The result is the text of a recipe, meant to be kept, read and changed; nothing else is chosen behind it.
 
@@ -175,7 +175,7 @@ def describe_strangers(strangers: Sequence[tuple[str, str]], most: int = 5) -> I
 
 
 def hints_for(kind: str, path: str, column: str | None = None) -> tuple[Hints, Mapping[str, str]]:
-    """Return what a kind of source says about a collection, and the options that name its column.
+    """Return the hints of a kind for a collection, and the options that name its column.
 
     Args:
         kind: of source.
@@ -218,12 +218,15 @@ def same_source(file: Path, path: str) -> bool:
 
 
 def absolute(path: str | Path) -> Path:
-    """Return a path from the root, without ``..``; links are not followed, for a link may be moved on purpose."""
+    """Return a path from the root, without ``..``.
+
+    Links are not followed, because a user may move a link on purpose.
+    """
     return Path(os.path.abspath(Path(path).expanduser()))
 
 
 def _relative(path: str, folder: Path) -> str:
-    """Return a path as a recipe in a folder writes it: relative below that folder, absolute elsewhere."""
+    """Return a path as a recipe writes it: relative below the recipe's folder, else absolute."""
     if is_address(path):
         return path
     whole = absolute(path)
@@ -231,7 +234,6 @@ def _relative(path: str, folder: Path) -> str:
 
 
 def _sniffers() -> dict[str, Sniffer]:
-    """Return the sniffers of all kinds of sources, in the order in which they are tried."""
     return dict(sorted(((kind, module.SNIFFER) for kind, module in sources.kinds().items()), key=_rank))
 
 
@@ -240,7 +242,7 @@ def _rank(entry: tuple[str, Sniffer]) -> int:
 
 
 def _kind_of(file: Found, sniffers: Mapping[str, Sniffer]) -> tuple[str, str]:
-    """Return the kind of source that a file is of, and the column that holds the items; empty for whole files.
+    """Return the kind of a file, and the column that holds the items; empty for whole files.
 
     Raises:
         ItemError: it fits none; the reason is the one to tell users.
@@ -277,7 +279,7 @@ def _head(file: Found) -> bytes:
 
 
 def _kind_of_table(path: Path, name: str, sniffers: Mapping[str, Sniffer]) -> tuple[str, str]:
-    """Return the kind of source that a table is of, and the column: by the types of columns, else by their texts.
+    """Return the kind and the column of a table, by types of columns, else by their texts.
 
     Raises:
         SourceError: it cannot be read, or has no rows.
@@ -296,7 +298,7 @@ def _kind_of_table(path: Path, name: str, sniffers: Mapping[str, Sniffer]) -> tu
 
 
 def _typed_columns(path: Path, name: str) -> pa.Schema | tuple[()]:
-    """Return the columns of Parquet; those of CSV and JSON lines have no types, they are all text."""
+    # The columns of CSV and JSON lines have no types, they are all text.
     return records.columns(path, name) if records.is_typed(name) else ()
 
 
@@ -359,5 +361,5 @@ def stack(rows: int, *, bounded: bool, holes: bool = False) -> list[str]:
 
 
 def _batch(rows: int) -> int:
-    """Return rows per step: fewer for few rows, so that an epoch has a fair number of steps."""
+    # Fewer rows in a step where there are few, so that an epoch has a fair number of steps.
     return next((batch for batch in (512, 128) if rows >= 40 * batch), 32)

@@ -1,4 +1,6 @@
-"""Sources: raw items become rows. A kind of source is one folder, ``<kind>/{decode,source}.py``; nothing else names it.
+"""Sources: raw items become rows.
+
+A kind of source is one folder with ``decode.py`` and ``source.py``; nothing else names it.
 
 ``decode.py`` is what a query needs of a kind, so it imports neither pydantic, pyarrow nor torch:
 
@@ -99,7 +101,7 @@ def has_pictures(kind: str) -> bool:
 
 
 def extras() -> dict[str, str]:
-    """Return the packages that kinds of sources need, each with the extra of aepipe that brings it."""
+    """Return the packages that kinds of sources need, each with the extra that brings it."""
     return {package: extra for name in names() for package, extra in getattr(_decode(name), "EXTRAS", {}).items()}
 
 
@@ -127,7 +129,7 @@ def preview(location: Path, place: str) -> bytes:
 
 
 def _reader(name: str, at: str) -> Callable[[Path, str, str], bytes] | None:
-    """Return what reads a place ``name#at``: a kind that cuts files into pieces, else the format of the file."""
+    """Return what reads a place ``name#at``: the kind with that mark, else the file's format."""
     # Formats count from 0, so a letter tells that a kind has cut the file.
     for kind in names() if at[:1].isalpha() else ():
         module = _decode(kind)
@@ -137,7 +139,7 @@ def _reader(name: str, at: str) -> Callable[[Path, str, str], bytes] | None:
 
 
 def _existing(location: Path, name: str) -> str | None:
-    r"""Return the path of a file; a place writes bytes of its name that are no UTF-8 as ``\xff``."""
+    # A place writes the bytes of a name that are no UTF-8 as \xff.
     raw = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), name.encode())
     paths = (str(location / name), str(location / os.fsdecode(raw)))
     return next((path for path in paths if os.path.isfile(path)), None)

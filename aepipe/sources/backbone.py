@@ -1,4 +1,4 @@
-"""Frozen networks below the stack: pixels or text in, the features of one row out; and the cache of those features.
+"""Frozen networks below the stack: pixels or text in, features out; and their cache.
 
 The graphs see one item at a time, on one thread and without padding, so the features of an item do not depend on the
 items next to it. Several threads may use one network. Legend: H, W sides of a picture, T tokens, F features.
@@ -30,7 +30,9 @@ _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class Backbone:
-    """A network for pictures: takes float32[1, 3, H, W]; its first output is [1, F], or [1, F, h, w] to be averaged.
+    """A network for pictures, float32[1, 3, H, W].
+
+    Its first output is [1, F], or [1, F, h, w], which is averaged.
 
     Args:
         file: of the graph, ONNX.
@@ -70,7 +72,9 @@ class Backbone:
 
 
 class SentenceEncoder:
-    """A network for text with its tokenizer; its first output is [1, F], or [1, T, F] to be averaged.
+    """A network for text, with its tokenizer.
+
+    Its first output is [1, F], or [1, T, F], which is averaged.
 
     Args:
         folder: with the network and ``tokenizer.json``, as the library tokenizers writes it.
@@ -132,7 +136,7 @@ class BackboneSpec:
 
 
 class BackboneSource:
-    """The part of a source that may have a frozen network; without ``backbone`` it is like any other source.
+    """The part of a source that may have a frozen network; without one it is like any other.
 
     Attributes:
         backbone: the network whose features are the rows; None where the kind makes rows by itself.
@@ -182,7 +186,9 @@ class BackboneSource:
 
 
 class FeatureCache:
-    """Features of items by the digest of their bytes, on disk: a run that was killed computes no item again.
+    """Features of items on disk, by the digest of the items' bytes.
+
+    So a run that was killed computes no item again when it goes on.
 
     Two files in the folder are only ever appended to: ``sha256``, 32 bytes an item, and ``features``. What a killed
     process left half written is cut off when they are opened. One process writes at a time; others only read.

@@ -1,4 +1,4 @@
-"""The base of all kinds of sources: options, keys, labels and splits; and how a kind is recognised.
+"""The base of all kinds of sources: options, labels, splits, and how a kind is recognised.
 
 A recipe is suggested in two steps: a :class:`Sniffer` tells of which kind some files are; :class:`Hints` tell what a
 recipe for them should say, after a :class:`Survey` of the items.
@@ -72,7 +72,9 @@ class Options(recipe.Options):
 
 
 class ItemSource:
-    """The part of a source that all kinds share; a kind adds ``shape``, ``dtype``, ``features()`` and ``row()``.
+    """The part of a source that all kinds share.
+
+    A kind adds ``shape``, ``dtype``, ``features()`` and ``row()``.
 
     See :class:`aepipe.sources.item.Source`.
 
@@ -186,7 +188,6 @@ class ItemSource:
 
     @cached_property
     def _used(self) -> set[str]:
-        """Return the columns that become label and split."""
         wanted = {self._options.label} - {"parent"} | {self._options.split} - {"top", "file"}
         return {name for name in wanted if isinstance(name, str)}
 
@@ -207,19 +208,16 @@ def _chosen(option: str | None, columns: Mapping[str, object], natural: str | No
 
 
 def _parent(path: str) -> str | None:
-    """Return the name of the folder that a file is in; None where it is in none."""
     # Text, not a Path: making one takes as long as reading a small file.
     return path.rpartition("/")[0].rstrip("/").rpartition("/")[2] or None
 
 
 def _top(path: str) -> str | None:
-    """Return the name of the topmost folder that a file is in; None where it is in none."""
     top, inside, _ = path.lstrip("/").partition("/")
     return top if inside else None
 
 
 def _text(value: object) -> str | None:
-    """Return a label or a split as text; None where it is missing."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
     return str(value).strip()
@@ -320,7 +318,10 @@ class Survey:
                 self.columns.setdefault(column, Counter())[str(value)] += 1
 
     def label(self) -> str:
-        """Return the option for labels: a column, ``parent``; ``given`` by the container; or nothing."""
+        """Return the option for labels: a column, or ``parent``.
+
+        ``given`` where the container gives labels; empty where there are none.
+        """
         if self.given["label"]:
             return "given"
         column = next((name for name in LABELS if 2 <= len(self.columns.get(name, ())) <= max(2, self.rows // 3)), None)
@@ -332,7 +333,10 @@ class Survey:
         return "parent" if plausible and sum(classes.values()) >= 0.95 * self.rows else ""
 
     def split(self) -> str:
-        """Return the option for splits: ``split``, ``top``, ``file``; ``given`` by the container; or nothing."""
+        """Return the option for splits: ``split``, ``top`` or ``file``.
+
+        ``given`` where the container gives splits; empty where there are none.
+        """
         if self.given["split"]:
             return "given"
         if set(self.columns.get("split", ())) >= SPLITS:

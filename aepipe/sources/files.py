@@ -116,7 +116,7 @@ class Files:
 
 
 def _walk(root: str, folder: str) -> Iterator[Found]:
-    """Yield the files below a folder in the order of their paths, without hidden files and folders behind links.
+    """Yield the files below a folder in order, without hidden ones and folders behind links.
 
     The listing of a folder tells which entries are links, so files are not looked at one by one: on a network disk each
     would cost a trip.

@@ -83,7 +83,7 @@ class Source(Protocol):
 
     @property
     def spans(self) -> list[dict[str, Any]] | None:
-        """The cells of each column with their likelihood; None where all cells of a row are of one sort."""
+        """The cells of each column with their likelihood; None where all are of one sort."""
 
     @property
     def max_bad_share(self) -> float:
@@ -112,7 +112,10 @@ class Source(Protocol):
         """
 
     def features(self) -> dict[str, Any]:
-        """Return everything that decides how bytes become a row, as JSON; equal features make equal rows."""
+        """Return everything that decides how bytes become a row, as JSON.
+
+        Equal features make equal rows.
+        """
 
     def schema(self) -> pa.Schema:
         """Return the names and types of the items' columns."""

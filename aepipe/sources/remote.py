@@ -1,4 +1,4 @@
-"""Fetch collections from addresses: ``s3://bucket/photos``, ``gs://``, ``memory://``, any driver of fsspec.
+"""Fetch collections from addresses: ``s3://``, ``gs://`` or any other driver of fsspec.
 
 The files at an address are copied to this machine first. From then on the copy is a folder like any other: items are
 read in place, originals can be shown, and the same bytes under the same names are the same collection.
@@ -143,13 +143,13 @@ def _name(path: str, root: str) -> str:
 
 
 def _stamp(info: Mapping[str, Any]) -> list[str]:
-    """Return what tells a changed file from an unchanged one: its size, and the driver's stamp of its content."""
+    # The size and the driver's stamp tell a changed file from an unchanged one.
     stamp = next((str(info[key]) for key in _STAMPS if info.get(key) is not None), "")
     return [str(info.get("size")), stamp]
 
 
 def _whole(here: Path, name: str, stamp: list[str]) -> bool:
-    """Whether the copy of a file has its full length, and the file has a stamp that would show a change."""
+    """Whether a copy has its full length, and its stamp would show a change."""
     try:
         return bool(stamp[1]) and str((here / name).stat().st_size) == stamp[0]
     except OSError:
@@ -172,7 +172,7 @@ def _cache() -> Path:
 
 @contextmanager
 def _named(address: str) -> Iterator[None]:
-    """Raise SourceError with the address for any error of a driver; their errors have no base in common."""
+    """Raise SourceError with the address for any error of a driver."""
     try:
         yield
     except SourceError:

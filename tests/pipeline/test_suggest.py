@@ -1,4 +1,4 @@
-"""Suggested recipes: the kind of source, features, labels and splits; every result is a valid recipe."""
+"""Suggested recipes: kind of source, features, labels and splits; all are valid recipes."""
 
 from __future__ import annotations
 

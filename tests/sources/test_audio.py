@@ -1,4 +1,4 @@
-"""Recordings as mel spectrograms: known tones, windows and queries, and the files that are refused."""
+"""Recordings as mel spectrograms: known tones, windows, queries, and refused files."""
 
 from __future__ import annotations
 

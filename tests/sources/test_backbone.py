@@ -1,4 +1,4 @@
-"""Frozen networks for pictures: their features, the cache of features, and files that are refused."""
+"""Frozen networks for pictures: features, their cache, and files that are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZE = (6, 8)
 
 
 def write_network(file: Path, *, pooled: bool = True, inputs: int = 3, seed: int = 0) -> Path:
-    """Write one convolution with 5 filters, whose features are averaged over the picture, or left as maps."""
+    """Write one convolution with 5 filters, averaged over the picture or left as maps."""
     weights = np.random.default_rng(seed).normal(size=(5, inputs, 3, 3)).astype(np.float32)
     nodes = [helper.make_node("Conv", ["x", "w"], ["maps"])]
     if pooled:

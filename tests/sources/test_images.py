@@ -1,4 +1,4 @@
-"""The decoder of pictures: formats, modes, orientations and depths, and bytes that are no picture."""
+"""The decoder of pictures: formats, modes, orientations, depths, and other bytes."""
 
 from __future__ import annotations
 

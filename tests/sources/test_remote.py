@@ -1,4 +1,4 @@
-"""Collections at addresses: the local and the in-memory file system, and addresses that cannot be read."""
+"""Collections at addresses: local, in memory, and such that cannot be read."""
 
 from __future__ import annotations
 

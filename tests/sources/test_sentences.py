@@ -1,4 +1,4 @@
-"""Frozen networks for text: an ONNX file with its tokenizer, and the one that a package brings."""
+"""Frozen networks for text: an ONNX file with its tokenizer, and the packaged one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of tables become cells: kinds of columns, scaling, missing values, and tables that are refused."""
+"""Rows of tables become cells: kinds of columns, scaling, missing values, refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents become rows of words: words, weights, the vocabulary, and documents that are refused."""
+"""Documents become rows of words: weights, the vocabulary, and refused documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Videos become their frames: clips rendered from a real picture, and files that are refused."""
+"""Videos become their frames: clips made from a real picture, and refused files."""
 
 from __future__ import annotations
 

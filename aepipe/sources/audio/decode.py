@@ -64,7 +64,7 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
 
 
 def query_items(text: str) -> Iterator[Item]:
-    """Yield a file, or a slice of it in seconds: ``file.wav@1.5`` to its end, or ``file.wav@1.5-2.5``.
+    """Yield a file, or a slice of it: ``file.wav@1.5`` to its end, or ``file.wav@1.5-2.5``.
 
     Raises:
         QueryError: the slice ends before it starts.
@@ -91,7 +91,7 @@ def preview(path: Path, at: str, key: str) -> bytes:
 
 
 def samples_of(data: bytes, key: str, start: float = 0.0, seconds: float | None = None) -> tuple[Samples, int]:
-    """Return the samples of a recording, the mean of its channels, float32[n], and its sampling rate.
+    """Return the mean of the channels of a recording, float32[n], and its sampling rate.
 
     Args:
         data: a WAV or FLAC file.
@@ -147,7 +147,10 @@ def at_rate(samples: Samples, rate: int, wanted: int) -> Samples:
 
 
 def powers(samples: Samples, rate: int, bands: int, frames: int) -> NDArray[np.float64]:
-    """Return the mean power in each mel band and frame, float64[bands, frames]; the frames cover all samples."""
+    """Return the mean power in each mel band and frame, float64[bands, frames].
+
+    The frames cover all samples.
+    """
     # A power of two, which the Fourier transform likes best.
     size = 1 << max(4, (round(FRAME * rate) - 1).bit_length())
     padded = np.pad(samples.astype(np.float64), (size // 2, size // 2))
@@ -163,7 +166,7 @@ def powers(samples: Samples, rate: int, bands: int, frames: int) -> NDArray[np.f
 # All rows of a collection use the same filters.
 @lru_cache(maxsize=8)
 def _filters(rate: int, size: int, bands: int) -> NDArray[np.float64]:
-    """Return the mel filters: triangles of equal width on the mel scale, float64[size / 2 + 1, bands]."""
+    """Return the mel filters: triangles of equal mel width, float64[size / 2 + 1, bands]."""
     frequencies = np.fft.rfftfreq(size, 1 / rate)
     edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), bands + 2) / 2595) - 1)
     # A band narrower than the distance of two frequencies would contain none.
@@ -181,7 +184,7 @@ def _fitted(samples: Samples, length: int) -> Samples:
 
 
 def _cut_off(data: bytes) -> bool:
-    """Tell whether a WAV file is shorter than its header says; the library reads such a file without complaint."""
+    """Whether a WAV file is shorter than its header says, which the library does not check."""
     at = data.find(b"data", 12) if data.startswith(b"RIFF") else -1
     if at < 0 or len(data) < at + 8:
         return False

@@ -88,7 +88,7 @@ class Audio(base.ItemSource):
 
 
 class _Windows:
-    """A container of recordings, as one of their windows; the key of a window is ``file@seconds``."""
+    """A container of the windows of recordings; the key of a window is ``file@seconds``."""
 
     def __init__(self, whole: Container, files: Files, features: Features) -> None:
         self._whole = whole
@@ -110,12 +110,15 @@ class _Windows:
         return self._whole.total() if self._features.window == "whole" else None
 
     def items(self) -> Iterator[Item]:
-        """Yield the windows of each file in order; a file that cannot be read is one item that says so."""
+        """Yield the windows of each file; a file that cannot be read is one item that says so."""
         for item in self._whole.items():
             yield from [item] if self._features.window == "whole" else self._windows(item, self._features.window)
 
     def _windows(self, item: Item, window: float) -> Iterator[Item]:
-        """Yield the windows of one file; a rest shorter than half a window is left out, unless it is all there is."""
+        """Yield the windows of one file.
+
+        A rest shorter than half a window is left out, unless it is all there is.
+        """
         if isinstance(item.reader, Refused):
             yield item
             return

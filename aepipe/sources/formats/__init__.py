@@ -1,4 +1,4 @@
-"""Formats that items come in: folders of files, IDX pairs, Parquet, tar archives, lists of paths, records, arrays.
+"""Formats of collections: folders, IDX, Parquet, tar, lists of paths, tables, arrays.
 
 For pictures the format is told by the files: the first of :data:`_FORMATS` that claims any of them takes those that it
 claims, and the rest count as skipped. So a folder of pictures with a table next to them is a folder of pictures.

@@ -1,4 +1,4 @@
-"""NumPy arrays: a ``.npy`` file of vectors, or a ``.npz`` archive of vectors and further columns.
+"""NumPy arrays: a ``.npy`` file of vectors, or a ``.npz`` archive of vectors and columns.
 
 Legend: N rows, D numbers of a vector.
 """
@@ -85,7 +85,7 @@ class Arrays:
 
 
 def load(path: Path, name: str) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]]]:
-    """Return the vectors of a file, number[N, D], memory-mapped where possible, and its columns, [N] each.
+    """Return the vectors of a file, number[N, D], mapped where possible; and columns, [N] each.
 
     Raises:
         SourceError: it is no array, or it holds no rows of numbers.

@@ -1,4 +1,4 @@
-r"""IDX files, gzipped or not, as MNIST, Fashion-MNIST and EMNIST come (LeCun, Cortes, Burges, 1998).
+r"""IDX files, gzipped or not: MNIST, Fashion-MNIST, EMNIST (LeCun, Cortes, Burges, 1998).
 
 The labels of ``<name>-images-idx3-ubyte.gz`` are in ``<name>-labels-idx1-ubyte.gz`` in the same folder. A name with
 ``t10k`` or ``test`` is the test split, any other the train split.
@@ -56,7 +56,7 @@ def read_at(path: Path, at: str, key: str) -> bytes:
 
 
 class Idx:
-    """Pairs of IDX files; a key has the common name of the pair and the number of the picture: ``train/17``."""
+    """Pairs of IDX files; a key has the name of the pair and a number: ``train/17``."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -139,7 +139,10 @@ def _count(path: Path) -> int:
 
 
 def _header(stream: gzip.GzipFile | BufferedReader, path: Path, *, dimensions: int) -> tuple[int, ...]:
-    """Read the sizes: two zero bytes, the type, the number of dimensions, and each as a big-endian uint32."""
+    """Read the sizes of the dimensions.
+
+    The header is two zero bytes, the type, the number of dimensions, and each size as a big-endian uint32.
+    """
     head = stream.read(4 + 4 * dimensions)
     if len(head) < 4 + 4 * dimensions or head[:4] != bytes((0, 0, _UBYTE, dimensions)):
         raise SourceError(f"{path}: not an IDX file of unsigned bytes in {dimensions} dimensions")

@@ -38,7 +38,7 @@ def open_container(files: Files, columns: Columns) -> Container:
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
-    """Return the picture in a row; of the first column that holds pictures, unless ``row:column`` names another."""
+    """Return the picture in a row of the first column of pictures, or in ``row:column``."""
     number, _, column = at.partition(":")
     with reading(path) as table:
         column = column or _pictures(table.schema_arrow)[0]
@@ -73,7 +73,7 @@ class Tables:
         _check_images(first, self._schema.field(columns.image))
 
     def schema(self) -> pa.Schema:
-        """Return all columns but those of pictures; classes are text, dictionaries have the type of their values."""
+        """Return all columns but those of pictures; classes and dictionaries as their values."""
         return pa.schema([(field.name, self._type(field)) for field in self._schema if self._kept(field)])
 
     def total(self) -> int:
@@ -127,7 +127,6 @@ class Tables:
         return field.name != self._columns.image and not _is_picture(field.type)
 
     def _type(self, field: pa.Field) -> pa.DataType:
-        """Return the type of the values after :meth:`_value`."""
         if field.name in self._classes:
             return pa.string()
         return field.type.value_type if pa.types.is_dictionary(field.type) else field.type

@@ -1,4 +1,4 @@
-"""CSV lists of files: one row for each item, with a column for its path and any other columns."""
+"""CSV lists of files: one row for each item, with a column for its path."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def open_container(files: Files, columns: Columns) -> Container:
 
 
 def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns) -> Container:
-    """Return the files with these endings, each an item; or, where there are none, the files that lists name."""
+    """Return the files with these endings, or, where there are none, the files in lists."""
     from aepipe.sources.formats.folder import Folder
 
     named = [found.place for found in files]

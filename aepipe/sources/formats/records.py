@@ -1,4 +1,4 @@
-"""Records: the rows of CSV, JSON lines and Parquet files; each is an item, or has one in a column.
+"""Records: rows of CSV, JSON lines and Parquet; each is an item, or has one in a column.
 
 CSV has a header; each of the JSON lines is an object; both are in UTF-8, and may be gzipped. Their values are text;
 those of Parquet have types of their own. A row that is damaged or too long is one bad item, and the others are read.
@@ -59,7 +59,7 @@ def claims(name: str) -> bool:
 
 
 def name_by_content(name: str, head: bytes) -> str:
-    """Return a name under which :func:`read` takes a file, by its first bytes; empty where it is no file of records.
+    """Return a name for :func:`read`, by the first bytes of a file; empty for other files.
 
     CSV has no mark of its own, so there the name has to say it.
     """
@@ -89,7 +89,7 @@ def is_typed(name: str) -> bool:
 
 
 def columns(path: Path, name: str) -> pa.Schema:
-    """Return the columns of a file and their types; for JSON lines, those of the first 1,000 objects.
+    """Return the columns of a file and their types; of JSON lines, by the first 1,000 lines.
 
     Raises:
         SourceError: it cannot be read, or two of its columns have the same name.
@@ -197,7 +197,6 @@ class _Made:
 
 
 def _kind(name: str) -> str | None:
-    """Return the format of a file by its name; None where it is none of records."""
     lower = name.lower()
     return next((kind for kind, endings in _ENDINGS.items() if lower.endswith(endings)), None)
 
@@ -288,7 +287,7 @@ def _as_text(value: object) -> str | None:
 
 
 def _csv(path: Path) -> Iterator[Line]:
-    """Yield the rows of a CSV file; a row that is not in UTF-8, or has too many cells, is a bad item."""
+    """Yield the rows of a CSV file; one with too many cells or not in UTF-8 is a bad item."""
     # The limit of Python's own is 128 KiB, less than a long document; it can only be set for the whole process.
     csv.field_size_limit(LONGEST)
     with _stream(path) as stream:

@@ -44,7 +44,10 @@ def read_at(path: Path, at: str, key: str) -> bytes:
 
 
 class Tar:
-    """Archives; the key is the path of the member, after that of the archive where there may be several."""
+    """Tar archives; the key is the path of the member, after that of its archive.
+
+    The path of the archive is left out where the source is a single one.
+    """
 
     def __init__(self, files: Files) -> None:
         self._files = files

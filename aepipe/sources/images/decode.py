@@ -93,7 +93,7 @@ _one_at_a_time = threading.Lock()
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
-    """Return what makes a row of a picture's bytes: uint8[H, W, C], or float16[F] by the network in the folder.
+    """Return what makes a row of a picture: uint8[H, W, C], or float16[F] by a network.
 
     Raises:
         CorruptError: the network is not the one that made the rows of the collection.
@@ -158,7 +158,7 @@ def decode(
 
 
 def thumbnail(data: bytes, key: str, longest: int = 96) -> Image.Image:
-    """Return a small picture to look at: upright, RGB, its longest side at most ``longest`` pixels.
+    """Return a small picture to look at: upright, RGB, at most ``longest`` pixels a side.
 
     Raises:
         ItemError: as :func:`decode`.
@@ -194,7 +194,7 @@ def _upright(data: bytes, key: str, *, least: tuple[int, int], gray: bool) -> Im
 
 
 def format_of(data: bytes) -> str | None:
-    """Return a picture's format by its first bytes; None where it is none of those that are decoded here."""
+    """Return a picture's format by its first bytes; None where it is not decoded here."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
     kind = next((kind for signature, kind in _SIGNATURES.items() if data.startswith(signature)), None)
@@ -276,7 +276,6 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _scaled(values: NDArray[np.generic], low: float, high: float) -> Image.Image:
-    """Map ``low..high`` to 0..255, rounded."""
     share = (values.astype(np.float64) - low) / ((high - low) or 1.0)
     return Image.fromarray(np.floor(share * 255 + 0.5).astype(np.uint8))
 
@@ -296,13 +295,14 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _fitted(image: Image.Image, width: int, height: int, fit: Fit) -> Image.Image:
-    """Resize; ``reducing_gap`` averages whole blocks first where a picture is more than six times too large."""
+    """Resize a picture to a size; ``fit`` tells how another aspect is changed."""
     if image.size == (width, height):
         return image
     if fit == "pad":
         return ImageOps.pad(image, (width, height), Image.Resampling.BILINEAR, color="white")
     # A box may cut through pixels; cropping first would round it.
     box = _centred(image.width, image.height, width / height) if fit == "crop" else None
+    # The gap averages whole blocks first where a picture is more than six times too large, which is quicker.
     return image.resize((width, height), Image.Resampling.BILINEAR, box, reducing_gap=3.0)
 
 

@@ -1,4 +1,4 @@
-"""Pictures: a folder, a glob, Parquet files, a list of paths, a tar archive or IDX files; ``kind = "images"``."""
+"""Pictures: in folders, Parquet, lists of paths, tar archives or IDX; ``kind = "images"``."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Features(recipe.Options):
     @field_validator("mean", "scale", mode="before")
     @classmethod
     def _several(cls, value: object) -> object:
-        """Take one number for all channels."""
+        # One number stands for all channels.
         return (value,) if isinstance(value, int | float) else value
 
     @model_validator(mode="after")
@@ -133,7 +133,7 @@ class Images(BackboneSource, base.ItemSource):
         self._decode = decode.decoder(self.features(), folder)
 
     def features(self) -> dict[str, Any]:
-        """Return what decides a row: the options, the kind, the version of the decoder, and the network."""
+        """Return what decides a row: options, kind, version of the decoder, and network."""
         chosen = self._features
         found: dict[str, Any] = {"kind": self.kind, "decoder": decode.VERSION, "size": list(self.size)}
         found |= {"color": chosen.color, "fit": chosen.fit}
@@ -218,7 +218,7 @@ def suggest(path: str, items: Iterable[Item], *, called: str = Images.called) ->
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A picture of the sample: its sides, the longest at most 64, and how far its channels differ, 0..1."""
+    """A picture of the sample: its sides, at most 64, and how far its channels differ, 0..1."""
 
     width: int
     height: int

@@ -1,4 +1,4 @@
-"""Decode rows of a table: numbers and categories become cells; a missing value is NaN in all cells of its column.
+"""Decode rows of a table: numbers and categories become cells, missing values NaN.
 
 A number takes one cell: its distance from the mean of its column in standard deviations, at most 5 either way. A
 category takes one cell for each level, and only that of its own level is 1; with two levels it takes one cell, 0 or 1.

@@ -85,7 +85,7 @@ class Table(base.ItemSource):
 
     @property
     def spans(self) -> list[dict[str, Any]]:
-        """The cells of each column with the likelihood that suits them, as the likelihood ``columns`` takes them."""
+        """The cells of each column and their likelihood, as the likelihood ``columns`` takes them."""
         sizes = [cells.cells_of(column) for column in self._columns]
         kinds = ["gaussian" if column["kind"] == "number" else "bernoulli" for column in self._columns]
         return [
@@ -128,7 +128,7 @@ class Table(base.ItemSource):
         return replace(item, columns={**item.columns, SNIPPET: line[:SNIPPET_LENGTH]})
 
     def _look(self) -> list[dict[str, Any]]:
-        """Read all rows; return the kind of each column with its levels, or mean and scale of the train split."""
+        """Read all rows; return the kind of each column, and its levels or mean and scale."""
         names = [name for name in self._container.schema().names if name not in self._left_out]
         seen = {name: _ColumnStats() for name in names}
         for raw in self._container.items():
@@ -200,7 +200,7 @@ def _body(record: records.Record) -> bytes:
 
 
 def _column(name: str, seen: _ColumnStats, unit: str | None) -> dict[str, Any] | None:
-    """Return the kind of a column; None where it has one value only, or too many different texts."""
+    """Return the kind of a column; None where it has one value, or too many different texts."""
     if len(seen.values) < 2:
         return None
     if seen.numeric:

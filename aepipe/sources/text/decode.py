@@ -1,4 +1,4 @@
-"""Decode documents: words are counted, and a row has the weight of each word of a vocabulary.
+"""Decode documents: a row has the weight of each word of a vocabulary.
 
 The weight of a word that occurs ``n`` times is ``log(1 + n)``; with ``weights = "tf-idf"`` it is multiplied by the
 word's inverse document frequency, and rows have unit length, so that distances of rows are those of the cosine.
@@ -35,7 +35,7 @@ _NAMED = 5
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
-    """Return what makes float16[words] of a document's bytes; or float16[F], where a network in the folder reads it.
+    """Return what makes a row of a document: float16[words], or float16[F] by a network.
 
     The function raises :class:`ItemError` for bytes that are no text, for an empty document, and for one without any
     word of the vocabulary.
@@ -86,7 +86,7 @@ def _network_decoder(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
 
 
 def query_items(text: str) -> Iterator[Item]:
-    """Yield a file, the files of a folder and of the folders below it, or the words of the argument.
+    """Yield a file, the files of a folder and those below it, or the words of the argument.
 
     Raises:
         QueryError: the argument looks like a path, and nothing is there.

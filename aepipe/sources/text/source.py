@@ -1,4 +1,4 @@
-"""Documents: files of text, or rows of CSV, JSON lines or Parquet with a column of text; ``kind = "text"``.
+"""Documents: files of text, or rows of tables with a column of text; ``kind = "text"``.
 
 The vocabulary is learned from the train split when the documents are first read. From then on it decides how rows are
 made: a collection keeps its vocabulary, so that new codes stay comparable with old ones.
@@ -99,7 +99,10 @@ class Text(BackboneSource, base.ItemSource):
 
     @property
     def shape(self) -> tuple[int]:
-        """Words of the vocabulary, or features of the network; where there are fewer words, the last cells are zero."""
+        """Words of the vocabulary, or features of the network.
+
+        Where there are fewer words, the last cells are zero.
+        """
         return (self.backbone.width if self.backbone else self._features.words,)
 
     def features(self) -> dict[str, Any]:
@@ -116,7 +119,7 @@ class Text(BackboneSource, base.ItemSource):
         self._decode = words.decoder(self.features(), folder)
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
-        """Return the source with the known vocabulary where the options are the same, else with a new one."""
+        """Return the source with a vocabulary: the known one for the same options, else a new one."""
         if self.backbone:
             return self
         other, mine = copy.copy(self), self.features()
@@ -200,7 +203,7 @@ def _spec(name: str | None, base: Path) -> BackboneSpec | None:
 
 
 def _container(files: Files, options: Options) -> Container:
-    """Return what holds the documents: tables, where a file is one; else every file is a document."""
+    """Return what holds the documents: tables where there are any, else all files."""
     if not any(records.claims(found.place) for found in files):
         return Folder(files)
 
@@ -224,7 +227,6 @@ def _beginning(item: Item, *, mail: bool) -> str | None:
 
 
 def _stop_words() -> frozenset[str]:
-    """Return the function words of English."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     return frozenset(ENGLISH_STOP_WORDS)
@@ -247,7 +249,7 @@ def _wordiest(texts: Mapping[str, Sequence[str]], rows: int) -> str | None:
 
 
 def _has_words(values: Sequence[str]) -> bool:
-    """Tell sentences from hashes and lists of numbers."""
+    # Sentences have spaces; hashes and lists of numbers have none.
     return sum(value.count(" ") >= 3 for value in values) >= len(values) / 2
 
 
@@ -277,5 +279,4 @@ def _read(item: Item) -> str:
 
 
 def _is_english(text: str) -> bool:
-    """Tell whether a text has the commonest words of English."""
     return len({"the", "and", "of", "to", "in", "is"} & set(words.words_of(text, mail=False))) >= 3

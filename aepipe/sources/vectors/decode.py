@@ -75,7 +75,7 @@ def numbers(data: bytes, key: str, width: int) -> NDArray[np.float32]:
 
 
 def query_items(text: str) -> Iterator[Item]:
-    """Yield the vectors of a ``.npy`` file, of one or of two axes; or the one vector of a JSON list.
+    """Yield the vectors of a ``.npy`` file, of one or two axes; or the one of a JSON list.
 
     Raises:
         QueryError: there is no such file, or it holds no vectors.

@@ -1,4 +1,4 @@
-"""Vectors of another model: ``.npy``, ``.npz``, or a list column of Parquet; ``kind = "vectors"``."""
+"""Vectors of another model, in NumPy arrays or in Parquet; ``kind = "vectors"``."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _container(files: Files, options: Options) -> tuple[Container, int]:
 
 
 def _list_width(path: Path, column: str) -> int:
-    """Return the numbers of each vector of a column: by the type of the column, else by the first vector."""
+    """Return the length of the vectors of a column: by its type, else by the first of them."""
     # A list without a fixed size says nothing about its length, so a value has to be read.
     with pq.ParquetFile(path) as table:
         kind = table.schema_arrow.field(column).type

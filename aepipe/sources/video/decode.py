@@ -1,4 +1,4 @@
-"""Cut frames out of videos: each becomes a picture file, decoded by :mod:`aepipe.sources.images.decode`.
+"""Cut frames out of videos: each becomes a picture file, decoded as pictures are.
 
 The key of a frame has its second, ``clip.mp4@12.5``. Times are those that the file gives its frames, so a changing
 frame rate does no harm. Frames are turned upright as the file says, and made smaller where their longest side is above
@@ -42,7 +42,7 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
 
 
 def query_items(text: str) -> Iterator[Item]:
-    """Yield pictures, as the kind ``images`` does; or a frame of a video: ``clip.mp4@12.5``, else its middle one.
+    """Yield pictures, or a frame of a video: ``clip.mp4@12.5``, else its middle one.
 
     Raises:
         QueryError: a file cannot be read, or a folder has no pictures.

@@ -1,4 +1,4 @@
-"""Videos: frames at equal distances in time are the items, decoded as pictures are; ``kind = "video"``."""
+"""Videos: the items are frames at equal distances in time; ``kind = "video"``."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class _Frames:
         return
 
     def items(self) -> Iterator[Item]:
-        """Yield the frames of each file in order; a file that is damaged ends with an item that says so."""
+        """Yield the frames of each file; a damaged file ends with an item that says so."""
         for item in self.whole.items():
             if isinstance(item.reader, Refused):
                 yield item
