@@ -61,7 +61,7 @@ def show(release: Release, questions: Iterator[Question], shown: Display, limits
         QueryError: the contact sheet cannot be written, or a code cannot be re-ranked.
         typer.Exit: a picture could not be read; the others have been answered.
     """
-    way = _way(shown) if release.recipe["source"]["kind"] in {"images", "video"} else None
+    way = _way(release, shown)
     failed = False
     drawn: list[Found] = []
     while block := list(islice(questions, AT_ONCE)):
@@ -168,12 +168,15 @@ def _draw(release: Release, drawn: Sequence[Found], file: Path) -> None:
     write_picture(hits_picture(drawn, title=title), file)
 
 
-def _way(shown: Display, environment: Mapping[str, str] = os.environ) -> Way | None:
+def _way(release: Release, shown: Display, environment: Mapping[str, str] = os.environ) -> Way | None:
     """Return how thumbnails are shown, None for not at all."""
     if shown.form != "table" or shown.thumbnails is False or not (shown.thumbnails or sys.stdout.isatty()):
         return None
     from aepipe.cli.output import pixels_way
+    from aepipe.sources import has_pictures
 
+    if not has_pictures(release.recipe["source"]["kind"]):
+        return None
     pixels = pixels_way(environment) if sys.stdout.isatty() else None
     return pixels or ("blocks" if shown.thumbnails else None)
 

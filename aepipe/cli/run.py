@@ -200,8 +200,7 @@ def _recipe_for(what: str, name: str | None, save: Path | None) -> str:
     """
     if flows("catalog").is_recipe(what):
         return _existing_recipe(what)
-    from aepipe.pipeline.suggest import name_of, same_source, suggest
-    from aepipe.pipeline.suggest.kinds import describe_strangers
+    from aepipe.pipeline.suggest import describe_strangers, name_of, same_source, suggest
 
     file = save or Path(f"{name or name_of(what)}.toml")
     if file.exists():

@@ -10,7 +10,6 @@ from aepipe.learn import onnx_export
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
 from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, FeatureCache
-from aepipe.sources.images.source import Images
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.io import disk_errors_named
@@ -28,31 +27,31 @@ def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
     source = resolved.source
     if not isinstance(source, BackboneSource) or source.backbone is None:
         return None
-    wanted, size = source.backbone, source.size if isinstance(source, Images) else None
+    wanted = source.backbone
     inputs = {"stage": "equip", "version": VERSION, "name": wanted.name, "sha256": wanted.sha256}
-    inputs |= {"size": list(size) if size else None}
+    inputs |= {"size": list(wanted.size) if wanted.size else None}
     ref = ref_of("backbone", inputs)
     if not store.has(ref):
         step("backbone", 0, 1)
         with store.draft("backbone") as draft:
-            for name, data in _files(wanted, size).items():
+            for name, data in _files(wanted).items():
                 (draft.path / name).write_bytes(data)
             draft.finish(inputs)
         step("backbone", 1, 1)
-    source.equip(store.verified(ref), str(ref))
+    source.attach(store.verified(ref), str(ref))
     # The cache lies outside the artifacts: it grows from run to run, and losing it only costs time.
     with disk_errors_named(store.root):
         store.create()
         folder = store.root / layout.Root.FEATURES / digest_of(source.features())[:32]
-        source.remember(FeatureCache(folder, width=source.shape[0], dtype=source.dtype))
+        source.use_cache(FeatureCache(folder, width=source.shape[0], dtype=source.dtype))
     return ref
 
 
-def _files(wanted: BackboneSpec, size: tuple[int, int] | None) -> dict[str, bytes]:
+def _files(wanted: BackboneSpec) -> dict[str, bytes]:
     """Return the files of a network: the user's own, or exported from a package."""
     if wanted.files:
         return {name: file.read_bytes() for name, file in wanted.files.items()}
-    if size is not None:
-        return {GRAPH: onnx_export.efficientnet_lite0(size)}
+    if wanted.size is not None:
+        return {GRAPH: onnx_export.efficientnet_lite0(wanted.size)}
     graph, tokenizer = onnx_export.minilm()
     return {GRAPH: graph, TOKENIZER: tokenizer}

@@ -114,7 +114,7 @@ def _prepared(size: Sequence[int], seen_by: dict[str, Any]) -> ModelProto:
 def _unit(batch: int, width: int, *, maps: bool) -> ModelProto:
     """Return the graph from a picture's features to a batch of unit vectors, [B, F].
 
-    The first row is computed as :func:`aepipe.sources.backbone.unit` does; the others are zeros.
+    The first row is computed as :class:`aepipe.sources.backbone.Backbone` does; the others are zeros.
     """
     means = [helper.make_node("ReduceMean", ["features", "sides"], ["mean"], keepdims=0)] if maps else []
     nodes = [

@@ -115,10 +115,10 @@ def decoded_items(
         QueryError: there is no such id or key, a path does not exist, or the release was not learned from images.
         FingerprintError: as :func:`things`.
     """
-    from aepipe.sources import preview
+    from aepipe.sources import has_pictures, preview
 
     card = release.encoder.card
-    pictures = card.source in {"images", "video"}
+    pictures = has_pictures(card.source)
     if not pictures or len(card.shape) != 3:
         seen = "the features of a network" if pictures else card.source
         raise QueryError(f"{release.name} was learned from {seen}, not from pixels: there is nothing to draw")
@@ -145,7 +145,7 @@ def questions_from_codes(release: Release, texts: Sequence[str]) -> Iterator[Que
 
 def _items(release: Release, texts: Sequence[str]) -> Iterator[Item]:
     """Give the items that are named, their bytes not read yet."""
-    from aepipe.sources import asked
+    from aepipe.sources import query_items
     from aepipe.sources.remote import fetched, is_address
 
     for text in texts:
@@ -155,10 +155,10 @@ def _items(release: Release, texts: Sequence[str]) -> Iterator[Item]:
             # A slice, ``s3://bucket/clip.mp4@12.5``, stays one.
             sliced = _SLICE.fullmatch(text)
             here = f"{fetched(sliced['file'])}@{sliced['slice']}" if sliced else str(fetched(text))
-            for item in asked(release.encoder.card.source, here):
+            for item in query_items(release.encoder.card.source, here):
                 yield replace(item, key=text)
         else:
-            yield from asked(release.encoder.card.source, text)
+            yield from query_items(release.encoder.card.source, text)
 
 
 def _read(item: Item) -> Question:
