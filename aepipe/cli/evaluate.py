@@ -13,9 +13,9 @@ from aepipe.cli.options import AsJson, Place, ReleaseText
 from aepipe.cli.output import say, say_json, write_picture
 from aepipe.errors import QueryError
 from aepipe.release import lifecycle
-from aepipe.release.manifest import RELEASE
 from aepipe.release.release import Release
 from aepipe.report.release import scores_text
+from aepipe.store import layout
 from aepipe.store.artifacts import Store
 
 
@@ -85,7 +85,7 @@ def measure(store: Store, release: Release, n_bits: int | None = None) -> dict[s
     from aepipe import recipe
     from aepipe.pipeline import score
 
-    file = store.root / "release" / release.ref.digest / RELEASE
+    file = store.root / "release" / release.ref.digest / layout.Release.MANIFEST
     codes = [part for what, part in release.parts if what == "codes"]
     read = recipe.parse(release.recipe, file)
     with tempfile.TemporaryDirectory(prefix=".tmp-evaluate-", dir=store.root) as scratch:

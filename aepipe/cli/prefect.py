@@ -17,7 +17,7 @@ import typer
 
 from aepipe.cli.output import complain
 from aepipe.errors import ExtraError
-from aepipe.store import registry
+from aepipe.store import layout, registry
 from aepipe.store.artifacts import Store
 
 Api = Annotated[
@@ -81,7 +81,7 @@ def prefect(api: str | None, store: Store, check: Callable[[], object] = lambda:
         finally:
             embedded.flush()
         return
-    home = store.root / "prefect"
+    home = store.root / layout.Root.PREFECT
     if home.exists():
         with embedded.serving(home, meanwhile=check):
             yield

@@ -44,13 +44,14 @@ from aepipe.index import kinds as _kinds
 from aepipe.index.hits import Hits, RaggedHits
 from aepipe.index.postings import Postings, checked_ids
 from aepipe.index.scan import CODES, Scan
+from aepipe.store import layout
 from aepipe.store.io import REMEDY, mapped
 
 if TYPE_CHECKING:
     from aepipe.index.postings import SomeCodes
     from aepipe.recipe import Choice, Options
 
-CARD = "index.json"
+CARD = layout.Index.CARD
 
 ROWS_AT_ONCE = 1 << 22  # rows of postings that a search holds at a time
 
@@ -399,7 +400,6 @@ def module_of(kind: str) -> ModuleType:
 
 
 KIND = "delta"
-REMOVED = "removed.npy"
 
 
 class DeltaIndex:
@@ -430,21 +430,21 @@ class DeltaIndex:
         """
         try:
             card = json.loads((folder / CARD).read_bytes())
-            removed = mapped(folder / REMOVED)
+            removed = mapped(folder / layout.Index.REMOVED)
             sound = (card["kind"], card["removed"], card["base_rows"]) == (KIND, len(removed), len(base))
             added = int(card["added"])
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             raise CorruptError(f"{folder}: corrupt, not the changes of an index ({error}); {REMEDY}") from None
         if not sound:
             raise CorruptError(f"{folder}: corrupt, not the changes of this index; {REMEDY}")
-        return cls(base, open_rows(folder / "added") if added else None, removed)
+        return cls(base, open_rows(folder / layout.Index.ADDED) if added else None, removed)
 
     def save_changes(self, folder: Path) -> None:
         """Write what has changed since the base was built into an existing folder."""
-        np.save(folder / REMOVED, self.removed)
+        np.save(folder / layout.Index.REMOVED, self.removed)
         if self.delta:
-            (folder / "added").mkdir()
-            self.delta.save(folder / "added")
+            (folder / layout.Index.ADDED).mkdir()
+            self.delta.save(folder / layout.Index.ADDED)
         counts = {"added": len(self.delta or ()), "removed": len(self.removed), "base_rows": len(self.base)}
         card = {"schema": 1, "kind": KIND, "fingerprint": self.fingerprint, "n_bits": self.n_bits, **counts}
         (folder / CARD).write_text(json.dumps(card), encoding="utf-8")

@@ -35,11 +35,12 @@ from aepipe.index.external_sort import Output, Piles, scratch
 from aepipe.index.hits import CodeHits, RaggedHits
 from aepipe.index.scan import Scan
 from aepipe.log import step
+from aepipe.store import layout
 from aepipe.store.io import mapped
 
-OFFSETS = "offsets.npy"
-IDS = "ids.npy"
-BY_ID = "by_id.npy"
+OFFSETS = layout.Index.OFFSETS
+IDS = layout.Index.IDS
+BY_ID = layout.Index.BY_ID
 FEW = 1000
 """So many rows of a query are put in order without asking first which are needed."""
 

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from aepipe.codes.bitcodes import BitCodes, n_bytes
 from aepipe.index.external_sort import Output
 from aepipe.index.hits import CodeHits
+from aepipe.store import layout
 
-CODES = "codes.faiss"
+CODES = layout.Index.CODES
 COUNTED_BITS, COUNTED = 128, 4096
 """Up to so many bits and neighbours, faiss is quicker to put what it finds into a place for each distance than in a
 heap: by a quarter at k = 10, and by two thirds at 1,000."""

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from aepipe.codes.encoder import session
 from aepipe.errors import CorruptError
 from aepipe.sources.item import Decode
+from aepipe.store import layout
 
-GRAPH = "backbone.onnx"
-TOKENIZER = "tokenizer.json"
+GRAPH = layout.Backbone.GRAPH
+TOKENIZER = layout.Backbone.TOKENIZER
 LONGEST = 256
 """Tokens of a text that are read, including those that mark its beginning and end."""
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aepipe.errors import BusyError, CorruptError, NotFoundError
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import disk_errors_named, write_durably
 
@@ -44,7 +45,7 @@ class Event:
 
 def names(store: Store) -> list[str]:
     """Return the names that have a release in service."""
-    folder = store.root / "service"
+    folder = store.root / layout.Root.SERVICE
     return sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
 
 
@@ -54,7 +55,7 @@ def current(store: Store, name: str) -> Ref | None:
     Raises:
         CorruptError: the service file does not hold a digest.
     """
-    file = store.root / "service" / name
+    file = store.root / layout.Root.SERVICE / name
     try:
         digest = file.read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -96,8 +97,8 @@ def promote(store: Store, name: str, ref: Ref, *, why: str, action: str = "promo
     when = datetime.now(UTC).isoformat(timespec="seconds")
     event = Event(when, name, action, before.digest if before else "", ref.digest, why)
     with disk_errors_named(store.root):
-        _append(store.root / "log.jsonl", json.dumps(asdict(event)))
-        folder = store.root / "service"
+        _append(store.root / layout.Root.LOG, json.dumps(asdict(event)))
+        folder = store.root / layout.Root.SERVICE
         folder.mkdir(exist_ok=True)
         write_durably(folder / name, ref.digest + "\n")
     return event
@@ -135,7 +136,7 @@ def refuse(store: Store, name: str, ref: Ref, *, why: str) -> None:
     when = datetime.now(UTC).isoformat(timespec="seconds")
     event = Event(when, name, REFUSE, before.digest if before else "", ref.digest, why)
     with disk_errors_named(store.root):
-        _append(store.root / "log.jsonl", json.dumps(asdict(event)))
+        _append(store.root / layout.Root.LOG, json.dumps(asdict(event)))
 
 
 def history(store: Store, name: str | None = None, *, refused: bool = False) -> list[Event]:
@@ -146,7 +147,7 @@ def history(store: Store, name: str | None = None, *, refused: bool = False) -> 
         name: of one collection; all where it is None.
         refused: also return what was to go into service and did not.
     """
-    file = store.root / "log.jsonl"
+    file = store.root / layout.Root.LOG
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     events = [event for line in lines if (event := _event(line)) is not None]
     return [event for event in events if name in {None, event.name} and (refused or event.action != REFUSE)]
@@ -160,7 +161,7 @@ def lock(store: Store, name: str) -> Iterator[None]:
         BusyError: another process holds it.
     """
     store.create()
-    folder = store.root / "locks"
+    folder = store.root / layout.Root.LOCKS
     folder.mkdir(exist_ok=True)
     with (folder / name).open("a+", encoding="utf-8") as stream:
         try:

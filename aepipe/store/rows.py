@@ -38,13 +38,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from aepipe.store import layout
 from aepipe.store.io import array_in
 
 VERSION = 1
-DESCRIPTION = "rows.json"
-QUARANTINE = "quarantine.parquet"
-HELD_OUT_IDS = "held_out_ids.npy"
-"""Beside the views of a recipe: the training rows that it was not trained on."""
 FIXED = ("id", "key", "sha256", "place", "label", "split", "features")
 
 
@@ -118,8 +115,8 @@ class Rows:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.facts: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        self._parts = sorted(folder.glob("rows-*.parquet"))
+        self.facts: dict[str, Any] = json.loads((folder / layout.Rows.CARD).read_text(encoding="utf-8"))
+        self._parts = sorted(folder.glob(layout.Rows.PARTS))
         self._read_group = lru_cache(_HELD_GROUPS)(self._group)
 
     def __len__(self) -> int:
@@ -247,7 +244,7 @@ class Rows:
 
     def quarantine(self) -> list[Rejected]:
         """Return the items that could not be read."""
-        return [Rejected(**row) for row in pq.read_table(self._folder / QUARANTINE).to_pylist()]
+        return [Rejected(**row) for row in pq.read_table(self._folder / layout.Rows.QUARANTINE).to_pylist()]
 
     def _row(self, record: dict[str, Any], features: NDArray[Any]) -> Row:
         """Return a row as it came from the source."""
@@ -365,7 +362,7 @@ def gather(
         For each selection its array ``[n, *shape]``, mapped.
     """
     out = {
-        name: array_in(folder / f"{name}.npy", rows.dtype, (len(chosen), *rows.shape))
+        name: array_in(folder / layout.array_file(name), rows.dtype, (len(chosen), *rows.shape))
         for name, chosen in positions.items()
     }
     order = {name: np.argsort(chosen, kind="stable") for name, chosen in positions.items()}
@@ -454,7 +451,7 @@ class RowsWriter:
         if self._part is not None:
             self._part.close()
             self._part = None
-        bad = write_quarantine(self._folder / QUARANTINE, rejected)
+        bad = write_quarantine(self._folder / layout.Rows.QUARANTINE, rejected)
         body = {
             "schema": VERSION,
             "shape": list(self._shape),
@@ -469,7 +466,7 @@ class RowsWriter:
             "source": source,
             "next_id": next_id,
         }
-        (self._folder / DESCRIPTION).write_text(json.dumps(body, indent=1), encoding="utf-8")
+        (self._folder / layout.Rows.CARD).write_text(json.dumps(body, indent=1), encoding="utf-8")
 
     def _flush(self) -> None:
         """Write the pending rows."""
@@ -482,7 +479,7 @@ class RowsWriter:
         if self._part is None or self._in_part + len(table) > self._per_part:
             if self._part is not None:
                 self._part.close()
-            self._part = _part(self._folder / f"rows-{self._parts:05d}.parquet", self._schema)
+            self._part = _part(self._folder / layout.Rows.part(self._parts), self._schema)
             self._parts, self._in_part = self._parts + 1, 0
         self._part.write_table(table, row_group_size=max(1, len(table)))
         self._written += len(table)

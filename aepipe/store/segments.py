@@ -26,12 +26,9 @@ from numpy.typing import NDArray
 from aepipe.codes import encoder as encoders
 from aepipe.codes.bitcodes import BitCodes, n_bytes
 from aepipe.errors import CorruptError, FingerprintError, QueryError
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import array_in, mapped
-
-ITEMS = "items.json"
-IDS = "ids.npy"
-KEY_ORDER = "key.order.npy"
 
 
 class Strings:
@@ -47,7 +44,7 @@ class Strings:
     @classmethod
     def open(cls, folder: Path, name: str) -> Strings:
         """Map the files ``<name>.offsets.npy`` (int64[N+1]) and ``<name>.blob.npy`` (uint8)."""
-        return cls(mapped(folder / f"{name}.offsets.npy"), mapped(folder / f"{name}.blob.npy"))
+        return cls(mapped(folder / layout.Items.offsets(name)), mapped(folder / layout.Items.blob(name)))
 
     @staticmethod
     def write(folder: Path, name: str, values: Iterable[str | None]) -> None:
@@ -63,8 +60,8 @@ class Strings:
             offsets.append(len(blob))
         starts = np.array(offsets, np.int64)
         starts[absent] = -1 - starts[absent]
-        np.save(folder / f"{name}.offsets.npy", starts)
-        np.save(folder / f"{name}.blob.npy", np.frombuffer(bytes(blob), np.uint8))
+        np.save(folder / layout.Items.offsets(name), starts)
+        np.save(folder / layout.Items.blob(name), np.frombuffer(bytes(blob), np.uint8))
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -131,8 +128,8 @@ class Items:
 
     def __init__(self, folder: Path) -> None:
         try:
-            card = json.loads((folder / ITEMS).read_bytes())
-            self.ids = mapped(folder / IDS)
+            card = json.loads((folder / layout.Items.CARD).read_bytes())
+            self.ids = mapped(folder / layout.Items.IDS)
             self.columns: list[str] = card["columns"]
             self.root = Path(card["root"])
         except (ValueError, KeyError, TypeError) as error:
@@ -161,12 +158,12 @@ class Items:
                 may be called anything.
             root: folder that places are relative to.
         """
-        np.save(folder / IDS, ids)
+        np.save(folder / layout.Items.IDS, ids)
         for name, values in strings.items():
             Strings.write(folder, name, values)
-        np.save(folder / KEY_ORDER, _order_of(Strings.open(folder, "key")))
+        np.save(folder / layout.Items.KEY_ORDER, _order_of(Strings.open(folder, "key")))
         card = {"schema": 1, "columns": list(columns), "root": str(root)}
-        (folder / ITEMS).write_text(json.dumps(card), encoding="utf-8")
+        (folder / layout.Items.CARD).write_text(json.dumps(card), encoding="utf-8")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -210,7 +207,7 @@ class Items:
     @cached_property
     def _key_order(self) -> NDArray[np.int64]:
         """The positions of the keys in the order of their bytes, int64[N]."""
-        return mapped(self._folder / KEY_ORDER)
+        return mapped(self._folder / layout.Items.KEY_ORDER)
 
 
 def _bytes(text: str) -> bytes:
@@ -225,7 +222,6 @@ def _order_of(keys: Strings) -> NDArray[np.int64]:
 
 
 Places: TypeAlias = NDArray[np.int64]
-CODES = "codes.npy"
 BLOCK = 8192
 """Embeddings that are copied at a time."""
 
@@ -243,7 +239,9 @@ class CodeSegments:
         self.n_bits = n_bits
         self.fingerprint = fingerprint
         self._folders = folders
-        self._parts = [tuple(mapped(folder / name) for name in (IDS, CODES)) for folder in folders]
+        self._parts = [
+            tuple(mapped(folder / name) for name in (layout.Codes.IDS, layout.Codes.CODES)) for folder in folders
+        ]
 
     @classmethod
     def open(cls, store: Store, refs: Sequence[Ref]) -> CodeSegments:

@@ -236,8 +236,8 @@ def holes(file: Path, masks: int, mechanism: str, *, header: bool) -> tuple[list
     found: dict[str, list[Figures]] = {name: [] for name in FILLERS}
     left = []
     for mask in range(masks):
-        noise: Any = resolve(corruptions.KINDS, Choice(kind=mechanism, options={"rate": 0.2}), "mechanism")
-        _, kept = noise(coded.to_numpy(np.float32), np.random.default_rng(mask))
+        noise = resolve(corruptions.KINDS, Choice(kind=mechanism, options={"rate": 0.2}), "mechanism")
+        _, kept = noise.corrupt(coded.to_numpy(np.float32), np.random.default_rng(mask))
         hidden = ~kept & coded.notna().to_numpy()
         for name, fill in FILLERS.items():
             began = time.process_time()

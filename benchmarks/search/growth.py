@@ -41,8 +41,8 @@ def main() -> None:
     for number, start in enumerate(range(0, asked.rows, BLOCK)):
         count, rng = min(BLOCK, asked.rows - start), np.random.default_rng((number, 1))
         images = train[rng.integers(0, len(train), count)]
-        moved, _ = Shift(pixels=2)(images, rng)
-        masked, _ = Mask(rate=0.15)(moved, rng)
+        moved, _ = Shift(pixels=2).corrupt(images, rng)
+        masked, _ = Mask(rate=0.15).corrupt(moved, rng)
         out[start : start + count] = release.encode(masked, threads=asked.threads).packed
         print(f"\r{start + count:,} of {asked.rows:,}", end="", flush=True)
     print()

@@ -1,4 +1,4 @@
-"""What every objective must do, found by its file: fall, repeat itself, resume, reach both halves of the network."""
+"""Every objective, found by its file: loss falls, runs repeat and resume, both halves learn."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def batch(one: Trainer, **changes: Any) -> Batch:
 
 
 def quiet(done: int, total: int, note: str) -> None:
-    """Report to nobody."""
+    """Ignore reports."""
 
 
 def by_hand(features: np.ndarray, k: int) -> np.ndarray:
@@ -91,7 +91,7 @@ def test_it_resumes_exactly(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_reach_both_halves_and_the_batch_is_left_alone(kind: str) -> None:
+def test_gradients_reach_both_halves_and_the_batch_stays_as_it_is(kind: str) -> None:
     one = trainer(kind)
     one.model.train()
     given = batch(one, generator=torch.Generator().manual_seed(0))

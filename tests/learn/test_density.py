@@ -1,4 +1,4 @@
-"""What a denoising autoencoder knows of a density: its displacement is the score of noisy rows, times a variance."""
+"""A denoising autoencoder's displacement is the score of noisy rows, times the variance."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def test_the_displacement_points_where_the_density_of_noisy_rows_rises(tmp_path:
     points = noisy.detach().float()
     found = density.displacement(model, points).numpy()
     assert cosine(found, truth.numpy()) >= 0.9
-    assert cosine(rows.mean(0) - points.numpy(), truth.numpy()) < 0.7, "the way to the middle is not good enough"
+    assert cosine(rows.mean(0) - points.numpy(), truth.numpy()) < 0.7, "the direction to the middle would not do"
     wanted = SIGMA**2 * truth.numpy()
-    assert np.linalg.norm(found - wanted) < 0.5 * np.linalg.norm(wanted), "and it is as long as it should be"
+    assert np.linalg.norm(found - wanted) < 0.5 * np.linalg.norm(wanted), "and the length is right, too"
     np.testing.assert_allclose(density.score(model, points, sigma=SIGMA).numpy() * SIGMA**2, found, rtol=1e-5)
 
 
-def test_it_is_the_reconstruction_less_the_point() -> None:
+def test_the_displacement_is_the_reconstruction_minus_the_point() -> None:
     model = stack.build([spec()], (2,), seed=0)[0]
     points = torch.from_numpy(draw(7, 1.0, seed=2))
     found = density.displacement(model, points)

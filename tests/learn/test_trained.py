@@ -1,4 +1,4 @@
-"""Weights in files become networks again, and rows go through them as they did in training."""
+"""Networks opened from their files give the same codes and rows as in training."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SPECS = [
 
 @pytest.fixture(scope="module")
 def layers() -> Any:
-    """A stack as training leaves it: of the bits, with running averages that are not those of a new network."""
+    """A stack as after training, with running averages that differ from those of a new network."""
     made = stack.build(SPECS, SHAPE, seed=3)
     made[2].train().encode(made[1].encode(made[0].encode(tensor(ROWS)).mean).mean)
     return [one.eval() for one in made]
@@ -53,7 +53,7 @@ def test_a_pretrained_stack_from_its_files(layers: Any, tmp_path: Path) -> None:
     model = unroll(opened)
     with torch.no_grad():
         code = layers[1].encode(layers[0].encode(tensor(ROWS)).mean).mean
-        # The upper likelihood's mean, within what the lower layer's code can be, goes down.
+        # The upper likelihood's mean goes down, within the range of the lower layer's code.
         expected = layers[0].decode(layers[1].decode(code).sigmoid().relu()).sigmoid()
     np.testing.assert_allclose(generate.embed(model, ROWS, CPU), code.numpy(), atol=1e-5)
     np.testing.assert_allclose(generate.reconstruct_rows(model, ROWS, CPU), expected.numpy(), atol=1e-5)

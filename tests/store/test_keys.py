@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aepipe.errors import CorruptError, QueryError
-from aepipe.store.segments import ITEMS, Items, ItemSegments, Row, Strings
+from aepipe.store.segments import Items, ItemSegments, Row, Strings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 KEYS = ["b/2.png", "a/1.png", "ä.png", "c", "b/10.png"]
@@ -106,6 +106,6 @@ def test_a_release_without_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("card", ["", "[]", "{}", json.dumps({"columns": []})])
 def test_a_damaged_card_is_said(tmp_path: Path, card: str) -> None:
     write_items(tmp_path)
-    (tmp_path / ITEMS).write_text(card)
+    (tmp_path / "items.json").write_text(card)
     with pytest.raises(CorruptError, match=str(tmp_path)):
         Items(tmp_path)
