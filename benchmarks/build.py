@@ -26,9 +26,9 @@ from benchmarks.machine import describe, meanwhile
 OPENED = """
 import sys, time
 from pathlib import Path
-from aepipe import index
+from aepipe.index import hamming
 began = time.perf_counter()
-index.open(Path(sys.argv[1]))
+hamming.open(Path(sys.argv[1]))
 print(time.perf_counter() - began)
 """
 

@@ -214,7 +214,7 @@ def test_rows_that_cannot_be_added_or_removed(small: HammingIndex) -> None:
         hamming.build(code, np.array([-1]))
 
 
-@pytest.mark.parametrize("file", [scan.CODES, postings.OFFSETS, postings.IDS, postings.BY_ID, hamming.CARD])
+@pytest.mark.parametrize("file", [scan.CODES, postings.OFFSETS, postings.IDS, postings.BY_ID, hamming.METADATA])
 def test_a_damaged_index_is_refused(tmp_path: Path, small: HammingIndex, file: str) -> None:
     small.save(tmp_path)
     assert_damage_is_refused(tmp_path, file)
@@ -235,10 +235,10 @@ def assert_damage_is_refused(folder: Path, file: str) -> None:
 def test_files_that_do_not_fit_one_another_are_refused(tmp_path: Path, small: HammingIndex) -> None:
     small.save(tmp_path)
     np.save(tmp_path / postings.IDS, np.arange(3))
-    with pytest.raises(CorruptError, match="do not fit"):
+    with pytest.raises(CorruptError, match="do not belong together"):
         hamming.open(tmp_path)
-    card = json.loads((tmp_path / hamming.CARD).read_text()) | {"kind": "tree"}
-    (tmp_path / hamming.CARD).write_text(json.dumps(card))
+    card = json.loads((tmp_path / hamming.METADATA).read_text()) | {"kind": "tree"}
+    (tmp_path / hamming.METADATA).write_text(json.dumps(card))
     with pytest.raises(CorruptError, match="unknown kind 'tree'"):
         hamming.open(tmp_path)
 
@@ -260,8 +260,8 @@ def test_an_index_of_before_the_order_of_ids_was_saved(tmp_path: Path) -> None:
     built = hamming.build(codes, ids)
     built.save(tmp_path)
     (tmp_path / postings.BY_ID).unlink()
-    card = json.loads((tmp_path / hamming.CARD).read_text())
+    card = json.loads((tmp_path / hamming.METADATA).read_text())
     card |= {"schema": 1, "bytes": card.pop("sizes")[scan.CODES]}
     del card["options"]
-    (tmp_path / hamming.CARD).write_text(json.dumps(card))
+    (tmp_path / hamming.METADATA).write_text(json.dumps(card))
     assert_same(hamming.open(tmp_path), built)

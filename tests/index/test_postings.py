@@ -96,19 +96,19 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.
     assert peaks[1] < 1.5 * peaks[0], f"{peaks[0]:,} and {peaks[1]:,} bytes"
 
 
-def test_piles_on_the_disk_hold_nothing_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partitions_on_disk_hold_nothing_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each block goes to a pile of its own, as ids that ascend do."""
     monkeypatch.setattr(external_sort, "PART", 1 << 14)
     keys = np.arange(64 * external_sort.PART)
-    dealt = external_sort.Piles(keys[:: external_sort.SAMPLED], tmp_path)
+    partitions = external_sort.Partitions(keys[:: external_sort.SAMPLED], tmp_path)
     tracemalloc.start()
     for start in range(0, len(keys), external_sort.PART):
         block = keys[start : start + external_sort.PART]
-        dealt.put(block, block, 2 * block)
+        partitions.put(block, block, 2 * block)
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert held < keys.nbytes / 8, f"{held:,} bytes"
-    found = list(dealt)
+    found = list(partitions)
     assert len(found) > 32
     np.testing.assert_array_equal(np.concatenate([pile[0] for pile in found]), keys)
     np.testing.assert_array_equal(np.concatenate([pile[1] for pile in found]), 2 * keys)

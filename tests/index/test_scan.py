@@ -45,7 +45,7 @@ def test_what_is_nearest_is_within_the_limit_of_some(n_bits: int, k: int, monkey
     expected = codes.nearest(asked, k, threads=2)
     monkeypatch.setattr(scan, "RANGED", 1)
     monkeypatch.setattr(scan, "RANGED_EACH", 1)
-    monkeypatch.setattr(scan, "PIECES", 16)
+    monkeypatch.setattr(scan, "SAMPLE_PIECES", 16)
     assert scan.ranged(n_bits, len(packed), k)
     for one in (codes.nearest(asked, k, threads=2), codes.nearest(asked[:1], k)):
         count = len(one)
