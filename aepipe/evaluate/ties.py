@@ -1,17 +1,17 @@
-"""Expected precision and average precision over a random order inside every tie group.
+"""Tie-aware metrics: expected precision and average precision over random orders within ties.
 
-Hamming distances are integers, so thousands of rows share one; a sort without a rule lets the order of the database
-decide (often it is sorted by class). Here nothing is sorted and nothing shuffled: every figure is the exact mean over
-all orders that keep the distances ascending (McSherry & Najork, "Computing information retrieval performance measures
-efficiently in the presence of tied scores", ECIR 2008).
+Hamming distances are integers, so thousands of rows share one. A plain sort would let the order of the database decide
+between them, and databases are often sorted by class. Here nothing is sorted or shuffled: every metric is the exact
+mean over all orders that keep the distances ascending (McSherry & Najork, "Computing information retrieval performance
+measures efficiently in the presence of tied scores", ECIR 2008).
 
-Legend: Q queries, G tie groups, N rows. In one group, s rows come strictly before it, R of them relevant; it has t
-rows, r of them relevant. The row at place j = 1..t of the group is relevant with probability r/t, and given that, the
-j-1 rows before it hold (j-1) c relevant ones on average, c = (r-1)/(t-1). So the first m places of the group add
+Legend: Q queries, G tie groups, N rows. Before a group come s rows, R of them relevant; the group has t rows, r of them
+relevant. The row at place j = 1..t of the group is relevant with probability r/t, and given that, the j-1 rows of the
+group before it hold (j-1) c relevant ones on average, c = (r-1)/(t-1). So the first m places of the group add
 
     r/t * sum_j (R + 1 + (j-1) c) / (s+j)  =  r/t * [(R + 1 - (s+1) c) (H(s+m) - H(s)) + c m]
 
-to the sum of precisions at the relevant places, H being the harmonic numbers: O(1) per group, at any cut.
+to the sum of precisions at the relevant places, where H are the harmonic numbers: O(1) per group, at any cut.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class TieGroups:
         return before
 
     def taken(self, cut: int) -> Ints:
-        """Return how many rows of each group fall among the first ``cut``, int64[Q, G]."""
+        """Return the number of rows of each group among the first ``cut``, int64[Q, G]."""
         taken: Ints = np.clip(cut - self.start, 0, self.size)
         return taken
 
@@ -75,7 +75,7 @@ def expected_precision_sum(groups: TieGroups, cut: int, harmonic: Floats) -> Flo
 
     Args:
         groups: the rankings.
-        cut: rows looked at; not more than there are.
+        cut: number of rows that count; at most N.
         harmonic: H(0) to at least H(cut), see :func:`harmonic_numbers`.
     """
     total: Floats = _precision_sums(groups, cut, harmonic).sum(axis=1)
@@ -85,13 +85,14 @@ def expected_precision_sum(groups: TieGroups, cut: int, harmonic: Floats) -> Flo
 def expected_ap_of_found(groups: TieGroups, cut: int, harmonic: Floats) -> Floats:
     """Return the expected average precision at ``cut`` divided by the relevant rows found there, float64[Q]; 0 if none.
 
-    Sum and divisor both depend on the order when the cut falls inside a tie group. The number x of relevant rows before
-    the cut is then hypergeometric, and given x every order of the places before the cut is equally likely, so the
-    group's closed form holds with (m, x) for (t, r): the mean over x is exact, O(min(m, r)) for a query.
+    Where the cut falls inside a tie group, both the sum and the divisor depend on the order. The number x of relevant
+    rows of the group before the cut is then hypergeometric, and given x every order of the places before the cut is
+    equally likely. So the closed form of the group holds with (m, x) in place of (t, r), and the mean over x is exact:
+    O(min(m, r)) for a query.
 
     Args:
         groups: the rankings.
-        cut: rows looked at; not more than there are.
+        cut: number of rows that count; at most N.
         harmonic: H(0) to at least H(cut).
     """
     sums = _precision_sums(groups, cut, harmonic)
@@ -113,7 +114,7 @@ def _split_group_ap(whole: float, place: tuple[int, int, int], counts: tuple[int
         whole: the sum over the groups before this one.
         place: s, R and m of this group.
         counts: t and r of this group.
-        harmonic: see above.
+        harmonic: H(0) to at least H(s + m).
     """
     (start, before, m), (size, relevant) = place, counts
     found, weight = hypergeometric(size, relevant, m)
@@ -125,7 +126,7 @@ def hypergeometric(size: int, relevant: int, drawn: int) -> tuple[Ints, Floats]:
     """Return the possible numbers of relevant rows among ``drawn`` of ``size``, and their probabilities."""
     values = np.arange(max(0, drawn - (size - relevant)), min(drawn, relevant) + 1, dtype=np.int64)
     x = values[:-1].astype(np.float64)
-    # Ratios of neighbouring terms, in logarithms: no factorial is ever formed, so a million rows do no harm.
+    # Ratios of neighbouring terms, in logarithms: factorials of a million rows would overflow.
     steps = np.log((relevant - x) * (drawn - x)) - np.log((x + 1) * (size - relevant - drawn + x + 1))
     logs = np.concatenate([[0.0], np.cumsum(steps)])
     weight = np.exp(logs - logs.max())
@@ -133,8 +134,8 @@ def hypergeometric(size: int, relevant: int, drawn: int) -> tuple[Ints, Floats]:
 
 
 def _precision_sums(groups: TieGroups, cut: int, harmonic: Floats) -> Floats:
-    """Return what each group adds to the sum of precisions, float64[Q, G]."""
-    # Groups beyond the cut take 0 rows: any valid place in the table serves them.
+    """Return the contribution of each group to the sum of precisions, float64[Q, G]."""
+    # Groups beyond the cut take 0 rows, so any valid index of the table serves them.
     start = np.minimum(groups.start, cut)
     return _group_sum(start, groups.before(), groups.size, groups.relevant, groups.taken(cut), harmonic)
 
@@ -147,7 +148,7 @@ def _group_sum(
     taken: Ints | np.int64,
     harmonic: Floats,
 ) -> Floats:
-    """Return the closed form of the module's docstring: s, R, t, r, m."""
+    """Compute the closed form of the module's docstring; the arguments are s, R, t, r and m."""
     slope = (relevant - 1) / np.maximum(size - 1, 1)
     steps = harmonic[start + taken] - harmonic[start]
     total: Floats = relevant / np.maximum(size, 1) * ((before + 1 - (start + 1) * slope) * steps + slope * taken)

@@ -57,4 +57,4 @@ def test_few_rows_say_nothing() -> None:
     found = drift(sample(rng, 400), sample(rng, FEW - 1, shift=9))
     assert found == Drift((), 400, FEW - 1)
     assert not found.found
-    assert "are few" in str(found)
+    assert "are too few" in str(found)

@@ -38,7 +38,7 @@ def test_they_are_counted_and_named_in_the_scores() -> None:
 
     scores = score(sample(database, "train"), sample(queries, "test"), seed=0)
     assert scores.duplicates == 5
-    (note,) = [one for one in scores.notes if "nearly are" in one]
+    (note,) = [one for one in scores.notes if "nearly equal" in one]
     assert note.startswith(
         "5 of 20 queries nearly are rows that answer (they differ by less than 6% of what any two do)"
     )

@@ -118,9 +118,9 @@ def test_progress(caplog: pytest.LogCaptureFixture) -> None:
 def test_refusals() -> None:
     """Codes, features and labels go together."""
     database, queries = samples()
-    with pytest.raises(CodeError, match="300 codes need as many labels, not 299"):
+    with pytest.raises(CodeError, match="300 codes need 300 labels, not 299"):
         Sample(database.codes, database.features, np.zeros(299))
-    with pytest.raises(CodeError, match="as many features, not 40"):
+    with pytest.raises(CodeError, match="need 300 features, not 40"):
         Sample(database.codes, queries.features)
     with pytest.raises(CodeError, match="0 queries"):
         score(database, queries[np.empty(0, np.int64)], seed=0)
