@@ -65,7 +65,10 @@ class Progress:
 
 
 def step(stage: str, done: int, total: int | None, note: str = "") -> None:
-    """Log one step; the attributes of :class:`Progress` are plain attributes of the record, as handlers need them."""
+    """Log one step; the record has the attributes of :class:`Progress`.
+
+    They are plain numbers and strings, as other handlers need them.
+    """
     of = f"/{total:,}" if total is not None else ""
     about = {"stage": stage, "done": done, "total": total, "note": note}
     logger.info("%s: %s%s%s", stage, f"{done:,}", of, f"  {note}" if note else "", extra=about)
@@ -77,7 +80,10 @@ def chapter(title: str) -> None:
 
 
 class Sparse(logging.Filter):
-    """Keep the first and last step of a stage, one step in ten seconds between, and all other records."""
+    """Keep the first and last step of a stage, and one in ten seconds between.
+
+    All records that are not steps pass.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -147,7 +153,6 @@ def in_json() -> bool:
 
 
 def _trace() -> dict[str, str]:
-    """Return the ids of the trace that this process belongs to."""
     parts = os.environ.get("TRACEPARENT", "").split("-")
     if len(parts) != 4 or len(parts[1]) != 32 or len(parts[2]) != 16:
         return {}

@@ -1,4 +1,4 @@
-"""Baselines: ITQ, LSH, PCA-sign and spectral hashing, which a learned encoder must beat on the same features.
+"""Baselines: ITQ, LSH, PCA-sign and spectral hashing on the same features.
 
 A linear baseline is a mean and K axes: a bit is 1 where the projection of the centred row on its axis is positive.
 Spectral hashing cuts its axes more than once. Baselines are fitted on a :class:`FitSample`: at most 100,000 rows, fewer
@@ -230,7 +230,7 @@ def fit_spectral(features: Features, n_bits: int, seed: int, sample: FitSample |
 
 
 def itq_rotation(components: Matrix, rng: np.random.Generator, *, iterations: int = ITQ_ITERATIONS) -> Matrix:
-    """Return the rotation of ITQ, float32[K, K]: take signs and solve the Procrustes problem, in turn.
+    """Return ITQ's rotation, float32[K, K]: take signs, solve Procrustes, in turn.
 
     Args:
         components: float32[n, K], centred.
@@ -252,7 +252,7 @@ BASELINES: Mapping[str, Fit] = MappingProxyType(
 
 
 class FitSample:
-    """The sampled rows of a fit, with their mean and principal axes, computed when they are first needed.
+    """The sampled rows of a fit, with their mean and principal axes.
 
     Args:
         features: uint8 or float [N, D]; rows are sampled without replacement, or all taken where they are few.
@@ -313,7 +313,10 @@ def centred(features: Features, mean: NDArray[np.float64], rows: NDArray[np.int6
 
 
 def _subspace_axes(sample: FitSample, n_axes: int, seed: int) -> Matrix:
-    """Return the leading axes by randomised subspace iteration (Halko, Martinsson & Tropp, SIAM Review 2011)."""
+    """Return the leading axes by randomised subspace iteration.
+
+    Source: Halko, Martinsson & Tropp, SIAM Review 2011.
+    """
     n_features = len(sample.mean)
     width = min(n_axes + OVERSAMPLING, n_features)
     basis = np.random.default_rng(seed).standard_normal((n_features, width)).astype(np.float32)

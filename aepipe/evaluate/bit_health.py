@@ -140,7 +140,6 @@ def _correlation(ones: NDArray[np.float64], pairs: NDArray[np.float64], n_codes:
 
 
 def _entropy(rates: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return each bit's entropy in bits, float64[K]."""
     both = np.stack([rates, 1 - rates])
     logs = np.log2(both, out=np.zeros_like(both), where=both > 0)
     entropy: NDArray[np.float64] = -(both * logs).sum(axis=0)

@@ -88,7 +88,9 @@ def calibrate(
 
 
 def falling(hits: Ints, trials: Ints) -> Floats:
-    """Return the most likely probabilities that never rise, float64[n], by pooling adjacent violators.
+    """Return the most likely probabilities that never rise, float64[n].
+
+    They are found by pooling adjacent violators.
 
     Source: Ayer et al., "An empirical distribution function for sampling with incomplete information", 1955.
 
@@ -127,7 +129,9 @@ class Confidence:
 
     @classmethod
     def of(cls, name: str, scores: Mapping[str, Any], n_bits: int) -> Confidence | None:
-        """Return the calibration in a release's scores; None without one, or for fewer bits than it was measured for.
+        """Return the calibration in a release's scores; None where it does not apply.
+
+        It is missing in old scores, and does not hold for fewer bits than it was measured for.
 
         Args:
             name: of the release, for messages.

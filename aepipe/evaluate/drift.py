@@ -139,7 +139,7 @@ def _differences(shuffled: Floats, values: Floats, n_now: int) -> Floats:
 
 
 def _ranks(values: Floats) -> Floats:
-    """Return mid-ranks divided by their number, float64[n]."""
+    # Mid-ranks, divided by their number: a difference of means is then a probability minus a half.
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     middles: Floats = (ends - (counts - 1) / 2)[inverse]

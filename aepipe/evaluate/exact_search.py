@@ -1,4 +1,4 @@
-"""Exact search of float vectors by L2 distance, block by block: the reference that codes approximate.
+"""Exact search of float vectors by L2 distance: the reference that codes approximate.
 
 Legend: N rows, D features, Q queries, k neighbours. Distances are float64, so that integer features (pixels) are
 compared exactly.
@@ -63,7 +63,9 @@ def check_matrix(features: Features) -> None:
 
 
 def nearest(database: Features, queries: Features, k: int = 10) -> NDArray[np.int64]:
-    """Return the k nearest rows of each query by L2, int64[Q, min(k, N)], unsorted; ties are broken arbitrarily.
+    """Return the k nearest rows of each query by L2, int64[Q, min(k, N)], unsorted.
+
+    Ties are broken arbitrarily.
 
     Args:
         database: uint8 or float [N, D].
@@ -80,7 +82,9 @@ def nearest(database: Features, queries: Features, k: int = 10) -> NDArray[np.in
 
 
 def distance_rows(database: Features, queries: Features) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Yield (first query, squared L2 distances float64[q, N]) for chunks of the queries, 128 MB or one query each.
+    """Yield (first query, squared L2 distances float64[q, N]) for chunks of the queries.
+
+    A chunk takes at most 128 MB, or is a single query.
 
     Raises:
         CodeError: the features do not match, or are not finite.
@@ -96,7 +100,9 @@ def distance_rows(database: Features, queries: Features) -> Iterator[tuple[int, 
 
 
 def smallest(distances: NDArray[np.floating], k: int) -> NDArray[np.int64]:
-    """Return the columns of the k smallest values of each row, int64[q, min(k, N)], unsorted; ties are arbitrary.
+    """Return the columns of each row's k smallest values, int64[q, min(k, N)], unsorted.
+
+    Ties are broken arbitrarily.
 
     Args:
         distances: float[q, N].
@@ -115,7 +121,9 @@ def smallest(distances: NDArray[np.floating], k: int) -> NDArray[np.int64]:
 
 
 def smallest_of(blocks: Iterable[tuple[int, NDArray[np.floating]]], k: int) -> NDArray[np.int64]:
-    """Return the columns of the k smallest values of each row, int64[q, min(k, N)], unsorted, from blocks of columns.
+    """Return the columns of each row's k smallest values, from blocks of columns.
+
+    int64[q, min(k, N)], unsorted.
 
     Args:
         blocks: the position of the first column, and float[q, b]; at least one block.
@@ -130,12 +138,11 @@ def smallest_of(blocks: Iterable[tuple[int, NDArray[np.floating]]], k: int) -> N
 
 
 def _query_rows(database: Features, wanted: int) -> int:
-    """Return the number of queries to handle at a time: as wanted, but at most 128 MB of features."""
     return max(1, min(wanted, 4 * BLOCK_VALUES // int(database.shape[1])))
 
 
 def _blocks(database: Features, queries: Features) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Yield the position of the first row of each block, and squared L2 distances to its rows, float64[q, b]."""
+    """Yield (first row, squared L2 distances float64[q, b]) for blocks of the database."""
     if database.dtype == np.uint8 == queries.dtype:
         # Integers in float32, in parts small enough to be exact: as exact as float64, and twice as fast.
         chunk, step = _signed(queries), max(1, BLOCK_VALUES // database.shape[1])
@@ -153,7 +160,7 @@ def _blocks(database: Features, queries: Features) -> Iterator[tuple[int, NDArra
 
 
 def _signed(features: Features) -> NDArray[np.float32]:
-    """Shift bytes to -128..127: distances stay the same, and products stay small enough for float32."""
+    # Distances stay the same, and products are small enough to be exact in float32.
     return features.astype(np.float32) - np.float32(128)
 
 

@@ -1,4 +1,4 @@
-"""Rule of the gate: a new release goes into service only with healthy bits and scores that are no worse."""
+"""Rule of the gate: healthy bits, and scores no worse than in service."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def judge(
 
 
 def _choose(metric: str, new: Scores, old: Scores | None) -> tuple[str | None, list[str]]:
-    """Return the metric that decides, None where both have none in common, and a warning if it is a substitute."""
+    """Return the metric that decides, or None, and a warning if it is a substitute."""
     lacking = [who for who, scores in (("new", new), ("old", old)) if scores and scores.metric(metric) is None]
     if not lacking:
         return metric, []

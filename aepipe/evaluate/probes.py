@@ -87,7 +87,7 @@ def probe_accuracy(train: tuple[Matrix, Labels], test: tuple[Matrix, Labels]) ->
 
 
 def cluster_nmi(rows: Matrix, labels: Labels, *, seed: int) -> float:
-    """Return the normalised mutual information of clusters and classes: 0 for none, 1 for equal partitions.
+    """Return the normalised mutual information of clusters and classes, 0 to 1.
 
     k-means with one cluster for each class; the mutual information of both partitions is divided by the mean of their
     entropies (Strehl and Ghosh, "Cluster Ensembles", JMLR 2002, who take the geometric mean).
@@ -115,7 +115,7 @@ def cluster_nmi(rows: Matrix, labels: Labels, *, seed: int) -> float:
 
 
 def pca_errors(train: Matrix, test: Matrix, components: Sequence[int], *, seed: int) -> list[float]:
-    """Return the mean squared error of rows rebuilt from principal components, for several numbers of components.
+    """Return the mean squared error of rows rebuilt from principal components.
 
     Args:
         train: real ``[N, D]``, the rows that the components are computed from.
@@ -141,7 +141,7 @@ def pca_errors(train: Matrix, test: Matrix, components: Sequence[int], *, seed: 
 
 
 def squared_errors(rows: Matrix, rebuilt: Matrix) -> NDArray[np.float64]:
-    """Return the squared error of each row, summed over its cells, float64[N]; missing cells (NaN) do not count.
+    """Return the squared error of each row, float64[N]; missing cells (NaN) do not count.
 
     Args:
         rows: ``[N, *shape]``, uint8, which is scaled to 0..1, or float.

@@ -61,7 +61,7 @@ def choose(
     *,
     target: float,
 ) -> Reranking:
-    """Choose the smallest factor with which re-ranking finds the wanted share of the nearest embeddings.
+    """Choose the smallest factor that finds the wanted share of nearest embeddings.
 
     Args:
         codes: of N database rows and of Q queries.
@@ -86,21 +86,18 @@ def choose(
 
 
 def _nearest(rows: Embeddings, queries: Embeddings, asked: Ints, k: int) -> Ints:
-    """Return the k rows with the largest cosines, int64[Q, k], unsorted; rows are read block by block."""
     own = _unit(queries[asked])
     starts = range(0, len(rows), BLOCK)
     return smallest_of(((start, own @ -_unit(rows[start : start + BLOCK]).T) for start in starts), k)
 
 
 def _unit(rows: Embeddings) -> NDArray[np.float32]:
-    """Scale rows to length 1; zeros stay zeros."""
     found = rows.astype(np.float32)
     found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
     return found
 
 
 def _by_code(database: BitCodes, queries: BitCodes, count: int) -> Ints:
-    """Return the first rows of each query by (distance, position), int64[Q, min(count, N)]."""
     rows = np.ascontiguousarray(database.words().T)
     # numpy sorts 16-bit integers by radix, which is fast and stable.
     far = (word_distances(rows, query).astype(np.uint16) for query in queries.words())
@@ -108,13 +105,7 @@ def _by_code(database: BitCodes, queries: BitCodes, count: int) -> Ints:
 
 
 def _shares_found(places: Ints, wanted: Ints, top: int) -> dict[int, float]:
-    """Return, for each factor, the share of the wanted rows among the first ``top * factor`` places, averaged.
-
-    Args:
-        places: int64[Q, n], the ranking by code.
-        wanted: int64[Q, k], the rows to find.
-        top: number of hits wanted.
-    """
+    # For each wanted row: whether it is among the places, and at which rank.
     same = [row[:, None] == among for row, among in zip(wanted, places, strict=True)]
     found = np.stack([one.any(axis=1) for one in same])
     rank = np.stack([one.argmax(axis=1) for one in same])

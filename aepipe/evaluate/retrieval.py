@@ -135,7 +135,7 @@ def retrieval(
 def retrieval_float(
     database: Features, queries: Features, db_label: Labels, q_label: Labels, *, cut: int = CUT, top: int = TOP
 ) -> Retrieval:
-    """Return the metrics of exact float search (L2), without those of a ball; the reference for codes.
+    """Return the metrics of exact float search (L2), without those of a ball.
 
     Args:
         database: uint8 or float [N, D].
@@ -182,7 +182,7 @@ def retrieval_by(
 def recall_at_10(
     database: BitCodes, queries: BitCodes, database_features: Features, query_features: Features
 ) -> Floats:
-    """Return the share of each query's 10 nearest rows by features (L2) among its 10 nearest codes, float64[Q].
+    """Return the recall at 10 of the nearest rows by features (L2), float64[Q].
 
     Raises:
         CodeError: codes or features that do not match.
@@ -249,7 +249,9 @@ class Relevance:
 
 
 def distance_counts(database: BitCodes, queries: BitCodes, relevance: Relevance | None = None) -> tuple[Ints, Ints]:
-    """Count the rows, and the relevant rows, at each Hamming distance: twice int64[Q, K+1]; zeros without relevance.
+    """Count all rows and the relevant rows at each distance: twice int64[Q, K+1].
+
+    Without relevance, the second is zeros.
 
     Raises:
         CodeError: the lengths differ.
@@ -307,7 +309,6 @@ def _joined(parts: list[list[Floats]]) -> list[Floats]:
 
 
 def _word_blocks(database: BitCodes, relevance: Relevance | None) -> Iterator[tuple[int, NDArray[np.uint64]]]:
-    """Yield (first row, words uint64[W, rows]) of the database, sorted by label where there are labels."""
     for start in range(0, len(database), DATABASE_BLOCK):
         rows = slice(start, start + DATABASE_BLOCK)
         block = database[rows] if relevance is None else database[relevance.order[rows]]

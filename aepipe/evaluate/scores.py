@@ -1,4 +1,4 @@
-"""Scores of a release: our codes, every baseline at the same bits, and exact float search, on the same queries.
+"""Scores: our codes, baselines and exact float search on the same queries.
 
 Each score is a mean over the queries with an interval, by the percentile bootstrap (Efron & Tibshirani, "An
 Introduction to the Bootstrap", 1993, chapter 13). Queries that nearly equal a database row make scores look better than
@@ -236,7 +236,7 @@ def score(
 
 
 def first_queries(queries: Sample, n_queries: int) -> Sample:
-    """Return the queries to measure: at most ``n_queries``, a fixed sample, the same in every run."""
+    """Return at most ``n_queries`` queries: a fixed sample, the same in every run."""
     if len(queries) <= n_queries:
         return queries
     return queries[np.random.default_rng(0).choice(len(queries), n_queries, replace=False)]
@@ -300,7 +300,7 @@ def near_duplicates(database: Features, queries: Features, neighbours: Ints) -> 
 
 
 def describe_leaks(twins: Ints, rows: NDArray[np.str_] | None, queries: NDArray[np.str_] | None) -> list[str]:
-    """Describe in one note the queries that nearly equal database rows; no note where there are none.
+    """Describe the queries that nearly equal database rows, in one note or none.
 
     Args:
         twins: the output of :func:`near_duplicates`.
@@ -356,7 +356,7 @@ def _measure(database: Sample, queries: Sample, neighbours: Ints) -> _Measured:
 
 
 def _exact(database: Sample, queries: Sample) -> tuple[Ints, _Measured]:
-    """Return each query's nearest rows by features, int64[Q, k], and the metrics of exact float search.
+    """Return each query's nearest rows, int64[Q, k], and the metrics of exact search.
 
     Its recall of these neighbours is 1 by definition.
     """

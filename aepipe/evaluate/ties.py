@@ -1,4 +1,4 @@
-"""Tie-aware metrics: expected precision and average precision over random orders within ties.
+"""Tie-aware metrics: expected values over all random orders within ties.
 
 Hamming distances are integers, so thousands of rows share one. A plain sort would let the order of the database decide
 between them, and databases are often sorted by class. Here nothing is sorted or shuffled: every metric is the exact
@@ -28,7 +28,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TieGroups:
-    """The tie groups of Q rankings, nearest first; groups without a relevant row may be left out.
+    """The tie groups of Q rankings, nearest first; groups without relevant rows are optional.
 
     Attributes:
         start: int64[Q, G], rows ranked strictly before the group.
@@ -68,7 +68,7 @@ def expected_hits(groups: TieGroups, cut: int) -> Floats:
 
 
 def expected_precision_sum(groups: TieGroups, cut: int, harmonic: Floats) -> Floats:
-    """Return the expected sum of the precisions at the relevant rows among the first ``cut``, float64[Q].
+    """Return the expected sum of precisions at the relevant rows before the cut, float64[Q].
 
     Divided by a number that does not depend on the order (all relevant rows, or min(relevant, cut)), it is the exact
     expected average precision.
@@ -83,7 +83,9 @@ def expected_precision_sum(groups: TieGroups, cut: int, harmonic: Floats) -> Flo
 
 
 def expected_ap_of_found(groups: TieGroups, cut: int, harmonic: Floats) -> Floats:
-    """Return the expected average precision at ``cut`` divided by the relevant rows found there, float64[Q]; 0 if none.
+    """Return the expected average precision over the relevant rows found, float64[Q].
+
+    It is 0 where none is found.
 
     Where the cut falls inside a tie group, both the sum and the divisor depend on the order. The number x of relevant
     rows of the group before the cut is then hypergeometric, and given x every order of the places before the cut is
@@ -108,14 +110,7 @@ def expected_ap_of_found(groups: TieGroups, cut: int, harmonic: Floats) -> Float
 
 
 def _split_group_ap(whole: float, place: tuple[int, int, int], counts: tuple[int, int], harmonic: Floats) -> float:
-    """Return E[sum / found] where the cut takes ``m`` of a group's ``t`` rows, ``r`` of them relevant.
-
-    Args:
-        whole: the sum over the groups before this one.
-        place: s, R and m of this group.
-        counts: t and r of this group.
-        harmonic: H(0) to at least H(s + m).
-    """
+    # E[sum / found] where the cut takes m of a group's t rows: ``place`` is (s, R, m), ``counts`` is (t, r).
     (start, before, m), (size, relevant) = place, counts
     found, weight = hypergeometric(size, relevant, m)
     sums = whole + _group_sum(start, before, np.int64(m), found, np.int64(m), harmonic)
@@ -123,7 +118,7 @@ def _split_group_ap(whole: float, place: tuple[int, int, int], counts: tuple[int
 
 
 def hypergeometric(size: int, relevant: int, drawn: int) -> tuple[Ints, Floats]:
-    """Return the possible numbers of relevant rows among ``drawn`` of ``size``, and their probabilities."""
+    """Return the possible numbers of relevant rows in a draw, and their probabilities."""
     values = np.arange(max(0, drawn - (size - relevant)), min(drawn, relevant) + 1, dtype=np.int64)
     x = values[:-1].astype(np.float64)
     # Ratios of neighbouring terms, in logarithms: factorials of a million rows would overflow.
@@ -134,7 +129,6 @@ def hypergeometric(size: int, relevant: int, drawn: int) -> tuple[Ints, Floats]:
 
 
 def _precision_sums(groups: TieGroups, cut: int, harmonic: Floats) -> Floats:
-    """Return the contribution of each group to the sum of precisions, float64[Q, G]."""
     # Groups beyond the cut take 0 rows, so any valid index of the table serves them.
     start = np.minimum(groups.start, cut)
     return _group_sum(start, groups.before(), groups.size, groups.relevant, groups.taken(cut), harmonic)
@@ -148,7 +142,7 @@ def _group_sum(
     taken: Ints | np.int64,
     harmonic: Floats,
 ) -> Floats:
-    """Compute the closed form of the module's docstring; the arguments are s, R, t, r and m."""
+    # The closed form at the top of this file: s, R, t, r and m are start, before, size, relevant and taken.
     slope = (relevant - 1) / np.maximum(size - 1, 1)
     steps = harmonic[start + taken] - harmonic[start]
     total: Floats = relevant / np.maximum(size, 1) * ((before + 1 - (start + 1) * slope) * steps + slope * taken)

@@ -1,4 +1,4 @@
-"""Cost model of look-ups in hash tables: measured on a collection's own codes, and held against a scan.
+"""Cost model: expected cost of look-ups in hash tables and of scans.
 
 Two things decide whether a look-up is cheaper than a scan: the distances of the nearest rows, since near ones are
 certified by small radii, and the fill of the buckets. Both are measured on a sample of the codes.
@@ -177,12 +177,18 @@ def measured(codes: Scan, offsets: NDArray[np.int64], *, n_parts: int = 0) -> li
 
 
 def candidates(n_bits: int) -> list[int]:
-    """Return the candidate numbers of substrings: each of 8 to 48 bits, so that buckets are neither few nor empty."""
+    """Return the candidate numbers of substrings, each of about 8 to 48 bits.
+
+    Shorter ones have overfull buckets; longer ones certify little.
+    """
     return [one for one in range(1, 17) if 8 <= n_bits / one <= 48] or [max(1, round(n_bits / 32))]
 
 
 def _distances(codes: Scan, offsets: NDArray[np.int64], asked: NDArray[np.int64]) -> list[NDArray[np.uint16]]:
-    """Return, for each of NEAREST, the distance of each row's k-th other row; empty where there are fewer rows."""
+    """Return the distances of the k-th other rows, for each k of NEAREST.
+
+    Empty where the collection has no k other rows.
+    """
     nearest = min(NEAREST[-1] + 1, len(codes))
     found = codes.nearest(np.ascontiguousarray(codes.packed[asked]), nearest, os.cpu_count() or 1)
     rows = (offsets[found.positions + 1] - offsets[found.positions]).reshape(len(asked), nearest).cumsum(axis=1)
@@ -195,14 +201,14 @@ def _distances(codes: Scan, offsets: NDArray[np.int64], asked: NDArray[np.int64]
 
 
 def shares_of(codes: Scan, n_parts: int) -> list[float]:
-    """Return the average share of codes that a look-up touches, with 0, 1, ... bits flipped, as far as affordable."""
+    """Return the average share of codes that a look-up touches, per number of flipped bits."""
     rng = np.random.default_rng(0)
     asked, compared = (rng.choice(len(codes), min(count, len(codes)), replace=False) for count in (32, COMPARED))
     return _shares(codes, asked, compared, n_parts, np.zeros(0, np.uint16))
 
 
 def deal(codes: Scan, n_parts: int) -> NDArray[np.int64]:
-    """Assign bits to parts by their correlations in a sample of the codes; return the part of each bit, int64[K]."""
+    """Assign bits to parts by the correlations in a sample; return int64[K]."""
     places = np.random.default_rng(1).choice(len(codes), min(COMPARED, len(codes)), replace=False)
     return parts_of(np.unpackbits(codes.packed[np.sort(places)], axis=1, count=codes.n_bits), n_parts)
 

@@ -135,7 +135,7 @@ class Output:
 
 @contextmanager
 def scratch(folder: Path | None) -> Iterator[Path | None]:
-    """Make a temporary folder inside ``folder`` for the block; yield None where no folder is given."""
+    """Make a temporary folder inside ``folder`` for the block; without a folder, yield None."""
     if folder is None:
         yield None
         return

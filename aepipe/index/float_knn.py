@@ -1,4 +1,4 @@
-"""Nearest neighbours of float vectors, by FAISS: the graph that neighbourhood objectives train on.
+"""Nearest neighbours of float vectors, for objectives that train on their graph.
 
 Legend: N rows, F features, k neighbours.
 """
@@ -61,7 +61,10 @@ def _index(features: NDArray[np.float32]) -> faiss.Index:
 
 
 def _others(near: NDArray[np.int64], own: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Drop one row of each line: the row itself, or the last where many equal rows have crowded it out."""
+    """Drop one row of each line: the row itself, or the last one.
+
+    The last one goes where many equal rows have crowded out the row itself.
+    """
     # An approximate search that finds too few rows fills up with -1: repeat the nearest in their place.
     near = np.where(near < 0, near[:, :1], near)
     is_own = near == own[:, None]

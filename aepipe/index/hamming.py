@@ -126,7 +126,7 @@ class HammingIndex(Protocol):
 
 
 def kinds() -> list[str]:
-    """Return the names of all kinds, which are the names of the files in :mod:`aepipe.index.kinds`."""
+    """Return the names of all kinds: those of the files in :mod:`aepipe.index.kinds`."""
     return sorted(module.name for module in pkgutil.iter_modules(kind_files.__path__))
 
 
@@ -215,11 +215,7 @@ def _metadata(file: Path) -> dict[str, Any]:
 
 
 def _check_sizes(folder: Path, sizes: Mapping[str, int]) -> None:
-    """Check that no file is cut short: reading a mapped file beyond its end would kill the process.
-
-    Raises:
-        OSError, ValueError: a file is missing, or has another size.
-    """
+    # Reading a mapped file beyond its end would kill the process.
     for name, size in sizes.items():
         found = (folder / name).stat().st_size
         if found != size:
@@ -306,7 +302,8 @@ class RowIndex:
         return found if where is None else found.at(IdFilter.of(where).allows(found.ids))
 
     def nearest(self, packed: NDArray[np.uint8], k: int, threads: int) -> RaggedHits:
-        """Return at least the k first rows of each query, uint8[Q, W], or all rows where there are fewer."""
+        """Return at least the k first rows of each query, uint8[Q, W], or all rows."""
+        # Each query expands to at most k codes of at most ``longest`` rows.
         at_once = max(1, ROWS_AT_ONCE // (min(k, self.n_codes or 1) * min(k, self.postings.longest or 1)))
         parts = []
         for start in range(0, max(len(packed), 1), at_once):
@@ -381,6 +378,7 @@ class DeltaIndex:
         codes, ids = codes[left], ids[left]
         if self.delta:
             more, further = self.delta.rows()
+            # A base without rows may have been built without a fingerprint.
             marked = BitCodes(codes.packed, codes.n_bits, self.fingerprint)
             codes, ids = concatenate([marked, more]), np.concatenate([ids, further])
         engine = self.base.engine
@@ -444,19 +442,18 @@ class DeltaIndex:
         return RaggedHits.sort(query, distances, np.concatenate([found.ids, more.ids]), len(codes))
 
     def _where(self, where: NDArray[np.int64] | None) -> IdFilter:
-        """Return the filter of the base's rows: the ids of ``where`` less the tombstones."""
         if where is None:
             return self._left
+        # The delta has no tombstones, so only the base needs them taken out of ``where``.
         allowed = IdFilter.of(where).ids
         return IdFilter(allowed[self._left.allows(allowed)])
 
 
 def _packed(index: RowIndex | DeltaIndex, codes: BitCodes, k: int) -> NDArray[np.uint8]:
-    """Check the queries of a search, and return their codes, uint8[Q, W], contiguous."""
     check_same(index, codes)
     if k < 1:
         raise QueryError(f"the {k} nearest rows: ask for at least 1")
-    return np.ascontiguousarray(codes.packed)
+    return np.ascontiguousarray(codes.packed)  # FAISS reads plain memory
 
 
 class IdFilter:
@@ -524,7 +521,10 @@ def search_filtered(index: RowIndex, packed: NDArray[np.uint8], k: int, where: I
 
 
 def _gathered(index: RowIndex, packed: NDArray[np.uint8], k: int, where: IdFilter, threads: int) -> Hits:
-    """Search among the allowed rows only: fetch their codes, in ascending order of id, and compare them."""
+    """Search among the allowed rows only.
+
+    Their codes are fetched in ascending order of id, so ties keep the order of ids.
+    """
     places, there = index.postings.places(where.ids)
     ids = where.ids[there]
     codes = index.engine.packed[index.postings.codes_at(places[there])]

@@ -54,7 +54,7 @@ def lengths_of(n_bits: int, n_parts: int) -> list[int]:
 
 
 def parts_of(bits: NDArray[np.uint8], n_parts: int) -> NDArray[np.int64]:
-    """Assign the bits to parts so that correlated bits are in different parts: then buckets are smallest.
+    """Assign bits to parts so that correlated bits are apart, which makes buckets small.
 
     Greedy: the bits, in descending order of their correlation with all others, each go to the part with whose bits they
     correlate least.
@@ -95,7 +95,7 @@ class Values:
 
     @classmethod
     def within(cls, parts: NDArray[np.int64], flipped: int) -> Values:
-        """Return the values of every part that differ in at most ``flipped`` bits from the query's own.
+        """Return all values that differ in at most ``flipped`` bits from the query's own.
 
         Args:
             parts: int64[K], the part of each bit.
@@ -156,7 +156,7 @@ class Tables:
 
     @staticmethod
     def outputs(sizes: tuple[int, ...], stack: ExitStack, folder: Path | None) -> tuple[Output, Output, Output | None]:
-        """Return the outputs for starts, positions and copies; None for copies of codes that are not copied.
+        """Return the outputs for starts, positions and copies (None without copies).
 
         Args:
             sizes: m, S, M, W.
@@ -203,7 +203,7 @@ class Tables:
             np.save(folder / COPIES, self.copies)
 
     def buckets(self, query: Words, values: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return where the bucket of each value begins among all positions, and its size: twice int64[F].
+        """Return the first place and the size of each value's bucket: twice int64[F].
 
         Args:
             query: words[V].
@@ -220,7 +220,7 @@ class Tables:
     def compare(
         self, begin: NDArray[np.int64], sizes: NDArray[np.int64], query: Words
     ) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
-        """Return the codes in some buckets, one bucket after another, and their distances from a query.
+        """Return the codes in some buckets, in order, and their distances from a query.
 
         Args:
             begin: int64[F], as :meth:`buckets` returns.
@@ -238,7 +238,7 @@ class Tables:
 
 
 def _slices(begin: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[slice]:
-    """Return the slices of buckets, after an empty one: numpy cannot concatenate an empty list."""
+    # The empty slice stands for none: numpy cannot concatenate an empty list.
     pairs = zip(begin.tolist(), (begin + sizes).tolist(), strict=True)
     return [slice(0, 0), *(slice(one, end) for one, end in pairs if one < end)]
 
@@ -251,12 +251,14 @@ def _taken(array: NDArray[Any], places: list[slice] | NDArray[np.int64]) -> NDAr
 
 
 def fetched(packed: NDArray[np.uint8], positions: NDArray[np.integer]) -> Words:
-    """Return some codes as words[C, V]; taken first as bytes, for a mapped file is not aligned for words."""
+    """Return some codes as words[C, V].
+
+    They are taken as bytes first, since a mapped file is not aligned for words.
+    """
     return words_of(np.take(packed, positions, axis=0))
 
 
 def _distances(words: Words, query: Words) -> NDArray[np.uint16]:
-    """Return the number of bits in which words[C, V] differ from a query, uint16[C]."""
     # Word by word: numpy is slow where the innermost loop is short.
     total: NDArray[np.uint16] = np.bitwise_count(words[:, 0] ^ query[0]).astype(np.uint16)
     for word in range(1, words.shape[1]):
@@ -275,7 +277,7 @@ def shift_of(n_slots: int) -> np.uint64:
 
 
 def slots_of(words: Words, shift: np.uint64) -> NDArray[np.int64]:
-    """Return the slots of masked words[..., V], int64[...]: multiply-shift hashing, a sum over the words.
+    """Return the slots of masked words[..., V], int64[...], by multiply-shift hashing.
 
     Dietzfelbinger, Hagerup, Katajainen, Penttonen: A Reliable Randomized Algorithm for the Closest-Pair Problem, 1997.
     """
@@ -329,7 +331,7 @@ def fill(packed: NDArray[np.uint8], parts: NDArray[np.int64], folder: Path | Non
 def _by_slot(
     packed: NDArray[np.uint8], mask: Words, n_slots: int, work: Path | None
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint32]]]:
-    """Yield slots, ascending, and positions of codes, ascending in each slot: int64[n] and uint32[n]."""
+    """Yield slots, int64[n], and positions of codes in them, uint32[n], both ascending."""
 
     def keys(places: slice) -> NDArray[np.uint64]:
         slots = slots_of(copied_words(packed[places]) & mask, shift_of(n_slots)).astype(np.uint64)

@@ -1,4 +1,4 @@
-"""Results of a search: rows, as :class:`Hits` or :class:`RaggedHits`, and codes, as :class:`CodeHits`.
+"""Results of a search: rows (:class:`Hits`, :class:`RaggedHits`) and codes.
 
 A search among distinct codes gives :class:`CodeHits`; the postings turn these into rows.
 

@@ -1,4 +1,4 @@
-"""Groups of near-duplicate codes: each group is all codes within a radius of its first one, found exactly.
+"""Near-duplicates: exact groups of codes within a radius of their first one.
 
 The codes are visited in order. A code that is in no group yet becomes the first of a new group, which takes all free
 codes within the radius. So every code is within the radius of the first of its group, and no two firsts are within it:

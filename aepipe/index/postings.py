@@ -1,4 +1,4 @@
-"""Postings: the rows of each distinct code, so that a code is compared once however many rows share it.
+"""Postings: the rows of each distinct code, so that a code is compared only once.
 
 Codes are ordered by their smallest row id, and a posting lists its ids in ascending order. With that order, a search
 for codes is exact in (distance, id) of rows:
@@ -49,7 +49,7 @@ Ids = NDArray[np.int64]
 
 
 class SomeCodes(Protocol):
-    """N codes that can be read one part at a time, as :class:`~aepipe.codes.bitcodes.BitCodes` can."""
+    """N codes that can be read in parts, as :class:`~aepipe.codes.bitcodes.BitCodes` can."""
 
     @property
     def n_bits(self) -> int:
@@ -133,14 +133,17 @@ class Postings:
 
     @cached_property
     def by_id(self) -> NDArray[np.integer]:
-        """Places of all rows in ``ids``, in ascending order of id: uint32[N], or int64[N] from 2^32 rows on."""
+        """Places of all rows in ``ids``, in ascending order of id.
+
+        uint32[N], or int64[N] from 2^32 rows on.
+        """
         if self._by_id is not None:
             return self._by_id
         order = np.argsort(self.ids, kind="stable")
         return order.astype(place_type(len(order)), copy=False)
 
     def places(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return the places of some ids in ``ids``, int64[n], and which of them are present, bool[n]."""
+        """Return the places of ids in ``ids``, int64[n], and which are present, bool[n]."""
         if not len(self):
             return np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
         ranks = np.minimum(np.searchsorted(self.ids, ids, sorter=self.by_id), len(self) - 1)
@@ -152,7 +155,7 @@ class Postings:
         return np.searchsorted(self.offsets, places, side="right") - 1
 
     def nearest(self, found: CodeHits, k: int, queries: int) -> RaggedHits:
-        """Return the rows of the nearest codes: at least the k first rows of each query, or all where there are fewer.
+        """Return at least the k first rows of each query, or all where there are fewer.
 
         Args:
             found: for each query, all codes that its k nearest rows have.
@@ -172,7 +175,6 @@ class Postings:
         return self._expand(found, starts, self.offsets[found.positions + 1] - starts, queries)
 
     def _expand(self, found: CodeHits, starts: NDArray[np.int64], sizes: NDArray[np.int64], queries: int) -> RaggedHits:
-        """Return the first ``sizes`` rows of each code, which begin at ``starts``."""
         if self.longest <= 1:
             return RaggedHits.sort(found.query, found.distances, self.ids[starts], queries)
         ids = self.ids[ranges(starts, sizes)]
@@ -198,7 +200,7 @@ def _needed(found: CodeHits, sizes: NDArray[np.int64], k: int) -> NDArray[np.boo
 
 
 def place_type(n_rows: int) -> type[np.integer]:
-    """Return the type that holds the place of any of N rows: the smaller one saves 4 bytes a row."""
+    """Return the smallest type that holds the place of any of N rows."""
     return np.uint32 if n_rows < 1 << 32 else np.int64
 
 
@@ -270,7 +272,10 @@ def group(codes: SomeCodes, ids: Ids, folder: Path | None = None) -> tuple[Scan,
 
 
 def _by_code(codes: SomeCodes, ids: Ids, work: Path | None) -> Iterator[tuple[Words, Ids]]:
-    """Partition rows by code: yield words[n, V] and ids, int64[n]; all rows of a code are in one part."""
+    """Partition rows by code: yield words[n, V] and ids, int64[n].
+
+    All rows of a code are in one part.
+    """
     partitions = Partitions(copied_words(codes[:: external_sort.SAMPLED].packed)[:, 0], work)
     for start in range(0, len(ids), external_sort.PART):
         part = slice(start, start + external_sort.PART)
@@ -308,7 +313,10 @@ def _group_equal(parts: Iterable[tuple[Words, Ids]], heads: Partitions, rows: Pa
 
 
 def _by_smallest_id(heads: Partitions, rows: Partitions) -> Iterator[tuple[Words, Ids, Ids]]:
-    """Yield codes in the order of smallest ids: words[m, V], numbers of rows, int64[m], and the ids of these rows."""
+    """Yield codes in the order of smallest ids, with their rows.
+
+    Each part is words[m, V], numbers of rows, int64[m], and the ids of these rows.
+    """
     for (smallest, sizes, words), (ids,) in zip(heads, rows, strict=True):
         order = np.argsort(smallest)
         starts = (np.cumsum(sizes) - sizes)[order]

@@ -81,7 +81,9 @@ class Scan:
 
     @classmethod
     def map(cls, folder: Path, n_bits: int) -> Scan:
-        """Map saved codes into memory; the file must have its full length, or FAISS would read beyond its end.
+        """Map saved codes into memory.
+
+        The file must have its full length, or FAISS would read beyond its end.
 
         Raises:
             OSError, ValueError, RuntimeError: the file is missing, or holds something else.
@@ -103,7 +105,10 @@ class Scan:
         return Output(shape, np.uint8, folder, CODES, header=bytes(header))
 
     def save(self, folder: Path) -> None:
-        """Write the codes, and the files of the kind, into an existing folder; skip those that are mapped from it."""
+        """Write the codes and the files of the kind into an existing folder.
+
+        Codes that are mapped from that folder are not written again.
+        """
         if folder == self.folder:
             return
         faiss.write_index_binary(self.flat, str(folder / CODES))
@@ -129,7 +134,7 @@ class Scan:
         return CodeHits(query, distances.ravel().astype(np.uint16), positions.ravel())
 
     def _within_limits(self, packed: NDArray[np.uint8], k: int, threads: int) -> CodeHits:
-        """Search within the k-th distance among a sample of the codes: that among all codes is no larger."""
+        """Search within the k-th distance among a sample: that among all codes is no larger."""
         limits = self._search_flat(self._sample, packed, k, threads)[0][:, -1]
         at_once = max(1, FOUND * int(self._sample.ntotal) // (k * len(self)))
         parts = []
@@ -142,7 +147,6 @@ class Scan:
     def _search_flat(
         self, codes: faiss.IndexBinaryFlat, packed: NDArray[np.uint8], k: int, threads: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return distances and positions of the k nearest codes, [Q, k] each, sorted."""
         # Buckets and heap give the same result in the same order.
         cast(Any, codes).use_heap = self.n_bits > COUNTED_BITS or k > COUNTED
         with threads_of_faiss(threads if len(packed) > 1 else 1):
@@ -166,7 +170,7 @@ class Scan:
         positions: NDArray[np.int64],
         threads: int,
     ) -> CodeHits:
-        """Sort the result of an approximate search of FAISS, and scan for the queries that have fewer than k codes.
+        """Sort the result of an approximate search; scan where it has fewer than k codes.
 
         Args:
             packed: uint8[Q, W], the queries.

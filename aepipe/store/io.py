@@ -1,4 +1,4 @@
-"""Files: write so that a crash leaves a file whole or absent, name disk errors plainly, and map arrays."""
+"""Files: durable writes, plain names for disk errors, and memory-mapped arrays."""
 
 from __future__ import annotations
 
@@ -145,7 +145,10 @@ def disk_errors_named(root: Path) -> Iterator[None]:
 
 
 def _is_full(error: Exception, root: Path) -> bool:
-    """Return whether an error means a full disk; some libraries drop the errno, so look at the disk, too."""
+    """Return whether an error means a full disk.
+
+    Some libraries drop the errno, so the message and the disk are looked at, too.
+    """
     if isinstance(error, OSError) and error.errno in _FULL:
         return True
     if "No space left" in str(error) or "File too large" in str(error):

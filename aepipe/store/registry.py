@@ -134,7 +134,10 @@ def previous(store: Store, name: str) -> Ref:
 
 
 def refuse(store: Store, name: str, ref: Ref, *, why: str) -> None:
-    """Log that the gate refused a release; the same refusal is logged once, even if it happens every night."""
+    """Log that the gate refused a release.
+
+    The same refusal is logged once, even if it happens every night.
+    """
     last = next((event for event in reversed(history(store, name, refused=True)) if event.after == ref.digest), None)
     if last is not None and (last.action, last.why) == (REFUSE, why):
         return
@@ -183,7 +186,7 @@ def lock(store: Store, name: str) -> Iterator[None]:
 
 
 def _stacked(stack: list[str], event: Event) -> list[str]:
-    """Return the stack of releases after a change: a promotion adds to the top, a rollback removes from it."""
+    # A promotion adds to the top; a rollback removes all that is above its release.
     if event.action == "rollback" and event.after in stack:
         return stack[: len(stack) - stack[::-1].index(event.after)]
     return stack if stack[-1:] == [event.after] else [*stack, event.after]
@@ -202,8 +205,7 @@ def _append(file: Path, line: str) -> None:
 
 
 def _event(line: str) -> Event | None:
-    """Read one line of the log; None where it is cut off."""
     try:
         return Event(**json.loads(line))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError):  # a crash cut the line off
         return None

@@ -1,4 +1,4 @@
-"""Rows: every item of a collection with its features, as Parquet; written once, read in constant memory.
+"""Rows: every item of a collection with its features, as Parquet.
 
 ::
 
@@ -182,7 +182,10 @@ class Rows:
         return out
 
     def batches(self, size: int, split: str | None = None) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
-        """Yield ids int64[n] and features [n, *shape]; n is ``size``, less in the last; memory holds two row groups."""
+        """Yield ids int64[n] and features [n, *shape] in batches of ``size`` rows.
+
+        The last may be smaller. Memory holds two row groups.
+        """
         held: list[tuple[NDArray[np.int64], NDArray[Any]]] = []
         count = 0
         for part in self._selected(self._chosen(split, None)):
@@ -205,7 +208,10 @@ class Rows:
         return features
 
     def records(self) -> Iterator[Row]:
-        """Yield the rows without features, in constant memory; the source's columns have their original names."""
+        """Yield the rows without features, in constant memory.
+
+        The source's columns have their original names.
+        """
         names = [name for name in (*FIXED, *self.columns) if name != "features"]
         none = np.empty(0, self.dtype)
         for part in self._parts:
@@ -230,7 +236,6 @@ class Rows:
         return [Rejected(**row) for row in pq.read_table(self._folder / QUARANTINE).to_pylist()]
 
     def _row(self, record: dict[str, Any], features: NDArray[Any]) -> Row:
-        """Make a row, with the original names of the source's columns."""
         own = {name: record.pop(written) for name, written in self.facts["columns"].items()}
         return Row(**record, features=features, columns=own)
 
@@ -242,13 +247,15 @@ class Rows:
         return values
 
     def _chosen(self, split: str | None, mask: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-        """Return the mask of the requested rows; None for all."""
         if split is None:
             return mask
         return self.of_split(split) if mask is None else self.of_split(split) & mask
 
     def _selected(self, chosen: NDArray[np.bool_] | None) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
-        """Yield ids and features of the chosen rows by row group; groups without a chosen row are not read."""
+        """Yield ids and features of the chosen rows, one row group at a time.
+
+        Groups without a chosen row are not read.
+        """
         start = 0
         for file, group, count in self._groups():
             wanted = None if chosen is None else chosen[start : start + count]
@@ -261,7 +268,6 @@ class Rows:
             yield (ids, features) if wanted is None else (ids[wanted], features[wanted])
 
     def _groups(self) -> Iterator[tuple[Path, int, int]]:
-        """Yield the part, number and row count of each row group that is not empty."""
         for part in self._parts:
             metadata = pq.read_metadata(part)
             counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
@@ -269,12 +275,10 @@ class Rows:
 
     @cached_property
     def _layout(self) -> list[tuple[Path, int, int]]:
-        """All row groups."""
         return list(self._groups())
 
     @cached_property
     def _starts(self) -> list[int]:
-        """The position of each row group's first row."""
         return [0, *accumulate(count for *_, count in self._layout)][:-1]
 
     def _group(self, number: int) -> NDArray[Any]:
@@ -283,7 +287,7 @@ class Rows:
             return self._array(part.read_row_group(group, columns=["features"]))
 
     def _array(self, table: pa.Table) -> NDArray[Any]:
-        """View the features of a table as an array, [n, *shape], without a copy."""
+        # Over the buffers of the table, without a copy.
         column = table.column("features").combine_chunks()
         chunk = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
         return _view(chunk, chunk.type.byte_width).view(self.dtype).reshape(-1, *self.shape)
@@ -299,6 +303,7 @@ class Finder:
     def __init__(self, sha256: NDArray[np.uint8]) -> None:
         self._sha256 = sha256
         # The first 8 bytes, sorted, find candidates; the whole digest decides.
+        # Big-endian, so that numbers sort as bytes do.
         heads = np.ascontiguousarray(sha256[:, :8]).view(">u8")[:, 0].astype(np.uint64)
         self._order = np.argsort(heads, kind="stable")
         self._heads = heads[self._order]
@@ -314,7 +319,7 @@ class Finder:
 def gather(
     rows: Rows, positions: Mapping[str, NDArray[np.int64]], folder: Path, report: Callable[[int], None]
 ) -> dict[str, NDArray[np.generic]]:
-    """Write the features of several selections of rows, each into ``<name>.npy``, in constant memory.
+    """Write the features of several selections of rows, each into ``<name>.npy``.
 
     Args:
         rows: of the collection.
@@ -467,7 +472,10 @@ def write_quarantine(path: Path, rejected: Iterable[Rejected]) -> int:
 
 
 def own_names(names: Iterable[str]) -> dict[str, str]:
-    """Map the source's own columns to the names they are written under: their own, unless one of ours is equal."""
+    """Map the source's columns to the names under which they are written.
+
+    It is the same name, unless one of our own columns has it.
+    """
     taken = {*FIXED, *(names := list(names))}
     written = {}
     for name in names:
@@ -490,7 +498,7 @@ def schema_of(columns: pa.Schema, names: Mapping[str, str], width: int) -> pa.Sc
 
 
 def _view(array: pa.FixedSizeBinaryArray, width: int) -> NDArray[np.uint8]:
-    """View a fixed-size binary array as uint8[n, width], without a copy."""
+    # Over the buffer of the column, without a copy.
     values = array.buffers()[1]
     if values is None:
         return np.empty((0, width), np.uint8)
@@ -502,7 +510,7 @@ def _joined(parts: list[tuple[NDArray[np.int64], NDArray[Any]]]) -> tuple[NDArra
 
 
 def _part(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Open one part; columns whose values never repeat get no dictionary, and large ones no statistics."""
+    """Open one part; the choice of dictionaries and statistics saves space."""
     unique = {"id", "key", "sha256", "place", "features"}
     return pq.ParquetWriter(
         path,

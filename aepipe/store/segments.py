@@ -94,7 +94,9 @@ class CodeSegments:
         return int(self._embeddings[0].shape[1])
 
     def embeddings_of(self, ids: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Return the embeddings of some rows, int8[n, H], in the order of ``ids``; every segment must have them.
+        """Return the embeddings of some rows, int8[n, H], in the order of ``ids``.
+
+        Every segment must have them.
 
         Raises:
             CorruptError: a row is in no segment.
@@ -113,15 +115,15 @@ class CodeSegments:
 
     @cached_property
     def _embeddings(self) -> list[NDArray[np.generic]]:
-        """The embeddings of each segment, memory-mapped."""
         return [mapped(folder / encoders.FILE) for folder in self._folders]
 
     def _places(self, ids: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.generic], Places, NDArray[np.bool_]]]:
-        """Yield for each segment its codes, the position of each id, and which of the ids are taken from it.
+        """Yield each segment's codes, the position of each id, and which ids it has.
 
         Raises:
             CorruptError: a row is in no segment.
         """
+        # Each id is taken from the oldest segment that has it.
         missing = np.ones(len(ids), bool)
         for own, codes in self._parts:
             places = np.minimum(np.searchsorted(own, ids), len(own) - 1)
@@ -154,7 +156,7 @@ class LazyCodes:
 
 
 class ItemSegments:
-    """Keys and columns of the rows of a release: rows of its build, rows added since, minus removed rows.
+    """Keys and columns of all rows of a release, minus removed rows.
 
     Args:
         parts: the segments; each has larger ids than those before it, and the same columns.
@@ -228,7 +230,6 @@ class ItemSegments:
 
     @property
     def _left(self) -> list[NDArray[np.bool_]]:
-        """The rows of each part that were not removed, bool[n] each."""
         return [~self._gone(part.ids) for part in self._parts]
 
     def _gone(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -256,7 +257,6 @@ class ItemSegments:
         return zip(parts.tolist(), places.tolist(), strict=True)
 
     def _range(self) -> str:
-        """Describe the present ids, for error messages."""
         if not len(self):
             return "the release has no rows"
         return f"the release has {len(self):,} rows with ids from {self.ids[0]} to {self.ids[-1]}"
@@ -355,7 +355,6 @@ class Items:
 
     @cached_property
     def _key_order(self) -> NDArray[np.int64]:
-        """The positions of the keys, sorted by their bytes, int64[N]."""
         return mapped(self._folder / KEY_ORDER)
 
 
@@ -447,6 +446,5 @@ def _bytes(text: str) -> bytes:
 
 
 def _order_of(keys: Strings) -> NDArray[np.int64]:
-    """Return the positions of keys, sorted by their bytes, for :meth:`Items.find`."""
     stored = keys.all_bytes()
     return np.array(sorted(range(len(stored)), key=stored.__getitem__), np.int64)

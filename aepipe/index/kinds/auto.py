@@ -1,4 +1,4 @@
-"""Automatic choice of the kind: flat or multihash, which are exact, or IVF where less recall is allowed.
+"""Automatic choice: flat or multihash, or IVF where less recall is allowed.
 
 Distances of hits, fill of buckets and cells, and the recall of cells are measured on the codes; the costs of look-ups
 and scans are constants (:mod:`aepipe.index.cost_model`). So the same codes always give the same choice. The index is
@@ -31,7 +31,7 @@ WORTH = 0.7
 
 
 def options() -> type[Options]:
-    """Return the model of this kind's options; made here, since pydantic must not be loaded by a query."""
+    """Return the model of this kind's options; a query must not load pydantic."""
     from pydantic import Field
 
     from aepipe.recipe import Options
@@ -70,7 +70,7 @@ def open(folder: Path, codes: Scan, offsets: NDArray[np.int64], options: Mapping
 
 
 def _with_cells(in_cells: ivf.Ivf, recall: float) -> list[tuple[float, Scan | Reach]]:
-    """Return the cost of a query with the fewest probes that reach the recall, and that index; empty where none do."""
+    """Return cost and index with the fewest probes that reach the recall; or nothing."""
     places = np.random.default_rng(0).choice(len(in_cells), min(ASKED, len(in_cells)), replace=False)
     doubled = (1 << power for power in itertools.count())
     tried = ivf.recalls(in_cells, np.sort(places), doubled)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def options() -> type[Options]:
-    """Return the model of this kind's options; made here, since pydantic must not be loaded by a query."""
+    """Return the model of this kind's options; a query must not load pydantic."""
     from aepipe.recipe import Options
 
     class Flat(Options):

@@ -1,4 +1,4 @@
-"""HNSW index: a graph between near codes, walked from a distant code towards the query; approximate.
+"""HNSW index: walk a graph of near codes towards the query; approximate.
 
 It is the fastest kind for many millions of codes without small distances, and slow to build: by one thread, so that the
 same codes give the same graph. The graph holds only distinct codes; equal ones would break it into pieces, and cost
@@ -47,7 +47,7 @@ class Hnsw(Scan):
         swig.write_index_binary(self.graph, str(folder / FILE))
 
     def nearest(self, packed: NDArray[np.uint8], k: int, threads: int = 1) -> CodeHits:
-        """Return near codes; see :meth:`Scan.nearest`. Where the walk finds fewer than k, the query is scanned."""
+        """Return near codes, or scan where fewer than k are found; see :meth:`Scan.nearest`."""
         if not len(packed):
             return CodeHits.none()
         k = min(k, len(self))
@@ -58,7 +58,7 @@ class Hnsw(Scan):
 
 
 def options() -> type[Options]:
-    """Return the model of this kind's options; made here, since pydantic must not be loaded by a query."""
+    """Return the model of this kind's options; a query must not load pydantic."""
     from pydantic import Field
 
     from aepipe.recipe import Options

@@ -1,4 +1,4 @@
-"""IVF index: codes are split into cells around centres, and a query is compared with the nearest cells only.
+"""IVF index: compare the query with the nearest cells of codes only; approximate.
 
 Fast, and approximate: a hit in another cell is missed. Learned codes cluster, so few cells hold most hits; on codes
 without structure, recall is poor. A radius search is a scan, and exact.
@@ -50,7 +50,7 @@ class Ivf(Scan):
         swig.write_index_binary(self.cells, str(folder / FILE))
 
     def nearest(self, packed: NDArray[np.uint8], k: int, threads: int = 1) -> CodeHits:
-        """Return near codes; see :meth:`Scan.nearest`. Where the cells hold fewer than k, the query is scanned."""
+        """Return near codes, or scan where fewer than k are found; see :meth:`Scan.nearest`."""
         if not len(packed):
             return CodeHits.none()
         with threads_of_faiss(threads if len(packed) > 1 else 1):
@@ -60,7 +60,7 @@ class Ivf(Scan):
 
 
 def options() -> type[Options]:
-    """Return the model of this kind's options; made here, since pydantic must not be loaded by a query."""
+    """Return the model of this kind's options; a query must not load pydantic."""
     from pydantic import Field
 
     from aepipe.recipe import Options
@@ -114,7 +114,7 @@ def cost(n_bits: int, n_codes: int, *, cells: int, share: float) -> float:
 
 
 def recalls(in_cells: Ivf, places: NDArray[np.int64], probes: Iterable[int]) -> Iterator[tuple[int, float]]:
-    """Yield each number of probes that is below the number of cells, with the recall that it reaches.
+    """Yield numbers of probes below the number of cells, with the recall they reach.
 
     Recall is by distance: a hit counts if it is no farther than the farthest of the true nearest.
 

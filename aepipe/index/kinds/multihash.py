@@ -1,4 +1,4 @@
-"""Multihash index: exact search that compares a small part of the codes, and knows when that is enough.
+"""Multihash index: exact search that compares only a small part of the codes.
 
 The K bits are split into m substrings. Two codes that differ in at most (r + 1) m - 1 bits differ in at most r bits of
 some substring, for otherwise they would differ in at least r + 1 bits of each (the pigeonhole principle). So a look-up,
@@ -122,7 +122,7 @@ class MultiHash(Scan):
             return [one for some in answers for one in some]
 
     def _certain(self, query: Words, k: int, stage: int) -> tuple[Keys | None, int]:
-        """Look up with more and more flipped bits, until the answer to a query, words[V], is certified.
+        """Look up with more and more flipped bits, until the answer is certified.
 
         Returns:
             The codes, and the stage that certified them; None and -1 where a scan must answer.
@@ -140,14 +140,13 @@ class MultiHash(Scan):
         return None, SCANNED
 
     def _within(self, query: Words, radius: int, stage: int) -> Keys | None:
-        """Return all codes within a radius that a stage certifies; None where a scan is cheaper."""
         touched = self._touched(query, stage)
         if touched is None:
             return None
         return _distinct(_near(*touched, radius))
 
     def _touched(self, query: Words, stage: int) -> tuple[NDArray[np.uint32], NDArray[np.uint16]] | None:
-        """Return the codes in the buckets of a stage, and their distances; None where a scan is cheaper."""
+        """Return codes and distances in the buckets of a stage; None where a scan is cheaper."""
         values = self._values_of(stage)
         begin, sizes = self.tables.buckets(query, values)
         if stage_cost(self.n_bits, len(values), float(sizes.sum())) >= self._scan_cost:
@@ -155,7 +154,7 @@ class MultiHash(Scan):
         return self.tables.compare(begin, sizes, query)
 
     def _plan(self, k: int) -> tuple[float, int | None]:
-        """Return the expected cost of a query and its first stage, None for a scan; kept for each k."""
+        # Kept for each k: a service asks for the same k again and again.
         if k not in self._plans:
             self._plans[k] = self.reach.plan(k, self.n_bits, len(self))
         return self._plans[k]
@@ -167,19 +166,21 @@ class MultiHash(Scan):
 
 
 def _own_threads(cost: float, threads: int) -> int:
-    """Return the number of threads that share look-ups of a cost."""
     return threads if cost >= SHARED else 1
 
 
 def _near(positions: NDArray[np.uint32], far: NDArray[np.uint16], radius: int) -> Keys:
-    """Return the codes within a radius, in any order; a code that several substrings found is repeated."""
+    # A code that several substrings found is repeated.
     kept = np.nonzero(far <= radius)[0]
     keys: Keys = (far[kept].astype(np.int64) << 32) | positions[kept]
     return keys
 
 
 def _first(keys: Keys, k: int, most: int) -> Keys:
-    """Return the first k distinct keys, sorted; they probably lie among the ``most`` smallest, which is tried first."""
+    """Return the first k distinct keys, sorted.
+
+    They probably lie among the ``most`` smallest, so these are tried first.
+    """
     if len(keys) > 4 * most:
         found = _distinct(np.partition(keys, most)[:most])
         if len(found) >= k:
@@ -197,7 +198,7 @@ def _distinct(keys: Keys) -> Keys:
 
 
 def _joined(answers: Sequence[Keys | None]) -> tuple[CodeHits, NDArray[np.int64]]:
-    """Join the answers to consecutive queries; also return the numbers of the queries without one."""
+    """Join the answers to consecutive queries; also return the numbers of open queries."""
     keys = [NOTHING if one is None else one for one in answers]
     all_keys = keys[0] if len(keys) == 1 else np.concatenate(keys)
     query = np.repeat(np.arange(len(keys)), [len(one) for one in keys])
@@ -206,10 +207,7 @@ def _joined(answers: Sequence[Keys | None]) -> tuple[CodeHits, NDArray[np.int64]
 
 
 def _stage_for(far: NDArray[np.uint16], k: int, n_parts: int) -> int:
-    """Return the stage that certifies a query, given the distances of the codes found so far.
-
-    The k-th of these is at least as far as the k-th of all codes. With fewer than k, nothing is known, hence 0.
-    """
+    # The k-th of the found codes is at least as far as the k-th of all; with fewer than k, nothing is known.
     if len(far) < k:
         return 0
     kth = int(np.partition(far, k - 1)[k - 1])
@@ -217,7 +215,7 @@ def _stage_for(far: NDArray[np.uint16], k: int, n_parts: int) -> int:
 
 
 def options() -> type[Options]:
-    """Return the model of this kind's options; made here, since pydantic must not be loaded by a query."""
+    """Return the model of this kind's options; a query must not load pydantic."""
     from pydantic import Field
 
     from aepipe.recipe import Options
@@ -235,20 +233,23 @@ def options() -> type[Options]:
 
 
 def build(codes: Scan, offsets: NDArray[np.int64], *, substrings: int = 0) -> Scan:
-    """Build the tables; see :func:`aepipe.index.hamming.build`. A single code, or very long ones, are scanned."""
+    """Build the tables, or scan very few or very long codes.
+
+    See :func:`aepipe.index.hamming.build`.
+    """
     reach = looked_at(codes, offsets, substrings=substrings)
     return codes if reach is None else filled(codes, offsets, reach, {"substrings": substrings})
 
 
 def looked_at(codes: Scan, offsets: NDArray[np.int64], *, substrings: int = 0) -> Reach | None:
-    """Measure the codes for look-ups; None where there are too few or too many codes, or they are too long."""
+    """Measure the codes for look-ups; None where they must be scanned."""
     if len(codes) < 2 or codes.n_bits >= MOST_BITS or len(codes) >= LIMIT:
         return None
     return measure(codes, offsets, n_parts=min(substrings, codes.n_bits))
 
 
 def filled(codes: Scan, offsets: NDArray[np.int64], reach: Reach, options: Mapping[str, Any]) -> MultiHash:
-    """Fill the tables for the measured number of substrings, in the folder of the codes if they have one."""
+    """Fill the tables for the measured number of substrings, where the codes are stored."""
     tables = fill(codes.packed, deal(codes, reach.n_parts), codes.folder)
     return MultiHash(codes, offsets, tables, reach, options)
 
