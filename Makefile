@@ -1,37 +1,48 @@
-# `make demo` and `make test` do all of their set-up. PYTHON chooses the interpreter: make demo PYTHON=python3.12
+# `make demo`, `make test`, `make check` and `make docs` do all of their set-up. PYTHON chooses the interpreter:
+# make demo PYTHON=python3.12
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo up test soak fuzz check clean
+.PHONY: help demo up test soak fuzz check format docs clean
+.DEFAULT_GOAL := help
 
-demo: .venv/flows
+help:  ## list what make can do
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: .venv/flows  ## learn codes for the sample in data/, and query it
 	@$(BIN)/aepipe run demo
 	@echo
 	@$(BIN)/aepipe query data/query.png -k 10 --picture hits.png
 	@echo
-	@echo "The picture of the hits is hits.png, the shelf with everything that was made is .aepipe/."
+	@echo "The picture of the hits is hits.png; the store with everything that was made is .aepipe/."
 	@echo "Next: $(BIN)/aepipe run ~/Pictures"
 
-# Server, worker and deployments of prefect.yaml on this machine, until Ctrl-C.
-up: .venv/flows
+up: .venv/flows  ## run a Prefect server, a worker and the deployments of prefect.yaml, until Ctrl-C
 	@$(BIN)/python -m flows.up
 
-test: .venv/dev
+test: .venv/dev  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
-# Pulls the plug 50 times, passes 100 nights, kills workers, mangles files: half an hour.
-soak: .venv/dev
+soak: .venv/dev  ## kill 50 nights, pass 100 others, kill workers, damage files: half an hour
 	AEPIPE_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/faults/test_soak.py tests/faults/test_fuzz.py tests/flows/test_up.py
 
-# A million inputs, guided by what they reach: 20 minutes.
-fuzz: .venv/fuzz
+fuzz: .venv/fuzz  ## try a million inputs, guided by the code that they reach: 20 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.guided all
 
-check: .venv/dev
+check: .venv/dev docs  ## lint, types, import contracts, spelling, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: .venv/dev  ## format the code and sort imports
+	$(BIN)/ruff check --fix --exit-zero --quiet .
+	$(BIN)/ruff format .
+
+docs: .venv/dev  ## build the documentation into site/; a broken link is an error
+	@# Not --quiet: that hides warnings, and --strict counts only those that are shown.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # What runs pipelines, and what develops them; each is installed once, and again when its list changes.
 .venv/%: pyproject.toml constraints.txt
@@ -40,5 +51,5 @@ check: .venv/dev
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@
 
-clean:
-	rm -rf .venv .aepipe .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
+clean:  ## remove everything that was built, the store .aepipe/ included
+	rm -rf .venv .aepipe .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build site *.egg-info

@@ -101,9 +101,9 @@ class Results:
         return "\n".join(lines) or "no questions"
 
     def _repr_html_(self) -> str:
-        from aepipe.report.answers import page
+        from aepipe.report.page import answer_page
 
-        return "".join(page(self._release, one) for one in self.answers)
+        return "".join(answer_page(self._release, one) for one in self.answers)
 
 
 class Collection:

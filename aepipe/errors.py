@@ -1,7 +1,7 @@
 """Every error that aepipe raises on purpose.
 
 AepipeError
-├── RecipeError            a recipe that cannot be run: file, key, what is allowed
+├── RecipeError            a recipe that cannot be run: file, key, allowed values
 ├── SourceError            a source that is missing, empty, or too full of unreadable items
 ├── ItemError              one item that cannot be decoded (quarantined at ingestion, fatal in a query)
 ├── CodeError              codes of the wrong length, bad hex, pad bits that are not zero
@@ -9,14 +9,14 @@ AepipeError
 ├── TrainingError          a loss that is not finite
 ├── GateError              a new release that is worse than the one in service
 ├── ExtraError             an optional package that is not installed
-├── QueryError             a question that cannot be asked: an unknown id, contradicting options
-└── StoreError             anything about the shelf
+├── QueryError             a query that cannot be answered: an unknown id, contradicting options
+└── StoreError             anything about the store
     ├── NotFoundError      no such release, name or ref
-    ├── CorruptError       bytes that differ from what their manifest says
-    ├── BusyError          another run holds the same name
-    └── FullError          no room left on the disk
+    ├── CorruptError       bytes that differ from their manifest
+    ├── BusyError          another run writes under the same name
+    └── FullError          a full disk
 
-A user's mistake raises one of these with the place, the value and what to do; the command line prints it as one line
+A user's mistake raises one of these with the place, the value and the remedy; the command line prints it as one line
 and exits with status 2. ``assert`` is for our own bugs.
 """
 
@@ -24,18 +24,19 @@ from __future__ import annotations
 
 
 class AepipeError(Exception):
-    """Base of all errors that a user can mend; its text is one line, whatever the names and values in it are."""
+    """Base of all errors that a user can mend; the text is always one line."""
 
     def __init__(self, text: str = "") -> None:
+        # Names and values in a text may hold line breaks; a message in a terminal or a log may not.
         super().__init__(" ".join(text.splitlines()))
 
 
 class RecipeError(AepipeError):
-    """A recipe that cannot be run; the text names the file, the key and what is allowed."""
+    """A recipe that cannot be run; the text names file, key and allowed values."""
 
 
 class SourceError(AepipeError):
-    """A source that is missing, empty, or has too large a share of unreadable items."""
+    """A source that is missing, empty, or has too many unreadable items."""
 
 
 class ItemError(AepipeError):
@@ -55,15 +56,15 @@ class CodeError(AepipeError):
 
 
 class FingerprintError(CodeError):
-    """Codes of two different encoders in one operation; their distances would mean nothing."""
+    """Codes of two encoders in one operation; distances between them have no meaning."""
 
 
 class TrainingError(AepipeError):
-    """Training cannot go on: a loss is not finite."""
+    """Training cannot continue: a loss is not finite."""
 
 
 class GateError(AepipeError):
-    """A new release is worse than the one in service, which therefore stays."""
+    """A new release is worse than the one in service, so the old one stays."""
 
 
 class ExtraError(AepipeError):
@@ -74,19 +75,19 @@ class ExtraError(AepipeError):
 
 
 class QueryError(AepipeError):
-    """A question that cannot be asked: an unknown id, an option that contradicts another."""
+    """A query that cannot be answered: an unknown id, an option that contradicts another."""
 
 
 class StoreError(AepipeError):
-    """Something is wrong with the shelf."""
+    """A problem of the store."""
 
 
 class NotFoundError(StoreError):
-    """No such release, name or ref on this shelf."""
+    """No such release, name or ref in this store."""
 
 
 class CorruptError(StoreError):
-    """Bytes on the shelf differ from what their manifest says."""
+    """Bytes in the store differ from their manifest."""
 
 
 class BusyError(StoreError):
@@ -94,4 +95,4 @@ class BusyError(StoreError):
 
 
 class FullError(StoreError):
-    """There is no room left on the disk."""
+    """The disk is full."""

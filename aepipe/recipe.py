@@ -1,14 +1,12 @@
 """The recipe: the one description of a pipeline, typed, frozen and digestible.
 
-A recipe is a TOML file. The keys that every pipeline has stand here, with their defaults. Whatever has a ``kind`` (a
+A recipe is a TOML file. The keys of every pipeline stand here, with their defaults. Everything with a ``kind`` (a
 source, a network, a likelihood, ...) is kept as a :class:`Choice`; the room that owns the kind holds a frozen
 :class:`Options` model for it and resolves it with :func:`resolve`. So a new kind is one file, and this module never
 changes for it.
 
-Paths in a recipe are relative to the recipe's own file.
+Paths in a recipe are relative to the recipe's own file. A mistake is one line: file, key, and the allowed values.
 """
-
-# (from mistakes.py) A mistake in a recipe, in one line.
 
 from __future__ import annotations
 
@@ -22,36 +20,6 @@ from pydantic_core import ErrorDetails
 
 from aepipe.errors import RecipeError
 
-
-def explain(model: type[BaseModel], detail: ErrorDetails, at: str) -> str:
-    """Return ``key: what is wrong; what is allowed``.
-
-    Args:
-        model: what was validated.
-        detail: what pydantic says is wrong.
-        at: where in the recipe the model stands.
-    """
-    path = [part for part in detail["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
-    key = ".".join([*([at] if at else []), *map(str, path)]) or "recipe"
-    if detail["type"] == "extra_forbidden":
-        owner = _model_at(model, path[:-1])
-        return f"{key}: unknown key; allowed: {', '.join(owner.model_fields)}"
-    if detail["type"] == "missing":
-        return f"{key}: missing"
-    return f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
-
-
-def _model_at(model: type[BaseModel], path: list[int | str]) -> type[BaseModel]:
-    """Return the model that a path of field names and positions leads to."""
-    for part in path:
-        field = model.model_fields.get(part) if isinstance(part, str) else None
-        if field is None:
-            continue
-        nested = [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
-        model = next((t for t in nested if issubclass(t, BaseModel)), model)
-    return model
-
-
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -62,8 +30,14 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
 class Choice(Options):
-    """One choice among kinds: ``"mask"``, or ``{ kind = "mask", rate = 0.25 }``; a list is a chain of choices."""
+    """One choice among kinds, as ``"mask"`` or ``{ kind = "mask", rate = 0.25 }``.
+
+    A list of choices is one choice of the kind ``chain``.
+    """
 
     kind: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -71,7 +45,7 @@ class Choice(Options):
     @model_validator(mode="before")
     @classmethod
     def _gather(cls, value: object) -> object:
-        """Read the short forms; whatever is not ``kind`` is an option of the kind."""
+        """Read the short forms; every key but ``kind`` is an option of the kind."""
         if isinstance(value, str):
             return {"kind": value}
         if isinstance(value, list):
@@ -85,10 +59,10 @@ class FitRecipe(Options):
     """How one network is trained.
 
     Attributes:
-        epochs: passes over the training rows, at most.
+        epochs: most passes over the training rows.
         batch: rows per step.
-        lr: learning rate of AdamW at its highest.
-        schedule: ``cosine`` falls to zero over all epochs; ``constant`` stays.
+        lr: highest learning rate of AdamW.
+        schedule: ``cosine`` lets it fall to zero over all epochs; ``constant`` keeps it.
         warmup: steps over which the learning rate rises from zero at the start.
         weight_decay: decoupled weight decay.
         patience: epochs without a better loss on the held-out slice after which training stops; 0 never stops early.
@@ -104,7 +78,16 @@ class FitRecipe(Options):
 
 
 class LayerRecipe(Options):
-    """One layer of the stack, trained on the codes of the layer below it."""
+    """One layer of the stack, trained on the codes of the layer below it.
+
+    Attributes:
+        net: the network that maps a row to a code and back.
+        posterior: the form of the code: a point, bits, or a distribution.
+        likelihood: the meaning of the decoder's output; its negative logarithm is the reconstruction loss.
+        corruption: a change of the rows that the encoder sees in training.
+        objective: the principle by which the layer is trained.
+        fit: how long and how fast it is trained.
+    """
 
     net: Choice
     posterior: Choice = Choice(kind="delta")
@@ -120,8 +103,12 @@ class CodeRecipe(Options):
     Attributes:
         bits: length of a code.
         normalize: standardise each bit's activation over the batch, so that no bit can settle on one side.
-        binarize: kind of posterior that makes bits of activations.
+        binarize: kind of posterior that turns activations into bits.
         threshold: ``zero``, or the ``median`` of each bit's activation over the training rows (halves every bit).
+        likelihood: of the codes of the topmost layer, which are decoded from the bits.
+        corruption: a change of these codes in training.
+        objective: the principle by which the layer of bits is trained.
+        fit: how long and how fast it is trained.
     """
 
     bits: Positive = 64
@@ -138,9 +125,11 @@ class FinetuneRecipe(FitRecipe):
     """End-to-end training of the unrolled stack with its binary bottleneck.
 
     Attributes:
-        epochs: as of every training; with 0 the stack stays as it was pretrained.
-        frozen: so many of the lowest layers stay as they were pretrained; their codes are the rows of fine-tuning, and
-            what its corruption corrupts.
+        epochs: as in every training; with 0 the stack stays as it was pretrained.
+        frozen: number of the lowest layers that stay as they were pretrained; fine-tuning takes their codes as its
+            rows, and corrupts these.
+        corruption: a change of the rows that the stack sees in training.
+        objective: the principle of fine-tuning; some objectives train single layers only.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 10
@@ -150,11 +139,11 @@ class FinetuneRecipe(FitRecipe):
 
 
 class ViewsRecipe(Options):
-    """The slices of the rows that training and its curves look at.
+    """The slices of the rows for training and for its curves.
 
     Attributes:
         holdout: share of the training rows kept back for early stopping and curves.
-        evaluation: rows of the test split of which corrupted copies are fixed once, the same in every run.
+        evaluation: rows of the test split that are corrupted once, with the same result in every run.
     """
 
     holdout: Share = 0.05
@@ -162,12 +151,12 @@ class ViewsRecipe(Options):
 
 
 class ComputeRecipe(Options):
-    """Where and how it is computed.
+    """Device, precision and memory of the training.
 
     Attributes:
-        device: ``auto`` takes a GPU where there is one; else any name that torch knows.
-        precision: of the matrix products; ``auto`` is bfloat16 where the hardware has it, else float32.
-        memory_gb: what training rows and the codes of one layer may take; beyond it they are read from disk.
+        device: ``auto`` takes a GPU if there is one; else any name that torch knows.
+        precision: of the matrix products; ``auto`` is bfloat16 if the hardware has it, else float32.
+        memory_gb: limit for training rows and the codes of one layer; larger ones are read from disk.
     """
 
     device: str = "auto"
@@ -179,10 +168,10 @@ class IndexRecipe(Options):
     """The index of a release.
 
     Attributes:
-        kind: which index.
+        kind: of the index.
         rows: ``all`` rows, or only those of the ``train`` split, so that test rows stay unseen queries.
-        embedding: what is kept of the float embedding of each row, for re-ranking: ``int8``, a byte for each unit of
-            the topmost layer, or ``none``.
+        embedding: how the float embedding of each row is kept for re-ranking: ``int8``, a byte for each unit of the
+            topmost layer, or ``none``.
     """
 
     kind: Choice = Choice(kind="flat")
@@ -191,12 +180,12 @@ class IndexRecipe(Options):
 
 
 class EvaluateRecipe(Options):
-    """How a release is scored.
+    """The scoring of a release.
 
     Attributes:
-        queries: rows of the test split that are asked, most; those of the train split answer.
-        rerank_recall: share of the 10 nearest rows by embedding that re-ranking is to find among what the codes give;
-            how many times more of these it looks at is chosen on the queries.
+        queries: most rows of the test split that are taken as queries; the rows of the train split are searched.
+        rerank_recall: share of the 10 nearest rows by embedding that re-ranking has to find among the hits by code; the
+            number of hits to look at is chosen on the queries.
     """
 
     queries: Positive = 1000
@@ -204,14 +193,14 @@ class EvaluateRecipe(Options):
 
 
 class GateRecipe(Options):
-    """When a new release replaces the one in service.
+    """The conditions under which a new release replaces the one in service.
 
     Attributes:
-        metric: what must not fall; without labels ``recall_at_10`` of exact float neighbours is taken.
+        metric: the score that must not fall; without labels, ``recall_at_10`` of exact float neighbours.
         max_regression: how far it may fall against the release in service.
-        warn_below_itq: say when ITQ codes of the same length are better; ``"forbid"`` refuses the release.
+        warn_below_itq: warn if ITQ codes of the same length are better; ``"forbid"`` refuses the release.
         canaries: a file of queries whose answers are known, relative to the recipe; see :mod:`aepipe.release.canaries`.
-        min_overlap: share of the 10 nearest that a row has to keep, on average, against the release in service.
+        min_overlap: mean share of its 10 nearest rows that a row has to keep against the release in service.
     """
 
     metric: Literal["map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "recall_at_10"] = "map_at_1000"
@@ -225,9 +214,11 @@ class Recipe(Options):
     """One pipeline, from raw data to a release.
 
     Attributes:
-        name: what the release is called in service; lower-case letters, digits, ``.``, ``_`` and ``-``.
+        name: of the release in service; lower-case letters, digits, ``.``, ``_`` and ``-``.
         seed: of everything random.
         pretrain: false trains the same network from random weights, as a control.
+        source: the kind of the collection, and where it is.
+        features: how items become rows; its keys depend on the kind of the source.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -247,7 +238,7 @@ class Recipe(Options):
 
     @property
     def file(self) -> Path:
-        """The file it was read from, for error messages and relative paths."""
+        """The recipe's own file, for error messages and relative paths."""
         return self._file
 
 
@@ -256,10 +247,10 @@ def load(file: Path, *, source: str | None = None) -> Recipe:
 
     Args:
         file: the TOML file.
-        source: a path that takes the place of ``[source] path``, relative to the working directory.
+        source: a path in place of ``[source] path``, relative to the working directory.
 
     Raises:
-        RecipeError: the file is missing, is not TOML, or a key is missing, unknown or has a wrong value.
+        RecipeError: the file is missing or is not TOML; or a key is missing, unknown or has a wrong value.
     """
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -267,6 +258,7 @@ def load(file: Path, *, source: str | None = None) -> Recipe:
         raise RecipeError(f"{file}: no such recipe") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{file}: not a readable TOML file: {error}") from None
+    # Resolved here, as a path in a recipe is relative to the recipe and this one is not; an address stays as it is.
     if source is not None and isinstance(table.get("source"), dict):
         table["source"]["path"] = str(Path(source).expanduser().resolve()) if "://" not in source else source
     return parse(table, file)
@@ -283,19 +275,16 @@ def parse(table: Mapping[str, Any], file: Path) -> Recipe:
     return recipe
 
 
-OptionsT = TypeVar("OptionsT", bound=Options)
-
-
 def resolve(kinds: Mapping[str, type[OptionsT]], choice: Choice, at: str) -> OptionsT:
     """Turn a choice into the options of its kind.
 
     Args:
         kinds: the options model of each kind that a room knows.
-        choice: what the recipe says.
-        at: where it says so, for the message: ``"layers.0.net"``.
+        choice: from the recipe.
+        at: its place in the recipe, for the message: ``"layers.0.net"``.
 
     Raises:
-        RecipeError: no such kind, or its options are wrong. The text lacks the file, which the plan adds.
+        RecipeError: no such kind, or its options are wrong. The caller adds the file to the text.
     """
     if choice.kind not in kinds:
         raise RecipeError(f"{at}: unknown kind {choice.kind!r}; allowed: {', '.join(sorted(kinds))}")
@@ -311,13 +300,43 @@ def options(model: type[OptionsT], table: Mapping[str, Any], at: str) -> Options
     return _validate(model, table, where="", at=at)
 
 
+def explain(model: type[BaseModel], detail: ErrorDetails, at: str) -> str:
+    """Return one line: the key, the mistake, and the allowed values.
+
+    Args:
+        model: the model that refused.
+        detail: the mistake, from pydantic.
+        at: place of the model in the recipe.
+    """
+    # pydantic names validators in its path, which no user wrote.
+    path = [part for part in detail["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    key = ".".join([*([at] if at else []), *map(str, path)]) or "recipe"
+    if detail["type"] == "extra_forbidden":
+        owner = _model_at(model, path[:-1])
+        return f"{key}: unknown key; allowed: {', '.join(owner.model_fields)}"
+    if detail["type"] == "missing":
+        return f"{key}: missing"
+    return f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
+
+
 def _validate(model: type[OptionsT], table: Mapping[str, Any], where: str, at: str) -> OptionsT:
-    """Validate, and say the first mistake in one line."""
+    """Validate, and report the first mistake in one line."""
     try:
         return model.model_validate(dict(table))
     except ValidationError as error:
         details = error.errors()
-        # An unknown key is the more telling mistake: a misspelt key also leaves the right one missing.
+        # An unknown key comes first: a misspelt key also leaves the right one missing, and names the cause.
         first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
         raise RecipeError(f"{f'{where}: ' if where else ''}{explain(model, first, at)}{more}") from None
+
+
+def _model_at(model: type[BaseModel], path: list[int | str]) -> type[BaseModel]:
+    """Return the model at the end of a path of field names and positions."""
+    for part in path:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is None:
+            continue
+        nested = [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
+        model = next((t for t in nested if issubclass(t, BaseModel)), model)
+    return model

@@ -1,4 +1,7 @@
-"""A release of made-up codes and keys with a real, untrained encoder: ``python -m benchmarks.made_up FOLDER ROWS``."""
+"""Make a release of made-up codes and keys: ``python -m benchmarks.made_up FOLDER ROWS``.
+
+The encoder is real and untrained. This is a program apart from ``benchmarks.common``: it imports most of aepipe.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ SHAPE = (28, 28, 1)
 
 
 def main() -> None:
-    """Make a shelf and a picture in a folder: arguments are the folder and the number of rows."""
+    """Make a store and a picture in a folder: arguments are the folder and the number of rows."""
     folder = Path(sys.argv[1])
-    make_release(Store(folder / "shelf"), int(sys.argv[2]))
+    make_release(Store(folder / "store"), int(sys.argv[2]))
     pixels = np.random.default_rng(1).integers(0, 256, (28, 28), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "picture.png")
 
@@ -70,7 +73,10 @@ def make_items(store: Store, ids: NDArray[np.int64]) -> Ref:
 
 
 def make_rows(store: Store, rows: int) -> Ref:
-    """Write the table of the rows without any: only what is added to a release looks into it, for shape and ids."""
+    """Write an empty table of rows.
+
+    Only an addition to a release reads it, for the shape and the ids.
+    """
     with store.draft("rows") as draft, RowsWriter(draft.path, shape=SHAPE, columns=pa.schema([])) as writer:
         writer.close(source="", next_id=rows)
         return draft.finish({"benchmark": "rows"})
@@ -85,12 +91,12 @@ def recipe_of(folder: Path) -> dict[str, Any]:
 
 
 def folder_of(store: Store) -> Path:
-    """Return the folder that the pictures of a release would be in."""
+    """Return the folder of the pictures of a release."""
     return store.root.parent / "photos"
 
 
 def empty(store: Store, kind: str) -> Ref:
-    """Put a directory on the shelf that a query does not look into."""
+    """Put a directory into the store that a query does not read."""
     with store.draft(kind) as draft:
         (draft.path / "scores.json").write_text("{}")
         return draft.finish({"benchmark": "empty"})

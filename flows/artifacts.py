@@ -11,10 +11,9 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from aepipe.errors import AepipeError
 from aepipe.evaluate.gate import Verdict
 from aepipe.release.release import Release
-from aepipe.report.examples import shown
-from aepipe.report.page import page
-from aepipe.report.releases import describe
-from aepipe.report.scores import health_line, protocol_line, scores_table
+from aepipe.report.page import page, shown
+from aepipe.report.release import describe
+from aepipe.report.tables import health_line, protocol_line, scores_table
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref
 from aepipe.store.io import write_into_folder

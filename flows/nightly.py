@@ -27,9 +27,9 @@ from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from flows import tasks
 from flows.build import conclude, pretrained, rows_in_service, show_progress
-from flows.figures import Night, report
 from flows.job import Job
 from flows.notify import HOOKS
+from flows.prometheus import Night, report
 from flows.refresh import difference, renewed
 
 logger = logging.getLogger("aepipe.flows")

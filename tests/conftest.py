@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
 import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from aepipe.store.artifacts import Store
 
@@ -31,3 +38,49 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"needs the development data in {folder}, which is not part of the project")
     return folder
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """``prefect_home(folder)`` makes a Prefect home with an empty database, which takes Prefect's server ten seconds.
+
+    The database is made once and copied. With several workers, the first one that needs it makes it for all.
+    """
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect-database"
+    with FileLock(f"{made}.lock"):
+        if not made.exists():
+            draft = made.with_suffix(".draft")
+            _make_prefect_database(draft)
+            draft.rename(made)
+
+    def copied(folder: Path) -> Path:
+        return Path(shutil.copytree(made, folder))
+
+    return copied
+
+
+def _make_prefect_database(home: Path) -> None:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    environment = inherited | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+    subprocess.run(command, env=environment | {"DO_NOT_TRACK": "1"}, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory, prefect_home: Callable[[Path], Path]) -> Iterator[None]:
+    """The server that ``aepipe run`` brings along, for flows that are called in this process."""
+    from flows.local_server import serving
+
+    environment, level = dict(os.environ), logging.getLogger("aepipe").level
+    try:
+        with serving(prefect_home(tmp_path_factory.mktemp("prefect") / "home")) as url:
+            from prefect.settings import PREFECT_API_URL, temporary_settings
+
+            # Another test may have imported Prefect, which then has read its environment already.
+            with temporary_settings({PREFECT_API_URL: url}):
+                yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        logging.getLogger("aepipe").setLevel(level)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,10 +92,11 @@ def test_a_notebook_shows_pictures_and_nothing_is_taken_for_markup(collection: C
     page = collection.query(ids=[3], k=3)._repr_html_()
     assert page.count("<figure") == 4
     assert page.count('src="data:image/png;base64,') == 4
-    from aepipe.report.answers import _figure
-    from aepipe.report.hits import Tile
+    from aepipe.report.page import tiles_page
+    from aepipe.report.tiles import Found, Tile
 
-    shown = _figure(Tile("<script>x</script>", label='"><b>', text="a < b"), "1 bits")
+    odd = Tile("<script>x</script>", label='"><b>', text="a < b")
+    shown = tiles_page(Found(odd, [odd]))
     assert "<script" not in shown
     assert "<b>" not in shown
     assert "a &lt; b" in shown
@@ -133,17 +133,3 @@ def test_importing_aepipe_imports_nothing_else_and_a_query_no_torch(shelf: Store
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
     assert said == ["[]", "10", "['faiss', 'numpy']"]
-
-
-def test_the_readmes_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    (example,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "aepipe.open" in block]
-    store = Store(tmp_path / ".aepipe")
-    make_release(store, name="boots", n=50)
-    picture = next(pictures_of(store, "boots").rglob("*.png"))
-    (tmp_path / "image.png").write_bytes(picture.read_bytes())
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("AEPIPE_HOME", raising=False)
-    said: dict[str, object] = {}
-    exec(example, said)
-    assert isinstance(said["boots"], Collection)

@@ -1,4 +1,4 @@
-"""The house holds what it promises: who imports whom, what is installed, what the README says."""
+"""The house holds what it promises: who imports whom, what is installed, what recipes say."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CODE = sorted([*(ROOT / "aepipe").rglob("*.py"), *(ROOT / "flows").rglob("*.py")])
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def functions() -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
@@ -68,34 +67,6 @@ def test_no_pickles() -> None:
         text = file.read_text(encoding="utf-8")
         assert not re.search(rf"\bimport pickle|{load}|torch\.save\(|allow_pickle=True|joblib", text), file
         assert "torch.load(" not in text or file.name == "onnx_export.py", file
-
-
-def test_the_tree_in_the_readme_is_the_real_one() -> None:
-    block = re.search(r"```text\n(aepipe/.*?)```", README, re.DOTALL)
-    assert block, "the README shows the tree in a ```text block that begins with aepipe/"
-    named: set[str] = set()
-    stack: list[str] = []
-    for line in block[1].splitlines():
-        name = re.match(r"( *)(\S+)", line)
-        if name:
-            depth = len(name[1]) // 2
-            stack = [*stack[:depth], name[2].rstrip("/")]
-            named.add("/".join(stack))
-    for path in named:
-        assert (ROOT / path).exists(), f"the README names {path}, which is not there"
-    top = {f"{folder}/{p.name}" for folder in ("aepipe", "flows") for p in (ROOT / folder).iterdir()}
-    expected = {p for p in top if not re.search(r"__|\.typed$|\.egg-info", p)}
-    assert expected <= named, f"the README's tree lacks {sorted(expected - named)}"
-
-
-def test_every_verb_and_objective_is_in_the_readme() -> None:
-    from aepipe.cli import VERBS
-    from aepipe.learn import objectives
-
-    for verb in VERBS:
-        assert f"aepipe {verb}" in README, f"the README does not show `aepipe {verb}`"
-    for kind in objectives.kinds():
-        assert f"`{kind}`" in README, f"the README does not name the objective `{kind}`"
 
 
 def test_every_recipe_says_what_to_expect() -> None:

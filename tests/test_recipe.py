@@ -18,7 +18,7 @@ BASE: dict[str, Any] = {
 FILE = Path("night.toml")
 
 
-def test_defaults_stand_in_the_model() -> None:
+def test_defaults_come_from_the_model() -> None:
     recipe = parse(BASE, FILE)
     assert (recipe.seed, recipe.pretrain, recipe.code.bits, recipe.index.rows) == (0, True, 64, "all")
     assert recipe.layers[0].corruption == Choice(kind="none")
@@ -66,7 +66,7 @@ def test_it_is_frozen() -> None:
         ({"views": {"holdout": 1.0}}, "night.toml: views.holdout: input should be less than 1, not 1.0"),
     ],
 )
-def test_a_mistake_is_one_line_with_file_key_and_what_is_allowed(change: dict[str, Any], message: str) -> None:
+def test_a_mistake_is_one_line_with_file_key_and_allowed_values(change: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError) as caught:
         parse(BASE | change, FILE)
     assert str(caught.value).startswith(message)
@@ -84,13 +84,13 @@ def test_a_missing_file_and_a_file_that_is_not_toml(tmp_path: Path) -> None:
         load(tmp_path / "latin.toml")
 
 
-def test_another_source_takes_the_place_of_the_written_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_source_replaces_the_written_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "r.toml").write_text('name = "x"\n[source]\nkind = "images"\npath = "a"\n[[layers]]\nnet = "dense"\n')
     monkeypatch.chdir(tmp_path)
     assert load(tmp_path / "r.toml", source="b").source.options["path"] == str(tmp_path / "b")
 
 
-def test_resolving_names_the_kinds_there_are() -> None:
+def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
     class Small(Options):
         """Options of a kind."""
 

@@ -113,7 +113,8 @@ def _plainly(words: tuple[Any, ...] | list[Any], kind: object, limits: TyperArgu
 EXTRAS = {
     **dict.fromkeys(("onnx", "onnxscript", "pandas", "pyarrow", "pydantic", "rich", "safetensors", "torch"), "train"),
     "sklearn": "train",
-    "prefect": "flows",
+    "matplotlib": "report",
+    **dict.fromkeys(("prefect", "prometheus_client"), "flows"),
     "duckdb": "sql",
     **dict.fromkeys(("soundfile", "soxr"), "audio"),
     "av": "video",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,11 +19,12 @@ from aepipe.cli.progress import showing
 from aepipe.errors import ExtraError, QueryError, RecipeError, TrainingError
 
 if TYPE_CHECKING:
+    from aepipe.report.charts import Chart
     from aepipe.report.comparison import Line
 
 WIDTH = 120
 """Columns of a table that goes into a pipe or a file."""
-PICTURES = (".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+PICTURES = (".gif", ".jpeg", ".jpg", ".png", ".svg", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Showing:
             raise QueryError(f"--picture {self.picture}: not a kind of picture; allowed: {', '.join(PICTURES)}")
         if find_spec("sklearn") is None:
             raise ExtraError("scikit-learn", "train")
+        if self.picture is not None and find_spec("matplotlib") is None:
+            raise ExtraError("matplotlib", "report")
 
 
 def compare(
@@ -98,9 +101,8 @@ def compare(
     _check(orders)
     lines = _made(orders, making)
     from aepipe.report.comparison import comparison_table
-    from aepipe.report.dots import comparison_picture
 
-    _show(lines, shown, comparison_table, comparison_picture)
+    _show(lines, shown, comparison_table, _comparison)
 
 
 def study(
@@ -137,12 +139,10 @@ def study(
     shown.check()
     orders = _variations(recipe, vary or [], making)
     lines = _made(orders, making)
-    from aepipe.report.choosing import choose, means_table
-    from aepipe.report.comparison import study_table
-    from aepipe.report.multiples import study_picture
+    from aepipe.report.comparison import choose, means_table, study_table
 
     lines, chosen = choose(lines) if select else (lines, None)
-    _show(lines, shown, study_table, study_picture)
+    _show(lines, shown, study_table, _study)
     for more in (means_table(lines), chosen):
         if more and not shown.as_json:
             say(f"\n{more}")
@@ -193,7 +193,21 @@ def _made(orders: Sequence[dict[str, Any]], making: Making) -> list[Line]:
     return [read_line(store, outcome) for outcome in outcomes]
 
 
-def _show(lines: Sequence[Line], shown: Showing, table: Any, picture: Any) -> None:  # noqa: ANN401  imported late
+def _comparison(lines: Sequence[Line]) -> Chart:
+    from aepipe.report.charts import comparison_picture
+
+    return comparison_picture(lines)
+
+
+def _study(lines: Sequence[Line]) -> Chart:
+    from aepipe.report.charts import study_picture
+
+    return study_picture(lines)
+
+
+def _show(
+    lines: Sequence[Line], shown: Showing, table: Callable[..., str], picture: Callable[[Sequence[Line]], Chart]
+) -> None:
     """Print the figures, and write and draw them where that is asked for."""
     from aepipe.report.comparison import as_json, write_parquet
 

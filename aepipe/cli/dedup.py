@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from aepipe.cli.options import AsJson, Place
-from aepipe.cli.output import printable, say, say_json, table, write_picture
+from aepipe.cli.output import say, say_json, table, write_picture
 from aepipe.cli.progress import showing
 from aepipe.release import dedup as duplicates
 from aepipe.release.dedup import Groups
 from aepipe.release.release import Release
+from aepipe.report.tables import printable
 
 MOST_DRAWN, MOST_HITS = 30, 9
 NAMED = 3
@@ -85,8 +86,7 @@ def _as_json(release: Release, found: Groups, top: int) -> dict[str, Any]:
 
 def _draw(release: Release, found: Groups, file: Path) -> None:
     """Write a contact sheet: a group in a line, the first of it framed."""
-    from aepipe.report.hits import Found, hits_picture
-    from aepipe.report.originals import tile
+    from aepipe.report.tiles import Found, hits_picture, tile
 
     drawn = []
     for ids, distances in islice(found, MOST_DRAWN):

@@ -139,8 +139,7 @@ def _as_json(old: Release, new: Release, found: Difference, top: int) -> dict[st
 
 def _drawn(old: Release, new: Release, found: Difference) -> Any:  # noqa: ANN401  Pillow is not imported here
     """Draw whose neighbours changed most, each twice: as it was, and as it is."""
-    from aepipe.report.hits import Found, hits_picture
-    from aepipe.report.originals import tile
+    from aepipe.report.tiles import Found, hits_picture, tile
 
     lines = []
     for one in _most_changed(found, DRAWN):

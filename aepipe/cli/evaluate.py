@@ -14,7 +14,7 @@ from aepipe.cli.output import say, say_json, write_picture
 from aepipe.errors import QueryError
 from aepipe.release import lifecycle
 from aepipe.release.release import Release
-from aepipe.report.releases import scores_text
+from aepipe.report.release import scores_text
 from aepipe.store import layout
 from aepipe.store.artifacts import Store
 
@@ -66,7 +66,7 @@ def _draw(scores: dict[str, Any], title: str, file: Path) -> None:
     Raises:
         QueryError: without labels there are none, or the file cannot be written.
     """
-    from aepipe.report.precision import precision_picture
+    from aepipe.report.charts import precision_picture
 
     drawn = precision_picture(scores, title=title)
     if drawn is None:

@@ -220,28 +220,28 @@ def _some_rows(opened: Release, count: int) -> Any:  # noqa: ANN401  numpy is im
 
 def _lines(rows: Any, columns: int = ACROSS) -> list[Any]:  # noqa: ANN401
     """Return rows as lines of a grid without names."""
-    from aepipe.report.grid import as_images, tiled
+    from aepipe.report.tiles import as_images, tiled
 
     return tiled(as_images(rows), columns)
 
 
 def _grid(lines: list[Any], title: str, heads: list[str] | None = None) -> Image:
     """Draw lines."""
-    from aepipe.report.grid import grid_picture
+    from aepipe.report.tiles import grid_picture
 
     return grid_picture(lines, title=title, heads=heads or ())
 
 
 def _grid_named(parts: dict[str, Any], title: str) -> Image:
     """Draw a line for each part."""
-    from aepipe.report.grid import Line, as_images
+    from aepipe.report.tiles import Line, as_images
 
     return _grid([Line(name, as_images(rows)) for name, rows in parts.items()], title)
 
 
 def _walk(networks: Networks, item: Any) -> Image:  # noqa: ANN401
     """Draw a walk along single units."""
-    from aepipe.report.grid import Line, as_images
+    from aepipe.report.tiles import Line, as_images
 
     offsets = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
     moved = networks.walk(item, 8, offsets)
@@ -254,7 +254,7 @@ def _tangents(networks: Networks, items: Any, names: list[str]) -> Image:  # noq
     """Draw each row and its tangents."""
     import numpy as np
 
-    from aepipe.report.grid import Line, as_images, grid_picture
+    from aepipe.report.tiles import Line, as_images, grid_picture
 
     directions = np.stack([networks.tangents(item, 8)[0] for item in items])
     rows = as_images(networks.rows(items))

@@ -19,7 +19,6 @@ import json
 import logging
 import os
 import sys
-import unicodedata
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -29,9 +28,12 @@ import typer
 
 from aepipe.errors import QueryError
 from aepipe.log import JsonLines, in_json
+from aepipe.report.tables import printable, text_table
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from aepipe.report.charts import Chart
 
 
 def say(text: str) -> None:
@@ -54,7 +56,7 @@ def say_picture(text: str) -> None:
     typer.echo(text, color=True)
 
 
-def write_picture(picture: Image, file: Path) -> None:
+def write_picture(picture: Image | Chart, file: Path) -> None:
     """Write a picture in the format that the file's name asks for.
 
     Raises:
@@ -97,13 +99,6 @@ def size(count: int) -> str:
     return f"{count / 1e3:.3g} kB"
 
 
-def printable(text: str) -> str:
-    """Return text that cannot steer a terminal: a file name may hold escape sequences."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def faint(text: str) -> str:
     """Return text in a faint colour, where colours are wanted (https://no-color.org)."""
     return text if os.environ.get("NO_COLOR") else typer.style(text, dim=True)
@@ -111,24 +106,8 @@ def faint(text: str) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 0) -> str:
     """Align cells under a faint heading: from column ``left`` on to the left, those before to the right."""
-    shown = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(_width(row[i]) for row in [head, *shown]) for i in range(len(head))]
-    first, *others = [_line(row, widths, left) for row in [head, *shown]]
+    first, *others = text_table([head, *rows], left=range(left, len(head))).split("\n")
     return "\n".join([faint(first), *others])
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
-    """Return one aligned line."""
-    filled = [(" " * (w - _width(cell)), cell) for cell, w in zip(cells, widths, strict=True)]
-    return "  ".join(cell + gap if i >= left else gap + cell for i, (gap, cell) in enumerate(filled)).rstrip()
-
-
-def _width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    if text.isascii():
-        return len(text)
-    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
 
 
 Way = Literal["kitty", "iterm2", "blocks"]

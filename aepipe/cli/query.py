@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from aepipe.cli.options import AsJson, Place
-from aepipe.cli.output import complain, printable, say, say_json, say_paths, say_picture, table, write_picture
+from aepipe.cli.output import complain, say, say_json, say_paths, say_picture, table, write_picture
 from aepipe.errors import QueryError
 from aepipe.evaluate.calibration import Confidence
 from aepipe.release import query as queries
 from aepipe.release.filter import ids_where
 from aepipe.release.query import AT_ONCE, Answer, Question, SearchOptions, answer, oversampling
 from aepipe.release.release import Prefix, Release
+from aepipe.report.tables import printable
 
 if TYPE_CHECKING:
     from aepipe.cli.output import Way
-    from aepipe.report.hits import Found
+    from aepipe.report.tiles import Found
 
 Form = Literal["table", "json", "paths"]
 
@@ -136,7 +137,7 @@ def _cut(lines: str) -> str:
 
 def _tiles(release: Release, found: Answer) -> Found:
     """Return the pictures of an answer."""
-    from aepipe.report.answers import tiles
+    from aepipe.report.tiles import tiles
 
     return tiles(release, found)
 
@@ -161,7 +162,7 @@ def _path(release: Release, key: str, place: str) -> str:
 
 def _draw(release: Release, drawn: Sequence[Found], file: Path) -> None:
     """Write a contact sheet."""
-    from aepipe.report.hits import hits_picture
+    from aepipe.report.tiles import hits_picture
 
     title = f"{release.name}: {len(release.index):,} rows, {release.n_bits} bits"
     write_picture(hits_picture(drawn, title=title), file)
@@ -180,7 +181,7 @@ def _way(shown: Display, environment: Mapping[str, str] = os.environ) -> Way | N
 def _thumbnails(found: Found, way: Way) -> str:
     """Return the query and as many hits as fit, side by side."""
     from aepipe.cli.output import inline
-    from aepipe.report.hits import strip_picture
+    from aepipe.report.tiles import strip_picture
 
     fitting = max(1, shutil.get_terminal_size().columns // TILE_COLUMNS)
     shown = [found.query, *found.hits][:fitting]

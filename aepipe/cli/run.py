@@ -17,7 +17,7 @@ from aepipe.cli.output import complain, say
 from aepipe.cli.prefect import Api, Device, SourcePath, absolute, check_free, flows, going_on, prefect
 from aepipe.cli.progress import showing
 from aepipe.errors import RecipeError
-from aepipe.report.releases import describe, describe_text
+from aepipe.report.release import describe, describe_text
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref
 

@@ -13,7 +13,7 @@ from aepipe.cli.output import say, say_json, write_picture, write_text
 from aepipe.errors import QueryError
 from aepipe.release import lifecycle
 from aepipe.release.release import Release
-from aepipe.report import releases
+from aepipe.report.release import describe, describe_text
 from aepipe.store.artifacts import Ref, Store
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ def show(place: Place, pictures: Pictures, release: ReleaseText = None, as_json:
     """
     store = place.store()
     wanted = lifecycle.wanted(store, release, place.name)
-    found = [releases.describe(store, ref) for ref in wanted]
+    found = [describe(store, ref) for ref in wanted]
     for ref in wanted:
         draw(store, ref, pictures)
     if as_json:
         say_json(found)
     else:
-        say("\n\n".join(map(releases.describe_text, found)))
+        say("\n\n".join(map(describe_text, found)))
 
 
 def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
@@ -79,7 +79,7 @@ def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
     """
     if not (pictures.page or pictures.hits or pictures.curves or pictures.map or pictures.filters):
         return
-    from aepipe.report.examples import examples_picture, map_picture, training_picture
+    from aepipe.report.page import examples_picture, map_picture, training_picture
 
     release = Release.open(store, ref=ref)
     if pictures.page:
@@ -99,16 +99,15 @@ def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
 
 def _page(store: Store, release: Release) -> str:
     """Return all there is to say of a release as a page."""
-    from aepipe.report.examples import shown
-    from aepipe.report.page import page
+    from aepipe.report.page import page, shown
 
-    return page(releases.describe(store, release.ref), shown(store, release))
+    return page(describe(store, release.ref), shown(store, release))
 
 
 def _filters(store: Store, release: Release) -> Image:
     """Draw the weights of the lowest units, and what units of the layers above them are decoded to."""
     from aepipe.release.networks import Networks
-    from aepipe.report.grid import Line, as_images, grid_picture
+    from aepipe.report.tiles import Line, as_images, grid_picture
 
     networks = Networks.open(store, release)
     weights = as_images(networks.filters(4 * ACROSS))

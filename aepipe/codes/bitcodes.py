@@ -1,4 +1,4 @@
-"""BitCodes: packed binary codes and their arithmetic.
+"""Packed binary codes and their arithmetic.
 
 Legend: N codes, K bits, W = ceil(K/8) bytes.
 
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from aepipe.errors import CodeError, FingerprintError
 
 BIT_ORDER = "msb-first"
-
 Words = NDArray[np.unsignedinteger]
 
 
@@ -29,8 +28,8 @@ class BitCodes:
     Attributes:
         packed: uint8[N, W], pad bits zero.
         n_bits: K.
-        fingerprint: digest of the encoder that made the codes; empty where no encoder did. A prefix of longer codes
-            bears ``<fingerprint>/<bits>``.
+        fingerprint: digest of the encoder that made the codes; empty if no encoder did. A prefix of longer codes has
+            ``<fingerprint>/<bits>``.
 
     Raises:
         CodeError: the array is not uint8[N, W], or a pad bit is set.
@@ -45,6 +44,7 @@ class BitCodes:
         if self.packed.dtype != np.uint8 or self.packed.ndim != 2 or self.packed.shape[1] != width:
             found = f"{self.packed.dtype}{list(self.packed.shape)}"
             raise CodeError(f"codes of {self.n_bits} bits are uint8[N, {width}], not {found}")
+        # A set pad bit would count in every distance.
         pad = 8 * width - self.n_bits
         if pad and bool((self.packed[:, -1] & ((1 << pad) - 1)).any()):
             raise CodeError(f"codes of {self.n_bits} bits end in {pad} pad bits, which must be zero")
@@ -61,10 +61,10 @@ class BitCodes:
 
     @classmethod
     def from_hex(cls, texts: Iterable[str], n_bits: int, fingerprint: str = "") -> BitCodes:
-        """Read codes written by :meth:`hex`.
+        """Read codes from :meth:`hex`.
 
         Raises:
-            CodeError: a text is not hex, or its length is not that of ``n_bits``.
+            CodeError: a text is not hex, or has another length than ``n_bits``.
         """
         width = n_bytes(n_bits)
         rows = [_from_hex(text, width, n_bits) for text in texts]
@@ -87,10 +87,11 @@ class BitCodes:
         return [row.tobytes().hex() for row in self.packed]
 
     def words(self) -> NDArray[np.uint64]:
-        """Return the codes as uint64[N, ceil(K/64)]: the bytes read big-endian, zero-padded at the end."""
+        """Return the codes as uint64[N, ceil(K/64)]: bytes read big-endian, zero-padded at the end."""
         n_words = -(-self.n_bits // 64)
         padded = np.zeros((len(self), 8 * n_words), np.uint8)
         padded[:, : self.packed.shape[1]] = self.packed
+        # Big-endian on every machine, so that words sort as bytes and hex do.
         return padded.view(">u8").astype(np.uint64)
 
     def prefix(self, n_bits: int) -> BitCodes:
@@ -104,6 +105,7 @@ class BitCodes:
         if n_bits == self.n_bits:
             return self
         packed = self.packed[:, : n_bytes(n_bits)].copy()
+        # The bits behind the prefix become pad bits, which are zero.
         packed[:, -1] &= np.uint8(0xFF << (8 * packed.shape[1] - n_bits) & 0xFF)
         return BitCodes(packed, n_bits, f"{self.fingerprint}/{n_bits}" if self.fingerprint else "")
 
@@ -115,7 +117,7 @@ class BitCodes:
             FingerprintError: two encoders made the codes.
         """
         check_same(self, other)
-        # One column of bytes at a time keeps the temporary at N x M bytes, whatever the length of the code.
+        # One column of bytes at a time keeps the temporary at N x M bytes for codes of any length.
         total = np.zeros((len(self), len(other)), np.uint16)
         for column in range(self.packed.shape[1]):
             differ = self.packed[:, column, None] ^ other.packed[None, :, column]
@@ -123,11 +125,39 @@ class BitCodes:
         return total
 
     def distinct(self) -> tuple[BitCodes, NDArray[np.int64]]:
-        """Return the distinct codes in ascending order, and for each row the position of its code, int64[N]."""
+        """Return the distinct codes, ascending, and the position of each row's code, int64[N]."""
+        # Each code as one opaque value: numpy then sorts whole rows of bytes.
         rows = np.ascontiguousarray(self.packed).view([("", np.void, self.packed.shape[1])])[:, 0]
         values, inverse = np.unique(rows, return_inverse=True)
         packed = values.view(np.uint8).reshape(len(values), self.packed.shape[1])
         return BitCodes(packed, self.n_bits, self.fingerprint), inverse.astype(np.int64)
+
+
+class Coded(Protocol):
+    """Anything with codes of one length from one encoder."""
+
+    @property
+    def n_bits(self) -> int:
+        """K."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the encoder; empty if no encoder made the codes."""
+
+
+def check_same(a: Coded, b: Coded) -> None:
+    """Check that two sets of codes may be compared; codes without a fingerprint fit all.
+
+    Raises:
+        CodeError: the lengths differ.
+        FingerprintError: two encoders made the codes.
+    """
+    if a.n_bits != b.n_bits:
+        raise CodeError(f"codes of {a.n_bits} bits and codes of {b.n_bits} bits cannot be compared")
+    if a.fingerprint and b.fingerprint and a.fingerprint != b.fingerprint:
+        raise FingerprintError(
+            f"codes of two encoders cannot be compared: fingerprints {a.fingerprint[:12]} and {b.fingerprint[:12]}"
+        )
 
 
 def concatenate(parts: Iterable[BitCodes]) -> BitCodes:
@@ -145,35 +175,8 @@ def concatenate(parts: Iterable[BitCodes]) -> BitCodes:
     return BitCodes(np.concatenate([part.packed for part in parts]), parts[0].n_bits, parts[0].fingerprint)
 
 
-class Coded(Protocol):
-    """What has codes: of so many bits, made by the encoder of that fingerprint."""
-
-    @property
-    def n_bits(self) -> int:
-        """K."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Empty where no encoder made them."""
-
-
-def check_same(a: Coded, b: Coded) -> None:
-    """Check that two sets of codes may be compared; codes without a fingerprint go with any.
-
-    Raises:
-        CodeError: the lengths differ.
-        FingerprintError: two encoders made the codes.
-    """
-    if a.n_bits != b.n_bits:
-        raise CodeError(f"codes of {a.n_bits} bits and codes of {b.n_bits} bits cannot be compared")
-    if a.fingerprint and b.fingerprint and a.fingerprint != b.fingerprint:
-        raise FingerprintError(
-            f"codes of two encoders cannot be compared: fingerprints {a.fingerprint[:12]} and {b.fingerprint[:12]}"
-        )
-
-
 def n_bytes(n_bits: int) -> int:
-    """Return the bytes of one code.
+    """Return the number of bytes of one code.
 
     Raises:
         CodeError: ``n_bits`` is not positive.
@@ -183,21 +186,10 @@ def n_bytes(n_bits: int) -> int:
     return -(-n_bits // 8)
 
 
-def _from_hex(text: str, width: int, n_bits: int) -> bytes:
-    """Return one code's bytes, checked for length."""
-    try:
-        raw = bytes.fromhex(text)
-    except ValueError:
-        raise CodeError(f"code {text!r} is not hex: {2 * width} characters of 0-9 and a-f are") from None
-    if len(raw) != width:
-        raise CodeError(f"code {text!r} has {4 * len(text)} bits: {n_bits} bits are {2 * width} hex characters")
-    return raw
-
-
 def words_of(packed: NDArray[np.uint8]) -> Words:
-    """Return codes, uint8[N, W], as the widest words that fit, without a copy: uint64[N, V] where W is a multiple of 8.
+    """View codes, uint8[N, W], as the widest words that fit: uint64 if W is a multiple of 8.
 
-    The words are of the machine's own order of bytes: only equality and differing bits are asked of them.
+    The words have the machine's own byte order, so use them for equality and differing bits only.
     """
     width = packed.shape[1]
     size = next(size for size in (8, 4, 2, 1) if width % size == 0)
@@ -205,5 +197,19 @@ def words_of(packed: NDArray[np.uint8]) -> Words:
 
 
 def copied_words(packed: NDArray[np.uint8]) -> Words:
-    """Return the same of a copy: in a mapped file, codes lie where numpy would take long over words of them."""
+    """Return :func:`words_of` of a copy.
+
+    Codes in a mapped file may start at an address that is no multiple of a word; numpy is slow on such words.
+    """
     return words_of(np.array(packed, order="C"))
+
+
+def _from_hex(text: str, width: int, n_bits: int) -> bytes:
+    """Return the bytes of one code, with its length checked."""
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        raise CodeError(f"code {text!r} is not hex: allowed are {2 * width} characters of 0-9 and a-f") from None
+    if len(raw) != width:
+        raise CodeError(f"code {text!r} has {4 * len(text)} bits: {n_bits} bits are {2 * width} hex characters")
+    return raw

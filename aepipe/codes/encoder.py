@@ -1,18 +1,15 @@
-"""The frozen encoder: decoded items in, codes out. One implementation makes every code, at night and in a query.
-
-Legend: N rows, H width of the embedding, K bits, B rows per call of the graph.
+"""The frozen encoder: decoded items in, codes and embeddings out. It makes every code.
 
 The graph has a fixed batch of B rows and runs on one thread; a shorter batch is filled with zeros. So every row goes
-through the same arithmetic in the same order, and its bits depend neither on the rows beside it nor on where it stands.
-Many rows are encoded by several threads that each call the same graph.
-"""
+through the same arithmetic in the same order, and its bits depend neither on the other rows of its batch nor on its
+place among them. For many rows, several threads each call the same graph.
 
-# (from embeddings.py) Embeddings as signed bytes: what a row is like, more finely than its code says.
-# (from embeddings.py)
-# (from embeddings.py) Rows are compared by the cosine of their angle, which does not depend on their lengths. So each row is scaled to the
-# (from embeddings.py) range of a byte by itself, and no scale is kept.
-# (from embeddings.py)
-# (from embeddings.py) Legend: N rows, H width of the embedding.
+Embeddings describe a row more finely than its code; they are kept as signed bytes. Rows are compared by the cosine of
+their angle, which does not depend on their lengths. So each row is scaled to the range of a byte by itself, and no
+scale is kept.
+
+Legend: N rows, H width of the embedding, K bits, B rows per call of the graph.
+"""
 
 from __future__ import annotations
 
@@ -33,36 +30,16 @@ from aepipe.errors import CorruptError
 GRAPH = "encoder.onnx"
 CARD = "encoder.json"
 DECODER = "decoder.onnx"
+FILE = "embedding.npy"
 DECODED = 256
-"""Items that are rebuilt at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What must be known beside the graph; all of it is part of the fingerprint.
-
-    Attributes:
-        source: kind of source whose decoder makes the graph's input.
-        features: that decoder's options.
-        shape: of one decoded item.
-        n_bits: K.
-        batch: B.
-        dtype: of one decoded item: ``uint8``, which stands for 0..1, or a kind of float.
-        bit_order: see :mod:`aepipe.codes.bitcodes`.
-    """
-
-    source: str
-    features: dict[str, Any]
-    shape: tuple[int, ...]
-    n_bits: int
-    batch: int
-    dtype: str = "uint8"
-    bit_order: str = BIT_ORDER
+"""Items that the decoder rebuilds in one call."""
+LARGEST = 127
+"""The largest absolute value of a quantized row."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoding:
-    """Codes of N rows, and the float vectors they were made from.
+    """Codes of N rows, and the float vectors behind them.
 
     Attributes:
         codes: N codes of K bits.
@@ -75,12 +52,35 @@ class Encoding:
     logits: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Facts about the graph that stand outside of it; all are part of the fingerprint.
+
+    Attributes:
+        source: kind of source; its decoder makes the graph's input.
+        features: that decoder's options.
+        shape: of one decoded item.
+        n_bits: K.
+        batch: B.
+        dtype: of one decoded item: ``uint8``, where 255 stands for 1, or a kind of float.
+        bit_order: see :mod:`aepipe.codes.bitcodes`.
+    """
+
+    source: str
+    features: dict[str, Any]
+    shape: tuple[int, ...]
+    n_bits: int
+    batch: int
+    dtype: str = "uint8"
+    bit_order: str = BIT_ORDER
+
+
 class Encoder:
     """A frozen graph with its card.
 
     Attributes:
         fingerprint: sha256 over the bytes of the graph (preprocessing, weights, thresholds) and of the card.
-        card: what must be known beside the graph.
+        card: facts about the graph.
     """
 
     def __init__(self, graph: bytes, card: bytes) -> None:
@@ -98,7 +98,7 @@ class Encoder:
         try:
             return cls((folder / GRAPH).read_bytes(), (folder / CARD).read_bytes())
         except FileNotFoundError as error:
-            raise CorruptError(f"{error.filename}: missing; `aepipe verify` lists what is damaged") from None
+            raise CorruptError(f"{error.filename}: missing; `aepipe verify` lists the damage") from None
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptError(f"{folder / CARD}: corrupt: {error}") from None
         except RuntimeError as error:
@@ -120,7 +120,7 @@ class Encoder:
 
         Args:
             items: [N, *shape] of the card's dtype, as the source's decoder gives them.
-            threads: how many batches are encoded at a time; the result does not depend on it.
+            threads: batches that are encoded at the same time; the result does not depend on it.
 
         Raises:
             ValueError: the items have another shape.
@@ -133,13 +133,14 @@ class Encoder:
         else:
             with ThreadPoolExecutor(threads) as pool:
                 parts = list(pool.map(lambda i: self._run(items[i : i + self.card.batch]), starts))
+        # Without items, the graph still gives the widths of the empty results.
         parts = parts or [self._run(items)]
         codes = BitCodes.from_bits(np.concatenate([bits for _, _, bits in parts]), self.fingerprint)
         embedding = np.concatenate([embedding for embedding, _, _ in parts])
         return Encoding(codes, embedding, np.concatenate([logits for _, logits, _ in parts]))
 
     def _run(self, items: NDArray[np.generic]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
-        """Encode at most B items: embedding, logits and bits of each."""
+        """Encode at most B items; return embedding, logits and bits of each."""
         n = len(items)
         given = np.zeros((self.card.batch, *self.card.shape), np.uint8 if self.card.dtype == "uint8" else np.float32)
         given[:n] = items
@@ -155,7 +156,7 @@ class Decoder:
 
     @classmethod
     def open(cls, folder: Path) -> Decoder | None:
-        """Open the decoder of a model folder; None where there is none, as in models of before there was one.
+        """Open the decoder of a model folder; None in models of old versions, which have no decoder.
 
         Raises:
             CorruptError: the file is not a decoder.
@@ -167,24 +168,44 @@ class Decoder:
             raise CorruptError(f"{file}: corrupt: {str(error).splitlines()[0]}") from None
 
     def errors(self, items: NDArray[np.generic], codes: BitCodes) -> NDArray[np.float32]:
-        """Return how far items are from what their codes say, float32[N]: the root mean square over their cells.
+        """Return the distance of items from their decoded codes, float32[N].
+
+        It is the root mean square over the cells of an item.
+
 
         Args:
             items: [N, *shape], as they go into the encoder; missing cells (NaN) do not count.
-            codes: theirs.
+            codes: of these items.
         """
         bits = codes.unpack()
         parts = [np.empty(0, np.float32)]
         for start in range(0, len(items), DECODED):
             rebuilt = self._session.run(["items"], {"bits": bits[start : start + DECODED]})[0]
             given = scaled(items[start : start + DECODED].reshape(len(rebuilt), -1))
+            # A missing cell has no error; an item without any cell must not divide by zero.
             known, off = np.isfinite(given), rebuilt.reshape(given.shape) - np.nan_to_num(given)
             parts.append(np.sqrt(np.square(off * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)))
         return np.concatenate(parts)
 
 
+def quantize(embedding: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Scale float32[N, H] to int8[N, H]; the largest absolute value of each row becomes 127."""
+    scale = np.abs(embedding).max(axis=1, keepdims=True, initial=0)
+    return np.rint(embedding * (LARGEST / np.where(scale > 0, scale, 1))).astype(np.int8)
+
+
+def cosines(query: NDArray[np.generic], rows: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return the cosines between a vector [H] and rows [N, H], float32[N]; 0 for a zero vector."""
+    one, others = query.astype(np.float32), rows.astype(np.float32)
+    # A zero vector has no angle, so its cosine is set to 0 and not computed.
+    lengths = np.linalg.norm(one) * np.linalg.norm(others, axis=1)
+    products = others @ one
+    found: NDArray[np.float32] = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+    return found
+
+
 def scaled(items: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return decoded items as a network sees them: bytes stand for 0..1, real numbers for themselves."""
+    """Return decoded items as inputs of a network: bytes scaled to 0..1, floats as they are."""
     return items.astype(np.float32) * np.float32(1 / 255) if items.dtype == np.uint8 else items.astype(np.float32)
 
 
@@ -192,55 +213,37 @@ def session(graph: bytes) -> Any:  # noqa: ANN401  onnxruntime has no types
     """Open a graph on one thread.
 
     Raises:
-        RuntimeError: it cannot be read; the library's own errors have no base in common.
+        RuntimeError: it cannot be read.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # the library reads it at its import
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    # One thread: sums in another order could flip a bit near its threshold.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
+    except Exception as error:  # the library's own errors have no base in common
         raise RuntimeError(str(error)) from None
 
 
 def fingerprint(graph: bytes, card: bytes) -> str:
-    """Return the digest of an encoder's two files."""
+    """Return the digest over an encoder's two files."""
     return hashlib.sha256(hashlib.sha256(graph).digest() + hashlib.sha256(card).digest()).hexdigest()
 
 
 def write_card(folder: Path, card: Card) -> None:
-    """Write the card beside the graph."""
+    """Write the card into the folder of the graph."""
     fields = {name: getattr(card, name) for name in Card.__slots__}
     (folder / CARD).write_text(json.dumps(fields, sort_keys=True), encoding="utf-8")
 
 
 def _read_card(card: bytes) -> Card:
-    """Read what :func:`write_card` wrote."""
+    """Read a card from :func:`write_card`."""
     fields = json.loads(card)
     found = Card(**{**fields, "shape": tuple(fields["shape"])})
     if found.bit_order != BIT_ORDER:
         raise ValueError(f"bit order {found.bit_order!r}, this version reads {BIT_ORDER!r}")
-    return found
-
-
-FILE = "embedding.npy"
-LARGEST = 127
-
-
-def quantize(embedding: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Return float32[N, H] as int8[N, H], the largest absolute value of each row as 127."""
-    scale = np.abs(embedding).max(axis=1, keepdims=True, initial=0)
-    return np.rint(embedding * (LARGEST / np.where(scale > 0, scale, 1))).astype(np.int8)
-
-
-def cosines(query: NDArray[np.generic], rows: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return the cosine of the angle between a vector [H] and each of some rows [N, H], float32[N]; 0 with zero."""
-    one, others = query.astype(np.float32), rows.astype(np.float32)
-    lengths = np.linalg.norm(one) * np.linalg.norm(others, axis=1)
-    products = others @ one
-    found: NDArray[np.float32] = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
     return found

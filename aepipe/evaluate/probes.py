@@ -144,7 +144,9 @@ def _are(count: int, one: str, many: str) -> str:
 def plane(features: NDArray[np.floating], *, seed: int = 0) -> NDArray[np.float32]:
     """Return rows as points on a plane, neighbours near each other, float32[N, 2].
 
-    Source: van der Maaten and Hinton, "Visualizing Data using t-SNE", JMLR 2008.
+    Source: van der Maaten and Hinton, "Visualizing Data using t-SNE", JMLR 2008, by scikit-learn: of 64-bit codes of
+    Fashion-MNIST it keeps as many of the ten neighbours as openTSNE (0.65), more than UMAP (0.56) and PaCMAP (0.49),
+    and it needs no further package (``python -m benchmarks.quality.plane``).
 
     Args:
         features: float[N, D], of at most a few thousand rows.

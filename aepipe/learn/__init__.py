@@ -1,4 +1,1 @@
-"""Stacked autoencoders: the only room with torch. It knows neither the shelf nor the index.
-
-Legend of shape suffixes: N rows, B rows of a batch, D features, H layer width, K bits.
-"""
+"""Autoencoders and their training. The only room with torch; it knows no store."""

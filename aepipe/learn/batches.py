@@ -1,9 +1,9 @@
-"""Rows for training: on the device where they fit, else read from a memory-mapped file.
+"""Batches of rows on the training device; and the device: precision, memory, generators.
+
+Rows stay on the device if they fit its memory budget, else they are read from a memory-mapped file.
 
 Legend: N rows, B rows of a batch.
 """
-
-# (from compute.py) Where the arithmetic happens: device, precision, memory, and random generators.
 
 from __future__ import annotations
 
@@ -19,68 +19,12 @@ from torch import Tensor
 from aepipe.errors import RecipeError
 from aepipe.recipe import ComputeRecipe
 
-
-@dataclass(frozen=True, slots=True)
-class Compute:
-    """A device with a precision.
-
-    Attributes:
-        device: where tensors live.
-        dtype: of matrix products; weights, sums and losses are float32 always.
-        memory: bytes that the rows of one layer may take on the device.
-    """
-
-    device: torch.device
-    dtype: torch.dtype
-    memory: int
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """Return the context in which matrix products take ``dtype``."""
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
-
-    def generator(self, *seeds: int) -> torch.Generator:
-        """Return a generator on the device; equal seeds, equal draws."""
-        return torch.Generator(self.device).manual_seed(seed_of(*seeds))
-
-    def key(self) -> dict[str, str]:
-        """Return what changes results, for a digest."""
-        return {"device": self.device.type, "precision": str(self.dtype).removeprefix("torch.")}
-
-
-def seed_of(*seeds: int) -> int:
-    """Mix seeds into one of 63 bits."""
-    return int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0] >> 1)
-
-
-def resolve(recipe: ComputeRecipe) -> Compute:
-    """Find the device and the precision that a recipe asks for on this machine.
-
-    Raises:
-        RecipeError: torch knows no such device, or this machine has none.
-    """
-    wanted = recipe.device if recipe.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise RecipeError(f"compute.device: {wanted!r} cannot be used here: {str(error).splitlines()[0]}") from None
-    precision = recipe.precision if recipe.precision != "auto" else ("bfloat16" if _has_bfloat16(device) else "float32")
-    dtype: torch.dtype = getattr(torch, precision)
-    return Compute(device, dtype, int(recipe.memory_gb * 1e9))
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    """Say whether the hardware multiplies bfloat16 faster than float32."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-
-
 BLOCK = 4096
+"""Rows that are read at a time where all are read in order."""
 
 
 class Feed:
-    """N rows of one shape, handed out as float32 batches on the device; uint8 is scaled to 0..1.
+    """N rows of one shape, as float32 batches on the device; uint8 is scaled to 0..1.
 
     Args:
         rows: uint8 or float32 ``[N, *shape]``, usually memory-mapped; or a tensor that already is on the device.
@@ -88,7 +32,7 @@ class Feed:
 
     Attributes:
         shape: of one row.
-        holes: whether some cell is missing, which is NaN.
+        holes: whether some cell is missing, that is NaN.
     """
 
     def __init__(self, rows: NDArray[np.generic] | Tensor, compute: Compute) -> None:
@@ -100,9 +44,11 @@ class Feed:
         if isinstance(rows, Tensor):
             self._on_device = rows
         elif rows.nbytes <= compute.memory:
+            # A copy: the map of a file is read-only, and tensors are writable.
             self._on_device = torch.from_numpy(np.array(rows)).to(compute.device)
         else:
             self._on_disk = rows
+        # A tensor holds the codes of a layer below, which are never missing.
         self.holes = not isinstance(rows, Tensor) and rows.dtype.kind == "f" and _any_missing(rows)
 
     def __len__(self) -> int:
@@ -127,14 +73,72 @@ class Feed:
         else:
             assert self._on_disk is not None
             rows = torch.from_numpy(self._on_disk[index.numpy()]).to(self._device)
+        # uint8 stays uint8 until here: a quarter of the memory, and of the transfer to a GPU.
         return rows * (1 / 255) if rows.dtype == torch.uint8 else rows.float()
 
     def blocks(self, size: int = BLOCK) -> Iterator[Tensor]:
-        """Return all rows in order, ``size`` at a time."""
+        """Yield all rows in order, ``size`` at a time."""
         for start in range(0, len(self), size):
             yield self.batch(torch.arange(start, min(start + size, len(self))))
 
 
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """A device with a precision.
+
+    Attributes:
+        device: where tensors live.
+        dtype: of matrix products; weights, sums and losses are always float32.
+        memory: bytes that the rows of one layer may take on the device.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    memory: int
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context in which matrix products use ``dtype``."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def generator(self, *seeds: int) -> torch.Generator:
+        """Return a generator on the device; equal seeds give equal draws."""
+        return torch.Generator(self.device).manual_seed(seed_of(*seeds))
+
+    def key(self) -> dict[str, str]:
+        """Return everything that changes results, for a digest."""
+        return {"device": self.device.type, "precision": str(self.dtype).removeprefix("torch.")}
+
+
+def resolve(recipe: ComputeRecipe) -> Compute:
+    """Find the device and the precision that a recipe asks for on this machine.
+
+    Raises:
+        RecipeError: torch knows no such device, or this machine has none.
+    """
+    wanted = recipe.device if recipe.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        # torch accepts names of devices that this machine does not have; the first tensor fails.
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise RecipeError(f"compute.device: {wanted!r} cannot be used here: {str(error).splitlines()[0]}") from None
+    precision = recipe.precision if recipe.precision != "auto" else ("bfloat16" if _has_bfloat16(device) else "float32")
+    dtype: torch.dtype = getattr(torch, precision)
+    return Compute(device, dtype, int(recipe.memory_gb * 1e9))
+
+
+def seed_of(*seeds: int) -> int:
+    """Mix seeds into one of 63 bits: torch takes no more."""
+    return int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0] >> 1)
+
+
 def _any_missing(rows: NDArray[np.generic]) -> bool:
-    """Say whether a cell is NaN; rows on disk are read block by block."""
+    # Block by block, as rows may be on disk.
     return any(bool(np.isnan(np.asarray(rows[i : i + BLOCK], np.float32)).any()) for i in range(0, len(rows), BLOCK))
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    # Only where the hardware multiplies it faster than float32: elsewhere it is emulated.
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))

@@ -1,34 +1,31 @@
-"""The corruptions of :mod:`aepipe.learn.corruption` for tensors, on whatever device they are; equal in distribution.
+"""Corruptions of a network's input. Each kind is one class here and one line in ``KINDS``.
 
-Legend: B rows of a batch, ``...`` their shape.
+A kind is a frozen options model with two methods that do the same, equal in distribution:
+
+- ``corrupt(x, rng)`` for arrays: pure NumPy and seeded, for views that are made once and for people who look at them;
+- ``corrupt_tensor(x, generator)`` for tensors on the training device, where a copy through the CPU would cost too much.
+
+Both return ``(noisy, kept)``. ``noisy`` is like ``x``, whose values lie around 0..1. ``kept`` is bool of the same
+shape, true where the cell still says something about the original.
+
+MCAR, MAR and MNAR take cells away and leave NaN. The three mechanisms and their names are those of Rubin, "Inference
+and missing data", Biometrika 1976: missing completely at random, by other values of the row, or by the missing value
+itself. ``rate`` of the cells are missing on average, for any rows. Where rows differ in their chance, it follows
+the rank of a score within the batch: with a rank r, uniform in 0..1, a cell is missing with probability
+r^((1 - rate) / rate), whose mean is ``rate``.
+
+Sources: masking, Gaussian and salt-and-pepper noise as in Vincent et al., "Stacked Denoising Autoencoders", JMLR 2010;
+blocks as in Pathak et al., "Context Encoders", CVPR 2016.
+
+Legend: N rows of an array, B rows of a batch of tensors, D cells of a row.
 """
-
-# (from missing.py) Generators of missing cells: at random, by what else is known of a row, or by the very value that is missing.
-# (from missing.py)
-# (from missing.py) Three mechanisms, after Rubin, "Inference and missing data", Biometrika 1976. Each kind is a corruption of
-# (from missing.py) :mod:`aepipe.learn.corruption` that leaves NaN in the cells it takes; ``rate`` of them are missing on average, whatever the rows.
-# (from missing.py)
-# (from missing.py) Where chances differ between rows, they follow the rank of a score within its column (or of the row within the batch): a
-# (from missing.py) cell of rank r, uniform in 0..1, is missing with probability r^((1 - rate) / rate), whose mean is ``rate``.
-# (from missing.py)
-# (from missing.py) Legend: N rows, D cells of a row.
-
-# (from corrupt.py) Corruptions: pure functions of an array and a random generator.
-# (from corrupt.py)
-# (from corrupt.py) Each kind is a frozen options model that can be called: ``Mask(rate=0.25)(x, rng) -> (noisy, kept)``. ``x`` is
-# (from corrupt.py) float[N, ...] with values around 0..1; the result is a new array of the same shape and dtype. ``kept`` is bool of the
-# (from corrupt.py) same shape, true where the cell still says something about the original. :mod:`aepipe.learn.corruption` has the same
-# (from corrupt.py) kinds for tensors on the training device, equal in distribution.
-# (from corrupt.py)
-# (from corrupt.py) Sources: masking, Gaussian and salt-and-pepper noise as in Vincent et al., "Stacked Denoising Autoencoders", JMLR 2010;
-# (from corrupt.py) blocks as in Pathak et al., "Context Encoders", CVPR 2016; missing cells as in :mod:`aepipe.learn.corruption`.
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
+from typing import Annotated, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -39,11 +36,209 @@ from torch import Tensor
 
 from aepipe.recipe import Choice, Options, resolve
 
+Array = TypeVar("Array", bound=np.floating)
+Corrupted = tuple[NDArray[Array], NDArray[np.bool_]]
 Chances = NDArray[np.float32]
+Rate = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Missing(Options, ABC):
-    """A mechanism; a kind only says how likely each cell is to be missing.
+class Corruption(Options, ABC):
+    """Base of every kind. A kind has a ``digest_name`` of its own that never changes."""
+
+    @property
+    def makes_holes(self) -> bool:
+        """Whether cells are left missing, NaN, for networks that read holes."""
+        return False
+
+    @abstractmethod
+    def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
+        """Corrupt an array.
+
+        Args:
+            x: float[N, ...]; stays as it is.
+            rng: the only source of randomness.
+
+        Returns:
+            ``(noisy, kept)``: a new array like ``x``, and bool of its shape.
+        """
+
+    @abstractmethod
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Corrupt a batch of tensors.
+
+        Args:
+            x: float32[B, ...]; stays as it is.
+            generator: on the device of ``x``.
+
+        Returns:
+            ``(noisy, kept)``: a tensor like ``x``, and bool of its shape.
+        """
+
+
+class Clean(Corruption):
+    """No corruption."""
+
+    digest_name: ClassVar[str] = "corrupt.Clean"
+
+    def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
+        """Return a copy; all cells are kept."""
+        return x.copy(), np.ones(x.shape, np.bool_)
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the batch itself; all cells are kept."""
+        return x, torch.ones_like(x, dtype=torch.bool)
+
+
+class Mask(Corruption):
+    """Set cells to zero, each with probability ``rate``.
+
+    Attributes:
+        rate: share of the cells that are lost.
+        rescale: divide the others by ``1 - rate``, so that their sum is kept on average, as dropout does.
+    """
+
+    digest_name: ClassVar[str] = "corrupt.Mask"
+    rate: Rate = 0.25
+    rescale: bool = False
+
+    def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
+        """Return ``(noisy, kept)``."""
+        kept = rng.random(x.shape, np.float32) >= self.rate
+        # The gain is cast, so that float32 rows do not become float64.
+        return x * (kept * x.dtype.type(self.gain)), kept
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        kept = _uniform(x, generator) >= self.rate
+        return x * (kept * self.gain if self.rescale else kept), kept
+
+    @property
+    def gain(self) -> float:
+        """Factor of the cells that are kept."""
+        return 1 / (1 - self.rate) if self.rescale else 1.0
+
+
+class Gaussian(Corruption):
+    """Add noise of standard deviation ``sigma`` to every cell; no cell is lost, so all are kept."""
+
+    digest_name: ClassVar[str] = "corrupt.Gaussian"
+    sigma: Annotated[float, Field(gt=0)] = 0.1
+
+    def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
+        """Return ``(noisy, kept)``."""
+        noise = rng.standard_normal(x.shape, np.float32) * np.float32(self.sigma)
+        # Noise is float32 for every dtype of rows: the same seed gives the same noise.
+        return (x + noise).astype(x.dtype), np.ones(x.shape, np.bool_)
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        return x + self.sigma * noise, torch.ones_like(x, dtype=torch.bool)
+
+
+class SaltPepper(Corruption):
+    """Set cells to ``low`` or ``high`` with equal chance, each with probability ``rate``."""
+
+    digest_name: ClassVar[str] = "corrupt.SaltPepper"
+    rate: Rate = 0.25
+    low: float = 0.0
+    high: float = 1.0
+
+    # One draw serves twice: below the rate the cell is lost, and in the lower half of that range it becomes `low`.
+
+    def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
+        """Return ``(noisy, kept)``."""
+        draw = rng.random(x.shape, np.float32)
+        noisy = np.where(draw < self.rate / 2, x.dtype.type(self.low), x)
+        kept = draw >= self.rate
+        return np.where(~kept & (draw >= self.rate / 2), x.dtype.type(self.high), noisy), kept
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        draw = _uniform(x, generator)
+        kept = draw >= self.rate
+        noise = torch.where(draw < self.rate / 2, self.low, self.high).to(x.dtype)
+        return torch.where(kept, x, noise), kept
+
+
+class Block(Corruption):
+    """Set one contiguous block of each row to zero, which covers about ``share`` of the row.
+
+    An image ``[N, H, W, C]`` loses a rectangle of its own proportions, a vector ``[N, D]`` a run; all positions are
+    equally likely.
+    """
+
+    digest_name: ClassVar[str] = "corrupt.Block"
+    share: Rate = 0.25
+
+    def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
+        """Return ``(noisy, kept)``."""
+        hidden = np.ones(x.shape[:1] + (1,) * (x.ndim - 1), np.bool_)
+        for axis, length in self._sides(x.shape):
+            # Every start from which the block stays inside, so that all blocks cover the same share.
+            start = rng.integers(0, x.shape[axis] - length + 1, len(x))
+            position = np.arange(x.shape[axis])
+            inside = (position >= start[:, None]) & (position < start[:, None] + length)
+            hidden = hidden & inside.reshape(_along(axis, x.shape))
+        kept = np.broadcast_to(~hidden, x.shape).copy()
+        return x * kept, kept
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        shape = tuple(x.shape)
+        hidden = torch.ones(shape[:1] + (1,) * (x.ndim - 1), dtype=torch.bool, device=x.device)
+        for axis, length in self._sides(shape):
+            last = shape[axis] - length + 1
+            start = torch.randint(0, last, (shape[0], 1), generator=generator, device=x.device)
+            position = torch.arange(shape[axis], device=x.device)
+            inside = (position >= start) & (position < start + length)
+            hidden = hidden & inside.view(_along(axis, shape))
+        kept = (~hidden).expand(shape)
+        return x * kept, kept
+
+    def _sides(self, shape: tuple[int, ...]) -> list[tuple[int, int]]:
+        # Height and width of images, else all features; together they cover the share.
+        axes = (1, 2) if len(shape) == 4 else (1,)
+        return [(axis, max(1, round(shape[axis] * self.share ** (1 / len(axes))))) for axis in axes]
+
+
+class Shift(Corruption):
+    """Move each image by up to ``pixels`` in both directions; zeros come in.
+
+    A moved cell still says what it said, so all are kept. Vectors stay as they are.
+    """
+
+    digest_name: ClassVar[str] = "corrupt.Shift"
+    pixels: Annotated[int, Field(ge=1)] = 1
+
+    def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
+        """Return ``(noisy, kept)``."""
+        kept = np.ones(x.shape, np.bool_)
+        if x.ndim != 4:
+            return x.copy(), kept
+        n, height, width, _ = x.shape
+        edge = (self.pixels, self.pixels)
+        padded = np.pad(x, ((0, 0), edge, edge, (0, 0)))
+        moves = rng.integers(0, 2 * self.pixels + 1, (2, n, 1))
+        rows, columns = moves[0] + np.arange(height), moves[1] + np.arange(width)
+        return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]], kept
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        kept = torch.ones_like(x, dtype=torch.bool)
+        if x.ndim != 4:
+            return x, kept
+        n, height, width, _ = x.shape
+        padded = F.pad(x, (0, 0, *(4 * (self.pixels,))))
+        moves = torch.randint(0, 2 * self.pixels + 1, (2, n, 1), generator=generator, device=x.device)
+        rows = moves[0] + torch.arange(height, device=x.device)
+        columns = moves[1] + torch.arange(width, device=x.device)
+        each = torch.arange(n, device=x.device)[:, None, None]
+        return padded[each, rows[:, :, None], columns[:, None, :]], kept
+
+
+class Missing(Corruption, ABC):
+    """Base of the mechanisms of missing cells; a kind only gives each cell's chance.
 
     Attributes:
         rate: share of the cells that are missing.
@@ -56,23 +251,39 @@ class Missing(Options, ABC):
         """True: cells are NaN afterwards."""
         return True
 
-    @abstractmethod
-    def chances(self, x_ND: NDArray[np.floating], rng: np.random.Generator) -> Chances:
-        """Return the probability that a cell is missing, float32[N, D] or what broadcasts to it."""
-
-    def draw(self, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Return a draw from 0..1 for each cell, which is missing where it is below its chance."""
-        return rng.random(shape, np.float32)
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
+    def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
         """Return ``(noisy, kept)``; cells that are not kept are NaN."""
         x_ND = x.reshape(len(x), -1)
         kept = (self.draw(x_ND.shape, rng) >= self.chances(x_ND, rng)).reshape(x.shape)
         return np.where(kept, x, x.dtype.type(np.nan)), kept
 
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``; cells that are not kept are NaN."""
+        x_BD = x.flatten(1)
+        # Arrays draw cells first, tensors chances: seeded results of both hang on that order, so it stays.
+        chances = self.tensor_chances(x_BD, generator)
+        kept = (self.tensor_draw(x_BD, generator) >= chances).view(x.shape)
+        return torch.where(kept, x, torch.nan), kept
+
+    @abstractmethod
+    def chances(self, x_ND: NDArray[np.floating], rng: np.random.Generator) -> Chances:
+        """Return each cell's chance to be missing, float32[N, D] or a shape that broadcasts to it."""
+
+    @abstractmethod
+    def tensor_chances(self, x_BD: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the same for tensors, float32[B, D] or a shape that broadcasts to it."""
+
+    def draw(self, shape: tuple[int, int], rng: np.random.Generator) -> Chances:
+        """Return a draw from 0..1 for each cell; the cell is missing where it is below its chance."""
+        return rng.random(shape, np.float32)
+
+    def tensor_draw(self, x_BD: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the same for tensors, float32[B, D]."""
+        return _uniform(x_BD, generator)
+
 
 class MCAR(Missing):
-    """MCAR: every cell is missing with the same probability.
+    """Missing completely at random: every cell with the same probability.
 
     Attributes:
         rate_max: where given, each row has a rate of its own, drawn uniformly from ``rate`` to this.
@@ -84,20 +295,36 @@ class MCAR(Missing):
     rate_max: Rate | None = None
     spans: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = ()
 
-    def draw(self, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    def chances(self, x_ND: NDArray[np.floating], rng: np.random.Generator) -> Chances:
+        """Return the rate of each row, float32[N, 1]."""
+        share = rng.random((len(x_ND), 1), np.float32)
+        return (self.rate + self._range * share).astype(np.float32)
+
+    def tensor_chances(self, x_BD: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the rate of each row, float32[B, 1]."""
+        share = torch.rand((len(x_BD), 1), generator=generator, device=x_BD.device)
+        return self.rate + self._range * share
+
+    def draw(self, shape: tuple[int, int], rng: np.random.Generator) -> Chances:
         """Return one draw from 0..1 for the cells of each span."""
         if not self.spans:
             return super().draw(shape, rng)
         return np.repeat(rng.random((shape[0], len(self.spans)), np.float32), self.spans, axis=1)
 
-    def chances(self, x_ND: NDArray[np.floating], rng: np.random.Generator) -> Chances:
-        """Return the rate of each row, float32[N, 1]."""
-        high = self.rate if self.rate_max is None else self.rate_max
-        return (self.rate + (high - self.rate) * rng.random((len(x_ND), 1), np.float32)).astype(np.float32)
+    def tensor_draw(self, x_BD: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the same for tensors, float32[B, D]."""
+        if not self.spans:
+            return super().tensor_draw(x_BD, generator)
+        draw = torch.rand((len(x_BD), len(self.spans)), generator=generator, device=x_BD.device)
+        return draw.repeat_interleave(torch.tensor(self.spans, device=x_BD.device), 1)
+
+    @property
+    def _range(self) -> float:
+        return (self.rate if self.rate_max is None else self.rate_max) - self.rate
 
 
 class MAR(Missing):
-    """MAR: a share of the columns is always there; the others are missing by a weighted sum of those.
+    """Missing at random: a weighted sum of columns that are always there decides on the others.
 
     Attributes:
         rate: share of the cells that are missing, in the columns that can be.
@@ -116,8 +343,16 @@ class MAR(Missing):
         chance = by_rank(score[:, None], self.rate, rng)
         return np.where(there, np.float32(0), chance)
 
+    def tensor_chances(self, x_BD: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the same for tensors, float32[B, D]."""
+        there, weights = (torch.from_numpy(part).to(x_BD.device) for part in self.mechanism(x_BD.shape[1]))
+        score = x_BD[:, there].nan_to_num() @ weights
+        chance = tensor_by_rank(score[:, None], self.rate, generator)
+        return torch.where(there, 0.0, chance)
+
     def mechanism(self, width: int) -> tuple[NDArray[np.bool_], Chances]:
-        """Return which of the columns are always there, bool[D], and the weights of those, float32."""
+        """Return the columns that are always there, bool[D], and the weights of those, float32."""
+        # A generator of its own: the mechanism must not change with the draws of a batch.
         rng = np.random.default_rng(self.seed)
         count = min(max(1, round(self.always * width)), max(1, width - 1))
         there = np.zeros(width, np.bool_)
@@ -126,7 +361,7 @@ class MAR(Missing):
 
 
 class MNAR(Missing):
-    """MNAR: the larger a value is within its column, the likelier it is missing."""
+    """Missing not at random: a larger value within its column is more likely to be missing."""
 
     digest_name: ClassVar[str] = "missing.ByItself"
 
@@ -134,162 +369,16 @@ class MNAR(Missing):
         """Return the chance of each cell."""
         return by_rank(x_ND, self.rate, rng)
 
-
-def by_rank(score: NDArray[np.floating], rate: float, rng: np.random.Generator) -> Chances:
-    """Return the chances that follow the ranks within each column of scores; equal scores take turns at random."""
-    # Two sorts rank; the first goes over rows in random order, so that a stable sort breaks ties at random.
-    order = rng.permutation(len(score))
-    rank = np.empty(score.shape, np.float32)
-    rank[order] = score[order].argsort(axis=0, kind="stable").argsort(axis=0)
-    return ((rank + np.float32(0.5)) / np.float32(len(score))) ** np.float32((1 - rate) / rate)
+    def tensor_chances(self, x_BD: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the chance of each cell."""
+        return tensor_by_rank(x_BD, self.rate, generator)
 
 
-Array = TypeVar("Array", bound=np.floating)
-Rate = Annotated[float, Field(gt=0, lt=1)]
-
-
-@runtime_checkable
-class Corruption(Protocol):
-    """What every kind can do."""
-
-    @property
-    def makes_holes(self) -> bool:
-        """Whether cells are left missing, NaN, for networks that read holes."""
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return ``(noisy, kept)``; ``x`` is left alone."""
-
-
-class Filling(Options):
-    """A corruption that leaves a value in every cell."""
-
-    @property
-    def makes_holes(self) -> bool:
-        """False."""
-        return False
-
-
-class Clean(Filling):
-    """No corruption."""
-
-    digest_name: ClassVar[str] = "corrupt.Clean"
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return a copy, all of it kept."""
-        return x.copy(), np.ones(x.shape, np.bool_)
-
-
-class Mask(Filling):
-    """Cells set to zero, each with probability ``rate``.
-
-    Attributes:
-        rate: share of the cells that are lost.
-        rescale: divide the others by ``1 - rate``, so that their sum is kept on average, as dropout does.
-    """
-
-    digest_name: ClassVar[str] = "corrupt.Mask"
-    rate: Rate = 0.25
-    rescale: bool = False
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return ``(noisy, kept)``."""
-        kept = rng.random(x.shape, np.float32) >= self.rate
-        return x * (kept * x.dtype.type(self.gain)), kept
-
-    @property
-    def gain(self) -> float:
-        """What the cells that are kept are multiplied with."""
-        return 1 / (1 - self.rate) if self.rescale else 1.0
-
-
-class Gaussian(Filling):
-    """Noise of standard deviation ``sigma`` added to every cell; no cell is lost, so all are kept."""
-
-    digest_name: ClassVar[str] = "corrupt.Gaussian"
-    sigma: Annotated[float, Field(gt=0)] = 0.1
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return ``(noisy, kept)``."""
-        noise = rng.standard_normal(x.shape, np.float32) * np.float32(self.sigma)
-        return (x + noise).astype(x.dtype), np.ones(x.shape, np.bool_)
-
-
-class SaltPepper(Filling):
-    """Cells set to ``low`` or ``high`` with equal chance, each with probability ``rate``."""
-
-    digest_name: ClassVar[str] = "corrupt.SaltPepper"
-    rate: Rate = 0.25
-    low: float = 0.0
-    high: float = 1.0
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return ``(noisy, kept)``."""
-        draw = rng.random(x.shape, np.float32)
-        noisy = np.where(draw < self.rate / 2, x.dtype.type(self.low), x)
-        kept = draw >= self.rate
-        return np.where(~kept & (draw >= self.rate / 2), x.dtype.type(self.high), noisy), kept
-
-
-class Block(Filling):
-    """One contiguous block of each row set to zero, covering about ``share`` of it.
-
-    An image ``[N, H, W, C]`` loses a rectangle of its own proportions, a vector ``[N, D]`` a run; all positions are
-    equally likely.
-    """
-
-    digest_name: ClassVar[str] = "corrupt.Block"
-    share: Rate = 0.25
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return ``(noisy, kept)``."""
-        axes = block_axes(x.shape)
-        hidden = np.ones(x.shape[:1] + (1,) * (x.ndim - 1), np.bool_)
-        for axis, length in zip(axes, block_lengths(x.shape, self.share), strict=True):
-            start = rng.integers(0, x.shape[axis] - length + 1, len(x))
-            position = np.arange(x.shape[axis])
-            inside = (position >= start[:, None]) & (position < start[:, None] + length)
-            shape = [len(x)] + [1] * (x.ndim - 1)
-            shape[axis] = x.shape[axis]
-            hidden = hidden & inside.reshape(shape)
-        kept = np.broadcast_to(~hidden, x.shape).copy()
-        return x * kept, kept
-
-
-class Shift(Filling):
-    """Each image moved by up to ``pixels`` in both directions, zeros coming in; vectors stay where they are.
-
-    A moved cell still says what it said, so all are kept.
-    """
-
-    digest_name: ClassVar[str] = "corrupt.Shift"
-    pixels: Annotated[int, Field(ge=1)] = 1
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return ``(noisy, kept)``."""
-        kept = np.ones(x.shape, np.bool_)
-        if x.ndim != 4:
-            return x.copy(), kept
-        n, height, width, _ = x.shape
-        edge = (self.pixels, self.pixels)
-        padded = np.pad(x, ((0, 0), edge, edge, (0, 0)))
-        moves = rng.integers(0, 2 * self.pixels + 1, (2, n, 1))
-        rows, columns = moves[0] + np.arange(height), moves[1] + np.arange(width)
-        return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]], kept
-
-
-class Chain(Options):
-    """Several corruptions, one after the other; a cell is kept that every one of them keeps."""
+class Chain(Corruption):
+    """Several corruptions, one after the other; a cell is kept if every one of them keeps it."""
 
     digest_name: ClassVar[str] = "corrupt.Chain"
     of: Annotated[tuple[Choice, ...], Field(min_length=1, strict=False)]
-
-    def __call__(self, x: NDArray[Array], rng: np.random.Generator) -> tuple[NDArray[Array], NDArray[np.bool_]]:
-        """Return ``(noisy, kept)``."""
-        kept = np.ones(x.shape, np.bool_)
-        for link in self.links:
-            x, still = link(x, rng)
-            kept &= still
-        return x, kept
 
     @property
     def makes_holes(self) -> bool:
@@ -299,142 +388,54 @@ class Chain(Options):
     @cached_property
     def links(self) -> tuple[Corruption, ...]:
         """The corruptions, resolved."""
-        return tuple(cast(Corruption, resolve(KINDS, choice, f"of.{i}")) for i, choice in enumerate(self.of))
+        return tuple(resolve(KINDS, choice, f"of.{i}") for i, choice in enumerate(self.of))
 
     def model_post_init(self, context: object, /) -> None:
         """Resolve the links at once, so that a mistake in one is found with all the others."""
         self.links  # noqa: B018
 
+    def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
+        """Return ``(noisy, kept)``."""
+        kept = np.ones(x.shape, np.bool_)
+        for link in self.links:
+            x, still = link.corrupt(x, rng)
+            kept &= still
+        return x, kept
 
-KINDS: Mapping[str, type[Options]] = {
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        kept = torch.ones_like(x, dtype=torch.bool)
+        for link in self.links:
+            x, still = link.corrupt_tensor(x, generator)
+            kept = kept & still
+        return x, kept
+
+
+KINDS: Mapping[str, type[Corruption]] = {
     "none": Clean,
     "mask": Mask,
     "gaussian": Gaussian,
     "salt_pepper": SaltPepper,
     "block": Block,
     "shift": Shift,
-    "chain": Chain,
     "mcar": MCAR,
     "mar": MAR,
     "mnar": MNAR,
+    "chain": Chain,
 }
 
 
-def block_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the axes that a block extends over: height and width of images, else all features."""
-    return (1, 2) if len(shape) == 4 else (1,)
+def by_rank(score: NDArray[np.floating], rate: float, rng: np.random.Generator) -> Chances:
+    """Return chances that follow the ranks within each column; ties are ordered at random."""
+    # Two sorts rank; the first goes over rows in random order, so that a stable sort breaks ties at random.
+    order = rng.permutation(len(score))
+    rank = np.empty(score.shape, np.float32)
+    rank[order] = score[order].argsort(axis=0, kind="stable").argsort(axis=0)
+    return ((rank + np.float32(0.5)) / np.float32(len(score))) ** np.float32((1 - rate) / rate)
 
 
-def block_lengths(shape: tuple[int, ...], share: float) -> list[int]:
-    """Return the block's length along each of :func:`block_axes`, so that it covers about ``share`` of a row."""
-    axes = block_axes(shape)
-    return [max(1, round(shape[axis] * share ** (1 / len(axes)))) for axis in axes]
-
-
-Twin = Callable[[Any, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-
-
-def apply(options: Corruption, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Corrupt a batch.
-
-    Args:
-        options: one of the kinds of :mod:`aepipe.learn.corruption`.
-        x: float[B, ...]; it is left alone.
-        generator: on the device of ``x``.
-
-    Returns:
-        ``(noisy, kept)``: a tensor like ``x``, and bool of its shape.
-    """
-    return TWINS[type(options)](options, x, generator)
-
-
-def _clean(options: Clean, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    return x, torch.ones_like(x, dtype=torch.bool)
-
-
-def _mask(options: Mask, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    kept = _uniform(x, generator) >= options.rate
-    return x * (kept * options.gain if options.rescale else kept), kept
-
-
-def _gaussian(options: Gaussian, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-    return x + options.sigma * noise, torch.ones_like(x, dtype=torch.bool)
-
-
-def _salt_pepper(options: SaltPepper, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    draw = _uniform(x, generator)
-    kept = draw >= options.rate
-    noise = torch.where(draw < options.rate / 2, options.low, options.high).to(x.dtype)
-    return torch.where(kept, x, noise), kept
-
-
-def _block(options: Block, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    shape = tuple(x.shape)
-    hidden = torch.ones(shape[:1] + (1,) * (x.ndim - 1), dtype=torch.bool, device=x.device)
-    for axis, length in zip(block_axes(shape), block_lengths(shape, options.share), strict=True):
-        last = shape[axis] - length + 1
-        start = torch.randint(0, last, (shape[0], 1), generator=generator, device=x.device)
-        position = torch.arange(shape[axis], device=x.device)
-        inside = (position >= start) & (position < start + length)
-        hidden = hidden & inside.view([shape[0], *(shape[a] if a == axis else 1 for a in range(1, x.ndim))])
-    kept = (~hidden).expand(shape)
-    return x * kept, kept
-
-
-def _shift(options: Shift, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    kept = torch.ones_like(x, dtype=torch.bool)
-    if x.ndim != 4:
-        return x, kept
-    n, height, width, _ = x.shape
-    padded = F.pad(x, (0, 0, *(4 * (options.pixels,))))
-    moves = torch.randint(0, 2 * options.pixels + 1, (2, n, 1), generator=generator, device=x.device)
-    rows = moves[0] + torch.arange(height, device=x.device)
-    columns = moves[1] + torch.arange(width, device=x.device)
-    each = torch.arange(n, device=x.device)[:, None, None]
-    return padded[each, rows[:, :, None], columns[:, None, :]], kept
-
-
-def _chain(options: Chain, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    kept = torch.ones_like(x, dtype=torch.bool)
-    for link in options.links:
-        x, still = apply(link, x, generator)
-        kept = kept & still
-    return x, kept
-
-
-def _missing(x: Tensor, chances: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Take cells away; chances are [B, cells] or what broadcasts to it."""
-    kept = (_uniform(x.flatten(1), generator) >= chances).view(x.shape)
-    return torch.where(kept, x, torch.nan), kept
-
-
-def _mcar(options: MCAR, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    high = options.rate if options.rate_max is None else options.rate_max
-    own = torch.rand((len(x), 1), generator=generator, device=x.device)
-    chances = options.rate + (high - options.rate) * own
-    if not options.spans:
-        return _missing(x, chances, generator)
-    draw = torch.rand((len(x), len(options.spans)), generator=generator, device=x.device)
-    kept = (draw >= chances).repeat_interleave(torch.tensor(options.spans, device=x.device), 1).view(x.shape)
-    return torch.where(kept, x, torch.nan), kept
-
-
-def _mar(options: MAR, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    flat = x.flatten(1)
-    found = options.mechanism(flat.shape[1])
-    there, weights = (torch.from_numpy(part).to(x.device) for part in found)
-    score = flat[:, there].nan_to_num() @ weights
-    chances = _by_rank(score[:, None], options.rate, generator)
-    return _missing(x, torch.where(there, 0.0, chances), generator)
-
-
-def _mnar(options: MNAR, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    return _missing(x, _by_rank(x.flatten(1), options.rate, generator), generator)
-
-
-def _by_rank(score: Tensor, rate: float, generator: torch.Generator) -> Tensor:
-    """Return what :func:`aepipe.learn.corruption.by_rank` does."""
+def tensor_by_rank(score: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """Return the same as :func:`by_rank` for tensors."""
     order = torch.randperm(len(score), generator=generator, device=score.device)
     rank = torch.empty_like(score)
     rank[order] = score[order].argsort(dim=0, stable=True).argsort(0).to(score.dtype)
@@ -442,19 +443,9 @@ def _by_rank(score: Tensor, rate: float, generator: torch.Generator) -> Tensor:
 
 
 def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Return a draw from [0, 1) for every cell."""
     return torch.rand(x.shape, generator=generator, device=x.device)
 
 
-TWINS: Mapping[type, Twin] = {
-    Clean: _clean,
-    Mask: _mask,
-    Gaussian: _gaussian,
-    SaltPepper: _salt_pepper,
-    Block: _block,
-    Shift: _shift,
-    Chain: _chain,
-    MCAR: _mcar,
-    MAR: _mar,
-    MNAR: _mnar,
-}
+def _along(axis: int, shape: tuple[int, ...]) -> list[int]:
+    # One value for each row and place on the axis; it broadcasts to all cells.
+    return [shape[0], *(shape[a] if a == axis else 1 for a in range(1, len(shape)))]

@@ -1,20 +1,20 @@
-"""What a denoising autoencoder knows of the density of its rows: the way from a point to where it came from.
+"""The density of rows under a trained autoencoder: its gradient, and its logarithm.
 
-Trained with Gaussian noise of variance ``sigma^2`` and squared error, the best reconstruction of a noisy point is the
-mean of the clean points that it may come from. The way there is ``sigma^2`` times the score: the gradient of the
-logarithm of the density of noisy points.
+:func:`score` is for denoising autoencoders. After training with Gaussian noise of variance ``sigma^2`` and squared
+error, the best reconstruction of a noisy point is the mean of the clean points that it may come from. The step to that
+mean is ``sigma^2`` times the score, the gradient of the log-density of noisy points.
 
 Source: Vincent, "A Connection Between Score Matching and Denoising Autoencoders", Neural Computation 2011; Alain and
 Bengio, "What Regularized Auto-Encoders Learn from the Data-Generating Distribution", JMLR 2014; the identity is due to
 Miyasawa, "An Empirical Bayes Estimator of the Mean of a Normal Population", 1961.
-"""
 
-# (from evidence.py) How likely rows are under a model with a prior: the evidence, by importance sampling.
-# (from evidence.py)
-# (from evidence.py) Source: Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016, section 5: the same estimate, of
-# (from evidence.py) many samples, as a measure of models that were trained in any way.
-# (from evidence.py)
-# (from evidence.py) Legend: B rows, S samples, H units of a code.
+:func:`log_likelihood` is for models with a prior: the evidence of rows, by importance sampling.
+
+Source: Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016, section 5: the same estimate, of
+many samples, as a measure of models that were trained in any way.
+
+Legend: B rows, S samples, H units of a code.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +27,13 @@ from aepipe.errors import TrainingError
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.posterior import Stochastic
 
+AT_ONCE = 1 << 15
+"""Codes that are decoded in one call; more would only take memory."""
+
 
 @torch.no_grad()
 def displacement(model: Autoencoder, points: Tensor) -> Tensor:
-    """Return how far and where each point is moved by its reconstruction, float[B, *shape] like the points.
+    """Return the step from each point to its reconstruction, float[B, *shape] like the points.
 
     Args:
         model: the reconstruction is the mean of its likelihood, given the mean of its posterior.
@@ -41,7 +44,7 @@ def displacement(model: Autoencoder, points: Tensor) -> Tensor:
 
 
 def score(model: Autoencoder, points: Tensor, *, sigma: float) -> Tensor:
-    """Return the estimated gradient of the log-density of noisy rows at each point, float[B, *shape].
+    """Estimate the gradient of the log-density of noisy rows at each point, float[B, *shape].
 
     Args:
         model: trained to undo Gaussian noise, with the gaussian likelihood.
@@ -51,15 +54,12 @@ def score(model: Autoencoder, points: Tensor, *, sigma: float) -> Tensor:
     return displacement(model, points) / sigma**2
 
 
-AT_ONCE = 1 << 15
-"""Codes decoded together."""
-
-
 def log_likelihood(model: Autoencoder, rows: Tensor, *, samples: int = 200, generator: torch.Generator) -> Tensor:
     """Estimate the log-likelihood of each row in nats, float32[B].
 
-    The logarithm of an average of weights p(row, code) / q(code | row) over codes drawn from the posterior. On average
-    it is below the truth, the less the more samples; with one sample it is the lower bound that training maximises.
+    It is the logarithm of the average of the weights p(row, code) / q(code | row) over codes from the posterior. On
+    average it is below the truth, and comes nearer with more samples; with one sample it is the lower bound that
+    training maximises.
 
     Args:
         model: with a posterior that has a prior.
@@ -82,10 +82,12 @@ def log_likelihood(model: Autoencoder, rows: Tensor, *, samples: int = 200, gene
 def _estimate(
     model: Autoencoder, posterior: Stochastic, rows: Tensor, samples: int, generator: torch.Generator
 ) -> Tensor:
-    """Return the estimate for a few rows."""
+    """Return the estimate for one block of rows."""
     activation, _ = model.net.encode(rows)
+    # The encoder runs once for each row; only draws and decoding are repeated.
     repeated = activation.repeat_interleave(samples, 0)
     code, log_ratio = posterior.log_ratio(repeated, generator)
     nll = model.likelihood.nll(model.decode(code), rows.repeat_interleave(samples, 0))
+    # The logarithm of the mean weight, from logarithms, as the weights themselves would overflow.
     weight = (log_ratio - nll).view(len(rows), samples).logsumexp(1) - math.log(samples)
     return weight - model.likelihood.constant(math.prod(rows.shape[1:]))

@@ -1,25 +1,18 @@
-"""Fill the holes of a table with a masked autoencoder that was trained on the very same table.
+"""Fill the holes of a table with a masked autoencoder that is trained on that table.
 
-Cells are shares of levels, as :mod:`aepipe.learn.impute` makes them; some of those that are there are hidden from the
-network in each step, whole values at a time, and it is asked for their distribution.
+:func:`read` a table, :func:`fill` it, :func:`write` it. Numbers are filled with their expected value, not rounded;
+categories with the likeliest one. Each column with holes gets a second column, ``<name>_uncertainty``: for a filled
+value, its standard deviation in the column's own units, or the probability of all other categories; zero for the rest.
 
-Legend: N rows, D cells of a row.
+The network reads cells: each value is a share of some levels. A category is one of its levels. So is a number of a
+column with few distinct values; any other number lies between two of 32 knots, at the quantiles of its column, and is a
+share of both, so that the expected level is the number itself. A missing value is NaN in all of its cells. So one
+likelihood, the categorical, serves every column, and a prediction is a distribution over levels, with a mean and a
+spread. In each training step some of the present values are hidden from the network, all cells of a value together, and
+it has to predict their distribution.
+
+Legend: N rows, D cells of a row, K levels of a column.
 """
-
-# (from columns.py) Columns of a table as cells that a network reads: each value is a share of some levels.
-# (from columns.py)
-# (from columns.py) A category is one of its levels. A number of few different values is one of those; any other number lies between two of
-# (from columns.py) 32 knots, at the quantiles of its column, and is a share of both, so that the expected level is the number itself. What
-# (from columns.py) is missing is NaN in all of its cells. So one likelihood, the categorical, serves every column, and a prediction is a
-# (from columns.py) distribution over levels, with a mean and a spread.
-# (from columns.py)
-# (from columns.py) Legend: N rows, D cells of a row, K levels of a column.
-
-# (from imputation.py) A table with holes, the same without: read, learn from what is there, fill, write.
-# (from imputation.py)
-# (from imputation.py) Numbers are filled with their expected value, not rounded; categories with the likeliest one. Each column that had holes
-# (from imputation.py) gets another beside it, ``<name>_uncertainty``: where a value was filled, its standard deviation in the column's own
-# (from imputation.py) units, or the probability that the category is another one; zero where the value was there.
 
 from __future__ import annotations
 
@@ -47,24 +40,94 @@ from aepipe.store.io import disk_errors_named
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FORMATS = (".csv", ".tsv", ".parquet")
+MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-")
+UNCERTAINTY = "_uncertainty"
+LEAST_ROWS = 20
 STEPS = 8000
+"""Training steps, about: the epochs follow from it and the number of rows, within ``EPOCHS``."""
 BATCH = 256
 EPOCHS = (20, 400)
 HELD_OUT = 0.1
 PATIENCE = 0.2
-"""Share of the epochs without a better loss on held-out rows after which training stops."""
+"""Share of the epochs after which training stops if the loss on held-out rows did not improve."""
 ENOUGH_ROWS = 5000
-"""With so many rows none are held out: that many steps do not see one often enough to learn it by heart."""
+"""From this many rows on, none are held out: no row is seen often enough to be learnt by heart."""
+KNOTS = 32
+"""Levels of a column of numbers with more distinct values."""
+MOST_CATEGORIES = 64
+Kind = Literal["number", "category"]
+Cells = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A filled table, and a report for its reader.
+
+    Attributes:
+        frame: the table without holes, with its columns of uncertainty.
+        holes: number of filled values, by column.
+        left_out: columns that stay as they were, each with its reason.
+        spread: mean uncertainty of the filled values of each column.
+    """
+
+    frame: pd.DataFrame
+    holes: dict[str, int]
+    left_out: dict[str, str]
+    spread: dict[str, float]
+
+
+def fill(frame: pd.DataFrame, *, seed: int = 0, device: str = "auto", steps: int = STEPS) -> Filled:
+    """Learn from a table with holes, and fill them.
+
+    Args:
+        frame: the table; it stays as it is.
+        seed: of everything random.
+        device: as ``compute.device`` of a recipe.
+        steps: of training, about.
+
+    Raises:
+        SourceError: there are too few rows, or nothing to learn from.
+        TrainingError: a loss is not finite.
+    """
+    if len(frame) < LEAST_ROWS:
+        raise SourceError(f"{len(frame)} rows are too few to learn from: at least {LEAST_ROWS} are needed")
+    layout = Layout.of(frame)
+    filled = frame.copy()
+    holes = {column.name: column.missing for column in layout.columns if column.missing}
+    if not holes:
+        return Filled(filled, {}, layout.left_out, {})
+    cells = layout.encode(frame)
+    # float32: tables are small, and knots of large numbers need the digits.
+    compute = computing.resolve(ComputeRecipe(device=device, precision="float32"))
+    recipe = impute_recipe(layout.spans, len(cells), steps=steps)
+    report = partial(step, "learning the table")
+    with tempfile.TemporaryDirectory(prefix="aepipe-") as work:
+        model = fit(cells, recipe, seed=seed, compute=compute, work=Path(work), report=report)
+    spread = {}
+    for column, shares in layout.parts(predict(model, cells, compute)):
+        if not column.missing:
+            continue
+        values, uncertainty = column.decode(shares)
+        gaps = frame[column.name].isna().to_numpy()
+        spread[column.name] = float(uncertainty[gaps].mean())
+        _put(filled, column.name, gaps, values)
+        # Next to its column, so that a reader of the table sees both.
+        place = int(np.flatnonzero(filled.columns == column.name)[0]) + 1
+        filled.insert(place, _free_name(filled, column.name), np.where(gaps, uncertainty, 0.0))
+    return Filled(filled, holes, layout.left_out, spread)
 
 
 def impute_recipe(spans: Sequence[int], rows: int, *, steps: int = STEPS) -> LayerRecipe:
-    """Return the layer that is trained: residual blocks that read holes, and a softmax for each column.
+    """Return the layer to train: residual blocks that read holes, and a softmax for each column.
 
     Args:
         spans: cells of each column.
-        rows: N; the fewer, the smaller the batch and the more epochs.
+        rows: N; fewer rows get a smaller batch and more epochs.
         steps: of training, about.
     """
+    # A small table gets small batches, so that its epochs still have about twenty steps.
     batch = max(16, min(BATCH, rows // 20))
     epochs = int(np.clip(round(steps * batch / max(rows, 1)), *EPOCHS))
     of = [{"columns": n, "likelihood": {"kind": "categorical" if n > 1 else "gaussian"}} for n in spans]
@@ -72,7 +135,9 @@ def impute_recipe(spans: Sequence[int], rows: int, *, steps: int = STEPS) -> Lay
         {
             "net": {"kind": "residual", "width": 256, "hidden": 256, "blocks": 2, "activation": "relu", "holes": True},
             "likelihood": {"kind": "columns", "of": of},
+            # Each row hides another share of its values, so the network meets rows with few and with many holes.
             "corruption": {"kind": "mcar", "rate": 0.05, "rate_max": 0.5, "spans": tuple(spans)},
+            # Present cells count a little: they hold the network to its input, but filling holes is the task.
             "objective": {"kind": "masked", "hidden": 1.0, "seen": 0.1},
             "fit": {
                 "epochs": epochs,
@@ -91,7 +156,7 @@ def fit(cells: Cells, layer: LayerRecipe, *, seed: int, compute: Compute, work: 
 
     Args:
         cells: float32[N, D]; NaN where a value is missing.
-        layer: what :func:`recipe` gives.
+        layer: from :func:`impute_recipe`.
         seed: of everything random.
         compute: the device.
         work: folder of checkpoints.
@@ -101,6 +166,7 @@ def fit(cells: Cells, layer: LayerRecipe, *, seed: int, compute: Compute, work: 
         TrainingError: a loss is not finite.
     """
     spec = layer_spec(layer, "impute")
+    # A random part is held out: tables are often sorted, and their end differs from the rest.
     order = np.random.default_rng(seed).permutation(len(cells))
     kept_back = 0 if len(cells) >= ENOUGH_ROWS else int(len(cells) * HELD_OUT)
     held_out, train = (np.sort(part) for part in (order[:kept_back], order[kept_back:]))
@@ -112,7 +178,7 @@ def fit(cells: Cells, layer: LayerRecipe, *, seed: int, compute: Compute, work: 
 
 
 def predict(model: Autoencoder, cells: Cells, compute: Compute) -> Cells:
-    """Return the distribution over the levels of every column, given all cells that are there, float32[N, D]."""
+    """Return the distribution over each column's levels given the present cells, float32[N, D]."""
     out = np.empty_like(cells)
     start = 0
     with torch.no_grad():
@@ -123,21 +189,15 @@ def predict(model: Autoencoder, cells: Cells, compute: Compute) -> Cells:
     return out
 
 
-KNOTS = 32
-MOST_CATEGORIES = 64
-Kind = Literal["number", "category"]
-Cells = NDArray[np.float32]
-
-
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column.
+    """One column of a table that a network can read.
 
     Attributes:
         name: of the column.
         kind: of its values.
-        levels: K of them: numbers, ascending, or categories.
-        missing: how many values are missing.
+        levels: K of them: ascending numbers, or categories.
+        missing: number of missing values.
     """
 
     name: str
@@ -156,9 +216,11 @@ class Column:
             cells[present, [places[value] for value in known]] = 1
             return cells
         knots = np.array(self.levels, np.float64)
+        # Knots span the column the levels were found in; other rows may lie outside.
         numbers = known.to_numpy(np.float64).clip(knots[0], knots[-1])
         upper = np.searchsorted(knots, numbers).clip(min(1, len(knots) - 1), len(knots) - 1)
         lower = (upper - 1).clip(0)
+        # A column of one distinct value has knots of no width.
         width = np.maximum(knots[upper] - knots[lower], 1e-300)
         share = np.where(upper == lower, 1.0, (numbers - knots[lower]) / width).astype(np.float32)
         cells[present, lower] = 1 - share
@@ -166,14 +228,14 @@ class Column:
         return cells
 
     def decode(self, shares: Cells) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """Return what is expected, and how uncertain that is.
+        """Return the expected values and their uncertainty.
 
         Args:
             shares: float32[N, K], a distribution over the levels in each row.
 
         Returns:
-            Of a number, the mean and the standard deviation, in its own units; of a category, the likeliest one and
-            the probability of all others.
+            For numbers, mean and standard deviation in their own units; for categories, the likeliest one and the
+            probability of all others.
         """
         if len(self.levels) == 1:
             return np.array([self.levels[0]] * len(shares)), np.zeros(len(shares))
@@ -193,7 +255,7 @@ class Layout:
 
     Attributes:
         columns: in the order of the table.
-        left_out: the others, with the reason why.
+        left_out: the other columns, each with its reason.
     """
 
     columns: tuple[Column, ...]
@@ -201,10 +263,10 @@ class Layout:
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Layout:
-        """Look at a table.
+        """Find the readable columns of a table, and their levels.
 
         Raises:
-            SourceError: it has no column that can be read.
+            SourceError: the table has no column that can be read.
         """
         columns, left_out = [], {}
         for name in frame.columns:
@@ -220,7 +282,7 @@ class Layout:
 
     @property
     def spans(self) -> tuple[int, ...]:
-        """How many cells each column takes."""
+        """Number of cells of each column."""
         return tuple(len(column.levels) for column in self.columns)
 
     def encode(self, frame: pd.DataFrame) -> Cells:
@@ -228,83 +290,25 @@ class Layout:
         return np.concatenate([column.encode(frame[column.name]) for column in self.columns], axis=1)
 
     def parts(self, cells: Cells) -> Iterator[tuple[Column, Cells]]:
-        """Return each column with its cells."""
+        """Yield each column with its cells."""
         ends = np.cumsum(self.spans)
         for column, end in zip(self.columns, ends, strict=True):
             yield column, cells[:, end - len(column.levels) : end]
-
-
-def _column(name: str, values: pd.Series) -> Column | str:
-    """Return a column, or why it cannot be read."""
-    import pandas as pd
-
-    present = values.dropna()
-    missing = len(values) - len(present)
-    if present.empty:
-        return "it has no value at all"
-    if pd.api.types.is_bool_dtype(present) or not pd.api.types.is_numeric_dtype(present):
-        levels = tuple(sorted(present.unique(), key=str))
-        if len(levels) > MOST_CATEGORIES:
-            return f"it has {len(levels):,} different texts, and {MOST_CATEGORIES} categories are the most"
-        return Column(name, "category", levels, missing)
-    numbers = present.to_numpy(np.float64)
-    if not np.isfinite(numbers).all():
-        return "it has infinite values"
-    return Column(name, "number", _levels(numbers), missing)
-
-
-def _levels(numbers: NDArray[np.float64]) -> tuple[float, ...]:
-    """Return all values where they are few, else knots at the quantiles."""
-    distinct = np.unique(numbers)
-    if len(distinct) > KNOTS:
-        distinct = np.unique(np.quantile(numbers, np.linspace(0, 1, KNOTS)))
-    return tuple(distinct.tolist())
-
-
-def describe(names: Sequence[str], limit: int = 6) -> str:
-    """Return names as a list for a message, cut where there are many."""
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
-
-
-UNCERTAINTY = "_uncertainty"
-MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-")
-FORMATS = (".csv", ".tsv", ".parquet")
-LEAST_ROWS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """What was done.
-
-    Attributes:
-        frame: the table without holes, and its columns of uncertainty.
-        holes: how many values each column lacked, of those that were filled.
-        left_out: columns that are as they were, with the reason why.
-        spread: mean uncertainty of the filled values of each column.
-    """
-
-    frame: pd.DataFrame
-    holes: dict[str, int]
-    left_out: dict[str, str]
-    spread: dict[str, float]
 
 
 def read(file: Path, *, header: bool = True) -> pd.DataFrame:
     """Read a table.
 
     Args:
-        file: CSV, TSV (gzipped or not) or Parquet; empty values, ``?`` and the usual words for nothing are missing.
-        header: whether its first line has the names of columns; without them they are ``column_0`` and so on.
+        file: CSV, TSV (gzipped or not) or Parquet; empty values, ``?`` and the usual words for no value are missing.
+        header: whether the first line holds the names of columns; else they are called ``column_0`` and so on.
 
     Raises:
-        SourceError: it is missing, of another kind, or cannot be read.
+        SourceError: the file is missing, is of another kind, or cannot be read.
     """
     import pandas as pd
 
-    kind = next((suffix for suffix in reversed(file.suffixes) if suffix.lower() in FORMATS), "").lower()
-    if not kind:
-        raise SourceError(f"{file}: not a table that can be read; allowed: {', '.join(FORMATS)}")
+    kind = _format(file, "read")
     try:
         if kind == ".parquet":
             return pd.read_parquet(file)
@@ -322,56 +326,14 @@ def read(file: Path, *, header: bool = True) -> pd.DataFrame:
     return frame if header else frame.rename(columns=lambda number: f"column_{number}")
 
 
-def fill(frame: pd.DataFrame, *, seed: int = 0, device: str = "auto", steps: int = STEPS) -> Filled:
-    """Learn from a table with holes, and fill them.
-
-    Args:
-        frame: the table; it is left alone.
-        seed: of everything random.
-        device: as ``compute.device`` of a recipe.
-        steps: of training, about.
-
-    Raises:
-        SourceError: there are too few rows, or nothing to learn from.
-        TrainingError: a loss is not finite.
-    """
-    if len(frame) < LEAST_ROWS:
-        raise SourceError(f"{len(frame)} rows are too few to learn from: at least {LEAST_ROWS} are needed")
-    layout = Layout.of(frame)
-    filled = frame.copy()
-    holes = {column.name: column.missing for column in layout.columns if column.missing}
-    if not holes:
-        return Filled(filled, {}, layout.left_out, {})
-    cells = layout.encode(frame)
-    compute = computing.resolve(ComputeRecipe(device=device, precision="float32"))
-    recipe = impute_recipe(layout.spans, len(cells), steps=steps)
-    with tempfile.TemporaryDirectory(prefix="aepipe-") as work:
-        model = fit(
-            cells, recipe, seed=seed, compute=compute, work=Path(work), report=partial(step, "learning the table")
-        )
-    spread = {}
-    for column, shares in layout.parts(predict(model, cells, compute)):
-        if not column.missing:
-            continue
-        values, uncertainty = column.decode(shares)
-        gaps = frame[column.name].isna().to_numpy()
-        spread[column.name] = float(uncertainty[gaps].mean())
-        _put(filled, column.name, gaps, values)
-        place = int(np.flatnonzero(filled.columns == column.name)[0]) + 1
-        filled.insert(place, _free_name(filled, column.name), np.where(gaps, uncertainty, 0.0))
-    return Filled(filled, holes, layout.left_out, spread)
-
-
 def write(frame: pd.DataFrame, file: Path) -> None:
-    """Write a table as its name says.
+    """Write a table in the format of the file's name.
 
     Raises:
-        SourceError: it is of a kind that cannot be written.
+        SourceError: the format cannot be written.
         StoreError: there is no room, or no such folder.
     """
-    kind = next((suffix for suffix in reversed(file.suffixes) if suffix.lower() in FORMATS), "").lower()
-    if not kind:
-        raise SourceError(f"{file}: not a table that can be written; allowed: {', '.join(FORMATS)}")
+    kind = _format(file, "written")
     with disk_errors_named(file.parent):
         if kind == ".parquet":
             frame.to_parquet(file, index=False)
@@ -379,8 +341,55 @@ def write(frame: pd.DataFrame, file: Path) -> None:
             frame.to_csv(file, index=False, sep="\t" if kind == ".tsv" else ",")
 
 
+def describe(names: Sequence[str], limit: int = 6) -> str:
+    """Return names as a list for a message, cut after ``limit`` of them."""
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def _column(name: str, values: pd.Series) -> Column | str:
+    """Return a column, or the reason why it cannot be read."""
+    import pandas as pd
+
+    present = values.dropna()
+    missing = len(values) - len(present)
+    if present.empty:
+        return "it has no value at all"
+    # Booleans are numbers to pandas, but a mean of them is no value of the column.
+    if pd.api.types.is_bool_dtype(present) or not pd.api.types.is_numeric_dtype(present):
+        levels = tuple(sorted(present.unique(), key=str))
+        if len(levels) > MOST_CATEGORIES:
+            return f"it has {len(levels):,} different texts, and {MOST_CATEGORIES} categories are the most"
+        return Column(name, "category", levels, missing)
+    numbers = present.to_numpy(np.float64)
+    if not np.isfinite(numbers).all():
+        return "it has infinite values"
+    return Column(name, "number", _levels(numbers), missing)
+
+
+def _levels(numbers: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return all distinct values if they are few, else knots at the quantiles."""
+    distinct = np.unique(numbers)
+    if len(distinct) > KNOTS:
+        # Quantiles follow the density: knots lie close where values do. Equal ones fall together.
+        distinct = np.unique(np.quantile(numbers, np.linspace(0, 1, KNOTS)))
+    return tuple(distinct.tolist())
+
+
+def _format(file: Path, use: str) -> str:
+    """Return the suffix that says the format of a table; ``.gz`` may follow it.
+
+    Raises:
+        SourceError: no suffix says one.
+    """
+    kind = next((suffix for suffix in reversed(file.suffixes) if suffix.lower() in FORMATS), "").lower()
+    if not kind:
+        raise SourceError(f"{file}: not a table that can be {use}; allowed: {', '.join(FORMATS)}")
+    return kind
+
+
 def _put(frame: pd.DataFrame, name: str, gaps: np.ndarray, values: np.ndarray) -> None:
-    """Put values where a column has gaps; whole numbers become floats, for expected values are."""
+    """Put values into the gaps of a column; whole numbers become floats, as expected values are."""
     import pandas as pd
 
     column = frame[name]
@@ -392,7 +401,7 @@ def _put(frame: pd.DataFrame, name: str, gaps: np.ndarray, values: np.ndarray) -
 
 
 def _free_name(frame: pd.DataFrame, name: str) -> str:
-    """Return a name for a column of uncertainty that the table does not have."""
+    """Return a name for the column of uncertainty that no other column has."""
     wanted = f"{name}{UNCERTAINTY}"
     while wanted in frame.columns:
         wanted += "_"

@@ -1,11 +1,11 @@
-"""Likelihoods: how probable a row is, given what the decoder says.
+"""Likelihoods: how probable a row is, given the output of the decoder.
 
 Each kind is a frozen options model. ``params_BD`` is the decoder's output, ``x_BD`` the clean row, ``observed_BD`` a
-mask of the cells that count; all may have more axes than two. Constants that no parameter changes are dropped from
-``nll``, and given by ``constant`` for those who compare models.
+mask of the cells that count; all may have more axes than two. ``nll`` leaves out constants that no parameter changes;
+``constant`` gives them, for comparisons between models.
 
 ======================  ====================================  ==========================================
-kind                    also named                            what falls
+kind                    also named                            the loss
 ======================  ====================================  ==========================================
 ``gaussian``            ``mse``                               half the squared error
 ``bernoulli``           ``cross_entropy``                     sigmoid cross-entropy
@@ -34,10 +34,10 @@ from aepipe.recipe import Choice, Options, resolve
 
 @runtime_checkable
 class Likelihood(Protocol):
-    """What every kind can do."""
+    """What every kind offers."""
 
     def nll(self, params_BD: Tensor, x_BD: Tensor, observed_BD: Tensor | None = None) -> Tensor:
-        """Return the negative log-likelihood of each row in nats, [B], summed over the observed cells."""
+        """Return the negative log-likelihood of each row in nats, [B], over the observed cells."""
 
     def mean(self, params_BD: Tensor) -> Tensor:
         """Return the expected row, [B, D]."""
@@ -46,14 +46,14 @@ class Likelihood(Protocol):
         """Draw rows, [B, D]."""
 
     def constant(self, cells: int) -> float:
-        """Return what ``nll`` leaves out of a row of so many observed cells."""
+        """Return the constant that ``nll`` leaves out, for a row of ``cells`` observed cells."""
 
     def refusal(self, shape: Sequence[int]) -> str | None:
-        """Return why rows of a shape have no such likelihood, and what is allowed; None where they do."""
+        """Return why rows of a shape cannot have it, with the remedy; None if they can."""
 
 
 class Cellwise(Options, ABC):
-    """A likelihood whose cells are independent: it only says what one cell costs."""
+    """A likelihood of independent cells: a kind only gives the loss of one cell."""
 
     @abstractmethod
     def cells(self, params_BD: Tensor, x_BD: Tensor) -> Tensor:
@@ -61,6 +61,7 @@ class Cellwise(Options, ABC):
 
     def nll(self, params_BD: Tensor, x_BD: Tensor, observed_BD: Tensor | None = None) -> Tensor:
         """Return the sum over the observed cells of each row, [B]."""
+        # In float32 even under bfloat16: a sum over many cells needs the digits.
         cells = self.cells(params_BD.float(), x_BD.float())
         return (cells if observed_BD is None else cells * observed_BD).flatten(1).sum(1)
 
@@ -77,7 +78,7 @@ class Gaussian(Cellwise):
     """A Gaussian around the decoder's output: half the squared error, in units of the variance.
 
     Attributes:
-        sigma: its standard deviation, the same for all cells; beside a divergence from a prior it says what counts.
+        sigma: its standard deviation, the same for all cells; it weighs the squared error against a divergence.
     """
 
     digest_name: ClassVar[str] = "likelihood.Gaussian"
@@ -102,7 +103,7 @@ class Gaussian(Cellwise):
 
 
 class Bernoulli(Cellwise):
-    """Independent coins whose logits the decoder gives: the sigmoid cross-entropy. For values within 0..1."""
+    """Independent coins with the decoder's logits: the sigmoid cross-entropy; values in 0..1."""
 
     digest_name: ClassVar[str] = "likelihood.Bernoulli"
 
@@ -115,25 +116,26 @@ class Bernoulli(Cellwise):
         return params_BD.sigmoid()
 
     def sample(self, params_BD: Tensor, generator: torch.Generator) -> Tensor:
-        """Toss the coins."""
+        """Draw the coins."""
         return torch.bernoulli(params_BD.sigmoid().float(), generator=generator)
 
 
 class Divergence(Bernoulli):
-    """The divergence of the row, taken as coins, from the decoder's coins: zero where both agree, also on grey."""
+    """The divergence of the decoder's coins from the row's: zero if both agree, also on grey."""
 
     digest_name: ClassVar[str] = "likelihood.Divergence"
 
     def cells(self, params_BD: Tensor, x_BD: Tensor) -> Tensor:
         """Return the cross-entropy less the row's own entropy."""
+        # xlogy is zero at zero, where x log x would be NaN.
         return super().cells(params_BD, x_BD) + torch.xlogy(x_BD, x_BD) + torch.xlogy(1 - x_BD, 1 - x_BD)
 
 
 class Hinge(Cellwise):
-    """The distance of the decoder's output from the right side of a margin of 1. For values within 0..1.
+    """The distance of the decoder's output from the right side of a margin; values in 0..1.
 
     A cell of value x is of class sign(2x - 1) with weight |2x - 1|: half grey belongs to neither side, and costs
-    nothing. It is no density; what is sampled are coins of the right mean.
+    nothing. The margin is 1. It is no density; samples are coins of the right mean.
     """
 
     digest_name: ClassVar[str] = "likelihood.Hinge"
@@ -153,7 +155,7 @@ class Hinge(Cellwise):
 
 
 class Categorical(Options):
-    """One choice among classes, or counts of many choices: the softmax cross-entropy. For shares and counts.
+    """One choice among classes, or counts of choices: the softmax cross-entropy.
 
     Attributes:
         classes: values in a row for one choice; a row of more has several, side by side. None takes the row as one.
@@ -178,23 +180,22 @@ class Categorical(Options):
         return torch.zeros_like(weights).flatten(0, -2).scatter_(1, drawn, 1.0).view(params_BD.shape)
 
     def constant(self, cells: int) -> float:
-        """Return 0; of counts, the multinomial coefficient is left out, which no model changes."""
+        """Return 0, as the multinomial coefficient of counts is the same for all models."""
         return 0.0
 
     def refusal(self, shape: Sequence[int]) -> str | None:
-        """Say where the values of a row do not part into choices."""
+        """Refuse rows whose values do not divide into choices."""
         size = math.prod(shape)
         if self.classes and size % self.classes:
             return f"{size} values are no multiple of {self.classes} classes; allowed: a divisor of {size}"
         return None
 
     def _groups(self, params_BD: Tensor) -> Tensor:
-        """Return [B, choices, classes]."""
         return params_BD.reshape(len(params_BD), -1, self.classes or math.prod(params_BD.shape[1:]))
 
 
 class Span(Options):
-    """Some consecutive columns with one likelihood."""
+    """Consecutive columns with one likelihood."""
 
     columns: Annotated[int, Field(ge=1)]
     likelihood: Choice = Choice(kind="gaussian")
@@ -232,6 +233,7 @@ class Columns(Options):
 
     def mean(self, params_BD: Tensor) -> Tensor:
         """Return the means of the spans, side by side."""
+        # Spans are of the only axis but the first: rows are flat, as `refusal` asks.
         return torch.cat([one.mean(params_BD[..., place]) for one, place in self._spans()], 1)
 
     def sample(self, params_BD: Tensor, generator: torch.Generator) -> Tensor:
@@ -239,18 +241,18 @@ class Columns(Options):
         return torch.cat([one.sample(params_BD[..., place], generator) for one, place in self._spans()], 1)
 
     def constant(self, cells: int) -> float:
-        """Return the sum over the spans, all of whose cells are taken as observed."""
+        """Return the sum over the spans, as if all cells were observed."""
         return sum(one.constant(place.stop - place.start) for one, place in self._spans())
 
     def refusal(self, shape: Sequence[int]) -> str | None:
-        """Say where the spans do not fill a row, or one of them has no such likelihood."""
+        """Refuse rows that the spans do not fill, or that one of them refuses."""
         size = sum(span.columns for span in self.of)
         if tuple(shape) != (size,):
             return f"its spans have {size} columns in all, and rows are of shape {list(shape)}; allowed: a flat row"
         return next((text for one, place in self._spans() if (text := one.refusal([place.stop - place.start]))), None)
 
     def _spans(self) -> Iterator[tuple[Likelihood, slice]]:
-        """Return each likelihood with its columns."""
+        """Yield each likelihood with its columns."""
         start = 0
         for span in self.of:
             yield span.resolved, slice(start, start + span.columns)

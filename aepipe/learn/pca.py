@@ -1,4 +1,4 @@
-"""Principal components of rows: what a linear autoencoder comes to, in closed form.
+"""Principal components of rows: the solution of a linear autoencoder, in closed form.
 
 Source: Baldi and Hornik, "Neural Networks and Principal Component Analysis", 1989; for wide rows, the randomised
 subspace iteration of Halko, Martinsson and Tropp, SIAM Review 2011.
@@ -18,10 +18,10 @@ from torch import Tensor
 from aepipe.learn.batches import Feed
 
 WIDEST = 4096
-"""Cells of a row up to which the covariance is formed."""
+"""Cells of a row up to which the covariance is formed; beyond, D x D numbers take too much memory."""
 OVERSAMPLING, ITERATIONS = 16, 4
 LEAST = 1e-6
-"""Share of the largest variance below which a component holds nothing but rounding errors."""
+"""Share of the largest variance below which a component is rounding error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,14 @@ class Components:
 
     @classmethod
     def of(cls, rows: Feed, count: int) -> Components:
-        """Find the components of rows, on their device; they are read several times, block by block.
+        """Find the components of rows, on their device; rows are read several times, in blocks.
 
         Args:
             rows: N of them; missing cells count as zero.
             count: F, at most D.
         """
         width = math.prod(rows.shape)
+        # float64: sums over many rows lose digits in float32.
         mean_D = torch.stack([block.double().sum(0) for block in _flat(rows)]).sum(0) / len(rows)
         if width <= WIDEST:
             covariance_DD = torch.stack([_spread(block - mean_D.float()) for block in _flat(rows)]).sum(0) / len(rows)
@@ -55,11 +56,12 @@ class Components:
         return cls(mean_D.float(), *_iterated(rows, mean_D.float(), count))
 
     def scale(self, whiten: float) -> Tensor:
-        """Return what each component is multiplied by to divide it by its standard deviation to some power, [F].
+        """Return factors that divide each component by its standard deviation to a power, [F].
 
-        Components without variance come to zero: rounding errors must not be blown up.
+        Components without variance get zero: rounding errors must not be blown up.
         """
         there = self.variance > LEAST * self.variance[0]
+        # Clamped first: `where` computes both sides, and a power of zero would give infinities.
         return torch.where(there, self.variance.clamp(min=1e-12).pow(-0.5 * whiten), 0.0)
 
     def blocks(self, rows: Feed, whiten: float) -> Iterator[Tensor]:
@@ -69,21 +71,22 @@ class Components:
 
 
 def _flat(rows: Feed) -> Iterator[Tensor]:
-    """Yield rows as matrices, float32[b, D]."""
     yield from (torch.nan_to_num(block.flatten(1), nan=0.0) for block in rows.blocks())
 
 
 def _spread(centred_BD: Tensor) -> Tensor:
-    """Return the sum of outer products, float64[D, D]."""
+    # Summed in float64: many small blocks would lose digits in float32.
     return (centred_BD.T @ centred_BD).double()
 
 
 def _iterated(rows: Feed, mean_D: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return axes and variances of wide rows."""
+    # On the CPU with a fixed seed: the same start on every device, so the components are those of the data.
     generator = torch.Generator().manual_seed(0)
     width = min(count + OVERSAMPLING, len(mean_D))
     basis_DF = torch.randn((len(mean_D), width), generator=generator).to(mean_D.device)
     for _ in range(ITERATIONS + 1):
+        # Orthonormal again before each pass: without it, all columns would turn to the first component.
         basis_DF = torch.linalg.qr(basis_DF).Q
         image_DF = torch.zeros_like(basis_DF)
         for block in _flat(rows):

@@ -1,18 +1,13 @@
-"""Posteriors: what a code is, given the activations of the encoder.
+"""Posteriors: how activations of the encoder become codes.
 
-Mean and sample are two things: the mean is what a row's code is, the sample is what training passes on to the decoder.
-Each kind is a frozen options model; randomness is an argument, and without it there is no sample but the mean.
+Mean and sample are two things: the mean is the code of a row, the sample is passed on to the decoder while training.
+Each kind is a frozen options model. Randomness is an argument; without it the sample is the mean.
 
-Legend: B rows, H units of the code, the last axis; activations have ``head.heads`` times as many.
+There are three families: one point (delta, k-sparse); distributions with a prior (gaussian, bernoulli, categorical);
+and bits, -1 and 1, which a layer of bits needs (straight-through, noise, tanh, coins, rotation).
+
+Legend: B rows, H units of the code, K bits, the last axis; activations have ``head.heads`` times as many.
 """
-
-# (from encoding.py) What a posterior is, and what it makes of a batch.
-
-# (from bits.py) Posteriors that are bits, -1 and 1.
-
-# (from points.py) Posteriors that are one point: the activation itself, or the largest of it.
-
-# (from priors.py) Posteriors with a prior: Gaussians, coins, and choices among classes.
 
 from __future__ import annotations
 
@@ -34,10 +29,10 @@ class Encoding(NamedTuple):
     """The codes of a batch.
 
     Attributes:
-        mean: float[B, H], what the code is.
-        sample: float[B, H], what the decoder gets while training; carries the gradient.
+        mean: float[B, H], the code.
+        sample: float[B, H], the input of the decoder while training; carries the gradient.
         kl: [B], divergence from the prior in nats; None where there is no prior.
-        switches: where pooling took its values from; for the decoder only, no code depends on them.
+        switches: where pooling took its values from; for the decoder only: no code depends on them.
     """
 
     mean: Tensor
@@ -48,7 +43,7 @@ class Encoding(NamedTuple):
 
 @runtime_checkable
 class Posterior(Protocol):
-    """What every kind can do."""
+    """What every kind offers."""
 
     @property
     def binary(self) -> bool:
@@ -56,13 +51,13 @@ class Posterior(Protocol):
 
     @property
     def head(self) -> Head:
-        """What it wants of the top of an encoder."""
+        """The top of an encoder that it needs."""
 
     def refusal(self, width: int) -> str | None:
-        """Return why a code of so many units cannot be made, and what is allowed; None where it can."""
+        """Return why a code of ``width`` units is impossible, with the remedy; else None."""
 
     def at(self, progress: float) -> Posterior:
-        """Return it as it is at a point of training, 0 at the first step and 1 after the last."""
+        """Return the posterior at a point of training, from 0 at the first step to 1 after the last."""
 
     def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
         """Turn activations into codes; without a generator the sample is the mean."""
@@ -70,17 +65,21 @@ class Posterior(Protocol):
 
 @runtime_checkable
 class Stochastic(Posterior, Protocol):
-    """What kinds with a prior can do beside; their encodings have a ``kl``."""
+    """What kinds with a prior offer in addition; their encodings have a ``kl``."""
 
     def prior(self, rows: int, width: int, generator: torch.Generator) -> Tensor:
         """Draw codes float[rows, width] from the prior, on the device of the generator."""
 
     def log_ratio(self, activation_BH: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw codes from the posterior without relaxing them, ``(codes[B, H], log prior - log posterior [B])``."""
+        """Draw codes from the posterior without relaxing them.
+
+        Returns:
+            The codes, [B, H], and log prior minus log posterior of each, [B].
+        """
 
 
 class Kind(Options):
-    """What a kind says unless it says otherwise: no bits, one linear activation for each unit, any width, no change."""
+    """Defaults of a kind: no bits, one linear activation per unit, any width, always the same."""
 
     @property
     def binary(self) -> bool:
@@ -97,138 +96,8 @@ class Kind(Options):
         return None
 
     def at(self, progress: float) -> Self:
-        """Return itself: it is the same throughout training."""
+        """Return itself: nothing changes during training."""
         return self
-
-
-class Bits(Kind, ABC):
-    """Bits by sign; a kind only says what the decoder gets in their place while training."""
-
-    @property
-    def binary(self) -> bool:
-        """True."""
-        return True
-
-    def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
-        """Return hard bits as the mean; as the sample, what training passes on."""
-        mean = hard_bits(activation_BH)
-        return Encoding(mean, mean if generator is None else self.relaxed(activation_BH, generator))
-
-    @abstractmethod
-    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
-        """Return something like bits that carries a gradient."""
-
-
-class StraightThrough(Bits):
-    """The gradient passes as if the sign were a clipped line (Bengio et al., arXiv:1308.3432).
-
-    Attributes:
-        noise: standard deviation of Gaussian noise on the activation while training, so that no row settles on the
-            edge between two codes.
-    """
-
-    digest_name: ClassVar[str] = "bits.StraightThrough"
-    noise: Annotated[float, Field(ge=0)] = 0.0
-
-    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
-        """Return hard bits whose gradient is that of the clipped activation."""
-        noisy = _add_noise(activation_BH, self.noise, generator)
-        line = noisy.clamp(-1, 1)
-        return line + (hard_bits(noisy) - line).detach()
-
-
-class Noise(Bits):
-    """Logistic units whose input noise drives them to saturate (Salakhutdinov & Hinton, "Semantic Hashing", 2009).
-
-    Attributes:
-        sigma: standard deviation of the noise; the larger, the harder the units.
-    """
-
-    digest_name: ClassVar[str] = "bits.Noise"
-    sigma: Annotated[float, Field(gt=0)] = 4.0
-
-    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
-        """Return noisy logistic units, scaled to -1..1."""
-        return torch.tanh(0.5 * _add_noise(activation_BH, self.sigma, generator))
-
-
-class Tanh(Bits):
-    """A tanh that grows steeper while training, until it is a sign (Cao et al., "HashNet", ICCV 2017).
-
-    Attributes:
-        start: steepness at the first step.
-        end: steepness at the last; it grows by the same factor from step to step.
-    """
-
-    digest_name: ClassVar[str] = "bits.Tanh"
-    start: Annotated[float, Field(gt=0)] = 1.0
-    end: Annotated[float, Field(gt=0)] = 16.0
-    _progress: float = PrivateAttr(default=0.0)
-
-    def at(self, progress: float) -> Tanh:
-        """Return the same tanh, as steep as it is then."""
-        then = self.model_copy()
-        then._progress = progress
-        return then
-
-    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
-        """Return values between -1 and 1."""
-        return torch.tanh(self.start * (self.end / self.start) ** self._progress * activation_BH)
-
-
-class Coin(Bits):
-    """Bits drawn with the odds that the encoder says; the gradient passes through their mean.
-
-    Source: stochastic binary units with the straight-through estimator of Bengio et al., arXiv:1308.3432.
-
-    Attributes:
-        sharpness: the odds of a 1 are those of a logistic unit of so many times the activation.
-    """
-
-    digest_name: ClassVar[str] = "bits.Coin"
-    sharpness: Annotated[float, Field(gt=0)] = 4.0
-
-    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
-        """Return drawn bits whose gradient is that of their mean."""
-        odds = torch.sigmoid(self.sharpness * activation_BH)
-        uniform = torch.rand(odds.shape, generator=generator, device=odds.device)
-        mean, drawn = 2 * odds - 1, torch.where(uniform < odds, 1.0, -1.0).to(odds.dtype)
-        return mean + (drawn - mean).detach()
-
-
-class Rotation(Bits):
-    """Numbers while training; afterwards they are turned close to the corners of a cube, and cut.
-
-    Source: iterative quantisation, Gong and Lazebnik, CVPR 2011, on the activations in place of principal components.
-
-    Attributes:
-        iterations: of the search for the rotation; with 0 the numbers are cut as they are.
-    """
-
-    digest_name: ClassVar[str] = "bits.Rotation"
-    iterations: Annotated[int, Field(ge=0)] = 50
-
-    @property
-    def head(self) -> Head:
-        """Linear activations, which can be turned."""
-        return Head(linear=True, turned=True)
-
-    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the activations."""
-        return activation_BH
-
-
-def hard_bits(activation_BK: Tensor) -> Tensor:
-    """Return 1 where the activation is above zero, else -1."""
-    return torch.where(activation_BK > 0, 1.0, -1.0).to(activation_BK.dtype)
-
-
-def _add_noise(activation_BK: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
-    """Add Gaussian noise."""
-    if sigma == 0:
-        return activation_BK
-    noise = torch.randn(activation_BK.shape, generator=generator, device=activation_BK.device)
-    return activation_BK + sigma * noise.to(activation_BK.dtype)
 
 
 class Delta(Kind):
@@ -247,7 +116,7 @@ class Delta(Kind):
 
 
 class KSparse(Delta):
-    """The k largest activations of a row, all others zero.
+    """The k largest activations of a row; all others are zero.
 
     Source: Makhzani and Frey, "k-Sparse Autoencoders", ICLR 2014.
 
@@ -259,7 +128,7 @@ class KSparse(Delta):
     k: Annotated[int, Field(ge=1)] = 16
 
     def refusal(self, width: int) -> str | None:
-        """Say where there are fewer units than are to be kept."""
+        """Refuse a code whose units would all be kept."""
         return f"k = {self.k} of {width} units keeps all; allowed: less" if self.k >= width else None
 
     def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
@@ -270,7 +139,9 @@ class KSparse(Delta):
 
 
 class Gaussian(Kind):
-    """Independent Gaussians around the code, whose means and variances the encoder gives; the prior is standard.
+    """Independent Gaussians; the encoder gives their means, which are the code, and variances.
+
+    The prior is the standard Gaussian.
 
     Source: Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014.
     """
@@ -285,6 +156,7 @@ class Gaussian(Kind):
     def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
         """Return means, samples by reparameterisation, and the divergence in closed form."""
         mean, log_sigma = self._parameters(activation_BH)
+        # Of N(mean, sigma^2) from N(0, 1), in closed form.
         kl = 0.5 * (mean.square() + (2 * log_sigma).exp() - 1) - log_sigma
         sample = mean if generator is None else mean + log_sigma.exp() * _normal(mean, generator)
         return Encoding(mean, sample, _per_row(kl))
@@ -294,7 +166,7 @@ class Gaussian(Kind):
         return torch.randn((rows, width), generator=generator, device=generator.device)
 
     def log_ratio(self, activation_BH: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return codes, and by how much the prior makes each likelier than the posterior does."""
+        """Return drawn codes, and log prior minus log posterior of each."""
         mean, log_sigma = self._parameters(activation_BH)
         noise = _normal(mean, generator)
         code = mean + log_sigma.exp() * noise
@@ -302,19 +174,20 @@ class Gaussian(Kind):
 
     @staticmethod
     def _parameters(activation_BH: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log of the standard deviation; the latter bounded, for its exponential is squared."""
         mean, log_sigma = activation_BH.float().chunk(2, -1)
+        # Bounded, as its exponential is squared in the divergence and would overflow.
         return mean, log_sigma.clamp(-10, 5)
 
 
 class Bernoulli(Kind):
-    """Independent coins of which the encoder gives the logits; the code is their probability.
+    """Independent coins whose logits the encoder gives; the code is their probability.
 
-    Source: Maddison, Mnih and Teh, "The Concrete Distribution", ICLR 2017, for what stands in for a coin in training.
+    Source: Maddison, Mnih and Teh, "The Concrete Distribution", ICLR 2017, for the relaxed
+    coins of training.
 
     Attributes:
-        temperature: of the relaxation; the lower, the nearer to coins, and the noisier the gradient.
-        rate: of the prior.
+        temperature: of the relaxation; a lower one is nearer to coins, and has a noisier gradient.
+        rate: of a 1 under the prior.
     """
 
     digest_name: ClassVar[str] = "priors.Bernoulli"
@@ -325,6 +198,7 @@ class Bernoulli(Kind):
         """Return probabilities, relaxed coins, and the divergence in closed form."""
         logit = activation_BH.float()
         mean = logit.sigmoid()
+        # Logarithms from the logit: that of a probability rounded to 0 or 1 would be infinite.
         log_p, log_q = F.logsigmoid(logit), F.logsigmoid(-logit)
         kl = mean * (log_p - math.log(self.rate)) + (1 - mean) * (log_q - math.log(1 - self.rate))
         if generator is None:
@@ -333,12 +207,12 @@ class Bernoulli(Kind):
         return Encoding(mean, sample, _per_row(kl))
 
     def prior(self, rows: int, width: int, generator: torch.Generator) -> Tensor:
-        """Toss coins."""
+        """Draw coins of the prior's rate."""
         draw = torch.rand((rows, width), generator=generator, device=generator.device)
         return (draw < self.rate).float()
 
     def log_ratio(self, activation_BH: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return coins, and by how much the prior makes each likelier than the posterior does."""
+        """Return drawn coins, and log prior minus log posterior of each row."""
         logit = activation_BH.float()
         code = (_logistic(logit, generator) + logit > 0).float()
         posterior = F.logsigmoid(torch.where(code > 0, logit, -logit))
@@ -347,7 +221,7 @@ class Bernoulli(Kind):
 
 
 class Categorical(Kind):
-    """Choices among classes, side by side, of which the encoder gives the logits; the code is their probabilities.
+    """Choices among classes; the encoder gives the logits, the code is the probabilities.
 
     Source: Jang, Gu and Poole, "Categorical Reparameterization with Gumbel-Softmax", ICLR 2017.
 
@@ -361,7 +235,7 @@ class Categorical(Kind):
     temperature: Annotated[float, Field(gt=0)] = 0.7
 
     def refusal(self, width: int) -> str | None:
-        """Say where the units do not part into choices."""
+        """Refuse a code whose units do not divide into choices."""
         if width % self.classes:
             return f"{width} units are no multiple of {self.classes} classes; allowed: a divisor of {width}"
         return None
@@ -377,46 +251,147 @@ class Categorical(Kind):
         return Encoding(mean.flatten(-2), sample.flatten(-2), _per_row(kl))
 
     def prior(self, rows: int, width: int, generator: torch.Generator) -> Tensor:
-        """Draw classes that are all equally likely."""
+        """Draw classes, all equally likely."""
         return self._choose(torch.zeros((rows, width), device=generator.device), generator).flatten(-2)
 
     def log_ratio(self, activation_BH: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return choices, and by how much the prior makes each likelier than the posterior does."""
+        """Return drawn choices, and log prior minus log posterior of each row."""
         chosen = self._choose(activation_BH, generator)
         posterior = chosen * self._groups(activation_BH).log_softmax(-1)
         return chosen.flatten(-2), _per_row(-chosen * math.log(self.classes) - posterior)
 
     def _choose(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw one class of each choice, as ones among zeros, [..., choices, classes]."""
+        # Ones among zeros, [..., choices, classes].
         logits = self._groups(activation_BH)
         place = (logits + _gumbel(logits, generator)).argmax(-1, keepdim=True)
         return torch.zeros_like(logits).scatter(-1, place, 1.0)
 
     def _groups(self, activation_BH: Tensor) -> Tensor:
-        """Return [..., choices, classes]."""
         return activation_BH.float().reshape(*activation_BH.shape[:-1], -1, self.classes)
 
 
-def _per_row(cells: Tensor) -> Tensor:
-    """Sum over all axes but the first."""
-    return cells.flatten(1).sum(1)
+class Bits(Kind, ABC):
+    """Bits by sign; a kind only gives their relaxation, as a sign has no gradient."""
+
+    @property
+    def binary(self) -> bool:
+        """True."""
+        return True
+
+    def encode(self, activation_BH: Tensor, generator: torch.Generator | None) -> Encoding:
+        """Return hard bits as the mean, and relaxed ones as the sample."""
+        mean = hard_bits(activation_BH)
+        return Encoding(mean, mean if generator is None else self.relaxed(activation_BH, generator))
+
+    @abstractmethod
+    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
+        """Return values like bits that carry a gradient."""
 
 
-def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Return Gaussian noise in float32."""
-    return torch.randn(like.shape, generator=generator, device=like.device)
+class StraightThrough(Bits):
+    """Bits whose gradient is that of a clipped line (Bengio et al., arXiv:1308.3432).
+
+    Attributes:
+        noise: standard deviation of Gaussian noise on the activation while training. It drives rows away from the edge
+            between two codes.
+    """
+
+    digest_name: ClassVar[str] = "bits.StraightThrough"
+    noise: Annotated[float, Field(ge=0)] = 0.0
+
+    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
+        """Return hard bits whose gradient is that of the clipped activation."""
+        noisy = _add_noise(activation_BH, self.noise, generator)
+        line = noisy.clamp(-1, 1)
+        # The value is the hard bit, the gradient that of the line.
+        return line + (hard_bits(noisy) - line).detach()
 
 
-def _logistic(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Return logistic noise; a logit plus this is above zero with the logit's probability."""
-    uniform = torch.rand(like.shape, generator=generator, device=like.device).clamp(1e-7, 1 - 1e-7)
-    return uniform.logit()
+class Noise(Bits):
+    """Logistic units that input noise drives into saturation.
+
+    Source: Salakhutdinov and Hinton, "Semantic Hashing", 2009.
+
+    Attributes:
+        sigma: standard deviation of the noise; a larger one makes harder units.
+    """
+
+    digest_name: ClassVar[str] = "bits.Noise"
+    sigma: Annotated[float, Field(gt=0)] = 4.0
+
+    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
+        """Return noisy logistic units, scaled to -1..1."""
+        return torch.tanh(0.5 * _add_noise(activation_BH, self.sigma, generator))
 
 
-def _gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Return Gumbel noise; the largest of logits plus this is a draw of the softmax."""
-    uniform = torch.rand(like.shape, generator=generator, device=like.device).clamp(1e-7, 1 - 1e-7)
-    return -(-uniform.log()).log()
+class Tanh(Bits):
+    """A tanh that grows steeper during training, until it is a sign.
+
+    Source: Cao et al., "HashNet", ICCV 2017.
+
+    Attributes:
+        start: steepness at the first step.
+        end: steepness at the last; it grows by the same factor from step to step.
+    """
+
+    digest_name: ClassVar[str] = "bits.Tanh"
+    start: Annotated[float, Field(gt=0)] = 1.0
+    end: Annotated[float, Field(gt=0)] = 16.0
+    _progress: float = PrivateAttr(default=0.0)
+
+    def at(self, progress: float) -> Tanh:
+        """Return the same tanh, as steep as it is at that point."""
+        # A copy, as options are frozen; progress is no option and enters no digest.
+        then = self.model_copy()
+        then._progress = progress
+        return then
+
+    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
+        """Return values between -1 and 1."""
+        return torch.tanh(self.start * (self.end / self.start) ** self._progress * activation_BH)
+
+
+class Coin(Bits):
+    """Bits drawn with the encoder's odds; the gradient passes through their mean.
+
+    Source: stochastic binary units with the straight-through estimator of Bengio et al., arXiv:1308.3432.
+
+    Attributes:
+        sharpness: the odds of a 1 are those of a logistic unit of ``sharpness`` times the activation.
+    """
+
+    digest_name: ClassVar[str] = "bits.Coin"
+    sharpness: Annotated[float, Field(gt=0)] = 4.0
+
+    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
+        """Return drawn bits whose gradient is that of their mean."""
+        odds = torch.sigmoid(self.sharpness * activation_BH)
+        uniform = torch.rand(odds.shape, generator=generator, device=odds.device)
+        mean, drawn = 2 * odds - 1, torch.where(uniform < odds, 1.0, -1.0).to(odds.dtype)
+        # The value is the drawn bit, the gradient that of its mean.
+        return mean + (drawn - mean).detach()
+
+
+class Rotation(Bits):
+    """Numbers while training; then rotated close to the corners of a cube, and cut to bits.
+
+    Source: iterative quantisation, Gong and Lazebnik, CVPR 2011, on the activations in place of principal components.
+
+    Attributes:
+        iterations: of the search for the rotation; 0 cuts the numbers without a rotation.
+    """
+
+    digest_name: ClassVar[str] = "bits.Rotation"
+    iterations: Annotated[int, Field(ge=0)] = 50
+
+    @property
+    def head(self) -> Head:
+        """Linear activations that can be rotated."""
+        return Head(linear=True, turned=True)
+
+    def relaxed(self, activation_BH: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the activations."""
+        return activation_BH
 
 
 KINDS: Mapping[str, type[Options]] = {
@@ -436,4 +411,37 @@ BITS: Mapping[str, type[Bits]] = {
     "bernoulli": Coin,
     "rotation": Rotation,
 }
-"""Those that the layer of bits on top of a stack can have; a rotation is found when that is trained."""
+"""Posteriors of the layer of bits on top of a stack; a rotation is found after that layer is trained."""
+
+
+def hard_bits(activation_BK: Tensor) -> Tensor:
+    """Return 1 where the activation is above zero, else -1."""
+    return torch.where(activation_BK > 0, 1.0, -1.0).to(activation_BK.dtype)
+
+
+def _add_noise(activation_BK: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+    if sigma == 0:
+        return activation_BK
+    noise = torch.randn(activation_BK.shape, generator=generator, device=activation_BK.device)
+    return activation_BK + sigma * noise.to(activation_BK.dtype)
+
+
+def _per_row(cells: Tensor) -> Tensor:
+    return cells.flatten(1).sum(1)
+
+
+def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, device=like.device)
+
+
+def _logistic(like: Tensor, generator: torch.Generator) -> Tensor:
+    # A logit plus this noise is above zero with the logit's probability.
+    # The clamp keeps the logarithm finite where the draw is exactly 0.
+    uniform = torch.rand(like.shape, generator=generator, device=like.device).clamp(1e-7, 1 - 1e-7)
+    return uniform.logit()
+
+
+def _gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
+    # The largest of logits plus this noise is a draw of the softmax.
+    uniform = torch.rand(like.shape, generator=generator, device=like.device).clamp(1e-7, 1 - 1e-7)
+    return -(-uniform.log()).log()

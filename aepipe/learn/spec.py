@@ -1,6 +1,7 @@
-"""One autoencoder: a network, a posterior and a likelihood, and how it is trained.
+"""The layers of a recipe, resolved: options of every choice, checked, with digest keys.
 
-A layer of a stack is one, and so is the whole stack when it is unrolled.
+Everything is resolved and checked before anything is trained, so a mistake in the topmost layer costs seconds, not the
+hours of the layers below.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from aepipe.errors import RecipeError
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import likelihood, nets, objectives, posterior
-from aepipe.learn.autoencoder import Autoencoder
+from aepipe.learn.autoencoder import Autoencoder, Choices
 from aepipe.learn.corruption import Corruption
 from aepipe.learn.likelihood import Likelihood
 from aepipe.learn.nets import NetOptions, dense
@@ -35,7 +36,7 @@ class Training:
     def key(self) -> dict[str, Any]:
         """Return everything that changes the result, for a digest."""
         return {
-            "corruption": _key(cast(Options, self.corruption)),
+            "corruption": _key(self.corruption),
             "objective": _key(self.objective),
             "fit": self.fit.model_dump(include=set(FitRecipe.model_fields)),
         }
@@ -54,6 +55,11 @@ class LayerSpec:
         """Return everything that changes the result, for a digest."""
         parts = {"net": self.net, "posterior": self.posterior, "likelihood": self.likelihood}
         return {name: _key(cast(Options, part)) for name, part in parts.items()} | self.training.key()
+
+    @property
+    def choices(self) -> Choices:
+        """The choices that an objective may refuse."""
+        return Choices(self.net, self.posterior, self.likelihood, self.training.corruption)
 
     def build(self, shape: Sequence[int], generator: torch.Generator) -> Autoencoder:
         """Make the layer for rows of one shape, with random weights."""
@@ -78,13 +84,16 @@ def layer_spec(recipe: LayerRecipe, at: str) -> LayerSpec:
 
 
 def code_spec(recipe: CodeRecipe, at: str = "code") -> LayerSpec:
-    """Resolve ``[code]``: an affine map to as many activations as there are bits, and a posterior that makes bits.
+    """Resolve ``[code]``, the layer of bits.
+
+    It is an affine map to one activation for each bit, and a posterior that turns these into bits.
 
     Raises:
         RecipeError: a kind or one of its options is wrong, the choices do not go together, or there are no bits.
     """
     return _checked(
         LayerSpec(
+            # Fixed, not a choice: alignment, rotation and thresholds rely on one affine map.
             net=dense.Options(width=recipe.bits, activation="linear", normalize=recipe.normalize),
             posterior=_role(posterior.BITS, recipe.binarize, f"{at}.binarize", Posterior),
             likelihood=_role(likelihood.KINDS, recipe.likelihood, f"{at}.likelihood", Likelihood),
@@ -105,21 +114,38 @@ def finetune_training(recipe: FinetuneRecipe, specs: Sequence[LayerSpec], at: st
         able = [kind for kind, options in objectives.kinds().items() if options.unrolled]
         raise RecipeError(f"{at}.objective: trains single layers, not a whole stack; allowed: {', '.join(able)}")
     if recipe.frozen >= len(specs):
-        raise RecipeError(f"{at}.frozen: {recipe.frozen} layers of {len(specs) - 1} and the bits; fewer can stay")
+        raise RecipeError(
+            f"{at}.frozen: the stack has {len(specs) - 1} layers and the bits, so {recipe.frozen} leave none to train; "
+            f"allowed: at most {len(specs) - 1}"
+        )
+    # The unrolled stack reconstructs the rows of its lowest trained layer, and reads its holes.
     lowest = specs[recipe.frozen]
     _checked(replace(specs[-1], likelihood=lowest.likelihood, training=found), at, net=lowest.net)
     return found
 
 
+def training(recipe: LayerRecipe | CodeRecipe | FinetuneRecipe, at: str, fit: FitRecipe) -> Training:
+    """Resolve the choices that layers and fine-tuning share.
+
+    Raises:
+        RecipeError: a kind or one of its options is wrong.
+    """
+    return Training(
+        corruption=resolve(corruptions.KINDS, recipe.corruption, f"{at}.corruption"),
+        objective=resolve(objectives.kinds(), recipe.objective, f"{at}.objective"),
+        fit=fit,
+    )
+
+
 def check_stack(specs: Sequence[LayerSpec], shape: Sequence[int]) -> None:
-    """Check that each layer can read what comes out of the one below.
+    """Check that each layer can read the codes of the layer below.
 
     Args:
         specs: bottom up, the layer of bits last.
         shape: of one row of data.
 
     Raises:
-        RecipeError: one cannot; the text says which, and what is allowed.
+        RecipeError: one cannot; the text names it, and the remedy.
     """
     for number, spec in enumerate(specs):
         at = f"layers.{number}" if number < len(specs) - 1 else "code"
@@ -136,13 +162,13 @@ def check_stack(specs: Sequence[LayerSpec], shape: Sequence[int]) -> None:
 
 
 def _checked(spec: LayerSpec, at: str, *, net: NetOptions | None = None) -> LayerSpec:
-    """Return a layer whose choices go together; ``net`` is what reads the corrupted rows.
+    """Return the layer if its choices go together; ``net`` reads the corrupted rows.
 
     Raises:
         RecipeError: they do not.
     """
     options = spec.training.objective
-    refused = options.refusal(spec)
+    refused = options.refusal(spec.choices)
     if refused:
         raise RecipeError(f"{at}.objective: {refused}")
     if spec.training.corruption.makes_holes and not (net or spec.net).holes:
@@ -153,28 +179,15 @@ def _checked(spec: LayerSpec, at: str, *, net: NetOptions | None = None) -> Laye
     return spec
 
 
-def training(recipe: LayerRecipe | CodeRecipe | FinetuneRecipe, at: str, fit: FitRecipe) -> Training:
-    """Resolve what layers and fine-tuning have in common.
-
-    Raises:
-        RecipeError: a kind or one of its options is wrong.
-    """
-    return Training(
-        corruption=_role(corruptions.KINDS, recipe.corruption, f"{at}.corruption", Corruption),
-        objective=resolve(objectives.kinds(), recipe.objective, f"{at}.objective"),
-        fit=fit,
-    )
-
-
 def _role(kinds: Mapping[str, type[Options]], choice: Choice, at: str, role: Callable[..., RoleT]) -> RoleT:
-    """Resolve a choice whose options play a role: one of the protocols of this room."""
+    # The protocols cannot be checked by types: kinds are found at run time.
     found: Any = resolve(kinds, choice, at)
     assert isinstance(found, cast(type, role)), f"{type(found).__name__} does not play its role"
     return cast(RoleT, found)
 
 
 def _key(options: Options) -> dict[str, Any]:
-    """Return an options model under the name that digests know it by.
+    """Return an options model under its name in digests.
 
     Raises:
         TypeError: the class gives no name of its own; an inherited one would mix up two kinds.

@@ -1,15 +1,15 @@
-"""Greedy layer-wise pretraining: each layer learns to reconstruct the codes of the layer below it.
+"""Stacks: greedy layer-wise pretraining, and one deep network for fine-tuning.
 
-A layer sees the clean codes of the one below as its target, and the same codes corrupted as its input: the corruption
-is on what goes into a layer, never on what comes out of it.
+Each layer learns to reconstruct the codes of the layer below it. The clean codes are its target, the same codes
+corrupted its input: the corruption is on the input of a layer, never on its output. Unrolled, the stack is one network
+that shares the parameters of its layers and is trained end to end; then its bits get a rotation and thresholds.
 
-Source: Bengio et al., "Greedy Layer-Wise Training of Deep Networks", NIPS 2006; Vincent et al., JMLR 2010.
+Source: Bengio et al., "Greedy Layer-Wise Training of Deep Networks", NIPS 2006; Vincent et al., JMLR 2010; for
+fine-tuning, Hinton and Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks", Science 2006; with a
+binary bottleneck, Salakhutdinov and Hinton, "Semantic Hashing", 2009.
+
+Legend: N rows, K bits.
 """
-
-# (from finetune.py) Fine-tuning: a stack unrolled into one deep network that shares its parameters, trained end to end.
-# (from finetune.py)
-# (from finetune.py) Source: Hinton and Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks", Science 2006; with a
-# (from finetune.py) binary bottleneck, Salakhutdinov and Hinton, "Semantic Hashing", 2009.
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from aepipe.store.io import array_in
 
 
 def build(specs: Sequence[LayerSpec], shape: Sequence[int], *, seed: int) -> list[Autoencoder]:
-    """Make a stack with random weights, bottom up; layer k's weights do not depend on how many stand above it.
+    """Make a stack with random weights, bottom up; weights do not depend on the layers above.
 
     Args:
         specs: the layers, the layer of bits last.
@@ -43,6 +43,7 @@ def build(specs: Sequence[LayerSpec], shape: Sequence[int], *, seed: int) -> lis
     """
     layers: list[Autoencoder] = []
     for k, spec in enumerate(specs):
+        # A seed for each layer: its weights stay the same when layers above come or go.
         generator = torch.Generator().manual_seed(seed + k)
         layers.append(spec.build(shape, generator))
         shape = layers[-1].net.shape_out
@@ -52,7 +53,7 @@ def build(specs: Sequence[LayerSpec], shape: Sequence[int], *, seed: int) -> lis
 def load(
     specs: Sequence[LayerSpec], shape: Sequence[int], files: Sequence[Path], *, seed: int, compute: Compute
 ) -> list[Autoencoder]:
-    """Make a stack on the device: trained weights for the first layers, the seed's random ones above them.
+    """Make a stack on the device: trained weights for the first layers, random ones above.
 
     Args:
         specs: as :func:`build`.
@@ -71,10 +72,10 @@ def codes(below: Sequence[Autoencoder], rows: Feed, compute: Compute, *, spill: 
     """Encode all rows through the finished layers.
 
     Args:
-        below: the finished layers, bottom up; with none, the rows themselves are returned.
+        below: the finished layers, bottom up; without any, the rows themselves are returned.
         rows: clean data.
-        compute: where; its memory budget says whether the codes stay on the device.
-        spill: the file, ``.npy``, that they are streamed to where they do not.
+        compute: the device; its memory budget says whether the codes stay there.
+        spill: the file, ``.npy``, that they are streamed to if they do not fit.
 
     Returns:
         float32 codes ``[N, *shape]`` in the order of the rows.
@@ -82,6 +83,7 @@ def codes(below: Sequence[Autoencoder], rows: Feed, compute: Compute, *, spill: 
     if not below:
         return rows
     shape = (len(rows), *below[-1].net.shape_out)
+    # Codes are float32, four bytes each.
     fits = 4 * int(np.prod(shape)) <= compute.memory
     if fits:
         on_device = torch.empty(shape, device=compute.device)
@@ -95,7 +97,7 @@ def codes(below: Sequence[Autoencoder], rows: Feed, compute: Compute, *, spill: 
 
 
 def _blocks(below: Sequence[Autoencoder], rows: Feed) -> Iterator[tuple[int, Tensor]]:
-    """Return the codes of consecutive rows, each block with the position of its first."""
+    """Yield the codes of consecutive rows, each block with the position of its first row."""
     start = 0
     for block in rows.blocks():
         with torch.no_grad():
@@ -105,8 +107,26 @@ def _blocks(below: Sequence[Autoencoder], rows: Feed) -> Iterator[tuple[int, Ten
         start += len(block)
 
 
+def unroll(layers: Sequence[Autoencoder]) -> Autoencoder:
+    """Join a stack, bottom up, into one autoencoder.
+
+    Its posterior is that of the top layer, its likelihood that of the lowest one.
+    """
+    top = layers[-1]
+    if len(layers) == 1:
+        return top
+    net = Net(
+        nn.Sequential(*(Mean(layer) for layer in layers[:-1]), top.net.encoder),
+        Unrolled(layers),
+        shape_in=layers[0].net.shape_in,
+        shape_out=top.net.shape_out,
+        holes=layers[0].net.holes,
+    )
+    return Autoencoder(net, top.posterior, layers[0].likelihood)
+
+
 class Mean(nn.Module):
-    """What a layer's code is: the mean of its posterior."""
+    """The code of a layer: the mean of its posterior."""
 
     def __init__(self, layer: Autoencoder) -> None:
         super().__init__()
@@ -122,7 +142,7 @@ class Unrolled(nn.Module):
     """The decoders of a stack, top down.
 
     Between two of them stands the mean of the upper one's likelihood, kept within the range of the codes that the lower
-    one was trained on. No switches of pooling come down: what the top code does not say is not known.
+    one was trained on. Switches of pooling do not come down: decoders know the top code and nothing else.
     """
 
     def __init__(self, layers: Sequence[Autoencoder]) -> None:
@@ -137,46 +157,33 @@ class Unrolled(nn.Module):
         """Return the parameters of the lowest likelihood."""
         for upper, (likelihood, rectified) in zip(self.decoders[:-1], self._links, strict=True):
             mean = likelihood.mean(upper(code))
+            # The lower decoder has never seen a negative code if its encoder ends in a relu.
             code = F.relu(mean) if rectified else mean
         return torch.as_tensor(self.decoders[-1](code))
 
 
-def unroll(layers: Sequence[Autoencoder]) -> Autoencoder:
-    """Join a stack, bottom up, into one autoencoder: the posterior is the top layer's, the likelihood the lowest's."""
-    top = layers[-1]
-    if len(layers) == 1:
-        return top
-    net = Net(
-        nn.Sequential(*(Mean(layer) for layer in layers[:-1]), top.net.encoder),
-        Unrolled(layers),
-        shape_in=layers[0].net.shape_in,
-        shape_out=top.net.shape_out,
-        holes=layers[0].net.holes,
-    )
-    return Autoencoder(net, top.posterior, layers[0].likelihood)
-
-
 def load_finetuned(layers: Sequence[Autoencoder], file: Path) -> None:
-    """Give a stack the weights that an earlier fine-tuning left.
+    """Load the weights of an earlier fine-tuning into a stack.
 
     Args:
-        layers: all of them, the layer of bits last; are changed in place.
+        layers: all of them, the layer of bits last; changed in place.
         file: ``weights.safetensors`` of a model of the same layers.
     """
     unroll(layers).load_state_dict(load_file(file))
 
 
 def fit_rotation(model: Autoencoder, rows: Feed) -> None:
-    """Find the rotation of the code where its posterior has one, and keep it in the network.
+    """Find the rotation of the code if its posterior has one, and store it in the network.
 
     Args:
-        model: the fine-tuned network; is changed in place.
+        model: the fine-tuned network; changed in place.
         rows: the training rows.
     """
     turns = [part for part in model.net.encoder.modules() if isinstance(part, Turn)]
     if turns and isinstance(model.posterior, Rotation) and model.posterior.iterations:
         found = _activations(model, rows)
         centred = (found - found.mean(0)).cpu().numpy()
+        # A fixed seed: the rotation depends on the network and its rows alone.
         rotation = itq_rotation(centred, np.random.default_rng(0), iterations=model.posterior.iterations)
         turns[0].rotation.copy_(torch.from_numpy(rotation))
 
@@ -187,7 +194,7 @@ def thresholds(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) 
     Args:
         model: the fine-tuned network.
         rows: the training rows.
-        kind: ``zero``, or the ``median`` of each bit's activation over the rows, which makes it one in half of them.
+        kind: ``zero``, or the ``median`` of each bit's activation over the rows, so that half of them have a 1.
     """
     if kind == "zero":
         return torch.zeros(model.net.shape_out)
@@ -202,13 +209,11 @@ def bits(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) -> NDA
         rows: the training rows.
         kind: of the thresholds.
     """
-    found: NDArray[np.uint8] = (
-        (_activations(model, rows).cpu() > thresholds(model, rows, kind)).numpy().astype(np.uint8)
-    )
+    above = _activations(model, rows).cpu() > thresholds(model, rows, kind)
+    found: NDArray[np.uint8] = above.numpy().astype(np.uint8)
     return found
 
 
 def _activations(model: Autoencoder, rows: Feed) -> Tensor:
-    """Return what the bits of all rows are cut from, float32[N, K]."""
     with torch.no_grad():
         return torch.cat([model.net.encoder(block).float() for block in rows.blocks()])

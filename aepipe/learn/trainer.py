@@ -1,10 +1,9 @@
-"""The one training loop. It knows phases and terms, and no variant.
+"""The training loop and its checkpoints. It knows phases and terms, but no objective.
 
 Everything random in a step comes from (seed, epoch, step). So a run that is resumed from a checkpoint repeats exactly
-what an undisturbed run does, wherever it was cut off.
+the steps of an uninterrupted run, wherever it was cut off. A checkpoint is one safetensors file, replaced by rename;
+its header holds the position.
 """
-
-# (from checkpoint.py) Checkpoints of training: one safetensors file, replaced by rename, with the position in its header.
 
 from __future__ import annotations
 
@@ -23,7 +22,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from aepipe.errors import TrainingError
-from aepipe.learn import corruption as corruptions
 from aepipe.learn import objectives
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Compute, Feed, seed_of
@@ -32,56 +30,25 @@ from aepipe.learn.objectives import Batch, Phase
 from aepipe.learn.spec import Training
 
 CHECK_EVERY = 50  # steps between looks at the loss; looking makes a GPU wait
-HELD_OUT = 2**31  # in place of an epoch: the draw of the held-out slice's corruption, the same every time
-
+HELD_OUT = 2**31  # in place of an epoch, in seeds: the held-out slice is corrupted the same way every time
 Curve = list[dict[str, float]]
+"""One entry for each epoch: losses by name."""
 Report = Callable[[int, int, str], None]
-
-
-class Checkpoint(Protocol):
-    """Where a training state outlives its process."""
-
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return what was saved last: tensors by name, and a JSON-able position."""
-
-    def due(self) -> bool:
-        """Say whether it is time to save."""
-
-    def save(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
-        """Replace what was saved."""
-
-
-@dataclass(slots=True)
-class Position:
-    """Where in its training a run is; JSON-able.
-
-    Attributes:
-        epoch: epochs completed.
-        step: steps completed in the present epoch.
-        curve: what each completed epoch came to.
-        best: lowest loss on the held-out slice so far.
-        stale: epochs since then.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    curve: Curve = field(default_factory=list)
-    best: float = math.inf
-    stale: int = 0
+"""``(epochs done, epochs in all, note)``: tells a person how far training is."""
 
 
 class Trainer:
     """Trains one autoencoder on one feed.
 
     Args:
-        model: is trained in place.
+        model: trained in place.
         training: corruption, objective and schedule.
         train: the rows.
         held_out: rows for the curve and for early stopping; may be empty.
         seed: of order and corruption.
 
     Raises:
-        TrainingError: rows have missing cells that the network does not read.
+        TrainingError: rows have missing cells, and the network does not read them.
     """
 
     def __init__(
@@ -116,8 +83,8 @@ class Trainer:
 
         Args:
             checkpoint: where the state is saved whenever it is due.
-            report: called with (epochs done, epochs in all, note) after each epoch, and now and then within one.
-            neighbours: finds nearest neighbours, for objectives that ask which rows are alike.
+            report: called after each epoch, and every ``CHECK_EVERY`` steps within one.
+            neighbours: finds nearest neighbours, for objectives that use them.
 
         Returns:
             One entry per epoch: each term's mean over the training rows, their sum ``loss``, and ``held_out``.
@@ -152,13 +119,14 @@ class Trainer:
         with torch.no_grad(), self.compute.autocast():
             for target, given in zip(clean.blocks(), (noisy or clean).blocks(), strict=True):
                 batch = self._batch(target, generator, None if noisy is None else given)
+                # The corruption is drawn, codes are not: the curve compares networks, not draws.
                 terms = self._objective.terms(batch._replace(generator=None))
                 for name, term in terms.items():
                     sums[name] = sums.get(name, 0.0) + len(target) * term.item()
         return {name: total / len(clean) for name, total in sums.items()}
 
     def _epoch(self, checkpoint: Checkpoint, report: Report) -> None:
-        """Train one epoch, or what is left of it."""
+        """Train one epoch, or the rest of it."""
         at = self._position
         self.model.train()
         for index in self._indices():
@@ -174,8 +142,9 @@ class Trainer:
             self._save(checkpoint)
 
     def _indices(self) -> Iterator[Tensor]:
-        """Return the rows of each remaining step of the present epoch."""
+        """Yield the positions of the rows of each remaining step of the present epoch."""
         at, size = self._position, self.training.fit.batch
+        # On the CPU, so that the order is the same on every device.
         shuffle = torch.Generator().manual_seed(seed_of(self._seed, at.epoch))
         order = torch.randperm(len(self.train), generator=shuffle)
         for step in range(at.step, self.steps):
@@ -184,6 +153,7 @@ class Trainer:
     def _step(self, index: Tensor) -> None:
         """Move the parameters once per phase."""
         at = self._position
+        # Seeded again in every step, so a resumed run needs no state of a generator.
         self._generator.manual_seed(seed_of(self._seed, at.epoch, at.step))
         batch = self._batch(self.train.batch(index), self._generator)
         batch = batch._replace(positions=index, pass_seed=seed_of(self._seed, at.epoch))
@@ -196,20 +166,22 @@ class Trainer:
             optimizer.param_groups[0]["lr"] = rate * phase.lr
             optimizer.step()
             for name, term in terms.items():
+                # On the device, as a number would make the GPU wait in every step.
                 self._sums[name] = self._sums.get(name, 0) + term.double() * len(index)
 
     def _batch(self, rows: Tensor, generator: torch.Generator, noisy: Tensor | None = None) -> Batch:
-        """Corrupt some rows, unless that was done already; cells that are missing (NaN) are no target."""
+        """Corrupt rows, unless they come corrupted; missing cells (NaN) are no target."""
         kept, kind = None, self.training.corruption
         if noisy is None:
-            noisy, kept = corruptions.apply(kind, rows, generator)
+            noisy, kept = kind.corrupt_tensor(rows, generator)
+        # Without holes every cell counts; no mask spares work in every step.
         if not self.train.holes:
             return Batch(rows, noisy, None, generator, kept, kind)
         observed = ~rows.isnan()
         return Batch(torch.where(observed, rows, 0.0), noisy, observed, generator, kept, kind)
 
     def _close_epoch(self) -> None:
-        """Write the epoch into the curve and remember the best weights."""
+        """Add the epoch to the curve and remember the best weights."""
         at = self._position
         entry = {name: total.item() / len(self.train) for name, total in self._sums.items()}
         entry["loss"] = sum(entry.values())
@@ -223,7 +195,7 @@ class Trainer:
         at.epoch, at.step, self._sums = at.epoch + 1, 0, {}
 
     def _check_finite(self) -> None:
-        """Stop where a loss is not a number any more.
+        """Stop if a loss is not finite.
 
         Raises:
             TrainingError: with the epoch, the rows, the term and the learning rate.
@@ -235,7 +207,7 @@ class Trainer:
                 first = max(0, (at.step - 1) // CHECK_EVERY * CHECK_EVERY) * self.training.fit.batch + 1
                 raise TrainingError(
                     f"the term {name!r} is {total.item()} in epoch {at.epoch + 1}, among rows {first:,} to {last:,} of "
-                    f"its order, at lr {self.training.fit.lr:g}: lower fit.lr"
+                    f"its shuffled order, at lr {self.training.fit.lr:g}: lower fit.lr"
                 )
 
     def _save(self, checkpoint: Checkpoint) -> None:
@@ -252,7 +224,7 @@ class Trainer:
         checkpoint.save(tensors, position)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        """Load what :meth:`_save` saved."""
+        """Load the state that :meth:`_save` saved."""
         saved = checkpoint.load()
         if saved is None:
             return
@@ -271,36 +243,51 @@ class Trainer:
 
 
 def learning_rate(training: Training, step: int, steps_per_epoch: int) -> float:
-    """Return the learning rate of a step, counted over the whole training."""
+    """Return the learning rate of a step; steps are counted over the whole training."""
     fit = training.fit
     rising = min(1.0, (step + 1) / fit.warmup) if fit.warmup else 1.0
     falling = 0.5 * (1 + math.cos(math.pi * step / (fit.epochs * steps_per_epoch)))
     return fit.lr * rising * (falling if fit.schedule == "cosine" else 1.0)
 
 
-def _optimizer(phase: Phase, training: Training, compute: Compute) -> torch.optim.Optimizer:
-    """Return the optimiser of one phase."""
-    fused = compute.device.type in {"cpu", "cuda"}
-    return torch.optim.AdamW(phase.parameters, lr=training.fit.lr, weight_decay=training.fit.weight_decay, fused=fused)
+@dataclass(slots=True)
+class Position:
+    """A point of training; JSON-able.
+
+    Attributes:
+        epoch: epochs completed.
+        step: steps completed in the present epoch.
+        curve: losses of each completed epoch.
+        best: lowest loss on the held-out slice so far.
+        stale: epochs since then.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    curve: Curve = field(default_factory=list)
+    best: float = math.inf
+    stale: int = 0
 
 
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors of a prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+class Checkpoint(Protocol):
+    """A place where the state of a training outlives its process."""
 
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the last saved state: tensors by name, and a JSON-able position."""
 
-def _note(entry: dict[str, float]) -> str:
-    """Return one epoch's losses for people."""
-    held_out = f", held out {entry['held_out']:.4g}" if "held_out" in entry else ""
-    return f"loss {entry['loss']:.4g}{held_out}"
+    def due(self) -> bool:
+        """Tell whether it is time to save."""
+
+    def save(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
+        """Replace the saved state."""
 
 
 class FileCheckpoint:
-    """Keeps the last state of one training in a folder.
+    """The last state of one training, in a folder.
 
     Args:
         folder: outlives the process.
-        seconds: how often a state is due.
+        seconds: between two saved states, at least.
     """
 
     def __init__(self, folder: Path, *, seconds: float = 10.0) -> None:
@@ -309,7 +296,7 @@ class FileCheckpoint:
         self._saved_at = time.monotonic()
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return what was saved last, None where there is nothing or it cannot be read."""
+        """Return the last saved state; None if there is none, or it cannot be read."""
         try:
             with safe_open(self._file, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -318,16 +305,32 @@ class FileCheckpoint:
             return None  # training starts over, which costs time and nothing else
 
     def due(self) -> bool:
-        """Say whether it is time to save."""
+        """Tell whether it is time to save."""
         return time.monotonic() - self._saved_at >= self._seconds
 
     def save(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
-        """Replace what was saved; a crash leaves the old state or the new one."""
+        """Replace the saved state; a crash leaves the old one or the new one."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        beside = self._file.with_suffix(".new")
+        # Written next to the old file, synced, then renamed: the name always holds a whole file.
+        fresh = self._file.with_suffix(".new")
         on_cpu = {name: value.contiguous().cpu() for name, value in tensors.items()}
-        save_file(on_cpu, beside, {"position": json.dumps(position)})
-        with beside.open("rb") as stream:
+        save_file(on_cpu, fresh, {"position": json.dumps(position)})
+        with fresh.open("rb") as stream:
             os.fsync(stream.fileno())
-        beside.replace(self._file)
+        fresh.replace(self._file)
         self._saved_at = time.monotonic()
+
+
+def _optimizer(phase: Phase, training: Training, compute: Compute) -> torch.optim.Optimizer:
+    # One kernel for all parameters; other devices do not have it.
+    fused = compute.device.type in {"cpu", "cuda"}
+    return torch.optim.AdamW(phase.parameters, lr=training.fit.lr, weight_decay=training.fit.weight_decay, fused=fused)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _note(entry: dict[str, float]) -> str:
+    held_out = f", held out {entry['held_out']:.4g}" if "held_out" in entry else ""
+    return f"loss {entry['loss']:.4g}{held_out}"

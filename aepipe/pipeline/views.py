@@ -67,5 +67,5 @@ def _slices(table: Rows, resolved: ResolvedRecipe) -> tuple[NDArray[np.int64], N
 
 def _corrupted(clean: NDArray[np.generic], resolved: ResolvedRecipe) -> NDArray[np.float16]:
     rng = np.random.default_rng(EVALUATION_SEED)
-    noisy, _ = resolved.specs[0].training.corruption(scaled(clean), rng)
+    noisy, _ = resolved.specs[0].training.corruption.corrupt(scaled(clean), rng)
     return noisy.astype(np.float16)

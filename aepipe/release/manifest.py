@@ -176,9 +176,7 @@ def part_folder(store: Store, release: Ref, part: Ref) -> Path:
     try:
         return store.path(part)
     except NotFoundError as error:
-        raise CorruptError(
-            f"release {release.short} refers to a missing part: {error}; {MENDED_BY}"
-        ) from None
+        raise CorruptError(f"release {release.short} refers to a missing part: {error}; {MENDED_BY}") from None
 
 
 def _refs(texts: Any) -> tuple[Ref, ...]:  # noqa: ANN401  what JSON gave

@@ -105,7 +105,7 @@ class Networks:
         noise = self.specs[0].training.corruption
         if isinstance(noise, corruption.Clean):
             return None
-        return noise(self.rows(items), np.random.default_rng(seed))[0]
+        return noise.corrupt(self.rows(items), np.random.default_rng(seed))[0]
 
     def reconstruct(self, items: NDArray[np.generic], *, bits: bool) -> NDArray[np.float32]:
         """Encode rows and decode them again, float32[N, *shape].

@@ -1,24 +1,29 @@
-"""Several recipes side by side: their figures as a table for a terminal, as JSON and as Parquet."""
+"""Compare recipes: figures as tables, JSON and Parquet; means over seeds; the best one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
-from aepipe.errors import CorruptError
+from aepipe.errors import CorruptError, QueryError
+from aepipe.evaluate.probes import RETRIEVAL
 from aepipe.pipeline.sweep import label, written
-from aepipe.report.scores import text_table
+from aepipe.report.tables import GAP, text_table
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 
-GAP = 2
 NAME_AT_LEAST = 16
 """Columns of the terminal that a name gets, if it needs them, before figures are left out."""
 SYSTEMS = {"itq": "ITQ codes", "float": "exact search"}
-"""What stands below the table for orientation, of the systems that were scored beside our codes."""
+"""Systems that are scored together with our codes, and stand below the table for orientation."""
+SEED = "seed"
+CRITERION = "held_out_map_at_1000"
+TEST = (*RETRIEVAL, "probe_embedding", "probe_bits", "nmi_bits")
+"""Figures that depend on test rows."""
 
 Figures = Mapping[str, float | None]
 
@@ -49,11 +54,14 @@ class Line:
 
     @property
     def title(self) -> str:
-        """What it is called in a message."""
+        """The name in a message."""
         return label(self.changes) or self.name
 
     def merit(self) -> tuple[bool, float]:
-        """Return what sorts the better recipes first: mAP@1000, and without labels recall@10; failures come last."""
+        """Return a key that sorts better recipes first, and failures last.
+
+        It is mAP@1000, and without labels recall@10.
+        """
         found = next((x for name in MERITS if (x := self.figures.get(name)) is not None), None)
         return found is None, -(found or 0.0)
 
@@ -122,10 +130,10 @@ COLUMNS = (
 
 
 def read_line(store: Store, outcome: Mapping[str, Any]) -> Line:
-    """Return what the flow says of one recipe, with its figures from the shelf.
+    """Return the flow's outcome of one recipe, with its figures from the store.
 
     Args:
-        store: the shelf.
+        store: where the figures are.
         outcome: ``name``, ``changes``, ``release``, ``measures`` and ``failed``.
 
     Raises:
@@ -143,7 +151,9 @@ def read_line(store: Store, outcome: Mapping[str, Any]) -> Line:
 
 
 def comparison_table(lines: Sequence[Line], *, width: int) -> str:
-    """Return a line for each recipe, the best first; below, other systems on the same rows, and what is missing.
+    """Return a line for each recipe, the best first.
+
+    Below stand other systems on the same rows, and reasons for figures that are missing.
 
     Args:
         lines: at least one.
@@ -161,7 +171,7 @@ def comparison_table(lines: Sequence[Line], *, width: int) -> str:
 
 
 def study_table(lines: Sequence[Line], *, width: int) -> str:
-    """Return a line for each variation, in the order of the grid, with a column for each varied key.
+    """Return a line for each variation in the order of the grid, a column for each varied key.
 
     Args:
         lines: at least one; all vary the same keys.
@@ -175,19 +185,22 @@ def study_table(lines: Sequence[Line], *, width: int) -> str:
     shown, _ = _fitting(columns_of(lines), lines, width - taken)
     rest = [[column.head[part] for column in shown] for part in (0, 1)]
     rest += [[_cell(column, line) for column in shown] for line in lines]
-    table = text_table([[*one, *other] for one, other in zip(leading, rest, strict=True)], left=0)
+    table = text_table([[*one, *other] for one, other in zip(leading, rest, strict=True)], left=())
     return "\n".join([table, "", *remarks(lines, shown)]).rstrip()
 
 
 def columns_of(lines: Sequence[Line]) -> list[Column]:
-    """Return the columns that some line has a figure for; recall of neighbours only where there are no labels."""
+    """Return the columns for which some line has a figure.
+
+    Recall of neighbours is one of them only where there are no labels.
+    """
     found = [column for column in COLUMNS if any(line.figures.get(column.figure) is not None for line in lines)]
     labelled = any(column.figure == MERITS[0] for column in found)
     return [column for column in found if not (labelled and column.figure == MERITS[1])]
 
 
 def remarks(lines: Sequence[Line], shown: Sequence[Column]) -> list[str]:
-    """Return on what rows the figures were measured, and in words whatever is missing among those shown."""
+    """Say on how many rows the figures were measured, and why some of those shown are missing."""
     found = []
     counts = {tuple(line.measured.items()) for line in lines if line.measured}
     if len(counts) == 1:
@@ -205,13 +218,13 @@ def remarks(lines: Sequence[Line], shown: Sequence[Column]) -> list[str]:
 
 
 def as_json(line: Line) -> dict[str, Any]:
-    """Return everything that is known of one line."""
+    """Return all attributes of a line."""
     names = ("name", "changes", "figures", "notes", "yardsticks", "measured", "release", "failed")
     return {name: getattr(line, name) for name in names}
 
 
 def write_parquet(lines: Sequence[Line], file: Path) -> None:
-    """Write one row for each line: its name, what was varied, all figures, the yardsticks, and its release."""
+    """Write one row for each line: name, varied keys, all figures, yardsticks and release."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -231,6 +244,61 @@ def write_parquet(lines: Sequence[Line], file: Path) -> None:
     pq.write_table(pa.table(columns), file)
 
 
+def choose(lines: Sequence[Line]) -> tuple[list[Line], str]:
+    """Choose the variation with the best mean mAP@1000 on held-out rows over its seeds.
+
+    Returns:
+        The lines, only the chosen ones with figures of the test rows, and a sentence that names the choice.
+
+    Raises:
+        QueryError: there is nothing to choose by.
+    """
+    groups, known = _groups(lines), {}
+    for key, group in groups.items():
+        merits = [merit for line in group if (merit := line.figures.get(CRITERION)) is not None]
+        if merits:
+            known[key] = fmean(merits)
+    if not known:
+        raise QueryError("nothing to choose by: no training came to an end, or there are no labels or held-out rows")
+    best = max(known, key=lambda key: known[key])
+    hidden = dict.fromkeys(TEST)
+    shown = [
+        line if any(line is one for one in groups[best]) else replace(line, figures={**line.figures, **hidden})
+        for line in lines
+    ]
+    name = best or lines[0].name
+    return shown, f"chosen by {known[best]:.3f} mAP@1000 of held-out rows: {name}; only its test rows were looked at"
+
+
+def means_table(lines: Sequence[Line]) -> str | None:
+    """Return mean and deviation over the seeds of each variation; None without two seeds."""
+    groups = {key: group for key, group in _groups(lines).items() if len(group) > 1}
+    if SEED not in lines[0].changes or not groups:
+        return None
+    columns = columns_of(lines)
+    heads = [["", *(column.head[0] for column in columns)], ["mean of seeds", *(column.head[1] for column in columns)]]
+    rows = [[key or group[0].name, *(_mean(column, group) for column in columns)] for key, group in groups.items()]
+    return text_table([*heads, *rows])
+
+
+def _mean(column: Column, group: Sequence[Line]) -> str:
+    values = [value for line in group if (value := line.figures.get(column.figure)) is not None]
+    if len(values) < 2:
+        return "-"
+    return f"{column.form(fmean(values))} ±{column.form(stdev(values))}"
+
+
+def _groups(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        found.setdefault(_without_seed(line.changes), []).append(line)
+    return found
+
+
+def _without_seed(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={written(value)}" for key, value in changes.items() if key != SEED)
+
+
 def _yardsticks(lines: Sequence[Line]) -> list[Line]:
     """Return other systems as lines, where they are the same for all."""
     found = []
@@ -245,7 +313,7 @@ def _yardsticks(lines: Sequence[Line]) -> list[Line]:
 
 
 def _fitting(columns: Sequence[Column], lines: Sequence[Line], width: int) -> tuple[list[Column], int]:
-    """Return the columns that fit beside what stands on the left, and the room that is left over."""
+    """Return the columns that fit into a width, and the room that is left over."""
     kept = list(columns)
     while True:
         wide = [max(*map(len, one.head), *(len(_cell(one, line)) for line in lines)) + GAP for one in kept]
@@ -255,11 +323,9 @@ def _fitting(columns: Sequence[Column], lines: Sequence[Line], width: int) -> tu
 
 
 def _cell(column: Column, line: Line) -> str:
-    """Return a figure as it is written; a dash where there is none."""
     value = line.figures.get(column.figure)
     return "-" if value is None else column.form(value)
 
 
 def _cut(name: str, width: int) -> str:
-    """Return a name, its end cut off where it is longer."""
     return name if len(name) <= width else name[: width - 1] + "…"

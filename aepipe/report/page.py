@@ -1,64 +1,211 @@
-"""One release as one page of HTML that needs nothing beside it: to be kept, sent, and opened anywhere."""
+"""Pages of HTML in one file: a release with its pictures, and the answers of a notebook.
+
+Pages are Jinja2 templates. Whatever comes from a collection is escaped, and a name that a template does not know is an
+error. Jinja2 and matplotlib are imported when a page is made: a query from the shell makes none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
-from typing import Any
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from aepipe.report.releases import facts, notes
-from aepipe.report.scores import cells, protocol_line
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-td, th { padding: .2rem .9rem .2rem 0; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
-.scores { display: block; overflow-x: auto; }
-.scores td, .scores th { text-align: right; white-space: nowrap; border-bottom: 1px solid #8884; }
-.scores td:first-child, .scores th:first-child { text-align: left; }
-img { max-width: 100%; height: auto; background: white; }
-.quiet, .facts th { font-weight: normal; color: #777; }
-"""
+from aepipe.errors import CorruptError
+from aepipe.release.query import Answer
+from aepipe.release.release import Release
+from aepipe.report.release import facts, notes
+from aepipe.report.tables import cells, protocol_line
+from aepipe.report.tiles import Found, hits_picture, tile, tiles
+from aepipe.store import layout
+from aepipe.store.artifacts import Ref, Store
+from aepipe.store.segments import Row
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from aepipe.report.charts import Chart, Curve
+
+TEMPLATES = Path(__file__).with_name("templates")
+SIDE = 96
+"""Pixels of the longest side of a picture in a notebook."""
 
 
 def page(found: Mapping[str, Any], pictures: Mapping[str, str], said: Sequence[str] = ()) -> str:
-    """Return the page.
+    """Return the page of a release.
 
     Args:
-        found: what :func:`aepipe.report.releases.describe` returns.
-        pictures: what :func:`aepipe.report.examples.shown` returns.
-        said: why the release is in service, or is not; what was said when it went into service where it is empty.
+        found: as :func:`aepipe.report.release.describe` returns it.
+        pictures: as :func:`shown` returns them.
+        said: why the release is in service, or is not; where it is empty, the reasons of its last promotion.
     """
-    title = escape(f"{found['name']}: release {found['release'][:12]}")
-    parts = [f"<h1>{title}</h1>", _rows(facts(found))]
-    said = said or (found["promoted"]["why"].split("; ") if found["promoted"] else [])
-    if said:
-        parts += ["<h2>What the gate said</h2>", "<ul>", *(f"<li>{escape(one)}</li>" for one in said), "</ul>"]
-    if found["scores"]:
-        parts += ["<h2>Scores</h2>", _table(cells(found["scores"])), _quiet([protocol_line(found["scores"])])]
-        parts.append(_quiet(notes(found)))
-    for heading, picture in pictures.items():
-        parts += [f"<h2>{escape(heading)}</h2>", f'<img alt="{escape(heading)}" src="{escape(picture)}">']
-    head = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n<style>{STYLE}</style>'
-    return "\n".join([head, *parts, "</html>", ""])
+    scores = found["scores"]
+    return _render(
+        "release.html",
+        title=f"{found['name']}: release {found['release'][:12]}",
+        facts=facts(found),
+        said=said or (found["promoted"]["why"].split("; ") if found["promoted"] else []),
+        scores=cells(scores) if scores else [],
+        notes=[protocol_line(scores), *notes(found)] if scores else [],
+        pictures=pictures,
+    )
 
 
-def _rows(lines: Iterable[tuple[str, str]]) -> str:
-    """Return names and values as a table."""
-    body = [f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in lines]
-    return "\n".join(['<table class="facts">', *body, "</table>"])
+def answer_page(release: Release, found: Answer) -> str:
+    """Return an answer as HTML for a notebook, its pictures within it."""
+    return tiles_page(tiles(release, found))
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Return a table whose first row is its heading."""
-    lines = []
-    for kind, row in zip(["th", *["td"] * (len(rows) - 1)], rows, strict=True):
-        lines.append("<tr>" + "".join(f"<{kind}>{escape(cell)}</{kind}>" for cell in row) + "</tr>")
-    return "\n".join(['<table class="scores">', *lines, "</table>"])
+def tiles_page(found: Found) -> str:
+    """Return a query and its hits as HTML for a notebook."""
+    return _render("answer.html", query=found.query, hits=found.hits)
 
 
-def _quiet(lines: Sequence[str]) -> str:
-    """Return lines below what they are about."""
-    return "\n".join(f'<p class="quiet">{escape(line)}</p>' for line in lines)
+def _render(template: str, **values: object) -> str:
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    """Return what reads the templates."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    found = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    found.filters["inline"] = _thumbnail
+    return found
+
+
+def shown(store: Store, release: Release) -> dict[str, str]:
+    """Return the hits and the losses of a release as URLs, by their headings.
+
+    Hits are left out where no original is left to look at.
+
+    Raises:
+        CorruptError: the losses cannot be read.
+    """
+    hits = examples_picture(release)
+    found = {} if hits is None else {"Hits": data_uri(hits)}
+    return found | {"Training": svg_uri(training_picture(store, release))}
+
+
+def examples_picture(release: Release, *, queries: int = 6, k: int = 8) -> Image.Image | None:
+    """Draw the nearest neighbours of a few rows; None where there is nothing to look at.
+
+    Args:
+        release: whose index is asked.
+        queries: rows asked, evenly spread over the test split, or over everything where there is none.
+        k: hits of each, without the row itself.
+    """
+    asked = _spread(release, queries)
+    codes = release.codes_of([row.id for row in asked])
+    hits = release.query(codes, k + 1)
+    results = []
+    for number, row in enumerate(asked):
+        ids, distances = hits.of(number)
+        others = [(one, int(d)) for one, d in zip(release.describe(ids), distances, strict=True) if one.id != row.id]
+        results.append(Found(tile(release, row), [tile(release, one, d) for one, d in others[:k]]))
+    if not any(found.query.picture or found.query.text for found in results):
+        return None
+    return hits_picture(results, title=f"{release.name}: {len(release.index):,} rows, {release.n_bits} bits")
+
+
+def map_picture(release: Release, *, rows: int = 2000, tiles: int = 200) -> Chart:
+    """Draw the codes of some rows on a plane, near each other where few bits differ.
+
+    Args:
+        release: whose rows.
+        rows: at most, evenly spread.
+        tiles: rows whose originals are drawn where there is room, at most.
+    """
+    from aepipe.evaluate.probes import plane
+    from aepipe.report.charts import plane_picture
+
+    shown = release.describe(_evenly(release.items.ids, rows))
+    bits = release.codes_of([row.id for row in shown]).unpack().astype(np.float32)
+    pictures: dict[int, Image.Image] = {}
+    for position in range(0, len(shown), max(1, len(shown) // tiles)):
+        picture = tile(release, shown[position]).picture
+        if picture is not None:
+            pictures[position] = picture
+    title = f"{release.name}: {len(shown):,} of {len(release.items):,} rows by their {release.n_bits} bits"
+    return plane_picture(plane(bits), [row.label for row in shown], tiles=pictures, title=title)
+
+
+def training_picture(store: Store, release: Release) -> Chart:
+    """Draw the losses of every layer and of fine-tuning.
+
+    Raises:
+        CorruptError: they cannot be read.
+    """
+    from aepipe.report.charts import curves_picture
+
+    return curves_picture(training_curves(store, release.part("encoder")), title=f"{release.name}: loss per row")
+
+
+def training_curves(store: Store, model: Ref) -> dict[str, Curve]:
+    """Return the losses of each training of a model by epoch: ``train`` and ``valid``.
+
+    Raises:
+        CorruptError: they cannot be read.
+    """
+    from aepipe.report.charts import by_part
+
+    file = store.path(model) / layout.Model.CURVES
+    try:
+        stored = json.loads(file.read_bytes())
+        return {title: by_part(curve) for title, curve in stored.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise CorruptError(f"{file}: corrupt, not readable ({error}); `aepipe verify` lists what is damaged") from None
+
+
+def data_uri(picture: Image.Image) -> str:
+    """Return a picture as a URL with all its data.
+
+    It is a JPEG: a sheet of photographs has megabytes as PNG.
+    """
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=88)
+    return _uri("jpeg", stream.getvalue())
+
+
+def svg_uri(chart: Chart) -> str:
+    """Return a chart as a URL with all its data."""
+    return _uri("svg+xml", chart.svg().encode())
+
+
+def _thumbnail(picture: Image.Image) -> str:
+    """Return a small picture as a URL with all its data."""
+    small = picture.convert("RGB")
+    small.thumbnail((SIDE, SIDE))
+    stream = io.BytesIO()
+    small.save(stream, "PNG")
+    return _uri("png", stream.getvalue())
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _spread(release: Release, count: int) -> list[Row]:
+    ids = release.items.ids
+    test = ids[np.fromiter((split == "test" for split in release.items.column("split")), bool, len(ids))]
+    return release.describe(_evenly(test if len(test) else ids, count))
+
+
+def _evenly(ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    places = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(np.int64))
+    return ids[places]

@@ -1,7 +1,7 @@
 """Reading the items of a source in many threads: bytes, digest, row.
 
 Threads, not processes: Pillow and hashlib let go of Python's lock while they work, and no row has to be sent from one
-process to another (benchmarks/ingest.py measures both). Items that take next to no time are read in the thread that
+process to another (benchmarks/training/ingest.py). Items that take next to no time are read in the thread that
 asks: handing that lock around would take longer than they do.
 """
 

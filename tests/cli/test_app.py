@@ -31,6 +31,8 @@ HEAVY = (
     "pydantic",
     "sklearn",
     "onnx",
+    "matplotlib",
+    "jinja2",
     "aepipe.learn",
     "aepipe.pipeline.resolve",
 )
@@ -47,7 +49,7 @@ def _python(script: str, *, home: Store, cwd: Path, **environment: str) -> subpr
 def test_a_cold_query_imports_nothing_heavy(shelf: Store, boot: Path, tmp_path: Path) -> None:
     script = f"""
 import sys, os
-sys.argv = ["aepipe", "query", {str(boot)!r}, "-k", "3", "--json"]
+sys.argv = ["aepipe", "query", {str(boot)!r}, "-k", "3", "--json", "--picture", "hits.png"]
 from aepipe.cli.main import main
 try:
     main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,17 @@ def test_recipes_and_files_are_checked_first(tiny: Path, aepipe: Aepipe, own_she
     assert "no such" in aepipe("compare", tiny, "none.toml", home=store).stderr.replace("there is no", "no such")
     assert "there is no folder" in aepipe("compare", tiny, "--out", "no/where.parquet", home=store).stderr
     assert "allowed: .gif" in aepipe("compare", tiny, "--picture", "figures.doc", home=store).stderr
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_trains(
+    tiny: Path, aepipe: Aepipe, own_shelf: tuple[Store, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = own_shelf
+    found = importlib.util.find_spec
+    monkeypatch.setattr("aepipe.cli.compare.find_spec", lambda name: None if name == "matplotlib" else found(name))
+    refused = aepipe("compare", tiny, "--picture", "figures.svg", home=store)
+    assert (refused.exit_code, refused.stderr) == (
+        2,
+        "aepipe: matplotlib is not installed: pip install 'aepipe[report]'\n",
+    )
+    assert not store.refs("layer")

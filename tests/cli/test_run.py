@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from aepipe.cli import prefect, run
+from aepipe.cli.app import run_command
 from aepipe.errors import ExtraError, RecipeError
 from aepipe.store.artifacts import Store
 from tests.support.samples import write_photos, write_tiny
@@ -45,6 +46,18 @@ def start(tmp_path: Path) -> Start:
         )
 
     return process
+
+
+@pytest.fixture
+def own_environment(prefect: None) -> Iterator[None]:
+    """The environment of a user without Prefect and without a shelf; Prefect has read that of the tests before."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(("PREFECT", "AEPIPE")):
+            del os.environ[name]
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, list[str], list[str]]:
@@ -87,7 +100,10 @@ def test_from_a_folder_of_pictures_to_a_release_and_a_refusal(start: Start, tmp_
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to see which processes there are")
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_stopped_leaves_no_server(start: Start, tmp_path: Path, way: signal.Signals) -> None:
+def test_a_run_that_is_stopped_leaves_no_server(
+    start: Start, prefect_home: Callable[[Path], Path], tmp_path: Path, way: signal.Signals
+) -> None:
+    home = prefect_home(tmp_path / ".aepipe" / "prefect")
     write_tiny(tmp_path, epochs=100_000, count=60)
     process = start("run", "tiny.toml")
     assert process.stderr is not None
@@ -95,7 +111,6 @@ def test_a_run_that_is_stopped_leaves_no_server(start: Start, tmp_path: Path, wa
     while not (seen and "layer 1" in seen[-1]):
         seen.append(process.stderr.readline())
         assert seen[-1], seen
-    home = tmp_path / ".aepipe" / "prefect"
     assert servers(home)
     os.killpg(process.pid, way)
     status, _, err = finished(process)
@@ -113,12 +128,9 @@ def test_a_run_that_is_stopped_leaves_no_server(start: Start, tmp_path: Path, wa
     ("arguments", "said"),
     [
         (["run", "nowhere"], "nowhere: there is no such file or folder; recipes that come along: cifar10"),
-        (["run", "tiny.toml", "--source", "/nowhere"], "/nowhere"),
         (["run", "tiny.toml", "--api", "http://127.0.0.1:9/api"], "http://127.0.0.1:9/api: no Prefect server answers"),
         (["refresh"], "no release is in service"),
         (["schedule", "tiny.toml"], "prefect server start --host 127.0.0.1"),
-        (["schedule", "tiny.toml", "--cron", "at noon"], "--cron 'at noon': not five fields"),
-        (["schedule", "tiny.toml", "--timezone", "Mars/Tharsis"], "--timezone Mars/Tharsis: no such time zone"),
     ],
 )
 def test_mistakes_are_one_line(start: Start, tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -126,6 +138,32 @@ def test_mistakes_are_one_line(start: Start, tmp_path: Path, arguments: list[str
     status, out, err = finished(start(*arguments))
     assert (status, out, len(err)) == (2, [], 1), err
     assert said in err[0]
+
+
+@pytest.mark.usefixtures("own_environment")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "tiny.toml", "--source", "/nowhere"], "/nowhere"),
+        (["schedule", "tiny.toml", "--cron", "at noon"], "--cron 'at noon': not five fields"),
+        (["schedule", "tiny.toml", "--timezone", "Mars/Tharsis"], "--timezone Mars/Tharsis: no such time zone"),
+    ],
+)
+def test_mistakes_that_are_found_before_a_server_is_asked(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    """The same in this process, as these need nothing of their own."""
+    write_tiny(tmp_path, count=3)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        run_command(arguments)
+    out, err = capfd.readouterr()
+    assert (ended.value.code, out, err.count("\n")) == (2, "", 1), err
+    assert said in err
 
 
 def test_a_derived_recipe_never_replaces_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,8 @@ import pytest
 from PIL import Image, ImageColor
 
 from aepipe.release.release import Release
-from aepipe.report import releases
-from aepipe.report.precision import COLOURS
-from aepipe.report.releases import scores_text
+from aepipe.report import release as releases
+from aepipe.report.release import scores_text
 from aepipe.store.artifacts import Ref, Store
 from tests.cli.conftest import Aepipe
 from tests.support.releases import make_release
@@ -127,11 +128,31 @@ def test_evaluate_measures_the_first_bits(aepipe: Aepipe) -> None:
 
 def test_evaluate_draws_precision(aepipe: Aepipe, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
+    from aepipe.report.charts import SYSTEMS
+
     assert aepipe("evaluate", "--again", "--picture", tmp_path / "curves.png").exit_code == 0
     with Image.open(tmp_path / "curves.png") as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20) or []}
-    for name, colour in COLOURS.items():
+    for name, colour in SYSTEMS.items():
         assert ImageColor.getrgb(colour) in colours, f"the curve of {name}"
+
+
+def test_a_chart_without_matplotlib_names_what_installs_it(shelf: Store, tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        f"sys.argv = ['aepipe', 'show', '--curves', 'c.png', '--home', {str(shelf.root)!r}]\n"
+        "from aepipe.cli.main import main; main()"
+    )
+    found = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert found.stderr == "aepipe: matplotlib is not installed: pip install 'aepipe[report]'\n"
+
+
+def test_a_chart_named_svg_is_one(aepipe: Aepipe, tmp_path: Path) -> None:
+    assert aepipe("evaluate", "--again", "--picture", tmp_path / "curves.svg").exit_code == 0
+    assert "<svg " in (tmp_path / "curves.svg").read_text(encoding="utf-8")
+    refused = aepipe("evaluate", "--again", "--picture", tmp_path / "curves.doc")
+    assert (refused.exit_code, "a name like picture.png works" in refused.stderr) == (2, True)
 
 
 def test_show_draws_what_is_asked_for(aepipe: Aepipe, tmp_path: Path) -> None:

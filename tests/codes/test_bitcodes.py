@@ -82,7 +82,7 @@ def test_distances_of_long_codes_do_not_wrap_around() -> None:
 
 
 @given(bit_matrices())
-def test_distinct_codes_are_numpys(bits: Bits) -> None:
+def test_distinct_codes_agree_with_numpy(bits: Bits) -> None:
     codes = BitCodes.from_bits(bits, F)
     distinct, inverse = codes.distinct()
     np.testing.assert_array_equal(distinct.packed, np.unique(codes.packed, axis=0))
@@ -132,7 +132,7 @@ def test_a_code_has_bits(n_bits: int) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("xy", "'xy' is not hex: 4 characters"),
+        ("xy", "'xy' is not hex: allowed are 4 characters"),
         ("abc", "'abc' is not hex"),
         ("ab", "has 8 bits: 12 bits are 4 hex characters"),
         ("abcdef", "has 24 bits"),
@@ -158,11 +158,11 @@ def test_codes_are_joined_in_order() -> None:
 
 def test_codes_of_two_encoders_never_meet() -> None:
     packed = np.zeros((1, 1), np.uint8)
-    ours, theirs, nobodys = BitCodes(packed, 8, F), BitCodes(packed, 8, G), BitCodes(packed, 8)
+    ours, theirs, unmarked = BitCodes(packed, 8, F), BitCodes(packed, 8, G), BitCodes(packed, 8)
     for operation in (check_same, BitCodes.distances, lambda a, b: concatenate([a, b])):
         with pytest.raises(FingerprintError, match=f"{F[:12]} and {G[:12]}"):
             operation(ours, theirs)
-        operation(ours, nobodys)
+        operation(ours, unmarked)
     with pytest.raises(CodeError, match="8 bits and codes of 7 bits"):
         check_same(ours, BitCodes(packed, 7, F))
     with pytest.raises(FingerprintError):

@@ -1,4 +1,4 @@
-"""Embeddings as bytes: their angles survive, whatever their lengths."""
+"""Embeddings as bytes: angles survive, for vectors of any length."""
 
 from __future__ import annotations
 

@@ -1,7 +1,16 @@
-"""The Prefect server that tests of flows have."""
+"""Runs that can be killed, for tests of faults."""
 
 from __future__ import annotations
 
-from tests.flows.conftest import prefect
+from collections.abc import Iterator
 
-__all__ = ["prefect"]
+import pytest
+
+from tests.faults.pipeline import Forge
+
+
+@pytest.fixture(scope="session")
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+    """What starts runs of :mod:`tests.faults.pipeline`."""
+    with Forge.open(tmp_path_factory.mktemp("forge")) as one:
+        yield one

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from aepipe.release.lifecycle import verify
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from aepipe.store.io import array_in
-from tests.faults.test_kill import RECIPE, ROOT, paint
+from tests.faults.pipeline import Forge
+from tests.faults.test_kill import RECIPE, paint
 
 pytest.importorskip("torch")
 
@@ -35,17 +35,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_the_run_says_so_and_the_old_release_answers(small_disk: Path, tmp_path: Path) -> None:
+def test_the_run_says_so_and_the_old_release_answers(small_disk: Path, forge: Forge, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(RECIPE)
     paint(tmp_path, range(40))
     shelf = small_disk / "shelf"
-    command = [sys.executable, "-m", "tests.faults.pipeline", str(tmp_path / "recipe.toml"), str(shelf)]
-    first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    first = forge.run(tmp_path / "recipe.toml", shelf)
+    assert first.returncode == 0, first.stderr
     paint(tmp_path, range(40, 60))
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - 40_000))
 
-    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    second = forge.run(tmp_path / "recipe.toml", shelf)
     assert second.returncode != 0
     assert f"FullError: {shelf}: no room left on the disk" in second.stderr
     release = Release.open(Store(shelf))
@@ -54,7 +54,8 @@ def test_the_run_says_so_and_the_old_release_answers(small_disk: Path, tmp_path:
     assert not list(shelf.glob("*/.tmp-*"))
 
     ballast.unlink()
-    third = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    third = forge.run(tmp_path / "recipe.toml", shelf)
+    assert third.returncode == 0, third.stderr
     assert Release.open(Store(shelf)).ref.digest == third.stdout.strip() != first.stdout.strip()
 
 

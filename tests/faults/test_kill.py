@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +13,10 @@ from aepipe.release.lifecycle import verify
 from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
+from tests.faults.pipeline import Forge
 
 pytest.importorskip("torch")
 
-ROOT = Path(__file__).parents[2]
 KILLED = -9
 RECIPE = """
 name = "pictures"
@@ -57,13 +55,6 @@ MOMENTS = [
 ]
 
 
-def run(folder: Path, shelf: Path, moment: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.faults.pipeline", str(folder / "recipe.toml"), str(shelf)]
-    return subprocess.run(
-        [*command, *filter(None, [moment])], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
-    )
-
-
 def paint(folder: Path, numbers: range) -> None:
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     for i in numbers:
@@ -72,16 +63,16 @@ def paint(folder: Path, numbers: range) -> None:
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str, str]:
+def night(tmp_path_factory: pytest.TempPathFactory, forge: Forge) -> tuple[Path, Path, str, str]:
     """Make a collection with a release in service, more pictures, and an undisturbed second run."""
     folder = tmp_path_factory.mktemp("night")
     (folder / "recipe.toml").write_text(RECIPE)
     paint(folder, range(60))
-    first = run(folder, folder / "shelf")
+    first = forge.run(folder / "recipe.toml", folder / "shelf")
     assert first.returncode == 0, first.stderr
     paint(folder, range(60, 90))
     shutil.copytree(folder / "shelf", folder / "undisturbed")
-    second = run(folder, folder / "undisturbed")
+    second = forge.run(folder / "recipe.toml", folder / "undisturbed")
     assert second.returncode == 0, second.stderr
     assert first.stdout != second.stdout
     return folder, folder / "shelf", first.stdout.strip(), second.stdout.strip()
@@ -89,20 +80,20 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str, st
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_the_old_release_answers_and_the_next_run_finishes(
-    night: tuple[Path, Path, str, str], moment: str, tmp_path: Path
+    night: tuple[Path, Path, str, str], forge: Forge, moment: str, tmp_path: Path
 ) -> None:
     folder, prepared, old, new = night
     shelf = tmp_path / "shelf"
     shutil.copytree(prepared, shelf)
     store = Store(shelf)
-    assert run(folder, shelf, moment).returncode == KILLED, "the moment never came"
+    assert forge.run(folder / "recipe.toml", shelf, moment).returncode == KILLED, "the moment never came"
 
     release = Release.open(store)
     assert release.ref.digest == old
     verify(store, release.ref)
     assert release.index.search(release.codes_of(np.array([3])), 1).distances[0, 0] == 0
 
-    again = run(folder, shelf)
+    again = forge.run(folder / "recipe.toml", shelf)
     assert again.returncode == 0, again.stderr
     assert again.stdout.strip() == new
     if "layer" in moment or "tuning" in moment:

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ def user_environment(folder: Path) -> dict[str, str]:
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        # How often it is asked for runs that are due; a user waits ten seconds for the answer, and a test need not.
+        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),
     }
@@ -82,7 +86,7 @@ def wait_for(condition: Any, *, seconds: float, log: Path) -> Any:
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """Run Debian's PostgreSQL on 127.0.0.1 while the block runs; skip without it.
 
     Yields:
@@ -94,23 +98,22 @@ def postgresql(folder: Path) -> Iterator[str]:
         pytest.skip("there is no PostgreSQL server here: apt-get install postgresql")
     # PostgreSQL refuses to run as root.
     other: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
-    folder = folder / "postgresql"
-    folder.mkdir()
-    for place in [folder, *folder.parents]:
-        if other and place.is_relative_to("/tmp") and place != Path("/tmp"):
-            place.chmod(0o755)
-    if other:
-        shutil.chown(folder, **other)
-    data, port = folder / "data", str(free_port())
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories='' -c fsync=off"
+    # A folder of its own: pytest closes its own folders to other users, and this server runs as one.
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        if other:
+            shutil.chown(folder, **other)
+        data, port = folder / "data", str(free_port())
+        options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories='' -c fsync=off"
 
-    def control(*words: str) -> None:
-        binary = str(Path(found).with_name(words[0]))
-        subprocess.run([binary, *words[1:]], cwd=folder, check=True, stdout=subprocess.DEVNULL, **other)
+        def control(*words: str) -> None:
+            binary = str(Path(found).with_name(words[0]))
+            subprocess.run([binary, *words[1:]], cwd=folder, check=True, stdout=subprocess.DEVNULL, **other)
 
-    control("initdb", "-D", str(data), "-A", "trust", "-U", "aepipe")
-    control("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-o", options, "start")
-    try:
-        yield f"postgresql+asyncpg://aepipe@127.0.0.1:{port}/postgres"
-    finally:
-        control("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+        control("initdb", "-D", str(data), "-A", "trust", "-U", "aepipe")
+        control("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-o", options, "start")
+        try:
+            yield f"postgresql+asyncpg://aepipe@127.0.0.1:{port}/postgres"
+        finally:
+            control("pg_ctl", "-D", str(data), "-m", "immediate", "stop")

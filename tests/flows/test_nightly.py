@@ -38,9 +38,15 @@ def everything(store: Store) -> set[Ref]:
 
 
 def figures(store: Store) -> dict[str, float]:
-    """Return the figures in the metrics file."""
-    lines = (store.root / "metrics" / "tiny.prom").read_text().splitlines()
-    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
+    """Return the figures in the metrics file by name and labels, these in alphabetical order."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    found = {}
+    for family in text_string_to_metric_families((store.root / "metrics" / "tiny.prom").read_text()):
+        for one in family.samples:
+            labels = ",".join(f'{name}="{value}"' for name, value in sorted(one.labels.items()))
+            found[f"{one.name}{{{labels}}}"] = one.value
+    return found
 
 
 def test_nights_of_a_collection(tiny: Path, store: Store) -> None:
@@ -51,7 +57,7 @@ def test_nights_of_a_collection(tiny: Path, store: Store) -> None:
     known = figures(store)
     assert known['aepipe_run_success{collection="tiny"}'] == 1
     assert known['aepipe_rows{collection="tiny"}'] == 160
-    assert known['aepipe_score{collection="tiny",system="ours",metric="recall_at_10"}'] > 0
+    assert known['aepipe_score{collection="tiny",metric="recall_at_10",system="ours"}'] > 0
     assert known['aepipe_stage_seconds{collection="tiny",stage="train"}'] > 0
 
     before = everything(store)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from tests.support.samples import write_tiny
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+def environment(tmp_path: Path, prefect_home: Callable[[Path], Path]) -> Iterator[dict[str, str]]:
     """The environment of a user whose Prefect server runs."""
     env, log = user_environment(tmp_path), tmp_path / "server.log"
+    prefect_home(Path(env["PREFECT_HOME"]))
     port = port_of(env)
     words = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port, "--no-ui"]
     with process(*words, cwd=tmp_path, environment=env, log=log):

@@ -81,7 +81,7 @@ def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
         if request.param == "sqlite":
             its = {name: value for name, value in env.items() if name != "PREFECT_API_URL"}
         else:
-            database = {"PREFECT_API_DATABASE_CONNECTION_URL": running.enter_context(postgresql(tmp_path))}
+            database = {"PREFECT_API_DATABASE_CONNECTION_URL": running.enter_context(postgresql())}
             words = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
             server = process(*words, cwd=tmp_path, environment=env | database, log=tmp_path / "server.log")
             running.enter_context(server)

@@ -1,4 +1,4 @@
-"""New bits in the order and the sense of old ones, and a network whose code is turned about with them."""
+"""Aligned bits: the order and signs of old ones, also in the network behind them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ K, SHAPE = 16, (20,)
 
 
 def shuffled(parts: tuple[int, ...] = ()) -> tuple[Any, Any, Any, Any]:
-    """Old bits, the same in another order and sense with a tenth of them wrong, and that order and sense."""
+    """Return old bits, a noisy copy in another order with other signs, and order and signs."""
     rng = np.random.default_rng(0)
     old = rng.integers(0, 2, (2000, K), dtype=np.uint8)
     bounds = [0, *parts, K]
@@ -33,7 +33,7 @@ def shuffled(parts: tuple[int, ...] = ()) -> tuple[Any, Any, Any, Any]:
 
 
 @pytest.mark.parametrize("parts", [(), (4, 8)])
-def test_order_and_sense_are_found_again(parts: tuple[int, ...]) -> None:
+def test_order_and_signs_are_recovered(parts: tuple[int, ...]) -> None:
     old, new, places, turned = shuffled(parts)
     order, signs = match_bits(old, new, parts)
     assert order.tolist() == places.tolist()
@@ -48,7 +48,7 @@ def test_bits_stay_within_their_prefix() -> None:
     assert sorted(order[4:8]) == [4, 5, 6, 7]
 
 
-def test_the_same_bits_are_left_alone() -> None:
+def test_equal_bits_stay_as_they_are() -> None:
     old = shuffled()[0]
     order, signs = match_bits(old, old)
     assert order.tolist() == list(range(K))
@@ -63,7 +63,7 @@ def test_the_same_bits_are_left_alone() -> None:
         ({"width": 12}, False, "rotation"),
     ],
 )
-def test_a_reordered_network_gives_the_same_rows_back(net: dict[str, Any], normalize: bool, binarize: str) -> None:
+def test_a_reordered_network_decodes_the_same_rows(net: dict[str, Any], normalize: bool, binarize: str) -> None:
     specs = [
         layer_specs.layer_spec(LayerRecipe(net=Choice(kind="dense", options=net)), "layers.0"),
         layer_specs.code_spec(CodeRecipe(bits=K, normalize=normalize, binarize=Choice(kind=binarize))),
@@ -84,7 +84,7 @@ def test_a_reordered_network_gives_the_same_rows_back(net: dict[str, Any], norma
     assert torch.allclose(again, rebuilt, atol=1e-5)
 
 
-def test_a_network_of_another_width_is_left_as_it_was() -> None:
+def test_a_network_of_another_width_stays_as_it_was() -> None:
     one = stack.build([layer_specs.code_spec(CodeRecipe(bits=K))], SHAPE, seed=0)[0]
     before = {name: value.clone() for name, value in one.state_dict().items()}
     assert not reorder_bits(one, np.arange(K + 1), np.ones(K + 1, np.float32))

@@ -1,4 +1,4 @@
-"""Bits: what training passes on in their place, and the rotation that is found afterwards."""
+"""Bits: their relaxations during training, and the rotation that is found afterwards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rows(n: int = 600) -> Any:
 
 
 def trained(folder: Path, binarize: Choice, threshold: Any = "zero") -> tuple[list[Any], Any, Any]:
-    """Pretrain nothing, fine-tune a small stack, settle it and return layers, the unrolled model and thresholds."""
+    """Fine-tune a small stack; return its layers, the unrolled model and thresholds."""
     specs = [
         layer_specs.layer_spec(LayerRecipe(net=Choice(kind="dense", options={"width": 16})), "layers.0"),
         layer_specs.code_spec(CodeRecipe(bits=WIDTH, binarize=binarize)),
@@ -89,20 +89,20 @@ def test_a_tanh_becomes_a_sign() -> None:
     assert one.at(0.7).model_dump() == one.model_dump()
 
 
-def test_training_tells_the_posterior_how_far_it_is(tmp_path: Path) -> None:
+def test_training_tells_the_posterior_its_progress(tmp_path: Path) -> None:
     _, model, _ = trained(tmp_path, Choice(kind="tanh", options={"start": 1.0, "end": 100.0}))
     near_the_end = model.posterior.encode(torch.tensor([[0.05]]), torch.Generator()).sample.item()
     assert near_the_end > 0.99
 
 
-def test_coins_fall_as_the_encoder_says() -> None:
+def test_coins_have_the_odds_of_the_encoder() -> None:
     x = torch.tensor([[-1.0, 0.0, 0.2]]).repeat(40_000, 1)
     drawn = posterior.Coin(sharpness=2).encode(x, torch.Generator().manual_seed(0)).sample
     assert set(drawn.flatten().tolist()) == {-1, 1}
     torch.testing.assert_close(((drawn + 1) / 2).mean(0), torch.sigmoid(2 * x[0]), atol=0.01, rtol=0)
 
 
-def test_a_rotation_brings_numbers_to_the_corners_and_the_decoder_turns_them_back(tmp_path: Path) -> None:
+def test_a_rotation_moves_codes_to_the_corners_and_the_decoder_undoes_it(tmp_path: Path) -> None:
     _, still, _ = trained(tmp_path / "still", Choice(kind="rotation", options={"iterations": 0}))
     _, turned, _ = trained(tmp_path / "turned", Choice(kind="rotation"))
     x = Feed(rows(), CPU).batch(torch.arange(600))
@@ -120,7 +120,7 @@ def test_a_rotation_brings_numbers_to_the_corners_and_the_decoder_turns_them_bac
     assert from_bits[1] < from_bits[0]
 
 
-def test_the_frozen_encoder_turns_too(tmp_path: Path) -> None:
+def test_the_frozen_encoder_rotates_too(tmp_path: Path) -> None:
     layers, model, threshold = trained(tmp_path / "work", Choice(kind="rotation"), "median")
     (tmp_path / GRAPH).write_bytes(freeze([one.eval() for one in layers], threshold, SHAPE))
     write_card(tmp_path, Card("images", {}, SHAPE, WIDTH, BATCH))

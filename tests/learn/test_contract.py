@@ -1,8 +1,7 @@
-"""What every objective must do, found by its file: fall, repeat itself, resume, reach both halves of the network."""
+"""Every objective, found by its file: loss falls, runs repeat and resume, both halves learn."""
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +16,7 @@ from aepipe.learn.batches import Feed
 from aepipe.learn.objectives import Batch
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import CodeRecipe, ComputeRecipe, FitRecipe, LayerRecipe
+from tests.docs.blocks import blocks
 
 torch = pytest.importorskip("torch")
 
@@ -51,7 +51,7 @@ def batch(one: Trainer, **changes: Any) -> Batch:
 
 
 def quiet(done: int, total: int, note: str) -> None:
-    """Report to nobody."""
+    """Ignore reports."""
 
 
 def by_hand(features: np.ndarray, k: int) -> np.ndarray:
@@ -91,7 +91,7 @@ def test_it_resumes_exactly(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_reach_both_halves_and_the_batch_is_left_alone(kind: str) -> None:
+def test_gradients_reach_both_halves_and_the_batch_stays_as_it_is(kind: str) -> None:
     one = trainer(kind)
     one.model.train()
     given = batch(one, generator=torch.Generator().manual_seed(0))
@@ -124,11 +124,8 @@ def test_unobserved_cells_of_the_target_change_nothing(kind: str) -> None:
     assert {name: term.item() for name, term in a.items()} == {name: term.item() for name, term in b.items()}
 
 
-def test_the_readmes_example_is_an_objective() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (example,) = [
-        block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "class Objective" in block
-    ]
+def test_the_example_of_the_pages_is_an_objective() -> None:
+    (example,) = [one.text for one in blocks("docs/contributing/extending.md") if "objectives/" in one.title]
     module = ModuleType("example")
     sys.modules["example"] = module
     exec(example, module.__dict__)

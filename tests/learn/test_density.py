@@ -1,4 +1,4 @@
-"""What a denoising autoencoder knows of a density: its displacement is the score of noisy rows, times a variance."""
+"""A denoising autoencoder's displacement is the score of noisy rows, times the variance."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_displacement_points_where_the_density_of_noisy_rows_rises(tmp_path:
     np.testing.assert_allclose(density.score(model, points, sigma=SIGMA).numpy() * SIGMA**2, found, rtol=1e-5)
 
 
-def test_it_is_the_reconstruction_less_the_point() -> None:
+def test_the_displacement_is_the_reconstruction_minus_the_point() -> None:
     model = stack.build([spec()], (2,), seed=0)[0]
     points = torch.from_numpy(draw(7, 1.0, seed=2))
     found = density.displacement(model, points)

@@ -1,6 +1,6 @@
-"""Every kind that training depends on has a name of its own in digests: the one that stores were written with.
+"""Digest names of every kind of choice: those that existing stores were written with.
 
-The table is written out on purpose: where a name here changes, all that users have trained is made again.
+The table is written out on purpose: if a name here changes, everything that users have trained is trained again.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def test_keys_are_over_these_names() -> None:
 
 def test_a_kind_without_a_name_of_its_own_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     class Softer(corruptions.Mask):
-        """A kind whose author forgot the name; the inherited one would take over what masks have trained."""
+        """A kind without a name; with the inherited one, it would get the results of masks."""
 
     class Named(corruptions.Mask):
         """The same, with a name."""

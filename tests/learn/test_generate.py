@@ -1,4 +1,4 @@
-"""What networks make by themselves, and what they look at: against linear networks, where all is known."""
+"""Generation and inspection, against linear networks, where every answer is known."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_samples_are_decoded_draws() -> None:
 
 
 @pytest.mark.parametrize("steps", [2, 5])
-def test_a_way_begins_and_ends_at_its_ends(steps: int) -> None:
+def test_a_path_has_its_two_ends(steps: int) -> None:
     for model in (linear(), linear(kind=posterior.Gaussian())):
         a, b = torch.randn((2, *SHAPE), generator=generator(4))
         rows = generate.interpolate(model, a, b, steps).mean
@@ -50,7 +50,7 @@ def test_a_way_begins_and_ends_at_its_ends(steps: int) -> None:
         torch.testing.assert_close(rows[[0, -1]], ends)
 
 
-def test_the_straight_way_is_straight_and_the_other_keeps_its_length() -> None:
+def test_the_straight_path_is_straight_and_the_arc_keeps_its_length() -> None:
     a, b = torch.randn((2, *SHAPE), generator=generator(4))
     model = linear()
     rows = generate.interpolate(model, a, b, 3).mean
@@ -86,7 +86,7 @@ def test_tangents_of_a_curved_network_predict_how_its_code_moves() -> None:
     torch.testing.assert_close(moved.norm(dim=1) / 2e-2, found.strengths, rtol=1e-2, atol=1e-4)
 
 
-def test_filters_are_what_comes_in() -> None:
+def test_filters_are_incoming_weights() -> None:
     model = linear()
     torch.testing.assert_close(generate.filters(model).flatten(1), model.net.encoder[1].weight)
     holed = dense.Options(width=3, holes=True).build((7,), generator())
@@ -97,7 +97,7 @@ def test_filters_are_what_comes_in() -> None:
     assert generate.filters(Autoencoder(lines, posterior.Delta(), likelihood.Gaussian())).shape == (12, 1, 3, 1)
 
 
-def test_features_are_what_a_unit_adds() -> None:
+def test_features_are_the_change_that_a_unit_makes() -> None:
     model = linear()
     weight = model.net.decoder[0].weight.detach()
     found = generate.features(model, torch.tensor([2, 0]), strength=3.0)

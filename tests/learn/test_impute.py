@@ -1,4 +1,4 @@
-"""Imputation: holes are filled better than by means, what was there stays, and tables that cannot be read say why."""
+"""Imputation: better than means, present values stay, unreadable tables give a reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 
 
 def related(rows: int = 400, seed: int = 0) -> pd.DataFrame:
-    """Return a table whose columns say much of each other."""
+    """Return a table whose columns depend on each other."""
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, 3, rows)
     return pd.DataFrame(
@@ -50,7 +50,7 @@ def test_holes_are_filled_and_nothing_else_is_touched(filled: Any) -> None:
     assert list(table.columns) == list(whole.columns), "the table itself is left alone"
 
 
-def test_what_is_filled_is_better_than_the_mean_and_knows_how_sure_it_is(filled: Any) -> None:
+def test_filled_values_are_better_than_means_and_uncertainty_fits_the_errors(filled: Any) -> None:
     whole, table, found = filled
     for name in ("size", "mass"):
         gaps = table[name].isna()
@@ -85,7 +85,7 @@ def test_tables_are_read_as_they_were_written(suffix: str, tmp_path: Path) -> No
     pd.testing.assert_frame_equal(impute.read(file), table, check_dtype=False)
 
 
-def test_the_usual_words_for_nothing_are_holes(tmp_path: Path) -> None:
+def test_the_usual_words_for_no_value_are_holes(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text("a, b\n1, ?\n, x\nNA, y\n3,\n")
     frame = impute.read(file)

@@ -1,4 +1,4 @@
-"""Columns as cells: values come back, missing ones are missing in all their cells, and what cannot be read says why."""
+"""Columns as cells: values survive, missing ones stay missing, refusals have a reason."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_uncertainty_of_a_number_is_the_spread_of_its_distribution() -> None
     np.testing.assert_allclose(deviation, [5, 3], atol=1e-5)
 
 
-def test_what_cannot_be_read_says_why() -> None:
+def test_unreadable_columns_give_a_reason() -> None:
     frame = FRAME.assign(words=[f"text {i}" for i in range(6)])
     many = pd.DataFrame({"words": [f"text {i}" for i in range(100)], "n": range(100), "far": [np.inf] * 100})
     assert Layout.of(frame).left_out == {"empty": "it has no value at all"}

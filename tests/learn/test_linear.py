@@ -1,4 +1,4 @@
-"""What linear and wide networks must do on real data: find principal components, and copy where nothing forbids it."""
+"""On real data: linear networks find principal components, wide ones copy clean rows."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_wide_layer_copies_unless_its_input_is_noisy(tmp_path: Any) -> None:
     noisy = np.where(hidden, 0, held_out)
 
     def errors(model: Any) -> tuple[float, float]:
-        """Return the squared error of rows as they are, and of those under noise, in units of the variance."""
+        """Return the squared errors of clean and of noisy rows, in units of the variance."""
         found = [
             ((generate.reconstruct_rows(model, given, CPU) - clean) ** 2).sum((1, 2, 3)).mean()
             for given in (held_out, noisy)

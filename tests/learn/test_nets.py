@@ -1,8 +1,9 @@
-"""Networks: what every kind must do, found by its file; and each against a loop written out by hand."""
+"""Networks: a battery for every kind, found by its file; and each against a loop by hand."""
 
 from __future__ import annotations
 
 import copy
+import sys
 from itertools import product
 from typing import Any
 
@@ -44,6 +45,47 @@ def generator(seed: int = 0) -> Any:
 
 def draw(*shape: int, seed: int = 0) -> Any:
     return torch.randn(shape, generator=generator(seed))
+
+
+A_NEW_NET = """
+from typing import ClassVar
+
+from torch import nn
+
+from aepipe import recipe
+from aepipe.learn.nets import PLAIN, Net, affine
+
+
+class Options(recipe.Options):
+    digest_name: ClassVar[str] = "plain.Options"
+    width: int
+    holes: ClassVar[bool] = False
+
+    def code_shape(self, shape, head=PLAIN):
+        return (self.width,)
+
+    def build(self, shape, generator, head=PLAIN):
+        up, down = affine(shape[0], self.width * head.heads, generator), affine(self.width, shape[0], generator)
+        return Net(nn.Sequential(up), nn.Sequential(down), shape_in=shape, shape_out=(self.width,))
+"""
+
+
+def test_a_file_in_the_folder_is_a_kind(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plain.py").write_text(A_NEW_NET)
+    monkeypatch.setattr(nets, "__path__", [*nets.__path__, str(tmp_path)])
+    nets.kinds.cache_clear()
+    try:
+        choices = {"net": {"kind": "plain", "width": 3}, "fit": {"epochs": 3, "batch": 32, "lr": 0.01}}
+        spec = layer_specs.layer_spec(LayerRecipe.model_validate(choices), "layers.0")
+    finally:
+        nets.kinds.cache_clear()
+        sys.modules.pop("aepipe.learn.nets.plain", None)
+    assert spec.key()["net"] == {"kind": "plain.Options", "width": 3}
+    rows = Feed(np.random.default_rng(0).random((100, 5), np.float32), CPU)
+    model = stack.build([spec], (5,), seed=0)[0]
+    trainer = Trainer(model, spec.training, train=rows, held_out=rows, seed=0, compute=CPU)
+    curve = trainer.run(FileCheckpoint(tmp_path), lambda *_: None)
+    assert curve[-1]["loss"] < curve[0]["loss"]
 
 
 def test_every_kind_has_an_example() -> None:
@@ -140,7 +182,7 @@ def test_convolution_pooling_and_switches_by_hand() -> None:
     torch.testing.assert_close(unpooled, back)
 
 
-def test_without_switches_a_value_goes_where_it_would_on_average() -> None:
+def test_without_switches_a_value_is_spread_over_its_window() -> None:
     decoder: Any = conv.Options(channels=1, kernel=3, pool=2).build((4, 4, 1), generator()).decoder
     code = draw(1, 1, 2, 2)
     total = torch.zeros(1, 1, 4, 4)
@@ -210,7 +252,7 @@ def test_gated_units_step_by_step() -> None:
         ),
     ],
 )
-def test_what_cannot_stand_on_each_other_is_refused(layers: list[dict[str, Any]], message: str) -> None:
+def test_layers_that_do_not_fit_are_refused(layers: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(RecipeError) as caught:
         checked(layers)
     assert message in str(caught.value)
@@ -274,7 +316,7 @@ def check_frozen(layers: Any, items: Any) -> None:
     np.testing.assert_array_equal(session.run(None, {"items": items[order]})[1], logits[order])
 
 
-def test_the_whole_passes_no_switches_down() -> None:
+def test_an_unrolled_stack_passes_no_switches_down() -> None:
     specs = [layer_specs.layer_spec(LayerRecipe.model_validate(one), "x") for one in STACKS["conv"]]
     layers = stack.build(specs, IMAGE, seed=0)
     whole = stack.unroll(layers)

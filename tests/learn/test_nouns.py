@@ -41,7 +41,7 @@ SPANS: list[dict[str, Any]] = [{"columns": 4}, {"columns": 4, "likelihood": {"ki
 
 
 def a_likelihood(kind: str, *, columns: int = 8) -> Any:
-    """Return a likelihood of rows of so many columns; choices have two classes."""
+    """Return a likelihood of rows of ``columns`` columns; choices have two classes."""
     options: dict[str, Any] = {}
     if kind in {"categorical", "softmax"}:
         options = {"classes": 2}
@@ -95,7 +95,7 @@ def test_weights_come_from_the_generator_alone() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_layers_weights_do_not_depend_on_what_stands_above() -> None:
+def test_a_layers_weights_do_not_depend_on_layers_above() -> None:
     spec = layer_specs.layer_spec(LayerRecipe(net=Choice(kind="dense", options={"width": 5})), "x")
     alone, below = stack.build([spec], (7,), seed=4)[0], stack.build([spec, spec], (7,), seed=4)[0]
     assert all(torch.equal(a, b) for a, b in zip(alone.parameters(), below.parameters(), strict=True))
@@ -144,7 +144,7 @@ def test_dependence_is_zero_for_independent_balanced_bits() -> None:
     assert reconstruction.dependence(torch.ones(8, 3)).item() == pytest.approx(3)
 
 
-def test_gradients_reach_both_halves_and_the_batch_is_left_alone() -> None:
+def test_gradients_reach_both_halves_and_the_batch_stays_as_it_is() -> None:
     spec = layer_specs.code_spec(
         CodeRecipe(bits=6, objective=Choice(kind="reconstruction", options={"decorrelation": 0.1}))
     )

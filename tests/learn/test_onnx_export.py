@@ -1,4 +1,4 @@
-"""The frozen encoder: it says what the network says, the same bytes twice, and the same bits in any batch."""
+"""The frozen encoder: the network's output, equal bytes, and equal bits in any batch."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def encoder(layers: Any, threshold: Any, tmp_path_factory: pytest.TempPathFactor
     return Encoder.open(folder)
 
 
-def test_it_says_what_the_network_says(encoder: Encoder, layers: Any, threshold: Any) -> None:
+def test_it_gives_the_output_of_the_network(encoder: Encoder, layers: Any, threshold: Any) -> None:
     found = encoder.encode(ITEMS[:500])
     with torch.no_grad():
         x = Feed(ITEMS[:500], CPU).batch(torch.arange(500))
@@ -93,7 +93,7 @@ NETS = {"dense": {"width": 100}, "conv": {"channels": 4, "pool": 2}, "gru": {"wi
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 @pytest.mark.parametrize("kind", NETS)
-def test_the_decoder_rebuilds_what_the_network_does(kind: str, likelihood: str, tmp_path: Path) -> None:
+def test_the_decoder_gives_the_rows_of_the_network(kind: str, likelihood: str, tmp_path: Path) -> None:
     lowest = LayerRecipe(net=Choice(kind=kind, options=NETS[kind]), likelihood=Choice(kind=likelihood))
     shape = (12, 36) if kind == "gru" else SHAPE
     stacked = stack.build(

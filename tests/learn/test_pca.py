@@ -103,7 +103,7 @@ def test_units_beyond_the_cells_stay_silent(tmp_path: Path) -> None:
         ({"corruption": "mask"}, "components are those of the rows as they are"),
     ],
 )
-def test_what_has_no_closed_form_is_refused(changed: Any, message: str) -> None:
+def test_layers_without_a_closed_form_are_refused(changed: Any, message: str) -> None:
     good = {"net": {"kind": "dense", "width": 3, "activation": "linear"}, "objective": "components"}
     layer_specs.layer_spec(LayerRecipe.model_validate(good), "layers.0")
     with pytest.raises(RecipeError, match=f"layers.0.objective: {message}"):

@@ -1,4 +1,4 @@
-"""Posteriors: samples average to the mean, divergences are what draws say they are, gradients pass."""
+"""Posteriors: samples average to the mean, divergences agree with draws, gradients pass."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_prior_has_no_divergence_from_itself(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bernoulli", "categorical"])
-def test_relaxed_draws_become_hard_as_it_cools(kind: str) -> None:
+def test_relaxed_draws_become_hard_at_a_low_temperature(kind: str) -> None:
     def softness(temperature: float) -> float:
         one = PRIORS[kind].model_copy(update={"temperature": temperature})
         sample = one.encode(activations(one, 5000), generator()).sample
@@ -74,7 +74,7 @@ def test_relaxed_draws_become_hard_as_it_cools(kind: str) -> None:
     assert softness(0.05) < 0.02 < softness(1.0)
 
 
-def test_a_relaxed_coin_falls_as_often_as_a_hard_one() -> None:
+def test_a_relaxed_coin_has_the_odds_of_a_hard_one() -> None:
     one = PRIORS["bernoulli"]
     x = activations(one, 60_000)
     sample = one.encode(x, generator()).sample

@@ -1,4 +1,4 @@
-"""Weights in files become networks again, and rows go through them as they did in training."""
+"""Networks opened from their files give the same codes and rows as in training."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SPECS = [
 
 @pytest.fixture(scope="module")
 def layers() -> Any:
-    """A stack as training leaves it: of the bits, with running averages that are not those of a new network."""
+    """A stack as after training, with running averages that differ from those of a new network."""
     made = stack.build(SPECS, SHAPE, seed=3)
     made[2].train().encode(made[1].encode(made[0].encode(tensor(ROWS)).mean).mean)
     return [one.eval() for one in made]

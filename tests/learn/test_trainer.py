@@ -1,4 +1,4 @@
-"""The training loop: it falls, repeats itself, resumes exactly, stops early, and says where a loss is not finite."""
+"""The training loop: loss falls, runs repeat and resume exactly, early stop, clear failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 
 
 class Memory:
-    """A checkpoint that keeps every state, due at chosen moments; optionally pulls the plug after one."""
+    """A checkpoint that keeps every state, due at chosen moments; it can interrupt the run."""
 
     def __init__(self, *, every: int = 0, die_after: int = 0) -> None:
         self.saved: Any = None
@@ -57,7 +57,7 @@ def trainer(spec: layer_specs.LayerSpec, rows: Any = ROWS, held_out: Any = ROWS[
 
 
 def quiet(done: int, total: int, note: str) -> None:
-    """Report to nobody."""
+    """Ignore reports."""
 
 
 def weights(one: Trainer) -> dict[str, Any]:
@@ -102,7 +102,6 @@ def test_an_interrupted_run_ends_with_the_same_weights(spec: layer_specs.LayerSp
 
 
 def _then(checkpoint: Memory) -> Memory:
-    """Return a checkpoint that goes on from another's last state."""
     after = Memory()
     after.saved = checkpoint.saved
     return after
@@ -127,7 +126,7 @@ def test_rows_on_disk_give_the_same_weights_as_rows_on_the_device(tmp_path: Any)
     assert equal(*trained)
 
 
-def test_patience_stops_and_brings_back_the_best_weights() -> None:
+def test_patience_stops_and_restores_the_best_weights() -> None:
     spec = layer_specs.layer_spec(recipe(epochs=200, lr=0.1, patience=2, schedule="constant"), "layers.0")
     one = trainer(spec, rows=ROWS[:20])
     curve = one.run(Memory(), quiet)
@@ -169,7 +168,7 @@ def test_learning_rate_rises_and_falls() -> None:
     assert rates[-1] < 0.01
 
 
-def test_file_checkpoint_survives_and_shrugs_at_garbage(tmp_path: Any) -> None:
+def test_file_checkpoint_survives_and_ignores_garbage(tmp_path: Any) -> None:
     checkpoint = FileCheckpoint(tmp_path, seconds=0)
     assert checkpoint.load() is None
     assert checkpoint.due()

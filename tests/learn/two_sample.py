@@ -26,7 +26,7 @@ class TwoSample(NamedTuple):
 
 
 def two_sample(x_ND: Tensor, y_MD: Tensor, *, generator: torch.Generator, permutations: int = 200) -> TwoSample:
-    """Test whether two samples are of one distribution; quadratic in their size, so a few hundred rows are enough.
+    """Test whether two samples come from one distribution; its cost is quadratic in their size.
 
     The kernel is a sum of Gaussians around the median distance, so that no scale has to be guessed.
 
@@ -48,7 +48,6 @@ def two_sample(x_ND: Tensor, y_MD: Tensor, *, generator: torch.Generator, permut
 
 
 def _kernel(both: Tensor) -> Tensor:
-    """Return the kernel of all pairs."""
     squared = torch.cdist(both, both).square()
     width = squared[~torch.eye(len(both), dtype=torch.bool)].median().clamp(min=1e-12)
     return torch.stack([torch.exp(-squared / (scale * width)) for scale in (0.25, 1.0, 4.0)]).sum(0)

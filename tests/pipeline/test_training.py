@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = np.random.default_rng(i).integers(0, 256, (3, 3, 3), np.uint8)
         Image.fromarray(pixels).resize((7, 7), Image.Resampling.BILINEAR).save(folder / "pictures" / f"{i:02}.png")
     return folder
+
+
+@pytest.fixture(scope="module")
+def stocked(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A shelf with the model of the recipe as it stands."""
+    store = Store(tmp_path_factory.mktemp("stocked") / "shelf")
+    trained(store, planned(folder))
+    return store
+
+
+@pytest.fixture
+def store(stocked: Store, tmp_path: Path) -> Store:
+    """A copy of it, as most tests train this model and change something."""
+    return Store(shutil.copytree(stocked.root, tmp_path / "shelf"))
 
 
 def planned(folder: Path, **changes: Any) -> ResolvedRecipe:
@@ -181,7 +196,9 @@ def test_frozen_layers_stay_as_they_were_pretrained(folder: Path, store: Store) 
         assert same == [number < frozen for number in range(3)]
         models[frozen] = model
     assert len(set(models.values())) == 3
-    with pytest.raises(RecipeError, match=r"finetune\.frozen: 3 layers of 2 and the bits; fewer can stay"):
+    with pytest.raises(
+        RecipeError, match=r"finetune\.frozen: the stack has 2 layers and the bits, so 3 leave none to train"
+    ):
         planned(folder, finetune=steps | {"frozen": 3})
 
 

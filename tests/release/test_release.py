@@ -243,6 +243,7 @@ def test_a_query_needs_no_heavy_library(shelf: tuple[Store, Ref]) -> None:
         f"r = Release.open(Store(Path({str(shelf[0].root)!r})))\n"
         "r.describe(r.query(r.codes_of([1]), 3).ids[0]); r.encoder; r.id_of(r.describe([0])[0].key); r.scores\n"
         "heavy = {'torch', 'pyarrow', 'pandas', 'prefect', 'rich', 'pydantic', 'sklearn', 'scipy'}\n"
+        "heavy |= {'matplotlib', 'jinja2'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -1,16 +1,26 @@
-"""Several recipes side by side: the table fits the terminal, failures are told, pictures show every figure."""
+"""Recipes side by side: tables fit the terminal, the best by held-out rows, means."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from aepipe.report.comparison import Line, as_json, comparison_table, count, duration, study_table, write_parquet
-from aepipe.report.dots import comparison_picture
-from aepipe.report.multiples import series, study_picture
+from aepipe.errors import QueryError
+from aepipe.report.comparison import (
+    Line,
+    as_json,
+    choose,
+    comparison_table,
+    count,
+    duration,
+    means_table,
+    study_table,
+    write_parquet,
+)
 
 FIGURES: dict[str, float | None] = {
     "reconstruction_bits": 17.25,
@@ -25,6 +35,7 @@ FIGURES: dict[str, float | None] = {
     "seconds": 12.0,
     "parameters": 1_670_000.0,
 }
+HELD_OUT = {16: (0.5, 0.6), 32: (0.7, 0.5), 64: (0.58, 0.58)}
 MEASURED = {"rebuilt": 1000, "train": 10_000, "test": 2000}
 
 
@@ -63,23 +74,6 @@ def test_a_study_has_a_column_for_each_key() -> None:
     text = study_table(grid(), width=120)
     assert text.splitlines()[1].split()[:2] == ["batch", "lr"]
     assert len(text.splitlines()) >= 6
-    found = series(grid(), ["fit.batch", "fit.lr"], "map_at_1000")
-    assert found.keys() == {"0.001", "0.003"}
-    assert found["0.001"] == pytest.approx({0: 0.565, 1: 0.757})
-
-
-def test_further_keys_are_averaged() -> None:
-    lines = [line("demo", merit, changes={"a": 1, "b": 2, "seed": seed}) for seed, merit in enumerate((0.4, 0.6))]
-    assert series(lines, ["a", "b", "seed"], "map_at_1000") == {"2": {0: pytest.approx(0.5)}}
-
-
-def test_pictures_grow_with_what_they_show() -> None:
-    one, two = comparison_picture([line("a")]), comparison_picture([line("a"), line("b", 0.7)])
-    assert two.height > one.height
-    assert abs(two.width - one.width) <= 2
-    assert study_picture(grid()).height > 500
-    study_picture([line("demo", changes={"seed": 0})])
-    study_picture([line("demo")])
 
 
 def test_figures_are_written(tmp_path: Path) -> None:
@@ -95,3 +89,40 @@ def test_figures_are_written(tmp_path: Path) -> None:
 def test_numbers_are_short() -> None:
     assert [duration(x) for x in (1.23, 45.6, 1200, 90_000)] == ["1.2 s", "46 s", "20 min", "25.0 h"]
     assert [count(x) for x in (12, 1500, 1_670_000)] == ["12", "1.50k", "1.67M"]
+
+
+def study() -> list[Line]:
+    """32 bits are best by held-out rows in the mean; another length is best on test rows."""
+    return [
+        Line(
+            "demo",
+            changes={"code.bits": bits, "seed": seed},
+            figures={"held_out_map_at_1000": value, "map_at_1000": 1 - value, "seconds": 10.0 + seed},
+        )
+        for bits, values in HELD_OUT.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_only_the_chosen_keeps_its_test_figures() -> None:
+    lines, said = choose(study())
+    assert said == "chosen by 0.600 mAP@1000 of held-out rows: code.bits=32; only its test rows were looked at"
+    assert [line.figures["map_at_1000"] is not None for line in lines] == [False, False, True, True, False, False]
+    assert all(line.figures["held_out_map_at_1000"] is not None for line in lines)
+    assert all(line.figures["seconds"] for line in lines)
+    assert study_table(lines, width=120).count("0.500") == 3, "two held-out figures, and one test figure of the chosen"
+
+
+def test_without_held_out_rows_nothing_is_chosen() -> None:
+    with pytest.raises(QueryError, match="nothing to choose by"):
+        choose([Line("demo", changes={"seed": 1}, figures={"map_at_1000": 0.5}), Line("demo", failed="loss is nan")])
+
+
+def test_means_over_seeds() -> None:
+    text = means_table(study())
+    assert text is not None
+    head, names, *rows = text.splitlines()
+    assert (head.split(), names.split()[:3]) == (["held", "mAP", "train"], ["mean", "of", "seeds"])
+    assert rows[1].split()[:3] == ["code.bits=32", "0.600", f"±{stdev(HELD_OUT[32]):.3f}"]
+    assert means_table([Line("demo", changes={"seed": 0})]) is None, "one is no mean"
+    assert means_table([Line("demo", changes={"code.bits": bits}) for bits in (8, 16)]) is None

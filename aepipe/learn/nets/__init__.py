@@ -1,10 +1,10 @@
-"""Networks: pairs of an encoder and a decoder; one file per kind, and the file's name is its name in a recipe.
+"""Networks: an encoder and a decoder. One file per kind; its name is the kind in recipes.
 
 A file holds ``Options``, a frozen options model with a ``digest_name`` that never changes and two methods
-(:class:`NetOptions`): ``code_shape`` says what comes out, or why rows of that shape cannot go in; ``build`` makes the
-network with random weights.
+(:class:`NetOptions`): ``code_shape`` gives the shape of a code, or says why rows of a shape cannot be read; ``build``
+makes the network with random weights.
 
-Legend: B rows, H width of the code, heads the activations that a posterior wants of each unit. The units of a code are
+Legend: B rows, H width of the code, heads the activations that a posterior needs for each unit. The units of a code are
 its last axis, so ``[B, H]`` of a dense layer and ``[B, height, width, channels]`` of a convolution are read alike.
 """
 
@@ -37,7 +37,7 @@ ACTIVATIONS: Mapping[Activation, type[nn.Module]] = {
 
 
 class Switches(NamedTuple):
-    """Where the values that max-pooling kept came from.
+    """The places of the values that max-pooling kept.
 
     Attributes:
         places: int64[B, channels, h, w], positions in a plane of the map before pooling.
@@ -47,12 +47,12 @@ class Switches(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What a posterior wants of the top of an encoder.
+    """The top of an encoder, as a posterior needs it.
 
     Attributes:
         heads: activations for each unit of the code: two, where a unit has a mean and a variance.
-        linear: whether they are to be linear, because the posterior brings a link of its own.
-        turned: whether they can be rotated, see :class:`Turn`; only dense networks know how.
+        linear: whether they have to be linear, because the posterior has a link function of its own.
+        turned: whether they can be rotated, see :class:`Turn`; only dense networks can do it.
     """
 
     heads: int = 1
@@ -94,17 +94,17 @@ class Net(nn.Module):
         self.holes = holes
 
     def encode(self, x: Tensor) -> tuple[Tensor, Switches | None]:
-        """Return the activations of rows, and where pooling took its values from, in a network that pools."""
+        """Return the activations of rows, and the switches of a network that pools."""
         return self.encoder(x), None
 
     def decode(self, code: Tensor, switches: Switches | None = None) -> Tensor:
-        """Return the parameters of the likelihood; switches only help a network that pools."""
+        """Return the parameters of the likelihood; only a network that pools uses switches."""
         return torch.as_tensor(self.decoder(code))
 
 
 @runtime_checkable
 class NetOptions(Protocol):
-    """What every kind can do."""
+    """What every kind offers."""
 
     @property
     def holes(self) -> bool:
@@ -114,7 +114,7 @@ class NetOptions(Protocol):
         """Return the shape of a code for rows of a shape.
 
         Raises:
-            RecipeError: rows of that shape cannot be read, or there is no such head; says what is allowed.
+            RecipeError: rows of that shape cannot be read, or there is no such head; the text has the remedy.
         """
 
     def build(self, shape: Sequence[int], generator: torch.Generator, head: Head = PLAIN) -> Net:
@@ -129,7 +129,9 @@ def kinds() -> Mapping[str, type[Options]]:
 
 
 class Standardize(nn.BatchNorm1d):
-    """Each unit to mean 0 and variance 1: of the batch while training, of a running average otherwise.
+    """Standardise each unit to mean 0 and variance 1.
+
+    Mean and variance are those of the batch while training, running averages otherwise.
 
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015, without its affine map.
     """
@@ -138,13 +140,14 @@ class Standardize(nn.BatchNorm1d):
         super().__init__(width, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Standardise float[B, H]; a batch of one row has no variance and takes the running averages."""
+        """Standardise float[B, H]; a single row has no variance, so it takes the running averages."""
         training = self.training and len(x) > 1
+        # In float32, as statistics of bfloat16 are too coarse.
         return F.batch_norm(x.float(), self.running_mean, self.running_var, None, None, training, self.momentum or 0.1)
 
 
 class Turn(nn.Module):
-    """A rotation of the code, which is found after training; the identity until then."""
+    """A rotation of the code, found after training; the identity until then."""
 
     rotation: Tensor
 
@@ -170,7 +173,10 @@ class TurnBack(nn.Module):
 
 
 class Holes(nn.Module):
-    """Rows with missing cells (NaN) become rows twice as long: the values, zero where missing, and what is there."""
+    """Turn rows with missing cells (NaN) into rows of double length: values, then marks.
+
+    A missing value becomes zero; a mark is 1 where the cell is present.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return float[B, 2 D] of float[B, D]."""
@@ -187,13 +193,15 @@ def affine(size_in: int, size_out: int, generator: torch.Generator, *, gain: flo
         size_in: the fan-in.
         size_out: the fan-out.
         generator: on the CPU.
-        gain: where given, weights have a standard deviation of so many roots of one over the fan-in, and biases are
-            zero: through a deep network signals then neither fade nor grow (He et al., "Delving Deep into Rectifiers",
+        gain: where given, weights have a standard deviation of ``gain`` over the root of the fan-in, and biases are
+            zero: then signals neither fade nor grow through a deep network (He et al., "Delving Deep into Rectifiers",
             ICCV 2015). :func:`gain_of` gives it for an activation.
     """
+    # Made without values first: nn.Linear would draw them from torch's global state.
     made = nn.Linear(size_in, size_out, device="meta").to_empty(device="cpu")
     draw(made, size_in, generator)
     if gain is not None:
+        # A uniform draw within b has a standard deviation of b over the root of 3.
         bound = gain * math.sqrt(3 / size_in)
         nn.init.uniform_(made.weight, -bound, bound, generator=generator)
         nn.init.zeros_(made.bias)
@@ -201,7 +209,7 @@ def affine(size_in: int, size_out: int, generator: torch.Generator, *, gain: flo
 
 
 def gain_of(activation: Activation) -> float:
-    """Return the gain of a map that stands before an activation: half of the signal is lost in those that rectify."""
+    """Return the gain of a map before an activation: rectifiers lose half of the signal."""
     return 1.0 if activation in {"linear", "tanh", "sigmoid"} else math.sqrt(2)
 
 

@@ -1,4 +1,4 @@
-"""Convolutions: a map of features up, with max-pooling; unpooling and a transposed convolution down.
+"""Convolutions with max-pooling up; unpooling and transposed convolutions down.
 
 Rows are images with their channels last, ``[H, W, C]``, and codes are maps with their channels last, so that another
 convolution or a dense layer can stand on them.
@@ -31,8 +31,8 @@ class Options(recipe.Options):
         channels: of the code.
         kernel: height and width of the filters, odd.
         stride: pixels from one place of the filters to the next.
-        pool: height and width of the windows of which max-pooling keeps one value; 1 keeps all.
-        activation: of the code. The decoder's output is linear, its likelihood says what it means.
+        pool: height and width of the windows; max-pooling keeps one value of each; 1 keeps all.
+        activation: of the code. The decoder's output is linear; the likelihood interprets it.
         tied: the decoder's filters are the encoder's.
     """
 
@@ -52,7 +52,6 @@ class Options(recipe.Options):
     @field_validator("kernel")
     @classmethod
     def _odd(cls, kernel: int) -> int:
-        """Check that a filter has a middle."""
         if kernel % 2 == 0:
             raise ValueError("a kernel has an odd number of pixels, such as 3 or 5, so that it has a middle")
         return kernel
@@ -61,7 +60,7 @@ class Options(recipe.Options):
         """Return height, width and channels of the code.
 
         Raises:
-            RecipeError: rows are no images, too small ones, or values that are pooled are not what a code is.
+            RecipeError: rows are no images, or too small; or the posterior cannot be pooled.
         """
         if len(shape) != 3:
             raise RecipeError(
@@ -69,7 +68,9 @@ class Options(recipe.Options):
                 f"from below; allowed above a dense layer: dense, residual"
             )
         if head.heads > 1 and self.pool > 1:
-            raise RecipeError("max-pooling keeps no mean beside its variance; allowed with this posterior: pool = 1")
+            raise RecipeError(
+                "max-pooling cannot keep a mean together with its variance; allowed with this posterior: pool = 1"
+            )
         height, width = (_pooled(self._convolved(side), self.pool) for side in shape[:2])
         if not (height and width):
             raise RecipeError(
@@ -78,7 +79,7 @@ class Options(recipe.Options):
         return height, width, self.channels
 
     def build(self, shape: Sequence[int], generator: torch.Generator, head: Head = PLAIN) -> Net:
-        """Make the network; weights are uniform within one over the root of the fan-in, as those of a dense layer."""
+        """Make the network; weights are uniform within one over the root of the fan-in, as in dense."""
         code, maps = self.code_shape(shape, head), self.channels * head.heads
         up = nn.Conv2d(shape[2], maps, self.kernel, self.stride, self.kernel // 2, device="meta").to_empty(device="cpu")
         draw(up, shape[2] * self.kernel**2, generator)
@@ -91,12 +92,11 @@ class Options(recipe.Options):
         return Convolution(encoder, decoder, shape_in=shape, shape_out=code, rectified=activation == "relu")
 
     def _convolved(self, side: int) -> int:
-        """Return the length of a side after the convolution."""
         return (side - 1) // self.stride + 1
 
 
 class Convolution(Net):
-    """A network whose decoder can be told where pooling took its values from."""
+    """A network whose decoder can use the switches of pooling."""
 
     encoder: Up
     decoder: Down
@@ -129,11 +129,12 @@ class Up(nn.Module):
         maps = self._maps(x)
         if self.pool == 1:
             return _channels_last(maps), None
+        # Indices cost time, so only here and not in `forward`, which is the one that is frozen.
         kept, places = F.max_pool2d(maps, self.pool, return_indices=True)
         return _channels_last(kept), Switches(places)
 
     def _maps(self, x: Tensor) -> Tensor:
-        """Return the maps before pooling, channels first."""
+        # Before pooling, channels first.
         return torch.as_tensor(self.activation(self.convolution(_channels_first(x))))
 
 
@@ -141,8 +142,8 @@ class Down(nn.Module):
     """Unpooling, then a transposed convolution.
 
     Args:
-        up: the encoder's convolution, whose filters are used where there are none of one's own.
-        own: room for filters of one's own, float[channels, C, kernel, kernel]; None ties them.
+        up: the encoder's convolution; its filters are used if the decoder has none.
+        own: memory for filters of the decoder, float[channels, C, kernel, kernel]; None ties them to the encoder's.
         image: height and width of the row.
         maps: height and width of the maps before pooling.
         pool: of the encoder.
@@ -162,7 +163,7 @@ class Down(nn.Module):
         up, maps = self._up[0], self._unpooled(_channels_first(code), switches)
         weight = up.weight[: code.shape[3]] if self.weight is None else self.weight
         stride, padding = up.stride[0], int(up.padding[0])
-        # The convolution rounds down, so several heights lead to one; what is missing is added again.
+        # The convolution rounds down, so several heights give the same one; the lost rows are added again.
         missing = [
             side - ((length - 1) * stride - 2 * padding + weight.shape[2])
             for side, length in zip(self._image, self._maps, strict=True)
@@ -170,30 +171,27 @@ class Down(nn.Module):
         return _channels_last(F.conv_transpose2d(maps, weight, self.bias, stride, padding, missing))
 
     def _unpooled(self, code: Tensor, switches: Switches | None) -> Tensor:
-        """Put each value back where it came from, all else zero; else spread it evenly over its window.
+        """Put each value back at its place, or, without switches, spread it over its window.
 
-        Evenly spread is what comes out on average, if every place of the window is equally likely.
+        The even spread is the mean over all places of the window, if each is equally likely.
         """
         if self._pool == 1:
             return code
         if switches is not None:
             return F.max_unpool2d(code, switches.places, [self._pool] * 2, output_size=list(self._maps))
         spread = code.repeat_interleave(self._pool, 2).repeat_interleave(self._pool, 3) / self._pool**2
-        # Pooling passes over what is left of a window at the edge.
+        # Pooling skips an incomplete window at the edge; those places get zeros.
         edges = [0, self._maps[1] - spread.shape[3], 0, self._maps[0] - spread.shape[2]]
         return F.pad(spread, edges)
 
 
 def _pooled(side: int, pool: int) -> int:
-    """Return the length of a side after pooling."""
     return side // pool
 
 
 def _channels_first(x: Tensor) -> Tensor:
-    """Return [B, C, H, W] of [B, H, W, C]."""
     return x.permute(0, 3, 1, 2)
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """Return [B, H, W, C] of [B, C, H, W]."""
     return x.permute(0, 2, 3, 1)

@@ -37,12 +37,11 @@ class Options(recipe.Options):
         width: H.
         hidden: widths of layers between the row and the code, bottom up; the decoder has them top down. A network with
             such layers is trained as one; a stack of networks without them is trained greedily.
-        activation: of the hidden layers, and of the code. The decoder's output is linear, its likelihood says what it
-            means.
-        code_activation: of the code, where that is another one.
+        activation: of the hidden layers, and of the code. The decoder's output is linear; the likelihood interprets it.
+        code_activation: of the code, if it differs.
         normalize: standardise each unit over the batch before its activation, on the way up.
         tied: the decoder's weights are the encoder's, transposed; it has biases of its own.
-        holes: missing cells are read as NaN; the network is told which they are.
+        holes: missing cells are read as NaN; the network also gets marks of the present ones.
     """
 
     digest_name: ClassVar[str] = "dense.Options"
@@ -71,6 +70,7 @@ class Options(recipe.Options):
         encoder: list[nn.Module] = [nn.Flatten(), *([Holes()] if self.holes else [])]
         for number, up in enumerate(maps):
             activation = last if number == len(maps) - 1 else self.activation
+            # Standardised before the activation, so that no unit sits in a flat part of it.
             encoder += [up, *([Standardize(up.out_features)] if self.normalize else []), ACTIVATIONS[activation]()]
         if self.tied:
             down: list[nn.Module] = [Transposed(up, size_out) for up, size_out in zip(maps, widths, strict=False)]
@@ -79,6 +79,7 @@ class Options(recipe.Options):
             down = [affine(b, a, generator, gain=gain) for (a, b), gain in zip(pairwise(widths), gains, strict=True)]
         decoder = [part for one in reversed(down) for part in (one, ACTIVATIONS[self.activation]())][:-1]
         if head.turned:
+            # The identity until the rotation is found; its inverse stands first in the decoder.
             encoder.append(turn := Turn(self.width))
             decoder.insert(0, TurnBack(turn))
         return Net(
@@ -91,15 +92,15 @@ class Options(recipe.Options):
         )
 
     def _gains(self, activations: Sequence[Activation]) -> list[float | None]:
-        """Return the gain of the map before each activation; a single layer has nothing to lose on the way."""
+        # A single layer keeps the plain weights: only depth makes signals fade.
         return [gain_of(activation) if self.hidden else None for activation in activations]
 
 
 class Transposed(nn.Module):
     """The transpose of another map's weights, with a bias of its own that starts at zero.
 
-    Where the other map has more inputs or outputs than are wanted here (marks of missing cells, variances), the first
-    ones count: they are the values, and the means.
+    If the other map has more inputs or outputs than are needed here (marks of missing cells, variances), the first ones
+    are taken: they are the values, and the means.
 
     Args:
         up: the other map.

@@ -1,7 +1,7 @@
 """Sequences of vectors, read and written by gated recurrent units.
 
-The first axis of a row is time, and the rest is one vector: an image is read line by line. The code is what is left of
-the sequence at its end; the decoder unfolds it without being shown what it has written.
+The first axis of a row is time, and the rest is one vector: an image is read line by line. The code is the state at the
+end of the sequence; the decoder unfolds it without a look at its own output.
 
 Source: Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", EMNLP 2014, for the unit; Srivastava et
 al., "Unsupervised Learning of Video Representations using LSTMs", ICML 2015, for the unconditioned decoder.
@@ -88,7 +88,7 @@ class Last(nn.Module):
 
 
 class Unfold(nn.Module):
-    """The states of a unit that begins with a code and is told it again at every step."""
+    """The states of a unit that starts from a code and reads the code again at every step."""
 
     def __init__(self, start: nn.Linear, unit: nn.GRU, *, steps: int) -> None:
         super().__init__()
@@ -99,12 +99,12 @@ class Unfold(nn.Module):
     def forward(self, code: Tensor) -> Tensor:
         """Return float[B, T, hidden] of float[B, H]."""
         told = code[:, None].expand(-1, self.steps, -1).contiguous()
+        # Within -1 and 1 by tanh, as the states of gated units are.
         states, _ = self.unit(told, torch.tanh(self.start(code))[None].to(told.dtype))
         return torch.as_tensor(states)
 
 
 def _unit(size: int, hidden: int, generator: torch.Generator) -> nn.GRU:
-    """Return gated units whose weights come from ``generator``."""
     unit = nn.GRU(size, hidden, batch_first=True, device="meta").to_empty(device="cpu")
     draw(unit, hidden, generator)
     return unit

@@ -25,10 +25,10 @@ class Options(recipe.Options):
     Attributes:
         width: H.
         hidden: width of the blocks.
-        blocks: how many the encoder has; the decoder has as many.
+        blocks: of the encoder; the decoder has the same number.
         activation: within the blocks.
         code_activation: of the code.
-        holes: missing cells are read as NaN; the network is told which they are.
+        holes: missing cells are read as NaN; the network also gets marks of the present ones.
     """
 
     digest_name: ClassVar[str] = "residual.Options"

@@ -1,13 +1,13 @@
-"""Objectives: one file per training principle; the file name is its name in a recipe.
+"""Objectives: one file per training principle; its name is the kind in recipes.
 
 A file holds two names. ``Options`` is a frozen options model with a ``digest_name`` that never changes; it may refuse
-rows of choices that it makes no sense in. ``Objective`` is a class built as ``Objective(model, options, compute,
+choices that it cannot train. ``Objective`` is a class built as ``Objective(model, options, compute,
 seed=...)`` with::
 
     prepare(rows, neighbours)        looks at the training rows, before the first step
-    terms(batch) -> {name: tensor}   the loss in parts, each a mean over the rows; their sum is what falls
+    terms(batch) -> {name: tensor}   the loss in parts, each a mean over the rows; training minimises their sum
     phases() -> [Phase]              which parameters are moved, and how a batch leaves gradients on them
-    own: nn.ModuleDict               networks of its own, trained and saved with the model, dropped when it is done
+    own: nn.ModuleDict               networks of its own, trained and saved with the model, dropped at the end
 
 Most objectives only write ``terms`` and inherit the rest from :class:`Descent`.
 """
@@ -20,33 +20,30 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from aepipe import recipe
 from aepipe.learn import posterior
+from aepipe.learn.autoencoder import Autoencoder, Choices
 from aepipe.learn.batches import Compute, Feed
 from aepipe.learn.corruption import Corruption
 from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.posterior import Encoding
 
-if TYPE_CHECKING:
-    from aepipe.learn.autoencoder import Autoencoder
-    from aepipe.learn.spec import LayerSpec
-
 
 class Options(recipe.Options):
     """Base of the options of every objective.
 
-    Each has a ``digest_name`` of its own: digests are over it, so it stays the same for good, wherever the class moves.
+    Each has a ``digest_name`` of its own. Digests are over it, so it stays the same for good, even if the class moves.
 
     Attributes:
-        unrolled: whether it can train a whole stack at once, in fine-tuning, not only single layers.
-        descends: whether it goes downhill step by step; one that does not has its solution before the first step.
-        example: choices of a layer that it can train, where a dense one with straight-through bits will not do.
-        falls: the term that is lower after training than before; ``loss`` is the sum of all.
+        unrolled: whether it can train a whole stack at once, in fine-tuning, and not only single layers.
+        descends: whether its loss falls step by step; else it has its solution before the first step.
+        example: choices of a layer that it can train, if a dense layer with straight-through bits is refused.
+        falls: the term that training lowers; ``loss`` is the sum of all.
     """
 
     unrolled: ClassVar[bool] = True
@@ -54,8 +51,8 @@ class Options(recipe.Options):
     example: ClassVar[dict[str, Any]] = {}
     falls: ClassVar[str] = "loss"
 
-    def refusal(self, spec: LayerSpec) -> str | None:
-        """Return why the objective cannot train such a layer, and what is allowed; None where it can."""
+    def refusal(self, choices: Choices) -> str | None:
+        """Return why the objective cannot train such a layer, with the remedy; None if it can."""
         return None
 
 
@@ -63,17 +60,17 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 class Batch(NamedTuple):
-    """Some rows, as an objective sees them.
+    """A batch of rows, as an objective sees it.
 
     Attributes:
         clean: float[B, *shape], the target; zero where it is not observed.
         noisy: float[B, *shape], the input; NaN where a cell is missing, if the network reads holes.
         observed: bool[B, *shape], the cells of ``clean`` that count; None for all.
-        generator: for whatever is random; None while evaluating, when nothing is.
-        kept: bool[B, *shape], the cells of ``noisy`` that the corruption left; None where that is not known.
-        corruption: what ``noisy`` came out of, for objectives that corrupt again; None where that is not known.
-        positions: int64[B], where the rows stand among the training rows; None for other rows.
-        pass_seed: the same for all batches of one pass over the training rows, for what is drawn once for all of them.
+        generator: source of all randomness; None while evaluating, when nothing is random.
+        kept: bool[B, *shape], the cells of ``noisy`` that the corruption kept; None if unknown.
+        corruption: the one behind ``noisy``, for objectives that corrupt again; None if unknown.
+        positions: int64[B], of the rows among the training rows; None for other rows.
+        pass_seed: the same for all batches of one pass over the training rows, for draws that all of them share.
     """
 
     clean: Tensor
@@ -88,13 +85,13 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One of the moves that a training step is made of.
+    """One part of a training step, with an optimiser of its own.
 
     Attributes:
         name: for messages and checkpoints.
-        parameters: what the optimiser of this phase moves.
+        parameters: those that the optimiser of this phase changes.
         step: leaves gradients on the parameters and returns the terms of the loss, detached.
-        lr: times the learning rate of the recipe.
+        lr: factor on the learning rate of the recipe.
     """
 
     name: str
@@ -104,13 +101,13 @@ class Phase:
 
 
 class Descent(ABC, Generic[OptionsT]):
-    """An objective whose only phase is gradient descent on the sum of its terms, over all parameters.
+    """An objective with one phase: gradient descent on the sum of its terms, for all parameters.
 
     Args:
-        model: what it trains.
+        model: the autoencoder to train.
         options: from the file of the objective.
-        compute: where.
-        seed: of the weights of networks of its own.
+        compute: the device.
+        seed: for the weights of its own networks.
     """
 
     def __init__(self, model: Autoencoder, options: OptionsT, compute: Compute, *, seed: int = 0) -> None:
@@ -121,11 +118,11 @@ class Descent(ABC, Generic[OptionsT]):
         self.own = nn.ModuleDict()
 
     def prepare(self, rows: Feed, neighbours: Neighbours | None) -> None:
-        """Look at the training rows, before the first step; most have no need to.
+        """Look at the training rows before the first step; most objectives do not need to.
 
         Args:
-            rows: those that the ``positions`` of a batch speak of.
-            neighbours: finds nearest neighbours among float vectors; None where nobody knows how.
+            rows: the training rows; the ``positions`` of a batch are positions in them.
+            neighbours: finds nearest neighbours among float vectors; None if there is no such function.
         """
 
     @abstractmethod
@@ -133,10 +130,10 @@ class Descent(ABC, Generic[OptionsT]):
         """Return the loss in parts, each a mean over the rows of the batch."""
 
     def autoencode(self, batch: Batch) -> tuple[Encoding, dict[str, Tensor]]:
-        """Encode the corrupted rows, decode the codes, and return these with the terms of a plain autoencoder.
+        """Encode corrupted rows and decode the codes; return the codes and the usual terms.
 
-        ``reconstruction`` is the negative log-likelihood of the clean rows in nats per row; ``kl``, where the posterior
-        has a prior, the divergence from it.
+        ``reconstruction`` is the negative log-likelihood of the clean rows in nats per row. ``kl`` is the divergence
+        from the prior, if the posterior has one.
         """
         encoding = self.model.encode(batch.noisy, batch.generator)
         params = self.model.decode(encoding.sample, encoding.switches)
@@ -150,16 +147,16 @@ class Descent(ABC, Generic[OptionsT]):
         return [Phase("all", list(self.model.parameters()), self.descend)]
 
     def descend(self, batch: Batch) -> dict[str, Tensor]:
-        """Leave the gradient of the terms' sum on every parameter, and return the terms, detached."""
+        """Leave the gradient of the sum of terms on every parameter; return the terms, detached."""
         with self.compute.autocast():
             terms = self.terms(batch)
         torch.autograd.backward(torch.stack(list(terms.values())).sum())
         return {name: term.detach() for name, term in terms.items()}
 
 
-def needs_prior(spec: LayerSpec) -> str | None:
-    """Return what to say where a layer's posterior has no prior, None where it has one."""
-    if isinstance(spec.posterior, posterior.Stochastic):
+def needs_prior(choices: Choices) -> str | None:
+    """Return a refusal if the posterior has no prior, else None."""
+    if isinstance(choices.posterior, posterior.Stochastic):
         return None
     able = [kind for kind, model in posterior.KINDS.items() if hasattr(model, "log_ratio")]
     return f"a divergence from a prior needs a posterior that has one; allowed: {', '.join(sorted(able))}"
@@ -173,7 +170,7 @@ def kinds() -> Mapping[str, type[Options]]:
 
 
 def build(model: Autoencoder, options: Options, compute: Compute, *, seed: int = 0) -> Descent[Options]:
-    """Return the objective that an options model belongs to: the one in the same file; on the device."""
+    """Build the objective of an options model, from the same file, on the device."""
     module: Any = importlib.import_module(type(options).__module__)
     objective: Descent[Options] = module.Objective(model, options, compute, seed=seed)
     objective.own.to(compute.device)

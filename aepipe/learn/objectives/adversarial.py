@@ -1,7 +1,7 @@
-"""Make the codes of all rows together look like draws from a prior: the adversarial autoencoder.
+"""The adversarial autoencoder: the codes of all rows together look like draws from a prior.
 
-Three moves per step: the autoencoder reconstructs; a critic learns to tell codes from draws; the encoder learns to be
-taken for a draw.
+Three phases per step: the autoencoder reconstructs; a critic learns to tell codes from draws; the encoder learns to
+make codes that the critic takes for draws.
 
 Source: Makhzani et al., "Adversarial Autoencoders", ICLR workshop 2016.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +18,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from aepipe.learn import objectives
+from aepipe.learn.autoencoder import Choices
 from aepipe.learn.nets import affine
 from aepipe.learn.objectives import Batch, Descent, Phase
-
-if TYPE_CHECKING:
-    from aepipe.learn.spec import LayerSpec
 
 Prior = Literal["gaussian", "uniform", "bernoulli", "ring"]
 Rate = Annotated[float, Field(gt=0)]
@@ -35,9 +33,9 @@ class Options(objectives.Options):
         prior: ``gaussian``, standard; ``uniform``, between -1 and 1; ``bernoulli``, -1 and 1, for codes of tanh units;
             ``ring``, ten narrow Gaussians on a circle in the first two units, the others standard Gaussians.
         hidden: width of the critic's two layers.
-        critic_lr: learning rate of the critic, times that of ``fit``.
+        critic_lr: learning rate of the critic, as a factor on that of ``fit``.
         generator_lr: of the encoder against the critic, likewise.
-        sharpness: weight of the critic's squared slope at the draws, which keeps the game from swinging (Mescheder et
+        sharpness: weight of the critic's squared slope at the draws, which keeps the two from oscillating (Mescheder et
             al., "Which Training Methods for GANs do actually Converge?", ICML 2018).
     """
 
@@ -52,9 +50,9 @@ class Options(objectives.Options):
     generator_lr: Rate = 1.0
     sharpness: Annotated[float, Field(ge=0)] = 0.1
 
-    def refusal(self, spec: LayerSpec) -> str | None:
-        """Say where a code is no vector of points."""
-        if spec.posterior.head.heads > 1 or spec.posterior.binary:
+    def refusal(self, choices: Choices) -> str | None:
+        """Refuse codes of several heads, and bits."""
+        if choices.posterior.head.heads > 1 or choices.posterior.binary:
             return "the critic looks at the code itself; allowed: posterior = delta, k-sparse, bernoulli or categorical"
         return None
 
@@ -76,13 +74,13 @@ class Options(objectives.Options):
 class Objective(Descent[Options]):
     """Reconstruction, and a game between the encoder and a critic."""
 
-    def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401  whatever an objective is built with
+    def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401  passed on as they are
         super().__init__(*args, **more)
         self.width = math.prod(self.model.net.shape_out)
         self.own["critic"] = _critic(self.width, self.options.hidden, torch.Generator().manual_seed(self.seed))
 
     def phases(self) -> list[Phase]:
-        """Return the three moves of a step."""
+        """Return the three phases of a step."""
         return [
             Phase("reconstruction", list(self.model.parameters()), self._reconstruct),
             Phase("critic", list(self.own.parameters()), self._criticise, lr=self.options.critic_lr),
@@ -90,19 +88,20 @@ class Objective(Descent[Options]):
         ]
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``reconstruction`` in nats per row, and ``generator``, log 2 where the critic cannot tell."""
+        """Return ``reconstruction`` in nats per row, and ``generator``: log 2 if the critic guesses."""
         return {"reconstruction": self._nll(batch), "generator": self._deception(batch)}
 
     def _reconstruct(self, batch: Batch) -> dict[str, Tensor]:
-        """Leave the gradient of the reconstruction."""
         with self.compute.autocast():
             return _descend(reconstruction=self._nll(batch))
 
     def _criticise(self, batch: Batch) -> dict[str, Tensor]:
-        """Leave the critic's gradient: draws are told from codes."""
+        """Leave the critic's gradient: it learns to tell draws from codes."""
         assert batch.generator is not None
+        # The encoder is not to learn from this phase.
         with torch.no_grad(), self.compute.autocast():
             codes = self._codes(batch)
+        # The slope is taken at the draws, so they need a gradient.
         draws = self.options.draw(len(codes), self.width, batch.generator).requires_grad_()
         critic = self.own["critic"]
         of_draws = critic(draws)
@@ -112,34 +111,30 @@ class Objective(Descent[Options]):
         return {}
 
     def _deceive(self, batch: Batch) -> dict[str, Tensor]:
-        """Leave the encoder's gradient: codes are taken for draws."""
+        # Codes are to be taken for draws.
         with self.compute.autocast():
             return _descend(generator=self._deception(batch))
 
     def _nll(self, batch: Batch) -> Tensor:
-        """Return the mean negative log-likelihood."""
         encoding = self.model.encode(batch.noisy, batch.generator)
         params = self.model.decode(encoding.sample, encoding.switches)
         return self.model.likelihood.nll(params, batch.clean, batch.observed).mean()
 
     def _deception(self, batch: Batch) -> Tensor:
-        """Return how surely the critic tells codes from draws."""
         return F.softplus(-self.own["critic"](self._codes(batch).float())).mean()
 
     def _codes(self, batch: Batch) -> Tensor:
-        """Return the codes of a batch, flat."""
         return self.model.encode(batch.noisy, batch.generator).sample.flatten(1)
 
 
 def _critic(width: int, hidden: int, generator: torch.Generator) -> nn.Sequential:
-    """Return a network from a code to a logit: above zero for draws."""
+    # Its logit is above zero for draws.
     sizes = [width, hidden, hidden, 1]
     maps = [affine(a, b, generator) for a, b in pairwise(sizes)]
     return nn.Sequential(maps[0], nn.LeakyReLU(0.2), maps[1], nn.LeakyReLU(0.2), maps[2])
 
 
 def _descend(**term: Tensor) -> dict[str, Tensor]:
-    """Leave the gradient of one term and return it, detached."""
     ((name, value),) = term.items()
     torch.autograd.backward(value)
     return {name: value.detach()}

@@ -1,7 +1,7 @@
-"""Principal components as a layer: the linear autoencoder of the least squared error, found in closed form.
+"""Principal components as a layer: the best linear autoencoder, found in closed form.
 
-Its code can be whitened: divided by its standard deviation to some power. Half-way, small differences between rows
-count more than they do in the rows themselves, and noise not as much as everything else; neighbours are then more
+Its code can be whitened: divided by its standard deviation to some power. With a power of one half, small differences
+between rows count more than in the rows themselves, but noise not as much as everything else. Then neighbours are more
 often of one kind, and the layers above learn faster.
 
 Source: Baldi and Hornik, "Neural Networks and Principal Component Analysis", 1989.
@@ -10,7 +10,7 @@ Source: Baldi and Hornik, "Neural Networks and Principal Component Analysis", 19
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -18,14 +18,12 @@ from torch import Tensor, nn
 
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import likelihood, objectives, posterior
+from aepipe.learn.autoencoder import Choices
 from aepipe.learn.batches import Feed
 from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, Descent, Phase
 from aepipe.learn.pca import Components
-
-if TYPE_CHECKING:
-    from aepipe.learn.spec import LayerSpec
 
 
 class Options(objectives.Options):
@@ -45,33 +43,36 @@ class Options(objectives.Options):
 
     whiten: Annotated[float, Field(ge=0, le=1)] = 0.5
 
-    def refusal(self, spec: LayerSpec) -> str | None:
-        """Refuse what is not linear, and what the least squared error does not speak of."""
-        net = spec.net
+    def refusal(self, choices: Choices) -> str | None:
+        """Refuse all but linear layers with a squared error on clean rows."""
+        net = choices.net
         if not isinstance(net, dense.Options) or net.hidden or net.tied or net.normalize or net.holes:
             return "components are one map each way; allowed: a dense net without hidden, tied, normalize and holes"
         if net.activation != "linear" or net.code_activation not in {None, "linear"}:
             return f"components are linear, not {net.code_activation or net.activation}; allowed: activation linear"
-        if not isinstance(spec.posterior, posterior.Delta) or not isinstance(spec.likelihood, likelihood.Gaussian):
+        squared_error = isinstance(choices.likelihood, likelihood.Gaussian)
+        if not squared_error or not isinstance(choices.posterior, posterior.Delta):
             return "components have the least squared error; allowed: posterior delta with likelihood gaussian"
-        if not isinstance(spec.training.corruption, corruptions.Clean):
+        if not isinstance(choices.corruption, corruptions.Clean):
             return "components are those of the rows as they are; allowed: corruption none"
         return None
 
 
 class Objective(Descent[Options]):
-    """The solution, set before the first step; steps only tell what it is worth."""
+    """The solution, set before the first step; steps only measure its loss."""
 
     def prepare(self, rows: Feed, neighbours: Neighbours | None) -> None:
-        """Find the components and make them the weights; the code of all rows has a mean square of 1."""
+        """Find the components and make them the weights; codes get a mean square of 1."""
         (up,), (down,) = (_maps(half) for half in (self.model.net.encoder, self.model.net.decoder))
         found = Components.of(rows, min(up.out_features, math.prod(rows.shape)))
         scale_F = found.scale(self.options.whiten)
         square_F = found.variance * scale_F**2
+        # A mean square of 1, so that layers above meet codes of the usual size after any whitening.
         scale_F = scale_F / square_F[scale_F > 0].mean().sqrt()
         back_F = torch.where(scale_F > 0, 1 / scale_F.clamp(min=1e-12), 0.0)
         with torch.no_grad():
             for parameter in self.model.parameters():
+                # Units beyond the components stay silent.
                 parameter.zero_()
             count = len(scale_F)
             up.weight[:count] = (found.axes * scale_F).T
@@ -84,7 +85,7 @@ class Objective(Descent[Options]):
         return self.autoencode(batch)[1]
 
     def phases(self) -> list[Phase]:
-        """Return the one phase, which moves nothing."""
+        """Return the one phase, which changes nothing."""
         return [Phase("closed form", list(self.model.parameters()), self.look)]
 
     def look(self, batch: Batch) -> dict[str, Tensor]:
@@ -94,5 +95,4 @@ class Objective(Descent[Options]):
 
 
 def _maps(half: nn.Module) -> list[nn.Linear]:
-    """Return the affine maps of an encoder or a decoder: there is one."""
     return [module for module in half.modules() if isinstance(module, nn.Linear)]

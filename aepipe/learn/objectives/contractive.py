@@ -1,10 +1,10 @@
-"""Reconstruct the row from a code that hardly moves when the row does: the contractive autoencoder.
+"""The contractive autoencoder: reconstruct rows from codes that change little with them.
 
 The penalty is the squared Frobenius norm of the Jacobian of the code with respect to the network's input. It has a
 closed form for one affine map under a pointwise activation; for any other network it is estimated from random probes.
 
-The decoder has to have the encoder's weights. A decoder of its own can make up for an encoder that shrinks its codes
-towards zero: the penalty vanishes, and nothing was learnt.
+The decoder must have the encoder's weights. Otherwise the encoder can shrink its codes towards zero and the decoder
+scale them up again: the penalty vanishes, and nothing is learnt.
 
 Source: Rifai et al., "Contractive Auto-Encoders: Explicit Invariance During Feature Extraction", ICML 2011; for the
 probes, Hutchinson, "A Stochastic Estimator of the Trace of the Influence Matrix for Laplacian Smoothing Splines",
@@ -13,23 +13,20 @@ Communications in Statistics 1990.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from aepipe.learn import objectives
+from aepipe.learn.autoencoder import Autoencoder, Choices
 from aepipe.learn.nets import ACTIVATIONS
 from aepipe.learn.objectives import Batch, Descent
 from aepipe.learn.posterior import Delta
 
-if TYPE_CHECKING:
-    from aepipe.learn.autoencoder import Autoencoder
-    from aepipe.learn.spec import LayerSpec
-
 SEED = 0
-"""Of the probes while evaluating, so that the same network is always found equally contractive."""
+"""Of the probes while evaluating, so that the same network always has the same penalty."""
 
 
 class Options(objectives.Options):
@@ -37,8 +34,8 @@ class Options(objectives.Options):
 
     Attributes:
         weight: of the squared norm of the Jacobian.
-        probes: random directions for each row, where there is no closed form; more are less noisy, and cost a pass
-            each.
+        probes: random directions for each row, if there is no closed form; more are less noisy, and each costs a
+            backward pass.
     """
 
     digest_name: ClassVar[str] = "contractive.Options"
@@ -48,38 +45,38 @@ class Options(objectives.Options):
     weight: Annotated[float, Field(gt=0)] = 0.1
     probes: Annotated[int, Field(ge=1)] = 1
 
-    def refusal(self, spec: LayerSpec) -> str | None:
+    def refusal(self, choices: Choices) -> str | None:
         """Refuse a decoder with weights of its own, bits, and units that depend on other rows."""
-        if not getattr(spec.net, "tied", False):
+        if not getattr(choices.net, "tied", False):
             return (
                 "a decoder with weights of its own makes up for codes that are only scaled down; allowed: a dense net "
                 "with `tied = true`"
             )
-        if spec.posterior.binary:
+        if choices.posterior.binary:
             return "bits do not move with the row until they flip; allowed: a posterior that makes no bits"
-        if getattr(spec.net, "normalize", False):
+        if getattr(choices.net, "normalize", False):
             return "a standardised unit depends on the other rows of its batch; allowed: `normalize = false`"
         return None
 
 
 class Objective(Descent[Options]):
-    """Negative log-likelihood of the clean row, and how much its code moves with the input."""
+    """Negative log-likelihood of the clean row, and the penalty on its code's Jacobian."""
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Return reconstruction and divergence from a prior as :mod:`.reconstruction` does, and ``contraction``."""
+        """Return the usual terms and ``contraction``."""
         _, terms = self.autoencode(batch)
         norm = squared_norm(self.model, batch.noisy, probes=self.options.probes, generator=batch.generator)
         return terms | {"contraction": self.options.weight * norm.mean()}
 
 
 def squared_norm(model: Autoencoder, x: Tensor, *, probes: int = 1, generator: torch.Generator | None = None) -> Tensor:
-    """Return the squared Frobenius norm of the code's Jacobian at each row, float32[B]; carries a gradient if wanted.
+    """Return the squared Frobenius norm of the code's Jacobian at each row, float32[B].
 
-    It is computed in float32 whatever the precision around it, and under ``torch.no_grad`` too.
+    It carries a gradient unless called under ``torch.no_grad``. It is always computed in float32.
 
     Args:
         model: the code is the mean of its posterior.
-        x: float[B, *shape], what the network reads; NaN where a cell is missing, which then does not move.
+        x: float[B, *shape], the input of the network; NaN for missing cells, which count as constant.
         probes: as in :class:`Options`; a closed form needs none.
         generator: of the probes; None takes the same ones every time.
     """
@@ -95,17 +92,18 @@ def squared_norm(model: Autoencoder, x: Tensor, *, probes: int = 1, generator: t
 
 
 def _single_layer(model: Autoencoder) -> tuple[nn.Linear, nn.Module] | None:
-    """Return the affine map and the activation of an encoder that is nothing else."""
+    """Return the affine map and the activation of an encoder of just these two, else None."""
     parts = list(model.net.encoder.children()) if isinstance(model.net.encoder, nn.Sequential) else []
     if len(parts) != 3 or not isinstance(model.posterior, Delta):
         return None
+    # Only a pointwise activation has a diagonal slope, which the closed form needs.
     first, up, activation = parts
     pointwise = isinstance(activation, tuple(ACTIVATIONS.values()))
     return (up, activation) if isinstance(first, nn.Flatten) and isinstance(up, nn.Linear) and pointwise else None
 
 
 def _closed_form(up: nn.Linear, activation: nn.Module, x: Tensor, *, create_graph: bool) -> Tensor:
-    """Return the sum over the units of squared slope times squared length of weights: ``sum_j s'(a_j)^2 |W_j|^2``."""
+    """Return ``sum_j s'(a_j)^2 |W_j|^2`` over the units: squared slopes times squared weights."""
     before_BH = up(x.float().flatten(1))
     if not before_BH.requires_grad:
         before_BH.requires_grad_()
@@ -114,7 +112,7 @@ def _closed_form(up: nn.Linear, activation: nn.Module, x: Tensor, *, create_grap
 
 
 def _probed(model: Autoencoder, x: Tensor, probes: int, generator: torch.Generator, *, create_graph: bool) -> Tensor:
-    """Return the mean squared length of the transposed Jacobian times independent signs, whose mean is the norm."""
+    """Estimate the norm: the mean squared length of random signs times the Jacobian."""
     x = x.detach().float().requires_grad_()
     code = model.encode(x).mean
     lengths = []

@@ -1,7 +1,7 @@
-"""Fill in what was hidden: the masked autoencoder, for rows with missing cells.
+"""The masked autoencoder: predict hidden cells, for rows with missing cells.
 
-Cells that are missing from the data count nowhere. Of the cells that are there, the corruption hides some from the
-network; those tell whether it can fill a hole, and the others whether it keeps what it was given.
+Cells that are missing from the data never count. Of the present cells, the corruption hides some from the network:
+these measure how well it fills holes, the others how well it keeps its input.
 
 Source: Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders", ICML 2008, sec. 2.3, for
 values that are missing; the weights are those of Vincent et al., JMLR 2010, sec. 4.4 ("emphasised" denoising).
@@ -26,7 +26,7 @@ class Options(objectives.Options):
 
     Attributes:
         hidden: weight of the cells that the corruption has hidden.
-        seen: weight of those that it left.
+        seen: weight of those that it kept.
     """
 
     digest_name: ClassVar[str] = "masked.Options"
@@ -38,10 +38,11 @@ class Objective(Descent[Options]):
     """Negative log-likelihood of hidden and of seen cells, each in nats per row."""
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``hidden`` and ``seen``; and the divergence from a prior where the posterior has one."""
+        """Return ``hidden`` and ``seen``; and ``kl``, if the posterior has a prior."""
         encoding = self.model.encode(batch.noisy, batch.generator)
         params = self.model.decode(encoding.sample, encoding.switches)
         kept = batch.kept if batch.kept is not None else _same(batch)
+        # Cells that are missing from the data belong to neither term.
         observed = torch.ones_like(kept) if batch.observed is None else batch.observed
         nll = self.model.likelihood.nll
         terms = {
@@ -54,5 +55,5 @@ class Objective(Descent[Options]):
 
 
 def _same(batch: Batch) -> Tensor:
-    """Return which cells of a batch that was corrupted beforehand are as they were."""
+    # For rows that were corrupted beforehand: no mask came with them, so values are compared.
     return torch.isclose(batch.noisy.float(), batch.clean.float(), atol=1e-3)

@@ -1,9 +1,9 @@
-"""Codes that agree with the neighbourhood of the data: where random walks lead, the bits stay alike.
+"""Codes that keep the neighbourhood of rows: random walks lead to rows with similar bits.
 
 A graph joins each training row with its nearest others. A walk from a row ends at a row that is probably of its kind,
-and the code has to pick that one out among all rows of the batch. Long walks teach wide groups, which order the whole
-of a ranking; short ones teach the differences within a group, which order its top. The bits are dealt to both in turn,
-so the Hamming distance is their sum, and every prefix of a code has bits of each. Labels are not used.
+and the code has to pick out that row among all rows of the batch. Long walks teach wide groups, which order the whole
+ranking; short ones teach the differences within a group, which order its top. Long and short ones take turns in the
+bits, so the Hamming distance is the sum of both, and every prefix of a code has bits of each. No labels are used.
 
 Source: the loss is InfoNCE (van den Oord, Li and Vinyals, arXiv:1807.03748) with neighbours as positives (Dwibedi et
 al., "With a Little Help from My Friends", ICCV 2021); walks as a scale of similarity, Coifman and Lafon, "Diffusion
@@ -14,7 +14,7 @@ Legend: B rows of a batch, K bits, S scales.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,28 +22,25 @@ from pydantic import Field
 from torch import Tensor
 
 from aepipe import recipe
-from aepipe.learn import corruption as corruptions
 from aepipe.learn import objectives
+from aepipe.learn.autoencoder import Choices
 from aepipe.learn.batches import Feed
 from aepipe.learn.neighbour_graph import Neighbours, graph_of
 from aepipe.learn.objectives import Batch, Descent
 from aepipe.learn.objectives.reconstruction import dependence
 
-if TYPE_CHECKING:
-    from aepipe.learn.spec import LayerSpec
-
 Weight = Annotated[float, Field(ge=0)]
 
 
 class Scale(recipe.Options):
-    """How far some of the bits look.
+    """One scale: how far its bits look.
 
     Attributes:
-        resemblance: walks are as long as their ends, in the mean, still resemble their starts: so many times as much as
-            neighbours do. Every length from 1 on is equally likely.
-        steps: of the longest walk, in place of what ``resemblance`` would come to.
-        sharpness: by which the agreement of bits is multiplied. The larger, the more a single wrong bit costs, and
-            the fewer rows share a code.
+        resemblance: sets the longest walks: their ends resemble their starts, in the mean, at least this many times as
+            much as neighbours do. Every length from 1 to that is equally likely.
+        steps: of the longest walk, in place of ``resemblance``.
+        sharpness: factor on the agreement of bits. With a larger one, a single wrong bit costs more, and fewer rows
+            share a code.
         weight: of its term.
     """
 
@@ -59,12 +56,12 @@ class Options(objectives.Options):
     Attributes:
         k: edges of the graph from each row.
         one_way: weight of an edge whose end does not have its start among its neighbours.
-        components: leading principal components by which neighbours are found, at most.
+        components: most leading principal components by which neighbours are found.
         whiten: 0 leaves components as large as they are, 1 makes them all equally large.
         scales: far ones and near ones; bit i belongs to scale i modulo their number.
-        nested: lengths whose prefixes are trained to be codes by themselves; the whole code always is.
+        nested: lengths of prefixes that are trained as codes of their own, like the whole code.
         reconstruction: weight of the negative log-likelihood of the clean row.
-        decorrelation: weight of the mean squared correlation of two bits, of each of the trained lengths.
+        decorrelation: weight of the mean squared correlation of two bits, for each trained length.
     """
 
     digest_name: ClassVar[str] = "neighbourhood.Options"
@@ -80,11 +77,11 @@ class Options(objectives.Options):
     reconstruction: Weight = 0.001
     decorrelation: Weight = 3.0
 
-    def refusal(self, spec: LayerSpec) -> str | None:
+    def refusal(self, choices: Choices) -> str | None:
         """Refuse codes that are not bits, and fewer bits than scales."""
-        if not spec.posterior.binary:
+        if not choices.posterior.binary:
             return "agreement is counted in bits; allowed: the layer of bits, and fine-tuning"
-        width = getattr(spec.net, "width", len(self.scales))
+        width = getattr(choices.net, "width", len(self.scales))
         shortest = min([width, *self.nested])
         if shortest < len(self.scales):
             return f"{len(self.scales)} scales share {shortest} bits; allowed: at least a bit for each"
@@ -92,11 +89,11 @@ class Options(objectives.Options):
 
 
 class Objective(Descent[Options]):
-    """Agreement of a row's bits with those of the rows that walks from it lead to, and the reconstruction."""
+    """Agreement of a row's bits with those at the ends of its walks, and the reconstruction."""
 
     def prepare(self, rows: Feed, neighbours: Neighbours | None) -> None:
-        """Build the graph of the training rows, and find out how far walks may go."""
-        assert neighbours is not None, "this objective needs somebody who finds neighbours"
+        """Build the graph of the training rows, and find the longest walks."""
+        assert neighbours is not None, "this objective needs a function that finds neighbours"
         options = self.options
         self.rows = rows
         self.graph, features_NF = graph_of(
@@ -113,9 +110,9 @@ class Objective(Descent[Options]):
         self._ends: list[Tensor] = []
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``reconstruction``, ``decorrelation``, and, of training rows, a term ``within N`` for each scale.
+        """Return ``reconstruction``, ``decorrelation``, and a term ``within N`` for each scale.
 
-        The last are nats: how surprising it is, among the rows of the batch, which of them the walk has led to.
+        The last are for training rows only, in nats: the surprise at the end of a walk, among the rows of the batch.
         """
         others = self._others(batch)
         rows = torch.cat([batch.noisy, *others])
@@ -132,46 +129,47 @@ class Objective(Descent[Options]):
                 surprise(own_BK[:, :length][:, bits], there_BK[:, :length][:, bits], scale.sharpness)
                 for length in self._lengths(own_BK.shape[1])
             ]
-            name = f"within {self.steps[place]}"  # two scales may come to the same
+            # A term for each length of walk, for the curves.
+            name = f"within {self.steps[place]}"  # two scales may have walks of the same length
             terms[name] = scale.weight * torch.stack(found).mean() + terms.get(name, 0.0)
         return terms
 
     def _others(self, batch: Batch) -> list[Tensor]:
-        """Return for each scale the rows that walks lead to, corrupted like the batch; none while evaluating."""
+        """Return the ends of walks, corrupted like the batch, for each scale; none while evaluating."""
         if batch.positions is None or batch.pass_seed is None or batch.generator is None:
             return []
         if batch.pass_seed != self._pass:
-            # All walks of a pass at once: step by step they are small work, and a GPU waits between two steps.
+            # All walks of a pass at once: for one batch they are little work, and a GPU would wait between steps.
             generator = self.compute.generator(batch.pass_seed)
             self._ends = [self.graph.walk_all(steps, generator).cpu() for steps in self.steps]
             self._pass = batch.pass_seed
         rows = [self.rows.batch(end_N[batch.positions]) for end_N in self._ends]
         if batch.corruption is None:
             return rows
-        return [corruptions.apply(batch.corruption, one, batch.generator)[0] for one in rows]
+        return [batch.corruption.corrupt_tensor(one, batch.generator)[0] for one in rows]
 
     def _dependence(self, code_BK: Tensor) -> Tensor:
-        """Return how far the covariance of bits is from the identity: a mean over all pairs, summed over the lengths.
+        """Return the mean squared covariance of two bits, summed over the lengths.
 
-        Long codes may share more than short ones, in which there is no bit to spare.
+        It is a mean over pairs: long codes may share more in total than short ones, which have no bit to spare.
         """
         parts = [dependence(code_BK[:, :length]) / length**2 for length in self._lengths(code_BK.shape[1])]
         return torch.stack(parts).sum()
 
     def _lengths(self, n_bits: int) -> list[int]:
-        """Return the lengths of the prefixes that are trained."""
         return sorted({min(length, n_bits) for length in (*self.options.nested, n_bits)})
 
 
 def surprise(here_BK: Tensor, there_BK: Tensor, sharpness: float) -> Tensor:
-    """Return the mean surprise, in nats, that of all rows the one at the same place goes with each; a scalar.
+    """Return the mean surprise, in nats, at each row's partner among all rows; a scalar.
 
     Args:
         here_BK: codes of rows, -1 and 1.
-        there_BK: codes of the rows that go with them.
+        there_BK: codes of their partners, at the same places.
         sharpness: the agreement of two codes is ``sharpness / K^(3/4)`` times their inner product: half-way between
             the root, for which random codes of any length agree alike, and K, for which equal ones do.
     """
     agreement_BB = (here_BK.float() @ there_BK.float().T) * (sharpness * here_BK.shape[1] ** -0.75)
+    # Both ways, so that codes and partners are treated alike.
     same_B = torch.arange(len(here_BK), device=here_BK.device)
     return 0.5 * (F.cross_entropy(agreement_BB, same_B) + F.cross_entropy(agreement_BB.T, same_B))

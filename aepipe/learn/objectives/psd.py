@@ -1,8 +1,8 @@
-"""Predictive sparse decomposition: the encoder learns to predict the sparse code that explains a row best.
+"""Predictive sparse decomposition: the encoder learns to predict the best sparse codes.
 
-For each batch the code is inferred: it minimises, from the encoder's prediction on, the squared error of the linear
+For each batch the code is inferred: starting at the encoder's prediction, it minimises the squared error of the linear
 decoder, its own absolute values, and its squared distance from the prediction. Then encoder and decoder take a gradient
-step with that code fixed. Afterwards a code is what the encoder says; nothing is inferred any more.
+step with that code fixed. After training, the code is the encoder's prediction; nothing is inferred any more.
 
 Source: Kavukcuoglu, Ranzato and LeCun, "Fast Inference in Sparse Coding Algorithms with Applications to Object
 Recognition", NYU technical report CBLL-TR-2008-12-01; the inference is that of Beck and Teboulle, "Fast Gradient-Based
@@ -15,20 +15,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from aepipe.learn import likelihood, objectives, posterior
+from aepipe.learn.autoencoder import Autoencoder, Choices
 from aepipe.learn.batches import Compute
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, Descent
-
-if TYPE_CHECKING:
-    from aepipe.learn.autoencoder import Autoencoder
-    from aepipe.learn.spec import LayerSpec
 
 SQUARINGS = 6
 
@@ -53,10 +50,12 @@ class Options(objectives.Options):
     prediction: Annotated[float, Field(gt=0)] = 1.0
     iterations: Annotated[int, Field(ge=1)] = 20
 
-    def refusal(self, spec: LayerSpec) -> str | None:
-        """Refuse whatever has no linear decoder, squared error and continuous code."""
-        linear = isinstance(spec.net, dense.Options) and not spec.net.hidden and not spec.net.tied
-        if linear and isinstance(spec.posterior, posterior.Delta) and isinstance(spec.likelihood, likelihood.Gaussian):
+    def refusal(self, choices: Choices) -> str | None:
+        """Refuse all layers without a linear decoder, squared error and continuous code."""
+        net = choices.net
+        linear = isinstance(net, dense.Options) and not net.hidden and not net.tied
+        squared_error = isinstance(choices.likelihood, likelihood.Gaussian)
+        if linear and squared_error and isinstance(choices.posterior, posterior.Delta):
             return None
         return (
             "infers the codes of a linear decoder with columns of its own; allowed: a dense net without `hidden` and "
@@ -66,15 +65,15 @@ class Options(objectives.Options):
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """What the codes of a batch minimise, each row on its own.
+    """The energy of codes; inference minimises it for each row on its own.
 
     ``|x - D h|^2 / 2 + sparsity |h|_1 + prediction / 2 |h - f|^2``
 
     Attributes:
         target: float[B, D]: x, the rows less the decoder's bias.
-        observed: cells that count, as ones among zeros; None for all.
+        observed: 1 for cells that count, else 0; None for all.
         atoms: float[D, H]: D, the decoder's columns.
-        predicted: float[B, H]: f, what the encoder says.
+        predicted: float[B, H]: f, the encoder's prediction.
         sparsity: weight.
         prediction: weight.
         rectified: whether codes are never negative.
@@ -89,18 +88,18 @@ class Energy:
     rectified: bool = False
 
     def error(self, decoded_BD: Tensor) -> Tensor:
-        """Return how far decoded codes are from the rows, zero where a cell does not count."""
+        """Return the difference between decoded codes and rows, zero for cells that do not count."""
         error = decoded_BD - self.target
         return error if self.observed is None else error * self.observed
 
     def cost(self, code_BH: Tensor, decoded_BD: Tensor) -> Tensor:
-        """Return the energy of each row, [B], for codes and what they are decoded to."""
+        """Return the energy of each row, [B], for codes and their decoded rows."""
         fit = 0.5 * self.error(decoded_BD).square().sum(1)
         distance = 0.5 * (code_BH - self.predicted).square().sum(1)
         return fit + self.sparsity * code_BH.abs().sum(1) + self.prediction * distance
 
     def proximal(self, point_BH: Tensor, rate: Tensor) -> Tensor:
-        """Return the codes near some point for which the two last terms are small: they need no gradient."""
+        """Apply the proximal map of the last two terms to a point: they need no gradient."""
         pull = rate * self.prediction
         mixed = (point_BH + pull * self.predicted) / (1 + pull)
         threshold = rate * self.sparsity / (1 + pull)
@@ -110,14 +109,17 @@ class Energy:
 
 
 class Objective(Descent[Options]):
-    """Squared error, sparsity and prediction, of codes that are inferred anew for each batch."""
+    """Squared error, sparsity and prediction of codes that are inferred for each batch."""
 
     def __init__(self, model: Autoencoder, options: Options, compute: Compute, *, seed: int = 0) -> None:
         super().__init__(model, options, compute, seed=seed)
         self._down = cast(nn.Linear, cast(nn.Sequential, model.net.decoder)[0])
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the three parts of the energy; gradients reach the decoder by the first, the encoder by the last."""
+        """Return the three parts of the energy.
+
+        The first has the decoder's gradient, the last the encoder's.
+        """
         predicted = self.model.encode(batch.noisy, batch.generator).mean
         code_BH = self.infer(batch, predicted)
         params = self.model.decode(code_BH)
@@ -129,19 +131,23 @@ class Objective(Descent[Options]):
         }
 
     def descend(self, batch: Batch) -> dict[str, Tensor]:
-        """Bring the decoder's columns to length 1, which the last step left a little, then descend."""
+        """Bring the decoder's columns back to length 1, then descend."""
         with torch.no_grad():
+            # The last step has changed their lengths a little.
             self._down.weight.div_(self._down.weight.norm(dim=0).clamp(min=1e-8))
         return super().descend(batch)
 
     def infer(self, batch: Batch, predicted: Tensor) -> Tensor:
-        """Return the codes of a batch, without a gradient; in float32, as bfloat16 is too coarse to descend in."""
+        """Infer the codes of a batch, without a gradient.
+
+        It is done in float32, as bfloat16 is too coarse for small descents.
+        """
         with torch.no_grad(), torch.autocast(batch.clean.device.type, enabled=False):
             energy = self.energy(batch, predicted.float())
             return next(islice(descent(energy), self.options.iterations, None))[0]
 
     def energy(self, batch: Batch, predicted: Tensor) -> Energy:
-        """Return what the codes of a batch minimise."""
+        """Return the energy that the codes of a batch minimise."""
         scale = 1 / cast(likelihood.Gaussian, self.model.likelihood).sigma
         observed = batch.observed
         if observed is not None:
@@ -158,10 +164,10 @@ class Objective(Descent[Options]):
 
 
 def descent(energy: Energy) -> Iterator[tuple[Tensor, Tensor]]:
-    """Return ever better codes [B, H] with their energies [B], the encoder's prediction first; no row's ever rises.
+    """Yield ever better codes [B, H] with their energies [B], the encoder's prediction first.
 
-    The point that a step starts from is a combination of codes, so it is decoded as the same combination of what they
-    were decoded to: each step multiplies with the atoms once, and once with their transpose.
+    The energy of no row ever rises. The point that a step starts from is a combination of codes, so its decoded row is
+    the same combination of their decoded rows: each step multiplies with the atoms once, and once with their transpose.
     """
     rate = 1 / largest_eigenvalue(energy.atoms)
     code = point = energy.predicted
@@ -172,6 +178,7 @@ def descent(energy: Energy) -> Iterator[tuple[Tensor, Tensor]]:
         tried = energy.proximal(point - rate * (energy.error(decoded_point) @ energy.atoms), rate)
         decoded_tried = tried @ energy.atoms.T
         cost_tried = energy.cost(tried, decoded_tried)
+        # Row by row: a step that is good for most rows may be too long for some.
         better = (cost_tried <= cost)[:, None]
         before, decoded_before = code, decoded
         code, decoded = torch.where(better, tried, code), torch.where(better, decoded_tried, decoded)
@@ -184,17 +191,19 @@ def descent(energy: Energy) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def largest_eigenvalue(atoms: Tensor) -> Tensor:
-    """Return an upper bound of the largest eigenvalue of ``D^T D``, a scalar; at most 1.12 times as large, mostly 1.00.
+    """Return an upper bound of the largest eigenvalue of ``D^T D``, a scalar.
 
-    The power iteration, on the matrix in place of a vector: the trace of a power of a matrix without negative
-    eigenvalues is no less than that power of the largest one, whereas a vector only comes near it from below.
-    The bound's excess is the root of the rank, of the order of the power.
+    It is the power iteration, on the matrix in place of a vector: the trace of a power of a matrix without negative
+    eigenvalues is no less than that power of the largest one, whereas a vector only comes near it from below. The bound
+    is too large by the n-th root of the rank at most, where n is the power: at most 1.12 times, mostly 1.00 times.
     """
+    # Both products have the same largest eigenvalue; the smaller matrix is cheaper.
     wide = atoms.shape[1] > atoms.shape[0]
     power = atoms @ atoms.T if wide else atoms.T @ atoms
     logarithm = torch.zeros((), device=power.device)
     for _ in range(SQUARINGS):
         trace = power.trace()
+        # Scaled to a trace of 1, as powers would overflow; the logarithm keeps the scale.
         power = power / trace
         power = power @ power
         logarithm = 2 * (logarithm + trace.log())

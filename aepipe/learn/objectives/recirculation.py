@@ -1,15 +1,15 @@
-"""Train a layer by letting activities go round, without a gradient being passed back.
+"""Recirculation: train a layer from the activities of two rounds, without backpropagation.
 
-A row makes a code, the code a row, and that row a code again. What differs on the second way round says how to move:
-the decoder by the change of the row, the encoder by the change of the code. Each weight needs only what its two ends
-know, and nothing is differentiated.
+A row gives a code, the code a row, and that row a code again. The differences between the two rounds are the updates:
+the change of the row for the decoder, the change of the code for the encoder. Each weight needs only the activities at
+its two ends, and nothing is differentiated.
 
 Source: Hinton and McClelland, "Learning Representations by Recirculation", NIPS 1987 (in print 1988).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -17,13 +17,11 @@ from torch import Tensor, nn
 
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import likelihood, objectives, posterior
+from aepipe.learn.autoencoder import Choices
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, Descent, Phase
 
-if TYPE_CHECKING:
-    from aepipe.learn.spec import LayerSpec
-
-# Of these, the error of the mean is the gradient with respect to the decoder's output, up to a constant.
+# For these, the error of the mean is the gradient with respect to the decoder's output, up to a constant.
 CANONICAL = (likelihood.Gaussian, likelihood.Bernoulli)
 
 
@@ -31,8 +29,8 @@ class Options(objectives.Options):
     """Options of the objective.
 
     Attributes:
-        regression: share of the old activity in the new one, of rows as of codes. The nearer to 1, the smaller is the
-            change, and the nearer its direction to that of the gradient once the decoder mirrors the encoder.
+        regression: share of the old activity in the new one, for rows and codes. Nearer to 1 the change is smaller, and
+            its direction nearer to that of the gradient once the decoder mirrors the encoder.
     """
 
     digest_name: ClassVar[str] = "recirculation.Options"
@@ -41,17 +39,17 @@ class Options(objectives.Options):
 
     regression: Annotated[float, Field(ge=0, lt=1)] = 0.75
 
-    def refusal(self, spec: LayerSpec) -> str | None:
-        """Say where there is more between row and code than one map each way, or the row that comes back is another."""
-        net = spec.net
+    def refusal(self, choices: Choices) -> str | None:
+        """Refuse all layers but one map each way, with clean rows."""
+        net = choices.net
         if not isinstance(net, dense.Options) or net.hidden or net.tied or net.normalize or net.holes:
             return "activities pass one map each way; allowed: a dense net without hidden, tied, normalize and holes"
         if "prelu" in {net.activation, net.code_activation}:
             return "without a gradient no slope is learnt; allowed: an activation other than prelu"
-        if not isinstance(spec.posterior, posterior.Delta) or not isinstance(spec.likelihood, CANONICAL):
+        if not isinstance(choices.posterior, posterior.Delta) or not isinstance(choices.likelihood, CANONICAL):
             return "allowed: posterior delta, with likelihood gaussian, bernoulli or kl"
-        if not isinstance(spec.training.corruption, corruptions.Clean):
-            return "a row is compared with what comes back of it; allowed: corruption none"
+        if not isinstance(choices.corruption, corruptions.Clean):
+            return "a row is compared with its own reconstruction; allowed: corruption none"
         return None
 
 
@@ -61,7 +59,7 @@ class Round(NamedTuple):
     Attributes:
         row_0: float[B, D], the batch.
         code_1: float[B, H], its code.
-        row_2: float[B, D], the batch, moved a little towards what its code is decoded to.
+        row_2: float[B, D], the batch, moved a little towards its reconstruction.
         code_3: float[B, H], the code, moved a little towards that of ``row_2``.
     """
 
@@ -72,7 +70,7 @@ class Round(NamedTuple):
 
 
 class Objective(Descent[Options]):
-    """The two local rules as if they were gradients, for the optimiser."""
+    """The two local rules, in place of gradients for the optimiser."""
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``reconstruction``, the negative log-likelihood in nats per row."""
@@ -84,10 +82,11 @@ class Objective(Descent[Options]):
         return [Phase("recirculation", list(self.model.parameters()), self.recirculate)]
 
     def recirculate(self, batch: Batch) -> dict[str, Tensor]:
-        """Leave on each parameter what it is to be moved against, a mean over the rows; no graph is built."""
+        """Leave the negative update of each parameter as its gradient, a mean over the rows."""
         with torch.no_grad():
             one = self.go_round(batch)
             row_change, code_change = one.row_2 - one.row_0, one.code_3 - one.code_1
+            # The optimiser subtracts, so the negative of an update is left: old minus new is the wanted move.
             for half, change, cause in (
                 (self.model.net.decoder, row_change, one.code_1),
                 (self.model.net.encoder, code_change, one.row_2),
@@ -98,7 +97,7 @@ class Objective(Descent[Options]):
             return self.terms(batch)
 
     def go_round(self, batch: Batch) -> Round:
-        """Return the activities of a batch; in float32, as small differences count."""
+        """Return the activities of a batch, in float32, as small differences count."""
         model, share = self.model, self.options.regression
         code_1 = model.encode(batch.clean).mean
         decoded = model.likelihood.mean(model.decode(code_1))
@@ -110,6 +109,5 @@ class Objective(Descent[Options]):
 
 
 def _map(half: nn.Module) -> nn.Linear:
-    """Return the one affine map of an encoder or a decoder."""
     (found,) = (module for module in half.modules() if isinstance(module, nn.Linear))
     return found

@@ -1,4 +1,4 @@
-"""Reconstruct the clean row from the corrupted one: the denoising autoencoder.
+"""The denoising autoencoder: reconstruct the clean row from the corrupted one.
 
 Source: Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders", ICML 2008. Without a
 corruption it is the plain autoencoder.
@@ -20,8 +20,8 @@ class Options(objectives.Options):
     """Options of the objective.
 
     Attributes:
-        decorrelation: weight of the squared covariances of a batch's code, off the diagonal, and of its variances'
-            distance from 1. On bits it keeps them balanced and independent, as spectral hashing asks of them.
+        decorrelation: weight of the squared distance between a batch's covariance matrix and the identity. It keeps
+            bits balanced and independent, as in spectral hashing.
     """
 
     digest_name: ClassVar[str] = "reconstruction.Options"
@@ -32,7 +32,7 @@ class Objective(Descent[Options]):
     """Negative log-likelihood of the clean row given the code of the corrupted one."""
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the reconstruction in nats per row, and the divergence from a prior where the posterior has one."""
+        """Return the usual terms, and ``decorrelation`` if it has a weight."""
         encoding, terms = self.autoencode(batch)
         if self.options.decorrelation:
             terms["decorrelation"] = self.options.decorrelation * dependence(encoding.sample)

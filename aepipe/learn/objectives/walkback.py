@@ -1,7 +1,7 @@
-"""Denoising along a chain that walks away from the data: the generative stochastic network, trained with walkback.
+"""The generative stochastic network, trained with walkback: denoise along a chain.
 
-From each row a chain starts: corrupt, encode, decode, draw, and again. Wherever it has come to, the target is the row
-it started from. So the network also learns to return from places that its own chain leads to, and can be sampled.
+From each row a chain starts: corrupt, encode, decode, draw, and repeat. At every step the target is the first row of
+the chain. So the network also learns to return from the places that its own chain visits, and it can be sampled.
 
 Source: Bengio, Yao, Alain and Vincent, "Generalized Denoising Auto-Encoders as Generative Models", NIPS 2013, for
 walkback; Bengio, Laufer, Alain and Yosinski, "Deep Generative Stochastic Networks Trainable by Backprop", ICML 2014.
@@ -9,7 +9,7 @@ walkback; Bengio, Laufer, Alain and Yosinski, "Deep Generative Stochastic Networ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -17,26 +17,24 @@ from torch import Tensor
 
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import objectives
+from aepipe.learn.autoencoder import Choices
 from aepipe.learn.objectives import Batch, Descent
-
-if TYPE_CHECKING:
-    from aepipe.learn.spec import LayerSpec
 
 
 class Options(objectives.Options):
     """Options of the objective. Every step has the corruption of the layer.
 
     Attributes:
-        steps: of the chain; with 1 it is the denoising autoencoder.
+        steps: of the chain; 1 is the denoising autoencoder.
     """
 
     digest_name: ClassVar[str] = "walkback.Options"
     steps: Annotated[int, Field(ge=1)] = 4
 
-    def refusal(self, spec: LayerSpec) -> str | None:
-        """Say where nothing drives the chain away from the data."""
-        if isinstance(spec.training.corruption, corruptions.Clean):
-            return "its chain corrupts at every step; allowed: a `corruption` other than none beside it"
+    def refusal(self, choices: Choices) -> str | None:
+        """Refuse a layer without a corruption."""
+        if isinstance(choices.corruption, corruptions.Clean):
+            return "its chain corrupts at every step; allowed: any `corruption` but none"
         return None
 
 
@@ -44,9 +42,9 @@ class Objective(Descent[Options]):
     """Negative log-likelihood of the clean row, on average over the steps of a chain."""
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``reconstruction`` in nats per row, and ``kl`` where the posterior has a prior, means over the steps.
+        """Return the usual terms, as means over the steps.
 
-        While evaluating, when nothing is random, there is only the first step: the loss of a denoising autoencoder.
+        While evaluating nothing is random, so there is only the first step: the loss of a denoising autoencoder.
         """
         walks = batch.generator is not None and batch.corruption is not None
         parts: dict[str, list[Tensor]] = {}
@@ -55,6 +53,7 @@ class Objective(Descent[Options]):
             encoding = self.model.encode(noisy, batch.generator)
             params = self.model.decode(encoding.sample, encoding.switches)
             nll = self.model.likelihood.nll(params, batch.clean, batch.observed)
+            # The target is the clean row at every step: the network learns the way back.
             parts.setdefault("reconstruction", []).append(nll.mean())
             if encoding.kl is not None:
                 parts.setdefault("kl", []).append(encoding.kl.mean())
@@ -63,9 +62,9 @@ class Objective(Descent[Options]):
         return {name: torch.stack(part).mean() for name, part in parts.items()}
 
     def _onward(self, params: Tensor, batch: Batch) -> Tensor:
-        """Return where the chain goes: a draw, corrupted. No gradient passes through it."""
+        """Return the next state of the chain: a draw, corrupted. No gradient passes through it."""
         assert batch.generator is not None
         assert batch.corruption is not None
         with torch.no_grad():
             drawn = self.model.likelihood.sample(params.detach().float(), batch.generator)
-            return corruptions.apply(batch.corruption, drawn, batch.generator)[0]
+            return batch.corruption.corrupt_tensor(drawn, batch.generator)[0]

@@ -1,4 +1,4 @@
-"""The adversarial autoencoder: all codes together look like the prior, which the two-sample test can tell."""
+"""The adversarial autoencoder: all codes together pass the two-sample test with the prior."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def test_the_codes_of_all_rows_match_the_prior(tmp_path: Any) -> None:
     assert found.p_value > 0.01, found
     assert without.p_value < 0.01, without
     assert found.statistic < 0.1 * without.statistic
-    # Beside its spread, the code still says what the row is: neighbours are alike.
+    # The code has the prior's spread and still describes the row: neighbours are alike.
     assert matched.std(0).min() > 0.5
 
 
 @pytest.mark.parametrize("prior", ["gaussian", "uniform", "bernoulli", "ring"])
-def test_draws_are_what_they_are_called(prior: Any) -> None:
+def test_draws_have_the_distribution_of_their_name(prior: Any) -> None:
     drawn = adversarial.Options(prior=prior).draw(5000, 3, generator()).numpy()
     assert drawn.shape == (5000, 3)
     np.testing.assert_allclose(drawn.mean(0), 0, atol=0.06)
@@ -88,7 +88,7 @@ def test_draws_are_what_they_are_called(prior: Any) -> None:
         assert drawn.std() == pytest.approx(1, abs=0.03)
 
 
-def test_a_critic_looks_at_points() -> None:
+def test_posteriors_that_are_no_points_are_refused() -> None:
     row = {"net": {"kind": "dense", "width": 4}, "posterior": "gaussian", "objective": "adversarial"}
     with pytest.raises(RecipeError, match=r"layers\.0\.objective: the critic looks at the code itself; allowed: poste"):
         layer_specs.layer_spec(LayerRecipe.model_validate(row), "layers.0")

@@ -1,4 +1,4 @@
-"""The contractive penalty: its closed form and its probes against the Jacobian, and why weights have to be tied."""
+"""The contractive penalty: closed form and probes against the Jacobian; tied weights."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def trained(net: dict[str, Any], folder: Path, weight: float = 0.2) -> tuple[Aut
 
 
 def scaled(model: Autoencoder, factor: float) -> None:
-    """Scale the code down, and the decoder up if it has weights of its own, so that it makes up for it."""
+    """Scale the code down, and an untied decoder up to compensate."""
     with torch.no_grad():
         for parameter in model.net.encoder.parameters():
             parameter.mul_(factor)
@@ -157,7 +157,7 @@ def scaled(model: Autoencoder, factor: float) -> None:
             own.weight.div_(factor)
 
 
-def test_untied_weights_meet_the_penalty_by_scaling_and_tied_ones_cannot(tmp_path: Path) -> None:
+def test_untied_weights_avoid_the_penalty_by_scaling_and_tied_ones_cannot(tmp_path: Path) -> None:
     tied, objective, x = trained({}, tmp_path)
     untied = build(activation="relu", tied=False)
     own, bias = untied.net.decoder[0], tied.net.decoder[0].bias  # type: ignore[index]
@@ -205,7 +205,7 @@ def test_training_contracts(tmp_path: Path) -> None:
         ({"normalize": True}, r"layers\.0\.objective: a standardised unit .* allowed: `normalize = false`"),
     ],
 )
-def test_what_makes_no_sense_is_refused(net: dict[str, Any], message: str) -> None:
+def test_unsuitable_layers_are_refused(net: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         layer_specs.layer_spec(recipe(net), "layers.0")
 

@@ -1,4 +1,4 @@
-"""Neighbourhood: its loss by hand, its scales and prefixes, and that it orders the whole of a ranking better."""
+"""Neighbourhood: its loss by hand, its scales and prefixes, and better whole rankings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_surprise_is_the_cross_entropy_of_both_ways() -> None:
     assert surprise(torch.tensor(here), torch.tensor(there), 0.7).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_bits_are_dealt_to_the_scales_and_prefixes_are_codes() -> None:
+def test_bits_take_turns_between_scales_and_prefixes_are_codes() -> None:
     scales = [{"steps": 6}, {"steps": 2, "weight": 3.0}]
     choices = spec({"kind": "neighbourhood", "scales": scales, "nested": [8], "k": 4, "reconstruction": 0.0})
     rows = Feed(np.random.default_rng(0).random((40, 12), np.float32), CPU)
@@ -67,7 +67,7 @@ def test_bits_are_dealt_to_the_scales_and_prefixes_are_codes() -> None:
 
 
 def assert_walks_are_those_of_the_pass(objective: Any, batch: Batch) -> None:
-    """Check that a row's walks do not depend on its batch, and that the next pass walks anew."""
+    """Check that a row's walks do not depend on its batch, and that each pass has new walks."""
     last = batch._replace(clean=batch.clean[30:], noisy=batch.noisy[30:], positions=torch.arange(30, 40))
     for whole, part in zip(objective._others(batch), objective._others(last), strict=True):
         torch.testing.assert_close(whole[30:], part)
@@ -84,7 +84,7 @@ def assert_walks_are_those_of_the_pass(objective: Any, batch: Batch) -> None:
         ({"kind": "neighbourhood", "scales": [{"steps": 0}]}, 16, "code.objective.scales.0.steps"),
     ],
 )
-def test_what_makes_no_sense_is_refused(objective: dict[str, Any], bits: int, message: str) -> None:
+def test_unsuitable_layers_are_refused(objective: dict[str, Any], bits: int, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         spec(objective, bits)
 
@@ -106,7 +106,7 @@ def rings(n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_whole_ranking_is_better_than_by_reconstruction(tmp_path: Path) -> None:
-    """On loops a point's antipode is of its kind and far away: only the neighbourhood can know."""
+    """On a loop, the opposite point is of the same kind but far away: only a graph shows it."""
     (rows, groups), (asked, truth) = rings(2000, 0), rings(200, 1)
     found = {}
     for kind in ("reconstruction", "neighbourhood"):

@@ -1,4 +1,4 @@
-"""Predictive sparse decomposition: an inner loop that never rises, and an encoder that learns where it ends."""
+"""Predictive sparse decomposition: inference never rises, the encoder learns its result."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_step_is_never_too_long() -> None:
         assert exact * (1 - 1e-5) <= bound <= 1.12 * exact
 
 
-def test_the_encoder_learns_to_predict_what_is_inferred(tmp_path: Any) -> None:
+def test_the_encoder_learns_to_predict_inferred_codes(tmp_path: Any) -> None:
     recipe = LayerRecipe.model_validate(
         {
             "net": {"kind": "dense", "width": 80, "activation": "relu"},

@@ -1,4 +1,4 @@
-"""Recirculation: its direction is nearly the gradient's, it needs no graph, and the reconstruction gets better."""
+"""Recirculation: nearly the gradient's direction, no graph, and reconstructions improve."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def spec(objective: Any, **net: Any) -> layer_specs.LayerSpec:
 
 
 def changes(one: Any, x: Any) -> list[Any]:
-    """Return what an objective leaves on each parameter for a batch."""
+    """Return the gradient that an objective leaves on each parameter for a batch."""
     (phase,) = one.phases()
     one.model.zero_grad()
     phase.step(Batch(x, x, None, torch.Generator().manual_seed(0)))
@@ -57,7 +57,7 @@ def test_for_symmetric_linear_units_the_direction_is_that_of_the_gradient() -> N
     torch.testing.assert_close(found[2], 0.05 * gradient[2], rtol=1e-3, atol=1e-5)
 
 
-def test_nothing_is_passed_back() -> None:
+def test_nothing_is_backpropagated() -> None:
     choices = spec("recirculation")
     model = stack.build([choices], (12,), seed=0)[0]
     for parameter in model.parameters():

@@ -1,4 +1,4 @@
-"""Sparse codes: the penalties and their gradients against closed forms, and what they do to codes of real images."""
+"""Sparse codes: penalties and gradients against closed forms, and codes of real images."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_gradient_of_the_rate_is_that_of_coins() -> None:
     torch.testing.assert_close(up.bias.grad, wanted)
 
 
-def test_the_constant_is_what_the_penalty_leaves_out_of_the_prior() -> None:
+def test_the_constant_is_the_rest_of_the_prior() -> None:
     found, up, x = terms("linear", l1=0.3)
     prior = torch.distributions.Laplace(0.0, 1 / 0.3)
     by_hand = -prior.log_prob(up(x)).sum(1).mean()
@@ -99,7 +99,7 @@ def codes(one: layer_specs.LayerSpec, images: Any, folder: Path) -> Any:
         return model.encode(rows.batch(torch.arange(len(images)))).mean
 
 
-def test_with_the_weight_the_zeros_grow(images: Any, tmp_path: Path) -> None:
+def test_a_larger_weight_gives_more_zeros(images: Any, tmp_path: Path) -> None:
     net = {"width": 64, "activation": "relu", "tied": True}
     found = [codes(spec(net, l1=weight), images, tmp_path / str(weight)) for weight in (0.001, 0.1, 0.4)]
     zeros = [(code == 0).float().mean().item() for code in found]
@@ -119,14 +119,14 @@ def test_the_mean_activation_goes_to_the_rate(rate: float, images: Any, tmp_path
 @pytest.mark.parametrize(
     ("net", "options", "message"),
     [
-        ({}, {"l1": 0.0}, "layers.0.objective: asks for nothing beside the reconstruction; allowed: `l1` or `kl`"),
+        ({}, {"l1": 0.0}, "layers.0.objective: has no penalty, only the reconstruction; allowed: `l1` or `kl`"),
         ({"activation": "tanh"}, {"kl": 1.0}, "not kept within 0..1; allowed: a net whose `activation`"),
         ({"activation": "sigmoid", "code_activation": "relu"}, {"kl": 1.0}, "not kept within 0..1"),
         ({}, {"l1": -1.0}, "layers.0.objective.l1: input should be greater than or equal to 0"),
         ({}, {"rate": 1.0}, "layers.0.objective.rate: input should be less than 1"),
     ],
 )
-def test_what_makes_no_sense_is_refused(net: dict[str, Any], options: dict[str, Any], message: str) -> None:
+def test_unsuitable_layers_are_refused(net: dict[str, Any], options: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError) as caught:
         spec(net, **options)
     assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""The lower bound and the evidence: against models whose likelihood is known, and codes that can be counted."""
+"""The lower bound and the evidence, against models of known likelihood and countable codes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def generator(seed: int = 0) -> Any:
 
 
 def linear_gaussian() -> tuple[Autoencoder, Any]:
-    """Return probabilistic PCA with its exact posterior means and variances, and its decoder's weights.
+    """Return probabilistic PCA with its exact posterior, and its decoder's weights.
 
     The posterior of such a model has correlated units; columns at right angles make them independent.
     """
@@ -72,7 +72,7 @@ def test_the_evidence_of_probabilistic_pca() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bernoulli", "categorical"])
-def test_the_evidence_of_codes_that_can_be_counted(kind: str) -> None:
+def test_the_evidence_of_countable_codes(kind: str) -> None:
     classes = 3
     one: Any = posterior.Bernoulli(rate=0.3) if kind == "bernoulli" else posterior.Categorical(classes=classes)
     width = 4 if kind == "bernoulli" else 2 * classes

@@ -1,4 +1,4 @@
-"""Walkback: its terms are those of a chain, and the chain of a trained network stays near the data."""
+"""Walkback: its terms are those of a chain; after training, chains stay near the data."""
 
 from __future__ import annotations
 

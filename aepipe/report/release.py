@@ -1,0 +1,215 @@
+"""The facts of one release: where it came from, what it holds, how good it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from aepipe.errors import CorruptError
+from aepipe.report.tables import health_line, protocol_line, reranking_line, scores_table, text_table
+from aepipe.store import layout, registry
+from aepipe.store.artifacts import Ref, Store
+
+LABEL_FREE = "recall_at_10"
+
+
+def describe(store: Store, ref: Ref) -> dict[str, Any]:
+    """Return the facts of a release, as ``aepipe show --json`` prints them.
+
+    Raises:
+        NotFoundError: the store has no such release.
+        CorruptError: one of its files is not what was written.
+    """
+    card = card_of(store, ref)
+    index = _segment(store, card["index"], layout.Index.CARD)
+    scores = _segment(store, card["scores"], layout.Scores.SCORES) if card.get("scores") else None
+    event = _last_promoted(store, card["name"], ref)
+    return {
+        "name": card["name"],
+        "release": ref.digest,
+        "in_service": registry.current(store, card["name"]) == ref,
+        "promoted": {"when": event.when, "why": event.why} if event else None,
+        "created": store.manifest(ref).created,
+        "rows": card["rows"],
+        "changes": _changes(store, card),
+        "distinct_codes": index["codes"],
+        "n_bits": card["n_bits"],
+        "index": index["kind"],
+        "fingerprint": card["fingerprint"],
+        "aligned": store.manifest(Ref.parse(card["encoder"])).facts.get("aligned"),
+        "layers": layer_names(card["recipe"]),
+        "source": {"kind": _recipe(card, "source", "kind"), "path": card.get("source_path")},
+        "scores": scores,
+        "pretraining": pretraining_worth(store, ref, card, scores) if scores else None,
+        "path": str(store.root / ref.kind / ref.digest),
+    }
+
+
+def facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the result of :func:`describe` without scores, as names and values for people."""
+    lines = [
+        ("release", f"{found['release'][:12]}, {_service(found)}"),
+        ("created", found["created"]),
+        ("rows", f"{found['rows']:,} in the index ({found['index']}), {found['distinct_codes']:,} distinct codes"),
+        ("codes", f"{found['n_bits']} bits, fingerprint {found['fingerprint'][:12]}{_aligned(found)}"),
+        ("encoder", " > ".join(found["layers"])),
+        ("source", f"{found['source']['kind']}, {found['source']['path']}"),
+        ("lies in", found["path"]),
+    ]
+    if found["changes"]:
+        lines.insert(3, ("since built", _changed(found["changes"])))
+    return lines
+
+
+def describe_text(found: Mapping[str, Any]) -> str:
+    """Return the result of :func:`describe` as lines for people."""
+    lines = facts(found)
+    if found["promoted"]:
+        lines.insert(1, ("why", found["promoted"]["why"]))
+    parts = [found["name"], text_table([(f"  {name}", value) for name, value in lines], left=(0, 1))]
+    if found["scores"]:
+        parts += ["", _indented(scores_text(found["scores"]))]
+    if found["pretraining"]:
+        parts += ["", f"  {scores_line(found['pretraining'])}"]
+    return "\n".join(parts)
+
+
+def notes(found: Mapping[str, Any]) -> list[str]:
+    """Return the lines below the table of scores: bits, re-ranking, the gain by pretraining."""
+    worth = [scores_line(found["pretraining"])] if found["pretraining"] else []
+    return [*_below(found["scores"]), *worth]
+
+
+def scores_text(scores: Mapping[str, Any]) -> str:
+    """Return the table of scores, the protocol above it and the health of the bits below."""
+    return "\n".join([protocol_line(scores), "", scores_table(scores), "", *_below(scores)])
+
+
+def _below(scores: Mapping[str, Any]) -> list[str]:
+    return [line for line in (health_line(scores), reranking_line(scores), *scores["notes"]) if line]
+
+
+def card_of(store: Store, ref: Ref) -> dict[str, Any]:
+    """Return ``release.json`` of a release.
+
+    Raises:
+        NotFoundError: the store has no such release.
+        CorruptError: the file is not what was written.
+    """
+    return _read(store.path(ref) / layout.Release.MANIFEST)
+
+
+def layer_names(recipe: Mapping[str, Any]) -> list[str]:
+    """Return one short name for each layer, the bits last: ``dense 1024``."""
+    return [*(_named(layer["net"]) for layer in recipe.get("layers", ())), f"{recipe.get('code', {}).get('bits')} bits"]
+
+
+def pretraining_worth(
+    store: Store, ref: Ref, card: Mapping[str, Any], scores: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Compare a release with its twin without pretraining, or with it; None where there is none.
+
+    A twin is the newest release of the same rows and the same recipe but for ``pretrain``.
+    """
+    twin = _twin(store, ref, card)
+    if twin is None:
+        return None
+    theirs = _segment(store, twin[1]["scores"], layout.Scores.SCORES)
+    metric = _recipe(card, "gate", "metric") or LABEL_FREE
+    metric = metric if _estimate(scores, metric) and _estimate(theirs, metric) else LABEL_FREE
+    pair = [_estimate(scores, metric), _estimate(theirs, metric)]
+    with_, without = pair if card["recipe"].get("pretrain", True) else pair[::-1]
+    return {"metric": metric, "with": with_, "without": without, "compared_with": twin[0].digest}
+
+
+def scores_line(worth: Mapping[str, Any]) -> str:
+    """Return the gain by pretraining as one line."""
+    ours, theirs = worth["with"], worth["without"]
+    return (
+        f"pretraining: {worth['metric']} {ours['value']:.3f} ({ours['low']:.3f} to {ours['high']:.3f}) with it, "
+        f"{theirs['value']:.3f} ({theirs['low']:.3f} to {theirs['high']:.3f}) without: "
+        f"{ours['value'] - theirs['value']:+.3f}"
+    )
+
+
+def _twin(store: Store, ref: Ref, card: Mapping[str, Any]) -> tuple[Ref, dict[str, Any]] | None:
+    """Return the newest release that differs in nothing but ``pretrain`` (and in its name)."""
+    for other in reversed(store.refs("release")):
+        theirs = card_of(store, other) if other != ref else None
+        if theirs and theirs.get("scores") and _control(card) == _control(theirs, flipped=True):
+            return other, theirs
+    return None
+
+
+def _control(card: Mapping[str, Any], *, flipped: bool = False) -> tuple[Any, ...]:
+    recipe = {key: value for key, value in card["recipe"].items() if key not in {"name", "pretrain"}}
+    return recipe, card["recipe"].get("pretrain", True) != flipped, card["source_rows"]
+
+
+def _last_promoted(store: Store, name: str, ref: Ref) -> registry.Event | None:
+    return next((e for e in reversed(registry.history(store, name)) if e.after == ref.digest), None)
+
+
+def _service(found: Mapping[str, Any]) -> str:
+    if found["in_service"]:
+        return f"in service since {found['promoted']['when']}" if found["promoted"] else "in service"
+    return "not in service"
+
+
+def _aligned(found: Mapping[str, Any]) -> str:
+    if not found["aligned"]:
+        return ""
+    return f"; {found['aligned']['flips']:.1%} of the bits differ from {found['aligned']['fingerprint'][:12]}'s"
+
+
+def _changes(store: Store, card: Mapping[str, Any]) -> dict[str, int] | None:
+    """Count rows added and removed since the index was built; None where there are none."""
+    if not card.get("changes"):
+        return None
+    facts = store.manifest(Ref.parse(card["changes"])).facts
+    return {"added": facts["added"], "removed": facts["removed"]}
+
+
+def _changed(changes: Mapping[str, int]) -> str:
+    counts = [f"{count:,} {what}" for what, count in changes.items() if count]
+    return f"{' and '.join(counts)}; `aepipe compact` folds that in"
+
+
+def _estimate(scores: Mapping[str, Any], metric: str) -> Mapping[str, float] | None:
+    ours: Mapping[str, Any] = next(row["metrics"] for row in scores["rows"] if row["system"] == "ours")
+    return ours.get(metric)
+
+
+def _named(choice: Mapping[str, Any]) -> str:
+    options = choice.get("options", {})
+    return " ".join([str(choice["kind"]), *(str(value) for value in _flat(options.values()))])
+
+
+def _flat(values: Iterable[Any]) -> list[Any]:
+    return [x for value in values for x in (_flat(value) if isinstance(value, list | tuple) else [value])]
+
+
+def _recipe(card: Mapping[str, Any], *path: str) -> Any:  # noqa: ANN401  a value of a recipe may be anything
+    found: Any = card["recipe"]
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _segment(store: Store, text: str, file: str) -> dict[str, Any]:
+    return _read(store.path(Ref.parse(text)) / file)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Read a JSON file of the store."""
+    try:
+        found: dict[str, Any] = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CorruptError(f"{file}: corrupt, not readable ({error}); `aepipe verify` lists what is damaged") from None
+    return found
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
