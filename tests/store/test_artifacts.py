@@ -228,7 +228,7 @@ def test_a_limit_of_file_size_is_a_full_disk(store: Store) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == (
-        f"{store.root}: no room left on the disk. Nothing on the shelf was changed; free some space and run again\n"
+        f"{store.root}: no room left on the disk. Nothing in the store was changed; free some space and run again\n"
     )
     assert (store.refs("segment"), drafts(store)) == ([before], [])
 
