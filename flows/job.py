@@ -69,7 +69,7 @@ def order(
     source: str | os.PathLike[str] | None = None,
     device: str | None = None,
 ) -> dict[str, Any]:
-    """Return the parameters of :func:`open_job` and of a flow, with paths that are found from any folder."""
+    """Return the parameters of :func:`open_job` and of a flow, with absolute paths."""
     if source is not None and "://" not in os.fspath(source):
         source = Path(source).expanduser().absolute()
     path = None if source is None else os.fspath(source)
@@ -77,7 +77,7 @@ def order(
 
 
 def check(order: Mapping[str, Any]) -> Job:
-    """Resolve an order before anything starts, and see that no other run is writing under its name.
+    """Resolve an order before anything starts; no other run may write under its name.
 
     Raises:
         RecipeError: the recipe cannot be run.

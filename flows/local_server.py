@@ -54,7 +54,7 @@ STARTUP_SECONDS = 180
 
 @contextmanager
 def session(store: Store, server: str | None = None, check: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Make Prefect ready for one run: with the server that is named, or one that runs for as long as the block.
+    """Make Prefect ready for one run: with the given server, or with one of its own.
 
     Args:
         store: where the history of our own server is kept.

@@ -138,7 +138,7 @@ class SearchFlags:
 
 @dataclass(frozen=True, slots=True)
 class OutputFlags:
-    """What is printed and drawn."""
+    """Options of the output: format, picture, thumbnails."""
 
     json: AsJson = False
     paths_only: Annotated[bool, typer.Option("--paths-only", help="Print one path (or key) per line.")] = False

@@ -157,7 +157,7 @@ class SearchOptions:
 
 
 def search_options(release: Release, options: QueryOptions) -> SearchOptions:
-    """Resolve the options of a query for a release; the caller has opened the prefix of ``bits``.
+    """Resolve the options of a query; the release is already cut to ``bits``.
 
     Raises:
         QueryError: an option is unknown, the condition is not SQL, embeddings to re-rank by are not kept, or no

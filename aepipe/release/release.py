@@ -1,4 +1,4 @@
-"""A release, opened from the store for queries; and its view through the first bits of codes.
+"""A release opened for queries, and its view through the first bits of its codes.
 
 ::
 
