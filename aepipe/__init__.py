@@ -1,4 +1,4 @@
-"""Semantic hashing with stacked autoencoders: short binary codes, searched by Hamming distance.
+"""Semantic hashing with stacked autoencoders: learn short binary codes and search them.
 
 >>> import aepipe
 >>> aepipe.run("photos/")                             # doctest: +SKIP

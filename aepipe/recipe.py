@@ -197,7 +197,7 @@ class GateRecipe(Options):
 
     Attributes:
         metric: the score that must not fall; without labels, ``recall_at_10`` of exact float neighbours.
-        max_regression: how far it may fall against the release in service.
+        max_regression: the largest fall allowed against the release in service.
         warn_below_itq: warn if ITQ codes of the same length are better; ``"forbid"`` refuses the release.
         canaries: a file of queries whose answers are known, relative to the recipe; see :mod:`aepipe.release.canaries`.
         min_overlap: mean share of its 10 nearest rows that a row has to keep against the release in service.

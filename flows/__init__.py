@@ -1,1 +1,1 @@
-"""Orchestration: order, retries, schedules and artifacts. The only room with Prefect; it knows no mathematics."""
+"""Orchestration with Prefect: order, retries, schedules and artifacts; no mathematics."""

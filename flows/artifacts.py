@@ -1,4 +1,4 @@
-"""What Prefect's pages show of a run: scores, the verdict, curves and hits, and where a page with all of it lies."""
+"""Artifacts for Prefect's pages: scores, verdict, curves, hits, and a link to the report."""
 
 from __future__ import annotations
 
@@ -14,36 +14,35 @@ from aepipe.release.release import Release
 from aepipe.report.page import page, shown
 from aepipe.report.release import describe
 from aepipe.report.tables import health_line, protocol_line, scores_table
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref
 from aepipe.store.io import write_into_folder
 from flows.job import Job
-
-REPORTS = "reports"
 
 logger = logging.getLogger("aepipe.flows")
 
 
 def show(job: Job, ref: Ref, verdict: Verdict) -> None:
-    """Publish what is to be seen of a release, under keys that stay the same from run to run."""
+    """Publish the artifacts of a release, under keys that stay the same from run to run."""
     release, key = Release.open(job.store, ref=ref), key_of(job.name)
     pictures = shown(job.store, release)
     create_table_artifact(table_of(release.scores), key=f"{key}-scores", description=protocol_line(release.scores))
     create_markdown_artifact(summary(release, verdict), key=f"{key}-verdict", description=f"{job.name}: {ref.short}")
     for heading, picture in pictures.items():
-        # Below an image artifact, Prefect's page would write all bytes of its URL.
+        # Not an image artifact: Prefect prints its whole URL below the picture, and this URL holds all bytes of it.
         create_markdown_artifact(f"# {heading}\n\n![{heading}]({picture})\n", key=f"{key}-{heading.lower()}")
-    file = job.store.root / REPORTS / f"{job.name}.html"
+    file = job.store.root / layout.Root.REPORTS / f"{job.name}.html"
     try:
         write_into_folder(file, page(describe(job.store, ref), pictures, reasons(verdict)))
     except (AepipeError, OSError) as error:
         logger.warning("%s: its page is not written: %s", job.name, error)
         return
-    said = "all of it as one page, on the machine that ran it"
+    said = "full report, a file on the machine that ran the flow"
     create_link_artifact(file.as_uri(), link_text=str(file), key=f"{key}-report", description=said)
 
 
 def table_of(scores: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a line for each system: our codes, the other codes, and exact float search."""
+    """Return one line for each system: our codes, the other codes, and exact float search."""
     return [
         {"system": row["system"]} | {name: round(estimate["value"], 4) for name, estimate in row["metrics"].items()}
         for row in scores["rows"]
@@ -60,10 +59,10 @@ def summary(release: Release, verdict: Verdict) -> str:
 
 
 def reasons(verdict: Verdict) -> list[str]:
-    """Return what the gate said, line by line."""
+    """Return reasons and warnings of the gate, one line each."""
     return [*verdict.reasons, *(f"warning: {warning}" for warning in verdict.warnings)]
 
 
 def key_of(name: str) -> str:
-    """Return a name as Prefect wants keys: lower-case letters, digits and dashes."""
+    """Return a name as a key for Prefect: lower-case letters, digits and dashes."""
     return re.sub("[^a-z0-9]+", "-", name).strip("-")

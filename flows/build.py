@@ -1,6 +1,6 @@
-"""One recipe, from raw data to a release in service.
+"""Build one recipe, from raw data to a release in service.
 
-Prefect is the clock, the retry and the log; the shelf is the cache.
+Prefect runs the order of stages, retries and logs; the store is the cache, so a second run repeats nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger("aepipe.flows")
 
 
 def run_name() -> str:
-    """Return what a run is called in Prefect: the name in service, else the recipe's."""
+    """Return the name of a run in Prefect: the collection's, else the recipe's."""
     asked = runtime.flow_run.parameters
     return f"build-{asked.get('name') or Path(str(asked['recipe'])).stem}"
 
@@ -45,39 +45,39 @@ def build(
 
     Args:
         recipe: a TOML file, or the name of a recipe that comes with the package.
-        source: in place of the recipe's own ``[source] path``.
-        shelf: folder of the shelf; by default the one that every verb uses.
-        name: in place of the recipe's own.
-        device: in place of the recipe's own.
-        promote: put the release into service if the gate lets it pass; else it only stays on the shelf.
+        source: instead of the recipe's own ``[source] path``.
+        shelf: folder of the store; by default the one that every verb uses.
+        name: instead of the recipe's own.
+        device: instead of the recipe's own.
+        promote: put the release into service if the gate lets it pass; otherwise it only stays in the store.
 
     Returns:
         ``name``, ``release`` (its ref), ``in_service``, and the gate's ``reasons`` and ``warnings``.
 
     Raises:
-        AepipeError: what the user can mend.
+        AepipeError: a mistake that the user can mend.
         BusyError: another run writes under the same name.
-        GateError: the new release is worse; it stays on the shelf, and the old one in service.
+        GateError: the new release is worse; it stays in the store, and the old one stays in service.
     """
     show_progress()
     order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
-    job = tasks.plan(order)
+    job = tasks.resolve(order)
     with registry.lock(job.store, job.name):
         release = make(job)
         return conclude(job, release, promote=promote)
 
 
 def make(job: Job) -> str:
-    """Make everything that the shelf does not have yet, bottom up, and return the release."""
+    """Make everything that the store does not hold yet, and return the release."""
     return tasks.publish(job, make_parts(job))
 
 
 def make_parts(job: Job, rows: str | None = None) -> dict[str, Any]:
-    """Make all that a release is published of: rows, views, layers, model, codes and scores.
+    """Make rows, views, layers, model, codes and scores, and return their references.
 
     Args:
-        job: the recipe.
-        rows: of its source, where they have been read just now.
+        job: a resolved recipe.
+        rows: of its source, where they have just been read.
     """
     rows = rows or tasks.ingest(job, rows_in_service(job.store, job.name))
     views = tasks.views(job, rows)
@@ -89,24 +89,25 @@ def make_parts(job: Job, rows: str | None = None) -> dict[str, Any]:
 
 
 def pretrained(job: Job, views: str) -> list[str]:
-    """Return the pretrained layers, bottom up; none where the recipe does without."""
+    """Return the pretrained layers, bottom up; none where the recipe switches pretraining off."""
     layers: list[str] = []
-    if job.plan.recipe.pretrain:
-        for number in range(1, len(job.plan.specs) + 1):
+    if job.resolved.recipe.pretrain:
+        for number in range(1, len(job.resolved.specs) + 1):
             layers.append(tasks.pretrain(job, views, layers, number))
     return layers
 
 
 def conclude(job: Job, release: str, *, promote: bool) -> dict[str, Any]:
-    """Judge a release, put it into service if it may, and show it in Prefect.
+    """Run the gate, put the release into service if it passes, and show it in Prefect.
 
     Raises:
-        GateError: it may not, though it should have been.
+        GateError: the release was to go into service, and the gate refuses it.
     """
     before, new = registry.current(job.store, job.name), Ref.parse(release)
+    # The gate would compare the release with itself.
     if new == before:
         return _outcome(job, new, Verdict(True, ("nothing has changed",)))
-    verdict = tasks.judge(job, release)
+    verdict = tasks.run_gate(job, release)
     if promote and verdict.passed:
         tasks.promote(job, release, "; ".join(verdict.reasons))
     artifacts.show(job, new, verdict)
@@ -119,7 +120,7 @@ def conclude(job: Job, release: str, *, promote: bool) -> dict[str, Any]:
 
 
 def refusal(name: str, new: Ref, before: Ref | None, verdict: Verdict) -> str:
-    """Return why a release is not in service, and what to do."""
+    """Return the message for a refused release: why, what stays in service, and how to force it."""
     kept = f"{before.short} stays in service" if before else "nothing is in service"
     return (
         f"{name}: the gate refuses release {new.short}: {'; '.join(verdict.reasons)}. {kept}; "
@@ -128,7 +129,10 @@ def refusal(name: str, new: Ref, before: Ref | None, verdict: Verdict) -> str:
 
 
 def rows_in_service(store: Store, name: str) -> str | None:
-    """Return the rows that a run goes on from, None for the first."""
+    """Return the rows that a run starts from, None for the first run.
+
+    They are those of the newest sound release, so that ids stay even where the release in service is damaged.
+    """
     release = last_sound(store, name)
     now = registry.current(store, name)
     if now is not None and (release is None or release.ref != now):
@@ -137,10 +141,10 @@ def rows_in_service(store: Store, name: str) -> str | None:
 
 
 def show_progress() -> None:
-    """Let the library's progress through to Prefect's log, which nobody else has set up, and name the run in it."""
+    """Let the library's progress into Prefect's log, and name the run in every line."""
     RUN.set(f"{runtime.flow_run.name}/{runtime.flow_run.id}")
     log = logging.getLogger("aepipe")
-    # Prefect gives a logger of ours what this one of its has, and keeps every line for good.
+    # Prefect copies these handlers to our logger and stores every line, so only some lines of progress may pass.
     for handler in logging.getLogger("prefect.extra").handlers:
         handler.filters = [*(one for one in handler.filters if not isinstance(one, Sparse)), Sparse()]
     if log.level == logging.NOTSET:
@@ -151,9 +155,9 @@ def show_progress() -> None:
 
 
 def _outcome(job: Job, release: Ref, verdict: Verdict) -> dict[str, Any]:
-    """Say in the log what a run has come to, and return it."""
+    """Log the outcome of a run, and return it."""
     in_service = registry.current(job.store, job.name) == release
-    place, reasons = "in service" if in_service else "on the shelf", list(verdict.reasons)
+    place, reasons = "in service" if in_service else "in the store", list(verdict.reasons)
     about = {"ref": str(release)}
     logger.info("%s: release %s is %s: %s", job.name, release.short, place, "; ".join(reasons), extra=about)
     return {

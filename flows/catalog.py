@@ -1,4 +1,4 @@
-"""Recipes by their names: those that come with the package, and files; nothing is imported that takes its time."""
+"""Find recipes by name: those that come with the package, and files. Imports nothing slow."""
 
 from __future__ import annotations
 
@@ -46,8 +46,7 @@ def recipe_for(what: str, *, name: str | None = None, save: str | Path | None = 
     """
     if is_recipe(what):
         return RecipeFile(recipe_file(what))
-    from aepipe.pipeline.suggest import name_of, same_source, suggest
-    from aepipe.pipeline.suggest.kinds import describe_strangers
+    from aepipe.pipeline.suggest import describe_strangers, name_of, same_source, suggest
 
     file = Path(save or f"{name or name_of(what)}.toml")
     if file.exists():
@@ -60,17 +59,17 @@ def recipe_for(what: str, *, name: str | None = None, save: str | Path | None = 
 
 
 def is_recipe(text: str) -> bool:
-    """Say whether a word on the command line is meant as a recipe, not as images."""
+    """Say whether a word on the command line means a recipe, and not a collection of items."""
     if text.endswith(".toml"):
         return True
     return "://" not in text and not glob.has_magic(text) and not Path(text).expanduser().exists()
 
 
 def recipe_file(text: str) -> Path:
-    """Return the file of a recipe that is named by its path, or by its name if it comes with the package.
+    """Return the file of a recipe, given its path, or its name if it comes with the package.
 
     Raises:
-        RecipeError: there is neither.
+        RecipeError: there is no such file and no such name.
     """
     file = Path(text).expanduser()
     if file.is_file() or (file.exists() and text not in packaged()):
@@ -84,23 +83,23 @@ def recipe_files(words: Sequence[str]) -> list[Path]:
     """Return the files of recipes, each once.
 
     Args:
-        words: of each a recipe as :func:`recipe_file` finds it, a folder of recipes, a glob, or the name of a folder
-            of recipes that comes with the package.
+        words: each is a recipe as for :func:`recipe_file`, a folder of recipes, a glob, or the name of a folder of
+            recipes that comes with the package.
 
     Raises:
-        RecipeError: one of them is none of these, or holds no recipe.
+        RecipeError: a word is none of these, or the folder holds no recipe.
     """
     return list(dict.fromkeys(file.absolute() for word in words for file in _files_of(word)))
 
 
 def packaged() -> list[str]:
-    """Return the names of the recipes that come with the package; those in folders, ``zoo/vae``, come last."""
+    """Return the names of packaged recipes; those in folders, as ``zoo/vae``, come last."""
     names = [str(file.relative_to(RECIPES).with_suffix("")) for file in RECIPES.rglob("*.toml")]
     return sorted(names, key=lambda name: ("/" in name, name))
 
 
 def _files_of(word: str) -> Iterator[Path]:
-    """Return the recipes that one word stands for, in the order of their names."""
+    """Give the recipes that one word stands for, in the order of their names."""
     path = Path(word).expanduser()
     if glob.has_magic(word) and not path.exists():
         found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if name.endswith(".toml"))

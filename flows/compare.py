@@ -1,13 +1,12 @@
-"""Several recipes, or variations of one, made and measured one after the other; nothing goes into service.
+"""Compare recipes, or variations of one: build and measure each; nothing goes into service.
 
-All lie on one shelf, so what two of them share is made once.
+All of them use one store, so an artifact that two of them share is made once.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from prefect import flow, runtime
@@ -28,15 +27,15 @@ Order = dict[str, Any]
 
 
 def run_name() -> str:
-    """Return what a run is called in Prefect."""
+    """Return the name of a run in Prefect."""
     return f"compare-{len(runtime.flow_run.parameters['orders'])}"
 
 
 @flow(name="aepipe-compare", flow_run_name=run_name, persist_result=False, **HOOKS)
 def compare(orders: list[Order]) -> list[dict[str, Any]]:
-    """Make and measure what each order asks for.
+    """Build and measure each order.
 
-    All of them are resolved before the first starts. Those with the same source and features get the same rows, which
+    All orders are resolved before the first starts. Those with the same source and features share their rows, which
     are read once.
 
     Args:
@@ -44,30 +43,32 @@ def compare(orders: list[Order]) -> list[dict[str, Any]]:
 
     Returns:
         For each order its ``name``, ``changes`` and ``recipe``, and the refs ``release`` and ``measures``; or, in
-        ``failed``, why its training could not go on.
+        ``failed``, the reason why its training stopped.
 
     Raises:
-        AepipeError: what the user can mend.
+        AepipeError: a mistake that the user can mend.
         BusyError: another run writes under the same name.
     """
     show_progress()
-    jobs = [tasks.plan(order) for order in orders]
+    jobs = [tasks.resolve(order) for order in orders]
     rows: dict[str, str] = {}
     found = []
     for number, (order, job) in enumerate(zip(orders, jobs, strict=True), 1):
         chapter(f"{number}/{len(jobs)}  {job.name}  {label(order.get('changes') or {})}".rstrip())
-        found.append(_told(order, job) | attempt(job, rows))
+        about = {"name": job.name, "recipe": order["recipe"], "changes": order.get("changes") or {}}
+        found.append(about | attempt(job, rows))
     return found
 
 
 def attempt(job: Job, rows: dict[str, str]) -> dict[str, Any]:
-    """Make and measure one; that its loss is not finite is a result like others.
+    """Build and measure one order; a loss that is not finite is a result like others.
 
     Args:
-        job: what to make.
-        rows: those read so far, by their source; this one's are added.
+        job: a resolved recipe.
+        rows: all rows read so far, by source and features; those of this job are added.
     """
-    source = _source(job)
+    recipe = job.resolved.recipe
+    source = json.dumps([recipe.source.model_dump(mode="json"), recipe.features], sort_keys=True)
     with registry.lock(job.store, job.name):
         if source not in rows:
             rows[source] = tasks.ingest(job, rows_in_service(job.store, job.name))
@@ -77,15 +78,4 @@ def attempt(job: Job, rows: dict[str, str]) -> dict[str, Any]:
             logger.warning("%s: %s", job.name, error)
             return {"release": None, "measures": None, "failed": str(error)}
         release = tasks.publish(job, parts)
-        return {"release": release, "measures": tasks.measure(job, parts), "failed": None}
-
-
-def _told(order: Mapping[str, Any], job: Job) -> dict[str, Any]:
-    """Return what an outcome says of its order."""
-    return {"name": job.name, "recipe": order["recipe"], "changes": order.get("changes") or {}}
-
-
-def _source(job: Job) -> str:
-    """Return everything that a recipe says of its rows."""
-    recipe = job.plan.recipe
-    return json.dumps([recipe.source.model_dump(mode="json"), recipe.features], sort_keys=True)
+        return {"release": release, "measures": tasks.compare(job, parts), "failed": None}

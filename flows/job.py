@@ -1,4 +1,4 @@
-"""What the tasks of one run share: a shelf, and a recipe that is resolved already."""
+"""A job: the store and the resolved recipe that all tasks of one run share."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from aepipe import recipe as recipes
-from aepipe.pipeline.resolve import ResolvedRecipe, resolve
+from aepipe.pipeline.resolve import ResolvedRecipe, override, resolve
 from aepipe.pipeline.sweep import apply_settings
-from aepipe.recipe import Recipe
 from aepipe.release.lifecycle import check_free
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
@@ -18,20 +17,20 @@ from flows.catalog import recipe_file
 
 
 class Job:
-    """A resolved recipe on a shelf.
+    """A resolved recipe and the store it is built in.
 
-    A plain class on purpose: Prefect takes dataclasses, models and collections apart before every task, to look for
-    futures in them.
+    This is a plain class, because Prefect takes dataclasses, models and collections apart before every task, to look
+    for futures in them.
     """
 
     def __init__(self, store: Store, resolved: ResolvedRecipe) -> None:
         self.store = store
-        self.plan = resolved
+        self.resolved = resolved
 
     @property
     def name(self) -> str:
-        """What its releases are called in service."""
-        return self.plan.recipe.name
+        """Name of its releases in the registry."""
+        return self.resolved.recipe.name
 
 
 def open_job(
@@ -43,22 +42,23 @@ def open_job(
     device: str | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> Job:
-    """Read a recipe and resolve all of it, so that its mistakes are found before anything is touched.
+    """Read and resolve a recipe: its mistakes are found before anything is touched.
 
     Args:
         recipe: a TOML file, or the name of a recipe that comes with the package.
-        source: in place of the recipe's own ``[source] path``.
-        shelf: folder of the shelf; by default the one that every verb uses.
-        name: in place of the recipe's own.
-        device: in place of the recipe's own.
-        changes: values in place of the recipe's own, by key, as :mod:`aepipe.pipeline.sweep` has them.
+        source: instead of the recipe's own ``[source] path``.
+        shelf: folder of the store; by default the one that every verb uses. Parameters of flows have this name, and
+            deployments made earlier set it.
+        name: instead of the recipe's own.
+        device: instead of the recipe's own.
+        changes: other values by key, as in :mod:`aepipe.pipeline.sweep`.
 
     Raises:
         RecipeError: there is no such recipe, or it cannot be run.
         SourceError: the source is missing.
     """
     read = apply_settings(recipes.load(recipe_file(recipe), source=source), changes or {})
-    return Job(open_shelf(shelf), resolve(_settled(read, name, device)))
+    return Job(open_store(shelf), resolve(override(read, name=name, device=device)))
 
 
 def order(
@@ -69,7 +69,7 @@ def order(
     source: str | os.PathLike[str] | None = None,
     device: str | None = None,
 ) -> dict[str, Any]:
-    """Return the parameters of :func:`open_job` and of a flow, with paths that are found from any folder."""
+    """Return the parameters of :func:`open_job` and of a flow, with absolute paths."""
     if source is not None and "://" not in os.fspath(source):
         source = Path(source).expanduser().absolute()
     path = None if source is None else os.fspath(source)
@@ -77,7 +77,7 @@ def order(
 
 
 def check(order: Mapping[str, Any]) -> Job:
-    """Resolve an order before anything starts, and see that no other run is writing under its name.
+    """Resolve an order before anything starts; no other run may write under its name.
 
     Raises:
         RecipeError: the recipe cannot be run.
@@ -90,33 +90,16 @@ def check(order: Mapping[str, Any]) -> Job:
 
 
 def open_release_job(store: Store, release: Release, *, device: str | None = None) -> Job:
-    """Return the job that a release came from, so that it can go on with new rows.
+    """Return the job of a release's own recipe, to go on with new rows.
 
     Raises:
-        RecipeError: its recipe is not understood any more.
-        SourceError: its source is missing.
+        RecipeError: this version does not understand the release's recipe.
+        SourceError: the source is missing.
     """
     read = recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
-    return Job(store, resolve(_settled(read, None, device)))
+    return Job(store, resolve(override(read, device=device)))
 
 
-def open_shelf(folder: str | None) -> Store:
-    """Return the shelf in a folder, or the one that every verb uses."""
+def open_store(folder: str | None) -> Store:
+    """Return the store in a folder, or the one that every verb uses."""
     return Store(Path(folder).expanduser()) if folder else Store.locate()
-
-
-def _settled(recipe: Recipe, name: str | None, device: str | None) -> Recipe:
-    """Return the recipe with another name or device, checked as if it had been written so.
-
-    Paths are made absolute: a release goes on from its recipe where the recipe's file is not at hand.
-    """
-    base = recipe.file.parent
-    table = recipe.model_dump(mode="json")
-    table["name"] = name or recipe.name
-    table["compute"]["device"] = device or recipe.compute.device
-    options = table["source"]["options"]
-    if isinstance(options.get("path"), str) and "://" not in options["path"]:
-        options["path"] = os.path.abspath(base / Path(options["path"]).expanduser())
-    if recipe.gate.canaries:
-        table["gate"]["canaries"] = os.path.abspath(base / Path(recipe.gate.canaries).expanduser())
-    return recipes.parse(table, recipe.file)

@@ -1,10 +1,10 @@
-"""A Prefect server for one process: it starts with the process, ends with it, and is heard by nobody.
+"""Run a Prefect server for one process; it starts and ends with the process.
 
 Prefect's own temporary server writes to our terminal, dies of our Ctrl-C before the run can be recorded as interrupted,
 and outlives us when we are killed. This one logs to a file, has a session of its own, and ends when our end of its
-standard input closes, however that comes about.
+standard input closes, even because we were killed.
 
-Prefect reads the environment when it is imported, so this module must be used before, and imports it late.
+Prefect reads the environment when it is imported, so this module must be used before that, and imports Prefect late.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
-    # Our own log goes to Prefect's server, too; the terminal is ours, and Prefect writes there only if all is lost.
+    # Our own log goes to Prefect's server too. The terminal is ours; Prefect may write there only in an emergency.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "aepipe",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_LOGGING_ROOT_HANDLERS": "debug",
@@ -46,15 +46,15 @@ LINES = {
     "PREFECT_LOGGING_LOGGERS_PREFECT_EXTRA_HANDLERS": "api,console",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "simple",
 }
-"""Further settings for processes that Prefect starts: our log goes to their terminal as plain lines."""
+"""Settings for processes that Prefect starts: our log goes to their terminal as plain lines."""
 SERVER = Path(__file__).with_name("server_process.py")
 STARTUP_SECONDS = 180
-"""The first start makes a database, which takes ten seconds and more on a busy machine."""
+"""The first start makes a database, which takes ten seconds, and longer on a busy machine."""
 
 
 @contextmanager
 def session(store: Store, server: str | None = None, check: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Make Prefect ready for one run: with the server that is named, or one that runs for as long as the block.
+    """Make Prefect ready for one run: with the given server, or with one of its own.
 
     Args:
         store: where the history of our own server is kept.
@@ -88,11 +88,13 @@ def session(store: Store, server: str | None = None, check: Callable[[], object]
 
 
 def prepare(extra: Mapping[str, str] | None = None, *, api: str | None = None) -> None:
-    """Write Prefect's settings into the environment, before it is imported; what the user has set stays.
+    """Write Prefect's settings into the environment; settings of the user stay.
+
+    This must happen before Prefect is imported.
 
     Args:
-        extra: more of them.
-        api: address of the server's API; goes before whatever is set.
+        extra: more settings.
+        api: address of the server's API; replaces the one that is set.
     """
     for name, value in {**SETTINGS, **(extra or {})}.items():
         os.environ.setdefault(name, value)
@@ -101,7 +103,7 @@ def prepare(extra: Mapping[str, str] | None = None, *, api: str | None = None) -
 
 
 def _bypass_proxy() -> None:
-    """Keep what goes to this machine away from a proxy that the environment names."""
+    # A proxy that the environment names cannot reach a server on this machine.
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
 
@@ -111,14 +113,14 @@ def serving(home: Path, meanwhile: Callable[[], object] = lambda: None) -> Itera
     """Run a server while the block runs, and make it the one that Prefect talks to.
 
     Args:
-        home: folder of its database and its log, made where it is missing; ``$PREFECT_HOME`` goes before it.
-        meanwhile: what is to be done while the server starts, for that takes seconds.
+        home: folder of its database and its log, made where it is missing; ``$PREFECT_HOME`` replaces it.
+        meanwhile: called while the server starts, which takes seconds.
 
     Yields:
         The address of its API.
 
     Raises:
-        AepipeError: it does not start.
+        AepipeError: the server does not start.
     """
     # The charts of a run are drawn in this process, and matplotlib would keep its list of fonts in the user's home.
     own = {"PREFECT_HOME": str(home), "MPLCONFIGDIR": str(home / "matplotlib")}
@@ -150,7 +152,7 @@ def serving(home: Path, meanwhile: Callable[[], object] = lambda: None) -> Itera
 
 @contextmanager
 def _ended_early(server: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End a server at once where the block fails, and not when it is up."""
+    """End the server at once where the block fails, instead of waiting until it is up."""
     try:
         yield
     except BaseException:
@@ -160,7 +162,7 @@ def _ended_early(server: subprocess.Popen[bytes]) -> Iterator[None]:
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """Do not look for garbage while modules are imported: what they make stays."""
+    """Do not collect garbage while modules are imported: almost all that they create stays."""
     gc.disable()
     try:
         yield
@@ -183,13 +185,13 @@ def _connected(url: str, *, heartbeats: bool = True) -> Iterator[None]:
 
 
 def flush() -> None:
-    """Send the log lines that Prefect still holds back, while there is a server to take them."""
+    """Send the log lines that Prefect still holds back, while there is a server to receive them."""
     for handler in logging.getLogger("prefect.flow_runs").handlers:
         handler.flush()
 
 
 def _start(listening: socket.socket, log: BinaryIO) -> subprocess.Popen[bytes]:
-    """Start the server on a socket that listens already: no port is guessed, and whoever connects early waits."""
+    """Start the server on a listening socket: no port is guessed, and an early client waits."""
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     return subprocess.Popen(
         [sys.executable, "-P", str(SERVER), str(listening.fileno())],
@@ -203,7 +205,7 @@ def _start(listening: socket.socket, log: BinaryIO) -> subprocess.Popen[bytes]:
 
 
 def _wait(url: str, log: Path) -> None:
-    """Wait until the server answers; it refuses or resets the connection if it dies."""
+    """Wait until the server answers; a server that dies refuses or resets the connection."""
     try:
         with urlopen(f"{url}/health", timeout=STARTUP_SECONDS):
             return
@@ -212,7 +214,7 @@ def _wait(url: str, log: Path) -> None:
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Close its standard input, upon which it ends."""
+    """End the server by closing its standard input; kill it where that does not help."""
     assert server.stdin is not None
     server.stdin.close()
     try:

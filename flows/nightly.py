@@ -1,11 +1,11 @@
-"""What a collection needs every night, and no more: new rows under the encoder in service, or a new encoder.
+"""Bring a collection up to date every night: new rows, and a new encoder where needed.
 
-New rows come first, for that is quick and makes them found; an encoder is trained where the recipe has changed, where
-the one in service is old, where the new rows are not like those it was made for, or where that is asked for. It goes on
-from the weights in service, and its bits keep their order and sense, so that codes change little. Both are judged
-before they go into service. Where nothing has changed, nothing is done, so a second run does nothing.
+New rows come first, because that is quick, and they can be found at once. An encoder is trained where the recipe has
+changed, the encoder in service is old, the new rows have drifted from those it was trained for, or the rules ask for
+it. It starts from the weights in service, and its bits keep their order and sign, so that codes change little. The gate
+judges both before they go into service. Where nothing has changed, nothing is done.
 
-Annotations are evaluated here, other than elsewhere: Prefect reads the type of ``rules`` from them.
+This module has no postponed annotations, because Prefect reads the type of ``rules`` from them.
 """
 
 import logging
@@ -37,21 +37,21 @@ logger = logging.getLogger("aepipe.flows")
 RETRAIN_DAYS = 30
 KEEP = 7
 _NOT_LEARNED = {"name", "index", "evaluate", "gate", "compute"}
-"""Tables of a recipe that an encoder does not depend on."""
+"""Tables of a recipe that the encoder does not depend on."""
 _WHERE = {"path", "workers", "max_bad_share", "max_vanished_share"}
-"""Keys of ``[source]`` that say where and how rows are read, and not what they are."""
+"""Keys of ``[source]`` that change where and how rows are read, but not the rows."""
 
 
 class Rules(Options):
-    """When an encoder is trained anew, and what a night leaves behind.
+    """Rules of a night: when to train an encoder, and what to keep.
 
     Attributes:
-        retrain: ``auto`` where there is reason to, ``always``, or ``never``.
-        days: an encoder that is older is a reason.
-        cold: train from the beginning, layer by layer, and not on from the weights in service.
-        keep: releases of each collection that stay on the shelf; 0 leaves all there.
-        hours: what was written since stays, whatever it is.
-        metrics: the folder where ``<name>.prom`` is written; by default ``metrics`` on the shelf.
+        retrain: ``auto`` trains where there is a reason, ``always`` and ``never`` without looking for one.
+        days: an older encoder is a reason.
+        cold: train from random weights, layer by layer, instead of from the weights in service.
+        keep: releases of each collection that stay in the store; 0 keeps all.
+        hours: everything written within these hours stays.
+        metrics: folder for ``<name>.prom``; by default ``metrics`` in the store.
     """
 
     retrain: Literal["auto", "always", "never"] = "auto"
@@ -66,7 +66,7 @@ _USUAL = Rules()
 
 
 def run_name() -> str:
-    """Return what a run is called in Prefect: the name in service, else the recipe's."""
+    """Return the name of a run in Prefect: the collection's, else the recipe's."""
     asked = runtime.flow_run.parameters
     return f"nightly-{asked.get('name') or Path(str(asked['recipe'])).stem}"
 
@@ -80,27 +80,27 @@ def nightly(
     device: str | None = None,
     rules: Rules = _USUAL,
 ) -> dict[str, Any]:
-    """Bring a collection up to date, with as little work as that takes.
+    """Bring a collection up to date with as little work as possible.
 
     Args:
         recipe: a TOML file, or the name of a recipe that comes with the package.
-        source: in place of the recipe's own ``[source] path``.
-        shelf: folder of the shelf; by default the one that every verb uses.
-        name: in place of the recipe's own.
-        device: in place of the recipe's own.
-        rules: when an encoder is trained anew, and what is left behind.
+        source: instead of the recipe's own ``[source] path``.
+        shelf: folder of the store; by default the one that every verb uses.
+        name: instead of the recipe's own.
+        device: instead of the recipe's own.
+        rules: when an encoder is trained, and what is kept.
 
     Returns:
-        ``name``, ``release`` (the ref now in service), ``changed``, and ``done``, a list of what was done.
+        ``name``, ``release`` (the ref now in service), ``changed``, and ``done``, a list of the steps taken.
 
     Raises:
-        AepipeError: what the user can mend.
+        AepipeError: a mistake that the user can mend.
         BusyError: another run writes under the same name.
-        GateError: a release was refused; what can be served of the new rows is in service.
+        GateError: a release was refused; new rows that passed the gate before it are in service.
     """
     show_progress()
     order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
-    job, night = tasks.plan(order), Night()
+    job, night = tasks.resolve(order), Night()
     with registry.lock(job.store, job.name):
         before = registry.current(job.store, job.name)
         try:
@@ -117,10 +117,10 @@ def nightly(
 
 
 def pass_night(job: Job, night: Night, rules: Rules) -> None:
-    """Do what there is to do.
+    """Do the work of one night: check, read, renew, and train where there is a reason.
 
     Raises:
-        CorruptError: what is in service is not what was written.
+        CorruptError: the release in service is damaged.
         GateError: a release was refused.
     """
     release = last_sound(job.store, job.name)
@@ -132,10 +132,11 @@ def pass_night(job: Job, night: Night, rules: Rules) -> None:
     if release is None:
         _train(job, night, rows, "the first release")
         return
-    if _learned(job.plan.recipe) != _learned(_recipe_of(release)):
-        # The encoder in service may not be able to read these rows.
+    if _learned(job.resolved.recipe) != _learned(_recipe_of(release)):
+        # The encoder in service may not be able to read rows of the new recipe.
         _train(job, night, rows, "the recipe has changed", after=release)
         return
+    # A refused renewal does not end the night: an encoder may be due, and a new one may mend it.
     refusal: GateError | None = None
     try:
         _renew(job, night, release, rows)
@@ -150,17 +151,17 @@ def pass_night(job: Job, night: Night, rules: Rules) -> None:
 
 
 def check(job: Job, release: Release | None) -> None:
-    """Read every byte of what is in service: a query would take a bit that has turned for an answer.
+    """Read every byte of the release in service, which no query does.
 
     Raises:
-        CorruptError: a file is not what was written.
+        CorruptError: a file is damaged.
     """
     for ref in [release.ref, *(part for _, part in release.parts)] if release else []:
         job.store.verified(ref)
 
 
 def reason(job: Job, night: Night, release: Release, rules: Rules) -> str | None:
-    """Return why an encoder is to be trained, None where nothing says so."""
+    """Return the reason to train an encoder, None where there is none."""
     if rules.retrain == "always":
         return "that was asked for"
     if rules.retrain == "never":
@@ -172,7 +173,7 @@ def reason(job: Job, night: Night, release: Release, rules: Rules) -> str | None
 
 
 def tidy(store: Store, keep: int, hours: float = collector.HOURS) -> None:
-    """Remove what no release needs; where another run is under way, the next night does."""
+    """Remove artifacts that no release needs, unless another run is under way."""
     try:
         with collector.exclusive(store):
             found = collector.find(store, keep=keep, hours=hours)
@@ -185,23 +186,23 @@ def tidy(store: Store, keep: int, hours: float = collector.HOURS) -> None:
 
 
 def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
-    """Bring new rows into service under the encoder that is there.
+    """Bring new rows into service under the present encoder.
 
     Raises:
-        GateError: they may not.
+        GateError: the gate refuses the release.
     """
     before = str(merge_rows(job.store, release))
-    recipe, now = _recipe_of(release), job.plan.recipe.model_dump()
+    recipe, now = _recipe_of(release), job.resolved.recipe.model_dump()
     then = recipe.model_dump() if recipe else {}
     changed = [name for name, table in now.items() if (name, table) not in then.items()]
     if rows == before and not release.changed and not changed:
         return
     model = str(release.part("encoder"))
     with night.timed("encode"):
-        codes = tasks.keep(job, [str(part) for part in release.all_parts("codes")], before, rows)
+        codes = tasks.reuse_codes(job, [str(part) for part in release.all_parts("codes")], before, rows)
         codes.append(tasks.encode(job, model, rows, codes))
     with night.timed("watch"):
-        night.drift = tasks.watch(job, model, before, rows, codes)
+        night.drift = tasks.measure_drift(job, model, before, rows, codes)
     with night.timed("publish"):
         new = renewed(job, rows, model, codes, release)
     if _concluded(job, night, new):
@@ -212,19 +213,20 @@ def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
 
 
 def _train(job: Job, night: Night, rows: str, why: str, *, after: Release | None = None, warm: bool = False) -> None:
-    """Make a release with an encoder of its own, and put it into service if it may.
+    """Train an encoder, and put a release with it into service if the gate lets it pass.
 
     Args:
-        job: the recipe.
-        night: what is told of it.
-        rows: of now.
-        why: in words.
-        after: the release in service, whose bits the new ones are to agree with as far as they can.
-        warm: train on from its weights.
+        job: a resolved recipe.
+        night: collects reports of the run.
+        rows: the present rows.
+        why: reason, in words.
+        after: the release in service; the new bits keep its order and sign as far as possible.
+        warm: start from its weights.
     """
     model = str(after.part("encoder")) if after else None
     with night.timed("train"):
         views = tasks.views(job, rows)
+        # Training on from the same weights and the same rows would give nothing new.
         if warm and after and job.store.manifest(after.part("encoder")).inputs.get("views") == views:
             logger.info("%s: %s, but there is nothing that its encoder was not trained on", job.name, why)
             return
@@ -241,7 +243,7 @@ def _train(job: Job, night: Night, rows: str, why: str, *, after: Release | None
 
 
 def _concluded(job: Job, night: Night, release: str) -> bool:
-    """Judge a release and put it into service if it may; return whether anything has changed."""
+    """Run the gate, promote a release that passes, and say whether anything has changed."""
     before = registry.current(job.store, job.name)
     with night.timed("judge"):
         conclude(job, release, promote=True)
@@ -249,7 +251,7 @@ def _concluded(job: Job, night: Night, release: str) -> bool:
 
 
 def _recipe_of(release: Release) -> Recipe | None:
-    """Return the recipe that a release came from; None where it is not understood any more."""
+    """Return the recipe of a release; None where this version does not understand it."""
     try:
         return recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
     except RecipeError:
@@ -257,7 +259,7 @@ def _recipe_of(release: Release) -> Recipe | None:
 
 
 def _learned(recipe: Recipe | None) -> dict[str, Any]:
-    """Return the part of a recipe that an encoder depends on."""
+    """Return the part of a recipe that the encoder depends on."""
     if recipe is None:
         return {}
     found = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in _NOT_LEARNED}

@@ -1,10 +1,11 @@
-"""A failed run tells somebody: by one of Prefect's notification blocks, whose name stands in the environment.
+"""Notify somebody of a failed run by a notification block of Prefect.
 
 ::
 
     AEPIPE_NOTIFY=slack-webhook/alerts      TYPE/NAME of a block that the Prefect server knows
 
-Slack, Teams, e-mail, PagerDuty, any webhook: `prefect block type ls` lists the types, and the server's pages make one.
+There are blocks for Slack, Teams, e-mail, PagerDuty and any webhook: `prefect block type ls` lists the types, and the
+server's pages create one.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ NOTIFY = "AEPIPE_NOTIFY"
 
 
 def log_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Say in our log why a scheduled run failed; the command line says it by itself."""
+    """Log why a scheduled run failed; the command line reports its own failures."""
     if flow_run.deployment_id is not None:
         logger.error("%s", state.result(raise_on_failure=False))
 
 
 def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Send what went wrong; a message that cannot be sent is said in the log, and changes nothing."""
+    """Send a message about a failed run; one that cannot be sent is only logged."""
     block = os.environ.get(NOTIFY)
     if not block:
         return
@@ -42,4 +43,4 @@ def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
 
 
 HOOKS: dict[str, Any] = {"on_failure": [log_failure, tell_failure], "on_crashed": [tell_failure]}
-"""What happens when a run fails, or its process dies."""
+"""Hooks of every flow: for a run that fails, and for a process that dies."""

@@ -20,13 +20,13 @@ from prometheus_client import Gauge as Family
 from aepipe.errors import AepipeError
 from aepipe.evaluate.drift import Drift
 from aepipe.release.release import Release
-from aepipe.store import registry
+from aepipe.store import layout, registry
 from aepipe.store.io import write_into_folder
 from flows.job import Job
 
 logger = logging.getLogger("aepipe.flows")
 
-METRICS, PREFIX = "metrics", "aepipe"
+PREFIX = "aepipe"
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ def report(job: Job, night: Night, folder: str | None, *, passed: bool) -> None:
         folder: where ``<name>.prom`` goes; ``metrics`` in the store where it is None.
         passed: whether it did all it should.
     """
-    place = Path(folder).expanduser() if folder else job.store.root / METRICS
+    place = Path(folder).expanduser() if folder else job.store.root / layout.Root.METRICS
     file = place / f"{job.name}.prom"
     try:
         write_into_folder(file, text(gauges(job, night, passed=passed)))

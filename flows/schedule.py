@@ -1,4 +1,4 @@
-"""A schedule kept by this process: it asks a Prefect server for runs that are due, and runs them one at a time."""
+"""Keep a schedule in this process: run what a Prefect server says is due, one at a time."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Deployment:
     """A recipe and when it runs.
 
     Attributes:
-        name: what its releases are called in service.
+        name: of the collection in the registry.
         order: parameters of :func:`flows.nightly.nightly`, with absolute paths.
         cron: minute, hour, day, month, weekday.
-        timezone: of the hours, a name like ``Europe/Paris``.
+        timezone: a name like ``Europe/Paris``.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Deployment:
 
     @property
     def path(self) -> str:
-        """What Prefect calls it."""
+        """Its name in Prefect."""
         return f"{nightly.name}/{self.name}"
 
     def check(self) -> None:
-        """Check what a user may have mistyped.
+        """Check time zone and cron expression, which a user may mistype.
 
         Raises:
-            AepipeError: there is no such time zone, or the cron expression is none.
+            AepipeError: there is no such time zone, or the cron expression is not valid.
         """
         if self.timezone not in available_timezones():
             raise AepipeError(f"--timezone {self.timezone}: no such time zone; they are named like Europe/Paris or UTC")
@@ -55,7 +55,7 @@ class Deployment:
             raise AepipeError(f"--cron {self.cron!r}: not five fields of minute, hour, day, month, weekday") from None
 
     def serve(self) -> None:
-        """Run whatever is due, until Ctrl-C, which also pauses the schedule; the next start takes it up again."""
+        """Run due flows until Ctrl-C, which also pauses the schedule; the next start resumes it."""
         nightly.serve(
             self.name,
             schedule=Cron(self.cron, timezone=self.timezone),
@@ -72,7 +72,7 @@ def check_server() -> str:
     """Return the address of the server's API.
 
     Raises:
-        AepipeError: none is set, or none answers there.
+        AepipeError: no address is set, or no server answers there.
     """
     url: str | None = PREFECT_API_URL.value()
     if url is None:

@@ -1,4 +1,7 @@
-"""The process that :mod:`flows.local_server` starts; a program, so that it runs wherever the package lies."""
+"""Program of the Prefect server that :mod:`flows.local_server` starts.
+
+It imports nothing of aepipe, so it runs wherever the package lies.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ import threading
 
 
 def serve(descriptor: int) -> None:
-    """Be a Prefect server on a socket that listens already, until standard input is closed.
+    """Serve Prefect's API on a socket that listens already, until standard input is closed.
 
     Args:
         descriptor: of the socket, inherited.
     """
-    gc.disable()  # what is imported stays, and to look through it for garbage takes a seventh of the start
+    gc.disable()  # imported modules stay, and searching them for garbage takes a seventh of the start
     import uvicorn
     from prefect.server.api.server import create_app
 
@@ -29,7 +32,7 @@ def serve(descriptor: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait until the process that started us closes our standard input, or dies; then end in good order."""
+    # The input closes when the process that started us wants it, and also when that process dies.
     sys.stdin.buffer.read()
     os.kill(os.getpid(), signal.SIGTERM)
 

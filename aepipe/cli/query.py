@@ -138,7 +138,7 @@ class SearchFlags:
 
 @dataclass(frozen=True, slots=True)
 class OutputFlags:
-    """What is printed and drawn."""
+    """Options of the output: format, picture, thumbnails."""
 
     json: AsJson = False
     paths_only: Annotated[bool, typer.Option("--paths-only", help="Print one path (or key) per line.")] = False
@@ -208,7 +208,7 @@ def show(release: Release, answers: Iterable[Answer], display: Display) -> None:
         QueryError: the contact sheet cannot be written, or a code cannot be re-ranked.
         typer.Exit: an item could not be read; the others have been answered.
     """
-    way = _way(display) if release.recipe["source"]["kind"] in {"images", "video"} else None
+    way = _way(release, display)
     failed = False
     drawn: list[Found] = []
     for found in answers:
@@ -311,12 +311,15 @@ def _draw(release: Release, drawn: Sequence[Found], file: Path) -> None:
     write_picture(hits_picture(drawn, title=title), file)
 
 
-def _way(display: Display, environment: Mapping[str, str] = os.environ) -> Way | None:
+def _way(release: Release, display: Display, environment: Mapping[str, str] = os.environ) -> Way | None:
     """Return how the terminal shows thumbnails; None for not at all."""
     if display.form != "table" or display.thumbnails is False or not (display.thumbnails or sys.stdout.isatty()):
         return None
     from aepipe.cli.output import pixels_way
+    from aepipe.sources import has_pictures
 
+    if not has_pictures(release.recipe["source"]["kind"]):
+        return None
     pixels = pixels_way(environment) if sys.stdout.isatty() else None
     return pixels or ("blocks" if display.thumbnails else None)
 

@@ -44,7 +44,7 @@ class Encoding:
     Attributes:
         codes: N codes of K bits.
         embedding: float32[N, H], the mean of the last layer below the bits.
-        logits: float32[N, K], how far each bit is above its threshold.
+        logits: float32[N, K], the distance of each bit above its threshold.
     """
 
     codes: BitCodes

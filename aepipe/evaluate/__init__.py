@@ -1,42 +1,4 @@
-"""What codes are worth: tie-aware retrieval figures, bit health, baselines, and the gate before service. NumPy only."""
+"""Evaluation: metrics, bit health, baselines, calibration, drift, rule of the gate.
 
-from __future__ import annotations
-
-__all__ = [
-    "BASELINES",
-    "METRICS",
-    "Baseline",
-    "BitHealth",
-    "Calibration",
-    "Drift",
-    "Estimate",
-    "Finding",
-    "ItqRule",
-    "Pair",
-    "Projection",
-    "Protocol",
-    "Reranking",
-    "Retrieval",
-    "Row",
-    "Sample",
-    "Scores",
-    "Verdict",
-    "bit_health",
-    "calibrate",
-    "drift",
-    "estimate",
-    "fit_itq",
-    "fit_lsh",
-    "fit_pca_sign",
-    "fit_spectral",
-    "interval",
-    "itq_rotation",
-    "judge",
-    "nearest",
-    "neighbour_recall",
-    "paired_difference",
-    "recall_at_10",
-    "retrieval",
-    "retrieval_float",
-    "score",
-]
+It imports nothing, since a query needs only :mod:`aepipe.evaluate.calibration`.
+"""

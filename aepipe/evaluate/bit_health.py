@@ -1,6 +1,7 @@
 """Bit health: whether codes use their bits, or have collapsed.
 
-Retrieval figures alone reward a collapse (one code per class ranks well), so they are never read without these.
+Retrieval metrics alone reward a collapse (one code per class ranks well), so the gate never judges them without these.
+
 Legend: N codes, K bits.
 """
 
@@ -19,17 +20,18 @@ from aepipe.errors import CodeError
 DEAD_RATE = 0.005
 """A bit is dead where one value holds fewer than this share of the codes."""
 DUPLICATE_CORRELATION = 0.99
-"""A bit duplicates an earlier one where their correlation, of either sign, is above this."""
+"""A bit duplicates an earlier one where the absolute value of their correlation is above this."""
 MAX_DEAD_SHARE = 0.10
 MAX_DUPLICATE_SHARE = 0.10
 MIN_ENTROPY = 0.5
 """Mean bits of entropy per bit."""
 MIN_DISTINCT_SHARE = 0.01
-"""Of min(N, 2^K), the number of distinct codes that could be."""
+"""Least share of distinct codes, of the min(N, 2^K) that are possible."""
 MIN_CODES = 100
-"""With fewer codes dead and duplicate bits are chance: only a collapse to one code is judged."""
+"""With fewer codes, dead and duplicate bits happen by chance: only a collapse to one code is judged."""
 
 ROWS = 1 << 16
+"""Rows of a block: sums of at most 65,536 ones are exact in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,14 @@ class BitHealth:
         n_codes: N.
         n_bits: K.
         rates: share of ones of each bit.
-        entropy: mean over the bits of each bit's entropy, in bits, 0..1.
-        max_correlation: largest absolute correlation of two different bits; a constant bit has none, which counts 0.
+        entropy: mean entropy of a bit, in bits, 0..1.
+        max_correlation: largest absolute correlation of two different bits; that of a constant bit counts 0.
         mean_correlation: mean absolute correlation of two different bits.
         n_distinct: distinct codes.
-        dead_bits: positions of the bits that one value holds in more than 99.5 % of the codes.
+        dead_bits: positions of the bits with one value in more than 99.5 % of the codes.
         duplicate_bits: positions of the bits that repeat an earlier bit, or its complement.
-        reasons: why the bits are not healthy, in words; empty where they are.
-        remarks: what could not be judged, in words.
+        reasons: sentences on why the bits are not healthy; empty where they are.
+        remarks: sentences on what could not be judged.
     """
 
     n_codes: int
@@ -64,7 +66,7 @@ class BitHealth:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing speaks against the bits."""
+        """Whether there is no reason against the bits."""
         return not self.reasons
 
     @property
@@ -78,7 +80,7 @@ class BitHealth:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> BitHealth:
-        """Read what :meth:`to_dict` wrote, also through JSON."""
+        """Read the output of :meth:`to_dict`, also through JSON."""
         values: dict[str, Any] = dict(data)
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
         return cls(**(values | lists))
@@ -121,7 +123,6 @@ def _count_ones(codes: BitCodes) -> tuple[NDArray[np.float64], NDArray[np.float6
     """Count the ones of each bit, [K], and the codes in which two bits are both one, [K, K]."""
     pairs = np.zeros((codes.n_bits, codes.n_bits))
     for start in range(0, len(codes), ROWS):
-        # Sums of at most 65,536 ones are exact in float32.
         bits = codes[start : start + ROWS].unpack().astype(np.float32)
         pairs += bits.T @ bits
     return np.diag(pairs).copy(), pairs
@@ -129,7 +130,7 @@ def _count_ones(codes: BitCodes) -> tuple[NDArray[np.float64], NDArray[np.float6
 
 def _correlation(ones: NDArray[np.float64], pairs: NDArray[np.float64], n_codes: int) -> NDArray[np.float64]:
     """Return Pearson's correlation between bits, float64[K, K]; 0 where a bit is constant."""
-    # N^2 times covariance and variance are integers: a constant bit is exactly 0, and nothing is lost by subtraction.
+    # N^2 times covariance and variance are integers, so a constant bit gives exactly 0 and the subtraction is exact.
     covariance = n_codes * pairs - np.outer(ones, ones)
     deviation = np.sqrt(ones * (n_codes - ones))
     scale = np.outer(deviation, deviation)
@@ -139,7 +140,6 @@ def _correlation(ones: NDArray[np.float64], pairs: NDArray[np.float64], n_codes:
 
 
 def _entropy(rates: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return each bit's entropy in bits, float64[K]."""
     both = np.stack([rates, 1 - rates])
     logs = np.log2(both, out=np.zeros_like(both), where=both > 0)
     entropy: NDArray[np.float64] = -(both * logs).sum(axis=0)
@@ -147,7 +147,7 @@ def _entropy(rates: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _judged(health: BitHealth) -> BitHealth:
-    """Return the same health with its reasons and remarks."""
+    """Add reasons and remarks to measured health."""
     if health.n_codes >= MIN_CODES:
         return replace(health, reasons=tuple(_reasons(health)))
     collapsed = health.n_codes > 1 and health.n_distinct == 1
@@ -159,7 +159,7 @@ def _judged(health: BitHealth) -> BitHealth:
 
 
 def _reasons(health: BitHealth) -> list[str]:
-    """Return what speaks against the bits."""
+    """Return the reasons against the bits."""
     reasons = []
     dead, duplicate, n_bits = (len(health.dead_bits), len(health.duplicate_bits), health.n_bits)
     if dead > MAX_DEAD_SHARE * n_bits:

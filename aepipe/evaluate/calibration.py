@@ -1,27 +1,30 @@
-"""What a distance is worth: the probability that a row so many bits away is of the query's kind.
+"""Calibration: the probability, by distance, that a row is relevant to the query.
+
+:func:`calibrate` measures it when a release is scored. :class:`Confidence` reads it back where queries are answered.
 
 Legend: N database rows, Q queries, K bits.
 """
-
-# (from confidence.py) What a distance is worth in a release: its calibration, where queries are answered.
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import QueryError
-from aepipe.evaluate.retrieval import Labels, Relevance, distance_counts
-from aepipe.evaluate.ties import Floats, Ints
+
+if TYPE_CHECKING:
+    from aepipe.codes.bitcodes import BitCodes
+    from aepipe.evaluate.retrieval import Labels
+    from aepipe.evaluate.ties import Floats, Ints
 
 USUAL = 0.99
-"""Share of the queries whose nearest row is at most the usual distance away."""
+"""Share of the held-out queries that are no farther from their nearest row than the usual distance."""
 LABEL, NEIGHBOUR = "label", "neighbour"
+MEANINGS = {LABEL: "has the same label", NEIGHBOUR: "is one of the nearest by features"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,12 @@ class Calibration:
     """Probabilities by distance, measured on queries that the encoder was not trained on.
 
     Attributes:
-        meaning: ``label``, a row has the query's label; ``neighbour``, without labels, a row is one of its nearest by
-            features, as exact search finds them.
+        meaning: the relevance that was measured. ``label``: the row has the query's label. ``neighbour``, without
+            labels: the row is one of the query's nearest by features, by exact search.
         probability: K + 1 numbers that never rise, for distances 0 to K.
-        usual: bits; of 99 % of the queries the nearest row is not farther.
-        usual_error: of 99 % of the queries what is rebuilt from the code is not farther off, as a root mean square over
-            the cells, 0..1; None where nothing was rebuilt.
+        usual: bits; for 99 % of the queries, the nearest row is at most this far away.
+        usual_error: for 99 % of the queries, the reconstruction from the code is at most this far off, as a root mean
+            square over the cells, 0..1; None where nothing was reconstructed.
     """
 
     meaning: str
@@ -44,7 +47,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
-        """Read what ``dataclasses.asdict`` made, also through JSON."""
+        """Read the output of ``dataclasses.asdict``, also through JSON."""
         return cls(data["meaning"], tuple(data["probability"]), data["usual"], data.get("usual_error"))
 
 
@@ -55,19 +58,22 @@ def calibrate(
     labels: tuple[Labels, Labels] | None,
     errors: NDArray[np.float32] | None = None,
 ) -> Calibration:
-    """Measure what distances are worth.
+    """Measure the probability of relevance at each distance.
 
     Args:
         database: N codes.
         queries: Q codes of the same length.
-        neighbours: int64[Q, k], each query's nearest rows of the database by features.
+        neighbours: int64[Q, k], the nearest database rows of each query by features.
         labels: of the database and of the queries; None where there are none.
-        errors: of the queries, how far off they are when rebuilt from their codes; None where that is not known.
+        errors: float32[Q], the reconstruction errors of the queries; None where they are not known.
 
     Raises:
         CodeError: the lengths differ.
         FingerprintError: two encoders made the codes.
     """
+    # Not needed where queries are answered, so a query does not wait for them.
+    from aepipe.evaluate.retrieval import Relevance, distance_counts
+
     size, relevant = distance_counts(database, queries, None if labels is None else Relevance.of_labels(*labels))
     if labels is None:
         differ = database.packed[neighbours] ^ queries.packed[:, None, :]
@@ -82,38 +88,37 @@ def calibrate(
 
 
 def falling(hits: Ints, trials: Ints) -> Floats:
-    """Return the likeliest probabilities that never rise, float64[n], by pooling adjacent violators.
+    """Return the most likely probabilities that never rise, float64[n].
+
+    They are found by pooling adjacent violators.
 
     Source: Ayer et al., "An empirical distribution function for sampling with incomplete information", 1955.
 
     Args:
         hits: int64[n].
-        trials: int64[n]; where there are none, the probability before it goes on.
+        trials: int64[n]; a place without trials gets the probability before it.
     """
     blocks: list[tuple[int, int, int]] = []  # hits, trials, length
     for hit, trial in zip(hits.tolist(), trials.tolist(), strict=True):
         blocks.append((hit, trial, 1))
-        # A block without trials joins the one before it; so does one that would rise.
+        # A block that would rise joins the one before it; so does one without trials.
         while len(blocks) > 1 and blocks[-1][0] * blocks[-2][1] >= blocks[-2][0] * blocks[-1][1]:
             last, before = blocks.pop(), blocks.pop()
             blocks.append((before[0] + last[0], before[1] + last[1], before[2] + last[2]))
     return np.concatenate([np.full(length, hit / max(trial, 1)) for hit, trial, length in blocks])
 
 
-MEANINGS = {"label": "has the same label", "neighbour": "is one of the nearest by features"}
-
-
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """The calibration of a release; see :class:`aepipe.evaluate.calibration.Calibration`.
+    """The calibration of a release, for the answers to queries; see :class:`Calibration`.
 
     Attributes:
         name: of the release.
-        meaning: what is probable.
+        meaning: the relevance, in words: "has the same label".
         probability: by distance, 0 to K.
-        usual: bits; the nearest row of 99 % of the queries that were held out is not farther.
-        usual_error: 99 % of them are not farther off when they are rebuilt from their codes, 0..1; None where that was
-            not measured.
+        usual: bits; for 99 % of the held-out queries, the nearest row is at most this far away.
+        usual_error: for 99 % of them, the reconstruction is at most this far off, 0..1; None where that was not
+            measured.
     """
 
     name: str
@@ -124,12 +129,14 @@ class Confidence:
 
     @classmethod
     def of(cls, name: str, scores: Mapping[str, Any], n_bits: int) -> Confidence | None:
-        """Return the calibration in a release's scores; None without one, or for fewer bits than it was measured for.
+        """Return the calibration in a release's scores; None where it does not apply.
+
+        It is missing in old scores, and does not hold for fewer bits than it was measured for.
 
         Args:
             name: of the release, for messages.
             scores: of the release.
-            n_bits: K, bits that queries compare.
+            n_bits: K, the number of bits that queries compare.
         """
         found = scores.get("calibration")
         if not found or len(found["probability"]) != n_bits + 1:
@@ -137,10 +144,10 @@ class Confidence:
         return cls(name, MEANINGS[found["meaning"]], found["probability"], found["usual"], found.get("usual_error"))
 
     def radius(self, least: float) -> int:
-        """Return the largest distance at which a row is of the query's kind with at least some probability.
+        """Return the largest distance at which a row is relevant with at least a given probability.
 
         Raises:
-            QueryError: there is no such distance.
+            QueryError: even distance 0 has a lower probability.
         """
         found = sum(probability >= least for probability in self.probability) - 1
         if found < 0:
@@ -152,11 +159,11 @@ class Confidence:
         return found
 
     def strange(self, nearest: int | None, error: float | None) -> str | None:
-        """Say that something is not like the collection; None where it is.
+        """Explain why a query is unlike the collection; None where it is like it.
 
         Args:
-            nearest: distance of its nearest row, in bits; None where that is not known.
-            error: how far off it is when rebuilt from its code; None where that is not known.
+            nearest: distance of its nearest row, in bits; None where it is not known.
+            error: its reconstruction error; None where it is not known.
         """
         reasons = []
         if nearest is not None and nearest > self.usual:

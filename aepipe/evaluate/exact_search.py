@@ -1,4 +1,4 @@
-"""Exact float neighbours (L2), block by block: what the codes stand in for, and the baseline above them.
+"""Exact search of float vectors by L2 distance: the reference that codes approximate.
 
 Legend: N rows, D features, Q queries, k neighbours. Distances are float64, so that integer features (pixels) are
 compared exactly.
@@ -18,27 +18,24 @@ Features: TypeAlias = NDArray[np.generic]
 
 BLOCK_VALUES = 1 << 22
 """Values of one block: 32 MB as float64."""
-
 SKIPPED = 64
-"""One of so many distances is looked at for a first limit."""
-
+"""One distance out of this number is sampled for a first limit."""
 EXACT = 1024
-"""So many products of bytes, each less 128, add up to at most 2^24, up to which float32 has all integers."""
-
+"""Features per product of bytes: their sum stays within 2^24, up to which float32 holds every integer exactly."""
 ROW_VALUES = 1 << 24
-"""Distances held at once by :func:`distance_rows`: 128 MB."""
+"""Distances that :func:`distance_rows` holds at a time: 128 MB."""
 
 
 def feature_blocks(
     features: Features, rows: NDArray[np.int64] | None = None
 ) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Yield (position of its first row, float64 block) over the features, which may be memory-mapped.
+    """Yield the features in blocks: the position of the first row, and float64[b, D].
 
-    A block may be a view of the features: it is to be read only.
+    The features may be memory-mapped. A block may be a view of them, so it must not be written.
 
     Args:
         features: uint8 or float [N, D].
-        rows: int64[M], the rows to go over, ascending; all by default.
+        rows: int64[M], the rows to read, ascending; all by default.
 
     Raises:
         CodeError: the features are not a matrix, or a value is not finite.
@@ -59,14 +56,16 @@ def check_matrix(features: Features) -> None:
     """Check that features are numbers [N, D] with at least one row.
 
     Raises:
-        CodeError: they are not.
+        CodeError: the features are something else.
     """
     if features.ndim != 2 or features.dtype.kind not in "buif" or 0 in features.shape:
         raise CodeError(f"features are numbers [N, D], at least 1 x 1, not {features.dtype}{list(features.shape)}")
 
 
 def nearest(database: Features, queries: Features, k: int = 10) -> NDArray[np.int64]:
-    """Return each query's k nearest rows by L2, int64[Q, min(k, N)], in no order; equal distances fall to either row.
+    """Return the k nearest rows of each query by L2, int64[Q, min(k, N)], unsorted.
+
+    Ties are broken arbitrarily.
 
     Args:
         database: uint8 or float [N, D].
@@ -83,7 +82,9 @@ def nearest(database: Features, queries: Features, k: int = 10) -> NDArray[np.in
 
 
 def distance_rows(database: Features, queries: Features) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Yield (first query, squared L2 distances float64[q, N]) over chunks of the queries, at most 128 MB or one query.
+    """Yield (first query, squared L2 distances float64[q, N]) for chunks of the queries.
+
+    A chunk takes at most 128 MB, or is a single query.
 
     Raises:
         CodeError: the features do not match, or are not finite.
@@ -99,7 +100,9 @@ def distance_rows(database: Features, queries: Features) -> Iterator[tuple[int, 
 
 
 def smallest(distances: NDArray[np.floating], k: int) -> NDArray[np.int64]:
-    """Return where the k smallest of each row stand, int64[q, min(k, N)], in no order; of equal ones, any.
+    """Return the columns of each row's k smallest values, int64[q, min(k, N)], unsorted.
+
+    Ties are broken arbitrarily.
 
     Args:
         distances: float[q, N].
@@ -108,7 +111,7 @@ def smallest(distances: NDArray[np.floating], k: int) -> NDArray[np.int64]:
     n_rows = distances.shape[1]
     k = min(k, n_rows)
     found = np.empty((len(distances), k), np.int64)
-    # The k-th of some is at least as large as the k-th of all, and leaves few to choose from.
+    # The k-th smallest of a sample bounds that of the whole from above, and leaves few values to choose from.
     some = distances[:, :: max(1, min(SKIPPED, n_rows // k))]
     limits = np.partition(some, k - 1, axis=1)[:, k - 1]
     for query, (row, limit) in enumerate(zip(distances, limits, strict=True)):
@@ -118,10 +121,12 @@ def smallest(distances: NDArray[np.floating], k: int) -> NDArray[np.int64]:
 
 
 def smallest_of(blocks: Iterable[tuple[int, NDArray[np.floating]]], k: int) -> NDArray[np.int64]:
-    """Return where the k smallest of each row stand, int64[q, min(k, N)], in no order, of distances in blocks.
+    """Return the columns of each row's k smallest values, from blocks of columns.
+
+    int64[q, min(k, N)], unsorted.
 
     Args:
-        blocks: the position of the first column, and float[q, b] of the next columns; at least one.
+        blocks: the position of the first column, and float[q, b]; at least one block.
         k: how many.
     """
     near, found = [], []
@@ -133,14 +138,13 @@ def smallest_of(blocks: Iterable[tuple[int, NDArray[np.floating]]], k: int) -> N
 
 
 def _query_rows(database: Features, wanted: int) -> int:
-    """Return how many queries to take at once: as many as wanted, but not more than 128 MB of features."""
     return max(1, min(wanted, 4 * BLOCK_VALUES // int(database.shape[1])))
 
 
 def _blocks(database: Features, queries: Features) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Yield the position of a block's first row, and squared L2 distances to its rows, float64[q, b]."""
+    """Yield (first row, squared L2 distances float64[q, b]) for blocks of the database."""
     if database.dtype == np.uint8 == queries.dtype:
-        # As exact as float64, and twice as fast.
+        # Integers in float32, in parts small enough to be exact: as exact as float64, and twice as fast.
         chunk, step = _signed(queries), max(1, BLOCK_VALUES // database.shape[1])
         for start in range(0, len(database), step):
             block = _signed(database[start : start + step])
@@ -156,12 +160,11 @@ def _blocks(database: Features, queries: Features) -> Iterator[tuple[int, NDArra
 
 
 def _signed(features: Features) -> NDArray[np.float32]:
-    """Return bytes as numbers from -128 to 127: what is between them stays as it is."""
+    # Distances stay the same, and products are small enough to be exact in float32.
     return features.astype(np.float32) - np.float32(128)
 
 
 def _squared(queries: NDArray[np.floating], block: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return squared L2 distances, float64[q, b]."""
     distances: NDArray[np.float64] = np.multiply(queries @ block.T, -2.0, dtype=np.float64)
     distances += np.einsum("qd,qd->q", queries, queries)[:, None]
     distances += np.einsum("bd,bd->b", block, block)
@@ -169,10 +172,9 @@ def _squared(queries: NDArray[np.floating], block: NDArray[np.floating]) -> NDAr
 
 
 def _check_pair(database: Features, queries: Features) -> None:
-    """Check that queries can be compared with the database."""
     check_matrix(database)
     check_matrix(queries)
     if database.shape[1] != queries.shape[1]:
         raise CodeError(f"features of {database.shape[1]} and of {queries.shape[1]} columns cannot be compared")
-    for _ in feature_blocks(queries):
+    for _ in feature_blocks(queries):  # raises where a value is not finite
         pass

@@ -1,4 +1,4 @@
-"""The gate: a new release goes into service only if its bits are healthy and it is measurably no worse."""
+"""Rule of the gate: healthy bits, and scores no worse than in service."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from aepipe.evaluate.scores import OURS, Estimate, Scores
 
 LABELLED, LABEL_FREE = "map_at_1000", "recall_at_10"
 SIZE_CHANGE = 0.10
-"""A database that grew or shrank by more than this share is said beside the comparison."""
+"""A change of the database's size by more than this share is a warning."""
 
 ItqRule: TypeAlias = Literal["warn", "forbid", "ignore"]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The gate's answer.
+    """The decision of the gate.
 
     Attributes:
         passed: whether the new release may go into service.
-        reasons: why or why not, readable sentences with numbers, never empty.
-        warnings: what does not decide, but should be read.
+        reasons: sentences with numbers on why or why not; never empty.
+        warnings: sentences that do not decide, but should be read.
     """
 
     passed: bool
@@ -32,7 +32,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: whether it lets the release pass, and the sentences about it."""
+    """The result of one check: whether the release passes it, and sentences about it."""
 
     passed: bool
     reasons: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Pair:
         metric: its name.
         new, old: means over the queries.
         difference: new - old, with its interval.
-        n_queries: how many.
+        n_queries: number of queries.
     """
 
     metric: str
@@ -69,17 +69,17 @@ def judge(
 ) -> Verdict:
     """Judge a new release against the one in service.
 
-    A first release passes if its bits are healthy. A later one also needs new >= old - max_regression on the metric;
-    where the metric was not measured for both, ``map_at_1000`` decides, else ``recall_at_10``, and a warning says so.
+    A first release passes if its bits are healthy. A later one also needs new >= old - max_regression in the metric.
+    Where the metric was not measured for both, ``map_at_1000`` decides, else ``recall_at_10``, with a warning.
 
     Args:
         new: scores of the new release.
         old: scores of the release in service; None for the first.
         metric: a name of :data:`aepipe.evaluate.retrieval.METRICS`.
-        max_regression: how much less is still accepted, in units of the metric (0..1).
-        itq: what a loss against ITQ at the same bits is: a warning, a failure (``forbid``), or nothing.
-        pair: where the scores were measured with other queries, both measured again with the same.
-        further: what else was looked at.
+        max_regression: the largest accepted loss, in units of the metric (0..1).
+        itq: the consequence of a loss against ITQ at the same bits: a warning, a failure (``forbid``), or none.
+        pair: both releases measured with the same queries; None where the scores are from the same queries anyway.
+        further: results of other checks.
     """
     chosen, fallback = _choose(metric, new, old)
     against = _paired(pair, max_regression) if pair else _against_old(new, old, chosen, max_regression)
@@ -92,20 +92,19 @@ def judge(
 
 
 def _choose(metric: str, new: Scores, old: Scores | None) -> tuple[str | None, list[str]]:
-    """Return the metric that decides, None where the two have none in common, and a warning if it is another one."""
+    """Return the metric that decides, or None, and a warning if it is a substitute."""
     lacking = [who for who, scores in (("new", new), ("old", old)) if scores and scores.metric(metric) is None]
     if not lacking:
         return metric, []
     for other in (LABELLED, LABEL_FREE):
         if all(scores.metric(other) for scores in (new, old) if scores):
             return other, [
-                f"{metric} was not measured for the {' and the '.join(lacking)} release: {other} is compared"
+                f"{metric} was not measured for the {' and the '.join(lacking)} release: {other} is compared instead"
             ]
     return None, []
 
 
 def _health(new: Scores) -> Finding:
-    """Look at the bits."""
     health = new.health
     if not health.healthy:
         return Finding(False, tuple(f"the bits are not healthy: {reason}" for reason in health.reasons))
@@ -115,13 +114,13 @@ def _health(new: Scores) -> Finding:
 
 
 def _against_old(new: Scores, old: Scores | None, metric: str | None, max_regression: float) -> Finding:
-    """Compare with the release in service."""
+    """Compare the scores with those of the release in service."""
     if old is None:
         return Finding(True, ("it is the first release: there is none in service to compare with",))
     ours, theirs = (scores.metric(metric) if metric else None for scores in (new, old))
     if ours is None or theirs is None:
         return Finding(False, ("it cannot be compared with the release in service: no metric was measured for both",))
-    # The margin forgives rounding only; a NaN compares false and so never passes.
+    # The margin forgives rounding only. A NaN compares as false, so it never passes.
     passed = ours.value >= theirs.value - max_regression - 1e-12
     change = f"{metric} is {ours.value:.4f}, the release in service has {theirs.value:.4f}"
     allowed = f"{ours.value - theirs.value:+.4f} is {'within' if passed else 'beyond'} the {max_regression:.4f} allowed"
@@ -129,31 +128,31 @@ def _against_old(new: Scores, old: Scores | None, metric: str | None, max_regres
 
 
 def _paired(pair: Pair, max_regression: float) -> Finding:
-    """Compare with the release in service, asked the same."""
+    """Compare with the release in service on the same queries."""
     loss, low, high = pair.difference.value, pair.difference.low, pair.difference.high
     passed = loss >= -max_regression - 1e-12
-    asked = f"of the same {pair.n_queries:,} queries {pair.metric} is {pair.new:.4f}, {pair.old:.4f} in service"
+    asked = f"on the same {pair.n_queries:,} queries {pair.metric} is {pair.new:.4f}, {pair.old:.4f} in service"
     allowed = f"{'within' if passed else 'beyond'} the {max_regression:.4f} allowed"
     return Finding(passed, (f"{asked}: {loss:+.4f} ({low:+.4f} to {high:+.4f}) is {allowed}",))
 
 
 def _differences(new: Scores, old: Scores) -> list[str]:
-    """Say where the two protocols differ."""
+    """List the differences of the two protocols, as warnings."""
     ours, theirs = new.protocol, old.protocol
-    said = []
+    found = []
     if ours.n_bits != theirs.n_bits:
-        said.append(f"the new codes have {ours.n_bits} bits, the old {theirs.n_bits}: longer codes score higher")
+        found.append(f"the new codes have {ours.n_bits} bits, the old {theirs.n_bits}: longer codes score higher")
     if ours.labelled != theirs.labelled:
-        said.append(f"only the {'new' if ours.labelled else 'old'} release was measured with labels")
+        found.append(f"only the {'new' if ours.labelled else 'old'} release was measured with labels")
     if abs(ours.n_database - theirs.n_database) > SIZE_CHANGE * theirs.n_database:
-        said.append(f"the new database has {ours.n_database:,} rows, the old {theirs.n_database:,}")
+        found.append(f"the new database has {ours.n_database:,} rows, the old {theirs.n_database:,}")
     if ours.n_queries != theirs.n_queries:
-        said.append(f"{ours.n_queries:,} queries were asked of the new release, {theirs.n_queries:,} of the old")
-    return said
+        found.append(f"{ours.n_queries:,} queries were asked of the new release, {theirs.n_queries:,} of the old")
+    return found
 
 
 def _against_itq(new: Scores, metric: str | None, rule: ItqRule) -> Finding:
-    """Compare with ITQ at the same bits."""
+    """Compare the scores with those of ITQ at the same bits."""
     if rule == "ignore" or metric is None:
         return Finding(True)
     ours, theirs = new.metric(metric, OURS), new.metric(metric, "itq")
@@ -162,8 +161,8 @@ def _against_itq(new: Scores, metric: str | None, rule: ItqRule) -> Finding:
         return Finding(True, (), (f"not compared with ITQ: {why}",))
     if ours.value < theirs.value:
         loss = f"{metric} is {ours.value:.4f}, {theirs.value - ours.value:.4f} below ITQ's {theirs.value:.4f}"
-        said = (f"{loss} at {new.protocol.n_bits} bits",)
-        return Finding(False, said) if rule == "forbid" else Finding(True, (), said)
+        found = (f"{loss} at {new.protocol.n_bits} bits",)
+        return Finding(False, found) if rule == "forbid" else Finding(True, (), found)
     gain = f"{metric} is {ours.value:.4f}, ITQ at {new.protocol.n_bits} bits has {theirs.value:.4f}"
     if ours.low > theirs.value:
         return Finding(True, (gain,))

@@ -1,4 +1,6 @@
-"""What re-ranking by the embedding is worth, and how many hits of the codes it has to look at.
+"""Re-ranking by the embedding: its gain in precision, and the number of hits that it needs.
+
+A search by code returns ``factor`` times the wanted hits; these are sorted again by the cosine of their embeddings.
 
 Legend: N database rows, Q queries, H width of the embedding.
 """
@@ -21,22 +23,23 @@ from aepipe.evaluate.ties import Ints
 TOP = 10
 FACTORS = (1, 2, 5, 10, 20, 50, 100, 200)
 QUERIES = 300
-"""Queries that it is measured on, at most: each is compared with every row."""
+"""Most queries of the measurement: each is compared with every row."""
 BLOCK = 8192
+"""Rows whose embeddings are compared at a time."""
 
 Embeddings = NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True)
 class Reranking:
-    """How 10 hits are found by the embedding among more that are found by the codes.
+    """The measured choice of re-ranking 10 hits.
 
     Attributes:
-        factor: so many times 10 hits of the codes are looked at.
-        target: share of the 10 rows of nearest embedding that they are to hold.
-        recall: the share that they do hold, a mean over the queries; below the target where no factor reaches it.
-        precision_codes: of the first 10 by code, the share with the query's label; None without labels.
-        precision: of the first 10 re-ranked.
+        factor: the first 10 times this number of hits by code are re-ranked.
+        target: the wanted share of the 10 rows with the nearest embeddings among these hits.
+        recall: the measured share, a mean over the queries; below the target where no factor reaches it.
+        precision_codes: share of the first 10 hits by code with the query's label; None without labels.
+        precision: the same share of the first 10 re-ranked hits.
     """
 
     factor: int
@@ -47,7 +50,7 @@ class Reranking:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Reranking:
-        """Read what ``dataclasses.asdict`` made, also through JSON."""
+        """Read the output of ``dataclasses.asdict``, also through JSON."""
         return cls(**data)
 
 
@@ -58,13 +61,13 @@ def choose(
     *,
     target: float,
 ) -> Reranking:
-    """Choose the smallest factor by which re-ranking finds the wanted share of the nearest embeddings.
+    """Choose the smallest factor that finds the wanted share of nearest embeddings.
 
     Args:
         codes: of N database rows and of Q queries.
         embeddings: int8[N, H], which may be mapped, and int8[Q, H].
         labels: of both; None where there are none.
-        target: the share wanted, above 0 to 1.
+        target: the wanted share, in (0, 1].
     """
     asked = np.unique(np.linspace(0, len(codes[1]) - 1, QUERIES).astype(np.int64))
     queries, top = embeddings[1][asked], min(TOP, len(codes[0]))
@@ -83,35 +86,26 @@ def choose(
 
 
 def _nearest(rows: Embeddings, queries: Embeddings, asked: Ints, k: int) -> Ints:
-    """Return the k rows of largest cosine of some queries, int64[Q, k], in no order; rows are read block by block."""
     own = _unit(queries[asked])
     starts = range(0, len(rows), BLOCK)
     return smallest_of(((start, own @ -_unit(rows[start : start + BLOCK]).T) for start in starts), k)
 
 
 def _unit(rows: Embeddings) -> NDArray[np.float32]:
-    """Return rows at length 1; zeros stay zeros."""
     found = rows.astype(np.float32)
     found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
     return found
 
 
 def _by_code(database: BitCodes, queries: BitCodes, count: int) -> Ints:
-    """Return the first rows of each query by (distance, position), int64[Q, min(count, N)]."""
     rows = np.ascontiguousarray(database.words().T)
-    # Of numbers as short as these, a stable sort is the fastest.
+    # numpy sorts 16-bit integers by radix, which is fast and stable.
     far = (word_distances(rows, query).astype(np.uint16) for query in queries.words())
     return np.stack([np.argsort(one, kind="stable")[:count] for one in far]).astype(np.int64)
 
 
 def _shares_found(places: Ints, wanted: Ints, top: int) -> dict[int, float]:
-    """Return which share of the wanted rows is among the first ``top`` others, times each factor: means over queries.
-
-    Args:
-        places: int64[Q, n].
-        wanted: int64[Q, k].
-        top: as many as there are, at most.
-    """
+    # For each wanted row: whether it is among the places, and at which rank.
     same = [row[:, None] == among for row, among in zip(wanted, places, strict=True)]
     found = np.stack([one.any(axis=1) for one in same])
     rank = np.stack([one.argmax(axis=1) for one in same])

@@ -1,16 +1,14 @@
-"""Retrieval figures of codes and of float features, per query, with ties by expectation.
+"""Retrieval metrics per query, for codes and for float features; ties count by expectation.
 
-Legend: N database rows, Q queries, K bits, D features. A database row is relevant to a query where their labels are
-equal. Ties are exact means over random orders (see :mod:`aepipe.evaluate.ties`), so no figure depends on the order of
-the database, and none on a seed.
+A database row is relevant to a query where their labels are equal. Rankings by code are histograms: for each query, the
+numbers of rows and of relevant rows at each distance, so nothing is sorted. Ties are exact means over random orders
+(see :mod:`aepipe.evaluate.ties`), so no metric depends on the order of the database or on a seed.
 
-The two readings of average precision at a cut differ much, and both are in use: hashing papers divide by the relevant
-rows *found* before the cut (``map_at_1000``), retrieval evaluations by min(relevant, cut) (``map_at_1000r``).
+Two definitions of average precision at a cut are in use, and differ much: hashing papers divide by the relevant rows
+*found* before the cut (``map_at_1000``), retrieval evaluations by min(relevant, cut) (``map_at_1000r``).
+
+Legend: N database rows, Q queries, K bits, W 64-bit words of a code, D features, G tie groups.
 """
-
-# (from counts.py) Rankings as counts: how many rows, and how many relevant ones, lie at each distance of a query. Nothing is sorted.
-# (from counts.py)
-# (from counts.py) Legend: N database rows, Q queries, K bits, W 64-bit words of a code, G tie groups.
 
 from __future__ import annotations
 
@@ -38,121 +36,32 @@ from aepipe.evaluate.ties import (
 
 Labels: TypeAlias = NDArray[np.generic]
 
+CUT, TOP, RADIUS, NEIGHBOURS = 1000, 100, 2, 10
+METRICS = ("map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "ball2", "recall_at_10")
+
+QUERY_CHUNK = 1000
+"""Queries whose histograms are held at a time."""
 DATABASE_BLOCK = 1 << 16
 """Rows of one block: the words of 64-bit codes and their distances stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Relevance:
-    """Which database rows bear each query's label: rows ``order[first[i]:last[i]]`` for query i.
-
-    Attributes:
-        order: int64[N], the rows sorted by label.
-        first: int64[Q].
-        last: int64[Q].
-    """
-
-    order: Ints
-    first: Ints
-    last: Ints
-
-    @classmethod
-    def of_labels(cls, database: Labels, queries: Labels) -> Relevance:
-        """Compare labels: integers, strings or any hashable [N] and [Q]."""
-        numbers, wanted = _numbered(np.asarray(database), np.asarray(queries))
-        order = np.argsort(numbers, kind="stable").astype(np.int64)
-        ordered = numbers[order]
-        first, last = (np.searchsorted(ordered, wanted, "left"), np.searchsorted(ordered, wanted, "right"))
-        return cls(order, first.astype(np.int64), last.astype(np.int64))
-
-    def of_queries(self, chunk: slice) -> Relevance:
-        """Return the relevance of some queries."""
-        return Relevance(self.order, self.first[chunk], self.last[chunk])
-
-
-def distance_counts(database: BitCodes, queries: BitCodes, relevance: Relevance | None = None) -> tuple[Ints, Ints]:
-    """Count the rows, and the relevant rows, at each Hamming distance: int64[Q, K+1] twice; zeros without relevance.
-
-    Raises:
-        CodeError: the lengths differ.
-        FingerprintError: two encoders made the codes.
-    """
-    check_same(database, queries)
-    size = np.zeros((len(queries), database.n_bits + 1), np.int64)
-    relevant = np.zeros_like(size)
-    wanted = queries.words()
-    for start, block in _word_blocks(database, relevance):
-        for query, words in enumerate(wanted):
-            distance = word_distances(block, words)
-            size[query] += np.bincount(distance, minlength=size.shape[1])
-            if relevance is not None:
-                # The rows are sorted by label, so those of one label are a slice.
-                first, last = np.clip((relevance.first[query] - start, relevance.last[query] - start), 0, len(distance))
-                relevant[query] += np.bincount(distance[first:last], minlength=size.shape[1])
-    return size, relevant
-
-
-def _word_blocks(database: BitCodes, relevance: Relevance | None) -> Iterator[tuple[int, NDArray[np.uint64]]]:
-    """Yield (first row, words uint64[W, rows]) over the database, sorted by label where there are labels."""
-    for start in range(0, len(database), DATABASE_BLOCK):
-        rows = slice(start, start + DATABASE_BLOCK)
-        block = database[rows] if relevance is None else database[relevance.order[rows]]
-        yield start, np.ascontiguousarray(block.words().T)
-
-
-def word_distances(block: NDArray[np.uint64], words: NDArray[np.uint64]) -> Ints:
-    """Return one query's distances to a block, int64[rows], one word of all rows at a time."""
-    distance: Ints = np.bitwise_count(block[0] ^ words[0]).astype(np.int64)
-    for column, word in zip(block[1:], words[1:], strict=True):
-        distance += np.bitwise_count(column ^ word)
-    return distance
-
-
-def float_groups(distances: Floats, own: Floats) -> TieGroups:
-    """Return the tie groups that hold a relevant row of one float ranking, [1, G].
-
-    Args:
-        distances: float64[N], of all rows.
-        own: float64, of the relevant rows.
-    """
-    values, counts = np.unique(own, return_counts=True)
-    ranked = np.sort(distances)
-    start, end = (np.searchsorted(ranked, values, "left"), np.searchsorted(ranked, values, "right"))
-    size = (end - start).astype(np.int64)
-    return TieGroups(start.astype(np.int64)[None], size[None], counts.astype(np.int64)[None])
-
-
-def _numbered(database: Labels, queries: Labels) -> tuple[Ints, Ints]:
-    """Return the labels as integers, equal where the labels are."""
-    if "O" in (database.dtype.kind, queries.dtype.kind):
-        numbers: dict[object, int] = {}
-        both = [numbers.setdefault(label, len(numbers)) for label in [*database.tolist(), *queries.tolist()]]
-        inverse = np.array(both, np.int64)
-    else:
-        inverse = np.unique(np.concatenate([database, queries]), return_inverse=True)[1].astype(np.int64)
-    return inverse[: len(database)], inverse[len(database) :]
-
-
-CUT, TOP, RADIUS, NEIGHBOURS = 1000, 100, 2, 10
-METRICS = ("map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "ball2", "recall_at_10")
-
-QUERY_CHUNK = 1000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Retrieval:
-    """Figures of Q queries, float64[Q] each, in 0..1.
+    """Metrics of Q queries, float64[Q] each, in 0..1.
 
     Attributes:
         map: average precision over the whole database; 0 where nothing is relevant.
-        map_at_cut: the precisions' sum over the first ``cut`` divided by the relevant rows found there; 0 if none.
+        map_at_cut: sum of the precisions at the relevant rows among the first ``cut``, divided by their number; 0 if
+            there are none.
         map_at_cut_r: the same sum divided by min(relevant, cut).
-        p_at_top: share of relevant rows among the first ``top`` (among all, where there are fewer).
+        p_at_top: share of relevant rows among the first ``top``, or among all where there are fewer.
         ball_precision: share of relevant rows within ``radius``, 0 for an empty ball; None for float rankings.
         ball: 1.0 where the ball is not empty; None for float rankings.
-        within: float64[K+1] twice, the mean over the queries of precision and of recall within each radius from 0 to
-            K, an empty ball counting 0; None for float rankings.
-        cut, top, radius: see above.
+        within: twice float64[K+1], the means over the queries of precision and of recall within each radius from 0 to
+            K, where an empty ball counts 0; None for float rankings.
+        cut: rows that count for ``map_at_cut`` and ``map_at_cut_r``.
+        top: rows that count for ``p_at_top``.
+        radius: of the ball.
     """
 
     map: Floats
@@ -167,7 +76,7 @@ class Retrieval:
     radius: int = field(default=RADIUS, kw_only=True)
 
     def named(self) -> dict[str, Floats]:
-        """Return the figures under their names: ``map``, ``map_at_1000``, ``map_at_1000r``, ``p_at_100``, ..."""
+        """Return the metrics by name: ``map``, ``map_at_1000``, ``map_at_1000r``, ``p_at_100``, ..."""
         named: dict[str, Floats | None] = {
             "map": self.map,
             f"map_at_{self.cut}": self.map_at_cut,
@@ -189,21 +98,21 @@ def retrieval(
     top: int = TOP,
     radius: int = RADIUS,
 ) -> Retrieval:
-    """Rank the database by Hamming distance for each query, ties in random order, and return the expected figures.
+    """Return the expected metrics of rankings by Hamming distance, ties in random order.
 
-    The rows are counted per distance, never sorted: O(N) for a query with a small constant, in blocks of 65,536 rows.
+    The rows are counted per distance, never sorted: O(N) per query with a small constant, in blocks of 65,536 rows.
 
     Args:
         database: N codes.
         queries: Q codes of the same length.
         db_label: [N].
         q_label: [Q].
-        cut: where average precision is cut; not more than N count.
-        top: rows of ``p_at_top``.
+        cut: rows that count for average precision at a cut; at most N.
+        top: rows that count for ``p_at_top``.
         radius: of the Hamming ball.
 
     Raises:
-        CodeError: no codes, two lengths of code, or not one label per code.
+        CodeError: no codes, codes of two lengths, or another number of labels than of codes.
         FingerprintError: two encoders made the codes.
     """
     _check_labels(len(database), len(queries), db_label, q_label)
@@ -216,17 +125,17 @@ def retrieval(
         inside_all, hits_all = np.cumsum(size, axis=1), np.cumsum(relevant, axis=1)
         within[0] += (hits_all / np.maximum(inside_all, 1)).sum(axis=0) / len(queries)
         within[1] += (hits_all / np.maximum(hits_all[:, -1:], 1)).sum(axis=0) / len(queries)
-        figures = _ranked(TieGroups.of_counts(size, relevant), relevant.sum(axis=1), harmonic, cut=cut, top=top)
+        metrics = _ranked(TieGroups.of_counts(size, relevant), relevant.sum(axis=1), harmonic, cut=cut, top=top)
         ball = min(radius, database.n_bits)
         inside, hits = inside_all[:, ball], hits_all[:, ball]
-        parts.append([*figures, hits / np.maximum(inside, 1), (inside > 0).astype(np.float64)])
+        parts.append([*metrics, hits / np.maximum(inside, 1), (inside > 0).astype(np.float64)])
     return Retrieval(*_joined(parts), within=(within[0], within[1]), cut=cut, top=top, radius=radius)
 
 
 def retrieval_float(
     database: Features, queries: Features, db_label: Labels, q_label: Labels, *, cut: int = CUT, top: int = TOP
 ) -> Retrieval:
-    """Return the same figures for exact float search (L2), the row above the codes in a table; no ball.
+    """Return the metrics of exact float search (L2), without those of a ball.
 
     Args:
         database: uint8 or float [N, D].
@@ -237,7 +146,7 @@ def retrieval_float(
         top: see :func:`retrieval`.
 
     Raises:
-        CodeError: features that do not match or are not finite, or not one label per row.
+        CodeError: features that do not match or are not finite, or another number of labels than of rows.
     """
     _check_labels(len(database), len(queries), db_label, q_label)
     return retrieval_by(distance_rows(database, queries), db_label, q_label, cut=cut, top=top)
@@ -246,10 +155,10 @@ def retrieval_float(
 def retrieval_by(
     found: Iterator[tuple[int, Floats]], db_label: Labels, q_label: Labels, *, cut: int = CUT, top: int = TOP
 ) -> Retrieval:
-    """Return the same figures for a search whose distances are given.
+    """Return the metrics of a search whose distances are given, without those of a ball.
 
     Args:
-        found: the first query of a block, and its distances to all rows, float64[q, N]; blocks in order.
+        found: blocks in order: the first query, and the distances to all rows, float64[q, N].
         db_label: [N].
         q_label: [Q].
         cut: see :func:`retrieval`.
@@ -263,7 +172,7 @@ def retrieval_by(
         return _ranked(float_groups(row, own), np.array([len(own)]), harmonic, cut=cut, top=top)
 
     parts: list[list[Floats]] = []
-    # Most of it is sorting, for which numpy lets go of Python's lock.
+    # Most of the work is sorting, for which numpy releases Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for first, distances in found:
             parts += pool.map(ranked, range(first, first + len(distances)), distances)
@@ -273,7 +182,7 @@ def retrieval_by(
 def recall_at_10(
     database: BitCodes, queries: BitCodes, database_features: Features, query_features: Features
 ) -> Floats:
-    """Return which share of each query's 10 nearest float neighbours (L2) its 10 nearest codes hold, float64[Q].
+    """Return the recall at 10 of the nearest rows by features (L2), float64[Q].
 
     Raises:
         CodeError: codes or features that do not match.
@@ -282,10 +191,10 @@ def recall_at_10(
 
 
 def neighbour_recall(database: BitCodes, queries: BitCodes, neighbours: Ints) -> Floats:
-    """Return which share of each query's k neighbours its k nearest codes hold, float64[Q].
+    """Return the share of each query's k neighbours among its k nearest codes, float64[Q].
 
-    Ties by expectation: where the k-th place falls into a group of t codes at one distance and m places are left, each
-    of the t is among the k with probability m/t.
+    Ties count by expectation: where the k-th place falls into a group of t codes at one distance, and m places are
+    left, each of the t codes is among the k with probability m/t.
 
     Args:
         database: N codes.
@@ -311,8 +220,83 @@ def neighbour_recall(database: BitCodes, queries: BitCodes, neighbours: Ints) ->
     return np.concatenate(parts) if parts else np.empty(0)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Relevance:
+    """The database rows with each query's label: rows ``order[first[i]:last[i]]`` for query i.
+
+    Attributes:
+        order: int64[N], the rows sorted by label.
+        first: int64[Q].
+        last: int64[Q].
+    """
+
+    order: Ints
+    first: Ints
+    last: Ints
+
+    @classmethod
+    def of_labels(cls, database: Labels, queries: Labels) -> Relevance:
+        """Compare labels [N] and [Q]: integers, strings or other hashable values."""
+        numbers, wanted = _numbered(np.asarray(database), np.asarray(queries))
+        order = np.argsort(numbers, kind="stable").astype(np.int64)
+        ordered = numbers[order]
+        first, last = (np.searchsorted(ordered, wanted, "left"), np.searchsorted(ordered, wanted, "right"))
+        return cls(order, first.astype(np.int64), last.astype(np.int64))
+
+    def of_queries(self, chunk: slice) -> Relevance:
+        """Return the relevance of some queries."""
+        return Relevance(self.order, self.first[chunk], self.last[chunk])
+
+
+def distance_counts(database: BitCodes, queries: BitCodes, relevance: Relevance | None = None) -> tuple[Ints, Ints]:
+    """Count all rows and the relevant rows at each distance: twice int64[Q, K+1].
+
+    Without relevance, the second is zeros.
+
+    Raises:
+        CodeError: the lengths differ.
+        FingerprintError: two encoders made the codes.
+    """
+    check_same(database, queries)
+    size = np.zeros((len(queries), database.n_bits + 1), np.int64)
+    relevant = np.zeros_like(size)
+    wanted = queries.words()
+    for start, block in _word_blocks(database, relevance):
+        for query, words in enumerate(wanted):
+            distance = word_distances(block, words)
+            size[query] += np.bincount(distance, minlength=size.shape[1])
+            if relevance is not None:
+                # The rows are sorted by label, so the relevant ones are a slice.
+                first, last = np.clip((relevance.first[query] - start, relevance.last[query] - start), 0, len(distance))
+                relevant[query] += np.bincount(distance[first:last], minlength=size.shape[1])
+    return size, relevant
+
+
+def word_distances(block: NDArray[np.uint64], words: NDArray[np.uint64]) -> Ints:
+    """Return the distances from a query to a block, int64[rows]."""
+    # Word by word: numpy is slow where the innermost loop is short.
+    distance: Ints = np.bitwise_count(block[0] ^ words[0]).astype(np.int64)
+    for column, word in zip(block[1:], words[1:], strict=True):
+        distance += np.bitwise_count(column ^ word)
+    return distance
+
+
+def float_groups(distances: Floats, own: Floats) -> TieGroups:
+    """Return the tie groups with a relevant row of one float ranking, [1, G].
+
+    Args:
+        distances: float64[N], of all rows.
+        own: float64[R], of the relevant rows.
+    """
+    values, counts = np.unique(own, return_counts=True)
+    ranked = np.sort(distances)
+    start, end = (np.searchsorted(ranked, values, "left"), np.searchsorted(ranked, values, "right"))
+    size = (end - start).astype(np.int64)
+    return TieGroups(start.astype(np.int64)[None], size[None], counts.astype(np.int64)[None])
+
+
 def _ranked(groups: TieGroups, relevant: Ints, harmonic: Floats, *, cut: int, top: int) -> list[Floats]:
-    """Return the figures of rankings: map, map_at_cut, map_at_cut_r, p_at_top."""
+    """Return the metrics of rankings: map, map_at_cut, map_at_cut_r, p_at_top."""
     n_rows = len(harmonic) - 1
     cut, top = min(cut, n_rows), min(top, n_rows)
     whole = expected_precision_sum(groups, n_rows, harmonic) / np.maximum(relevant, 1)
@@ -321,12 +305,29 @@ def _ranked(groups: TieGroups, relevant: Ints, harmonic: Floats, *, cut: int, to
 
 
 def _joined(parts: list[list[Floats]]) -> list[Floats]:
-    """Join the figures of chunks of queries."""
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
+def _word_blocks(database: BitCodes, relevance: Relevance | None) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+    for start in range(0, len(database), DATABASE_BLOCK):
+        rows = slice(start, start + DATABASE_BLOCK)
+        block = database[rows] if relevance is None else database[relevance.order[rows]]
+        yield start, np.ascontiguousarray(block.words().T)
+
+
+def _numbered(database: Labels, queries: Labels) -> tuple[Ints, Ints]:
+    """Number the labels: integers that are equal where the labels are."""
+    if "O" in (database.dtype.kind, queries.dtype.kind):
+        numbers: dict[object, int] = {}
+        both = [numbers.setdefault(label, len(numbers)) for label in [*database.tolist(), *queries.tolist()]]
+        inverse = np.array(both, np.int64)
+    else:
+        inverse = np.unique(np.concatenate([database, queries]), return_inverse=True)[1].astype(np.int64)
+    return inverse[: len(database)], inverse[len(database) :]
+
+
 def _check_labels(n_database: int, n_queries: int, db_label: Labels, q_label: Labels) -> None:
-    """Check that there is something to rank, and one label for each row."""
+    """Check that neither side is empty, and that there is one label for each row."""
     if not n_database or not n_queries:
         raise CodeError(f"nothing to rank: {n_database} rows in the database, {n_queries} queries")
     for what, rows, labels in (("database rows", n_database, db_label), ("queries", n_queries, q_label)):

@@ -1,10 +1,11 @@
-"""The table of a release: our codes beside linear ones and spectral hashing at the same bits and exact float search."""
+"""Scores: our codes, baselines and exact float search on the same queries.
 
-# (from bootstrap.py) Percentile bootstrap over queries (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
+Each score is a mean over the queries with an interval, by the percentile bootstrap (Efron & Tibshirani, "An
+Introduction to the Bootstrap", 1993, chapter 13). Queries that nearly equal a database row make scores look better than
+they are, so they are counted and noted.
 
-# (from leaks.py) Near-duplicates between queries and the rows that answer: what makes figures look better than they are.
-# (from leaks.py)
-# (from leaks.py) Legend: N database rows, Q queries, D features, k neighbours.
+Legend: N database rows, Q queries, K bits, D features, H width of the embedding, k neighbours.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +27,219 @@ from aepipe.evaluate.retrieval import METRICS, NEIGHBOURS, Labels, neighbour_rec
 from aepipe.evaluate.ties import Floats, Ints
 from aepipe.log import step
 
+OURS, FLOAT = "ours", "float"
+STAGE = "evaluate"
+NEAR = 0.06
+"""Two rows are near-duplicates up to this share of the usual distance of two rows: the same picture saved again, or a
+recording with a little noise."""
+NAMED = 3
+"""Near-duplicates that a note names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over queries with its interval, ``low`` <= ``high``."""
+    """A mean over queries with its interval, from ``low`` to ``high``."""
 
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Rows of one collection with everything that the evaluation needs.
+
+    Attributes:
+        codes: N codes.
+        features: uint8 or float [N, D], from which the codes were learned; may be memory-mapped.
+        labels: integers or strings [N], or None.
+        keys: strings [N], the names of the rows for users, or None.
+        embeddings: int8[N, H], for re-ranking, may be memory-mapped; or None.
+        errors: float32[N], reconstruction errors, or None.
+
+    Raises:
+        CodeError: an array has another number of rows than there are codes.
+    """
+
+    codes: BitCodes
+    features: Features
+    labels: Labels | None = None
+    keys: NDArray[np.str_] | None = None
+    embeddings: NDArray[np.int8] | None = None
+    errors: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        for what in ("features", "labels", "keys", "embeddings", "errors"):
+            values = getattr(self, what)
+            if values is not None and len(values) != len(self.codes):
+                raise CodeError(f"{len(self.codes)} codes need {len(self.codes)} {what}, not {len(values)}")
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Sample:
+        """Return the sample of some rows."""
+        chosen: dict[str, Any] = {
+            name: None if getattr(self, name) is None else getattr(self, name)[rows] for name in self.__slots__
+        }
+        return Sample(**chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        system: ``ours``, ``itq``, ``lsh``, ``pca-sign``, ``spectral`` or ``float``.
+        metrics: estimates under the names of :data:`aepipe.evaluate.retrieval.METRICS`.
+        precision: K + 1 means over the queries, within each radius from 0 to K; empty without labels and for floats.
+        recall: the same of recall.
+    """
+
+    system: str
+    metrics: Mapping[str, Estimate]
+    precision: tuple[float, ...] = ()
+    recall: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """The conditions of a measurement; two scores are comparable where these are equal.
+
+    Attributes:
+        n_bits: K.
+        n_database: rows ranked.
+        n_queries: number of queries.
+        labelled: whether relevance is an equal label; without labels only the recall of float neighbours is measured.
+        seed: of the baselines and of the bootstrap.
+    """
+
+    n_bits: int
+    n_database: int
+    n_queries: int
+    labelled: bool
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores of one release.
+
+    Attributes:
+        protocol: what was measured.
+        rows: one per system, ours first.
+        health: of our codes of the database.
+        notes: sentences on missing rows of the table, with the reasons, and on near-duplicates.
+        calibration: probability of relevance by distance; None in scores of older versions.
+        reranking: the gain by embeddings; None where they are not kept.
+        duplicates: number of queries that nearly equal a database row.
+    """
+
+    protocol: Protocol
+    rows: tuple[Row, ...]
+    health: BitHealth
+    notes: tuple[str, ...] = ()
+    calibration: Calibration | None = None
+    reranking: Reranking | None = None
+    duplicates: int = 0
+
+    def metric(self, name: str, system: str = OURS) -> Estimate | None:
+        """Return one estimate, None where it was not measured."""
+        found = [row.metrics[name] for row in self.rows if row.system == system and name in row.metrics]
+        return found[0] if found else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a form for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Scores:
+        """Read the output of :meth:`to_dict`, also through JSON."""
+        rows = tuple(
+            Row(
+                row["system"],
+                {name: Estimate(**value) for name, value in row["metrics"].items()},
+                *(tuple(row.get(curve, ())) for curve in ("precision", "recall")),
+            )
+            for row in data["rows"]
+        )
+        health = BitHealth.from_dict(data["health"])
+        calibration, reranking = (data.get(name) for name in ("calibration", "reranking"))
+        return cls(
+            Protocol(**data["protocol"]),
+            rows,
+            health,
+            tuple(data["notes"]),
+            Calibration.from_dict(calibration) if calibration else None,
+            Reranking.from_dict(reranking) if reranking else None,
+            data.get("duplicates", 0),
+        )
+
+
+def score(
+    database: Sample,
+    queries: Sample,
+    *,
+    seed: int,
+    n_queries: int = 1000,
+    rerank_recall: float = 0.9,
+    fitted: MutableMapping[str, Baseline] | None = None,
+) -> Scores:
+    """Measure our codes and every baseline on the same queries.
+
+    The baselines are fitted on the database's features; one that cannot be fitted (more bits than features) is left
+    out with a note. Without labels, only ``recall_at_10`` of exact float neighbours is measured.
+
+    Args:
+        database: N rows to search in.
+        queries: Q rows, none of them in the database.
+        seed: of the baselines and of the bootstrap.
+        n_queries: most queries to measure; of more, a fixed sample is taken, the same in every run.
+        rerank_recall: see ``target`` of :class:`Reranking`.
+        fitted: fitted baselines by name, which are used as they are; those that are missing are fitted and added.
+
+    Raises:
+        CodeError: codes, features or labels that do not match, or nothing to rank.
+        FingerprintError: two encoders made the codes.
+    """
+    if not len(database) or not len(queries):
+        raise CodeError(f"nothing to score: {len(database)} rows in the database, {len(queries)} queries")
+    queries = first_queries(queries, n_queries)
+    labelled = database.labels is not None and queries.labels is not None
+    protocol = Protocol(database.codes.n_bits, len(database), len(queries), labelled, seed)
+    rows, notes = [], []
+    neighbours, exact = _exact(database, queries)
+    systems = _systems(database, queries, neighbours, seed, {} if fitted is None else fitted)
+    for done, (system, found) in enumerate([*systems, (FLOAT, exact)], 1):
+        if isinstance(found, str):
+            notes.append(found)
+        else:
+            metrics = {name: estimate(found.metrics[name], seed) for name in METRICS if name in found.metrics}
+            rows.append(Row(system, metrics, *(tuple(curve.round(6).tolist()) for curve in found.within)))
+        step(STAGE, done, 2 + len(BASELINES), system)
+    both = None if database.labels is None or queries.labels is None else (database.labels, queries.labels)
+    twins = near_duplicates(database.features, queries.features, neighbours)
+    notes += describe_leaks(twins, database.keys, queries.keys)
+    reranking = None
+    if database.embeddings is not None and queries.embeddings is not None:
+        codes, embeddings = (database.codes, queries.codes), (database.embeddings, queries.embeddings)
+        reranking = choose(codes, embeddings, both, target=rerank_recall)
+    return Scores(
+        protocol,
+        tuple(rows),
+        bit_health(database.codes),
+        tuple(notes),
+        calibrate(database.codes, queries.codes, neighbours, both, queries.errors),
+        reranking,
+        int((twins >= 0).sum()),
+    )
+
+
+def first_queries(queries: Sample, n_queries: int) -> Sample:
+    """Return at most ``n_queries`` queries: a fixed sample, the same in every run."""
+    if len(queries) <= n_queries:
+        return queries
+    return queries[np.random.default_rng(0).choice(len(queries), n_queries, replace=False)]
 
 
 def interval(
@@ -43,9 +249,9 @@ def interval(
 
     Args:
         values: float[Q], at least one.
-        rng_seed: the same seed, values and settings give the same interval.
-        level: its nominal coverage, in (0, 1).
-        resamples: samples of Q queries drawn with replacement.
+        rng_seed: of the resampling; the same seed, values and settings give the same interval.
+        level: nominal coverage of the interval, in (0, 1).
+        resamples: number of samples of Q queries with replacement.
     """
     assert values.ndim == 1, "per-query values are one-dimensional"
     assert len(values), "a mean needs a value"
@@ -68,28 +274,21 @@ def paired_difference(
 ) -> Estimate:
     """Return the mean of ours - theirs over the same queries, float[Q] each, with its interval.
 
-    The difference of each query is resampled, so what makes a query hard for both drops out.
+    Differences per query are resampled, so the variance that both share (hard and easy queries) cancels.
     """
     assert ours.shape == theirs.shape, "a paired difference needs the same queries"
     return estimate(ours - theirs, rng_seed, level)
 
 
-NEAR = 0.06
-"""Distance of two rows, as a share of what it is between any two, up to which they are one thing: the same picture
-saved again, or a recording with a little noise."""
-NAMED = 3
-"""Near-duplicates that a note names."""
-
-
 def near_duplicates(database: Features, queries: Features, neighbours: Ints) -> Ints:
-    """Return for each query the row of the database that it nearly is, int64[Q]; -1 where there is none.
+    """Return the database row that each query nearly equals, int64[Q]; -1 where there is none.
 
     Args:
         database: uint8 or float [N, D].
         queries: uint8 or float [Q, D].
         neighbours: int64[Q, k], each query's nearest rows, in any order.
     """
-    # Two rows that are drawn by themselves differ, in the mean of squares, by twice the variance.
+    # The mean squared difference of two independent rows is twice the variance.
     usual = float(np.sqrt(2 * queries.astype(np.float64).var(axis=0).mean()))
     found = np.full(len(queries), -1, np.int64)
     for place, near in enumerate(neighbours):
@@ -101,12 +300,12 @@ def near_duplicates(database: Features, queries: Features, neighbours: Ints) -> 
 
 
 def describe_leaks(twins: Ints, rows: NDArray[np.str_] | None, queries: NDArray[np.str_] | None) -> list[str]:
-    """Say in one note which queries are nearly rows of the database; no note where none is.
+    """Describe the queries that nearly equal database rows, in one note or none.
 
     Args:
-        twins: what :func:`near_duplicates` found.
-        rows: keys of the database; None where they have none.
-        queries: keys of the queries; None where they have none.
+        twins: the output of :func:`near_duplicates`.
+        rows: keys of the database; None where there are none.
+        queries: keys of the queries; None where there are none.
     """
     found = np.flatnonzero(twins >= 0)
     if not len(found):
@@ -116,262 +315,61 @@ def describe_leaks(twins: Ints, rows: NDArray[np.str_] | None, queries: NDArray[
         first = [f"{queries[query]} ~ {rows[twins[query]]}" for query in found[:NAMED]]
         examples = f": {', '.join(first)}{', ...' if len(found) > NAMED else ''}"
     return [
-        f"{len(found):,} of {len(twins):,} queries nearly are rows that answer (they differ by less than {NEAR:.0%} "
-        f"of what any two do), which flatters the figures{examples}"
+        f"{len(found):,} of {len(twins):,} queries nearly equal a database row (they differ by less than {NEAR:.0%} "
+        f"of the usual difference of two rows), which makes the scores look better than they are{examples}"
     ]
 
 
-OURS, FLOAT = "ours", "float"
-STAGE = "evaluate"
+class _Measured(NamedTuple):
+    """Metrics of one system per query, float64[Q] each, and its precision and recall by radius."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """Rows of one collection, as the evaluation needs them.
-
-    Attributes:
-        codes: N codes.
-        features: uint8 or float [N, D], what the codes were learned from; may be memory-mapped.
-        labels: integers or strings [N], or None.
-        keys: strings [N], by which users know the rows, or None.
-        embeddings: int8[N, H], for re-ranking, may be memory-mapped; or None.
-        errors: float32[N], how far off rows are when rebuilt from their codes, or None.
-
-    Raises:
-        CodeError: not one row of features, one label or whatever else per code.
-    """
-
-    codes: BitCodes
-    features: Features
-    labels: Labels | None = None
-    keys: NDArray[np.str_] | None = None
-    embeddings: NDArray[np.int8] | None = None
-    errors: NDArray[np.float32] | None = None
-
-    def __post_init__(self) -> None:
-        for what in ("features", "labels", "keys", "embeddings", "errors"):
-            values = getattr(self, what)
-            if values is not None and len(values) != len(self.codes):
-                raise CodeError(f"{len(self.codes)} codes need as many {what}, not {len(values)}")
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> Sample:
-        """Return some rows."""
-        chosen: dict[str, Any] = {
-            name: None if getattr(self, name) is None else getattr(self, name)[rows] for name in self.__slots__
-        }
-        return Sample(**chosen)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table.
-
-    Attributes:
-        system: ``ours``, ``itq``, ``lsh``, ``pca-sign``, ``spectral`` or ``float``.
-        metrics: estimates under the names of :data:`aepipe.evaluate.retrieval.METRICS`.
-        precision: K + 1 means over the queries, within each radius from 0 to K; empty without labels and for floats.
-        recall: the same.
-    """
-
-    system: str
-    metrics: Mapping[str, Estimate]
-    precision: tuple[float, ...] = ()
-    recall: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """What was measured: two scores are comparable where these agree.
-
-    Attributes:
-        n_bits: K.
-        n_database: rows ranked.
-        n_queries: queries that were asked.
-        labelled: whether relevance is a common label; without labels only float neighbours are judged.
-        seed: of the baselines and of the bootstrap.
-    """
-
-    n_bits: int
-    n_database: int
-    n_queries: int
-    labelled: bool
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """The scores of one release.
-
-    Attributes:
-        protocol: what was measured.
-        rows: one per system, ours first.
-        health: of our codes of the database.
-        notes: what is missing from the table and why, in words.
-        calibration: what distances between our codes are worth; None in scores of before there was one.
-        reranking: what the embeddings add; None where they are not kept.
-        duplicates: how many queries are nearly the same as a row of the database.
-    """
-
-    protocol: Protocol
-    rows: tuple[Row, ...]
-    health: BitHealth
-    notes: tuple[str, ...] = ()
-    calibration: Calibration | None = None
-    reranking: Reranking | None = None
-    duplicates: int = 0
-
-    def metric(self, name: str, system: str = OURS) -> Estimate | None:
-        """Return one estimate, None where it was not measured."""
-        found = [row.metrics[name] for row in self.rows if row.system == system and name in row.metrics]
-        return found[0] if found else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a form for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Scores:
-        """Read what :meth:`to_dict` wrote, also through JSON."""
-        rows = tuple(
-            Row(
-                row["system"],
-                {name: Estimate(**value) for name, value in row["metrics"].items()},
-                *(tuple(row.get(curve, ())) for curve in ("precision", "recall")),
-            )
-            for row in data["rows"]
-        )
-        health = BitHealth.from_dict(data["health"])
-        calibration, reranking = (data.get(name) for name in ("calibration", "reranking"))
-        return cls(
-            Protocol(**data["protocol"]),
-            rows,
-            health,
-            tuple(data["notes"]),
-            Calibration.from_dict(calibration) if calibration else None,
-            Reranking.from_dict(reranking) if reranking else None,
-            data.get("duplicates", 0),
-        )
-
-
-def first_queries(queries: Sample, n_queries: int) -> Sample:
-    """Return the queries that are asked: of more than so many a fixed sample, the same in every run."""
-    if len(queries) <= n_queries:
-        return queries
-    return queries[np.random.default_rng(0).choice(len(queries), n_queries, replace=False)]
-
-
-def score(
-    database: Sample,
-    queries: Sample,
-    *,
-    seed: int,
-    n_queries: int = 1000,
-    rerank_recall: float = 0.9,
-    fitted: MutableMapping[str, Baseline] | None = None,
-) -> Scores:
-    """Measure our codes and every baseline on the same queries.
-
-    Of more than ``n_queries`` queries a fixed sample is asked, the same in every run. The baselines are fitted on the
-    database's features; one that cannot be (more bits than features) is left out, and a note says so. Without labels
-    only ``recall_at_10`` of exact float neighbours is measured.
-
-    Args:
-        database: N rows; what is searched.
-        queries: Q rows, none of them in the database.
-        seed: of the baselines and of the bootstrap.
-        n_queries: most queries asked.
-        rerank_recall: see :class:`Reranking`, ``target``.
-        fitted: baselines by name; what is in it is taken as it is, what is not is fitted and put there.
-
-    Raises:
-        CodeError: codes, features or labels that do not match, or nothing to rank.
-        FingerprintError: two encoders made the codes.
-    """
-    if not len(database) or not len(queries):
-        raise CodeError(f"nothing to score: {len(database)} rows in the database, {len(queries)} queries")
-    queries = first_queries(queries, n_queries)
-    labelled = database.labels is not None and queries.labels is not None
-    protocol = Protocol(database.codes.n_bits, len(database), len(queries), labelled, seed)
-    rows, notes = [], []
-    neighbours, exact = _exact(database, queries)
-    systems = _systems(database, queries, neighbours, seed, {} if fitted is None else fitted)
-    for done, (system, found) in enumerate([*systems, (FLOAT, exact)], 1):
-        if isinstance(found, str):
-            notes.append(found)
-        else:
-            metrics = {name: estimate(found.figures[name], seed) for name in METRICS if name in found.figures}
-            rows.append(Row(system, metrics, *(tuple(curve.round(6).tolist()) for curve in found.within)))
-        step(STAGE, done, 2 + len(BASELINES), system)
-    both = None if database.labels is None or queries.labels is None else (database.labels, queries.labels)
-    twins = near_duplicates(database.features, queries.features, neighbours)
-    notes += describe_leaks(twins, database.keys, queries.keys)
-    reranking = None
-    if database.embeddings is not None and queries.embeddings is not None:
-        codes, embeddings = (database.codes, queries.codes), (database.embeddings, queries.embeddings)
-        reranking = choose(codes, embeddings, both, target=rerank_recall)
-    return Scores(
-        protocol,
-        tuple(rows),
-        bit_health(database.codes),
-        tuple(notes),
-        calibrate(database.codes, queries.codes, neighbours, both, queries.errors),
-        reranking,
-        int((twins >= 0).sum()),
-    )
-
-
-class _Found(NamedTuple):
-    """What one system came to: per-query figures, float64[Q] each, and precision and recall by radius."""
-
-    figures: dict[str, Floats]
+    metrics: dict[str, Floats]
     within: tuple[Floats, ...] = ()
 
 
 def _systems(
     database: Sample, queries: Sample, neighbours: Ints, seed: int, fitted: MutableMapping[str, Baseline]
-) -> Iterator[tuple[str, _Found | str]]:
-    """Yield each system of codes with what it came to, or with the reason why there is nothing."""
-    yield OURS, _found(database, queries, neighbours)
+) -> Iterator[tuple[str, _Measured | str]]:
+    """Yield each system of codes with its metrics, or with the reason why it has none."""
+    yield OURS, _measure(database, queries, neighbours)
     n_bits = database.codes.n_bits
-    drawn = FitSample(database.features, n_bits, seed)
+    sample = FitSample(database.features, n_bits, seed)
     for name, fit in BASELINES.items():
         try:
             if name not in fitted:
-                fitted[name] = fit(database.features, n_bits, seed, drawn)
+                fitted[name] = fit(database.features, n_bits, seed, sample)
         except CodeError as error:
             yield name, str(error)
             continue
         theirs = Sample(fitted[name].codes(database.features), database.features, database.labels)
         asked = Sample(fitted[name].codes(queries.features), queries.features, queries.labels)
-        yield name, _found(theirs, asked, neighbours)
+        yield name, _measure(theirs, asked, neighbours)
 
 
-def _found(database: Sample, queries: Sample, neighbours: Ints) -> _Found:
-    """Return what codes come to."""
-    figures = {"recall_at_10": neighbour_recall(database.codes, queries.codes, neighbours)}
+def _measure(database: Sample, queries: Sample, neighbours: Ints) -> _Measured:
+    """Measure the codes of one system."""
+    metrics = {"recall_at_10": neighbour_recall(database.codes, queries.codes, neighbours)}
     if database.labels is None or queries.labels is None:
-        return _Found(figures)
+        return _Measured(metrics)
     found = retrieval(database.codes, queries.codes, database.labels, queries.labels)
-    return _Found(figures | found.named(), found.within or ())
+    return _Measured(metrics | found.named(), found.within or ())
 
 
-def _exact(database: Sample, queries: Sample) -> tuple[Ints, _Found]:
-    """Return each query's nearest rows by features, int64[Q, k], and what exact float search comes to.
+def _exact(database: Sample, queries: Sample) -> tuple[Ints, _Measured]:
+    """Return each query's nearest rows, int64[Q, k], and the metrics of exact search.
 
-    It finds its own neighbours by definition.
+    Its recall of these neighbours is 1 by definition.
     """
-    figures = {"recall_at_10": np.ones(len(queries))}
+    metrics = {"recall_at_10": np.ones(len(queries))}
     if database.labels is None or queries.labels is None:
-        return nearest(database.features, queries.features, NEIGHBOURS), _Found(figures)
+        return nearest(database.features, queries.features, NEIGHBOURS), _Measured(metrics)
     found: list[Ints] = []
 
+    # One pass over the distances gives both the metrics and the neighbours.
     def passing() -> Iterator[tuple[int, Floats]]:
         for first, distances in distance_rows(database.features, queries.features):
             found.append(smallest(distances, NEIGHBOURS))
             yield first, distances
 
-    figures |= retrieval_by(passing(), database.labels, queries.labels).named()
-    return np.concatenate(found), _Found(figures)
+    metrics |= retrieval_by(passing(), database.labels, queries.labels).named()
+    return np.concatenate(found), _Measured(metrics)

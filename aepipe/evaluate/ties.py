@@ -1,17 +1,17 @@
-"""Expected precision and average precision over a random order inside every tie group.
+"""Tie-aware metrics: expected values over all random orders within ties.
 
-Hamming distances are integers, so thousands of rows share one; a sort without a rule lets the order of the database
-decide (often it is sorted by class). Here nothing is sorted and nothing shuffled: every figure is the exact mean over
-all orders that keep the distances ascending (McSherry & Najork, "Computing information retrieval performance measures
-efficiently in the presence of tied scores", ECIR 2008).
+Hamming distances are integers, so thousands of rows share one. A plain sort would let the order of the database decide
+between them, and databases are often sorted by class. Here nothing is sorted or shuffled: every metric is the exact
+mean over all orders that keep the distances ascending (McSherry & Najork, "Computing information retrieval performance
+measures efficiently in the presence of tied scores", ECIR 2008).
 
-Legend: Q queries, G tie groups, N rows. In one group, s rows come strictly before it, R of them relevant; it has t
-rows, r of them relevant. The row at place j = 1..t of the group is relevant with probability r/t, and given that, the
-j-1 rows before it hold (j-1) c relevant ones on average, c = (r-1)/(t-1). So the first m places of the group add
+Legend: Q queries, G tie groups, N rows. Before a group come s rows, R of them relevant; the group has t rows, r of them
+relevant. The row at place j = 1..t of the group is relevant with probability r/t, and given that, the j-1 rows of the
+group before it hold (j-1) c relevant ones on average, c = (r-1)/(t-1). So the first m places of the group add
 
     r/t * sum_j (R + 1 + (j-1) c) / (s+j)  =  r/t * [(R + 1 - (s+1) c) (H(s+m) - H(s)) + c m]
 
-to the sum of precisions at the relevant places, H being the harmonic numbers: O(1) per group, at any cut.
+to the sum of precisions at the relevant places, where H are the harmonic numbers: O(1) per group, at any cut.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TieGroups:
-    """The tie groups of Q rankings, nearest first; groups without a relevant row may be left out.
+    """The tie groups of Q rankings, nearest first; groups without relevant rows are optional.
 
     Attributes:
         start: int64[Q, G], rows ranked strictly before the group.
@@ -51,7 +51,7 @@ class TieGroups:
         return before
 
     def taken(self, cut: int) -> Ints:
-        """Return how many rows of each group fall among the first ``cut``, int64[Q, G]."""
+        """Return the number of rows of each group among the first ``cut``, int64[Q, G]."""
         taken: Ints = np.clip(cut - self.start, 0, self.size)
         return taken
 
@@ -68,14 +68,14 @@ def expected_hits(groups: TieGroups, cut: int) -> Floats:
 
 
 def expected_precision_sum(groups: TieGroups, cut: int, harmonic: Floats) -> Floats:
-    """Return the expected sum of the precisions at the relevant rows among the first ``cut``, float64[Q].
+    """Return the expected sum of precisions at the relevant rows before the cut, float64[Q].
 
     Divided by a number that does not depend on the order (all relevant rows, or min(relevant, cut)), it is the exact
     expected average precision.
 
     Args:
         groups: the rankings.
-        cut: rows looked at; not more than there are.
+        cut: number of rows that count; at most N.
         harmonic: H(0) to at least H(cut), see :func:`harmonic_numbers`.
     """
     total: Floats = _precision_sums(groups, cut, harmonic).sum(axis=1)
@@ -83,15 +83,18 @@ def expected_precision_sum(groups: TieGroups, cut: int, harmonic: Floats) -> Flo
 
 
 def expected_ap_of_found(groups: TieGroups, cut: int, harmonic: Floats) -> Floats:
-    """Return the expected average precision at ``cut`` divided by the relevant rows found there, float64[Q]; 0 if none.
+    """Return the expected average precision over the relevant rows found, float64[Q].
 
-    Sum and divisor both depend on the order when the cut falls inside a tie group. The number x of relevant rows before
-    the cut is then hypergeometric, and given x every order of the places before the cut is equally likely, so the
-    group's closed form holds with (m, x) for (t, r): the mean over x is exact, O(min(m, r)) for a query.
+    It is 0 where none is found.
+
+    Where the cut falls inside a tie group, both the sum and the divisor depend on the order. The number x of relevant
+    rows of the group before the cut is then hypergeometric, and given x every order of the places before the cut is
+    equally likely. So the closed form of the group holds with (m, x) in place of (t, r), and the mean over x is exact:
+    O(min(m, r)) for a query.
 
     Args:
         groups: the rankings.
-        cut: rows looked at; not more than there are.
+        cut: number of rows that count; at most N.
         harmonic: H(0) to at least H(cut).
     """
     sums = _precision_sums(groups, cut, harmonic)
@@ -107,14 +110,7 @@ def expected_ap_of_found(groups: TieGroups, cut: int, harmonic: Floats) -> Float
 
 
 def _split_group_ap(whole: float, place: tuple[int, int, int], counts: tuple[int, int], harmonic: Floats) -> float:
-    """Return E[sum / found] where the cut takes ``m`` of a group's ``t`` rows, ``r`` of them relevant.
-
-    Args:
-        whole: the sum over the groups before this one.
-        place: s, R and m of this group.
-        counts: t and r of this group.
-        harmonic: see above.
-    """
+    # E[sum / found] where the cut takes m of a group's t rows: ``place`` is (s, R, m), ``counts`` is (t, r).
     (start, before, m), (size, relevant) = place, counts
     found, weight = hypergeometric(size, relevant, m)
     sums = whole + _group_sum(start, before, np.int64(m), found, np.int64(m), harmonic)
@@ -122,10 +118,10 @@ def _split_group_ap(whole: float, place: tuple[int, int, int], counts: tuple[int
 
 
 def hypergeometric(size: int, relevant: int, drawn: int) -> tuple[Ints, Floats]:
-    """Return the possible numbers of relevant rows among ``drawn`` of ``size``, and their probabilities."""
+    """Return the possible numbers of relevant rows in a draw, and their probabilities."""
     values = np.arange(max(0, drawn - (size - relevant)), min(drawn, relevant) + 1, dtype=np.int64)
     x = values[:-1].astype(np.float64)
-    # Ratios of neighbouring terms, in logarithms: no factorial is ever formed, so a million rows do no harm.
+    # Ratios of neighbouring terms, in logarithms: factorials of a million rows would overflow.
     steps = np.log((relevant - x) * (drawn - x)) - np.log((x + 1) * (size - relevant - drawn + x + 1))
     logs = np.concatenate([[0.0], np.cumsum(steps)])
     weight = np.exp(logs - logs.max())
@@ -133,8 +129,7 @@ def hypergeometric(size: int, relevant: int, drawn: int) -> tuple[Ints, Floats]:
 
 
 def _precision_sums(groups: TieGroups, cut: int, harmonic: Floats) -> Floats:
-    """Return what each group adds to the sum of precisions, float64[Q, G]."""
-    # Groups beyond the cut take 0 rows: any valid place in the table serves them.
+    # Groups beyond the cut take 0 rows, so any valid index of the table serves them.
     start = np.minimum(groups.start, cut)
     return _group_sum(start, groups.before(), groups.size, groups.relevant, groups.taken(cut), harmonic)
 
@@ -147,7 +142,7 @@ def _group_sum(
     taken: Ints | np.int64,
     harmonic: Floats,
 ) -> Floats:
-    """Return the closed form of the module's docstring: s, R, t, r, m."""
+    # The closed form at the top of this file: s, R, t, r and m are start, before, size, relevant and taken.
     slope = (relevant - 1) / np.maximum(size - 1, 1)
     steps = harmonic[start + taken] - harmonic[start]
     total: Floats = relevant / np.maximum(size, 1) * ((before + 1 - (start + 1) * slope) * steps + slope * taken)

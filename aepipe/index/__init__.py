@@ -1,1 +1,1 @@
-"""Exact and approximate Hamming search: the only room with FAISS. Start with :mod:`aepipe.index.hamming`."""
+"""Exact and approximate Hamming search, with FAISS; start at :mod:`aepipe.index.hamming`."""

@@ -1,6 +1,8 @@
-"""Putting in order what is too much to hold: records are dealt to piles by a key, and each pile is handled by itself.
+"""External sort: partition records by key to disk, then handle one partition at a time.
 
-Where a folder is given, piles and what becomes of them lie in files, so that memory holds one pile at a time.
+Records that do not fit into memory are split into partitions with ascending ranges of keys; whoever reads them sorts
+each partition by itself, and appends the result to an :class:`Output`. Where a folder is given, partitions and outputs
+are files, so memory holds one partition at a time; without one, both stay in memory.
 """
 
 from __future__ import annotations
@@ -16,21 +18,21 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 PART = 1 << 19
-"""About so many records are handled at a time."""
+"""Approximate number of records that are handled at a time."""
 SAMPLED = 1 << 8
-"""One key in so many is looked at to find where piles end."""
+"""One key out of this number is sampled to choose the borders of the partitions."""
 
 _numbers = itertools.count()
 
 Columns = tuple[NDArray[Any], ...]
 
 
-class Piles:
-    """Records in piles, each of which has the keys of a range, and about PART records where keys differ.
+class Partitions:
+    """Records split by ranges of keys, about PART records in each unless many keys are equal.
 
     Args:
-        sample: one of SAMPLED keys of all that will come.
-        folder: in which they lie; None for memory.
+        sample: one out of SAMPLED keys of all records that will be added.
+        folder: the folder for their files; None for memory.
     """
 
     def __init__(self, sample: NDArray[Any], folder: Path | None) -> None:
@@ -39,7 +41,7 @@ class Piles:
         self._held: dict[int, list[Columns]] = {}
 
     def put(self, keys: NDArray[Any], *columns: NDArray[Any]) -> None:
-        """Deal n records.
+        """Add n records.
 
         Args:
             keys: [n].
@@ -48,16 +50,17 @@ class Piles:
         if not len(self._cuts):
             self._add(0, columns)
             return
+        # numpy sorts integers of 8 and 16 bits by radix, in linear time.
         numbers = np.searchsorted(self._cuts, keys, side="right").astype(np.min_scalar_type(len(self._cuts)))
-        order = np.argsort(numbers, kind="stable")  # of small numbers, this is fast
+        order = np.argsort(numbers, kind="stable")
         ends = np.cumsum(np.bincount(numbers, minlength=len(self._cuts) + 1))
-        dealt = [np.take(column, order, axis=0) for column in columns]
+        ordered = [np.take(column, order, axis=0) for column in columns]
         for number in np.unique(numbers).tolist():
             own = slice(ends[number - 1] if number else 0, ends[number])
-            self._add(number, tuple(column[own] for column in dealt))
+            self._add(number, tuple(column[own] for column in ordered))
 
     def __iter__(self) -> Iterator[Columns]:
-        """Give the columns of each pile, in ascending order of keys, and be rid of it."""
+        """Yield the columns of each partition, in ascending order of keys, and delete it afterwards."""
         for number in sorted(self._held):
             parts = self._held.pop(number)
             if self._folder is None:
@@ -70,7 +73,6 @@ class Piles:
                 file.unlink()
 
     def _add(self, number: int, columns: Columns) -> None:
-        """Add records to a pile."""
         if not len(columns[0]):
             return
         parts = self._held.setdefault(number, [])
@@ -78,7 +80,7 @@ class Piles:
             parts.append(columns)
             return
         if not parts:
-            # What it is like; a view of no elements would hold all that it is a view of.
+            # Remember dtype and shape by empty copies; an empty view would keep the whole array alive.
             parts.append(tuple(np.empty((0, *column.shape[1:]), column.dtype) for column in columns))
         for place, column in enumerate(columns):
             with (self._folder / f"{number}.{place}").open("ab") as stream:
@@ -86,18 +88,18 @@ class Piles:
 
 
 class Output:
-    """An array that is written from its beginning to its end.
+    """An array that is written from beginning to end, to a file or to memory.
 
     Args:
-        shape: of all of it.
+        shape: of the whole array.
         dtype: of its elements.
-        folder: an existing one, for a file; None for memory.
+        folder: an existing folder, for a file; None for memory.
         name: of the file.
-        header: that the file begins with; None for that of a ``.npy`` file.
+        header: the first bytes of the file; None for the header of a ``.npy`` file.
 
     Attributes:
-        array: all of it, where it is in memory.
-        done: elements that are written.
+        array: the whole array, where it is in memory.
+        done: number of elements written so far.
     """
 
     def __init__(
@@ -116,7 +118,7 @@ class Output:
                 np.lib.format.write_array_header_1_0(self._stream, described)
 
     def extend(self, part: NDArray[Any]) -> None:
-        """Write the next elements, [...]."""
+        """Append the next elements, of any shape."""
         begin, self.done = self.done, self.done + part.size
         if self._stream is None:
             self._flat[begin : self.done] = part.reshape(-1)
@@ -133,7 +135,7 @@ class Output:
 
 @contextmanager
 def scratch(folder: Path | None) -> Iterator[Path | None]:
-    """Give a folder in ``folder`` for the block; None where none is given."""
+    """Make a temporary folder inside ``folder`` for the block; without a folder, yield None."""
     if folder is None:
         yield None
         return
@@ -145,12 +147,11 @@ def scratch(folder: Path | None) -> Iterator[Path | None]:
 
 
 def _new(folder: Path) -> Path:
-    """Make a folder in another."""
-    path = folder / f".piles-{next(_numbers)}"
+    path = folder / f".parts-{next(_numbers)}"
     path.mkdir()
     return path
 
 
 def _write(stream: BinaryIO, array: NDArray[Any]) -> None:
-    """Write an array's bytes; unlike numpy's own way, this says when the disk is full."""
+    # ndarray.tofile does not report a full disk; a stream does.
     stream.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

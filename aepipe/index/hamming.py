@@ -1,29 +1,18 @@
-"""The index of a collection's rows: a search among distinct codes of whatever kind, and the rows that hang off them.
+"""Hamming indexes: build, open, search, filter, add and remove rows.
+
+An index is a :class:`RowIndex`: a search among distinct codes, of any kind, with the rows of each code as postings. A
+kind is one file in :mod:`aepipe.index.kinds`. An index never changes. Added and removed rows make a :class:`DeltaIndex`
+around it: the *base* stays as it was built, added rows are a second, flat index, the *delta*, and the ids of removed
+rows are kept as *tombstones*. An answer merges the base without the tombstones and the delta, so it equals the answer
+of one index of all rows wherever the base is exact. Adding costs as much as the delta is large;
+:meth:`DeltaIndex.compact` builds a new base of everything.
+
+A search can be restricted to some rows, and stays exact. Where few rows are allowed, only their codes are compared.
+Where many are, the index returns more rows than asked for, in (distance, id) order, and the rows that are not allowed
+are dropped; where too few are left, it is asked for more.
 
 Legend: N rows, M distinct codes, Q queries, k neighbours, W bytes of a code.
 """
-
-# (from card.py) The card of a saved index: what the folder holds.
-
-# (from filters.py) Searches among some rows only, exact also where few of them may be found.
-# (from filters.py)
-# (from filters.py) Two ways lead to the same answer. Where few rows are allowed, their codes are gathered and compared, and nothing else
-# (from filters.py) is. Where many are, the index is asked for more rows than are wanted, in (distance, id) order, and those that are not
-# (from filters.py) allowed are dropped: what is left is the beginning of the answer, and if it is too short, more are asked for.
-# (from filters.py)
-# (from filters.py) Legend: N rows, Q queries, k neighbours, W bytes of a code.
-
-# (from saved.py) Opening what an index saved; files are mapped, and what does not fit together is refused.
-
-# (from updated.py) Rows added to and removed from an index without building it anew.
-# (from updated.py)
-# (from updated.py) What was built, the *base*, stays as it is. Rows that are added are a second, flat index, the *delta*; of rows that are
-# (from updated.py) removed from the base, the ids are kept as *tombstones*. An answer is that of the base without its removed rows, and
-# (from updated.py) that of the delta, put in order. A base of some kind with its delta answers what an index of all rows of that kind
-# (from updated.py) would, exactly so where the kind is exact. Adding costs as much as the delta is large; :meth:`Updated.compact` folds
-# (from updated.py) everything into a new base.
-# (from updated.py)
-# (from updated.py) Legend: N rows, Q queries, k neighbours.
 
 from __future__ import annotations
 
@@ -40,23 +29,202 @@ from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BitCodes, check_same, concatenate
 from aepipe.errors import CodeError, CorruptError, QueryError
-from aepipe.index import kinds as _kinds
+from aepipe.index import kinds as kind_files
 from aepipe.index.hits import Hits, RaggedHits
-from aepipe.index.postings import Postings, checked_ids
+from aepipe.index.postings import Postings, SomeCodes, checked_ids, group
 from aepipe.index.scan import CODES, Scan
+from aepipe.store import layout
 from aepipe.store.io import REMEDY, mapped
 
 if TYPE_CHECKING:
-    from aepipe.index.postings import SomeCodes
     from aepipe.recipe import Choice, Options
 
-CARD = "index.json"
+METADATA = layout.Index.CARD
+REMOVED = layout.Index.REMOVED
+DELTA = "delta"
+"""In the metadata of a delta: the place of a kind."""
 
-ROWS_AT_ONCE = 1 << 22  # rows of postings that a search holds at a time
+ROWS_AT_ONCE = 1 << 22
+"""Rows of postings that a search holds at a time."""
+GATHERED = 64
+"""Fetching and comparing the code of one row costs about as much as scanning this number of codes."""
+MORE = 4
+"""Factor by which more rows are requested where too few of the last were allowed."""
+
+
+class HammingIndex(Protocol):
+    """Everything that an index can do, whatever its kind.
+
+    An index never changes: ``add`` and ``remove`` return another one.
+    """
+
+    @property
+    def n_bits(self) -> int:
+        """Bits of a code."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the encoder whose codes are indexed; empty where no encoder made them."""
+
+    @property
+    def n_codes(self) -> int:
+        """M, the distinct codes."""
+
+    def __len__(self) -> int:
+        """N, the rows."""
+
+    def save(self, folder: Path) -> None:
+        """Write the index into an existing folder."""
+
+    def add(self, codes: BitCodes, ids: NDArray[np.int64]) -> HammingIndex:
+        """Return an index with further rows.
+
+        Raises:
+            CodeError: codes of another length, a number of ids other than that of the codes, or a negative id.
+            FingerprintError: another encoder made the codes.
+            QueryError: an id is already present, or is given twice.
+        """
+
+    def remove(self, ids: NDArray[np.int64]) -> HammingIndex:
+        """Return an index without some rows.
+
+        Raises:
+            QueryError: an id is not present.
+        """
+
+    def prefix(self, n_bits: int) -> HammingIndex:
+        """Return an index of the same rows by the first bits of their codes.
+
+        Raises:
+            CodeError: the codes have fewer bits.
+        """
+
+    def search(self, codes: BitCodes, k: int, where: NDArray[np.int64] | None = None, *, threads: int = 1) -> Hits:
+        """Return the k nearest rows of each code, ordered by (distance, id).
+
+        Args:
+            codes: Q queries.
+            k: at least 1; it may exceed the number of rows.
+            where: the ids that may be found, in any order; ids that the index does not have are ignored.
+            threads: number of threads that share the queries; a single query always runs on one.
+
+        Raises:
+            CodeError: codes of another length.
+            FingerprintError: another encoder made the codes.
+            QueryError: k is less than 1.
+        """
+
+    def within(
+        self, codes: BitCodes, radius: int, where: NDArray[np.int64] | None = None, *, threads: int = 1
+    ) -> RaggedHits:
+        """Return every row at most ``radius`` bits away from each code, ordered by (distance, id).
+
+        Raises:
+            CodeError: codes of another length.
+            FingerprintError: another encoder made the codes.
+            QueryError: the radius is negative.
+        """
+
+
+def kinds() -> list[str]:
+    """Return the names of all kinds: those of the files in :mod:`aepipe.index.kinds`."""
+    return sorted(module.name for module in pkgutil.iter_modules(kind_files.__path__))
+
+
+def resolve(choice: Choice, at: str = "index.kind") -> Options:
+    """Return the options of the index that a recipe chooses.
+
+    Raises:
+        RecipeError: the kind does not exist, or its options are wrong.
+    """
+    from aepipe import recipe  # needs pydantic, which a query does not load
+
+    known = {kind: cast("type[Options]", module_of(kind).options()) for kind in kinds()}
+    return recipe.resolve(known, choice, at)
+
+
+def module_of(kind: str) -> ModuleType:
+    """Import the file of a kind."""
+    return importlib.import_module(f"{kind_files.__name__}.{kind}")
+
+
+def build(
+    codes: SomeCodes,
+    ids: NDArray[np.int64],
+    *,
+    kind: str = "flat",
+    options: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+) -> RowIndex:
+    """Build an index.
+
+    Args:
+        codes: N codes, read one part at a time; the index bears their fingerprint.
+        ids: int64[N], not negative, each once, in any order.
+        kind: one of :func:`kinds`.
+        options: of that kind, resolved.
+        folder: an existing folder. Codes, rows and tables are written into it while they are made, and mapped from it,
+            so memory holds one part of them at a time; saving the index there writes only the rest.
+
+    Raises:
+        CodeError: the numbers of ids and codes differ, or an id is negative.
+        QueryError: an id is given twice.
+    """
+    distinct, postings = group(codes, ids, folder)
+    engine = module_of(kind).build(distinct, postings.offsets, **(options or {}))
+    return RowIndex(engine, postings, codes.fingerprint)
+
+
+def open(folder: Path) -> RowIndex:
+    """Open a saved index; its files are mapped into memory, not read.
+
+    Raises:
+        CorruptError: a file is missing or is not what was saved.
+    """
+    metadata = _metadata(folder / METADATA)
+    kind = metadata["kind"]
+    if kind not in kinds():
+        known = ", ".join(kinds())
+        raise CorruptError(f"{folder / METADATA}: an index of the unknown kind {kind!r}; this version has {known}")
+    try:
+        # Older indexes: schema 1 has no order by id, and before schema 3 only the size of the codes was noted.
+        _check_sizes(folder, metadata["sizes"] if metadata["schema"] > 2 else {CODES: metadata["bytes"]})
+        scan = Scan.map(folder, metadata["n_bits"])
+        postings = Postings.open(folder, int(metadata["longest"]), sorted_by_id=metadata["schema"] > 1)
+        found = (len(scan), len(postings.offsets), len(postings))
+        if found != (metadata["codes"], metadata["codes"] + 1, metadata["rows"]):
+            raise ValueError("its files do not belong together")
+        engine = module_of(kind).open(folder, scan, postings.offsets, metadata.get("options", {}))
+        return RowIndex(engine, postings, metadata["fingerprint"])
+    except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, CodeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CorruptError(f"{folder}: corrupt, not a {kind} index ({reason}); {REMEDY}") from None
+
+
+def _metadata(file: Path) -> dict[str, Any]:
+    """Read the metadata of an index.
+
+    Raises:
+        CorruptError: the file does not hold them.
+    """
+    try:
+        metadata: dict[str, Any] = json.loads(file.read_bytes())
+        metadata["kind"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptError(f"{file}: corrupt, not the metadata of an index ({error}); {REMEDY}") from None
+    return metadata
+
+
+def _check_sizes(folder: Path, sizes: Mapping[str, int]) -> None:
+    # Reading a mapped file beyond its end would kill the process.
+    for name, size in sizes.items():
+        found = (folder / name).stat().st_size
+        if found != size:
+            raise ValueError(f"its files do not belong together: {name} has {found:,} bytes, not {size:,}")
 
 
 class RowIndex:
-    """Rows that are searched by their codes.
+    """A search among distinct codes of one kind, with the rows of each code.
 
     Attributes:
         n_bits: bits of a code.
@@ -81,7 +249,7 @@ class RowIndex:
 
     @property
     def codes(self) -> BitCodes:
-        """The distinct codes, in their order."""
+        """The distinct codes, ordered by their smallest row ids."""
         return BitCodes(self.engine.packed, self.n_bits, self.fingerprint)
 
     def rows(self) -> tuple[BitCodes, NDArray[np.int64]]:
@@ -94,26 +262,31 @@ class RowIndex:
         self.engine.save(folder)
         self.postings.save(folder)
         counts = {"rows": len(self), "codes": self.n_codes, "longest": self.postings.longest}
-        card = {"schema": 3, "kind": self.engine.kind, "fingerprint": self.fingerprint, "n_bits": self.n_bits}
-        sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != CARD}
-        card |= {"options": self.engine.options, **counts, "sizes": sizes}
-        (folder / CARD).write_text(json.dumps(card), encoding="utf-8")
+        made_of = {"schema": 3, "kind": self.engine.kind, "fingerprint": self.fingerprint, "n_bits": self.n_bits}
+        sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != METADATA}
+        metadata = made_of | {"options": self.engine.options, **counts, "sizes": sizes}
+        (folder / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
+
+    def add(self, codes: BitCodes, ids: NDArray[np.int64]) -> DeltaIndex:
+        """Return an index with further rows; see :meth:`HammingIndex.add`."""
+        return DeltaIndex(self).add(codes, ids)
+
+    def remove(self, ids: NDArray[np.int64]) -> DeltaIndex:
+        """Return an index without some rows; see :meth:`HammingIndex.remove`."""
+        return DeltaIndex(self).remove(ids)
 
     def prefix(self, n_bits: int) -> RowIndex:
-        """Return a flat index of the first bits; see :class:`aepipe.index.hamming.HammingIndex`.
+        """Return a flat index by the first bits; see :meth:`HammingIndex.prefix`.
 
-        Codes that become equal keep their postings apart: for the proof in :mod:`aepipe.index.postings` it is enough
-        that codes stand in the order of their smallest ids. So a prefix costs one copy of the codes, and no sorting.
+        Codes that become equal keep separate postings: the proof in :mod:`aepipe.index.postings` needs only that codes
+        are ordered by their smallest ids. So a prefix costs one copy of the codes and no sorting.
         """
         shorter = self.codes.prefix(n_bits)
         return RowIndex(Scan.of(shorter), self.postings, shorter.fingerprint)
 
     def search(self, codes: BitCodes, k: int, where: NDArray[np.int64] | None = None, *, threads: int = 1) -> Hits:
-        """Return the k nearest rows of each code; see :class:`aepipe.index.hamming.HammingIndex`."""
-        check_same(self, codes)
-        if k < 1:
-            raise QueryError(f"the {k} nearest: at least 1 can be asked for")
-        packed = np.ascontiguousarray(codes.packed)
+        """Return the k nearest rows of each code; see :meth:`HammingIndex.search`."""
+        packed = _packed(self, codes, k)
         if where is not None:
             return search_filtered(self, packed, k, IdFilter.of(where), threads=threads)
         return self.nearest(packed, k, threads).first(k)
@@ -121,16 +294,17 @@ class RowIndex:
     def within(
         self, codes: BitCodes, radius: int, where: NDArray[np.int64] | None = None, *, threads: int = 1
     ) -> RaggedHits:
-        """Return every row at most ``radius`` bits away; see :class:`aepipe.index.hamming.HammingIndex`."""
+        """Return every row at most ``radius`` bits away; see :meth:`HammingIndex.within`."""
         check_same(self, codes)
         if radius < 0:
-            raise QueryError(f"a radius of {radius} bits: it is at least 0")
+            raise QueryError(f"a radius of {radius} bits: it must be at least 0")
         packed = np.ascontiguousarray(codes.packed)
         found = self.postings.all(self.engine.ball(packed, radius, threads), len(packed))
         return found if where is None else found.at(IdFilter.of(where).allows(found.ids))
 
     def nearest(self, packed: NDArray[np.uint8], k: int, threads: int) -> RaggedHits:
-        """Return at least the k first rows of each query, uint8[Q, W], where there are so many."""
+        """Return at least the k first rows of each query, uint8[Q, W], or all rows."""
+        # Each query expands to at most k codes of at most ``longest`` rows.
         at_once = max(1, ROWS_AT_ONCE // (min(k, self.n_codes or 1) * min(k, self.postings.longest or 1)))
         parts = []
         for start in range(0, max(len(packed), 1), at_once):
@@ -138,278 +312,15 @@ class RowIndex:
             parts.append(self.postings.nearest(self.engine.nearest(block, k, threads), k, len(block)))
         return parts[0] if len(parts) == 1 else RaggedHits.join(parts)
 
-    def add(self, codes: BitCodes, ids: NDArray[np.int64]) -> DeltaIndex:
-        """Return an index that has further rows; see :class:`aepipe.index.hamming.HammingIndex`."""
-        return DeltaIndex(self).add(codes, ids)
-
-    def remove(self, ids: NDArray[np.int64]) -> DeltaIndex:
-        """Return an index without some rows; see :class:`aepipe.index.hamming.HammingIndex`."""
-        return DeltaIndex(self).remove(ids)
-
-
-GATHERED = 64
-"""Gathering a row's code and comparing it costs about as much as scanning so many codes."""
-MORE = 4
-"""How many times as many rows are asked for, where too few of the last were allowed."""
-
-
-class IdFilter:
-    """Which rows may be found.
-
-    Attributes:
-        ids: int64[n], ascending, the rows meant.
-        inverse: all but those may be found.
-    """
-
-    def __init__(self, ids: NDArray[np.int64], *, inverse: bool = False) -> None:
-        self.ids = ids
-        self.inverse = inverse
-
-    @classmethod
-    def of(cls, ids: NDArray[np.int64]) -> IdFilter:
-        """Return the filter of ids in any order.
-
-        Raises:
-            QueryError: they are not integers.
-        """
-        ids = np.asarray(ids)
-        if ids.size and ids.dtype.kind not in "iu":
-            raise QueryError(f"where: the ids that may be found are integers, not {ids.dtype}")
-        return cls(np.unique(ids.astype(np.int64)))
-
-    def allows(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which of some ids may be found, bool[n]."""
-        if not len(self.ids):
-            return np.full(len(ids), self.inverse)
-        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        allowed: NDArray[np.bool_] = (self.ids[places] == ids) != self.inverse
-        return allowed
-
-
-def search_filtered(index: RowIndex, packed: NDArray[np.uint8], k: int, where: IdFilter, *, threads: int = 1) -> Hits:
-    """Return the k nearest of the rows that may be found.
-
-    Args:
-        index: of all rows.
-        packed: uint8[Q, W], the queries.
-        k: at least 1.
-        where: which rows may be found.
-        threads: over how many the queries are spread.
-    """
-    if not len(index):
-        return Hits.none(len(packed), k)
-    n_allowed = len(index) - len(where.ids) if where.inverse else len(where.ids)
-    wanted = min(len(index), 2 * k * max(1, len(index)) // max(1, n_allowed) + k)
-    if not where.inverse and n_allowed * GATHERED <= max(index.n_codes, wanted):
-        return _gathered(index, packed, k, where, threads)
-    hits = Hits.none(len(packed), k)
-    open_queries = np.arange(len(packed))
-    while len(open_queries):
-        if not where.inverse and wanted > n_allowed:
-            hits.put(open_queries, _gathered(index, packed[open_queries], k, where, threads))
-            break
-        ranked = index.nearest(packed[open_queries], wanted, threads).begin(wanted)
-        left = ranked.at(where.allows(ranked.ids)).first(k)
-        hits.put(open_queries, left)
-        open_queries = open_queries[(left.count < k) & (wanted < len(index))]
-        wanted = min(len(index), MORE * wanted)
-    return hits
-
-
-def _gathered(index: RowIndex, packed: NDArray[np.uint8], k: int, where: IdFilter, threads: int) -> Hits:
-    """Compare the codes of the allowed rows, which stand in ascending order of id, and no others."""
-    places, there = index.postings.places(where.ids)
-    ids = where.ids[there]
-    codes = index.engine.packed[index.postings.codes_at(places[there])]
-    found = Scan.of(BitCodes(codes, index.n_bits)).nearest(packed, k, threads)
-    return RaggedHits.sort(found.query, found.distances, ids[found.positions], len(packed)).first(k)
-
-
-def open_rows(folder: Path) -> RowIndex:
-    """Open a saved index; see :func:`aepipe.index.hamming.open`."""
-    card = _card(folder / CARD)
-    if card["kind"] not in kinds():
-        known = ", ".join(kinds())
-        raise CorruptError(f"{folder / CARD}: an index of the unknown kind {card['kind']!r}; this version has {known}")
-    try:
-        _check_sizes(folder, card["sizes"] if card["schema"] > 2 else {CODES: card["bytes"]})
-        scan = Scan.map(folder, card["n_bits"])
-        postings = Postings.open(folder, int(card["longest"]), sorted_by_id=card["schema"] > 1)
-        found = (len(scan), len(postings.offsets), len(postings))
-        if found != (card["codes"], card["codes"] + 1, card["rows"]):
-            raise ValueError("its files do not fit one another")
-        engine = module_of(card["kind"]).open(folder, scan, postings.offsets, card.get("options", {}))
-        return RowIndex(engine, postings, card["fingerprint"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, CodeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CorruptError(f"{folder}: corrupt, not a {card['kind']} index ({reason}); {REMEDY}") from None
-
-
-def _check_sizes(folder: Path, sizes: Mapping[str, int]) -> None:
-    """Check that files are at their full length: what is mapped would else be read beyond its end.
-
-    Raises:
-        OSError, ValueError: one is missing or is not.
-    """
-    for name, size in sizes.items():
-        found = (folder / name).stat().st_size
-        if found != size:
-            raise ValueError(f"its files do not fit one another: {name} has {found:,} bytes, not {size:,}")
-
-
-def _card(file: Path) -> dict[str, Any]:
-    """Read the card of an index."""
-    try:
-        card: dict[str, Any] = json.loads(file.read_bytes())
-        card["kind"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptError(f"{file}: corrupt, not the card of an index ({error}); {REMEDY}") from None
-    return card
-
-
-class HammingIndex(Protocol):
-    """What every kind can do. An index never changes: ``add`` and ``remove`` return another one."""
-
-    @property
-    def n_bits(self) -> int:
-        """Bits of a code."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of the encoder whose codes are indexed; empty where no encoder made them."""
-
-    @property
-    def n_codes(self) -> int:
-        """M, the distinct codes."""
-
-    def __len__(self) -> int:
-        """N, the rows."""
-
-    def save(self, folder: Path) -> None:
-        """Write the index into an existing folder."""
-
-    def add(self, codes: BitCodes, ids: NDArray[np.int64]) -> HammingIndex:
-        """Return an index that has further rows.
-
-        Raises:
-            CodeError: codes of another length, not one id per code, a negative id.
-            FingerprintError: another encoder made the codes.
-            QueryError: an id is there already, or is given twice.
-        """
-
-    def remove(self, ids: NDArray[np.int64]) -> HammingIndex:
-        """Return an index without some rows.
-
-        Raises:
-            QueryError: an id is not there.
-        """
-
-    def prefix(self, n_bits: int) -> HammingIndex:
-        """Return an index of the same rows by the first bits of their codes.
-
-        Raises:
-            CodeError: there are not so many bits.
-        """
-
-    def search(self, codes: BitCodes, k: int, where: NDArray[np.int64] | None = None, *, threads: int = 1) -> Hits:
-        """Return the k nearest rows of each code, ordered by (distance, id).
-
-        Args:
-            codes: Q queries.
-            k: at least 1; more than there are rows is allowed.
-            where: ids that may be found, in any order; ids that the index does not have are passed over.
-            threads: over how many the queries are spread; a single query always runs on one.
-
-        Raises:
-            CodeError: codes of another length.
-            FingerprintError: another encoder made the codes.
-            QueryError: k is less than 1.
-        """
-
-    def within(
-        self, codes: BitCodes, radius: int, where: NDArray[np.int64] | None = None, *, threads: int = 1
-    ) -> RaggedHits:
-        """Return every row at most ``radius`` bits away from each code, ordered by (distance, id).
-
-        Raises:
-            CodeError: codes of another length.
-            FingerprintError: another encoder made the codes.
-            QueryError: the radius is negative.
-        """
-
-
-def kinds() -> list[str]:
-    """Return the kinds there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(_kinds.__path__))
-
-
-def resolve(choice: Choice, at: str = "index.kind") -> Options:
-    """Return the options of the index that a recipe chooses.
-
-    Raises:
-        RecipeError: no such kind, or its options are wrong.
-    """
-    from aepipe import recipe
-
-    known = {kind: cast("type[Options]", module_of(kind).options()) for kind in kinds()}
-    return recipe.resolve(known, choice, at)
-
-
-def build(
-    codes: SomeCodes,
-    ids: NDArray[np.int64],
-    *,
-    kind: str = "flat",
-    options: Mapping[str, Any] | None = None,
-    folder: Path | None = None,
-) -> RowIndex:
-    """Build an index.
-
-    Args:
-        codes: N codes, which are read a part at a time; the index bears their fingerprint.
-        ids: int64[N], not negative, each once, in any order.
-        kind: one of :func:`kinds`.
-        options: of that kind, resolved.
-        folder: an existing one, in which codes, rows and tables are written while they are made, and from which they
-            are mapped, so that memory holds a part of them at a time; saving the index there writes what is left.
-
-    Raises:
-        CodeError: not one id per code, or a negative id.
-        QueryError: an id is given twice.
-    """
-    from aepipe.index.postings import group
-
-    distinct, postings = group(codes, ids, folder)
-    engine = module_of(kind).build(distinct, postings.offsets, **(options or {}))
-    return RowIndex(engine, postings, codes.fingerprint)
-
-
-def open(folder: Path) -> RowIndex:
-    """Open a saved index; it is mapped into memory, not read.
-
-    Raises:
-        CorruptError: a file is missing or is not what was saved.
-    """
-    return open_rows(folder)
-
-
-def module_of(kind: str) -> ModuleType:
-    """Return the file of a kind."""
-    return importlib.import_module(f"{_kinds.__name__}.{kind}")
-
-
-KIND = "delta"
-REMOVED = "removed.npy"
-
 
 class DeltaIndex:
-    """A base with added and removed rows.
+    """A base index with added and removed rows.
 
     Attributes:
         n_bits: bits of a code.
         fingerprint: of the encoder that made the codes.
-        base: what was built.
-        delta: the rows added since, flat; None where there are none.
+        base: the index as it was built.
+        delta: a flat index of the rows added since; None where there are none.
         removed: int64[n], ascending, the ids removed from the base.
     """
 
@@ -429,25 +340,25 @@ class DeltaIndex:
             CorruptError: the folder does not hold changes of this base.
         """
         try:
-            card = json.loads((folder / CARD).read_bytes())
+            metadata = json.loads((folder / METADATA).read_bytes())
             removed = mapped(folder / REMOVED)
-            sound = (card["kind"], card["removed"], card["base_rows"]) == (KIND, len(removed), len(base))
-            added = int(card["added"])
+            sound = (metadata["kind"], metadata["removed"], metadata["base_rows"]) == (DELTA, len(removed), len(base))
+            added = int(metadata["added"])
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             raise CorruptError(f"{folder}: corrupt, not the changes of an index ({error}); {REMEDY}") from None
         if not sound:
             raise CorruptError(f"{folder}: corrupt, not the changes of this index; {REMEDY}")
-        return cls(base, open_rows(folder / "added") if added else None, removed)
+        return cls(base, open(folder / layout.Index.ADDED) if added else None, removed)
 
     def save_changes(self, folder: Path) -> None:
-        """Write what has changed since the base was built into an existing folder."""
+        """Write the changes since the base was built into an existing folder."""
         np.save(folder / REMOVED, self.removed)
         if self.delta:
-            (folder / "added").mkdir()
-            self.delta.save(folder / "added")
+            (folder / layout.Index.ADDED).mkdir()
+            self.delta.save(folder / layout.Index.ADDED)
         counts = {"added": len(self.delta or ()), "removed": len(self.removed), "base_rows": len(self.base)}
-        card = {"schema": 1, "kind": KIND, "fingerprint": self.fingerprint, "n_bits": self.n_bits, **counts}
-        (folder / CARD).write_text(json.dumps(card), encoding="utf-8")
+        metadata = {"schema": 1, "kind": DELTA, "fingerprint": self.fingerprint, "n_bits": self.n_bits, **counts}
+        (folder / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
 
     def save(self, folder: Path) -> None:
         """Write one index of all rows into an existing folder."""
@@ -455,26 +366,27 @@ class DeltaIndex:
 
     @property
     def n_codes(self) -> int:
-        """Codes that are searched: those of the base, and those of the delta."""
+        """Codes that a search compares: those of the base and those of the delta."""
         return self.base.n_codes + (self.delta.n_codes if self.delta else 0)
 
     def __len__(self) -> int:
         return len(self.base) - len(self.removed) + len(self.delta or ())
 
     def compact(self) -> RowIndex:
-        """Return an index of the base's kind of all rows that are left."""
+        """Build one index of all present rows, of the base's kind."""
         codes, ids = self.base.rows()
         left = self._left.allows(ids)
         codes, ids = codes[left], ids[left]
         if self.delta:
             more, further = self.delta.rows()
+            # A base without rows may have been built without a fingerprint.
             marked = BitCodes(codes.packed, codes.n_bits, self.fingerprint)
             codes, ids = concatenate([marked, more]), np.concatenate([ids, further])
         engine = self.base.engine
         return build(codes, ids, kind=engine.kind, options=engine.options)
 
     def add(self, codes: BitCodes, ids: NDArray[np.int64]) -> DeltaIndex:
-        """Return an index that has further rows; see :class:`aepipe.index.hamming.HammingIndex`."""
+        """Return an index with further rows; see :meth:`HammingIndex.add`."""
         check_same(self, codes)
         ids = checked_ids(ids)
         present = ids[self.holds(ids)]
@@ -488,7 +400,7 @@ class DeltaIndex:
         return DeltaIndex(self.base, build(more, ids), self.removed)
 
     def remove(self, ids: NDArray[np.int64]) -> DeltaIndex:
-        """Return an index without some rows; see :class:`aepipe.index.hamming.HammingIndex`."""
+        """Return an index without some rows; see :meth:`HammingIndex.remove`."""
         ids = checked_ids(ids)
         unknown = ids[~self.holds(ids)]
         if len(unknown):
@@ -496,6 +408,7 @@ class DeltaIndex:
         delta = self.delta
         added = delta.postings.places(ids)[1] if delta else np.zeros(len(ids), bool)
         if delta and added.any():
+            # The delta is small, so it is built again; only rows of the base become tombstones.
             codes, own = delta.rows()
             left = ~np.isin(own, ids)
             delta = build(codes[left], own[left]) if left.any() else None
@@ -507,22 +420,19 @@ class DeltaIndex:
         return there | self.delta.postings.places(ids)[1] if self.delta else there
 
     def prefix(self, n_bits: int) -> DeltaIndex:
-        """Return an index of the first bits; see :class:`aepipe.index.hamming.HammingIndex`."""
+        """Return an index by the first bits; see :meth:`HammingIndex.prefix`."""
         return DeltaIndex(self.base.prefix(n_bits), self.delta and self.delta.prefix(n_bits), self.removed)
 
     def search(self, codes: BitCodes, k: int, where: NDArray[np.int64] | None = None, *, threads: int = 1) -> Hits:
-        """Return the k nearest rows of each code; see :class:`aepipe.index.hamming.HammingIndex`."""
-        check_same(self, codes)
-        if k < 1:
-            raise QueryError(f"the {k} nearest: at least 1 can be asked for")
-        packed = np.ascontiguousarray(codes.packed)
+        """Return the k nearest rows of each code; see :meth:`HammingIndex.search`."""
+        packed = _packed(self, codes, k)
         hits = search_filtered(self.base, packed, k, self._where(where), threads=threads)
         return hits.merge(self.delta.search(codes, k, where, threads=threads)) if self.delta else hits
 
     def within(
         self, codes: BitCodes, radius: int, where: NDArray[np.int64] | None = None, *, threads: int = 1
     ) -> RaggedHits:
-        """Return every row at most ``radius`` bits away; see :class:`aepipe.index.hamming.HammingIndex`."""
+        """Return every row at most ``radius`` bits away; see :meth:`HammingIndex.within`."""
         found = self.base.within(codes, radius, threads=threads)
         found = found.at(self._where(where).allows(found.ids))
         if not self.delta:
@@ -533,8 +443,91 @@ class DeltaIndex:
         return RaggedHits.sort(query, distances, np.concatenate([found.ids, more.ids]), len(codes))
 
     def _where(self, where: NDArray[np.int64] | None) -> IdFilter:
-        """Return which rows of the base may be found."""
         if where is None:
             return self._left
+        # The delta has no tombstones, so only the base needs them taken out of ``where``.
         allowed = IdFilter.of(where).ids
         return IdFilter(allowed[self._left.allows(allowed)])
+
+
+def _packed(index: RowIndex | DeltaIndex, codes: BitCodes, k: int) -> NDArray[np.uint8]:
+    check_same(index, codes)
+    if k < 1:
+        raise QueryError(f"the {k} nearest rows: ask for at least 1")
+    return np.ascontiguousarray(codes.packed)  # FAISS reads plain memory
+
+
+class IdFilter:
+    """The rows that a search may find.
+
+    Attributes:
+        ids: int64[n], ascending: the rows that may be found, or, with ``inverse``, those that may not.
+        inverse: all rows but these may be found.
+    """
+
+    def __init__(self, ids: NDArray[np.int64], *, inverse: bool = False) -> None:
+        self.ids = ids
+        self.inverse = inverse
+
+    @classmethod
+    def of(cls, ids: NDArray[np.int64]) -> IdFilter:
+        """Return the filter that allows some ids, given in any order.
+
+        Raises:
+            QueryError: the ids are not integers.
+        """
+        ids = np.asarray(ids)
+        if ids.size and ids.dtype.kind not in "iu":
+            raise QueryError(f"where: the ids that may be found must be integers, not {ids.dtype}")
+        return cls(np.unique(ids.astype(np.int64)))
+
+    def allows(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of some ids may be found, bool[n]."""
+        if not len(self.ids):
+            return np.full(len(ids), self.inverse)
+        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        allowed: NDArray[np.bool_] = (self.ids[places] == ids) != self.inverse
+        return allowed
+
+
+def search_filtered(index: RowIndex, packed: NDArray[np.uint8], k: int, where: IdFilter, *, threads: int = 1) -> Hits:
+    """Return the k nearest of the rows that a filter allows.
+
+    Args:
+        index: of all rows.
+        packed: uint8[Q, W], the queries.
+        k: at least 1.
+        where: the rows that may be found.
+        threads: number of threads that share the queries.
+    """
+    if not len(index):
+        return Hits.none(len(packed), k)
+    n_allowed = len(index) - len(where.ids) if where.inverse else len(where.ids)
+    # Twice the rows in which k allowed ones lie, if allowed rows are as frequent near a query as elsewhere.
+    wanted = min(len(index), 2 * k * max(1, len(index)) // max(1, n_allowed) + k)
+    if not where.inverse and n_allowed * GATHERED <= max(index.n_codes, wanted):
+        return _gathered(index, packed, k, where, threads)
+    hits = Hits.none(len(packed), k)
+    open_queries = np.arange(len(packed))
+    while len(open_queries):
+        if not where.inverse and wanted > n_allowed:
+            hits.put(open_queries, _gathered(index, packed[open_queries], k, where, threads))
+            break
+        ranked = index.nearest(packed[open_queries], wanted, threads).begin(wanted)
+        left = ranked.at(where.allows(ranked.ids)).first(k)
+        hits.put(open_queries, left)
+        open_queries = open_queries[(left.count < k) & (wanted < len(index))]
+        wanted = min(len(index), MORE * wanted)
+    return hits
+
+
+def _gathered(index: RowIndex, packed: NDArray[np.uint8], k: int, where: IdFilter, threads: int) -> Hits:
+    """Search among the allowed rows only.
+
+    Their codes are fetched in ascending order of id, so ties keep the order of ids.
+    """
+    places, there = index.postings.places(where.ids)
+    ids = where.ids[there]
+    codes = index.engine.packed[index.postings.codes_at(places[there])]
+    found = Scan.of(BitCodes(codes, index.n_bits)).nearest(packed, k, threads)
+    return RaggedHits.sort(found.query, found.distances, ids[found.positions], len(packed)).first(k)

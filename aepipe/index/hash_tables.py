@@ -1,21 +1,18 @@
-"""Hash tables over parts of the distinct codes: which codes have this value in these bits?
+"""Hash tables over parts of the bits: find the codes that have given values in given bits.
 
-A table is three arrays: ``positions``, all codes in the order of their slots, ``starts``, where each slot begins, and a
-copy of the codes in that order, so that a bucket is read in one go; codes of more than 128 bits are not copied, but
-fetched one by one. A slot is a hash of the masked words, so a part may be of any bits and any length. Other values may
-share a slot: whoever asks compares the codes anyway. A table takes about 8 bytes a code, and the code. Arrays are
-mapped from their files, and opening them reads nothing.
+A table has three arrays: ``positions``, all codes sorted by slot; ``starts``, the place where each slot begins; and a
+copy of the codes in that order, so that a bucket is read in one go. Codes of more than 128 bits are not copied but
+fetched one by one. A slot is a hash of the masked words, so a part may have any bits and any length. Different values
+may share a slot; this does no harm, for whoever looks up compares the codes anyway. A table takes about 8 bytes a code
+and the copy. Arrays are mapped from their files, so opening a table reads nothing.
 
-Legend: M distinct codes, m parts, V words of a code, S slots of a table, F values looked up for a query,
-C codes touched.
+:func:`fill` makes the tables of any number of codes while memory holds one part of them at a time: for each part of the
+bits, slot and position of every code, as one number, are partitioned, and the partitions are sorted and written one
+after another (see :mod:`aepipe.index.external_sort`).
+
+Legend: M distinct codes, m parts, K bits, W bytes of a code, V words of it, S slots of a table, F values looked up for
+a query, C codes touched.
 """
-
-# (from filling.py) Filling hash tables with distinct codes, in parts: however many they are, memory holds some of them at a time.
-# (from filling.py)
-# (from filling.py) For each part of the bits, every code's slot and position, as one number, goes to a pile; the piles are sorted one after
-# (from filling.py) another, and what they hold is written behind what those before them held.
-# (from filling.py)
-# (from filling.py) Legend: M distinct codes, m parts, W bytes of a code, V words of it, S slots of a table.
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import Words, copied_words, words_of
 from aepipe.index import external_sort
-from aepipe.index.external_sort import Output, Piles, scratch
+from aepipe.index.external_sort import Output, Partitions, scratch
 from aepipe.index.postings import ranges
 from aepipe.log import step
 from aepipe.store.io import mapped
@@ -42,26 +39,28 @@ COPIES = "copies.npy"
 BITS = "bits.npy"
 FILES = {STARTS: np.uint32, POSITIONS: np.uint32, BITS: np.uint8}
 COPIED = 16
-"""Codes of at most so many bytes are copied."""
+"""Codes of at most this number of bytes are copied into their buckets."""
 FEW = 16
-"""So few buckets are joined one by one faster than by an array of places."""
+"""Up to this number of buckets, joining slices is faster than one array of places."""
 LIMIT = 1 << 32
-"""Positions are of 32 bits."""
+"""Positions have 32 bits."""
+HALF, LOW = np.uint64(32), np.uint64((1 << 32) - 1)
+"""Slot and position share one number: the upper and the lower 32 bits."""
 
 
 def lengths_of(n_bits: int, n_parts: int) -> list[int]:
-    """Return how many bits each part has: as equally many as can be."""
+    """Return the number of bits of each part, as equal as possible."""
     return [len(range(part, n_bits, n_parts)) for part in range(n_parts)]
 
 
 def parts_of(bits: NDArray[np.uint8], n_parts: int) -> NDArray[np.int64]:
-    """Deal the bits to parts so that those which go together are apart: then a part's values tell codes apart best.
+    """Assign bits to parts so that correlated bits are apart, which makes buckets small.
 
-    Bits are taken in order of how much they have to do with others, and each goes to the part with whose bits it has
-    least to do.
+    Greedy: the bits, in descending order of their correlation with all others, each go to the part with whose bits they
+    correlate least.
 
     Args:
-        bits: uint8[n, K], of some codes.
+        bits: uint8[n, K], of a sample of codes.
         n_parts: m.
 
     Returns:
@@ -82,11 +81,11 @@ def parts_of(bits: NDArray[np.uint8], n_parts: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Values:
-    """Values to be looked up for a query, given what is to be changed about its own.
+    """The values to look up for any query, as differences from its own.
 
     Attributes:
-        masks: words[F, V], the bits of the part that each is looked up in.
-        flips: words[F, V], the bits of it that are turned.
+        masks: words[F, V], the bits of the part that each value is looked up in.
+        flips: words[F, V], the bits of that part that are flipped.
         parts: int64[F].
     """
 
@@ -95,18 +94,18 @@ class Values:
     parts: NDArray[np.int64]
 
     @classmethod
-    def within(cls, parts: NDArray[np.int64], turned: int) -> Values:
-        """Return the values of every part that differ in at most ``turned`` bits from the query's own.
+    def within(cls, parts: NDArray[np.int64], flipped: int) -> Values:
+        """Return all values that differ in at most ``flipped`` bits from the query's own.
 
         Args:
             parts: int64[K], the part of each bit.
-            turned: r.
+            flipped: r, the number of bits.
         """
         single = _words_of_bits(np.eye(len(parts), dtype=bool))
         masks, flips, owners = [], [], []
         for part in range(int(parts.max()) + 1):
             own = np.nonzero(parts == part)[0].tolist()
-            for count in range(turned + 1):
+            for count in range(flipped + 1):
                 chosen = list(itertools.combinations(own, count))
                 places = np.array(chosen, np.int64).reshape(len(chosen), count)
                 flips.append(np.bitwise_or.reduce(single[places], axis=1))
@@ -119,7 +118,7 @@ class Values:
 
 
 class Tables:
-    """A table for each of m parts.
+    """One hash table for each of m parts.
 
     Attributes:
         n_parts: m.
@@ -130,7 +129,7 @@ class Tables:
         copies: words[m, M, V], or None.
 
     Args:
-        folder: that they are mapped from; None where they are not.
+        folder: the folder that the arrays are mapped from; None where they are in memory.
     """
 
     def __init__(
@@ -157,12 +156,12 @@ class Tables:
 
     @staticmethod
     def outputs(sizes: tuple[int, ...], stack: ExitStack, folder: Path | None) -> tuple[Output, Output, Output | None]:
-        """Return where starts, positions and copies, which not all codes have, are written: a folder, or memory.
+        """Return the outputs for starts, positions and copies (None without copies).
 
         Args:
             sizes: m, S, M, W.
-            stack: that closes them.
-            folder: an existing one, or None.
+            stack: closes the outputs.
+            folder: an existing folder for files, or None for memory.
         """
         n_parts, n_slots, n_codes, width = sizes
         words = words_of(np.empty((0, width), np.uint8))
@@ -179,8 +178,8 @@ class Tables:
         """Map the saved tables of codes, uint8[M, W].
 
         Raises:
-            CorruptError: a file is missing, or is no array.
-            ValueError: one is not that of these codes.
+            CorruptError: a file is missing, or is not an array.
+            ValueError: an array does not belong to these codes.
         """
         words, n_codes = words_of(packed), len(packed)
         starts, positions, parts = (mapped(folder / name).astype(kind, copy=False) for name, kind in FILES.items())
@@ -190,11 +189,11 @@ class Tables:
         sound &= parts.shape == (n_bits,) and set(parts.tolist()) == set(range(n_parts))
         sound &= copies is None or (copies.shape, copies.dtype) == ((n_parts, *words.shape), words.dtype)
         if not sound or (starts[:, -1] != n_codes).any():
-            raise ValueError(f"{STARTS}, {POSITIONS} and {BITS} are not those of {n_codes:,} codes of {n_bits} bits")
+            raise ValueError(f"{STARTS}, {POSITIONS} and {BITS} do not belong to {n_codes:,} codes of {n_bits} bits")
         return cls(parts.astype(np.int64), packed, starts, positions, copies, folder)
 
     def save(self, folder: Path) -> None:
-        """Write the tables into an existing folder, where they are not mapped from it."""
+        """Write the tables into an existing folder, unless they are mapped from it."""
         if folder == self._folder:
             return
         np.save(folder / STARTS, self.starts)
@@ -204,11 +203,11 @@ class Tables:
             np.save(folder / COPIES, self.copies)
 
     def buckets(self, query: Words, values: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return where the codes of each value begin in all positions, and how many they are: twice int64[F].
+        """Return the first place and the size of each value's bucket: twice int64[F].
 
         Args:
             query: words[V].
-            values: F.
+            values: the F values to look up.
         """
         slots = slots_of((query & values.masks) ^ values.flips, self._shift)
         slots += values.parts * self.starts.shape[1]
@@ -221,15 +220,15 @@ class Tables:
     def compare(
         self, begin: NDArray[np.int64], sizes: NDArray[np.int64], query: Words
     ) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
-        """Return the codes in buckets, one bucket after another, and how far they are from a query.
+        """Return the codes in some buckets, in order, and their distances from a query.
 
         Args:
-            begin: int64[F].
+            begin: int64[F], as :meth:`buckets` returns.
             sizes: int64[F].
             query: words[V].
 
         Returns:
-            Positions, uint32[C], some of which may stand twice; distances, uint16[C].
+            Positions, uint32[C], which may contain a code several times; distances, uint16[C].
         """
         places = _slices(begin, sizes) if len(begin) <= FEW else ranges(begin, sizes)
         positions = _taken(self._flat_positions, places)
@@ -239,13 +238,12 @@ class Tables:
 
 
 def _slices(begin: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[slice]:
-    """Return where buckets lie; an empty one in front stands for none at all."""
+    # The empty slice stands for none: numpy cannot concatenate an empty list.
     pairs = zip(begin.tolist(), (begin + sizes).tolist(), strict=True)
     return [slice(0, 0), *(slice(one, end) for one, end in pairs if one < end)]
 
 
 def _taken(array: NDArray[Any], places: list[slice] | NDArray[np.int64]) -> NDArray[Any]:
-    """Return what lies at some places of an array."""
     if isinstance(places, list):
         return np.concatenate([array[one] for one in places])
     taken: NDArray[Any] = np.take(array, places, axis=0)  # several times faster than array[places] where rows are short
@@ -253,12 +251,14 @@ def _taken(array: NDArray[Any], places: list[slice] | NDArray[np.int64]) -> NDAr
 
 
 def fetched(packed: NDArray[np.uint8], positions: NDArray[np.integer]) -> Words:
-    """Return some codes as words[C, V]; as words of a mapped file, unaligned, numpy would first copy them all."""
+    """Return some codes as words[C, V].
+
+    They are taken as bytes first, since a mapped file is not aligned for words.
+    """
     return words_of(np.take(packed, positions, axis=0))
 
 
 def _distances(words: Words, query: Words) -> NDArray[np.uint16]:
-    """Return how many bits of words[C, V] differ from a query's, uint16[C]."""
     # Word by word: numpy is slow where the innermost loop is short.
     total: NDArray[np.uint16] = np.bitwise_count(words[:, 0] ^ query[0]).astype(np.uint16)
     for word in range(1, words.shape[1]):
@@ -267,17 +267,17 @@ def _distances(words: Words, query: Words) -> NDArray[np.uint16]:
 
 
 def n_slots_of(n_codes: int) -> int:
-    """Return how many slots a table has: a power of two, about as many as there are codes."""
+    """Return the number of slots of a table: a power of two, about the number of codes."""
     return 1 << max(1, (n_codes - 1).bit_length())
 
 
 def shift_of(n_slots: int) -> np.uint64:
-    """Return by how much a hash is shifted, so that it is one of so many slots."""
+    """Return the shift that turns a 64-bit hash into one of S slots."""
     return np.uint64(64 - (n_slots - 1).bit_length())
 
 
 def slots_of(words: Words, shift: np.uint64) -> NDArray[np.int64]:
-    """Return the slots of masked words[..., V], int64[...]: multiply-shift hashing, a sum over the words.
+    """Return the slots of masked words[..., V], int64[...], by multiply-shift hashing.
 
     Dietzfelbinger, Hagerup, Katajainen, Penttonen: A Reliable Randomized Algorithm for the Closest-Pair Problem, 1997.
     """
@@ -289,36 +289,32 @@ def slots_of(words: Words, shift: np.uint64) -> NDArray[np.int64]:
 
 
 def _words_of_bits(bits: NDArray[np.bool_]) -> Words:
-    """Return bits, bool[n, K], as words."""
     return words_of(np.packbits(bits, axis=1))
 
 
-# Odd, fixed: the tables on disk are made with them.
+# Odd, and fixed: the tables on disk depend on them.
 _MULTIPLIERS = np.random.default_rng(20).integers(0, 1 << 64, 4096, np.uint64) | np.uint64(1)
-
-HALF = np.uint64(32)
-LOW = np.uint64((1 << 32) - 1)
 
 
 def fill(packed: NDArray[np.uint8], parts: NDArray[np.int64], folder: Path | None = None) -> Tables:
-    """Return the tables of distinct codes. One has about as many slots as there are codes.
+    """Make the tables of distinct codes.
 
     Args:
         packed: uint8[M, W], at least 1.
         parts: int64[K], the part of each bit.
-        folder: an existing one, into which they are saved while they are made, and from which they are mapped; None to
+        folder: an existing folder; the tables are written into it while they are made, and mapped from it. None to
             make them in memory.
     """
     masks, n_codes = Values.within(parts, 0).masks, len(packed)
     n_slots = n_slots_of(n_codes)
-    with scratch(folder) as beside, ExitStack() as stack:
+    with scratch(folder) as work, ExitStack() as stack:
         starts, positions, copies = Tables.outputs((len(masks), n_slots, *packed.shape), stack, folder)
         for number, mask in enumerate(masks):
             if n_codes > external_sort.PART:
                 step("tables", number, len(masks))
             begun, filled = 0, 0
-            for slots, places in _in_slots(packed, mask, n_slots, beside):
-                # Where slots begin that none has been told of, up to the last one here.
+            for slots, places in _by_slot(packed, mask, n_slots, work):
+                # The starts of all slots from ``begun`` to the last one here, empty ones included.
                 counts = np.bincount(np.maximum(slots - begun + 1, 0))
                 starts.extend(filled + np.cumsum(counts)[:-1])
                 begun, filled = int(slots[-1]) + 1, filled + len(slots)
@@ -332,20 +328,20 @@ def fill(packed: NDArray[np.uint8], parts: NDArray[np.int64], folder: Path | Non
     return Tables(parts, packed, starts.array, positions.array, None if copies is None else copies.array)
 
 
-def _in_slots(
-    packed: NDArray[np.uint8], mask: Words, n_slots: int, beside: Path | None
+def _by_slot(
+    packed: NDArray[np.uint8], mask: Words, n_slots: int, work: Path | None
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint32]]]:
-    """Give slots, ascending, and positions of codes, ascending in each slot: int64[n] and uint32[n]."""
+    """Yield slots, int64[n], and positions of codes in them, uint32[n], both ascending."""
 
     def keys(places: slice) -> NDArray[np.uint64]:
         slots = slots_of(copied_words(packed[places]) & mask, shift_of(n_slots)).astype(np.uint64)
         return (slots << HALF) | np.arange(*places.indices(len(packed)), dtype=np.uint64)
 
-    dealt = Piles(keys(slice(None, None, external_sort.SAMPLED)), beside)
+    partitions = Partitions(keys(slice(None, None, external_sort.SAMPLED)), work)
     for start in range(0, len(packed), external_sort.PART):
         own = keys(slice(start, start + external_sort.PART))
-        dealt.put(own, own)
-    for (held,) in dealt:
-        # One sort of plain numbers, slot and position in one, is many times faster than a stable argsort.
+        partitions.put(own, own)
+    for (held,) in partitions:
+        # Sorting plain numbers, slot and position in one, is many times faster than a stable argsort.
         in_order = np.sort(held)
         yield (in_order >> HALF).astype(np.int64), (in_order & LOW).astype(np.uint32)

@@ -1,11 +1,9 @@
-"""Answers of an index.
+"""Results of a search: rows (:class:`Hits`, :class:`RaggedHits`) and codes.
 
-Legend: Q queries, k neighbours, T hits of all queries together.
+A search among distinct codes gives :class:`CodeHits`; the postings turn these into rows.
+
+Legend: M distinct codes, Q queries, k neighbours, T hits of all queries together.
 """
-
-# (from found.py) What a search among distinct codes finds, before rows are looked up.
-# (from found.py)
-# (from found.py) Legend: M distinct codes, Q queries, T codes found for all queries together.
 
 from __future__ import annotations
 
@@ -17,16 +15,17 @@ from numpy.typing import NDArray
 
 NO_ID = -1
 NO_DISTANCE = np.iinfo(np.uint16).max
+"""Fill the places beyond the hits that a query has; farther than any hit, so that merging sorts them last."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hits:
-    """The k nearest rows of each of Q queries, nearest first, and by id where distances tie.
+    """The k nearest rows of each of Q queries, ordered by (distance, id).
 
     Attributes:
         ids: int64[Q, k]; -1 beyond ``count``.
-        distances: uint16[Q, k], bits; nothing is to be read beyond ``count``.
-        count: int64[Q], how many hits a query has: k, or fewer where the index (or ``where``) has fewer rows.
+        distances: uint16[Q, k], bits; undefined beyond ``count``.
+        count: int64[Q], the number of hits of each query: k, or fewer where the index (or ``where``) has fewer rows.
     """
 
     ids: NDArray[np.int64]
@@ -35,7 +34,7 @@ class Hits:
 
     @classmethod
     def none(cls, queries: int, k: int) -> Hits:
-        """Return the answer of an index without rows."""
+        """Return the result of an index without rows."""
         ids = np.full((queries, k), NO_ID, np.int64)
         return cls(ids, np.full((queries, k), NO_DISTANCE, np.uint16), np.zeros(queries, np.int64))
 
@@ -43,27 +42,27 @@ class Hits:
         return len(self.ids)
 
     def of(self, query: int) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
-        """Return the ids and distances that one query has, without the filling."""
+        """Return the ids and distances of one query."""
         count = int(self.count[query])
         return self.ids[query, :count], self.distances[query, :count]
 
     def merge(self, other: Hits) -> Hits:
-        """Return the first k of these and of as many hits on other rows."""
+        """Return the first k of these hits and of the hits of another index with other rows."""
         ids: NDArray[np.int64] = np.concatenate([self.ids, other.ids], axis=1)
         distances: NDArray[np.uint16] = np.concatenate([self.distances, other.distances], axis=1)
         k = self.ids.shape[1]
-        order = np.lexsort((ids, distances), axis=1)[:, :k]  # what is filled up is farther than any hit
+        order = np.lexsort((ids, distances), axis=1)[:, :k]
         count = np.minimum(self.count + other.count, k)
         return Hits(np.take_along_axis(ids, order, 1), np.take_along_axis(distances, order, 1), count)
 
     def put(self, queries: NDArray[np.int64], hits: Hits) -> None:
-        """Write the hits of some queries in place of what these had; k is the same."""
+        """Replace the hits of some queries, in place; k must be the same."""
         self.ids[queries], self.distances[queries], self.count[queries] = hits.ids, hits.distances, hits.count
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RaggedHits:
-    """All rows within a radius of each of Q queries, nearest first, and by id where distances tie.
+    """Any number of rows for each of Q queries, ordered by (distance, id).
 
     Attributes:
         ids: int64[T].
@@ -77,17 +76,17 @@ class RaggedHits:
 
     @classmethod
     def none(cls, queries: int) -> RaggedHits:
-        """Return the answer of an index without rows."""
+        """Return the result of an index without rows."""
         return cls(np.zeros(0, np.int64), np.zeros(0, np.uint16), np.zeros(queries + 1, np.int64))
 
     @classmethod
     def sort(
         cls, query: NDArray[np.int64], distances: NDArray[np.uint16], ids: NDArray[np.int64], queries: int
     ) -> RaggedHits:
-        """Put hits in order.
+        """Sort hits.
 
         Args:
-            query: int64[T], which query each hit belongs to.
+            query: int64[T], the query of each hit.
             distances: uint16[T].
             ids: int64[T].
             queries: Q.
@@ -102,7 +101,7 @@ class RaggedHits:
 
     @classmethod
     def join(cls, parts: Sequence[RaggedHits]) -> RaggedHits:
-        """Join the answers to several batches of queries, in order; there is at least one."""
+        """Join the results of consecutive batches of queries, at least one."""
         sizes = np.concatenate([np.diff(part.offsets) for part in parts])
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
         ids = np.concatenate([part.ids for part in parts])
@@ -112,31 +111,31 @@ class RaggedHits:
         return len(self.offsets) - 1
 
     def of(self, query: int) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
-        """Return the ids and distances that one query has."""
+        """Return the ids and distances of one query."""
         part = slice(int(self.offsets[query]), int(self.offsets[query + 1]))
         return self.ids[part], self.distances[part]
 
     @property
     def query(self) -> NDArray[np.int64]:
-        """Which query each hit belongs to, int64[T]."""
+        """The query of each hit, int64[T]."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     @property
     def rank(self) -> NDArray[np.int64]:
-        """Which of its query's hits each is, int64[T], from 0."""
+        """The rank of each hit among those of its query, int64[T], from 0."""
         return np.arange(len(self.ids)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
 
     def at(self, kept: NDArray[np.bool_]) -> RaggedHits:
-        """Return some of the hits, bool[T]."""
+        """Return the hits that a mask keeps, bool[T]."""
         before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
         return RaggedHits(self.ids[kept], self.distances[kept], before[self.offsets])
 
     def begin(self, n: int) -> RaggedHits:
-        """Return the first n hits of each query, or what it has."""
+        """Return at most the first n hits of each query."""
         return self.at(self.rank < n)
 
     def first(self, k: int) -> Hits:
-        """Return the first k hits of each query."""
+        """Return the first k hits of each query as a table."""
         if len(self) == 1 and len(self.ids) >= k:
             return Hits(self.ids[None, :k], self.distances[None, :k], np.array([k], np.int64))
         hits, query, rank = Hits.none(len(self), k), self.query, self.rank
@@ -152,7 +151,7 @@ class CodeHits:
     """Codes near queries, ordered by (query, distance, position).
 
     Attributes:
-        query: int64[T], which query each was found for.
+        query: int64[T], the query of each code.
         distances: uint16[T], bits.
         positions: int64[T], in 0..M-1.
     """
@@ -163,14 +162,14 @@ class CodeHits:
 
     @classmethod
     def none(cls) -> CodeHits:
-        """Return nothing."""
+        """Return an empty result."""
         return cls(np.zeros(0, np.int64), np.zeros(0, np.uint16), np.zeros(0, np.int64))
 
     @classmethod
     def sort(cls, query: NDArray[np.int64], distances: NDArray[np.integer], positions: NDArray[np.integer]) -> CodeHits:
-        """Put codes into order."""
+        """Sort codes by (query, distance, position)."""
         if int(query.max(initial=0)) < 1 << 15 and int(positions.max(initial=0)) < 1 << 32:
-            # One sort of plain numbers is several times faster.
+            # Sorting one array of numbers that hold all three is several times faster.
             keys = np.sort((query << 48) | (distances.astype(np.int64) << 32) | positions)
             return cls(keys >> 48, (keys >> 32).astype(np.uint16), keys & ((1 << 32) - 1))
         order = np.lexsort((positions, distances, query))
@@ -178,10 +177,10 @@ class CodeHits:
 
     @classmethod
     def join(cls, parts: Sequence[tuple[CodeHits, NDArray[np.int64]]]) -> CodeHits:
-        """Join what was found for several batches of queries.
+        """Join the results of several batches of queries.
 
         Args:
-            parts: of each batch what was found, and the numbers of its queries, int64[Q of the batch].
+            parts: the result of each batch, and the numbers of its queries, int64[Q of the batch].
         """
         parts = [(found, own) for found, own in parts if len(found)]
         if not parts:
@@ -195,12 +194,12 @@ class CodeHits:
     def completed(
         self, queries: int, open_: NDArray[np.int64], search: Callable[[NDArray[np.int64]], CodeHits]
     ) -> CodeHits:
-        """Return the same with the answers of another search to the queries that are open yet.
+        """Add the results of another search for the queries that this one left open.
 
         Args:
             queries: Q.
-            open_: int64[q], the numbers of those of which nothing was found here.
-            search: answers queries by their numbers.
+            open_: int64[q], the numbers of the open queries, which have no hits here.
+            search: the other search, called with these numbers.
         """
         if not len(open_):
             return self
@@ -210,12 +209,12 @@ class CodeHits:
         return len(self.query)
 
     def first(self, k: int, queries: int) -> CodeHits:
-        """Return the first k of each of Q queries."""
+        """Return the first k codes of each of Q queries."""
         if queries == 1:
             return self.at(slice(k))
         starts = np.searchsorted(self.query, np.arange(queries))
         return self.at(np.arange(len(self)) - starts[self.query] < k)
 
     def at(self, which: NDArray[np.generic] | slice) -> CodeHits:
-        """Return some of them, by a mask or in ascending order of place."""
+        """Return some of the codes, by a mask, a slice, or ascending places."""
         return CodeHits(self.query[which], self.distances[which], self.positions[which])

@@ -1,6 +1,8 @@
-"""The distinct codes themselves, compared one after another; faiss does the comparing.
+"""Linear scan: compare a query with every distinct code, by FAISS.
 
-Every kind of index has them: it is built on them, and where it cannot answer for certain, they can.
+Every kind of index holds a scan: it is built from the scanned codes, and falls back to them where its own search cannot
+give a certain answer.
+
 Legend: M distinct codes, Q queries, W bytes of a code.
 """
 
@@ -21,33 +23,35 @@ from numpy.typing import NDArray
 from aepipe.codes.bitcodes import BitCodes, n_bytes
 from aepipe.index.external_sort import Output
 from aepipe.index.hits import CodeHits
+from aepipe.store import layout
 
-CODES = "codes.faiss"
+CODES = layout.Index.CODES
 COUNTED_BITS, COUNTED = 128, 4096
-"""Up to so many bits and neighbours, faiss is quicker to put what it finds into a place for each distance than in a
-heap: by a quarter at k = 10, and by two thirds at 1,000."""
+"""Up to this number of bits and of neighbours, FAISS is faster with one bucket for each distance than with a heap: by a
+quarter at k = 10, and by two thirds at k = 1,000."""
 RANGED_BITS, RANGED, RANGED_EACH = 128, 1 << 18, 1 << 12
-"""From so many codes on, and so many for each neighbour, those within a radius are found faster than the nearest: by a
-third at up to 128 bits. That radius is what the nearest of some codes are within."""
-SHARE, MOST_SOME, PIECES = 16, 1 << 19, 128
-"""Some codes are one in 16, but not more than that many, taken in so many pieces."""
+"""With codes of at most RANGED_BITS bits, at least RANGED codes, and RANGED_EACH of them for each neighbour, a search
+within a radius is a third faster than one for the k nearest. The radius is the k-th distance in a sample of codes."""
+SAMPLE_SHARE, SAMPLE_MOST, SAMPLE_PIECES = 16, 1 << 19, 128
+"""The sample is one code in 16, at most 2^19 codes, taken from the whole in 128 contiguous pieces."""
 FOUND = 1 << 19
-"""About so many codes within a radius are held at a time."""
+"""Approximate number of codes within a radius that are held at a time."""
 COUNT_AT = 12
-"""Where a saved index says how many codes it has: after its type, bits, and bytes of a code."""
-swig: Any = faiss  # its stubs do not have all that it has
+"""Byte offset of the number of codes in a saved FAISS index: after its type, bits, and bytes of a code."""
+
+swig: Any = faiss  # the stubs of FAISS lack part of its functions
 
 
 class Scan:
     """M distinct codes in the order of their smallest ids.
 
     Attributes:
-        kind: of index that this is the search of.
+        kind: the kind of index that searches this way.
         n_bits: bits of a code.
-        flat: faiss's index of them.
-        options: of that kind, as it was built with them.
-        packed: uint8[M, W], where faiss has them; it cannot be written, and outlives what it is of.
-        folder: that they are mapped from; None where they are not.
+        flat: FAISS's index of the codes.
+        options: the options of the kind that it was built with.
+        packed: uint8[M, W], a read-only view of FAISS's memory, which it keeps alive.
+        folder: the folder that the codes are mapped from; None where they are in memory.
     """
 
     kind: ClassVar[str] = "flat"
@@ -63,14 +67,14 @@ class Scan:
         self.folder = folder
         self.options = dict(options)
         self.flat: Any = flat
-        self._count = int(flat.ntotal)  # asking faiss takes as long as comparing thousands of codes
+        self._count = int(flat.ntotal)  # FAISS takes as long to return it as to compare thousands of codes
         shape = (self._count, n_bytes(n_bits))
-        held = np.asarray(_Lent(flat, shape)) if self._count else np.zeros(shape, np.uint8)
-        self.packed: NDArray[np.uint8] = held
+        view = np.asarray(_CodesView(flat, shape)) if self._count else np.zeros(shape, np.uint8)
+        self.packed: NDArray[np.uint8] = view
 
     @classmethod
     def of(cls, codes: BitCodes) -> Scan:
-        """Copy distinct codes."""
+        """Copy distinct codes into a scan."""
         flat = faiss.IndexBinaryFlat(8 * n_bytes(codes.n_bits))
         if len(codes):
             flat.add(np.ascontiguousarray(codes.packed))
@@ -78,12 +82,14 @@ class Scan:
 
     @classmethod
     def map(cls, folder: Path, n_bits: int) -> Scan:
-        """Map saved codes into memory; the file is at its full length, or faiss would read beyond its end.
+        """Map saved codes into memory.
+
+        The file must have its full length, or FAISS would read beyond its end.
 
         Raises:
-            OSError, ValueError, RuntimeError: the file is missing, or something else.
+            OSError, ValueError, RuntimeError: the file is missing, or holds something else.
         """
-        # Only _IFC maps a flat index; the older IO_FLAG_MMAP copies it into memory.
+        # Only IO_FLAG_MMAP_IFC maps a flat index; the older IO_FLAG_MMAP copies it into memory.
         flat = swig.read_index_binary(str(folder / CODES), faiss.IO_FLAG_MMAP_IFC)
         if flat.code_size != n_bytes(n_bits):
             raise ValueError(f"{CODES} has codes of {flat.code_size} bytes")
@@ -91,16 +97,19 @@ class Scan:
 
     @staticmethod
     def output(n_codes: int, n_bits: int, folder: Path | None) -> Output:
-        """Return where M codes are written, uint8[M, W]: into a folder, as faiss would write them, or to memory."""
+        """Return the output for M codes, uint8[M, W]: a file in FAISS's format, or memory."""
         shape = (n_codes, n_bytes(n_bits))
-        # An index's header, with how many codes follow, and how many bytes these are.
+        # The header of an empty index, with the number of codes and of their bytes filled in.
         header = bytearray(swig.serialize_index_binary(faiss.IndexBinaryFlat(8 * shape[1])).tobytes())
         struct.pack_into("<q", header, COUNT_AT, n_codes)
         struct.pack_into("<Q", header, len(header) - 8, shape[0] * shape[1])
         return Output(shape, np.uint8, folder, CODES, header=bytes(header))
 
     def save(self, folder: Path) -> None:
-        """Write the codes, and whatever else a kind has, into an existing folder; not what is mapped from it."""
+        """Write the codes and the files of the kind into an existing folder.
+
+        Codes that are mapped from that folder are not written again.
+        """
         if folder == self.folder:
             return
         faiss.write_index_binary(self.flat, str(folder / CODES))
@@ -109,51 +118,50 @@ class Scan:
         return self._count
 
     def nearest(self, packed: NDArray[np.uint8], k: int, threads: int = 1) -> CodeHits:
-        """Return codes that the k nearest rows of each query have.
+        """Return, for each query, codes among which are all codes of its k nearest rows.
 
         Args:
             packed: uint8[Q, W], contiguous.
             k: at least 1.
-            threads: over how many the queries are spread.
+            threads: number of threads that share the queries.
         """
         k = min(k, len(self))
         if not k or not len(packed):
             return CodeHits.none()
         if ranged(self.n_bits, len(self), k):
             return self._within_limits(packed, k, threads)
-        distances, positions = self._searched(self.flat, packed, k, threads)
+        distances, positions = self._search_flat(self.flat, packed, k, threads)
         query = np.repeat(np.arange(len(packed)), k)
         return CodeHits(query, distances.ravel().astype(np.uint16), positions.ravel())
 
     def _within_limits(self, packed: NDArray[np.uint8], k: int, threads: int) -> CodeHits:
-        """Return the same, found within the distance of the k-th nearest of some codes: that of all is no larger."""
-        limits = self._searched(self._some, packed, k, threads)[0][:, -1]
-        at_once = max(1, FOUND * int(self._some.ntotal) // (k * len(self)))
+        """Search within the k-th distance among a sample: that among all codes is no larger."""
+        limits = self._search_flat(self._sample, packed, k, threads)[0][:, -1]
+        at_once = max(1, FOUND * int(self._sample.ntotal) // (k * len(self)))
         parts = []
         for limit in np.unique(limits):
-            asked = np.flatnonzero(limits == limit)
-            for some in np.split(asked, range(at_once, len(asked), at_once)):
+            queries = np.flatnonzero(limits == limit)
+            for some in np.split(queries, range(at_once, len(queries), at_once)):
                 parts.append((Scan.ball(self, packed[some], int(limit), threads).first(k, len(some)), some))
         return CodeHits.join(parts)
 
-    def _searched(
+    def _search_flat(
         self, codes: faiss.IndexBinaryFlat, packed: NDArray[np.uint8], k: int, threads: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return distances and positions of the k nearest codes, [Q, k] each, in order."""
-        # Both ways give the same answer, in the same order.
+        # Buckets and heap give the same result in the same order.
         cast(Any, codes).use_heap = self.n_bits > COUNTED_BITS or k > COUNTED
         with threads_of_faiss(threads if len(packed) > 1 else 1):
             found: tuple[NDArray[np.int32], NDArray[np.int64]] = codes.search(packed, k)
         return found
 
     @cached_property
-    def _some(self) -> faiss.IndexBinaryFlat:
-        """Some of the codes."""
-        step = len(self) // PIECES
-        size = min(step // SHARE, MOST_SOME // PIECES)
-        some = faiss.IndexBinaryFlat(self.flat.d)
-        some.add(np.concatenate([self.packed[piece * step : piece * step + size] for piece in range(PIECES)]))
-        return some
+    def _sample(self) -> faiss.IndexBinaryFlat:
+        """A sample of the codes."""
+        step = len(self) // SAMPLE_PIECES
+        size = min(step // SAMPLE_SHARE, SAMPLE_MOST // SAMPLE_PIECES)
+        sample = faiss.IndexBinaryFlat(self.flat.d)
+        sample.add(np.concatenate([self.packed[piece * step : piece * step + size] for piece in range(SAMPLE_PIECES)]))
+        return sample
 
     def completed(
         self,
@@ -163,11 +171,11 @@ class Scan:
         positions: NDArray[np.int64],
         threads: int,
     ) -> CodeHits:
-        """Return what an approximate search of faiss found, in order, and a scan's answer where it found too few.
+        """Sort the result of an approximate search; scan where it has fewer than k codes.
 
         Args:
             packed: uint8[Q, W], the queries.
-            k: as asked for.
+            k: as requested.
             distances: int32[Q, k].
             positions: int64[Q, k]; -1 where nothing was found.
             threads: of the scan.
@@ -183,29 +191,29 @@ class Scan:
         if not len(self) or not len(packed):
             return CodeHits.none()
         with threads_of_faiss(threads if len(packed) > 1 else 1):
-            # faiss takes what is strictly nearer than its radius.
+            # FAISS returns codes strictly nearer than its radius.
             limits, distances, positions = self.flat.range_search(packed, min(radius, self.n_bits) + 1)
         query = np.repeat(np.arange(len(packed)), np.diff(limits).astype(np.int64))
         return CodeHits.sort(query, distances, positions)
 
 
 def ranged(n_bits: int, n_codes: int, k: int) -> bool:
-    """Return whether the k nearest of so many codes are found within a radius."""
+    """Return whether a scan for the k nearest codes searches within a radius."""
     return n_bits <= RANGED_BITS and n_codes >= max(RANGED, RANGED_EACH * k)
 
 
-class _Lent:
-    """The memory of an index, which lives as long as an array of it does."""
+class _CodesView:
+    """A view of the codes in FAISS's memory; an array made of it keeps the index alive."""
 
     def __init__(self, flat: faiss.IndexBinaryFlat, shape: tuple[int, int]) -> None:
         self._flat = flat
-        data = (int(cast(Any, flat).xb.data()), True)  # True: not to be written
+        data = (int(cast(Any, flat).xb.data()), True)  # True: read-only
         self.__array_interface__ = {"version": 3, "typestr": "|u1", "shape": shape, "data": data}
 
 
 @contextmanager
 def threads_of_faiss(count: int) -> Iterator[None]:
-    """Let faiss use so many threads for the block."""
+    """Set the number of FAISS's threads for the block."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(count)
     try:

@@ -1,8 +1,8 @@
-"""What an index of so many rows would take: bytes, time and recall, by what is measured here and on a collection.
+"""Sizing: predict disk, memory, time and recall of each kind of index for a number of rows.
 
-How fast codes are scanned is measured on this machine; how far hits are, how full buckets are and how many codes are
-distinct, on the codes of a collection where there is one. What is said of more rows than there are is careful: hits are
-taken to be no nearer and codes no less distinct than now, although both become so as a collection grows.
+The speed of a scan is measured on this machine. Distances of hits, fill of buckets and the share of distinct codes are
+measured on the codes of a collection, where there is one. For more rows than the collection has, the prediction is
+cautious: it assumes hits no nearer and codes no less distinct than now, although both happen as a collection grows.
 
 Legend: N rows, M distinct codes, W bytes of a code, m substrings.
 """
@@ -22,25 +22,24 @@ from aepipe.index.hash_tables import COPIED
 from aepipe.index.kinds import ivf
 from aepipe.index.scan import Scan
 
-TRIED = 1_000_000
-"""Codes on which scanning is timed."""
-ROUNDS = 9
-PARTED = 100_000
-"""Codes of a collection that are parted into cells, to measure recall."""
+TRIED, ROUNDS = 1_000_000, 9
+"""Codes and repetitions with which a scan is timed."""
+IN_CELLS = 100_000
+"""Codes of a collection that are split into cells to measure recall."""
 PROBES = (8, 32, 128)
 ASKED = 200
 PER_ROW, PER_CODE = 12, 8
-"""Bytes beside the codes: ids and their order; where a code's rows begin."""
+"""Bytes in addition to the codes: for each row its id and its place by id, for each code the start of its rows."""
 SLOWER = 1.5
 """The 95th percentile of scans, in medians."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """This machine.
+    """The speed of this machine.
 
     Attributes:
-        speed: how many times as long things take as :mod:`aepipe.index.cost_model` has it.
+        speed: the measured time of a scan, divided by the one that :mod:`aepipe.index.cost_model` predicts.
     """
 
     speed: float
@@ -48,14 +47,14 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """What codes are like.
+    """Measured properties of a collection's codes.
 
     Attributes:
         n_bits: K.
-        rows: of which that was measured; 0 where nothing was, and codes are taken to be without neighbours.
-        distinct: the share of codes that differ.
-        reaches: how far hits are and how full buckets, for some numbers of substrings; none where nothing was measured.
-        recalls: probes, of how many cells, and the recall of the 10 nearest that they reach.
+        rows: number of rows measured; 0 without a collection, and codes then count as without neighbours.
+        distinct: M / N, the share of distinct codes.
+        reaches: distances of hits and fill of buckets, for several numbers of substrings; empty without a collection.
+        recalls: for each number of probes: the probes, the number of cells, and the recall of the 10 nearest rows.
     """
 
     n_bits: int
@@ -70,13 +69,13 @@ class Offer:
     """An index that could be built.
 
     Attributes:
-        kind: of it.
+        kind: of the index.
         options: as a recipe has them.
-        disk: bytes.
-        memory: bytes that should be held in memory, for it to be as fast as that.
-        median: milliseconds of a query.
-        p95: milliseconds that 95 of 100 queries take at most.
-        recall: of the 10 nearest.
+        disk: bytes on disk.
+        memory: bytes that must be in memory for the predicted times.
+        median: median time of a query, in milliseconds.
+        p95: 95th percentile of the time of a query, in milliseconds.
+        recall: of the 10 nearest rows.
     """
 
     kind: str
@@ -89,7 +88,7 @@ class Offer:
 
 
 def time_scan(n_bits: int) -> Machine:
-    """Measure how fast this machine scans codes; takes about a second."""
+    """Measure the speed of this machine's scans; takes about a second."""
     width = n_bytes(n_bits)
     packed = np.random.default_rng(0).integers(0, 256, (TRIED, width), np.uint8)
     codes = Scan.of(BitCodes(packed, 8 * width))
@@ -102,12 +101,12 @@ def time_scan(n_bits: int) -> Machine:
 
 
 def measure_codes(codes: Scan, offsets: NDArray[np.int64], *, approximate: bool) -> Codes:
-    """Measure what a collection's codes are like.
+    """Measure the properties of a collection's codes.
 
     Args:
-        codes: M distinct ones, at least 2.
+        codes: M distinct codes, at least 2.
         offsets: int64[M + 1], of their rows.
-        approximate: measure cells, too.
+        approximate: also measure the recall of cells.
     """
     reaches, rows = tuple(measured(codes, offsets)), int(offsets[-1])
     recalls = _recalls(codes) if approximate else ()
@@ -115,12 +114,12 @@ def measure_codes(codes: Scan, offsets: NDArray[np.int64], *, approximate: bool)
 
 
 def offers(rows: int, codes: Codes, machine: Machine) -> list[Offer]:
-    """Return what could be built of so many rows, the exact kinds first.
+    """Return the indexes that could be built for N rows, the exact kinds first.
 
     Args:
         rows: N.
-        codes: what they are like.
-        machine: that searches them, with one thread.
+        codes: properties of their codes.
+        machine: the machine that searches them, with one thread.
     """
     count = max(1, round(rows * codes.distinct))
     held = count * n_bytes(codes.n_bits)
@@ -130,7 +129,7 @@ def offers(rows: int, codes: Codes, machine: Machine) -> list[Offer]:
     if codes.reaches:
         found.append(_multihash(rows, count, codes, machine, found[0]))
     for probes, cells, recall in codes.recalls:
-        # Cells grow as the root of the codes, and so do those that hold the same share of them.
+        # The number of cells grows with the root of M; probes grow alike, so they see the same share of the codes.
         wanted = max(1, round(probes * ivf.usual_cells(count) / cells))
         took = ivf.cost(codes.n_bits, count, cells=ivf.usual_cells(count), share=probes / cells)
         median = took * machine.speed / 1e6
@@ -140,13 +139,13 @@ def offers(rows: int, codes: Codes, machine: Machine) -> list[Offer]:
 
 
 def choose(found: Sequence[Offer], *, ram: int | None, p95: float | None, recall: float) -> Offer | None:
-    """Return the fastest that fits, None where none does.
+    """Return the fastest offer that fits; None where none does.
 
     Args:
-        found: offers.
-        ram: bytes that there are.
-        p95: milliseconds that are allowed.
-        recall: that is wanted.
+        found: the offers.
+        ram: bytes available; None for no limit.
+        p95: milliseconds allowed; None for no limit.
+        recall: the least recall.
     """
     fitting = [
         one
@@ -157,7 +156,7 @@ def choose(found: Sequence[Offer], *, ram: int | None, p95: float | None, recall
 
 
 def machines(found: Sequence[Offer], *, ram: int | None, p95: float | None, recall: float) -> int:
-    """Return over how many machines the rows would have to be spread for one of the offers to fit each."""
+    """Return the smallest number of machines that share the rows so that an offer fits on each."""
     needed = []
     for one in found:
         if one.recall >= recall:
@@ -168,10 +167,10 @@ def machines(found: Sequence[Offer], *, ram: int | None, p95: float | None, reca
 
 
 def _multihash(rows: int, count: int, codes: Codes, machine: Machine, flat: Offer) -> Offer:
-    """Return what look-ups would take: of so many queries as a stage certifies, all stages up to it."""
+    """Predict look-ups: a query that a stage certifies pays for all stages up to it."""
     reach, width = cheapest(codes.reaches, codes.n_bits, count), n_bytes(codes.n_bits)
     tables = reach.n_parts * count * (8 + (width if width <= COPIED else 0))
-    # Of fewer rows than were measured the tenth is as far as the hundredth or thousandth of all.
+    # With fewer rows than measured, the 10th nearest is as far away as the 100th or 1,000th of the measured rows.
     k = next((one for one in NEAREST if one >= TYPICAL[0] * max(1.0, codes.rows / rows)), NEAREST[-1])
     begin = reach.plan(k, codes.n_bits, count)[1]
     path, passed = 0.0, list[tuple[float, float]]()
@@ -188,13 +187,13 @@ def _multihash(rows: int, count: int, codes: Codes, machine: Machine, flat: Offe
 
 
 def _recalls(codes: Scan) -> tuple[tuple[int, int, float], ...]:
-    """Return the recall of some numbers of probes, measured on some of the codes."""
+    """Measure the recall of each of PROBES on a sample of the codes."""
     rng = np.random.default_rng(0)
-    some = rng.choice(len(codes), min(PARTED, len(codes)), replace=False)
+    some = rng.choice(len(codes), min(IN_CELLS, len(codes)), replace=False)
     part = Scan.of(BitCodes(codes.packed[np.sort(some)], codes.n_bits))
-    parted = ivf.build(part, np.arange(len(part) + 1))
-    if not isinstance(parted, ivf.Ivf):
+    in_cells = ivf.build(part, np.arange(len(part) + 1))
+    if not isinstance(in_cells, ivf.Ivf):
         return ()
     places = rng.choice(len(part), min(ASKED, len(part)), replace=False)
-    cells = int(parted.cells.nlist)
-    return tuple((probes, cells, round(min(1.0, found), 3)) for probes, found in ivf.recalls(parted, places, PROBES))
+    cells = int(in_cells.cells.nlist)
+    return tuple((probes, cells, round(min(1.0, found), 3)) for probes, found in ivf.recalls(in_cells, places, PROBES))

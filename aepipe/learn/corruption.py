@@ -119,7 +119,11 @@ class Mask(Corruption):
 
 
 class Gaussian(Corruption):
-    """Add noise of standard deviation ``sigma`` to every cell; no cell is lost, so all are kept."""
+    """Add noise of standard deviation ``sigma`` to every cell; no cell is lost, so all are kept.
+
+    Attributes:
+        sigma: standard deviation of the noise.
+    """
 
     digest_name: ClassVar[str] = "corrupt.Gaussian"
     sigma: Annotated[float, Field(gt=0)] = 0.1
@@ -137,7 +141,13 @@ class Gaussian(Corruption):
 
 
 class SaltPepper(Corruption):
-    """Set cells to ``low`` or ``high`` with equal chance, each with probability ``rate``."""
+    """Set cells to ``low`` or ``high`` with equal chance, each with probability ``rate``.
+
+    Attributes:
+        rate: share of the cells that are set.
+        low: one value.
+        high: the other value.
+    """
 
     digest_name: ClassVar[str] = "corrupt.SaltPepper"
     rate: Rate = 0.25
@@ -166,6 +176,9 @@ class Block(Corruption):
 
     An image ``[N, H, W, C]`` loses a rectangle of its own proportions, a vector ``[N, D]`` a run; all positions are
     equally likely.
+
+    Attributes:
+        share: of the row that the block covers, about.
     """
 
     digest_name: ClassVar[str] = "corrupt.Block"
@@ -205,7 +218,10 @@ class Block(Corruption):
 class Shift(Corruption):
     """Move each image by up to ``pixels`` in both directions; zeros come in.
 
-    A moved cell still says what it said, so all are kept. Vectors stay as they are.
+    A moved cell keeps its value, so all count as kept. Vectors stay as they are.
+
+    Attributes:
+        pixels: the longest move in each direction.
     """
 
     digest_name: ClassVar[str] = "corrupt.Shift"

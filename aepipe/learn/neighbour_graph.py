@@ -27,7 +27,7 @@ LONGEST = 256
 WALKED = 1 << 18
 """Walks that are done together."""
 SAMPLED = 10_000
-"""Starts of the walks that measure how far walks may go."""
+"""Walks that measure the resemblance of starts and ends."""
 
 
 def graph_of(

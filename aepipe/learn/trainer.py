@@ -34,7 +34,7 @@ HELD_OUT = 2**31  # in place of an epoch, in seeds: the held-out slice is corrup
 Curve = list[dict[str, float]]
 """One entry for each epoch: losses by name."""
 Report = Callable[[int, int, str], None]
-"""``(epochs done, epochs in all, note)``: tells a person how far training is."""
+"""``(epochs done, epochs in all, note)``: reports the progress of training."""
 
 
 class Trainer:

@@ -1,9 +1,9 @@
-"""All that one recipe came to -> the figures by which it is compared with others.
+"""Measure everything that one recipe built, so that it can be compared with other recipes.
 
-File: ``measures.json``: ``figures``, a number for each of :data:`aepipe.evaluate.probes.FIGURES`, null where there is
-none; ``notes``, why there is none, by the figure's name; ``yardsticks``, the retrieval figures of the systems that
-stand beside our codes; ``measured``, on how many rows. Which rows are looked at does not depend on the recipe's seed,
-but for those that were held out from training.
+File: :class:`aepipe.store.layout.Measures`, with ``figures``, a number for each of
+:data:`aepipe.evaluate.probes.FIGURES`, null where there is none; ``notes``, the reason for each null; ``yardsticks``,
+the retrieval figures of the systems that our codes are measured against; ``measured``, the number of rows for each kind
+of measurement. The sample of rows does not depend on the recipe's seed, except for the rows held out from training.
 
 Legend: N rows, H width of the embedding, K bits.
 """
@@ -29,35 +29,35 @@ from aepipe.learn import generate
 from aepipe.learn.stack import unroll
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
-from aepipe.release.manifest import SCORES
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
-from aepipe.store.rows import HELD_OUT_IDS, Rows
+from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments
 
 VERSION = 2
 STAGE = "measure"
-MEASURES = "measures.json"
 SEED = 20093
 MOST = 10_000
-"""Rows that a probe is trained on, and rows that it is asked about."""
+"""Rows to train a probe on, and rows to test it on."""
 BLOCK = 2048
+"""Rows rebuilt at a time."""
 NARROW = 30
-"""Principal components of a yardstick: as many as the codes of Hinton and Salakhutdinov (2006) have units."""
+"""Principal components of one yardstick: the width of the codes of Hinton and Salakhutdinov (2006)."""
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOutputs:
-    """What a recipe came to.
+    """Artifacts that the stages built from one recipe.
 
     Attributes:
         rows: the collection.
-        views: what it was trained on.
-        layers: the pretrained layers, bottom up; none where it was trained from random weights.
+        views: the arrays of training.
+        layers: the pretrained layers, bottom up; empty where training started from random weights.
         model: the fine-tuned stack.
-        codes: of all rows.
-        scores: of the codes.
+        codes: segments that together hold the codes of all rows.
+        scores: of these codes.
     """
 
     rows: Ref
@@ -73,29 +73,29 @@ class Side:
     """A sample of the rows of one split.
 
     Attributes:
-        rows: [N, *shape], as the table has them.
-        labels: of each, empty where it has none.
+        rows: [N, *shape], as in the table.
+        labels: of each row; empty text where it has none.
     """
 
     rows: Array
     labels: NDArray[np.str_]
 
     def labelled(self, encoder: Encoder) -> tuple[Encoding, NDArray[np.str_]]:
-        """Return the encoding and the classes of the rows that have one."""
+        """Return encodings and labels of the rows that have a label."""
         known = self.labels != ""
         return _encoded(encoder, self.rows[known]), self.labels[known]
 
 
-def compare(store: Store, plan: ResolvedRecipe, made: BuildOutputs) -> Ref:
-    """Measure what a recipe came to: reconstruction, retrieval, bits, probes, and what training took.
+def compare(store: Store, resolved: ResolvedRecipe, made: BuildOutputs) -> Ref:
+    """Measure reconstruction, retrieval, bits and probes, and the cost of training.
 
     Args:
-        store: the shelf.
-        plan: the resolved recipe.
-        made: what the other stages made of it.
+        store: where artifacts are read and written.
+        resolved: the recipe with every choice resolved.
+        made: the artifacts that the other stages built from it.
 
     Raises:
-        CorruptError: something on the shelf is not what was written.
+        CorruptError: an artifact is damaged.
     """
     inputs = {name: str(getattr(made, name)) for name in ("rows", "views", "model", "scores")}
     inputs |= {name: ",".join(map(str, getattr(made, name))) for name in ("layers", "codes")}
@@ -104,43 +104,43 @@ def compare(store: Store, plan: ResolvedRecipe, made: BuildOutputs) -> Ref:
     if store.has(ref):
         return ref
     figures = Figures()
-    measured = _all(Bench(store, plan, made, figures))
+    measured = _all(Bench(store, resolved, made, figures))
     body = {
-        "name": plan.recipe.name,
+        "name": resolved.recipe.name,
         "figures": {name: figures.found.get(name) for name in FIGURES},
         "notes": figures.notes,
         **measured,
-        "compute": plan.compute.key(),
+        "compute": resolved.compute.key(),
     }
     with store.draft("segment") as draft:
-        (draft.path / MEASURES).write_text(json.dumps(body, indent=1), encoding="utf-8")
+        (draft.path / layout.Measures.MEASURES).write_text(json.dumps(body, indent=1), encoding="utf-8")
         return draft.finish(inputs, {"kind": "measures"})
 
 
 class Bench:
-    """What is measured, opened, and the figures found so far.
+    """Opened artifacts of one build, and the figures found so far.
 
     Attributes:
-        table: the rows.
-        encoder: the frozen one of the model.
+        table: all rows.
+        encoder: the frozen encoder of the model.
         train: a sample of the training rows.
         test: a sample of the test rows; may be empty.
-        held_out: [N, *shape], training rows that were kept back; may be empty.
+        held_out: [N, *shape], training rows that were held out; may be empty.
     """
 
-    def __init__(self, store: Store, plan: ResolvedRecipe, made: BuildOutputs, figures: Figures) -> None:
-        self.store, self.plan, self.made, self.figures = store, plan, made, figures
+    def __init__(self, store: Store, resolved: ResolvedRecipe, made: BuildOutputs, figures: Figures) -> None:
+        self.store, self.resolved, self.made, self.figures = store, resolved, made, figures
         self.table = Rows(store.verified(made.rows))
         self.encoder = Encoder.open(store.verified(made.model))
         self.train, self.test = (_side(self.table, split) for split in ("train", "test"))
-        self.held_out = np.load(store.verified(made.views) / "held_out.npy", mmap_mode="r", allow_pickle=False)
+        self.held_out = np.load(store.verified(made.views) / layout.Views.HELD_OUT, mmap_mode="r", allow_pickle=False)
 
     def unseen(self) -> Array:
-        """Return rows that were not trained on, at most 10,000."""
+        """Return at most 10,000 rows that training did not see."""
         return self.test.rows if len(self.test.rows) else np.asarray(self.held_out[:MOST])
 
     def all_unseen(self) -> Iterator[Array]:
-        """Return all rows that were not trained on, block by block."""
+        """Give all rows that training did not see, block by block."""
         if len(self.test.rows):
             yield from (rows for _, rows in self.table.batches(BLOCK, "test"))
         else:
@@ -148,7 +148,7 @@ class Bench:
 
 
 def _all(bench: Bench) -> dict[str, Any]:
-    """Measure everything; return what stands beside the figures."""
+    """Measure everything, and return the entries that are reported with the figures."""
     yardsticks = _scored(bench)
     _held_out(bench)
     _trained(bench)
@@ -164,8 +164,8 @@ def _all(bench: Bench) -> dict[str, Any]:
 
 
 def _scored(bench: Bench) -> dict[str, dict[str, float]]:
-    """Take over the scores of our codes, and return those of the systems beside them."""
-    file = bench.store.verified(bench.made.scores) / SCORES
+    """Take over the scores of our codes, and return those of the other systems."""
+    file = bench.store.verified(bench.made.scores) / layout.Scores.SCORES
     scores = Scores.from_dict(json.loads(file.read_text(encoding="utf-8")))
     systems = {
         row.system: {name: row.metrics[name].value for name in RETRIEVAL if name in row.metrics} for row in scores.rows
@@ -178,17 +178,21 @@ def _scored(bench: Bench) -> dict[str, dict[str, float]]:
 
 
 def _held_out(bench: Bench) -> None:
-    """Let training rows that were kept back ask the others: by this a choice can be made before the test rows speak."""
+    """Search with held-out training rows among the others.
+
+    A choice between recipes can be made by this figure, so that test rows are still unseen afterwards.
+    """
     name, labels = "held_out_map_at_1000", bench.table.labels()
-    kept_back = np.load(bench.store.verified(bench.made.views) / HELD_OUT_IDS, allow_pickle=False)
+    kept_back = np.load(bench.store.verified(bench.made.views) / layout.Views.HELD_OUT_IDS, allow_pickle=False)
     if labels is None or not len(kept_back):
         bench.figures.leave_out("the rows have no labels" if labels is None else "no rows were held out", name)
         return
     ids = bench.table.ids()
+    # A row without a label is relevant to no query: its class is its own.
     classes = np.array([label or f"row {row}" for row, label in zip(ids, labels, strict=True)], np.str_)
     codes, asked = CodeSegments.open(bench.store, bench.made.codes), np.isin(ids, kept_back)
     own, others = (
-        np.flatnonzero(asked)[: bench.plan.recipe.evaluate.queries],
+        np.flatnonzero(asked)[: bench.resolved.recipe.evaluate.queries],
         np.flatnonzero(bench.table.of_split("train") & ~asked),
     )
     sides = [(codes.of(ids[at]), classes[at]) for at in (others, own)]
@@ -197,9 +201,9 @@ def _held_out(bench: Bench) -> None:
 
 
 def _trained(bench: Bench) -> None:
-    """Note how long the layers and the fine-tuning took, in seconds and epochs, and which epoch of it was the best."""
+    """Note seconds and epochs of all training, and the best epoch of fine-tuning."""
     facts = [bench.store.manifest(ref).facts for ref in (*bench.made.layers, bench.made.model)]
-    file = bench.store.verified(bench.made.model) / "curves.json"
+    file = bench.store.verified(bench.made.model) / layout.Model.CURVES
     curves = json.loads(file.read_text(encoding="utf-8"))
     bench.figures.found["seconds"] = sum(one["seconds"] for one in facts)
     bench.figures.found["epochs"] = sum(map(len, curves.values()))
@@ -211,13 +215,17 @@ def _trained(bench: Bench) -> None:
 
 
 def _rebuilt(bench: Bench) -> int:
-    """Rebuild rows from their bits, and from the float embedding before fine-tuning; return how many there were."""
-    specs, compute, shape, store = bench.plan.specs, bench.plan.compute, bench.table.shape, bench.store
-    whole = generate.open_finetuned(specs, shape, store.verified(bench.made.model) / "weights.safetensors", compute)
-    files = [store.verified(ref) / "layer.safetensors" for ref in bench.made.layers[:-1]]
+    """Rebuild unseen rows from bits and from the float embedding; return their number.
+
+    The embedding is that of the pretrained layers, before fine-tuning.
+    """
+    specs, compute, shape, store = bench.resolved.specs, bench.resolved.compute, bench.table.shape, bench.store
+    whole = generate.open_finetuned(specs, shape, store.verified(bench.made.model) / layout.Model.WEIGHTS, compute)
+    files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in bench.made.layers[:-1]]
     below = unroll(generate.open_stack(specs, shape, files, compute)) if files else None
     bits, floats = [np.empty(0)], [np.empty(0)]
     for rows in bench.all_unseen():
+        # By the frozen encoder, as in service: its thresholds differ from those of training.
         codes = generate.signs(_encoded(bench.encoder, rows).codes.unpack())
         bits.append(squared_errors(rows, generate.decode_codes(whole, codes, compute)))
         if below is not None:
@@ -231,7 +239,7 @@ def _rebuilt(bench: Bench) -> int:
 
 
 def _components(bench: Bench) -> None:
-    """Rebuild rows from as many principal components as the embedding has units, and from 30."""
+    """Rebuild unseen rows from principal components: as many as the embedding has units, and 30."""
     train, unseen = (_cells(rows) for rows in (bench.train.rows, bench.unseen()))
     width = _encoded(bench.encoder, bench.train.rows[:1]).embedding.shape[1]
     bench.figures.found["width"] = width
@@ -249,7 +257,7 @@ def _components(bench: Bench) -> None:
 
 
 def _probed(bench: Bench) -> None:
-    """Read the classes off embedding and bits."""
+    """Predict labels from embedding and bits by linear probes, and from clusters of codes."""
     figures, names = bench.figures, ("probe_embedding", "probe_bits", "nmi_bits")
     if bench.table.labels() is None:
         figures.leave_out("the rows have no labels", *names)
@@ -263,9 +271,10 @@ def _probed(bench: Bench) -> None:
 
 
 def _side(table: Rows, split: str) -> Side:
-    """Return at most 10,000 rows of a split, the same in every run."""
+    """Return at most 10,000 rows of a split; the same rows in every run."""
     found = np.flatnonzero(table.of_split(split))
     drawn = np.random.default_rng(SEED).permutation(found)[:MOST]
+    # A mask instead of positions: features are read in the order of the table, in one pass.
     chosen = np.zeros(len(table), bool)
     chosen[drawn] = True
     labels = table.labels() or [None] * len(table)
@@ -273,21 +282,14 @@ def _side(table: Rows, split: str) -> Side:
 
 
 def _encoded(encoder: Encoder, rows: Array) -> Encoding:
-    """Encode rows by as many threads as there are processors."""
     return encoder.encode(rows, threads=os.cpu_count() or 1)
 
 
 def _cells(rows: Array) -> NDArray[np.float32]:
-    """Return rows as the network sees them, float32[N, cells]."""
     return scaled(rows).reshape(len(rows), math.prod(rows.shape[1:]))
 
 
 def _mean(parts: Sequence[NDArray[np.float64]], nothing: str) -> float:
-    """Return the mean of all rows' errors.
-
-    Raises:
-        CodeError: there are none, for the reason given.
-    """
     if not sum(map(len, parts)):
         raise CodeError(nothing)
     return float(np.concatenate(parts).mean())

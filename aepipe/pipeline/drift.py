@@ -1,7 +1,7 @@
-"""A model, rows and their codes -> whether the new rows are like those the model was made for; writes nothing.
+"""Measure drift of new rows from the rows that the encoder was trained on; write nothing.
 
-The reference are training rows that were held out: they came with those that the encoder was trained on, and it never
-saw them. New are training rows that came later, or have other bytes now. Figures: see :func:`_figures`.
+The reference is the training rows that were held out: they come from the same time as the rows that the encoder was
+trained on, but it never saw them. New rows are training rows that came later, or whose bytes have changed.
 """
 
 from __future__ import annotations
@@ -14,35 +14,38 @@ from numpy.typing import NDArray
 from aepipe.codes.encoder import Decoder
 from aepipe.evaluate.drift import Drift, drift
 from aepipe.index import hamming
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
-from aepipe.store.rows import HELD_OUT_IDS, Rows
+from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments
 
 MOST = 2000
-"""Rows of either side that are looked at."""
+"""Rows sampled from each side."""
 
 
 def measure_drift(store: Store, model: Ref, before: Ref, rows: Ref, codes: Sequence[Ref]) -> Drift:
-    """Look for drift.
+    """Compare new rows with the held-out ones.
 
     Args:
-        store: the shelf.
+        store: where artifacts are read and written.
         model: of the release in service.
-        before: its rows.
-        rows: of now.
-        codes: segments of that model that together have the codes of the rows of now.
+        before: rows of that release.
+        rows: the present rows.
+        codes: segments by that model that together hold the codes of the present rows.
 
     Raises:
-        CorruptError: something on the shelf is not what was written, or a row has no code.
+        CorruptError: an artifact is damaged, or a row has no code.
     """
     then, now = Rows(store.verified(before)), Rows(store.verified(rows))
     held_out, trained = _training(store, model, then)
     ids, same = now.ids(), _unchanged(then, now)
     new = ids[now.of_split("train") & ((ids >= trained) | ~np.isin(ids, same))]
     held_out = np.intersect1d(held_out, same)
+    # Neither sample is searched itself: a row would find itself, or the rows that came with it.
     known = np.setdiff1d(same, np.concatenate([held_out, new]))
     if not (len(held_out) and len(new) and len(known)):
         return Drift((), len(held_out), len(new))
+    # A fixed seed: the same rows give the same verdict, however often a night is run.
     segments, rng = CodeSegments.open(store, codes), np.random.default_rng(0)
     near, decoder = hamming.build(segments.of(known), known), Decoder.open(store.verified(model))
     sides = []
@@ -53,29 +56,31 @@ def measure_drift(store: Store, model: Ref, before: Ref, rows: Ref, codes: Seque
 
 
 def _unchanged(then: Rows, now: Rows) -> NDArray[np.int64]:
-    """Return the ids of the rows that are there with the same bytes, int64[n], ascending."""
     both, at_then, at_now = np.intersect1d(then.ids(), now.ids(), assume_unique=True, return_indices=True)
     same: NDArray[np.int64] = both[(then.sha256()[at_then] == now.sha256()[at_now]).all(axis=1)]
     return same
 
 
 def _training(store: Store, model: Ref, rows: Rows) -> tuple[NDArray[np.int64], int]:
-    """Return the rows that training held out, and the first id that came later; none of either where nobody knows."""
+    """Return the ids of the held-out rows, and the first id given after training.
+
+    Where the views are gone, the held-out rows are not known, and no row counts as later.
+    """
     text = store.manifest(model).inputs.get("views", "")
     if not text or not store.has(Ref.parse(text)):
         return np.zeros(0, np.int64), rows.next_id
     views = Ref.parse(text)
-    held_out: NDArray[np.int64] = np.load(store.verified(views) / HELD_OUT_IDS, allow_pickle=False)
+    held_out: NDArray[np.int64] = np.load(store.verified(views) / layout.Views.HELD_OUT_IDS, allow_pickle=False)
     return np.intersect1d(held_out, rows.ids()), int(store.manifest(views).facts.get("next_id", rows.next_id))
 
 
 def _figures(
     table: Rows, ids: NDArray[np.int64], codes: CodeSegments, known: hamming.HammingIndex, decoder: Decoder | None
 ) -> Mapping[str, NDArray[np.generic]]:
-    """Return what is compared of some rows.
+    """Return the figures of some rows, one value for each row.
 
-    ``bits`` of their codes; ``distance`` in bits to the nearest row that is known; ``error`` when rebuilt from the
-    bits; ``level`` and ``spread``, mean and standard deviation of a row's own numbers.
+    ``bits`` of the code; ``distance`` in bits to the nearest known row; ``error`` of the row rebuilt from its bits;
+    ``level`` and ``spread``, mean and standard deviation of the row's own numbers.
     """
     chosen = np.isin(table.ids(), ids)
     features, packed = table.features(mask=chosen), codes.of(table.ids()[chosen])

@@ -1,12 +1,11 @@
-"""Rows and a model -> a segment of codes.
+"""Encode rows: only those without a code are encoded, and known codes are reused.
 
-Files: ``ids.npy``, int64[N] ascending; ``codes.npy``, uint8[N, W] packed as :mod:`aepipe.codes.bitcodes` says; where they are
-kept, ``embedding.npy``, int8[N, H], as :mod:`aepipe.codes.encoder` has it.
+Files: :class:`aepipe.store.layout.Codes`, that is ids, int64[N] ascending, and codes, uint8[N, W], packed as
+:mod:`aepipe.codes.bitcodes` says; with them, where the recipe keeps embeddings, ``embedding.npy``, int8[N, H], as
+:mod:`aepipe.codes.encoder` defines it.
+
+Legend: N rows, W bytes of a code, H width of the embedding.
 """
-
-# (from keep.py) Known codes -> those that still stand for the rows of now.
-# (from keep.py)
-# (from keep.py) A row keeps its id when the bytes under its key change, and its old code would then be wrong.
 
 from __future__ import annotations
 
@@ -21,25 +20,28 @@ from aepipe.codes import encoder as encoders
 from aepipe.codes.bitcodes import n_bytes
 from aepipe.codes.encoder import Encoder
 from aepipe.log import step
-from aepipe.pipeline.compact import join_codes
+from aepipe.pipeline.compact import merge_codes
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.io import array_in
 from aepipe.store.rows import Rows
-from aepipe.store.segments import CODES, IDS
 
 VERSION = 2
 BLOCK = 8192
+"""Rows encoded at a time."""
+MOST = 16
+"""Segments kept side by side; each night brings one."""
 
 
 def encode(store: Store, model: Ref, rows: Ref, *, known: Sequence[Ref] = (), embedding: bool = True) -> Ref:
-    """Encode the rows that no known segment has.
+    """Encode the rows that no known segment holds.
 
     Args:
-        store: the shelf.
+        store: where artifacts are read and written.
         model: the encoder.
         rows: the collection.
         known: segments of codes that this encoder made earlier.
-        embedding: keep the float embeddings, too, as bytes.
+        embedding: keep the embeddings too, one byte for each unit.
     """
     inputs = {"stage": "encode", "version": VERSION, "model": str(model), "rows": str(rows)}
     inputs |= {"known": ",".join(map(str, known)), "embedding": embedding}
@@ -48,7 +50,8 @@ def encode(store: Store, model: Ref, rows: Ref, *, known: Sequence[Ref] = (), em
         return ref
     encoder = Encoder.open(store.verified(model))
     table = Rows(store.verified(rows))
-    done = [np.load(store.verified(one) / IDS, allow_pickle=False) for one in known]
+    done = [np.load(store.verified(one) / layout.Codes.IDS, allow_pickle=False) for one in known]
+    # The empty array gives a first run, without known segments, something to concatenate.
     ids = np.setdiff1d(table.ids(), np.concatenate([np.empty(0, np.int64), *done]))
     with store.draft("segment") as draft:
         _encode(encoder, table, ids, draft.path, embedding=embedding)
@@ -57,9 +60,10 @@ def encode(store: Store, model: Ref, rows: Ref, *, known: Sequence[Ref] = (), em
 
 
 def _encode(encoder: Encoder, table: Rows, ids: NDArray[np.int64], folder: Path, *, embedding: bool) -> None:
-    """Write the codes of some rows, in the order of their ids, block by block."""
-    np.save(folder / IDS, ids)
-    codes = array_in(folder / CODES, np.uint8, (len(ids), n_bytes(encoder.n_bits)))
+    """Write the codes of some rows in the order of their ids, block by block."""
+    np.save(folder / layout.Codes.IDS, ids)
+    # Mapped, because codes and embeddings of all rows may not fit into memory.
+    codes = array_in(folder / layout.Codes.CODES, np.uint8, (len(ids), n_bytes(encoder.n_bits)))
     finer = array_in(folder / encoders.FILE, np.int8, (len(ids), encoder.width)) if embedding else None
     seen = 0
     for block, items in table.batches(BLOCK):
@@ -74,31 +78,28 @@ def _encode(encoder: Encoder, table: Rows, ids: NDArray[np.int64], folder: Path,
         step("encoding", seen, len(table))
 
 
-MOST = 16
-"""Segments that lie side by side; each night brings one."""
-
-
 def reuse_codes(store: Store, codes: Sequence[Ref], *, before: Ref, after: Ref) -> list[Ref]:
-    """Return segments of codes without those rows that have other bytes now; rows that have vanished do no harm.
+    """Return the segments of codes that still hold for the present rows.
 
-    Where there are :data:`MOST` of them, they become one.
+    A row keeps its id when the bytes under its key change, so its old code would be wrong: it is left out. Codes of
+    vanished rows do no harm and stay. :data:`MOST` segments are merged into one.
 
     Args:
-        store: the shelf.
+        store: where artifacts are read and written.
         codes: segments of a release.
         before: the rows of that release.
-        after: the rows of now.
+        after: the present rows.
     """
     old, new = (Rows(store.verified(ref)) for ref in (before, after))
     old_ids, new_ids = old.ids(), new.ids()
     both, at_old, at_new = np.intersect1d(old_ids, new_ids, assume_unique=True, return_indices=True)
     changed = both[(old.sha256()[at_old] != new.sha256()[at_new]).any(axis=1)]
-    ids_of = {ref: np.load(store.verified(ref) / IDS, allow_pickle=False) for ref in codes}
+    ids_of = {ref: np.load(store.verified(ref) / layout.Codes.IDS, allow_pickle=False) for ref in codes}
     if len(codes) >= MOST:
         known = np.unique(np.concatenate(list(ids_of.values())))
-        return [join_codes(store, codes, np.intersect1d(np.setdiff1d(both, changed), known))]
+        return [merge_codes(store, codes, np.intersect1d(np.setdiff1d(both, changed), known))]
     kept = []
     for ref, ids in ids_of.items():
         stale = np.isin(ids, changed)
-        kept.append(join_codes(store, [ref], ids[~stale]) if stale.any() else ref)
+        kept.append(merge_codes(store, [ref], ids[~stale]) if stale.any() else ref)
     return kept

@@ -1,9 +1,9 @@
-"""A release -> Parquet for SQL and data frames, outside the shelf.
+"""Export a release as Parquet for SQL and data frames, outside the store.
 
-Files: ``part-00000.parquet`` and so on, of at most a million rows. Columns: ``id``, ``key``, the source's own ones,
-``label``, ``split``, ``embedding`` (the encoder's float vector), ``code`` (its bytes) and ``code_u64_0``, ... (its
-64-bit words), so that ``bit_count(xor(code_u64_0, ?))::INT`` is a Hamming distance. The files' metadata says under
-``aepipe`` what the codes are.
+Files: ``part-00000.parquet`` and so on, of at most a million rows each. Columns: ``id``, ``key``, the source's own
+columns, ``label``, ``split``, ``embedding`` (the encoder's float vector), ``code`` (its bytes) and ``code_u64_0``, ...
+(its 64-bit words), so that ``bit_count(xor(code_u64_0, ?))::INT`` is a Hamming distance. The files' metadata describes
+the codes under the key ``aepipe``.
 
 Legend: N rows, H width of the embedding, K bits, W bytes of a code.
 """
@@ -43,6 +43,7 @@ SCHEMA = 1
 KEY = b"aepipe"
 PART_ROWS = 1_000_000
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 26
+"""Limits of one row group, and so of memory."""
 _PLAIN = ("id", "key", "label", "split")
 _OURS = {*_PLAIN, "embedding", "code"}
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
@@ -51,12 +52,12 @@ _HERE = -100  # AT_FDCWD
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written.
+    """Files that an export wrote.
 
     Attributes:
-        folder: where.
+        folder: holds them.
         files: names of the parts, in order.
-        rows: in all parts together.
+        rows: number of rows in all parts together.
     """
 
     folder: Path
@@ -67,17 +68,18 @@ class Exported:
 def export(store: Store, release: Ref, folder: Path, *, n_bits: int | None = None) -> Exported:
     """Write a release as Parquet; an earlier export in the folder is replaced as a whole.
 
-    Embeddings are computed anew, and so are the codes, which must be the stored ones. Memory holds one row group.
+    The encoder computes embeddings and codes once more, and the codes must equal the stored ones. Memory holds one row
+    group.
 
     Args:
-        store: the shelf.
-        release: what to write.
+        store: where artifacts are read and written.
+        release: any release, in service or not.
         folder: missing, empty, or an earlier export.
-        n_bits: how many of the first bits of the codes are written; all of them where it is None.
+        n_bits: write only the first bits of the codes; None writes all.
 
     Raises:
-        QueryError: the folder holds anything else, or the codes have not so many bits.
-        CorruptError: something on the shelf is not what was written, or the encoder gives other codes than it has.
+        QueryError: the folder holds anything else, or the codes have fewer bits.
+        CorruptError: an artifact is damaged, or the encoder gives other codes than the stored ones.
         FullError: the disk is full.
     """
     folder = folder.expanduser().absolute()
@@ -87,15 +89,15 @@ def export(store: Store, release: Ref, folder: Path, *, n_bits: int | None = Non
     opened = opened if n_bits is None else Prefix(opened, n_bits)
     layout = _Layout.of(opened, rows, store.manifest(opened.part("encoder")).facts.get("aligned"))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with disk_errors_named(folder.parent), _beside(folder) as beside:
-        files = _write(opened, rows, layout, beside)
-        _check_target(folder)
-        _put(beside, folder)
+    with disk_errors_named(folder.parent), _temporary(folder) as temporary:
+        files = _write(opened, rows, layout, temporary)
+        _check_target(folder)  # somebody may have put files there meanwhile
+        _put(temporary, folder)
     return Exported(folder, tuple(files), len(rows))
 
 
 def _write(release: Release, rows: Rows, layout: _Layout, folder: Path) -> list[str]:
-    """Write all parts, and return their names."""
+    """Write all parts, sync them to the disk, and return their names."""
     files: list[str] = []
     writer, in_part, done = None, 0, 0
     try:
@@ -111,6 +113,7 @@ def _write(release: Release, rows: Rows, layout: _Layout, folder: Path) -> list[
     finally:
         if writer is not None:
             writer.close()
+    # Before the rename, so that a power cut cannot leave a complete-looking folder with empty files.
     for file in files:
         with (folder / file).open("rb") as stream:
             os.fsync(stream.fileno())
@@ -118,7 +121,7 @@ def _write(release: Release, rows: Rows, layout: _Layout, folder: Path) -> list[
 
 
 def _groups(release: Release, rows: Rows, layout: _Layout) -> Iterator[pa.Table]:
-    """Give the rows as tables of one row group each; one empty table where there are no rows."""
+    """Give the rows as tables of one row group each; without rows, one empty table."""
     at_once = max(1, min(GROUP_ROWS, GROUP_BYTES // int(np.prod(rows.shape))))
     records = rows.records()
     for ids, items in rows.batches(at_once):
@@ -131,12 +134,12 @@ def _groups(release: Release, rows: Rows, layout: _Layout) -> Iterator[pa.Table]
 
 
 def _check_codes(release: Release, ids: NDArray[np.int64], codes: BitCodes) -> None:
-    """Check that the encoder still gives the codes that it gave."""
+    """Check that the encoder still gives the stored codes."""
     differ = (release.codes_of(ids).packed != codes.packed).any(axis=1)
     if differ.any():
         raise CorruptError(
             f"release {release.name} ({release.ref.short}): row {ids[differ][0]} (of {differ.sum():,} such) has "
-            "another code than its encoder gives here; `aepipe verify` finds damage, `aepipe run` makes it anew"
+            "another code than its encoder gives here; `aepipe verify` finds damage, `aepipe run` makes it again"
         )
 
 
@@ -146,7 +149,7 @@ class _Layout:
 
     Attributes:
         schema: of the files.
-        own: name in the export to name in the source, of the source's own columns.
+        own: the source's own columns: name in the export to name in the source.
     """
 
     schema: pa.Schema
@@ -154,9 +157,9 @@ class _Layout:
 
     @classmethod
     def of(cls, release: Release, rows: Rows, aligned: dict[str, Any] | None) -> _Layout:
-        """Return the layout of a release's rows, whose encoder is ``aligned`` with another.
+        """Return the columns of a release's rows; ``aligned`` goes into the metadata.
 
-        A column of the source that has a name of ours gets ``source_`` before it.
+        A column of the source that has one of our names gets the prefix ``source_``.
         """
         words = {f"code_u64_{i}": pa.uint64() for i in range(-(-release.n_bits // 64))}
         taken = {*_OURS, *words}
@@ -196,12 +199,12 @@ class _Layout:
 
 
 def _metadata(release: Release, aligned: dict[str, Any] | None) -> dict[bytes, bytes]:
-    """Return what the files say of themselves; loaders read the types from the schema and need no key of their own.
+    """Return the metadata of the files. Types are in the schema, so loaders need no other key.
 
-    Where ``aligned`` names another fingerprint, codes with that one may be kept and asked these, at the cost of the
-    share of the bits that differ; with any other, they may not.
+    Codes with the fingerprint that ``aligned`` names may be kept and compared with these, at the cost of the share of
+    bits that differ; codes with any other fingerprint may not.
     """
-    said = {
+    described = {
         "schema": SCHEMA,
         "name": release.name,
         "release": release.ref.digest,
@@ -211,11 +214,11 @@ def _metadata(release: Release, aligned: dict[str, Any] | None) -> dict[bytes, b
         "words": "big-endian, zero-padded at the end",
         "aligned": aligned,
     }
-    return {KEY: json.dumps(said).encode()}
+    return {KEY: json.dumps(described).encode()}
 
 
 def _writer(file: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Open one part; floats are split into byte streams, which zstd then packs better."""
+    """Open one part; floats are split into byte streams, because zstd compresses these better."""
     dense = {"id", "key", "embedding", "code"} | {name for name in schema.names if name.startswith("code_u64_")}
     return pq.ParquetWriter(
         file,
@@ -251,17 +254,17 @@ def _is_part(file: Path) -> bool:
 
 
 @contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """Make a folder to write in, beside the target; it is gone afterwards, and so are those of processes that died."""
+def _temporary(folder: Path) -> Iterator[Path]:
+    """Make a temporary folder next to the target, and remove those of dead processes."""
     for old in folder.parent.glob(f".{glob.escape(folder.name)}.export-*-*"):
         if _ended(old.name.rpartition("-")[2]):
             shutil.rmtree(old, ignore_errors=True)
-    beside = folder.with_name(f".{folder.name}.export-{secrets.token_hex(4)}-{os.getpid()}")
-    beside.mkdir()
+    temporary = folder.with_name(f".{folder.name}.export-{secrets.token_hex(4)}-{os.getpid()}")
+    temporary.mkdir()
     try:
-        yield beside
+        yield temporary
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _ended(process: str) -> bool:
@@ -275,18 +278,18 @@ def _ended(process: str) -> bool:
     return False
 
 
-def _put(beside: Path, folder: Path) -> None:
-    """Give the new folder its name, in one step also where another has that name, which is then left beside."""
+def _put(temporary: Path, folder: Path) -> None:
+    """Give the new folder its name in one step; an earlier export gets the temporary one."""
     try:
-        beside.rename(folder)
+        temporary.rename(folder)
     except OSError as error:
         if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
             raise
-        _exchange(beside, folder)
+        _exchange(temporary, folder)
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """Let two folders change names; where the system cannot do so in one step, in three."""
+    """Exchange the names of two folders, in one step where the system can do that."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "renameat2"):
         names = os.fsencode(one), os.fsencode(other)

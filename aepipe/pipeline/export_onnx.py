@@ -1,11 +1,11 @@
-"""A release's encoder -> one ONNX file, for programs that have nothing of ours: an item in, its code out.
+"""Export a release's encoder as one ONNX file, for programs without aepipe.
 
-Outputs: ``embedding``, ``logits`` and ``bits``, as :class:`aepipe.codes.encoder.Encoding` has them. Where a network looks at
-pictures below the stack, it is in the graph, and the input ``items`` is one decoded picture, uint8[1, H, W, 3];
-otherwise it is as many rows at a time as the encoder takes. The file's metadata say under ``aepipe`` how an item is
-decoded, and which release it is of.
+Outputs: ``embedding``, ``logits`` and ``bits``, as in :class:`aepipe.codes.encoder.Encoding`. Where a network for
+pictures lies below the stack, it is part of the graph, and the input ``items`` is one decoded picture,
+uint8[1, H, W, 3]; otherwise it is the fixed batch of rows that the encoder takes. The file's metadata says under
+``aepipe`` how an item is decoded, and names the release.
 
-Legend: H, W sides of a picture, F features, B rows that the stack takes at a time.
+Legend: H, W sides of a picture, F features, B rows in a batch of the stack.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from aepipe.store.artifacts import Ref, Store
 KEY = "aepipe"
 OUTPUTS = {"embedding": TensorProto.FLOAT, "logits": TensorProto.FLOAT, "bits": TensorProto.UINT8}
 LAST = 4
-"""Number of the part that is on top of all others."""
+"""Number of the topmost part of a graph; its outputs keep their names."""
 
 
 def export_graph(store: Store, release: Ref, file: Path) -> tuple[int, ...]:
     """Write the encoder of a release as one graph, and return the shape of its input.
 
-    What is written is tried first: its bits are those that a query gets.
+    The graph is tried first: its bits must be those that a query gets.
 
     Raises:
-        QueryError: nothing can be written there.
-        CorruptError: something on the shelf is not what was written, or the graphs cannot be put together.
+        QueryError: the file cannot be written.
+        CorruptError: an artifact is damaged, or the graphs cannot be joined.
     """
     opened = Release.open(store, ref=release)
     folder = store.verified(opened.part("encoder"))
     card, model = opened.encoder.card, onnx.load(folder / GRAPH)
     if card.features.get("backbone") and "size" in card.features:
-        model = _seeing(folder / backbone.GRAPH, model, card.features)
+        model = _with_network(folder / backbone.GRAPH, model, card.features)
         _check(model, folder, opened.encoder)
-    said: dict[str, Any] = {"name": opened.name, "release": release.digest, "fingerprint": opened.fingerprint}
-    said |= {"source": card.source, "features": card.features, "bit_order": card.bit_order}
-    helper.set_model_props(model, {KEY: json.dumps(said, sort_keys=True)})
+    metadata: dict[str, Any] = {"name": opened.name, "release": release.digest, "fingerprint": opened.fingerprint}
+    metadata |= {"source": card.source, "features": card.features, "bit_order": card.bit_order}
+    helper.set_model_props(model, {KEY: json.dumps(metadata, sort_keys=True)})
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(model.SerializeToString(deterministic=True))
@@ -58,47 +58,47 @@ def export_graph(store: Store, release: Ref, file: Path) -> tuple[int, ...]:
     return _shape(model)
 
 
-def _seeing(network: Path, stack: ModelProto, features: dict[str, Any]) -> ModelProto:
-    """Return one graph of a network and of the stack on what it says of a picture.
+def _with_network(network: Path, stack: ModelProto, features: dict[str, Any]) -> ModelProto:
+    """Join a network for pictures and the stack above it to one graph.
 
     Raises:
-        CorruptError: they cannot be put together, as where the network's version of ONNX cannot be brought to ours.
+        CorruptError: they cannot be joined, for example because the network's version of ONNX cannot be converted.
     """
     (opset,) = (one.version for one in stack.opset_import if one.domain == "")
-    looking = onnx.load(network)
-    given = {looking.graph.input[0].name: np.zeros((1, 3, *features["size"]), np.float32)}
+    below = onnx.load(network)
+    given = {below.graph.input[0].name: np.zeros((1, 3, *features["size"]), np.float32)}
     maps = session(network.read_bytes()).run(None, given)[0].ndim == 4
     try:
         parts = [
             _prepared(features["size"], features["backbone"]),
-            version_converter.convert_version(looking, opset),
+            version_converter.convert_version(below, opset),
             _unit(*_shape(stack), maps=maps),
             stack,
             _first(stack),
         ]
-        sets = [*stack.opset_import, *(one for one in looking.opset_import if one.domain)]
+        sets = [*stack.opset_import, *(one for one in below.opset_import if one.domain)]
         model = reduce(_above, [_part(n, part, stack.ir_version, sets) for n, part in enumerate(parts)])
         onnx.checker.check_model(model, full_check=True)
-    except Exception as error:  # the library's errors have no base in common
+    except Exception as error:  # the errors of onnx have no common base
         raise CorruptError(f"{network}: cannot be put below the stack: {str(error).splitlines()[0]}") from None
     return model
 
 
 def _part(number: int, part: ModelProto, version: int, sets: Sequence[Any]) -> ModelProto:
-    """Return a part of a graph under names of its own, but for the input and the outputs that all have in the end."""
+    # Every part gets names of its own; only the first input and the last outputs keep theirs.
     whole = helper.make_model(part.graph, opset_imports=sets, ir_version=version, functions=part.functions)
     return compose.add_prefix(whole, f"{number}/", rename_inputs=number > 0, rename_outputs=number < LAST)
 
 
 def _above(below: ModelProto, above: ModelProto) -> ModelProto:
-    """Return two graphs as one: the first outputs of the one are the inputs of the other, in their order."""
+    # The first outputs of the lower graph are the inputs of the upper one, in their order.
     ends, starts = ([one.name for one in ones] for ones in (below.graph.output, above.graph.input))
     outputs = [one.name for one in above.graph.output]
     return compose.merge_models(below, above, io_map=list(zip(ends, starts, strict=False)), outputs=outputs)
 
 
 def _prepared(size: Sequence[int], seen_by: dict[str, Any]) -> ModelProto:
-    """Return what makes a network's input of a picture: uint8[1, H, W, 3] becomes float32[1, 3, H, W]."""
+    """Return the graph from a picture, uint8[1, H, W, 3], to a network's input, [1, 3, H, W]."""
     mean, scale = (np.array(seen_by[name], np.float32).reshape(1, -1, 1, 1) for name in ("mean", "scale"))
     nodes = [
         helper.make_node("Cast", ["items"], ["real"], to=TensorProto.FLOAT),
@@ -112,7 +112,10 @@ def _prepared(size: Sequence[int], seen_by: dict[str, Any]) -> ModelProto:
 
 
 def _unit(batch: int, width: int, *, maps: bool) -> ModelProto:
-    """Return what makes a batch of a picture's features: as :func:`backbone.unit` does, with zeros below, [B, F]."""
+    """Return the graph from a picture's features to a batch of unit vectors, [B, F].
+
+    The first row is computed as :class:`aepipe.sources.backbone.Backbone` does; the others are zeros.
+    """
     means = [helper.make_node("ReduceMean", ["features", "sides"], ["mean"], keepdims=0)] if maps else []
     nodes = [
         helper.make_node("Cast", ["seen"], ["features"], to=TensorProto.DOUBLE),
@@ -133,7 +136,7 @@ def _unit(batch: int, width: int, *, maps: bool) -> ModelProto:
 
 
 def _first(stack: ModelProto) -> ModelProto:
-    """Return what leaves only the first row of each output."""
+    """Return the graph that keeps only the first row of each output."""
     names = [one.name for one in stack.graph.output]
     assert set(names) == set(OUTPUTS), names
     nodes = [helper.make_node("Slice", [f"all_{name}", "start", "end"], [name]) for name in names]
@@ -144,21 +147,19 @@ def _first(stack: ModelProto) -> ModelProto:
 
 
 def _model(nodes: list[Any], inputs: list[Any], outputs: list[Any], **constants: Any) -> ModelProto:  # noqa: ANN401
-    """Return a small graph."""
     kept = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     return helper.make_model(helper.make_graph(nodes, "part", inputs, outputs, kept))
 
 
 def _shape(model: ModelProto) -> tuple[int, ...]:
-    """Return the shape of a graph's input."""
     return tuple(one.dim_value for one in model.graph.input[0].type.tensor_type.shape.dim)
 
 
 def _check(model: ModelProto, folder: Path, encoder: Encoder) -> None:
-    """Check on made-up pictures that one graph gives what the two give.
+    """Check on random pictures that the joined graph gives the bits of its two parts.
 
     Raises:
-        CorruptError: it does not.
+        CorruptError: it gives other bits.
     """
     features = encoder.card.features
     seen_by, shape = features["backbone"], (2, *features["size"], 3)

@@ -1,9 +1,10 @@
-"""Views and pretrained layers -> a model: the fine-tuned stack and its frozen encoder.
+"""Fine-tune the pretrained stack end to end, and freeze its encoder.
 
-Files: ``encoder.onnx`` and ``encoder.json``, the frozen encoder; ``decoder.onnx``, the way back;
-the files of the frozen network below the stack, where there is one;
-``weights.safetensors``, the unrolled stack; ``thresholds.npy``, float32[K]; ``curves.json``, the losses of each epoch
-of every training up to here.
+Files: :class:`aepipe.store.layout.Model`, that is the weights of the unrolled stack, the thresholds, float32[K], and
+the losses of each epoch of every training up to here; encoder and decoder as :mod:`aepipe.codes.encoder` names them;
+and a copy of the frozen network below the stack, where there is one.
+
+Legend: K bits.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ from aepipe.learn.stack import bits, fit_rotation, load_finetuned, thresholds, u
 from aepipe.learn.trainer import Curve, FileCheckpoint, Trainer
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.io import disk_errors_named
 
 VERSION = 5
-WEIGHTS = "weights.safetensors"
 MATCHED = 4096
-"""Rows whose bits are compared with those of an encoder before."""
-SEED_OFFSET = 1000  # keeps the order of fine-tuning apart from that of any layer
+"""Rows to compare the bits of the new encoder with those of the one before."""
+SEED_OFFSET = 1000  # gives fine-tuning another order of rows than any layer has
 
 
 def finetune(
     store: Store,
-    plan: ResolvedRecipe,
+    resolved: ResolvedRecipe,
     views: Ref,
     layers: Sequence[Ref],
     *,
@@ -54,90 +55,94 @@ def finetune(
     """Unroll the stack, train it end to end, set the thresholds and freeze it.
 
     Args:
-        store: the shelf.
-        plan: the resolved recipe.
-        views: what :mod:`aepipe.pipeline.views` wrote.
-        layers: the pretrained layers, bottom up, the layer of bits last; none trains from random weights.
-        after: a model of as many bits whose place it takes: its bits are put in the order and the sense of the old
-            ones; ``aligned`` of the facts says how far they agree.
-        warm: train on from the weights of ``after``, which has the same layers.
+        store: where artifacts are read and written.
+        resolved: the recipe with every choice resolved.
+        views: written by :mod:`aepipe.pipeline.views`.
+        layers: the pretrained layers, bottom up, the layer of bits last; without layers, training starts from random
+            weights.
+        after: the model that this one replaces, with the same number of bits: bits get the order and the sign of the
+            old ones; ``aligned`` among the facts says how far they agree.
+        warm: start from the weights of ``after``, which has the same layers.
 
     Raises:
         TrainingError: a loss is not finite.
         FullError: the disk is full.
     """
-    inputs = _inputs(plan, views, layers, after=after, warm=warm)
+    inputs = _inputs(resolved, views, layers, after=after, warm=warm)
     ref = ref_of("model", inputs)
     if store.has(ref):
         return ref
     folder = store.verified(views)
     feeds = {
-        name: Feed(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False), plan.compute)
-        for name in ("train", "held_out", "clean", "noisy")
+        name: Feed(np.load(folder / file, mmap_mode="r", allow_pickle=False), resolved.compute)
+        for name, file in layout.Views.ARRAYS.items()
     }
-    stacked = _stack(store, plan, feeds["train"], layers, after if warm else None)
+    stacked = _stack(store, resolved, feeds["train"], layers, after if warm else None)
     began = time.monotonic()
     with disk_errors_named(store.root):
-        trainer, seen = _trainer(plan, stacked, feeds, store.work(ref))
+        trainer, seen = _trainer(resolved, stacked, feeds, store.work(ref))
         report = partial(step, "fine-tuning")
         curve = trainer.run(FileCheckpoint(store.work(ref)), report, neighbours=neighbours)
     facts: dict[str, Any] = {"seconds": round(time.monotonic() - began, 3), "rows": len(feeds["train"])}
     facts |= {**(curve[-1] if curve else {}), "evaluation": trainer.evaluate(seen["clean"], seen["noisy"])}
-    fit_rotation(trainer.model, seen["train"])
+    fit_rotation(trainer.model, seen["train"])  # of a posterior with a rotation; others stay as they are
     if after is not None:
-        encoder, items = Encoder.open(store.verified(after)), np.load(folder / "train.npy", mmap_mode="r")[:MATCHED]
-        facts["aligned"] = _align(encoder, plan, stacked[-1], trainer.model, items, seen["train"])
+        encoder = Encoder.open(store.verified(after))
+        items = np.load(folder / layout.Views.TRAIN, mmap_mode="r")[:MATCHED]
+        facts["aligned"] = _align(encoder, resolved, stacked[-1], trainer.model, items, seen["train"])
     with store.draft("model") as draft:
-        card = _card(store, plan, views)
+        card = _card(store, resolved, views)
         _copy_backbone(store, card, draft.path)
-        _write(draft.path, card, stacked, trainer.model, seen["train"], plan.recipe.code.threshold)
-        curves = {plan.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
-        (draft.path / "curves.json").write_text(json.dumps(curves, indent=1), encoding="utf-8")
+        _write(draft.path, card, stacked, trainer.model, seen["train"], resolved.recipe.code.threshold)
+        curves = {resolved.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
+        (draft.path / layout.Model.CURVES).write_text(json.dumps(curves, indent=1), encoding="utf-8")
         draft.finish(inputs, facts)
     store.work_done(ref)
     return ref
 
 
 def _inputs(
-    plan: ResolvedRecipe, views: Ref, layers: Sequence[Ref], *, after: Ref | None, warm: bool
+    resolved: ResolvedRecipe, views: Ref, layers: Sequence[Ref], *, after: Ref | None, warm: bool
 ) -> dict[str, Any]:
-    """Return everything that decides the model, for its digest."""
+    """Return everything that the model depends on, for its digest."""
     inputs = {
         "stage": "finetune",
         "version": VERSION,
         "views": str(views),
         "layers": str(layers[-1]) if layers else "",
-        "finetune": plan.finetune.key(),
-        "frozen": plan.recipe.finetune.frozen,
-        "threshold": plan.recipe.code.threshold,
-        **plan.training_key(len(plan.specs)),
+        "finetune": resolved.finetune.key(),
+        "frozen": resolved.recipe.finetune.frozen,
+        "threshold": resolved.recipe.code.threshold,
+        **resolved.training_key(len(resolved.specs)),
     }
     return inputs if after is None else inputs | {"after": str(after), "warm": warm}
 
 
 def _stack(
-    store: Store, plan: ResolvedRecipe, train: Feed, refs: Sequence[Ref], after: Ref | None
+    store: Store, resolved: ResolvedRecipe, train: Feed, refs: Sequence[Ref], after: Ref | None
 ) -> list[Autoencoder]:
-    """Return the stack with its pretrained weights, or with those of a model that it goes on from."""
-    files = [store.verified(ref) / "layer.safetensors" for ref in refs]
-    stacked = stack.load(plan.specs, train.shape, files, seed=plan.recipe.seed, compute=plan.compute)
+    """Return the stack with pretrained weights, or with those of the model to start from."""
+    files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in refs]
+    stacked = stack.load(resolved.specs, train.shape, files, seed=resolved.recipe.seed, compute=resolved.compute)
     if after is not None:
-        load_finetuned(stacked, store.verified(after) / WEIGHTS)
+        load_finetuned(stacked, store.verified(after) / layout.Model.WEIGHTS)
     return stacked
 
 
 def _trainer(
-    plan: ResolvedRecipe, stacked: Sequence[Autoencoder], feeds: dict[str, Feed], work: Path
+    resolved: ResolvedRecipe, stacked: Sequence[Autoencoder], feeds: dict[str, Feed], work: Path
 ) -> tuple[Trainer, dict[str, Feed]]:
-    """Return the trainer of the unrolled layers that are not frozen, and the views as these see them."""
-    frozen, compute = stacked[: plan.recipe.finetune.frozen], plan.compute
-    seen = {name: stack.codes(frozen, feed, compute, spill=work / f"{name}.npy") for name, feed in feeds.items()}
+    """Return the trainer of the free layers, and the views as the frozen layers encode them."""
+    frozen, compute = stacked[: resolved.recipe.finetune.frozen], resolved.compute
+    seen = {
+        name: stack.codes(frozen, feed, compute, spill=work / layout.array_file(name)) for name, feed in feeds.items()
+    }
     trainer = Trainer(
         unroll(stacked[len(frozen) :]),
-        plan.finetune,
+        resolved.finetune,
         train=seen["train"],
         held_out=seen["held_out"],
-        seed=plan.recipe.seed + SEED_OFFSET,
+        seed=resolved.recipe.seed + SEED_OFFSET,
         compute=compute,
     )
     return trainer, seen
@@ -145,47 +150,48 @@ def _trainer(
 
 def _align(
     encoder: Encoder,
-    plan: ResolvedRecipe,
+    resolved: ResolvedRecipe,
     layer: Autoencoder,
     trained: Autoencoder,
     items: NDArray[np.generic],
     seen: Feed,
 ) -> dict[str, Any] | None:
-    """Put the bits in the order and the sense of those of an encoder that is there.
+    """Give the new bits the order and the sign of those of an earlier encoder.
 
     Args:
-        encoder: that one.
-        plan: the resolved recipe.
-        layer: the layer of bits; is changed in place.
-        trained: the unrolled layers that it is the top of.
+        encoder: the earlier one.
+        resolved: the recipe with every choice resolved.
+        layer: the layer of bits, changed in place.
+        trained: the unrolled layers, with ``layer`` on top.
         items: some training rows.
-        seen: all of them, as ``trained`` sees them.
+        seen: all training rows, as ``trained`` reads them.
 
     Returns:
-        its ``fingerprint``; ``flips``, the share of the rows' bits that differ now, and ``unaligned``, what it was
-        before; None where the codes have nothing to do with each other, or the network cannot be reordered.
+        ``fingerprint`` of the earlier encoder; ``flips``, the share of bits that differ after this, and ``unaligned``,
+        the share before; None where the codes cannot be compared, or the network cannot be reordered.
     """
-    if encoder.n_bits != plan.recipe.code.bits or encoder.card.shape != items.shape[1:]:
+    if encoder.n_bits != resolved.recipe.code.bits or encoder.card.shape != items.shape[1:]:
         return None
     old = encoder.encode(items, threads=os.cpu_count() or 1).codes.unpack()
-    new = bits(trained, seen, plan.recipe.code.threshold)[: len(items)]
-    order, signs = match_bits(old, new, plan.recipe.finetune.objective.options.get("nested", ()))
+    new = bits(trained, seen, resolved.recipe.code.threshold)[: len(items)]
+    order, signs = match_bits(old, new, resolved.recipe.finetune.objective.options.get("nested", ()))
     if not reorder_bits(layer, order, signs):
         return None
+    # Only the weights of the layer were reordered; the bits need not be computed again.
     now = new[:, order] ^ (signs < 0)
     flips, unaligned = (float((old != these).mean()) for these in (now, new))
     return {"fingerprint": encoder.fingerprint, "flips": round(flips, 6), "unaligned": round(unaligned, 6)}
 
 
-def _card(store: Store, plan: ResolvedRecipe, views: Ref) -> Card:
-    """Return what must be known beside the graph; how bytes become rows is what the rows were made by."""
+def _card(store: Store, resolved: ResolvedRecipe, views: Ref) -> Card:
+    # How bytes become rows is what the rows were made with, not what the source would do today.
     rows = store.manifest(Ref.parse(store.manifest(views).inputs["rows"]))
     shape, dtype = tuple(rows.facts["shape"]), rows.facts["dtype"]
-    return Card(plan.recipe.source.kind, rows.inputs["features"], shape, plan.recipe.code.bits, BATCH, dtype)
+    return Card(resolved.recipe.source.kind, rows.inputs["features"], shape, resolved.recipe.code.bits, BATCH, dtype)
 
 
 def _copy_backbone(store: Store, card: Card, folder: Path) -> None:
-    """Copy the frozen network below the stack, where there is one: a query needs it, too."""
+    """Copy the frozen network below the stack, where there is one, because a query needs it too."""
     if seen_by := card.features.get("backbone"):
         ref = Ref.parse(seen_by["ref"])
         for name in store.manifest(ref).outputs:
@@ -200,17 +206,19 @@ def _write(
     train: Feed,
     threshold: Literal["zero", "median"],
 ) -> None:
-    """Write the fine-tuned stack: weights, thresholds (of what was trained, on the rows it saw), graphs both ways."""
+    """Write weights, thresholds, and the graphs of encoder and decoder.
+
+    Thresholds are computed by the trained layers from the rows that these have read.
+    """
     threshold_K = thresholds(trained, train, threshold)
     whole = unroll([layer.eval() for layer in stacked])
-    save_file(whole.state_dict(), folder / WEIGHTS)
-    np.save(folder / "thresholds.npy", threshold_K.numpy())
+    save_file(whole.state_dict(), folder / layout.Model.WEIGHTS)
+    np.save(folder / layout.Model.THRESHOLDS, threshold_K.numpy())
     (folder / GRAPH).write_bytes(freeze(stacked, threshold_K, card.shape, card.dtype))
     (folder / DECODER).write_bytes(freeze_decoder(whole))
     write_card(folder, card)
 
 
 def _curve(store: Store, layer: Ref) -> Curve:
-    """Return the losses of a pretrained layer."""
-    curve: Curve = json.loads((store.verified(layer) / "curve.json").read_text(encoding="utf-8"))
+    curve: Curve = json.loads((store.verified(layer) / layout.Layer.CURVE).read_text(encoding="utf-8"))
     return curve

@@ -1,10 +1,10 @@
-"""Ingestion: a source becomes rows on the shelf.
+"""Ingest a source: read, hash and decode its items into a table of rows.
 
-One pass: each item is read once, hashed, and decoded unless rows of the run before have features of the same bytes. As
-long as the source gives what those rows hold, in the same order, nothing is written; with the first difference, what
-agreed is copied. So a run over an unchanged source reads and hashes, and decodes, writes and returns nothing new.
+Each item is read once and hashed; it is decoded unless the rows of the run before hold features of the same bytes. As
+long as the source gives the items of those rows in the same order, nothing is written; at the first difference, the
+rows that agreed are copied. So a run over an unchanged source only reads and hashes, and returns the rows of before.
 
-Memory holds a bounded window of items, one row group, and of each item its key and digests.
+Memory holds a bounded window of items, one row group, and key and digests of each item.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ from aepipe import log
 from aepipe.errors import SourceError
 from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import Outcome, read_all
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of
 from aepipe.store.rows import Finder, Rejected, Row, Rows, RowsWriter, write_quarantine
 
 VERSION = 1
-_REASONS = 3
+REASONS = 3
+"""Reasons for unreadable items that an error names."""
+REPORT_EVERY = 1000
+"""Items between two reports of progress."""
 _as_json = json.JSONEncoder(sort_keys=True, default=str).encode
 
 
@@ -36,30 +40,31 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
     """Read a source into rows.
 
     Args:
-        store: the shelf.
-        source: what to read.
-        previous: rows of the same collection: their keys keep their ids, their bytes are not decoded again, and they
-            are returned themselves where nothing has changed.
-        next_id: smaller ids are not given to new keys, for they were given before.
+        store: where artifacts are read and written.
+        source: read item by item.
+        previous: rows of the same collection. Known keys keep their ids, known bytes are not decoded again, and these
+            rows themselves are returned where nothing has changed.
+        next_id: the first id for a new key; smaller ones were given before, perhaps to rows that are gone.
 
     Returns:
-        rows/<digest>; its facts are those of :class:`aepipe.store.rows.Rows`, ``location``, ``skipped``, and how many keys
-        are ``new``, ``changed`` and ``vanished`` against ``previous``.
+        The rows. Their facts are those of :class:`aepipe.store.rows.Rows`, ``location``, ``skipped``, and the numbers
+        of ``new``, ``changed`` and ``vanished`` keys compared with ``previous``.
 
     Raises:
-        SourceError: more items are unreadable than the source allows, or more of those that ``previous`` has from the
-            same location are not there any more; or it is empty, damaged, or has no train split.
-            The list of unreadable items, if any, is ``quarantine-<name>.parquet`` on the shelf then.
+        SourceError: too many items are unreadable, or too many items of ``previous`` are gone from the same location;
+            or the source is empty, damaged, or has no train split. Unreadable items are then listed in the store's
+            ``quarantine-<name>.parquet``.
         FullError: the disk is full.
     """
     source = source.fitted(store.manifest(previous).inputs.get("features") if previous else None)
     before = PreviousRows.at(store, previous, source.features())
+    # A release that was rolled back has given ids too, and its rows are not in `previous`.
     before.next_id = max(before.next_id, next_id)
     with store.draft("rows") as draft, _Collection(draft.path, source, before) as collection:
         total, done = source.total(), 0
         for done, outcome in enumerate(read_all(source, before.find), 1):
             collection.take(outcome)
-            if done % 1000 == 0:
+            if done % REPORT_EVERY == 0:
                 log.step("ingest", done, total, collection.note)
         log.step("ingest", done, done, collection.note)
         listed = quarantine_file(store, source.name, collection.rejected)
@@ -79,7 +84,7 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
 
 
 class PreviousRows:
-    """The rows of the run before."""
+    """Rows of the run before: ids and digests by key, and features that are still valid."""
 
     def __init__(
         self, rows: Rows | None, inputs: Mapping[str, Any], *, same_features: bool, location: str | None = None
@@ -89,14 +94,16 @@ class PreviousRows:
         self._source = inputs.get("source") if same_features else None
         self._position = {key: position for position, key in enumerate(rows.keys())} if rows else {}
         self._ids = rows.ids() if rows else np.empty(0, np.int64)
+        # One buffer for all digests: a bytes object for each of a million rows takes twice the memory.
         self._digests = memoryview(rows.sha256().tobytes() if rows else b"")
         self.next_id = rows.next_id if rows else 0
+        # Ids stay after a change of features or of this stage, but everything is decoded again.
         self.usable = rows if same_features else None
         self._find = Finder(self.usable.sha256() if self.usable else np.empty((0, 32), np.uint8))
 
     @classmethod
     def at(cls, store: Store, previous: Ref | None, features: Mapping[str, Any]) -> PreviousRows:
-        """Open the rows before, if there are any."""
+        """Open the rows of the run before; an empty object where there was none."""
         if previous is None:
             return cls(None, {}, same_features=False)
         made = store.manifest(previous)
@@ -108,28 +115,28 @@ class PreviousRows:
         return len(self._position)
 
     def find(self, key: str, sha256: bytes) -> int:
-        """Return where a row of the same bytes is, under this key or another; -1 for none."""
+        """Return the position of a row with the same bytes, under this key or another; -1 for none."""
         if self.usable is None:
             return -1
         return self._position[key] if self.digest_of(key) == sha256 else self._find(sha256)
 
     def id_of(self, key: str) -> int | None:
-        """Return the id that a key has, None where it is new."""
+        """Return the id of a key, None where the key is new."""
         position = self._position.get(key)
         return None if position is None else int(self._ids[position])
 
     def digest_of(self, key: str) -> bytes | None:
-        """Return the sha256 that a key's bytes had, None where it is new."""
+        """Return the sha256 that the bytes of a key had, None where the key is new."""
         position = self._position.get(key)
         return None if position is None else self._digests[32 * position : 32 * position + 32].tobytes()
 
     def stands(self, digest: str) -> bool:
-        """Whether rows of this source digest would be the same rows."""
+        """Say whether a source with this digest gives the same rows."""
         return self._source == digest
 
 
 class _Collection:
-    """The rows that come to be; a context, which closes what it has opened."""
+    """Rows being collected, and their counts; a context manager that closes its writer."""
 
     def __init__(self, folder: Path, source: Source, before: PreviousRows) -> None:
         self._folder = folder
@@ -141,7 +148,7 @@ class _Collection:
         self._next_id = before.next_id
         self._keys: list[str] = []
         self._ids: list[int] = []
-        self._entries = bytearray()
+        self._entries = bytearray()  # digests of 32 bytes, sorted by key only at the end
         self._splits: Counter[str] = Counter()
         self._new = self._changed = 0
         self.rejected: list[Rejected] = []
@@ -155,7 +162,7 @@ class _Collection:
 
     @property
     def note(self) -> str:
-        """What progress says of bad items."""
+        """Text about unreadable items for the report of progress."""
         return f"{len(self.rejected):,} unreadable" if self.rejected else ""
 
     def take(self, outcome: Outcome) -> None:
@@ -171,7 +178,7 @@ class _Collection:
         self._splits[split] += 1
         self._ids.append(self._id(item.key))
         if self._writer is None and self._agrees(item, split, outcome.sha256):
-            self._agreed += 1
+            self._agreed += 1  # nothing is written as long as all rows agree
             return
         features = outcome.features if outcome.features is not None else self._feature(outcome.known)
         self._started().append(
@@ -188,13 +195,14 @@ class _Collection:
         )
 
     def judge(self, listed: Path) -> None:
-        """Refuse a source with too many bad or vanished items, or nothing to train on.
+        """Refuse a source with too many bad or vanished items, or with nothing to train on.
 
         Raises:
-            SourceError: so it is.
+            SourceError: the source is refused.
         """
         check_bad(self._source, self.rejected, len(self._keys), listed)
         vanished, allowed = self.changes()["vanished"], self._source.max_vanished_share
+        # Another location is another collection of files, where everything is expected to be gone.
         if self._before.location == str(self._source.location) and vanished > allowed * len(self._before):
             raise SourceError(
                 f"{self._source.location}: {vanished:,} of the {len(self._before):,} items of the run before are not "
@@ -206,40 +214,39 @@ class _Collection:
             raise SourceError(f"{self._source.location}: no item is in the split 'train'; there are: {found}")
 
     def digest(self) -> str:
-        """Return the digest of the source: over (key, sha256, label, split, columns), in the order of keys."""
+        """Return the digest of the source: (key, sha256, label, split, columns) by key."""
         entries = np.frombuffer(bytes(self._entries), np.uint8).reshape(-1, 32)
         order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
         return hashlib.sha256(entries[order].tobytes()).hexdigest()
 
     def lineage(self) -> str:
-        """Return a digest of which key has which id."""
+        """Return a digest of all pairs of key and id."""
         return digest_of([sorted(zip(self._keys, self._ids, strict=True)), self._next_id])
 
     def finish(self, digest: str) -> dict[str, Any]:
-        """Complete the files; return what they say of themselves."""
+        """Complete the files, and return the facts of the table."""
         self._started().close(source=digest, next_id=self._next_id, rejected=self.rejected)
         return Rows(self._folder).facts
 
     def changes(self) -> dict[str, int]:
-        """Return how many keys are ``new``, have ``changed`` bytes, and have ``vanished`` since the rows before."""
+        """Return the numbers of ``new``, ``changed`` and ``vanished`` keys since the run before."""
         vanished = len(self._before) + self._new - len(self._keys)
         return {"new": self._new, "changed": self._changed, "vanished": vanished}
 
     def _count(self, key: str, sha256: bytes) -> None:
-        """Compare an item with the rows before."""
         digest = self._before.digest_of(key)
         self._new += digest is None
         self._changed += digest is not None and digest != sha256
 
     def _id(self, key: str) -> int:
-        """Return the id that a key has, or the next that was never given."""
+        """Return the id of a known key, or the next id that was never given."""
         known = self._before.id_of(key)
         if known is None:
             known, self._next_id = self._next_id, self._next_id + 1
         return known
 
     def _agrees(self, item: Item, split: str, sha256: bytes) -> bool:
-        """Whether the rows before have this item at this position."""
+        """Say whether the next row of the run before is this item."""
         record = next(self._records, None)
         if record is None:
             return False
@@ -247,7 +254,7 @@ class _Collection:
         return found == (item.key, sha256, item.label, split, dict(item.columns))
 
     def _started(self) -> RowsWriter:
-        """Return the writer; at first, copy into it what agreed."""
+        """Return the writer; opening it copies the rows that agreed so far."""
         if self._writer is None:
             source = self._source
             self._writer = RowsWriter(self._folder, shape=source.shape, columns=source.schema(), dtype=source.dtype)
@@ -257,16 +264,15 @@ class _Collection:
         return self._writer
 
     def _feature(self, row: int) -> NDArray[np.generic]:
-        """Return features of the run before."""
         assert self._before.usable is not None
         return self._before.usable.feature(row)
 
 
 def check_bad(source: Source, rejected: list[Rejected], good: int, listed: Path) -> None:
-    """Refuse a source with too many bad items.
+    """Refuse a source with too many unreadable items.
 
     Raises:
-        SourceError: so it is.
+        SourceError: the source is refused.
     """
     bad, total, allowed = len(rejected), len(rejected) + good, source.max_bad_share
     if bad and (bad == total or bad / total > allowed):
@@ -277,8 +283,8 @@ def check_bad(source: Source, rejected: list[Rejected], good: int, listed: Path)
 
 
 def quarantine_file(store: Store, name: str, rejected: list[Rejected]) -> Path:
-    """Leave the list of unreadable items where it outlives a failed run; a run without any removes it."""
-    path = store.root / f"quarantine-{name}.parquet"
+    """Write the list of unreadable items where a failed run leaves it; remove an empty one."""
+    path = store.root / layout.Root.quarantine(name)
     if rejected:
         write_quarantine(path, rejected)
     else:
@@ -287,13 +293,12 @@ def quarantine_file(store: Store, name: str, rejected: list[Rejected]) -> Path:
 
 
 def _entry(item: Item, split: str, sha256: bytes) -> bytes:
-    """Return a digest of all that the source says of an item; values that JSON does not know count as their text."""
+    # Values that JSON does not know, such as dates, count as their text.
     entry = [item.key, sha256.hex(), item.label, split, dict(item.columns)]
     return hashlib.sha256(_as_json(entry).encode()).digest()
 
 
 def _frequent(rejected: list[Rejected]) -> str:
-    """Say the most frequent reasons, each with how often and where first."""
     counts = Counter(bad.reason for bad in rejected)
     first = {bad.reason: bad.key for bad in reversed(rejected)}
-    return "; ".join(f"{count:,} x {reason} ({first[reason]})" for reason, count in counts.most_common(_REASONS))
+    return "; ".join(f"{count:,} x {reason} ({first[reason]})" for reason, count in counts.most_common(REASONS))

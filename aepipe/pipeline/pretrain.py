@@ -1,7 +1,8 @@
-"""Views and the layers below -> one more trained layer.
+"""Pretrain one layer on top of the finished ones.
 
-Files: ``layer.safetensors``, its weights; ``curve.json``, the losses of each epoch. A layer's digest is over that of
-the layer below, so a stack is a chain, and two recipes that share their first layers share their directories.
+Files: :class:`aepipe.store.layout.Layer`, that is the weights, and the losses of each epoch. The inputs of a layer hold
+the digest of the layer below, so a stack is a chain of digests, and two recipes that share their first layers share
+these artifacts.
 """
 
 from __future__ import annotations
@@ -21,19 +22,20 @@ from aepipe.learn.batches import Feed
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.io import disk_errors_named
 
 VERSION = 3
 
 
-def pretrain(store: Store, plan: ResolvedRecipe, views: Ref, below: Sequence[Ref]) -> Ref:
-    """Train the layer above some finished ones; a killed run goes on where its last checkpoint was.
+def pretrain(store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence[Ref]) -> Ref:
+    """Train the next layer; a run that was killed goes on from its last checkpoint.
 
     Args:
-        store: the shelf.
-        plan: the resolved recipe.
-        views: what :mod:`aepipe.pipeline.views` wrote.
+        store: where artifacts are read and written.
+        resolved: the recipe with every choice resolved.
+        views: written by :mod:`aepipe.pipeline.views`.
         below: the finished layers, bottom up.
 
     Raises:
@@ -45,21 +47,21 @@ def pretrain(store: Store, plan: ResolvedRecipe, views: Ref, below: Sequence[Ref
         "version": VERSION,
         "views": str(views),
         "below": str(below[-1]) if below else "",
-        **plan.training_key(len(below) + 1),
+        **resolved.training_key(len(below) + 1),
     }
     ref = ref_of("layer", inputs)
     if store.has(ref):
         return ref
     with disk_errors_named(store.root):
         work = store.work(ref)
-        trainer, evaluation = _trainer(store, plan, views, below, work)
-        began = time.monotonic()
-        report = partial(step, plan.title(len(below)))
+        trainer, evaluation = _trainer(store, resolved, views, below, work)
+        began = time.monotonic()  # after loading: the time is compared between recipes
+        report = partial(step, resolved.title(len(below)))
         curve = trainer.run(FileCheckpoint(work), report, neighbours=neighbours)
         seconds = time.monotonic() - began
     with store.draft("layer") as draft:
-        save_file(trainer.model.state_dict(), draft.path / "layer.safetensors")
-        (draft.path / "curve.json").write_text(json.dumps(curve, indent=1), encoding="utf-8")
+        save_file(trainer.model.state_dict(), draft.path / layout.Layer.WEIGHTS)
+        (draft.path / layout.Layer.CURVE).write_text(json.dumps(curve, indent=1), encoding="utf-8")
         facts = {"seconds": round(seconds, 3), "rows": len(trainer.train), "evaluation": trainer.evaluate(*evaluation)}
         draft.finish(inputs, facts | curve[-1])
     store.work_done(ref)
@@ -67,27 +69,27 @@ def pretrain(store: Store, plan: ResolvedRecipe, views: Ref, below: Sequence[Ref
 
 
 def _trainer(
-    store: Store, plan: ResolvedRecipe, views: Ref, below: Sequence[Ref], work: Path
+    store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence[Ref], work: Path
 ) -> tuple[Trainer, tuple[Feed, Feed | None]]:
-    """Return the trainer of the next layer, and what it is evaluated on: clean rows and fixed noisy ones."""
-    folder, compute, depth = store.verified(views), plan.compute, len(below)
+    """Return the trainer of the next layer, and clean and noisy rows for its evaluation."""
+    folder, compute, depth = store.verified(views), resolved.compute, len(below)
     feeds = {
-        name: Feed(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False), compute)
-        for name in ("train", "held_out", "clean", "noisy")
+        name: Feed(np.load(folder / file, mmap_mode="r", allow_pickle=False), compute)
+        for name, file in layout.Views.ARRAYS.items()
     }
-    files = [store.verified(ref) / "layer.safetensors" for ref in below]
-    layers = stack.load(plan.specs, feeds["train"].shape, files, seed=plan.recipe.seed, compute=compute)
+    files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in below]
+    layers = stack.load(resolved.specs, feeds["train"].shape, files, seed=resolved.recipe.seed, compute=compute)
     codes = {
-        name: stack.codes(layers[:depth], feeds[name], compute, spill=work / f"{name}.npy")
+        name: stack.codes(layers[:depth], feeds[name], compute, spill=work / layout.array_file(name))
         for name in ("train", "held_out", "clean")
     }
     trainer = Trainer(
         layers[depth],
-        plan.specs[depth].training,
+        resolved.specs[depth].training,
         train=codes["train"],
         held_out=codes["held_out"],
-        seed=plan.recipe.seed + depth,
+        seed=resolved.recipe.seed + depth,
         compute=compute,
     )
-    # Only the lowest layer reads data, of which the views hold a fixed corrupted copy.
+    # The fixed corrupted copy is of data, and only the lowest layer reads data; the others read codes.
     return trainer, (codes["clean"], feeds["noisy"] if depth == 0 else None)

@@ -1,8 +1,8 @@
-"""Rows, a model, its codes and their scores -> a release; nothing is in service yet.
+"""Publish a release from rows, a model, its codes and their scores.
 
-Three directories are written: a segment of items (keys and columns of all rows), a segment of the index, and the
-release, which only refers to them. What refers to the same rows shares the items; what refers to the same codes, the
-index.
+It is not in service yet. Three artifacts are written: a segment of items (keys and columns of all rows), a segment of
+the index, and the release, which only refers to them. Releases of the same rows share the items, and releases of the
+same codes share the index.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aepipe.index import hamming
 from aepipe.log import step
-from aepipe.release.manifest import RELEASE, SCHEMA
+from aepipe.release.manifest import ReleaseManifest
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments, Items
@@ -29,60 +29,59 @@ if TYPE_CHECKING:
 VERSION = 1
 STAGE = "publish"
 BLOCK = 65_536
+"""Values of a column that are converted to text at a time."""
 
 
 def publish(
     store: Store, recipe: Recipe, root: Path, *, rows: Ref, model: Ref, codes: Sequence[Ref], scores: Ref
 ) -> Ref:
-    """Publish a release of some rows.
+    """Publish a release.
 
     Args:
-        store: the shelf.
-        recipe: that all of it was made by.
+        store: where artifacts are read and written.
+        recipe: all of it was made by this recipe.
         root: the folder that places are relative to.
-        rows: the collection; a row that only the codes have has vanished from it, and is left out.
+        rows: the collection; a row that only the codes have has vanished from it and is left out.
         model: the encoder.
-        codes: segments that together have the codes of all rows.
-        scores: what :mod:`aepipe.pipeline.score` wrote.
+        codes: segments that together hold the codes of all rows.
+        scores: written by :mod:`aepipe.pipeline.score`.
 
     Raises:
-        CorruptError: something on the shelf is not what was written, or a row has no code.
-        FingerprintError: two encoders made the codes.
+        CorruptError: an artifact is damaged, or a row has no code.
+        FingerprintError: the codes come from two encoders.
     """
-    held = items(store, rows, root)
+    held = write_items(store, rows, root)
     indexed = _index(store, recipe, rows, codes)
     facts = store.manifest(indexed).facts
-    body = {
-        "schema": SCHEMA,
-        "name": recipe.name,
-        "fingerprint": facts["fingerprint"],
-        "n_bits": facts["n_bits"],
-        "rows": facts["rows"],
-        "encoder": str(model),
-        "codes": [str(one) for one in codes],
-        "items": str(held),
-        "index": str(indexed),
-        "scores": str(scores),
-        "source_rows": str(rows),
-        "recipe": recipe.model_dump(mode="json"),
-        "source_path": str(root),
-    }
-    inputs = {"stage": STAGE, "version": VERSION, **body}
+    manifest = ReleaseManifest(
+        name=recipe.name,
+        fingerprint=facts["fingerprint"],
+        n_bits=facts["n_bits"],
+        n_rows=facts["rows"],
+        encoder=model,
+        codes=tuple(codes),
+        items=held,
+        index=indexed,
+        scores=scores,
+        source_rows=rows,
+        recipe=recipe.model_dump(mode="json"),
+        source_path=str(root),
+    )
+    inputs = {"stage": STAGE, "version": VERSION, **manifest.to_json()}
     ref = ref_of("release", inputs)
     if store.has(ref):
         return ref
     with store.draft("release") as draft:
-        (draft.path / RELEASE).write_text(json.dumps(body, indent=1), encoding="utf-8")
-        said = {name: body[name] for name in ("name", "fingerprint", "n_bits", "rows")}
-        return draft.finish(inputs, said | {"next_id": Rows(store.path(rows)).next_id})
+        manifest.write(draft.path)
+        return draft.finish(inputs, manifest.facts | {"next_id": Rows(store.path(rows)).next_id})
 
 
-def items(store: Store, rows: Ref, root: Path) -> Ref:
+def write_items(store: Store, rows: Ref, root: Path) -> Ref:
     """Write keys and columns of all rows, in ascending order of id.
 
     Args:
-        store: the shelf.
-        rows: the collection, or some of it.
+        store: where artifacts are read and written.
+        rows: the collection, or a part of it.
         root: the folder that places are relative to.
     """
     inputs = {"stage": f"{STAGE}.items", "version": VERSION, "rows": str(rows), "root": str(root)}
@@ -93,15 +92,16 @@ def items(store: Store, rows: Ref, root: Path) -> Ref:
     ids = table.ids()
     order = np.argsort(ids, kind="stable")
     strings = {name: _column(table, name, order) for name in ("key", "place", "label", "split")}
+    # Columns are numbered, because a name of the source may not be fit for a file.
     strings |= {f"column.{i}": _column(table, name, order) for i, name in enumerate(table.columns)}
     with store.draft("segment") as draft:
-        # The names that the source gave, though some are written under others.
+        # Names as the source gave them: a column that has a name of ours is written under another one.
         Items.write(draft.path, ids[order], strings, columns=list(table.facts["columns"]), root=root)
         return draft.finish(inputs, {"kind": "items", "rows": len(ids)})
 
 
 def _index(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> Ref:
-    """Build the index of the rows that the recipe wants in it."""
+    """Build the index of the rows that the recipe wants to be found."""
     wanted, kind = recipe.index.rows, recipe.index.kind.kind
     options = hamming.resolve(recipe.index.kind).model_dump(mode="json")
     inputs = {"stage": f"{STAGE}.index", "version": VERSION, "rows": str(rows), "codes": [str(one) for one in codes]}
@@ -112,6 +112,7 @@ def _index(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> Ref
     table = Rows(store.verified(rows))
     ids = table.ids("train" if wanted == "train" else None)
     step("index", 0, len(ids))
+    # Lazily: the index sorts codes on disk where they do not fit into memory.
     held = CodeSegments.open(store, codes).lazily(ids)
     with store.draft("segment") as draft:
         built = hamming.build(held, ids, kind=kind, options=options, folder=draft.path)
@@ -122,7 +123,7 @@ def _index(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> Ref
 
 
 def _column(table: Rows, name: str, order: NDArray[np.int64]) -> Iterator[str | None]:
-    """Give one column as text; it is read when the first value is taken, so that one column is held at a time."""
+    """Give one column as text, read lazily: memory then holds one column at a time."""
     column = table.table([name]).column(name).take(order)
     for start in range(0, len(order), BLOCK):
         for value in column.slice(start, BLOCK).to_pylist():
@@ -130,7 +131,7 @@ def _column(table: Rows, name: str, order: NDArray[np.int64]) -> Iterator[str | 
 
 
 def _text(value: object) -> str | None:
-    """Return a value as people read it; nested ones as JSON."""
+    """Return a value as people read it; lists and tables become JSON."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bytes):

@@ -1,10 +1,13 @@
-"""The plan: a recipe with every choice resolved, so that all of its mistakes are found before any stage starts."""
+"""Resolve every choice of a recipe: its mistakes are found before the first stage starts."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from aepipe import recipe as recipes
 from aepipe import sources
 from aepipe.errors import RecipeError
 from aepipe.index import hamming
@@ -18,15 +21,15 @@ from aepipe.sources.item import Source
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRecipe:
-    """A recipe, resolved.
+    """A recipe, and the objects that its choices stand for.
 
     Attributes:
-        recipe: what was written.
-        source: where the rows come from.
-        specs: the layers, bottom up, the layer of bits last.
-        finetune: how the unrolled stack is trained.
-        compute: the device and precision of this machine.
-        index: the options of the index.
+        recipe: as it was written, with the columns of the source filled in.
+        source: reads the items.
+        specs: the layers from the bottom up; the layer of bits is the last.
+        finetune: training of the unrolled stack.
+        compute: device and precision on this machine.
+        index: options of the index.
     """
 
     recipe: Recipe
@@ -37,7 +40,7 @@ class ResolvedRecipe:
     index: Options
 
     def training_key(self, depth: int) -> dict[str, Any]:
-        """Return what the first ``depth`` layers' training depends on beside the rows, for a digest."""
+        """Return the inputs of the first ``depth`` layers except their rows, for a digest."""
         return {
             "specs": [spec.key() for spec in self.specs[:depth]],
             "compute": self.compute.key(),
@@ -45,7 +48,7 @@ class ResolvedRecipe:
         }
 
     def title(self, depth: int) -> str:
-        """Return what a layer is called where users see it."""
+        """Return the name of a layer for users, counted from 1."""
         return f"layer {depth + 1}" if depth < len(self.recipe.layers) else "code layer"
 
 
@@ -53,12 +56,12 @@ def resolve(recipe: Recipe) -> ResolvedRecipe:
     """Resolve every choice of a recipe.
 
     Raises:
-        RecipeError: a kind is unknown or one of its options is wrong; the text names the file and the key.
+        RecipeError: a kind is unknown, or one of its options is wrong; the text names the file and the key.
         SourceError: the source is missing.
     """
     try:
         source = sources.resolve(recipe)
-        recipe = recipe.model_copy(update={"layers": tuple(_spanned(one, source) for one in recipe.layers)})
+        recipe = recipe.model_copy(update={"layers": tuple(_with_columns(one, source) for one in recipe.layers)})
         specs = (
             *(layer_specs.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers)),
             layer_specs.code_spec(recipe.code),
@@ -73,14 +76,40 @@ def resolve(recipe: Recipe) -> ResolvedRecipe:
             index=hamming.resolve(recipe.index.kind),
         )
     except RecipeError as error:
+        # Errors of the recipe's own parser name the file already.
         text = str(error)
         raise RecipeError(text if text.startswith(str(recipe.file)) else f"{recipe.file}: {text}") from None
 
 
-def _spanned(layer: LayerRecipe, source: Source) -> LayerRecipe:
-    """Return a layer that knows the columns of its rows, where the recipe leaves them to the source.
+def override(recipe: Recipe, *, name: str | None = None, device: str | None = None) -> Recipe:
+    """Return a recipe with another name or device and with absolute paths, checked again.
 
-    The likelihood ``columns`` takes those of the source, and cells go missing whole columns at a time.
+    A release keeps its recipe, and the next run may start where the recipe's own file is not at hand, so paths that are
+    relative to that file would lead nowhere.
+
+    Raises:
+        RecipeError: the name or the device is not allowed.
+    """
+    base = recipe.file.parent
+    table = recipe.model_dump(mode="json")
+    table["name"] = name or recipe.name
+    table["compute"]["device"] = device or recipe.compute.device
+    options = table["source"]["options"]
+    if isinstance(options.get("path"), str) and "://" not in options["path"]:
+        options["path"] = _absolute(base, options["path"])
+    if recipe.gate.canaries:
+        table["gate"]["canaries"] = _absolute(base, recipe.gate.canaries)
+    return recipes.parse(table, recipe.file)
+
+
+def _absolute(base: Path, path: str) -> str:
+    return os.path.abspath(base / Path(path).expanduser())
+
+
+def _with_columns(layer: LayerRecipe, source: Source) -> LayerRecipe:
+    """Return a layer with the columns of a table, where the recipe does not name them.
+
+    The likelihood ``columns`` needs them to read a row, and missing cells come in whole columns.
     """
     if source.spans is None:
         return layer

@@ -1,8 +1,11 @@
-"""Rows and their codes -> the scores of a release.
+"""Score codes by labels and by exact float neighbours, and compare with baselines.
 
-Files: ``scores.json``, :meth:`aepipe.evaluate.scores.Scores.to_dict`, and ``baselines.safetensors``, what was fitted for it,
-so that the same encoder's scores on other rows need no new fit. The train split is the database and the test split
-asks; where there is no such pair, a fixed sample of the rows asks the rest. Legend: N rows, D elements of one row.
+Files: :class:`aepipe.store.layout.Scores`, that is the scores as :meth:`aepipe.evaluate.scores.Scores.to_dict` gives
+them, and the fitted baselines, so that scores of the same encoder on other rows need no new fit. Rows of the split
+``test`` are the queries and those of ``train`` the database; where one of these is empty, a fixed sample of all rows
+are the queries and the rest is the database.
+
+Legend: N rows, D cells of one row.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from aepipe.evaluate import scores as evaluation
 from aepipe.evaluate.baselines import Baseline, of_arrays
 from aepipe.evaluate.scores import Sample, Scores
 from aepipe.log import step
-from aepipe.release.manifest import SCORES
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.rows import Rows, gather
 from aepipe.store.segments import CodeSegments
@@ -37,53 +40,54 @@ if TYPE_CHECKING:
     from aepipe.release.release import Release
 
 VERSION = 4
-BASELINES = "baselines.safetensors"
 SAMPLE_SEED = 20092
 SAMPLE_SHARE = 0.1
+"""Share of rows that are queries where no row is in the split ``test``."""
 MIN_QUERIES = 2
 BLOCK = 65_536
+"""Rows whose missing cells are filled at a time."""
 
 Positions = NDArray[np.int64]
 
 
 def score(
-    store: Store, plan: ResolvedRecipe, rows: Ref, model: Ref, codes: Sequence[Ref], *, before: Ref | None = None
+    store: Store, resolved: ResolvedRecipe, rows: Ref, model: Ref, codes: Sequence[Ref], *, before: Ref | None = None
 ) -> Ref:
     """Score codes against labels, baselines and exact float neighbours.
 
-    The features that baselines and float neighbours are made of are the rows as they went into the encoder. Baselines
-    are fitted on the training rows of now, or, like the encoder, on those of an earlier release that has the same one.
+    Baselines and float neighbours read the rows as they go into the encoder. Baselines are fitted on the present
+    training rows, or taken from the scores of an earlier release with the same encoder.
 
     Args:
-        store: the shelf.
-        plan: the resolved recipe.
+        store: where artifacts are read and written.
+        resolved: the recipe with every choice resolved.
         rows: the collection.
         model: the encoder that made the codes.
-        codes: segments that together have the codes of all rows.
-        before: scores of the same model whose fitted baselines are taken, where they fit.
+        codes: segments that together hold the codes of all rows.
+        before: earlier scores; their fitted baselines are used where they belong to the same model.
 
     Raises:
         CodeError: there are fewer than 2 rows.
-        CorruptError: something on the shelf is not what was written, or a row has no code.
+        CorruptError: an artifact is damaged, or a row has no code.
     """
     fitted = _fitted(store, before, model)
     inputs = {"stage": "score", "version": VERSION, "rows": str(rows), "model": str(model)}
-    inputs |= {"codes": ",".join(map(str, codes)), "queries": str(plan.recipe.evaluate.queries)}
-    inputs |= {"seed": str(plan.recipe.seed), "rerank_recall": str(plan.recipe.evaluate.rerank_recall)}
+    inputs |= {"codes": ",".join(map(str, codes)), "queries": str(resolved.recipe.evaluate.queries)}
+    inputs |= {"seed": str(resolved.recipe.seed), "rerank_recall": str(resolved.recipe.evaluate.rerank_recall)}
     if fitted:
         inputs["baselines"] = str(before)
     ref = ref_of("segment", inputs)
     if store.has(ref):
         return ref
     with store.draft("segment") as draft:
-        # Within the draft, so that nothing is left of it, however this ends.
-        scratch = draft.path / "features"
+        # Inside the draft, so that nothing of it is left, however this ends.
+        scratch = draft.path / "scratch"
         scratch.mkdir()
-        scores = measure(store, plan.recipe, rows, model, codes, scratch, fitted=fitted)
+        scores = measure(store, resolved.recipe, rows, model, codes, scratch, fitted=fitted)
         shutil.rmtree(scratch)
         arrays = {f"{name}/{part}": array for name, one in fitted.items() for part, array in one.arrays().items()}
-        save_file(arrays, draft.path / BASELINES)
-        (draft.path / SCORES).write_text(json.dumps(scores.to_dict(), indent=1), encoding="utf-8")
+        save_file(arrays, draft.path / layout.Scores.BASELINES)
+        (draft.path / layout.Scores.SCORES).write_text(json.dumps(scores.to_dict(), indent=1), encoding="utf-8")
         return draft.finish(inputs, {"kind": "scores", "queries": scores.protocol.n_queries})
 
 
@@ -98,21 +102,21 @@ def measure(
     n_bits: int | None = None,
     fitted: MutableMapping[str, Baseline] | None = None,
 ) -> Scores:
-    """Return what :func:`score` writes; the shelf is only read.
+    """Return the scores that :func:`score` writes, without writing anything.
 
     Args:
-        store: the shelf.
-        recipe: how many queries, and the seed.
+        store: where artifacts are read and written.
+        recipe: number of queries, and the seed.
         rows: the collection.
         model: the encoder that made the codes.
-        codes: segments that together have the codes of all rows.
-        scratch: an empty folder that float features pass through.
-        n_bits: how many of the first bits of the codes are looked at; all of them where it is None.
+        codes: segments that together hold the codes of all rows.
+        scratch: an empty folder for float features.
+        n_bits: score only the first bits of the codes; None scores all.
         fitted: see :func:`aepipe.evaluate.scores.score`.
 
     Raises:
-        CodeError: there are fewer than 2 rows, or the codes have not so many bits.
-        CorruptError: something on the shelf is not what was written, or a row has no code.
+        CodeError: there are fewer than 2 rows, or the codes have fewer bits.
+        CorruptError: an artifact is damaged, or a row has no code.
     """
     database, queries = samples(store, recipe, rows, codes, scratch)
     if n_bits is not None and n_bits != database.codes.n_bits:
@@ -155,25 +159,25 @@ def measure_release(store: Store, release: Release, *, n_bits: int | None = None
 
 
 def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scratch: Path) -> tuple[Sample, Sample]:
-    """Return the database and the queries, their features and embeddings in files.
+    """Return database and queries; their features and embeddings are mapped from files.
 
     Args:
-        store: the shelf.
-        recipe: how many queries there are where no row is in the split ``test``.
+        store: where artifacts are read and written.
+        recipe: number of queries where no row is in the split ``test``.
         rows: the collection.
-        codes: segments that together have the codes of all rows.
+        codes: segments that together hold the codes of all rows.
         scratch: an empty folder for the files.
 
     Raises:
         CodeError: there are fewer than 2 rows.
-        CorruptError: something on the shelf is not what was written, or a row has no code.
+        CorruptError: an artifact is damaged, or a row has no code.
     """
     table, segments, n_queries = Rows(store.verified(rows)), CodeSegments.open(store, codes), recipe.evaluate.queries
     ids, keys = table.ids(), np.array(table.table(["key"]).column("key").to_pylist(), np.str_)
     classes = _classes(table)
     database, queries = _sides(table, n_queries)
     if classes is not None:
-        # Queries without a label are relevant to nothing, and would only pull the scores down.
+        # Nothing is relevant to a query without a label, so it would only lower the scores.
         labelled = queries[classes[queries] >= 0]
         queries, classes = (labelled, classes) if len(labelled) >= MIN_QUERIES else (queries, None)
     positions = {"database": database, "queries": queries}
@@ -184,7 +188,9 @@ def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
             features[side].reshape(len(at), -1),
             None if classes is None else classes[at],
             keys[at],
-            segments.embeddings_in(scratch / f"{side}-embedding.npy", ids[at]) if segments.width and len(at) else None,
+            segments.embeddings_in(scratch / layout.array_file(f"{side}-embedding"), ids[at])
+            if segments.width and len(at)
+            else None,
         )
         for side, at in positions.items()
     )
@@ -192,12 +198,12 @@ def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
 
 
 def _fitted(store: Store, before: Ref | None, model: Ref) -> dict[str, Baseline]:
-    """Return the baselines of earlier scores; none where another model was scored, or they are not whole."""
+    """Return fitted baselines of earlier scores, if they are sound and of the same model."""
     if before is None:
         return {}
     try:
         known = store.manifest(before).inputs.get("model") == str(model)
-        file = store.verified(before) / BASELINES
+        file = store.verified(before) / layout.Scores.BASELINES
     except StoreError:
         return {}
     if not known or not file.exists():
@@ -210,7 +216,10 @@ def _fitted(store: Store, before: Ref | None, model: Ref) -> dict[str, Baseline]
 
 
 def _fill(features: NDArray[np.generic]) -> None:
-    """Put zeros where cells are missing, for those who cannot do with holes: of a number, that is its mean."""
+    """Replace missing cells by zeros, in place.
+
+    Baselines need every cell, and zero is the mean of a numeric column after scaling.
+    """
     if features.dtype.kind == "f":
         for start in range(0, len(features), BLOCK):
             block = features[start : start + BLOCK]
@@ -218,11 +227,12 @@ def _fill(features: NDArray[np.generic]) -> None:
 
 
 def _sides(table: Rows, n_queries: int) -> tuple[Positions, Positions]:
-    """Return the positions of the database and of the queries, each in the order of ids."""
+    """Return the positions of database and queries, each in the order of ids."""
     order = np.argsort(table.ids(), kind="stable")
     database, queries = (order[table.of_split(split)[order]] for split in ("train", "test"))
     if len(queries) >= MIN_QUERIES and len(database):
         return database, queries
+    # A fixed seed: releases of the same rows are scored on the same queries.
     wanted = min(n_queries, max(1, int(len(order) * SAMPLE_SHARE)))
     drawn = np.zeros(len(order), bool)
     drawn[np.random.default_rng(SAMPLE_SEED).permutation(len(order))[:wanted]] = True
@@ -230,7 +240,7 @@ def _sides(table: Rows, n_queries: int) -> tuple[Positions, Positions]:
 
 
 def _classes(table: Rows) -> NDArray[np.int64] | None:
-    """Return the labels as numbers, int64[N]; a row without one is alone in a negative class of its own."""
+    """Return labels as numbers, int64[N]; a row without one gets a negative number of its own."""
     labels = table.labels()
     if labels is None:
         return None

@@ -1,14 +1,14 @@
-"""Variations of a recipe: one key, some values, and the grid of all combinations.
+"""Sweep over variations of a recipe: keys, their values, and the grid of all combinations.
 
 A key is the path of an entry in the recipe: ``layers.0.net.width``, ``code.bits``, ``finetune.corruption.rate``,
-``seed``. Three short ones stand for several entries:
+``seed``. Three short keys stand for several entries:
 
 =============  =====================================================================
-key            what it changes
+key            entries
 =============  =====================================================================
 ``fit.KEY``    ``fit.KEY`` of every layer and of the code, and ``finetune.KEY``
 ``width``      ``net.width`` of every layer
-``depth``      how many of ``[[layers]]`` there are: the first so many
+``depth``      the number of ``[[layers]]``, counted from the first
 =============  =====================================================================
 """
 
@@ -27,7 +27,7 @@ from aepipe.errors import RecipeError
 from aepipe.recipe import Recipe
 
 Settings = Mapping[str, Any]
-"""A value for each key."""
+"""One value for each key."""
 
 SHORT = ("fit.KEY", "width", "depth")
 _WORD = re.compile(r"[A-Za-z_][\w.-]*")
@@ -42,10 +42,10 @@ class Variation:
 
 
 def read_variation(text: str) -> Variation:
-    """Read ``fit.lr=1e-3,3e-3``: values in TOML, in which a single word needs no quotes.
+    """Read ``fit.lr=1e-3,3e-3``: values in TOML, where a single word needs no quotes.
 
     Raises:
-        RecipeError: it is not of that form, or names no value, or one twice.
+        RecipeError: the text has another form, names no value, or names one twice.
     """
     key, equals, listed = text.partition("=")
     if not (equals and re.fullmatch(r"[\w-]+(\.[\w-]+)*", key.strip())):
@@ -60,10 +60,10 @@ def read_variation(text: str) -> Variation:
 
 
 def read_variations(texts: Sequence[str]) -> list[Variation]:
-    """Read several, each of a key of its own.
+    """Read several variations of different keys.
 
     Raises:
-        RecipeError: one cannot be read, two are of the same key, or there is none.
+        RecipeError: one cannot be read, two have the same key, or there is none.
     """
     if not texts:
         raise RecipeError("nothing varies: say what with --vary, as in --vary fit.batch=64,256")
@@ -76,7 +76,7 @@ def read_variations(texts: Sequence[str]) -> list[Variation]:
 
 
 def grid(variations: Sequence[Variation]) -> Iterator[dict[str, Any]]:
-    """Return all combinations, the last key varying fastest."""
+    """Give all combinations; the last key varies fastest."""
     for values in itertools.product(*(one.values for one in variations)):
         yield {one.key: value for one, value in zip(variations, values, strict=True)}
 
@@ -107,20 +107,20 @@ def checked_grid(
 
 
 def apply_settings(recipe: Recipe, settings: Settings) -> Recipe:
-    """Return a recipe with other values, checked as if it had been written so.
+    """Return a recipe with other values, checked like a written one.
 
     Raises:
         RecipeError: there is no such key, or it cannot have such a value; the text says what is allowed.
     """
     table = recipe.model_dump(mode="json")
-    # What the first so many layers are must be known before one of them is changed.
+    # The depth comes first: the other keys count the layers that are left.
     for key in sorted(settings, key=lambda key: key != "depth"):
         _set(table, key, settings[key])
     return recipes.parse(table, recipe.file)
 
 
 def written(value: object) -> str:
-    """Return a value in a few letters: a word as it is, a table or list as its values."""
+    """Return a value as short text: a word as it is, a table or a list as its values."""
     if isinstance(value, Mapping):
         return " ".join(written(one) for one in value.values())
     if isinstance(value, list | tuple):
@@ -131,12 +131,12 @@ def written(value: object) -> str:
 
 
 def label(settings: Settings) -> str:
-    """Return settings in one line: ``fit.batch=64 fit.lr=0.001``."""
+    """Return settings as one line: ``fit.batch=64 fit.lr=0.001``."""
     return " ".join(f"{key}={written(value)}" for key, value in settings.items())
 
 
 def _values(listed: str, text: str) -> list[Any]:
-    """Return values that are separated by commas."""
+    """Read values that are separated by commas."""
     try:
         return list(tomllib.loads(f"values = [{listed}]")["values"])
     except tomllib.TOMLDecodeError:
@@ -151,7 +151,7 @@ def _values(listed: str, text: str) -> list[Any]:
 
 
 def _set(table: dict[str, Any], key: str, value: object) -> None:
-    """Change one entry, or all that a short key stands for."""
+    """Change one entry, or all entries that a short key stands for."""
     layers = table["layers"]
     if key == "depth":
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= len(layers):
@@ -170,10 +170,10 @@ def _set(table: dict[str, Any], key: str, value: object) -> None:
 
 
 def _put(table: dict[str, Any], path: Sequence[str], value: object) -> None:
-    """Change the entry at the end of a path; a table on the way that is not there is made.
+    """Change the entry at the end of a path; missing tables on the way are made.
 
     Raises:
-        RecipeError: the path goes through something that has no entries, or beyond the end of a list.
+        RecipeError: the path goes through a value that has no entries, or beyond the end of a list.
     """
     there: Any = table
     for depth, part in enumerate(path):
@@ -188,10 +188,10 @@ def _put(table: dict[str, Any], path: Sequence[str], value: object) -> None:
 
 
 def _step(there: Any, part: str, at: str) -> tuple[Any, str | int]:  # noqa: ANN401  tables, lists and values alike
-    """Return where the next part of a path is looked up, and by what.
+    """Return the table or list where the next part of a path is found, and its key there.
 
-    A choice keeps what is not its kind below ``options``, and a chain its links below ``of``; who writes a recipe sees
-    neither.
+    A parsed choice keeps everything except its kind below ``options``, and a chain keeps its links below ``of``; a
+    written recipe has neither word.
     """
     if isinstance(there, dict):
         if set(there) == {"kind", "options"} and part != "kind":

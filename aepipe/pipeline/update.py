@@ -1,15 +1,11 @@
-"""A release, and items that it has not -> rows, codes and items of theirs, and a release with them.
+"""Add rows to a release and remove rows from it, without training or a new index.
 
-They are decoded and encoded as those that it has; nothing is learned. How it is published is
-:mod:`aepipe.pipeline.update`.
+Both give a new release. Added rows are decoded and encoded like those that the release holds. They get segments of
+their own: rows, codes and items. A segment of changes holds the additions of
+:class:`aepipe.index.hamming.DeltaIndex` to an index, and the ids of all removed rows. So an update takes time in
+proportion to the change, not to the collection. :data:`MOST` additions are merged into one, and
+:mod:`aepipe.pipeline.compact` builds everything again.
 """
-
-# (from change.py) A release, and rows that have come or gone -> a release of the same parts, and of what has changed.
-# (from change.py)
-# (from change.py) Nothing is learned and nothing is built: added rows have segments of their own (rows, codes, items), and one of
-# (from change.py) ``changes`` holds ``index/``, what :class:`aepipe.index.hamming.DeltaIndex` keeps beside an index, and ``removed.npy``, the
-# (from change.py) ids of all rows that were removed. So it takes as long as the changes are large, and not the collection. Where there
-# (from change.py) are :data:`MOST` additions, they become one; :mod:`aepipe.pipeline.compact` folds everything into a new build.
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,130 +24,43 @@ from aepipe import recipe, sources
 from aepipe.errors import QueryError, SourceError
 from aepipe.index.hamming import DeltaIndex
 from aepipe.log import step
-from aepipe.pipeline.compact import join_codes, merge_codes
+from aepipe.pipeline.compact import merge_codes, merge_tables
 from aepipe.pipeline.encode import encode
 from aepipe.pipeline.ingest import check_bad, quarantine_file
-from aepipe.pipeline.publish import items
+from aepipe.pipeline.publish import write_items
 from aepipe.recipe import Recipe
 from aepipe.release import lifecycle
 from aepipe.release import query as queries
-from aepipe.release.manifest import CHANGED_INDEX, CHANGED_SCHEMA, RELEASE, REMOVED, read_body
 from aepipe.release.release import Release
 from aepipe.sources.files import ANCHOR
 from aepipe.sources.item import Item, Source
-from aepipe.sources.loader import read_all
+from aepipe.sources.loader import Outcome, read_all
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of
 from aepipe.store.rows import Rejected, Row, Rows, RowsWriter
 from aepipe.store.segments import CodeSegments, Items
 
-CHANGE_VERSION = 1
-CHANGE_STAGE = "change"
+ADD_STAGE, ADD_VERSION = "add", 1
+CHANGE_STAGE, CHANGE_VERSION = "change", 1
 MOST = 16
-"""Additions that lie side by side: a query looks an id up in each."""
-
-
-def remove(store: Store, release: Release, ids: NDArray[np.int64]) -> Ref:
-    """Remove rows from a release, and return the release without them.
-
-    Their bytes leave the shelf when the changes are folded in and the releases before that are gone.
-
-    Args:
-        store: the shelf.
-        release: in service.
-        ids: int64[n] of rows.
-
-    Raises:
-        QueryError: there is no such row, none is named, or none would be left.
-    """
-    ids = np.unique(np.asarray(ids, np.int64))
-    if not len(ids):
-        raise QueryError("nothing is removed: no row is named")
-    release.items.check(ids)
-    if len(ids) == len(release):
-        raise QueryError(f"{release.name}: these are all of its {len(ids):,} rows, and a collection needs some")
-    return publish_changes(store, release, without(release, ids), np.union1d(release.removed, ids), [])
-
-
-def without(release: Release, ids: NDArray[np.int64]) -> DeltaIndex:
-    """Return the release's index without some rows; those that the recipe left out of it are not in it anyway."""
-    index = release.index
-    updated = index if isinstance(index, DeltaIndex) else DeltaIndex(index)
-    return updated.remove(ids[updated.holds(ids)])
-
-
-def publish_changes(
-    store: Store,
-    release: Release,
-    index: DeltaIndex,
-    removed: NDArray[np.int64],
-    added: Sequence[tuple[Ref, Ref]],
-) -> Ref:
-    """Write a release that has changed.
-
-    Args:
-        store: the shelf.
-        release: what it was before.
-        index: of now.
-        removed: ids of all rows that are gone since it was built.
-        added: rows and codes of what has come.
-    """
-    body = read_body(store, release.ref)
-    base = body["codes"][: len(body["codes"]) - len(body.get("more_rows", ()))]
-    rows = [*release.all_parts("rows")[1:], *(one for one, _ in added)]
-    codes = [*release.all_parts("codes")[len(base) :], *(one for _, one in added)]
-    if len(rows) > MOST:
-        rows, codes = _joined(store, rows, codes, removed)
-        removed = removed[Items(release.folder("items")).places(removed)[1]]
-    held = [items(store, one, release.items.root) for one in rows]
-    inputs = {
-        "stage": CHANGE_STAGE,
-        "version": CHANGE_VERSION,
-        "release": str(release.ref),
-        "removed": digest_of(removed.tolist()),
-    }
-    inputs |= {"rows": [str(one) for one in rows]}
-    facts = {"fingerprint": release.fingerprint, "n_bits": release.n_bits, "rows": len(index)}
-    with store.draft("segment") as draft:
-        (draft.path / CHANGED_INDEX).mkdir()
-        index.save_changes(draft.path / CHANGED_INDEX)
-        np.save(draft.path / REMOVED, removed)
-        counts = {"added": len(index.delta or ()), "removed": len(index.removed)}
-        changes = draft.finish(inputs, {"kind": "changes", **facts, **counts})
-    body |= {"schema": CHANGED_SCHEMA, "rows": len(index), "codes": [*base, *map(str, codes)]}
-    body |= {"more_items": list(map(str, held)), "more_rows": list(map(str, rows)), "changes": str(changes)}
-    given = [Rows(store.path(one)).next_id for one in [release.part("rows"), *rows]]
-    given.append(store.manifest(release.ref).facts.get("next_id", 0))
-    with store.draft("release") as draft:
-        (draft.path / RELEASE).write_text(json.dumps(body, indent=1), encoding="utf-8")
-        return draft.finish({"stage": CHANGE_STAGE, **body}, {"name": release.name, **facts, "next_id": max(given)})
-
-
-def _joined(
-    store: Store, rows: Sequence[Ref], codes: Sequence[Ref], removed: NDArray[np.int64]
-) -> tuple[list[Ref], list[Ref]]:
-    """Return all that was added and is left as one addition, or as none."""
-    joined = merge_codes(store, rows, removed)
-    ids = Rows(store.path(joined)).ids()
-    return ([joined], [join_codes(store, codes, ids)]) if len(ids) else ([], [])
-
-
-ADD_VERSION = 1
-ADD_STAGE = "add"
-NONE = (-1, b"")
-"""Id and sha256 of a row that is not there."""
+"""Additions kept side by side; a query looks an id up in each of them."""
 SPLIT = "train"
-"""Of all that is added, for it is there to be found."""
+"""Split of every added row: it is there to be found, not to measure with."""
+UNKNOWN = (-1, b"")
+"""Id and sha256 of a row that the release does not hold."""
+REPORT_EVERY = 1000
+"""Rows between two reports of progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What came of items that were to be added.
+    """Result of adding items.
 
     Attributes:
-        release: that holds them; the one before, where nothing was new.
-        new: rows whose key was not there before.
-        replaced: rows whose key was there with other bytes.
-        unchanged: items that were there already.
+        release: holds the items; the release before, where nothing was new.
+        new: rows whose key is new.
+        replaced: rows whose key was known with other bytes.
+        unchanged: items that the release held already.
         bad: items that could not be read.
     """
 
@@ -173,67 +82,170 @@ class Added:
 
 
 def sources_of(release: Release, paths: Sequence[str]) -> list[Source]:
-    """Return what reads further items as those of a release were read.
+    """Return one source for each path; it reads items as those of the release were read.
 
     Args:
-        release: whose recipe says how.
-        paths: files, folders, globs or addresses. Keys of what lies in the collection's own folder are those that the
-            collection would give; elsewhere they are relative to the path's own folder.
+        release: its recipe says how items are read.
+        paths: files, folders, globs or addresses. Inside the collection's own folder, keys are those that the
+            collection itself would give; elsewhere they are relative to the path's own folder.
 
     Raises:
         SourceError: there is nothing of that kind.
-        RecipeError: its recipe is not understood any more.
+        RecipeError: this version does not understand the release's recipe.
     """
     read = recipe.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
-    return [sources.resolve(_reading(read, _anchored(release, path))) for path in paths]
+    return [sources.resolve(_with_path(read, _anchored(release, path))) for path in paths]
 
 
 def add(store: Store, release: Release, sources: Sequence[Source], *, replace: bool = False) -> Added:
-    """Add items to a release; they are decoded and encoded as those that it has.
+    """Add the items of some sources to a release.
 
     Args:
-        store: the shelf.
+        store: where artifacts are read and written.
         release: in service.
-        sources: of the release's own kind; what they give is added, in the split ``train``.
-        replace: items whose key is there with other bytes take the place of those rows, under new ids.
+        sources: of the release's own kind; their items get the split ``train``.
+        replace: items whose key is known with other bytes take the place of those rows, under new ids.
 
     Raises:
-        QueryError: a key is there with other bytes.
-        SourceError: more items are unreadable than the source allows, or they have columns that the release has not.
-        FingerprintError: this version decodes in another way than the release's encoder expects.
+        QueryError: a key is known with other bytes.
+        SourceError: more items are unreadable than the source allows, or they have columns that the release lacks.
+        FingerprintError: this version decodes items in another way than the release's encoder expects.
         FullError: the disk is full.
     """
     base = Rows(release.folders("rows")[0])
+    # Releases that were rolled back have given ids too.
     first_id = max(lifecycle.next_id(store, release.name), base.next_id)
     with store.draft("rows") as draft:
-        coming = NewItems(release, sources, base.own_schema, replace=replace)
+        new = NewItems(release, sources, base.own_schema, replace=replace)
         with RowsWriter(draft.path, shape=base.shape, columns=base.own_schema, dtype=base.dtype.name) as writer:
-            for row in coming.rows(first_id):
+            for row in new.rows(first_id):
                 writer.append(row)
-            check_bad(sources[0], coming.bad, coming.seen, quarantine_file(store, f"{release.name}-added", coming.bad))
-            writer.close(source=coming.digest, next_id=first_id + coming.taken, rejected=coming.bad)
-        if not coming.taken:
-            return Added(release.ref, 0, 0, coming.unchanged, tuple(coming.bad))
-        inputs = {"stage": ADD_STAGE, "version": ADD_VERSION, "release": str(release.ref), "source": coming.digest}
+            # All sources have the release's own options, so the first one's limit holds for all.
+            check_bad(sources[0], new.bad, new.seen, quarantine_file(store, f"{release.name}-added", new.bad))
+            writer.close(source=new.digest, next_id=first_id + new.taken, rejected=new.bad)
+        if not new.taken:
+            return Added(release.ref, 0, 0, new.unchanged, tuple(new.bad))
+        inputs = {"stage": ADD_STAGE, "version": ADD_VERSION, "release": str(release.ref), "source": new.digest}
         inputs |= {"features": store.manifest(release.part("rows")).inputs.get("features")}
         written = draft.finish(inputs, {**Rows(draft.path).facts, "location": str(release.items.root)})
-    codes = encode(store, release.part("encoder"), written, embedding=release.segments.width is not None)
-    ids = Rows(store.path(written)).ids()
-    old = np.array(coming.replaced, np.int64)
-    index = without(release, old).add(CodeSegments.open(store, [codes]).of(ids), ids)
-    ref = publish_changes(store, release, index, np.union1d(release.removed, old), [(written, codes)])
-    return Added(ref, coming.taken - len(old), len(old), coming.unchanged, tuple(coming.bad))
+    ref = _publish_added(store, release, written, np.array(new.replaced, np.int64))
+    return Added(ref, new.taken - len(new.replaced), len(new.replaced), new.unchanged, tuple(new.bad))
+
+
+def remove(store: Store, release: Release, ids: NDArray[np.int64]) -> Ref:
+    """Remove rows from a release, and return the release without them.
+
+    The bytes of the rows leave the store once the release is compacted and the releases before that are gone.
+
+    Args:
+        store: where artifacts are read and written.
+        release: in service.
+        ids: int64[n] of rows.
+
+    Raises:
+        QueryError: there is no such row, no row is named, or none would be left.
+    """
+    ids = np.unique(np.asarray(ids, np.int64))
+    if not len(ids):
+        raise QueryError("nothing is removed: no row is named")
+    release.items.check(ids)
+    if len(ids) == len(release):
+        raise QueryError(f"{release.name}: these are all of its {len(ids):,} rows, and a collection needs some")
+    return publish_changes(store, release, without(release, ids), np.union1d(release.removed, ids), [])
+
+
+def without(release: Release, ids: NDArray[np.int64]) -> DeltaIndex:
+    """Return the release's index without some rows; rows outside the index are ignored."""
+    index = release.index
+    updated = index if isinstance(index, DeltaIndex) else DeltaIndex(index)
+    return updated.remove(ids[updated.holds(ids)])
+
+
+def publish_changes(
+    store: Store,
+    release: Release,
+    index: DeltaIndex,
+    removed: NDArray[np.int64],
+    added: Sequence[tuple[Ref, Ref]],
+) -> Ref:
+    """Publish a release that has changed.
+
+    Args:
+        store: where artifacts are read and written.
+        release: before the change.
+        index: after the change.
+        removed: ids of all rows removed since the release was built.
+        added: rows and codes of each addition.
+    """
+    manifest = release.manifest
+    rows = [*manifest.more_rows, *(one for one, _ in added)]
+    codes = [*manifest.added_codes, *(one for _, one in added)]
+    if len(rows) > MOST:
+        rows, codes = _merge_additions(store, rows, codes, removed)
+        # Removed rows of the additions are gone with the merge; only ids of the base are still needed.
+        removed = removed[Items(release.folder("items")).places(removed)[1]]
+    changed = replace(
+        manifest,
+        n_rows=len(index),
+        codes=(*manifest.base_codes, *codes),
+        more_items=tuple(write_items(store, one, release.items.root) for one in rows),
+        more_rows=tuple(rows),
+        changes=_write_changes(store, release, index, removed, rows),
+    )
+    # The last addition may be gone with its rows, but its ids stay given.
+    given = [Rows(store.path(one)).next_id for one in [release.part("rows"), *rows]]
+    given.append(store.manifest(release.ref).facts.get("next_id", 0))
+    with store.draft("release") as draft:
+        changed.write(draft.path)
+        return draft.finish({"stage": CHANGE_STAGE, **changed.to_json()}, changed.facts | {"next_id": max(given)})
+
+
+def _publish_added(store: Store, release: Release, rows: Ref, replaced: NDArray[np.int64]) -> Ref:
+    """Encode added rows, and publish a release with them and without the rows that they replace."""
+    codes = encode(store, release.part("encoder"), rows, embedding=release.segments.width is not None)
+    ids = Rows(store.path(rows)).ids()
+    index = without(release, replaced).add(CodeSegments.open(store, [codes]).of(ids), ids)
+    return publish_changes(store, release, index, np.union1d(release.removed, replaced), [(rows, codes)])
+
+
+def _write_changes(
+    store: Store, release: Release, index: DeltaIndex, removed: NDArray[np.int64], rows: Sequence[Ref]
+) -> Ref:
+    """Write the changes of an index since it was built, and the ids of removed rows."""
+    inputs = {
+        "stage": CHANGE_STAGE,
+        "version": CHANGE_VERSION,
+        "release": str(release.ref),
+        "removed": digest_of(removed.tolist()),
+        "rows": [str(one) for one in rows],
+    }
+    facts = {"fingerprint": release.fingerprint, "n_bits": release.n_bits, "rows": len(index)}
+    with store.draft("segment") as draft:
+        (draft.path / layout.Changes.INDEX).mkdir()
+        index.save_changes(draft.path / layout.Changes.INDEX)
+        np.save(draft.path / layout.Changes.REMOVED, removed)
+        counts = {"added": len(index.delta or ()), "removed": len(index.removed)}
+        return draft.finish(inputs, {"kind": "changes", **facts, **counts})
+
+
+def _merge_additions(
+    store: Store, rows: Sequence[Ref], codes: Sequence[Ref], removed: NDArray[np.int64]
+) -> tuple[list[Ref], list[Ref]]:
+    """Merge all additions into one, without removed rows; none is left where all were removed."""
+    merged = merge_tables(store, rows, removed)
+    ids = Rows(store.path(merged)).ids()
+    return ([merged], [merge_codes(store, codes, ids)]) if len(ids) else ([], [])
 
 
 class NewItems:
-    """The items that are to be added, as they come.
+    """Items to be added, compared one by one with the rows of the release.
 
     Attributes:
         bad: items that could not be read.
-        seen: items that could.
-        unchanged: of those, how many were there already.
-        taken: rows given.
-        replaced: ids of the rows whose place they take.
+        seen: number of items that could be read.
+        unchanged: number of those that the release holds already.
+        taken: number of rows given so far.
+        replaced: ids of the rows that are replaced.
     """
 
     def __init__(self, release: Release, sources: Sequence[Source], columns: pa.Schema, *, replace: bool) -> None:
@@ -242,6 +254,7 @@ class NewItems:
         self._columns = columns
         self._replace = replace
         self._entries = hashlib.sha256()
+        # Before anything is read: a wrong column should not fail after an hour.
         for source in sources:
             self._check_columns(source)
         self.bad: list[Rejected] = []
@@ -250,19 +263,19 @@ class NewItems:
 
     @property
     def digest(self) -> str:
-        """Digest of the rows given: of keys, bytes, labels and columns."""
+        """Digest of keys, bytes, labels and columns of the rows given so far."""
         return self._entries.hexdigest()
 
     def rows(self, first_id: int) -> Iterator[Row]:
-        """Give the rows that are new, with ids in ascending order.
+        """Give the new rows, with ids in ascending order.
 
         Raises:
-            QueryError: a key is there with other bytes, and is not to be replaced.
+            QueryError: a key is known with other bytes, and may not be replaced.
         """
         known, decode, given = self._known(), queries.decoder(self._release), set[str]()
 
         def find(key: str, sha256: bytes) -> int:
-            old, digest = known.get(key, NONE)
+            old, digest = known.get(key, UNKNOWN)
             return old if digest == sha256 else -1
 
         found = ((source, one) for source in self._sources for one in read_all(source, find, decode))
@@ -276,22 +289,23 @@ class NewItems:
             if outcome.features is None:
                 self.unchanged += 1
                 continue
-            old, _ = known.get(item.key, NONE)
-            if old >= 0:
-                self._check_replaced(item)
-                self.replaced.append(old)
-            columns = {name: item.columns.get(name) for name in self._columns.names}
-            entry = [item.key, outcome.sha256.hex(), item.label, columns]
-            self._entries.update(json.dumps(entry, default=str).encode())
-            row_id, place = first_id + self.taken, self._place(source, item)
-            self.taken += 1
-            yield Row(row_id, item.key, outcome.sha256, place, SPLIT, outcome.features, item.label, columns)
-            if self.taken % 1000 == 0:
+            self._note_replaced(item, known.get(item.key, UNKNOWN)[0])
+            yield self._row(source, outcome, outcome.features, first_id + self.taken)
+            if self.taken % REPORT_EVERY == 0:
                 step("add", self.taken, None)
         step("add", self.taken, self.taken)
 
+    def _row(self, source: Source, outcome: Outcome, features: NDArray[np.generic], row_id: int) -> Row:
+        """Return one new row, and count it."""
+        item = outcome.item
+        columns = {name: item.columns.get(name) for name in self._columns.names}
+        entry = [item.key, outcome.sha256.hex(), item.label, columns]
+        self._entries.update(json.dumps(entry, default=str).encode())
+        self.taken += 1
+        return Row(row_id, item.key, outcome.sha256, self._place(source, item), SPLIT, features, item.label, columns)
+
     def _known(self) -> dict[str, tuple[int, bytes]]:
-        """Return the id and the sha256 of those keys that the release has."""
+        """Return id and sha256 of the keys that the release holds, by key."""
         keys = (item.key for source in self._sources for item in source.items())
         there = ((key, self._release.items.find(key)) for key in keys)
         ids = {key: found for key, found in there if found is not None}
@@ -301,26 +315,31 @@ class NewItems:
         return {key: (found, digests[found]) for key, found in ids.items()}
 
     def _place(self, source: Source, item: Item) -> str:
-        """Return where the bytes are: relative to the collection's folder, or, elsewhere, from the root of all."""
+        # Relative to the collection's folder where that works; otherwise a full path.
         here = source.location
         return item.place if here == self._release.items.root else str(here / item.place)
 
-    def _check_replaced(self, item: Item) -> None:
-        """Check that a row may be replaced.
+    def _note_replaced(self, item: Item, old: int) -> None:
+        """Note the row that an item replaces, if there is one.
 
         Raises:
-            QueryError: it may not.
+            QueryError: there is one, and it may not be replaced.
         """
+        if old < 0:
+            return
         if not self._replace:
             raise QueryError(
                 f"{item.key}: {self._release.name} has that key with other bytes; --replace puts this one in its place"
             )
+        self.replaced.append(old)
 
     def _check_columns(self, source: Source) -> None:
-        """Check that the items have no columns that the release has not, and none of another type.
+        """Check that the release has every column of a source, with the same type.
+
+        Whole numbers may go into a column of floats, and empty columns into any.
 
         Raises:
-            SourceError: they have.
+            SourceError: a column is missing or has another type.
         """
         has = {field.name: field.type for field in self._columns}
         for one in source.schema():
@@ -338,24 +357,23 @@ class NewItems:
 
 
 def _anchored(release: Release, path: str) -> str:
-    """Return a path so that keys begin at the collection's own folder, where it lies in it."""
+    """Return a path inside the collection's folder so that keys start at that folder."""
     if "://" in path:
         return path
     root, whole = release.items.root, Path(os.path.abspath(Path(path).expanduser()))
     return f"{root}{ANCHOR}{whole.relative_to(root)}" if whole.is_relative_to(root) else str(whole)
 
 
-def _reading(read: Recipe, path: str) -> Recipe:
-    """Return a recipe with another path of its source."""
+def _with_path(read: Recipe, path: str) -> Recipe:
     options = {**read.source.options, "path": path}
     return read.model_copy(update={"source": read.source.model_copy(update={"options": options})})
 
 
 def _digests(release: Release, ids: Sequence[int]) -> Mapping[int, bytes]:
-    """Return the sha256 of the bytes of some rows, by id."""
-    import pyarrow.dataset as ds  # brings pandas along, a fifth of a second
+    """Return the sha256 of some rows, by id."""
+    import pyarrow.dataset as ds  # imports pandas, which takes a fifth of a second
 
-    files = [str(file) for folder in release.folders("rows") for file in sorted(folder.glob("rows-*.parquet"))]
+    files = [str(file) for folder in release.folders("rows") for file in sorted(folder.glob(layout.Rows.PARTS))]
     wanted = ds.field("id").isin(pa.array(ids, pa.int64()))
     found = ds.dataset(files).to_table(columns=["id", "sha256"], filter=wanted)
     return dict(zip(found.column("id").to_pylist(), found.column("sha256").to_pylist(), strict=True))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import QueryError
+from aepipe.store import layout
 
 if TYPE_CHECKING:
     from aepipe.release.release import Release
@@ -61,7 +62,7 @@ def _show(database: Any, release: Release) -> list[str]:  # noqa: ANN401  duckdb
 
     folders = release.folders("rows")
     own: dict[str, str] = Rows(folders[0]).facts["columns"]
-    files = [str(file) for folder in folders for file in sorted(folder.glob("rows-*.parquet"))]
+    files = [str(file) for folder in folders for file in sorted(folder.glob(layout.Rows.PARTS))]
     database.register("rows_on_disk", ds.dataset(files))
     database.register("removed", pa.table({"id": np.asarray(release.removed)}))
     columns = [*((name, name) for name in OURS), *own.items()]

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aepipe.errors import NotFoundError, StoreError
-from aepipe.release.manifest import parts_of, read_body
-from aepipe.store import registry
-from aepipe.store.artifacts import KINDS, MANIFEST, Ref, Store
+from aepipe.release.manifest import ReleaseManifest
+from aepipe.store import layout, registry
+from aepipe.store.artifacts import KINDS, Ref, Store
 
 KEEP = 7
 HOURS = 24.0
@@ -73,12 +73,12 @@ def find(store: Store, *, keep: int = KEEP, hours: float = HOURS) -> Garbage:
     """
     in_service = [registry.resolve(store, name)[1] for name in registry.names(store)]
     kept = dict.fromkeys([*in_service, *_before(store), *_newest(store, keep)])
-    needed = {part for ref in kept for part in (ref, *(one for _, one in parts_of(read_body(store, ref))))}
-    needed |= _reach(store, [part for ref in in_service for _, part in parts_of(read_body(store, ref))])
+    needed = {part for ref in kept for part in (ref, *(one for _, one in ReleaseManifest.read(store, ref).parts))}
+    needed |= _reach(store, [part for ref in in_service for _, part in ReleaseManifest.read(store, ref).parts])
     until = time.time() - 3600 * hours
     everything = [ref for kind in reversed(KINDS) for ref in store.refs(kind)]
     refs = tuple(ref for ref in everything if ref not in needed and _written(store, ref) < until)
-    work = tuple(path for path in sorted((store.root / "work").glob("*")) if _touched(path) < until)
+    work = tuple(path for path in sorted((store.root / layout.Root.WORK).glob("*")) if _touched(path) < until)
     freed = sum(_bytes(store.root / ref.kind / ref.digest) for ref in refs) + sum(map(_bytes, work))
     return Garbage(refs, work, freed, tuple(kept))
 
@@ -90,7 +90,7 @@ def exclusive(store: Store) -> Iterator[None]:
     Raises:
         BusyError: a run is writing.
     """
-    names = {path.name for path in (store.root / "locks").glob("*")} | set(registry.names(store))
+    names = {path.name for path in (store.root / layout.Root.LOCKS).glob("*")} | set(registry.names(store))
     with ExitStack() as held:
         for name in sorted(names):
             held.enter_context(registry.lock(store, name))
@@ -126,7 +126,7 @@ def _newest(store: Store, keep: int) -> Iterator[Ref]:
     by_name: dict[str, list[tuple[str, int, Ref]]] = {}
     for number, ref in enumerate(store.refs("release")):
         try:
-            name, created = read_body(store, ref)["name"], store.manifest(ref).created
+            name, created = ReleaseManifest.read(store, ref).name, store.manifest(ref).created
         except StoreError:
             continue  # damaged and not in service, so nobody needs it
         by_name.setdefault(name, []).append((when.get(ref, created), number, ref))
@@ -151,7 +151,7 @@ def _reach(store: Store, refs: Iterable[Ref]) -> set[Ref]:
 
 def _written(store: Store, ref: Ref) -> float:
     """Return when a folder was written, in seconds since the epoch."""
-    return (store.root / ref.kind / ref.digest / MANIFEST).stat().st_mtime
+    return (store.root / ref.kind / ref.digest / layout.MANIFEST).stat().st_mtime
 
 
 def _touched(folder: Path) -> float:

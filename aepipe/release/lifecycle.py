@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aepipe.errors import AepipeError, CorruptError, NotFoundError, QueryError, StoreError
 from aepipe.log import step
-from aepipe.release.manifest import parts_of, read_body, whole
+from aepipe.release.manifest import ReleaseManifest, part_folder
 from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import KINDS, Ref, Store
@@ -155,9 +155,9 @@ def verify(store: Store, ref: Ref) -> list[Ref]:
     """
     fresh = Store(store.root)  # the given one may remember folders that it has read before
     checked = [ref]
-    parts = parts_of(read_body(fresh, ref))
+    parts = ReleaseManifest.read(fresh, ref).parts
     for what, part in parts:
-        whole(fresh, ref, part)
+        part_folder(fresh, ref, part)
         fresh.verified(part)
         checked.append(part)
         step("verify", len(checked), len(parts) + 1, what)

@@ -1,54 +1,183 @@
-"""What a release refers to: its own file, ``release.json``, read and checked; :mod:`aepipe.release.release` has the layout."""
+"""The manifest of a release, ``release.json``: references, fingerprint, resolved recipe.
+
+Schema 1 is a release as it was built. Schema 2 adds three keys at its end (``more_items``, ``more_rows``, ``changes``)
+once rows were added or removed: a version that does not know them must not open such a release. The order of keys is
+part of the file, because its bytes are sealed.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aepipe.errors import CorruptError, NotFoundError
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 
-RELEASE = "release.json"
-SCORES = "scores.json"
-SCHEMA = 1
-CHANGED_SCHEMA = 2
-"""Of a release that rows were added to or removed from: versions that know nothing of that must not open it."""
-REMOVED = "removed.npy"
-CHANGED_INDEX = "index"
-MENDED_BY = "go back with `aepipe rollback`, or make it anew with `aepipe run`"
+BUILT, CHANGED = 1, 2
+"""Schemas: of a release as it was built, and of one that rows were added to or removed from."""
+MENDED_BY = "go back with `aepipe rollback`, or make it again with `aepipe run`"
 
 
-def parts_of(body: dict[str, Any]) -> list[tuple[str, Ref]]:
-    """Return all refs of a ``release.json`` with what they are: encoder, codes, items, index, changes, scores, rows."""
-    single = {what: [body[what]] for what in ("encoder", "index", "scores")}
-    changes = [body["changes"]] if body.get("changes") else []
-    several = {"codes": body["codes"], "items": [body["items"], *body.get("more_items", ())], "changes": changes}
-    several["rows"] = [body["source_rows"], *body.get("more_rows", ())]
-    found = single | several
-    order = ("encoder", "codes", "items", "index", "changes", "scores", "rows")
-    return [(what, Ref.parse(text)) for what in order for text in found[what]]
+@dataclass(frozen=True, slots=True)
+class ReleaseManifest:
+    """References and facts of one release; :func:`dataclasses.replace` makes that of the next.
+
+    Attributes:
+        name: the collection's name in the registry.
+        fingerprint: of the encoder.
+        n_bits: bits of a code.
+        n_rows: rows in the index, added ones included and removed ones not.
+        encoder: the model.
+        codes: segments of codes; those of added rows come last, one for each of ``more_rows``.
+        items: keys and columns of the rows that the release was built from.
+        index: the index of these rows.
+        scores: measured when the encoder went into service.
+        source_rows: the rows that the release was built from.
+        recipe: the resolved recipe.
+        source_path: the folder that places of items are relative to.
+        more_items: keys and columns of added rows.
+        more_rows: added rows.
+        changes: of the index, and the removed ids; None for a release as it was built.
+    """
+
+    name: str
+    fingerprint: str
+    n_bits: int
+    n_rows: int
+    encoder: Ref
+    codes: tuple[Ref, ...]
+    items: Ref
+    index: Ref
+    scores: Ref
+    source_rows: Ref
+    recipe: dict[str, Any]
+    source_path: str
+    more_items: tuple[Ref, ...] = ()
+    more_rows: tuple[Ref, ...] = ()
+    changes: Ref | None = None
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> ReleaseManifest:
+        """Read the JSON object of either schema.
+
+        Raises:
+            KeyError, TypeError, AttributeError: it is not the object of a release.
+            NotFoundError: a reference is none.
+        """
+        return cls(
+            name=body["name"],
+            fingerprint=body["fingerprint"],
+            n_bits=body["n_bits"],
+            n_rows=body["rows"],
+            encoder=Ref.parse(body["encoder"]),
+            codes=_refs(body["codes"]),
+            items=Ref.parse(body["items"]),
+            index=Ref.parse(body["index"]),
+            scores=Ref.parse(body["scores"]),
+            source_rows=Ref.parse(body["source_rows"]),
+            recipe=body["recipe"],
+            source_path=body["source_path"],
+            more_items=_refs(body.get("more_items", ())),
+            more_rows=_refs(body.get("more_rows", ())),
+            changes=Ref.parse(body["changes"]) if body.get("changes") else None,
+        )
+
+    @classmethod
+    def read(cls, store: Store, ref: Ref) -> ReleaseManifest:
+        """Read the manifest of a release, all bytes of it checked.
+
+        Raises:
+            NotFoundError: there is no such release.
+            CorruptError: the file is not what was written, or of a schema that this version does not know.
+        """
+        try:
+            file = store.verified(ref) / layout.Release.MANIFEST
+        except NotFoundError as error:
+            raise NotFoundError(f"{error}; {MENDED_BY}") from None
+        try:
+            body = json.loads(file.read_bytes())
+            schema = body["schema"]
+            if schema in (BUILT, CHANGED):
+                return cls.parse(body)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CorruptError(f"{file}: corrupt, not a release ({error}); promote another one") from None
+        raise CorruptError(f"{file}: schema {schema}; this version of aepipe reads {BUILT} and {CHANGED}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that :meth:`parse` reads, its keys in the order of the file."""
+        body = {
+            "schema": BUILT if self.changes is None else CHANGED,
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "n_bits": self.n_bits,
+            "rows": self.n_rows,
+            "encoder": str(self.encoder),
+            "codes": [str(one) for one in self.codes],
+            "items": str(self.items),
+            "index": str(self.index),
+            "scores": str(self.scores),
+            "source_rows": str(self.source_rows),
+            "recipe": self.recipe,
+            "source_path": self.source_path,
+        }
+        if self.changes is not None:
+            body |= {"more_items": [str(one) for one in self.more_items]}
+            body |= {"more_rows": [str(one) for one in self.more_rows], "changes": str(self.changes)}
+        return body
+
+    def write(self, folder: Path) -> None:
+        """Write the file into an existing folder."""
+        text = json.dumps(self.to_json(), indent=1)
+        (folder / layout.Release.MANIFEST).write_text(text, encoding="utf-8")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Facts for the artifact's own manifest, so that releases can be listed without opening."""
+        return {"name": self.name, "fingerprint": self.fingerprint, "n_bits": self.n_bits, "rows": self.n_rows}
+
+    @property
+    def base_codes(self) -> tuple[Ref, ...]:
+        """Codes of the rows that the release was built from."""
+        return self.codes[: len(self.codes) - len(self.more_rows)]
+
+    @property
+    def added_codes(self) -> tuple[Ref, ...]:
+        """Codes of added rows, one segment for each of ``more_rows``."""
+        return self.codes[len(self.codes) - len(self.more_rows) :]
+
+    @property
+    def parts(self) -> list[tuple[str, Ref]]:
+        """All references by kind (encoder, codes, items, index, changes, scores, rows), in order.
+
+        Where a kind has several references, the oldest comes first.
+        """
+        found: dict[str, tuple[Ref, ...]] = {
+            "encoder": (self.encoder,),
+            "codes": self.codes,
+            "items": (self.items, *self.more_items),
+            "index": (self.index,),
+            "changes": () if self.changes is None else (self.changes,),
+            "scores": (self.scores,),
+            "rows": (self.source_rows, *self.more_rows),
+        }
+        return [(what, ref) for what, refs in found.items() for ref in refs]
 
 
-def read_body(store: Store, ref: Ref) -> dict[str, Any]:
-    """Read a release's own file, all of it."""
-    try:
-        file = store.verified(ref) / RELEASE
-    except NotFoundError as error:
-        raise NotFoundError(f"{error}; {MENDED_BY}") from None
-    try:
-        body: dict[str, Any] = json.loads(file.read_bytes())
-        schema = body["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptError(f"{file}: corrupt, not a release ({error}); promote another one") from None
-    if schema not in (SCHEMA, CHANGED_SCHEMA):
-        raise CorruptError(f"{file}: schema {schema}; this version of aepipe reads {SCHEMA} and {CHANGED_SCHEMA}")
-    return body
+def part_folder(store: Store, release: Ref, part: Ref) -> Path:
+    """Return the folder of one part of a release, after checking the length of its files.
 
-
-def whole(store: Store, ref: Ref, part: Ref) -> Path:
-    """Return the folder of a release's part, at its full length."""
+    Raises:
+        CorruptError: the part is missing or damaged.
+    """
     try:
         return store.path(part)
     except NotFoundError as error:
-        raise CorruptError(f"release {ref.short} refers to what is missing: {error}; {MENDED_BY}") from None
+        raise CorruptError(f"release {release.short} refers to a missing part: {error}; {MENDED_BY}") from None
+
+
+def _refs(texts: Any) -> tuple[Ref, ...]:  # noqa: ANN401  what JSON gave
+    return tuple(Ref.parse(text) for text in texts)

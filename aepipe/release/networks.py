@@ -1,7 +1,7 @@
-"""The networks behind a release: its layers as they were pretrained, and the fine-tuned whole.
+"""Networks behind a release: the pretrained layers, and the fine-tuned stack.
 
-An encoder in service is one frozen graph; to decode, to sample and to look inside takes the networks themselves, which
-the shelf keeps. This is for people who study a model; a query never comes here.
+An encoder in service is one frozen graph. To decode, to sample and to look inside a model takes the networks, which the
+store keeps. They serve people who study a model; a query never needs them.
 
 Legend: N rows, ``shape`` of one row, H units of a code.
 """
@@ -19,21 +19,16 @@ from numpy.typing import NDArray
 from aepipe import recipe as recipes
 from aepipe.codes.encoder import scaled
 from aepipe.errors import QueryError
-from aepipe.learn import batches as computing
-from aepipe.learn import corruption as corruptions
-from aepipe.learn import generate
-from aepipe.learn import spec as layer_specs
+from aepipe.learn import batches, corruption, generate
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Compute
 from aepipe.learn.posterior import Stochastic
-from aepipe.learn.spec import LayerSpec
+from aepipe.learn.spec import LayerSpec, code_spec, layer_spec
 from aepipe.learn.stack import unroll
 from aepipe.recipe import Recipe
 from aepipe.release.release import Release
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
-
-WEIGHTS = "weights.safetensors"
-LAYER = "layer.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +36,12 @@ class Networks:
     """The networks of one release.
 
     Attributes:
-        name: what the release is called in service.
-        recipe: what it was made by.
+        name: the collection's name in the registry.
+        recipe: of the release.
         specs: the layers of the recipe, bottom up, the layer of bits last.
-        layers: as they were pretrained; empty where the recipe pretrains nothing.
-        whole: unrolled and fine-tuned; its code is bits, -1 and 1.
-        compute: where they are.
+        layers: the pretrained layers; empty where the recipe pretrains nothing.
+        whole: the fine-tuned, unrolled stack; its code is bits, -1 and 1.
+        compute: the device that holds them.
     """
 
     name: str
@@ -61,23 +56,23 @@ class Networks:
         """Open the networks that a release was made with.
 
         Args:
-            store: the shelf.
-            release: which.
-            device: in place of the recipe's own.
+            store: where artifacts are read and written.
+            release: made with these networks.
+            device: instead of the recipe's own.
 
         Raises:
-            RecipeError: its recipe is not understood any more, or there is no such device.
-            CorruptError: a file is not what was written.
+            RecipeError: this version does not understand the release's recipe, or there is no such device.
+            CorruptError: a file is damaged.
         """
         table = dict(release.recipe)
         table["compute"] = table["compute"] | ({"device": device} if device else {})
         recipe = recipes.parse(table, Path(f"the recipe of release {release.ref.short}"))
-        specs = tuple(layer_specs.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers))
-        specs += (layer_specs.code_spec(recipe.code),)
-        shape, compute = release.encoder.card.shape, computing.resolve(recipe.compute)
+        specs = tuple(layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers))
+        specs += (code_spec(recipe.code),)
+        shape, compute = release.encoder.card.shape, batches.resolve(recipe.compute)
         model = release.part("encoder")
-        files = [store.verified(ref) / LAYER for ref in _chain(store, model)]
-        whole = generate.open_finetuned(specs, shape, store.verified(model) / WEIGHTS, compute)
+        files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in _chain(store, model)]
+        whole = generate.open_finetuned(specs, shape, store.verified(model) / layout.Model.WEIGHTS, compute)
         return cls(
             release.name, recipe, specs, tuple(generate.open_stack(specs, shape, files, compute)), whole, compute
         )
@@ -88,13 +83,13 @@ class Networks:
         return self.whole.net.shape_in
 
     def floats(self, depth: int | None = None) -> Autoencoder:
-        """Return the pretrained layers below the bits as one autoencoder, whose code is the float embedding.
+        """Return the pretrained layers below the bits as one autoencoder; its code is floats.
 
         Args:
-            depth: how many of them; None takes all.
+            depth: number of layers, from the bottom; None takes all.
 
         Raises:
-            QueryError: there are none, because the recipe pretrains nothing.
+            QueryError: the recipe pretrains nothing, so there are none.
         """
         below = self.layers[: len(self.specs) - 1 if depth is None else depth]
         if not below:
@@ -102,33 +97,33 @@ class Networks:
         return unroll(below)
 
     def rows(self, items: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Return decoded items, uint8 or float ``[N, *shape]``, as the networks see them: uint8 stands for 0..1."""
+        """Return decoded items, uint8 or float ``[N, *shape]``, scaled for the networks: 0 to 1."""
         return scaled(items)
 
     def corrupted(self, items: NDArray[np.generic], *, seed: int = 0) -> NDArray[np.float32] | None:
-        """Return rows under the lowest layer's corruption; None where it has none."""
+        """Return rows corrupted as the lowest layer's training does; None where it does not corrupt."""
         noise = self.specs[0].training.corruption
-        if isinstance(noise, corruptions.Clean):
+        if isinstance(noise, corruption.Clean):
             return None
         return noise.corrupt(self.rows(items), np.random.default_rng(seed))[0]
 
     def reconstruct(self, items: NDArray[np.generic], *, bits: bool) -> NDArray[np.float32]:
-        """Return what is decoded from the codes of rows, float32[N, *shape].
+        """Encode rows and decode them again, float32[N, *shape].
 
         Args:
-            items: uint8, which stands for 0..1, or float ``[N, *shape]``.
-            bits: from the bits of the whole; else from the float embedding of the pretrained layers.
+            items: uint8, scaled to 0 to 1, or float ``[N, *shape]``.
+            bits: decode the bits of the fine-tuned stack; otherwise the float embedding of the pretrained layers.
         """
         return generate.reconstruct_rows(self.whole if bits else self.floats(), items, self.compute)
 
     @property
     def prior_depth(self) -> int | None:
-        """How many layers there are up to the topmost whose codes have a prior to be drawn from; None without one."""
+        """Number of the topmost layer with a prior to sample from, from 1; None without one."""
         depths = [k for k, spec in enumerate(self.specs[: len(self.layers)], 1) if _draw(spec) or _has_prior(spec)]
         return depths[-1] if depths else None
 
     def sample(self, count: int, *, seed: int = 0) -> NDArray[np.float32]:
-        """Return rows decoded from draws of the prior, float32[count, *shape].
+        """Return rows decoded from samples of the prior, float32[count, *shape].
 
         Raises:
             QueryError: no layer has a prior.
@@ -144,71 +139,69 @@ class Networks:
         return generate.as_array(made.mean)
 
     def chain(self, start: NDArray[np.generic], *, steps: int, seed: int = 0) -> Iterator[NDArray[np.float32]]:
-        """Walk the chain of the lowest layer under its own corruption; yield the expected rows of each step.
+        """Corrupt and rebuild rows over and over with the lowest layer; give each step's rows.
 
         Raises:
-            QueryError: it was not trained under a corruption, so there is no chain.
+            QueryError: the layer was trained without a corruption, so there is no chain.
         """
         noise = self.specs[0].training.corruption
-        if not self.layers or isinstance(noise, corruptions.Clean):
+        if not self.layers or isinstance(noise, corruption.Clean):
             raise QueryError(f"{self.name}: the lowest layer was trained without a corruption, so it has no chain")
         rows = generate.as_tensor(self.rows(start), self.compute)
         walk = generate.chain(self.layers[0], rows, noise, steps=steps, generator=self._generator(seed))
         return (generate.as_array(made.mean) for made in walk)
 
     def interpolate(self, a: NDArray[np.generic], b: NDArray[np.generic], steps: int) -> NDArray[np.float32]:
-        """Return rows on the way between the float codes of two rows, float32[steps, *shape]."""
+        """Decode the line between the float codes of two rows, float32[steps, *shape]."""
         first, last = (generate.as_tensor(self.rows(one), self.compute) for one in (a, b))
         return generate.as_array(generate.interpolate(self.floats(self.prior_depth), first, last, steps).mean)
 
     def walk(self, item: NDArray[np.generic], units: int, offsets: Sequence[float]) -> NDArray[np.float32]:
-        """Return what a row becomes when single units of its code are moved, float32[units, offsets, *shape].
+        """Move single units of a row's code and decode the results, float32[units, offsets, *shape].
 
-        The units are those whose move changes the row most. Offsets are in standard deviations of the prior where there
-        is one, else in units of the code.
+        The units are those that change the row most. Offsets are in standard deviations of the prior where there is
+        one, otherwise in units of the code.
         """
         model = self.floats(self.prior_depth)
         moved = generate.walk(model, self.rows(item), units, np.array(offsets, np.float32), self.compute)
         return moved
 
     def tangents(self, item: NDArray[np.generic], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the directions in which the float code of a row changes most, [count, *shape], and how strongly."""
+        """Return the directions that change a row's code most, [count, *shape], and strengths."""
         found = generate.tangents(self.floats(), generate.as_tensor(self.rows(item), self.compute), count)
         return generate.as_array(found.directions), generate.as_array(found.strengths)
 
     def filters(self, count: int) -> NDArray[np.float32]:
-        """Return the incoming weights of the lowest units, the strongest first, float32[count, ...]."""
+        """Return the incoming weights of the lowest units, strongest first, float32[count, ...]."""
         weights = generate.as_array(generate.filters(self.layers[0] if self.layers else self.whole))
         strength = np.square(weights).reshape(len(weights), -1).sum(1)
         return weights[np.argsort(-strength, kind="stable")[:count]]
 
     def features(self, depth: int, count: int) -> NDArray[np.float32]:
-        """Return what the first units of a layer are decoded to, less what all of them off are, [count, *shape].
+        """Decode single units of a layer, less the decoded code of zeros, [count, *shape].
 
         Args:
-            depth: which layer, from 1.
-            count: of units, at most.
+            depth: number of the layer, from 1.
+            count: units, at most.
         """
         model = self.floats(depth)
         return generate.as_array(generate.features(model, generate.units(model, count, self.compute)))
 
     def _generator(self, seed: int) -> Any:  # noqa: ANN401  torch has one room
-        """Return a generator on the device."""
         return self.compute.generator(seed)
 
 
 def _has_prior(spec: LayerSpec) -> bool:
-    """Say whether a layer's posterior has a prior."""
     return isinstance(spec.posterior, Stochastic)
 
 
 def _draw(spec: LayerSpec) -> Any:  # noqa: ANN401  torch has one room
-    """Return how an adversarial layer draws from its prior; None of others."""
+    # Only an adversarial objective has a prior of its own, and so a function that draws from it.
     return getattr(spec.training.objective, "draw", None)
 
 
 def _chain(store: Store, model: Ref) -> list[Ref]:
-    """Return the layers that a model was made of, bottom up."""
+    """Return the pretrained layers of a model, bottom up."""
     found: list[Ref] = []
     below = str(store.manifest(model).inputs["layers"])
     while below:

@@ -157,7 +157,7 @@ class SearchOptions:
 
 
 def search_options(release: Release, options: QueryOptions) -> SearchOptions:
-    """Resolve the options of a query for a release; the caller has opened the prefix of ``bits``.
+    """Resolve the options of a query; the release is already cut to ``bits``.
 
     Raises:
         QueryError: an option is unknown, the condition is not SQL, embeddings to re-rank by are not kept, or no
@@ -284,10 +284,10 @@ def decoded_items(
         QueryError: there is no such id or key, a path does not exist, or the release was not learned from images.
         FingerprintError: this version decodes in another way than the release's encoder expects.
     """
-    from aepipe.sources import preview
+    from aepipe.sources import has_pictures, preview
 
     card = release.encoder.card
-    pictures = card.source in {"images", "video"}
+    pictures = has_pictures(card.source)
     if not pictures or len(card.shape) != 3:
         seen = "the features of a network" if pictures else card.source
         raise QueryError(f"{release.name} was learned from {seen}, not from pixels: there is nothing to draw")
@@ -468,7 +468,7 @@ def _describe(release: Release, ids: NDArray[np.int64], distances: NDArray[np.ui
 
 def _items(release: Release, texts: Sequence[str]) -> Iterator[Item]:
     """Yield the items that texts name; their bytes are not read yet."""
-    from aepipe.sources import asked
+    from aepipe.sources import query_items
     from aepipe.sources.remote import fetched, is_address
 
     for text in texts:
@@ -478,10 +478,10 @@ def _items(release: Release, texts: Sequence[str]) -> Iterator[Item]:
             # The part of a recording or a film, ``s3://bucket/clip.mp4@12.5``, is cut from the copy that was fetched.
             sliced = _SLICE.fullmatch(text)
             here = f"{fetched(sliced['file'])}@{sliced['slice']}" if sliced else str(fetched(text))
-            for item in asked(release.encoder.card.source, here):
+            for item in query_items(release.encoder.card.source, here):
                 yield replace(item, key=text)
         else:
-            yield from asked(release.encoder.card.source, text)
+            yield from query_items(release.encoder.card.source, text)
 
 
 def _read(item: Item) -> Question:

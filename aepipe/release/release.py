@@ -1,4 +1,4 @@
-"""A release, opened from the store for queries; and its view through the first bits of codes.
+"""A release opened for queries, and its view through the first bits of its codes.
 
 ::
 
@@ -30,8 +30,8 @@ from aepipe.errors import CorruptError, FingerprintError, QueryError
 from aepipe.index import hamming
 from aepipe.index.hamming import DeltaIndex, RowIndex
 from aepipe.index.hits import Hits, RaggedHits
-from aepipe.release.manifest import CHANGED_INDEX, REMOVED, SCORES, parts_of, read_body, whole
-from aepipe.store import registry
+from aepipe.release.manifest import ReleaseManifest, part_folder
+from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import REMEDY, mapped
 from aepipe.store.segments import CodeSegments, Items, ItemSegments, Row
@@ -43,21 +43,23 @@ class Release:
     Attributes:
         name: in service.
         ref: its own place in the store.
+        manifest: everything that it refers to.
         fingerprint: of its encoder; all of its codes carry it.
         n_bits: bits of a code.
         recipe: the resolved recipe that it was made from.
         parts: the name and the ref of every part.
     """
 
-    def __init__(self, store: Store, ref: Ref, body: dict[str, Any]) -> None:
+    def __init__(self, store: Store, ref: Ref, manifest: ReleaseManifest) -> None:
         self.ref = ref
-        self.name: str = body["name"]
-        self.fingerprint: str = body["fingerprint"]
-        self.n_bits: int = body["n_bits"]
-        self.recipe: dict[str, Any] = body["recipe"]
-        self.parts = parts_of(body)
+        self.manifest = manifest
+        self.name = manifest.name
+        self.fingerprint = manifest.fingerprint
+        self.n_bits = manifest.n_bits
+        self.recipe = manifest.recipe
+        self.parts = manifest.parts
         self._store = store
-        self._folders = {part: whole(store, ref, part) for what, part in self.parts if what != "rows"}
+        self._folders = {part: part_folder(store, ref, part) for what, part in self.parts if what != "rows"}
 
     @classmethod
     def open(cls, store: Store, name: str | None = None, *, ref: Ref | None = None) -> Release:
@@ -74,11 +76,7 @@ class Release:
             FingerprintError: codes or index were made by another encoder than the release's.
         """
         ref = ref or registry.resolve(store, name)[1]
-        body = read_body(store, ref)
-        try:
-            release = cls(store, ref, body)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise CorruptError(f"{ref}: corrupt, not a release ({error}); promote another one") from None
+        release = cls(store, ref, ReleaseManifest.read(store, ref))
         release._check_fingerprints()
         return release
 
@@ -111,7 +109,7 @@ class Release:
             CorruptError: it cannot be read.
         """
         base = hamming.open(self.folder("index"))
-        return base if self._changes is None else DeltaIndex.open(base, self._changes / CHANGED_INDEX)
+        return base if self._changes is None else DeltaIndex.open(base, self._changes / layout.Changes.INDEX)
 
     @cached_property
     def items(self) -> ItemSegments:
@@ -128,12 +126,12 @@ class Release:
         """Ids of the rows removed since the release was built, int64[n], ascending."""
         if self._changes is None:
             return np.zeros(0, np.int64)
-        return mapped(self._changes / REMOVED)
+        return mapped(self._changes / layout.Changes.REMOVED)
 
     @cached_property
     def scores(self) -> dict[str, Any]:
         """The scores, as :meth:`aepipe.evaluate.scores.Scores.to_dict` gives them."""
-        file = self.folder("scores") / SCORES
+        file = self.folder("scores") / layout.Scores.SCORES
         try:
             found: dict[str, Any] = json.loads(file.read_bytes())
         except ValueError as error:
@@ -159,7 +157,7 @@ class Release:
             CorruptError: rows are missing.
         """
         if what == "rows":
-            return [whole(self._store, self.ref, part) for part in self.all_parts(what)]
+            return [part_folder(self._store, self.ref, part) for part in self.all_parts(what)]
         return [self._folders[part] for part in self.all_parts(what)]
 
     @property

@@ -13,9 +13,9 @@ from aepipe.errors import CorruptError, QueryError
 from aepipe.evaluate.probes import RETRIEVAL
 from aepipe.pipeline.sweep import label, written
 from aepipe.report.tables import GAP, text_table
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 
-MEASURES = "measures.json"
 NAME_AT_LEAST = 16
 """Columns of the terminal that a name gets, if it needs them, before figures are left out."""
 SYSTEMS = {"itq": "ITQ codes", "float": "exact search"}
@@ -142,7 +142,7 @@ def read_line(store: Store, outcome: Mapping[str, Any]) -> Line:
     told = {name: outcome[name] for name in ("name", "changes", "release", "failed")}
     if outcome["measures"] is None:
         return Line(**told)
-    file = store.path(Ref.parse(outcome["measures"])) / MEASURES
+    file = store.path(Ref.parse(outcome["measures"])) / layout.Measures.MEASURES
     try:
         stored = json.loads(file.read_bytes())
         return Line(**told, **{name: stored[name] for name in ("figures", "notes", "yardsticks", "measured")})

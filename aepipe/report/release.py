@@ -9,7 +9,7 @@ from typing import Any
 
 from aepipe.errors import CorruptError
 from aepipe.report.tables import health_line, protocol_line, reranking_line, scores_table, text_table
-from aepipe.store import registry
+from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref, Store
 
 LABEL_FREE = "recall_at_10"
@@ -23,8 +23,8 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
         CorruptError: one of its files is not what was written.
     """
     card = card_of(store, ref)
-    index = _segment(store, card["index"], "index.json")
-    scores = _segment(store, card["scores"], "scores.json") if card.get("scores") else None
+    index = _segment(store, card["index"], layout.Index.CARD)
+    scores = _segment(store, card["scores"], layout.Scores.SCORES) if card.get("scores") else None
     event = _last_promoted(store, card["name"], ref)
     return {
         "name": card["name"],
@@ -98,7 +98,7 @@ def card_of(store: Store, ref: Ref) -> dict[str, Any]:
         NotFoundError: the store has no such release.
         CorruptError: the file is not what was written.
     """
-    return _read(store.path(ref) / "release.json")
+    return _read(store.path(ref) / layout.Release.MANIFEST)
 
 
 def layer_names(recipe: Mapping[str, Any]) -> list[str]:
@@ -116,7 +116,7 @@ def pretraining_worth(
     twin = _twin(store, ref, card)
     if twin is None:
         return None
-    theirs = _segment(store, twin[1]["scores"], "scores.json")
+    theirs = _segment(store, twin[1]["scores"], layout.Scores.SCORES)
     metric = _recipe(card, "gate", "metric") or LABEL_FREE
     metric = metric if _estimate(scores, metric) and _estimate(theirs, metric) else LABEL_FREE
     pair = [_estimate(scores, metric), _estimate(theirs, metric)]

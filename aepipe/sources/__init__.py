@@ -1,14 +1,24 @@
-"""Sources: raw things become rows here, one file per kind of collection; the file's name is the kind in a recipe.
+"""Sources: raw items become rows.
 
-A module of this room is a kind when it has ``Options`` and ``Features`` (both :class:`aepipe.recipe.Options`) and
-``open_source(options, features, *, base, name) -> Source``. Nothing else names it.
+A kind of source is one folder with ``decode.py`` and ``source.py``; nothing else names it.
+
+``decode.py`` is what a query needs of a kind, so it imports neither pydantic, pyarrow nor torch:
+
+- ``VERSION``, which changes whenever the same bytes would give another row;
+- ``decoder(features, folder) -> Decode``, which makes rows of bytes exactly as they were made at ingestion;
+- ``query_items(text) -> Iterator[Item]``, the items that an argument on the command line names;
+- optional: ``PICTURES = True`` where items can be shown as pictures;
+- optional: ``EXTRAS``, the packages that the kind needs, each with the extra of aepipe that brings it;
+- optional: ``MARK``, a letter, and ``preview(path, at, key) -> bytes``, where an item is a piece of a file: its place
+  is ``file#at``, and ``at`` begins with the mark.
+
+``source.py`` is what reads a collection:
+
+- ``Options`` and ``Features``, the options under ``[source]`` and ``[features]``;
+- ``open_source(options, features, *, base, name) -> Source``;
+- ``SNIFFER``, which recognises files of the kind; see :class:`aepipe.sources.base.Sniffer`;
+- ``suggest(path, items) -> Hints``, what a recipe for them should say.
 """
-
-# (from __init__.py) What a query needs of a kind of source: bytes become a row here exactly as they did at ingestion.
-# (from __init__.py)
-# (from __init__.py) A module of this room bears the name of a kind and has ``VERSION``, which changes whenever the same bytes would give
-# (from __init__.py) another row; ``decoder(features, folder) -> Decode``; and ``asked(text) -> Iterator[RawItem]``, what an argument on
-# (from __init__.py) the command line names. Nothing here may import what a cold query does without: pydantic, pyarrow, torch.
 
 from __future__ import annotations
 
@@ -16,7 +26,7 @@ import os
 import pkgutil
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,22 +35,26 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import WholeFile
-from aepipe.sources.formats import _ROOMS, _room
+from aepipe.sources.formats import format_of
 from aepipe.sources.item import Decode, Item, Source
 
 if TYPE_CHECKING:
     from aepipe.recipe import Recipe
 
 
+def names() -> list[str]:
+    """Return the names of all kinds: the folders of this room that have a ``source.py``."""
+    folders = [one.name for one in pkgutil.iter_modules(__path__) if one.ispkg]
+    return [name for name in folders if find_spec(f"{__name__}.{name}.source")]
+
+
 def kinds() -> dict[str, ModuleType]:
-    """Return the kinds of sources there are, by name."""
-    names = [room.name for room in pkgutil.iter_modules(__path__) if room.ispkg]
-    known = [name for name in names if find_spec(f"{__name__}.{name}.source")]
-    return {name: import_module(f"{__name__}.{name}.source") for name in known}
+    """Return the module ``source`` of each kind, by name."""
+    return {name: import_module(f"{__name__}.{name}.source") for name in names()}
 
 
 def resolve(recipe: Recipe) -> Source:
-    """Return the source that a recipe names; nothing is opened before its items are asked for.
+    """Return the source that a recipe names; nothing is read before its items are iterated.
 
     Raises:
         RecipeError: there is no such kind, or an option under ``[source]`` or ``[features]`` is wrong.
@@ -56,21 +70,47 @@ def resolve(recipe: Recipe) -> Source:
     return source
 
 
+def decoder(kind: str, features: Mapping[str, Any], folder: Path | None = None) -> Decode:
+    """Return what makes rows of bytes.
+
+    Args:
+        kind: of the source.
+        features: as :meth:`aepipe.sources.item.Source.features` returns them.
+        folder: of the model, where larger things lie that belong to the features.
+    """
+    return cast(Decode, _decode(kind).decoder(features, folder))
+
+
+def version(kind: str) -> int:
+    """Return the version of a kind's decoder."""
+    return cast(int, _decode(kind).VERSION)
+
+
+def query_items(kind: str, text: str) -> Iterator[Item]:
+    """Yield the items that an argument names, their bytes not read yet.
+
+    Raises:
+        QueryError: there is no such file.
+    """
+    return cast(Iterator[Item], _decode(kind).query_items(text))
+
+
+def has_pictures(kind: str) -> bool:
+    """Tell whether the items of a kind can be shown as pictures."""
+    return bool(getattr(_decode(kind), "PICTURES", False))
+
+
+def extras() -> dict[str, str]:
+    """Return the packages that kinds of sources need, each with the extra that brings it."""
+    return {package: extra for name in names() for package, extra in getattr(_decode(name), "EXTRAS", {}).items()}
+
+
 def preview(location: Path, place: str) -> bytes:
     """Return the bytes of one item, to show it.
 
     Args:
         location: :attr:`Source.location`.
-        place: :attr:`RawItem.place`.
-
-    Raises:
-        ItemError: they are not there any more.
-    """
-    return read_place(location, place)
-
-
-def read_place(location: Path, place: str) -> bytes:
-    """Return the bytes at a place; see :func:`aepipe.sources.preview`.
+        place: :attr:`Item.place`.
 
     Raises:
         ItemError: they are not there any more.
@@ -80,55 +120,31 @@ def read_place(location: Path, place: str) -> bytes:
         if whole is not None:
             return WholeFile(whole)(place)
         name, _, at = place.rpartition("#")
-        path = _existing(location, name) if name else None
-        if path is not None and "@" in at:
-            cell: bytes = _room("records").read_at(Path(path), at, place)
-            return cell
-        if path is not None and at.startswith("t"):
-            from aepipe.sources.audio.decode import slice_of
-
-            start, _, seconds = at[1:].partition("+")
-            return slice_of(WholeFile(path)(place), place, float(start), float(seconds))
-        if path is not None and at.startswith("v"):
-            from aepipe.sources.video.decode import frame_at
-
-            return frame_at(Path(path), place, float(at[1:]))
-        room = next((room for room in map(_room, _ROOMS[1:]) if room.claims(name)), None)
-        if path is None or room is None:
+        path, read = _existing(location, name), _reader(name, at)
+        if not name or path is None or read is None:
             raise ItemError(place, f"no longer in {location}")
-        data: bytes = room.read_at(Path(path), at, place)
-        return data
+        return read(Path(path), at, place)
     except (OSError, EOFError, ValueError, LookupError, zlib.error, SourceError) as error:
         raise ItemError(place, f"cannot be read from {location}: {error}") from None
 
 
+def _reader(name: str, at: str) -> Callable[[Path, str, str], bytes] | None:
+    """Return what reads a place ``name#at``: the kind with that mark, else the file's format."""
+    # Formats count from 0, so a letter tells that a kind has cut the file.
+    for kind in names() if at[:1].isalpha() else ():
+        module = _decode(kind)
+        if getattr(module, "MARK", None) == at[0]:
+            return cast("Callable[[Path, str, str], bytes]", module.preview)
+    return getattr(format_of(name, at), "read_at", None)
+
+
 def _existing(location: Path, name: str) -> str | None:
-    r"""Return the path of a file; bytes of its name that are no text stand in a place as ``\xff``."""
+    # A place writes the bytes of a name that are no UTF-8 as \xff.
     raw = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), name.encode())
     paths = (str(location / name), str(location / os.fsdecode(raw)))
     return next((path for path in paths if os.path.isfile(path)), None)
 
 
-def decoder(kind: str, features: Mapping[str, Any], folder: Path | None = None) -> Decode:
-    """Return what makes rows of bytes.
-
-    Args:
-        kind: of the source.
-        features: as :meth:`aepipe.sources.item.Source.features` gives them.
-        folder: of the model, where larger things lie that belong to the features.
-    """
-    return cast(Decode, import_module(f"{__name__}.{kind}.decode").decoder(features, folder))
-
-
-def asked(kind: str, text: str) -> Iterator[Item]:
-    """Give the items that an argument names, their bytes not read yet.
-
-    Raises:
-        QueryError: there is no such file.
-    """
-    return cast(Iterator[Item], import_module(f"{__name__}.{kind}.decode").asked(text))
-
-
-def version(kind: str) -> int:
-    """Return the version of a kind's decoder."""
-    return cast(int, import_module(f"{__name__}.{kind}.decode").VERSION)
+def _decode(kind: str) -> ModuleType:
+    # Only the decoder of the kind that is wanted: a cold query must not wait for the libraries of the others.
+    return import_module(f"{__name__}.{kind}.decode")

@@ -1,19 +1,8 @@
-"""A frozen network below the stack: decoded pixels in, the features of a row out.
+"""Frozen networks below the stack: pixels or text in, features out; and their cache.
 
-The graph sees one picture at a time, on one thread: so a picture's features do not depend on those beside it. Several
-threads may each show it a picture. Legend: H, W sides of a picture, F features.
+The graphs see one item at a time, on one thread and without padding, so the features of an item do not depend on the
+items next to it. Several threads may use one network. Legend: H, W sides of a picture, T tokens, F features.
 """
-
-# (from sentences.py) A sentence encoder below the stack: text in, the features of a row out.
-# (from sentences.py)
-# (from sentences.py) The graph sees one text at a time, on one thread, and no padding: so its features do not depend on what stands beside.
-
-# (from feature_cache.py) Features of items by their bytes, kept on the disk: a run that was killed goes on, and no item is looked at twice.
-# (from feature_cache.py)
-# (from feature_cache.py) Files in the folder, both only ever appended to: ``sha256``, 32 bytes an item, and ``features``. What a killed process
-# (from feature_cache.py) left half written is cut off when they are opened. One process writes at a time; others do without.
-
-# (from seeing.py) Sources whose items a frozen network looks at, below the stack.
 
 from __future__ import annotations
 
@@ -31,17 +20,25 @@ from numpy.typing import NDArray
 
 from aepipe.codes.encoder import session
 from aepipe.errors import CorruptError
+from aepipe.sources.item import Decode
+from aepipe.store import layout
 
-GRAPH = "backbone.onnx"
+GRAPH = layout.Backbone.GRAPH
+TOKENIZER = layout.Backbone.TOKENIZER
+LONGEST = 256
+"""Tokens of a text that are read, including those that mark its beginning and end."""
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class Backbone:
-    """A network whose input is float32[1, 3, H, W], and whose first output is [1, F], or [1, F, h, w] to be averaged.
+    """A network for pictures, float32[1, 3, H, W].
+
+    Its first output is [1, F], or [1, F, h, w], which is averaged.
 
     Args:
         file: of the graph, ONNX.
-        mean: taken from the pixels, 0..255: one number, or one for each of red, green and blue.
-        scale: what they are then divided by.
+        mean: subtracted from the pixels, 0..255: one number, or one for each of red, green and blue.
+        scale: that they are then divided by.
 
     Attributes:
         sha256: of the file, hex.
@@ -55,7 +52,7 @@ class Backbone:
             self._session = session(file.read_bytes())
             (given,) = self._session.get_inputs()
         except (OSError, RuntimeError, ValueError) as error:
-            raise CorruptError(f"{file}: not a network that can be used: {str(error).splitlines()[0]}") from None
+            raise CorruptError(f"{file}: not a network that can be used: {_first_line(error)}") from None
         if len(given.shape) != 4 or given.shape[1] != 3 or given.type != "tensor(float)":
             raise CorruptError(f"{file}: takes {given.type} {given.shape}, and float [1, 3, H, W] is what can be given")
         self.sha256 = digest_of(file)
@@ -67,51 +64,21 @@ class Backbone:
         """Return the features of uint8[H, W, 3], float16[F], of unit length.
 
         Raises:
-            CorruptError: the network does not take pictures of that size, or gives something else.
+            CorruptError: the network does not take pictures of that size, or its output has another shape.
         """
         channels = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)
         prepared = ((channels - self._mean) / self._scale)[None]
-        try:
-            found = np.asarray(self._session.run(None, {self._input: prepared})[0], np.float64)
-        except Exception as error:  # the library's errors have no base in common
-            raise CorruptError(f"{self._file}: {str(error).splitlines()[0]}") from None
-        if found.ndim == 4:
-            found = found.mean(axis=(2, 3))
-        return unit(found, self._file)
+        found = _run(self._session, {self._input: prepared}, self._file)
+        return _unit(found.mean(axis=(2, 3)) if found.ndim == 4 else found, self._file)
 
 
-def unit(found: NDArray[np.float64], file: Path) -> NDArray[np.float16]:
-    """Return the features of one item, [1, F], as float16[F] of unit length.
+class SentenceEncoder:
+    """A network for text, with its tokenizer.
 
-    Raises:
-        CorruptError: they are none; the text names the file of the network.
-    """
-    if found.ndim != 2 or len(found) != 1 or not np.isfinite(found).all():
-        raise CorruptError(f"{file}: gives {list(found.shape)} for one item, and [1, F] is wanted")
-    length = float(np.sqrt(np.square(found).sum()))
-    features: NDArray[np.float16] = (found[0] / max(length, 1e-12)).astype(np.float16)
-    return features
-
-
-def digest_of(*files: Path) -> str:
-    """Return the sha256 over some files, hex."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-TOKENIZER = "tokenizer.json"
-LONGEST = 256
-"""Tokens of a text that are read, with those that mark its beginning and end."""
-_KNOWN = ("input_ids", "attention_mask", "token_type_ids")
-
-
-class Sentences:
-    """A network whose first output is [1, F], or [1, T, F] to be averaged, and its tokenizer.
+    Its first output is [1, F], or [1, T, F], which is averaged.
 
     Args:
-        folder: with the network and ``tokenizer.json``, as the library tokenizers has it.
+        folder: with the network and ``tokenizer.json``, as the library tokenizers writes it.
         graph: name of the network's file, ONNX.
 
     Attributes:
@@ -128,10 +95,11 @@ class Sentences:
             self._session = session((folder / graph).read_bytes())
             self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         except Exception as error:  # the libraries' errors have no base in common
-            raise CorruptError(f"{folder}: no sentence encoder: {str(error).splitlines()[0]}") from None
+            raise CorruptError(f"{folder}: no sentence encoder: {_first_line(error)}") from None
         self._inputs = [one.name for one in self._session.get_inputs()]
-        if strange := set(self._inputs) - set(_KNOWN):
-            raise CorruptError(f"{folder / graph}: wants {sorted(strange)}; {', '.join(_KNOWN)} is what can be given")
+        if strange := set(self._inputs) - set(_INPUTS):
+            raise CorruptError(f"{folder / graph}: wants {sorted(strange)}; {', '.join(_INPUTS)} is what can be given")
+        # A tokenizer's file may ask for padding, which would make features depend on its length.
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(LONGEST)
         self._file = folder / graph
@@ -141,24 +109,98 @@ class Sentences:
         """Return the features of a text, float16[F], of unit length.
 
         Raises:
-            CorruptError: the network gives something else.
+            CorruptError: the network fails, or its output has another shape.
         """
         tokens = np.array([self._tokenizer.encode(text).ids], np.int64)
         given = {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "token_type_ids": np.zeros_like(tokens)}
-        try:
-            found = np.asarray(self._session.run(None, {name: given[name] for name in self._inputs})[0], np.float64)
-        except Exception as error:  # the library's errors have no base in common
-            raise CorruptError(f"{self._file}: {str(error).splitlines()[0]}") from None
-        return unit(found.mean(axis=1) if found.ndim == 3 else found, self._file)
+        found = _run(self._session, {name: given[name] for name in self._inputs}, self._file)
+        return _unit(found.mean(axis=1) if found.ndim == 3 else found, self._file)
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneSpec:
+    """A network as a recipe names it.
+
+    Attributes:
+        name: of a network that a package brings; empty for one of the user's own.
+        files: of one of the user's own, by the names that they have in the store.
+        sha256: of these files.
+        width: F, features of an item.
+        size: height and width of the pictures that it takes; None for a network that reads text.
+    """
+
+    name: str
+    files: Mapping[str, Path]
+    sha256: str
+    width: int
+    size: tuple[int, int] | None = None
+
+
+class BackboneSource:
+    """The part of a source that may have a frozen network; without one it is like any other.
+
+    Attributes:
+        backbone: the network whose features are the rows; None where the kind makes rows by itself.
+    """
+
+    backbone: BackboneSpec | None = None
+    _ref: str = ""
+    _sha256: str = ""
+    _decode: Decode | None = None
+    _cache: FeatureCache | None = None
+
+    def attach(self, folder: Path, ref: str) -> None:
+        """Open the network.
+
+        Args:
+            folder: with its files.
+            ref: its artifact in the store, which becomes a part of the features' description.
+
+        Raises:
+            CorruptError: it cannot be used.
+        """
+        raise NotImplementedError
+
+    def use_cache(self, cache: FeatureCache) -> None:
+        """Take features from a cache where it has them, and put new ones there."""
+        self._cache = cache
+
+    def row(self, data: bytes, key: str) -> NDArray[np.generic]:
+        """Return the row of one item: as the kind makes it, or float16[F] by the network.
+
+        Raises:
+            ItemError: the bytes cannot be decoded.
+        """
+        decode = self._decode
+        assert decode is not None, "fitted() or attach() comes first"
+        return self._cached(data, lambda: decode(data, key)) if self.backbone else decode(data, key)
+
+    def _cached(self, data: bytes, make: Callable[[], NDArray[np.generic]]) -> NDArray[Any]:
+        """Return the features of an item, by its bytes: from the cache, or made and put there."""
+        digest = hashlib.sha256(data).digest()
+        known = None if self._cache is None else self._cache.get(digest)
+        if known is None:
+            known = make()
+            if self._cache is not None:
+                self._cache.put(digest, known)
+        return known
 
 
 class FeatureCache:
-    """The features of many items.
+    """Features of items on disk, by the digest of the items' bytes.
+
+    So a run that was killed computes no item again when it goes on.
+
+    Two files in the folder are only ever appended to: ``sha256``, 32 bytes an item, and ``features``. What a killed
+    process left half written is cut off when they are opened. One process writes at a time; others only read.
 
     Args:
-        folder: is made where it is missing.
+        folder: made where it is missing.
         width: numbers of an item.
-        dtype: of them.
+        dtype: of these numbers.
+
+    Attributes:
+        writable: this process is the one that writes.
     """
 
     def __init__(self, folder: Path, *, width: int, dtype: str) -> None:
@@ -181,7 +223,7 @@ class FeatureCache:
         return len(self._places)
 
     def get(self, sha256: bytes) -> NDArray[Any] | None:
-        """Return the features of an item, None where it was never looked at."""
+        """Return the features of an item; None where the cache has none."""
         place = self._places.get(sha256)
         if place is None:
             return None
@@ -207,13 +249,46 @@ class FeatureCache:
         self._features.close()
 
 
+def digest_of(*files: Path) -> str:
+    """Return the sha256 over some files, hex."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _run(network: Any, inputs: Mapping[str, NDArray[Any]], file: Path) -> NDArray[np.float64]:  # noqa: ANN401
+    """Return the first output of a network; ONNX Runtime has no types."""
+    try:
+        return np.asarray(network.run(None, dict(inputs))[0], np.float64)
+    except Exception as error:  # the library's errors have no base in common
+        raise CorruptError(f"{file}: {_first_line(error)}") from None
+
+
+def _unit(found: NDArray[np.float64], file: Path) -> NDArray[np.float16]:
+    """Return the features of one item, [1, F], as float16[F] of unit length.
+
+    Raises:
+        CorruptError: they have another shape, or are not finite.
+    """
+    if found.ndim != 2 or len(found) != 1 or not np.isfinite(found).all():
+        raise CorruptError(f"{file}: gives {list(found.shape)} for one item, and [1, F] is wanted")
+    length = float(np.sqrt(np.square(found).sum()))
+    features: NDArray[np.float16] = (found[0] / max(length, 1e-12)).astype(np.float16)
+    return features
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
 def _opened(file: Path) -> IO[bytes]:
-    """Open a file for reading and writing, without emptying it."""
+    # Python has no mode that makes a file and reads and writes anywhere in it, but leaves what is there.
     return os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
 
 
 def _locked(stream: IO[bytes]) -> bool:
-    """Say whether this process may write."""
+    """Take the lock of the writing process; return False where another has it."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -222,52 +297,4 @@ def _locked(stream: IO[bytes]) -> bool:
 
 
 def _size(stream: IO[bytes]) -> int:
-    """Return the bytes of a file."""
     return os.fstat(stream.fileno()).st_size
-
-
-@dataclass(frozen=True, slots=True)
-class BackboneSpec:
-    """A network as a recipe names it.
-
-    Attributes:
-        name: of a network that a package brings; empty for one of the user's own.
-        files: of one of the user's own, by the name that they bear on the shelf.
-        sha256: of these.
-        width: F, features of an item.
-    """
-
-    name: str
-    files: Mapping[str, Path]
-    sha256: str
-    width: int
-
-
-class BackboneSource:
-    """What such a source has beside what all sources have; without ``backbone`` it is like any other."""
-
-    backbone: BackboneSpec | None = None
-    _ref: str = ""
-    _cache: FeatureCache | None = None
-
-    def equip(self, folder: Path, ref: str) -> None:
-        """Take the network, and what the shelf calls it.
-
-        Raises:
-            CorruptError: it cannot be used.
-        """
-        raise NotImplementedError
-
-    def remember(self, cache: FeatureCache) -> None:
-        """Take features from a cache, and put new ones there."""
-        self._cache = cache
-
-    def _remembered(self, data: bytes, look: Callable[[], NDArray[np.generic]]) -> NDArray[Any]:
-        """Return the features of an item, by its bytes, from the cache where they are there."""
-        digest = hashlib.sha256(data).digest()
-        known = None if self._cache is None else self._cache.get(digest)
-        if known is None:
-            known = look()
-            if self._cache is not None:
-                self._cache.put(digest, known)
-        return known

@@ -1,13 +1,20 @@
-"""What all kinds of collections have in common: where the items are, their keys, labels, splits and columns."""
+"""The base of all kinds of sources: options, labels, splits, and how a kind is recognised.
+
+A recipe is suggested in two steps: a :class:`Sniffer` tells of which kind some files are; :class:`Hints` tell what a
+recipe for them should say, after a :class:`Survey` of the items.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
+import numpy as np
 from pydantic import Field
 
 from aepipe import recipe
@@ -18,12 +25,23 @@ from aepipe.sources.item import Container, Item
 if TYPE_CHECKING:
     import pyarrow as pa
 
+SNIPPET = "snippet"
+"""The column with the beginning of each document, to show it."""
+SNIPPET_LENGTH = 120
+HEAD = 1 << 13
+"""Bytes of a file that sniffers see."""
+LOOKED_AT = 200
+"""Items that a recipe is suggested from, and rows of a table that are read to tell what it holds."""
+SPLITS = frozenset({"train", "test"})
+LABELS = ("label", "category", "class", "target")
+"""Columns that may hold labels, the likeliest first."""
+
 
 class SplitShare(recipe.Options):
-    """A split that the bytes decide.
+    """A split that the bytes of an item decide.
 
     Attributes:
-        test: the share of items in the test split; equal bytes are in the same one, so no test item is trained on.
+        test: the share of items in the test split. Equal bytes are in the same split, so no test item is trained on.
     """
 
     test: Annotated[float, Field(gt=0, lt=1)]
@@ -37,10 +55,10 @@ class Options(recipe.Options):
         label: a column; or ``parent``, the name of the folder that the item is in.
         split: a column with ``train`` and ``test``; ``top``, the name of the topmost folder; ``file``, the name of the
             file that holds the item, up to its first dot; or ``{ test = 0.1 }``. Without it everything is ``train``.
-        key: a column with each item's own id; without it the path, or the place in a file, is the key.
-        max_bad_share: the share of unreadable items above which ingestion fails.
-        max_vanished_share: the share of the items of the run before above which it fails because they are not there any
-            more: an empty folder where a disk should be mounted is no reason to forget a collection.
+        key: a column with the id of each item; without it the path, or the place in a file, is the key.
+        max_bad_share: the share of items that may be unreadable; above it, ingestion fails.
+        max_vanished_share: the share of the items of the run before that may be gone; above it, ingestion fails. So an
+            empty folder where a disk should be mounted does not empty the collection.
         workers: threads to decode with; 0 takes one per processor.
     """
 
@@ -54,13 +72,17 @@ class Options(recipe.Options):
 
 
 class ItemSource:
-    """A source but for its kind, and for what makes rows of bytes; see :class:`aepipe.sources.item.Source`.
+    """The part of a source that all kinds share.
+
+    A kind adds ``shape``, ``dtype``, ``features()`` and ``row()``.
+
+    See :class:`aepipe.sources.item.Source`.
 
     Args:
         options: where the items are.
-        name: the recipe's.
-        files: what :attr:`Options.path` names.
-        container: that holds them.
+        name: of the recipe.
+        files: at :attr:`Options.path`.
+        container: that holds the items.
 
     Raises:
         SourceError: a column for label or split is missing.
@@ -68,7 +90,7 @@ class ItemSource:
 
     kind: ClassVar[str]
     called: ClassVar[str]
-    """What messages call many of its items."""
+    """The plural that messages use for its items."""
 
     def __init__(self, options: Options, name: str, files: Files, container: Container) -> None:
         self.name = name
@@ -84,12 +106,12 @@ class ItemSource:
 
     @property
     def max_bad_share(self) -> float:
-        """The share of unreadable items above which ingestion fails."""
+        """The share of items that may be unreadable."""
         return self._options.max_bad_share
 
     @property
     def max_vanished_share(self) -> float:
-        """The share of vanished items above which ingestion fails."""
+        """The share of the items of the run before that may be gone."""
         return self._options.max_vanished_share
 
     @property
@@ -99,7 +121,7 @@ class ItemSource:
 
     @property
     def skipped(self) -> int:
-        """Files that the last iteration passed over."""
+        """Files that the last iteration left out."""
         return self._container.skipped
 
     @property
@@ -108,7 +130,7 @@ class ItemSource:
         return None
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
-        """Return the source itself: nothing about its rows has to be learned from the items first."""
+        """Return the source itself: its rows need nothing that is learned from the items."""
         return self
 
     def schema(self) -> pa.Schema:
@@ -118,11 +140,11 @@ class ItemSource:
         return pa.schema([field for field in self._container.schema() if field.name not in self._used])
 
     def total(self) -> int | None:
-        """Return how many items there are, where that is cheap to know."""
+        """Return the number of items, where that is cheap to know; else None."""
         return self._container.total()
 
     def items(self) -> Iterator[Item]:
-        """Give the items in the container's order.
+        """Yield the items in the container's order.
 
         Raises:
             SourceError: there are none, or the container is damaged.
@@ -132,25 +154,27 @@ class ItemSource:
             empty = False
             yield self._finished(item)
         if empty:
-            raise SourceError(f"{self._files.asked}: no {self.called} in it")
+            raise SourceError(f"{self._files.given}: no {self.called} in it")
 
     def split(self, item: Item, sha256: bytes) -> str:
-        """Return the source's own split, or what the bytes decide."""
+        """Return the split of an item: decided by its bytes, or by the source, else ``train``."""
         share = self._options.split
         if isinstance(share, SplitShare):
+            # The first 8 bytes of a digest are a random number in 0..2^64 that never changes.
             return "test" if int.from_bytes(sha256[:8], "big") < share.test * 2.0**64 else "train"
         return item.split or "train"
 
     @property
     def _by_bytes(self) -> bool:
-        """Whether the bytes of an item decide its split."""
         return isinstance(self._options.split, SplitShare)
 
     def _finished(self, item: Item) -> Item:
-        """Fill in label and split, and take their columns out."""
+        """Return an item with label and split filled in, and without their columns."""
         label, split = self._options.label, self._options.split
+        # The commonest case is quick: no new item where nothing is filled in.
         if label is None and not isinstance(split, str):
             return item
+        # With ids of its own, an item's key says nothing about folders.
         path = item.place if self._options.key else item.key
         label = _parent(path) if label == "parent" else _chosen(label, item.columns, item.label)
         if split == "top":
@@ -164,48 +188,189 @@ class ItemSource:
 
     @cached_property
     def _used(self) -> set[str]:
-        """Return the columns that label and split are made of."""
         wanted = {self._options.label} - {"parent"} | {self._options.split} - {"top", "file"}
         return {name for name in wanted if isinstance(name, str)}
 
     def _check_columns(self) -> None:
-        """Check that the columns of label and split are there."""
+        """Raise SourceError where a column for label or split is missing."""
         names = [*self._container.schema().names, *sorted(self._container.gives)]
         for option, special in (("label", ("parent",)), ("split", ("top", "file"))):
             name = getattr(self._options, option)
             if isinstance(name, str) and name not in special and name not in names:
                 raise SourceError(
-                    f"{self._files.asked}: no column {name!r} for {option}; it has: {', '.join(names) or 'none'}. "
+                    f"{self._files.given}: no column {name!r} for {option}; it has: {', '.join(names) or 'none'}. "
                     f"{option} = {special[0]!r} takes a folder's name"
                 )
 
 
 def _chosen(option: str | None, columns: Mapping[str, object], natural: str | None) -> str | None:
-    """Return a label or a split: the container's own, or that of a column."""
     return natural if option is None else _text(columns.get(option, natural))
 
 
 def _parent(path: str) -> str | None:
-    """Return the name of the folder that a file is in, None where it is in none.
-
-    Text, not a Path: making one takes as long as reading a small file.
-    """
+    # Text, not a Path: making one takes as long as reading a small file.
     return path.rpartition("/")[0].rstrip("/").rpartition("/")[2] or None
 
 
 def _top(path: str) -> str | None:
-    """Return the name of the topmost folder that a file is in, None where it is in none."""
     top, inside, _ = path.lstrip("/").partition("/")
     return top if inside else None
 
 
 def _text(value: object) -> str | None:
-    """Return a label or a split as text; None for what is missing."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
     return str(value).strip()
 
 
-SNIPPET = "snippet"
-"""The column with the beginning of each document, to show it."""
-SNIPPET_LENGTH = 120
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """The first bytes of a file.
+
+    Attributes:
+        name: its path relative to the source.
+        head: at most :data:`HEAD` bytes.
+        table: it is CSV, JSON lines or Parquet.
+    """
+
+    name: str
+    head: bytes
+    table: bool = False
+
+
+def _no_file(seen: Glimpse) -> bool:
+    return False
+
+
+def _no_column(column: pa.Field) -> bool:
+    return False
+
+
+def _no_texts(texts: Mapping[str, Sequence[str]], rows: int) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sniffer:
+    """How files of one kind are recognised.
+
+    Attributes:
+        rank: kinds are tried by rank, the lowest first.
+        file: tells whether a whole file is of this kind; raises ItemError with the reason where it nearly is.
+        column: tells whether a column of Parquet holds such items, by its type.
+        texts: returns the column of a table that holds such items, or the paths of them, by its texts; None where there
+            is none. The second argument is the number of rows, as cells may be empty.
+        option: under ``[source]``, which names that column; empty where there is none.
+        aside: files of this kind next to files of another are taken to be about those.
+    """
+
+    rank: int
+    file: Callable[[Glimpse], bool] = _no_file
+    column: Callable[[pa.Field], bool] = _no_column
+    texts: Callable[[Mapping[str, Sequence[str]], int], str | None] = _no_texts
+    option: str = ""
+    aside: bool = False
+
+
+def column_of_paths(texts: Mapping[str, Sequence[str]], endings: tuple[str, ...]) -> str | None:
+    """Return the first column whose texts all end as the names of some kind of file do."""
+    return next(
+        (name for name, values in texts.items() if values and all(_ends(value, endings) for value in values)), None
+    )
+
+
+def _ends(text: str, endings: tuple[str, ...]) -> bool:
+    return text.strip().lower().endswith(endings)
+
+
+@dataclass(slots=True)
+class Survey:
+    """Counts over the items of a collection, without a look into them.
+
+    Attributes:
+        rows: items in all.
+        parents: items by the name of their folder.
+        tops: items by the name of their topmost folder.
+        files: items by the name of the file that holds them, up to its first dot.
+        columns: items by value, for each of the columns that may be ``label`` or ``split``.
+        given: items with a ``label``, and with a ``split``, that their container gives them.
+    """
+
+    rows: int = 0
+    parents: Counter[str] = field(default_factory=Counter)
+    tops: Counter[str] = field(default_factory=Counter)
+    files: Counter[str] = field(default_factory=Counter)
+    columns: dict[str, Counter[str]] = field(default_factory=dict)
+    given: Counter[str] = field(default_factory=Counter)
+
+    def count(self, item: Item) -> None:
+        """Count an item."""
+        self.rows += 1
+        folders = PurePosixPath(item.key).parts[:-1]
+        self.parents[folders[-1] if folders else ""] += 1
+        self.tops[folders[0] if folders else ""] += 1
+        self.files[PurePosixPath(item.place.partition("#")[0]).name.partition(".")[0]] += 1
+        self.given["label"] += item.label is not None
+        self.given["split"] += item.split is not None
+        for column in (*LABELS, "split"):
+            value = item.columns.get(column)
+            if value is not None:
+                self.columns.setdefault(column, Counter())[str(value)] += 1
+
+    def label(self) -> str:
+        """Return the option for labels: a column, or ``parent``.
+
+        ``given`` where the container gives labels; empty where there are none.
+        """
+        if self.given["label"]:
+            return "given"
+        column = next((name for name in LABELS if 2 <= len(self.columns.get(name, ())) <= max(2, self.rows // 3)), None)
+        if column:
+            return column
+        classes = {name: count for name, count in self.parents.items() if name and name not in SPLITS}
+        # Folders by date or by author are no classes: there are many of them, or few items in each.
+        plausible = 2 <= len(classes) <= max(2, self.rows // 5) and np.median(list(classes.values())) >= 3
+        return "parent" if plausible and sum(classes.values()) >= 0.95 * self.rows else ""
+
+    def split(self) -> str:
+        """Return the option for splits: ``split``, ``top`` or ``file``.
+
+        ``given`` where the container gives splits; empty where there are none.
+        """
+        if self.given["split"]:
+            return "given"
+        if set(self.columns.get("split", ())) >= SPLITS:
+            return "split"
+        for option, seen in (("top", self.tops), ("file", self.files)):
+            if set(seen) >= SPLITS and seen["train"] + seen["test"] >= 0.95 * self.rows:
+                return option
+        return ""
+
+
+def survey_items(items: Iterable[Item]) -> tuple[Survey, list[Item]]:
+    """Count all items; return the counts, and the first items to look into."""
+    seen, first = Survey(), list[Item]()
+    for item in items:
+        seen.count(item)
+        if len(first) < LOOKED_AT:
+            first.append(item)
+    return seen, first
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What a kind of source says about a collection, so that a recipe can be written for it.
+
+    Attributes:
+        survey: the number of items, and what labels and splits can be made of.
+        seen: what the recipe is derived from, in words: ``60 documents``.
+        features: the block ``[features]``, each choice with its reason; empty where the kind has nothing to choose.
+        bounded: rows are pictures of some sort: cells lie within 0..1, and may be shifted by a pixel in training.
+        holes: cells may be missing, and are of several sorts.
+    """
+
+    survey: Survey
+    seen: str
+    features: str = ""
+    bounded: bool = False
+    holes: bool = False

@@ -1,6 +1,8 @@
-"""The files of a source: one file, all files of a folder, or what a glob matches; in order, the same each time."""
+"""Find the files of a source, always in the same order, and read the bytes of one item.
 
-# (from readers.py) Ways to the bytes of one item; each is called with the item's key and may be called in any thread.
+A source is one file, all files of a folder, or the files that match a glob. A reader (:class:`WholeFile`,
+:class:`Piece`, :class:`InMemory`, :class:`Refused`) is called with the key of its item, in any thread.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ from aepipe.errors import ItemError, SourceError
 from aepipe.sources import remote
 
 ANCHOR = "/./"
-"""Where it stands in a path, what is before it is the root, as rsync has it."""
+"""Separates the root of a source from the rest of a path, as in rsync."""
+MAX_BYTES = 1 << 28
+"""Larger items are refused, so that a few of them cannot fill the memory."""
+
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +29,10 @@ class Found:
     r"""One file.
 
     Attributes:
-        place: its path relative to the root, with ``/``, and always text: a byte of a name that is no UTF-8 stands as
-            ``\xff``.
-        path: to open it.
-        refusal: why it is not to be opened; None if it is.
+        place: its path relative to the root, with ``/``, and always text: a byte of a name that is no UTF-8 is written
+            as ``\xff``.
+        path: for opening it.
+        refusal: why it must not be opened; None where it may.
     """
 
     place: str
@@ -36,34 +42,34 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files of a source, found anew at each iteration.
+    """The files of a source, listed again at each iteration.
 
     Attributes:
-        asked: the path as the user gave it, for messages.
+        given: the path as the user wrote it, for messages.
         root: the folder that places are relative to: the folder itself, the file's folder, the glob's fixed part.
         single: the path is one file.
-        pattern: of a glob, relative to the root; else the empty string.
+        pattern: the file, the folder or the glob below the root; empty where it is the root itself.
     """
 
-    asked: str
+    given: str
     root: Path
     single: bool = False
     pattern: str = ""
 
     @classmethod
     def at(cls, text: str, base: Path) -> Files:
-        """Read a path of a recipe.
+        """Return the files at a path of a recipe.
 
         Args:
-            text: a file, a folder or a glob, relative to ``base``; ``~`` is the user's home; or the address of such,
-                which is brought here first. Places are relative to what stands before a ``/./`` in it, if any.
+            text: a file, a folder or a glob, relative to ``base``, where ``~`` is the user's home; or the address of
+                one, which is fetched first. If it has a ``/./``, places are relative to the part before that.
             base: a folder.
 
         Raises:
             SourceError: it does not exist or cannot be reached, or a glob matches nothing.
         """
         if remote.is_address(text):
-            return replace(cls.at(str(remote.fetched(text)), base), asked=text)
+            return replace(cls.at(str(remote.fetched(text)), base), given=text)
         head, anchored, tail = text.partition(ANCHOR)
         path = Path(os.path.normpath(base / Path(text).expanduser())).absolute()
         if anchored:
@@ -82,7 +88,7 @@ class Files:
 
     @classmethod
     def _below(cls, root: Path, name: str, path: Path) -> Files:
-        """Read a path whose places are relative to a folder above it."""
+        """Return the files at a path whose places are relative to a folder above it."""
         if not path.is_relative_to(root):
             raise SourceError(f"{path}: does not lie in {root}")
         name = os.path.normpath(name)
@@ -96,7 +102,7 @@ class Files:
     def __iter__(self) -> Iterator[Found]:
         root = str(self.root)
         if self.single:
-            yield _found(root, self.pattern, link=False)  # a link that the user names is meant
+            yield _found(root, self.pattern, link=False)  # the user names this link, so it may lead anywhere
             return
         if not self.pattern:
             yield from _walk(root, "")
@@ -110,9 +116,10 @@ class Files:
 
 
 def _walk(root: str, folder: str) -> Iterator[Found]:
-    """Give the files below a folder in the order of their paths; hidden ones and folders behind links are left out.
+    """Yield the files below a folder in order, without hidden ones and folders behind links.
 
-    What the listing of a folder tells is not asked again: each file would cost one more trip to a distant disk.
+    The listing of a folder tells which entries are links, so files are not looked at one by one: on a network disk each
+    would cost a trip.
     """
     at = os.path.join(root, folder)
     try:
@@ -131,7 +138,7 @@ def _walk(root: str, folder: str) -> Iterator[Found]:
 
 
 def _found(root: str, name: str, *, link: bool) -> Found:
-    """Look at one file; a link that leads out of the root is found, but refused."""
+    """Return one file; a link that leads out of the root is refused."""
     path = os.path.join(root, name)
     if link:
         real, home = os.path.realpath(path), os.path.realpath(root)
@@ -141,25 +148,19 @@ def _found(root: str, name: str, *, link: bool) -> Found:
 
 
 def _place(name: str) -> str:
-    """Return a path as text."""
     return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-MAX_BYTES = 1 << 28
-"""Larger items are refused, so that a few of them cannot fill the memory."""
-
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class WholeFile:
-    """All of a file."""
+    """Reads all of a file."""
 
     path: str
 
     def __call__(self, key: str) -> bytes:
-        """Read it; a pipe or a device that bears an image's name is not waited for."""
-        # Python's own files take twice as long for small ones.
+        """Return the bytes."""
+        # Python's own file objects take twice as long for small files. A pipe or a device with the name of an item
+        # must not block.
         handle = os.open(self.path, _READ)
         try:
             found = os.fstat(handle)
@@ -167,7 +168,7 @@ class WholeFile:
                 raise ItemError(key, "not a file")
             check_bytes(found.st_size, key)
             data = os.read(handle, found.st_size + 1)
-            # It has grown in the meantime, or the system gives less at a time.
+            # The file has grown in the meantime, or the system returns less at a time.
             while len(data) != found.st_size and (more := os.read(handle, 1 << 20)):
                 data += more
                 check_bytes(len(data), key)
@@ -178,14 +179,14 @@ class WholeFile:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of a file, in bytes."""
+    """Reads a piece of a file, in bytes."""
 
     path: str
     offset: int
     size: int
 
     def __call__(self, key: str) -> bytes:
-        """Read it."""
+        """Return the bytes."""
         check_bytes(self.size, key)
         with open(self.path, "rb") as stream:
             stream.seek(self.offset)
@@ -197,24 +198,24 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class InMemory:
-    """Bytes that the container had to read anyway."""
+    """Returns bytes that the container had to read anyway."""
 
     data: bytes
 
     def __call__(self, key: str) -> bytes:
-        """Return them."""
+        """Return the bytes."""
         check_bytes(len(self.data), key)
         return self.data
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An item of which it is known already that it cannot be read, and why."""
+    """Raises the reason why an item cannot be read, where the container knows it already."""
 
     reason: str
 
     def __call__(self, key: str) -> bytes:
-        """Raise the reason."""
+        """Raise ItemError with the reason."""
         raise ItemError(key, self.reason)
 
 

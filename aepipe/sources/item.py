@@ -1,4 +1,4 @@
-"""Types of the room: items, sources, containers and decoders."""
+"""The types that all sources share: items, readers, decoders, containers and sources."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Reader = Callable[[str], bytes]
-"""Gives the bytes of the item of that key; raises :class:`ItemError`, or OSError."""
+"""Returns the bytes of the item with that key; raises :class:`ItemError` or OSError."""
+Decode = Callable[[bytes, str], NDArray[np.generic]]
+"""Makes one row of bytes; the second argument is the key, for messages. Raises :class:`ItemError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,11 @@ class Item:
     Attributes:
         key: its path relative to the source, or its own id; unique in the source.
         place: where the bytes are, relative to the source's location: ``a/b.jpg``, ``part.parquet#12``,
-            ``photos.tar#1536+20481``, ``train-images-idx3-ubyte.gz#17``. :func:`preview` reads it.
-        reader: gives the bytes, in any thread.
+            ``photos.tar#1536+20481``, ``train-images-idx3-ubyte.gz#17``. :func:`aepipe.sources.preview` reads it.
+        reader: returns the bytes, in any thread.
         label: its class, where the source knows one.
-        split: ``train``, ``test``, or whatever the source says; None where :meth:`Source.split` is to decide.
-        columns: the source's own other columns.
+        split: ``train``, ``test`` or another name; None where :meth:`Source.split` decides.
+        columns: the other columns that the source has for it.
     """
 
     key: str
@@ -49,13 +51,14 @@ class Item:
         try:
             return self.reader(self.key)
         except OSError as error:
+            # The text of an OSError would name the whole path; the key says enough.
             raise ItemError(self.key, f"cannot be read: {error.strerror or type(error).__name__}") from None
 
 
 class Source(Protocol):
-    """A collection and the features wanted of it.
+    """A collection, and the way its rows are made.
 
-    ``items`` may be iterated again and gives the same order each time; ``row`` is called from many threads.
+    ``items`` may be iterated again and has the same order each time; ``row`` is called from many threads.
     """
 
     @property
@@ -64,7 +67,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """The recipe's name, for files about this source."""
+        """The name of the recipe, for files about this source."""
 
     @property
     def location(self) -> Path:
@@ -80,15 +83,15 @@ class Source(Protocol):
 
     @property
     def spans(self) -> list[dict[str, Any]] | None:
-        """The cells of each column with their likelihood, where those of a row are of several sorts."""
+        """The cells of each column with their likelihood; None where all are of one sort."""
 
     @property
     def max_bad_share(self) -> float:
-        """The share of unreadable items above which ingestion fails."""
+        """The share of items that may be unreadable; above it, ingestion fails."""
 
     @property
     def max_vanished_share(self) -> float:
-        """The share of the items of the run before above which it fails because they are not there any more."""
+        """The share of the items of the run before that may be gone; above it, ingestion fails."""
 
     @property
     def workers(self) -> int:
@@ -96,39 +99,42 @@ class Source(Protocol):
 
     @property
     def skipped(self) -> int:
-        """Files that the last iteration passed over because they are not of this kind."""
+        """Files that the last iteration left out because they are not of this kind."""
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
-        """Return the source once all that it has to learn from the items is learned; only then it makes rows.
+        """Return a source that has learned from its items what it needs; only then it makes rows.
 
         Args:
-            known: :meth:`features` of an earlier time, whose learned part is kept where the options are the same.
+            known: :meth:`features` of the build before, whose learned part is kept where the options are the same.
 
         Raises:
             SourceError: nothing can be learned from the items.
         """
 
     def features(self) -> dict[str, Any]:
-        """Return all that decides how bytes become a row, as JSON; equal features give equal rows."""
+        """Return everything that decides how bytes become a row, as JSON.
+
+        Equal features make equal rows.
+        """
 
     def schema(self) -> pa.Schema:
-        """Return the names and types of the items' own columns."""
+        """Return the names and types of the items' columns."""
 
     def total(self) -> int | None:
-        """Return how many items there are, where that is known without reading them."""
+        """Return the number of items, where it is known without reading them; else None."""
 
     def items(self) -> Iterator[Item]:
-        """Give the items, in the source's order.
+        """Yield the items, in the source's order.
 
         Raises:
-            SourceError: there is none, or what holds them is damaged.
+            SourceError: there are none, or a file that holds them is damaged.
         """
 
     def split(self, item: Item, sha256: bytes) -> str:
         """Return the split of an item whose bytes have this digest."""
 
     def row(self, data: bytes, key: str) -> NDArray[np.generic]:
-        """Turn bytes into one row.
+        """Make one row of bytes.
 
         Raises:
             ItemError: they cannot be decoded.
@@ -137,11 +143,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns of a table of images that are not the table's own affair.
+    """The columns of a table that an option of the recipe names.
 
     Attributes:
-        image: holds the pictures, or the paths of them.
-        key: holds each item's own id; None takes the path of the picture.
+        image: holds the items, or their paths.
+        key: holds the id of each item; None takes the path of the item.
     """
 
     image: str = "image"
@@ -149,25 +155,21 @@ class Columns:
 
 
 class Container(Protocol):
-    """Items, as they lie on the disk."""
+    """Items, as they lie on disk: in a folder, an archive, tables."""
 
     @property
     def skipped(self) -> int:
-        """Files that the last iteration passed over."""
+        """Files that the last iteration left out."""
 
     @property
     def gives(self) -> frozenset[str]:
-        """Which of ``label`` and ``split`` the items bear of themselves."""
+        """Which of ``label`` and ``split`` the items have by themselves."""
 
     def schema(self) -> pa.Schema:
         """Return the names and types of the items' columns."""
 
     def total(self) -> int | None:
-        """Return how many items there are, where that is cheap to know."""
+        """Return the number of items, where that is cheap to know; else None."""
 
     def items(self) -> Iterator[Item]:
-        """Give the items in order; those that cannot be read are given, too, and say so when read."""
-
-
-Decode = Callable[[bytes, str], NDArray[np.generic]]
-"""Turns bytes into one row; the second argument is the key, for messages. Raises :class:`aepipe.errors.ItemError`."""
+        """Yield the items in order; also those that cannot be read, which say so when they are read."""

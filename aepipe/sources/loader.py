@@ -1,8 +1,8 @@
-"""Reading the items of a source in many threads: bytes, digest, row.
+"""Read the items of a source in many threads: bytes, digest, row.
 
-Threads, not processes: Pillow and hashlib let go of Python's lock while they work, and no row has to be sent from one
-process to another (benchmarks/training/ingest.py). Items that take next to no time are read in the thread that
-asks: handing that lock around would take longer than they do.
+Threads, not processes: Pillow and hashlib release Python's lock while they work, and no row has to be sent from one
+process to another (benchmarks/training/ingest.py measures both). Items that take very little time are read in the
+calling thread: passing the lock around would take longer than reading them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from aepipe.sources.item import Decode, Item, Source
 Find: TypeAlias = Callable[[str, bytes], int]
 _CHUNK = 16  # items that a thread takes at once
 _WINDOW = 3  # chunks under way per thread
-_QUICK = 2.5e-4  # seconds that an item takes at most for threads not to pay
-_TRIED = 64  # chunks read by threads before one is timed again
+_QUICK = 2.5e-4  # seconds per item, below which threads do not pay
+_TRIED = 64  # chunks that threads read before one is timed again
 _GONE = Refused("read already")
 
 
@@ -39,9 +39,9 @@ class Outcome:
     Attributes:
         item: the item.
         sha256: of its bytes; empty where they could not be read.
-        features: its row; None where it is known already, or bad.
-        known: what ``find`` gave; -1 for a row that is not known.
-        reason: why it is bad; None if it is not.
+        features: its row; None where it is known already, or cannot be read.
+        known: the number that ``find`` returned; -1 for a row that is not known.
+        reason: why it cannot be read; None where it can.
     """
 
     item: Item
@@ -55,19 +55,20 @@ def read_all(source: Source, find: Find | None = None, row: Decode | None = None
     """Read, hash and decode the items of a source in many threads.
 
     Args:
-        source: whose items.
-        find: gives for a key and the sha256 of its bytes a number >= 0 where the row is known already and need not be
-            decoded; none is known where it is None.
-        row: makes rows of bytes, in any thread; the source does where it is None.
+        source: with the items.
+        find: returns a number >= 0 for a key and the sha256 of its bytes where the row is known already and need not be
+            decoded; where it is None, no row is known.
+        row: makes rows of bytes, in any thread; where it is None, the source does.
 
     Returns:
-        the outcomes in the source's order, whatever the number of threads. The window of items under way is bounded.
+        The outcomes in the source's order, whatever the number of threads. Only a bounded number of items is under way.
     """
 
     def work(items: list[Item]) -> list[Outcome]:
         return [_read(item, row or source.row, find or _unknown) for item in items]
 
     threads = source.workers or len(os.sched_getaffinity(0))
+    # The source is iterated in this thread only: its iterator need not be safe for many.
     chunks = _chunks(_unique(source.items()))
     waiting: deque[Future[list[Outcome]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="ingest") as pool:
@@ -82,18 +83,18 @@ def read_all(source: Source, find: Find | None = None, row: Decode | None = None
                 while waiting:
                     yield from waiting.popleft().result()
         finally:
+            # A consumer that stops early must not wait for items that nobody wants.
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _timed(work: Callable[[list[Item]], list[Outcome]], chunk: list[Item]) -> tuple[list[Outcome], bool]:
-    """Read some items here, and say whether that was quick."""
+    """Read some items in this thread; return the outcomes, and whether that was quick."""
     began = time.perf_counter()
     done = work(chunk)
     return done, time.perf_counter() - began < _QUICK * len(chunk)
 
 
 def _unknown(_: str, __: bytes) -> int:
-    """Know no row."""
     return -1
 
 
@@ -110,14 +111,15 @@ def _read(item: Item, row: Decode, find: Find) -> Outcome:
 
 
 def _without_bytes(item: Item) -> Item:
-    """Return an item that no longer holds its bytes; a file never did."""
+    """Return an item that no longer holds its bytes; one that is a file never does."""
     if isinstance(item.reader, WholeFile):
         return item
+    # Written out, because dataclasses.replace takes more than twice as long.
     return Item(item.key, item.place, _GONE, item.label, item.split, item.columns)
 
 
 def _unique(items: Iterator[Item]) -> Iterator[Item]:
-    """Refuse items whose key another had before."""
+    """Yield the items, but refuse those whose key another item had before."""
     seen: set[str] = set()
     for item in items:
         yield item if item.key not in seen else replace(item, reader=Refused("duplicate key"))
@@ -125,6 +127,5 @@ def _unique(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
-    """Cut into lists."""
     while chunk := list(islice(items, _CHUNK)):
         yield chunk

@@ -1,12 +1,14 @@
-"""Collections that lie elsewhere: ``s3://bucket/photos``, ``gs://``, ``memory://``, whatever fsspec has a driver for.
+"""Fetch collections from addresses: ``s3://``, ``gs://`` or any other driver of fsspec.
 
-What lies at an address is copied to this machine first, and from there on it is a folder like any other: items are read
-in place, originals are there to be shown, and the same bytes under the same names are the same collection. The copy is
-kept in ``$AEPIPE_CACHE``, else in ``aepipe`` below the user's cache folder, and brought up to date each time: what has
-the size and the stamp (ETag, checksum, time) that it had is not fetched again, and what is gone there goes here, too.
+The files at an address are copied to this machine first. From then on the copy is a folder like any other: items are
+read in place, originals can be shown, and the same bytes under the same names are the same collection.
 
-Credentials come from the environment, as the driver takes them; an address that holds a password is refused. A
-``file://`` address is read where it is.
+The copy is kept in ``$AEPIPE_CACHE``, else in ``aepipe`` in the user's cache folder, and is updated each time: a file
+whose size and stamp (ETag, checksum, time) are the same is not fetched again, and a file that is gone there is removed
+here.
+
+Credentials come from the environment, as the driver expects them; an address with a password is refused. A ``file://``
+address is read where it is.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from aepipe.errors import SourceError
 from aepipe.log import step
 
 AT_ONCE = 8
-"""Files that are fetched side by side."""
+"""Files that are fetched at the same time."""
 LISTING = "listing.json"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://\S+", re.IGNORECASE)
 _STAMPS = ("ETag", "etag", "md5Hash", "content_md5", "checksum", "mtime", "LastModified", "last_modified", "updated")
@@ -34,22 +36,22 @@ Stamps = dict[str, list[str]]
 
 
 def is_address(text: str) -> bool:
-    """Say whether a text is an address, not a path or words."""
+    """Tell an address from a path and from words."""
     return _ADDRESS.fullmatch(text) is not None
 
 
 def fetched(address: str) -> Path:
-    """Bring what lies at an address to this machine.
+    """Copy the files at an address to this machine.
 
     Args:
         address: of a file, a folder, or a glob of files.
 
     Returns:
-        Where it is here: a file, a folder, or a glob.
+        Where the copy is: a file, a folder, or a glob.
 
     Raises:
-        SourceError: there is no driver for it, nothing lies there, or it cannot be reached or read; or the address
-            holds a password.
+        SourceError: there is no driver for it, nothing is there, or it cannot be reached or read; or the address has a
+            password in it.
     """
     from urllib.parse import urlsplit
 
@@ -68,12 +70,13 @@ def fetched(address: str) -> Path:
 
 
 def _copied(address: str) -> Path:
-    """Copy what has changed since the last time; return where it is."""
+    """Update the copy; return where it is."""
     from fsspec.core import url_to_fs
 
     plain = re.split(r"[*?\[]", address, maxsplit=1)[0]
     magic = plain != address
     fixed = plain.rpartition("/")[0] if magic else address
+    # fsspec keeps instances with their listings; a new one sees what has changed since.
     system, root = url_to_fs(fixed, skip_instance_cache=True)
     single = not magic and system.isfile(root)
     if magic:
@@ -85,6 +88,7 @@ def _copied(address: str) -> Path:
     files = {_name(path, root): info for path, info in found.items() if info["type"] == "file"}
     if not files:
         raise SourceError(f"{address}: no files there")
+    # A digest, because an address may have characters that no name of a file may.
     folder = _cache() / hashlib.sha256(address.encode()).hexdigest()[:32]
     _update(system, root, files, folder)
     if magic:
@@ -93,7 +97,7 @@ def _copied(address: str) -> Path:
 
 
 def _update(system: Any, root: str, files: Mapping[str, Mapping[str, Any]], folder: Path) -> None:  # noqa: ANN401
-    """Make the copy the same as what is there."""
+    """Make the copy equal to the files at the address."""
     from concurrent.futures import ThreadPoolExecutor
 
     here = folder / "files"
@@ -101,12 +105,14 @@ def _update(system: Any, root: str, files: Mapping[str, Mapping[str, Any]], fold
     known, now = _listing(folder), {name: _stamp(info) for name, info in files.items()}
     for name in sorted(known.keys() - now.keys()):
         with suppress(OSError):
+            # A copy that is gone already needs no removal.
             (here / name).unlink()
     wanted = [name for name, stamp in now.items() if known.get(name) != stamp or not _whole(here, name, stamp)]
 
     def fetch(name: str) -> None:
         target = here / name
         target.parent.mkdir(parents=True, exist_ok=True)
+        # Another process may fetch the same file: each writes its own, and the rename is atomic.
         part = target.with_name(f".part-{os.getpid()}-{target.name}")
         try:
             system.get_file(f"{root}/{name}" if root else name, str(part))
@@ -118,16 +124,17 @@ def _update(system: Any, root: str, files: Mapping[str, Mapping[str, Any]], fold
         for done, _ in enumerate(pool.map(fetch, wanted), 1):
             if done % 100 == 0 or done == len(wanted):
                 step("fetching", done, len(wanted))
+    # The listing comes last: if this process is killed before, the next one fetches again what it lacks.
     part = folder / f".{LISTING}-{os.getpid()}"
     part.write_text(json.dumps(now), encoding="utf-8")
     part.replace(folder / LISTING)
 
 
 def _name(path: str, root: str) -> str:
-    """Return a file's name below the root.
+    """Return the name of a file below the root.
 
     Raises:
-        SourceError: it is none.
+        SourceError: the name leads out of the root.
     """
     name = path[len(root) :].lstrip("/") if root else path.lstrip("/")
     if not path.startswith(root) or ".." in PurePosixPath(name).parts or not name or "\x00" in name:
@@ -136,13 +143,13 @@ def _name(path: str, root: str) -> str:
 
 
 def _stamp(info: Mapping[str, Any]) -> list[str]:
-    """Return what tells a changed file from an unchanged one: its size, and what the driver says of its content."""
+    # The size and the driver's stamp tell a changed file from an unchanged one.
     stamp = next((str(info[key]) for key in _STAMPS if info.get(key) is not None), "")
     return [str(info.get("size")), stamp]
 
 
 def _whole(here: Path, name: str, stamp: list[str]) -> bool:
-    """Whether the copy of a file is there at its full length, and a stamp would tell if it had changed."""
+    """Whether a copy has its full length, and its stamp would show a change."""
     try:
         return bool(stamp[1]) and str((here / name).stat().st_size) == stamp[0]
     except OSError:
@@ -150,7 +157,7 @@ def _whole(here: Path, name: str, stamp: list[str]) -> bool:
 
 
 def _listing(folder: Path) -> Stamps:
-    """Return what was there the last time."""
+    """Return the stamps of the last time; none where there was none."""
     try:
         found: Stamps = json.loads((folder / LISTING).read_bytes())
     except (OSError, ValueError):
@@ -159,24 +166,23 @@ def _listing(folder: Path) -> Stamps:
 
 
 def _cache() -> Path:
-    """Return the folder of all copies."""
     own, users = os.environ.get("AEPIPE_CACHE"), os.environ.get("XDG_CACHE_HOME")
     return Path(own).expanduser() if own else (Path(users) if users else Path.home() / ".cache") / "aepipe"
 
 
 @contextmanager
 def _named(address: str) -> Iterator[None]:
-    """Say in one line at which address what went wrong; drivers have errors of their own, without a common base."""
+    """Raise SourceError with the address for any error of a driver."""
     try:
         yield
     except SourceError:
         raise
     except ModuleNotFoundError as error:
-        if error.name == "fsspec":  # whose extra is named elsewhere
+        if error.name == "fsspec":  # the command line names its extra
             raise
         raise SourceError(f"{address}: {error}") from None
     except FileNotFoundError:
-        raise SourceError(f"{address}: nothing lies there") from None
+        raise SourceError(f"{address}: nothing is there") from None
     except PermissionError:
         raise SourceError(f"{address}: no permission to read there; are the credentials set?") from None
     except Exception as error:

@@ -1,13 +1,13 @@
-"""The shelf: immutable directories, each named by the digest of what it was made from.
+"""The store: immutable artifacts, each a directory named by the digest of its inputs.
 
 ::
 
-    <root>/<kind>/<digest>/manifest.json     inputs, facts, and the sha256 and bytes of every output; written last
-    <root>/<kind>/<digest>/...               the outputs
-    <root>/<kind>/.tmp-<host>-<pid>-<token>/ a directory being written; it gets its name by one rename
-    <root>/work/<digest>/                    checkpoints of work that was interrupted
+    <root>/<kind>/<digest>/manifest.json     inputs, facts, and sha256 and size of every output; written last
+    <root>/<kind>/<digest>/...               the outputs; :mod:`aepipe.store.layout` has their names
+    <root>/<kind>/.tmp-<host>-<pid>-<token>/ a draft: a directory being written; one rename gives it its name
+    <root>/work/<digest>/                    checkpoints of training that was interrupted
 
-Whoever reads a directory under its final name reads all of it. What is in service stands in :mod:`aepipe.store.registry`.
+A directory under its final name is complete. :mod:`aepipe.store.registry` knows which release is in service.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from pathlib import Path
 from typing import Any
 
 from aepipe.errors import CorruptError, NotFoundError
+from aepipe.store import layout
 from aepipe.store.io import disk_errors_named, seal_file, sha256_of, sync_folder, write_durably
 
 logger = logging.getLogger(__name__)
 
 KINDS = ("backbone", "rows", "views", "layer", "model", "segment", "release")
-MANIFEST = "manifest.json"
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by aepipe; see https://bford.info/cachedir/\n"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Ref:
-    """The name of one directory on the shelf; the only thing stages hand on."""
+    """Reference to one artifact: the only thing that stages hand on to each other."""
 
     kind: str
     digest: str
@@ -50,7 +50,7 @@ class Ref:
 
     @property
     def short(self) -> str:
-        """The first twelve characters of the digest, for people."""
+        """The first twelve characters of the digest, for messages."""
         return self.digest[:12]
 
     @classmethod
@@ -68,13 +68,13 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What one directory was made from, and what is in it.
+    """Inputs and contents of one artifact.
 
     Attributes:
-        inputs: everything its digest is over.
-        facts: what was found or measured while making it.
+        inputs: everything that the digest covers.
+        facts: found or measured while the artifact was made.
         outputs: file name to ``{"sha256", "bytes"}``.
-        created: when, ISO 8601 in UTC.
+        created: time in ISO 8601, UTC.
     """
 
     inputs: dict[str, Any]
@@ -84,7 +84,7 @@ class Manifest:
 
 
 class Draft:
-    """A directory that is being written; :meth:`finish` gives it its name."""
+    """An artifact that is being written; :meth:`finish` gives it its name."""
 
     def __init__(self, store: Store, kind: str, path: Path) -> None:
         self.path = path
@@ -93,9 +93,9 @@ class Draft:
         self._began = time.monotonic()
 
     def finish(self, inputs: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Ref:
-        """Write the manifest, make everything durable, and rename the directory to its digest.
+        """Write the manifest, sync everything to the disk, and rename the directory to its digest.
 
-        Where the shelf already has that directory, the draft is dropped: equal inputs made it.
+        Where the store already has that artifact, the draft is dropped, because it has the same inputs.
         """
         ref = ref_of(self._kind, inputs)
         target = self._store.root / ref.kind / ref.digest
@@ -108,8 +108,9 @@ class Draft:
             "facts": dict(facts or {}),
             "outputs": {name: seal_file(self.path / name) for name in _files(self.path)},
         }
+        # The seal finds a damaged manifest, which no other checksum covers.
         body["seal"] = digest_of(body)
-        write_durably(self.path / MANIFEST, json.dumps(body, indent=1))
+        write_durably(self.path / layout.MANIFEST, json.dumps(body, indent=1))
         sync_folder(self.path)
         try:
             self.path.rename(target)
@@ -125,7 +126,7 @@ class Draft:
 
 
 class Store:
-    """One shelf. Making the object touches nothing; the folder is made by the first write."""
+    """A folder of artifacts; creating the object touches nothing, the first write makes it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -133,7 +134,7 @@ class Store:
 
     @classmethod
     def locate(cls) -> Store:
-        """Return the shelf of ``$AEPIPE_HOME``, else the nearest ``.aepipe`` upwards, else ``./.aepipe``."""
+        """Return the store in ``$AEPIPE_HOME``, the nearest ``.aepipe`` upwards, or ``./.aepipe``."""
         home = os.environ.get("AEPIPE_HOME")
         if home:
             return cls(Path(home).expanduser())
@@ -142,35 +143,38 @@ class Store:
         return cls(next((path for path in found if path.is_dir()), here / ".aepipe"))
 
     def create(self) -> None:
-        """Make the folder, private to its owner, marked as a cache and ignored by git."""
-        if not (self.root / "CACHEDIR.TAG").exists():
+        """Make the folder: private to its owner, marked as a cache, and ignored by git."""
+        # The tag comes last, so an interrupted first write is completed by the next one.
+        if not (self.root / layout.Root.CACHE_TAG).exists():
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (self.root / ".gitignore").write_text("*\n")
-            (self.root / "CACHEDIR.TAG").write_text(_TAG)
+            (self.root / layout.Root.GIT_IGNORE).write_text("*\n")
+            (self.root / layout.Root.CACHE_TAG).write_text(_TAG)
 
     def has(self, ref: Ref) -> bool:
-        """Say whether the shelf has a complete directory of that name."""
-        return (self.root / ref.kind / ref.digest / MANIFEST).is_file()
+        """Say whether the store has an artifact; one that has no manifest yet does not count."""
+        return (self.root / ref.kind / ref.digest / layout.MANIFEST).is_file()
 
     def refs(self, kind: str) -> list[Ref]:
-        """Return what the shelf has of one kind, oldest first."""
-        folders = (path.parent for path in (self.root / kind).glob(f"*/{MANIFEST}") if path.parent.name[0] != ".")
+        """Return all artifacts of one kind, oldest first."""
+        folders = (
+            path.parent for path in (self.root / kind).glob(f"*/{layout.MANIFEST}") if path.parent.name[0] != "."
+        )
         return [Ref(kind, path.name) for path in sorted(folders, key=lambda p: (p.stat().st_mtime_ns, p.name))]
 
     def manifest(self, ref: Ref) -> Manifest:
         """Read a manifest.
 
         Raises:
-            NotFoundError: the shelf has no such directory.
+            NotFoundError: the store has no such artifact.
             CorruptError: the manifest is not what was written.
         """
-        file = self.root / ref.kind / ref.digest / MANIFEST
+        file = self.root / ref.kind / ref.digest / layout.MANIFEST
         try:
             body = json.loads(file.read_bytes())
             seal = body.pop("seal")
             sound = seal == digest_of(body) and body["digest"] == ref.digest
         except FileNotFoundError:
-            raise NotFoundError(f"{ref.kind}/{ref.short} is not on the shelf {self.root}") from None
+            raise NotFoundError(f"{ref.kind}/{ref.short} is not in the store {self.root}") from None
         except (ValueError, KeyError, TypeError, AttributeError):
             sound = False
         if not sound:
@@ -178,10 +182,10 @@ class Store:
         return Manifest(body["inputs"], body["facts"], body["outputs"], body["created"])
 
     def path(self, ref: Ref) -> Path:
-        """Return a directory after checking that every file is there at its full length; reads no contents.
+        """Return an artifact's folder after checking the length of every file, without reading any.
 
         Raises:
-            NotFoundError: the shelf has no such directory.
+            NotFoundError: the store has no such artifact.
             CorruptError: a file is missing or has another length.
         """
         folder = self.root / ref.kind / ref.digest
@@ -195,10 +199,10 @@ class Store:
         return folder
 
     def verified(self, ref: Ref) -> Path:
-        """Return a directory after checking the sha256 of every file, once per process.
+        """Return an artifact's folder after checking the sha256 of every file, once per process.
 
         Raises:
-            NotFoundError: the shelf has no such directory.
+            NotFoundError: the store has no such artifact.
             CorruptError: a file is not what was written.
         """
         folder = self.path(ref)
@@ -211,13 +215,13 @@ class Store:
 
     @contextmanager
     def draft(self, kind: str) -> Iterator[Draft]:
-        """Open a directory for writing; leaving without :meth:`Draft.finish` removes it.
+        """Open an artifact for writing; leaving without :meth:`Draft.finish` removes it.
 
         Raises:
             FullError: the disk is full.
-            StoreError: the shelf cannot be written.
+            StoreError: the store cannot be written.
         """
-        path = self._beside(kind)
+        path = self._temporary(kind)
         try:
             with disk_errors_named(self.root):
                 self.create()
@@ -229,36 +233,36 @@ class Store:
             shutil.rmtree(path, ignore_errors=True)
 
     def remove(self, ref: Ref) -> None:
-        """Remove a directory at once as seen by others: it loses its name before its files go.
+        """Remove an artifact; it loses its name before its files go, so nobody sees a part of it.
 
         Raises:
-            StoreError: the shelf cannot be written.
+            StoreError: the store cannot be written.
         """
-        beside = self._beside(ref.kind)
+        temporary = self._temporary(ref.kind)
         with disk_errors_named(self.root):
-            (self.root / ref.kind / ref.digest).rename(beside)
-            shutil.rmtree(beside, ignore_errors=True)
+            (self.root / ref.kind / ref.digest).rename(temporary)
+            shutil.rmtree(temporary, ignore_errors=True)
         self._verified.discard(ref)
 
     def work(self, ref: Ref) -> Path:
-        """Return a folder for checkpoints of work on ``ref`` that outlives a killed process."""
-        path = self.root / "work" / ref.digest
+        """Return the folder for checkpoints of an unfinished artifact; it outlives a kill."""
+        path = self.root / layout.Root.WORK / ref.digest
         with disk_errors_named(self.root):
             self.create()
             path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def _beside(self, kind: str) -> Path:
-        """Return a name for what is no directory of the shelf yet, or no more; it is swept where this process dies."""
+    def _temporary(self, kind: str) -> Path:
+        # Names with host and process let _sweep tell the drafts of dead processes from those being written.
         return self.root / kind / f".tmp-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
     def work_done(self, ref: Ref) -> None:
-        """Remove the checkpoints of finished work."""
-        shutil.rmtree(self.root / "work" / ref.digest, ignore_errors=True)
+        """Remove the checkpoints of a finished artifact."""
+        shutil.rmtree(self.root / layout.Root.WORK / ref.digest, ignore_errors=True)
 
 
 def ref_of(kind: str, inputs: Mapping[str, Any]) -> Ref:
-    """Return the name that a directory made from these inputs has."""
+    """Return the reference of the artifact with these inputs."""
     return Ref(kind, digest_of({"kind": kind, "inputs": dict(inputs)}))
 
 
@@ -268,7 +272,6 @@ def digest_of(value: object) -> str:
 
 
 def _files(folder: Path) -> list[str]:
-    """Return the relative names of all files below a folder, sorted."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
@@ -292,5 +295,4 @@ def _alive(pid: int) -> bool:
 
 
 def _corrupt(file: Path, what: str) -> str:
-    """Return the message for a file that is not what was written."""
-    return f"{file}: corrupt, {what}. Delete the folder {file.parent} and run again: it will be made anew"
+    return f"{file}: corrupt, {what}. Delete the folder {file.parent} and run again: it will be made again"

@@ -1,4 +1,4 @@
-"""Writing so that a crash leaves a file whole or absent, and a full disk says so in one line; and mapping arrays."""
+"""Files: durable writes, plain names for disk errors, and memory-mapped arrays."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from numpy.typing import DTypeLike, NDArray
 
 from aepipe.errors import CorruptError, FullError, StoreError
 
-REMEDY = "delete the folder and run again: it will be made anew"
-"""What to do about a directory of the shelf that is not what was written."""
+REMEDY = "delete the folder and run again: it will be made again"
+"""The advice for a directory of the store that is corrupt."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNABLE = {errno.EOPNOTSUPP, errno.EINVAL}
-"""What a file system says that cannot set room aside."""
+"""Errors of file systems that cannot reserve room."""
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def load_numpy(what: Path | BinaryIO) -> NDArray[Any] | NpzFile:
-    """Return the array of a ``.npy`` file, mapped where it is a path, or the archive of an ``.npz``; without pickles.
+    """Load a ``.npy`` array, mapped if it is a path, or an ``.npz`` archive; never pickles.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is neither; numpy's parser of headers has many ways to say so.
+        ValueError: it is neither; numpy's many kinds of errors become this one.
     """
     try:
         found: NDArray[Any] | NpzFile = np.load(
@@ -44,10 +44,10 @@ def load_numpy(what: Path | BinaryIO) -> NDArray[Any] | NpzFile:
 
 
 def mapped(file: Path) -> NDArray[Any]:
-    """Map an array that we wrote.
+    """Map an array of the store.
 
     Raises:
-        CorruptError: the file is missing, or is no array.
+        CorruptError: the file is missing, or is not an array.
     """
     try:
         return np.asarray(load_numpy(file))
@@ -56,12 +56,13 @@ def mapped(file: Path) -> NDArray[Any]:
 
 
 def array_in(file: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Make a ``.npy`` file and map it, to be filled.
+    """Make a ``.npy`` file and map it for writing.
 
     Raises:
-        OSError: the disk has no room for all of it. Who wrote into a map that has none would be killed by a signal.
+        OSError: the disk has no room for all of it; it is reserved now, for a write into a map without room would kill
+            the process.
     """
-    if 0 in shape:  # which cannot be mapped
+    if 0 in shape:  # an empty file cannot be mapped
         np.save(file, np.empty(shape, dtype))
         return np.empty(shape, dtype)
     made = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
@@ -78,7 +79,7 @@ def array_in(file: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[An
 def write_durably(file: Path, text: str) -> None:
     """Write a small file so that after a crash it is either whole or absent.
 
-    The bytes are on the disk before the name is.
+    The bytes reach the disk before the name does.
     """
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     with beside.open("w", encoding="utf-8") as stream:
@@ -90,7 +91,7 @@ def write_durably(file: Path, text: str) -> None:
 
 
 def write_into_folder(file: Path, text: str) -> None:
-    """Write a small file, as :func:`write_durably` does, into a folder that is made where it is missing.
+    """Write a small file as :func:`write_durably`, and make its folder if needed.
 
     Raises:
         StoreError: it cannot be written.
@@ -102,7 +103,7 @@ def write_into_folder(file: Path, text: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's names to the disk."""
+    """Flush the names in a folder to the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -125,7 +126,7 @@ def seal_file(file: Path) -> dict[str, Any]:
 
 @contextmanager
 def disk_errors_named(root: Path) -> Iterator[None]:
-    """Turn any library's way of saying that ``root`` cannot be written into one of our errors.
+    """Turn the disk errors of any library into ours, for writes under ``root``.
 
     Raises:
         FullError: the block failed and the disk under ``root`` is full.
@@ -136,7 +137,7 @@ def disk_errors_named(root: Path) -> Iterator[None]:
     except Exception as error:
         if _is_full(error, root):
             raise FullError(
-                f"{root}: no room left on the disk. Nothing on the shelf was changed; free some space and run again"
+                f"{root}: no room left on the disk. Nothing in the store was changed; free some space and run again"
             ) from error
         if isinstance(error, OSError) and error.errno in _REFUSED and str(error.filename).startswith(str(root)):
             raise StoreError(f"{error.filename}: cannot be written: {error.strerror}") from error
@@ -144,7 +145,10 @@ def disk_errors_named(root: Path) -> Iterator[None]:
 
 
 def _is_full(error: Exception, root: Path) -> bool:
-    """Say whether an error means a full disk; some libraries drop the errno, so the disk is asked, too."""
+    """Return whether an error means a full disk.
+
+    Some libraries drop the errno, so the message and the disk are looked at, too.
+    """
     if isinstance(error, OSError) and error.errno in _FULL:
         return True
     if "No space left" in str(error) or "File too large" in str(error):

@@ -1,12 +1,13 @@
-"""What is in service: one small file per recipe name, and a log of every change.
+"""Registry: the release in service of each name, and a log of every change.
 
 ::
 
     <root>/service/<name>   one line: the digest of the release that answers queries
     <root>/log.jsonl        every promote, rollback and refusal: when, name, action, from, to, why
-    <root>/locks/<name>     held while a run writes under that name
+    <root>/locks/<name>     locked while a run writes under that name
 
-These are the only files on a shelf that ever change. A reader resolves the name once, then holds an immutable release.
+These are the only files of a store that ever change. A reader resolves the name once, and then holds an immutable
+release.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aepipe.errors import BusyError, CorruptError, NotFoundError
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import disk_errors_named, write_durably
 
@@ -29,9 +31,15 @@ REFUSE = "refuse"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of what is in service; digests are of releases, ``before`` is empty for the first.
+    """One line of the log.
 
-    ``action`` is ``promote``, ``rollback``, or ``refuse``: then ``after`` did not go into service.
+    Attributes:
+        when: time in UTC, ISO 8601.
+        name: of the collection.
+        action: ``promote``, ``rollback``, or ``refuse``: then ``after`` did not go into service.
+        before: digest of the release in service before; empty for the first.
+        after: digest of the release that was to go into service.
+        why: the reason.
     """
 
     when: str
@@ -44,17 +52,17 @@ class Event:
 
 def names(store: Store) -> list[str]:
     """Return the names that have a release in service."""
-    folder = store.root / "service"
+    folder = store.root / layout.Root.SERVICE
     return sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
 
 
 def current(store: Store, name: str) -> Ref | None:
-    """Return the release in service under a name, None where there is none.
+    """Return the release in service under a name; None where there is none.
 
     Raises:
         CorruptError: the service file does not hold a digest.
     """
-    file = store.root / "service" / name
+    file = store.root / layout.Root.SERVICE / name
     try:
         digest = file.read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -62,15 +70,15 @@ def current(store: Store, name: str) -> Ref | None:
     except UnicodeDecodeError:
         digest = ""
     if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-        raise CorruptError(f"{file}: corrupt, not one line with a digest; `aepipe promote RELEASE` writes it anew")
+        raise CorruptError(f"{file}: corrupt, not one line with a digest; `aepipe promote RELEASE` writes it again")
     return Ref("release", digest)
 
 
 def resolve(store: Store, name: str | None = None) -> tuple[str, Ref]:
-    """Return a name and its release in service; without a name, of the only collection there is.
+    """Return a name and its release in service; without a name, those of the only collection.
 
     Raises:
-        NotFoundError: nothing is in service, not under that name, or several are and none was named.
+        NotFoundError: nothing is in service, or not under that name, or several names are and none was given.
     """
     known = names(store)
     if not known:
@@ -87,35 +95,35 @@ def resolve(store: Store, name: str | None = None) -> tuple[str, Ref]:
 def promote(store: Store, name: str, ref: Ref, *, why: str, action: str = "promote") -> Event:
     """Put a release into service.
 
-    The log is written first, so that whatever is in service has a line there, also after a crash in between.
+    The log is written first, so that every release in service has a line there, even after a crash in between.
     """
     try:
         before = current(store, name)
-    except CorruptError:  # a torn file must not keep a sound one from taking its place
+    except CorruptError:  # a damaged file must not prevent its own replacement
         before = None
     when = datetime.now(UTC).isoformat(timespec="seconds")
     event = Event(when, name, action, before.digest if before else "", ref.digest, why)
     with disk_errors_named(store.root):
-        _append(store.root / "log.jsonl", json.dumps(asdict(event)))
-        folder = store.root / "service"
+        _append(store.root / layout.Root.LOG, json.dumps(asdict(event)))
+        folder = store.root / layout.Root.SERVICE
         folder.mkdir(exist_ok=True)
         write_durably(folder / name, ref.digest + "\n")
     return event
 
 
 def previous(store: Store, name: str) -> Ref:
-    """Return the release that was in service before the present one.
+    """Return the release to roll back to.
 
-    Promotions make a stack and rollbacks take from it, so that rolling back again and again ends at the first release.
+    Promotions build a stack and rollbacks take from it, so repeated rollbacks end at the first release.
 
     Raises:
-        NotFoundError: nothing is in service, or there was nothing before.
+        NotFoundError: nothing is in service, or there was no release before.
     """
     now = resolve(store, name)[1]
     stack: list[str] = []
     before = stack
     for event in history(store, name):
-        # A crash can keep a change that is logged from taking effect; the next line then starts from the one before.
+        # A crash may prevent a logged change; the next line then starts from the release before it.
         if event.before and stack[-1:] != [event.before]:
             stack = before if before[-1:] == [event.before] else [event.before]
         before, stack = stack, _stacked(stack, event)
@@ -127,7 +135,10 @@ def previous(store: Store, name: str) -> Ref:
 
 
 def refuse(store: Store, name: str, ref: Ref, *, why: str) -> None:
-    """Note in the log that the gate refused a release; once, where it does so night after night."""
+    """Log that the gate refused a release.
+
+    The same refusal is logged once, even if it happens every night.
+    """
     last = next((event for event in reversed(history(store, name, refused=True)) if event.after == ref.digest), None)
     if last is not None and (last.action, last.why) == (REFUSE, why):
         return
@@ -135,18 +146,18 @@ def refuse(store: Store, name: str, ref: Ref, *, why: str) -> None:
     when = datetime.now(UTC).isoformat(timespec="seconds")
     event = Event(when, name, REFUSE, before.digest if before else "", ref.digest, why)
     with disk_errors_named(store.root):
-        _append(store.root / "log.jsonl", json.dumps(asdict(event)))
+        _append(store.root / layout.Root.LOG, json.dumps(asdict(event)))
 
 
 def history(store: Store, name: str | None = None, *, refused: bool = False) -> list[Event]:
-    """Return the changes of what is in service, oldest first; a torn last line is passed over.
+    """Return the changes of the releases in service, oldest first; a torn line is skipped.
 
     Args:
-        store: the shelf.
-        name: of one collection; all where it is None.
-        refused: also return what was to go into service and did not.
+        store: the store.
+        name: of one collection; None for all.
+        refused: also return refusals.
     """
-    file = store.root / "log.jsonl"
+    file = store.root / layout.Root.LOG
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     events = [event for line in lines if (event := _event(line)) is not None]
     return [event for event in events if name in {None, event.name} and (refused or event.action != REFUSE)]
@@ -154,13 +165,13 @@ def history(store: Store, name: str | None = None, *, refused: bool = False) -> 
 
 @contextmanager
 def lock(store: Store, name: str) -> Iterator[None]:
-    """Hold a name for writing; the kernel lets go when the process ends, however it ends.
+    """Lock a name for writing; the kernel releases the lock when the process ends, in any way.
 
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process holds the lock.
     """
     store.create()
-    folder = store.root / "locks"
+    folder = store.root / layout.Root.LOCKS
     folder.mkdir(exist_ok=True)
     with (folder / name).open("a+", encoding="utf-8") as stream:
         try:
@@ -176,14 +187,14 @@ def lock(store: Store, name: str) -> Iterator[None]:
 
 
 def _stacked(stack: list[str], event: Event) -> list[str]:
-    """Return the stack of releases after a change: a promotion puts one on top, a rollback takes off what is above."""
+    # A promotion adds to the top; a rollback removes all that is above its release.
     if event.action == "rollback" and event.after in stack:
         return stack[: len(stack) - stack[::-1].index(event.after)]
     return stack if stack[-1:] == [event.after] else [*stack, event.after]
 
 
 def _append(file: Path, line: str) -> None:
-    """Add one line to a log durably; a line torn by a crash before it is closed first."""
+    """Append one line to a log durably; first end a line that a crash cut off."""
     with file.open("ab+") as stream:
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
@@ -195,8 +206,7 @@ def _append(file: Path, line: str) -> None:
 
 
 def _event(line: str) -> Event | None:
-    """Read one line of the log, None where it is torn."""
     try:
         return Event(**json.loads(line))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError):  # a crash cut the line off
         return None

@@ -1,23 +1,19 @@
-"""Rows on Parquet: what every item of a collection is, and its features.
+"""Rows: every item of a collection with its features, as Parquet.
 
 ::
 
     rows-00000.parquet   id int64, key, sha256 [32], place, label, split, the source's own columns, features [bytes]
-    quarantine.parquet   key, place, reason: the items that could not be read; always there, empty at best
+    quarantine.parquet   key, place, reason: the items that could not be read; always present, often empty
     rows.json            shape, dtype, counts, digest of the source, next_id
 
-A row's features are its elements in C order, so the bytes of a row group are an array as they are.
+:class:`Rows` reads them: columns, all features, or batches. :class:`RowsWriter` writes them as they come, one row group
+at a time. :func:`gather` copies the features of chosen rows into array files, in one pass.
+
+The features of a row are its elements in C order, so the bytes of a row group are an array without conversion. They
+have the shape of the source, (H, W, C) for images.
+
+Legend: N rows, n chosen rows.
 """
-
-# (from schema.py) What a row is, and the columns and files it is written to.
-
-# (from reading.py) Reading rows: columns, features at once, or batches in constant memory.
-# (from reading.py)
-# (from reading.py) Legend: N rows. A row's features have the shape of the source, (H, W, C) for images.
-
-# (from gathering.py) Some rows' features as arrays in files, cut out of the parts in one pass.
-
-# (from writing.py) Writing rows: as they come, a row group at a time.
 
 from __future__ import annotations
 
@@ -38,14 +34,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from aepipe.store import layout
 from aepipe.store.io import array_in
 
 VERSION = 1
-DESCRIPTION = "rows.json"
-QUARANTINE = "quarantine.parquet"
-HELD_OUT_IDS = "held_out_ids.npy"
-"""Beside the views of a recipe: the training rows that it was not trained on."""
 FIXED = ("id", "key", "sha256", "place", "label", "split", "features")
+"""Our columns; those of the source follow before ``features``."""
+
+BLOCK_BYTES = 1 << 26
+"""Bytes of features that :func:`gather` reads at a time."""
+_AT_ONCE = 4096
+"""Rows without features that are read at a time."""
+_HELD_GROUPS = 4
+"""Row groups that :meth:`Rows.feature` keeps."""
+_GROUP_ROWS, _GROUP_BYTES = 4096, 1 << 24
+_PART_ROWS, _PART_BYTES = 50_000, 1 << 28
+"""Most rows and bytes of a row group and of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +57,13 @@ class Row:
     """One item.
 
     Attributes:
-        id: given once per collection.
+        id: given once in a collection.
         key: unique.
-        sha256: of the item's bytes, 32 bytes.
-        place: where the bytes are.
+        sha256: digest of the item's bytes, 32 bytes.
+        place: location of these bytes.
         split: ``train``, ``test``, ...
-        features: one row's elements.
-        label: its class, if known.
+        features: elements of the row.
+        label: its class; None where it is not known.
         columns: the source's own columns.
     """
 
@@ -75,51 +79,24 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One item that could not be read, and why."""
+    """One item that could not be read, with the reason."""
 
     key: str
     place: str
     reason: str
 
 
-def own_names(names: Iterable[str]) -> dict[str, str]:
-    """Return under which name each of the source's own columns is written: its own, unless that is one of ours."""
-    taken = {*FIXED, *(names := list(names))}
-    written = {}
-    for name in names:
-        new = name
-        while new in FIXED or (new != name and new in taken):
-            new = f"source_{new}"
-        written[name] = new
-        taken.add(new)
-    return written
-
-
-def schema_of(columns: pa.Schema, names: Mapping[str, str], width: int) -> pa.Schema:
-    """Return the schema of the rows."""
-    text = pa.string()
-    own = [pa.field(written, columns.field(name).type) for name, written in names.items()]
-    head = [pa.field("id", pa.int64(), nullable=False), pa.field("key", text, nullable=False)]
-    head += [pa.field("sha256", pa.binary(32), nullable=False), pa.field("place", text, nullable=False)]
-    head += [pa.field("label", text), pa.field("split", text, nullable=False)]
-    return pa.schema([*head, *own, pa.field("features", pa.binary(width), nullable=False)])
-
-
-_AT_ONCE = 4096  # rows of metadata
-_HELD_GROUPS = 4
-
-
 class Rows:
-    """Rows that a :class:`RowsWriter` wrote.
+    """The rows that a :class:`RowsWriter` wrote.
 
     Args:
-        folder: where they are.
+        folder: their folder.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.facts: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        self._parts = sorted(folder.glob("rows-*.parquet"))
+        self.facts: dict[str, Any] = json.loads((folder / layout.Rows.CARD).read_text(encoding="utf-8"))
+        self._parts = sorted(folder.glob(layout.Rows.PARTS))
         self._read_group = lru_cache(_HELD_GROUPS)(self._group)
 
     def __len__(self) -> int:
@@ -127,29 +104,29 @@ class Rows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one row."""
+        """The shape of one row's features."""
         return tuple(self.facts["shape"])
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Element type of one row."""
+        """The element type of the features."""
         dtype: np.dtype[Any] = np.dtype(self.facts["dtype"]).newbyteorder("<")
         return dtype
 
     @property
     def columns(self) -> list[str]:
-        """Names of the source's own columns, as written."""
+        """The names of the source's own columns, as written."""
         return list(self.facts["columns"].values())
 
     @property
     def own_schema(self) -> pa.Schema:
-        """Names and types of the source's own columns, as the source gave them."""
+        """The names and types of the source's own columns, as in the source."""
         written = pq.read_schema(self._parts[0])
         return pa.schema([(name, written.field(column).type) for name, column in self.facts["columns"].items()])
 
     @property
     def next_id(self) -> int:
-        """The first id that was never given."""
+        """The smallest id that was never given."""
         return int(self.facts["next_id"])
 
     def table(self, columns: Iterable[str]) -> pa.Table:
@@ -157,7 +134,7 @@ class Rows:
         return pa.concat_tables(pq.read_table(part, columns=list(columns), memory_map=True) for part in self._parts)
 
     def ids(self, split: str | None = None) -> NDArray[np.int64]:
-        """Return the ids, int64[N], or those of a split."""
+        """Return the ids, int64[N], or only those of a split."""
         ids: NDArray[np.int64] = self._column("id").to_numpy()
         return ids if split is None else ids[self.of_split(split)]
 
@@ -166,11 +143,11 @@ class Rows:
         return self._strings("key")
 
     def places(self) -> list[str]:
-        """Return where the items' bytes are."""
+        """Return the locations of the items' bytes."""
         return self._strings("place")
 
     def labels(self) -> list[str | None] | None:
-        """Return the labels, None where one is missing; None for all where the source has none."""
+        """Return the labels, each None where it is missing; None where the source has no labels."""
         return self._column("label").to_pylist() if self.facts["labels"] else None
 
     def splits(self) -> list[str]:
@@ -187,7 +164,7 @@ class Rows:
         return np.concatenate([_view(chunk, 32) for chunk in self._column("sha256").chunks])
 
     def features(self, split: str | None = None, *, mask: NDArray[np.bool_] | None = None) -> NDArray[Any]:
-        """Return features [n, *shape] in the rows' order; besides them, memory holds one row group.
+        """Return features [n, *shape] in the order of rows; memory also holds one row group.
 
         Args:
             split: only the rows of this split.
@@ -202,7 +179,10 @@ class Rows:
         return out
 
     def batches(self, size: int, split: str | None = None) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
-        """Give ids int64[n] and features [n, *shape], n = ``size`` but in the last; memory holds two row groups."""
+        """Yield ids int64[n] and features [n, *shape] in batches of ``size`` rows.
+
+        The last may be smaller. Memory holds two row groups.
+        """
         held: list[tuple[NDArray[np.int64], NDArray[Any]]] = []
         count = 0
         for part in self._selected(self._chosen(split, None)):
@@ -219,13 +199,16 @@ class Rows:
             yield _joined(held)
 
     def feature(self, row: int) -> NDArray[Any]:
-        """Return the features of one row, by its position; a few row groups are kept at hand."""
+        """Return the features of the row at a position; a few row groups stay cached."""
         group = bisect_right(self._starts, row) - 1
         features: NDArray[Any] = self._read_group(group)[row - self._starts[group]]
         return features
 
     def records(self) -> Iterator[Row]:
-        """Give the rows without their features, in constant memory; the source's own columns have their own names."""
+        """Yield the rows without features, in constant memory.
+
+        The source's columns have their original names.
+        """
         names = [name for name in (*FIXED, *self.columns) if name != "features"]
         none = np.empty(0, self.dtype)
         for part in self._parts:
@@ -234,43 +217,42 @@ class Rows:
                     yield from (self._row(record, none) for record in batch.to_pylist())
 
     def rows(self) -> Iterator[Row]:
-        """Give the rows, a row group at a time."""
+        """Yield the rows; memory holds one row group."""
         features = (one for _, group in self._selected(None) for one in group)
         for row, one in zip(self.records(), features, strict=True):
             yield replace(row, features=one)
 
     def tables(self) -> Iterator[pa.Table]:
-        """Give all columns of the rows as they are written, a row group at a time."""
+        """Yield all columns as they are written, one row group at a time."""
         for part in self._parts:
             with pq.ParquetFile(part, memory_map=True) as file:
                 yield from (file.read_row_group(group) for group in range(file.num_row_groups))
 
     def quarantine(self) -> list[Rejected]:
         """Return the items that could not be read."""
-        return [Rejected(**row) for row in pq.read_table(self._folder / QUARANTINE).to_pylist()]
+        return [Rejected(**row) for row in pq.read_table(self._folder / layout.Rows.QUARANTINE).to_pylist()]
 
     def _row(self, record: dict[str, Any], features: NDArray[Any]) -> Row:
-        """Return a row as it came from the source."""
         own = {name: record.pop(written) for name, written in self.facts["columns"].items()}
         return Row(**record, features=features, columns=own)
 
     def _column(self, name: str) -> pa.ChunkedArray:
-        """Return one column."""
         return self.table([name]).column(name)
 
     def _strings(self, name: str) -> list[str]:
-        """Return a column of text that has no gaps."""
         values: list[str] = self._column(name).to_pylist()
         return values
 
     def _chosen(self, split: str | None, mask: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-        """Return which rows are asked for; None for all."""
         if split is None:
             return mask
         return self.of_split(split) if mask is None else self.of_split(split) & mask
 
     def _selected(self, chosen: NDArray[np.bool_] | None) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
-        """Give ids and features of the chosen rows, a row group at a time; groups without one are not read."""
+        """Yield ids and features of the chosen rows, one row group at a time.
+
+        Groups without a chosen row are not read.
+        """
         start = 0
         for file, group, count in self._groups():
             wanted = None if chosen is None else chosen[start : start + count]
@@ -283,7 +265,6 @@ class Rows:
             yield (ids, features) if wanted is None else (ids[wanted], features[wanted])
 
     def _groups(self) -> Iterator[tuple[Path, int, int]]:
-        """Give part, number and rows of each row group that has rows."""
         for part in self._parts:
             metadata = pq.read_metadata(part)
             counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
@@ -291,29 +272,26 @@ class Rows:
 
     @cached_property
     def _layout(self) -> list[tuple[Path, int, int]]:
-        """All row groups."""
         return list(self._groups())
 
     @cached_property
     def _starts(self) -> list[int]:
-        """The position of each row group's first row."""
         return [0, *accumulate(count for *_, count in self._layout)][:-1]
 
     def _group(self, number: int) -> NDArray[Any]:
-        """Return the features of one row group."""
         file, group, _ = self._layout[number]
         with pq.ParquetFile(file, memory_map=True) as part:
             return self._array(part.read_row_group(group, columns=["features"]))
 
     def _array(self, table: pa.Table) -> NDArray[Any]:
-        """Return the features of a table as an array over its buffers, [n, *shape]."""
+        # Over the buffers of the table, without a copy.
         column = table.column("features").combine_chunks()
         chunk = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
         return _view(chunk, chunk.type.byte_width).view(self.dtype).reshape(-1, *self.shape)
 
 
 class Finder:
-    """Finds rows by the digest of their bytes, with 16 bytes a row beside the digests.
+    """Find rows by the digest of their bytes; takes 16 bytes a row in addition to the digests.
 
     Args:
         sha256: uint8[N, 32].
@@ -321,51 +299,36 @@ class Finder:
 
     def __init__(self, sha256: NDArray[np.uint8]) -> None:
         self._sha256 = sha256
-        # The first 8 bytes, sorted, find candidates; all 32 decide.
+        # The first 8 bytes, sorted, find candidates; the whole digest decides.
+        # Big-endian, so that numbers sort as bytes do.
         heads = np.ascontiguousarray(sha256[:, :8]).view(">u8")[:, 0].astype(np.uint64)
         self._order = np.argsort(heads, kind="stable")
         self._heads = heads[self._order]
 
     def __call__(self, sha256: bytes) -> int:
-        """Return the position of the first row with these bytes; -1 where there is none."""
+        """Return the position of the first row with a digest; -1 where there is none."""
         head = np.uint64(int.from_bytes(sha256[:8], "big"))
         first, last = (int(np.searchsorted(self._heads, head, side=side)) for side in ("left", "right"))
         rows = self._order[first:last]
         return next((int(row) for row in rows if self._sha256[row].tobytes() == sha256), -1)
 
 
-def _view(array: pa.FixedSizeBinaryArray, width: int) -> NDArray[np.uint8]:
-    """Return a fixed-size binary array as uint8[n, width] over its own buffer."""
-    values = array.buffers()[1]
-    if values is None:
-        return np.empty((0, width), np.uint8)
-    return np.frombuffer(values, np.uint8, len(array) * width, array.offset * width).reshape(-1, width)
-
-
-def _joined(parts: list[tuple[NDArray[np.int64], NDArray[Any]]]) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Join ids and features of consecutive parts."""
-    return np.concatenate([ids for ids, _ in parts]), np.concatenate([features for _, features in parts])
-
-
-BLOCK_BYTES = 1 << 26
-
-
 def gather(
     rows: Rows, positions: Mapping[str, NDArray[np.int64]], folder: Path, report: Callable[[int], None]
 ) -> dict[str, NDArray[np.generic]]:
-    """Write the features of several selections of rows, each into ``<name>.npy``, in constant memory.
+    """Write the features of several selections of rows, each into ``<name>.npy``.
 
     Args:
-        rows: the table.
+        rows: of the collection.
         positions: of each selection, int64[n], in the order wanted.
-        folder: where the files go.
+        folder: for the files.
         report: called with the number of rows read so far.
 
     Returns:
-        For each selection its array ``[n, *shape]``, mapped.
+        The mapped array ``[n, *shape]`` of each selection.
     """
     out = {
-        name: array_in(folder / f"{name}.npy", rows.dtype, (len(chosen), *rows.shape))
+        name: array_in(folder / layout.array_file(name), rows.dtype, (len(chosen), *rows.shape))
         for name, chosen in positions.items()
     }
     order = {name: np.argsort(chosen, kind="stable") for name, chosen in positions.items()}
@@ -380,20 +343,16 @@ def gather(
     return out
 
 
-_GROUP_ROWS, _GROUP_BYTES = 4096, 1 << 24
-_PART_ROWS, _PART_BYTES = 50_000, 1 << 28
-
-
 class RowsWriter:
-    """Writes rows as they come; memory holds one row group.
+    """Write rows as they come; memory holds one row group.
 
-    Use it as a context, and call :meth:`close` for the rows to be complete.
+    Use it as a context manager, and call :meth:`close` to complete the rows.
 
     Args:
         folder: an existing folder.
-        shape: of one row.
-        columns: the source's own columns; one whose name is ours is written with ``source_`` before it.
-        dtype: of one row.
+        shape: of one row's features.
+        columns: the source's own columns; one with a name of ours is written with ``source_`` before it.
+        dtype: of the features.
     """
 
     def __init__(self, folder: Path, *, shape: tuple[int, ...], columns: pa.Schema, dtype: str = "uint8") -> None:
@@ -431,7 +390,7 @@ class RowsWriter:
             self._flush()
 
     def extend(self, table: pa.Table) -> None:
-        """Add rows that were written before, as :meth:`aepipe.store.rows.Rows.tables` gives them."""
+        """Add rows that were written before, as :meth:`Rows.tables` yields them."""
         self._flush()
         counted = table.column("split").value_counts().to_pylist()
         self._splits.update({one["values"]: one["counts"] for one in counted})
@@ -441,11 +400,11 @@ class RowsWriter:
             self._write(table.slice(start, self._group).cast(self._schema))
 
     def close(self, *, source: str, next_id: int, rejected: Iterable[Rejected] = ()) -> None:
-        """Write what is pending, the quarantine, and the description.
+        """Write the pending rows, the quarantine, and the description.
 
         Args:
             source: digest of the source.
-            next_id: the first id that was never given.
+            next_id: the smallest id that was never given.
             rejected: the items that could not be read.
         """
         self._flush()
@@ -454,7 +413,7 @@ class RowsWriter:
         if self._part is not None:
             self._part.close()
             self._part = None
-        bad = write_quarantine(self._folder / QUARANTINE, rejected)
+        bad = write_quarantine(self._folder / layout.Rows.QUARANTINE, rejected)
         body = {
             "schema": VERSION,
             "shape": list(self._shape),
@@ -469,20 +428,19 @@ class RowsWriter:
             "source": source,
             "next_id": next_id,
         }
-        (self._folder / DESCRIPTION).write_text(json.dumps(body, indent=1), encoding="utf-8")
+        (self._folder / layout.Rows.CARD).write_text(json.dumps(body, indent=1), encoding="utf-8")
 
     def _flush(self) -> None:
-        """Write the pending rows."""
         if self._pending:
             self._write(self._table(self._pending))
             self._pending = []
 
     def _write(self, table: pa.Table) -> None:
-        """Write one row group, into a new part where the last is full."""
+        """Write one row group, into a new part if the last one is full."""
         if self._part is None or self._in_part + len(table) > self._per_part:
             if self._part is not None:
                 self._part.close()
-            self._part = _part(self._folder / f"rows-{self._parts:05d}.parquet", self._schema)
+            self._part = _part(self._folder / layout.Rows.part(self._parts), self._schema)
             self._parts, self._in_part = self._parts + 1, 0
         self._part.write_table(table, row_group_size=max(1, len(table)))
         self._written += len(table)
@@ -503,15 +461,53 @@ class RowsWriter:
 
 
 def write_quarantine(path: Path, rejected: Iterable[Rejected]) -> int:
-    """Write a list of unreadable items as Parquet; return how many there are."""
+    """Write the items that could not be read as Parquet; return their number."""
     rows = [{"key": bad.key, "place": bad.place, "reason": bad.reason} for bad in rejected]
     schema = pa.schema([(name, pa.string()) for name in ("key", "place", "reason")])
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, compression="zstd")
     return len(rows)
 
 
+def own_names(names: Iterable[str]) -> dict[str, str]:
+    """Map the source's columns to the names under which they are written.
+
+    It is the same name, unless one of our own columns has it.
+    """
+    taken = {*FIXED, *(names := list(names))}
+    written = {}
+    for name in names:
+        new = name
+        while new in FIXED or (new != name and new in taken):
+            new = f"source_{new}"
+        written[name] = new
+        taken.add(new)
+    return written
+
+
+def schema_of(columns: pa.Schema, names: Mapping[str, str], width: int) -> pa.Schema:
+    """Return the Parquet schema of rows with features of ``width`` bytes."""
+    text = pa.string()
+    own = [pa.field(written, columns.field(name).type) for name, written in names.items()]
+    head = [pa.field("id", pa.int64(), nullable=False), pa.field("key", text, nullable=False)]
+    head += [pa.field("sha256", pa.binary(32), nullable=False), pa.field("place", text, nullable=False)]
+    head += [pa.field("label", text), pa.field("split", text, nullable=False)]
+    return pa.schema([*head, *own, pa.field("features", pa.binary(width), nullable=False)])
+
+
+def _view(array: pa.FixedSizeBinaryArray, width: int) -> NDArray[np.uint8]:
+    # Over the buffer of the column, without a copy.
+    values = array.buffers()[1]
+    if values is None:
+        return np.empty((0, width), np.uint8)
+    return np.frombuffer(values, np.uint8, len(array) * width, array.offset * width).reshape(-1, width)
+
+
+def _joined(parts: list[tuple[NDArray[np.int64], NDArray[Any]]]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    return np.concatenate([ids for ids, _ in parts]), np.concatenate([features for _, features in parts])
+
+
 def _part(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Open one part; what never repeats gets neither a dictionary nor statistics."""
+    """Open one part; the choice of dictionaries and statistics saves space."""
     unique = {"id", "key", "sha256", "place", "features"}
     return pq.ParquetWriter(
         path,

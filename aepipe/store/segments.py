@@ -1,13 +1,13 @@
-"""Segments: the codes, and the keys and columns, of all rows, spread over directories that are written once.
+"""Segments: the codes, keys and columns of all rows, in directories that are written once.
 
-Files of a segment of codes: ``ids.npy``, int64[N] ascending; ``codes.npy``, uint8[N, W], packed as :mod:`aepipe.codes.bitcodes`
-says; and, where the recipe keeps them, ``embedding.npy``, int8[N, H], as :mod:`aepipe.codes.encoder` has it. Those of keys
-and columns are of :mod:`aepipe.store.segments`.
+A segment of codes holds ``ids.npy``, int64[N] ascending; ``codes.npy``, uint8[N, W], packed as in
+:mod:`aepipe.codes.bitcodes`; and, where the recipe keeps embeddings, ``embedding.npy``, int8[N, H], as in
+:mod:`aepipe.codes.encoder`. A segment of items holds ids, and each of key, place, label, split and the source's own
+columns as :class:`Strings`: one blob of UTF-8 and the offsets into it, memory-mapped, so that a query reads the ten
+strings that it shows and not a table of a million.
+
+Legend: N rows or strings, W bytes of a code, K bits, H width of an embedding.
 """
-
-# (from keys.py) Keys, labels and columns for results: one flat blob of UTF-8 and the offsets into it, memory-mapped.
-# (from keys.py)
-# (from keys.py) A query reads the ten strings it shows, not a table of a million. Legend: N strings or rows.
 
 from __future__ import annotations
 
@@ -26,212 +26,18 @@ from numpy.typing import NDArray
 from aepipe.codes import encoder as encoders
 from aepipe.codes.bitcodes import BitCodes, n_bytes
 from aepipe.errors import CorruptError, FingerprintError, QueryError
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import array_in, mapped
 
-ITEMS = "items.json"
-IDS = "ids.npy"
-KEY_ORDER = "key.order.npy"
-
-
-class Strings:
-    """N strings on disk, each None or text; opening reads nothing.
-
-    An absent string is told from an empty one by a negative start: its offset is stored as ``-1 - offset``.
-    """
-
-    def __init__(self, offsets: NDArray[np.int64], blob: NDArray[np.uint8]) -> None:
-        self._offsets = offsets
-        self._blob = blob
-
-    @classmethod
-    def open(cls, folder: Path, name: str) -> Strings:
-        """Map the files ``<name>.offsets.npy`` (int64[N+1]) and ``<name>.blob.npy`` (uint8)."""
-        return cls(mapped(folder / f"{name}.offsets.npy"), mapped(folder / f"{name}.blob.npy"))
-
-    @staticmethod
-    def write(folder: Path, name: str, values: Iterable[str | None]) -> None:
-        """Write strings so that :meth:`open` finds them."""
-        offsets = [0]
-        absent: list[int] = []
-        blob = bytearray()
-        for position, value in enumerate(values):
-            if value is None:
-                absent.append(position)
-            else:
-                blob += value.encode("utf-8", "surrogateescape")
-            offsets.append(len(blob))
-        starts = np.array(offsets, np.int64)
-        starts[absent] = -1 - starts[absent]
-        np.save(folder / f"{name}.offsets.npy", starts)
-        np.save(folder / f"{name}.blob.npy", np.frombuffer(bytes(blob), np.uint8))
-
-    def __len__(self) -> int:
-        return len(self._offsets) - 1
-
-    def __getitem__(self, position: int) -> str | None:
-        if self._offsets[position] < 0:
-            return None
-        return self.raw(position).decode("utf-8", "surrogateescape")
-
-    def raw(self, position: int) -> bytes:
-        """Return a string as it is stored, empty where it is absent."""
-        start, end = int(self._offsets[position]), int(self._offsets[position + 1])
-        return self._blob[start if start >= 0 else -1 - start : end if end >= 0 else -1 - end].tobytes()
-
-    def all_bytes(self) -> list[bytes]:
-        """Return all strings as they are stored, absent ones empty; reads the whole file."""
-        starts = np.where(self._offsets < 0, -1 - self._offsets, self._offsets).tolist()
-        blob = self._blob.tobytes()
-        return [blob[start:end] for start, end in itertools.pairwise(starts)]
-
-    def text(self, position: int) -> str:
-        """Return a string, empty where it is absent."""
-        return self[position] or ""
-
-    def __iter__(self) -> Iterator[str | None]:
-        """Give all strings; reads the whole file."""
-        absent = (self._offsets < 0).tolist()
-        for stored, missing in zip(self.all_bytes(), absent[:-1], strict=True):
-            yield None if missing else stored.decode("utf-8", "surrogateescape")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One item of a release, for people and programs.
-
-    Attributes:
-        id: given once per collection and never used again.
-        key: its path relative to the source, or its own id.
-        label: its class, None where it has none.
-        split: ``train`` or ``test``.
-        place: where its bytes are, relative to the source; :func:`aepipe.sources.preview` reads it.
-        columns: the source's own columns, as text.
-    """
-
-    id: int
-    key: str
-    label: str | None
-    split: str | None
-    place: str
-    columns: dict[str, str | None]
-
-
-class Items:
-    """Keys and columns of N rows, in ascending order of id; see :mod:`aepipe.pipeline.publish`.
-
-    Attributes:
-        ids: int64[N], ascending.
-        columns: names of the source's own columns.
-        root: folder that places are relative to.
-
-    Raises:
-        CorruptError: the folder does not hold items.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            card = json.loads((folder / ITEMS).read_bytes())
-            self.ids = mapped(folder / IDS)
-            self.columns: list[str] = card["columns"]
-            self.root = Path(card["root"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorruptError(
-                f"{folder}: corrupt, not the items of a release: {error}; delete it and run again"
-            ) from None
-        self._folder = folder
-        self._strings: dict[str, Strings] = {}
-
-    @staticmethod
-    def write(
-        folder: Path,
-        ids: NDArray[np.int64],
-        strings: Mapping[str, Iterable[str | None]],
-        *,
-        columns: Sequence[str],
-        root: Path,
-    ) -> None:
-        """Write items so that a folder can be opened.
-
-        Args:
-            folder: an existing one.
-            ids: int64[N], ascending.
-            strings: ``key``, ``place``, ``label``, ``split`` and ``column.0``, ``column.1``, ...: N each.
-            columns: names of the source's own columns, in that order; files are not named after them, for a column
-                may be called anything.
-            root: folder that places are relative to.
-        """
-        np.save(folder / IDS, ids)
-        for name, values in strings.items():
-            Strings.write(folder, name, values)
-        np.save(folder / KEY_ORDER, _order_of(Strings.open(folder, "key")))
-        card = {"schema": 1, "columns": list(columns), "root": str(root)}
-        (folder / ITEMS).write_text(json.dumps(card), encoding="utf-8")
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def places(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return where some ids stand, int64[n], and which are there at all, bool[n]."""
-        places = np.searchsorted(self.ids, ids)
-        known = np.zeros(len(ids), bool)
-        inside = places < len(self)
-        known[inside] = self.ids[places[inside]] == ids[inside]
-        return places, known
-
-    def find(self, key: str) -> int | None:
-        """Return the id of a key, None where it is not there."""
-        order, keys, wanted = self._key_order, self.strings("key"), _bytes(key)
-        low, high = 0, len(order)
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (middle + 1, high) if keys.raw(int(order[middle])) < wanted else (low, middle)
-        if low == len(order) or keys.raw(int(order[low])) != wanted:
-            return None
-        return int(self.ids[order[low]])
-
-    def row(self, position: int) -> Row:
-        """Return one row."""
-        return Row(
-            id=int(self.ids[position]),
-            key=self.strings("key").text(position),
-            label=self.strings("label")[position],
-            split=self.strings("split")[position],
-            place=self.strings("place").text(position),
-            columns={name: self.strings(f"column.{i}")[position] for i, name in enumerate(self.columns)},
-        )
-
-    def strings(self, name: str) -> Strings:
-        """Return ``key``, ``place``, ``label``, ``split`` or ``column.<number>`` of all rows."""
-        if name not in self._strings:
-            self._strings[name] = Strings.open(self._folder, name)
-        return self._strings[name]
-
-    @cached_property
-    def _key_order(self) -> NDArray[np.int64]:
-        """The positions of the keys in the order of their bytes, int64[N]."""
-        return mapped(self._folder / KEY_ORDER)
-
-
-def _bytes(text: str) -> bytes:
-    """Return a string as it is stored."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _order_of(keys: Strings) -> NDArray[np.int64]:
-    """Return the positions of keys in the order of their bytes, for :meth:`Items.id_of`."""
-    stored = keys.all_bytes()
-    return np.array(sorted(range(len(stored)), key=stored.__getitem__), np.int64)
-
-
-Places: TypeAlias = NDArray[np.int64]
-CODES = "codes.npy"
 BLOCK = 8192
 """Embeddings that are copied at a time."""
 
+Places: TypeAlias = NDArray[np.int64]
+
 
 class CodeSegments:
-    """The codes of one encoder, mapped.
+    """The codes of all rows, by one encoder, memory-mapped from several segments.
 
     Args:
         folders: of the segments, oldest first.
@@ -243,50 +49,56 @@ class CodeSegments:
         self.n_bits = n_bits
         self.fingerprint = fingerprint
         self._folders = folders
-        self._parts = [tuple(mapped(folder / name) for name in (IDS, CODES)) for folder in folders]
+        self._parts = [
+            tuple(mapped(folder / name) for name in (layout.Codes.IDS, layout.Codes.CODES)) for folder in folders
+        ]
 
     @classmethod
     def open(cls, store: Store, refs: Sequence[Ref]) -> CodeSegments:
         """Open segments after checking their bytes.
 
         Raises:
-            CorruptError: a file is not what was written.
-            FingerprintError: two encoders made them.
+            CorruptError: a file has other bytes than were written.
+            FingerprintError: two encoders made the segments.
         """
         facts = [store.manifest(ref).facts for ref in refs]
         made_by = sorted({fact["fingerprint"] for fact in facts})
         if len(made_by) > 1:
-            raise FingerprintError(f"segments of {len(made_by)} encoders in one: {', '.join(x[:12] for x in made_by)}")
+            raise FingerprintError(
+                f"the segments were made by {len(made_by)} different encoders: {', '.join(x[:12] for x in made_by)}"
+            )
         return cls([store.verified(ref) for ref in refs], facts[0]["n_bits"], made_by[0])
 
     def of(self, ids: NDArray[np.int64]) -> BitCodes:
-        """Return the codes of some rows, in the order asked for.
+        """Return the codes of some rows, in the order of ``ids``.
 
         Raises:
-            CorruptError: no segment has one of them.
+            CorruptError: a row is in no segment.
         """
         packed = np.zeros((len(ids), n_bytes(self.n_bits)), np.uint8)
         for codes, places, here in self._places(ids):
             packed[here] = codes[places[here]]
         return BitCodes(packed, self.n_bits, self.fingerprint)
 
-    def lazily(self, ids: NDArray[np.int64]) -> SomeOf:
-        """Return the codes of some rows, which are read when they are asked for."""
-        return SomeOf(self, ids)
+    def lazily(self, ids: NDArray[np.int64]) -> LazyCodes:
+        """Return the codes of some rows, which are read when they are used."""
+        return LazyCodes(self, ids)
 
     @cached_property
     def width(self) -> int | None:
-        """H of the embeddings; None where not every row has one."""
+        """H, the width of the embeddings; None where a segment has none."""
         files = [folder / encoders.FILE for folder in self._folders]
         if not all(file.exists() for file in files):
             return None
         return int(self._embeddings[0].shape[1])
 
     def embeddings_of(self, ids: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Return the embeddings of some rows, int8[n, H], in the order asked for; all rows have one.
+        """Return the embeddings of some rows, int8[n, H], in the order of ``ids``.
+
+        Every segment must have them.
 
         Raises:
-            CorruptError: no segment has one of them.
+            CorruptError: a row is in no segment.
         """
         found = np.zeros((len(ids), self.width or 0), np.int8)
         for number, (_, places, here) in enumerate(self._places(ids)):
@@ -294,7 +106,7 @@ class CodeSegments:
         return found
 
     def embeddings_in(self, file: Path, ids: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Write what :meth:`embeddings_of` returns into a file, block by block, and map it."""
+        """Write the embeddings of some rows into a file, block by block, and map it."""
         found: NDArray[np.int8] = array_in(file, np.int8, (len(ids), self.width or 0))
         for start in range(0, len(ids), BLOCK):
             found[start : start + BLOCK] = self.embeddings_of(ids[start : start + BLOCK])
@@ -302,15 +114,15 @@ class CodeSegments:
 
     @cached_property
     def _embeddings(self) -> list[NDArray[np.generic]]:
-        """The embeddings of each segment, mapped."""
         return [mapped(folder / encoders.FILE) for folder in self._folders]
 
     def _places(self, ids: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.generic], Places, NDArray[np.bool_]]]:
-        """Go over the segments: codes, where each id would stand, and which ids are taken from there.
+        """Yield each segment's codes, the position of each id, and which ids it has.
 
         Raises:
-            CorruptError: no segment has one of them.
+            CorruptError: a row is in no segment.
         """
+        # Each id is taken from the oldest segment that has it.
         missing = np.ones(len(ids), bool)
         for own, codes in self._parts:
             places = np.minimum(np.searchsorted(own, ids), len(own) - 1)
@@ -321,12 +133,12 @@ class CodeSegments:
             raise CorruptError(f"no segment has the code of row {ids[missing][0]} ({missing.sum():,} such): run again")
 
 
-class SomeOf:
-    """The codes of some rows, of which any can be had: what an index is built of without holding all.
+class LazyCodes:
+    """The codes of some rows, read in slices: an index is built from them without holding all.
 
     Args:
-        segments: that have them.
-        ids: int64[n].
+        segments: of the codes.
+        ids: int64[n], the rows.
     """
 
     def __init__(self, segments: CodeSegments, ids: NDArray[np.int64]) -> None:
@@ -343,11 +155,11 @@ class SomeOf:
 
 
 class ItemSegments:
-    """Keys and columns of a release's rows: those that it was built of, and those added since.
+    """Keys and columns of all rows of a release, minus removed rows.
 
     Args:
-        parts: each with ids above those of the parts before it, and the same columns.
-        removed: int64[n], ascending, ids of rows that are there no more.
+        parts: the segments; each has larger ids than those before it, and the same columns.
+        removed: int64[n], ascending, the ids of the removed rows.
     """
 
     def __init__(self, parts: Sequence[Items], removed: NDArray[np.int64]) -> None:
@@ -367,36 +179,36 @@ class ItemSegments:
         return np.concatenate([part.ids[left] for part, left in zip(self._parts, self._left, strict=True)])
 
     def rows(self, ids: NDArray[np.int64] | Sequence[int]) -> list[Row]:
-        """Return some rows, in the order asked for.
+        """Return some rows, in the order of ``ids``.
 
         Raises:
-            QueryError: there is no such id.
+            QueryError: an id is not present.
         """
         return [self._parts[part].row(place) for part, place in self._places(ids)]
 
     def check(self, ids: NDArray[np.int64]) -> None:
-        """Check that there are such ids.
+        """Check that all ids are present.
 
         Raises:
-            QueryError: there is no such id.
+            QueryError: an id is not present.
         """
         self._places(ids)
 
     def texts(self, name: str, ids: NDArray[np.int64] | Sequence[int]) -> list[str | None]:
-        """Return ``key``, ``place``, ``label`` or ``split`` of some rows, in the order asked for.
+        """Return ``key``, ``place``, ``label`` or ``split`` of some rows, in the order of ``ids``.
 
         Raises:
-            QueryError: there is no such id.
+            QueryError: an id is not present.
         """
         return [self._parts[part].strings(name)[place] for part, place in self._places(ids)]
 
     def column(self, name: str) -> Iterator[str | None]:
-        """Give ``key``, ``place``, ``label`` or ``split`` of all rows, in the order of ids."""
+        """Yield ``key``, ``place``, ``label`` or ``split`` of all rows, in ascending order of id."""
         for part, left in zip(self._parts, self._left, strict=True):
             yield from compress(part.strings(name), left)
 
     def find(self, key: str) -> int | None:
-        """Return the id of a key, None where it is not there."""
+        """Return the id of a key; None where it is not present."""
         for part in self._parts:
             found = part.find(key)
             if found is not None and not self._gone(np.array([found])).any():
@@ -407,7 +219,7 @@ class ItemSegments:
         """Return the id of a key.
 
         Raises:
-            QueryError: there is no such key.
+            QueryError: the key is not present.
         """
         found = self.find(key)
         if found is None:
@@ -417,11 +229,10 @@ class ItemSegments:
 
     @property
     def _left(self) -> list[NDArray[np.bool_]]:
-        """Which rows of each part are there still."""
         return [~self._gone(part.ids) for part in self._parts]
 
     def _gone(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which ids are of rows that were removed, bool[n]."""
+        """Return which ids were removed, bool[n]."""
         if not len(self._removed):
             return np.zeros(len(ids), bool)
         places = np.minimum(np.searchsorted(self._removed, ids), len(self._removed) - 1)
@@ -429,10 +240,10 @@ class ItemSegments:
         return gone
 
     def _places(self, ids: NDArray[np.int64] | Sequence[int]) -> Iterator[tuple[int, int]]:
-        """Return the part that each id is in, and where there.
+        """Return the part and the position in it of each id.
 
         Raises:
-            QueryError: there is no such id.
+            QueryError: an id is not present.
         """
         wanted = np.asarray(ids, np.int64)
         parts, places = np.full(len(wanted), -1), np.zeros(len(wanted), np.int64)
@@ -445,7 +256,194 @@ class ItemSegments:
         return zip(parts.tolist(), places.tolist(), strict=True)
 
     def _range(self) -> str:
-        """Say which ids there are."""
         if not len(self):
             return "the release has no rows"
         return f"the release has {len(self):,} rows with ids from {self.ids[0]} to {self.ids[-1]}"
+
+
+class Items:
+    """Keys and columns of the N rows of one segment, in ascending order of id.
+
+    Attributes:
+        ids: int64[N], ascending.
+        columns: names of the source's own columns.
+        root: the folder that places are relative to.
+
+    Raises:
+        CorruptError: the folder does not hold items.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            metadata = json.loads((folder / layout.Items.CARD).read_bytes())
+            self.ids = mapped(folder / layout.Items.IDS)
+            self.columns: list[str] = metadata["columns"]
+            self.root = Path(metadata["root"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptError(
+                f"{folder}: corrupt, not the items of a release: {error}; delete it and run again"
+            ) from None
+        self._folder = folder
+        self._strings: dict[str, Strings] = {}
+
+    @staticmethod
+    def write(
+        folder: Path,
+        ids: NDArray[np.int64],
+        strings: Mapping[str, Iterable[str | None]],
+        *,
+        columns: Sequence[str],
+        root: Path,
+    ) -> None:
+        """Write the items of a segment.
+
+        Args:
+            folder: an existing folder.
+            ids: int64[N], ascending.
+            strings: ``key``, ``place``, ``label``, ``split`` and ``column.0``, ``column.1``, ...: N each.
+            columns: names of the source's own columns, in that order; they are not used as file names, for a column
+                may have any name.
+            root: the folder that places are relative to.
+        """
+        np.save(folder / layout.Items.IDS, ids)
+        for name, values in strings.items():
+            Strings.write(folder, name, values)
+        np.save(folder / layout.Items.KEY_ORDER, _order_of(Strings.open(folder, "key")))
+        metadata = {"schema": 1, "columns": list(columns), "root": str(root)}
+        (folder / layout.Items.CARD).write_text(json.dumps(metadata), encoding="utf-8")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def places(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the positions of some ids, int64[n], and which of them are present, bool[n]."""
+        places = np.searchsorted(self.ids, ids)
+        known = np.zeros(len(ids), bool)
+        inside = places < len(self)
+        known[inside] = self.ids[places[inside]] == ids[inside]
+        return places, known
+
+    def find(self, key: str) -> int | None:
+        """Return the id of a key; None where it is not present."""
+        # Binary search by hand: only the compared keys are read.
+        order, keys, wanted = self._key_order, self.strings("key"), _bytes(key)
+        low, high = 0, len(order)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if keys.raw(int(order[middle])) < wanted else (low, middle)
+        if low == len(order) or keys.raw(int(order[low])) != wanted:
+            return None
+        return int(self.ids[order[low]])
+
+    def row(self, position: int) -> Row:
+        """Return the row at a position."""
+        return Row(
+            id=int(self.ids[position]),
+            key=self.strings("key").text(position),
+            label=self.strings("label")[position],
+            split=self.strings("split")[position],
+            place=self.strings("place").text(position),
+            columns={name: self.strings(f"column.{i}")[position] for i, name in enumerate(self.columns)},
+        )
+
+    def strings(self, name: str) -> Strings:
+        """Return the strings of ``key``, ``place``, ``label``, ``split`` or ``column.<number>``."""
+        if name not in self._strings:
+            self._strings[name] = Strings.open(self._folder, name)
+        return self._strings[name]
+
+    @cached_property
+    def _key_order(self) -> NDArray[np.int64]:
+        return mapped(self._folder / layout.Items.KEY_ORDER)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One item of a release, for people and programs.
+
+    Attributes:
+        id: given once in a collection and never used again.
+        key: its path relative to the source, or its own id.
+        label: its class; None where it has none.
+        split: ``train`` or ``test``.
+        place: location of its bytes relative to the source; :func:`aepipe.sources.preview` reads it.
+        columns: the source's own columns, as text.
+    """
+
+    id: int
+    key: str
+    label: str | None
+    split: str | None
+    place: str
+    columns: dict[str, str | None]
+
+
+class Strings:
+    """N strings on disk, each text or None; opening reads nothing.
+
+    An absent string has a negative start, stored as ``-1 - offset``; so it differs from an empty one.
+    """
+
+    def __init__(self, offsets: NDArray[np.int64], blob: NDArray[np.uint8]) -> None:
+        self._offsets = offsets
+        self._blob = blob
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> Strings:
+        """Map the files ``<name>.offsets.npy`` (int64[N+1]) and ``<name>.blob.npy`` (uint8)."""
+        return cls(mapped(folder / layout.Items.offsets(name)), mapped(folder / layout.Items.blob(name)))
+
+    @staticmethod
+    def write(folder: Path, name: str, values: Iterable[str | None]) -> None:
+        """Write strings as :meth:`open` reads them."""
+        offsets = [0]
+        absent: list[int] = []
+        blob = bytearray()
+        for position, value in enumerate(values):
+            if value is None:
+                absent.append(position)
+            else:
+                blob += value.encode("utf-8", "surrogateescape")
+            offsets.append(len(blob))
+        starts = np.array(offsets, np.int64)
+        starts[absent] = -1 - starts[absent]
+        np.save(folder / layout.Items.offsets(name), starts)
+        np.save(folder / layout.Items.blob(name), np.frombuffer(bytes(blob), np.uint8))
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, position: int) -> str | None:
+        if self._offsets[position] < 0:
+            return None
+        return self.raw(position).decode("utf-8", "surrogateescape")
+
+    def raw(self, position: int) -> bytes:
+        """Return the stored bytes of a string; empty where it is absent."""
+        start, end = int(self._offsets[position]), int(self._offsets[position + 1])
+        return self._blob[start if start >= 0 else -1 - start : end if end >= 0 else -1 - end].tobytes()
+
+    def all_bytes(self) -> list[bytes]:
+        """Return the stored bytes of all strings, absent ones empty; this reads the whole file."""
+        starts = np.where(self._offsets < 0, -1 - self._offsets, self._offsets).tolist()
+        blob = self._blob.tobytes()
+        return [blob[start:end] for start, end in itertools.pairwise(starts)]
+
+    def text(self, position: int) -> str:
+        """Return a string; empty where it is absent."""
+        return self[position] or ""
+
+    def __iter__(self) -> Iterator[str | None]:
+        """Yield all strings; this reads the whole file."""
+        absent = (self._offsets < 0).tolist()
+        for stored, missing in zip(self.all_bytes(), absent[:-1], strict=True):
+            yield None if missing else stored.decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _order_of(keys: Strings) -> NDArray[np.int64]:
+    stored = keys.all_bytes()
+    return np.array(sorted(range(len(stored)), key=stored.__getitem__), np.int64)

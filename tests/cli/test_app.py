@@ -18,6 +18,7 @@ from aepipe.cli import VERBS, main
 from aepipe.cli.app import EXTRAS, Verbs
 from aepipe.cli.main import THREAD_LIMITS
 from aepipe.errors import BusyError, ExtraError, GateError
+from aepipe.sources import extras
 from aepipe.store.artifacts import Store
 from tests.cli.conftest import Aepipe
 
@@ -212,7 +213,8 @@ def test_without_a_release_one_line_says_what_to_do(aepipe: Aepipe, tmp_path: Pa
 
 def test_extras_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for package, extra in EXTRAS.items():
+    assert extras()["av"] == "video"
+    for package, extra in (EXTRAS | extras()).items():
         name = DISTRIBUTIONS.get(package, package.replace("_", "-"))
         listed = project["optional-dependencies"][extra]
         assert any(one.startswith(name) for one in listed), f"{package} is not in the extra {extra}"

@@ -18,7 +18,7 @@ def main(recipe: str, store: str) -> None:
     rows = tasks.ingest.fn(job, None)
     views = tasks.views.fn(job, rows)
     layers: list[str] = []
-    for number in range(1, len(job.plan.specs) + 1):
+    for number in range(1, len(job.resolved.specs) + 1):
         layers.append(tasks.pretrain.fn(job, views, layers, number))
     model = tasks.finetune.fn(job, views, layers)
     codes = [tasks.encode.fn(job, model, rows)]

@@ -158,6 +158,21 @@ def test_the_source_is_found_by_files_and_by_sequences(collection: Path) -> None
         assert hits[0]["distance"] == 0
 
 
+def test_a_recipe_is_suggested_for_a_folder_of_the_new_kind(collection: Path) -> None:
+    script = """
+from pathlib import Path
+from aepipe.pipeline.suggest import suggest
+name, text, held = suggest("source", folder=Path.cwd())
+print(text)
+print(held.strangers, held.kinds.most_common())
+"""
+    text = _python(collection, "-c", script)
+    assert text.startswith("# Derived from 60 sequences. ")
+    assert '[source]\nkind = "dna"\npath = "source"\nlabel = "parent"  # 3 folders; for evaluation only' in text
+    assert 'split = "top"' in text
+    assert "[] [('dna', 60), ('text', 1)]" in text
+
+
 def test_all_that_is_added_is_in_the_reference(collection: Path) -> None:
     """The pages are generated from the code, so they have each example without further ado."""
     script = "from docs.generate import cli, recipe; print(cli.page(), recipe.page())"

@@ -1,4 +1,4 @@
-"""The linear baselines: their mathematics on small features, their known figures on Fashion-MNIST."""
+"""Baselines: their mathematics on small features, and known metrics on Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def quantisation_loss(x: np.ndarray, fitted: Projection) -> float:
 
 @pytest.mark.parametrize("name", list(BASELINES))
 def test_contract(name: str) -> None:
-    """Each names itself, is seeded, and codes pixels and floats alike in any block."""
+    """Each baseline has its name, depends on the seed only, and codes pixels and floats alike in any block."""
     x = np.random.default_rng(0).integers(0, 256, (200, 20), dtype=np.uint8)
     fitted = BASELINES[name](x, 11, 3)
     codes = fitted.codes(x)
@@ -38,8 +38,8 @@ def test_contract(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_the_features_stay_as_they_are(dtype: type[np.floating]) -> None:
-    """Nothing is centred in place: features that cannot be written give codes, and others keep their values."""
+def test_features_are_not_changed(dtype: type[np.floating]) -> None:
+    """Nothing is centred in place: read-only features work, and writable ones keep their values."""
     x = features().astype(dtype)
     locked = x.copy()
     locked.flags.writeable = False
@@ -58,7 +58,7 @@ def test_pca_sign_is_the_svd() -> None:
 
 
 def test_itq_rotates_the_principal_components_towards_the_corners() -> None:
-    """Its axes are orthonormal, span PCA's, and lie closer to signs than PCA's and than a random rotation's."""
+    """The axes are orthonormal, span those of PCA, and lie closer to signs than PCA or a random rotation."""
     x = features(2000) / 3
     itq, pca = fit_itq(x, 6, 0), fit_pca_sign(x, 6, 0)
     assert itq.axes.T @ itq.axes == pytest.approx(np.eye(6), abs=1e-4)
@@ -71,7 +71,7 @@ def test_itq_rotates_the_principal_components_towards_the_corners() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_itq_finds_the_corners_of_a_turned_cube(seed: int) -> None:
-    """Signs that a rotation hid are found again, up to order and complement.
+    """Signs hidden by a rotation are recovered, up to order and complement.
 
     One start in four or so ends in a local optimum, as the published method does, so the start of least loss is taken.
     """
@@ -85,7 +85,7 @@ def test_itq_finds_the_corners_of_a_turned_cube(seed: int) -> None:
 
 
 @pytest.mark.parametrize("start", range(6))
-def test_itq_ends_where_its_rotation_is_the_best_for_its_signs(start: int) -> None:
+def test_itq_converges_to_the_best_rotation_for_its_signs(start: int) -> None:
     """Orthogonal Procrustes: R is the best rotation for the signs B exactly where (V R)^T B is symmetric, positive."""
     rng = np.random.default_rng(start)
     corners = rng.integers(0, 2, (2000, 3)) * 2 - 1 + rng.normal(scale=0.05, size=(2000, 3))
@@ -112,7 +112,7 @@ def test_spectral_hashing_takes_the_slowest_waves_on_the_box() -> None:
 
 
 def test_wide_features_take_the_subspace_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above the dense width the same leading axes are found without a covariance."""
+    """Beyond the dense width, the same leading axes are found without a covariance matrix."""
     x = features(300, 40)
     dense = fit_pca_sign(x, 6, 0).axes
     monkeypatch.setattr(baselines, "DENSE_FEATURES", 10)
@@ -120,7 +120,7 @@ def test_wide_features_take_the_subspace_iteration(monkeypatch: pytest.MonkeyPat
 
 
 def test_more_bits_than_features() -> None:
-    """LSH takes any number of bits; the others say why they cannot."""
+    """LSH takes any number of bits; the others raise an error with the reason."""
     x = features(50, 4)
     assert fit_lsh(x, 64, 0).codes(x).n_bits == 64
     for fit in (fit_itq, fit_pca_sign):
@@ -129,8 +129,8 @@ def test_more_bits_than_features() -> None:
 
 
 @pytest.mark.parametrize("name", list(BASELINES))
-def test_arrays_make_an_equal_one(name: str) -> None:
-    """What was fitted can be kept as arrays; rows that are drawn already fit the same."""
+def test_arrays_restore_an_equal_baseline(name: str) -> None:
+    """A baseline survives as arrays; a shared sample gives the same fit."""
     x = features()
     fitted = BASELINES[name](x, 11, 3)
     again = baselines.of_arrays(name, {key: np.array(value) for key, value in fitted.arrays().items()})
@@ -140,7 +140,7 @@ def test_arrays_make_an_equal_one(name: str) -> None:
 
 
 def test_fits_use_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows beyond the limit are drawn by the seed; long codes and wide rows mean fewer."""
+    """Beyond the limit, rows are sampled by the seed; long codes and wide rows mean fewer rows."""
     assert baselines.fitting_rows(1_000_000, 784, 64) == 100_000
     assert baselines.fitting_rows(1_000_000, 100_000, 64) < 10_000
     assert baselines.fitting_rows(1_000_000, 784, 4096) < 10_000
@@ -151,7 +151,7 @@ def test_fits_use_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_known_figures_of_fashion_mnist(fashion: tuple[Sample, Sample], itq_64: Projection) -> None:
-    """60,000 rows, 1,000 queries, 64 bits: map, map_at_1000 and p_at_100 as measured for each baseline elsewhere."""
+    """60,000 rows, 1,000 queries, 64 bits: map, map_at_1000 and p_at_100 as measured independently."""
     known = {"itq": (0.491, 0.702, 0.729), "lsh": (0.400, 0.627, 0.667), "pca-sign": (0.232, 0.630, 0.710)}
     database, queries = fashion
     assert database.labels is not None

@@ -1,4 +1,4 @@
-"""Bit health: figures against numpy's own, and what is called unhealthy."""
+"""Bit health: statistics against numpy's own, and the limits of healthy bits."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def judged(bits: np.ndarray) -> BitHealth:
         return bit_health(BitCodes.from_bits(bits))
 
 
-def test_figures_are_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rates, entropy and correlations are those of the plain matrix, in blocks too."""
+def test_statistics_equal_those_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rates, entropy and correlations equal those of the plain matrix, also in blocks."""
     monkeypatch.setattr(health, "ROWS", 37)
     bits = np.random.default_rng(1).random((500, 9)) < np.linspace(0.1, 0.9, 9)
     found = judged(bits)
@@ -41,7 +41,7 @@ def test_figures_are_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_random_bits_are_healthy() -> None:
-    """Nothing speaks against fair, independent bits."""
+    """Fair, independent bits have no reason against them."""
     found = judged(random_bits(2000, 20))
     assert (found.healthy, found.reasons, found.remarks) == (True, (), ())
 
@@ -55,7 +55,7 @@ def test_the_dead_rate(rate: float, dead: bool) -> None:
 
 
 def test_a_constant_bit_has_no_correlation() -> None:
-    """Constant bits are dead, not duplicates, and give no NaN."""
+    """Constant bits count as dead, not as duplicates, and give no NaN."""
     bits = random_bits(1000, 6)
     bits[:, 1], bits[:, 4] = 0, 1
     found = judged(bits)
@@ -67,7 +67,7 @@ def test_a_constant_bit_has_no_correlation() -> None:
 
 
 def test_copies_and_complements_are_duplicates() -> None:
-    """Both signs count, and the first of a family is not a duplicate; one in ten is forgiven."""
+    """Both signs count, the first of equal bits is no duplicate, and one duplicate in ten bits is accepted."""
     bits = random_bits(1000, 10)
     bits[:, 5] = 1 - bits[:, 2]
     assert judged(bits).duplicate_bits == (5,)
@@ -85,14 +85,14 @@ def test_a_collapse_to_few_codes() -> None:
 
 
 def test_low_entropy() -> None:
-    """Bits that are live but rare are named."""
+    """Live bits with rare ones are reported."""
     found = judged(np.random.default_rng(4).random((2000, 16)) < 0.03)
     assert any("mean entropy" in reason for reason in found.reasons)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_few_codes_are_judged_for_collapse_only(n: int) -> None:
-    """Single bits of a handful of codes are chance; the remark says so."""
+    """With few codes, statistics of single bits are chance, and a remark says so."""
     found = judged(random_bits(n, 64))
     assert found.healthy
     assert "too few" in found.remarks[0]

@@ -1,4 +1,4 @@
-"""The bootstrap: seeded, near the normal interval, and covering as often as it says."""
+"""The bootstrap: seeded, near the normal interval, with the nominal coverage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_seeded() -> None:
 
 
 def test_near_the_normal_interval() -> None:
-    """For many values it is mean +- 1.96 standard errors; a lower level is narrower."""
+    """For many values it is the mean +- 1.96 standard errors; a lower level gives a narrower interval."""
     values = np.random.default_rng(1).normal(size=2000)
     low, high = interval(values, 0)
     error = values.std() / np.sqrt(2000)
@@ -41,8 +41,8 @@ def test_constant_values() -> None:
     assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
 
 
-def test_pairs_are_sharper_than_two_intervals() -> None:
-    """A small, steady gain on queries of very different difficulty is certain in pairs and invisible apart."""
+def test_paired_differences_are_sharper_than_two_intervals() -> None:
+    """A small, steady gain on queries of different difficulty is certain in pairs, and hidden in two intervals."""
     rng = np.random.default_rng(3)
     theirs = rng.random(300)
     ours = theirs + 0.01 + rng.normal(scale=0.01, size=300)

@@ -1,4 +1,4 @@
-"""What distances are worth: against a loop over all pairs, and against scikit-learn's isotonic regression."""
+"""Calibration: against a loop over all pairs, and against isotonic regression of scikit-learn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aepipe.evaluate.exact_search import nearest
 
 
 def codes(rng: np.random.Generator, groups: np.ndarray, n_bits: int = 12) -> BitCodes:
-    """Codes of which those of one group are alike."""
+    """Codes that are similar within each group."""
     centres = np.random.default_rng(7).random((4, n_bits)) < 0.5
     return BitCodes.from_bits(centres[groups] ^ (rng.random((len(groups), n_bits)) < 0.1))
 

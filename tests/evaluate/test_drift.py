@@ -1,4 +1,4 @@
-"""Drift: a shift is found, and its absence is, too."""
+"""Drift: shifts are found, and false alarms are rare."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Sample = dict[str, NDArray[np.generic]]
 
 
 def sample(rng: np.random.Generator, n: int, *, shift: float = 0.0, rate: float = 0.5) -> Sample:
-    """Rows with 64 bits that depend on each other, and an error of heavy tail that may be shifted."""
+    """Rows with 64 dependent bits, and heavy-tailed errors with an optional shift."""
     hidden = rng.normal(size=(n, 8))
     mixed = hidden @ np.random.default_rng(0).normal(size=(8, 64)) / np.sqrt(8)
     bits = mixed > np.quantile(mixed, 1 - rate) if rate != 0.5 else mixed > 0
     return {"bits": bits.astype(np.uint8), "error": np.exp(rng.normal(size=n)) * (1 + shift)}
 
 
-def test_false_alarms_are_as_rare_as_was_promised() -> None:
+def test_false_alarms_are_as_rare_as_alpha() -> None:
     rng = np.random.default_rng(1)
     alarms = [drift(sample(rng, 400), sample(rng, 150), alpha=0.05, least=0.0, rounds=199).found for _ in range(200)]
     assert 0 < np.mean(alarms) <= 0.09, "5 % at most are allowed, give or take what 200 nights cannot tell"
@@ -34,7 +34,7 @@ def test_a_shift_is_found_and_named(changed: dict[str, float], figure: str) -> N
     assert str(found).startswith(f"drift in 300 new rows: {figure} ")
 
 
-def test_an_effect_of_ranks_is_a_chance_less_a_half() -> None:
+def test_the_effect_of_ranks_is_a_probability_minus_a_half() -> None:
     before = {"error": np.arange(100.0)}
     now = {"error": np.arange(100.0) + 1000}
     (shift,) = drift(before, now).shifts
@@ -43,7 +43,7 @@ def test_an_effect_of_ranks_is_a_chance_less_a_half() -> None:
     assert drift(now, before).shifts[0].effect == pytest.approx(-0.5)
 
 
-def test_what_is_significant_but_tiny_is_no_alarm() -> None:
+def test_a_significant_but_tiny_effect_is_no_alarm() -> None:
     rng = np.random.default_rng(3)
     before, now = {"error": rng.normal(size=40_000)}, {"error": rng.normal(size=40_000) + 0.08}
     found = drift(before, now, rounds=199, alpha=0.05)
@@ -52,9 +52,9 @@ def test_what_is_significant_but_tiny_is_no_alarm() -> None:
     assert str(found).startswith("no drift in 40,000 new rows")
 
 
-def test_few_rows_say_nothing() -> None:
+def test_too_few_rows_are_not_tested() -> None:
     rng = np.random.default_rng(4)
     found = drift(sample(rng, 400), sample(rng, FEW - 1, shift=9))
     assert found == Drift((), 400, FEW - 1)
     assert not found.found
-    assert "are few" in str(found)
+    assert "are too few" in str(found)

@@ -1,4 +1,4 @@
-"""The gate's table: what passes, what fails, what is only said."""
+"""Rule of the gate: passes, failures and warnings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def scores(
     n_bits: int = 8,
     n_database: int = 500,
 ) -> Scores:
-    """Return scores with the given figures."""
+    """Return scores with the given metrics."""
     systems = {"ours": ours} | ({"itq": itq} if itq is not None else {})
     rows = [
         Row(name, {key: Estimate(value, value, value) for key, value in row.items()}) for name, row in systems.items()
@@ -32,13 +32,13 @@ def scores(
 
 
 def verdict(new: Scores, old: Scores | None, metric: str = "map_at_1000", itq: ItqRule = "ignore") -> Verdict:
-    """Judge with a regression of 0.01 allowed."""
+    """Judge with an allowed loss of 0.01."""
     return judge(new, old, metric=metric, max_regression=0.01, itq=itq)
 
 
 @pytest.mark.parametrize(("health", "passed"), [(HEALTHY, True), (SICK, False)])
 def test_first_release(health: BitHealth, passed: bool) -> None:
-    """Healthy bits are enough, and are asked for."""
+    """Healthy bits are required, and enough."""
     found = verdict(scores(LABELLED, health=health), None)
     assert found.passed is passed
     assert "bits are healthy: 8 of 8" in found.reasons[0] if passed else "8 of 8 bits are dead" in found.reasons[0]
@@ -48,15 +48,15 @@ def test_first_release(health: BitHealth, passed: bool) -> None:
     ("value", "passed"), [(0.75, True), (0.70, True), (0.69, True), (0.6899, False), (float("nan"), False)]
 )
 def test_regression(value: float, passed: bool) -> None:
-    """The allowed loss itself passes, a hair more does not, and no figure is no pass."""
+    """The allowed loss itself passes; a slightly larger one fails, and so does NaN."""
     found = verdict(scores({"map_at_1000": value, "recall_at_10": 0.2}), scores(LABELLED))
     assert found.passed is passed
     assert "the release in service has 0.7000" in found.reasons[-1]
     assert ("within" in found.reasons[-1]) is passed
 
 
-def test_sick_bits_fail_a_better_release() -> None:
-    """A collapse may raise the metric; it does not go in. Only the failing reasons are given."""
+def test_unhealthy_bits_fail_a_better_release() -> None:
+    """A collapse may raise the metric, but fails. Only the failing reasons are given."""
     found = verdict(scores({"map_at_1000": 0.9, "recall_at_10": 0.2}, health=SICK), scores(LABELLED))
     assert not found.passed
     assert all("not healthy" in reason for reason in found.reasons)
@@ -66,7 +66,7 @@ def test_sick_bits_fail_a_better_release() -> None:
     ("rule", "passed", "warned"), [("warn", True, True), ("forbid", False, False), ("ignore", True, False)]
 )
 def test_a_loss_against_itq(rule: ItqRule, passed: bool, warned: bool) -> None:
-    """It is a warning, a failure, or nothing, for the first release as well."""
+    """It is a warning, a failure, or nothing, also for the first release."""
     better = {"map_at_1000": 0.75, "recall_at_10": 0.1}
     for old in (None, scores(LABELLED)):
         found = verdict(scores(LABELLED, better), old, itq=rule)
@@ -85,7 +85,7 @@ def test_a_win_over_itq_and_no_itq() -> None:
 
 
 def test_fallback_to_the_label_free_metric() -> None:
-    """Where one of the two has no labels, float neighbours decide, and the verdict says so."""
+    """Where a release has no labels, float neighbours decide, with a warning."""
     found = verdict(scores({"recall_at_10": 0.15}), scores(LABELLED))
     assert not found.passed
     assert found.reasons[0].startswith("recall_at_10 is 0.1500")
@@ -100,15 +100,15 @@ def test_an_unknown_metric_falls_back_to_the_labelled_one() -> None:
     assert "the new and the old release: map_at_1000 is compared" in found.warnings[0]
 
 
-def test_nothing_in_common_fails() -> None:
+def test_no_common_metric_fails() -> None:
     """Scores that cannot be compared do not replace a release."""
     found = verdict(scores({"map": 0.9}), scores({"ball2": 0.9}))
     assert not found.passed
     assert "cannot be compared" in found.reasons[0]
 
 
-def test_other_protocols_are_said() -> None:
-    """Another length of code and a database of another size stand in the warnings; a few new rows do not."""
+def test_different_protocols_are_warnings() -> None:
+    """Another code length or database size is a warning; a few new rows are not."""
     found = verdict(scores(LABELLED, n_bits=16, n_database=900), scores(LABELLED))
     assert found.passed
     assert any("16 bits, the old 8" in said for said in found.warnings)

@@ -1,4 +1,4 @@
-"""Near-duplicates between queries and rows: found, named, and not seen where there are none."""
+"""Near-duplicates between queries and database rows: found, named, and none reported where there are none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def pixels(n: int, seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("scale", [None, 1.0, 1e-3])
-def test_rows_that_were_saved_again_are_found(scale: float | None) -> None:
+def test_a_row_saved_again_is_found(scale: float | None) -> None:
     database, queries = pixels(80, 0), pixels(20, 1)
     noise = np.random.default_rng(2).integers(-3, 4, 30)
     queries[3] = database[50]
@@ -27,7 +27,7 @@ def test_rows_that_were_saved_again_are_found(scale: float | None) -> None:
     assert (found >= 0).sum() == 2
 
 
-def test_they_are_counted_and_named_in_the_scores() -> None:
+def test_scores_count_and_name_near_duplicates() -> None:
     database, queries = pixels(80, 0), pixels(20, 1)
     queries[:5] = database[10:15]
     rng = np.random.default_rng(0)
@@ -38,10 +38,10 @@ def test_they_are_counted_and_named_in_the_scores() -> None:
 
     scores = score(sample(database, "train"), sample(queries, "test"), seed=0)
     assert scores.duplicates == 5
-    (note,) = [one for one in scores.notes if "nearly are" in one]
+    (note,) = [one for one in scores.notes if "nearly equal" in one]
     assert note.startswith(
-        "5 of 20 queries nearly are rows that answer (they differ by less than 6% of what any two do)"
+        "5 of 20 queries nearly equal a database row (they differ by less than 6% of the usual difference of two rows)"
     )
     assert note.endswith(": test/0 ~ train/10, test/1 ~ train/11, test/2 ~ train/12, ...")
     assert describe_leaks(np.full(20, -1), None, None) == []
-    assert describe_leaks(np.array([-1, 3]), None, None)[0].endswith("which flatters the figures")
+    assert describe_leaks(np.array([-1, 3]), None, None)[0].endswith("look better than they are")

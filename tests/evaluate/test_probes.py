@@ -1,4 +1,4 @@
-"""Probes: against brute force and closed forms, on rows whose answer is known."""
+"""Probes: against brute force and closed forms, on rows with known results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def clouds(count: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
     return np.eye(3)[label] * 4 + spread * RNG.normal(size=(count, 3)), CLASSES[label]
 
 
-def test_the_probe_tells_what_is_linear_and_only_that() -> None:
+def test_the_probe_separates_linear_classes_only() -> None:
     assert probe_accuracy(clouds(300, 0.1), clouds(200, 0.1)) == 1.0
     rows, labels = RNG.normal(size=(3000, 5)), CLASSES[RNG.integers(0, 3, 3000)]
     chance = probe_accuracy((rows[:2000], labels[:2000]), (rows[2000:], labels[2000:]))
@@ -35,7 +35,7 @@ def test_the_probe_tells_what_is_linear_and_only_that() -> None:
 
 
 def test_the_probe_finds_the_minimum_of_its_loss() -> None:
-    """Two classes of one unit: the boundary where the penalised logistic loss is least, found on a grid."""
+    """Two classes in one unit: a grid search finds the boundary with the least penalised logistic loss."""
     x = np.concatenate([RNG.normal(-0.5, 1, 300), RNG.normal(1.5, 1, 100)])
     y = np.repeat([0, 1], [300, 100])
     z = (x - x.mean()) / x.std()
@@ -49,7 +49,7 @@ def test_the_probe_finds_the_minimum_of_its_loss() -> None:
     assert said > 0.98
 
 
-def test_scale_and_units_that_never_change_are_nothing_to_the_probe() -> None:
+def test_the_probe_ignores_scale_and_constant_units() -> None:
     (known, classes), (asked, truth) = clouds(300, 2), clouds(300, 2)
     plain = probe_accuracy((known, classes), (asked, truth))
     assert 0.5 < plain < 1
@@ -70,7 +70,7 @@ def test_clusters_against_classes() -> None:
     assert cluster_nmi(rows, one, seed=0) == pytest.approx((h_pair + h_one - h_both) / ((h_pair + h_one) / 2))
 
 
-def test_fewer_distinct_codes_than_classes_are_fewer_clusters() -> None:
+def test_fewer_distinct_codes_than_classes_give_fewer_clusters() -> None:
     assert cluster_nmi(np.zeros((30, 4), np.uint8), np.arange(30) % 3, seed=0) == pytest.approx(0)
 
 
@@ -85,7 +85,7 @@ def test_rebuilt_from_principal_components(shape: tuple[int, int]) -> None:
         assert error == pytest.approx(np.square(test - rebuilt).sum(1).mean(), rel=1e-4)
 
 
-def test_squared_errors_are_those_of_what_the_network_sees() -> None:
+def test_squared_errors_are_on_the_scale_of_the_network() -> None:
     rows = RNG.integers(0, 256, (4, 3, 2, 1), np.uint8)
     rebuilt = RNG.random((4, 3, 2, 1)).astype(np.float32)
     by_hand = [
@@ -96,7 +96,7 @@ def test_squared_errors_are_those_of_what_the_network_sees() -> None:
     assert squared_errors(holes, np.array([[9.0, 0.0], [4.0, 9.0]])).tolist() == [4.0, 9.0], "NaN is no cell"
 
 
-def test_what_cannot_be_probed() -> None:
+def test_probe_errors() -> None:
     rows = np.zeros((3, 2))
     with pytest.raises(CodeError, match="2 classes at least: there is 1 class"):
         probe_accuracy((rows, np.zeros(3)), (rows, np.zeros(3)))

@@ -1,4 +1,4 @@
-"""How many hits of the codes re-ranking has to look at, against sorted lists."""
+"""Re-ranking: the number of hits it needs, against sorted lists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ N, Q, H = 500, 40, 24
 
 
 def made(n_bits: int) -> tuple[tuple[BitCodes, BitCodes], tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return codes that are random projections of embeddings, which lie around four centres."""
+    """Return embeddings around four centres, with codes by random projection, and labels."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, N), rng.integers(0, 4, Q)
     centres, axes = rng.standard_normal((4, H)), rng.standard_normal((H, n_bits))
@@ -68,7 +68,7 @@ def test_the_smallest_factor_that_reaches_the_target(
     assert Reranking.from_dict(json.loads(json.dumps(asdict(found)))) == found
 
 
-def test_without_labels_and_with_codes_that_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_labels_and_with_random_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reranking, "FACTORS", (1, 2))
     codes, embeddings, _ = made(32)
     blank = BitCodes.from_bits(np.zeros((N, 8), bool)), BitCodes.from_bits(np.zeros((Q, 8), bool))

@@ -1,4 +1,4 @@
-"""Retrieval figures against shuffles, an independent scorer, and rankings without ties."""
+"""Retrieval metrics against shuffles, an independent scorer, and rankings without ties."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def shuffled_figures(
 
 
 @pytest.mark.parametrize("n_bits", [3, 8, 70])
-def test_figures_are_the_mean_over_shuffles(n_bits: int) -> None:
-    """Every figure of every query lies within 4.5 standard errors of 1,500 shuffles' mean."""
+def test_metrics_are_the_mean_over_shuffles(n_bits: int) -> None:
+    """Every metric of every query lies within 4.5 standard errors of the mean over 1,500 shuffles."""
     rng = np.random.default_rng(n_bits)
     database, queries = codes(rng, 60, n_bits), codes(rng, 5, n_bits)
     db_label, q_label = rng.integers(0, 3, 60), np.array([0, 1, 2, 0, 9])
@@ -57,7 +57,7 @@ def test_figures_are_the_mean_over_shuffles(n_bits: int) -> None:
 
 
 def test_blocks_and_order_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small blocks, small chunks and another order of the database give the same figures."""
+    """Small blocks, small chunks and another order of the database give the same metrics."""
     rng = np.random.default_rng(1)
     database, queries, label, asked = (
         codes(rng, 200, 12),
@@ -89,7 +89,7 @@ def test_precision_and_recall_within_each_radius(monkeypatch: pytest.MonkeyPatch
 
 
 def test_labels_of_any_kind() -> None:
-    """Integers, strings and objects mean the same."""
+    """Integers, strings and objects give the same metrics."""
     rng = np.random.default_rng(2)
     database, queries, label, asked = codes(rng, 50, 8), codes(rng, 4, 8), rng.integers(0, 3, 50), np.arange(4)
     expected = retrieval(database, queries, label, asked).map
@@ -100,7 +100,7 @@ def test_labels_of_any_kind() -> None:
 
 
 def test_float_ranking_without_ties_is_plain_average_precision() -> None:
-    """Float figures are those of the sorted distances."""
+    """Float metrics are those of the sorted distances."""
     rng = np.random.default_rng(4)
     x, q = rng.normal(size=(80, 5)).astype(np.float32), rng.normal(size=(6, 5)).astype(np.float32)
     label, asked = rng.integers(0, 3, 80), rng.integers(0, 3, 6)
@@ -113,8 +113,8 @@ def test_float_ranking_without_ties_is_plain_average_precision() -> None:
         assert found == pytest.approx(expected)
 
 
-def test_float_ties_are_those_of_codes() -> None:
-    """Bits as integer features have squared L2 = Hamming distance, so both protocols give the same figures."""
+def test_float_ties_equal_those_of_codes() -> None:
+    """Bits as integer features have squared L2 = Hamming distance, so both searches give the same metrics."""
     rng = np.random.default_rng(5)
     database, queries = codes(rng, 90, 6), codes(rng, 7, 6)
     label, asked = rng.integers(0, 3, 90), rng.integers(0, 4, 7)
@@ -124,7 +124,7 @@ def test_float_ties_are_those_of_codes() -> None:
 
 
 def test_nearest_is_exact_in_any_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neighbours of pixels far from the origin are the brute-force ones, block by block."""
+    """Neighbours of pixels far from the origin equal brute force, in any block size."""
     rng = np.random.default_rng(6)
     x, q = rng.integers(0, 256, (300, 6), dtype=np.uint8), rng.integers(0, 256, (9, 6), dtype=np.uint8)
     monkeypatch.setattr(exact_search, "BLOCK_VALUES", 60)
@@ -139,7 +139,7 @@ def test_nearest_is_exact_in_any_block(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("n", [1, 9, 10, 11, 700])
 @pytest.mark.parametrize("values", [3, 10_000])
 def test_the_smallest_of_a_row(n: int, values: int) -> None:
-    """With ties, in short rows and in long ones, of which a part is looked at first."""
+    """With ties, in short rows and in long ones, where a sample gives the first limit."""
     distances = np.random.default_rng(n).integers(0, values, (20, n)).astype(np.float64)
     found = exact_search.smallest(distances, 10)
     assert found.shape == (20, min(n, 10))
@@ -164,7 +164,7 @@ def test_neighbour_recall_is_the_mean_over_shuffles() -> None:
 def test_agrees_with_the_independent_scorer(
     shared: Path, fashion: tuple[Sample, Sample], itq_64: Projection, tmp_path: Path
 ) -> None:
-    """On 1,000 queries every figure is within 1e-3 of a scorer that sorts and shuffles once."""
+    """On 1,000 queries, every metric is within 1e-3 of a scorer that sorts and shuffles once."""
     database, queries = fashion
     ours, asked = itq_64.codes(database.features), itq_64.codes(queries.features)
     assert database.labels is not None
@@ -184,7 +184,7 @@ def test_agrees_with_the_independent_scorer(
 
 
 def test_refusals() -> None:
-    """What cannot be ranked is refused by name."""
+    """Mismatched inputs raise errors that name them."""
     rng = np.random.default_rng(8)
     database, queries = codes(rng, 10, 8), codes(rng, 2, 8)
     with pytest.raises(CodeError, match="10 database rows need 10 labels"):

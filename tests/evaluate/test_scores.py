@@ -1,4 +1,4 @@
-"""The table of a release: which rows and figures stand in it, and its JSON form."""
+"""Scores of a release: rows, metrics, notes, and the JSON form."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def samples(n_bits: int = 8, d: int = 10, labelled: bool = True) -> tuple[Sample
 
 
 def test_labelled_table() -> None:
-    """All systems and all metrics stand in it, float without a ball; equal codes have equal figures."""
+    """It has all systems and metrics, float search without a ball; equal codes have equal metrics."""
     scores = score(*samples(), seed=1)
     assert [row.system for row in scores.rows] == ["ours", "itq", "lsh", "pca-sign", "spectral", "float"]
     assert all(tuple(row.metrics) == METRICS for row in scores.rows[:-1])
@@ -43,8 +43,8 @@ def test_labelled_table() -> None:
     assert scores.metric("no such metric") is None
 
 
-def test_ours_on_the_same_codes_is_the_baseline() -> None:
-    """Codes made by a baseline that was fitted on the database score exactly what its row says."""
+def test_codes_of_a_baseline_score_like_the_baseline() -> None:
+    """Codes of a baseline fitted on the database have exactly the scores of its row."""
     database, queries = samples()
     fitted = fit_pca_sign(database.features, 8, 1)
     same = [Sample(fitted.codes(part.features), part.features, part.labels) for part in (database, queries)]
@@ -52,8 +52,8 @@ def test_ours_on_the_same_codes_is_the_baseline() -> None:
     assert rows["ours"] == rows["pca-sign"]
 
 
-def test_what_is_fitted_is_not_fitted_again() -> None:
-    """Baselines that are handed over are taken as they are, and those that are fitted are handed back."""
+def test_fitted_baselines_are_reused() -> None:
+    """Given baselines are used as they are, and newly fitted ones are added."""
     database, queries = samples()
     fitted: dict[str, Baseline] = {"itq": fit_pca_sign(database.features, 8, 1)}
     rows = {row.system: row.metrics for row in score(database, queries, seed=1, fitted=fitted).rows}
@@ -65,8 +65,8 @@ def test_what_is_fitted_is_not_fitted_again() -> None:
     assert fitted == kept
 
 
-def test_the_features_stay_as_they_are() -> None:
-    """No system changes what the next one is measured on."""
+def test_features_are_not_changed() -> None:
+    """No system changes the features of the next one."""
     database, queries = samples()
     before = database.features.copy(), queries.features.copy()
     score(database, queries, seed=1)
@@ -75,7 +75,7 @@ def test_the_features_stay_as_they_are() -> None:
 
 
 def test_without_labels() -> None:
-    """Only float neighbours are judged; labels on one side are none."""
+    """Only the recall of float neighbours is measured; labels on one side only do not count."""
     database, queries = samples(labelled=False)
     scores = score(database, queries, seed=1)
     assert not scores.protocol.labelled
@@ -84,7 +84,7 @@ def test_without_labels() -> None:
 
 
 def test_more_bits_than_features() -> None:
-    """ITQ and PCA-sign are left out, and the notes say why."""
+    """ITQ and PCA-sign are left out, with the reason in the notes."""
     scores = score(*samples(n_bits=16, d=10), seed=1)
     assert [row.system for row in scores.rows] == ["ours", "lsh", "spectral", "float"]
     assert len(scores.notes) == 2
@@ -92,7 +92,7 @@ def test_more_bits_than_features() -> None:
 
 
 def test_queries_are_sampled_as_the_protocol_says() -> None:
-    """Of more queries, those of default_rng(0).choice are asked."""
+    """Of more queries, those of default_rng(0).choice are measured."""
     database, queries = samples()
     picked = queries[np.random.default_rng(0).choice(40, 15, replace=False)]
     scores = score(database, queries, seed=1, n_queries=15)
@@ -116,11 +116,11 @@ def test_progress(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_refusals() -> None:
-    """Codes, features and labels go together."""
+    """Codes, features and labels must have the same number of rows."""
     database, queries = samples()
-    with pytest.raises(CodeError, match="300 codes need as many labels, not 299"):
+    with pytest.raises(CodeError, match="300 codes need 300 labels, not 299"):
         Sample(database.codes, database.features, np.zeros(299))
-    with pytest.raises(CodeError, match="as many features, not 40"):
+    with pytest.raises(CodeError, match="need 300 features, not 40"):
         Sample(database.codes, queries.features)
     with pytest.raises(CodeError, match="0 queries"):
         score(database, queries[np.empty(0, np.int64)], seed=0)

@@ -1,4 +1,4 @@
-"""The closed forms against all orders of small rankings, and against shuffles of larger ones."""
+"""Closed forms of ties: against all orders of small rankings, and shuffles of larger ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sums(relevant: np.ndarray, cut: int) -> tuple[float, float, float]:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_every_order_of_a_small_ranking(seed: int) -> None:
-    """At every cut, inside tie groups too, the closed forms are the mean over all orders that keep the distances."""
+    """At every cut, also inside tie groups, the closed forms equal the mean over all orders of ascending distance."""
     rng = np.random.default_rng(seed)
     distances = np.sort(rng.integers(0, 3, 6))
     relevant = rng.random(6) < rng.choice([0.2, 0.5, 0.8])
@@ -71,7 +71,7 @@ def test_shuffles_of_a_large_group() -> None:
 
 
 @pytest.mark.parametrize(("size", "relevant", "drawn"), [(10, 4, 3), (10, 10, 3), (10, 8, 5), (7, 0, 3), (1, 1, 1)])
-def test_hypergeometric_is_its_binomials(size: int, relevant: int, drawn: int) -> None:
+def test_hypergeometric_equals_the_binomial_formula(size: int, relevant: int, drawn: int) -> None:
     """The recurrence gives the textbook probabilities."""
     from math import comb
 

@@ -1,11 +1,11 @@
-"""Fuzzing that is guided by which lines of aepipe an input reaches.
+"""Fuzzing guided by the lines of aepipe that an input reaches.
 
 ``make fuzz`` tries all targets; this tries one:
 
     python -m tests.faults.guided a.png --inputs 60000
 
-Inputs begin as the real files of :mod:`tests.faults.test_fuzz`, and libFuzzer, by way of atheris, changes them. What is
-neither read nor answered by one of our errors in one line ends the run with its trace; where the input lies is said.
+Inputs start as the real files of :mod:`tests.faults.test_fuzz`, and libFuzzer changes them by way of atheris. An input
+that is neither read nor refused by one of our errors in one line ends the run with its trace, and its path is printed.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ with atheris.instrument_imports(include=["aepipe"]):
     from tests.support.samples import TINY
 
 Target = tuple[Callable[[bytes], object], list[bytes]]
-"""What reads an input, and inputs to begin with, the first of which is sound."""
+"""A function that reads an input, and inputs to start with; the first one is sound."""
 MOST = 512
 """Bytes that an input has at most, or twice as many as those to begin with: longer ones say no more."""
 ITEMS = 20
-"""Of each input so many items are read: a file of pictures of one pixel has thousands."""
+"""Items read from each input, at most: a file of pictures of one pixel has thousands."""
 
 
 def source(name: str, folder: Path) -> Target:
-    """Return what reads all items of a source that consists of one file, and the file."""
+    """Return a function that reads all items of a source, and the sound bytes of its file."""
     file, whole, how = test_fuzz.prepared(name, folder)
 
     def read(data: bytes) -> None:
@@ -53,7 +53,7 @@ def source(name: str, folder: Path) -> Target:
 
 
 def toml(folder: Path) -> Target:
-    """Return what resolves a recipe."""
+    """Return a function that resolves a recipe, and sound recipes."""
     file = folder / "tiny.toml"
     (folder / "photos").mkdir()
     (folder / "photos" / "b.png").write_bytes(test_fuzz.picture("png"))
@@ -67,20 +67,23 @@ def toml(folder: Path) -> Target:
 
 
 def codes(_: Path) -> Target:
-    """Return what reads codes in hex."""
+    """Return a function that reads codes in hex, and a sound code."""
     return lambda data: BitCodes.from_hex([data.decode("utf-8", "replace")], 64), [b"0123456789abcdef"]
 
 
-def shelf(folder: Path) -> Target:
-    """Return what asks a release, one of whose files, told by the first byte, has other bytes."""
-    store, asked, files = test_fuzz.shelf(folder)
+def store(folder: Path) -> Target:
+    """Return a function that queries a release with one file replaced, and its sound files.
+
+    The first byte of an input chooses the file.
+    """
+    whole_store, asked, files = test_fuzz.released(folder)
 
     def read(data: bytes) -> None:
         file = files[(data[0] if data else 0) % len(files)]
         whole = file.read_bytes()
         file.write_bytes(data[1:])
         try:
-            release = Release.open(Store(store.root))
+            release = Release.open(Store(whole_store.root))
             release.query(asked, 3)
             release.describe([0])
         finally:
@@ -93,17 +96,17 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     **{name: partial(source, name) for name in test_fuzz.FILES},
     "recipe": toml,
     "hex": codes,
-    "shelf": shelf,
+    "store": store,
 }
 
 
 def fuzz(name: str, inputs: int, seed: int) -> None:
-    """Try one target; the process ends here."""
+    """Try one target; the process ends in here."""
     with tempfile.TemporaryDirectory(prefix="aepipe-fuzz-") as text:
         folder = Path(text)
         with atheris.instrument_imports(include=["aepipe"]):
             read, seeds = TARGETS[name](folder)
-            read(seeds[0])  # what is imported when it is first needed is instrumented, too
+            read(seeds[0])  # late imports are instrumented too
         corpus = folder / "corpus"
         corpus.mkdir()
         for number, one in enumerate(seeds):
@@ -123,7 +126,7 @@ def fuzz(name: str, inputs: int, seed: int) -> None:
 
 
 def main() -> None:
-    """Try one target here, or all, each in a process of its own."""
+    """Try one target in this process, or each of all in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", choices=["all", *TARGETS])
     parser.add_argument("--inputs", type=int, default=56_000, help="for each target")

@@ -1,4 +1,4 @@
-"""A whole run without Prefect, as a program that can be made to kill itself at any of its steps.
+"""A whole run without Prefect, as a program that can kill itself at any of its steps.
 
     python -m tests.faults.pipeline RECIPE SHELF [MOMENT]
     python -m tests.faults.pipeline serve

@@ -1,7 +1,7 @@
-"""Whatever the bytes of a file are: they are read, or one of our errors says what is wrong; nothing else happens.
+"""Any bytes of a file are read, or refused by one of our errors; nothing else happens.
 
-Real files, torn and mangled: a hundred of each in the suite, always the same; 2,000 in ``make soak``, always others, or
-as many as ``$AEPIPE_FUZZ`` says.
+Real files are torn and mangled: a hundred of each in the suite, always the same ones; 2,000 in ``make soak``, always
+different ones, or the number in ``$AEPIPE_FUZZ``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from aepipe.errors import AepipeError, CodeError
 from aepipe.pipeline.ingest import ingest
 from aepipe.recipe import Recipe
 from aepipe.release.release import Release
-from aepipe.store.artifacts import MANIFEST, Store
+from aepipe.store.artifacts import Store
+from aepipe.store.layout import MANIFEST
 from aepipe.store.rows import Rows
 from tests.support.releases import make_release
 from tests.support.samples import SAMPLE, TINY
@@ -77,7 +78,7 @@ CHANGES = st.lists(
 
 
 def mangled(data: bytes, changes: list[tuple[str, float, Any]]) -> bytes:
-    """Return bytes after some changes, each at a place from 0, the beginning, to 1, the end."""
+    """Apply some changes to bytes, each at a place from 0, the beginning, to 1, the end."""
     for how, share, what in changes:
         at = int(share * len(data))
         if how == "cut":
@@ -95,7 +96,7 @@ def mangled(data: bytes, changes: list[tuple[str, float, Any]]) -> bytes:
 
 
 def check(error: AepipeError) -> None:
-    """What is said is one line."""
+    """Check that an error is one line."""
     assert len(str(error).splitlines()) == 1
 
 
@@ -105,14 +106,14 @@ def pictures() -> list[dict[str, Any]]:
 
 
 def picture(form: str) -> bytes:
-    """A real picture in a format."""
+    """Return a real picture in a format."""
     with Image.open(io.BytesIO(pictures()[0]["image"]["bytes"])) as image:
         image.convert("RGB").save(found := io.BytesIO(), form)
     return found.getvalue()
 
 
 def archive() -> bytes:
-    """Pictures in a tar file."""
+    """Return pictures in a tar file."""
     with tarfile.open(fileobj=(found := io.BytesIO()), mode="w") as tar:
         for number, row in enumerate(pictures()):
             info = tarfile.TarInfo(f"coat/{number}.png")
@@ -127,7 +128,7 @@ def parquet(table: pa.Table) -> bytes:
 
 
 def numbers() -> pa.Table:
-    """A table with numbers, words and holes."""
+    """Return a table with numbers, words and missing cells."""
     return pa.table({"a": [1.0, None, 3.5, 4.0], "b": ["x", "y", None, "x"], "c": [1, 2, 3, 4]})
 
 
@@ -164,7 +165,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes], dict[str, Any]]] = {
 
 
 def prepared(name: str, folder: Path) -> tuple[Path, bytes, Recipe]:
-    """Return the file that is a source, which is not written yet, its sound bytes, and the recipe of it."""
+    """Return a source's file, not written yet, with its sound bytes and a recipe for it."""
     kind, whole, features = FILES[name]
     file = folder / "source" / name
     file.parent.mkdir()
@@ -177,9 +178,9 @@ def prepared(name: str, folder: Path) -> tuple[Path, bytes, Recipe]:
     return file, whole(), recipe.parse(table, folder / "fuzz.toml")
 
 
-def shelf(folder: Path) -> tuple[Store, BitCodes, list[Path]]:
-    """Return a shelf with a release, codes to ask it, and all of its files."""
-    store = Store(folder / "shelf")
+def released(folder: Path) -> tuple[Store, BitCodes, list[Path]]:
+    """Return a store with a release, codes for a query, and all files of the store."""
+    store = Store(folder / "store")
     make_release(store, n=30)
     files = [file for file in sorted(store.root.rglob("*")) if file.is_file() and not file.name.startswith(".")]
     return store, Release.open(store).codes_of([0]), files
@@ -191,7 +192,7 @@ def test_sources(name: str, tmp_path: Path) -> None:
 
     def read() -> int:
         source = sources.resolve(how)
-        store = Store(tmp_path / "shelf")
+        store = Store(tmp_path / "store")
         rows = Rows(store.verified(ingest(store, source)))
         assert not any(".." in Path(place).parts for place in rows.places())
         shutil.rmtree(store.root)
@@ -234,9 +235,9 @@ def test_codes_in_hex(text: str, n_bits: int) -> None:
 
 
 @pytest.mark.parametrize("what", ["manifests", "digests", "parts"])
-def test_what_is_on_the_shelf(what: str, tmp_path: Path) -> None:
-    """A release with a mangled file answers, or says which file is not as it was; its bytes are sealed by digests."""
-    store, codes, files = shelf(tmp_path)
+def test_files_of_a_store(what: str, tmp_path: Path) -> None:
+    """A release with a mangled file answers, or an error names the file; digests seal its bytes."""
+    store, codes, files = released(tmp_path)
     chosen = {
         "manifests": [file for file in files if file.name == MANIFEST],
         "digests": [file for file in files if file.suffix == ".json" and file.name != MANIFEST],

@@ -1,4 +1,4 @@
-"""SIGKILL in every stage: the release in service still answers, and the next run finishes with the same bytes."""
+"""SIGKILL in every stage: the old release answers, and the next run gives the same bytes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def paint(folder: Path, numbers: range) -> None:
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory, forge: Forge) -> tuple[Path, Path, str, str]:
-    """A collection with a release in service, then more pictures, and what an undisturbed second run makes of them."""
+    """Make a collection with a release in service, more pictures, and an undisturbed second run."""
     folder = tmp_path_factory.mktemp("night")
     (folder / "recipe.toml").write_text(RECIPE)
     paint(folder, range(60))

@@ -1,4 +1,4 @@
-"""What goes wrong around a night: the clock, files that change while they are read or are torn, a source that goes."""
+"""Nights with faults: a wrong clock, torn files, a source that vanishes, flipped bits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("prefect")
 
 
 def night(tiny: Path, store: Store, **rules: Any) -> dict[str, Any]:
-    """One night."""
+    """Run one night."""
     from flows.nightly import Rules, nightly
 
     return nightly(str(tiny), shelf=str(store.root), rules=Rules(**rules))
@@ -37,7 +37,7 @@ def night(tiny: Path, store: Store, **rules: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def tiny(tmp_path: Path, store: Store) -> Path:
-    """A collection that has passed its first night."""
+    """A collection after its first night."""
     recipe = write_tiny(tmp_path, count=160, epochs=2)
     recipe.write_text(recipe.read_text() + "\n[gate]\nmax_regression = 1.0\n")
     night(recipe, store)
@@ -45,7 +45,7 @@ def tiny(tmp_path: Path, store: Store) -> Path:
 
 
 def answers(store: Store) -> Release:
-    """The release in service, after every byte on the shelf was read and it has answered."""
+    """Check every byte of the release in service and query it, and return it."""
     fresh = Store(store.root)
     for kind in KINDS:
         for ref in fresh.refs(kind):
@@ -56,13 +56,13 @@ def answers(store: Store) -> Release:
 
 
 def digests(store: Store) -> dict[str, str]:
-    """The sha256 that each row of the release in service was made of, by key."""
+    """Return the sha256 behind each row of the release in service, by key."""
     rows = Rows(store.path(answers(store).part("rows")))
     return dict(zip(rows.keys(), (bytes(one).hex() for one in rows.sha256()), strict=True))
 
 
 def files(tiny: Path) -> dict[str, str]:
-    """The same of the files that are there."""
+    """Return the sha256 of the present files, by key."""
     photos = tiny.parent / "photos"
     return {
         str(path.relative_to(photos)): hashlib.sha256(path.read_bytes()).hexdigest() for path in photos.rglob("*.png")
@@ -70,7 +70,7 @@ def files(tiny: Path) -> dict[str, str]:
 
 
 def test_a_clock_that_was_set_back_a_day(tiny: Path, store: Store) -> None:
-    """The next night does its work, goes into service, and can be rolled back; nothing is taken for old or lost."""
+    """The next night goes into service and can be rolled back; nothing counts as old or lost."""
     first = Release.open(store).ref
     write_photos(tiny.parent / "photos", start=160, count=10)
     with time_machine.travel(datetime.now(UTC) - timedelta(days=1), tick=True):
@@ -86,7 +86,7 @@ def test_a_clock_that_was_set_back_a_day(tiny: Path, store: Store) -> None:
 
 @contextmanager
 def meddling(act: Callable[[int], None]) -> Iterator[None]:
-    """Do something again and again while the block runs."""
+    """Do something over and over while the block runs."""
     over = threading.Event()
 
     def work() -> None:
@@ -105,18 +105,18 @@ def meddling(act: Callable[[int], None]) -> Iterator[None]:
 
 
 def test_files_that_change_while_they_are_read(tiny: Path, store: Store) -> None:
-    """A row is what was read of its file, whole, or it is in quarantine; the next quiet night has what is there."""
+    """A row holds a whole file as it once was, or is in quarantine; quiet nights catch up."""
     some = sorted((tiny.parent / "photos").rglob("*.png"))[::10]
     contents = [path.read_bytes() for path in some]
 
     def change(number: int) -> None:
         place = number % len(some)
         whole = contents[(place + number) % len(some)]
-        some[place].write_bytes(whole[: len(whole) // 2])  # as a slow writer leaves it for a moment
+        some[place].write_bytes(whole[: len(whole) // 2])  # as a slow writer leaves a file for a moment
         some[place].write_bytes(whole)
 
     write_photos(tiny.parent / "photos", start=160, count=10)
-    with meddling(change), suppress(SourceError):  # too many may be half written
+    with meddling(change), suppress(SourceError):  # too many files may be half written
         night(tiny, store)
     known = {hashlib.sha256(one).hexdigest() for one in contents}
     still = {key: digest for key, digest in files(tiny).items() if digest not in known}
@@ -126,7 +126,7 @@ def test_files_that_change_while_they_are_read(tiny: Path, store: Store) -> None
 
 
 def test_a_third_of_the_files_are_torn(tiny: Path, store: Store) -> None:
-    """The night fails with their names and reasons, the old release answers, and mended files bring the next one."""
+    """The night fails with names and reasons; mended files give the next release."""
     before, photos = answers(store).ref, sorted((tiny.parent / "photos").rglob("*.png"))
     kept = {path: path.read_bytes() for path in photos[::3]}
     for path, whole in kept.items():
@@ -141,7 +141,7 @@ def test_a_third_of_the_files_are_torn(tiny: Path, store: Store) -> None:
 
 
 def test_a_source_that_goes_away_while_it_is_read(tiny: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that were listed and are not there any more are unreadable ones; the old release answers."""
+    """Files that were listed and have vanished count as unreadable; the old release answers."""
     before, photos = answers(store).ref, tiny.parent / "photos"
     real, seen = loader.read_all, []
 
@@ -166,19 +166,19 @@ def test_a_source_that_goes_away_while_it_is_read(tiny: Path, store: Store, monk
 
 
 def test_every_bit_counts(tiny: Path, store: Store) -> None:
-    """One bit turned in any file of the release in service is found and named."""
+    """A flipped bit in any file of the release in service is found; the error names the file."""
     release = answers(store)
     for ref in sorted({ref for _, ref in release.parts} | {release.ref}):
         for file in sorted(path for path in store.path(ref).rglob("*") if path.is_file()):
-            with turned(file), pytest.raises(CorruptError, match=ref.digest[:8]):
+            with flipped(file), pytest.raises(CorruptError, match=ref.digest[:8]):
                 Store(store.root).verified(ref)
     answers(store)
 
 
 def test_a_night_reads_what_is_in_service(tiny: Path, store: Store) -> None:
-    """A turned bit fails a night in which nothing else has changed; what it was in is made again when it is deleted."""
+    """A flipped bit fails a quiet night; once deleted, the artifact is made again."""
     index = store.path(answers(store).part("index"))
-    with turned(index / "codes.faiss"), pytest.raises(CorruptError, match=r"codes\.faiss: corrupt.*Delete"):
+    with flipped(index / "codes.faiss"), pytest.raises(CorruptError, match=r"codes\.faiss: corrupt.*Delete"):
         night(tiny, store)
     assert not night(tiny, store)["changed"]
     shutil.rmtree(index)
@@ -187,8 +187,8 @@ def test_a_night_reads_what_is_in_service(tiny: Path, store: Store) -> None:
 
 
 @contextmanager
-def turned(file: Path) -> Iterator[None]:
-    """Turn a bit in the middle of a file for the block."""
+def flipped(file: Path) -> Iterator[None]:
+    """Flip a bit in the middle of a file while the block runs."""
     whole = file.read_bytes()
     place = len(whole) // 2
     file.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])

@@ -1,4 +1,4 @@
-"""What takes half an hour and is run by ``make soak``: the plug pulled at random moments of a night, and 100 nights."""
+"""Tests of half an hour, for ``make soak``: nights killed at random, and 100 in a row."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
 
 
 def change(folder: Path, number: int) -> set[str]:
-    """Add, change and remove pictures, and return the keys that there are."""
+    """Add, change and remove pictures, and return the present keys."""
     photos = folder / "photos"
     write_photos(photos, start=200 + 4 * number, count=4)
     files = sorted(photos.rglob("*.png"))
@@ -51,23 +51,23 @@ def change(folder: Path, number: int) -> set[str]:
 
 
 def whole(store: Store) -> dict[Ref, int]:
-    """Everything on a shelf and when it was written, after reading every byte of it."""
+    """Check every byte of a store, and return each artifact with the time it was written."""
     fresh = Store(store.root)
     return {ref: fresh.verified(ref).stat().st_mtime_ns for kind in KINDS for ref in store.refs(kind)}
 
 
 def answers(store: Store) -> Release:
-    """The release in service, after it has answered."""
+    """Query the release in service, and return it."""
     release = Release.open(Store(store.root), "tiny")
     assert len(release.query(release.codes_of(release.items.ids[:5]), 10).ids) == 5
     return release
 
 
-def test_the_plug_is_pulled_at_random_moments_of_a_night(tmp_path: Path) -> None:
-    """Whatever is killed when: the release in service answers, nothing is damaged, and the next night completes."""
+def test_a_night_is_killed_at_random_moments(tmp_path: Path) -> None:
+    """After a kill the release in service answers, nothing is damaged, the next night completes."""
     tiny = write_tiny(tmp_path, count=200, epochs=4)
     tiny.write_text(tiny.read_text() + "\n[gate]\nmax_regression = 1.0\n")
-    store, rng = Store(tmp_path / "shelf"), np.random.default_rng(0)
+    store, rng = Store(tmp_path / "store"), np.random.default_rng(0)
     took = {words: _complete(tmp_path, *words) for words in ((), ("--retrain", "always"))}
     killed, in_service = 0, 0
     for number in range(3 * KILLS):
@@ -93,7 +93,6 @@ def test_the_plug_is_pulled_at_random_moments_of_a_night(tmp_path: Path) -> None
 
 
 def _complete(folder: Path, *words: str) -> float:
-    """Let a night end, and return how many seconds it took."""
     began = time.monotonic()
     assert start(folder, *words).wait() == 0, (folder / "night.log").read_text()
     return time.monotonic() - began
@@ -101,21 +100,21 @@ def _complete(folder: Path, *words: str) -> float:
 
 @dataclass
 class Nights:
-    """What 100 nights came to."""
+    """Counts over 100 nights, and the number of artifacts after each."""
 
     quiet: int = 0
     renewed: int = 0
     trained: int = 0
     refused: int = 0
-    shelf: list[int] = field(default_factory=list)
+    artifacts: list[int] = field(default_factory=list)
 
 
 @pytest.mark.usefixtures("prefect")
 def test_a_hundred_nights(tmp_path: Path) -> None:
-    """Growth, drift and bad nights: the shelf stays bounded, quiet nights do nothing, bad ones are refused."""
+    """The store stays bounded, quiet nights do nothing, and bad ones are refused."""
     tiny = write_tiny(tmp_path, count=240, epochs=6)
     tiny.write_text(tiny.read_text() + "\n[views]\nholdout = 0.25\n\n[gate]\nmax_regression = 0.1\n")
-    recipe, store, found = tiny.read_text(), Store(tmp_path / "shelf"), Nights()
+    recipe, store, found = tiny.read_text(), Store(tmp_path / "store"), Nights()
     for number in range(NIGHTS):
         before = answers(store) if number else None
         kind = _happens(tmp_path, number)
@@ -140,7 +139,7 @@ def test_a_hundred_nights(tmp_path: Path) -> None:
             found.quiet += 1
         found.renewed += any(one.startswith("renewed") for one in done)
         found.trained += any(one.startswith("trained") for one in done)
-        found.shelf.append(sum(len(store.refs(one)) for one in KINDS))
+        found.artifacts.append(sum(len(store.refs(one)) for one in KINDS))
         release = answers(store)
         keys = {str(path.relative_to(tmp_path / "photos")) for path in (tmp_path / "photos").rglob("*.png")}
         assert set(release.items.column("key")) == keys, "no row is lost, and none stays that is gone"
@@ -149,12 +148,12 @@ def test_a_hundred_nights(tmp_path: Path) -> None:
     assert found.refused == len([n for n in range(NIGHTS) if n in {40, 70}])
     assert found.quiet >= NIGHTS // 5
     assert found.trained >= (2 if NIGHTS > 55 else 1), "the first night, and the drift"
-    assert max(found.shelf) < 150, found.shelf
-    assert np.mean(found.shelf[-10:]) < 1.5 * np.mean(found.shelf[NIGHTS // 3 : NIGHTS // 2]), found.shelf
+    assert max(found.artifacts) < 150, found.artifacts
+    assert np.mean(found.artifacts[-10:]) < 1.5 * np.mean(found.artifacts[NIGHTS // 3 : NIGHTS // 2]), found.artifacts
 
 
 def _night(tiny: Path, store: Store) -> list[str]:
-    """One night, and what was done in it."""
+    """Run one night, and return what it did."""
     from flows.nightly import Rules, nightly
 
     done: list[str] = nightly(str(tiny), shelf=str(store.root), rules=Rules(keep=3, hours=0.0))["done"]
@@ -162,7 +161,7 @@ def _night(tiny: Path, store: Store) -> list[str]:
 
 
 def _happens(folder: Path, number: int) -> str:
-    """Change the source for a night, and say how."""
+    """Change the source for a night, and return the kind of change."""
     photos = folder / "photos"
     if number == 40:
         return "bad recipe"

@@ -1,4 +1,4 @@
-"""Programs around a real Prefect server: started, asked, and gone afterwards."""
+"""Start programs around a real Prefect server, send them requests, and end them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def user_environment(folder: Path) -> dict[str, str]:
-    """The environment of a user whose Prefect server is at a free port of this machine."""
+    """Return the environment of a user whose Prefect server has a free port of this machine."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "AEPIPE"))}
     return inherited | {
         "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api",
@@ -41,12 +41,12 @@ def user_environment(folder: Path) -> dict[str, str]:
 
 
 def port_of(environment: dict[str, str]) -> str:
-    """The port of a user's Prefect server."""
+    """Return the port of a user's Prefect server."""
     return str(urlsplit(environment["PREFECT_API_URL"]).port)
 
 
 def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
+    """Return a port that nobody listened on a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     return port
@@ -54,7 +54,7 @@ def free_port() -> int:
 
 @contextmanager
 def process(*arguments: str, cwd: Path, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a Python program in a process group of its own, which is gone afterwards, whatever happens."""
+    """Run a Python program in a process group of its own, and end the whole group in any case."""
     with log.open("wb") as stream:
         started = subprocess.Popen(
             [sys.executable, *arguments], cwd=cwd, env=environment, stdout=stream, stderr=stream, start_new_session=True
@@ -66,7 +66,7 @@ def process(*arguments: str, cwd: Path, environment: dict[str, str], log: Path) 
 
 
 def ask(environment: dict[str, str], path: str, body: dict[str, Any] | None = None) -> Any:
-    """Ask the server; None where it does not answer."""
+    """Send a request to the server; None where it does not answer."""
     data = None if body is None else json.dumps(body).encode()
     request = Request(f"{environment['PREFECT_API_URL']}/{path}", data, {"Content-Type": "application/json"})
     try:
@@ -77,7 +77,7 @@ def ask(environment: dict[str, str], path: str, body: dict[str, Any] | None = No
 
 
 def wait_for(condition: Any, *, seconds: float, log: Path) -> Any:
-    """Return what a condition gives as soon as it gives something."""
+    """Wait until a condition gives something, and return that."""
     until = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < until, f"nothing after {seconds} s:\n{log.read_text()}"
@@ -87,10 +87,10 @@ def wait_for(condition: Any, *, seconds: float, log: Path) -> Any:
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """Run a PostgreSQL server of Debian's packages on 127.0.0.1 while the block runs; skip where there is none.
+    """Run Debian's PostgreSQL on 127.0.0.1 while the block runs; skip without it.
 
     Yields:
-        The address of a database, as Prefect's server wants it.
+        The address of a database, in the form that Prefect's server needs.
     """
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     found = shutil.which("initdb", path=os.pathsep.join([*map(str, reversed(binaries)), os.environ.get("PATH", "")]))

@@ -1,4 +1,4 @@
-"""The flows as they run: what they put into service, what they refuse, what they repeat and what they do not."""
+"""Flows as they run: what goes into service, what is refused, and what is repeated."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_collection_from_its_first_release_to_its_next(tiny: Path, store: Stor
     assert len(registry.history(store)) == 1
     assert not refresh(shelf=shelf)["changed"]
 
-    # A new picture, a vanished one, and one whose bytes are another's now.
+    # A new picture, a vanished one, and one with the bytes of another.
     write_photos(tiny.parent / "photos", start=120, count=1)
     pictures = sorted((tiny.parent / "photos").rglob("*.png"))
     pictures[0].unlink()
@@ -70,7 +70,7 @@ def test_a_collection_from_its_first_release_to_its_next(tiny: Path, store: Stor
     assert store.has(Ref.parse(kept["release"]))
 
 
-def test_what_prefect_shows_of_a_run(tiny: Path, store: Store) -> None:
+def test_artifacts_for_prefects_pages(tiny: Path, store: Store) -> None:
     from prefect import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
@@ -91,7 +91,7 @@ def test_what_prefect_shows_of_a_run(tiny: Path, store: Store) -> None:
     assert "<li>it is the first release" in page.read_text()
 
 
-def test_prefect_keeps_of_a_stage_where_it_starts_and_ends() -> None:
+def test_prefect_stores_only_the_start_and_the_end_of_a_stage() -> None:
     from flows.build import show_progress
 
     kept: list[str] = []
@@ -142,7 +142,7 @@ def test_mistakes_are_found_before_anything_is_made(tiny: Path, store: Store) ->
         (PermissionError(), 1),
     ],
 )
-def test_only_stumbles_are_repeated(error: Exception, tries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_passing_errors_are_tried_again(error: Exception, tries: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from flows import tasks
 
     calls: list[object] = []
@@ -163,7 +163,7 @@ def test_only_stumbles_are_repeated(error: Exception, tries: int, monkeypatch: p
     assert tasks.ingest.retries == 4
 
 
-def test_a_failed_run_tells_somebody(tiny: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_sends_a_message(tiny: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
     from flows.build import build
@@ -200,7 +200,7 @@ def test_a_failed_run_tells_somebody(tiny: Path, store: Store, monkeypatch: pyte
     assert "no such file or folder" in message["body"]
 
 
-def test_a_message_that_cannot_be_sent_is_said(
+def test_a_message_that_cannot_be_sent_is_logged(
     tiny: Path, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from flows.build import build

@@ -1,4 +1,4 @@
-"""The flow behind compare and study: shared layers train once, nothing goes into service, a failure is a line."""
+"""The flow behind compare and study: shared layers train once, a failure is a result."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_study_trains_shared_layers_once(tiny: Path, tmp_path: Path, prefect: 
     json.dumps([dict(line.figures) for line in lines])
 
 
-def test_a_training_that_diverges_is_a_line(tiny: Path, tmp_path: Path, prefect: None) -> None:
+def test_a_training_that_diverges_is_a_result(tiny: Path, tmp_path: Path, prefect: None) -> None:
     shelf = str(tmp_path / "diverging")
     changes = {"fit.lr": 1e30, "layers.0.likelihood": "gaussian", "fit.epochs": 3}
     (outcome,) = compare([{"recipe": str(tiny), "shelf": shelf, "changes": changes}])

@@ -1,4 +1,4 @@
-"""Recipes by path and by name, what replaces a recipe's own words, and the way back from a release."""
+"""Recipes by path and by name, values that replace a recipe's own, and the job of a release."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def test_a_recipe_by_path_or_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     assert "demo" in packaged()
     assert recipe_file("demo") == ROOT / "flows" / "recipes" / "demo.toml"
-    Path("demo").mkdir()  # a folder of that name is what to run, yet no recipe, so the one that comes along is meant
+    Path("demo").mkdir()  # a folder is no recipe, so the packaged recipe of that name is meant
     assert not is_recipe("demo")
     assert recipe_file("demo") == ROOT / "flows" / "recipes" / "demo.toml"
-    Path("digits").touch()  # a file that is here goes before what comes along
+    Path("digits").touch()  # a file here comes before a packaged recipe
     assert recipe_file("digits") == Path("digits")
     assert is_recipe("missing.toml")
     assert is_recipe("fashion-mnist")
@@ -34,19 +34,19 @@ def test_a_recipe_by_path_or_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
         recipe_file("nowhere")
 
 
-def test_what_the_command_line_says_goes_before_the_recipe(tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_recipe(tmp_path: Path) -> None:
     file = write_tiny(tmp_path, count=3)
     job = open_job(str(file), shelf=str(tmp_path / "shelf"), name="other", device="cpu")
-    assert (job.name, job.plan.recipe.compute.device) == ("other", "cpu")
+    assert (job.name, job.resolved.recipe.compute.device) == ("other", "cpu")
     assert job.store.root == tmp_path / "shelf"
     assert not job.store.root.exists()
     with pytest.raises(RecipeError, match=r"tiny\.toml: name: "):
         open_job(str(file), name="Not a name")
 
 
-def test_a_job_does_not_depend_on_where_its_recipe_lay(tmp_path: Path, store: Store) -> None:
-    """A release keeps its recipe without the file; it must go on from there."""
-    before = open_job(str(write_tiny(tmp_path, count=3)), shelf=str(store.root)).plan
+def test_a_job_does_not_need_its_recipes_file(tmp_path: Path, store: Store) -> None:
+    """A release keeps its recipe but not the file, and the next run starts from there."""
+    before = open_job(str(write_tiny(tmp_path, count=3)), shelf=str(store.root)).resolved
     read = recipes.parse(before.recipe.model_dump(mode="json"), Path("the recipe of a release"))
     assert read.model_dump() == before.recipe.model_dump()
     assert before.recipe.source.options["path"] == str(tmp_path / "photos")

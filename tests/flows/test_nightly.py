@@ -1,4 +1,4 @@
-"""Nights of a collection: what is done, what is not, what is refused, and what is told of it."""
+"""Nights of a collection: what is done, what is refused, and what is reported."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def tiny(tmp_path: Path) -> Path:
 
 
 def night(tiny: Path, store: Store, **rules: Any) -> dict[str, Any]:
-    """One night."""
+    """Run one night."""
     from flows.nightly import Rules, nightly
 
     return nightly(str(tiny), shelf=str(store.root), rules=Rules(**rules))
 
 
 def everything(store: Store) -> set[Ref]:
-    """All that lies on the shelf."""
+    """Return all artifacts in the store."""
     return {ref for kind in KINDS for ref in store.refs(kind)}
 
 
 def figures(store: Store) -> dict[str, float]:
-    """The metrics file, read back: each value by its name and labels, these in alphabetical order."""
+    """Return the figures in the metrics file by name and labels, these in alphabetical order."""
     from prometheus_client.parser import text_string_to_metric_families
 
     found = {}
@@ -105,7 +105,7 @@ def test_a_changed_recipe_trains_and_a_worse_one_is_refused(tiny: Path, store: S
     assert registry.previous(store, "tiny") == kept.ref, "a refusal is nothing to roll back to"
 
 
-def test_rows_unlike_those_of_training_train_a_new_encoder(tmp_path: Path, store: Store) -> None:
+def test_drift_trains_a_new_encoder(tmp_path: Path, store: Store) -> None:
     tiny = write_tiny(tmp_path, count=300, epochs=8)
     tables = "[views]\nholdout = 0.3\n\n[gate]\nmax_regression = 1.0\n\n[[layers]]"
     tiny.write_text(tiny.read_text().replace("[[layers]]", tables))
@@ -123,7 +123,7 @@ def test_rows_unlike_those_of_training_train_a_new_encoder(tmp_path: Path, store
     assert figures(store)['aepipe_drift{collection="tiny"}'] == 1
 
 
-def test_old_releases_are_tidied_away(tiny: Path, store: Store) -> None:
+def test_old_releases_are_removed(tiny: Path, store: Store) -> None:
     photos = tiny.parent / "photos"
     night(tiny, store)
     for number in range(3):
@@ -136,7 +136,7 @@ def test_old_releases_are_tidied_away(tiny: Path, store: Store) -> None:
     from flows.nightly import tidy
 
     with registry.lock(store, "other"):
-        tidy(store, 1, 0.0)  # is put off
+        tidy(store, 1, 0.0)  # waits for the next night
     assert verify(store, Release.open(store).ref)
 
 

@@ -1,7 +1,7 @@
-"""A real server, a real clock: what must hold every night, seen once with a schedule of every minute.
+"""A real server and a real clock: a schedule of every minute stands for every night.
 
-A direct call of a flow would pass where the scheduler never inserts a run, so only this test sees whether the versions
-of Prefect and of what it stands on fit together.
+A direct call of a flow would pass even where the scheduler never inserts a run, so only this test notices versions of
+Prefect and of its dependencies that do not fit together.
 """
 
 from __future__ import annotations

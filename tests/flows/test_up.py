@@ -1,4 +1,4 @@
-"""``make up``, as the owner of one machine would have it: on SQLite, and on PostgreSQL where there is one."""
+"""``make up`` on one machine: with SQLite, and with PostgreSQL where it is installed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.support.samples import write_tiny
 
 
 class Up:
-    """A running server with a worker, and what it is asked.
+    """A running server with a worker, and requests to it.
 
     Attributes:
-        environment: of a user of it.
-        log: what it says.
+        environment: of a user of this server.
+        log: its output.
         deployment: the one that runs every night.
-        store: the shelf.
+        store: where artifacts are read and written.
     """
 
     def __init__(self, env: dict[str, str], log: Path) -> None:
@@ -42,7 +42,7 @@ class Up:
         return [worker for worker in found if worker["status"] == "ONLINE"]
 
     def run(self, parameters: dict[str, Any], *, due: str | None = None) -> str:
-        """Ask for a run of the night, and return its id."""
+        """Request a run of the night, and return its id."""
         body: dict[str, Any] = {"parameters": parameters}
         if due:
             body["state"] = {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}
@@ -55,7 +55,7 @@ class Up:
         return (self.ask(f"flow_runs/{run}") or {}).get("state", {})
 
     def processes(self, words: bytes) -> list[int]:
-        """Return the processes around this server that were started with some words, or belong to a run."""
+        """Return the processes of this server that were started with some words, or belong to a run."""
         url, found = self.environment["PREFECT_API_URL"].encode(), []
         for one in Path("/proc").glob("[0-9]*"):
             try:
@@ -73,7 +73,7 @@ class Up:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
-    """``make up`` on a shelf of its own, with its own server; beside a server on PostgreSQL, as compose.yaml has it."""
+    """Run ``make up`` with a store and a server of its own: on SQLite, and on PostgreSQL."""
     env, log = user_environment(tmp_path) | {"AEPIPE_HOME": str(tmp_path / "shelf")}, tmp_path / "up.log"
     port = port_of(env)
     with ExitStack() as running:
@@ -99,7 +99,7 @@ def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
 
 
 def test_the_deployments_of_the_clone_and_a_late_night(up: Up, tmp_path: Path) -> None:
-    """Everything is deployed; a night that was due long ago is run, and is in service."""
+    """Everything is deployed; a late night runs, and its release goes into service."""
     for path, cron in (("aepipe-nightly/nightly", "0 2 * * *"), ("aepipe-refresh/hourly", "30 * * * *")):
         found = up.ask(f"deployments/name/{path}")
         assert found["schedules"][0]["schedule"] == {"cron": cron, "timezone": "UTC", "day_or": True}
@@ -116,7 +116,7 @@ def test_the_deployments_of_the_clone_and_a_late_night(up: Up, tmp_path: Path) -
 
 @pytest.mark.skipif("AEPIPE_SOAK" not in os.environ, reason="takes minutes: make soak")
 def test_a_worker_that_is_killed_in_the_middle_of_a_night(up: Up, tmp_path: Path) -> None:
-    """The run that died with it is marked as crashed, another worker is there, and the next night completes."""
+    """Its run is marked as crashed, another worker starts, and the next night completes."""
     recipe = {"recipe": str(write_tiny(tmp_path, epochs=60))}
     night = up.run(recipe)
     up.wait(night, "RUNNING", seconds=90)

@@ -1,4 +1,4 @@
-"""Adding and removing rows: any sequence of it leaves an index that answers as one that was built of what is left."""
+"""Adding and removing rows: after any sequence, an index answers as one built of the remaining rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["add", "remove", "compact"]), st.int
 @given(seed=st.integers(0, 2**32), start=st.integers(0, 30), steps=STEPS, kinds=st.integers(1, 20))
 @settings(max_examples=150, deadline=None)
 @pytest.mark.parametrize("kind", EXACT)
-def test_any_sequence_of_changes_answers_as_brute_force(
+def test_any_sequence_of_changes_equals_brute_force(
     kind: str, seed: int, start: int, steps: list[tuple[str, int]], kinds: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -61,12 +61,12 @@ def assert_answers(
 
 @pytest.fixture
 def changed() -> DeltaIndex:
-    """Five hundred rows, of which one is gone, with one more."""
+    """500 rows, one of them removed, and one added."""
     codes = few_codes(np.random.default_rng(1), 501, 32, 90)
     return hamming.build(codes[:500], np.arange(500)).add(codes[500:], np.array([700])).remove(np.array([7]))
 
 
-def test_changes_are_saved_beside_the_base(tmp_path: Path, changed: DeltaIndex) -> None:
+def test_changes_are_saved_apart_from_the_base(tmp_path: Path, changed: DeltaIndex) -> None:
     for name in ("base", "changes"):
         (tmp_path / name).mkdir()
     changed.base.save(tmp_path / "base")
@@ -82,14 +82,14 @@ def test_changes_are_saved_beside_the_base(tmp_path: Path, changed: DeltaIndex) 
     assert len(DeltaIndex.open(base, tmp_path / "less")) == 498
 
 
-def test_saving_folds_everything_into_one(tmp_path: Path, changed: DeltaIndex) -> None:
+def test_saving_writes_one_index_of_all_rows(tmp_path: Path, changed: DeltaIndex) -> None:
     changed.save(tmp_path)
     opened = hamming.open(tmp_path)
     queries = few_codes(np.random.default_rng(2), 20, 32, 9)
     np.testing.assert_array_equal(opened.search(queries, 600).ids, changed.search(queries, 600).ids)
 
 
-def test_an_index_that_is_changed_stays_as_it_was() -> None:
+def test_a_change_leaves_the_old_index_as_it_was() -> None:
     codes = few_codes(np.random.default_rng(3), 60, 20, 9)
     one = hamming.build(codes[:50], np.arange(50))
     before = one.search(codes, 50).ids.copy()
@@ -99,7 +99,7 @@ def test_an_index_that_is_changed_stays_as_it_was() -> None:
     np.testing.assert_array_equal(one.search(codes, 50).ids, before)
 
 
-def test_what_cannot_be_changed(changed: DeltaIndex) -> None:
+def test_invalid_changes(changed: DeltaIndex) -> None:
     code = changed.base.codes[:1]
     with pytest.raises(QueryError, match="id 7 is not in the index"):
         changed.remove(np.array([7]))
@@ -107,7 +107,7 @@ def test_what_cannot_be_changed(changed: DeltaIndex) -> None:
         changed.add(code, np.array([8]))
     with pytest.raises(QueryError, match="id 700 is in the index already"):
         changed.add(code, np.array([700]))
-    assert len(changed.add(code, np.array([7]))) == 501  # an id that is gone is free
+    assert len(changed.add(code, np.array([7]))) == 501  # a removed id can be added again
     assert len(changed.remove(np.array([700]))) == 499
 
 

@@ -1,4 +1,4 @@
-"""Nearest neighbours among vectors, against a sort of all pairs."""
+"""Nearest neighbours of vectors, against a sort of all pairs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def by_hand(features: np.ndarray, k: int) -> np.ndarray:
     return np.argsort(-pairs, axis=1)[:, :k]
 
 
-def test_they_are_the_nearest_others_nearest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_nearest_other_rows_come_nearest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK", 64)  # several blocks
     features = unit(500, 8)
     found = neighbours(features, 7)
@@ -32,10 +32,10 @@ def test_no_row_is_its_own_neighbour_even_among_equals() -> None:
     features = np.repeat(unit(4, 6), 30, axis=0)
     found = neighbours(features, 5)
     assert not (found == np.arange(120)[:, None]).any()
-    assert (found // 30 == np.arange(120)[:, None] // 30).all(), "its equals are the nearest"
+    assert (found // 30 == np.arange(120)[:, None] // 30).all(), "equal rows are the nearest"
 
 
-def test_many_rows_are_found_nearly_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_approximate_search_has_high_recall(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "EXACT", 1000)
     features = unit(4000, 6)
     found, expected = neighbours(features, 10), by_hand(features, 10)

@@ -1,4 +1,4 @@
-"""The index of rows against brute force, with as many equal codes as possible; flat where nothing else is said."""
+"""Hamming indexes against brute force, with many equal codes; flat unless a test names another kind."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ Ints = NDArray[np.int64]
 
 
 def few_codes(rng: np.random.Generator, rows: int, n_bits: int, kinds: int) -> BitCodes:
-    """Codes of which at most ``kinds`` differ, so that nearly all distances tie."""
+    """Codes with at most ``kinds`` distinct values, so that nearly all distances tie."""
     kinds_of_code = rng.random((kinds, n_bits)) < 0.5
     return BitCodes.from_bits(kinds_of_code[rng.integers(0, kinds, rows)], "f" * 64)
 
 
 def brute(codes: BitCodes, ids: Ints, query: BitCodes) -> list[tuple[int, int]]:
-    """All rows as (distance, id), in order."""
+    """All rows as (distance, id), sorted."""
     distances = np.bitwise_count(codes.packed ^ query.packed).sum(axis=1, dtype=np.int64)
     return sorted(zip(distances.tolist(), ids.tolist(), strict=True))
 
 
 def found(answer: Any, query: int) -> list[tuple[int, int]]:
-    """What an index answered, as (distance, id)."""
+    """The hits of one query, as (distance, id)."""
     ids, distances = answer.of(query)
     return list(zip(distances.tolist(), ids.tolist(), strict=True))
 
 
 def scrambled_ids(rng: np.random.Generator, rows: int) -> Ints:
-    """Ids with gaps, in no order."""
+    """Ids with gaps, unsorted."""
     return rng.permutation(3 * rows)[:rows].astype(np.int64)
 
 
@@ -53,7 +53,7 @@ def scrambled_ids(rng: np.random.Generator, rows: int) -> Ints:
     radius=st.integers(0, 130),
 )
 @settings(max_examples=150, deadline=None)
-def test_answers_are_those_of_brute_force(seed: int, rows: int, n_bits: int, kinds: int, k: int, radius: int) -> None:
+def test_answers_equal_brute_force(seed: int, rows: int, n_bits: int, kinds: int, k: int, radius: int) -> None:
     rng = np.random.default_rng(seed)
     codes, ids = few_codes(rng, rows, n_bits, kinds), scrambled_ids(rng, rows)
     queries = BitCodes.from_bits(rng.random((4, n_bits)) < 0.5)
@@ -82,7 +82,7 @@ def test_answers_are_those_of_brute_force(seed: int, rows: int, n_bits: int, kin
 )
 @settings(max_examples=80, deadline=None)
 def test_a_prefix_answers_by_the_first_bits(seed: int, rows: int, n_bits: tuple[int, int], kinds: int, k: int) -> None:
-    """Also where codes that differ only further on have become equal: their rows are still in the order of ids."""
+    """Also where codes become equal: their rows are still in the order of ids."""
     rng = np.random.default_rng(seed)
     codes, ids = few_codes(rng, rows, n_bits[0], kinds), scrambled_ids(rng, rows)
     queries = BitCodes.from_bits(rng.random((4, n_bits[0])) < 0.5).prefix(n_bits[1])
@@ -98,7 +98,7 @@ def test_a_prefix_answers_by_the_first_bits(seed: int, rows: int, n_bits: tuple[
 
 @given(seed=st.integers(0, 2**32), before=st.integers(0, 30), more=st.integers(0, 30), kinds=st.integers(1, 8))
 @settings(max_examples=60, deadline=None)
-def test_add_and_remove_give_the_index_of_the_rows_that_are_left(seed: int, before: int, more: int, kinds: int) -> None:
+def test_add_and_remove_equal_an_index_of_the_remaining_rows(seed: int, before: int, more: int, kinds: int) -> None:
     rng = np.random.default_rng(seed)
     codes, ids = few_codes(rng, before + more, 20, kinds), scrambled_ids(rng, before + more)
     gone = rng.random(before + more) < 0.4
@@ -110,7 +110,7 @@ def test_add_and_remove_give_the_index_of_the_rows_that_are_left(seed: int, befo
 
 
 def assert_same(one: HammingIndex, other: HammingIndex) -> None:
-    """Check that two indexes hold the same, byte for byte, once what changed is folded in."""
+    """Check that two indexes are equal, byte for byte, once compacted."""
     one, other = (index.compact() if isinstance(index, DeltaIndex) else index for index in (one, other))
     assert isinstance(one, hamming.RowIndex)
     assert isinstance(other, hamming.RowIndex)
@@ -150,7 +150,7 @@ def test_an_opened_index_is_mapped_and_not_read(tmp_path: Path) -> None:
     assert len(opened) == 50_000
 
 
-def test_many_equal_codes_do_not_outgrow_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_batches_of_many_equal_codes_give_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     codes, ids = few_codes(rng, 2_000, 16, 5), scrambled_ids(rng, 2_000)
     queries = BitCodes.from_bits(rng.random((50, 16)) < 0.5)
@@ -159,7 +159,7 @@ def test_many_equal_codes_do_not_outgrow_a_batch(monkeypatch: pytest.MonkeyPatch
     np.testing.assert_array_equal(hamming.build(codes, ids).search(queries, 40).ids, whole.ids)
 
 
-def test_a_search_leaves_the_threads_of_others_alone() -> None:
+def test_a_search_restores_the_number_of_threads() -> None:
     import faiss
 
     before = faiss.omp_get_max_threads()
@@ -182,7 +182,7 @@ def small() -> HammingIndex:
     return hamming.build(BitCodes(np.arange(4, dtype=np.uint8)[:, None], 8, "a" * 64), np.array([5, 6, 7, 8]))
 
 
-def test_questions_that_cannot_be_asked(small: HammingIndex) -> None:
+def test_invalid_searches(small: HammingIndex) -> None:
     code = BitCodes(np.zeros((1, 1), np.uint8), 8)
     with pytest.raises(QueryError, match="0 nearest"):
         small.search(code, 0)
@@ -198,7 +198,7 @@ def test_questions_that_cannot_be_asked(small: HammingIndex) -> None:
         small.within(BitCodes(np.zeros((1, 1), np.uint8), 8, "b" * 64), 1)
 
 
-def test_rows_that_cannot_be_added_or_removed(small: HammingIndex) -> None:
+def test_invalid_changes(small: HammingIndex) -> None:
     code = BitCodes(np.zeros((1, 1), np.uint8), 8)
     with pytest.raises(QueryError, match="id 7 is in the index already"):
         small.add(code, np.array([7]))
@@ -214,14 +214,14 @@ def test_rows_that_cannot_be_added_or_removed(small: HammingIndex) -> None:
         hamming.build(code, np.array([-1]))
 
 
-@pytest.mark.parametrize("file", [scan.CODES, postings.OFFSETS, postings.IDS, postings.BY_ID, hamming.CARD])
+@pytest.mark.parametrize("file", [scan.CODES, postings.OFFSETS, postings.IDS, postings.BY_ID, hamming.METADATA])
 def test_a_damaged_index_is_refused(tmp_path: Path, small: HammingIndex, file: str) -> None:
     small.save(tmp_path)
     assert_damage_is_refused(tmp_path, file)
 
 
 def assert_damage_is_refused(folder: Path, file: str) -> None:
-    """Check that an index is not opened whose file is empty, cut off or missing."""
+    """Check that an index with an empty, shortened or missing file is not opened."""
     whole = (folder / file).read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], whole[:-1]):
         (folder / file).write_bytes(damaged)
@@ -232,13 +232,13 @@ def assert_damage_is_refused(folder: Path, file: str) -> None:
         hamming.open(folder)
 
 
-def test_files_that_do_not_fit_one_another_are_refused(tmp_path: Path, small: HammingIndex) -> None:
+def test_files_that_do_not_belong_together_are_refused(tmp_path: Path, small: HammingIndex) -> None:
     small.save(tmp_path)
     np.save(tmp_path / postings.IDS, np.arange(3))
-    with pytest.raises(CorruptError, match="do not fit"):
+    with pytest.raises(CorruptError, match="do not belong together"):
         hamming.open(tmp_path)
-    card = json.loads((tmp_path / hamming.CARD).read_text()) | {"kind": "tree"}
-    (tmp_path / hamming.CARD).write_text(json.dumps(card))
+    metadata = json.loads((tmp_path / hamming.METADATA).read_text()) | {"kind": "tree"}
+    (tmp_path / hamming.METADATA).write_text(json.dumps(metadata))
     with pytest.raises(CorruptError, match="unknown kind 'tree'"):
         hamming.open(tmp_path)
 
@@ -254,14 +254,14 @@ def test_kinds_are_files() -> None:
         hamming.resolve(Choice(kind="flat", options={"nlist": 3}))
 
 
-def test_an_index_of_before_the_order_of_ids_was_saved(tmp_path: Path) -> None:
+def test_an_old_index_without_the_order_of_ids_opens(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     codes, ids = few_codes(rng, 300, 64, 40), scrambled_ids(rng, 300)
     built = hamming.build(codes, ids)
     built.save(tmp_path)
     (tmp_path / postings.BY_ID).unlink()
-    card = json.loads((tmp_path / hamming.CARD).read_text())
-    card |= {"schema": 1, "bytes": card.pop("sizes")[scan.CODES]}
-    del card["options"]
-    (tmp_path / hamming.CARD).write_text(json.dumps(card))
+    metadata = json.loads((tmp_path / hamming.METADATA).read_text())
+    metadata |= {"schema": 1, "bytes": metadata.pop("sizes")[scan.CODES]}
+    del metadata["options"]
+    (tmp_path / hamming.METADATA).write_text(json.dumps(metadata))
     assert_same(hamming.open(tmp_path), built)

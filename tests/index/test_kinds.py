@@ -1,4 +1,4 @@
-"""Every kind of index: the exact ones against brute force, the approximate ones by what they find."""
+"""Every kind of index: exact ones against brute force, approximate ones by their recall."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ FILES = {
 
 @pytest.fixture
 def free_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make looking up cost nothing, so that tiny collections are not scanned."""
+    """Set the cost of look-ups to 0, so that tiny collections are not scanned."""
     for cost in ("BEGUN", "LOOKED_UP", "READ", "FETCHED"):
         monkeypatch.setattr(cost_model, cost, 0.0)
 
 
 def near_codes(rng: np.random.Generator, rows: int, n_bits: int, flips: float = 0.04) -> BitCodes:
-    """Codes as learned ones are: near to one of a few."""
+    """Codes like learned ones: each near one of a few centres."""
     centres = rng.random((8, n_bits)) < 0.5
     return BitCodes.from_bits(centres[rng.integers(0, 8, rows)] ^ (rng.random((rows, n_bits)) < flips), "f" * 64)
 
@@ -51,7 +51,7 @@ def near_codes(rng: np.random.Generator, rows: int, n_bits: int, flips: float = 
     few=st.booleans(),
 )
 @settings(max_examples=200, deadline=None)
-def test_multihash_answers_as_brute_force(
+def test_multihash_equals_brute_force(
     seed: int, rows: int, n_bits: int, substrings: int, k: int, radius: int, few: bool
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -73,7 +73,7 @@ def test_multihash_answers_as_brute_force(
 
 
 @pytest.mark.usefixtures("free_lookups")
-def test_multihash_certifies_what_is_near_and_scans_what_is_not() -> None:
+def test_multihash_certifies_near_queries_and_scans_for_far_ones() -> None:
     rng = np.random.default_rng(3)
     codes = near_codes(rng, 4000, 64, 0.02)
     one = hamming.build(codes, np.arange(4000), kind="multihash", options={"substrings": 2})
@@ -83,7 +83,7 @@ def test_multihash_certifies_what_is_near_and_scans_what_is_not() -> None:
     answer, stages = engine.staged(queries, 5)
     assert (stages[:50] >= 0).sum() > 40
     assert (stages[50:] == multihash.SCANNED).all()
-    # What is certified is within the bound of its stage.
+    # Certified hits are within the bound of their stage.
     at = stages[answer.query] >= 0
     assert (answer.distances[at] <= 2 * (stages[answer.query[at]] + 1) - 1).all()
     for query in (0, 60):
@@ -91,7 +91,7 @@ def test_multihash_certifies_what_is_near_and_scans_what_is_not() -> None:
 
 
 @pytest.mark.usefixtures("free_lookups")
-def test_only_dear_look_ups_are_spread_over_threads_and_answer_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_costly_look_ups_use_threads_and_answers_stay_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = near_codes(np.random.default_rng(8), 3000, 64, 0.02)
     engine = hamming.build(codes, np.arange(3000), kind="multihash", options={"substrings": 3}).engine
     assert isinstance(engine, multihash.MultiHash)
@@ -103,7 +103,7 @@ def test_only_dear_look_ups_are_spread_over_threads_and_answer_the_same(monkeypa
         return touched(self, query, stage)
 
     monkeypatch.setattr(multihash.MultiHash, "_touched", seen)
-    queries, answers = codes.packed[:101], []  # which no number of pieces divides
+    queries, answers = codes.packed[:101], []  # a prime, which no number of pieces divides
     for shared in (np.inf, 0.0):
         names.clear()
         monkeypatch.setattr(multihash, "SHARED", shared)
@@ -117,7 +117,7 @@ def test_only_dear_look_ups_are_spread_over_threads_and_answer_the_same(monkeypa
 @pytest.mark.usefixtures("free_lookups")
 @pytest.mark.parametrize("n_bits", [64, 256])
 def test_a_look_up_in_a_mapped_index_copies_only_what_it_touches(tmp_path: Path, n_bits: int) -> None:
-    """Codes in a mapped file lie where words of them would be unaligned, and numpy would copy them all."""
+    """Codes in a mapped file are not aligned for words, so numpy would copy all of them."""
     codes = near_codes(np.random.default_rng(6), 60_000, n_bits, 0.08)
     hamming.build(codes, np.arange(60_000), kind="multihash", options={"substrings": 4}).save(tmp_path)
     opened = hamming.open(tmp_path)
@@ -132,8 +132,8 @@ def test_a_look_up_in_a_mapped_index_copies_only_what_it_touches(tmp_path: Path,
         tracemalloc.stop()
 
 
-def test_multihash_never_looks_up_what_is_cheaper_to_scan() -> None:
-    """Codes of which half the bits never change: every bucket holds all of them."""
+def test_multihash_scans_where_that_is_cheaper() -> None:
+    """Codes with half the bits constant: every bucket holds all codes."""
     rng = np.random.default_rng(4)
     bits = rng.random((5000, 256)) < 0.5
     bits[:, ::2] = False
@@ -144,7 +144,7 @@ def test_multihash_never_looks_up_what_is_cheaper_to_scan() -> None:
 
 
 @pytest.mark.parametrize("n_bits", [13, 64, 256])
-def test_a_table_holds_every_code_within_the_bits_that_are_turned(n_bits: int) -> None:
+def test_a_look_up_finds_every_code_within_the_flipped_bits(n_bits: int) -> None:
     rng = np.random.default_rng(5)
     packed = np.unique(near_codes(rng, 800, n_bits).packed, axis=0)
     queries = near_codes(rng, 6, n_bits).packed
@@ -152,12 +152,12 @@ def test_a_table_holds_every_code_within_the_bits_that_are_turned(n_bits: int) -
     parts = hash_tables.parts_of(np.unpackbits(packed, axis=1, count=n_bits), n_parts)
     assert np.bincount(parts).tolist() == hash_tables.lengths_of(n_bits, n_parts)
     table, words = hash_tables.fill(packed, parts), words_of(packed)
-    for turned in (0, 1, 2) if n_bits < 200 else (0, 1):
-        values = hash_tables.Values.within(parts, turned)
-        assert len(values) == cost_model.n_values(n_bits, n_parts, turned)
+    for flipped in (0, 1, 2) if n_bits < 200 else (0, 1):
+        values = hash_tables.Values.within(parts, flipped)
+        assert len(values) == cost_model.n_values(n_bits, n_parts, flipped)
         own = hash_tables.Values.within(parts, 0).masks
         for query in words_of(queries):
-            expected = np.bitwise_count((words ^ query)[:, None] & own).sum(axis=2).min(axis=1) <= turned
+            expected = np.bitwise_count((words ^ query)[:, None] & own).sum(axis=2).min(axis=1) <= flipped
             held = np.zeros(len(packed), bool)
             positions, far = table.compare(*table.buckets(query, values), query)
             held[positions] = True
@@ -166,19 +166,19 @@ def test_a_table_holds_every_code_within_the_bits_that_are_turned(n_bits: int) -
             assert not held.all()
 
 
-def test_bits_that_go_together_are_dealt_to_different_parts() -> None:
+def test_correlated_bits_go_to_different_parts() -> None:
     rng = np.random.default_rng(12)
     twins = np.repeat(rng.random((500, 8)) < 0.5, 2, axis=1).astype(np.uint8)
     parts = hash_tables.parts_of(twins, 2)
     assert (parts[::2] != parts[1::2]).all()
 
 
-@pytest.mark.parametrize(("parts", "turned", "expected"), [(2, 0, 1), (2, 1, 3), (3, 1, 5), (4, 2, 11)])
-def test_the_bound_is_that_of_the_pigeonhole_principle(parts: int, turned: int, expected: int) -> None:
-    assert cost_model.bound(parts, turned) == expected
+@pytest.mark.parametrize(("parts", "flipped", "expected"), [(2, 0, 1), (2, 1, 3), (3, 1, 5), (4, 2, 11)])
+def test_the_bound_follows_from_the_pigeonhole_principle(parts: int, flipped: int, expected: int) -> None:
+    assert cost_model.bound(parts, flipped) == expected
 
 
-def test_what_was_measured_decides_where_to_begin() -> None:
+def test_the_measurements_decide_the_first_stage() -> None:
     near = cost_model.Reach(2, [[1, 1, 1, 1], [1, 1, 1, 9], [3, 3, 3, 9], []], [1e-6, 1e-5, 1e-4])
     assert near.plan(10, 64, 10_000_000)[1] == 0
     assert near.plan(100, 64, 10_000_000)[1] == 1
@@ -207,7 +207,7 @@ def test_every_kind_is_built_saved_and_opened(tmp_path: Path, kind: str, n_rows:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_finds_a_row_by_its_own_code_and_k_of_them(kind: str) -> None:
+def test_every_kind_finds_a_row_by_its_code_and_returns_k_rows(kind: str) -> None:
     rng = np.random.default_rng(6)
     codes = near_codes(rng, 3000, 64)
     one = hamming.build(codes, np.arange(3000), kind=kind)
@@ -222,7 +222,7 @@ def test_every_kind_finds_a_row_by_its_own_code_and_k_of_them(kind: str) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_exact_within_a_radius_and_where_few_may_be_found(kind: str) -> None:
+def test_every_kind_is_exact_within_a_radius_and_with_a_narrow_filter(kind: str) -> None:
     rng = np.random.default_rng(7)
     codes, ids = near_codes(rng, 2000, 64), scrambled_ids(rng, 2000)
     one, flat = hamming.build(codes, ids, kind=kind), hamming.build(codes, ids)
@@ -233,7 +233,7 @@ def test_every_kind_is_exact_within_a_radius_and_where_few_may_be_found(kind: st
 
 
 def assert_equal(one: object, other: object) -> None:
-    """Check that two answers are the same."""
+    """Check that two results are equal."""
     for name in ("ids", "distances"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
@@ -263,7 +263,7 @@ def test_options_of_kinds_are_checked() -> None:
             hamming.resolve(Choice(kind=kind, options=options))
 
 
-def test_auto_scans_few_codes_and_hashes_many_near_ones() -> None:
+def test_auto_chooses_flat_for_few_codes_and_multihash_for_many_near_ones() -> None:
     rng = np.random.default_rng(10)
     assert hamming.build(near_codes(rng, 2000, 64), np.arange(2000), kind="auto").engine.kind == "flat"
     centres = rng.random((2000, 64)) < 0.5

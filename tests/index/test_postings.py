@@ -1,4 +1,4 @@
-"""Rows of one code, and tables of codes: the same in however many parts they are made, in memory or in files."""
+"""Postings and hash tables: the same for any number of parts, in memory or in files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARTS = [(64, 8), (50, 1), (1 << 20, 256)]
 
 @pytest.fixture(params=PARTS, ids=str)
 def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have records handled so many at a time."""
+    """Set the number of records that are handled at a time."""
     for name, value in zip(("PART", "SAMPLED"), request.param, strict=True):
         monkeypatch.setattr(external_sort, name, value)
 
@@ -26,8 +26,8 @@ def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.usefixtures("parts")
 @pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
 @pytest.mark.parametrize("width", [1, 3, 8, 16])
-def test_codes_stand_in_the_order_of_their_smallest_ids(width: int, on_disk: bool, tmp_path: Path) -> None:
-    """And the ids of each ascend, whatever the order in which rows are given."""
+def test_codes_are_in_the_order_of_their_smallest_ids(width: int, on_disk: bool, tmp_path: Path) -> None:
+    """And the ids of each code ascend, for rows given in any order."""
     packed, ids = _some(width)
     rows: dict[bytes, list[int]] = {}
     for at in np.argsort(ids):
@@ -61,7 +61,7 @@ def test_a_table_has_each_code_in_its_slot(width: int, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("parts")
 @pytest.mark.parametrize("rows", [0, 1, 700])
 @pytest.mark.parametrize("kind", hamming.kinds())
-def test_an_index_made_in_its_folder_is_the_one_made_in_memory(kind: str, rows: int, tmp_path: Path) -> None:
+def test_an_index_built_in_its_folder_equals_one_built_in_memory(kind: str, rows: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(rows)
     codes, ids = near_codes(rng, rows, 64), rng.permutation(rows)
     for folder in ("memory", "disk"):
@@ -78,7 +78,7 @@ def test_an_index_made_in_its_folder_is_the_one_made_in_memory(kind: str, rows: 
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What numpy has, that is; what is mapped from files, the system takes back as it likes."""
+    """This counts numpy's own memory; pages of mapped files belong to the system."""
     monkeypatch.setattr(external_sort, "PART", 1 << 12)
     peaks = []
     for rows in (50_000, 400_000):
@@ -96,27 +96,27 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.
     assert peaks[1] < 1.5 * peaks[0], f"{peaks[0]:,} and {peaks[1]:,} bytes"
 
 
-def test_piles_on_the_disk_hold_nothing_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each block goes to a pile of its own, as ids that ascend do."""
+def test_partitions_on_disk_hold_nothing_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block goes to its own partition, as with ascending ids."""
     monkeypatch.setattr(external_sort, "PART", 1 << 14)
     keys = np.arange(64 * external_sort.PART)
-    dealt = external_sort.Piles(keys[:: external_sort.SAMPLED], tmp_path)
+    partitions = external_sort.Partitions(keys[:: external_sort.SAMPLED], tmp_path)
     tracemalloc.start()
     for start in range(0, len(keys), external_sort.PART):
         block = keys[start : start + external_sort.PART]
-        dealt.put(block, block, 2 * block)
+        partitions.put(block, block, 2 * block)
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert held < keys.nbytes / 8, f"{held:,} bytes"
-    found = list(dealt)
+    found = list(partitions)
     assert len(found) > 32
-    np.testing.assert_array_equal(np.concatenate([pile[0] for pile in found]), keys)
-    np.testing.assert_array_equal(np.concatenate([pile[1] for pile in found]), 2 * keys)
+    np.testing.assert_array_equal(np.concatenate([part[0] for part in found]), keys)
+    np.testing.assert_array_equal(np.concatenate([part[1] for part in found]), 2 * keys)
 
 
 @pytest.mark.parametrize("n_bits", [8, 64, 256])
 @pytest.mark.parametrize("count", [0, 1, 100])
-def test_codes_are_written_as_faiss_writes_them(n_bits: int, count: int, tmp_path: Path) -> None:
+def test_codes_are_written_in_the_format_of_faiss(n_bits: int, count: int, tmp_path: Path) -> None:
     packed = np.random.default_rng(0).integers(0, 256, (count, n_bits // 8), np.uint8)
     scan.Scan.of(BitCodes(packed, n_bits)).save(tmp_path)
     expected = (tmp_path / scan.CODES).read_bytes()
@@ -127,7 +127,7 @@ def test_codes_are_written_as_faiss_writes_them(n_bits: int, count: int, tmp_pat
 
 
 def _some(width: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return 1,000 codes, of which few differ and some are of many rows, and their ids in no order."""
+    """Return 1,000 codes with few distinct values, some of them frequent, and unsorted ids."""
     rng = np.random.default_rng(width)
     some = rng.integers(0, 256, (300, width), np.uint8)
     return some[rng.integers(0, 300, 1000) // rng.integers(1, 9, 1000)], rng.permutation(3000)[:1000]

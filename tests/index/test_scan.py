@@ -1,4 +1,4 @@
-"""The scan: the same answer, however faiss keeps what it has found."""
+"""The scan: every way of searching gives the same answer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from aepipe.index.scan import Scan
 
 @pytest.mark.parametrize("k", [1, 10, 300])
 @pytest.mark.parametrize("n_bits", [8, 24, 64, 128])
-def test_counting_and_heaps_agree(n_bits: int, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both give the order (distance, position), also where nearly everything ties."""
+def test_buckets_and_heaps_agree(n_bits: int, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both give the order (distance, position), also where nearly all distances tie."""
     rng = np.random.default_rng(n_bits)
     packed = np.unique(rng.integers(0, 256, (3000, n_bits // 8), np.uint8), axis=0)
     packed = packed[rng.permutation(len(packed))]
@@ -32,8 +32,10 @@ def test_counting_and_heaps_agree(n_bits: int, k: int, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("k", [1, 10, 300])
 @pytest.mark.parametrize("n_bits", [8, 24, 64, 128])
-def test_what_is_nearest_is_within_the_limit_of_some(n_bits: int, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A search within a radius gives the same answer as one for the nearest, for one query and for many."""
+def test_a_search_within_the_limit_of_a_sample_finds_the_nearest(
+    n_bits: int, k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gives the same answer as a direct search, for one query and for many."""
     rng = np.random.default_rng(n_bits)
     few = 40 if n_bits > 8 else 256
     centres = rng.integers(0, 256, (few, n_bits // 8), np.uint8)
@@ -45,7 +47,7 @@ def test_what_is_nearest_is_within_the_limit_of_some(n_bits: int, k: int, monkey
     expected = codes.nearest(asked, k, threads=2)
     monkeypatch.setattr(scan, "RANGED", 1)
     monkeypatch.setattr(scan, "RANGED_EACH", 1)
-    monkeypatch.setattr(scan, "PIECES", 16)
+    monkeypatch.setattr(scan, "SAMPLE_PIECES", 16)
     assert scan.ranged(n_bits, len(packed), k)
     for one in (codes.nearest(asked, k, threads=2), codes.nearest(asked[:1], k)):
         count = len(one)

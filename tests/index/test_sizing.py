@@ -1,4 +1,4 @@
-"""What an index would take: by measurements that are given, so that no machine's speed decides."""
+"""Sizing from given measurements, so that the speed of this machine does not matter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_bytes_and_milliseconds_of_a_scan() -> None:
     assert slow.median == pytest.approx(2 * scan_cost(256, 50_000_000) / 1e6)
 
 
-def test_look_ups_that_certify_are_chosen_and_the_rest_is_told() -> None:
+def test_certifying_look_ups_are_chosen_within_the_limits() -> None:
     codes = Codes(64, rows=10_000_000, reaches=(NEAR,))
     flat, hashed = sizing.offers(10_000_000, codes, USUAL)
     assert hashed.options == {"substrings": 3}
@@ -38,19 +38,19 @@ def test_look_ups_that_certify_are_chosen_and_the_rest_is_told() -> None:
     assert sizing.machines([flat, hashed], ram=flat.memory, p95=1.0, recall=1.0) == 7
 
 
-def test_hits_beyond_every_bound_are_scanned_and_cost_both() -> None:
+def test_hits_beyond_every_bound_cost_a_look_up_and_a_scan() -> None:
     far = Reach(3, [[30], [30], [30], [30]], [1e-6, 1e-5, 1e-4])
     flat, hashed = sizing.offers(10_000_000, Codes(64, rows=10_000_000, reaches=(far,)), USUAL)
     assert hashed.median >= flat.median
 
 
-def test_of_fewer_rows_hits_are_farther() -> None:
+def test_hits_among_fewer_rows_are_farther() -> None:
     codes = Codes(64, rows=100_000_000, reaches=(Reach(3, [[1], [2], [30], [30]], [1e-6, 1e-5, 1e-4]),))
     assert sizing.offers(100_000_000, codes, USUAL)[1].median < 1
     assert sizing.offers(10_000_000, codes, USUAL)[1].median >= sizing.offers(10_000_000, codes, USUAL)[0].median
 
 
-def test_the_number_of_substrings_is_that_for_so_many_rows() -> None:
+def test_the_number_of_substrings_is_chosen_for_the_number_of_rows() -> None:
     few = Reach(4, [[1], [2], [4], [9]], [1e-3, 1e-2, 1e-1])
     many = Reach(2, [[3], [3], [4], [9]], [1e-8, 1e-7, 1e-6])
     codes = Codes(64, rows=1_000_000, reaches=(few, many))
@@ -68,7 +68,7 @@ def test_approximate_kinds_are_offered_where_recall_was_measured() -> None:
     assert chosen.options == {"probes": round(32 * 40_000 / 1000)}
 
 
-def test_what_is_measured_of_codes() -> None:
+def test_the_properties_of_codes_are_measured() -> None:
     rng = np.random.default_rng(0)
     codes, postings = group(near_codes(rng, 5000, 64), np.arange(5000))
     found = sizing.measure_codes(codes, postings.offsets, approximate=True)

@@ -144,7 +144,7 @@ def test_tensors_have_the_same_distribution(kind: str, shape: tuple[int, ...]) -
     np.testing.assert_allclose(tensor.numpy().mean(0), noisy.mean(0), atol=error)
     np.testing.assert_allclose(tensor.numpy().std(0), noisy.std(0), atol=error)
     np.testing.assert_allclose(tensor_kept.numpy().mean(0), kept.mean(0), atol=5 * np.sqrt(0.5 / len(x)))
-    # And how cells hang together, which tells a block from a mask.
+    # And the correlation of two cells, which distinguishes a block from a mask.
     flat, tensor_flat = kept.reshape(len(x), -1), tensor_kept.numpy().reshape(len(x), -1)
     both = (flat[:, 0] & flat[:, 1]).mean()
     assert (tensor_flat[:, 0] & tensor_flat[:, 1]).mean() == pytest.approx(both, abs=5 * np.sqrt(0.5 / len(x)))

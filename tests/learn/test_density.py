@@ -56,9 +56,9 @@ def test_the_displacement_points_where_the_density_of_noisy_rows_rises(tmp_path:
     points = noisy.detach().float()
     found = density.displacement(model, points).numpy()
     assert cosine(found, truth.numpy()) >= 0.9
-    assert cosine(rows.mean(0) - points.numpy(), truth.numpy()) < 0.7, "the way to the middle is not good enough"
+    assert cosine(rows.mean(0) - points.numpy(), truth.numpy()) < 0.7, "the direction to the middle would not do"
     wanted = SIGMA**2 * truth.numpy()
-    assert np.linalg.norm(found - wanted) < 0.5 * np.linalg.norm(wanted), "and it is as long as it should be"
+    assert np.linalg.norm(found - wanted) < 0.5 * np.linalg.norm(wanted), "and the length is right, too"
     np.testing.assert_allclose(density.score(model, points, sigma=SIGMA).numpy() * SIGMA**2, found, rtol=1e-5)
 
 

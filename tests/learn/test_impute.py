@@ -47,7 +47,7 @@ def test_holes_are_filled_and_nothing_else_is_touched(filled: Any) -> None:
         assert (found.frame[f"{name}_uncertainty"][~there] > 0).all()
         assert found.holes[name] == (~there).sum()
     assert list(found.frame.columns[:2]) == ["level", "level_uncertainty"]
-    assert list(table.columns) == list(whole.columns), "the table itself is left alone"
+    assert list(table.columns) == list(whole.columns), "the table itself does not change"
 
 
 def test_filled_values_are_better_than_means_and_uncertainty_fits_the_errors(filled: Any) -> None:

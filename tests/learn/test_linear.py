@@ -64,6 +64,6 @@ def test_a_wide_layer_copies_unless_its_input_is_noisy(tmp_path: Any) -> None:
 
     copied = errors(learn(train, row, tmp_path / "copy"))
     denoised = errors(learn(train, {**row, "corruption": {"kind": "mask", "rate": 0.4}}, tmp_path / "denoise"))
-    assert copied[0] < 0.02, "more units than cells, and nothing else to do: the row itself"
-    assert copied[1] > 0.5, "a copy of the noise"
-    assert denoised[1] < 0.4 * copied[1], "with noise on its input it has to know what rows look like"
+    assert copied[0] < 0.02, "with more units than cells, a clean row is copied"
+    assert copied[1] > 0.5, "and so is its noise"
+    assert denoised[1] < 0.4 * copied[1], "with noise on its input it learns the distribution of rows"

@@ -39,7 +39,7 @@ def test_walks_end_as_often_as_the_matrix_says(one_way: float, longest: int) -> 
 
 def test_an_edge_of_no_weight_is_never_taken() -> None:
     ends = Graph(NEAR, 0.0, CPU).walk(torch.zeros(500, dtype=torch.int64), 1, torch.Generator().manual_seed(0))
-    assert set(ends.tolist()) == {1}, "0 and 1 are each other's neighbours, 2 does not have 0"
+    assert set(ends.tolist()) == {1}, "0 and 1 are mutual neighbours, 2 does not have 0 as one"
 
 
 def test_the_graph_asks_for_no_more_neighbours_than_there_are() -> None:

@@ -108,7 +108,7 @@ def test_shapes_weights_and_gradients(options: Any) -> None:
     assert net.decode(code).shape == x.shape
     ((params - x) ** 2).sum().backward()
     reached = {name for name, p in net.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
-    # The last map of a block starts at zero, so what stands before it gets its gradient from the second step on.
+    # The last map of a block starts at zero, so the maps before it get a gradient from the second step on.
     unreached = {name for name, _ in net.named_parameters()} - reached
     assert not {name for name in unreached if "correction" not in name}
 

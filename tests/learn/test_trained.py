@@ -53,7 +53,7 @@ def test_a_pretrained_stack_from_its_files(layers: Any, tmp_path: Path) -> None:
     model = unroll(opened)
     with torch.no_grad():
         code = layers[1].encode(layers[0].encode(tensor(ROWS)).mean).mean
-        # The upper likelihood's mean, within what the lower layer's code can be, goes down.
+        # The upper likelihood's mean goes down, within the range of the lower layer's code.
         expected = layers[0].decode(layers[1].decode(code).sigmoid().relu()).sigmoid()
     np.testing.assert_allclose(generate.embed(model, ROWS, CPU), code.numpy(), atol=1e-5)
     np.testing.assert_allclose(generate.reconstruct_rows(model, ROWS, CPU), expected.numpy(), atol=1e-5)

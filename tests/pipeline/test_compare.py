@@ -1,4 +1,4 @@
-"""The figures of one recipe: on which rows, by whose bits, and what is said where there is none."""
+"""Figures of one recipe: their rows, their bits, and the reason where one is missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aepipe.evaluate.probes import FIGURES
 from aepipe.evaluate.retrieval import retrieval
 from aepipe.learn import stack
 from aepipe.learn.stack import unroll
-from aepipe.pipeline.compare import MEASURES, BuildOutputs, compare
+from aepipe.pipeline.compare import BuildOutputs, compare
 from aepipe.pipeline.encode import encode
 from aepipe.pipeline.finetune import finetune
 from aepipe.pipeline.ingest import ingest
@@ -40,11 +40,11 @@ CHANGES: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A shelf beside 250 pictures and a recipe."""
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store next to 250 pictures and a recipe."""
     folder = tmp_path_factory.mktemp("measure")
     write_tiny(folder, count=250)
-    return Store(folder / "shelf")
+    return Store(folder / "store")
 
 
 def planned(store: Store, **changes: Any) -> ResolvedRecipe:
@@ -64,23 +64,23 @@ def made(store: Store, job: ResolvedRecipe) -> BuildOutputs:
 
 
 def read(store: Store, job: ResolvedRecipe, parts: BuildOutputs) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((store.path(compare(store, job, parts)) / MEASURES).read_text())
+    found: dict[str, Any] = json.loads((store.path(compare(store, job, parts)) / "measures.json").read_text())
     return found
 
 
-def test_every_figure_of_labelled_pictures(shelf: Store) -> None:
-    job = planned(shelf)
-    parts = made(shelf, job)
-    found = read(shelf, job, parts)
+def test_every_figure_of_labelled_pictures(store: Store) -> None:
+    job = planned(store)
+    parts = made(store, job)
+    found = read(store, job, parts)
     figures = found["figures"]
     assert tuple(figures) == FIGURES
     assert all(value is not None for value in figures.values())
     assert found["notes"] == {}
-    table = Rows(shelf.path(parts.rows))
+    table = Rows(store.path(parts.rows))
     n_test = table.splits().count("test")
     assert found["measured"] == {"rebuilt": n_test, "train": len(table) - n_test, "test": n_test}
     assert set(found["yardsticks"]) == {"itq", "lsh", "pca-sign", "spectral", "float"}
-    facts = [shelf.manifest(ref).facts for ref in (*parts.layers, parts.model)]
+    facts = [store.manifest(ref).facts for ref in (*parts.layers, parts.model)]
     assert figures["seconds"] == pytest.approx(sum(one["seconds"] for one in facts))
     assert (figures["width"], figures["epochs"]) == (40, 12)
     assert 1 <= figures["best_epoch"] <= 3
@@ -89,18 +89,18 @@ def test_every_figure_of_labelled_pictures(shelf: Store) -> None:
     assert figures["reconstruction_pca"] < figures["reconstruction_pca_30"] < figures["reconstruction_bits"]
 
 
-def test_rows_are_rebuilt_from_the_bits_of_the_release(shelf: Store) -> None:
-    """The median threshold counts, though training cuts at zero; the float stack is the one before fine-tuning."""
-    job = planned(shelf)
-    parts = made(shelf, job)
-    figures = read(shelf, job, parts)["figures"]
-    rows = Rows(shelf.path(parts.rows)).features("test")
+def test_rows_are_rebuilt_from_the_bits_of_the_release(store: Store) -> None:
+    """Bits are cut at the median, although training cuts at zero; floats are not fine-tuned."""
+    job = planned(store)
+    parts = made(store, job)
+    figures = read(store, job, parts)["figures"]
+    rows = Rows(store.path(parts.rows)).features("test")
     target = torch.from_numpy(rows / np.float32(255))
-    files = [shelf.path(ref) / "layer.safetensors" for ref in parts.layers]
+    files = [store.path(ref) / "layer.safetensors" for ref in parts.layers]
     greedy = stack.load(job.specs, rows.shape[1:], files, seed=0, compute=job.compute)
     whole = unroll(stack.build(job.specs, rows.shape[1:], seed=0))
-    whole.load_state_dict(load_file(shelf.path(parts.model) / "weights.safetensors"))
-    bits = Encoder.open(shelf.path(parts.model)).encode(rows).codes.unpack()
+    whole.load_state_dict(load_file(store.path(parts.model) / "weights.safetensors"))
+    bits = Encoder.open(store.path(parts.model)).encode(rows).codes.unpack()
     with torch.no_grad():
         by_bits = whole.eval().decode(torch.from_numpy(2.0 * bits - 1).float()).sigmoid()
         low, high = (one.eval() for one in greedy[:2])
@@ -113,27 +113,27 @@ def test_rows_are_rebuilt_from_the_bits_of_the_release(shelf: Store) -> None:
     assert figures["reconstruction_bits"] != pytest.approx(errors[2], rel=1e-4)
 
 
-def test_held_out_rows_ask_the_other_training_rows(shelf: Store) -> None:
-    job = planned(shelf)
-    parts = made(shelf, job)
-    table, ids = Rows(shelf.path(parts.rows)), np.load(shelf.path(parts.views) / "held_out_ids.npy")
+def test_held_out_rows_search_the_other_training_rows(store: Store) -> None:
+    job = planned(store)
+    parts = made(store, job)
+    table, ids = Rows(store.path(parts.rows)), np.load(store.path(parts.views) / "held_out_ids.npy")
     split, labels, all_ids = np.array(table.splits()), np.array(table.labels()), table.ids()
     asked = np.isin(all_ids, ids)
-    held_out = np.load(shelf.path(parts.views) / "held_out.npy")
+    held_out = np.load(store.path(parts.views) / "held_out.npy")
     np.testing.assert_array_equal(table.features()[asked], held_out)
     assert (split[asked] == "train").all()
     others = (split == "train") & ~asked
-    rows, encoder = table.features(), Encoder.open(shelf.path(parts.model))
+    rows, encoder = table.features(), Encoder.open(store.path(parts.model))
     known, query = (encoder.encode(rows[at]).codes for at in (others, asked))
     expected = retrieval(known, query, labels[others], labels[asked]).map_at_cut.mean()
-    assert read(shelf, job, parts)["figures"]["held_out_map_at_1000"] == pytest.approx(expected)
+    assert read(store, job, parts)["figures"]["held_out_map_at_1000"] == pytest.approx(expected)
 
 
-def test_what_is_missing_is_said(shelf: Store) -> None:
-    options = {"kind": "images", "path": str(shelf.root.parent / "photos")}
-    job = planned(shelf, source=options, pretrain=False, layers=[{"net": {"kind": "dense", "width": 800}}])
-    parts = made(shelf, job)
-    found = read(shelf, job, parts)
+def test_missing_figures_have_a_reason(store: Store) -> None:
+    options = {"kind": "images", "path": str(store.root.parent / "photos")}
+    job = planned(store, source=options, pretrain=False, layers=[{"net": {"kind": "dense", "width": 800}}])
+    parts = made(store, job)
+    found = read(store, job, parts)
     missing = {name for name, value in found["figures"].items() if value is None}
     assert missing == set(found["notes"])
     assert found["notes"]["reconstruction_float"] == "the layers were not pretrained"
@@ -146,10 +146,10 @@ def test_what_is_missing_is_said(shelf: Store) -> None:
     assert found["measured"] == {"rebuilt": 50, "train": 250, "test": 0}, "without a test split, what was held out"
 
 
-def test_nothing_unseen_and_nothing_finetuned(shelf: Store) -> None:
-    options = {"kind": "images", "path": str(shelf.root.parent / "photos"), "label": "parent"}
-    job = planned(shelf, source=options, views={"holdout": 0.0}, finetune={"epochs": 0})
-    found = read(shelf, job, made(shelf, job))
+def test_without_unseen_rows_and_without_fine_tuning(store: Store) -> None:
+    options = {"kind": "images", "path": str(store.root.parent / "photos"), "label": "parent"}
+    job = planned(store, source=options, views={"holdout": 0.0}, finetune={"epochs": 0})
+    found = read(store, job, made(store, job))
     assert found["measured"]["rebuilt"] == 0
     assert "a probe needs test rows" in found["notes"]["probe_embedding"]
     assert found["figures"]["nmi_bits"] is not None, "clusters need no second split"
@@ -157,22 +157,22 @@ def test_nothing_unseen_and_nothing_finetuned(shelf: Store) -> None:
     assert missing >= {"reconstruction_bits", "reconstruction_float", "reconstruction_pca_30", "best_epoch"}
 
 
-def test_the_same_figures_for_the_same_work(shelf: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = planned(shelf)
-    parts = made(shelf, job)
-    ref = compare(shelf, job, parts)
-    assert shelf.manifest(ref).facts == {"kind": "measures"}
+def test_a_build_is_measured_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = planned(store)
+    parts = made(store, job)
+    ref = compare(store, job, parts)
+    assert store.manifest(ref).facts == {"kind": "measures"}
     monkeypatch.setattr("aepipe.pipeline.compare._all", None)
-    assert compare(shelf, job, parts) == ref, "what is on the shelf is not measured again"
-    assert list(shelf.manifest(ref).outputs) == [MEASURES]
+    assert compare(store, job, parts) == ref, "an artifact that exists is not measured again"
+    assert list(store.manifest(ref).outputs) == ["measures.json"]
 
 
-def test_which_rows_are_looked_at(shelf: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At most so many of each split, with their own labels."""
+def test_a_sample_is_limited_and_stays_the_same(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most MOST rows of each split, with their own labels."""
     from aepipe.pipeline import compare as module
 
     monkeypatch.setattr(module, "MOST", 20)
-    table = Rows(shelf.path(made(shelf, planned(shelf)).rows))
+    table = Rows(store.path(made(store, planned(store)).rows))
     side = module._side(table, "train")
     assert len(side.rows) == len(side.labels) == 20
     by_bytes = {row.features.tobytes(): (row.label, row.split) for row in table.rows()}

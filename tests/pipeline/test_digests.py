@@ -1,8 +1,8 @@
-"""Directories keep the names that earlier versions gave them, for every recipe that comes with the package.
+"""Artifacts of every packaged recipe keep the names that earlier versions gave them.
 
-A directory is named by the digest of its inputs. Where such a name changes, all that users have made from there on is
-made again. ``tests/golden/digests.json`` has the names as the first frozen version gave them, for rows of a fixed name;
-``python -m tests.stages.test_digests FILE`` writes those of now, for recipes that are new.
+An artifact is named by the digest of its inputs. Where such a name changes, everything that users have built from there
+on is built again. ``tests/golden/digests.json`` holds the names from before, for rows of a fixed name;
+``python -m tests.pipeline.test_digests FILE`` writes the present ones, for recipes that are new.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ DEMO_ROWS = "rows/efbe1ac3d39b9d8fbf3ba21d49c476424888b7a85255e311fb224af72fca03
 
 
 class Complete(Store):
-    """A store that has everything, so that each stage only names what it would make."""
+    """A store that claims to hold everything, so that each stage only names its artifact."""
 
     def has(self, ref: Ref) -> bool:
         """Return True."""
         return True
 
     def manifest(self, ref: Ref) -> Manifest:
-        """Return what stages read of the directories before theirs."""
+        """Return the facts that stages read from the artifacts before theirs."""
         return Manifest({}, {"fingerprint": "f" * 64, "n_bits": 64, "rows": 1000}, {}, "")
 
 
 def named(store: Store, resolved: ResolvedRecipe, rows: Ref = ROWS, root: Path = ROOT) -> dict[str, str]:
-    """Return the names of all that a run makes from some rows, by the stage that makes it."""
+    """Return the names of all artifacts of a run, by stage."""
     found: dict[str, Ref] = {"views": views.views(store, resolved, rows)}
     layers: list[Ref] = []
     for number in range(1, len(resolved.specs) + 1) if resolved.recipe.pretrain else ():
@@ -75,14 +75,14 @@ def named(store: Store, resolved: ResolvedRecipe, rows: Ref = ROWS, root: Path =
     scores = found["scores"] = score.score(store, resolved, rows, model, [codes])
     made = compare.BuildOutputs(rows, found["views"], tuple(layers), model, (codes,), scores)
     found["measures"] = compare.compare(store, resolved, made)
-    found["items"] = publish.items(store, rows, root)
+    found["items"] = publish.write_items(store, rows, root)
     settled = _at(resolved.recipe, root)
     found["release"] = publish.publish(store, settled, root, rows=rows, model=model, codes=[codes], scores=scores)
     return {what: str(ref) for what, ref in found.items()}
 
 
 def resolved_recipe(name: str, folder: Path, changes: Mapping[str, str | int]) -> ResolvedRecipe:
-    """Return the plan of a recipe that comes with the package, for a device and a precision that do not depend on here.
+    """Resolve a packaged recipe for a device and a precision that every machine has.
 
     Args:
         name: of the recipe.
@@ -95,7 +95,7 @@ def resolved_recipe(name: str, folder: Path, changes: Mapping[str, str | int]) -
 
 
 def write_source(name: str, folder: Path) -> Path:
-    """Write the least that a recipe can be planned for, and return its place."""
+    """Write the smallest source that a recipe can be resolved for, and return its path."""
     file = folder / f"{name}.parquet"
     if name == "digits":
         with wave.open(str(folder / "one.wav"), "wb") as sound:
@@ -122,13 +122,12 @@ def write_source(name: str, folder: Path) -> Path:
 
 
 def _at(recipe: Recipe, root: Path) -> Recipe:
-    """Return a recipe whose source lies in a folder that is the same everywhere."""
     options = {**recipe.source.options, "path": str(root)}
     return recipe.model_copy(update={"source": recipe.source.model_copy(update={"options": options})})
 
 
 def now(folder: Path) -> dict[str, dict[str, str]]:
-    """Return the names of all recipes that come with the package, as they are now."""
+    """Return the present names of all recipes that come with the package."""
     store, found = Complete(folder / "store"), {}
     for name in packaged():
         place = folder / name.replace("/", "-")
@@ -153,7 +152,7 @@ def test_the_names_depend_on_the_recipe(tmp_path: Path) -> None:
 
 
 def test_the_demo_names_are_those_of_a_run(store: Store, tmp_path: Path) -> None:
-    """Rows are read from the sample; the other names are those of directories that a run of the demo has made."""
+    """Rows come from the sample; the other names come from a run of the demo."""
     resolved = resolved_recipe("demo", tmp_path, {**COMPUTE, "compute.precision": "bfloat16"})
     rows = ingest.ingest(store, resolved.source)
     assert str(rows) == DEMO_ROWS

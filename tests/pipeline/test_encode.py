@@ -1,4 +1,4 @@
-"""Which known codes still stand."""
+"""Known codes are reused, except those of rows whose bytes have changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.samples import write_photos, write_tiny
 
 
 def segment(store: Store, ids: list[int]) -> Ref:
-    """A segment of codes, each with the row's id in it."""
+    """Write a segment whose codes hold the ids of the rows."""
     with store.draft("segment") as draft:
         np.save(draft.path / "ids.npy", np.array(ids))
         np.save(draft.path / "codes.npy", np.array(ids, np.uint8)[:, None])
@@ -24,7 +24,7 @@ def segment(store: Store, ids: list[int]) -> Ref:
 
 
 def held(store: Store, refs: list[Ref]) -> list[tuple[list[int], list[int]]]:
-    """Ids and codes of segments."""
+    """Return ids and codes of segments."""
     files = [[np.load(store.path(ref) / f"{name}.npy").ravel().tolist() for name in ("ids", "codes")] for ref in refs]
     return [(ids, codes) for ids, codes in files]
 
@@ -32,16 +32,16 @@ def held(store: Store, refs: list[Ref]) -> list[tuple[list[int], list[int]]]:
 def test_only_the_code_of_a_changed_row_is_dropped(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = open_job(str(write_tiny(tmp_path, count=6))).plan.source
+    source = open_job(str(write_tiny(tmp_path, count=6))).resolved.source
     before = ingest(store, source)
     segments = [segment(store, [0, 1]), segment(store, [2, 3]), segment(store, [4, 5])]
     photos = tmp_path / "photos"
     key = dict(enumerate(sorted(photos.rglob("*.png"))))
     assert reuse_codes(store, segments, before=before, after=before) == segments
 
-    key[4].unlink()  # has vanished: its code does no harm
-    write_photos(photos, start=6, count=1)  # is new: it has none
-    key[2].write_bytes(key[0].read_bytes())  # is another picture now
+    key[4].unlink()  # vanished: its code does no harm
+    write_photos(photos, start=6, count=1)  # new: it has no code
+    key[2].write_bytes(key[0].read_bytes())  # other bytes under the same key
     after = ingest(store, source, previous=before)
     kept = reuse_codes(store, segments, before=before, after=after)
     assert (kept[0], kept[2]) == (segments[0], segments[2])

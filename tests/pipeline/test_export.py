@@ -32,7 +32,7 @@ N = 50
 
 @pytest.fixture(params=[64, 100, 128])
 def ref(store: Store, request: pytest.FixtureRequest) -> Ref:
-    """A release whose rows have columns of awkward names and types, some codes more than once."""
+    """A release with columns of awkward names and types, and with some codes more than once."""
     write_pictures(pictures_of(store), 10, SHAPE)
     plan = bare_plan(store, shape=SHAPE, n_bits=request.param)
     model = put_encoder(store, plan, n_bits=request.param)
@@ -40,7 +40,7 @@ def ref(store: Store, request: pytest.FixtureRequest) -> Ref:
 
 
 def put_rows(store: Store) -> Ref:
-    """Rows whose ids do not ascend."""
+    """Write rows whose ids do not ascend."""
     rng = np.random.default_rng(0)
     columns = pa.schema([("price", pa.float32()), ("code", pa.string()), ("tags", pa.list_(pa.string()))])
     pixels = rng.integers(0, 256, (N // 2, *SHAPE), dtype=np.uint8)
@@ -54,7 +54,7 @@ def put_rows(store: Store) -> Ref:
 
 
 def words_of(code: BitCodes) -> list[int]:
-    """The 64-bit words of one code."""
+    """Return the 64-bit words of one code."""
     return [int(word) for word in code.words()[0]]
 
 
@@ -99,7 +99,7 @@ def test_the_first_bits_only(store: Store, ref: Ref, tmp_path: Path) -> None:
         export(store, ref, tmp_path / "more", n_bits=999)
 
 
-def test_files_say_what_the_codes_are(store: Store, ref: Ref, tmp_path: Path) -> None:
+def test_metadata_describes_the_codes(store: Store, ref: Ref, tmp_path: Path) -> None:
     export(store, ref, tmp_path / "out")
     metadata = pq.read_metadata(tmp_path / "out" / "part-00000.parquet")
     release = Release.open(store, ref=ref)
@@ -142,7 +142,7 @@ def small(store: Store) -> Ref:
     return make_release(store, n=40, shape=SHAPE)
 
 
-def test_parts_are_cut(store: Store, small: Ref, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_have_a_limited_size(store: Store, small: Ref, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "PART_ROWS", 18)
     monkeypatch.setattr(exporting, "GROUP_ROWS", 7)
     done = export(store, small, tmp_path / "out")
@@ -174,7 +174,7 @@ def test_an_earlier_export_is_replaced_as_a_whole(store: Store, small: Ref, tmp_
 
 
 @pytest.mark.parametrize("stranger", ["notes.txt", "part-00000.parquet", "part-x.parquet", "sub"])
-def test_what_is_no_export_is_not_touched(store: Store, small: Ref, tmp_path: Path, stranger: str) -> None:
+def test_a_folder_with_other_files_is_not_touched(store: Store, small: Ref, tmp_path: Path, stranger: str) -> None:
     target = tmp_path / "out"
     target.mkdir()
     if stranger == "sub":
@@ -188,13 +188,13 @@ def test_what_is_no_export_is_not_touched(store: Store, small: Ref, tmp_path: Pa
     assert os.listdir(target) == [stranger]
 
 
-def test_a_file_is_no_folder(store: Store, small: Ref, tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(store: Store, small: Ref, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(QueryError, match="it is not a folder"):
         export(store, small, tmp_path / "out")
 
 
-def test_codes_that_the_encoder_does_not_give_are_found(store: Store, tmp_path: Path) -> None:
+def test_stored_codes_that_the_encoder_does_not_give_are_noticed(store: Store, tmp_path: Path) -> None:
     write_pictures(pictures_of(store), 20, SHAPE)
     plan = bare_plan(store, shape=SHAPE)
     model = put_encoder(store, plan)
@@ -212,7 +212,7 @@ def test_codes_that_the_encoder_does_not_give_are_found(store: Store, tmp_path: 
     assert not list(tmp_path.glob(".out*"))
 
 
-def test_what_a_killed_export_left_is_removed(store: Store, small: Ref, tmp_path: Path) -> None:
+def test_remains_of_a_killed_export_are_removed(store: Store, small: Ref, tmp_path: Path) -> None:
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     dead, alive = (tmp_path / f".out.export-ab-{pid}" for pid in (int(gone.stdout), os.getppid()))
     dead.mkdir()
@@ -222,7 +222,7 @@ def test_what_a_killed_export_left_is_removed(store: Store, small: Ref, tmp_path
     assert alive.exists()
 
 
-def test_a_full_disk_is_said(store: Store, small: Ref, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(store: Store, small: Ref, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -232,7 +232,7 @@ def test_a_full_disk_is_said(store: Store, small: Ref, tmp_path: Path, monkeypat
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_two_folders_change_names_without_the_system_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_folders_exchange_names_without_the_system_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_text(name)

@@ -1,4 +1,4 @@
-"""A release's encoder as one file: it gives the bits of a query, with and without a network below the stack."""
+"""A release's encoder as one ONNX file gives the bits of a query."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIT = {"epochs": 1, "batch": 16}
 
 
 def make_release(store: Store, folder: Path, features: dict[str, Any]) -> Ref:
-    """Train on 40 pictures, and publish them."""
+    """Train on 40 pictures and publish them."""
     write_pictures(folder / "pictures", 40, (9, 11, 3))
     table = {
         "name": "seen",
@@ -55,7 +55,7 @@ def make_release(store: Store, folder: Path, features: dict[str, Any]) -> Ref:
 
 
 @pytest.mark.parametrize("pooled", [True, False], ids=["vector", "maps"])
-def test_one_graph_sees_and_says_what_a_query_does(store: Store, tmp_path: Path, pooled: bool) -> None:
+def test_one_graph_gives_the_bits_of_a_query(store: Store, tmp_path: Path, pooled: bool) -> None:
     write_network(tmp_path / "own.onnx", pooled=pooled)
     features = {"size": list(SIZE), "backbone": "own.onnx", "mean": [10.0, 20.0, 30.0], "scale": 50.0}
     ref = make_release(store, tmp_path, features)
@@ -76,7 +76,7 @@ def test_one_graph_sees_and_says_what_a_query_does(store: Store, tmp_path: Path,
     assert said["features"]["size"] == list(SIZE)
 
 
-def test_without_a_network_it_takes_as_many_rows_as_the_encoder(store: Store, tmp_path: Path) -> None:
+def test_without_a_network_it_takes_the_encoders_batch(store: Store, tmp_path: Path) -> None:
     ref = make_release(store, tmp_path, {"size": list(SIZE)})
     registry.promote(store, "seen", ref, why="test")
     batch = Release.open(store, "seen").encoder.card.batch
@@ -86,7 +86,7 @@ def test_without_a_network_it_takes_as_many_rows_as_the_encoder(store: Store, tm
     np.testing.assert_array_equal(bits, Release.open(store, "seen").encode(rows).unpack())
 
 
-def test_what_cannot_be_done_is_said(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_name_their_reason(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_network(tmp_path / "own.onnx")
     ref = make_release(store, tmp_path, {"size": list(SIZE), "backbone": "own.onnx"})
     (tmp_path / "file").touch()

@@ -1,4 +1,4 @@
-"""Ingestion: ids, digests, quarantine, what is decoded and what is not, and bounded memory."""
+"""Ingestion: ids, digests, quarantine, decoding only where needed, and bounded memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHAPE = (2, 2, 1)
 
 @dataclass
 class Fake:
-    """A source held in memory; it counts what is decoded and how many items are under way."""
+    """A source in memory; it counts decoded items and items under way."""
 
     things: dict[str, bytes]
     labels: dict[str, str] = field(default_factory=dict)
@@ -130,13 +130,13 @@ def test_an_unchanged_source_returns_the_rows_before_and_decodes_nothing(store: 
     assert [path.name for path in (store.root / "rows").iterdir()] == [first.digest]
 
 
-def test_ids_are_given_once(store: Store) -> None:
+def test_an_id_is_never_given_twice(store: Store) -> None:
     first = ingest(store, Fake(things("a", "b", "c", "d")))
     second = ingest(store, Fake(things("0", "a", "c", "d", "e")), previous=first)
     assert ids(store, second) == {"a": 0, "c": 2, "d": 3, "0": 4, "e": 5}
     third_source = Fake(things("a", "b", "c", "d"))
     third = ingest(store, third_source, previous=second)
-    assert ids(store, third) == {"a": 0, "c": 2, "d": 3, "b": 6}  # b is a new item, and 1 is spent
+    assert ids(store, third) == {"a": 0, "c": 2, "d": 3, "b": 6}  # b is a new item, and 1 was given before
     assert third != first
     assert third_source.decoded == ["b"]
     gone = ingest(store, Fake(things("a")), previous=third)
@@ -184,7 +184,7 @@ def test_every_change_makes_new_rows(store: Store, change: dict[str, Any]) -> No
     assert sorted(changed.decoded) == expected
 
 
-def test_where_rows_lie_is_no_part_of_their_digest(store: Store) -> None:
+def test_the_location_is_not_part_of_the_digest(store: Store) -> None:
     first = ingest(store, Fake(things("a", "b")))
     elsewhere = Fake(things("a", "b"), location=Path("/elsewhere"))
     assert ingest(store, elsewhere, previous=first) == first
@@ -213,13 +213,13 @@ def test_only_a_window_of_items_is_under_way(store: Store, monkeypatch: pytest.M
         with lock:
             outstanding = source.given - taken
             most = max(most, outstanding)
-        with pytest.raises(ItemError):  # the bytes have been let go
+        with pytest.raises(ItemError):  # the bytes are no longer held
             outcome.item.read()
     assert taken == 400
     assert 4 <= most <= 4 * 2 * 3
 
 
-def test_quick_items_are_read_in_the_thread_that_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_items_are_read_in_the_calling_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = set()
 
     def row(_: bytes, __: str) -> NDArray[np.generic]:
@@ -274,12 +274,12 @@ def test_too_many_vanished_items_fail_unless_the_source_is_another(store: Store)
     assert ids(store, ingest(store, elsewhere, previous=first)) == {"a": 0}
 
 
-def test_all_unreadable_fails_whatever_is_allowed(store: Store) -> None:
+def test_only_unreadable_items_fail_under_any_limit(store: Store) -> None:
     with pytest.raises(SourceError, match="1 of 1 items"):
         ingest(store, Fake({"a": b"bad"}, max_bad_share=1.0))
 
 
-def test_nothing_to_train_on(store: Store) -> None:
+def test_a_source_without_training_rows_is_refused(store: Store) -> None:
     with pytest.raises(SourceError, match=r"no item is in the split 'train'; there are: 'test' \(2\)"):
         ingest(store, Fake(things("t1", "t2")))
 
@@ -302,7 +302,7 @@ def test_a_failure_in_the_middle_leaves_nothing(store: Store) -> None:
     assert list((store.root / "rows").iterdir()) == []
 
 
-def test_progress_is_told(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_is_reported(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         ingest(store, Fake({f"{number}": b"x" for number in range(2500)}))
     steps = [step for record in caplog.records if (step := Progress.of(record))]

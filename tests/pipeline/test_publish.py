@@ -1,4 +1,4 @@
-"""Publishing: what a release holds is what rows and codes say, whatever order they come in."""
+"""Publishing: a release holds what rows and codes say, in whatever order they come."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ N = 40
 
 @pytest.fixture
 def plan(store: Store) -> BarePlan:
-    """The plan of some pictures."""
+    """The resolved recipe of some pictures."""
     write_pictures(pictures_of(store), N, (8, 8, 1))
     return bare_plan(store, shape=(8, 8, 1))
 
 
 def codes_by_key(release: Release) -> dict[str, str]:
-    """Key to code, by way of the stored codes."""
+    """Return the stored code of each key."""
     ids = release.items.ids
     return dict(zip((row.key for row in release.describe(ids)), release.codes_of(ids).hex(), strict=True))
 
@@ -82,7 +82,7 @@ def test_only_the_train_split_is_indexed_where_the_recipe_says_so(store: Store, 
 
 
 def test_vanished_and_new_rows(store: Store, plan: BarePlan) -> None:
-    """What a nightly run does: old codes stay where they are, and only new rows are encoded."""
+    """A nightly run keeps old codes where they are, and encodes only new rows."""
     rows, model = ingest(store, plan.source), put_encoder(store, plan)
     old = Release.open(store, ref=publish_rows(store, plan, rows, model))
     known = tuple(part for what, part in old.parts if what == "codes")
@@ -106,7 +106,7 @@ def test_vanished_and_new_rows(store: Store, plan: BarePlan) -> None:
     assert verify(store, old.ref)
 
 
-def test_a_row_without_a_code_is_said(store: Store, plan: BarePlan) -> None:
+def test_a_row_without_a_code_is_an_error(store: Store, plan: BarePlan) -> None:
     rows, model = ingest(store, plan.source), put_encoder(store, plan)
     scores = dict(Release.open(store, ref=publish_rows(store, plan, rows, model)).parts)["scores"]
     with store.draft("segment") as draft:
@@ -141,7 +141,7 @@ def test_columns_come_as_text_in_the_order_of_ids(store: Store, plan: BarePlan) 
 
 
 def disordered_rows(store: Store) -> Ref:
-    """Rows whose ids do not ascend, with columns of awkward names."""
+    """Write rows whose ids do not ascend, with columns of awkward names."""
     rng = np.random.default_rng(0)
     columns = pa.schema([("id", pa.string()), ("a/../b", pa.int64())])
     with store.draft("rows") as draft, RowsWriter(draft.path, shape=(8, 8, 1), columns=columns) as writer:
@@ -154,7 +154,7 @@ def disordered_rows(store: Store) -> Ref:
         return draft.finish({"disordered": True})
 
 
-def test_the_release_file_says_what_it_refers_to(store: Store) -> None:
+def test_the_release_file_names_all_parts(store: Store) -> None:
     ref = make_release(store, n=20)
     body = json.loads((store.path(ref) / "release.json").read_text())
     release = Release.open(store)
@@ -167,7 +167,7 @@ def test_the_release_file_says_what_it_refers_to(store: Store) -> None:
     }
 
 
-def test_encode_gives_the_same_codes_in_any_company(store: Store, plan: BarePlan) -> None:
+def test_codes_do_not_depend_on_the_rest_of_the_batch(store: Store, plan: BarePlan) -> None:
     rows, model = ingest(store, plan.source), put_encoder(store, plan)
     folder = store.path(encode(store, model, rows))
     ids, packed = np.load(folder / "ids.npy"), np.load(folder / "codes.npy")

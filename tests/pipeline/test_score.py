@@ -1,4 +1,4 @@
-"""Scores of a release: which rows ask which, and by what labels."""
+"""Scores of a release: queries, database, labels, and reused baselines."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from aepipe import evaluate
 from aepipe.evaluate import baselines
 from aepipe.evaluate import scores as evaluation
 from aepipe.evaluate.scores import Scores
 from aepipe.pipeline import score as scoring
 from aepipe.pipeline.encode import encode
-from aepipe.release.manifest import SCORES
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Row, Rows, RowsWriter
 from tests.support.releases import BarePlan, bare_plan, pictures_of, put_encoder, write_pictures
@@ -25,13 +24,13 @@ SHAPE = (3, 3, 1)
 
 @pytest.fixture
 def plan(store: Store) -> BarePlan:
-    """A plan; its pictures are not looked at."""
+    """A resolved recipe; its pictures are not read."""
     write_pictures(pictures_of(store), 10, SHAPE)
     return bare_plan(store, shape=SHAPE, n_bits=16)
 
 
 def put_rows(store: Store, splits: list[str], labels: list[str | None]) -> Ref:
-    """Rows of noise whose first cell says their place, in descending order of id."""
+    """Write rows of noise in descending order of id; the first cell of each holds its position."""
     rng = np.random.default_rng(0)
     with store.draft("rows") as draft, RowsWriter(draft.path, shape=SHAPE, columns=pa.schema([])) as writer:
         for i in reversed(range(len(splits))):
@@ -43,18 +42,18 @@ def put_rows(store: Store, splits: list[str], labels: list[str | None]) -> Ref:
 
 
 def scored(store: Store, plan: BarePlan, rows: Ref) -> Scores:
-    """Encode and score."""
+    """Encode and score rows."""
     model = put_encoder(store, plan, n_bits=16)
     ref = scoring.score(store, plan, rows, model, [encode(store, model, rows)])  # type: ignore[arg-type]
     assert store.manifest(ref).facts["kind"] == "scores"
-    assert sorted(store.manifest(ref).outputs) == sorted([SCORES, scoring.BASELINES]), (
+    assert sorted(store.manifest(ref).outputs) == sorted([layout.Scores.SCORES, layout.Scores.BASELINES]), (
         "the features that were laid out are not kept"
     )
-    return Scores.from_dict(json.loads((store.path(ref) / SCORES).read_text()))
+    return Scores.from_dict(json.loads((store.path(ref) / layout.Scores.SCORES).read_text()))
 
 
 def seen(store: Store, plan: BarePlan, rows: Ref, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Which rows are database and queries, and by what classes."""
+    """Score rows, and return what the evaluator was given as database and queries."""
     found: dict[str, Any] = {}
     real = evaluation.score
 
@@ -65,12 +64,12 @@ def seen(store: Store, plan: BarePlan, rows: Ref, monkeypatch: pytest.MonkeyPatc
             found[f"{name} codes"] = side.codes.hex()
         return real(database, queries, **options)
 
-    monkeypatch.setattr(evaluate, "score", spy)
+    monkeypatch.setattr(evaluation, "score", spy)
     scored(store, plan, rows)
     return found
 
 
-def test_the_test_split_asks_the_train_split(store: Store, plan: BarePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_test_rows_are_the_queries(store: Store, plan: BarePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     splits = ["test" if i % 3 == 0 else "train" for i in range(30)]
     rows = put_rows(store, splits, [f"l{i % 2}" for i in range(30)])
     found = seen(store, plan, rows, monkeypatch)
@@ -85,14 +84,14 @@ def test_the_test_split_asks_the_train_split(store: Store, plan: BarePlan, monke
 
 
 def scoring_encoder(store: Store, plan: BarePlan) -> Any:
-    """The encoder that made the codes."""
+    """Return the encoder that made the codes."""
     from aepipe.codes.encoder import Encoder
 
     return Encoder.open(store.path(put_encoder(store, plan, n_bits=16)))
 
 
 @pytest.mark.parametrize("splits", [["train"] * 40, ["test"] * 40, ["train"] * 39 + ["test"], ["val"] * 40])
-def test_without_a_pair_of_splits_a_sample_asks_the_rest(
+def test_without_two_splits_a_sample_of_the_rows_are_the_queries(
     store: Store, plan: BarePlan, monkeypatch: pytest.MonkeyPatch, splits: list[str]
 ) -> None:
     rows = put_rows(store, splits, [None] * 40)
@@ -102,7 +101,7 @@ def test_without_a_pair_of_splits_a_sample_asks_the_rest(
     assert found["queries labels"] is None
 
 
-def test_rows_without_a_label_are_relevant_to_nothing_and_do_not_ask(
+def test_rows_without_a_label_are_relevant_to_no_query_and_are_no_queries(
     store: Store, plan: BarePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = [None if i in {1, 2, 25} else f"l{i % 2}" for i in range(30)]
@@ -114,7 +113,7 @@ def test_rows_without_a_label_are_relevant_to_nothing_and_do_not_ask(
     assert max(unlabelled) < 0
 
 
-def test_hardly_any_labels_are_none(store: Store, plan: BarePlan) -> None:
+def test_too_few_labels_count_as_none(store: Store, plan: BarePlan) -> None:
     rows = put_rows(store, ["train"] * 20 + ["test"] * 10, ["l"] * 21 + [None] * 9)
     scores = scored(store, plan, rows)
     assert not scores.protocol.labelled
@@ -129,8 +128,8 @@ def test_scores_are_those_of_the_evaluator(store: Store, plan: BarePlan) -> None
     assert scored(store, plan, rows) == scores
 
 
-def test_baselines_of_earlier_scores_are_taken(store: Store, plan: BarePlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other rows under the same model: nothing is fitted, and the figures are those of what was fitted then."""
+def test_earlier_baselines_are_used_again(store: Store, plan: BarePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For other rows under the same model, nothing is fitted again."""
     model = put_encoder(store, plan, n_bits=4)
     then, now = (
         put_rows(store, ["test" if i % 3 == 0 else "train" for i in range(n)], ["a", "b"] * (n // 2)) for n in (30, 60)
@@ -141,21 +140,21 @@ def test_baselines_of_earlier_scores_are_taken(store: Store, plan: BarePlan, mon
     ref = scoring.score(store, plan, now, model, [encode(store, model, now)], before=before)  # type: ignore[arg-type]
     assert not fits
     assert store.manifest(ref).inputs["baselines"] == str(before)
-    kept = [(store.path(one) / scoring.BASELINES).read_bytes() for one in (before, ref)]
+    kept = [(store.path(one) / layout.Scores.BASELINES).read_bytes() for one in (before, ref)]
     assert kept[0] == kept[1]
-    assert {row["system"] for row in json.loads((store.path(ref) / SCORES).read_text())["rows"]} >= {
+    assert {row["system"] for row in json.loads((store.path(ref) / layout.Scores.SCORES).read_text())["rows"]} >= {
         "ours",
         "itq",
         "float",
     }
 
 
-def test_baselines_that_are_gone_are_fitted(store: Store, plan: BarePlan) -> None:
-    """Another model's, or damaged ones, are no reason to stop."""
+def test_unusable_baselines_are_fitted_again(store: Store, plan: BarePlan) -> None:
+    """Baselines of another model, or damaged ones, do not stop a run."""
     rows = put_rows(store, ["test" if i % 3 == 0 else "train" for i in range(30)], ["a", "b"] * 15)
     model = put_encoder(store, plan, n_bits=4)
     codes = [encode(store, model, rows)]
     before = scoring.score(store, plan, rows, model, codes)  # type: ignore[arg-type]
-    (store.path(before) / scoring.BASELINES).write_bytes(b"torn")
+    (store.path(before) / layout.Scores.BASELINES).write_bytes(b"torn")
     again = scoring.score(store, plan, rows, model, codes, before=before)  # type: ignore[arg-type]
     assert "baselines" not in store.manifest(again).inputs

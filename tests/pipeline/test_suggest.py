@@ -1,4 +1,4 @@
-"""Recipes for images that have none: what is seen in them, and that every outcome is a recipe."""
+"""Suggested recipes: kind of source, features, labels and splits; all are valid recipes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from PIL import Image
 
 from aepipe import recipe
 from aepipe.errors import RecipeError, SourceError
-from aepipe.pipeline.suggest import images, kinds, name_of, same_source, suggest
-from aepipe.pipeline.suggest.images import SIDE, look
+from aepipe.pipeline.suggest import describe_strangers, hints_for, look, name_of, same_source, suggest
+from aepipe.sources.images import source as images
+from aepipe.sources.images.source import SIDE
 
 
 def write(file: Path, *, size: tuple[int, int] = (20, 24), colour: bool = False, seed: int = 0) -> None:
@@ -32,8 +33,8 @@ def collection(root: Path, folders: list[str], each: int = 4, **options: object)
     return root
 
 
-def derived(root: Path, folder: Path | None = None) -> recipe.Recipe:
-    """Derive a recipe, and read it as any other."""
+def suggested(root: Path, folder: Path | None = None) -> recipe.Recipe:
+    """Suggest a recipe, and load it as any other."""
     folder = folder or root.parent
     name, text, _ = suggest(str(root), folder=folder)
     file = folder / f"{name}.toml"
@@ -42,7 +43,7 @@ def derived(root: Path, folder: Path | None = None) -> recipe.Recipe:
 
 
 def test_small_gray_pictures_are_taken_as_they_are(tmp_path: Path) -> None:
-    found = derived(collection(tmp_path / "bits", ["a", "b"]))
+    found = suggested(collection(tmp_path / "bits", ["a", "b"]))
     assert found.features == {"size": [20, 24], "color": "gray"}
     assert found.name == "bits"
 
@@ -51,20 +52,20 @@ def test_large_coloured_pictures_become_small_and_stay_coloured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "_has_backbone", lambda: False)
-    found = derived(collection(tmp_path / "photos", ["a", "b"], size=(90, 70), colour=True))
+    found = suggested(collection(tmp_path / "photos", ["a", "b"], size=(90, 70), colour=True))
     assert found.features == {"size": [SIDE, SIDE], "color": "rgb"}
 
 
-def test_photographs_are_seen_by_a_network_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photographs_get_a_backbone_where_one_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "_has_backbone", lambda: True)
-    found = derived(collection(tmp_path / "photos", ["a", "b"], size=(90, 70), colour=True))
+    found = suggested(collection(tmp_path / "photos", ["a", "b"], size=(90, 70), colour=True))
     assert found.features == {"backbone": "efficientnet-lite0"}
 
 
-def test_a_few_coloured_pictures_among_many_do_not_make_it_rgb(tmp_path: Path) -> None:
+def test_a_few_coloured_pictures_among_many_stay_gray(tmp_path: Path) -> None:
     root = collection(tmp_path / "scans", ["a", "b"], each=15)
     write(root / "a" / "cover.png", colour=True)
-    assert derived(root).features["color"] == "gray"
+    assert suggested(root).features["color"] == "gray"
 
 
 @pytest.mark.parametrize(
@@ -79,25 +80,28 @@ def test_a_few_coloured_pictures_among_many_do_not_make_it_rgb(tmp_path: Path) -
 def test_folders_are_labels_only_where_they_look_like_classes(
     tmp_path: Path, folders: list[str], each: int, label: str | None
 ) -> None:
-    found = derived(collection(tmp_path / "x", folders, each))
+    found = suggested(collection(tmp_path / "x", folders, each))
     assert found.source.options.get("label") == label
     assert found.gate.metric == ("map_at_1000" if label else "recall_at_10")
     assert found.source.options["split"] == ("top" if folders[0].startswith("train") else {"test": 0.1})
 
 
-def test_what_a_container_knows_is_not_asked_again(shared: Path, tmp_path: Path) -> None:
-    found = derived(shared / "data" / "fashion-mnist", tmp_path)
+def test_labels_and_splits_of_the_container_need_no_option(shared: Path, tmp_path: Path) -> None:
+    found = suggested(shared / "data" / "fashion-mnist", tmp_path)
     assert found.source.options.keys() == {"path"}  # IDX files know label and split
     assert found.features == {"size": [28, 28], "color": "gray"}
     assert (found.finetune.batch, found.gate.metric) == (512, "map_at_1000")
 
 
 def test_columns_called_label_and_split_are_used() -> None:
-    survey = look("images", str(Path(__file__).parents[2] / "data" / "fashion-mnist.parquet"))
+    hints, options = hints_for("images", str(Path(__file__).parents[2] / "data" / "fashion-mnist.parquet"))
+    survey = hints.survey
     assert survey.rows == 12_000
     assert len(survey.columns["label"]) == 10
     assert set(survey.columns["split"]) == {"train", "test"}
-    assert len(survey.sizes) == 200
+    assert (survey.label(), survey.split()) == ("label", "split")
+    assert hints.seen == "12,000 images, of which 200 were looked at"
+    assert not options
 
 
 def test_the_path_is_relative_below_the_recipe_and_absolute_elsewhere(tmp_path: Path) -> None:
@@ -109,7 +113,7 @@ def test_the_path_is_relative_below_the_recipe_and_absolute_elsewhere(tmp_path: 
 
 def test_a_recipe_is_recognised_by_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = collection(tmp_path / "x", ["a", "b"])
-    derived(root)
+    suggested(root)
     monkeypatch.chdir(tmp_path)
     assert same_source(tmp_path / "x.toml", "x")
     assert same_source(tmp_path / "x.toml", f"{root}/")
@@ -132,20 +136,20 @@ def test_names(path: str, name: str) -> None:
     assert name_of(path) == name
 
 
-def test_pictures_that_none_can_read_are_refused(tmp_path: Path) -> None:
+def test_pictures_that_cannot_be_decoded_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "a.png").write_bytes(b"\xff\xd8\xff broken")
     with pytest.raises(SourceError, match="none of 1 sampled images could be decoded"):
         suggest(str(tmp_path / "x"), folder=tmp_path)
 
 
-def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_bad_name_is_refused(tmp_path: Path) -> None:
     root = collection(tmp_path / "x", ["a", "b"])
     with pytest.raises(RecipeError, match="name: "):
         suggest(str(root), name="My Photos", folder=tmp_path)
 
 
-def test_deriving_twice_gives_the_same_text(tmp_path: Path) -> None:
+def test_suggesting_twice_gives_the_same_text(tmp_path: Path) -> None:
     root = collection(tmp_path / "x", [f"c{i}" for i in range(30)], each=10, size=(8, 8))  # more than are sampled
     assert suggest(str(root), folder=tmp_path) == suggest(str(root), folder=tmp_path)
 
@@ -158,55 +162,55 @@ def test_posts_become_a_recipe_for_documents(tmp_path: Path) -> None:
     for split in ("train", "test"):
         rows = [{"id": f"{split}{n}", "label": f"l{n % 3}", "text": POST.format(n)} for n in range(20)]
         (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    found = derived(tmp_path)
+    found = suggested(tmp_path)
     assert found.source.kind == "text"
     assert found.source.options | {"path": ""} == {"path": "", "label": "label", "split": "file"}
     assert found.features == {"words": 1000, "least": 2, "mail": True, "stop": "english"}
     assert found.gate.metric == "map_at_1000"
 
 
-def test_files_of_text_are_documents_whatever_they_are_called(tmp_path: Path) -> None:
+def test_files_of_text_with_any_name_are_documents(tmp_path: Path) -> None:
     for n, sentence in enumerate(SENTENCES):
         (tmp_path / f"{n}.dat").write_text(sentence)
-    found = derived(tmp_path)
+    found = suggested(tmp_path)
     assert found.source.kind == "text"
     assert found.gate.metric == "recall_at_10"
 
 
-def test_the_wordiest_column_is_that_of_the_documents(tmp_path: Path) -> None:
+def test_the_column_with_the_longest_texts_holds_the_documents(tmp_path: Path) -> None:
     lines = ["title,body,year", *(f"A title {n},{sentence} {sentence},{n}" for n, sentence in enumerate(SENTENCES))]
     (tmp_path / "t.csv").write_text("\n".join(lines))
-    assert derived(tmp_path / "t.csv").source.options["text"] == "body"
+    assert suggested(tmp_path / "t.csv").source.options["text"] == "body"
 
 
-def test_vectors_tables_and_recordings_are_told_by_content(tmp_path: Path) -> None:
+def test_vectors_tables_and_recordings_are_recognised_by_content(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     np.save(tmp_path / "v.npy", rng.normal(size=(40, 3)))
     lists = pa.array(rng.normal(size=(40, 3)).tolist())
     pq.write_table(pa.table({"vec": lists, "label": ["a", "b"] * 20}), tmp_path / "v.parquet")
     (tmp_path / "t.csv").write_text("age,job\n" + "\n".join(f"{n},{'ab'[n % 2]}" for n in range(40)))
-    kinds_found = {name: kinds.look(str(tmp_path / name)) for name in ("v.npy", "v.parquet", "t.csv")}
+    kinds_found = {name: look(str(tmp_path / name)) for name in ("v.npy", "v.parquet", "t.csv")}
     assert [one.kind for one in kinds_found.values()] == ["vectors", "vectors", "table"]
-    assert derived(tmp_path / "v.parquet").source.options["vectors"] == "vec"
-    table = derived(tmp_path / "t.csv")
+    assert suggested(tmp_path / "v.parquet").source.options["vectors"] == "vec"
+    table = suggested(tmp_path / "t.csv")
     assert table.layers[0].likelihood.kind == "columns"
     assert table.layers[0].net.options["holes"]
     (tmp_path / "a.bin").write_bytes(b"RIFF\0\0\0\0WAVEfmt ")
-    assert kinds.look(str(tmp_path / "a.bin")).kind == "audio"
+    assert look(str(tmp_path / "a.bin")).kind == "audio"
     pictures = tmp_path / "pictures.csv"
     pictures.write_text("picture,label\na.png,x\nb.png,y\n")
-    assert kinds.look(str(pictures)).columns == {"images": "picture"}
+    assert look(str(pictures)).columns == {"images": "picture"}
 
 
-def test_in_a_mixed_folder_the_most_are_taken_and_strangers_are_named(tmp_path: Path) -> None:
+def test_a_mixed_folder_is_of_its_most_frequent_kind_and_strangers_are_named(tmp_path: Path) -> None:
     collection(tmp_path, ["a", "b"])
     (tmp_path / "labels.csv").write_text("x,y\n1,2\n2,1\n")
     (tmp_path / "note.txt").write_text("a note")
     (tmp_path / "program.txt").write_bytes(b"\x7fELF\0\0")
     (tmp_path / "empty.txt").write_bytes(b"")
-    held = kinds.look(str(tmp_path))
+    held = look(str(tmp_path))
     assert held.kind == "images"
-    assert list(kinds.describe_strangers(held.strangers)) == [
+    assert list(describe_strangers(held.strangers)) == [
         "empty.txt: empty file",
         "program.txt: not text: it has zero bytes",
     ]
@@ -217,3 +221,29 @@ def test_a_path_with_nothing_to_learn_from_says_why(tmp_path: Path) -> None:
     (tmp_path / "x" / "a.txt").write_bytes(b"\0\0")
     with pytest.raises(SourceError, match=r"nothing in it that can be learned from: a\.txt: not text"):
         suggest(str(tmp_path / "x"), folder=tmp_path)
+
+
+def write_samples(root: Path) -> list[str]:
+    """Write one small collection for each sort of recipe; return the paths below the root."""
+    rng = np.random.default_rng(0)
+    collection(root / "scans", ["cat", "dog"])
+    collection(root / "photos", ["train/cat", "train/dog", "test/cat", "test/dog"], size=(90, 70), colour=True)
+    names = [f"photos/test/cat/{j}.png" for j in range(4)]
+    (root / "list.csv").write_text("picture,label\n" + "\n".join(f"{name},{name[-5]}" for name in names))
+    (root / "census.csv").write_text("age,job\n" + "\n".join(f"{n},{'ab'[n % 2]}" for n in range(1200)))
+    (root / "books.csv").write_text("title,body\n" + "\n".join(f"A {n},{text}" for n, text in enumerate(SENTENCES)))
+    rows = [json.dumps({"text": POST.format(n), "category": f"c{n % 3}"}) for n in range(20)]
+    (root / "posts.jsonl").write_text("\n".join(rows))
+    (root / "notes").mkdir()
+    for n, text in enumerate(SENTENCES):
+        (root / "notes" / f"{n}.txt").write_text(text)
+    np.save(root / "many.npy", rng.normal(size=(1100, 3)))
+    pq.write_table(pa.table({"vec": rng.normal(size=(40, 3)).tolist(), "label": ["a", "b"] * 20}), root / "v.parquet")
+    return ["scans", "photos", "list.csv", "census.csv", "books.csv", "posts.jsonl", "notes", "many.npy", "v.parquet"]
+
+
+def test_texts_are_those_of_earlier_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_has_backbone", lambda: True)
+    expected = json.loads((Path(__file__).parents[1] / "golden" / "recipes.json").read_text(encoding="utf-8"))
+    found = {name: suggest(str(tmp_path / name), folder=tmp_path)[1] for name in write_samples(tmp_path)}
+    assert found == expected

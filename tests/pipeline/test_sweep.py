@@ -1,4 +1,4 @@
-"""Variations of a recipe: what a key reaches, how values are read, and which mistakes are found."""
+"""Variations of a recipe: entries that a key changes, its values, and mistakes."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_values_are_toml_and_words_need_no_quotes(text: str, values: tuple[Any, 
         ([], "nothing varies: say what with --vary"),
     ],
 )
-def test_what_cannot_be_read(texts: list[str], said: str) -> None:
+def test_text_that_is_no_variation_is_refused(texts: list[str], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         read_variations(texts)
 
 
-def test_all_combinations_the_last_key_fastest() -> None:
+def test_the_grid_has_all_combinations_and_the_last_key_varies_fastest() -> None:
     found = list(grid([Variation("a", (1, 2)), Variation("b", (3.5, "x"))]))
     assert found == [{"a": 1, "b": 3.5}, {"a": 1, "b": "x"}, {"a": 2, "b": 3.5}, {"a": 2, "b": "x"}]
     assert label(found[0] | {"c": {"kind": "mask", "rate": 0.25}, "d": [1, 2], "e": True}) == (
@@ -71,7 +71,7 @@ def test_all_combinations_the_last_key_fastest() -> None:
     )
 
 
-def test_only_the_entry_named_changes(three: Recipe) -> None:
+def test_only_the_named_entry_changes(three: Recipe) -> None:
     found = apply_settings(three, {"layers.1.net.width": 99})
     assert [one.net.options["width"] for one in found.layers] == [10, 99, 10]
     assert apply_settings(found, {"layers.1.net.width": 10}) == three
@@ -81,8 +81,8 @@ def test_only_the_entry_named_changes(three: Recipe) -> None:
     )
 
 
-def test_keys_as_whoever_wrote_the_recipe_sees_them(three: Recipe) -> None:
-    """Options of a choice, of one written as a word, of the links of a chain, and a choice as a whole."""
+def test_keys_are_those_of_the_written_recipe(three: Recipe) -> None:
+    """A key may name an option of a choice or of a link in a chain, or the whole choice."""
     found = apply_settings(
         three,
         {
@@ -100,7 +100,7 @@ def test_keys_as_whoever_wrote_the_recipe_sees_them(three: Recipe) -> None:
     assert three.finetune.corruption.options["of"][0] == {"kind": "shift", "pixels": 1}, "the first stays as it was"
 
 
-def test_short_keys(three: Recipe) -> None:
+def test_a_short_key_changes_several_entries(three: Recipe) -> None:
     found = apply_settings(three, {"fit.batch": 17})
     assert [one.fit.batch for one in found.layers] == [17] * 3
     assert found.code.fit.batch == 17
@@ -130,6 +130,6 @@ def test_short_keys(three: Recipe) -> None:
         ({"depth": 1.0}, r"depth: 1\.0 of 3 layers"),
     ],
 )
-def test_what_a_recipe_does_not_have(three: Recipe, settings: dict[str, Any], said: str) -> None:
+def test_a_key_that_the_recipe_lacks_is_refused(three: Recipe, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         apply_settings(three, settings)

@@ -1,4 +1,4 @@
-"""The stages that train: what they share on the shelf, what a change makes anew, and the codes that come out."""
+"""Stages that train: artifacts that recipes share, and the codes in the end."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_views_are_disjoint_and_the_corrupted_copy_is_the_same_in_every_run(fold
     assert not np.array_equal(found[0]["held_out"], found[1]["held_out"])
 
 
-def test_a_change_makes_anew_only_what_depends_on_it(folder: Path, store: Store) -> None:
+def test_a_change_builds_again_only_what_depends_on_it(folder: Path, store: Store) -> None:
     rows, cut, layers, model = trained(store, planned(folder))
     other = trained(store, planned(folder, index={"rows": "train"}, gate={"max_regression": 0.5}))
     assert other == (rows, cut, layers, model)
@@ -196,7 +196,9 @@ def test_frozen_layers_stay_as_they_were_pretrained(folder: Path, store: Store) 
         assert same == [number < frozen for number in range(3)]
         models[frozen] = model
     assert len(set(models.values())) == 3
-    with pytest.raises(RecipeError, match=r"finetune\.frozen: the stack has 2 layers and the bits, so 3 leave none to train"):
+    with pytest.raises(
+        RecipeError, match=r"finetune\.frozen: the stack has 2 layers and the bits, so 3 leave none to train"
+    ):
         planned(folder, finetune=steps | {"frozen": 3})
 
 

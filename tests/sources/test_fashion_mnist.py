@@ -1,4 +1,4 @@
-"""The sample of real data: it is what its README says, and can be made again."""
+"""The sample of real data: it agrees with its README, and can be made again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_readme_has_its_checksum_and_its_versions() -> None:
     assert "Pillow {} and pyarrow {}".format(*MADE_WITH) in text
 
 
-def test_what_is_in_it() -> None:
+def test_columns_counts_and_pictures() -> None:
     table = pq.read_table(SAMPLE)
     assert table.schema.names == ["image", "label", "split"]
     assert b"huggingface" in table.schema.metadata
@@ -44,17 +44,17 @@ def test_what_is_in_it() -> None:
         assert (first.format, first.mode, first.size) == ("PNG", "L", (28, 28))
 
 
-def test_the_picture_to_ask_with_is_a_test_image() -> None:
+def test_the_query_picture_is_a_test_image() -> None:
     images = pq.read_table(SAMPLE).column("image").to_pylist()
-    asked = next(image for image in images if image["path"] == "test/00000.png")
-    assert (DATA / "query.png").read_bytes() == asked["bytes"]
+    query = next(image for image in images if image["path"] == "test/00000.png")
+    assert (DATA / "query.png").read_bytes() == query["bytes"]
 
 
 def _train_first(path: str) -> tuple[bool, str]:
     return path.startswith("test"), path
 
 
-def test_it_is_ingested(store: Store) -> None:
+def test_the_sample_is_ingested(store: Store) -> None:
     table = {
         "name": "fashion",
         "source": {"kind": "images", "path": str(SAMPLE), "label": "label", "split": "split"},
@@ -69,7 +69,7 @@ def test_it_is_ingested(store: Store) -> None:
         np.testing.assert_array_equal(rows.feature(11_999)[..., 0], np.asarray(last))
 
 
-def test_it_can_be_made_again(shared: Path, tmp_path: Path) -> None:
+def test_the_sample_can_be_made_again(shared: Path, tmp_path: Path) -> None:
     make = runpy.run_path(str(DATA / "make_fashion_mnist.py"))["make"]
     make(shared / "data" / "fashion-mnist", tmp_path / "again.parquet")
     again, sample = pq.read_table(tmp_path / "again.parquet"), pq.read_table(SAMPLE)

@@ -1,4 +1,4 @@
-"""Ways to the bytes of an item."""
+"""Readers of the bytes of an item."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aepipe.sources.files import WholeFile
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 3_000_000])
 @pytest.mark.parametrize("at_once", [1000, 1 << 30])
-def test_all_of_a_file_is_read_however_little_comes_at_a_time(
+def test_a_file_is_read_to_its_end_in_any_number_of_reads(
     size: int, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a").write_bytes(data := os.urandom(size))
@@ -23,26 +23,24 @@ def test_all_of_a_file_is_read_however_little_comes_at_a_time(
     assert WholeFile(str(tmp_path / "a"))("a") == data
 
 
-def test_what_has_grown_since_it_was_looked_at_is_read_to_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_grows_while_it_is_read_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_bytes(b"some")
     look = os.fstat
 
-    def looked_at_before(handle: int) -> os.stat_result:
+    def grown_afterwards(handle: int) -> os.stat_result:
         found = look(handle)
         with (tmp_path / "a").open("ab") as stream:
             stream.write(b" and more")
         return found
 
-    monkeypatch.setattr(os, "fstat", looked_at_before)
+    monkeypatch.setattr(os, "fstat", grown_afterwards)
     assert WholeFile(str(tmp_path / "a"))("a") == b"some and more"
     monkeypatch.setattr(files, "MAX_BYTES", 20)
     with pytest.raises(ItemError, match="more than"):
         WholeFile(str(tmp_path / "a"))("a")
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(ItemError, match="not a file"):
         WholeFile(str(tmp_path / "a.png"))("a.png")

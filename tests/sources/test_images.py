@@ -1,4 +1,4 @@
-"""The decoder: every format and mode, orientation, depth, and everything that is no picture."""
+"""The decoder of pictures: formats, modes, orientations, depths, and other bytes."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def test_cut_off_files(kind: str) -> None:
         assert reason(data[:length]) in {"truncated", "damaged", "not an image"}
 
 
-def test_a_png_that_was_hit_in_the_middle_is_damaged() -> None:
+def test_a_png_with_a_wrong_byte_is_damaged() -> None:
     rng = np.random.default_rng(0)
     data = bytearray(saved(Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8))))
     data[len(data) // 2] ^= 0xFF
@@ -271,7 +271,7 @@ def test_a_png_that_was_hit_in_the_middle_is_damaged() -> None:
         (b"BM is not always a bitmap, it may begin a sentence", "not an image"),
     ],
 )
-def test_what_is_no_picture(data: bytes, expected: str) -> None:
+def test_bytes_that_are_no_picture(data: bytes, expected: str) -> None:
     assert reason(data) == expected
 
 
@@ -323,7 +323,7 @@ def test_the_limit_itself_is_allowed() -> None:
     assert Image.MAX_IMAGE_PIXELS != MAX_PIXELS
 
 
-def test_damaged_tags_leave_a_good_picture_good_and_say_nothing() -> None:
+def test_a_picture_with_damaged_tags_is_decoded_without_warnings() -> None:
     bad = b"Exif\0\0II*\0\x08\0\0\0\xff\x00" + b"\x12\x01\x03\0\xff\xff\xff\xff\x06\0\0\0" * 9
     data = saved(Image.fromarray(picture()), "JPEG", exif=bad, quality=95)
     with warnings.catch_warnings(record=True) as said:

@@ -1,4 +1,4 @@
-"""Collections behind addresses: the local and the in-memory file system, and what cannot be reached."""
+"""Collections at addresses: local, in memory, and such that cannot be read."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def source(path: str, kind: str = "images", **options: Any) -> Source:
 
 
 def rows(one: Source) -> list[tuple[str, bytes, str | None]]:
-    """What a source gives: key, digest, label."""
+    """Return key, digest and label of each item."""
     found = list(read_all(one.fitted(None)))
     assert all(outcome.reason is None for outcome in found)
     return [(outcome.item.key, outcome.sha256, outcome.item.label) for outcome in found]
@@ -86,7 +86,7 @@ def test_an_address_is_the_same_collection_as_the_folder(tmp_path: Path, way: st
     far += "/*/1*.png" if way == "glob" else ""
     one, other = source(near, label="parent"), source(far, label="parent")
     assert rows(one) == rows(other)
-    store = Store(tmp_path / "shelf")
+    store = Store(tmp_path / "store")
     first = ingest(store, one)
     assert ingest(store, other, previous=first) == first
 
@@ -97,7 +97,7 @@ def test_a_file_url_is_read_where_it_is(tmp_path: Path, cache: Path) -> None:
     assert not cache.exists()
 
 
-def test_originals_are_there_to_be_shown_when_the_address_is_gone(tmp_path: Path) -> None:
+def test_originals_are_shown_when_the_address_is_gone(tmp_path: Path) -> None:
     one = source(upload(collection(tmp_path / "near"), "bucket"))
     item = next(iter(one.items()))
     fsspec.filesystem("memory").store.clear()
@@ -129,7 +129,7 @@ def test_only_what_has_changed_is_fetched_again(tmp_path: Path, monkeypatch: pyt
     assert rows(source(address)) == after
 
 
-def test_every_kind_of_container_may_lie_there(tmp_path: Path) -> None:
+def test_every_format_may_be_at_an_address(tmp_path: Path) -> None:
     near = tmp_path / "near"
     near.mkdir()
     pq.write_table(pa.table({"image": [png(n) for n in range(3)], "label": ["a", "b", "a"]}), near / "x.parquet")
@@ -150,7 +150,7 @@ def test_every_kind_of_container_may_lie_there(tmp_path: Path) -> None:
         assert len(found) >= 3
 
 
-def test_a_recipe_is_derived_for_an_address(tmp_path: Path) -> None:
+def test_a_recipe_is_suggested_for_an_address(tmp_path: Path) -> None:
     address = upload(collection(tmp_path / "near"), "bucket/My Photos".replace(" ", "-"))
     name, text, held = suggest.suggest(address, folder=tmp_path)
     assert (name, held.kind) == ("my-photos", "images")
@@ -164,20 +164,20 @@ def test_a_recipe_is_derived_for_an_address(tmp_path: Path) -> None:
     ("address", "says"),
     [
         ("nonsense://bucket/x", "nonsense://bucket/x: cannot be read: Protocol not known"),
-        ("memory://nothing/there", "memory://nothing/there: nothing lies there|no files there"),
+        ("memory://nothing/there", "memory://nothing/there: nothing is there|no files there"),
         ("memory://nothing/*.png", "no files there"),
         ("s3://key:secret@bucket/photos", r"s3://\.\.\.@bucket/photos: an address with a password in it"),
         ("gs://bucket/x", "gs://bucket/x: .*gcsfs"),
     ],
 )
-def test_what_cannot_be_reached_is_said_in_a_line(address: str, says: str) -> None:
+def test_an_address_that_cannot_be_read_is_one_line(address: str, says: str) -> None:
     with pytest.raises(SourceError, match=says) as caught:
         source(address)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
-def test_trouble_on_the_way_names_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_while_fetching_name_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address = upload(collection(tmp_path / "near"), "bucket")
     memory = type(fsspec.filesystem("memory"))
     for error, says in (
@@ -204,4 +204,5 @@ def test_words_are_no_address() -> None:
     assert remote.is_address("s3://bucket/a.png")
     assert not remote.is_address("what is at s3://bucket ?")
     assert not remote.is_address("C:/pictures")
-    assert sources.asked("images", "x.png")
+    (item,) = sources.query_items("images", "x.png")
+    assert item.key == "x.png"

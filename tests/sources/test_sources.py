@@ -1,4 +1,4 @@
-"""Kinds, containers, labels and splits, places."""
+"""Kinds of sources, formats, labels and splits, places of items."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import io
 import json
 import os
 import struct
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aepipe import recipe as recipes
-from aepipe.errors import ItemError, RecipeError, SourceError
-from aepipe.sources import files, kinds, preview, resolve
+from aepipe.errors import ItemError, QueryError, RecipeError, SourceError
+from aepipe.sources import files, has_pictures, kinds, names, preview, query_items, resolve
 from aepipe.sources.images.decode import decode
 from aepipe.sources.item import Item, Source
 
@@ -74,12 +76,26 @@ def check_places(source: Source) -> None:
         assert preview(source.location, item.place) == item.read()
 
 
-def test_kinds_are_files_and_unknown_ones_list_them() -> None:
+def test_kinds_are_folders_and_an_unknown_one_lists_them() -> None:
     assert "images" in kinds()
     assert "decode" not in kinds()
     table = {"name": "x", "source": {"kind": "films"}, "layers": [{"net": "dense"}]}
     with pytest.raises(RecipeError, match=r"unknown kind 'films'.*images"):
         resolve(recipes.parse(table, Path("r.toml")))
+
+
+def test_pictures_can_be_shown_of_these_kinds() -> None:
+    assert {kind for kind in names() if has_pictures(kind)} == {"images", "video"}
+
+
+def test_decoders_need_no_heavy_library() -> None:
+    """A query imports the decoder of its kind, and must not wait for what only a run needs."""
+    script = (
+        "import sys; from aepipe import sources; print(*map(sources.version, sources.names())); sources.extras(); "
+        "print(sorted({'pydantic', 'pyarrow', 'pandas', 'torch', 'sklearn', 'soundfile', 'av'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "1 1 1 1 1 1\n[]\n"
 
 
 @pytest.mark.parametrize(
@@ -155,7 +171,7 @@ def test_links_are_not_followed_out_of_the_root(tmp_path: Path) -> None:
     }
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+def test_names_of_files_that_are_no_utf8(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/caf\xe9.png"
     try:
         with open(name, "wb") as stream:
@@ -167,7 +183,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     check_places(source)
 
 
-def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_among_the_files_does_not_block(tmp_path: Path) -> None:
     put(tmp_path / "a.png", png(1))
     os.mkfifo(tmp_path / "pipe.png")
     assert refusals(open_source(tmp_path)) == {"pipe.png": "not a file"}
@@ -185,6 +201,16 @@ def test_globs(tmp_path: Path) -> None:
     check_places(recursive)
 
 
+def test_a_query_with_a_folder_takes_its_pictures_only(tmp_path: Path) -> None:
+    for name in ("b/2.png", "a/1.PNG", "notes.txt", "a/labels.csv"):
+        put(tmp_path / "x" / name, png(1))
+    found = list(query_items("images", str(tmp_path / "x")))
+    assert [item.key for item in found] == [str(tmp_path / "x" / name) for name in ("a/1.PNG", "b/2.png")]
+    put(tmp_path / "y" / "notes.txt", b"?")
+    with pytest.raises(QueryError, match="no images in this folder"):
+        list(query_items("images", str(tmp_path / "y")))
+
+
 def test_one_file(tmp_path: Path) -> None:
     source = open_source(put(tmp_path / "a#1.png", png(1)), label="parent")
     assert keys(source) == ["a#1.png"]
@@ -192,7 +218,7 @@ def test_one_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing", "missing.parquet", "*.jpg", "empty", "texts"])
-def test_nothing_there(tmp_path: Path, name: str) -> None:
+def test_a_path_without_pictures(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     put(tmp_path / "texts" / "a.txt", b"a")
     with pytest.raises(SourceError, match=name.replace("*", r"\*")) as caught:
@@ -244,7 +270,7 @@ def test_parquet_of_hugging_face(tmp_path: Path) -> None:
             assert preview(source.location, item.place) == png(number)
 
 
-def test_parquet_with_plain_bytes_and_its_own_ids_over_many_files(tmp_path: Path) -> None:
+def test_parquet_files_with_plain_bytes_and_their_own_ids(tmp_path: Path) -> None:
     for part in range(3):
         table = pa.table({"photo": [png(10 * part + n) for n in range(4)], "sku": [f"p{part}-{n}" for n in range(4)]})
         put(tmp_path / "parts" / f"{part}.parquet", b"")
@@ -360,7 +386,7 @@ def test_idx_pixels_are_those_of_a_png(digits: tuple[Path, NDArray[np.uint8]]) -
         np.testing.assert_array_equal(source.row(item.read(), item.key), expected)
 
 
-def test_idx_that_is_not_whole(digits: tuple[Path, NDArray[np.uint8]]) -> None:
+def test_idx_files_that_are_incomplete(digits: tuple[Path, NDArray[np.uint8]]) -> None:
     folder, images = digits
     path = folder / "train-images-idx3-ubyte.gz"
     whole = path.read_bytes()
@@ -419,7 +445,7 @@ def test_many_tars_and_one_that_is_cut_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.tar", "a.tar.gz", "a.csv", "t-images-idx3-ubyte"])
-def test_containers_that_are_something_else(tmp_path: Path, name: str) -> None:
+def test_files_with_the_name_of_another_format(tmp_path: Path, name: str) -> None:
     put(tmp_path / name, b"\xff\xfe\0 this is none of them" * 50)
     with pytest.raises(SourceError, match=name) as caught:
         list(open_source(tmp_path / name).items())
@@ -447,7 +473,7 @@ def test_items_that_are_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert refusals(open_source(tmp_path / "a.tar"))["b.png"] == "more than 0 MB"
 
 
-def test_previews_of_what_has_gone(tmp_path: Path) -> None:
+def test_previews_of_items_that_are_gone(tmp_path: Path) -> None:
     for place in ("a.png", "b.parquet#3", "c.tar#0+4", "d.txt#1", "#", ""):
         with pytest.raises(ItemError):
             preview(tmp_path, place)
@@ -461,7 +487,7 @@ def test_previews_of_what_has_gone(tmp_path: Path) -> None:
             preview(tmp_path, place)
 
 
-def test_features_say_all_that_decides_a_row(tmp_path: Path) -> None:
+def test_features_have_everything_that_decides_a_row(tmp_path: Path) -> None:
     put(tmp_path / "a.png", png(1))
     source = open_source(tmp_path, {"size": [3, 4], "color": "gray", "fit": "pad"})
     assert source.features() == {"kind": "images", "decoder": 1, "size": [3, 4], "color": "gray", "fit": "pad"}

@@ -1,4 +1,4 @@
-"""Rows of tables become cells: what a column is, what a value weighs, what is missing, and what is refused."""
+"""Rows of tables become cells: kinds of columns, scaling, missing values, refusals."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write(folder: Path, text: str = LINES, name: str = "t.csv") -> Path:
     return folder
 
 
-def test_a_column_is_what_its_values_say(tmp_path: Path) -> None:
+def test_the_values_of_a_column_tell_its_kind(tmp_path: Path) -> None:
     source = table(write(tmp_path), label="income", leave_out=("note",))
     columns: list[dict[str, Any]] = source.features()["columns"]
     assert [(column["name"], column["kind"]) for column in columns] == [
@@ -56,7 +56,7 @@ def test_a_column_is_what_its_values_say(tmp_path: Path) -> None:
     ]
 
 
-def test_cells_are_those_of_the_formula_and_holes_are_nan(tmp_path: Path) -> None:
+def test_cells_follow_the_formula_and_missing_values_are_nan(tmp_path: Path) -> None:
     rows = np.array([one.features for one in outcomes(table(write(tmp_path), label="income", leave_out=("note",)))])
     ages = np.array([41, 23, 35, 60])
     expected = (ages - ages.mean()) / ages.std()
@@ -67,7 +67,7 @@ def test_cells_are_those_of_the_formula_and_holes_are_nan(tmp_path: Path) -> Non
     assert np.isnan(rows[2, 0])
 
 
-def test_numbers_far_out_are_cut(tmp_path: Path) -> None:
+def test_numbers_far_from_the_mean_are_clipped(tmp_path: Path) -> None:
     write(tmp_path, "x,y\n" + "\n".join(f"{n % 7},{n % 3}" for n in range(100)) + "\n")
     decode = sources.decoder("table", table(tmp_path).fitted(None).features())
     assert decode(b'{"x": 1e9}', "q")[0] == 5.0
@@ -81,7 +81,7 @@ def test_mean_and_scale_are_those_of_the_train_split(tmp_path: Path) -> None:
     assert column["scale"] == 1.0
 
 
-def test_tables_are_the_same_wherever_they_lie(tmp_path: Path) -> None:
+def test_a_table_gives_the_same_rows_in_every_format(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [
         {"x": 1.5, "c": "a"},
         {"x": None, "c": "b"},
@@ -96,7 +96,7 @@ def test_tables_are_the_same_wherever_they_lie(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[0], found[2])
 
 
-def test_columns_stay_as_they_were_learned(tmp_path: Path) -> None:
+def test_columns_keep_what_was_learned(tmp_path: Path) -> None:
     before = table(write(tmp_path), leave_out=("note",)).fitted(None)
     write(tmp_path, LINES + "99,baker,no,,1,a6,low\n")
     after = table(tmp_path, leave_out=("note",))
@@ -104,7 +104,7 @@ def test_columns_stay_as_they_were_learned(tmp_path: Path) -> None:
     assert after.fitted(before.features()).features() == before.features()
 
 
-def test_a_new_category_is_as_good_as_missing(tmp_path: Path) -> None:
+def test_a_new_category_counts_as_missing(tmp_path: Path) -> None:
     decode = sources.decoder("table", table(write(tmp_path), leave_out=("note",)).fitted(None).features())
     row = decode(b'{"age": 41, "job": "astronaut", "smokes": "perhaps"}', "q")
     assert np.isfinite(row[0])
@@ -123,29 +123,29 @@ def test_a_new_category_is_as_good_as_missing(tmp_path: Path) -> None:
         (b'{"height": 3}', "no value in any column that the collection is known by: age, job, smokes"),
     ],
 )
-def test_a_row_that_is_none_is_refused(tmp_path: Path, body: bytes, says: str) -> None:
+def test_bad_rows_are_refused(tmp_path: Path, body: bytes, says: str) -> None:
     source = table(write(tmp_path), units={"age": "years"}, leave_out=("note",)).fitted(None)
     with pytest.raises(ItemError, match=says):
         sources.decoder("table", source.features())(body, "q")
 
 
-def test_a_table_that_says_nothing_is_refused(tmp_path: Path) -> None:
+def test_a_table_without_a_useful_column_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a,b\n1,?\n1,\n1,NA\n")
     with pytest.raises(SourceError, match="no column can be learned from: of a, b each has one value"):
         table(tmp_path)
 
 
-def test_a_question_is_an_object_or_a_file(tmp_path: Path) -> None:
+def test_a_query_is_an_object_or_a_file(tmp_path: Path) -> None:
     write(tmp_path)
     decode = sources.decoder("table", table(tmp_path).fitted(None).features())
-    (item,) = sources.asked("table", '{"age": 41, "job": "baker"}')
+    (item,) = sources.query_items("table", '{"age": 41, "job": "baker"}')
     assert np.isfinite(decode(item.read(), "q")[0])
-    assert len([decode(item.read(), "q") for item in sources.asked("table", str(tmp_path / "t.csv"))]) == 5
-    with pytest.raises(QueryError, match="no such file; a row is asked as a file, or like"):
-        list(sources.asked("table", "nowhere"))
+    assert len([decode(item.read(), "q") for item in sources.query_items("table", str(tmp_path / "t.csv"))]) == 5
+    with pytest.raises(QueryError, match="no such file; ask with a file, or with a row like"):
+        list(sources.query_items("table", "nowhere"))
 
 
-def test_a_column_with_a_number_beyond_all_measure_is_one_of_texts(tmp_path: Path) -> None:
+def test_a_column_with_a_huge_number_is_one_of_texts(tmp_path: Path) -> None:
     """Its mean and scale would not be numbers."""
     for huge in ("1e200", "-1e200", "1" + "0" * 400):
         source = table(write(tmp_path, f"a,b\n1,2\n{huge},3\n4,5\n1,2\n"))
@@ -156,8 +156,8 @@ def test_a_column_with_a_number_beyond_all_measure_is_one_of_texts(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
-def test_two_columns_of_one_name_are_refused(tmp_path: Path, name: str) -> None:
-    """Nobody could say which is meant."""
+def test_two_columns_with_the_same_name_are_refused(tmp_path: Path, name: str) -> None:
+    """An option could not tell which one it names."""
     if name == "t.csv":
         write(tmp_path, "a,b,a\n1,2,3\n4,5,6\n")
     else:
@@ -167,7 +167,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_parquet_file_whose_text_is_no_utf8_is_named(tmp_path: Path) -> None:
-    """In a value or in the name of a column."""
+    """The bad byte is in a value, or in the name of a column."""
     pq.write_table(pa.table({"abcdef": [1, 2], "word": ["qwertz", "b"]}), tmp_path / "t.parquet", compression="none")
     whole = (tmp_path / "t.parquet").read_bytes()
     for text in (b"abcdef", b"qwertz"):

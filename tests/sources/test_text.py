@@ -1,4 +1,4 @@
-"""Documents become rows of words: what a word is, what it weighs, what is refused, and what is kept from before."""
+"""Documents become rows of words: weights, the vocabulary, and refused documents."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def test_words_are_letters_of_any_alphabet_in_lower_case() -> None:
     ]
 
 
-def test_of_a_mail_only_what_its_author_wrote_remains() -> None:
+def test_headers_quotations_and_signatures_of_mails_are_left_out() -> None:
     assert body_of(MAIL).split() == ["Mine", "runs", "on", "olive", "oil."]
     assert body_of("Just a note.\nNothing else.") == "Just a note.\nNothing else."
     assert body_of("> all quoted\n> nothing else") == ""
     assert words_of(MAIL, mail=True) == ["mine", "runs", "on", "olive", "oil"]
 
 
-def test_weights_are_those_of_the_formula(tmp_path: Path) -> None:
+def test_weights_follow_the_formula(tmp_path: Path) -> None:
     source = text(write_files(tmp_path), features={"weights": "counts"}).fitted(None)
     vocabulary: list[str] = source.features()["vocabulary"]
     row = source.row(DOCUMENTS[1].encode(), "a")
@@ -91,7 +91,7 @@ def test_weights_are_those_of_the_formula(tmp_path: Path) -> None:
     assert shares[0] / shares[1] == pytest.approx(math.log(3) * rarity["dog"] / math.log(2) / rarity["cat"], rel=2e-3)
 
 
-def test_the_vocabulary_is_of_the_train_split_and_within_bounds(tmp_path: Path) -> None:
+def test_the_vocabulary_comes_from_the_train_split_and_keeps_its_bounds(tmp_path: Path) -> None:
     for name, documents in (("train", DOCUMENTS[:3]), ("test", DOCUMENTS[3:])):
         lines = [json.dumps({"text": one, "label": name}) for one in documents]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
@@ -113,7 +113,7 @@ def test_a_vocabulary_is_kept_while_the_options_are_the_same(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "csv", "csv.gz", "tsv", "parquet", "files"])
-def test_documents_are_the_same_wherever_they_lie(tmp_path: Path, form: str) -> None:
+def test_documents_give_the_same_rows_in_every_format(tmp_path: Path, form: str) -> None:
     columns = {"body": DOCUMENTS, "year": [str(2000 + number) for number in range(5)]}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     file = tmp_path / f"d.{form}"
@@ -140,7 +140,7 @@ def test_documents_are_the_same_wherever_they_lie(tmp_path: Path, form: str) -> 
         assert [one.item.columns["year"] for one in found] == columns["year"]
 
 
-def test_what_is_no_document_is_said_one_by_one(tmp_path: Path) -> None:
+def test_bad_documents_are_refused_one_by_one(tmp_path: Path) -> None:
     write_files(tmp_path)
     bad = {
         "binary.txt": (b"\x7fELF\0\0", "not text: it has zero bytes"),
@@ -170,7 +170,7 @@ def test_a_bad_line_is_one_bad_item(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (found["d.jsonl#6"] or "").startswith("not JSON: ")
 
 
-def test_a_csv_of_mixed_encodings_loses_only_the_rows_of_the_other(tmp_path: Path) -> None:
+def test_a_csv_of_mixed_encodings_loses_only_the_bad_rows(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_bytes(b"text,n\nthe good cat,1\n" + "the schläft,2\n".encode("latin-1") + b"a,b,c\n")
     good, latin, wide = outcomes(text(tmp_path).fitted(None))
     assert good.reason is None
@@ -178,14 +178,14 @@ def test_a_csv_of_mixed_encodings_loses_only_the_rows_of_the_other(tmp_path: Pat
     assert wide.reason == "1 more cells than columns"
 
 
-def test_a_gzip_that_ends_early_is_said(tmp_path: Path) -> None:
+def test_a_gzip_that_ends_early_is_an_error(tmp_path: Path) -> None:
     body = gzip.compress("\n".join(json.dumps({"text": f"{one} {n}"}) for n, one in enumerate(DOCUMENTS * 99)).encode())
     (tmp_path / "d.jsonl.gz").write_bytes(body[: len(body) // 2])
     with pytest.raises(SourceError, match="cannot be read to its end"):
         text(tmp_path).fitted(None)
 
 
-def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("body\nx\n", encoding="utf-8")
     with pytest.raises(SourceError, match=r"no column 'text'; it has: body"):
         text(tmp_path)
@@ -193,16 +193,16 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_an_argument_is_a_file_a_folder_or_words(tmp_path: Path) -> None:
     write_files(tmp_path)
-    assert [item.read() for item in sources.asked("text", str(tmp_path / "4.txt"))] == [b"The dog sat."]
-    assert len(list(sources.asked("text", str(tmp_path)))) == len(DOCUMENTS)
+    assert [item.read() for item in sources.query_items("text", str(tmp_path / "4.txt"))] == [b"The dog sat."]
+    assert len(list(sources.query_items("text", str(tmp_path)))) == len(DOCUMENTS)
     for words in ("what is a cat?", "cat", "cats, dogs/mice"):
-        assert [item.read() for item in sources.asked("text", words)] == [words.encode()]
+        assert [item.read() for item in sources.query_items("text", words)] == [words.encode()]
     for path in ("nowhere.txt", "a/b"):
-        with pytest.raises(QueryError, match="no such file or folder; a single word like this"):
-            list(sources.asked("text", path))
+        with pytest.raises(QueryError, match="no such file or folder; to ask with a single word like this"):
+            list(sources.query_items("text", path))
 
 
-def test_words_that_nobody_knows_are_no_question(tmp_path: Path) -> None:
+def test_a_query_of_unknown_words_is_refused(tmp_path: Path) -> None:
     source = text(write_files(tmp_path)).fitted(None)
     decode = sources.decoder("text", source.features())
     with pytest.raises(ItemError, match="none of its words is among the 18 that the collection is known by: 'zxqv'"):

@@ -1,4 +1,4 @@
-"""Vectors of another model: where they lie, how they are normalised, and what is refused."""
+"""Vectors of another model: formats, normalisation, and vectors that are refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def lists(folder: Path, values: list[list[float] | None], name: str = "v.parquet
 
 
 @pytest.mark.parametrize("form", ["npy", "npz", "lists", "fixed"])
-def test_vectors_are_the_same_wherever_they_lie(tmp_path: Path, form: str) -> None:
+def test_vectors_give_the_same_rows_in_every_format(tmp_path: Path, form: str) -> None:
     labels = np.array(list("abcabc"))
     if form == "npy":
         np.save(tmp_path / "v.npy", ROWS)
@@ -55,14 +55,14 @@ def test_vectors_are_the_same_wherever_they_lie(tmp_path: Path, form: str) -> No
     assert [one.item.label for one in outcomes(source)] == expected
 
 
-def test_only_the_direction_counts_when_rows_are_of_unit_length(tmp_path: Path) -> None:
+def test_rows_of_unit_length_keep_only_the_direction(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", ROWS * np.arange(1, 7)[:, None])
     np.testing.assert_allclose(
         rows(vectors(tmp_path, normalize="unit")), ROWS / np.linalg.norm(ROWS, axis=1)[:, None], atol=1e-6
     )
 
 
-def test_columns_are_standardised_over_the_train_split_and_stay_so(tmp_path: Path) -> None:
+def test_columns_are_standardised_by_the_train_split_and_keep_its_scale(tmp_path: Path) -> None:
     held = np.concatenate([ROWS, ROWS[:1] * 100])
     held[:, 2] = 5.0
     np.savez(tmp_path / "v.npz", embedding=held, split=np.array(["train"] * 6 + ["test"]))
@@ -75,7 +75,7 @@ def test_columns_are_standardised_over_the_train_split_and_stay_so(tmp_path: Pat
     assert again.features() == source.features()
 
 
-def test_what_is_no_vector_is_said_one_by_one(tmp_path: Path) -> None:
+def test_bad_vectors_are_refused_one_by_one(tmp_path: Path) -> None:
     lists(tmp_path, [[1.0, 2.0], [1.0, float("nan")], [1.0, float("inf")], [1.0, 2.0, 3.0], None, [0.0, 0.0]])
     reasons = [one.reason for one in outcomes(vectors(tmp_path, normalize="unit"))]
     assert reasons == [
@@ -96,7 +96,7 @@ def test_what_is_no_vector_is_said_one_by_one(tmp_path: Path) -> None:
         ("v.npz", np.zeros((2, 2)), r"has no array 'embedding' but arr_0 \[2, 2\]; say vectors"),
     ],
 )
-def test_an_array_that_is_none_of_vectors_is_refused(tmp_path: Path, name: str, held: Any, says: str) -> None:
+def test_an_array_without_vectors_is_refused(tmp_path: Path, name: str, held: Any, says: str) -> None:
     (np.save if name.endswith("npy") else np.savez)(tmp_path / name, held)
     with pytest.raises(SourceError, match=says):
         vectors(tmp_path)
@@ -113,7 +113,7 @@ def test_arrays_of_objects_and_torn_ones_are_refused(tmp_path: Path) -> None:
         vectors(tmp_path, "w.npz")
 
 
-def test_a_folder_without_vectors_says_what_was_looked_for(tmp_path: Path) -> None:
+def test_a_folder_without_vectors_names_the_files_that_could_be_there(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(SourceError, match=r"no .npy, .npz or .parquet in it"):
         vectors(tmp_path)
@@ -122,20 +122,20 @@ def test_a_folder_without_vectors_says_what_was_looked_for(tmp_path: Path) -> No
         vectors(tmp_path)
 
 
-def test_a_question_is_an_array_or_a_list(tmp_path: Path) -> None:
+def test_a_query_is_an_array_or_a_list(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", ROWS[0].astype(np.float64))
     np.save(tmp_path / "two.npy", ROWS[:2])
     np.save(tmp_path / "v.npy", ROWS)
     decode = sources.decoder("vectors", vectors(tmp_path, "v.npy").fitted(None).features())
     found = [
-        [decode(item.read(), item.key) for item in sources.asked("vectors", str(tmp_path / name))]
+        [decode(item.read(), item.key) for item in sources.query_items("vectors", str(tmp_path / name))]
         for name in ("one.npy", "two.npy")
     ]
     np.testing.assert_array_equal(found[0], ROWS[:1])
     np.testing.assert_array_equal(found[1], ROWS[:2])
-    (item,) = sources.asked("vectors", json.dumps(ROWS[0].tolist()))
+    (item,) = sources.query_items("vectors", json.dumps(ROWS[0].tolist()))
     np.testing.assert_allclose(decode(item.read(), item.key).astype(np.float64), ROWS[0])
     with pytest.raises(ItemError, match="2 numbers, and the vectors of this collection have 4"):
         decode(b"[1, 2]", "q")
     with pytest.raises(QueryError, match="no such file"):
-        list(sources.asked("vectors", "nowhere.npy"))
+        list(sources.query_items("vectors", "nowhere.npy"))

@@ -1,4 +1,4 @@
-"""Videos become their frames: rendered from a real picture, and what is refused."""
+"""Videos become their frames: clips made from a real picture, and refused files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from PIL import Image
 from aepipe import sources
 from aepipe.errors import ItemError, QueryError
 from aepipe.pipeline import suggest
-from aepipe.pipeline.suggest import kinds
 from aepipe.sources import preview
 from aepipe.sources.images import decode
 from aepipe.sources.loader import read_all
@@ -26,7 +25,7 @@ SIZE = (48, 64)
 
 
 def scenes(count: int) -> list[np.ndarray]:
-    """Pictures that differ: one of data/, turned and made lighter or darker."""
+    """Return different pictures: the one of data/, turned and darkened."""
     real = np.asarray(Image.open(PICTURE).convert("L").resize((48, 48)))
     return [
         np.repeat(np.pad(np.rot90(real, n) // (1 + n // 4), ((0, 0), (8, 8)))[..., None], 3, axis=2)
@@ -35,7 +34,7 @@ def scenes(count: int) -> list[np.ndarray]:
 
 
 def render(file: Path, pictures: list[np.ndarray], *, codec: str = "mpeg4", each: int = 10, rate: int = 10) -> Path:
-    """Write a video that shows each picture for so many frames."""
+    """Write a video that shows each picture for ``each`` frames."""
     with av.open(str(file), "w") as out:
         stream = out.add_stream(codec, rate=rate)
         stream.height, stream.width, stream.pix_fmt, stream.bit_rate = *SIZE, "yuv420p", 4_000_000
@@ -52,7 +51,7 @@ def source(folder: Path, path: str = ".", features: dict[str, object] | None = N
 
 
 def off(row: np.ndarray | None, picture: np.ndarray) -> float:
-    """How far a row is from a picture, as a mean over its pixels."""
+    """Return the mean difference of a row and a picture."""
     assert row is not None
     return float(np.abs(row.astype(int) - picture).mean())
 
@@ -83,16 +82,16 @@ def test_steps_may_be_shorter_or_longer_and_a_short_clip_has_a_frame(tmp_path: P
     assert [item.key for item in source(tmp_path, features={"step": 60}).items()] == ["clip.mp4@0", "short.mp4@0"]
 
 
-def test_a_question_is_a_picture_or_a_second_of_a_video(tmp_path: Path) -> None:
+def test_a_query_is_a_picture_or_a_second_of_a_video(tmp_path: Path) -> None:
     shown = scenes(4)
     file = render(tmp_path / "clip.mkv", shown, codec="libx264")
     row = sources.decoder("video", source(tmp_path).features())
     for text, expected in ((f"{file}@1.5", 1), (f"{file}@3", 3), (str(file), 2)):
-        (item,) = sources.asked("video", text)
+        (item,) = sources.query_items("video", text)
         assert off(row(item.read(), "q"), shown[expected]) < 12
-    (still,) = sources.asked("video", str(PICTURE))
+    (still,) = sources.query_items("video", str(PICTURE))
     assert row(still.read(), "q").shape == (*SIZE, 3)
-    (late,) = sources.asked("video", f"{file}@99")
+    (late,) = sources.query_items("video", f"{file}@99")
     with pytest.raises(ItemError, match="no frame at 99 seconds"):
         late.read()
     with pytest.raises(QueryError, match="Is a directory"):
@@ -112,7 +111,7 @@ def test_a_frame_rate_that_changes_does_no_harm(tmp_path: Path) -> None:
     assert [item.key for item in source(tmp_path).items()] == ["clip.mkv@0", "clip.mkv@5", "clip.mkv@9.5"]
 
 
-def test_a_video_that_lies_on_its_side_is_turned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_on_its_side_is_turned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = av.VideoFrame.from_ndarray(scenes(1)[0], format="rgb24")
 
     class Turned:
@@ -131,7 +130,7 @@ def test_large_frames_are_made_smaller(tmp_path: Path) -> None:
     assert decode.thumbnail(films._picture(wide), "q", 5000).size == (1024, 26)
 
 
-def test_what_was_read_before_a_break_is_kept_and_the_break_is_told(tmp_path: Path) -> None:
+def test_frames_before_a_break_are_kept_and_the_break_is_reported(tmp_path: Path) -> None:
     whole = render(tmp_path / "clip.mkv", scenes(8), codec="libx264", each=30).read_bytes()
     (tmp_path / "clip.mkv").write_bytes(whole[: len(whole) * 6 // 10])
     found = list(read_all(source(tmp_path)))
@@ -142,7 +141,7 @@ def test_what_was_read_before_a_break_is_kept_and_the_break_is_told(tmp_path: Pa
     assert len(found) < 20
 
 
-def test_labels_of_a_list_are_those_of_the_frames(tmp_path: Path) -> None:
+def test_frames_have_the_label_of_their_file_in_a_list(tmp_path: Path) -> None:
     render(tmp_path / "a.mp4", scenes(2))
     (tmp_path / "list.csv").write_text("video,label\na.mp4,dog\nb.mp4,cat\n")
     found = list(read_all(source(tmp_path, "list.csv", label="label")))
@@ -163,7 +162,7 @@ def sound_only(file: Path) -> None:
         out.mux(stream.encode(None))
 
 
-def test_what_is_no_video_is_refused_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_videos_are_refused_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     render(tmp_path / "cut.mp4", scenes(2))
     cut = (tmp_path / "cut.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(cut[: len(cut) // 2])  # the table of its frames is at its end
@@ -182,8 +181,8 @@ def test_what_is_no_video_is_refused_with_the_reason(tmp_path: Path, monkeypatch
         huge.read()
 
 
-def test_a_file_that_names_others_is_not_followed(tmp_path: Path) -> None:
-    """A playlist is a video to FFmpeg, and would have it open what it names."""
+def test_a_playlist_is_not_followed(tmp_path: Path) -> None:
+    """FFmpeg takes a playlist for a video, and would open the files that it names."""
     secret = render(tmp_path / "secret.mp4", scenes(1))
     (tmp_path / "list.mkv").write_text(f"ffconcat version 1.0\nfile {secret}\n")
     (item,) = source(tmp_path, "list.mkv").items()
@@ -191,13 +190,13 @@ def test_a_file_that_names_others_is_not_followed(tmp_path: Path) -> None:
         item.read()
 
 
-def test_a_folder_of_videos_is_told_by_what_is_in_it(tmp_path: Path) -> None:
+def test_a_folder_of_videos_is_recognised_by_content(tmp_path: Path) -> None:
     folder = tmp_path / "films"
     folder.mkdir()
     for name in ("a.mp4", "b.mkv"):
         render(folder / name, scenes(3))
     render(folder / "c.mp4", scenes(3)).rename(folder / "c.bin")
-    held = kinds.look(str(folder))
+    held = suggest.look(str(folder))
     assert (held.kind, held.kinds["video"]) == ("video", 3)
     _, text, _ = suggest.suggest(str(folder), folder=tmp_path)
     assert 'kind = "video"' in text

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from aepipe.errors import CorruptError, FullError, NotFoundError
-from aepipe.store.artifacts import MANIFEST, Ref, Store, digest_of, ref_of
+from aepipe.store import layout
+from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.io import write_durably
 
 INPUTS = {"stage": "test", "version": 1}
@@ -78,7 +79,7 @@ def test_a_draft_that_is_left_leaves_nothing(store: Store) -> None:
 def test_looking_makes_nothing(store: Store) -> None:
     assert not store.has(Ref("rows", "x"))
     assert store.refs("rows") == []
-    with pytest.raises(NotFoundError, match=rf"rows/x is not on the shelf {store.root}"):
+    with pytest.raises(NotFoundError, match=rf"rows/x is not in the store {store.root}"):
         store.path(Ref("rows", "x"))
     assert not store.root.exists()
 
@@ -132,7 +133,7 @@ def test_another_length_is_found_without_reading(store: Store, what: str) -> Non
 
 def test_any_change_of_a_manifest_is_found(store: Store) -> None:
     ref = put(store)
-    file = folder(store, ref) / MANIFEST
+    file = folder(store, ref) / layout.MANIFEST
     whole = file.read_text()
     changed = [
         whole.replace('"rows": 3', '"rows": 4'),
@@ -156,7 +157,7 @@ def test_any_change_of_a_manifest_is_found(store: Store) -> None:
 
 def test_a_sealed_manifest_under_another_name_is_found(store: Store) -> None:
     ref, other = put(store), put(store, {"stage": "other"})
-    (folder(store, ref) / MANIFEST).write_text((folder(store, other) / MANIFEST).read_text())
+    (folder(store, ref) / layout.MANIFEST).write_text((folder(store, other) / layout.MANIFEST).read_text())
     with pytest.raises(CorruptError, match=ref.digest):
         store.manifest(ref)
 
@@ -227,7 +228,7 @@ def test_a_limit_of_file_size_is_a_full_disk(store: Store) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == (
-        f"{store.root}: no room left on the disk. Nothing on the shelf was changed; free some space and run again\n"
+        f"{store.root}: no room left on the disk. Nothing in the store was changed; free some space and run again\n"
     )
     assert (store.refs("segment"), drafts(store)) == ([before], [])
 

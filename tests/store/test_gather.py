@@ -1,4 +1,4 @@
-"""Selections of rows become arrays in files, in any order, in one pass."""
+"""gather: selections of rows in any order become array files in one pass."""
 
 from __future__ import annotations
 

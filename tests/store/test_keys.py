@@ -1,4 +1,4 @@
-"""Strings and items on disk come back as they were."""
+"""Strings and items: written and read unchanged, found by id and by key."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aepipe.errors import CorruptError, QueryError
-from aepipe.store.segments import ITEMS, Items, ItemSegments, Row, Strings
+from aepipe.store.segments import Items, ItemSegments, Row, Strings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 KEYS = ["b/2.png", "a/1.png", "ä.png", "c", "b/10.png"]
 
 
 def write_items(folder: Path, keys: list[str] = KEYS) -> Items:
-    """Items with ids 3, 13, 23, ... and two own columns."""
+    """Write items with ids 3, 13, 23, ... and two own columns."""
     n = len(keys)
     strings: dict[str, list[str | None]] = {
         "key": [*keys],
@@ -36,7 +36,7 @@ def write_items(folder: Path, keys: list[str] = KEYS) -> Items:
 
 @given(st.lists(st.none() | texts | st.just("\udcff\udc80 not UTF-8")))
 @settings(deadline=None)
-def test_strings_come_back(values: list[str | None]) -> None:
+def test_strings_are_read_as_written(values: list[str | None]) -> None:
     with TemporaryDirectory() as folder:
         Strings.write(Path(folder), "some", iter(values))
         strings = Strings.open(Path(folder), "some")
@@ -86,7 +86,7 @@ def test_items_in_several_segments(tmp_path: Path) -> None:
     assert [row.key for row in items.rows([61, 23])] == ["b/2.png", KEYS[2]]
     assert items.texts("key", np.array([60, 33])) == ["z", KEYS[3]]
     assert list(items.column("key")) == [*KEYS[2:], "z", "b/2.png"]
-    assert items.find("b/2.png") == 61, "the key of a row that was removed can be given again"
+    assert items.find("b/2.png") == 61, "the key of a removed row can be given again"
     assert items.find(KEYS[1]) is None
     for unknown in (-1, 2, 3, 13, 44, 62):
         with pytest.raises(QueryError, match=f"id {unknown}: the release has 5 rows with ids from 23 to 61"):
@@ -103,9 +103,9 @@ def test_a_release_without_rows(tmp_path: Path) -> None:
         items.id_of("x")
 
 
-@pytest.mark.parametrize("card", ["", "[]", "{}", json.dumps({"columns": []})])
-def test_a_damaged_card_is_said(tmp_path: Path, card: str) -> None:
+@pytest.mark.parametrize("metadata", ["", "[]", "{}", json.dumps({"columns": []})])
+def test_damaged_metadata_are_an_error(tmp_path: Path, metadata: str) -> None:
     write_items(tmp_path)
-    (tmp_path / ITEMS).write_text(card)
+    (tmp_path / "items.json").write_text(metadata)
     with pytest.raises(CorruptError, match=str(tmp_path)):
         Items(tmp_path)

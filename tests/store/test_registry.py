@@ -1,4 +1,4 @@
-"""What is in service: one file per name, a log of every change, and a lock that dies with its process."""
+"""Registry: releases in service, the log of changes, and locks that end with their process."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ A, B, C, D = (Ref("release", letter * 64) for letter in "abcd")
 
 
 @pytest.fixture
-def shelf(store: Store) -> Store:
-    """A shelf that has been made."""
+def made(store: Store) -> Store:
+    """A store whose folder exists."""
     store.create()
     return store
 
@@ -44,115 +44,116 @@ def test_nothing_is_in_service_at_first(store: Store) -> None:
     assert not store.root.exists()
 
 
-def test_a_promoted_release_is_in_service(shelf: Store) -> None:
-    event = registry.promote(shelf, "one", A, why="first")
+def test_a_promoted_release_is_in_service(made: Store) -> None:
+    event = registry.promote(made, "one", A, why="first")
     assert (event.action, event.before, event.after, event.why) == ("promote", "", A.digest, "first")
-    assert (shelf.root / "service" / "one").read_text() == A.digest + "\n"
-    promote(shelf, B)
-    assert registry.resolve(shelf) == registry.resolve(shelf, "one") == ("one", B)
-    assert registry.history(shelf)[1].before == A.digest
+    assert (made.root / "service" / "one").read_text() == A.digest + "\n"
+    promote(made, B)
+    assert registry.resolve(made) == registry.resolve(made, "one") == ("one", B)
+    assert registry.history(made)[1].before == A.digest
 
 
-def test_a_name_is_needed_where_there_are_several(shelf: Store) -> None:
-    promote(shelf, A, name="one")
-    promote(shelf, B, name="two")
-    assert registry.names(shelf) == ["one", "two"]
+def test_a_name_is_needed_where_there_are_several(made: Store) -> None:
+    promote(made, A, name="one")
+    promote(made, B, name="two")
+    assert registry.names(made) == ["one", "two"]
     with pytest.raises(NotFoundError, match="choose one with --name: one, two"):
-        registry.resolve(shelf)
+        registry.resolve(made)
     with pytest.raises(NotFoundError, match="under the name 'three'; these are: one, two"):
-        registry.resolve(shelf, "three")
+        registry.resolve(made, "three")
 
 
-def test_two_names_do_not_disturb_each_other(shelf: Store) -> None:
-    promote(shelf, A, B, name="one")
-    promote(shelf, B, C, name="two")
-    promote(shelf, D, name="one")
-    assert rollback(shelf, "two") == B
-    assert registry.current(shelf, "one") == D
-    assert rollback(shelf, "one") == B
-    assert registry.current(shelf, "two") == B
-    assert [event.after for event in registry.history(shelf, "two")] == [B.digest, C.digest, B.digest]
-    with registry.lock(shelf, "one"), registry.lock(shelf, "two"):
+def test_two_names_do_not_disturb_each_other(made: Store) -> None:
+    promote(made, A, B, name="one")
+    promote(made, B, C, name="two")
+    promote(made, D, name="one")
+    assert rollback(made, "two") == B
+    assert registry.current(made, "one") == D
+    assert rollback(made, "one") == B
+    assert registry.current(made, "two") == B
+    assert [event.after for event in registry.history(made, "two")] == [B.digest, C.digest, B.digest]
+    with registry.lock(made, "one"), registry.lock(made, "two"):
         pass
 
 
-def test_rolling_back_is_a_stack(shelf: Store) -> None:
-    promote(shelf, A, B, C)
-    assert [rollback(shelf), rollback(shelf)] == [B, A]
+def test_rolling_back_is_a_stack(made: Store) -> None:
+    promote(made, A, B, C)
+    assert [rollback(made), rollback(made)] == [B, A]
     with pytest.raises(NotFoundError, match="one: there is no release before aaaaaaaaaaaa"):
-        registry.previous(shelf, "one")
-    promote(shelf, D)
-    assert rollback(shelf) == A
+        registry.previous(made, "one")
+    promote(made, D)
+    assert rollback(made) == A
 
 
-def test_what_is_promoted_again_lies_on_top(shelf: Store) -> None:
-    promote(shelf, A, B, A)
-    assert [rollback(shelf), rollback(shelf)] == [B, A]
+def test_a_release_promoted_again_is_on_top(made: Store) -> None:
+    promote(made, A, B, A)
+    assert [rollback(made), rollback(made)] == [B, A]
     with pytest.raises(NotFoundError):
-        registry.previous(shelf, "one")
+        registry.previous(made, "one")
 
 
-def test_promoting_the_same_again_changes_nothing(shelf: Store) -> None:
-    promote(shelf, A, B, B, B)
-    assert registry.previous(shelf, "one") == A
+def test_promoting_the_same_again_changes_nothing(made: Store) -> None:
+    promote(made, A, B, B, B)
+    assert registry.previous(made, "one") == A
 
 
-def test_a_change_that_a_crash_cut_short_counts_as_not_done(shelf: Store) -> None:
-    promote(shelf, A, B)
-    promote(shelf, C)
-    (shelf.root / "service" / "one").write_text(B.digest + "\n")  # logged, but the file was not written yet
-    assert registry.previous(shelf, "one") == A
-    promote(shelf, D)
-    assert [rollback(shelf), rollback(shelf)] == [B, A]
+def test_a_change_interrupted_by_a_crash_does_not_count(made: Store) -> None:
+    promote(made, A, B)
+    promote(made, C)
+    (made.root / "service" / "one").write_text(B.digest + "\n")  # logged, but the file was not written yet
+    assert registry.previous(made, "one") == A
+    promote(made, D)
+    assert [rollback(made), rollback(made)] == [B, A]
 
 
-def test_a_torn_line_of_the_log_is_passed_over(shelf: Store) -> None:
-    promote(shelf, A, B)
-    log = shelf.root / "log.jsonl"
+def test_a_torn_line_of_the_log_is_skipped(made: Store) -> None:
+    promote(made, A, B)
+    log = made.root / "log.jsonl"
     whole = log.read_text()
     log.write_text(whole[:-20])
-    assert [event.after for event in registry.history(shelf)] == [A.digest]
-    promote(shelf, C)
-    assert [event.after for event in registry.history(shelf)] == [A.digest, C.digest]
-    assert registry.previous(shelf, "one") == B
+    assert [event.after for event in registry.history(made)] == [A.digest]
+    promote(made, C)
+    assert [event.after for event in registry.history(made)] == [A.digest, C.digest]
+    assert registry.previous(made, "one") == B
     log.write_text(whole + '5\n"x"\n{"when": 1}\n\n')
-    assert len(registry.history(shelf)) == 2
+    assert len(registry.history(made)) == 2
 
 
-def test_every_change_is_one_line_of_json(shelf: Store) -> None:
-    registry.promote(shelf, "one", A, why="two\nlines \u2028 and ä")
-    promote(shelf, B)
-    lines = (shelf.root / "log.jsonl").read_text().splitlines()
+def test_every_change_is_one_line_of_json(made: Store) -> None:
+    registry.promote(made, "one", A, why="two\nlines \u2028 and ä")
+    promote(made, B)
+    lines = (made.root / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["after"] for line in lines] == [A.digest, B.digest]
-    assert registry.history(shelf)[0].why == "two\nlines \u2028 and ä"
+    assert registry.history(made)[0].why == "two\nlines \u2028 and ä"
 
 
 @pytest.mark.parametrize("torn", [b"", b"abc\n", b"\xff\x00", b"Z" * 64, b"../" * 21 + b"x"])
-def test_a_torn_service_file_is_said_and_can_be_written_anew(shelf: Store, torn: bytes) -> None:
-    promote(shelf, A, B)
-    file = shelf.root / "service" / "one"
+def test_a_torn_service_file_is_an_error_and_can_be_replaced(made: Store, torn: bytes) -> None:
+    promote(made, A, B)
+    file = made.root / "service" / "one"
     file.write_bytes(torn)
     with pytest.raises(CorruptError, match=rf"{file}: corrupt, .* `aepipe promote RELEASE`"):
-        registry.resolve(shelf)
-    promote(shelf, C)
-    assert registry.current(shelf, "one") == C
-    assert registry.previous(shelf, "one") == B
+        registry.resolve(made)
+    promote(made, C)
+    assert registry.current(made, "one") == C
+    assert registry.previous(made, "one") == B
 
 
-def test_a_held_name_is_busy_until_its_process_ends(shelf: Store) -> None:
+def test_a_locked_name_is_busy_until_its_process_ends(made: Store) -> None:
     script = (
-        "import sys; from pathlib import Path; from aepipe.store import registry; from aepipe.store.artifacts import Store\n"
-        f"with registry.lock(Store(Path({str(shelf.root)!r})), 'one'):\n"
+        "import sys; from pathlib import Path\n"
+        "from aepipe.store import registry; from aepipe.store.artifacts import Store\n"
+        f"with registry.lock(Store(Path({str(made.root)!r})), 'one'):\n"
         "    print('held', flush=True); sys.stdin.read()\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
-        with pytest.raises(BusyError, match=rf"^one: .*process {process.pid}, since"), registry.lock(shelf, "one"):
+        with pytest.raises(BusyError, match=rf"^one: .*process {process.pid}, since"), registry.lock(made, "one"):
             pass
-        with registry.lock(shelf, "two"):
+        with registry.lock(made, "two"):
             pass
         process.kill()
         process.wait()
-    with registry.lock(shelf, "one"):
+    with registry.lock(made, "one"):
         pass

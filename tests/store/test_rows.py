@@ -1,4 +1,4 @@
-"""Rows on Parquet: what is written is read, whatever the parts, groups and batches."""
+"""Rows in Parquet: read as written, for any size of parts, row groups and batches."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def made(tmp_path: Path, small_groups: None) -> tuple[Rows, list[Row]]:
     return write(tmp_path / "rows", rows), rows
 
 
-def test_columns_come_back(made: tuple[Rows, list[Row]]) -> None:
+def test_columns_are_read_as_written(made: tuple[Rows, list[Row]]) -> None:
     table, rows = made
     assert len(table) == 61
     assert (table.shape, table.dtype.name, table.next_id) == (SHAPE, "uint8", 5000)
@@ -193,7 +193,7 @@ def test_the_finder_compares_whole_digests() -> None:
     assert Finder(np.empty((0, 32), np.uint8))(bytes(32)) == -1
 
 
-def test_a_slice_of_a_column_is_seen_from_its_own_start() -> None:
+def test_a_slice_of_a_column_is_viewed_from_its_own_start() -> None:
     values = [bytes([number] * 3) for number in range(9)]
     whole = pa.array(values, pa.binary(3))
     assert rows._view(whole.slice(4, 2), 3).tolist() == [[4] * 3, [5] * 3]

@@ -1,4 +1,4 @@
-"""Small encoders for tests, written straight as ONNX: a model folder without training and without torch."""
+"""Small random encoders for tests, written as ONNX without training and without torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_encoder(
     source: str = "images",
     features: dict[str, Any] | None = None,
 ) -> Path:
-    """Write ``encoder.onnx`` and ``encoder.json`` of a dense network with random weights, and return the folder.
+    """Write a dense network with random weights as an encoder, and return the folder.
 
     Args:
         folder: made where it is missing.
@@ -34,8 +34,8 @@ def write_encoder(
         hidden: widths of the layers; the last one's output is the embedding.
         n_bits: K.
         seed: of the weights; another seed has another fingerprint.
-        source: kind of source on the card.
-        features: the decoder's options on the card; for images, by default, those that give ``shape``.
+        source: kind of source in the encoder's metadata.
+        features: options of the decoder in the metadata; for images, by default, those that give ``shape``.
     """
     rng = np.random.default_rng(seed)
     nodes = [
@@ -66,13 +66,12 @@ def write_encoder(
 
 
 def _image_features(shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return the options of the image decoder that give items of this shape."""
     color = "gray" if shape[-1] == 1 else "rgb"
     return {"kind": "images", "decoder": decode.VERSION, "size": list(shape[:2]), "color": color, "fit": "stretch"}
 
 
 def _dense(rng: np.random.Generator, inputs: int, outputs: int, name: str) -> dict[str, NDArray[np.float32]]:
-    """Return random weights whose sums are centred, so that about half of the bits are set."""
+    # Centred weights set about half of the bits.
     weights = rng.normal(size=(inputs, outputs)) / np.sqrt(inputs)
     return {f"w{name}": (weights - weights.mean(0)).astype(np.float32), f"b{name}": np.zeros(outputs, np.float32)}
 
@@ -84,7 +83,7 @@ def _save(
     shape: tuple[int, ...],
     widths: tuple[int, int],
 ) -> None:
-    """Write the graph with its input and its three outputs."""
+    """Write the graph with one input and three outputs."""
     inputs = [helper.make_tensor_value_info("items", TensorProto.UINT8, (BATCH, *shape))]
     kinds = (TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.UINT8)
     names = ("embedding", "logits", "bits")

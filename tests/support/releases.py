@@ -1,4 +1,4 @@
-"""Complete small releases for tests, made without torch: smooth made-up pictures and an encoder that nobody trained."""
+"""Small complete releases for tests, made without torch and without training."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from aepipe.pipeline.encode import encode
 from aepipe.pipeline.ingest import ingest
 from aepipe.pipeline.publish import publish
 from aepipe.recipe import Options, Recipe
-from aepipe.release.manifest import SCORES
 from aepipe.sources.item import Source
-from aepipe.store import registry
+from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments
@@ -28,17 +27,17 @@ from tests.support.encoders import write_encoder
 
 N_CLASSES = 5
 FEW_PIXELS = 7
-EVERY = 5  # so many pictures have one of the test split among them
+EVERY = 5  # one picture in so many is of the test split
 
 
 @dataclass(frozen=True, slots=True)
 class BarePlan:
-    """What the stages after training read of a plan; the real one would import torch.
+    """The part of a resolved recipe that stages after training read; needs no torch.
 
     Attributes:
-        recipe: what was written.
-        source: where the rows come from.
-        index: the options of the index.
+        recipe: as it was written.
+        source: reads the items.
+        index: options of the index.
     """
 
     recipe: Recipe
@@ -56,14 +55,14 @@ def make_release(
     seed: int = 0,
     promote: bool = True,
 ) -> Ref:
-    """Make a release of ``n`` pictures, by the stages that make real ones, and put it into service.
+    """Make a release of ``n`` pictures with the real stages, and put it into service.
 
     The pictures are PNG files ``<split>/class<c>/<number>.png`` in :func:`pictures_of`; each fifth is of the split
     ``test``, and the last is a copy of the first. Ids count from 0 in the order of the keys.
 
     Args:
-        store: the shelf; the pictures are made beside it.
-        name: of the release in service.
+        store: holds the release; the pictures are written next to it.
+        name: of the collection.
         n: pictures, at least 10.
         n_bits: K.
         shape: of a decoded picture.
@@ -94,7 +93,7 @@ def bare_plan(
     indexed: str = "all",
     labelled: bool = True,
 ) -> BarePlan:
-    """Return the plan of a release of the pictures in :func:`pictures_of`."""
+    """Return the resolved recipe for the pictures in :func:`pictures_of`."""
     table = {
         "name": name,
         "source": {"kind": "images", "path": str(pictures_of(store, name)), "split": "top"},
@@ -111,23 +110,23 @@ def bare_plan(
 
 
 def put_encoder(store: Store, plan: BarePlan, *, n_bits: int = 64, seed: int = 0) -> Ref:
-    """Put an untrained encoder for a plan's rows on the shelf."""
+    """Write an untrained encoder for a plan's rows into the store."""
     with store.draft("model") as draft:
         write_encoder(draft.path, shape=plan.source.shape, n_bits=n_bits, seed=seed, features=plan.source.features())
         return draft.finish({"shape": list(plan.source.shape), "n_bits": n_bits, "seed": seed})
 
 
 def publish_rows(store: Store, plan: BarePlan, rows: Ref, model: Ref, known: tuple[Ref, ...] = ()) -> Ref:
-    """Encode, score and publish rows; segments of codes that are ``known`` stay in the release."""
+    """Encode, score and publish rows; ``known`` segments of codes stay in the release."""
     codes = (*known, encode(store, model, rows, known=known))
     scores = _put_scores(store, rows, codes)
     return publish(store, plan.recipe, plan.source.location, rows=rows, model=model, codes=codes, scores=scores)
 
 
 def _put_scores(store: Store, rows: Ref, codes: tuple[Ref, ...]) -> Ref:
-    """Score codes as :mod:`aepipe.pipeline.score` does, but on a few pixels, which takes no time.
+    """Score codes like :mod:`aepipe.pipeline.score`, but on a few pixels, which is quick.
 
-    They are fewer than bits, so ITQ cannot be fitted; what LSH gives stands in its place.
+    There are fewer pixels than bits, so ITQ cannot be fitted, and the row of LSH takes its place.
     """
     table = Rows(store.verified(rows))
     ids, labels = table.ids(), table.labels()
@@ -143,12 +142,12 @@ def _put_scores(store: Store, rows: Ref, codes: tuple[Ref, ...]) -> Ref:
     table_rows = (rows_of_table[OURS], replace(rows_of_table["lsh"], system="itq"), *scores.rows[1:])
     scores = replace(scores, rows=table_rows, notes=())
     with store.draft("segment") as draft:
-        (draft.path / SCORES).write_text(json.dumps(scores.to_dict()), encoding="utf-8")
+        (draft.path / layout.Scores.SCORES).write_text(json.dumps(scores.to_dict()), encoding="utf-8")
         return draft.finish({"rows": str(rows), "codes": list(map(str, codes))}, {"kind": "scores"})
 
 
 def write_pictures(root: Path, n: int, shape: tuple[int, int, int], seed: int = 0) -> list[str]:
-    """Write pictures of a few classes and return their keys, ascending."""
+    """Write pictures of a few classes, and return their keys, ascending."""
     rng = np.random.default_rng(seed)
     prototypes = rng.integers(0, 256, (N_CLASSES, 7, 7, shape[2]))
     keys = []
@@ -163,6 +162,5 @@ def write_pictures(root: Path, n: int, shape: tuple[int, int, int], seed: int = 
 
 
 def _picture(pixels: NDArray[np.uint8], shape: tuple[int, int, int]) -> Image.Image:
-    """Blow 7 x 7 pixels up, smoothly."""
     image = Image.fromarray(pixels[..., 0] if shape[2] == 1 else pixels)
     return image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)

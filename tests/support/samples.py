@@ -1,4 +1,4 @@
-"""Small collections of real pictures, and recipes that are quick to run, for tests of whole pipelines."""
+"""Small collections of real pictures and quick recipes, for tests of whole pipelines."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def write_photos(folder: Path, *, start: int = 0, count: int = 300) -> None:
 
     Args:
         folder: made where it is missing.
-        start: number of the first.
-        count: how many.
+        start: number of the first picture.
+        count: number of pictures.
     """
     rows = pq.read_table(SAMPLE).slice(start, count).to_pylist()
     for number, row in enumerate(rows, start):
@@ -68,9 +68,9 @@ def pixels(count: int, *, start: int = 0, side: int = 28) -> NDArray[np.uint8]:
     """Return pictures of the sample as rows, uint8[count, side, side, 1].
 
     Args:
-        count: how many.
-        start: number of the first.
-        side: 28, or 14 or 7, of which a pixel is the mean of four or sixteen.
+        count: number of pictures.
+        start: number of the first picture.
+        side: 28; or 14 or 7, where a pixel is the mean of four or sixteen.
     """
     rows = pq.read_table(SAMPLE, columns=["image"]).slice(start, count).to_pylist()
     images = np.stack([np.asarray(Image.open(io.BytesIO(row["image"]["bytes"]))) for row in rows])

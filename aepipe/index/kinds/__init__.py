@@ -1,1 +1,1 @@
-"""Kinds of index, one file each; the file name is the kind in a recipe."""
+"""Kinds of index, one file each; the name of the file is the name of the kind in a recipe."""

@@ -1,4 +1,4 @@
-"""The flat index: every distinct code is compared, so answers are exact."""
+"""Flat index: compare the query with every distinct code; exact."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 def options() -> type[Options]:
-    """Return the model of this kind's options; a function, so that a query need not import the recipe."""
+    """Return the model of this kind's options; a query must not load pydantic."""
     from aepipe.recipe import Options
 
     class Flat(Options):
-        """The flat index has nothing to choose."""
+        """Options of the flat index: none."""
 
     return Flat
 
 
 def build(codes: Scan, offsets: NDArray[np.int64]) -> Scan:
-    """Build a search among distinct codes; see :func:`aepipe.index.hamming.build`."""
+    """Return the scan itself; see :func:`aepipe.index.hamming.build`."""
     return codes
 
 
 def open(folder: Path, codes: Scan, offsets: NDArray[np.int64], options: Mapping[str, Any]) -> Scan:
-    """Open a saved one; see :func:`aepipe.index.hamming.open`."""
+    """Return the scan itself; see :func:`aepipe.index.hamming.open`."""
     return codes

@@ -1,8 +1,8 @@
-"""The HNSW index: a graph between near codes, walked from a far one towards the query.
+"""HNSW index: walk a graph of near codes towards the query; approximate.
 
-The quickest on many millions of codes without small distances, approximate, and slow to build: one thread, so that the
-same codes give the same graph. Only distinct codes are in it; equal ones would tear the graph apart, and with it half
-of the recall. A radius search is a scan, and exact.
+It is the fastest kind for many millions of codes without small distances, and slow to build: by one thread, so that the
+same codes give the same graph. The graph holds only distinct codes; equal ones would break it into pieces, and cost
+half of the recall. A radius search is a scan, and exact.
 
 Malkov, Yashunin: Efficient and robust approximate nearest neighbor search using Hierarchical Navigable Small World
 graphs, 2018.
@@ -32,7 +32,7 @@ BLOCK = 50_000
 
 
 class Hnsw(Scan):
-    """A search along a graph."""
+    """A search along the graph."""
 
     kind: ClassVar[str] = "hnsw"
 
@@ -47,7 +47,7 @@ class Hnsw(Scan):
         swig.write_index_binary(self.graph, str(folder / FILE))
 
     def nearest(self, packed: NDArray[np.uint8], k: int, threads: int = 1) -> CodeHits:
-        """Return near codes; see :meth:`Scan.nearest`. Queries for which the walk finds too few are scanned."""
+        """Return near codes, or scan where fewer than k are found; see :meth:`Scan.nearest`."""
         if not len(packed):
             return CodeHits.none()
         k = min(k, len(self))
@@ -58,18 +58,18 @@ class Hnsw(Scan):
 
 
 def options() -> type[Options]:
-    """Return the model of this kind's options; a function, so that a query need not import the recipe."""
+    """Return the model of this kind's options; a query must not load pydantic."""
     from pydantic import Field
 
     from aepipe.recipe import Options
 
     class Hnsw(Options):
-        """The graph, and how broadly it is searched.
+        """Options of the graph and of its search.
 
         Attributes:
-            links: of each code, twice as many on the lowest level.
-            effort: codes that are held while a place is looked for in building.
-            breadth: codes that are held while a query walks.
+            links: links of each code; twice that number on the lowest level.
+            effort: candidates kept while the graph is built (efConstruction).
+            breadth: candidates kept while it is searched (efSearch).
         """
 
         links: int = Field(16, ge=2, le=128)
@@ -80,7 +80,7 @@ def options() -> type[Options]:
 
 
 def build(codes: Scan, offsets: NDArray[np.int64], *, links: int = 16, effort: int = 100, breadth: int = 128) -> Scan:
-    """Link the codes; see :func:`aepipe.index.hamming.build`."""
+    """Build the graph; see :func:`aepipe.index.hamming.build`."""
     if not len(codes):
         return codes
     graph = swig.IndexBinaryHNSW(codes.flat.d, links)
@@ -93,8 +93,8 @@ def build(codes: Scan, offsets: NDArray[np.int64], *, links: int = 16, effort: i
 
 
 def open(folder: Path, codes: Scan, offsets: NDArray[np.int64], options: Mapping[str, Any]) -> Scan:
-    """Open a saved one; see :func:`aepipe.index.hamming.open`. The graph is read, not mapped."""
+    """Open a saved graph; see :func:`aepipe.index.hamming.open`. The graph is read, not mapped."""
     graph = swig.read_index_binary(str(folder / FILE))
     if (graph.ntotal, graph.d) != (len(codes), codes.flat.d):
-        raise ValueError(f"{FILE} is not of these codes")
+        raise ValueError(f"{FILE} does not belong to these codes")
     return Hnsw(codes, graph, options)

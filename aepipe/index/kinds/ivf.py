@@ -1,7 +1,7 @@
-"""The IVF index: codes are parted into cells around centres, and a query compares those of the nearest cells only.
+"""IVF index: compare the query with the nearest cells of codes only; approximate.
 
-Fast, and approximate: what lies in another cell is missed. Learned codes cluster, so few cells hold most of the hits;
-on codes without structure, recall is poor. A radius search is a scan, and exact.
+Fast, and approximate: a hit in another cell is missed. Learned codes cluster, so few cells hold most hits; on codes
+without structure, recall is poor. A radius search is a scan, and exact.
 
 Legend: M distinct codes, Q queries, k neighbours, W bytes of a code.
 """
@@ -29,9 +29,9 @@ FILE = "ivf.faiss"
 FIT_CODES_PER_CELL = 64
 MOST_CELLS = 1 << 16
 NEAREST = 10
-"""Recall is that of so many."""
+"""Recall is measured on this number of nearest rows."""
 PROBED = 1.5
-"""A code in a cell costs so many scanned ones."""
+"""Cost of a code in a cell, in scanned codes."""
 
 
 class Ivf(Scan):
@@ -50,7 +50,7 @@ class Ivf(Scan):
         swig.write_index_binary(self.cells, str(folder / FILE))
 
     def nearest(self, packed: NDArray[np.uint8], k: int, threads: int = 1) -> CodeHits:
-        """Return near codes; see :meth:`Scan.nearest`. Queries whose cells hold too few are answered by a scan."""
+        """Return near codes, or scan where fewer than k are found; see :meth:`Scan.nearest`."""
         if not len(packed):
             return CodeHits.none()
         with threads_of_faiss(threads if len(packed) > 1 else 1):
@@ -60,17 +60,17 @@ class Ivf(Scan):
 
 
 def options() -> type[Options]:
-    """Return the model of this kind's options; a function, so that a query need not import the recipe."""
+    """Return the model of this kind's options; a query must not load pydantic."""
     from pydantic import Field
 
     from aepipe.recipe import Options
 
     class Ivf(Options):
-        """Cells, and how many of them are looked into.
+        """Options of the cells and of their search.
 
         Attributes:
-            cells: into how many the codes are parted; 0 for about 4 sqrt(M).
-            probes: cells that a query looks into.
+            cells: number of cells; 0 for about 4 sqrt(M).
+            probes: number of cells that a query is compared with.
         """
 
         cells: int = Field(0, ge=0, le=MOST_CELLS)
@@ -80,62 +80,63 @@ def options() -> type[Options]:
 
 
 def build(codes: Scan, offsets: NDArray[np.int64], *, cells: int = 0, probes: int = 32) -> Scan:
-    """Part the codes into cells; see :func:`aepipe.index.hamming.build`."""
+    """Split the codes into cells; see :func:`aepipe.index.hamming.build`."""
     if not len(codes):
         return codes
     chosen = {"cells": cells, "probes": probes}
     n_cells = min(cells or max(1, usual_cells(len(codes))), len(codes), MOST_CELLS)
     quantizer = swig.IndexBinaryFlat(codes.flat.d)
-    parted = swig.IndexBinaryIVF(quantizer, codes.flat.d, n_cells)
-    quantizer.this.disown()  # it lives as long as what it belongs to
-    parted.own_fields = True
-    parted.cp.min_points_per_centroid = 1
+    in_cells = swig.IndexBinaryIVF(quantizer, codes.flat.d, n_cells)
+    quantizer.this.disown()  # FAISS deletes it with the index that owns it
+    in_cells.own_fields = True
+    in_cells.cp.min_points_per_centroid = 1
     sample = np.random.default_rng(0).choice(len(codes), min(len(codes), FIT_CODES_PER_CELL * n_cells), replace=False)
-    parted.train(np.ascontiguousarray(codes.packed[np.sort(sample)]))
-    parted.add(codes.packed)
-    return Ivf(codes, parted, chosen)
+    in_cells.train(np.ascontiguousarray(codes.packed[np.sort(sample)]))
+    in_cells.add(codes.packed)
+    return Ivf(codes, in_cells, chosen)
 
 
 def usual_cells(n_codes: int) -> int:
-    """Return into how many cells codes are parted where nothing else is said."""
+    """Return the default number of cells."""
     return round(4 * math.sqrt(n_codes))
 
 
 def cost(n_bits: int, n_codes: int, *, cells: int, share: float) -> float:
-    """Return what a query costs, in nanoseconds.
+    """Return the cost of a query, in nanoseconds.
 
     Args:
         n_bits: K.
         n_codes: M.
-        cells: whose centres are compared.
-        share: of all cells that are looked into.
+        cells: number of cells, whose centres are all compared.
+        share: share of the cells that the query is compared with.
     """
     return compare_cost(n_bits, cells) + PROBED * share * compare_cost(n_bits, n_codes)
 
 
-def recalls(parted: Ivf, places: NDArray[np.int64], probes: Iterable[int]) -> Iterator[tuple[int, float]]:
-    """Yield some numbers of probes, as long as they are not all cells, with the recall that each reaches.
+def recalls(in_cells: Ivf, places: NDArray[np.int64], probes: Iterable[int]) -> Iterator[tuple[int, float]]:
+    """Yield numbers of probes below the number of cells, with the recall they reach.
 
-    Recall is of distances: a hit counts where it is as near as the farthest of the true ones.
+    Recall is by distance: a hit counts if it is no farther than the farthest of the true nearest.
 
     Args:
-        parted: codes in cells.
-        places: int64[n], of the codes that ask. A query is seldom a code of the collection, so one bit is turned.
-        probes: how many cells are looked into.
+        in_cells: the codes in cells.
+        places: int64[n], of the codes used as queries, with one bit flipped: a query is seldom a code of the
+            collection.
+        probes: numbers of cells, ascending.
     """
-    asked = parted.packed[places].copy()
+    asked = in_cells.packed[places].copy()
     asked[:, 0] ^= 0x80
-    k = min(NEAREST, len(parted))
-    limit = Scan.nearest(parted, asked, k).distances.reshape(-1, k)[:, -1]
-    for count in itertools.takewhile(lambda count: count < parted.cells.nlist, probes):
-        found = Ivf(parted, parted.cells, {"probes": count}).nearest(asked, k)
+    k = min(NEAREST, len(in_cells))
+    limit = Scan.nearest(in_cells, asked, k).distances.reshape(-1, k)[:, -1]
+    for count in itertools.takewhile(lambda count: count < in_cells.cells.nlist, probes):
+        found = Ivf(in_cells, in_cells.cells, {"probes": count}).nearest(asked, k)
         yield count, float((found.distances <= limit[found.query]).sum()) / (k * len(asked))
 
 
 def open(folder: Path, codes: Scan, offsets: NDArray[np.int64], options: Mapping[str, Any]) -> Scan:
-    """Open a saved one; see :func:`aepipe.index.hamming.open`."""
-    # The older IO_FLAG_MMAP starts threads for every query, which takes a hundred times as long as the query.
-    parted = swig.read_index_binary(str(folder / FILE), swig.IO_FLAG_MMAP_IFC)
-    if (parted.ntotal, parted.d) != (len(codes), codes.flat.d):
-        raise ValueError(f"{FILE} is not of these codes")
-    return Ivf(codes, parted, options)
+    """Open saved cells; see :func:`aepipe.index.hamming.open`."""
+    # With the older IO_FLAG_MMAP, every query starts threads, which takes a hundred times as long as the query.
+    in_cells = swig.read_index_binary(str(folder / FILE), swig.IO_FLAG_MMAP_IFC)
+    if (in_cells.ntotal, in_cells.d) != (len(codes), codes.flat.d):
+        raise ValueError(f"{FILE} does not belong to these codes")
+    return Ivf(codes, in_cells, options)

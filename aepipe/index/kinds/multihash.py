@@ -1,18 +1,18 @@
-"""The multihash index: exact search that looks at a small part of the codes, and knows when that was enough.
+"""Multihash index: exact search that compares only a small part of the codes.
 
-The K bits are parted into m substrings. Two codes that differ in at most (r + 1) m - 1 bits differ in at most r bits of
-some substring, for otherwise they would differ in at least r + 1 bits of each (the pigeonhole principle). So whoever
-looks up, for each substring, every value at most r bits from the query's has seen all codes within (r + 1) m - 1 bits.
-If k rows are as near as that, nothing nearer was missed: the answer is *certified*. Otherwise more bits are flipped, or
-the codes are scanned. All three give the same answer.
+The K bits are split into m substrings. Two codes that differ in at most (r + 1) m - 1 bits differ in at most r bits of
+some substring, for otherwise they would differ in at least r + 1 bits of each (the pigeonhole principle). So a look-up,
+for each substring, of every value at most r bits from the query's finds all codes within (r + 1) m - 1 bits. If k rows
+lie within that distance, nothing nearer was missed: the answer is *certified*. Otherwise more bits are flipped, or the
+codes are scanned. All ways give the same answer.
 
-Whether that pays is a matter of the codes. Learned ones have near neighbours, so small radii certify; but values that
-many codes share make large buckets. So how far the k-th row is was measured when the index was built
-(:mod:`aepipe.index.cost_model`), and how many codes a look-up would touch is known before they are touched: where a scan
-would be cheaper, it is a scan.
+Whether look-ups pay depends on the codes. Learned codes have near neighbours, so small radii certify; but values that
+many codes share make large buckets. So the distance of the k-th row is measured when the index is built
+(:mod:`aepipe.index.cost_model`), and a query counts the codes in its buckets before it compares any: where a scan would
+be cheaper, it scans.
 
-Norouzi, Punjani, Fleet: Fast Exact Search in Hamming Space with Multi-Index Hashing, 2014. New here are the certificate
-by rows rather than codes, and the guard.
+Norouzi, Punjani, Fleet: Fast Exact Search in Hamming Space with Multi-Index Hashing, 2014. Added here: certificates
+count rows rather than codes, and the guard against large buckets.
 
 Legend: M distinct codes, Q queries, k neighbours, m substrings, F values looked up for a query, C codes touched,
 V words of a code.
@@ -40,22 +40,23 @@ if TYPE_CHECKING:
 
 REACH = "reach.json"
 SCANNED = -1
-"""The stage of a query that was answered by a scan."""
+"""The stage of a query that a scan answered."""
 MOST_BITS = 1 << 16
+"""Codes of this length or more are scanned: their distances may exceed 16 bits."""
 SHARED = 300_000.0
-"""Look-ups that are expected to take so many nanoseconds a query gain from threads; others are steps so small that
-threads would wait for Python's lock at each."""
+"""Look-ups gain from threads from this expected cost on, in nanoseconds a query. The steps of cheaper ones are so small
+that threads would wait for Python's lock at each."""
 PIECES = 4
-"""Each thread gets its queries in so many pieces."""
+"""Each thread gets its queries in this number of pieces, so that an uneven load evens out."""
 
 Keys = NDArray[np.int64]
-"""Codes that were found: distance and position in one number, so that one sort puts them in order."""
+"""Found codes: distance and position in one number, so that one sort orders them by both."""
 NOTHING: Keys = np.zeros(0, np.int64)
 Answer = TypeVar("Answer")
 
 
 class MultiHash(Scan):
-    """A search by look-ups, with a scan for what they cannot certify; see the module."""
+    """A search by look-ups, with a scan for the queries that these cannot certify."""
 
     kind: ClassVar[str] = "multihash"
 
@@ -77,18 +78,18 @@ class MultiHash(Scan):
         (folder / REACH).write_text(json.dumps(self.reach.to_dict()), encoding="utf-8")
 
     def nearest(self, packed: NDArray[np.uint8], k: int, threads: int = 1) -> CodeHits:
-        """Return codes that the k nearest rows of each query have; see :meth:`Scan.nearest`."""
+        """Return the nearest codes; see :meth:`Scan.nearest`."""
         return self.staged(packed, k, threads)[0]
 
     def staged(self, packed: NDArray[np.uint8], k: int, threads: int = 1) -> tuple[CodeHits, NDArray[np.int64]]:
-        """Return the same, and by which stage each query was answered.
+        """Return the nearest codes, and the stage that answered each query.
 
         Returns:
-            What was found; int64[Q], how many bits were turned when the answer was certified, -1 for a scan.
+            The codes; int64[Q], the number of flipped bits that certified the answer, or -1 for a scan.
         """
         cost, begin = self._plan(k)
         own, queries = _own_threads(cost, threads), max(1, len(packed))
-        # A scan gains from threads what they promise.
+        # A scan shares its work between all threads, look-ups only between ``own``.
         dear = cost / min(own, queries) > self._scan_cost / min(threads, queries)
         if begin is None or dear or not len(packed):
             return super().nearest(packed, k, threads), np.full(len(packed), SCANNED)
@@ -110,7 +111,7 @@ class MultiHash(Scan):
         return found.completed(len(packed), scanned, lambda open_: Scan.ball(self, packed[open_], radius, threads))
 
     def _each(self, packed: NDArray[np.uint8], threads: int, answer: Callable[[Words], Answer]) -> list[Answer]:
-        """Return the answer to each query."""
+        """Answer each query, by several threads where that pays."""
         queries = list(words_of(packed))
         if threads == 1 or len(queries) == 1:
             return [answer(query) for query in queries]
@@ -121,10 +122,10 @@ class MultiHash(Scan):
             return [one for some in answers for one in some]
 
     def _certain(self, query: Words, k: int, stage: int) -> tuple[Keys | None, int]:
-        """Look up more and more, until the answer to a query, words[V], is certain.
+        """Look up with more and more flipped bits, until the answer is certified.
 
         Returns:
-            The codes, and the stage that made it certain; None and -1 where only a scan can tell.
+            The codes, and the stage that certified them; None and -1 where a scan must answer.
         """
         while stage < len(self.reach.shares):
             touched = self._touched(query, stage)
@@ -139,14 +140,13 @@ class MultiHash(Scan):
         return None, SCANNED
 
     def _within(self, query: Words, radius: int, stage: int) -> Keys | None:
-        """Return all codes within a radius that a stage is certain of; None where a scan is cheaper."""
         touched = self._touched(query, stage)
         if touched is None:
             return None
         return _distinct(_near(*touched, radius))
 
     def _touched(self, query: Words, stage: int) -> tuple[NDArray[np.uint32], NDArray[np.uint16]] | None:
-        """Return the codes that a stage looks at, and how far they are; None where a scan is cheaper."""
+        """Return codes and distances in the buckets of a stage; None where a scan is cheaper."""
         values = self._values_of(stage)
         begin, sizes = self.tables.buckets(query, values)
         if stage_cost(self.n_bits, len(values), float(sizes.sum())) >= self._scan_cost:
@@ -154,32 +154,33 @@ class MultiHash(Scan):
         return self.tables.compare(begin, sizes, query)
 
     def _plan(self, k: int) -> tuple[float, int | None]:
-        """Return what a query is expected to cost, and the stage to begin with, None for a scan."""
+        # Kept for each k: a service asks for the same k again and again.
         if k not in self._plans:
             self._plans[k] = self.reach.plan(k, self.n_bits, len(self))
         return self._plans[k]
 
     def _values_of(self, stage: int) -> Values:
-        """Return what a stage looks up."""
         if stage not in self._values:
             self._values[stage] = Values.within(self.tables.parts, stage)
         return self._values[stage]
 
 
 def _own_threads(cost: float, threads: int) -> int:
-    """Return over how many of some threads look-ups of that cost are spread."""
     return threads if cost >= SHARED else 1
 
 
 def _near(positions: NDArray[np.uint32], far: NDArray[np.uint16], radius: int) -> Keys:
-    """Return the codes within a radius, in any order; what several substrings found is there several times."""
+    # A code that several substrings found is repeated.
     kept = np.nonzero(far <= radius)[0]
     keys: Keys = (far[kept].astype(np.int64) << 32) | positions[kept]
     return keys
 
 
 def _first(keys: Keys, k: int, most: int) -> Keys:
-    """Return the first k different ones, in order; among the first ``most`` there probably are so many."""
+    """Return the first k distinct keys, sorted.
+
+    They probably lie among the ``most`` smallest, so these are tried first.
+    """
     if len(keys) > 4 * most:
         found = _distinct(np.partition(keys, most)[:most])
         if len(found) >= k:
@@ -188,7 +189,7 @@ def _first(keys: Keys, k: int, most: int) -> Keys:
 
 
 def _distinct(keys: Keys) -> Keys:
-    """Return different ones, in order."""
+    """Return the distinct keys, sorted; faster than np.unique."""
     keys = np.sort(keys)
     first = np.empty(len(keys), bool)
     first[:1] = True
@@ -197,7 +198,7 @@ def _distinct(keys: Keys) -> Keys:
 
 
 def _joined(answers: Sequence[Keys | None]) -> tuple[CodeHits, NDArray[np.int64]]:
-    """Return what was found for queries, one after another, and the numbers of those without an answer."""
+    """Join the answers to consecutive queries; also return the numbers of open queries."""
     keys = [NOTHING if one is None else one for one in answers]
     all_keys = keys[0] if len(keys) == 1 else np.concatenate(keys)
     query = np.repeat(np.arange(len(keys)), [len(one) for one in keys])
@@ -206,10 +207,7 @@ def _joined(answers: Sequence[Keys | None]) -> tuple[CodeHits, NDArray[np.int64]
 
 
 def _stage_for(far: NDArray[np.uint16], k: int, n_parts: int) -> int:
-    """Return the stage that should make a query certain, given how far some codes are.
-
-    The k-th of those known is at least as far as the k-th of all. Where fewer are known, nothing is said.
-    """
+    # The k-th of the found codes is at least as far as the k-th of all; with fewer than k, nothing is known.
     if len(far) < k:
         return 0
     kth = int(np.partition(far, k - 1)[k - 1])
@@ -217,16 +215,16 @@ def _stage_for(far: NDArray[np.uint16], k: int, n_parts: int) -> int:
 
 
 def options() -> type[Options]:
-    """Return the model of this kind's options; a function, so that a query need not import the recipe."""
+    """Return the model of this kind's options; a query must not load pydantic."""
     from pydantic import Field
 
     from aepipe.recipe import Options
 
     class Multihash(Options):
-        """Look-ups by substrings.
+        """Options of the look-ups.
 
         Attributes:
-            substrings: into how many the bits are parted; 0 has it chosen by what the codes are like.
+            substrings: number of substrings; 0 to choose it by measuring the codes.
         """
 
         substrings: int = Field(0, ge=0, le=64)
@@ -235,28 +233,31 @@ def options() -> type[Options]:
 
 
 def build(codes: Scan, offsets: NDArray[np.int64], *, substrings: int = 0) -> Scan:
-    """Build the tables; see :func:`aepipe.index.hamming.build`. Very few codes, or very long ones, are better scanned."""
+    """Build the tables, or scan very few or very long codes.
+
+    See :func:`aepipe.index.hamming.build`.
+    """
     reach = looked_at(codes, offsets, substrings=substrings)
     return codes if reach is None else filled(codes, offsets, reach, {"substrings": substrings})
 
 
 def looked_at(codes: Scan, offsets: NDArray[np.int64], *, substrings: int = 0) -> Reach | None:
-    """Measure what look-ups would be like; None where codes are so few, or so long, that they are better scanned."""
+    """Measure the codes for look-ups; None where they must be scanned."""
     if len(codes) < 2 or codes.n_bits >= MOST_BITS or len(codes) >= LIMIT:
         return None
     return measure(codes, offsets, n_parts=min(substrings, codes.n_bits))
 
 
 def filled(codes: Scan, offsets: NDArray[np.int64], reach: Reach, options: Mapping[str, Any]) -> MultiHash:
-    """Fill the tables of as many substrings as was found best; they are made where the codes are."""
+    """Fill the tables for the measured number of substrings, where the codes are stored."""
     tables = fill(codes.packed, deal(codes, reach.n_parts), codes.folder)
     return MultiHash(codes, offsets, tables, reach, options)
 
 
 def open(folder: Path, codes: Scan, offsets: NDArray[np.int64], options: Mapping[str, Any]) -> Scan:
-    """Open a saved one; see :func:`aepipe.index.hamming.open`."""
+    """Open saved tables; see :func:`aepipe.index.hamming.open`."""
     reach = Reach.of_dict(json.loads((folder / REACH).read_bytes()))
     tables = Tables.open(folder, codes.packed, codes.n_bits)
     if tables.n_parts != reach.n_parts:
-        raise ValueError(f"{REACH} does not fit the tables")
+        raise ValueError(f"{REACH} does not belong to the tables")
     return MultiHash(codes, offsets, tables, reach, options)

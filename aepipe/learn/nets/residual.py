@@ -1,4 +1,4 @@
-"""Residual blocks of dense layers: each adds a correction to what it was given.
+"""Residual blocks of dense layers: each adds a correction to its input.
 
 Source: He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016.
 """

@@ -38,7 +38,7 @@ class Options(objectives.Options):
 
     Attributes:
         sparsity: weight of the absolute values of the code.
-        prediction: weight of half the squared distance between the code and what the encoder predicts.
+        prediction: weight of half the squared distance between the code and the encoder's prediction.
         iterations: of the inference, for each batch.
     """
 

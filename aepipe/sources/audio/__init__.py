@@ -1,1 +1,1 @@
-"""Recordings."""
+"""Recordings: WAV and FLAC files."""

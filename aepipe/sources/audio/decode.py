@@ -1,7 +1,7 @@
-"""Recordings: a stretch of sound becomes a picture of its frequencies over time, in bands as the ear has them.
+"""Decode recordings: a stretch of sound becomes its mel spectrogram.
 
-A row is uint8[bands, frames, 1]: the power in each mel band and frame, in decibels below the loudest cell, 255 at the
-loudest and 0 at 80 dB below it or less. So a row does not depend on how loud the recording is.
+A row is uint8[bands, frames, 1]: the power in each mel band and frame, in decibels below the loudest cell: 255 at the
+loudest, 0 at 80 dB below it or less. So a row does not depend on the loudness of the recording.
 
 Source: Davis and Mermelstein, "Comparison of parametric representations for monosyllabic word recognition", 1980; the
 mel scale is O'Shaughnessy's, 2595 log10(1 + f / 700).
@@ -25,12 +25,15 @@ from aepipe.sources.files import WholeFile
 from aepipe.sources.item import Decode, Item
 
 VERSION = 1
+EXTRAS = {"soundfile": "audio", "soxr": "audio"}
+MARK = "t"
+"""Begins the places of windows: ``file.wav#t1.5+1``, a start and a length in seconds."""
 FRAME = 0.032
-"""Seconds that one spectrum is taken of; frames overlap by half of it or more."""
+"""Seconds of one spectrum; spectra overlap by half of it or more."""
 DEEPEST = 80.0
-"""Decibels below the loudest cell at which a row is black."""
+"""Decibels below the loudest cell at which a cell is 0."""
 SILENCE = 1e-10
-"""Power of the loudest cell, of 1 for full scale, below which nothing was recorded."""
+"""Power of the loudest cell, where full scale is 1, below which a recording is silent."""
 _SLICE = re.compile(r"(?P<file>.+)@(?P<start>\d+(\.\d+)?)(-(?P<end>\d+(\.\d+)?))?$")
 
 Samples = NDArray[np.float32]
@@ -39,10 +42,10 @@ Samples = NDArray[np.float32]
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     """Return what makes a row of the bytes of a WAV or FLAC file.
 
-    Of a file that is longer than a window only the first is seen; a shorter one is followed by silence. With
-    ``window = "whole"`` all of it is seen, as fast or slow as it takes to fill the row.
+    A file that is longer than a window is cut after the first one; a shorter one is filled up with silence. With
+    ``window = "whole"`` the frames of a row are spread over the whole file.
 
-    The function raises :class:`ItemError` for what is no recording, is cut off, or is silent.
+    The function raises :class:`ItemError` for bytes that are no recording, are cut off, or are silent.
     """
     rate, bands, frames, window = (features[name] for name in ("rate", "bands", "frames", "window"))
 
@@ -60,8 +63,12 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     return row
 
 
-def asked(text: str) -> Iterator[Item]:
-    """Give a file, or a slice of it: ``file.wav@1.5`` from there on, ``file.wav@1.5-2.5`` up to there, in seconds."""
+def query_items(text: str) -> Iterator[Item]:
+    """Yield a file, or a slice of it: ``file.wav@1.5`` to its end, or ``file.wav@1.5-2.5``.
+
+    Raises:
+        QueryError: the slice ends before it starts.
+    """
     found = None if Path(text).is_file() else _SLICE.match(text)
     if found is None:
         yield Item(text, text, WholeFile(text))
@@ -73,17 +80,27 @@ def asked(text: str) -> Iterator[Item]:
     yield Item(text, text, lambda key: slice_of(WholeFile(file)(key), key, start, end - start))
 
 
+def preview(path: Path, at: str, key: str) -> bytes:
+    """Return the slice ``t<start>+<seconds>`` of a recording as a WAV file.
+
+    Raises:
+        ItemError: as :func:`slice_of`.
+    """
+    start, _, seconds = at.removeprefix(MARK).partition("+")
+    return slice_of(WholeFile(str(path))(key), key, float(start), float(seconds))
+
+
 def samples_of(data: bytes, key: str, start: float = 0.0, seconds: float | None = None) -> tuple[Samples, int]:
-    """Return the samples of a recording, the mean of its channels, float32[n], and how many there are in a second.
+    """Return the mean of the channels of a recording, float32[n], and its sampling rate.
 
     Args:
         data: a WAV or FLAC file.
         key: for errors.
-        start: seconds to leave out.
+        start: seconds to leave out at the beginning.
         seconds: to read at most; None reads to the end.
 
     Raises:
-        ItemError: it is none, or is cut off.
+        ItemError: the bytes are no recording, or are cut off.
     """
     import soundfile
 
@@ -96,7 +113,7 @@ def samples_of(data: bytes, key: str, start: float = 0.0, seconds: float | None 
             wanted = min(wanted, whole - first)
             found = file.read(wanted, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
-        why = str(error).partition(": ")[2] or str(error)
+        why = str(error).partition(": ")[2] or str(error)  # the library names its own stream first
         raise ItemError(key, f"not a recording that can be read: {why}") from None
     if not len(found):
         raise ItemError(key, "nothing recorded there")
@@ -120,7 +137,7 @@ def slice_of(data: bytes, key: str, start: float, seconds: float) -> bytes:
 
 
 def at_rate(samples: Samples, rate: int, wanted: int) -> Samples:
-    """Return samples at another rate."""
+    """Return samples at the wanted rate."""
     if rate == wanted:
         return samples
     import soxr
@@ -130,10 +147,14 @@ def at_rate(samples: Samples, rate: int, wanted: int) -> Samples:
 
 
 def powers(samples: Samples, rate: int, bands: int, frames: int) -> NDArray[np.float64]:
-    """Return the mean power in each mel band and frame, float64[bands, frames]; the frames cover all samples."""
+    """Return the mean power in each mel band and frame, float64[bands, frames].
+
+    The frames cover all samples.
+    """
+    # A power of two, which the Fourier transform likes best.
     size = 1 << max(4, (round(FRAME * rate) - 1).bit_length())
     padded = np.pad(samples.astype(np.float64), (size // 2, size // 2))
-    # Where frames would leave gaps between them, more spectra are taken, and averaged.
+    # Where there would be gaps between frames, each frame is the mean of several spectra.
     dense = max(1, math.ceil(len(samples) / frames / (size / 2)))
     places = np.linspace(0, max(len(samples) - 1, 0), frames * dense).round().astype(np.int64)
     windows = padded[places[:, None] + np.arange(size)] * np.hanning(size)
@@ -142,12 +163,13 @@ def powers(samples: Samples, rate: int, bands: int, frames: int) -> NDArray[np.f
     return found
 
 
+# All rows of a collection use the same filters.
 @lru_cache(maxsize=8)
 def _filters(rate: int, size: int, bands: int) -> NDArray[np.float64]:
-    """Return triangles of equal width on the mel scale, float64[size / 2 + 1, bands]."""
+    """Return the mel filters: triangles of equal mel width, float64[size / 2 + 1, bands]."""
     frequencies = np.fft.rfftfreq(size, 1 / rate)
     edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), bands + 2) / 2595) - 1)
-    # A band narrower than the distance of two frequencies would see none.
+    # A band narrower than the distance of two frequencies would contain none.
     edges = np.maximum.accumulate(np.maximum(edges, np.arange(bands + 2) * frequencies[1] * 0.5))
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
     rising = (frequencies[:, None] - low) / (middle - low)
@@ -158,14 +180,14 @@ def _filters(rate: int, size: int, bands: int) -> NDArray[np.float64]:
 
 
 def _fitted(samples: Samples, length: int) -> Samples:
-    """Return so many samples: the first of more, or followed by silence."""
     return np.pad(samples[:length], (0, max(0, length - len(samples))))
 
 
 def _cut_off(data: bytes) -> bool:
-    """Say whether a WAV file is shorter than it says: the library reads what is there."""
+    """Whether a WAV file is shorter than its header says, which the library does not check."""
     at = data.find(b"data", 12) if data.startswith(b"RIFF") else -1
     if at < 0 or len(data) < at + 8:
         return False
     size = int.from_bytes(data[at + 4 : at + 8], "little")
+    # A program that writes to a pipe does not know the length, and writes this number.
     return size != 0xFFFFFFFF and at + 8 + size > len(data)

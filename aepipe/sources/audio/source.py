@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ from aepipe.sources import base
 from aepipe.sources.audio import decode
 from aepipe.sources.files import Files, Refused, WholeFile
 from aepipe.sources.formats.path_lists import files_or_lists
-from aepipe.sources.item import Columns, Container, Item
+from aepipe.sources.item import Columns, Container, Item, Reader
 
 SUFFIXES = (".wav", ".wave", ".flac")
 
@@ -36,11 +36,11 @@ class Features(recipe.Options):
     """Options under ``[features]``.
 
     Attributes:
-        rate: samples in a second that everything is brought to; half of it is the highest frequency heard.
-        window: seconds that an item covers; a longer file is several. ``whole`` makes one item of each file.
-        hop: seconds from one window to the next; None puts them end to end.
-        bands: of frequencies, from low to high.
-        frames: of time.
+        rate: samples in a second; recordings are resampled to it, and half of it is the highest frequency in a row.
+        window: seconds that an item covers; a longer file is several items. ``whole`` makes one item of each file.
+        hop: seconds from one window to the next; without it, windows follow each other without gaps.
+        bands: mel bands of a row, from low to high frequencies.
+        frames: steps in time of a row.
     """
 
     rate: Annotated[int, Field(ge=1000, le=192_000)] = 16_000
@@ -83,12 +83,12 @@ class Audio(base.ItemSource):
         return {"kind": self.kind, "decoder": decode.VERSION, **self._features.model_dump(mode="json")}
 
     def row(self, data: bytes, key: str) -> NDArray[np.generic]:
-        """Return the picture of a window's frequencies, uint8[bands, frames, 1]."""
+        """Return the mel spectrogram of a window, uint8[bands, frames, 1]."""
         return self._decode(data, key)
 
 
 class _Windows:
-    """A container of files as one of their windows; the key of a window is ``file@seconds``."""
+    """A container of the windows of recordings; the key of a window is ``file@seconds``."""
 
     def __init__(self, whole: Container, files: Files, features: Features) -> None:
         self._whole = whole
@@ -106,16 +106,19 @@ class _Windows:
         return self._whole.schema()
 
     def total(self) -> int | None:
-        """Return how many windows there are, where each file is one."""
+        """Return the number of windows, where each file is one; else None."""
         return self._whole.total() if self._features.window == "whole" else None
 
     def items(self) -> Iterator[Item]:
-        """Give the windows of each file in their order; of a file that cannot be read, one that says so."""
+        """Yield the windows of each file; a file that cannot be read is one item that says so."""
         for item in self._whole.items():
             yield from [item] if self._features.window == "whole" else self._windows(item, self._features.window)
 
     def _windows(self, item: Item, window: float) -> Iterator[Item]:
-        """Give the windows of one file; a rest of less than half a window belongs to none, if there is one before."""
+        """Yield the windows of one file.
+
+        A rest shorter than half a window is left out, unless it is all there is.
+        """
         if isinstance(item.reader, Refused):
             yield item
             return
@@ -128,25 +131,25 @@ class _Windows:
         starts = [0.0, *(n * hop for n in range(1, int(seconds / hop) + 1) if seconds - n * hop >= window / 2)]
         for start in starts:
             mark = f"{start:.3f}".rstrip("0").rstrip(".")
+            # A place has start and length, so that a window can be read again without the recipe.
             place = f"{item.place}#t{mark}+{window:g}"
-            yield replace(item, key=f"{item.key}@{mark}", place=place, reader=Slice(item.reader, start, window))
+            yield replace(item, key=f"{item.key}@{mark}", place=place, reader=_Slice(item.reader, start, window))
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """A window of a file."""
+class _Slice:
+    """Reads a window of a file."""
 
-    whole: Any
+    whole: Reader
     start: float
     seconds: float
 
     def __call__(self, key: str) -> bytes:
-        """Read it."""
         return decode.slice_of(self.whole(key), key, self.start, self.seconds)
 
 
 def _length(item: Item) -> float:
-    """Return the seconds that a file lasts, by its header."""
+    """Return the length of a recording by its header, in seconds."""
     import soundfile
 
     assert isinstance(item.reader, WholeFile), "a folder and a list give whole files"
@@ -157,3 +160,19 @@ def _length(item: Item) -> float:
         raise ItemError(item.key, f"not a recording that can be read: {str(error).partition(': ')[2]}") from None
     except OSError as error:
         raise ItemError(item.key, f"cannot be read: {error.strerror}") from None
+
+
+def _is_recording(seen: base.Glimpse) -> bool:
+    return seen.head.startswith(b"fLaC") or (seen.head[:4] == b"RIFF" and seen.head[8:12] == b"WAVE")
+
+
+SNIFFER = base.Sniffer(
+    rank=2, file=_is_recording, texts=lambda texts, _: base.column_of_paths(texts, SUFFIXES), option="audio"
+)
+
+
+def suggest(path: str, items: Iterable[Item]) -> base.Hints:
+    """Return what a recipe for recordings should say; see :mod:`aepipe.sources`."""
+    seen, _ = base.survey_items(items)
+    features = "[features]\nrate = 16000  # samples in a second\nwindow = 1.0  # seconds that an item covers"
+    return base.Hints(seen, f"{seen.rows:,} {Audio.called}", features, bounded=True)

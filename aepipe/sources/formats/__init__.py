@@ -1,10 +1,10 @@
-"""Containers: what images lie in. A folder of files, IDX pairs, Parquet, tar, CSV lists of paths.
+"""Formats of collections: folders, IDX, Parquet, tar, lists of paths, tables, arrays.
 
-What a path is, its files say: the first of :data:`_ROOMS` that claims any of them takes those it claims, and the rest
-count as skipped. So a folder of pictures with a table beside them is a folder of pictures.
+For pictures the format is told by the files: the first of :data:`_FORMATS` that claims any of them takes those that it
+claims, and the rest count as skipped. So a folder of pictures with a table next to them is a folder of pictures.
 
-A module of this room has ``claims(name) -> bool``, ``open_container(files, options) -> Container`` and
-``read_at(path, at, key) -> bytes`` for places of the form ``file#at``.
+Each of those modules has ``claims(name) -> bool`` and ``open_container(files, columns) -> Container``; and, but for the
+folder, ``read_at(path, at, key) -> bytes`` for places of the form ``file#at``.
 """
 
 from __future__ import annotations
@@ -16,31 +16,37 @@ from aepipe.errors import SourceError
 from aepipe.sources.files import Files
 from aepipe.sources.item import Columns, Container
 
-_ROOMS = ("folder", "idx", "parquet", "tar", "path_lists")
+_FORMATS = ("folder", "idx", "parquet", "tar", "path_lists")
 
 
 def open_container(files: Files, columns: Columns) -> Container:
-    """Return what holds the images among some files.
+    """Return what holds the pictures among some files.
 
     Raises:
-        SourceError: none of the files holds images.
+        SourceError: none of the files holds pictures.
     """
-    rooms = [_room(name) for name in _ROOMS]
-    best, others = len(rooms), 0
+    formats = [_format(name) for name in _FORMATS]
+    best, others = len(formats), 0
     for found in files:
-        best = min(best, next((rank for rank, room in enumerate(rooms) if room.claims(found.place)), best))
+        best = min(best, next((rank for rank, one in enumerate(formats) if one.claims(found.place)), best))
         others += 1
-        if best == 0:
+        if best == 0:  # nothing ranks before it, so the other files need not be listed
             break
-    if best == len(rooms):
+    if best == len(formats):
         raise SourceError(
-            f"{files.asked}: no images there, {others:,} other files; looked for .jpg .jpeg .png .webp .gif .bmp .tif "
+            f"{files.given}: no images there, {others:,} other files; looked for .jpg .jpeg .png .webp .gif .bmp .tif "
             ".tiff, IDX files, .parquet, .tar and .csv"
         )
-    container: Container = rooms[best].open_container(files, columns)
+    container: Container = formats[best].open_container(files, columns)
     return container
 
 
-def _room(name: str) -> ModuleType:
-    """Return one module of this room."""
+def format_of(name: str, at: str) -> ModuleType | None:
+    """Return the module that reads a place ``name#at``; None where there is none."""
+    if "@" in at:  # a cell of a table: row@column
+        return _format("records")
+    return next((one for one in map(_format, _FORMATS[1:]) if one.claims(name)), None)
+
+
+def _format(name: str) -> ModuleType:
     return import_module(f"{__name__}.{name}")

@@ -1,4 +1,7 @@
-"""NumPy arrays: a ``.npy`` file of rows, or a ``.npz`` archive with rows and columns that go with them."""
+"""NumPy arrays: a ``.npy`` file of vectors, or a ``.npz`` archive of vectors and columns.
+
+Legend: N rows, D numbers of a vector.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +25,17 @@ _BLOCK = 1024
 
 
 def claims(name: str) -> bool:
-    """Whether a file bears the name of an array."""
+    """Whether a file has the name of an array."""
     return name.lower().endswith(ENDINGS)
 
 
 class Arrays:
-    """Rows of vectors; the key is a column, or the place ``file#row``.
+    """Vectors of some files; the key is a column, or the place ``file#row``.
 
     Args:
-        files: those that are arrays are read.
-        name: of the array with the vectors, in archives; other arrays of as many rows and one axis are columns.
-        key: the column with each item's own id.
+        files: the arrays among them are read.
+        name: of the array of vectors in archives; arrays [N] next to it are columns.
+        key: the column with the id of each item.
 
     Raises:
         SourceError: the first file is damaged, or holds no vectors.
@@ -60,7 +63,7 @@ class Arrays:
         return sum(len(load(Path(found.path), self._name)[0]) for found in self._files if claims(found.place))
 
     def items(self) -> Iterator[Item]:
-        """Give the rows in order."""
+        """Yield the vectors in order."""
         self.skipped = 0
         for found in self._files:
             if not claims(found.place) or found.refusal:
@@ -69,9 +72,10 @@ class Arrays:
             yield from self._rows(found)
 
     def _rows(self, found: Found) -> Iterator[Item]:
-        """Give the rows of one file, read block by block."""
+        """Yield the vectors of one file, read block by block."""
         vectors, columns = load(Path(found.path), self._name)
         for start in range(0, len(vectors), _BLOCK):
+            # A block at a time: the array is mapped, and may be larger than memory.
             block = np.asarray(vectors[start : start + _BLOCK], np.float32)
             for number, vector in enumerate(block, start):
                 place = f"{found.place}#{number}"
@@ -81,12 +85,13 @@ class Arrays:
 
 
 def load(path: Path, name: str) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]]]:
-    """Return the vectors of a file, number[N, D], mapped where that is possible, and its columns, [N] each.
+    """Return the vectors of a file, number[N, D], mapped where possible; and columns, [N] each.
 
     Raises:
-        SourceError: it is no array, or not of rows of numbers.
+        SourceError: it is no array, or it holds no rows of numbers.
     """
     try:
+        # It refuses arrays of Python objects, which would be unpickled: a file must not run code.
         found = load_numpy(path)
         held = {name: found} if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
     except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
@@ -104,14 +109,13 @@ def load(path: Path, name: str) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
-    """Refuse: a vector shows nothing.
+    """Refuse: there is nothing to show of a vector.
 
     Raises:
         ItemError: always.
     """
-    raise ItemError(key, f"{path} holds numbers, of which there is nothing to show")
+    raise ItemError(key, f"{path} holds numbers, and there is nothing to show of them")
 
 
 def _type(values: NDArray[Any]) -> pa.DataType:
-    """Return the type of a column."""
     return {"f": pa.float64(), "i": pa.int64(), "u": pa.int64(), "b": pa.bool_()}.get(values.dtype.kind, pa.string())

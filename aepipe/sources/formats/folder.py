@@ -17,7 +17,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
 def claims(name: str) -> bool:
-    """Whether a file bears the name of an image."""
+    """Whether a file has the name of an image."""
     return name.lower().endswith(SUFFIXES)
 
 
@@ -31,7 +31,7 @@ class Folder:
 
     Args:
         files: where they are.
-        endings: of the names of items, in lower case; other files are passed over. Without endings every file is one.
+        endings: of the names of items, in lower case; other files are left out. Without endings every file is an item.
     """
 
     def __init__(self, files: Files, endings: tuple[str, ...] = ()) -> None:
@@ -47,11 +47,11 @@ class Folder:
         return pa.schema([])
 
     def total(self) -> int:
-        """Count the files; that asks for names only."""
+        """Count the files, by their names only."""
         return sum(map(self._is_item, self._files))
 
     def items(self) -> Iterator[Item]:
-        """Give the files in the order of their paths."""
+        """Yield the files in the order of their paths."""
         self.skipped = 0
         for found in self._files:
             if not self._is_item(found):

@@ -1,10 +1,10 @@
-r"""IDX files, gzipped or not, as MNIST, Fashion-MNIST and EMNIST come (LeCun, Cortes, Burges, 1998).
+r"""IDX files, gzipped or not: MNIST, Fashion-MNIST, EMNIST (LeCun, Cortes, Burges, 1998).
 
-``<name>-images-idx3-ubyte.gz`` has its labels beside it in ``<name>-labels-idx1-ubyte.gz``. A name with ``t10k`` or
-``test`` is the test split, any other the train split.
+The labels of ``<name>-images-idx3-ubyte.gz`` are in ``<name>-labels-idx1-ubyte.gz`` in the same folder. A name with
+``t10k`` or ``test`` is the test split, any other the train split.
 
-Pixels have no file of their own, so each picture is put into a BMP, the plainest of the formats that the decoder knows:
-its bytes depend on the pixels alone, and it decodes to the array that a PNG of the same picture gives.
+The pictures are no files of their own, so each is put into a BMP, the simplest of the formats that the decoder knows:
+its bytes depend on the pixels alone, and it decodes to the same array as a PNG of the picture.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"(?P<name>.*?)[-_.]?images[-_.]idx3-ubyte(\.gz)?$", re.IGNORECASE)
 _UBYTE = 0x08  # the type code of unsigned bytes
+# Larger sides come from a damaged header, and would ask for more memory than there is.
 _MAX_SIDE = 1 << 14
 
 
 def claims(name: str) -> bool:
-    """Whether a file bears the name of IDX images."""
+    """Whether a file has the name of IDX images."""
     return _NAME.match(name) is not None
 
 
@@ -46,15 +47,16 @@ def open_container(files: Files, columns: Columns) -> Container:
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
-    """Read the picture of that number, as a BMP."""
+    """Return the picture with the number ``at``, as a BMP."""
     with _open(path) as stream:
         _, height, width = _header(stream, path, dimensions=3)
+        # 16 bytes of header: the magic number and three sizes.
         stream.seek(16 + int(at) * height * width)
         return bmp(np.frombuffer(stream.read(height * width), np.uint8).reshape(height, width))
 
 
 class Idx:
-    """Pairs of IDX files; the key is the files' common name and the picture's number: ``train/17``."""
+    """Pairs of IDX files; a key has the name of the pair and a number: ``train/17``."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -62,17 +64,17 @@ class Idx:
         self.gives = frozenset({"label", "split"})
 
     def schema(self) -> pa.Schema:
-        """Return no columns; the label and the split are the items' own."""
+        """Return no columns; label and split belong to the items."""
         import pyarrow as pa
 
         return pa.schema([])
 
     def total(self) -> int:
-        """Return the sum of the files' headers."""
+        """Return the sum of the counts in the headers."""
         return sum(_count(Path(found.path)) for found in self._files if claims(found.place))
 
     def items(self) -> Iterator[Item]:
-        """Give the pictures in the order of the files."""
+        """Yield the pictures in the order of the files."""
         self.skipped = 0
         for found in self._files:
             if claims(found.place):
@@ -84,27 +86,28 @@ class Idx:
 def bmp(pixels: NDArray[np.uint8]) -> bytes:
     """Return a grey picture, uint8[H, W], as an uncompressed BMP of 24 bits (Windows version 3).
 
-    A palette of greys would take less room, and twice the time to decode: Pillow looks at each of its colours.
+    A palette of greys would need less space, but twice the time to decode: Pillow looks at each of its colours.
     """
     height, width = pixels.shape
-    padded = np.zeros((height, -(-3 * width // 4) * 4), np.uint8)  # rows end at multiples of four bytes
-    padded[:, : 3 * width] = np.repeat(pixels[::-1], 3, axis=1)  # and run from the bottom up
+    padded = np.zeros((height, -(-3 * width // 4) * 4), np.uint8)  # a row is a multiple of four bytes
+    padded[:, : 3 * width] = np.repeat(pixels[::-1], 3, axis=1)  # and the lowest row comes first
     file_header = struct.pack("<2sIHHI", b"BM", 54 + padded.size, 0, 0, 54)
     picture_header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, padded.size, 0, 0, 0, 0)
     return file_header + picture_header + padded.tobytes()
 
 
 def _pictures(found: Found) -> Iterator[Item]:
-    """Give the pictures of one file with their labels."""
+    """Yield the pictures of one file with their labels."""
     path = Path(found.path)
     name = (_NAME.fullmatch(found.place) or {"name": ""})["name"] or "images"
+    # MNIST calls its test split t10k, for its 10,000 pictures.
     split = "test" if "t10k" in name.lower() or "test" in name.lower() else "train"
     labels = _labels(path)
     try:
         with _open(path) as stream:
             count, height, width = _header(stream, path, dimensions=3)
             if labels is not None and len(labels) != count:
-                raise SourceError(f"{path}: {count:,} images, but {len(labels):,} labels beside them")
+                raise SourceError(f"{path}: {count:,} images, but {len(labels):,} labels next to them")
             for number in range(count):
                 pixels = np.frombuffer(_exactly(stream, height * width, path), np.uint8).reshape(height, width)
                 label = None if labels is None else str(labels[number])
@@ -114,7 +117,7 @@ def _pictures(found: Found) -> Iterator[Item]:
 
 
 def _labels(images: Path) -> NDArray[np.uint8] | None:
-    """Return the labels beside a file of images, uint8[N]; None where there are none."""
+    """Return the labels of a file of pictures, uint8[N]; None where there is no file of labels."""
     plain = re.sub(r"\.gz$", "", images.name).replace("images", "labels").replace("idx3", "idx1")
     path = next((path for path in (images.with_name(f"{plain}.gz"), images.with_name(plain)) if path.is_file()), None)
     if path is None:
@@ -128,7 +131,6 @@ def _labels(images: Path) -> NDArray[np.uint8] | None:
 
 
 def _count(path: Path) -> int:
-    """Return the number of pictures in a file."""
     try:
         with _open(path) as stream:
             return _header(stream, path, dimensions=3)[0]
@@ -137,7 +139,10 @@ def _count(path: Path) -> int:
 
 
 def _header(stream: gzip.GzipFile | BufferedReader, path: Path, *, dimensions: int) -> tuple[int, ...]:
-    """Read the sizes: two zero bytes, the type, the number of dimensions, and each as a big-endian uint32."""
+    """Read the sizes of the dimensions.
+
+    The header is two zero bytes, the type, the number of dimensions, and each size as a big-endian uint32.
+    """
     head = stream.read(4 + 4 * dimensions)
     if len(head) < 4 + 4 * dimensions or head[:4] != bytes((0, 0, _UBYTE, dimensions)):
         raise SourceError(f"{path}: not an IDX file of unsigned bytes in {dimensions} dimensions")
@@ -148,7 +153,6 @@ def _header(stream: gzip.GzipFile | BufferedReader, path: Path, *, dimensions: i
 
 
 def _exactly(stream: gzip.GzipFile | BufferedReader, size: int, path: Path) -> bytes:
-    """Read so many bytes."""
     data = stream.read(size)
     if len(data) < size:
         raise SourceError(f"{path}: ends too early")
@@ -156,5 +160,4 @@ def _exactly(stream: gzip.GzipFile | BufferedReader, size: int, path: Path) -> b
 
 
 def _open(path: Path) -> gzip.GzipFile | BufferedReader:
-    """Open a file, through gzip where its name says so."""
     return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")

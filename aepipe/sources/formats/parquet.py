@@ -1,7 +1,7 @@
 """Parquet files of images, or of paths to images, read by row group.
 
-Pictures are a binary column, or a struct ``{bytes, path}`` as Hugging Face has them; paths are a string column. Integer
-columns that Hugging Face's metadata calls a ``ClassLabel`` become the classes' names.
+Pictures are in a binary column, or in a struct ``{bytes, path}`` as Hugging Face writes it; paths are in a string
+column. A number in a column that Hugging Face's metadata calls a ``ClassLabel`` becomes the name of its class.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from aepipe.sources.files import Files, Found, InMemory, Refused
 from aepipe.sources.formats.path_lists import check_columns, listed
 from aepipe.sources.item import Columns, Container, Item, Reader
 
-_ROWS = 64  # read at a time
+_ROWS = 64  # read at a time: pictures are large
 
 
 def claims(name: str) -> bool:
-    """Whether a file bears the name of a Parquet file."""
+    """Whether a file has the name of a Parquet file."""
     return name.lower().endswith((".parquet", ".pq"))
 
 
@@ -38,7 +38,7 @@ def open_container(files: Files, columns: Columns) -> Container:
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
-    """Read the picture of that row; the column is the first that holds pictures, unless ``row:column`` names one."""
+    """Return the picture in a row of the first column of pictures, or in ``row:column``."""
     number, _, column = at.partition(":")
     with reading(path) as table:
         column = column or _pictures(table.schema_arrow)[0]
@@ -47,6 +47,7 @@ def read_at(path: Path, at: str, key: str) -> bytes:
             rows = table.metadata.row_group(group).num_rows
             if row < rows:
                 cell = table.read_row_group(group, columns=[column]).column(column)[row].as_py()
+                # A null cell is shown as an empty file, which no decoder takes.
                 return _split_cell(cell)[0] or b""
             row -= rows
     raise SourceError(f"{path}: has no row {at}")
@@ -55,7 +56,7 @@ def read_at(path: Path, at: str, key: str) -> bytes:
 class Tables:
     """Parquet files of one schema.
 
-    The key of an item is its own path where it has one that no item before it has; else its place, ``file#row``.
+    The key of an item is its path where it has one, and no item before has the same; else its place, ``file#row``.
     """
 
     def __init__(self, files: Files, columns: Columns) -> None:
@@ -72,16 +73,17 @@ class Tables:
         _check_images(first, self._schema.field(columns.image))
 
     def schema(self) -> pa.Schema:
-        """Return the columns but those of pictures; classes have become text, dictionaries their values."""
+        """Return all columns but those of pictures; classes and dictionaries as their values."""
         return pa.schema([(field.name, self._type(field)) for field in self._schema if self._kept(field)])
 
     def total(self) -> int:
-        """Return the sum of the files' row counts."""
+        """Return the sum of the row counts."""
         return sum(rows_of(Path(found.path)) for found in self._tables())
 
     def items(self) -> Iterator[Item]:
-        """Give the rows in order."""
+        """Yield the rows in order."""
         self.skipped = sum(1 for _ in self._files) - sum(1 for _ in self._tables())
+        # A key is unique in a source, but paths in a data set need not be.
         taken: set[str] = set()
         for found in self._tables():
             for item in self._rows(found):
@@ -90,11 +92,10 @@ class Tables:
                 yield item if first else Item(item.place, item.place, item.reader, columns=item.columns)
 
     def _tables(self) -> Iterator[Found]:
-        """Give the Parquet files."""
         return (found for found in self._files if claims(found.place) and not found.refusal)
 
     def _rows(self, found: Found) -> Iterator[Item]:
-        """Give the rows of one file."""
+        """Yield the rows of one file."""
         names = [self._columns.image, *self.schema().names]
         with reading(Path(found.path)) as table:
             check_columns(Path(found.path), table.schema_arrow.names, self._columns)
@@ -113,7 +114,7 @@ class Tables:
         return Item(at if key in (None, "") else str(key), place, reader, columns=columns)
 
     def _picture(self, cell: object, found: Found, at: str) -> tuple[str, str | None, Reader]:
-        """Return the place, the picture's own path if any, and the way to its bytes."""
+        """Return the place of a picture, its path if it has one, and the reader of its bytes."""
         data, path = _split_cell(cell)
         if data is not None:
             return at, path, InMemory(data)
@@ -123,25 +124,24 @@ class Tables:
         return place or at, place, reader
 
     def _kept(self, field: pa.Field) -> bool:
-        """Whether a column goes into the rows: it is neither the picture nor another binary column."""
         return field.name != self._columns.image and not _is_picture(field.type)
 
     def _type(self, field: pa.Field) -> pa.DataType:
-        """Return the type that a column's values have as Python objects."""
         if field.name in self._classes:
             return pa.string()
         return field.type.value_type if pa.types.is_dictionary(field.type) else field.type
 
     def _value(self, name: str, value: object) -> object:
-        """Turn a class's number into its name; Hugging Face writes -1 where there is none."""
+        """Return a value; the name of a class for its number."""
         names = self._classes.get(name)
         if names is None or not isinstance(value, int):
             return value
+        # Hugging Face writes -1 where there is no class.
         return names[value] if 0 <= value < len(names) else None
 
 
 def _split_cell(cell: object) -> tuple[bytes | None, str | None]:
-    """Return the bytes and the path in a cell of an image column."""
+    """Return the bytes and the path in a cell of a column of pictures."""
     if isinstance(cell, dict):
         return cell.get("bytes"), cell.get("path")
     return (cell, None) if isinstance(cell, bytes) else (None, cell if isinstance(cell, str) else None)
@@ -160,12 +160,11 @@ def _is_picture(kind: pa.DataType) -> bool:
 
 
 def _pictures(schema: pa.Schema) -> list[str]:
-    """Return the names of the columns that hold pictures."""
     return [field.name for field in schema if _is_picture(field.type)]
 
 
 def _check_images(path: Path, field: pa.Field) -> None:
-    """Check that a column holds pictures or paths."""
+    """Raise SourceError where a column holds neither pictures nor paths."""
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     if not _is_picture(kind) and not pa.types.is_string(kind) and not pa.types.is_large_string(kind):
         raise SourceError(
@@ -174,7 +173,7 @@ def _check_images(path: Path, field: pa.Field) -> None:
 
 
 def _classes(schema: pa.Schema) -> dict[str, list[str]]:
-    """Return the class names in Hugging Face's metadata, by column."""
+    """Return the names of the classes by column, from Hugging Face's metadata."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {name: [str(n) for n in feature["names"]] for name, feature in features.items() if "names" in feature}
@@ -197,9 +196,10 @@ def reading(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a file for the block.
 
     Raises:
-        SourceError: it cannot be opened, or what is read of it in the block is damaged.
+        SourceError: it cannot be opened, or is damaged where the block reads it.
     """
     try:
+        # Mapped, so that only the row groups that are read take memory.
         with pq.ParquetFile(path, memory_map=True) as table:
             yield table
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""CSV lists of image files: one row a picture, a column with its path, and whatever else is known of it."""
+"""CSV lists of files: one row for each item, with a column for its path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def claims(name: str) -> bool:
-    """Whether a file bears the name of a list."""
+    """Whether a file has the name of a list."""
     return name.lower().endswith(".csv")
 
 
@@ -34,22 +34,23 @@ def open_container(files: Files, columns: Columns) -> Container:
 
 
 def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns) -> Container:
-    """Return the files whose names end so, each an item; or, where there are none, what lists name."""
+    """Return the files with these endings, or, where there are none, the files in lists."""
     from aepipe.sources.formats.folder import Folder
 
     named = [found.place for found in files]
+    # Files first: a list in a folder of them is about them.
     if not any(name.lower().endswith(endings) for name in named) and any(map(claims, named)):
         return Lists(files, columns)
     return Folder(files, endings)
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
-    """Refuse: the places of a list are the files that it names."""
+    """Refuse: an item of a list is a file, so its place is never in the list."""
     raise SourceError(f"{path}: a list holds no images itself")
 
 
 def listed(root: Path, folder: str, text: object) -> tuple[str, Reader]:
-    """Return the place and the way to the bytes of a path that a list names.
+    """Return the place and the reader of a file that a list names.
 
     Args:
         root: the folder that places are relative to.
@@ -57,10 +58,11 @@ def listed(root: Path, folder: str, text: object) -> tuple[str, Reader]:
         text: the path, relative to the list's folder, or absolute.
 
     Returns:
-        place, reader; one that refuses where the path is missing, or climbs out of the list's folder.
+        The place and the reader, which refuses where the path is missing or leads out of the list's folder.
     """
     if not isinstance(text, str) or not text.strip():
         return "", Refused("no path")
+    # Normalised first: ``x/../../c.png`` climbs, too.
     path = os.path.normpath(text.strip())
     if os.path.isabs(path):
         return path, WholeFile(path)
@@ -81,17 +83,17 @@ class Lists:
         self._names = _header(Path(next(found.path for found in files if claims(found.place))), columns)
 
     def schema(self) -> pa.Schema:
-        """Return the first list's columns but the path's, as text."""
+        """Return the columns of the first list except the path, as text."""
         import pyarrow as pa
 
         return pa.schema([(name, pa.string()) for name in self._names if name != self._columns.image])
 
     def total(self) -> None:
-        """Say that it is not known before the lists are read."""
+        """Return None: the number is not known before the lists are read."""
         return
 
     def items(self) -> Iterator[Item]:
-        """Give the rows in order."""
+        """Yield the rows in order."""
         self.skipped = 0
         for found in self._files:
             if not claims(found.place) or found.refusal:
@@ -101,10 +103,11 @@ class Lists:
             yield from self._rows(found)
 
     def _rows(self, found: Found) -> Iterator[Item]:
-        """Give the rows of one list."""
+        """Yield the rows of one list."""
         folder = str(PurePosixPath(found.place).parent)
         try:
             with open(found.path, encoding="utf-8-sig", newline="") as stream:
+                # Without strict, an open quotation mark would swallow the rest of the list.
                 for number, row in enumerate(csv.DictReader(stream, strict=True)):
                     yield self._item(row, folder, f"{found.place}#{number}")
         except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -130,10 +133,10 @@ def _header(path: Path, columns: Columns) -> list[str]:
 
 
 def check_columns(path: Path, names: list[str], columns: Columns) -> None:
-    """Check that a table has the columns asked for.
+    """Check that a table has the columns that options name.
 
     Raises:
-        SourceError: it lacks one, or two have one name.
+        SourceError: it lacks one, or two have the same name.
     """
     check_names(path, names)
     for option, name in (("image", columns.image), ("key", columns.key)):
@@ -144,10 +147,10 @@ def check_columns(path: Path, names: list[str], columns: Columns) -> None:
 
 
 def check_names(path: Path, names: Sequence[str]) -> None:
-    """Check that columns can be told apart by their names.
+    """Check that each column has a name of its own.
 
     Raises:
-        SourceError: they cannot.
+        SourceError: two have the same name.
     """
     for name, count in Counter(names).items():
         if count > 1:

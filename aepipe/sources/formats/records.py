@@ -1,10 +1,8 @@
-"""The rows of CSV, JSON lines and Parquet files, read one by one.
+"""Records: rows of CSV, JSON lines and Parquet; each is an item, or has one in a column.
 
-CSV has a header; JSON lines are an object each; both may be gzipped, and are in UTF-8. Values of these two are text,
-those of Parquet have their own types. A line that is damaged or too long is one bad item, and the others are read.
+CSV has a header; each of the JSON lines is an object; both are in UTF-8, and may be gzipped. Their values are text;
+those of Parquet have types of their own. A row that is damaged or too long is one bad item, and the others are read.
 """
-
-# (from records.py) Records: rows of tables, each of which is an item or has one in a column.
 
 from __future__ import annotations
 
@@ -36,16 +34,18 @@ _ENDINGS = {
 }
 
 Record = dict[str, Any]
+Content = Callable[[Record], bytes]
+"""Returns the bytes of the item in a record; raises ValueError with the reason where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A record, or why there is none.
+    """A record, or the reason why it cannot be read.
 
     Attributes:
-        number: counted from 0 in its file, a header not counted.
-        record: its values.
-        trouble: why it cannot be read.
+        number: of the record in its file, from 0; the header is not counted.
+        record: its values; empty where it cannot be read.
+        trouble: why it cannot be read; None where it can.
     """
 
     number: int
@@ -54,24 +54,45 @@ class Line:
 
 
 def claims(name: str) -> bool:
-    """Whether a file bears the name of one of records."""
+    """Whether a file has the name of a file of records."""
     return _kind(name) is not None
 
 
+def name_by_content(name: str, head: bytes) -> str:
+    """Return a name for :func:`read`, by the first bytes of a file; empty for other files.
+
+    CSV has no mark of its own, so there the name has to say it.
+    """
+    if head.startswith(b"PAR1"):
+        return "x.parquet"
+    if _kind(name) in {"csv", "json"}:
+        return name
+    return "x.jsonl" if _is_json_line(head) else ""
+
+
 def read(path: Path, name: str) -> Iterator[Line]:
-    """Give the records of a file.
+    """Yield the records of a file.
+
+    Args:
+        path: of the file.
+        name: whose ending tells the format.
 
     Raises:
-        SourceError: it is no such file.
+        SourceError: the file cannot be read to its end.
     """
     return _READERS[cast(str, _kind(name))](path)
 
 
+def is_typed(name: str) -> bool:
+    """Whether the columns of a file have types of their own, as those of Parquet do."""
+    return _kind(name) == "parquet"
+
+
 def columns(path: Path, name: str) -> pa.Schema:
-    """Return a file's columns and their types: of JSON lines, those that the first 1,000 have.
+    """Return the columns of a file and their types; of JSON lines, by the first 1,000 lines.
 
     Raises:
-        SourceError: it is no such file, or two of its columns have one name.
+        SourceError: it cannot be read, or two of its columns have the same name.
     """
     found = _columns(path, cast(str, _kind(name)))
     check_names(path, found.names)
@@ -79,182 +100,18 @@ def columns(path: Path, name: str) -> pa.Schema:
 
 
 def count(path: Path, name: str) -> int | None:
-    """Return the number of rows, of a Parquet file; None of others."""
+    """Return the number of rows of a Parquet file; None for other files."""
     return rows_of(path) if _kind(name) == "parquet" else None
 
 
-def _kind(name: str) -> str | None:
-    """Return what a file is by its name."""
-    lower = name.lower()
-    return next((kind for kind, endings in _ENDINGS.items() if lower.endswith(endings)), None)
-
-
-def _columns(path: Path, kind: str) -> pa.Schema:
-    """Return a file's columns and their types."""
-    if kind == "parquet":
-        with reading(path) as table:
-            return table.schema_arrow
-    if kind == "csv":
-        with _stream(path) as stream:
-            found = _csv_header(stream, path)
-    else:
-        found = []
-        for line in read(path, path.name):
-            found += [name for name in line.record if name not in found]
-            if line.number >= _LOOK:
-                break
-    return pa.schema([(name, pa.string()) for name in found])
-
-
-def _csv_header(stream: IO[bytes], path: Path) -> list[str]:
-    """Return the names of a CSV file's columns."""
-    try:
-        found = next(csv.reader(_decoded(stream, path), delimiter=_delimiter(path)), [])
-    except (csv.Error, OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{path}: not a readable CSV file: line 1: {error}") from None
-    for name in found:
-        bad = _not_utf8(name)
-        if bad:
-            raise SourceError(f"{path}: not a readable CSV file: a name of a column is not in UTF-8: {bad}")
-    return found
-
-
-def _lines(path: Path) -> Iterator[bytes | None]:
-    """Give the lines of a file; None for one that is too long, whose rest is passed over."""
-    with _stream(path) as stream:
-        try:
-            while line := stream.readline(LONGEST + 1):
-                whole = len(line) <= LONGEST
-                while not whole and line and not line.endswith(b"\n"):
-                    line = stream.readline(LONGEST)
-                yield line if whole else None
-        except (OSError, EOFError, zlib.error) as error:
-            raise SourceError(f"{path}: cannot be read to its end: {error}") from None
-
-
-def _json(path: Path) -> Iterator[Line]:
-    """Give the objects of a file of JSON lines; empty lines do not count."""
-    number = 0
-    for line in _lines(path):
-        if line is not None and not line.strip():
-            continue
-        yield Line(number, *_object(line))
-        number += 1
-
-
-def _object(line: bytes | None) -> tuple[Record, str | None]:
-    """Return a line's object, its values as text; or why it has none."""
-    if line is None:
-        return {}, f"a line of more than {LONGEST >> 20} MB"
-    try:
-        found = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-    except (ValueError, RecursionError) as error:
-        return {}, f"not JSON: {str(error).partition(':')[0]}"
-    if not isinstance(found, dict):
-        return {}, "not a JSON object"
-    record = {name: _as_text(value) for name, value in found.items()}
-    bad = next((text for text in (*record, *record.values()) if text and _lone_surrogate(text)), None)
-    return ({}, f"a lone surrogate, which is no text, in {bad[:40]!r}") if bad else (record, None)
-
-
-def _lone_surrogate(text: str) -> bool:
-    """Say whether JSON gave half a character, which nothing can write as UTF-8."""
-    if text.isascii():
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _as_text(value: object) -> str | None:
-    """Return a value of JSON as text."""
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _csv(path: Path) -> Iterator[Line]:
-    """Give the rows of a CSV file; one that is not in UTF-8, or has too many cells, is a bad item."""
-    csv.field_size_limit(LONGEST)
-    with _stream(path) as stream:
-        rows = csv.DictReader(_decoded(stream, path), delimiter=_delimiter(path), strict=True)
-        number = 0
-        while True:
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except (csv.Error, OSError, EOFError, zlib.error) as error:
-                raise SourceError(f"{path}: not a readable CSV file: line {rows.line_num:,}: {error}") from None
-            yield Line(number, *_checked(row))
-            number += 1
-
-
-def _checked(row: dict[Any, Any]) -> tuple[Record, str | None]:
-    """Return a row's cells; or what is wrong with them."""
-    if None in row:
-        return {}, f"{len(row[None])} more cells than columns"
-    for name, value in row.items():
-        bad = _not_utf8(value or "")
-        if bad:
-            return {}, f"column {name!r} is not in UTF-8: {bad}"
-    return {name: value or None for name, value in row.items()}, None
-
-
-def _not_utf8(text: str) -> str | None:
-    """Return the first byte of decoded text that was not UTF-8, in words."""
-    bad = next((letter for letter in text if "\udc80" <= letter <= "\udcff"), None)
-    return f"byte 0x{ord(bad) - 0xDC00:02x}" if bad else None
-
-
-def _decoded(stream: IO[bytes], path: Path) -> Iterator[str]:
-    """Give the lines of a CSV file as text; bytes that are no UTF-8 are kept as lone surrogates."""
-    first = True
-    while line := stream.readline(LONGEST + 1):
-        if len(line) > LONGEST:
-            raise SourceError(f"{path}: has a line of more than {LONGEST >> 20} MB: it is no CSV file")
-        text = (line.removeprefix(b"\xef\xbb\xbf") if first else line).decode("utf-8", "surrogateescape")
-        first = False
-        yield text
-
-
-def _delimiter(path: Path) -> str:
-    """Return what parts the cells."""
-    return "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else ","
-
-
-def _parquet(path: Path) -> Iterator[Line]:
-    """Give the rows of a Parquet file."""
-    with reading(path) as table:
-        rows = (row for batch in table.iter_batches(_ROWS) for row in batch.to_pylist())
-        for number, row in enumerate(rows):
-            yield Line(number, row)
-
-
-def _stream(path: Path) -> IO[bytes]:
-    """Open a file, gzipped or not as its first bytes say."""
-    try:
-        with path.open("rb") as stream:
-            zipped = stream.read(2) == b"\x1f\x8b"
-        return cast(IO[bytes], gzip.open(path, "rb")) if zipped else path.open("rb")
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-_READERS: dict[str, Callable[[Path], Iterator[Line]]] = {"csv": _csv, "json": _json, "parquet": _parquet}
-
-Content = Callable[[Record], bytes]
-"""Gives the bytes of the item in a record; raises ValueError with the reason where there is none."""
-
-
 class Records:
-    """Records of some files; the key is a column, or the place ``file#row``.
+    """The records of some files; the key is a column, or the place ``file#row``.
 
     Args:
-        files: those of records among them are read.
-        content: gives an item's bytes.
+        files: the files of records among them are read.
+        content: returns the bytes of an item.
         used: columns that ``content`` reads: they have to be there, and are no columns of the items.
-        key: the column with each item's own id.
+        key: the column with the id of each item.
 
     Raises:
         SourceError: the first file is damaged, or lacks a column.
@@ -269,7 +126,7 @@ class Records:
         self.gives: frozenset[str] = frozenset()
         first = next((found for found in files if claims(found.place)), None)
         if first is None:
-            raise SourceError(f"{files.asked}: no .csv, .jsonl or .parquet in it")
+            raise SourceError(f"{files.given}: no .csv, .jsonl or .parquet in it")
         self._schema = columns(Path(first.path), first.place)
         for name in (*used, *((key,) if key else ())):
             if name not in self._schema.names:
@@ -278,10 +135,11 @@ class Records:
                 )
 
         self._own = [name for name in self._schema.names if name not in used]
+        # With a column, a place can be shown; a row that is made of several columns cannot.
         self._column = f"@{self._schema.names.index(used[0])}" if len(used) == 1 else ""
 
     def schema(self) -> pa.Schema:
-        """Return the columns but those that hold the items."""
+        """Return the columns except those that hold the items."""
         return pa.schema([field for field in self._schema if field.name not in self._used])
 
     def total(self) -> int | None:
@@ -290,7 +148,7 @@ class Records:
         return None if None in counts else sum(one or 0 for one in counts)
 
     def items(self) -> Iterator[Item]:
-        """Give the records in order."""
+        """Yield the records in order."""
         self.skipped = 0
         for found in self._files:
             if not claims(found.place) or found.refusal:
@@ -306,27 +164,11 @@ class Records:
         return Item(at if key in (None, "") else str(key), f"{at}{self._column}", self._reader(line), columns=own)
 
     def _reader(self, line: Line) -> Reader:
-        """Return the way to an item's bytes."""
         return Refused(line.trouble) if line.trouble else _Made(self._content, line.record)
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """Bytes that are made of a record."""
-
-    content: Content
-    record: Record
-
-    def __call__(self, key: str) -> bytes:
-        """Make them."""
-        try:
-            return InMemory(self.content(self.record))(key)
-        except ValueError as error:
-            raise ItemError(key, str(error)) from None
-
-
 def read_at(path: Path, at: str, key: str) -> bytes:
-    """Read ``row@column``, the number of both, as text.
+    """Return the cell ``row@column``, both by number, as text.
 
     Raises:
         ItemError: there is no such row, or it is damaged.
@@ -337,3 +179,188 @@ def read_at(path: Path, at: str, key: str) -> bytes:
     if line is None or line.trouble:
         raise ItemError(key, line.trouble if line and line.trouble else f"{path} has no row {number}")
     return str(line.record.get(name) or "").encode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Makes the bytes of a record."""
+
+    content: Content
+    record: Record
+
+    def __call__(self, key: str) -> bytes:
+        """Return the bytes."""
+        try:
+            return InMemory(self.content(self.record))(key)
+        except ValueError as error:
+            raise ItemError(key, str(error)) from None
+
+
+def _kind(name: str) -> str | None:
+    lower = name.lower()
+    return next((kind for kind, endings in _ENDINGS.items() if lower.endswith(endings)), None)
+
+
+def _columns(path: Path, kind: str) -> pa.Schema:
+    if kind == "parquet":
+        with reading(path) as table:
+            return table.schema_arrow
+    if kind == "csv":
+        with _stream(path) as stream:
+            found = _csv_header(stream, path)
+    else:
+        found = []
+        # Objects may have different names; a name that comes up later is no column.
+        for line in read(path, path.name):
+            found += [name for name in line.record if name not in found]
+            if line.number >= _LOOK:
+                break
+    return pa.schema([(name, pa.string()) for name in found])
+
+
+def _csv_header(stream: IO[bytes], path: Path) -> list[str]:
+    """Return the names of the columns of a CSV file."""
+    try:
+        found = next(csv.reader(_decoded(stream, path), delimiter=_delimiter(path)), [])
+    except (csv.Error, OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{path}: not a readable CSV file: line 1: {error}") from None
+    for name in found:
+        bad = _not_utf8(name)
+        if bad:
+            raise SourceError(f"{path}: not a readable CSV file: a name of a column is not in UTF-8: {bad}")
+    return found
+
+
+def _lines(path: Path) -> Iterator[bytes | None]:
+    """Yield the lines of a file; None for a line that is too long, whose rest is skipped."""
+    with _stream(path) as stream:
+        try:
+            while line := stream.readline(LONGEST + 1):
+                whole = len(line) <= LONGEST
+                # The rest of the line is read in pieces, so that memory holds no more than the limit.
+                while not whole and line and not line.endswith(b"\n"):
+                    line = stream.readline(LONGEST)
+                yield line if whole else None
+        except (OSError, EOFError, zlib.error) as error:
+            raise SourceError(f"{path}: cannot be read to its end: {error}") from None
+
+
+def _json(path: Path) -> Iterator[Line]:
+    """Yield the objects of a file of JSON lines; empty lines do not count."""
+    number = 0
+    for line in _lines(path):
+        if line is not None and not line.strip():
+            continue
+        yield Line(number, *_object(line))
+        number += 1
+
+
+def _object(line: bytes | None) -> tuple[Record, str | None]:
+    """Return the object of a line, its values as text; or the reason why there is none."""
+    if line is None:
+        return {}, f"a line of more than {LONGEST >> 20} MB"
+    try:
+        # Some programs begin a file with a byte order mark.
+        found = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError) as error:
+        return {}, f"not JSON: {str(error).partition(':')[0]}"
+    if not isinstance(found, dict):
+        return {}, "not a JSON object"
+    record = {name: _as_text(value) for name, value in found.items()}
+    bad = next((text for text in (*record, *record.values()) if text and _lone_surrogate(text)), None)
+    return ({}, f"a lone surrogate, which is no text, in {bad[:40]!r}") if bad else (record, None)
+
+
+def _lone_surrogate(text: str) -> bool:
+    """Tell whether a text from JSON has half a character, which cannot be written as UTF-8."""
+    if text.isascii():
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _as_text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _csv(path: Path) -> Iterator[Line]:
+    """Yield the rows of a CSV file; one with too many cells or not in UTF-8 is a bad item."""
+    # The limit of Python's own is 128 KiB, less than a long document; it can only be set for the whole process.
+    csv.field_size_limit(LONGEST)
+    with _stream(path) as stream:
+        # Without strict, an open quotation mark would swallow the rest of the file without a word.
+        rows = csv.DictReader(_decoded(stream, path), delimiter=_delimiter(path), strict=True)
+        number = 0
+        while True:
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except (csv.Error, OSError, EOFError, zlib.error) as error:
+                raise SourceError(f"{path}: not a readable CSV file: line {rows.line_num:,}: {error}") from None
+            yield Line(number, *_checked(row))
+            number += 1
+
+
+def _checked(row: dict[Any, Any]) -> tuple[Record, str | None]:
+    """Return the cells of a row; or what is wrong with them."""
+    if None in row:
+        return {}, f"{len(row[None])} more cells than columns"
+    for name, value in row.items():
+        bad = _not_utf8(value or "")
+        if bad:
+            return {}, f"column {name!r} is not in UTF-8: {bad}"
+    return {name: value or None for name, value in row.items()}, None
+
+
+def _not_utf8(text: str) -> str | None:
+    """Return the first byte of a text that was not UTF-8, in words; None where all were."""
+    bad = next((letter for letter in text if "\udc80" <= letter <= "\udcff"), None)
+    return f"byte 0x{ord(bad) - 0xDC00:02x}" if bad else None
+
+
+def _decoded(stream: IO[bytes], path: Path) -> Iterator[str]:
+    """Yield the lines of a CSV file as text; bytes that are no UTF-8 become lone surrogates."""
+    first = True
+    while line := stream.readline(LONGEST + 1):
+        if len(line) > LONGEST:
+            raise SourceError(f"{path}: has a line of more than {LONGEST >> 20} MB: it is no CSV file")
+        # A lone surrogate keeps the byte, so that the row can be refused by name, and the others be read.
+        text = (line.removeprefix(b"\xef\xbb\xbf") if first else line).decode("utf-8", "surrogateescape")
+        first = False
+        yield text
+
+
+def _delimiter(path: Path) -> str:
+    return "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else ","
+
+
+def _parquet(path: Path) -> Iterator[Line]:
+    with reading(path) as table:
+        rows = (row for batch in table.iter_batches(_ROWS) for row in batch.to_pylist())
+        for number, row in enumerate(rows):
+            yield Line(number, row)
+
+
+def _stream(path: Path) -> IO[bytes]:
+    """Open a file; its first bytes tell whether it is gzipped."""
+    try:
+        with path.open("rb") as stream:
+            zipped = stream.read(2) == b"\x1f\x8b"
+        return cast(IO[bytes], gzip.open(path, "rb")) if zipped else path.open("rb")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _is_json_line(head: bytes) -> bool:
+    first = head.lstrip().partition(b"\n")[0]
+    try:
+        return first.startswith(b"{") and isinstance(json.loads(first), dict)
+    except ValueError:
+        return False
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Line]]] = {"csv": _csv, "json": _json, "parquet": _parquet}

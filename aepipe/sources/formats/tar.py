@@ -1,4 +1,4 @@
-"""Tar archives of images; plain ones are read in place, compressed ones in one stream."""
+"""Tar archives of pictures; plain ones are read in place, compressed ones as one stream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 def claims(name: str) -> bool:
-    """Whether a file bears the name of an archive."""
+    """Whether a file has the name of an archive."""
     return name.lower().endswith(SUFFIXES)
 
 
@@ -32,7 +32,7 @@ def open_container(files: Files, columns: Columns) -> Container:
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
-    """Read ``offset+size`` of an archive, as it is uncompressed."""
+    """Return ``offset+size`` of the archive, counted in its uncompressed bytes."""
     offset, _, size = at.partition("+")
     if _plain(path):
         return Piece(str(path), int(offset), int(size))(key)
@@ -44,7 +44,10 @@ def read_at(path: Path, at: str, key: str) -> bytes:
 
 
 class Tar:
-    """Archives; the key is the member's path, after the archive's own where there may be several."""
+    """Tar archives; the key is the path of the member, after that of its archive.
+
+    The path of the archive is left out where the source is a single one.
+    """
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -58,11 +61,11 @@ class Tar:
         return pa.schema([])
 
     def total(self) -> None:
-        """Say that it is not known: an archive has no table of contents."""
+        """Return None: an archive has no table of contents."""
         return
 
     def items(self) -> Iterator[Item]:
-        """Give the images in the order of the archive."""
+        """Yield the pictures in the order of the archive."""
         self.skipped = 0
         for found in self._files:
             if not claims(found.place) or found.refusal:
@@ -76,10 +79,10 @@ class Tar:
                 raise SourceError(f"{found.path}: not a whole tar archive: {why}") from None
 
     def _members(self, archive: tarfile.TarFile, found: Found) -> Iterator[Item]:
-        """Give the images of one archive."""
+        """Yield the pictures of one archive."""
         prefix = "" if self._files.single else f"{found.place}/"
         while (member := archive.next()) is not None:
-            vars(archive)["members"].clear()  # which would else grow with the archive
+            vars(archive)["members"].clear()  # tarfile keeps all members it has seen, however many there are
             name = member.name.removeprefix("./").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             hidden = any(part.startswith(".") and part != ".." for part in PurePosixPath(name).parts)
             if member.isdir() or hidden or not folder.claims(name):
@@ -90,7 +93,7 @@ class Tar:
 
 
 def _reader(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> Reader:
-    """Return the way to one member's bytes."""
+    """Return the reader of one member."""
     parts = PurePosixPath(member.name).parts
     if ".." in parts or member.name.startswith("/"):
         return Refused("path leaves the archive")
@@ -100,19 +103,19 @@ def _reader(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> Rea
         return Piece(path, member.offset_data, member.size)
     if member.size > MAX_BYTES:
         return Refused(f"more than {MAX_BYTES >> 20} MB")
-    # A compressed archive is one stream, so its bytes are taken while they pass.
+    # A compressed archive can only be read forwards, so the bytes are taken now.
     stream = archive.extractfile(member)
     data = stream.read() if stream else b""
     return InMemory(data) if len(data) == member.size else Refused("truncated")
 
 
 def _plain(path: Path) -> bool:
-    """Whether an archive is not compressed, so that a member can be read where it lies."""
     return path.name.lower().endswith(".tar")
 
 
 def _open(path: Path) -> tarfile.TarFile:
-    """Open an archive; one that is compressed although its name does not say so is refused."""
+    """Open an archive."""
+    # "r:" refuses a compressed archive with the name of a plain one, whose offsets would point to other bytes.
     try:
         return tarfile.open(path, "r:" if _plain(path) else "r:*")
     except tarfile.TarError as error:

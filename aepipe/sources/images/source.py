@@ -1,22 +1,42 @@
-"""Images: a folder, a glob, Parquet files, a list of paths, a tar archive or IDX files; ``kind = "images"``."""
+"""Pictures: in folders, Parquet, lists of paths, tar archives or IDX; ``kind = "images"``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from aepipe import recipe
-from aepipe.errors import SourceError
+from aepipe.errors import ItemError, SourceError
 from aepipe.sources import base
-from aepipe.sources.backbone import GRAPH, Backbone, BackboneSource, BackboneSpec
+from aepipe.sources.backbone import GRAPH, Backbone, BackboneSource, BackboneSpec, digest_of
 from aepipe.sources.files import Files
-from aepipe.sources.formats import open_container
+from aepipe.sources.formats import folder, open_container, tar
 from aepipe.sources.images import decode
-from aepipe.sources.item import Columns, Container
+from aepipe.sources.item import Columns, Container, Item
+
+SAMPLE = 200
+"""Pictures that are decoded to suggest a recipe."""
+LONGEST = 64
+"""Pixels of the longest side of a picture of the sample; larger ones are made smaller first."""
+SMALL = 40
+"""Pixels of the longest side up to which a recipe takes pictures as they are."""
+SIDE = 32
+"""Height and width of rows of larger ones: enough to tell scenes apart (Torralba, Fergus and Freeman, 2008)."""
+COLOURED = 0.02
+"""Mean spread of the channels, as a share of white, from which a picture counts as coloured."""
+PHOTOGRAPHS = 0.5
+"""Share of coloured pictures from which large ones are taken for photographs."""
+BACKBONE = "efficientnet-lite0"
+PACKAGED = {BACKBONE: 1280}
+"""Networks that a package brings, and how many features each has."""
 
 Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
 
@@ -37,11 +57,12 @@ class Features(recipe.Options):
     Attributes:
         size: height and width of a row, in pixels; 224 of both where there is a backbone, else 32.
         color: ``gray`` or ``rgb``.
-        fit: what becomes of another aspect: ``stretch``, ``crop`` or ``pad``; see :mod:`aepipe.sources.images.decode`.
-        backbone: a frozen network that looks at the pictures, whose features are the rows: ``efficientnet-lite0``, or
-            an ONNX file of your own, relative to the recipe.
-        mean: what is taken from pixels, 0..255, for a network of your own; one number, or one for each channel.
-        scale: what they are then divided by.
+        fit: how a picture of another aspect is changed: ``stretch``, ``crop`` or ``pad``; see
+            :mod:`aepipe.sources.images.decode`.
+        backbone: a frozen network whose features of the pictures are the rows: ``efficientnet-lite0``, or an ONNX file
+            of your own, relative to the recipe.
+        mean: subtracted from the pixels, 0..255, for a network of your own; one number, or one for each channel.
+        scale: divides the pixels after that; one number, or one for each channel.
     """
 
     size: Annotated[tuple[Side, Side] | None, Field(strict=False)] = None
@@ -54,21 +75,17 @@ class Features(recipe.Options):
     @field_validator("mean", "scale", mode="before")
     @classmethod
     def _several(cls, value: object) -> object:
-        """Take one number as that of all channels."""
+        # One number stands for all channels.
         return (value,) if isinstance(value, int | float) else value
 
     @model_validator(mode="after")
     def _agree(self) -> Features:
-        """Refuse what does not go together."""
+        """Refuse options that contradict each other."""
         if self.backbone and self.color != "rgb":
             raise ValueError('a backbone looks at colours; allowed: color = "rgb"')
         if not all(self.scale):
             raise ValueError("nothing can be divided by 0; allowed: a scale above 0")
         return self
-
-
-NAMED = {"efficientnet-lite0": 1280}
-"""Networks that a package brings, and how many features each has."""
 
 
 def open_source(options: Options, features: Features, *, base: Path, name: str) -> Images:
@@ -77,14 +94,13 @@ def open_source(options: Options, features: Features, *, base: Path, name: str) 
 
 
 class Images(BackboneSource, base.ItemSource):
-    """A source of images; see :class:`aepipe.sources.item.Source`.
+    """A source of pictures; see :class:`aepipe.sources.item.Source`.
 
     Attributes:
         size: height and width that a picture is brought to.
-        backbone: the network whose features are the rows; None where the pixels are.
 
     Raises:
-        SourceError: the path does not exist or holds no images, a column is missing, or there is no such backbone.
+        SourceError: the path does not exist or holds no pictures, a column is missing, or there is no such backbone.
     """
 
     kind = "images"
@@ -94,14 +110,14 @@ class Images(BackboneSource, base.ItemSource):
         self._features = features
         side = 224 if features.backbone else 32
         self.size = features.size or (side, side)
-        self.backbone = self._wanted(features, base)
-        self._network: Backbone | None = None
+        self.backbone = self._spec(base)
+        self._decode = None if self.backbone else decode.decoder(self.features())
         files = Files.at(options.path, base)
-        super().__init__(options, name, files, self._held(files, options))
+        super().__init__(options, name, files, self._open_container(files, options))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Height, width and channels of a row; or the features of a picture."""
+        """Height, width and channels of a row; or the number of features of a network."""
         if self.backbone:
             return (self.backbone.width,)
         return (*self.size, 1 if self._features.color == "gray" else 3)
@@ -111,59 +127,128 @@ class Images(BackboneSource, base.ItemSource):
         """Bytes for pixels, short floats for features."""
         return "float16" if self.backbone else "uint8"
 
-    def equip(self, folder: Path, ref: str) -> None:
-        """Take the network, and what the shelf calls it.
-
-        Raises:
-            CorruptError: it cannot be used.
-        """
-        self._network, self._ref = self._opened(folder / GRAPH), ref
+    def attach(self, folder: Path, ref: str) -> None:
+        """Open the network; see :meth:`BackboneSource.attach`."""
+        self._ref, self._sha256 = ref, digest_of(folder / GRAPH)
+        self._decode = decode.decoder(self.features(), folder)
 
     def features(self) -> dict[str, Any]:
-        """Return what decides a row: the options, the kind, the version of the decoder, and the network."""
+        """Return what decides a row: options, kind, version of the decoder, and network."""
         chosen = self._features
         found: dict[str, Any] = {"kind": self.kind, "decoder": decode.VERSION, "size": list(self.size)}
         found |= {"color": chosen.color, "fit": chosen.fit}
         if self.backbone:
-            assert self._network is not None, "equip() comes first"
-            found["backbone"] = {"ref": self._ref, "sha256": self._network.sha256}
+            assert self._sha256, "attach() comes first"
+            found["backbone"] = {"ref": self._ref, "sha256": self._sha256}
             found["backbone"] |= {"mean": list(chosen.mean), "scale": list(chosen.scale)}
         return found
 
-    def row(self, data: bytes, key: str) -> NDArray[np.generic]:
-        """Decode one image, uint8[H, W, C]; or look at it, float16[F]."""
-        if self.backbone is None:
-            return self._pixels(data, key)
-        assert self._network is not None, "equip() comes first"
-        network = self._network
-        return self._remembered(data, lambda: network(self._pixels(data, key)))
-
-    def _held(self, files: Files, options: base.Options) -> Container:
-        """Return what holds the pictures."""
+    def _open_container(self, files: Files, options: base.Options) -> Container:
         return open_container(files, Columns(getattr(options, "image", "image"), options.key))
 
-    def _pixels(self, data: bytes, key: str) -> NDArray[np.uint8]:
-        """Decode one image."""
-        options = self._features
-        return decode.decode(data, key=key, size=self.size, color=options.color, fit=options.fit)
-
-    def _opened(self, graph: Path) -> Backbone:
-        """Open a network."""
-        return Backbone(graph, mean=self._features.mean, scale=self._features.scale)
-
-    def _wanted(self, features: Features, base: Path) -> BackboneSpec | None:
-        """Look at the backbone that a recipe names.
+    def _spec(self, base: Path) -> BackboneSpec | None:
+        """Return the backbone that the recipe names, its file relative to ``base``.
 
         Raises:
-            SourceError: there is none such.
+            SourceError: there is no such backbone.
+            CorruptError: the file is none, or takes no pictures of this size.
         """
-        name = features.backbone
+        chosen, name = self._features, self._features.backbone
         if name is None:
             return None
-        if name in NAMED:
-            return BackboneSpec(name, {}, "", NAMED[name])
+        if name in PACKAGED:
+            return BackboneSpec(name, {}, "", PACKAGED[name], self.size)
         file = (base / Path(name).expanduser()).resolve()
         if not file.is_file():
-            raise SourceError(f"{file}: no such backbone; allowed: {', '.join(NAMED)}, or an ONNX file")
-        network = self._opened(file)
-        return BackboneSpec("", {GRAPH: file}, network.sha256, len(network(np.zeros((*self.size, 3), np.uint8))))
+            raise SourceError(f"{file}: no such backbone; allowed: {', '.join(PACKAGED)}, or an ONNX file")
+        network = Backbone(file, mean=chosen.mean, scale=chosen.scale)
+        # Only a run of the network tells the number of its features, and whether it takes this size.
+        width = len(network(np.zeros((*self.size, 3), np.uint8)))
+        return BackboneSpec("", {GRAPH: file}, network.sha256, width, self.size)
+
+
+def _is_picture(seen: base.Glimpse) -> bool:
+    """Recognise pictures, archives that may hold them, and IDX files."""
+    name = seen.name.lower()
+    archive = seen.head[257:262] == b"ustar" or tar.claims(name)
+    return bool(decode.format_of(seen.head)) or archive or "idx3-ubyte" in name or "idx1-ubyte" in name
+
+
+def _is_picture_column(column: pa.Field) -> bool:
+    kind = column.type
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return bool(binary or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0))
+
+
+SNIFFER = base.Sniffer(
+    rank=1,
+    file=_is_picture,
+    column=_is_picture_column,
+    texts=lambda texts, _: base.column_of_paths(texts, folder.SUFFIXES),
+    option="image",
+)
+
+
+def suggest(path: str, items: Iterable[Item], *, called: str = Images.called) -> base.Hints:
+    """Return what a recipe for pictures should say: count all of them, and decode a sample.
+
+    Args:
+        path: of the collection, for messages.
+        items: of it.
+        called: what many of them are called.
+
+    Raises:
+        SourceError: none of the sample can be decoded.
+    """
+    seen, sampled = base.Survey(), list[Item]()
+    # A fixed seed: the same collection gets the same recipe.
+    rng = np.random.default_rng(0)
+    for item in items:
+        seen.count(item)
+        # Vitter's algorithm R: each item seen so far is in the sample with the same chance.
+        place = len(sampled) if len(sampled) < SAMPLE else int(rng.integers(seen.rows))
+        if place < SAMPLE:
+            sampled[place : place + 1] = [item]
+    looks = [look for item in sampled if (look := _Look.at(item)) is not None]
+    if not looks:
+        raise SourceError(f"{path}: none of {len(sampled)} sampled {called} could be decoded")
+    features, bounded = _features(looks)
+    return base.Hints(seen, f"{seen.rows:,} {called}, of which {len(looks):,} were looked at", features, bounded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A picture of the sample: its sides, at most 64, and how far its channels differ, 0..1."""
+
+    width: int
+    height: int
+    spread: float
+
+    @classmethod
+    def at(cls, item: Item) -> _Look | None:
+        """Decode a picture; return None where that fails."""
+        try:
+            picture = decode.thumbnail(item.read(), item.key, LONGEST)
+        except ItemError:
+            return None
+        pixels: NDArray[np.float64] = np.asarray(picture, np.float64) / 255
+        return cls(*picture.size, float((pixels.max(axis=2) - pixels.min(axis=2)).mean()))
+
+
+def _features(looks: list[_Look]) -> tuple[str, bool]:
+    """Return ``[features]``, and whether rows are pictures; those of a network are not."""
+    coloured = float(np.mean([look.spread > COLOURED for look in looks]))
+    height, width = (int(np.median([getattr(look, side) for look in looks])) for side in ("height", "width"))
+    height, width = (height, width) if max(height, width) <= SMALL else (SIDE, SIDE)
+    large = max(height, width) == SIDE
+    if large and coloured >= PHOTOGRAPHS and _has_backbone():
+        why = f"{coloured:.0%} have colours: photographs, of which it sees what is in them"
+        return f'[features]\nbackbone = "{BACKBONE}"  # {why}', False
+    why = "height and width; larger sees more detail" if large else "height and width as they are"
+    color = "rgb" if coloured >= 0.1 else "gray"
+    size = f"size = [{height}, {width}]  # {why}"
+    return f'[features]\n{size}\ncolor = "{color}"  # {coloured:.0%} of them have colours', True
+
+
+def _has_backbone() -> bool:
+    return all(find_spec(package) for package in decode.EXTRAS)

@@ -1,8 +1,8 @@
-"""Rows of a table: numbers and categories become cells, and what is missing is NaN in all cells of its column.
+"""Decode rows of a table: numbers and categories become cells, missing values NaN.
 
 A number takes one cell: its distance from the mean of its column in standard deviations, at most 5 either way. A
-category takes as many as there are levels, one of which is 1; with two levels, one cell, 0 or 1. A category that was
-never seen before is as good as missing.
+category takes one cell for each level, and only that of its own level is 1; with two levels it takes one cell, 0 or 1.
+A level that the collection does not have counts as missing.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ VERSION = 1
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
 FARTHEST = 5.0
 LARGEST = 1e150
-"""Squares of numbers up to this one are numbers, too."""
+"""Larger numbers are refused: the squares of smaller ones can still be summed up."""
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     """Return what makes float32[D] of a row, a JSON object of names and values.
 
-    The function raises :class:`ItemError` for what is no object, for a number that is none, and for a row without any
-    value.
+    The function raises :class:`ItemError` for bytes that are no object, for a text in a column of numbers, and for a
+    row without any value.
     """
     columns: list[dict[str, Any]] = features["columns"]
     width = sum(cells_of(column) for column in columns)
@@ -51,6 +51,7 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
             if value is not None:
                 found[start:end] = _cells(column, value, key)
             start = end
+        # A row without any value cannot be compared with others.
         if np.isnan(found).all():
             known = ", ".join(column["name"] for column in columns[:8])
             raise ItemError(key, f"no value in any column that the collection is known by: {known}, ...")
@@ -60,13 +61,14 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
 
 
 def cells_of(column: Mapping[str, Any]) -> int:
-    """Return how many cells a column takes."""
+    """Return the number of cells that a column takes."""
     levels = len(column.get("levels", ()))
     return levels if levels > 2 else 1
 
 
 def present(value: object) -> object:
-    """Return a value; None for all the ways to say that there is none."""
+    """Return a value; None for every way to write that there is none."""
+    # Parquet writes a missing number as NaN or as null.
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, str):
@@ -79,7 +81,7 @@ def number(value: object) -> float:
     """Return a value as a number.
 
     Raises:
-        TypeError, ValueError: it is none, not finite, or larger than :data:`LARGEST`.
+        TypeError, ValueError: it is no number, not finite, or larger than :data:`LARGEST`.
     """
     try:
         found = float(value)  # type: ignore[arg-type]
@@ -90,13 +92,17 @@ def number(value: object) -> float:
     return found
 
 
-def asked(text: str) -> Iterator[Item]:
-    """Give the row of a JSON object, or the rows of a file of them: JSON, JSON lines or CSV."""
+def query_items(text: str) -> Iterator[Item]:
+    """Yield the row of a JSON object, or the rows of a file: JSON, JSON lines, CSV or Parquet.
+
+    Raises:
+        QueryError: there is no such file, or it is no table.
+    """
     if text.lstrip().startswith("{"):
         yield Item(text if len(text) < 60 else f"{text[:56]}...", text, InMemory(text.encode("utf-8", "replace")))
         return
     if not Path(text).is_file():
-        raise QueryError(f"{text}: no such file; a row is asked as a file, or like '{{\"column\": value, ...}}'")
+        raise QueryError(f"{text}: no such file; ask with a file, or with a row like '{{\"column\": value, ...}}'")
     if text.lower().endswith(".json"):
         yield Item(text, text, InMemory(Path(text).read_bytes()))
         return
@@ -110,7 +116,7 @@ def asked(text: str) -> Iterator[Item]:
 
 
 def _cells(column: Mapping[str, Any], value: object, key: str) -> NDArray[np.float32] | float:
-    """Return the cells of one value."""
+    """Return the cells of one value: one number, or float32[levels]."""
     if column["kind"] == "number":
         try:
             far: float = (number(value) - column["mean"]) * column["scale"]

@@ -1,7 +1,7 @@
 """Tables of numbers, categories and holes: CSV, JSON lines or Parquet; ``kind = "table"``.
 
-What a column is, its values say: numbers where all are, categories where there are at most 64 different ones. Others
-are left out, and so are columns that say nothing: those without a value, and those with one value only.
+The values of a column tell its kind: numbers where all values are numbers, categories where at most 64 of them differ.
+Other columns are left out, and so are columns without any value and those with a single one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -36,7 +36,7 @@ class Options(base.Options):
     """Options under ``[source]``.
 
     Attributes:
-        leave_out: columns that rows are not made of; the label and the key never are.
+        leave_out: columns that do not go into rows; the label and the key never do.
     """
 
     leave_out: tuple[str, ...] = Field(default=(), strict=False)
@@ -46,7 +46,7 @@ class Features(recipe.Options):
     """Options under ``[features]``.
 
     Attributes:
-        units: of columns, as messages name them: ``{ age = "years" }``.
+        units: the units of columns, for messages: ``{ age = "years" }``.
     """
 
     units: dict[str, str] = Field(default_factory=dict)
@@ -57,37 +57,10 @@ def open_source(options: Options, features: Features, *, base: Path, name: str) 
     return Table(options, features, base=base, name=name)
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What was seen of a column: its values while they are few, and whether all of them are numbers."""
-
-    values: Counter[str] = field(default_factory=Counter)
-    numeric: bool = True
-    many: bool = False
-    count: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-
-    def add(self, value: object, *, learn: bool) -> None:
-        """Look at one value."""
-        if not self.many:
-            self.values[str(value)] += 1
-            self.many = len(self.values) > MOST_LEVELS
-        if not self.numeric:
-            return
-        try:
-            number = cells.number(value)
-        except (TypeError, ValueError):
-            self.numeric = False
-            return
-        if learn and not isinstance(value, bool):
-            self.count, self.total, self.squares = self.count + 1, self.total + number, self.squares + number**2
-
-
 class Table(base.ItemSource):
     """A source of rows of a table; see :class:`aepipe.sources.item.Source`.
 
-    Its whole path is read once when it is opened, to know what the columns are.
+    The whole table is read once when the source is opened, to tell the kinds of its columns.
 
     Raises:
         SourceError: the path does not exist or holds no table, a column is missing, or none can be learned from.
@@ -112,7 +85,7 @@ class Table(base.ItemSource):
 
     @property
     def spans(self) -> list[dict[str, Any]]:
-        """The cells of each column with the likelihood that suits them, as the likelihood ``columns`` takes them."""
+        """The cells of each column and their likelihood, as the likelihood ``columns`` takes them."""
         sizes = [cells.cells_of(column) for column in self._columns]
         kinds = ["gaussian" if column["kind"] == "number" else "bernoulli" for column in self._columns]
         return [
@@ -121,13 +94,14 @@ class Table(base.ItemSource):
         ]
 
     def features(self) -> dict[str, Any]:
-        """Return the options, and what the columns are."""
+        """Return the options, and the kinds of the columns."""
         return {"kind": self.kind, "decoder": cells.VERSION, **self._features.model_dump(), "columns": self._columns}
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
-        """Return the source with the columns of before, where there are as many of the same names and kinds."""
+        """Return the source with the known columns, where names and kinds are the same."""
         other = copy.copy(self)
         if known and known.get("kind") == self.kind and known.get("units") == self._features.units:
+            # Other columns make other rows, so then everything is learned again.
             alike = [[column["name"], column["kind"]] for column in known["columns"]]
             if alike == [[column["name"], column["kind"]] for column in self._columns]:
                 other._columns = known["columns"]
@@ -154,11 +128,12 @@ class Table(base.ItemSource):
         return replace(item, columns={**item.columns, SNIPPET: line[:SNIPPET_LENGTH]})
 
     def _look(self) -> list[dict[str, Any]]:
-        """Read all rows, and say what each column is: levels of all of them, mean and scale of the train split."""
+        """Read all rows; return the kind of each column, and its levels or mean and scale."""
         names = [name for name in self._container.schema().names if name not in self._left_out]
-        seen = {name: _Seen() for name in names}
+        seen = {name: _ColumnStats() for name in names}
         for raw in self._container.items():
             item = super()._finished(raw)
+            # Digests cost time, so they are computed only where they decide the split.
             learn = self.split(item, _digest(item) if self._by_bytes else b"") == "train"
             for name, one in seen.items():
                 value = cells.present(item.columns.get(name))
@@ -168,32 +143,80 @@ class Table(base.ItemSource):
         columns = [column for column in found if column is not None]
         if not columns:
             raise SourceError(
-                f"{self._files.asked}: no column can be learned from: of {', '.join(names) or 'none'} each has one "
+                f"{self._files.given}: no column can be learned from: of {', '.join(names) or 'none'} each has one "
                 f"value, more than {MOST_LEVELS} different texts, or none at all"
             )
         return columns
 
 
+@dataclass(slots=True)
+class _ColumnStats:
+    """A column so far: its values while they are few, whether all are numbers, and their sums.
+
+    Attributes:
+        values: how often each value occurs.
+        numeric: all values are numbers.
+        many: there are too many values for a category, and they are no longer counted.
+        count: numbers of the train split.
+        total: of these numbers.
+        squares: sum of their squares.
+    """
+
+    values: Counter[str] = field(default_factory=Counter)
+    numeric: bool = True
+    many: bool = False
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, value: object, *, learn: bool) -> None:
+        """Count one value, and add a number of the train split (``learn``) to the sums."""
+        if not self.many:
+            self.values[str(value)] += 1
+            self.many = len(self.values) > MOST_LEVELS
+        if not self.numeric:
+            return
+        try:
+            number = cells.number(value)
+        except (TypeError, ValueError):
+            self.numeric = False
+            return
+        if learn and not isinstance(value, bool):
+            self.count, self.total, self.squares = self.count + 1, self.total + number, self.squares + number**2
+
+
 def _digest(item: Item) -> bytes:
-    """Return the digest that decides a split; none of a row that cannot be read."""
+    """Return the digest that decides a split; zeros for a row that cannot be read."""
     try:
         return hashlib.sha256(item.read()).digest()
-    except ItemError:  # ingestion is going to say so
+    except ItemError:  # ingestion reports it
         return bytes(32)
 
 
 def _body(record: records.Record) -> bytes:
     """Return a row as JSON: equal rows have equal bytes."""
+    # The digest of these bytes tells whether a row has changed.
     return json.dumps(record, sort_keys=True, default=str, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _column(name: str, seen: _Seen, unit: str | None) -> dict[str, Any] | None:
-    """Return what a column is; None where it says nothing, or too much."""
+def _column(name: str, seen: _ColumnStats, unit: str | None) -> dict[str, Any] | None:
+    """Return the kind of a column; None where it has one value, or too many different texts."""
     if len(seen.values) < 2:
         return None
     if seen.numeric:
         mean = seen.total / max(seen.count, 1)
         deviation = math.sqrt(max(seen.squares / max(seen.count, 1) - mean**2, 0.0))
+        # A deviation this small is a rounding error of a constant column.
         scale = 1 / deviation if deviation > 1e-9 * (1 + abs(mean)) else 0.0
         return {"name": name, "kind": "number", "mean": mean, "scale": scale, "unit": unit}
     return None if seen.many else {"name": name, "kind": "category", "levels": sorted(seen.values), "unit": unit}
+
+
+SNIFFER = base.Sniffer(rank=6, texts=lambda texts, rows: "", aside=True)
+"""Its rank is the last: the rows of a table are the items only where no other kind finds its items in it."""
+
+
+def suggest(path: str, items: Iterable[Item]) -> base.Hints:
+    """Return what a recipe for a table should say; the table itself says what its columns are."""
+    seen, _ = base.survey_items(items)
+    return base.Hints(seen, f"{seen.rows:,} {Table.called}", holes=True)

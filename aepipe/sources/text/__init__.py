@@ -1,1 +1,1 @@
-"""Documents."""
+"""Documents: text that people wrote."""

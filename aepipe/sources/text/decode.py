@@ -1,7 +1,7 @@
-"""Documents: words are counted, and a row says how much each word of a vocabulary weighs in one.
+"""Decode documents: a row has the weight of each word of a vocabulary.
 
-A row is ``log(1 + n)`` for the ``n`` times that a word stands there; with ``weights = "tf-idf"``, times the word's
-inverse document frequency, and of unit length, so that distances of rows are those of the cosine.
+The weight of a word that occurs ``n`` times is ``log(1 + n)``; with ``weights = "tf-idf"`` it is multiplied by the
+word's inverse document frequency, and rows have unit length, so that distances of rows are those of the cosine.
 
 Source: Salton and Buckley, "Term-weighting approaches in automatic text retrieval", 1988; counts under a softmax are
 those of Salakhutdinov and Hinton, "Semantic Hashing", 2009.
@@ -25,6 +25,7 @@ from aepipe.sources.files import InMemory, WholeFile
 from aepipe.sources.item import Decode, Item
 
 VERSION = 1
+EXTRAS = {"tokenizers": "text"}
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*:( |$)")
 _QUOTED = re.compile(r"\s*[>|:]|.*\b(writes|wrote|said)( in article)?:?\s*$|.*\bwrites in\b|.*^in article\b", re.I)
@@ -34,16 +35,16 @@ _NAMED = 5
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
-    """Return what makes float16[words] of a document's bytes; or float16[F], where a network in the folder reads it.
+    """Return what makes a row of a document: float16[words], or float16[F] by a network.
 
-    The function raises :class:`ItemError` for what is no text, for an empty document, and for one without any word of
-    the vocabulary.
+    The function raises :class:`ItemError` for bytes that are no text, for an empty document, and for one without any
+    word of the vocabulary.
 
     Raises:
-        CorruptError: the network is not the one that the collection was read by.
+        CorruptError: the network is not the one that made the rows of the collection.
     """
-    if seen_by := features.get("backbone"):
-        return _read_by(seen_by["sha256"], folder, mail=features["mail"])
+    if network := features.get("backbone"):
+        return _network_decoder(network["sha256"], folder, mail=features["mail"])
     vocabulary = {word: place for place, word in enumerate(features["vocabulary"])}
     rarity = np.array(features["rarity"], np.float64) if features["weights"] == "tf-idf" else None
     mail, width = features["mail"], features["words"]
@@ -65,12 +66,12 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     return row
 
 
-def _read_by(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
-    """Return what lets a network read a document."""
-    from aepipe.sources.backbone import Sentences
+def _network_decoder(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
+    """Return what makes rows by the network in a folder, whose files have this digest."""
+    from aepipe.sources.backbone import SentenceEncoder
 
     assert folder is not None, "the network lies in the model's folder"
-    network = Sentences(folder)
+    network = SentenceEncoder(folder)
     if network.sha256 != sha256:
         raise CorruptError(f"{folder}: not the network that the collection was read by; run again")
 
@@ -84,15 +85,15 @@ def _read_by(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
     return row
 
 
-def asked(text: str) -> Iterator[Item]:
-    """Give a file, the files of a folder and of those below it, or the words as asked.
+def query_items(text: str) -> Iterator[Item]:
+    """Yield a file, the files of a folder and those below it, or the words of the argument.
 
     Raises:
-        QueryError: what looks like a path is none.
+        QueryError: the argument looks like a path, and nothing is there.
     """
     from aepipe.sources.files import Files
 
-    path = Path(text) if len(text) < 1000 else Path()
+    path = Path(text) if len(text) < 1000 else Path()  # the system refuses longer ones with an error of its own
     if path.is_file():
         yield Item(text, text, WholeFile(text))
     elif path.is_dir() and text:
@@ -102,7 +103,7 @@ def asked(text: str) -> Iterator[Item]:
         yield from (Item(os.path.join(text, file.place), file.place, WholeFile(file.path)) for file in files)
     elif _PATH.fullmatch(text):
         raise QueryError(
-            f"{text}: no such file or folder; a single word like this is asked by: echo {text} | aepipe query -"
+            f"{text}: no such file or folder; to ask with a single word like this: echo {text} | aepipe query -"
         )
     else:
         yield Item(text, text, InMemory(text.encode("utf-8", "surrogateescape")))
@@ -112,11 +113,13 @@ def text_of(data: bytes, key: str) -> str:
     """Return a document's text.
 
     Raises:
-        ItemError: it is not in UTF-8, has no text, or is not text at all.
+        ItemError: it is not in UTF-8, is empty, or is not text at all.
     """
+    # Zero bytes are valid UTF-8, but no text has them.
     if b"\0" in data[:65536]:
         raise ItemError(key, "not text: it has zero bytes")
     try:
+        # Some programs begin a file with a byte order mark, which belongs to no word.
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ItemError(key, f"not in UTF-8: byte 0x{data[error.start]:02x} at {error.start:,}") from None
@@ -130,27 +133,29 @@ def words_of(text: str, *, mail: bool) -> list[str]:
 
     Args:
         text: of the document.
-        mail: leave out what :func:`body_of` does.
+        mail: leave out headers, quotations and signatures; see :func:`body_of`.
     """
+    # NFKC makes one word of its different spellings: ligatures, full-width letters.
     return _WORD.findall(unicodedata.normalize("NFKC", body_of(text) if mail else text).lower())
 
 
 def is_mail(text: str) -> bool:
-    """Whether a text begins as a mail or a post does: two lines of a header."""
+    """Whether a text begins as a mail or a post does: with two lines of a header."""
     first, _, rest = text.partition("\n")
     return bool(_HEADER.match(first) and _HEADER.match(rest))
 
 
 def body_of(text: str) -> str:
-    """Return what the author of a mail or a post has written: no header, no quotations, no signature.
+    """Return a mail or a post without header, quotations and signature.
 
-    The header ends at the first empty line; quotations are the lines that ``>``, ``|`` or ``:`` stands before, and
-    those that say who wrote them; a signature is the last block of lines, where others stand before it.
+    The header ends at the first empty line. Quotations are lines that begin with ``>``, ``|`` or ``:``, and the lines
+    that name their author. The signature is the last block of lines, unless it is the only one.
     """
     lines = text.replace("\r\n", "\n").split("\n")
     if _HEADER.match(lines[0]) and "" in lines:
         lines = lines[lines.index("") + 1 :]
     lines = [line for line in lines if not _QUOTED.match(line)]
+    # Empty lines and rules at the end would hide the signature before them.
     while lines and _RULE.match(lines[-1]):
         lines.pop()
     rules = [place for place, line in enumerate(lines) if _RULE.match(line)]
@@ -159,7 +164,7 @@ def body_of(text: str) -> str:
 
 
 def _unknown(words: list[str], known: int) -> str:
-    """Say that nothing is known of a document's words."""
+    """Return the reason why a document has no row: none of its words is in the vocabulary."""
     if not words:
         return "it has no words"
     named = ", ".join(repr(word) for word in dict.fromkeys(words[:_NAMED]))

@@ -1,7 +1,7 @@
-"""Documents: files of text, or rows of CSV, JSON lines or Parquet with a column of text; ``kind = "text"``.
+"""Documents: files of text, or rows of tables with a column of text; ``kind = "text"``.
 
-The vocabulary is learned from the documents of the train split when they are first read, and belongs to what makes a
-row from then on: a collection that has one keeps it, so that the codes of before stay comparable.
+The vocabulary is learned from the train split when the documents are first read. From then on it decides how rows are
+made: a collection keeps its vocabulary, so that new codes stay comparable with old ones.
 """
 
 from __future__ import annotations
@@ -10,26 +10,30 @@ import copy
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from aepipe import log, recipe
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources import base
-from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, Sentences
+from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, SentenceEncoder, digest_of
 from aepipe.sources.base import SNIPPET, SNIPPET_LENGTH
 from aepipe.sources.files import Files
 from aepipe.sources.formats import records
 from aepipe.sources.formats.folder import Folder
-from aepipe.sources.item import Container, Decode, Item
+from aepipe.sources.item import Container, Item
 from aepipe.sources.text import decode as words
 
+MAIL = 0.8
+"""Share of the documents that look like mails, or like English, from which all are taken for such."""
+COMMON = 5000
+"""Documents from which words that only two of them have are left out."""
+LONG_TEXT = 40
+"""Letters that a value has, on average, from which a column is one of documents."""
 _LOOK = 1 << 14  # bytes that a beginning is made of
 
 
@@ -47,14 +51,14 @@ class Features(recipe.Options):
     """Options under ``[features]``.
 
     Attributes:
-        words: size of the vocabulary: those that the most documents have.
-        weights: ``tf-idf``, rows of unit length; or ``counts``, log(1 + n) of each word, as a softmax likes it.
-        least: documents that a word has to be in.
-        most: share of documents above which a word says nothing.
+        words: size of the vocabulary; it takes the words that the most documents have.
+        weights: ``tf-idf``, rows of unit length; or ``counts``, log(1 + n) of each word, which suits a softmax.
+        least: the vocabulary leaves out words in fewer documents.
+        most: the vocabulary leaves out words in a larger share of the documents.
         stop: leave out the function words of a language; only ``english`` is known.
         mail: leave out headers, quotations and signatures; see :func:`aepipe.sources.text.decode.body_of`.
-        backbone: a frozen network that reads the documents, in place of words that are counted: ``all-minilm-l6-v2``,
-            or an ONNX file of your own, relative to the recipe, with its ``tokenizer.json`` beside it.
+        backbone: a frozen network that reads the documents, in place of counted words: ``all-minilm-l6-v2``, or an ONNX
+            file of your own, relative to the recipe, with its ``tokenizer.json`` in the same folder.
     """
 
     words: Annotated[int, Field(ge=2, le=200_000)] = 10_000
@@ -66,7 +70,7 @@ class Features(recipe.Options):
     backbone: str | None = None
 
 
-NAMED = {"all-minilm-l6-v2": 384}
+PACKAGED = {"all-minilm-l6-v2": 384}
 """Networks that a package brings, and how many features each has."""
 
 
@@ -85,40 +89,37 @@ class Text(BackboneSource, base.ItemSource):
     kind = "text"
     called = "documents"
     dtype = "float16"
-    _sha256 = ""
 
     def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
         self._features = features
         self._learned: dict[str, Any] = {"vocabulary": [], "rarity": []}
-        self._decode: Decode | None = None
-        self.backbone = _wanted(features.backbone, base)
+        self.backbone = _spec(features.backbone, base)
         files = Files.at(options.path, base)
         super().__init__(options, name, files, _container(files, options))
 
     @property
     def shape(self) -> tuple[int]:
-        """Words of the vocabulary, where there are fewer, the last cells stay zero; or features of the network."""
+        """Words of the vocabulary, or features of the network.
+
+        Where there are fewer words, the last cells are zero.
+        """
         return (self.backbone.width if self.backbone else self._features.words,)
 
     def features(self) -> dict[str, Any]:
-        """Return the options, and what was learned, or the network."""
+        """Return the options and the vocabulary; or the network."""
         if self.backbone:
             found = {"kind": self.kind, "decoder": words.VERSION, "mail": self._features.mail}
             return found | {"backbone": {"ref": self._ref, "sha256": self._sha256}}
         options = self._features.model_dump(mode="json", exclude={"backbone"})
         return {"kind": self.kind, "decoder": words.VERSION, **options, **self._learned}
 
-    def equip(self, folder: Path, ref: str) -> None:
-        """Take the network, and what the shelf calls it.
-
-        Raises:
-            CorruptError: it cannot be used.
-        """
-        self._ref, self._sha256 = ref, Sentences(folder).sha256
+    def attach(self, folder: Path, ref: str) -> None:
+        """Open the network; see :meth:`BackboneSource.attach`."""
+        self._ref, self._sha256 = ref, digest_of(folder / GRAPH, folder / TOKENIZER)
         self._decode = words.decoder(self.features(), folder)
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
-        """Return the source with a vocabulary: that of before, where the options are the same; else a new one."""
+        """Return the source with a vocabulary: the known one for the same options, else a new one."""
         if self.backbone:
             return self
         other, mine = copy.copy(self), self.features()
@@ -134,21 +135,15 @@ class Text(BackboneSource, base.ItemSource):
         own = super().schema()
         return own if SNIPPET in own.names else own.append(pa.field(SNIPPET, pa.string()))
 
-    def row(self, data: bytes, key: str) -> NDArray[np.generic]:
-        """Weigh the words of one document, float16[words]; or let the network read it, float16[F]."""
-        decode = self._decode
-        assert decode is not None, "fitted() or equip() comes first"
-        return self._remembered(data, lambda: decode(data, key)) if self.backbone else decode(data, key)
-
     def _finished(self, item: Item) -> Item:
-        """Add the beginning of the document, where it is at hand; whole files are read later."""
+        """Add the beginning of the document as a column."""
         item = super()._finished(item)
         if SNIPPET in self._container.schema().names:
             return item
         return replace(item, columns={**item.columns, SNIPPET: _beginning(item, mail=self._features.mail)})
 
     def _learn(self) -> dict[str, Any]:
-        """Read all documents of the train split, and choose the words."""
+        """Return the vocabulary of the train split, and the rarity of its words."""
         seen: Counter[str] = Counter()
         documents = 0
         for number, item in enumerate(self.items(), 1):
@@ -163,48 +158,52 @@ class Text(BackboneSource, base.ItemSource):
             for word, count in seen.items()
             if self._features.least <= count <= self._features.most * documents and word not in stop
         }
+        # Equally frequent words by the alphabet, so that the vocabulary is the same each time.
         chosen = sorted(fair, key=lambda word: (-fair[word], word))[: self._features.words]
         log.step("vocabulary", documents, documents, f"{len(chosen):,} of {len(seen):,} words")
         if len(chosen) < 2:
             raise SourceError(
-                f"{self._files.asked}: of {len(seen):,} words in {documents:,} documents {len(chosen)} are in "
+                f"{self._files.given}: of {len(seen):,} words in {documents:,} documents {len(chosen)} are in "
                 f"{self._features.least} documents and in no more than {self._features.most:.0%} of them: too few to "
                 "learn from; say least = 1 or most = 1.0 under [features]"
             )
+        # Rounded, because the vocabulary goes into digests and into JSON.
         rarity = [round(math.log((1 + documents) / (1 + fair[word])) + 1, 6) for word in chosen]
         return {"vocabulary": chosen, "rarity": rarity}
 
     def _words(self, item: Item) -> set[str]:
-        """Return the distinct words of a document to learn from; none of others."""
+        """Return the distinct words of a document of the train split; no words of other documents."""
         try:
             data = item.read()
             if self.split(item, hashlib.sha256(data).digest()) != "train":
                 return set()
             return set(words.words_of(words.text_of(data, item.key), mail=self._features.mail))
-        except ItemError:  # ingestion is going to say so
+        except ItemError:  # ingestion reports it
             return set()
 
 
-def _wanted(name: str | None, base: Path) -> BackboneSpec | None:
-    """Look at the network that a recipe names.
+def _spec(name: str | None, base: Path) -> BackboneSpec | None:
+    """Return the network that a recipe names, its file relative to ``base``.
 
     Raises:
-        SourceError: there is none such.
+        SourceError: there is no such network.
+        CorruptError: the file is none, or its tokenizer cannot be used.
     """
     if name is None:
         return None
-    if name in NAMED:
-        return BackboneSpec(name, {}, "", NAMED[name])
+    if name in PACKAGED:
+        return BackboneSpec(name, {}, "", PACKAGED[name])
     file = (base / Path(name).expanduser()).resolve()
     tokenizer = file.with_name(TOKENIZER)
     if not (file.is_file() and tokenizer.is_file()):
-        raise SourceError(f"{file}: no such network, or no {TOKENIZER} beside it; allowed: {', '.join(NAMED)}, or both")
-    network = Sentences(file.parent, file.name)
+        allowed = ", ".join(PACKAGED)
+        raise SourceError(f"{file}: no such network, or no {TOKENIZER} next to it; allowed: {allowed}, or both files")
+    network = SentenceEncoder(file.parent, file.name)
     return BackboneSpec("", {GRAPH: file, TOKENIZER: tokenizer}, network.sha256, len(network("a")))
 
 
 def _container(files: Files, options: Options) -> Container:
-    """Return what holds the documents: records where there is a file of such, else every file is one."""
+    """Return what holds the documents: tables where there are any, else all files."""
     if not any(records.claims(found.place) for found in files):
         return Folder(files)
 
@@ -228,7 +227,56 @@ def _beginning(item: Item, *, mail: bool) -> str | None:
 
 
 def _stop_words() -> frozenset[str]:
-    """Return the function words of English."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     return frozenset(ENGLISH_STOP_WORDS)
+
+
+def _is_document(seen: base.Glimpse) -> bool:
+    if seen.table:
+        return False
+    head = seen.head
+    if len(head) == base.HEAD:  # which may end within a letter
+        head = head[: max(head.rfind(b" "), head.rfind(b"\n"), base.HEAD - 4)]
+    return bool(words.text_of(head, seen.name))
+
+
+def _wordiest(texts: Mapping[str, Sequence[str]], rows: int) -> str | None:
+    """Return the column of documents in a table: ``text``, else that with the longest values."""
+    lengths = {name: sum(map(len, values)) / rows for name, values in texts.items() if values}
+    wordy = [name for name, length in lengths.items() if length >= LONG_TEXT and _has_words(texts[name])]
+    return "text" if "text" in wordy else max(wordy, key=lengths.__getitem__, default=None)
+
+
+def _has_words(values: Sequence[str]) -> bool:
+    # Sentences have spaces; hashes and lists of numbers have none.
+    return sum(value.count(" ") >= 3 for value in values) >= len(values) / 2
+
+
+SNIFFER = base.Sniffer(rank=5, file=_is_document, texts=_wordiest, option="text")
+
+
+def suggest(path: str, items: Iterable[Item]) -> base.Hints:
+    """Return what a recipe for documents should say, after a look at the first of them."""
+    seen, first = base.survey_items(items)
+    least = 3 if seen.rows >= COMMON else 2
+    lines = ["[features]", f"words = {min(10_000, max(1000, seen.rows))}  # those that the most documents have"]
+    lines += [f"least = {least}  # documents that a word has to be in"]
+    texts = [text for item in first if (text := _read(item))]
+    if texts and sum(map(words.is_mail, texts)) >= MAIL * len(texts):
+        lines.append("mail = true  # headers, quotations and signatures are left out")
+    if texts and sum(map(_is_english, texts)) >= MAIL * len(texts):
+        lines.append('stop = "english"  # function words are left out')
+    return base.Hints(seen, f"{seen.rows:,} {Text.called}", "\n".join(lines))
+
+
+def _read(item: Item) -> str:
+    """Return the text of a document; an empty one for a file that is no text."""
+    try:
+        return words.text_of(item.read(), item.key)
+    except ItemError:
+        return ""
+
+
+def _is_english(text: str) -> bool:
+    return len({"the", "and", "of", "to", "in", "is"} & set(words.words_of(text, mail=False))) >= 3

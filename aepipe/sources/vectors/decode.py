@@ -1,7 +1,7 @@
-"""Vectors that another model made.
+"""Decode vectors that another model made. Legend: D numbers of a vector.
 
-A row is float32[D]; with ``normalize = "unit"`` of unit length, so that distances of rows are those of the cosine; with
-``"standard"`` of mean 0 and variance 1 in each column over the rows that were learned from.
+A row is float32[D]. With ``normalize = "unit"`` it has unit length, so that distances of rows are those of the cosine;
+with ``"standard"`` each column has mean 0 and variance 1 over the train split.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ VERSION = 1
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     """Return what makes float32[D] of the bytes of a vector.
 
-    Bytes are those of float32 or float64 numbers in their natural order, a ``.npy`` file of one vector, or a JSON list.
-    The function raises :class:`ItemError` for another number of numbers, for one that is not finite, and, where only
-    the direction counts, for a vector without one.
+    The bytes are D numbers of float32 in the machine's order, a ``.npy`` file of one vector, or a JSON list. The
+    function raises :class:`ItemError` for a vector of another length, for a number that is not finite, and, where only
+    the direction counts, for a vector of zeros.
     """
     width, normalize = features["width"], features["normalize"]
     mean = np.array(features["mean"], np.float32)
@@ -40,6 +40,7 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
             return (vector - mean) * scale
         if normalize == "none":
             return vector
+        # In float64, because the squares of large float32 numbers overflow.
         length = float(np.sqrt(np.square(vector, dtype=np.float64).sum()))
         if length == 0.0:
             raise ItemError(key, "all zeros: it has no direction")
@@ -58,6 +59,7 @@ def numbers(data: bytes, key: str, width: int) -> NDArray[np.float32]:
         if data.startswith(b"\x93NUMPY"):
             found = load_numpy(io.BytesIO(data))
         elif len(data) == 4 * width:
+            # The form in which ingestion hands vectors on.
             found = np.frombuffer(data, np.float32)
         else:
             found = np.array(json.loads(data), np.float64)
@@ -72,15 +74,19 @@ def numbers(data: bytes, key: str, width: int) -> NDArray[np.float32]:
     return vector
 
 
-def asked(text: str) -> Iterator[Item]:
-    """Give the vectors of a ``.npy`` file, of one or of two axes; or the one of a JSON list."""
+def query_items(text: str) -> Iterator[Item]:
+    """Yield the vectors of a ``.npy`` file, of one or two axes; or the one of a JSON list.
+
+    Raises:
+        QueryError: there is no such file, or it holds no vectors.
+    """
     if text.lstrip().startswith("["):
         yield Item(text if len(text) < 40 else f"{text[:36]}...", text, InMemory(text.encode()))
         return
     try:
         found = load_numpy(Path(text))
     except FileNotFoundError:
-        raise QueryError(f"{text}: no such file; a vector is asked as a .npy file or as a JSON list") from None
+        raise QueryError(f"{text}: no such file; ask with a .npy file or a JSON list") from None
     except (OSError, ValueError) as error:
         raise QueryError(f"{text}: not a .npy file of vectors: {error}") from None
     if not isinstance(found, np.ndarray) or found.ndim not in (1, 2) or found.dtype.kind not in "fiu":

@@ -1,10 +1,10 @@
-"""Vectors of another model: ``.npy``, ``.npz``, or a list column of Parquet; ``kind = "vectors"``."""
+"""Vectors of another model, in NumPy arrays or in Parquet; ``kind = "vectors"``."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,7 +18,7 @@ from aepipe.errors import ItemError, SourceError
 from aepipe.sources import base
 from aepipe.sources.files import Files
 from aepipe.sources.formats import arrays, records
-from aepipe.sources.item import Container, Decode
+from aepipe.sources.item import Container, Decode, Item
 from aepipe.sources.vectors import decode as numbers
 
 
@@ -26,7 +26,7 @@ class Options(base.Options):
     """Options under ``[source]``.
 
     Attributes:
-        vectors: the column of vectors in Parquet, or the array of them in ``.npz``.
+        vectors: the column of vectors in Parquet, or their array in ``.npz``.
     """
 
     vectors: str = "embedding"
@@ -36,8 +36,8 @@ class Features(recipe.Options):
     """Options under ``[features]``.
 
     Attributes:
-        normalize: ``unit`` keeps the direction only, as the cosine does; ``standard`` makes every column as important
-            as any other; ``none`` takes the numbers as they are.
+        normalize: ``unit`` keeps the direction only, as the cosine does; ``standard`` gives all columns the same mean
+            and variance; ``none`` takes the numbers as they are.
     """
 
     normalize: Literal["unit", "standard", "none"] = "unit"
@@ -73,12 +73,12 @@ class Vectors(base.ItemSource):
         return (self._width,)
 
     def features(self) -> dict[str, Any]:
-        """Return the options, and what was learned."""
+        """Return the options, and the learned mean and scale."""
         options = {"kind": self.kind, "decoder": numbers.VERSION, "width": self._width}
         return options | self._features.model_dump(mode="json") | self._learned
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
-        """Return the source with mean and deviation of each column, where they are asked for."""
+        """Return the source with mean and deviation of each column, where ``normalize`` needs them."""
         other, mine = copy.copy(self), self.features()
         same = known is not None and all(known.get(name) == mine[name] for name in mine.keys() - self._learned.keys())
         if known and same:
@@ -100,25 +100,25 @@ class Vectors(base.ItemSource):
             try:
                 data = item.read()
                 vector = numbers.numbers(data, item.key, self._width).astype(np.float64)
-            except ItemError:  # ingestion is going to say so
+            except ItemError:  # ingestion reports it
                 continue
             if self.split(item, hashlib.sha256(data).digest()) == "train":
                 count, total, squares = count + 1, total + vector, squares + np.square(vector)
         mean = total / max(count, 1)
         deviation = np.sqrt(np.maximum(squares / max(count, 1) - np.square(mean), 0.0))
-        # A constant column says nothing: rounding errors must not be blown up.
+        # A constant column becomes zeros; dividing by its deviation would blow rounding errors up.
         scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-6 * (1 + np.abs(mean)))
         return {"mean": mean.tolist(), "scale": scale.tolist()}
 
 
 def _container(files: Files, options: Options) -> tuple[Container, int]:
-    """Return what holds the vectors, and how many numbers each has."""
+    """Return what holds the vectors, and the numbers of each."""
     if any(arrays.claims(found.place) for found in files):
         held = arrays.Arrays(files, options.vectors, key=options.key)
         return held, held.width
     first = next((found for found in files if found.place.lower().endswith((".parquet", ".pq"))), None)
     if first is None:
-        raise SourceError(f"{files.asked}: no .npy, .npz or .parquet in it")
+        raise SourceError(f"{files.given}: no .npy, .npz or .parquet in it")
 
     def content(record: records.Record) -> bytes:
         value = record.get(options.vectors)
@@ -131,7 +131,8 @@ def _container(files: Files, options: Options) -> tuple[Container, int]:
 
 
 def _list_width(path: Path, column: str) -> int:
-    """Return how many numbers the vectors of a column have: as its type says, or as the first of them."""
+    """Return the length of the vectors of a column: by its type, else by the first of them."""
+    # A list without a fixed size says nothing about its length, so a value has to be read.
     with pq.ParquetFile(path) as table:
         kind = table.schema_arrow.field(column).type
         if pa.types.is_fixed_size_list(kind):
@@ -141,3 +142,23 @@ def _list_width(path: Path, column: str) -> int:
                 if isinstance(value, list) and value:
                     return len(value)
     raise SourceError(f"{path}: column {column!r} is {kind}, not a list of numbers")
+
+
+def _is_array(seen: base.Glimpse) -> bool:
+    return seen.head.startswith(b"\x93NUMPY") or seen.name.lower().endswith(".npz")
+
+
+def _is_list_of_floats(column: pa.Field) -> bool:
+    kind = column.type
+    listed = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(listed and pa.types.is_floating(kind.value_type))
+
+
+SNIFFER = base.Sniffer(rank=4, file=_is_array, column=_is_list_of_floats, option="vectors")
+
+
+def suggest(path: str, items: Iterable[Item]) -> base.Hints:
+    """Return what a recipe for vectors should say; see :mod:`aepipe.sources`."""
+    seen, _ = base.survey_items(items)
+    features = '[features]\nnormalize = "unit"  # only the direction counts, as for the cosine'
+    return base.Hints(seen, f"{seen.rows:,} {Vectors.called}", features)

@@ -1,1 +1,1 @@
-"""Films, as their frames."""
+"""Videos: frames of MP4, Matroska, WebM, AVI and QuickTime files."""

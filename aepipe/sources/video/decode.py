@@ -1,6 +1,6 @@
-"""Videos: a frame becomes a picture file, and from there on it is a picture; see :mod:`aepipe.sources.images.decode`.
+"""Cut frames out of videos: each becomes a picture file, decoded as pictures are.
 
-A frame is named by its own second, ``clip.mp4@12.5``: times are those that the file gives its frames, so a changing
+The key of a frame has its second, ``clip.mp4@12.5``. Times are those that the file gives its frames, so a changing
 frame rate does no harm. Frames are turned upright as the file says, and made smaller where their longest side is above
 1,024 pixels.
 """
@@ -23,22 +23,30 @@ from aepipe.sources.item import Decode, Item
 if TYPE_CHECKING:
     import av
 
-VERSION = decode.VERSION  # and one more for each time that the same file has come to give other frames
+VERSION = decode.VERSION  # plus one for each change here that makes other frames of the same file
+PICTURES = True
+EXTRAS = {"av": "video"}
+MARK = "v"
+"""What a place ``clip.mp4#v12.5`` begins with after the file: a second."""
 LONGEST = 1024
 CLOSE = 0.0005
-"""Seconds by which a frame's time may differ from what names it, which has three decimals."""
+"""Seconds by which a frame's time may differ from the one in its key, which has three decimals."""
 SHORT = 2.0
 """Seconds that may be missing at the end of a file before it counts as cut off."""
 _SLICE = re.compile(r"(?P<file>.+)@(?P<start>\d+(\.\d+)?)$")
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
-    """Return what makes a row of a picture file: a frame of a video, or any other."""
+    """Return what makes a row of a picture file: a frame of a video, or any other picture."""
     return decode.decoder(features, folder)
 
 
-def asked(text: str) -> Iterator[Item]:
-    """Give pictures, as :func:`images.asked`; or a frame of a video, ``clip.mp4@12.5``, else that in its middle."""
+def query_items(text: str) -> Iterator[Item]:
+    """Yield pictures, or a frame of a video: ``clip.mp4@12.5``, else its middle one.
+
+    Raises:
+        QueryError: a file cannot be read, or a folder has no pictures.
+    """
     found = None if Path(text).is_file() else _SLICE.match(text)
     if found is not None:
         file, second = found["file"], float(found["start"])
@@ -47,26 +55,35 @@ def asked(text: str) -> Iterator[Item]:
     if Path(text).is_file() and is_video(_head(text)):
         yield Item(text, text, lambda key: frame_at(Path(text), key, _length(Path(text), key) / 2))
         return
-    yield from decode.asked(text)
+    yield from decode.query_items(text)
+
+
+def preview(path: Path, at: str, key: str) -> bytes:
+    """Return the frame ``v<second>`` of a video as a picture file.
+
+    Raises:
+        ItemError: as :func:`frame_at`.
+    """
+    return frame_at(path, key, float(at.removeprefix(MARK)))
 
 
 def is_video(head: bytes) -> bool:
-    """Tell a video by its first bytes: MP4 and QuickTime, Matroska and WebM, AVI."""
+    """Recognise a video by its first bytes: MP4 and QuickTime, Matroska and WebM, AVI."""
     if head[4:8] == b"ftyp":
         return head[8:12] not in (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
     return head.startswith(b"\x1a\x45\xdf\xa3") or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
 
 
 def frames(path: Path, key: str, step: float) -> Iterator[tuple[float, bytes]]:
-    """Give about one frame in so many seconds: each one's second, and a picture file of it.
+    """Yield the first frame of each ``step`` seconds: its second, and a picture file of it.
 
     Args:
         path: of the video.
         key: for errors.
-        step: seconds; of each stretch of that length the first frame is given, if it has any.
+        step: seconds from one frame to the next; a stretch without frames is left out.
 
     Raises:
-        ItemError: it is no video, or it is damaged or cut off: then after the frames that could be read.
+        ItemError: it is no video; or, after the frames that can be read, it is damaged or cut off.
     """
     due, last = 0.0, None
     with _opened(path, key) as video:
@@ -74,6 +91,7 @@ def frames(path: Path, key: str, step: float) -> Iterator[tuple[float, bytes]]:
             last = second
             if second + CLOSE >= due:
                 yield second, _picture(frame)
+                # The next multiple of the step, so that a gap in the video does not shift the frames after it.
                 due = (int((second + CLOSE) / step) + 1) * step
         says = _seconds(video)
     if last is None:
@@ -83,15 +101,16 @@ def frames(path: Path, key: str, step: float) -> Iterator[tuple[float, bytes]]:
 
 
 def frame_at(path: Path, key: str, second: float) -> bytes:
-    """Return a picture file of the first frame from a second on.
+    """Return a picture file of the first frame at a second or later.
 
     Raises:
-        ItemError: it is no video, or has no frame so late.
+        ItemError: it is no video, or it ends before.
     """
     with _opened(path, key) as video:
         (stream,) = video.streams.video[:1]
         if second > CLOSE and stream.time_base:
             begin = stream.start_time or 0
+            # Seeking stops at the key frame before; from there on frames are decoded up to the wanted one.
             video.seek(begin + int(second / stream.time_base), stream=stream, backward=True)
         found = next((frame for at, frame in _timed(video, key) if at + CLOSE >= second), None)
         if found is None:
@@ -100,19 +119,19 @@ def frame_at(path: Path, key: str, second: float) -> bytes:
 
 
 def named(second: float) -> str:
-    """Return a second as it stands in a key."""
+    """Return a second as keys write it."""
     return f"{second:.3f}".rstrip("0").rstrip(".")
 
 
 @contextmanager
 def _opened(path: Path, key: str) -> Iterator[av.container.InputContainer]:
-    """Open a video, and say in our words what is wrong with it."""
+    """Open a video; raise ItemError with the reason where that fails."""
     import av
 
-    # Words in no known encoding are no reason to refuse a video; from 19 on they never are.
+    # A title in an unknown encoding is no reason to refuse a video; PyAV 19 and later do not.
     lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "ignore"}
     try:
-        # The file is opened here: a name is never taken for an address, or for a list of other files.
+        # FFmpeg gets an open file, not a name, which it could take for an address or a list of other files.
         with open(path, "rb") as file, av.open(file, "r", **lenient) as video:
             if not video.streams.video:
                 raise ItemError(key, "no pictures in it")
@@ -128,7 +147,7 @@ def _opened(path: Path, key: str) -> Iterator[av.container.InputContainer]:
 
 
 def _timed(video: av.container.InputContainer, key: str) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Give the frames from where the file stands, each with its second after the beginning.
+    """Yield the frames from the current position on, each with its second after the beginning.
 
     Raises:
         ItemError: the file is damaged or cut off there.
@@ -147,7 +166,7 @@ def _timed(video: av.container.InputContainer, key: str) -> Iterator[tuple[float
 
 
 def _picture(frame: av.VideoFrame) -> bytes:
-    """Return a frame as a bitmap file: quickly written, and the same bytes everywhere."""
+    """Return a frame as a BMP file: quick to write, and the same bytes on every machine."""
     image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
     if frame.rotation % 90 == 0 and frame.rotation % 360:
         image = image.rotate(frame.rotation, expand=True)
@@ -158,13 +177,12 @@ def _picture(frame: av.VideoFrame) -> bytes:
 
 
 def _length(path: Path, key: str) -> float:
-    """Return how many seconds a video says it lasts; 0 where it does not say."""
     with _opened(path, key) as video:
         return _seconds(video)
 
 
 def _seconds(video: av.container.InputContainer) -> float:
-    """Return how many seconds the pictures last, as the file says; 0 where it does not say."""
+    """Return the length that the file states, in seconds; 0 where it states none."""
     stream = video.streams.video[0]
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)

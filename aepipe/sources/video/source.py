@@ -1,8 +1,8 @@
-"""Videos: one frame of every so many seconds of each file is an item, and seen as a picture is; ``kind = "video"``."""
+"""Videos: the items are frames at equal distances in time; ``kind = "video"``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +31,7 @@ class Options(base.Options):
 
 
 class Features(images.Features):
-    """Options under ``[features]``: those of pictures, and how many are taken.
+    """Options under ``[features]``: those of pictures, and how often a frame is taken.
 
     Attributes:
         step: seconds from one frame to the next.
@@ -63,22 +63,21 @@ class Video(images.Images):
         """Return what decides a row; ``step`` decides only which rows there are."""
         return super().features() | {"decoder": decode.VERSION}
 
-    def _held(self, files: Files, options: base.Options) -> Container:
-        """Return what holds the files, a folder of them or a list, cut into frames."""
+    def _open_container(self, files: Files, options: base.Options) -> Container:
         columns = Columns(getattr(options, "video", "video"), options.key)
         return _Frames(files_or_lists(files, SUFFIXES, columns), self._step)
 
 
 @dataclass(slots=True)
 class _Frames:
-    """A container of files as one of their frames; the key of a frame is ``file@second``."""
+    """A container of videos, as one of their frames; the key of a frame is ``file@second``."""
 
     whole: Container
     step: float
 
     @property
     def gives(self) -> frozenset[str]:
-        """What the files bear of themselves."""
+        """What the files say of themselves."""
         return self.whole.gives
 
     @property
@@ -91,11 +90,11 @@ class _Frames:
         return self.whole.schema()
 
     def total(self) -> None:
-        """Return None: how many frames there are is known when they have been seen."""
+        """Return None: the number of frames is known only after all have been decoded."""
         return
 
     def items(self) -> Iterator[Item]:
-        """Give the frames of each file in their order; where a file cannot be read further, an item that says so."""
+        """Yield the frames of each file; a damaged file ends with an item that says so."""
         for item in self.whole.items():
             if isinstance(item.reader, Refused):
                 yield item
@@ -109,3 +108,16 @@ class _Frames:
                     )
             except ItemError as error:
                 yield replace(item, reader=Refused(error.reason))
+
+
+SNIFFER = base.Sniffer(
+    rank=3,
+    file=lambda seen: decode.is_video(seen.head),
+    texts=lambda texts, _: base.column_of_paths(texts, SUFFIXES),
+    option="video",
+)
+
+
+def suggest(path: str, items: Iterable[Item]) -> base.Hints:
+    """Return what a recipe for videos should say, after a look at some of their frames."""
+    return images.suggest(path, items, called="frames")

@@ -180,7 +180,9 @@ def test_untied_weights_avoid_the_penalty_by_scaling_and_tied_ones_cannot(tmp_pa
         scaled(one, factor)
         scaled(other, factor)
         free, held = measured(one), measured(other)
-        assert free == pytest.approx((before[0], factor**2 * before[1]), rel=1e-3), "as good, and the penalty is met"
+        assert free == pytest.approx((before[0], factor**2 * before[1]), rel=1e-3), (
+            "equally good reconstructions, and a smaller penalty"
+        )
         assert held[0] > 1.5 * before[0], "tied weights pay for it with their reconstruction"
         assert sum(held) > sum(before)
 

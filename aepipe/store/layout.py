@@ -1,0 +1,159 @@
+"""Names of the files and folders of a store, one group for each kind of artifact.
+
+::
+
+    Root                  the store itself, apart from the artifacts
+    <kind>/<digest>/      an artifact, sealed by MANIFEST; its other files:
+      backbone/             Backbone
+      rows/                 Rows
+      views/                Views
+      layer/                Layer
+      model/                Model, the files of the frozen encoder, and a copy of those of Backbone
+      segment/              one of Codes, Items, Index, Changes, Scores, Measures
+      release/              Release
+
+Stores of earlier versions hold these names, so none of them may change. Two formats keep their names to themselves: the
+frozen encoder with :mod:`aepipe.codes.encoder`, which works without a store, and the files that only one kind of index
+has with that kind, below ``aepipe/index/kinds``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MANIFEST: Final = "manifest.json"
+"""Inputs, facts and checksums of an artifact; an artifact without it is not there."""
+
+
+def array_file(name: str) -> str:
+    """Return the file of one of several arrays."""
+    return f"{name}.npy"
+
+
+class Root:
+    """The store's own files and folders."""
+
+    CACHE_TAG: Final = "CACHEDIR.TAG"
+    GIT_IGNORE: Final = ".gitignore"
+    LOG: Final = "log.jsonl"  # every promote, rollback and refusal
+    SERVICE: Final = "service"  # one file for each collection: the release in service
+    LOCKS: Final = "locks"  # one file for each collection
+    WORK: Final = "work"  # checkpoints of training that was interrupted
+    FEATURES: Final = "features"  # caches of what a frozen network says of an item
+    METRICS: Final = "metrics"  # one file for Prometheus for each collection
+    REPORTS: Final = "reports"  # one page for each collection
+    PREFECT: Final = "prefect"  # Prefect's own database
+
+    @staticmethod
+    def quarantine(name: str) -> str:
+        """Return the list of a collection's unreadable items; here it outlives a failed run."""
+        return f"quarantine-{name}.parquet"
+
+
+class Backbone:
+    """A frozen network below the stack; see :mod:`aepipe.sources.backbone`."""
+
+    GRAPH: Final = "backbone.onnx"
+    TOKENIZER: Final = "tokenizer.json"  # of a network that reads text
+
+
+class Rows:
+    """A table of items; see :mod:`aepipe.store.rows`."""
+
+    CARD: Final = "rows.json"
+    QUARANTINE: Final = "quarantine.parquet"
+    PARTS: Final = "rows-*.parquet"  # a glob
+
+    @staticmethod
+    def part(number: int) -> str:
+        """Return the file of one part of the table."""
+        return f"rows-{number:05d}.parquet"
+
+
+class Views:
+    """The arrays that training reads; see :mod:`aepipe.pipeline.views`."""
+
+    TRAIN: Final = "train.npy"
+    HELD_OUT: Final = "held_out.npy"
+    HELD_OUT_IDS: Final = "held_out_ids.npy"
+    CLEAN: Final = "clean.npy"  # the evaluation slice
+    NOISY: Final = "noisy.npy"  # the same slice, corrupted
+    ARRAYS: Final = {"train": TRAIN, "held_out": HELD_OUT, "clean": CLEAN, "noisy": NOISY}
+
+
+class Layer:
+    """One pretrained layer; see :mod:`aepipe.pipeline.pretrain`."""
+
+    WEIGHTS: Final = "layer.safetensors"
+    CURVE: Final = "curve.json"
+
+
+class Model:
+    """A fine-tuned stack; see :mod:`aepipe.pipeline.finetune`."""
+
+    WEIGHTS: Final = "weights.safetensors"
+    THRESHOLDS: Final = "thresholds.npy"
+    CURVES: Final = "curves.json"
+
+
+class Codes:
+    """Codes of some rows; see :mod:`aepipe.store.segments`."""
+
+    IDS: Final = "ids.npy"
+    CODES: Final = "codes.npy"  # embeddings lie next to it, under the name that the encoder gives
+
+
+class Items:
+    """Keys, places, labels and columns of some rows; see :mod:`aepipe.store.segments`."""
+
+    CARD: Final = "items.json"
+    IDS: Final = "ids.npy"
+    KEY_ORDER: Final = "key.order.npy"
+
+    @staticmethod
+    def offsets(name: str) -> str:
+        """Return the file that says where each string of a column begins."""
+        return f"{name}.offsets.npy"
+
+    @staticmethod
+    def blob(name: str) -> str:
+        """Return the file with all strings of a column, one after the other."""
+        return f"{name}.blob.npy"
+
+
+class Index:
+    """A Hamming index of rows, or the changes of one; see :mod:`aepipe.index.hamming`."""
+
+    CARD: Final = "index.json"
+    CODES: Final = "codes.faiss"
+    OFFSETS: Final = "offsets.npy"
+    IDS: Final = "ids.npy"
+    BY_ID: Final = "by_id.npy"
+    REMOVED: Final = "removed.npy"  # of changes
+    ADDED: Final = "added"  # of changes: a folder with an index of the added rows
+
+
+class Changes:
+    """Added and removed rows of a release; see :mod:`aepipe.pipeline.update`."""
+
+    INDEX: Final = "index"  # a folder
+    REMOVED: Final = "removed.npy"
+
+
+class Scores:
+    """Scores of a release; see :mod:`aepipe.pipeline.score`."""
+
+    SCORES: Final = "scores.json"
+    BASELINES: Final = "baselines.safetensors"
+
+
+class Measures:
+    """Figures by which a build is compared with others; see :mod:`aepipe.pipeline.compare`."""
+
+    MEASURES: Final = "measures.json"
+
+
+class Release:
+    """References of a release; see :mod:`aepipe.release.manifest`."""
+
+    MANIFEST: Final = "release.json"
