@@ -51,9 +51,9 @@ def test_recipes_and_files_are_checked_first(tiny: Path, aepipe: Aepipe, own_sto
 
 
 def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_trains(
-    tiny: Path, aepipe: Aepipe, own_shelf: tuple[Store, Any], monkeypatch: pytest.MonkeyPatch
+    tiny: Path, aepipe: Aepipe, own_store: tuple[Store, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, _ = own_shelf
+    store, _ = own_store
     found = importlib.util.find_spec
     monkeypatch.setattr("aepipe.cli.compare.find_spec", lambda name: None if name == "matplotlib" else found(name))
     refused = aepipe("compare", tiny, "--picture", "figures.svg", home=store)

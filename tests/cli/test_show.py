@@ -138,10 +138,10 @@ def test_evaluate_draws_precision(aepipe: Aepipe, tmp_path: Path) -> None:
         assert ImageColor.getrgb(colour) in colours, f"the curve of {name}"
 
 
-def test_a_chart_without_matplotlib_names_what_installs_it(shelf: Store, tmp_path: Path) -> None:
+def test_a_chart_without_matplotlib_names_what_installs_it(full_store: Store, tmp_path: Path) -> None:
     script = (
         "import sys; sys.modules['matplotlib'] = None\n"
-        f"sys.argv = ['aepipe', 'show', '--curves', 'c.png', '--home', {str(shelf.root)!r}]\n"
+        f"sys.argv = ['aepipe', 'show', '--curves', 'c.png', '--home', {str(full_store.root)!r}]\n"
         "from aepipe.cli.main import main; main()"
     )
     found = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -62,7 +62,7 @@ def test_a_canary_that_cannot_be_asked_has_not_passed(release: Release, tmp_path
         ("[[canary]]\nkey = 'x'", "hits or label is needed"),
         ("[[canary]]\nkey = 'x'\nhits = ['a']\nat_least = 2", "no more than 1 can be found"),
         ("[[canary]]\nkey = 'x'\nlabel = 'a'\nwithn = 2", "withn: unknown key; allowed: query, key, hits"),
-        ("[[canary", "no TOML"),
+        ("[[canary", "not TOML"),
         ("", "canary: missing"),
     ],
 )
