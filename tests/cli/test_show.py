@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageColor
 
 from aepipe.release.release import Release
-from aepipe.report import release as releases
-from aepipe.report.release import scores_text
+from aepipe.report import facts
+from aepipe.report.facts import scores_text
 from aepipe.store.artifacts import Ref, Store
 from tests.cli.conftest import Aepipe
 from tests.support.releases import make_release
@@ -26,7 +26,7 @@ FIELDS = {
 
 def _twin(store: Store, ref: Ref, **changes: Any) -> Ref:
     """Put a copy of a release with another recipe in the store."""
-    body = releases.card_of(store, ref)
+    body = facts.card_of(store, ref)
     body = {**body, "recipe": {**body["recipe"], **changes}}
     with store.draft("release") as draft:
         (draft.path / "release.json").write_text(json.dumps(body))
