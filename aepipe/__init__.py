@@ -1,6 +1,11 @@
-"""Semantic hashing with stacked autoencoders: short binary codes for a collection, searched by Hamming distance.
+"""Semantic hashing with stacked autoencoders: learn short binary codes and search them.
 
-``aepipe.open()`` opens a collection that is in service; see :mod:`aepipe.api`.
+>>> import aepipe
+>>> aepipe.run("photos/")                             # doctest: +SKIP
+>>> aepipe.open(name="photos").query("boat.jpg")      # doctest: +SKIP
+
+:func:`open` opens a collection that is in service, :func:`run` and :func:`nightly` make and renew one. Importing the
+package imports nothing else: each name below is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -8,17 +13,48 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aepipe.api import Collection, Results, open
+    from aepipe import errors
+    from aepipe.api import Collection, NightlyRules, Results, RunResult, UpdateResult, nightly, open, refresh, run
+    from aepipe.codes.bitcodes import BitCodes
+    from aepipe.release.query import Answer, Hit, QueryOptions
 
 __version__ = "0.1.0"
-__all__ = ["Collection", "Results", "open"]
+__all__ = [
+    "Answer",
+    "BitCodes",
+    "Collection",
+    "Hit",
+    "NightlyRules",
+    "QueryOptions",
+    "Results",
+    "RunResult",
+    "UpdateResult",
+    "errors",
+    "nightly",
+    "open",
+    "refresh",
+    "run",
+]
+_ELSEWHERE = {
+    "Answer": "release.query",
+    "BitCodes": "codes.bitcodes",
+    "Hit": "release.query",
+    "QueryOptions": "release.query",
+}
+"""Modules of the public names that :mod:`aepipe.api` does not define."""
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used, so that a verb does not wait for what it does not need."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import a public name when it is first used: a quick verb must not wait for others."""
     from importlib import import_module
 
-    found: object = getattr(import_module("aepipe.api"), name)
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "errors":
+        return import_module("aepipe.errors")
+    found: object = getattr(import_module(f"aepipe.{_ELSEWHERE.get(name, 'api')}"), name)
     return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

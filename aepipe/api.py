@@ -1,129 +1,78 @@
-"""A collection as Python sees it: open what is in service, ask, and go on with pandas.
+"""The library's front: everything that the shell can do to a collection, from Python.
 
 >>> import aepipe
->>> boots = aepipe.open(name="boots")           # doctest: +SKIP
->>> boots.query("image.png", k=3).to_pandas()   # doctest: +SKIP
+>>> boots = aepipe.open(name="boots")                       # doctest: +SKIP
+>>> boots.query("image.png", k=3).to_pandas()               # doctest: +SKIP
+>>> boots.add("photos/2026-11/")                            # doctest: +SKIP
+>>> aepipe.run("boots.toml").collection                     # doctest: +SKIP
 
-The verb ``query`` is this with a command line around it: the same questions, the same answers. Nothing of it needs
-torch or Prefect.
+The verbs of the command line call these functions, so both give the same answers. To open and to query takes neither
+torch nor pyarrow nor Prefect: each method imports what it needs, and :func:`run`, :func:`nightly` and :func:`refresh`
+import Prefect. Nothing here prints.
 """
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from itertools import chain
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BitCodes, concatenate
-from aepipe.errors import QueryError
+from aepipe.errors import ExtraError, QueryError
+from aepipe.release import lifecycle
 from aepipe.release import query as queries
 from aepipe.release.filter import ids_where
-from aepipe.release.query import Answer, Hit, Question, SearchOptions, answer, oversampling
+from aepipe.release.lifecycle import HistoryEntry, VerifyReport
+from aepipe.release.query import Answer, QueryOptions, Question
 from aepipe.release.release import Prefix, Release
-from aepipe.store.artifacts import Store
+from aepipe.release.things import Thing, questions_from_things
+from aepipe.report.results import Results
+from aepipe.store import registry
+from aepipe.store.artifacts import Ref, Store
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from PIL.Image import Image
+    from aepipe.pipeline.export import Exported
+    from aepipe.pipeline.update import Added
+    from aepipe.release.dedup import Groups
+    from aepipe.release.diff import Difference
+    from aepipe.store.registry import Event
 
-Thing: TypeAlias = "str | PathLike[str] | bytes | Image | NDArray[np.generic] | Mapping[str, Any]"
-"""A path or words; the bytes of a file; a picture; an array, of pixels or a vector; a row of a table."""
+__all__ = ["Collection", "NightlyRules", "Results", "RunResult", "UpdateResult", "nightly", "open", "refresh", "run"]
 
-
-class More(TypedDict, total=False):
-    """What else a question may say.
-
-    Attributes:
-        where: a condition in SQL that rows fulfil: ``"label = 'Boot' AND year > 2020"``.
-        others: a row of the collection is not among its own hits.
-        distinct: of rows with equal codes only the first is found.
-        rerank: hits in the order of what codes were made from; more are looked at than are wanted.
-        bits: so many of the first bits are compared.
-    """
-
-    where: str | None
-    others: bool
-    distinct: bool
-    rerank: bool
-    bits: int | None
-
-
-class Results:
-    """The answers to one or more questions, in the order asked; what a notebook shows as pictures.
-
-    Iterating gives :class:`aepipe.release.query.Answer`, each with its ``question`` and its ``hits``.
-    """
-
-    def __init__(self, release: Release, answers: Sequence[Answer]) -> None:
-        self._release = release
-        self.answers = tuple(answers)
-
-    def __len__(self) -> int:
-        return len(self.answers)
-
-    def __iter__(self) -> Iterator[Answer]:
-        return iter(self.answers)
-
-    def __getitem__(self, place: int) -> Answer:
-        return self.answers[place]
-
-    @property
-    def hits(self) -> list[Hit]:
-        """All hits, one question after another."""
-        return [hit for one in self.answers for hit in one.hits]
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Return a line for each hit: the question, rank, distance, what is known of the row, and its own columns."""
-        import pandas as pd
-
-        fixed = ("query", "rank", "id", "key", "label", "distance", "similarity", "confidence", "cosine")
-        lines: list[dict[str, Any]] = []
-        for one in self.answers:
-            for hit in one.hits:
-                told = (one.question.text, hit.rank, hit.row.id, hit.row.key, hit.row.label)
-                measured = (hit.distance, hit.similarity, hit.confidence, hit.cosine)
-                lines.append({**hit.row.columns, **dict(zip(fixed, (*told, *measured), strict=True))})
-        names = [*fixed, *(name for name in self._release.items.columns if name not in fixed)]
-        return pd.DataFrame(lines, columns=names)
-
-    def __repr__(self) -> str:
-        lines = []
-        for one in self.answers:
-            lines.append(f"{one.question.text}: {len(one.hits)} hits")
-            lines += [f"  {hit.distance:4} bits  {hit.row.key}  {hit.row.label or ''}".rstrip() for hit in one.hits]
-        return "\n".join(lines) or "no questions"
-
-    def _repr_html_(self) -> str:
-        from aepipe.report.page import answer_page
-
-        return "".join(answer_page(self._release, one) for one in self.answers)
+FilePath: TypeAlias = "str | PathLike[str]"
 
 
 class Collection:
-    """A collection in service, as it was when it was opened.
+    """A collection, as it was when it was opened.
+
+    What others put into service meanwhile does not change it. :meth:`add`, :meth:`remove`, :meth:`compact`,
+    :meth:`promote` and :meth:`rollback` put another release into service under its name, and open it.
 
     Attributes:
-        release: what was opened: codes, index, items.
+        store: the folder with everything that was made.
+        release: the open release: codes, index, items.
     """
 
-    def __init__(self, release: Release) -> None:
+    def __init__(self, store: Store, release: Release) -> None:
+        self.store = store
         self.release = release
 
     @property
     def name(self) -> str:
-        """What it is called in service."""
+        """Its name in service."""
         return self.release.name
 
     @property
     def fingerprint(self) -> str:
-        """Digest of its encoder; codes of another one mean something else."""
+        """Digest of its encoder; codes of another encoder cannot be compared with its own."""
         return self.release.fingerprint
 
     @property
@@ -133,7 +82,7 @@ class Collection:
 
     @property
     def scores(self) -> dict[str, Any]:
-        """What was measured of it, as ``scores.json`` has it."""
+        """The scores that were measured when the release was made, as ``scores.json`` has them."""
         return self.release.scores
 
     def __len__(self) -> int:
@@ -148,118 +97,504 @@ class Collection:
         keys: Sequence[str] = (),
         ids: Sequence[int] = (),
         codes: Sequence[str] | BitCodes = (),
-        k: int | None = None,
-        radius: int | None = None,
-        **more: Unpack[More],
+        **options: Unpack[QueryOptions],
     ) -> Results:
-        """Find what is most like some things.
+        """Find the rows most like some things.
 
         Args:
             things: paths of files, words, bytes, pictures, arrays, or rows of a table as a mapping.
             keys: rows of the collection.
             ids: the same, by id.
-            codes: in hex, or as they are.
-            k: most hits of a question: 10, with a radius all.
-            radius: only rows at most so many bits away.
-            more: ``where``, ``others``, ``distinct``, ``rerank``, ``bits``; see :class:`More`.
+            codes: in hex, or packed.
+            options: ``k``, ``radius``, ``where``, ``rerank`` and others; see
+                :class:`aepipe.release.query.QueryOptions`.
 
         Raises:
-            QueryError: nothing is asked, there is no such row, file or option, or the condition is not one.
+            QueryError: nothing is asked, there is no such row or option, or the condition is not SQL.
             ItemError: a thing cannot be read.
             CodeError: a code of another length.
             FingerprintError: a code that another encoder made.
+
+        >>> boots.query("image.png", k=3, where="label = 'Boot'")      # doctest: +SKIP
+        >>> boots.query(ids=[17], radius=6, others=True).to_pandas()   # doctest: +SKIP
         """
-        release, limits = self._limited(k, radius, more)
-        questions = list(
-            chain(
-                queries.questions_from_rows(release, list(ids), list(keys)),
-                _codes(release, codes),
-                *(self._asked(release, thing) for thing in things),
-            )
-        )
-        if not questions:
+        found = list(self.answers(*things, keys=keys, ids=ids, codes=codes, **options))
+        if not found:
             raise QueryError("nothing is asked: give things, keys, ids or codes")
-        _raise_failures(questions)
-        return Results(release, answer(release, questions, limits))
+        _raise_failures(one.question for one in found)
+        return Results(self.first_bits(options.get("bits")).release, found)
+
+    def answers(
+        self,
+        *things: Thing,
+        keys: Sequence[str] = (),
+        ids: Sequence[int] = (),
+        codes: Sequence[str] | BitCodes = (),
+        **options: Unpack[QueryOptions],
+    ) -> Iterator[Answer]:
+        """Yield the answers of :meth:`query` in blocks; a large folder is answered while it is read.
+
+        A thing that cannot be read raises nothing: its answer has no hits, and ``question.failure`` says why.
+
+        Raises:
+            QueryError: there is no such row or option, or the condition is not SQL.
+            CodeError: a code of another length.
+            FingerprintError: a code that another encoder made.
+        """
+        release = self.first_bits(options.get("bits")).release
+        search = queries.search_options(release, options)
+        rows, coded = queries.questions_from_rows(release, ids, keys), queries.questions_from_codes(release, codes)
+        return queries.answers(release, chain(rows, coded, questions_from_things(release, things)), search)
 
     def encode(self, *things: Thing) -> BitCodes:
-        """Return the codes of things, in their order; they bear the collection's fingerprint.
+        """Return the codes of things, in their order; they carry the collection's fingerprint.
 
         Raises:
             QueryError: there is no such file, or nothing is given.
             ItemError: a thing cannot be read.
+
+        >>> boots.encode("image.png").hex()     # doctest: +SKIP
+        ['9f3a62c0d1e4b587']
         """
-        questions = [one for thing in things for one in self._asked(self.release, thing)]
+        questions = list(questions_from_things(self.release, things))
         _raise_failures(questions)
         found = [one.code for one in questions if one.code is not None]
         if not found:
             raise QueryError("nothing is given to encode")
         return concatenate(found)
 
-    def _limited(self, k: int | None, radius: int | None, more: More) -> tuple[Release, SearchOptions]:
-        """Return the release that is asked, and how much of it is wanted."""
-        known = More.__annotations__
-        if unknown := sorted(more.keys() - known.keys()):
-            raise QueryError(f"no such option of query: {', '.join(unknown)}; these are: k, radius, {', '.join(known)}")
-        if k is not None and k < 1:
-            raise QueryError(f"the {k} nearest: at least 1 can be asked for")
-        where, bits = more.get("where"), more.get("bits")
-        allowed = None if where is None else ids_where(self.release, where)
-        factor = oversampling(self.release) if more.get("rerank") else None
-        limits = SearchOptions(k, radius, factor, allowed, bool(more.get("others")), bool(more.get("distinct")))
-        return (self.release if bits is None else Prefix(self.release, bits)), limits
+    def first_bits(self, bits: int | None) -> Collection:
+        """Return the collection seen through the first bits of its codes; itself for None.
 
-    @staticmethod
-    def _asked(release: Release, thing: Thing) -> Iterator[Question]:
-        """Return what one thing asks."""
-        if isinstance(thing, Mapping):
-            return queries.questions_from_paths(release, [json.dumps(dict(thing))])
-        if isinstance(thing, str | PathLike):
-            return queries.questions_from_paths(release, [str(thing)])
-        return queries.questions_from_bytes(release, [_held(thing)])
+        Raises:
+            QueryError: codes have fewer bits.
+        """
+        return self if bits is None else Collection(self.store, Prefix(self.release, bits))
+
+    def ids_where(self, condition: str) -> NDArray[np.int64]:
+        """Return the ids of the rows for which a condition in SQL holds, int64[n], ascending.
+
+        Raises:
+            QueryError: it is not a condition, or names a column that does not exist.
+            CorruptError: the rows are missing from the store.
+        """
+        return ids_where(self.release, condition)
+
+    def add(self, *paths: FilePath, replace: bool = False) -> Added:
+        """Add items at once, without training; items that are there already are left alone.
+
+        Args:
+            paths: files, folders, globs or addresses, of the collection's kind.
+            replace: an item whose key is there with other bytes takes the place of that row.
+
+        Returns:
+            How many rows were added, replaced and unchanged, and the items that could not be read.
+
+        Raises:
+            QueryError: a key is there with other bytes.
+            SourceError: there is nothing of that kind, or too many items are unreadable.
+            BusyError: a run is writing under the same name.
+            FingerprintError: this version decodes in another way than the collection's encoder expects.
+
+        >>> boots.add("photos/2026-11/").new    # doctest: +SKIP
+        24
+        """
+        from aepipe.pipeline import update
+
+        with lifecycle.writing(self.store, self.name) as release:
+            sources = update.sources_of(release, [os.fspath(path) for path in paths])
+            done = update.add(self.store, release, sources, replace=replace)
+            if done.release != release.ref:
+                registry.promote(self.store, self.name, done.release, why=f"add: {done.summary()}")
+        self._reopen()
+        return done
+
+    def remove(self, *keys: str, ids: Sequence[int] = (), where: str | None = None) -> int:
+        """Remove rows from the release in service, at once, and return their number.
+
+        Their bytes leave the store with :meth:`compact`, a run or a refresh, once older releases are collected.
+
+        Args:
+            keys: rows by key.
+            ids: rows by id.
+            where: rows for which this condition in SQL holds.
+
+        Raises:
+            QueryError: there is no such row, none is named, or none would be left.
+            BusyError: a run is writing under the same name.
+
+        >>> boots.remove("holidays/IMG_1234.jpg", where="label = 'draft'")    # doctest: +SKIP
+        3
+        """
+        from aepipe.pipeline import update
+
+        with lifecycle.writing(self.store, self.name) as release:
+            named = [*ids, *map(release.id_of, keys), *([] if where is None else ids_where(release, where))]
+            done = update.remove(self.store, release, np.array(named, np.int64))
+            count = len(release) - len(Release.open(self.store, ref=done))
+            registry.promote(self.store, self.name, done, why=f"remove: {lifecycle.row_count(count)}")
+        self._reopen()
+        return count
+
+    def compact(self) -> bool:
+        """Merge additions and removals into one index again; return whether there were any.
+
+        Raises:
+            BusyError: a run is writing under the same name.
+            CorruptError: something in the store is not what was written.
+        """
+        from aepipe.pipeline import compact
+
+        with lifecycle.writing(self.store, self.name) as release:
+            if release.changed:
+                registry.promote(self.store, self.name, compact.compact(self.store, release), why="compact")
+        self._reopen()
+        return release.changed
+
+    def export(self, folder: FilePath, *, bits: int | None = None) -> Exported:
+        """Write the release as Parquet, in place of an earlier export in the folder.
+
+        Args:
+            folder: missing, empty, or an earlier export.
+            bits: write only the first bits of the codes.
+
+        Raises:
+            QueryError: the folder holds anything else, or codes have fewer bits.
+            CorruptError: something in the store is not what was written.
+
+        >>> boots.export("codes/", bits=32).rows    # doctest: +SKIP
+        70000
+        """
+        from aepipe.pipeline.export import export
+
+        return export(self.store, self.release.ref, Path(folder), n_bits=bits)
+
+    def export_encoder(self, file: FilePath) -> tuple[int, ...]:
+        """Write the encoder as one ONNX file, and return the shape of its input.
+
+        Raises:
+            QueryError: the file cannot be written.
+            CorruptError: something in the store is not what was written.
+        """
+        from aepipe.pipeline.export_onnx import export_graph
+
+        return export_graph(self.store, self.release.ref, Path(file))
+
+    def dedup(self, radius: int = 3, *, smallest: int = 2, out: FilePath | None = None) -> Groups:
+        """Find rows that are nearly the same, in groups around the first of each; exactly.
+
+        Args:
+            radius: bits in which a row may differ from the first of its group; 0 finds equal codes.
+            smallest: rows that a group has at least.
+            out: also write all groups there, as Parquet.
+
+        Raises:
+            QueryError: the radius is not in 0..K, groups of fewer than 2 rows are asked for, or the file cannot be
+                written.
+
+        >>> boots.dedup(radius=0).summary()    # doctest: +SKIP
+        '12 of 70,000 rows are in 6 groups; to keep the first of each would remove 6'
+        """
+        from aepipe.release import dedup
+
+        found = dedup.find(self.release, radius, smallest=smallest)
+        if out is not None:
+            dedup.write(self.release, found, Path(out))
+        return found
+
+    def diff(self, before: str | None = None, *, k: int = 10, rows: int = 1000) -> Difference:
+        """Compare an earlier release with this one: rows, bits and nearest neighbours.
+
+        Args:
+            before: the first characters of the earlier release's digest; else the one before that in service.
+            k: neighbours of each row.
+            rows: rows that are compared at most, drawn at random, the same every time.
+
+        Raises:
+            NotFoundError: there is no such release.
+            QueryError: several releases start with the text, or k or rows is less than 1.
+
+        >>> boots.diff().overlap    # doctest: +SKIP
+        0.93
+        """
+        from aepipe.release import diff
+
+        old = lifecycle.find(self.store, before) if before else registry.previous(self.store, self.name)
+        return diff.compare(Release.open(self.store, ref=old), self.release, k=k, asked=rows)
+
+    def verify(self) -> VerifyReport:
+        """Compare every byte of the release with its digests; ``damage`` is empty where all agree.
+
+        Raises:
+            CorruptError: the release's own folder is damaged, so its parts are not known.
+        """
+        return lifecycle.check_release(self.store, self.release.ref)
+
+    def evaluate(self, *, again: bool = False, bits: int | None = None) -> dict[str, Any]:
+        """Return the scores of the release and of its baselines, as ``scores.json`` has them.
+
+        Args:
+            again: measure now, from the rows and codes in the store; nothing is written.
+            bits: measure the first bits of the codes, and baselines of that length.
+
+        Raises:
+            CodeError: codes have fewer bits.
+            CorruptError: something in the store is not what was written.
+        """
+        if not again and bits is None:
+            return self.scores
+        from aepipe.pipeline.score import measure_release
+
+        return measure_release(self.store, self.release, n_bits=bits).to_dict()
+
+    def history(self) -> list[HistoryEntry]:
+        """Return every promotion, rollback and refusal under its name, oldest first, with scores."""
+        return lifecycle.history(self.store, self.name)
+
+    def promote(self, release: str | None = None, *, why: str = "by hand") -> Event:
+        """Verify a release and put it into service; the gate is not asked.
+
+        Args:
+            release: the first characters of its digest; else the one that is open here.
+            why: the reason, for the log.
+
+        Raises:
+            NotFoundError: there is no such release.
+            QueryError: several releases start with the text, or it is one of another collection.
+            CorruptError: it is damaged.
+            BusyError: a run is writing under the same name.
+        """
+        ref = self.release.ref if release is None else lifecycle.find(self.store, release)
+        if release is not None and (name := Release.open(self.store, ref=ref).name) != self.name:
+            raise QueryError(f"release {ref.short} is one of {name}, not of {self.name}")
+        event = lifecycle.promote(self.store, ref, why=why)
+        self._reopen()
+        return event
+
+    def rollback(self, *, why: str = "by hand") -> Event:
+        """Verify the release before the one in service, and put it back.
+
+        Where nothing can be opened any more, :func:`aepipe.release.lifecycle.rollback` does the same.
+
+        Raises:
+            NotFoundError: there was none before.
+            CorruptError: it is damaged.
+            BusyError: a run is writing under the same name.
+        """
+        event = lifecycle.rollback(self.store, self.name, why=why)
+        self._reopen()
+        return event
+
+    def _reopen(self) -> None:
+        self.release = Release.open(self.store, self.name)
 
 
-def open(home: str | PathLike[str] | None = None, name: str | None = None) -> Collection:
-    """Open a collection that is in service.
+def open(home: FilePath | None = None, name: str | None = None, *, release: str | None = None) -> Collection:
+    """Open a collection.
 
     Args:
-        home: the shelf; else ``$AEPIPE_HOME``, else the nearest ``.aepipe`` from the working directory upwards.
+        home: the store; else ``$AEPIPE_HOME``, else the nearest ``.aepipe`` from the working directory upwards.
         name: of the collection; needed where several are in service.
+        release: the first characters of a release's digest, which need not be in service; else the one that is.
 
     Raises:
         NotFoundError: there is none.
-        CorruptError: something that belongs to it is missing or damaged.
+        QueryError: several releases start with the text.
+        CorruptError: a part of it is missing or damaged.
+
+    >>> aepipe.open("~/.aepipe", "boots")    # doctest: +SKIP
+    <aepipe collection boots: 70,000 rows, 64 bits, 3f9a0c11d2e4>
     """
-    store = Store(Path(home).expanduser()) if home is not None else Store.locate()
-    return Collection(Release.open(store, name))
+    store = open_store(home)
+    return Collection(store, Release.open(store, ref=lifecycle.find(store, release, name)))
 
 
-def _raise_failures(questions: Sequence[Question]) -> None:
-    """Raise why the first of those that cannot be read cannot."""
+def open_store(home: FilePath | None = None) -> Store:
+    """Return the store in a folder, or the one that every verb uses; nothing is made."""
+    return Store(Path(home).expanduser()) if home is not None else Store.locate()
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run made, and the gate's verdict.
+
+    Attributes:
+        collection: the release of the run, open.
+        in_service: whether it is in service.
+        reasons: why the gate let it pass, or would not have.
+        warnings: what the gate found that does not refuse a release.
+    """
+
+    collection: Collection
+    in_service: bool
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateResult:
+    """What a night or a refresh changed.
+
+    Attributes:
+        collection: the release now in service, open.
+        changed: whether another one was before.
+        done: what was done, a sentence each.
+    """
+
+    collection: Collection
+    changed: bool
+    done: tuple[str, ...]
+
+
+class NightlyRules(TypedDict, total=False):
+    """When a night trains, and what it leaves behind; ``flows.nightly.Rules`` has the defaults.
+
+    Attributes:
+        retrain: ``auto`` where there is reason to, ``always``, or ``never``.
+        days: an encoder that is older is a reason.
+        cold: train from the beginning, and not on from the weights in service.
+        keep: releases of each collection that stay in the store; 0 keeps all.
+        hours: folders written since then stay.
+        metrics: the folder where ``<name>.prom`` is written; else ``metrics`` in the store.
+    """
+
+    retrain: Literal["auto", "always", "never"]
+    days: float
+    cold: bool
+    keep: int
+    hours: float
+    metrics: str | None
+
+
+def run(
+    what: FilePath,
+    *,
+    home: FilePath | None = None,
+    name: str | None = None,
+    source: FilePath | None = None,
+    device: str | None = None,
+    promote: bool = True,
+    save: FilePath | None = None,
+    server: str | None = None,
+) -> RunResult:
+    """Learn codes for a collection, index it, and put it into service if the gate lets it pass.
+
+    What the store has already is not made again, so a run that was interrupted continues where it stopped.
+
+    Args:
+        what: a recipe (a file, or the name of one that comes with the package), or a folder, file or glob to derive
+            one from; that is written as ``NAME.toml`` in the working directory, if it is not there yet.
+        home: the store; as for :func:`open`.
+        name: in service, in place of the recipe's own.
+        source: in place of the recipe's own ``[source] path``.
+        device: in place of the recipe's own.
+        promote: false leaves the release out of service, whatever the gate says.
+        save: where a derived recipe is written instead.
+        server: address of a Prefect server's API; else ``$PREFECT_API_URL``, else one that runs for as long as this.
+
+    Raises:
+        GateError: the new release is worse; it stays in the store, and the old one in service.
+        RecipeError: the recipe cannot be run.
+        SourceError: the source is missing, empty, or has too many unreadable items.
+        BusyError: another run is writing under the same name.
+        ExtraError: an optional package is not installed.
+
+    >>> done = aepipe.run("photos/")           # doctest: +SKIP
+    >>> done.in_service, done.reasons          # doctest: +SKIP
+    (True, ('it is the first release',))
+    """
+    recipe, store = load_flow("catalog").recipe_for(os.fspath(what), name=name, save=save), open_store(home)
+    jobs = load_flow("job")
+    order = jobs.order(recipe.file, store, name=name, source=source, device=device)
+    with load_flow("local_server").session(store, server, lambda: jobs.check(order)):
+        outcome = load_flow("build").build(**order, promote=promote)
+    made = Release.open(store, ref=Ref.parse(outcome["release"]))
+    return RunResult(
+        Collection(store, made), outcome["in_service"], tuple(outcome["reasons"]), tuple(outcome["warnings"])
+    )
+
+
+def nightly(
+    recipe: FilePath,
+    *,
+    home: FilePath | None = None,
+    name: str | None = None,
+    source: FilePath | None = None,
+    device: str | None = None,
+    server: str | None = None,
+    **rules: Unpack[NightlyRules],
+) -> UpdateResult:
+    """Do what a collection needs tonight; where nothing has changed, nothing is done.
+
+    New rows are encoded by the encoder in service and can be found first. An encoder is trained where the recipe has
+    changed, where the one in service is old, or where the new rows are unlike those that it was made for.
+
+    Args:
+        recipe: a file, or the name of one that comes with the package.
+        home: the store; as for :func:`open`.
+        name: in service, in place of the recipe's own.
+        source: in place of the recipe's own ``[source] path``.
+        device: in place of the recipe's own.
+        server: as for :func:`run`.
+        rules: ``retrain``, ``days``, ``cold``, ``keep``, ``hours``, ``metrics``; see :class:`NightlyRules`.
+
+    Raises:
+        GateError: a release was refused; new rows that may be served are in service.
+        AepipeError: as for :func:`run`.
+
+    >>> aepipe.nightly("photos.toml", days=7).done    # doctest: +SKIP
+    ('nothing has changed',)
+    """
+    if unknown := sorted(rules.keys() - NightlyRules.__annotations__.keys()):
+        known = ", ".join(NightlyRules.__annotations__)
+        raise QueryError(f"no such rule of nightly: {', '.join(unknown)}; these are: {known}")
+    file, store = load_flow("catalog").recipe_file(os.fspath(recipe)), open_store(home)
+    jobs = load_flow("job")
+    order = jobs.order(file, store, name=name, source=source, device=device)
+    with load_flow("local_server").session(store, server, lambda: jobs.check(order)):
+        flow = load_flow("nightly")
+        outcome = flow.nightly(**order, rules=flow.Rules(**rules))
+    return _updated(store, outcome, tuple(outcome["done"]))
+
+
+def refresh(home: FilePath | None = None, name: str | None = None, *, server: str | None = None) -> UpdateResult:
+    """Bring a collection up to date with its source, with its encoder; nothing is trained.
+
+    Args:
+        home: the store; as for :func:`open`.
+        name: of the collection; needed where several are in service.
+        server: as for :func:`run`.
+
+    Raises:
+        NotFoundError: nothing is in service under that name.
+        GateError: the collection with its new rows is worse; it stays as it is.
+        BusyError: another run is writing under the same name.
+    """
+    store = open_store(home)
+    lifecycle.check_free(store, registry.resolve(store, name)[0])
+    with load_flow("local_server").session(store, server):
+        outcome = load_flow("refresh").refresh(name=name, shelf=str(store.root))
+    return _updated(store, outcome, (outcome["why"],))
+
+
+def load_flow(module: str) -> Any:  # noqa: ANN401  flows stand above this room, so nothing here may know their types
+    """Import a module of ``flows``, and Prefect with most of them.
+
+    Raises:
+        ExtraError: a package that it needs is not installed.
+    """
+    try:
+        return import_module(f"flows.{module}")
+    except ModuleNotFoundError as error:
+        raise ExtraError(str(error.name), "flows") from None
+
+
+def _updated(store: Store, outcome: Mapping[str, Any], done: tuple[str, ...]) -> UpdateResult:
+    now = Release.open(store, ref=Ref.parse(outcome["release"]))
+    return UpdateResult(Collection(store, now), outcome["changed"], done)
+
+
+def _raise_failures(questions: Iterable[Question]) -> None:
     for question in questions:
         if question.failure is not None:
             raise question.failure
-
-
-def _codes(release: Release, codes: Sequence[str] | BitCodes) -> Iterator[Question]:
-    """Return what codes ask."""
-    if not isinstance(codes, BitCodes):
-        return queries.questions_from_codes(release, codes)
-    return (Question(f"code {codes[at : at + 1].hex()[0]}", codes[at : at + 1]) for at in range(len(codes)))
-
-
-def _held(thing: bytes | Image | NDArray[np.generic]) -> tuple[str, bytes]:
-    """Return a thing as the bytes of a file, with what to call it."""
-    if isinstance(thing, bytes | bytearray):
-        return "bytes", bytes(thing)
-    stream = io.BytesIO()
-    if isinstance(thing, np.ndarray) and (thing.ndim == 1 or thing.dtype.kind == "f"):
-        np.save(stream, thing)
-        return f"array{list(thing.shape)}", stream.getvalue()
-    import PIL.Image
-
-    picture = PIL.Image.fromarray(np.squeeze(thing)) if isinstance(thing, np.ndarray) else thing
-    if not isinstance(picture, PIL.Image.Image):
-        raise QueryError(f"{type(thing).__name__}: ask with a path, words, bytes, a picture, an array or a mapping")
-    picture.save(stream, "PNG")
-    return "picture", stream.getvalue()

@@ -4,11 +4,58 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from aepipe.errors import RecipeError
 
 RECIPES = Path(__file__).with_name("recipes")
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeFile:
+    """The recipe that a run was asked for.
+
+    Attributes:
+        file: where it is.
+        origin: ``given``; ``written``, derived from the items just now; or ``kept``, derived by an earlier run.
+        text: of the file, where it was written just now.
+        left_out: what the source holds that the recipe does not read, a sentence each.
+    """
+
+    file: Path
+    origin: Literal["given", "written", "kept"] = "given"
+    text: str = ""
+    left_out: tuple[str, ...] = ()
+
+
+def recipe_for(what: str, *, name: str | None = None, save: str | Path | None = None) -> RecipeFile:
+    """Return a recipe by its path or name; for a collection of items, derive one and write it.
+
+    A file that is there already and reads the same items is kept as it is: its owner may have changed it.
+
+    Args:
+        what: a recipe, or a folder, file or glob.
+        name: of the collection.
+        save: where a derived recipe is written; else ``NAME.toml`` in the working directory.
+
+    Raises:
+        RecipeError: there is no such recipe, or the file to be written is a recipe for something else.
+        SourceError: the items are of no known kind.
+    """
+    if is_recipe(what):
+        return RecipeFile(recipe_file(what))
+    from aepipe.pipeline.suggest import describe_strangers, name_of, same_source, suggest
+
+    file = Path(save or f"{name or name_of(what)}.toml")
+    if file.exists():
+        if not same_source(file, what):
+            raise RecipeError(f"{file}: is a recipe for something else; write this one elsewhere with --save FILE")
+        return RecipeFile(file, "kept")
+    _, text, held = suggest(what, name=name, folder=file.absolute().parent)
+    file.write_text(text, encoding="utf-8")
+    return RecipeFile(file, "written", text, tuple(describe_strangers(held.strangers)))
 
 
 def is_recipe(text: str) -> bool:

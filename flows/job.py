@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from aepipe import recipe as recipes
 from aepipe.pipeline.resolve import ResolvedRecipe, override, resolve
 from aepipe.pipeline.sweep import apply_settings
+from aepipe.release.lifecycle import check_free
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from flows.catalog import recipe_file
@@ -57,6 +59,34 @@ def open_job(
     """
     read = apply_settings(recipes.load(recipe_file(recipe), source=source), changes or {})
     return Job(open_store(shelf), resolve(override(read, name=name, device=device)))
+
+
+def order(
+    recipe: Path,
+    store: Store,
+    *,
+    name: str | None = None,
+    source: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Return the parameters of :func:`open_job` and of a flow, with absolute paths."""
+    if source is not None and "://" not in os.fspath(source):
+        source = Path(source).expanduser().absolute()
+    path = None if source is None else os.fspath(source)
+    return {"recipe": str(recipe.absolute()), "source": path, "shelf": str(store.root), "name": name, "device": device}
+
+
+def check(order: Mapping[str, Any]) -> Job:
+    """Resolve an order before anything starts; no other run may write under its name.
+
+    Raises:
+        RecipeError: the recipe cannot be run.
+        SourceError: the source is missing.
+        BusyError: another run is writing under the same name.
+    """
+    job = open_job(**order)
+    check_free(job.store, job.name)
+    return job
 
 
 def open_release_job(store: Store, release: Release, *, device: str | None = None) -> Job:

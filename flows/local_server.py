@@ -18,11 +18,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 from urllib.request import urlopen
 
-from aepipe.errors import AepipeError
+from aepipe.errors import AepipeError, ExtraError
+from aepipe.store.artifacts import Store
 
 logger = logging.getLogger("aepipe.flows")
 
@@ -48,6 +50,41 @@ LINES = {
 SERVER = Path(__file__).with_name("server_process.py")
 STARTUP_SECONDS = 180
 """The first start makes a database, which takes ten seconds, and longer on a busy machine."""
+
+
+@contextmanager
+def session(store: Store, server: str | None = None, check: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Make Prefect ready for one run: with the given server, or with one of its own.
+
+    Args:
+        store: where the history of our own server is kept.
+        server: address of a server's API; else ``$PREFECT_API_URL``.
+        check: raises if there can be no run; called before anything is made.
+
+    Raises:
+        ExtraError: Prefect is not installed.
+        AepipeError: no server answers at the address.
+    """
+    if find_spec("prefect") is None:
+        raise ExtraError("prefect", "flows")
+    home = store.root / "prefect"
+    if url := server or os.environ.get("PREFECT_API_URL"):
+        check()
+        prepare(api=server)
+        with _connected(url):
+            import_module("flows.schedule").check_server()
+            try:
+                yield
+            finally:
+                flush()
+    elif home.exists():
+        with serving(home, meanwhile=check):
+            yield
+    else:
+        check()  # first, so that a mistake leaves nothing behind
+        store.create()
+        with serving(home):
+            yield
 
 
 def prepare(extra: Mapping[str, str] | None = None, *, api: str | None = None) -> None:
@@ -100,7 +137,7 @@ def serving(home: Path, meanwhile: Callable[[], object] = lambda: None) -> Itera
             os.environ["PREFECT_API_URL"] = url
             import_module("flows.tasks")  # torch and Prefect take as long as the server's start
             _wait(url, home / "server.log")
-        with _without_heartbeats():
+        with _connected(url, heartbeats=False):
             yield url
     finally:
         os.environ.pop("PREFECT_API_URL", None)
@@ -130,11 +167,15 @@ def _without_collections() -> Iterator[None]:
 
 
 @contextmanager
-def _without_heartbeats() -> Iterator[None]:
-    """Switch heartbeats off: nobody reads them, and stopping them takes up to a second."""
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+def _connected(url: str, *, heartbeats: bool = True) -> Iterator[None]:
+    """Make a server the one that Prefect talks to; Prefect itself reads the environment only when it is imported.
 
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    Our own server needs no heartbeats, and Prefect sleeps for up to a second before it stops sending them.
+    """
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    quiet = {} if heartbeats else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings({PREFECT_API_URL: url, **quiet}):
         yield
 
 

@@ -18,30 +18,30 @@ from tests.support.releases import make_release, pictures_of
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = Store(tmp_path_factory.mktemp("python") / "shelf")
+def full_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(tmp_path_factory.mktemp("python") / "store")
     make_release(store, n=100)
     return store
 
 
 @pytest.fixture
-def collection(shelf: Store) -> Collection:
-    return aepipe.open(shelf.root)
+def collection(full_store: Store) -> Collection:
+    return aepipe.open(full_store.root)
 
 
-def test_what_is_open(collection: Collection, shelf: Store) -> None:
+def test_what_is_open(collection: Collection, full_store: Store) -> None:
     assert (collection.name, len(collection), collection.n_bits) == ("pictures", 100, 64)
     assert collection.fingerprint == collection.release.fingerprint
     assert collection.scores["protocol"]["n_bits"] == 64
     assert repr(collection).startswith("<aepipe collection pictures: 100 rows, 64 bits, ")
-    assert aepipe.open(str(shelf.root), "pictures").name == "pictures"
+    assert aepipe.open(str(full_store.root), "pictures").name == "pictures"
     with pytest.raises(NotFoundError, match="nobody"):
-        aepipe.open(shelf.root, "nobody")
+        aepipe.open(full_store.root, "nobody")
 
 
-def test_a_thing_may_be_given_in_every_form(collection: Collection, shelf: Store) -> None:
+def test_a_thing_may_be_given_in_every_form(collection: Collection, full_store: Store) -> None:
     row = collection.release.describe([7])[0]
-    file = pictures_of(shelf) / row.key
+    file = pictures_of(full_store) / row.key
     picture = Image.open(file)
     code = collection.release.codes_of([7])
     forms = [
@@ -124,11 +124,11 @@ def test_mistakes_have_our_names(collection: Collection, tmp_path: Path) -> None
         collection.query(17)  # type: ignore[arg-type]
 
 
-def test_importing_aepipe_imports_nothing_else_and_a_query_no_torch(shelf: Store) -> None:
+def test_importing_aepipe_imports_nothing_else_and_a_query_no_torch(full_store: Store) -> None:
     heavy = "{'numpy', 'faiss', 'torch', 'prefect', 'pandas', 'pyarrow', 'onnxruntime'}"
     code = (
         f"import sys, aepipe; print(sorted({heavy} & set(sys.modules)))\n"
-        f"found = aepipe.open({str(shelf.root)!r}).query(ids=[3]); print(len(found.hits))\n"
+        f"found = aepipe.open({str(full_store.root)!r}).query(ids=[3]); print(len(found.hits))\n"
         f"print(sorted({heavy} & set(sys.modules)))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()

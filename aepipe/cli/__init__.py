@@ -1,36 +1,52 @@
-"""The command line: every verb is one library function with the brackets off.
+"""The command line: one file per verb, named as the verb.
 
-Nothing heavy is imported here, and of the verbs only the one that was called.
+A verb parses its options, calls the library and prints. Nothing heavy is imported here, and of the verbs only the one
+that is called.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+
+class VerbModule(NamedTuple):
+    """Where a verb is, and how it computes.
+
+    Attributes:
+        module: of :mod:`aepipe.cli`, with a function of the verb's name.
+        threads: whether it computes for minutes on all cores; the others answer faster than threads would start.
+    """
+
+    module: str
+    threads: bool = False
+
+
 VERBS = {
-    "run": "run",
-    "query": "query",
-    "dedup": "dedup",
-    "show": "show",
-    "evaluate": "evaluate",
-    "compare": "compare",
-    "study": "compare",
-    "generate": "generate",
-    "reconstruct": "generate",
-    "interpolate": "generate",
-    "impute": "impute",
-    "history": "releases",
-    "promote": "releases",
-    "rollback": "releases",
-    "diff": "diff",
-    "verify": "releases",
-    "nightly": "run",
-    "refresh": "run",
-    "add": "update",
-    "remove": "update",
-    "compact": "update",
-    "export": "export",
-    "schedule": "run",
-    "gc": "gc",
-    "doctor": "doctor",
-    "plan": "plan",
+    "run": VerbModule("run", threads=True),
+    "query": VerbModule("query"),
+    "dedup": VerbModule("dedup"),
+    "show": VerbModule("show"),
+    "evaluate": VerbModule("evaluate", threads=True),
+    "compare": VerbModule("compare", threads=True),
+    "study": VerbModule("compare", threads=True),
+    "generate": VerbModule("generate", threads=True),
+    "reconstruct": VerbModule("generate"),
+    "interpolate": VerbModule("generate"),
+    "impute": VerbModule("impute", threads=True),
+    "history": VerbModule("releases"),
+    "promote": VerbModule("releases"),
+    "rollback": VerbModule("releases"),
+    "diff": VerbModule("diff"),
+    "verify": VerbModule("releases"),
+    "nightly": VerbModule("run", threads=True),
+    "refresh": VerbModule("run", threads=True),
+    "add": VerbModule("update", threads=True),
+    "remove": VerbModule("update"),
+    "compact": VerbModule("update", threads=True),
+    "export": VerbModule("export", threads=True),
+    "schedule": VerbModule("run", threads=True),
+    "gc": VerbModule("gc"),
+    "doctor": VerbModule("doctor"),
+    "plan": VerbModule("plan"),
 }
-"""Each verb and the module of :mod:`aepipe.cli` that has a function of its name, in the order of the help."""
+"""Every verb, in the order of the help."""

@@ -1,19 +1,18 @@
 """All verbs as one command, and the one place where errors become a line and an exit status.
 
-======  ==================================================================
+======  ==========================================================
 status  meaning
-======  ==================================================================
+======  ==========================================================
 0       done
 1       the gate kept the old release in service
-2       a mistake that the user can mend: one line on stderr says how
+2       a mistake that the user can fix: one line on stderr says how
 130     interrupted (Ctrl-C)
-141     whoever read our output has stopped reading
-======  ==================================================================
+141     the reader of our output has stopped reading
+======  ==========================================================
 
-Anything else is a bug, and shows its traceback.
+Anything else is a bug, and shows its traceback. The help of a verb is its docstring, and a quick verb starts without
+pydantic, with which Typer would read its options.
 """
-
-# (from command.py) One verb as Typer sees it: its help is its docstring, and a light verb starts without pydantic.
 
 from __future__ import annotations
 
@@ -38,77 +37,7 @@ if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter, Parameter
     from typer.core import TyperArgument
 
-if TYPE_CHECKING:
-    from typer._click import Context, HelpFormatter, Parameter
-    from typer.core import TyperArgument
-
     Reader = Callable[[Context, object], object]
-
-
-def read_plainly(parameters: list[Parameter]) -> list[Parameter]:
-    """Let parameters read words and whole numbers themselves, and return them.
-
-    Typer coerces them with pydantic, whose import takes a quarter of the time of a whole query.
-    """
-    for parameter in parameters:
-        if not isinstance(parameter.process_value, partial):
-            parameter.process_value = partial(_read, parameter, parameter.process_value)  # type: ignore[method-assign]
-    return parameters
-
-
-class Verb(TyperCommand):
-    """A verb whose help is its docstring as it is written, and whose words and numbers are read without pydantic."""
-
-    def get_params(self, ctx: Context) -> list[Parameter]:
-        """Return the options, ``--help`` among them."""
-        return read_plainly(super().get_params(ctx))
-
-    def get_short_help_str(self, limit: int = 45) -> str:
-        """Return the docstring's first line, whole."""
-        return (self.help or "").partition("\n")[0]
-
-    def format_help_text(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write the docstring without filling its lines anew, so that examples stay examples."""
-        formatter.write("\n" + "".join(f"  {line}".rstrip() + "\n" for line in (self.help or "").splitlines()))
-
-
-def _read(parameter: Parameter, typers_way: Reader, context: Context, value: object) -> object:
-    """Read words, paths and whole numbers; everything else, and every mistake, goes Typer's way."""
-    descriptor = getattr(parameter, "type_descriptor", None)
-    if descriptor is None or parameter.required:
-        return typers_way(context, value)
-    many = parameter.nargs == -1 or (isinstance(parameter, TyperOption) and parameter.multiple)
-    if value is None:
-        empty: object = () if many else None
-        return parameter.callback(context, parameter, empty) if parameter.callback else empty
-    if parameter.callback:
-        return typers_way(context, value)
-    words = value if many and isinstance(value, tuple | list) else (value,)
-    try:
-        read = _plainly(words, descriptor.annotation, descriptor.parameter_info)
-    except (TypeError, ValueError):
-        return typers_way(context, value)
-    return tuple(read) if many else read[0]
-
-
-def _plainly(words: tuple[Any, ...] | list[Any], kind: object, limits: TyperArgument | Any) -> list[Any]:  # noqa: ANN401
-    """Return words as what they are.
-
-    Raises:
-        ValueError: one of them is not, or this is no matter for us.
-    """
-    if kind in (str, list[str]):
-        return list(words)
-    if kind is Path:
-        return [Path(word) for word in words]
-    if kind not in (int, list[int]):
-        raise ValueError
-    numbers = [int(word) for word in words]
-    low, high = limits.min, limits.max
-    if any((low is not None and number < low) or (high is not None and number > high) for number in numbers):
-        raise ValueError
-    return numbers
-
 
 EXTRAS = {
     **dict.fromkeys(("onnx", "onnxscript", "pandas", "pyarrow", "pydantic", "rich", "safetensors", "torch"), "train"),
@@ -123,15 +52,51 @@ GATE_SHUT, USERS_MISTAKE, READER_GONE = 1, 2, 141
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
-class Lazily(MutableMapping[str, "Command"]):
-    """The verbs; a module is imported when one of its verbs is looked at."""
+def run_command(arguments: Sequence[str]) -> None:
+    """Run one command line and exit."""
+    get_command(app).main(list(arguments), "aepipe")
+
+
+class Verbs(TyperGroup):
+    """All verbs, and the boundary at which their errors are caught."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401  whatever Typer hands on
+        super().__init__(**options)
+        self.commands = LazyCommands()
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = "aepipe", **extra: Any) -> NoReturn:  # type: ignore[override]  # noqa: ANN401
+        """Run one command line and exit; a mistake that the user can fix becomes one line."""
+        try:
+            code = super().main(args, prog_name, **{**extra, "standalone_mode": False})
+        except (AepipeError, typer.TyperException, ModuleNotFoundError) as error:
+            code = _report(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def get_params(self, ctx: Context) -> list[Parameter]:
+        """Return the options that come before a verb, those of completion among them."""
+        return read_plainly(super().get_params(ctx))
+
+    def invoke(self, ctx: Context) -> object:
+        """Run the verb; a reader that has stopped (``aepipe ... | head``) is no error."""
+        try:
+            value = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Python flushes once more at exit, which must not fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(READER_GONE) from None
+        return value
+
+
+class LazyCommands(MutableMapping[str, "Command"]):
+    """The verbs by name; the module of a verb is imported when it is first looked up."""
 
     def __init__(self) -> None:
         self._loaded: dict[str, Command] = {}
 
     def __getitem__(self, verb: str) -> Command:
         if verb not in self._loaded:
-            function = getattr(import_module(f"aepipe.cli.{VERBS[verb]}"), verb)
+            function = getattr(import_module(f"aepipe.cli.{VERBS[verb].module}"), verb)
             single = typer.Typer(add_completion=False, rich_markup_mode=None)
             single.command(verb, cls=Verb, context_settings=_HELP)(flat(function))
             self._loaded[verb] = get_command(single)
@@ -150,35 +115,20 @@ class Lazily(MutableMapping[str, "Command"]):
         return len(VERBS)
 
 
-class Verbs(TyperGroup):
-    """All verbs, with one boundary around them."""
-
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401  whatever Typer hands on
-        super().__init__(**options)
-        self.commands = Lazily()
-
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = "aepipe", **extra: Any) -> NoReturn:  # type: ignore[override]  # noqa: ANN401
-        """Run one command line and exit; what a user can mend becomes one line."""
-        try:
-            code = super().main(args, prog_name, **{**extra, "standalone_mode": False})
-        except (AepipeError, typer.TyperException, ModuleNotFoundError) as error:
-            code = _told(error)
-        sys.exit(code if isinstance(code, int) else 0)
+class Verb(TyperCommand):
+    """A verb, whose help is its docstring, and whose options are read without pydantic."""
 
     def get_params(self, ctx: Context) -> list[Parameter]:
-        """Return the options that stand before a verb, those of completion among them."""
+        """Return the options, ``--help`` among them."""
         return read_plainly(super().get_params(ctx))
 
-    def invoke(self, ctx: Context) -> object:
-        """Run the verb; a reader that went away (``aepipe ... | head``) is no error."""
-        try:
-            value = super().invoke(ctx)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # Python flushes once more at exit, which must not fail again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise typer.Exit(READER_GONE) from None
-        return value
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the first line of the docstring, uncut."""
+        return (self.help or "").partition("\n")[0]
+
+    def format_help_text(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the docstring with its own line breaks, so that examples stay examples."""
+        formatter.write("\n" + "".join(f"  {line}".rstrip() + "\n" for line in (self.help or "").splitlines()))
 
 
 app = typer.Typer(
@@ -188,11 +138,6 @@ app = typer.Typer(
     invoke_without_command=True,
     context_settings=_HELP,
 )
-
-
-def run_command(arguments: Sequence[str]) -> None:
-    """Run one command line and exit."""
-    get_command(app).main(list(arguments), "aepipe")
 
 
 def _print_version(wanted: bool) -> None:
@@ -215,13 +160,13 @@ def _root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Learn binary codes for a collection, and ask it: what is like this?"""
+    """Learn binary codes for a collection, and find what is like a picture, a text or a row."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
-def _told(error: Exception) -> int:
-    """Print a mistake as one line on stderr and return the exit status; a bug is raised on."""
+def _report(error: Exception) -> int:
+    """Print a mistake as one line on stderr, and return the exit status; a bug is raised again."""
     if isinstance(error, ModuleNotFoundError):
         error = _missing_extra(error)
     if isinstance(error, typer.TyperException):
@@ -234,7 +179,7 @@ def _told(error: Exception) -> int:
 
 
 def _missing_extra(error: ModuleNotFoundError) -> ExtraError:
-    """Name the extra that brings a package; a package that none brings is a mistake of our own."""
+    """Return the error that names the extra of a package; without one, raise the bug again."""
     from aepipe.sources import extras
 
     package = (error.name or "").partition(".")[0]
@@ -242,3 +187,52 @@ def _missing_extra(error: ModuleNotFoundError) -> ExtraError:
     if package not in known:
         raise error
     return ExtraError(package, known[package])
+
+
+def read_plainly(parameters: list[Parameter]) -> list[Parameter]:
+    """Let parameters read words and whole numbers without Typer, and return them.
+
+    Typer reads them with pydantic, whose import takes a quarter of the time of a whole query.
+    """
+    for parameter in parameters:
+        if not isinstance(parameter.process_value, partial):
+            parameter.process_value = partial(_read, parameter, parameter.process_value)  # type: ignore[method-assign]
+    return parameters
+
+
+def _read(parameter: Parameter, read_by_typer: Reader, context: Context, value: object) -> object:
+    """Read words, paths and whole numbers; leave everything else, and every mistake, to Typer."""
+    descriptor = getattr(parameter, "type_descriptor", None)
+    if descriptor is None or parameter.required:
+        return read_by_typer(context, value)
+    many = parameter.nargs == -1 or (isinstance(parameter, TyperOption) and parameter.multiple)
+    if value is None:
+        empty: object = () if many else None
+        return parameter.callback(context, parameter, empty) if parameter.callback else empty
+    if parameter.callback:
+        return read_by_typer(context, value)
+    words = value if many and isinstance(value, tuple | list) else (value,)
+    try:
+        read = _values(words, descriptor.annotation, descriptor.parameter_info)
+    except (TypeError, ValueError):
+        return read_by_typer(context, value)
+    return tuple(read) if many else read[0]
+
+
+def _values(words: tuple[Any, ...] | list[Any], kind: object, limits: TyperArgument | Any) -> list[Any]:  # noqa: ANN401
+    """Return words as words, paths or whole numbers.
+
+    Raises:
+        ValueError: a word cannot be read, is out of bounds, or is of another type.
+    """
+    if kind in (str, list[str]):
+        return list(words)
+    if kind is Path:
+        return [Path(word) for word in words]
+    if kind not in (int, list[int]):
+        raise ValueError
+    numbers = [int(word) for word in words]
+    low, high = limits.min, limits.max
+    if any((low is not None and number < low) or (high is not None and number > high) for number in numbers):
+        raise ValueError
+    return numbers

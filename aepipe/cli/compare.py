@@ -1,4 +1,4 @@
-"""The verbs that make and measure several networks: ``compare`` and ``study``."""
+"""The verbs that train and measure several recipes: ``compare`` and ``study``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aepipe.cli.options import AsJson, Home, shelf
+from aepipe.api import load_flow
+from aepipe.cli.options import AsJson, Home, open_store
 from aepipe.cli.output import say, say_json, write_picture
-from aepipe.cli.prefect import Api, Device, SourcePath, absolute, check_free, flows, going_on, prefect
+from aepipe.cli.prefect import Api, Device, SourcePath, resumable
 from aepipe.cli.progress import showing
-from aepipe.errors import ExtraError, QueryError, RecipeError, TrainingError
+from aepipe.errors import ExtraError, QueryError, TrainingError
 
 if TYPE_CHECKING:
     from aepipe.report.charts import Chart
@@ -29,7 +30,7 @@ PICTURES = (".gif", ".jpeg", ".jpg", ".png", ".svg", ".tif", ".tiff", ".webp")
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """How and where recipes are made, other than they say themselves."""
+    """What a comparison does in place of what its recipes say."""
 
     source: SourcePath = None
     device: Device = None
@@ -38,13 +39,15 @@ class Making:
 
     def order(self, recipe: Path, **more: Any) -> dict[str, Any]:  # noqa: ANN401  whatever open_job takes
         """Return the parameters of :func:`flows.job.open_job` for one recipe."""
-        given = {"recipe": str(recipe), "source": absolute(self.source), "device": self.device}
-        return given | {"shelf": str(shelf(self.home).root), **more}
+        order: dict[str, Any] = load_flow("job").order(
+            recipe, open_store(self.home), source=self.source, device=self.device
+        )
+        return order | more
 
 
 @dataclass(frozen=True, slots=True)
 class Showing:
-    """What becomes of the figures."""
+    """Where the figures are written and drawn."""
 
     out: Annotated[
         Path | None, typer.Option("--out", help="Write all figures as Parquet, too.", metavar="FILE.parquet")
@@ -53,11 +56,11 @@ class Showing:
     as_json: AsJson = False
 
     def check(self) -> None:
-        """Find out, before hours of training, whether the files can be written.
+        """Check, before hours of training, that the files can be written.
 
         Raises:
-            QueryError: there is no such folder, or no picture is written under such a name.
-            ExtraError: a package that measures is not installed.
+            QueryError: there is no such folder, or no kind of picture has such a name.
+            ExtraError: a package that measures or draws is not installed.
         """
         for option, file in (("--out", self.out), ("--picture", self.picture)):
             if file is not None and not file.absolute().parent.is_dir():
@@ -77,19 +80,19 @@ def compare(
     making: Making,
     shown: Showing,
 ) -> None:
-    """Train several recipes on the same rows, and put their figures into one table.
+    """Train several recipes on the same rows, and show their figures in one table.
 
     RECIPE is a TOML file, a folder of them, a glob, or the name of one that comes with the package;
-    `zoo` is all recipes of zoo/, one for each kind of autoencoder. Nothing goes into service. What the
-    shelf has already is not made again, and recipes that share their first layers train them once.
+    `zoo` stands for all recipes of zoo/, one for each kind of autoencoder. Nothing goes into service.
+    What the store has already is not made again, and recipes with the same first layers train them once.
 
     error      squared error of an unseen row, summed over its cells (0 to 1): rebuilt from its bits, and
                from the float embedding before fine-tuning (float)
-    mAP, P     of retrieval by the bits, where the same label is relevant
-    entropy    mean over the bits, of 1 at most
+    mAP, P     of retrieval by the bits, where rows with the same label are relevant
+    entropy    mean entropy of a bit, 1 at most
     probe      accuracy of a linear classifier on the embedding
-    NMI        of k-means on the bits with the classes
-    time, size seconds of training, and how many parameters the network has
+    NMI        normalised mutual information of k-means clusters of the bits and the labels
+    time, size seconds of training, and parameters of the network
 
     Examples:
       aepipe compare demo zoo/vae zoo/contractive
@@ -97,8 +100,9 @@ def compare(
       aepipe compare 'mine/*.toml' --source ~/photos --json | jq '.[].figures'
     """
     shown.check()
-    orders = [making.order(file) for file in flows("catalog").recipe_files(recipes)]
-    _check(orders)
+    orders = [making.order(file) for file in load_flow("catalog").recipe_files(recipes)]
+    for order in orders:
+        load_flow("job").check(order)
     lines = _made(orders, making)
     from aepipe.report.comparison import comparison_table
 
@@ -116,20 +120,20 @@ def study(
         bool, typer.Option("--select", help="Choose the best by held-out rows; test only that one.")
     ] = False,
 ) -> None:
-    """Train variations of one recipe, and show what each change is worth.
+    """Train variations of one recipe, and show the effect of each change.
 
     KEY is a path in the recipe: code.bits, layers.0.net.width, finetune.corruption.rate, seed. Values are
     TOML, separated by commas. Three short keys change several places at once:
 
     fit.KEY    of all layers, of the code, and of finetune: fit.batch, fit.lr, fit.epochs
     width      of all layers
-    depth      the first so many of [[layers]]
+    depth      the number of [[layers]], counted from the first
 
-    All combinations are trained, after all of them have been checked. They share one shelf: layers that
-    two variations have in common are trained once, and what was trained before is not trained again.
-    A training whose loss is not finite is a line that says so. Columns are those of `aepipe compare`, and
-    the mAP@1000 of training rows that were held out. Where seeds are varied, their mean is told, too.
-    With --select the best is chosen by held-out rows, and only its test figures are shown.
+    All combinations are checked first, then all are trained. They share one store: layers that two
+    variations have in common are trained once, and what was trained before is not trained again. A
+    training whose loss is not finite becomes a line that says so. Columns are those of `aepipe compare`,
+    and the mAP@1000 of training rows that were held out. Where seeds are varied, their mean is shown,
+    too. With --select the best is chosen by held-out rows, and only its test figures are shown.
 
     Examples:
       aepipe study demo --vary fit.batch=64,256,1024 --vary fit.lr=1e-3,3e-3 --picture study.png
@@ -154,38 +158,24 @@ def _variations(recipe: str, texts: Sequence[str], making: Making) -> list[dict[
     Raises:
         RecipeError: the recipe, a key or a value is wrong, or values do not go together.
     """
-    from aepipe.pipeline.sweep import grid, label, read_variations
+    from aepipe.pipeline.sweep import checked_grid, read_variations
 
-    variations = read_variations(texts)
-    file = flows("catalog").recipe_file(recipe).absolute()
-    _check([making.order(file)])
-    alone = [{one.key: value} for one in variations for value in one.values]
-    together = list(grid(variations))
-    # One change at a time first: so the message names the one that is wrong.
-    for settings in [*alone, *together]:
-        try:
-            flows("job").open_job(**making.order(file, changes=settings))
-        except RecipeError as error:
-            raise RecipeError(f"--vary {label(settings)}: {str(error).removeprefix(f'{file}: ')}") from None
-    return [making.order(file, changes=settings) for settings in together]
-
-
-def _check(orders: Sequence[dict[str, Any]]) -> None:
-    """Resolve all recipes before anything is started, and see that no other run writes under their names."""
-    for order in orders:
-        job = flows("job").open_job(**order)
-        check_free(job.store, job.name)
+    jobs, variations = load_flow("job"), read_variations(texts)
+    file = load_flow("catalog").recipe_file(recipe).absolute()
+    jobs.check(making.order(file))
+    settings = checked_grid(variations, file, lambda changes: jobs.open_job(**making.order(file, changes=changes)))
+    return [making.order(file, changes=one) for one in settings]
 
 
 def _made(orders: Sequence[dict[str, Any]], making: Making) -> list[Line]:
-    """Run the flow.
+    """Run the flow, and read its figures.
 
     Raises:
-        TrainingError: of not one recipe the training came to an end.
+        TrainingError: no training came to an end.
     """
-    store = shelf(making.home)
-    with going_on(), showing(), prefect(making.api, store):
-        outcomes = flows("compare").compare(orders)
+    store = open_store(making.home)
+    with resumable(), showing(), load_flow("local_server").session(store, making.api):
+        outcomes = load_flow("compare").compare(orders)
     if all(outcome["failed"] for outcome in outcomes):
         raise TrainingError(f"no training came to an end; the first: {outcomes[0]['failed']}")
     from aepipe.report.comparison import read_line
@@ -208,7 +198,7 @@ def _study(lines: Sequence[Line]) -> Chart:
 def _show(
     lines: Sequence[Line], shown: Showing, table: Callable[..., str], picture: Callable[[Sequence[Line]], Chart]
 ) -> None:
-    """Print the figures, and write and draw them where that is asked for."""
+    """Print the figures, and write and draw them where files are named."""
     from aepipe.report.comparison import as_json, write_parquet
 
     if shown.as_json:

@@ -11,7 +11,6 @@ import typer
 from aepipe.cli.options import AsJson, Place
 from aepipe.cli.output import say, say_json, table, write_picture
 from aepipe.cli.progress import showing
-from aepipe.release import dedup as duplicates
 from aepipe.release.dedup import Groups
 from aepipe.release.release import Release
 from aepipe.report.tables import printable
@@ -37,10 +36,10 @@ def dedup(
 ) -> None:
     """Find rows that are nearly the same, in groups around the first of each.
 
-    Rows are taken in the order of their ids. One that is within the radius of the first row of a group
-    belongs to it; another begins a group of its own. So no row is farther than the radius from the first
-    of its group, groups do not chain, and no two first rows are within the radius of each other. The
-    answer is exact. With --radius 0 only rows with equal codes are together.
+    Rows are taken in the order of their ids. A row within the radius of the first row of a group joins
+    that group; any other starts a new one. So no row is farther than the radius from the first of its
+    group, groups do not chain, and no two first rows are within the radius of each other. The answer is
+    exact. With --radius 0 a group holds rows with equal codes.
 
     Examples:
       aepipe dedup                                     groups within 3 bits, the largest first
@@ -48,11 +47,10 @@ def dedup(
       aepipe dedup --picture doubles.png
       duckdb -c "select key from 'doubles.parquet' where distance > 0"
     """
-    release = Release.open(place.store(), place.name)
+    collection = place.open()
     with showing():
-        found = duplicates.find(release, radius, smallest=min_size)
-    if out is not None:
-        duplicates.write(release, found, out)
+        found = collection.dedup(radius, smallest=min_size, out=out)
+    release = collection.release
     if picture is not None and len(found):
         _draw(release, found, picture)
     if as_json:
@@ -64,7 +62,7 @@ def dedup(
 
 
 def _as_table(release: Release, found: Groups, top: int) -> str:
-    """Return the largest groups."""
+    """Return the largest groups as a table."""
     lines = []
     for ids, distances in islice(found, top):
         first, *others = release.describe(ids[: NAMED + 1])
@@ -75,17 +73,17 @@ def _as_table(release: Release, found: Groups, top: int) -> str:
 
 
 def _as_json(release: Release, found: Groups, top: int) -> dict[str, Any]:
-    """Return the same for programs."""
+    """Return the largest groups for programs."""
     groups = []
     for ids, distances in islice(found, top):
         keys = [row.key for row in release.describe(ids)]
         groups.append({"ids": ids.tolist(), "keys": keys, "distances": distances.tolist()})
-    told = {"name": release.name, "fingerprint": release.fingerprint, "radius": found.radius, "rows": found.rows}
-    return told | {"groups": len(found), "rows_in_groups": len(found.ids), "largest": groups}
+    whole = {"name": release.name, "fingerprint": release.fingerprint, "radius": found.radius, "rows": found.rows}
+    return whole | {"groups": len(found), "rows_in_groups": len(found.ids), "largest": groups}
 
 
 def _draw(release: Release, found: Groups, file: Path) -> None:
-    """Write a contact sheet: a group in a line, the first of it framed."""
+    """Write a contact sheet: one group per line, its first row framed."""
     from aepipe.report.tiles import Found, hits_picture, tile
 
     drawn = []

@@ -1,8 +1,7 @@
-"""The verb ``doctor``."""
+"""The verb ``doctor``: check packages, store, collections, disk, clock and server.
 
-# (from diagnosis.py) What is wrong here, and how to mend it: packages, the shelf, what is in service, the disk, the clock, the server.
-# (from diagnosis.py)
-# (from diagnosis.py) Nothing is changed, and nothing large is read: `aepipe verify` reads every byte.
+Nothing is changed, and nothing large is read: `aepipe verify` reads every byte.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ from urllib.request import urlopen
 import typer
 from packaging.requirements import Requirement
 
-from aepipe.cli.options import AsJson, Home, shelf
+from aepipe.cli.options import AsJson, Home, open_store
 from aepipe.cli.output import say, say_json, table
 from aepipe.errors import AepipeError, BusyError
 from aepipe.release.release import Release
@@ -32,19 +31,42 @@ from aepipe.store.artifacts import KINDS, Ref, Store
 
 WRONG = 2
 MARKS = {"ok": "ok", "note": "note", "bad": "WRONG"}
+Level = Literal["ok", "note", "bad"]
+PACKAGE = "aepipe"
+ROOM = 2.0
+"""Free space that a disk should have, in sizes of the largest release."""
+AHEAD = timedelta(minutes=5)
+"""A change may be dated this far in the future: clocks of two machines differ."""
+SECONDS = 3.0
+"""A server that answers later counts as down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check.
+
+    Attributes:
+        level: ``ok``; ``note``, good to know; or ``bad``, has to be fixed.
+        what: was checked.
+        said: what was found, and how to fix it.
+    """
+
+    level: Level
+    what: str
+    said: str
 
 
 def doctor(home: Home = None, as_json: AsJson = False) -> None:
-    """Say what is wrong here, and how to mend it.
+    """Find problems of this installation and its store, and say how to fix them.
 
-    Looks at the packages, the shelf, what is in service, the disk, the clock and the Prefect server.
-    Nothing is changed. Exit status 2 if something has to be mended.
+    Checks the packages, the store, the collections in service, the disk, the clock and the Prefect
+    server. Nothing is changed. The exit status is 2 if something has to be fixed.
 
     Examples:
       aepipe doctor
       aepipe doctor --json
     """
-    found = list(examine(shelf(home), os.environ))
+    found = list(examine(open_store(home), os.environ))
     if as_json:
         say_json([asdict(one) for one in found])
     else:
@@ -53,35 +75,12 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
         raise typer.Exit(WRONG)
 
 
-Level = Literal["ok", "note", "bad"]
-PACKAGE = "aepipe"
-ROOM = 2.0
-"""Times the size of a release that should be free on the disk."""
-AHEAD = timedelta(minutes=5)
-SECONDS = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at.
-
-    Attributes:
-        level: ``ok``; ``note``, what is good to know; or ``bad``, what has to be mended.
-        what: that was looked at.
-        said: what was found, and how to mend it.
-    """
-
-    level: Level
-    what: str
-    said: str
-
-
 def examine(store: Store, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Look at everything.
+    """Run all checks.
 
     Args:
-        store: the shelf.
-        environment: as the process has it; ``PREFECT_API_URL`` is looked at.
+        store: to be checked.
+        environment: of the process; ``PREFECT_API_URL`` is read.
     """
     yield from packages()
     yield from store_lines(store)
@@ -92,7 +91,7 @@ def examine(store: Store, environment: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def packages() -> Iterator[Finding]:
-    """Compare what is installed with what the package asks for."""
+    """Compare the installed packages with those that ours requires."""
     yield Finding("ok", "python", f"{sys.version.split()[0]}, {PACKAGE} {metadata.version(PACKAGE)}")
     wanted = [Requirement(text) for text in metadata.requires(PACKAGE) or ()]
     extras = sorted(metadata.metadata(PACKAGE).get_all("Provides-Extra") or ())
@@ -108,18 +107,18 @@ def packages() -> Iterator[Finding]:
 
 
 def store_lines(store: Store) -> Iterator[Finding]:
-    """Look at the folder: whether it can be written, who can read it, and what is left of runs that died."""
+    """Check the folder: who can write and read it, free space, and what dead runs have left."""
     root = store.root
     if not root.is_dir():
-        yield Finding("note", "shelf", f"{root}: is not there yet; `aepipe run RECIPE_OR_FOLDER` makes it")
+        yield Finding("note", "store", f"{root}: is not there yet; `aepipe run RECIPE_OR_FOLDER` makes it")
         return
     mode = stat.S_IMODE(root.stat().st_mode)
     if not os.access(root, os.W_OK):
-        yield Finding("note", "shelf", f"{root}: cannot be written by this user; queries work, runs do not")
+        yield Finding("note", "store", f"{root}: cannot be written by this user; queries work, runs do not")
     elif mode & 0o077:
-        yield Finding("note", "shelf", f"{root}: others on this machine can read it; chmod 700 {root}")
+        yield Finding("note", "store", f"{root}: others on this machine can read it; chmod 700 {root}")
     else:
-        yield Finding("ok", "shelf", f"{root}: private, and can be written")
+        yield Finding("ok", "store", f"{root}: private, and can be written")
     free, size = shutil.disk_usage(root).free, _largest(store)
     room = f"{free / 1e9:.1f} GB are free"
     if free < ROOM * size:
@@ -133,7 +132,7 @@ def store_lines(store: Store) -> Iterator[Finding]:
 
 
 def collection(store: Store, name: str) -> Iterator[Finding]:
-    """Look at what is in service under a name."""
+    """Check the release in service under a name."""
     what = f"collection {name}"
     try:
         release = Release.open(store, name)
@@ -160,11 +159,11 @@ def collection(store: Store, name: str) -> Iterator[Finding]:
     except BusyError as error:
         yield Finding("note", what, str(error))
     except (AepipeError, OSError):
-        return  # a shelf that cannot be written was said already
+        return  # a store that cannot be written was reported already
 
 
 def clock(store: Store) -> Iterator[Finding]:
-    """Look for changes that are dated later than now, or than the one after them."""
+    """Look for changes with a date in the future, or after the date of the next change."""
     dated = [datetime.fromisoformat(event.when) for event in registry.history(store, refused=True)]
     now = datetime.now(UTC)
     if dated and max(dated) > now + AHEAD:
@@ -177,9 +176,9 @@ def clock(store: Store) -> Iterator[Finding]:
 
 
 def server(url: str | None) -> Iterator[Finding]:
-    """Ask a Prefect server whether it is there."""
+    """Check that a Prefect server answers."""
     if url is None:
-        yield Finding("ok", "server", "$PREFECT_API_URL is not set: each run brings a Prefect server along")
+        yield Finding("ok", "server", "$PREFECT_API_URL is not set: each run starts a Prefect server of its own")
         return
     try:
         with urlopen(f"{url.rstrip('/')}/health", timeout=SECONDS) as answer:
@@ -191,7 +190,7 @@ def server(url: str | None) -> Iterator[Finding]:
 
 
 def _unfit(wanted: list[Requirement]) -> Iterator[str]:
-    """Give what is installed in another version than is asked for."""
+    """Yield a line for each package that is missing or has a version that ours does not allow."""
     for one in wanted:
         found = _version(one.name)
         if found is None:
@@ -201,7 +200,7 @@ def _unfit(wanted: list[Requirement]) -> Iterator[str]:
 
 
 def _version(name: str) -> str | None:
-    """Return the version of a package that is installed."""
+    """Return the version of an installed package; None where it is missing."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

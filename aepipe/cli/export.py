@@ -11,8 +11,6 @@ from aepipe.cli.options import Place, ReleaseOption
 from aepipe.cli.output import say
 from aepipe.cli.progress import showing
 from aepipe.errors import QueryError
-from aepipe.release import lifecycle
-from aepipe.store.artifacts import Ref, Store
 
 Out = Annotated[
     Path,
@@ -34,8 +32,8 @@ def export(
 
     Columns: id, key, the source's own, label, split, embedding (float vector), code (bytes), and the
     code as 64-bit words: bit_count(xor(code_u64_0, q)) is the Hamming distance of 64-bit codes.
-    NAME.onnx holds all from a decoded item to its bits, also the network that looks at photographs;
-    its metadata say how an item is decoded. Both take the extra `train`.
+    NAME.onnx holds everything from a decoded item to its bits, the frozen network of photographs too;
+    its metadata say how an item is decoded. Both need the extra `train`.
 
     Examples:
       aepipe export codes/
@@ -43,23 +41,13 @@ def export(
       aepipe export encoder.onnx
       duckdb -c "select label, count(*) from 'codes/*.parquet' group by label"
     """
-    store = place.store()
-    ref = lifecycle.find(store, release, place.name)
+    collection = place.open(release)
     if out.suffix == ".onnx":
-        _graph(store, ref, out, bits)
+        if bits is not None:
+            raise QueryError(f"--bits {bits}: a graph gives all bits; take the first {bits} of them")
+        shape = collection.export_encoder(out)
+        say(f"{out}: items [{', '.join(map(str, shape))}] in; embedding, logits and bits out")
         return
-    from aepipe.pipeline.export import export as write
-
     with showing():
-        done = write(store, ref, out, n_bits=bits)
+        done = collection.export(out, bits=bits)
     say(f"{done.rows:,} rows in {len(done.files):,} file{'' if len(done.files) == 1 else 's'} in {done.folder}")
-
-
-def _graph(store: Store, release: Ref, file: Path, bits: int | None) -> None:
-    """Write the encoder alone."""
-    from aepipe.pipeline.export_onnx import export_graph
-
-    if bits is not None:
-        raise QueryError(f"--bits {bits}: a graph gives all bits, and the first {bits} of them are the shorter code")
-    shape = export_graph(store, release, file)
-    say(f"{file}: items [{', '.join(map(str, shape))}] in; embedding, logits and bits out")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from aepipe.cli.options import Home, shelf
+from aepipe.cli.options import Home, open_store
 from aepipe.cli.output import say, size, table
 from aepipe.release import gc as collector
 from aepipe.store.artifacts import KINDS
@@ -17,25 +17,22 @@ def gc(
         int, typer.Option("--keep", min=1, help="Releases of each collection that stay, the newest.", metavar="N")
     ] = collector.KEEP,
     hours: Annotated[
-        float, typer.Option("--hours", min=0, help="What was written since stays.", metavar="HOURS")
+        float, typer.Option("--hours", min=0, help="Folders written in the last HOURS stay.", metavar="HOURS")
     ] = collector.HOURS,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Remove nothing; only list what would go.")] = False,
     home: Home = None,
 ) -> None:
-    """Remove what no release needs any more from the shelf.
+    """Remove from the store what no release needs any more.
 
-    What is in service stays, and what a rollback goes back to, and what they refer to, whatever --keep
-    says. A run that is under way is not disturbed: then nothing is removed.
+    The release in service, the one that a rollback would put back, and everything they refer to always
+    stay, whatever --keep says. While a run is under way, nothing is removed.
 
     Examples:
       aepipe gc -n
       aepipe gc --keep 3
     """
-    store = shelf(home)
-    with collector.exclusive(store):
-        found = collector.find(store, keep=keep, hours=hours)
-        if not dry_run:
-            collector.collect(store, found)
+    store = open_store(home)
+    found = collector.clean(store, keep=keep, hours=hours, dry_run=dry_run)
     counts = [(kind, sum(ref.kind == kind for ref in found.refs)) for kind in KINDS]
     counts.append(("interrupted work", len(found.work)))
     rows = [(kind, f"{count:,}") for kind, count in counts if count]

@@ -1,4 +1,4 @@
-"""The verbs that look at what a network makes by itself: ``generate``, ``reconstruct``, ``interpolate``."""
+"""The verbs that decode: ``generate``, ``reconstruct``, ``interpolate``."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ import typer
 from aepipe.cli.options import Place, ReleaseOption
 from aepipe.cli.output import complain, say, table, write_picture
 from aepipe.errors import QueryError
-from aepipe.release import lifecycle
 from aepipe.release import query as queries
-from aepipe.release.release import Release
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from aepipe.release.networks import Networks
+    from aepipe.release.release import Release
 
 UNREADABLE = 2
 MOST = 12
-"""Rows side by side on one picture."""
+"""Most rows on one picture."""
 ACROSS = 10
-Picture = Annotated[Path, typer.Option("--picture", help="Where it is drawn.", metavar="FILE")]
+Picture = Annotated[Path, typer.Option("--picture", help="The picture to write.", metavar="FILE")]
 
 
 def _array_file(file: Path | None) -> Path | None:
-    """Return the name of a file for arrays, as it was given.
+    """Check that a file is named as NumPy arrays are, and return it.
 
     Raises:
-        QueryError: it is the name of something else.
+        QueryError: it has another ending.
     """
     if file and file.suffix != ".npy":
         raise QueryError(f"{file}: rows are written as NumPy arrays: name a file like rows.npy, or give --picture FILE")
@@ -40,7 +39,7 @@ def _array_file(file: Path | None) -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows that are looked at; they may be mixed."""
+    """Pictures and rows of the collection; they may be mixed."""
 
     images: Annotated[list[str] | None, typer.Argument(metavar="IMAGE|FOLDER|-", help="Pictures.")] = None
     id: Annotated[list[int] | None, typer.Option("--id", help="A row, by its id.", metavar="N")] = None
@@ -50,23 +49,26 @@ class Rows:
 def generate(
     place: Place,
     release: ReleaseOption = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many.", metavar="N")] = 40,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Of a denoising chain.", metavar="N")] = 50,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.", metavar="N")] = 0,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Rows to make.", metavar="N")] = 40,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of a denoising chain.", metavar="N")] = 50,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random numbers.", metavar="N")] = 0,
     picture: Picture = Path("samples.png"),
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Write the rows, too.", metavar="FILE.npy", callback=_array_file),
     ] = None,
-    walk: Annotated[Path | None, typer.Option("--walk", help="Draw a walk along single units.", metavar="FILE")] = None,
+    walk: Annotated[
+        Path | None, typer.Option("--walk", help="Draw a row with single units of its code changed.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Make new rows with the networks of a release.
 
-    Where a layer has a prior (a variational or an adversarial autoencoder), codes are drawn from it and
-    decoded. Otherwise the chain of the denoising layer is walked from rows of the collection: each line
-    of the picture is one chain.
+    Where a layer has a prior (a variational or an adversarial autoencoder), codes are drawn from the
+    prior and decoded. Otherwise a denoising layer makes a chain from rows of the collection: it corrupts
+    and decodes a row again and again, and each line of the picture is one chain.
 
-    --walk takes a row of the collection and moves single units of its code, those that change it most.
+    --walk takes a row of the collection and changes single units of its code: those that change the
+    decoded row most.
 
     Examples:
       aepipe run zoo/vae
@@ -75,8 +77,7 @@ def generate(
     """
     import numpy as np
 
-    store = place.store()
-    opened = Release.open(store, ref=lifecycle.find(store, release, place.name))
+    opened = place.open(release).release
     networks = _networks(place, opened)
     if networks.prior_depth is not None:
         rows = networks.sample(count, seed=seed)
@@ -95,7 +96,7 @@ def generate(
         say(f"{out}: float32{list(rows.shape)}")
     if walk:
         write_picture(_walk(networks, _some_rows(opened, 1)[0]), walk)
-        say(f"{walk}: what single units of a code do")
+        say(f"{walk}: a row with single units of its code changed")
 
 
 def reconstruct(
@@ -104,19 +105,19 @@ def reconstruct(
     release: ReleaseOption = None,
     picture: Picture = Path("reconstruction.png"),
     tangents: Annotated[
-        Path | None, typer.Option("--tangents", help="Draw the directions that move the code most.", metavar="FILE")
+        Path | None, typer.Option("--tangents", help="Draw the changes that the code reacts to most.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Show what is left of a picture in its code: the input, corrupted as in training, and decoded.
+    """Draw pictures as the networks see them: as given, corrupted as in training, and decoded.
 
-    Decoded twice: from the float embedding of the layers as they were pretrained, and from the bits of
-    the fine-tuned whole. Errors are squares, summed over the cells of a row, whose values are 0 to 1.
+    They are decoded twice: from the float embedding of the pretrained layers, and from the bits of the
+    fine-tuned network. Errors are squared and summed over the cells of a row, with values from 0 to 1.
 
     --tangents draws, for each picture, the leading right singular vectors of the Jacobian of its code:
-    what the code notices most, blue where more and orange where less light moves it.
+    the changes that the code reacts to most, blue for more light and orange for less.
 
     Examples:
-      aepipe reconstruct boot.jpg bag.jpg --picture looked-at.png
+      aepipe reconstruct boot.jpg bag.jpg --picture decoded.png
       aepipe reconstruct --key train/0007.png --tangents tangents.png
     """
     opened, names, items = _asked(place, release, rows)
@@ -128,7 +129,7 @@ def reconstruct(
     parts[f"from {opened.n_bits} bits"] = networks.reconstruct(items, bits=True)
     shown = {name: found for name, found in parts.items() if found is not None}
     drawn = {name: found[:MOST] for name, found in shown.items()}
-    write_picture(_grid_named(drawn, f"{opened.name}: what is left in the code"), picture)
+    write_picture(_grid_named(drawn, f"{opened.name}: decoded from its code"), picture)
     outputs = [name for name in shown if name.startswith("from")]
     errors = [((shown[name] - given) ** 2).reshape(len(given), -1).sum(1) for name in outputs]
     cells = [(*(f"{error[i]:.2f}" for error in errors), name) for i, name in enumerate(names)]
@@ -136,20 +137,20 @@ def reconstruct(
     say(f"{picture}: {min(len(items), MOST)} of {len(items)} rows")
     if tangents:
         write_picture(_tangents(networks, items[:MOST], names), tangents)
-        say(f"{tangents}: directions that move the code most")
+        say(f"{tangents}: changes that the code reacts to most")
 
 
 def interpolate(
     a: Annotated[str, typer.Argument(metavar="A", help="A picture.", show_default=False)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another picture.", show_default=False)],
     place: Place,
     release: ReleaseOption = None,
-    steps: Annotated[int, typer.Option("--steps", min=2, help="With both ends.", metavar="N")] = 9,
+    steps: Annotated[int, typer.Option("--steps", min=2, help="Pictures in a line, with both ends.", metavar="N")] = 9,
     picture: Picture = Path("interpolation.png"),
 ) -> None:
-    """Draw what lies between two pictures: their codes are mixed, and the mixtures decoded.
+    """Interpolate between two pictures: mix their codes, and decode the mixtures.
 
-    Below it, for comparison, the pictures themselves are mixed.
+    For comparison, the line below mixes the pictures themselves.
 
     Examples:
       aepipe interpolate boot.jpg sandal.jpg --steps 9 --picture between.png
@@ -158,7 +159,7 @@ def interpolate(
 
     opened, _, items = _asked(place, release, Rows(images=[a, b]))
     if len(items) != 2:
-        raise QueryError("name two pictures: what lies between them is drawn")
+        raise QueryError("name two pictures to interpolate between")
     networks = _networks(place, opened)
     first, last = networks.rows(items)
     share = np.linspace(0, 1, steps).reshape(-1, *(1,) * first.ndim)
@@ -171,23 +172,21 @@ def interpolate(
 
 
 def _networks(place: Place, opened: Release) -> Networks:
-    """Open the networks of a release."""
     from aepipe.release.networks import Networks
 
     return Networks.open(place.store(), opened)
 
 
 def _asked(place: Place, release: str | None, rows: Rows) -> tuple[Release, list[str], Any]:
-    """Return the release, the names of the rows and the rows themselves, uint8[N, *shape].
+    """Return the release, the names of the rows, and the rows, uint8[N, *shape].
 
     Raises:
-        QueryError: nothing is asked, or an original is gone.
-        typer.Exit: not one could be read.
+        QueryError: no row is named, or an original is gone.
+        typer.Exit: none of the rows could be read.
     """
     import numpy as np
 
-    store = place.store()
-    opened = Release.open(store, ref=lifecycle.find(store, release, place.name))
+    opened = place.open(release).release
     names, items = [], []
     for name, item in queries.decoded_items(opened, rows.images or [], rows.id or [], rows.key or []):
         if isinstance(item, Exception):
@@ -203,7 +202,7 @@ def _asked(place: Place, release: str | None, rows: Rows) -> tuple[Release, list
 
 
 def _some_rows(opened: Release, count: int) -> Any:  # noqa: ANN401  numpy is imported late
-    """Return some rows of the collection, uint8[count, *shape], the same ones every time.
+    """Return rows of the collection, uint8[count, *shape], the same ones every time.
 
     Raises:
         QueryError: their originals are gone.
@@ -219,39 +218,37 @@ def _some_rows(opened: Release, count: int) -> Any:  # noqa: ANN401  numpy is im
 
 
 def _lines(rows: Any, columns: int = ACROSS) -> list[Any]:  # noqa: ANN401
-    """Return rows as lines of a grid without names."""
+    """Return rows as lines of a grid, without names."""
     from aepipe.report.tiles import as_images, tiled
 
     return tiled(as_images(rows), columns)
 
 
 def _grid(lines: list[Any], title: str, heads: list[str] | None = None) -> Image:
-    """Draw lines."""
     from aepipe.report.tiles import grid_picture
 
     return grid_picture(lines, title=title, heads=heads or ())
 
 
 def _grid_named(parts: dict[str, Any], title: str) -> Image:
-    """Draw a line for each part."""
     from aepipe.report.tiles import Line, as_images
 
     return _grid([Line(name, as_images(rows)) for name, rows in parts.items()], title)
 
 
 def _walk(networks: Networks, item: Any) -> Image:  # noqa: ANN401
-    """Draw a walk along single units."""
+    """Draw a row with single units of its code changed, a line for each unit."""
     from aepipe.report.tiles import Line, as_images
 
     offsets = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
     moved = networks.walk(item, 8, offsets)
     lines = [Line("", as_images(rows)) for rows in moved]
     heads = [f"{offset:+g}" if offset else "the row" for offset in offsets]
-    return _grid(lines, f"{networks.name}: single units of the code moved", heads)
+    return _grid(lines, f"{networks.name}: single units of the code changed", heads)
 
 
 def _tangents(networks: Networks, items: Any, names: list[str]) -> Image:  # noqa: ANN401
-    """Draw each row and its tangents."""
+    """Draw each row with its tangents below it."""
     import numpy as np
 
     from aepipe.report.tiles import Line, as_images, grid_picture
@@ -261,4 +258,4 @@ def _tangents(networks: Networks, items: Any, names: list[str]) -> Image:  # noq
     lines = [Line("input", rows)]
     for number in range(directions.shape[1]):
         lines.append(Line(f"direction {number + 1}", as_images(directions[:, number]), "signed"))
-    return grid_picture(lines, title=f"{networks.name}: directions that move the code most")
+    return grid_picture(lines, title=f"{networks.name}: changes that the code reacts to most")

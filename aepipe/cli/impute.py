@@ -15,22 +15,25 @@ from aepipe.errors import QueryError
 def impute(
     source: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, TSV or Parquet.", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where to write it; else beside it, as NAME-filled.", metavar="FILE")
+        Path | None,
+        typer.Option("--out", help="Where to write it; else NAME-filled in the same folder.", metavar="FILE"),
     ] = None,
-    header: Annotated[bool, typer.Option("--header/--no-header", help="Whether a CSV begins with names.")] = True,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of training, about.", metavar="N")] = 8000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.", metavar="N")] = 0,
+    header: Annotated[
+        bool, typer.Option("--header/--no-header", help="Whether a CSV begins with column names.")
+    ] = True,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of training, approximately.", metavar="N")] = 8000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random numbers.", metavar="N")] = 0,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.", metavar="DEVICE")] = "auto",
 ) -> None:
-    """Fill the holes of a table.
+    """Fill missing values of a table.
 
-    A masked autoencoder is trained on the table itself: in each step some of the values that are there
-    are hidden from it, and it learns to say what they were. Numbers are filled with their expected
-    value, categories with the likeliest one. Empty values, ?, NA and the like are holes.
+    A masked autoencoder is trained on the table itself: each step hides some of the known values, and it
+    learns to predict them. Numbers are filled with their expected value, categories with the most
+    probable one. Empty values, ?, NA and the like count as missing.
 
-    Each column that had holes gets one beside it, NAME_uncertainty: the standard deviation of what was
-    filled, in the column's units; of a category, the probability that it is another; 0 where the value
-    was there. Columns of free text, and those without any value, stay as they are.
+    Each column with missing values gets a second one, NAME_uncertainty: the standard deviation of a
+    filled value, in the column's units; for categories, the probability that another one is right; 0
+    where the value was known. Columns of free text, and columns without any value, stay as they are.
 
     Examples:
       aepipe impute patients.csv
@@ -52,5 +55,5 @@ def impute(
     if rows:
         say(table(("filled", "of all", "uncertainty", "column"), rows, left=3))
     for name, why in found.left_out.items():
-        say(f"{name}: as it was, for {why}")
+        say(f"{name}: left as it was: {why}")
     say(f"{target}: {len(frame):,} rows, {sum(found.holes.values()):,} values filled")

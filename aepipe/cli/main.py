@@ -5,16 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-MANY_THREADS = frozenset(
-    {
-        *("run", "nightly", "refresh", "add", "compact", "schedule", "evaluate"),
-        *("export", "compare", "study", "impute", "generate"),
-    }
-)
-"""Verbs that compute for minutes; the others answer at once, faster than threads would start."""
+from aepipe.cli import VERBS
+
 WAITING = ("OMP_WAIT_POLICY", "PASSIVE")
 """Threads that wait for each other sleep. By default they spin, which is a tenth faster on an idle machine, and up to
-ten times slower where another process has a core: each of a step's fifty meetings then costs a time slice."""
+ten times slower where another process has a core: each step waits fifty times, and each time costs a time slice."""
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
@@ -32,9 +27,9 @@ def main() -> None:
 
 
 def _set_threads(arguments: list[str]) -> None:
-    """Hold the light verbs' linear algebra to one thread; numpy and torch read these variables when imported."""
+    """Limit linear algebra of quick verbs to one thread; numpy reads this when it is imported."""
     verb = next((word for word in arguments if not word.startswith("-")), "")
-    if verb in MANY_THREADS:
+    if verb in VERBS and VERBS[verb].threads:
         os.environ.setdefault(*WAITING)
     else:
         for name in THREAD_LIMITS:

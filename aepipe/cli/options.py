@@ -1,4 +1,4 @@
-"""The options that many verbs share, and how a group of options becomes one argument of a verb."""
+"""The options that verbs share, and how groups of options become those of a verb."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from aepipe.store.artifacts import Store
+
+if TYPE_CHECKING:
+    from aepipe.api import Collection
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Why = Annotated[str, typer.Option("--why", help="The reason, for the log.", metavar="TEXT")]
@@ -22,22 +25,20 @@ ReleaseOption = Annotated[
     str | None,
     typer.Option("--release", metavar="RELEASE", help="The first characters of its digest; else the one in service."),
 ]
-
-
 Home = Annotated[
     Path | None,
-    typer.Option("--home", help="The shelf; else $AEPIPE_HOME, else the nearest .aepipe upwards.", metavar="DIR"),
+    typer.Option("--home", help="The store; else $AEPIPE_HOME, else the nearest .aepipe upwards.", metavar="DIR"),
 ]
 
 
-def shelf(home: Path | None) -> Store:
-    """Return the shelf in a folder, or the one that every verb uses; nothing is made."""
+def open_store(home: Path | None) -> Store:
+    """Return the store in a folder, or the one that every verb uses; nothing is made."""
     return Store(home.expanduser()) if home else Store.locate()
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which shelf, and which collection on it."""
+    """The store, and the collection in it."""
 
     name: Annotated[
         str | None, typer.Option("--name", help="The collection; needed where several are in service.", metavar="NAME")
@@ -45,14 +46,27 @@ class Place:
     home: Home = None
 
     def store(self) -> Store:
-        """Return the shelf; nothing is made."""
-        return shelf(self.home)
+        """Return the store; nothing is made."""
+        return open_store(self.home)
+
+    def open(self, release: str | None = None) -> Collection:
+        """Open the collection in service, or the release whose digest starts with a text.
+
+        Raises:
+            NotFoundError: there is none.
+            QueryError: several releases start with the text.
+            CorruptError: a part of it is missing or damaged.
+        """
+        # Verbs that open nothing, and the help of all of them, do without numpy and faiss.
+        from aepipe import api
+
+        return api.open(self.home, self.name, release=release)
 
 
 def flat(verb: Callable[..., None]) -> Callable[..., None]:
-    """Return a verb whose arguments that are dataclasses are taken apart: each field is an option of its own.
+    """Return a verb with an option for each field of the dataclasses among its arguments.
 
-    So options are grouped in the code and shared between verbs, and Typer sees one flat signature.
+    Options are grouped in the code and shared between verbs; Typer sees one flat signature.
     """
     hints = get_type_hints(verb, include_extras=True)
     groups: dict[str, type[Any]] = {
@@ -63,7 +77,7 @@ def flat(verb: Callable[..., None]) -> Callable[..., None]:
         for name, parameter in inspect.signature(verb).parameters.items()
         if name not in groups
     ]
-    # What says where is the same for all verbs, and stands last in their help.
+    # Store and collection are the same options for all verbs, and come last in their help.
     in_order = sorted(groups.values(), key=lambda group: group is Place)
     parameters += [parameter for group in in_order for parameter in _fields(group)]
 

@@ -1,16 +1,15 @@
-"""What verbs print: plain text for people, JSON lines for programs."""
+"""Output of the verbs: text for people, JSON lines for programs, pictures in a terminal.
 
-# (from inline.py) Pictures in a terminal.
-# (from inline.py)
-# (from inline.py) Three ways, in this order:
-# (from inline.py)
-# (from inline.py) - the graphics protocol of kitty (also Ghostty, Konsole): real pixels;
-# (from inline.py) - the inline images of iTerm2 (also WezTerm): real pixels;
-# (from inline.py) - half blocks in 24-bit colour, two pixels to a character, for every other terminal, also in tmux and ``less -R``.
-# (from inline.py)
-# (from inline.py) Pixels are chosen only where the environment names such a terminal and nothing stands between: inside tmux or screen the
-# (from inline.py) escape sequences would be swallowed or printed. Sixel is left out: no environment variable tells of it, and asking the
-# (from inline.py) terminal would need its answer read from the keyboard.
+A terminal shows pictures in one of three ways, in this order:
+
+- the graphics protocol of kitty (also Ghostty, Konsole): real pixels;
+- the inline images of iTerm2 (also WezTerm): real pixels;
+- half blocks in 24-bit colour, two pixels to a character: every other terminal, also tmux and ``less -R``.
+
+Pixels are chosen only where the environment names such a terminal, and not inside tmux or screen, which would swallow
+or print the escape sequences. Sixel is left out: no environment variable tells of it, and to ask the terminal means to
+read its answer from the keyboard.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +51,7 @@ def complain(text: object) -> None:
 
 
 def say_picture(text: str) -> None:
-    """Print escape sequences that draw, also into a pipe: they were asked for."""
+    """Print escape sequences that draw, also into a pipe: the user asked for them."""
     typer.echo(text, color=True)
 
 
@@ -60,7 +59,7 @@ def write_picture(picture: Image | Chart, file: Path) -> None:
     """Write a picture in the format that the file's name asks for.
 
     Raises:
-        QueryError: no format has such a name, or nothing can be written there.
+        QueryError: no format has such a name, or the file cannot be written.
     """
     try:
         picture.save(file)
@@ -81,12 +80,12 @@ def write_text(text: str, file: Path) -> None:
 
 
 def say_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Print one line of JSON, in ASCII, so that no locale can spoil it."""
+    """Print one line of JSON, in ASCII, which every locale can print."""
     typer.echo(json.dumps(value, separators=(", ", ": ")))
 
 
 def say_paths(paths: Sequence[str]) -> None:
-    """Print one path per line, byte for byte as the file system has it."""
+    """Print one path per line, with the bytes of the file system: it need not be UTF-8."""
     if paths:
         typer.echo(b"".join(os.fsencode(path) + b"\n" for path in paths), nl=False)
 
@@ -105,7 +104,7 @@ def faint(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 0) -> str:
-    """Align cells under a faint heading: from column ``left`` on to the left, those before to the right."""
+    """Align cells under a faint heading: to the left from column ``left`` on, else to the right."""
     first, *others = text_table([head, *rows], left=range(left, len(head))).split("\n")
     return "\n".join([faint(first), *others])
 
@@ -116,7 +115,7 @@ CHUNK = 4096
 
 
 def pixels_way(environment: Mapping[str, str] = os.environ) -> Way | None:
-    """Return how this terminal shows real pixels, None where it is not known to."""
+    """Return how this terminal shows real pixels; None where it is not known to."""
     if "TMUX" in environment or environment.get("TERM", "").startswith(("screen", "tmux")):
         return None
     program = environment.get("TERM_PROGRAM", "")
@@ -128,19 +127,22 @@ def pixels_way(environment: Mapping[str, str] = os.environ) -> Way | None:
 
 
 def inline(picture: Image, *, columns: int, lines: int, way: Way) -> str:
-    """Return what makes a terminal show a picture.
+    """Return the escape sequences that show a picture.
 
     Args:
         picture: RGB.
-        columns: characters it is wide.
-        lines: lines it is high.
-        way: see the module.
+        columns: width in characters.
+        lines: height in lines.
+        way: as in the module's docstring.
     """
     return {"kitty": _kitty, "iterm2": _iterm2, "blocks": _blocks}[way](picture, columns, lines)
 
 
 def _kitty(picture: Image, columns: int, lines: int) -> str:
-    """See https://sw.kovidgoyal.net/kitty/graphics-protocol: transmit and place a PNG, without an answer (q=2)."""
+    """Transmit and place a PNG, without an answer (q=2).
+
+    See https://sw.kovidgoyal.net/kitty/graphics-protocol.
+    """
     data = _png(picture)
     chunks = [data[i : i + CHUNK] for i in range(0, len(data), CHUNK)]
     parts = []
@@ -158,7 +160,7 @@ def _iterm2(picture: Image, columns: int, lines: int) -> str:
 
 
 def _blocks(picture: Image, columns: int, lines: int) -> str:
-    """Return half blocks: the upper pixel is the character's colour, the lower one its ground."""
+    """Return half blocks: the upper pixel colours the character, the lower one its background."""
     from PIL.Image import Resampling
 
     small = picture.resize((columns, 2 * lines), Resampling.BOX)
@@ -176,7 +178,6 @@ def _rgb(pixel: object) -> str:
 
 
 def _png(picture: Image) -> str:
-    """Return a picture as base64 of a PNG."""
     stream = BytesIO()
     picture.save(stream, "PNG")
     return base64.b64encode(stream.getvalue()).decode("ascii")

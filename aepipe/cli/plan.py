@@ -23,23 +23,26 @@ TIMES = {"": 1.0, "us": 1e-3, "ms": 1.0, "s": 1e3}
 
 def plan(
     place: Place,
-    rows: Annotated[str, typer.Option("--rows", help="How many rows: 250000, 50M, 1B.", metavar="N")],
+    rows: Annotated[str, typer.Option("--rows", help="Number of rows: 250000, 50M, 1B.", metavar="N")],
     bits: Annotated[
-        int | None, typer.Option("--bits", min=1, help="Of a code; else those of the collection, or 64.", metavar="N")
+        int | None,
+        typer.Option("--bits", min=1, help="Bits of a code; else those of the collection, or 64.", metavar="N"),
     ] = None,
-    ram: Annotated[str | None, typer.Option("--ram", help="Memory that there is: 2GB.", metavar="SIZE")] = None,
+    ram: Annotated[str | None, typer.Option("--ram", help="Memory of the machine: 2GB.", metavar="SIZE")] = None,
     p95: Annotated[
-        str | None, typer.Option("--p95", help="What 95 of 100 queries may take: 5ms.", metavar="TIME")
+        str | None, typer.Option("--p95", help="Time that 95 of 100 queries may take: 5ms.", metavar="TIME")
     ] = None,
-    recall: Annotated[float, typer.Option("--recall", min=0, max=1, help="Of the 10 nearest; 1 is exact.")] = 1.0,
+    recall: Annotated[
+        float, typer.Option("--recall", min=0, max=1, help="Recall of the 10 nearest; 1 is exact.")
+    ] = 1.0,
     as_json: AsJson = False,
 ) -> None:
-    """Say which kind of index so many rows want, and what it would take.
+    """Choose a kind of index for a number of rows; estimate its memory, disk space and time.
 
-    How fast codes are scanned is measured on this machine, in a second. How far hits are, how full
-    buckets and how distinct codes are is measured on the collection in service, where there is one:
-    for more rows than it has, hits are taken to be no nearer than now. Without a collection, codes
-    are taken to have no neighbours, so that all must be scanned. One thread, one query at a time.
+    The speed of a scan is measured on this machine, in a second. Distances of hits, sizes of buckets and
+    the share of distinct codes are measured on the collection in service, if there is one; for more rows
+    than it has, hits are assumed to be no nearer than now. Without a collection, codes are assumed to
+    have no neighbours, so that all must be scanned. Figures are for one thread and one query at a time.
 
     Examples:
       aepipe plan --rows 50M --ram 2GB --p95 5ms
@@ -58,8 +61,8 @@ def plan(
     chosen = sizing.choose(found, **wanted)
     needed = 1 if chosen else sizing.machines(found, **wanted)
     if as_json:
-        told = {"rows": count, "bits": codes.n_bits, "assumes": assumed, "offers": [asdict(one) for one in found]}
-        say_json(told | {"chosen": asdict(chosen) if chosen else None, "machines": needed})
+        figures = {"rows": count, "bits": codes.n_bits, "assumes": assumed, "offers": [asdict(one) for one in found]}
+        say_json(figures | {"chosen": asdict(chosen) if chosen else None, "machines": needed})
         return
     say(f"{count:,} rows of {codes.n_bits} bits; {assumed}\n")
     say(_table(found, chosen, memory, allowed, recall))
@@ -67,7 +70,7 @@ def plan(
 
 
 def _codes(place: Place, bits: int | None, *, approximate: bool) -> tuple[Codes, str]:
-    """Return what codes are like, and how that is known."""
+    """Return the statistics of codes, and a sentence on where they come from."""
     from aepipe.index import sizing
     from aepipe.index.postings import group
 
@@ -76,21 +79,21 @@ def _codes(place: Place, bits: int | None, *, approximate: bool) -> tuple[Codes,
     except NotFoundError:
         if place.name is not None:
             raise
-        return sizing.Codes(bits or 64), "no collection is in service, so codes are taken to have no neighbours"
+        return sizing.Codes(bits or 64), "no collection is in service, so codes are assumed to have no neighbours"
     if bits not in {None, release.n_bits}:
-        said = f"{release.name} has codes of {release.n_bits} bits, so nothing is known of those of {bits}"
+        said = f"{release.name} has codes of {release.n_bits} bits, so nothing is known about codes of {bits}"
         return sizing.Codes(bits or 64), said
     ids = release.items.ids
     distinct, postings = group(release.segments.of(ids), ids)
     if len(distinct) < 2:
-        return sizing.Codes(release.n_bits), f"{release.name} has fewer than 2 codes, so nothing is known of them"
+        return sizing.Codes(release.n_bits), f"{release.name} has fewer than 2 codes, so nothing is known about them"
     found = sizing.measure_codes(distinct, postings.offsets, approximate=approximate)
     said = f"by the codes of {release.name}: {len(ids):,} rows, {found.distinct:.0%} distinct"
     return found, said
 
 
 def _table(found: list[Offer], chosen: Offer | None, ram: int | None, p95: float | None, recall: float) -> str:
-    """Return the offers."""
+    """Return the offers as a table, with the reason against each that does not fit."""
     head = ("disk", "memory", "median", "p95", "recall", "kind", "")
     lines = []
     for one in found:
@@ -106,27 +109,26 @@ def _table(found: list[Offer], chosen: Offer | None, ram: int | None, p95: float
 
 
 def _advice(chosen: Offer | None, needed: int) -> str:
-    """Say what to write, or what would have to be otherwise."""
+    """Return the lines to write into a recipe, or a way out where no kind fits."""
     if chosen is not None:
         options = "".join(f", {name} = {value}" for name, value in chosen.options.items())
         return f'\nin the recipe:  [index]\n                kind = {{ kind = "{chosen.kind}"{options} }}'
     return (
-        "\nnone of these fits: more memory, fewer bits, a lower --recall, "
+        "\nnone of these fits; what helps: more memory, fewer bits, a lower --recall, "
         f"or the rows spread over {needed:,} machines, each asked for its nearest"
     )
 
 
 def _brackets(one: Offer) -> str:
-    """Return the options of an offer."""
     said = ", ".join(f"{name} {value}" for name, value in one.options.items())
     return f" ({said})" if said else ""
 
 
 def _number(text: str, units: dict[str, float], option: str) -> float:
-    """Read a number with its unit.
+    """Read a number with a unit.
 
     Raises:
-        QueryError: it is none.
+        QueryError: it is not a number, or the unit is unknown.
     """
     found = re.fullmatch(r"([\d_,]*\.?\d+)\s*([a-zA-Z]*)", text.strip())
     if found is None or found[2].lower() not in units:
@@ -136,5 +138,4 @@ def _number(text: str, units: dict[str, float], option: str) -> float:
 
 
 def _time(milliseconds: float) -> str:
-    """Return a time for people."""
     return f"{milliseconds / 1000:.3g} s" if milliseconds >= 1000 else f"{milliseconds:.3g} ms"

@@ -1,7 +1,7 @@
-"""What long verbs show while they work: bars on a terminal, lines in a pipe or a file, JSON where it is asked for.
+"""Progress of long verbs: bars on a terminal, lines in a pipe, JSON where that is set.
 
-The library only logs how far it is (:mod:`aepipe.log`); here is the one place that decides how that looks. It goes
-to stderr, so that stdout carries results alone.
+The library only logs its progress (:mod:`aepipe.log`); here is the one place that decides how that looks. It goes to
+stderr, so that stdout holds only results.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Bars(logging.Handler):
-    """Draws a bar for each stage, with its rate and its note; other records are lines above the bars."""
+    """A handler that draws a bar for each stage; other records become lines above the bars."""
 
     def __init__(self, bars: RichProgress, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Bars(logging.Handler):
         self._first: dict[str, tuple[float, int]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Move the bar of a stage, or print."""
+        """Move the bar of a stage, or print a line."""
         progress = Progress.of(record)
         if hasattr(record, "chapter"):
             self._clear()
@@ -52,20 +52,20 @@ class Bars(logging.Handler):
         )
 
     def _clear(self) -> None:
-        """Take the bars away: those of the next chapter have the same names."""
+        """Remove the bars: stages of the next chapter have the same names."""
         for bar in self._tasks.values():
             self._bars.remove_task(bar)
         self._tasks.clear()
 
     def _print(self, record: logging.LogRecord) -> None:
-        """Print a message above the bars, word for word."""
+        """Print a message above the bars; rich must not read it as markup."""
         from rich.text import Text
 
         style = "yellow" if record.levelno >= logging.WARNING else ""
         self._bars.console.print(Text(record.getMessage(), style=style), soft_wrap=True)
 
     def _rate(self, progress: Progress) -> str:
-        """Return units per second since the stage was first heard of; empty before two steps, and for slow units."""
+        """Return units per second of a stage; empty before two records, and for slow units."""
         began, done = self._first[progress.stage]
         seconds = self._clock() - began
         rate = (progress.done - done) / seconds if seconds > 0 else 0.0
@@ -74,10 +74,10 @@ class Bars(logging.Handler):
 
 @contextmanager
 def showing(stream: TextIO | None = None) -> Iterator[None]:
-    """Show what the library logs while the block runs.
+    """Show the log of the library while the block runs.
 
     Args:
-        stream: where; stderr by default.
+        stream: where to; stderr by default.
     """
     stream = stream or sys.stderr
     logger = logging.getLogger("aepipe")
@@ -94,7 +94,7 @@ def showing(stream: TextIO | None = None) -> Iterator[None]:
 
 @contextmanager
 def _handler(stream: TextIO) -> Iterator[logging.Handler]:
-    """Open what suits the stream."""
+    """Yield the handler that suits a stream."""
     if in_json():
         yield JsonLines(stream)
         return
@@ -106,7 +106,7 @@ def _handler(stream: TextIO) -> Iterator[logging.Handler]:
 
 
 def _bars(stream: TextIO) -> RichProgress:
-    """Return the display of bars; rich is imported here, where it is wanted for certain."""
+    """Return the display of bars; only here is rich needed, and imported."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as RichProgress
@@ -127,5 +127,4 @@ def _bars(stream: TextIO) -> RichProgress:
 
 
 def _count(progress: Progress) -> str:
-    """Return ``done/total``."""
     return f"{progress.done:,}/{progress.total:,}" if progress.total is not None else f"{progress.done:,}"

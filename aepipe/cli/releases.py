@@ -1,7 +1,8 @@
-"""The verbs about what is in service: ``history``, ``promote``, ``rollback``, ``verify``."""
+"""The verbs about releases in service: ``history``, ``promote``, ``rollback``, ``verify``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated
 
@@ -9,11 +10,7 @@ import typer
 
 from aepipe.cli.options import AsJson, Place, ReleaseText, Why
 from aepipe.cli.output import complain, say, say_json, table
-from aepipe.errors import AepipeError
 from aepipe.release import lifecycle
-from aepipe.release.release import Release
-from aepipe.store import registry
-from aepipe.store.artifacts import Ref, Store
 from aepipe.store.registry import Event
 
 DAMAGED = 2
@@ -23,25 +20,25 @@ Wanted = Annotated[str, typer.Argument(metavar="RELEASE", help="The first charac
 
 
 def history(place: Place, as_json: AsJson = False) -> None:
-    """List what went into service, what the gate refused, when and why, oldest first; with the scores.
+    """List promotions, rollbacks and refusals, oldest first, with reasons and scores.
 
     Examples:
       aepipe history
       aepipe history --name fashion --json
     """
     store = place.store()
-    events = registry.history(store, place.name, refused=True)
-    scores = [_scores(store, event) for event in events]
+    entries = lifecycle.history(store, place.name)
     if as_json:
-        say_json([asdict(event) | {"scores": one} for event, one in zip(events, scores, strict=True)])
-    elif events:
+        say_json([asdict(one.event) | {"scores": one.scores} for one in entries])
+    elif entries:
         rows = [
-            (e.when, e.name, e.action, e.before[:12] or "-", e.after[:12], *_shown(one), e.why)
-            for e, one in zip(events, scores, strict=True)
+            (e.when, e.name, e.action, e.before[:12] or "-", e.after[:12], *_shown(one.scores), e.why)
+            for one in entries
+            for e in (one.event,)
         ]
         say(table(("when", "name", "action", "from", "to", *SHOWN, "why"), rows))
     else:
-        say(f"nothing was ever in service on the shelf {place.store().root}")
+        say(f"nothing was ever in service in the store {store.root}")
 
 
 def promote(release: Wanted, place: Place, why: Why = "by hand") -> None:
@@ -53,27 +50,28 @@ def promote(release: Wanted, place: Place, why: Why = "by hand") -> None:
       aepipe promote 3f9a0c11
       aepipe promote 3f9a0c11 --why "the old labels were wrong"
     """
-    say(_changed(lifecycle.put_into_service(place.store(), release, why=why)))
+    store = place.store()
+    say(_changed(lifecycle.promote(store, lifecycle.find(store, release), why=why)))
 
 
 def rollback(place: Place, why: Why = "by hand") -> None:
-    """Go back to the release before, after reading every byte of it.
+    """Return to the release before the one in service, after reading every byte of it.
 
     Examples:
       aepipe rollback
       aepipe rollback --name fashion --why "hits look wrong"
     """
-    say(_changed(lifecycle.roll_back(place.store(), place.name, why=why)))
+    say(_changed(lifecycle.rollback(place.store(), place.name, why=why)))
 
 
 def verify(
     place: Place,
     release: ReleaseText = None,
-    everything: Annotated[bool, typer.Option("--all", help="Whatever lies on the shelf.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Check everything in the store.")] = False,
 ) -> None:
     """Read every byte of a release and compare it with its digests.
 
-    Every damaged file is named on a line; one is enough for exit status 2.
+    Every damaged file is named on a line; if there is one, the exit status is 2.
 
     Examples:
       aepipe verify
@@ -81,32 +79,19 @@ def verify(
       aepipe verify --all
     """
     store = place.store()
-    one = None if everything else lifecycle.find(store, release, place.name)
-    found = lifecycle.check_all(store) if one is None else lifecycle.check_release(store, one)
+    found = lifecycle.check_all(store) if everything else place.open(release).verify()
     for line in found.damage:
         complain(line)
     sound = found.folders - len(found.damage)
-    say(f"{sound:,} of {found.folders:,} folders are sound, {found.read:,} bytes in {store.root}")
+    say(f"{sound:,} of {found.folders:,} folders are sound, {found.n_bytes:,} bytes in {store.root}")
     if found.damage:
         raise typer.Exit(DAMAGED)
 
 
-def _scores(store: Store, event: Event) -> dict[str, float]:
-    """Return our own scores of the release that a change was about; none where the shelf has it no more."""
-    try:
-        scores = Release.open(store, ref=Ref("release", event.after)).scores
-    except AepipeError:
-        return {}
-    ours = (row["metrics"] for row in scores.get("rows", ()) if row["system"] == "ours")
-    return {metric: estimate["value"] for metric, estimate in next(ours, {}).items()}
-
-
-def _shown(scores: dict[str, float]) -> tuple[str, ...]:
-    """Return the scores that are listed."""
+def _shown(scores: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(f"{scores[metric]:.3f}" if metric in scores else "-" for metric in SHOWN)
 
 
 def _changed(event: Event) -> str:
-    """Say what changed."""
     before = f"in place of {event.before[:12]}" if event.before else "as the first"
     return f"{event.name}: {event.after[:12]} is in service, {before}"

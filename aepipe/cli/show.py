@@ -25,32 +25,33 @@ ACROSS = 10
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """A page and pictures of one release, made where a file is named."""
+    """A page and pictures of one release; each is made where a file is named."""
 
     page: Annotated[
         Path | None,
         typer.Option("--page", help="Write all this, with hits and losses, as one page of HTML.", metavar="FILE"),
     ] = None
-    hits: Annotated[Path | None, typer.Option("--hits", help="Draw what a few of its rows find.", metavar="FILE")] = (
+    hits: Annotated[Path | None, typer.Option("--hits", help="Draw the hits of a few of its rows.", metavar="FILE")] = (
         None
     )
     curves: Annotated[
         Path | None, typer.Option("--curves", help="Draw the losses of its training.", metavar="FILE")
     ] = None
     map: Annotated[
-        Path | None, typer.Option("--map", help="Draw its codes on a plane, alike ones together.", metavar="FILE")
+        Path | None, typer.Option("--map", help="Draw its codes as a map, with like codes together.", metavar="FILE")
     ] = None
     filters: Annotated[
-        Path | None, typer.Option("--filters", help="Draw what the units of its layers look at.", metavar="FILE")
+        Path | None, typer.Option("--filters", help="Draw the weights of the units of its layers.", metavar="FILE")
     ] = None
 
 
 def show(place: Place, pictures: Pictures, release: ReleaseText = None, as_json: AsJson = False) -> None:
-    """Say what is in service, how good it is, and where it lies.
+    """Describe the releases in service: rows, scores, and folders.
 
-    Scores stand beside ITQ, random hyperplanes (lsh), signs of principal components (pca-sign) and
-    spectral hashing at the same number of bits, and exact search among the float features. Where the
-    shelf has a release of the same recipe without pretraining, the difference is what it was worth.
+    Scores are shown with those of ITQ, random hyperplanes (lsh), signs of principal components
+    (pca-sign) and spectral hashing at the same number of bits, and of exact search by float features.
+    Where the store has a release of the same recipe without pretraining, the gain by pretraining is
+    shown, too.
 
     Examples:
       aepipe show                         every collection in service
@@ -61,7 +62,7 @@ def show(place: Place, pictures: Pictures, release: ReleaseText = None, as_json:
       aepipe show --json | jq '.[].scores'
     """
     store = place.store()
-    wanted = lifecycle.wanted(store, release, place.name)
+    wanted = lifecycle.find_all(store, release, place.name)
     found = [describe(store, ref) for ref in wanted]
     for ref in wanted:
         draw(store, ref, pictures)
@@ -72,10 +73,10 @@ def show(place: Place, pictures: Pictures, release: ReleaseText = None, as_json:
 
 
 def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
-    """Make the page and the pictures of a release that are asked for.
+    """Write the page and the pictures of a release for which a file is named.
 
     Raises:
-        QueryError: no original of its rows is at hand any more, or a file cannot be written.
+        QueryError: all originals of its rows are gone, or a file cannot be written.
     """
     if not (pictures.page or pictures.hits or pictures.curves or pictures.map or pictures.filters):
         return
@@ -98,14 +99,14 @@ def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
 
 
 def _page(store: Store, release: Release) -> str:
-    """Return all there is to say of a release as a page."""
+    """Return the page of a release, with pictures."""
     from aepipe.report.page import page, shown
 
     return page(describe(store, release.ref), shown(store, release))
 
 
 def _filters(store: Store, release: Release) -> Image:
-    """Draw the weights of the lowest units, and what units of the layers above them are decoded to."""
+    """Draw the weights of the lowest units, and the decoded units of the layers above them."""
     from aepipe.release.networks import Networks
     from aepipe.report.tiles import Line, as_images, grid_picture
 
@@ -117,4 +118,4 @@ def _filters(store: Store, release: Release) -> Image:
     ]
     for depth in range(2, len(networks.layers)):
         lines.append(Line(f"layer {depth}", as_images(networks.features(depth, ACROSS)), "signed"))
-    return grid_picture(lines, title=f"{release.name}: what units look at, blue for light, orange for dark")
+    return grid_picture(lines, title=f"{release.name}: weights of units, blue for light, orange for dark")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from aepipe import recipe as recipes
 from aepipe.codes.encoder import Decoder
 from aepipe.errors import StoreError
 from aepipe.evaluate import scores as evaluation
@@ -35,6 +37,7 @@ from aepipe.store.segments import CodeSegments
 if TYPE_CHECKING:
     from aepipe.pipeline.resolve import ResolvedRecipe
     from aepipe.recipe import Recipe
+    from aepipe.release.release import Release
 
 VERSION = 4
 SAMPLE_SEED = 20092
@@ -135,6 +138,24 @@ def measure(
         rerank_recall=wanted.rerank_recall,
         fitted=fitted,
     )
+
+
+def measure_release(store: Store, release: Release, *, n_bits: int | None = None) -> Scores:
+    """Score a release again, as its own recipe says; the store is only read.
+
+    Args:
+        store: where it lies.
+        release: whose codes are scored.
+        n_bits: how many of the first bits of the codes are looked at; all of them where it is None.
+
+    Raises:
+        CodeError: the codes have fewer bits.
+        CorruptError: something in the store is not what was written.
+    """
+    read = recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
+    rows, model, codes = release.part("rows"), release.part("encoder"), release.all_parts("codes")
+    with tempfile.TemporaryDirectory(prefix=".tmp-evaluate-", dir=store.root) as scratch:
+        return measure(store, read, rows, model, codes, Path(scratch), n_bits=n_bits)
 
 
 def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scratch: Path) -> tuple[Sample, Sample]:

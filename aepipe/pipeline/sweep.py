@@ -17,8 +17,9 @@ from __future__ import annotations
 import itertools
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aepipe import recipe as recipes
@@ -78,6 +79,31 @@ def grid(variations: Sequence[Variation]) -> Iterator[dict[str, Any]]:
     """Give all combinations; the last key varies fastest."""
     for values in itertools.product(*(one.values for one in variations)):
         yield {one.key: value for one, value in zip(variations, values, strict=True)}
+
+
+def checked_grid(
+    variations: Sequence[Variation], file: Path, check: Callable[[Settings], object]
+) -> list[dict[str, Any]]:
+    """Return all combinations, after each of them has been checked.
+
+    Each value is tried alone first, so that the message names the one that is wrong.
+
+    Args:
+        variations: keys and their values.
+        file: the recipe, whose name errors need not repeat.
+        check: raises where the recipe cannot be run with some settings.
+
+    Raises:
+        RecipeError: a key or a value is wrong, or values do not go together.
+    """
+    alone = [{one.key: value} for one in variations for value in one.values]
+    together = list(grid(variations))
+    for settings in [*alone, *together]:
+        try:
+            check(settings)
+        except RecipeError as error:
+            raise RecipeError(f"--vary {label(settings)}: {str(error).removeprefix(f'{file}: ')}") from None
+    return together
 
 
 def apply_settings(recipe: Recipe, settings: Settings) -> Recipe:

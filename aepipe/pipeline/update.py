@@ -70,6 +70,16 @@ class Added:
     unchanged: int
     bad: tuple[Rejected, ...]
 
+    def summary(self) -> str:
+        """Return the counts in a line: ``3 rows added, 1 there already``."""
+        parts = [
+            f"{lifecycle.row_count(self.new)} added" if self.new or not self.replaced else "",
+            f"{self.replaced:,} replaced" if self.replaced else "",
+            f"{self.unchanged:,} there already" if self.unchanged else "",
+            f"{len(self.bad):,} unreadable" if self.bad else "",
+        ]
+        return ", ".join(filter(None, parts))
+
 
 def sources_of(release: Release, paths: Sequence[str]) -> list[Source]:
     """Return one source for each path; it reads items as those of the release were read.

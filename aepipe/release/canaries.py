@@ -1,12 +1,12 @@
-"""Canaries: queries whose answers somebody knows, asked of every release before it goes into service.
+"""Canaries: queries with known answers, asked of every release before it goes into service.
 
 A TOML file::
 
     [[canary]]
     query = "boot.png"               # what `aepipe query` takes, a path relative to this file; or
     key = "test/boots/17.png"        # a row of the collection
-    hits = ["train/boots/3.png"]     # keys, of which `at_least` have to be among the first `within`; and, or
-    label = "boots"                  # of the first `within` so many have to bear this label
+    hits = ["train/boots/3.png"]     # `at_least` of these keys have to be among the first `within`; or
+    label = "boots"                  # `at_least` of the first `within` have to have this label; or both
     within = 10
     at_least = 1
 """
@@ -28,15 +28,15 @@ from aepipe.release.release import Release
 
 
 class Canary(Options):
-    """One query and what has to be found.
+    """One query and the hits that it must find.
 
     Attributes:
         query: an item from outside.
-        key: of a row of the collection, in place of ``query``.
-        hits: keys that have to be found.
-        label: that has to be found.
-        within: how many of the nearest are looked at; the row itself is not among them.
-        at_least: how many of them have to be as wanted.
+        key: a row of the collection, in place of ``query``.
+        hits: keys of wanted rows.
+        label: of wanted rows.
+        within: nearest rows that are looked at, without the row that asks.
+        at_least: wanted rows among them.
     """
 
     query: str | None = None
@@ -48,11 +48,11 @@ class Canary(Options):
 
     @model_validator(mode="after")
     def _whole(self) -> Canary:
-        """Check that it asks for something that can be."""
+        """Check that it asks one question, and for hits that can be found."""
         if (self.query is None) == (self.key is None):
             raise ValueError("either query or key is needed")
         if not self.hits and self.label is None:
-            raise ValueError("hits or label is needed: what is to be found?")
+            raise ValueError("hits or label is needed: the rows that are to be found")
         most = min(self.within, len(self.hits)) if self.label is None else self.within
         if self.at_least > most:
             raise ValueError(f"at_least = {self.at_least}: no more than {most} can be found")
@@ -60,27 +60,27 @@ class Canary(Options):
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Its name in messages."""
         return self.query if self.query is not None else f"key {self.key}"
 
     def wanted(self, hit: Hit) -> bool:
-        """Say whether a hit is one that has to be found."""
+        """Say whether a hit is wanted."""
         return hit.row.key in self.hits or (self.label is not None and hit.row.label == self.label)
 
 
 class _File(Options):
-    """A file of them."""
+    """A file of canaries."""
 
     canary: Annotated[tuple[Canary, ...], Field(strict=False, min_length=1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one.
+    """The result of one canary.
 
     Attributes:
-        passed: enough was found.
-        said: a sentence.
+        passed: whether enough wanted rows were found.
+        said: a sentence on it.
     """
 
     passed: bool
@@ -91,7 +91,7 @@ def read(file: Path) -> tuple[Canary, ...]:
     """Read a file of canaries.
 
     Raises:
-        RecipeError: it is missing, is no TOML, or does not say what is wanted.
+        RecipeError: it is missing, is not TOML, or a canary is incomplete.
     """
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -99,7 +99,7 @@ def read(file: Path) -> tuple[Canary, ...]:
     except OSError as error:
         raise RecipeError(f"{file}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file}: no TOML: {error}") from None
+        raise RecipeError(f"{file}: not TOML: {error}") from None
     except ValidationError as error:
         raise RecipeError(f"{file}: {explain(_File, error.errors()[0], '')}") from None
 
@@ -114,7 +114,7 @@ def ask(release: Release, file: Path) -> list[Outcome]:
 
 
 def _asked(release: Release, canary: Canary, base: Path) -> Outcome:
-    """Ask one; what cannot be asked has not passed."""
+    """Ask one canary; one that cannot be asked has not passed."""
     try:
         question = _question(release, canary, base)
         if question.failure is not None:
@@ -129,18 +129,16 @@ def _asked(release: Release, canary: Canary, base: Path) -> Outcome:
 
 
 def _question(release: Release, canary: Canary, base: Path) -> Question:
-    """Return what is asked."""
     if canary.key is not None:
         return next(queries.questions_from_rows(release, [], [canary.key]))
     assert canary.query is not None
     beside = base / canary.query
     questions = list(queries.questions_from_paths(release, [str(beside) if beside.exists() else canary.query]))
     if len(questions) != 1:
-        raise QueryError(f"one item is wanted, not {len(questions)}")
+        raise QueryError(f"a canary asks with one item, not with {len(questions)}")
     return questions[0]
 
 
 def _listed(canary: Canary) -> str:
-    """Say what is wanted."""
     keys = ", ".join(canary.hits[:3]) + (f" and {len(canary.hits) - 3} more" if len(canary.hits) > 3 else "")
     return " or ".join(filter(None, [keys, f"label {canary.label}" if canary.label else ""]))

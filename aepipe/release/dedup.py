@@ -1,4 +1,4 @@
-"""Rows of a release that are nearly the same: groups around the first of each.
+"""Find rows of a release that are nearly the same, in groups around the first of each.
 
 Legend: N rows in all, n rows in groups, G groups.
 """
@@ -25,13 +25,13 @@ KEY = b"aepipe"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups(RaggedHits):
-    """Groups of near rows, the largest first, and the one with the smallest id first where they are equally large.
+    """Groups of near rows, the largest first; equally large ones in the order of their ids.
 
-    They are the hits of the first row of each, which is the first of them: ids and distances one group after another.
+    A group holds the hits of its first row, itself among them: ids and distances, one group after another.
 
     Attributes:
         radius: bits by which a row may differ from the first of its group.
-        rows: N, of which groups were made.
+        rows: N.
     """
 
     radius: int
@@ -41,7 +41,7 @@ class Groups(RaggedHits):
         return (self.of(place) for place in range(len(self)))
 
     def summary(self) -> str:
-        """Return what was found, in a sentence."""
+        """Return the counts in a sentence."""
         if not len(self):
             return f"no two of {self.rows:,} rows are at most {self.radius} bits apart"
         gone = len(self.ids) - len(self)
@@ -54,12 +54,12 @@ class Groups(RaggedHits):
 def find(release: Release, radius: int, *, smallest: int = 2) -> Groups:
     """Find the groups of a release's rows.
 
-    A row is in the group of the first row, by id, that is within the radius and stands for a group itself; so no row is
-    farther than that from the first of its group, and no two firsts are within it.
+    Rows are taken in the order of their ids. One within the radius of the first row of a group joins it, else it starts
+    a group; so no row is farther than the radius from the first of its group, and no two firsts are within it.
 
     Args:
-        release: whose rows.
-        radius: bits; 0 finds rows with equal codes.
+        release: whose rows are grouped.
+        radius: in bits; 0 finds rows with equal codes.
         smallest: rows that a group has at least.
 
     Raises:
@@ -78,7 +78,7 @@ def find(release: Release, radius: int, *, smallest: int = 2) -> Groups:
     count = np.bincount(founder, minlength=len(codes))
     kept = count[founder] >= smallest
     founder, distances, ids = founder[kept], distances[kept], ids[kept]
-    # Codes stand in the order of their smallest ids, and so do those that stand for groups.
+    # Distinct codes are in the order of their smallest ids, so the numbers of founders are in the order of ids, too.
     order = np.lexsort((ids, distances, founder, -count[founder]))
     changes = np.nonzero(np.diff(founder[order]))[0] + 1
     offsets = np.concatenate([np.zeros(min(len(order), 1), np.int64), changes, np.array([len(order)])])
@@ -86,7 +86,9 @@ def find(release: Release, radius: int, *, smallest: int = 2) -> Groups:
 
 
 def write(release: Release, found: Groups, file: Path) -> None:
-    """Write groups as Parquet: ``group``, ``id``, ``key``, ``label``, ``distance``, ``size``, a line for each row.
+    """Write groups as Parquet, a line for each row.
+
+    Columns: ``group``, ``id``, ``key``, ``label``, ``distance``, ``size``.
 
     Raises:
         QueryError: the file cannot be written.
@@ -103,8 +105,8 @@ def write(release: Release, found: Groups, file: Path) -> None:
         "distance": pa.array(found.distances, pa.uint16()),
         "size": pa.array(np.repeat(sizes, sizes), pa.int64()),
     }
-    said = {"schema": SCHEMA, "name": release.name, "fingerprint": release.fingerprint, "radius": found.radius}
-    table = pa.table(columns).replace_schema_metadata({KEY: json.dumps(said).encode()})
+    metadata = {"schema": SCHEMA, "name": release.name, "fingerprint": release.fingerprint, "radius": found.radius}
+    table = pa.table(columns).replace_schema_metadata({KEY: json.dumps(metadata).encode()})
     try:
         pq.write_table(table, file, compression="zstd")
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Which rows of a release a condition in SQL holds for; DuckDB reads it, and reads nothing but the rows.
+"""Filter the rows of a release by a condition in SQL, with DuckDB.
 
-The condition is what stands after ``WHERE``: ``label = 'Sneaker' AND year > 2020``, over ``id``, ``key``, ``label``,
-``split`` and the source's own columns. It comes from whoever asks: files, the network and settings are out of its
-reach, and more than one statement is refused.
+The condition is written as after ``WHERE``: ``label = 'Sneaker' AND year > 2020``, over ``id``, ``key``, ``label``,
+``split`` and the source's own columns. It may come from a stranger, so it cannot reach files, the network or settings,
+and more than one statement is refused.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def ids_where(release: Release, condition: str) -> NDArray[np.int64]:
     """Return the ids of the rows for which a condition holds, int64[n], ascending.
 
     Args:
-        release: whose rows.
-        condition: in SQL, as DuckDB has it.
+        release: whose rows are filtered.
+        condition: in the SQL of DuckDB.
 
     Raises:
-        QueryError: the condition is not one, names a column that there is not, or reaches for something else.
+        QueryError: it is not a condition, names an unknown column, or reaches for files, the network or settings.
         CorruptError: the rows of the release are missing.
     """
     import duckdb
@@ -40,7 +40,7 @@ def ids_where(release: Release, condition: str) -> NDArray[np.int64]:
         raise QueryError("where: an empty condition; write it as after WHERE in SQL: \"label = 'Boot'\"")
     with duckdb.connect(":memory:", config=SETTINGS) as database:
         columns = _show(database, release)
-        # On a line of its own, so that a comment at its end does not swallow the bracket.
+        # The condition has a line of its own, so that a comment at its end cannot swallow the bracket.
         asked = f"SELECT id FROM items WHERE (\n{condition}\n) ORDER BY id"
         try:
             statements = duckdb.extract_statements(asked)
@@ -54,7 +54,7 @@ def ids_where(release: Release, condition: str) -> NDArray[np.int64]:
 
 
 def _show(database: Any, release: Release) -> list[str]:  # noqa: ANN401  duckdb has no types
-    """Make the rows known as ``items``, and everything else unknown; return the names of their columns."""
+    """Show the database the rows as ``items``, and nothing else; return the column names."""
     import pyarrow as pa
     import pyarrow.dataset as ds
 
@@ -66,7 +66,7 @@ def _show(database: Any, release: Release) -> list[str]:  # noqa: ANN401  duckdb
     database.register("rows_on_disk", ds.dataset(files))
     database.register("removed", pa.table({"id": np.asarray(release.removed)}))
     columns = [*((name, name) for name in OURS), *own.items()]
-    # A column of the source that has one of our names keeps the name that it was written under.
+    # A column of the source with one of our names is shown under the name that it was written under.
     shown = [(name if name not in OURS else written, written) for name, written in columns[len(OURS) :]]
     listed = ", ".join(f"{_quoted(written)} AS {_quoted(name)}" for name, written in [*columns[: len(OURS)], *shown])
     database.execute(f"CREATE VIEW items AS SELECT {listed} FROM rows_on_disk ANTI JOIN removed USING (id)")
@@ -76,12 +76,11 @@ def _show(database: Any, release: Release) -> list[str]:  # noqa: ANN401  duckdb
 
 
 def _quoted(name: str) -> str:
-    """Return a name as an identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def _reason(error: Exception, columns: list[str]) -> str:
-    """Return what is wrong, in a line; where a column is unknown, with those that there are."""
+    """Return the error in a line; where a column is unknown, with the known ones."""
     lines = str(error).strip().splitlines()
     if "not found in FROM clause" in lines[0]:
         return f"{lines[0].partition('Error: ')[2] or lines[0]} there are: {', '.join(columns)}"

@@ -1,8 +1,8 @@
-"""What of a shelf nobody needs any more.
+"""Collect garbage: remove what no release needs any more from a store.
 
-Needed is whatever a release refers to that is in service, that a rollback would go back to, or that is among the newest
-of its collection; of releases in service also what their model was trained from, so that the next run finds it. What
-is young is left alone: a run under way, or a study, may just have written it.
+Needed is every part of a release that is in service, that a rollback would put back, or that is among the newest of its
+collection; of releases in service also what their model was trained from, so that the next run finds it. Young folders
+are left alone: a run under way, or a study, may just have written them.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ KEEP = 7
 HOURS = 24.0
 _REF = re.compile(rf"(?:{'|'.join(KINDS)})/[0-9a-f]{{64}}")
 _TRAINED_FROM = ("model", "layer", "views")
-"""Kinds from which one goes on to what they were made from; of rows, that would be those that were removed since."""
+"""Kinds whose inputs are needed, too; not rows, whose inputs are rows with what was removed since."""
 
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """What can go.
+    """What can be removed from a store.
 
     Attributes:
-        refs: directories of the shelf, releases first, so that none is left that refers to what is gone.
-        work: folders with checkpoints of work that nobody went on with.
-        freed: bytes in all of them.
+        refs: folders, releases first, so that no release is left that refers to a missing folder.
+        work: folders with checkpoints of interrupted work.
+        freed: bytes in all of these.
         kept: releases that stay.
     """
 
@@ -44,16 +44,32 @@ class Garbage:
     kept: tuple[Ref, ...]
 
 
-def find(store: Store, *, keep: int = KEEP, hours: float = HOURS) -> Garbage:
-    """Find what can go.
+def clean(store: Store, *, keep: int = KEEP, hours: float = HOURS, dry_run: bool = False) -> Garbage:
+    """Remove what no release needs, and return it.
 
     Args:
-        store: the shelf.
+        store: to be cleaned.
         keep: releases of each collection that stay, the newest; those in service, and those before them, always do.
-        hours: what was written since stays.
+        hours: folders written in the last hours stay.
+        dry_run: remove nothing.
 
     Raises:
-        CorruptError: what is in service cannot be read, so what it refers to is not known.
+        BusyError: a run is writing.
+        CorruptError: what is in service cannot be read, so its parts are not known.
+        StoreError: the store cannot be written.
+    """
+    with exclusive(store):
+        found = find(store, keep=keep, hours=hours)
+        if not dry_run:
+            collect(store, found)
+    return found
+
+
+def find(store: Store, *, keep: int = KEEP, hours: float = HOURS) -> Garbage:
+    """Find what no release needs; see :func:`clean`, which holds the lock that this takes.
+
+    Raises:
+        CorruptError: what is in service cannot be read, so its parts are not known.
     """
     in_service = [registry.resolve(store, name)[1] for name in registry.names(store)]
     kept = dict.fromkeys([*in_service, *_before(store), *_newest(store, keep)])
@@ -69,7 +85,7 @@ def find(store: Store, *, keep: int = KEEP, hours: float = HOURS) -> Garbage:
 
 @contextmanager
 def exclusive(store: Store) -> Iterator[None]:
-    """Keep every collection from being written to.
+    """Hold the locks of all collections, so that no run writes.
 
     Raises:
         BusyError: a run is writing.
@@ -82,10 +98,10 @@ def exclusive(store: Store) -> Iterator[None]:
 
 
 def collect(store: Store, garbage: Garbage) -> None:
-    """Remove what can go; whoever holds an open release goes on reading it.
+    """Remove garbage; whoever holds a release open can still read it.
 
     Raises:
-        StoreError: the shelf cannot be written.
+        StoreError: the store cannot be written.
     """
     for ref in garbage.refs:
         store.remove(ref)
@@ -94,7 +110,7 @@ def collect(store: Store, garbage: Garbage) -> None:
 
 
 def _before(store: Store) -> Iterator[Ref]:
-    """Give the releases that a rollback would put into service, where they are still there."""
+    """Yield the releases that a rollback would put into service, where they still exist."""
     for name in registry.names(store):
         try:
             ref = registry.previous(store, name)
@@ -105,21 +121,21 @@ def _before(store: Store) -> Iterator[Ref]:
 
 
 def _newest(store: Store, keep: int) -> Iterator[Ref]:
-    """Give the newest releases of each collection: by when they last went into service, else by when they were made."""
+    """Yield the newest releases of each collection, by last promotion or else by creation."""
     when = {Ref("release", event.after): event.when for event in registry.history(store)}
     by_name: dict[str, list[tuple[str, int, Ref]]] = {}
     for number, ref in enumerate(store.refs("release")):
         try:
             name, created = ReleaseManifest.read(store, ref).name, store.manifest(ref).created
         except StoreError:
-            continue  # not in service, and of no use to anyone
+            continue  # damaged and not in service, so nobody needs it
         by_name.setdefault(name, []).append((when.get(ref, created), number, ref))
     for dated in by_name.values():
         yield from (ref for *_, ref in sorted(dated)[-keep:])
 
 
 def _reach(store: Store, refs: Iterable[Ref]) -> set[Ref]:
-    """Return some directories and those that they were trained from, as far as that leads."""
+    """Return folders, those that they were trained from, and so on."""
     found: set[Ref] = set()
     ahead = list(refs)
     while ahead:
@@ -134,15 +150,14 @@ def _reach(store: Store, refs: Iterable[Ref]) -> set[Ref]:
 
 
 def _written(store: Store, ref: Ref) -> float:
-    """Return when a directory was written, seconds since the epoch."""
+    """Return when a folder was written, in seconds since the epoch."""
     return (store.root / ref.kind / ref.digest / layout.MANIFEST).stat().st_mtime
 
 
 def _touched(folder: Path) -> float:
-    """Return when anything in a folder was last written, seconds since the epoch."""
+    """Return when anything in a folder was last written, in seconds since the epoch."""
     return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
 
 
 def _bytes(folder: Path) -> int:
-    """Return the bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,134 +1,114 @@
-"""What is still as it was written: a release read to its last byte, and the newest one that is whole."""
+"""Find a release by its digest prefix; promote it, roll back, list history, verify bytes.
 
-# (from shelving.py) Releases by the first characters of their digest, into service and back, and checked byte by byte.
+Promotion and rollback read the whole release first: a query would take a flipped bit for an answer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from aepipe.errors import CorruptError, NotFoundError, QueryError, StoreError
+from aepipe.errors import AepipeError, CorruptError, NotFoundError, QueryError, StoreError
 from aepipe.log import step
-from aepipe.release import release as releases
 from aepipe.release.manifest import ReleaseManifest, part_folder
 from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import KINDS, Ref, Store
-
-
-def verify(store: Store, ref: Ref) -> list[Ref]:
-    """Read every byte of a release and of all that it refers to, the rows included, and return what was read.
-
-    Raises:
-        NotFoundError: there is no such release.
-        CorruptError: a file is missing or is not what was written; the text names it.
-        FingerprintError: a part was made by another encoder.
-    """
-    fresh = Store(store.root)  # the given one may remember what it has read before
-    checked = [ref]
-    parts = ReleaseManifest.read(fresh, ref).parts
-    for what, part in parts:
-        part_folder(fresh, ref, part)
-        fresh.verified(part)
-        checked.append(part)
-        step("verify", len(checked), len(parts) + 1, what)
-    release = Release.open(fresh, ref=ref)
-    release.encoder, release.index, release.items  # noqa: B018  each checks itself when it is opened
-    return checked
-
-
-def next_id(store: Store, name: str) -> int:
-    """Return the first id that no row of a collection ever had, so far as the shelf remembers.
-
-    A release that was rolled back has given ids, too.
-    """
-    given = [0]
-    for event in registry.history(store, name):
-        try:
-            given.append(int(store.manifest(Ref("release", event.after)).facts.get("next_id", 0)))
-        except StoreError:
-            continue
-    return max(given)
-
-
-def last_sound(store: Store, name: str) -> Release | None:
-    """Return the newest release ever in service under a name that is still whole, its rows too; None without any.
-
-    A new run goes on from it: its ids stay, and the gate compares with it. It is the release in service, unless that is
-    damaged.
-    """
-    for event in reversed(registry.history(store, name)):
-        try:
-            release = Release.open(store, ref=Ref("release", event.after))
-            store.path(release.part("rows"))
-        except StoreError:
-            continue
-        return release
-    return None
+from aepipe.store.registry import Event
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What was read, and what of it is not what was written.
+class VerifyReport:
+    """The result of reading folders of a store to their last byte.
 
     Attributes:
-        folders: looked at.
-        read: bytes in those that are sound.
-        damage: a line for each folder that is not.
+        folders: how many were read.
+        n_bytes: in those that are sound.
+        damage: a line for each folder that differs from its manifest.
     """
 
     folders: int
-    read: int
+    n_bytes: int
     damage: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """A promotion, a rollback or a refusal, with the scores of its release.
+
+    Attributes:
+        event: when, which release, and why.
+        scores: value by metric; empty where the release is no longer in the store.
+    """
+
+    event: Event
+    scores: Mapping[str, float]
 
 
 def find(store: Store, text: str | None, name: str | None = None) -> Ref:
     """Return the release whose digest starts with a text; without a text, the one in service.
 
+    Args:
+        store: where to look.
+        text: the first characters of a digest, also as ``release/<digest>``.
+        name: of the collection, where no text is given; needed where several are in service.
+
     Raises:
-        NotFoundError: there is none.
-        QueryError: there are several.
+        NotFoundError: there is no such release.
+        QueryError: several releases start with the text.
     """
     if text is None:
         return registry.resolve(store, name)[1]
     found = [ref for ref in store.refs("release") if ref.digest.startswith(text.removeprefix("release/").lower())]
     if not found:
         known = ", ".join(ref.short for ref in store.refs("release")) or "none"
-        raise NotFoundError(f"no release starts with {text!r}; on the shelf {store.root}: {known}")
+        raise NotFoundError(f"no release starts with {text!r}; in the store {store.root}: {known}")
     if len(found) > 1:
         raise QueryError(f"several releases start with {text!r}: {', '.join(ref.digest[:16] for ref in found)}")
     return found[0]
 
 
-def wanted(store: Store, text: str | None, name: str | None) -> list[Ref]:
-    """Return one release where one is named, else all in service.
+def find_all(store: Store, text: str | None, name: str | None) -> list[Ref]:
+    """Return the one release that a text or a name stands for; without either, all in service.
 
     Raises:
-        NotFoundError: there is none.
-        QueryError: several start with that text.
+        NotFoundError: there is no such release.
+        QueryError: several releases start with the text.
     """
     if text is None and name is None and registry.names(store):
         return [registry.resolve(store, known)[1] for known in registry.names(store)]
     return [find(store, text, name)]
 
 
-def put_into_service(store: Store, text: str, *, why: str) -> registry.Event:
-    """Verify a release and put it into service under its own name.
+def history(store: Store, name: str | None = None) -> list[HistoryEntry]:
+    """Return every promotion, rollback and refusal, oldest first.
+
+    Args:
+        store: where to look.
+        name: of one collection; all where it is None.
+    """
+    return [HistoryEntry(event, _scores(store, event)) for event in registry.history(store, name, refused=True)]
+
+
+def promote(store: Store, ref: Ref, *, why: str) -> Event:
+    """Verify a release and put it into service under its own name; the gate is not asked.
 
     Raises:
         NotFoundError: there is no such release.
         CorruptError: it is damaged.
         BusyError: a run is writing under that name.
     """
-    ref = find(store, text)
     verify(store, ref)
-    name = releases.Release.open(store, ref=ref).name
+    name = Release.open(store, ref=ref).name
     with registry.lock(store, name):
         return registry.promote(store, name, ref, why=why)
 
 
-def roll_back(store: Store, name: str | None, *, why: str) -> registry.Event:
+def rollback(store: Store, name: str | None = None, *, why: str) -> Event:
     """Verify the release before the present one and put it back into service.
+
+    It works where the present release is damaged, which is when it is needed most.
 
     Raises:
         NotFoundError: there was none before.
@@ -142,43 +122,128 @@ def roll_back(store: Store, name: str | None, *, why: str) -> registry.Event:
         return registry.promote(store, chosen, ref, why=why, action="rollback")
 
 
-def check_release(store: Store, ref: Ref) -> Checked:
-    """Read every byte of a release and of all that it refers to, past the first damage.
+@contextmanager
+def writing(store: Store, name: str) -> Iterator[Release]:
+    """Lock a collection for writing, and open the release in service, which now cannot change.
+
+    Raises:
+        NotFoundError: nothing is in service under that name.
+        BusyError: another process is writing under it.
+    """
+    name, _ = registry.resolve(store, name)
+    with registry.lock(store, name):
+        yield Release.open(store, name)
+
+
+def check_free(store: Store, name: str) -> None:
+    """Check, before anything is started, that no other process is writing under a name.
+
+    Raises:
+        BusyError: another one is.
+    """
+    with registry.lock(store, name):
+        pass
+
+
+def verify(store: Store, ref: Ref) -> list[Ref]:
+    """Read every byte of a release and its parts, up to the first damage; return their refs.
 
     Raises:
         NotFoundError: there is no such release.
-        CorruptError: its own folder is damaged, so that its parts are not known.
+        CorruptError: a file is missing or differs from what was written; the text names it.
         FingerprintError: a part was made by another encoder.
     """
-    opened = releases.Release.open(store, ref=ref)
-    found = check(store, [ref, *(part for _, part in opened.parts)])
-    return found if found.damage else Checked(found.folders, found.read, tuple(_opens(store, ref)))
+    fresh = Store(store.root)  # the given one may remember folders that it has read before
+    checked = [ref]
+    parts = ReleaseManifest.read(fresh, ref).parts
+    for what, part in parts:
+        part_folder(fresh, ref, part)
+        fresh.verified(part)
+        checked.append(part)
+        step("verify", len(checked), len(parts) + 1, what)
+    release = Release.open(fresh, ref=ref)
+    release.encoder, release.index, release.items  # noqa: B018  each checks itself when it is opened
+    return checked
 
 
-def check_all(store: Store) -> Checked:
-    """Read every byte that lies on a shelf."""
-    return check(store, [ref for kind in KINDS for ref in store.refs(kind)])
+def check_release(store: Store, ref: Ref) -> VerifyReport:
+    """Read every byte of a release and of all its parts, and report all damage.
+
+    Raises:
+        NotFoundError: there is no such release.
+        CorruptError: its own folder is damaged, so its parts are not known.
+        FingerprintError: a part was made by another encoder.
+    """
+    opened = Release.open(store, ref=ref)
+    found = _check(store, [ref, *(part for _, part in opened.parts)])
+    if found.damage:
+        return found
+    try:
+        opened.encoder, opened.index  # noqa: B018  both check more than bytes when they are opened
+    except CorruptError as error:
+        return VerifyReport(found.folders, found.n_bytes, (str(error),))
+    return found
 
 
-def check(store: Store, refs: Iterable[Ref]) -> Checked:
+def check_all(store: Store) -> VerifyReport:
+    """Read every byte of a store, whether a release refers to it or not, and report all damage."""
+    return _check(store, [ref for kind in KINDS for ref in store.refs(kind)])
+
+
+def next_id(store: Store, name: str) -> int:
+    """Return the first id that no row of a collection ever had, as far as the store remembers.
+
+    Releases that were rolled back count: their ids were seen by queries.
+    """
+    given = [0]
+    for event in registry.history(store, name):
+        try:
+            given.append(int(store.manifest(Ref("release", event.after)).facts.get("next_id", 0)))
+        except StoreError:
+            continue
+    return max(given)
+
+
+def last_sound(store: Store, name: str) -> Release | None:
+    """Return the newest undamaged release that was in service under a name; None without any.
+
+    A new run continues from it: it keeps its ids, and the gate compares with it. It is the release in service, unless
+    that one is damaged.
+    """
+    for event in reversed(registry.history(store, name)):
+        try:
+            release = Release.open(store, ref=Ref("release", event.after))
+            store.path(release.part("rows"))  # opening a release does not look at its rows
+        except StoreError:
+            continue
+        return release
+    return None
+
+
+def row_count(count: int) -> str:
+    """Return a number of rows in words, for the log of promotions: ``1 row``, ``1,200 rows``."""
+    return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def _check(store: Store, refs: Iterable[Ref]) -> VerifyReport:
     """Read every byte of some folders."""
-    fresh = Store(store.root)  # the given one may remember what it has read before
-    folders, read, damage = 0, 0, []
+    fresh = Store(store.root)  # the given one may remember folders that it has read before
+    folders, n_bytes, damage = 0, 0, []
     for ref in refs:
         folders += 1
         try:
             fresh.verified(ref)
-            read += sum(int(sealed["bytes"]) for sealed in fresh.manifest(ref).outputs.values())
+            n_bytes += sum(int(sealed["bytes"]) for sealed in fresh.manifest(ref).outputs.values())
         except StoreError as error:
             damage.append(str(error))
-    return Checked(folders, read, tuple(damage))
+    return VerifyReport(folders, n_bytes, tuple(damage))
 
 
-def _opens(store: Store, ref: Ref) -> list[str]:
-    """Open what bytes alone do not tell of, and return what is wrong."""
+def _scores(store: Store, event: Event) -> dict[str, float]:
+    """Return the scores of the release of an event; none where it cannot be read any more."""
     try:
-        opened = releases.Release.open(store, ref=ref)
-        opened.encoder, opened.index  # noqa: B018  both check themselves when opened
-    except CorruptError as error:
-        return [str(error)]
-    return []
+        scores = Release.open(store, ref=Ref("release", event.after)).scores
+    except AepipeError:
+        return {}
+    ours = (row["metrics"] for row in scores.get("rows", ()) if row["system"] == "ours")
+    return {metric: estimate["value"] for metric, estimate in next(ours, {}).items()}

@@ -1,22 +1,17 @@
-"""Release: what a query needs, opened from the shelf.
+"""A release opened for queries, and its view through the first bits of its codes.
 
 ::
 
-    release/<digest>/release.json   the refs below, the fingerprint, the resolved recipe; nothing else
+    release/<digest>/release.json   refs of the parts below, the fingerprint, the resolved recipe; nothing else
     model/<digest>/                 the encoder
-    segment/<digest>/               codes, items (one or more each), index, scores
-    segment/<digest>/               changes: of the index since it was built, and ``removed.npy``, the ids of rows that
-                                    were removed; only where there are any
+    segment/<digest>/               codes, items (one or more of each), index, scores
+    segment/<digest>/               changes: the index of additions and ``removed.npy``, the ids of removed rows; only
+                                    where rows were added or removed since the release was built
     rows/<digest>/                  the rows (one or more)
 
-Opening checks that everything referred to is there at its full length and belongs together, and reads none of it: files
-are mapped, and the encoder and the index come when they are first asked for. Legend: N rows, Q queries, k neighbours.
+Opening checks that every part is there at its full length and belongs to the others, and reads none of them: files are
+mapped, and the encoder and the index are opened when they are first used. Legend: N rows, Q queries, k neighbours.
 """
-
-# (from prefix.py) A release seen through the first bits of its codes: smaller, faster, coarser, and the same rows.
-# (from prefix.py)
-# (from prefix.py) Codes whose prefixes were trained to be codes (``nested`` under the objective ``neighbourhood``) lose little by it;
-# (from prefix.py) others lose whatever their first bits happen not to say.
 
 from __future__ import annotations
 
@@ -43,16 +38,16 @@ from aepipe.store.segments import CodeSegments, Items, ItemSegments, Row
 
 
 class Release:
-    """One generation, immutable; safe to hold while another goes into service.
+    """One generation of a collection: immutable, also while another goes into service.
 
     Attributes:
         name: in service.
-        ref: of the release.
-        manifest: all that it refers to.
-        fingerprint: of its encoder; all of its codes bear it.
+        ref: its own place in the store.
+        manifest: everything that it refers to.
+        fingerprint: of its encoder; all of its codes carry it.
         n_bits: bits of a code.
-        recipe: the resolved recipe it was made from.
-        parts: every ref that it refers to except its own, by what it is.
+        recipe: the resolved recipe that it was made from.
+        parts: the name and the ref of every part.
     """
 
     def __init__(self, store: Store, ref: Ref, manifest: ReleaseManifest) -> None:
@@ -68,16 +63,16 @@ class Release:
 
     @classmethod
     def open(cls, store: Store, name: str | None = None, *, ref: Ref | None = None) -> Release:
-        """Open what is in service under a name, or a given release.
+        """Open the release in service under a name, or a given one.
 
         Args:
-            store: the shelf.
-            name: may be left out where only one collection is in service.
-            ref: a release that need not be in service; ``name`` is then not looked at.
+            store: where it lies.
+            name: of the collection; needed where several are in service.
+            ref: a release that need not be in service; ``name`` is then ignored.
 
         Raises:
             NotFoundError: nothing is in service under that name, or there is no such release.
-            CorruptError: something that the release refers to is missing or has another length.
+            CorruptError: a part is missing or has another length than its manifest says.
             FingerprintError: codes or index were made by another encoder than the release's.
         """
         ref = ref or registry.resolve(store, name)[1]
@@ -99,7 +94,7 @@ class Release:
 
     @cached_property
     def decoder(self) -> Decoder | None:
-        """The way back from codes; None in releases of before there was one.
+        """The decoder, from codes back to items; None in releases made before encoders kept one.
 
         Raises:
             CorruptError: it cannot be read.
@@ -108,7 +103,7 @@ class Release:
 
     @cached_property
     def index(self) -> RowIndex | DeltaIndex:
-        """The index with what has changed since it was built, mapped.
+        """The index, with the changes since it was built, mapped.
 
         Raises:
             CorruptError: it cannot be read.
@@ -122,8 +117,13 @@ class Release:
         return ItemSegments([Items(folder) for folder in self.folders("items")], self.removed)
 
     @cached_property
+    def segments(self) -> CodeSegments:
+        """The codes, and the embeddings where they are kept, mapped."""
+        return CodeSegments(self.folders("codes"), self.n_bits, self.fingerprint)
+
+    @cached_property
     def removed(self) -> NDArray[np.int64]:
-        """Ids of the rows that were removed since it was built, int64[n], ascending."""
+        """Ids of the rows removed since the release was built, int64[n], ascending."""
         if self._changes is None:
             return np.zeros(0, np.int64)
         return mapped(self._changes / layout.Changes.REMOVED)
@@ -139,12 +139,26 @@ class Release:
         return found
 
     def part(self, what: str) -> Ref:
-        """Return the first part of one kind: ``encoder``, ``codes``, ``items``, ``index``, ``scores`` or ``rows``."""
+        """Return the first part of a kind, such as ``encoder``, ``index`` or ``rows``."""
         return self.all_parts(what)[0]
 
     def all_parts(self, what: str) -> list[Ref]:
-        """Return the parts of one kind, oldest first: those of ``codes``, ``items`` and ``rows`` may be several."""
+        """Return the parts of a kind, oldest first: several of ``codes``, ``items``, ``rows``."""
         return [ref for name, ref in self.parts if name == what]
+
+    def folder(self, what: str) -> Path:
+        """Return the folder of the first part of a kind; not of ``rows``."""
+        return self._folders[self.part(what)]
+
+    def folders(self, what: str) -> list[Path]:
+        """Return the folders of all parts of a kind, oldest first.
+
+        Raises:
+            CorruptError: rows are missing.
+        """
+        if what == "rows":
+            return [part_folder(self._store, self.ref, part) for part in self.all_parts(what)]
+        return [self._folders[part] for part in self.all_parts(what)]
 
     @property
     def whole(self) -> Release:
@@ -153,7 +167,7 @@ class Release:
 
     @property
     def changed(self) -> bool:
-        """Whether rows were added or removed since it was built."""
+        """Whether rows were added or removed since the release was built."""
         return bool(self.all_parts("changes"))
 
     def __len__(self) -> int:
@@ -176,8 +190,8 @@ class Release:
         Args:
             what: Q codes, or decoded items uint8[Q, *shape].
             k: at least 1.
-            where: ids that may be found; all where it is None.
-            threads: over how many the queries are spread.
+            where: ids that may be found; None for all.
+            threads: that share the queries.
 
         Raises:
             FingerprintError: another encoder made the codes.
@@ -194,13 +208,13 @@ class Release:
         where: NDArray[np.int64] | None = None,
         threads: int = 1,
     ) -> RaggedHits:
-        """Return every row at most ``radius`` bits away from each query, ordered by (distance, id).
+        """Return every row within a radius of each query, ordered by (distance, id).
 
         Args:
             what: as for :meth:`query`.
             radius: in bits.
-            where: ids that may be found; all where it is None.
-            threads: over how many the queries are spread.
+            where: ids that may be found; None for all.
+            threads: that share the queries.
 
         Raises:
             FingerprintError: another encoder made the codes.
@@ -210,7 +224,7 @@ class Release:
         return self.index.within(self._codes(what, threads), radius, where, threads=threads)
 
     def codes_of(self, ids: NDArray[np.int64] | Sequence[int]) -> BitCodes:
-        """Return the stored codes of some rows, in the order asked for.
+        """Return the stored codes of rows, in the order of the ids.
 
         Raises:
             QueryError: there is no such id.
@@ -221,7 +235,7 @@ class Release:
         return self.segments.of(wanted)
 
     def describe(self, ids: NDArray[np.int64] | Sequence[int]) -> list[Row]:
-        """Return the rows of some ids, in the order asked for.
+        """Return rows by their ids, in the same order.
 
         Raises:
             QueryError: there is no such id.
@@ -236,68 +250,49 @@ class Release:
         """
         return self.items.id_of(key)
 
-    def _codes(self, what: BitCodes | NDArray[np.uint8], threads: int) -> BitCodes:
-        """Return codes as they are, and items encoded."""
-        return what if isinstance(what, BitCodes) else self.encode(what, threads=threads)
-
-    def folder(self, what: str) -> Path:
-        """Return the folder of the first part of that sort."""
-        return self._folders[self.part(what)]
-
-    def folders(self, what: str) -> list[Path]:
-        """Return the folders of all parts of that sort, those of ``rows`` too.
-
-        Raises:
-            CorruptError: rows are missing.
-        """
-        if what == "rows":
-            return [part_folder(self._store, self.ref, part) for part in self.all_parts(what)]
-        return [self._folders[part] for part in self.all_parts(what)]
-
     @property
     def _changes(self) -> Path | None:
-        """The folder of what has changed since it was built."""
         return self.folder("changes") if self.changed else None
 
-    @cached_property
-    def segments(self) -> CodeSegments:
-        """The codes and what is kept of the embeddings, mapped."""
-        return CodeSegments(self.folders("codes"), self.n_bits, self.fingerprint)
+    def _codes(self, what: BitCodes | NDArray[np.uint8], threads: int) -> BitCodes:
+        return what if isinstance(what, BitCodes) else self.encode(what, threads=threads)
 
     def _says(self) -> str:
-        """Return how errors call this release."""
         return f"release {self.name} ({self.ref.short}):"
 
     def _check_fingerprints(self) -> None:
-        """Check that codes and index are the encoder's, by their manifests."""
+        """Check by their manifests that codes and index were made by the encoder."""
         for what, part in self.parts:
             if what in {"codes", "index", "changes"}:
                 self._check_fingerprint(what, self._store.manifest(part).facts["fingerprint"])
 
     def _check_fingerprint(self, what: str, found: str) -> None:
-        """Check one part's fingerprint."""
         if found != self.fingerprint:
             raise FingerprintError(
                 f"{self._says()} its {what} bears the fingerprint {found[:12]} instead of {self.fingerprint[:12]}; "
-                "go back with `aepipe rollback`, or make a release anew with `aepipe run`"
+                "go back with `aepipe rollback`, or make a new release with `aepipe run`"
             )
 
 
 class Prefix(Release):
-    """A release whose codes end after some bits; its fingerprint says so, ``<fingerprint>/<bits>``.
+    """A release seen through the first bits of its codes: the same rows, faster and coarser.
+
+    Its fingerprint is ``<fingerprint>/<bits>``, so its codes are never compared with whole ones. Codes whose prefixes
+    were trained to be codes (``nested`` under the objective ``neighbourhood``) lose little; others lose whatever their
+    first bits do not say.
 
     Args:
         whole: the release.
-        n_bits: how many bits are looked at.
+        n_bits: how many of the first bits are compared.
 
     Raises:
-        QueryError: there are not so many.
+        QueryError: codes of the release have fewer bits.
     """
 
     def __init__(self, whole: Release, n_bits: int) -> None:
         if not 1 <= n_bits <= whole.n_bits:
             raise QueryError(f"{whole.name}: its codes have {whole.n_bits} bits, not {n_bits}")
-        own = ("encoder", "index", "segments")  # what the whole has opened already is not that of a prefix
+        own = ("encoder", "index", "segments")  # cached by the whole, and another thing in a prefix
         self.__dict__.update({name: value for name, value in whole.__dict__.items() if name not in own})
         self._whole = whole
         self.n_bits = n_bits
@@ -306,27 +301,27 @@ class Prefix(Release):
 
     @property
     def whole(self) -> Release:
-        """The release that it is a prefix of."""
+        """The release with all bits."""
         return self._whole
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The encoder of the whole."""
+        """The encoder of the whole release, which gives all bits."""
         return self._whole.encoder
 
     @cached_property
     def index(self) -> RowIndex | DeltaIndex:
-        """The index of the prefixes, made of that of the whole in memory."""
+        """An index of the prefixes, made in memory."""
         return self._whole.index.prefix(self.n_bits)
 
     @cached_property
     def segments(self) -> CodeSegments:
-        """Those of the whole."""
+        """The codes of the whole release, with all bits."""
         return self._whole.segments
 
     @property
     def decoder(self) -> None:
-        """None: nothing is rebuilt from the first bits only."""
+        """None: items cannot be decoded from the first bits alone."""
         return
 
     def encode(self, items: NDArray[np.uint8], *, threads: int = 1) -> BitCodes:

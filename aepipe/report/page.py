@@ -24,6 +24,7 @@ from aepipe.release.release import Release
 from aepipe.report.release import facts, notes
 from aepipe.report.tables import cells, protocol_line
 from aepipe.report.tiles import Found, hits_picture, tile, tiles
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.segments import Row
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from aepipe.report.charts import Chart, Curve
 
 TEMPLATES = Path(__file__).with_name("templates")
-CURVES = "curves.json"
 SIDE = 96
 """Pixels of the longest side of a picture in a notebook."""
 
@@ -164,7 +164,7 @@ def training_curves(store: Store, model: Ref) -> dict[str, Curve]:
     """
     from aepipe.report.charts import by_part
 
-    file = store.path(model) / CURVES
+    file = store.path(model) / layout.Model.CURVES
     try:
         stored = json.loads(file.read_bytes())
         return {title: by_part(curve) for title, curve in stored.items()}

@@ -1,4 +1,4 @@
-"""A shelf with a small release in service, and ``aepipe`` run in this process."""
+"""A store with a small release in service, and ``aepipe`` run in this process."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ Aepipe = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A shelf with the release of 40 pictures in service; for tests that only read."""
-    return stocked(tmp_path_factory.mktemp("cli") / "shelf")[0]
+def full_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with the release of 40 pictures in service; for tests that only read."""
+    return stocked(tmp_path_factory.mktemp("cli") / "store")[0]
 
 
 @pytest.fixture
-def own_shelf(tmp_path: Path) -> tuple[Store, Ref]:
-    """A shelf of the test's own, with its release."""
-    return stocked(tmp_path / "shelf")
+def own_store(tmp_path: Path) -> tuple[Store, Ref]:
+    """A store of the test's own, with its release."""
+    return stocked(tmp_path / "store")
 
 
 @pytest.fixture(scope="module")
-def row(shelf: Store) -> Row:
+def row(full_store: Store) -> Row:
     """A row of the collection whose code no other has."""
-    release = Release.open(shelf)
+    release = Release.open(full_store)
     codes = release.codes_of(release.items.ids)
     alone = np.flatnonzero((codes.distances(codes) == 0).sum(axis=1) == 1)
     return release.describe([int(release.items.ids[alone[0]])])[0]
 
 
 @pytest.fixture
-def boot(shelf: Store, row: Row) -> Path:
+def boot(full_store: Store, row: Row) -> Path:
     """Its picture."""
-    return pictures_of(shelf) / row.key
+    return pictures_of(full_store) / row.key
 
 
 @pytest.fixture
-def aepipe(shelf: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Aepipe:
-    """``aepipe("query", "x.png")`` on the shelf, from an empty folder."""
-    monkeypatch.setenv("AEPIPE_HOME", str(shelf.root))
+def aepipe(full_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Aepipe:
+    """``aepipe("query", "x.png")`` in the store, from an empty folder."""
+    monkeypatch.setenv("AEPIPE_HOME", str(full_store.root))
     monkeypatch.chdir(tmp_path)
     for name in ("NO_COLOR", "KITTY_WINDOW_ID", "TERM_PROGRAM", "KONSOLE_VERSION", "LC_TERMINAL", "TMUX"):
         monkeypatch.delenv(name, raising=False)

@@ -16,7 +16,7 @@ import typer
 
 from aepipe.cli import VERBS, main
 from aepipe.cli.app import EXTRAS, Verbs
-from aepipe.cli.main import MANY_THREADS, THREAD_LIMITS
+from aepipe.cli.main import THREAD_LIMITS
 from aepipe.errors import BusyError, ExtraError, GateError
 from aepipe.sources import extras
 from aepipe.store.artifacts import Store
@@ -47,7 +47,7 @@ def _python(script: str, *, home: Store, cwd: Path, **environment: str) -> subpr
     return subprocess.run(command, cwd=cwd, env=given, capture_output=True, text=True, check=False)
 
 
-def test_a_cold_query_imports_nothing_heavy(shelf: Store, boot: Path, tmp_path: Path) -> None:
+def test_a_cold_query_imports_nothing_heavy(full_store: Store, boot: Path, tmp_path: Path) -> None:
     script = f"""
 import sys, os
 sys.argv = ["aepipe", "query", {str(boot)!r}, "-k", "3", "--json", "--picture", "hits.png"]
@@ -60,19 +60,19 @@ print([name for name in {HEAVY!r} if name in sys.modules])
 print(sorted(name.partition(".")[2] for name in sys.modules if name.startswith("aepipe.cli.")))
 print([os.environ[name] for name in {THREAD_LIMITS!r}])
 """
-    found = _python(script, home=shelf, cwd=tmp_path)
+    found = _python(script, home=full_store, cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     hits, heavy, own, threads = found.stdout.splitlines()
     assert '"rank": 1' in hits
     assert heavy == "[]"
-    assert not {"cli.running", "cli.showing", "cli.serving", "cli.inline", "cli.terminal"} & set(ast.literal_eval(own))
+    assert not {"cli.run", "cli.show", "cli.releases", "cli.progress"} & set(ast.literal_eval(own))
     assert threads == "['1', '1', '1']"
 
 
 def test_threads_are_limited_for_light_verbs_only(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in THREAD_LIMITS:
         monkeypatch.delenv(name, raising=False)
-    for verb in MANY_THREADS:
+    for verb in (verb for verb, one in VERBS.items() if one.threads):
         main._set_threads([verb, "query"])
         assert not set(THREAD_LIMITS) & set(os.environ)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
@@ -88,7 +88,7 @@ def test_help_lists_every_verb_with_its_first_line(aepipe: Aepipe) -> None:
         assert found.exit_code == 0
         listed = found.stdout.partition("Commands:")[2]
         assert [line.split()[0] for line in listed.splitlines() if re.match("  [a-z]", line)] == list(VERBS)
-        for verb, module in VERBS.items():
+        for verb, (module, _) in VERBS.items():
             function = getattr(import_module(f"aepipe.cli.{module}"), verb)
             assert function.__doc__.partition("\n")[0] in " ".join(listed.split())
 
@@ -113,7 +113,7 @@ def test_the_help_of_every_verb_has_an_example(aepipe: Aepipe, verb: str) -> Non
 
 
 def test_every_verb_is_short() -> None:
-    for verb, module in VERBS.items():
+    for verb, (module, _) in VERBS.items():
         tree = ast.parse((ROOT / "aepipe" / "cli" / f"{module}.py").read_text())
         function = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == verb)
         body = function.body[1:]
@@ -121,14 +121,16 @@ def test_every_verb_is_short() -> None:
         assert body[-1].end_lineno - body[0].lineno < 25, f"{verb}: the work belongs into the library"
 
 
-def test_completion_lists_verbs_and_options(shelf: Store, tmp_path: Path) -> None:
+def test_completion_lists_verbs_and_options(full_store: Store, tmp_path: Path) -> None:
     script = "from aepipe.cli.main import main; main()"
     shell = {"_AEPIPE_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
-    verbs = _python(script, home=shelf, cwd=tmp_path, COMP_WORDS="aepipe ", **shell)
+    verbs = _python(script, home=full_store, cwd=tmp_path, COMP_WORDS="aepipe ", **shell)
     assert verbs.stdout.split() == list(VERBS)
-    some = _python(script, home=shelf, cwd=tmp_path, COMP_WORDS="aepipe ro", **shell)
+    some = _python(script, home=full_store, cwd=tmp_path, COMP_WORDS="aepipe ro", **shell)
     assert some.stdout.split() == ["rollback"]
-    options = _python(script, home=shelf, cwd=tmp_path, COMP_WORDS="aepipe query --th", **{**shell, "COMP_CWORD": "2"})
+    options = _python(
+        script, home=full_store, cwd=tmp_path, COMP_WORDS="aepipe query --th", **{**shell, "COMP_CWORD": "2"}
+    )
     assert options.stdout.split() == ["--thumbnails"]
 
 
@@ -188,9 +190,9 @@ def test_a_wrong_verb_is_one_line_with_a_guess(aepipe: Aepipe) -> None:
     assert found.stderr == "aepipe: No such command 'qeury'. Did you mean 'query'? (see aepipe --help)\n"
 
 
-def test_a_reader_that_stops_is_no_error(shelf: Store, boot: Path, tmp_path: Path) -> None:
+def test_a_reader_that_stops_is_no_error(full_store: Store, boot: Path, tmp_path: Path) -> None:
     command = f"{sys.executable} -m aepipe query {boot.parents[2]} --json -k 40 | head -c 10; echo ${{PIPESTATUS[0]}}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "AEPIPE_HOME": str(shelf.root)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "AEPIPE_HOME": str(full_store.root)}
     found = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
@@ -206,7 +208,7 @@ def test_without_a_release_one_line_says_what_to_do(aepipe: Aepipe, tmp_path: Pa
     assert found.exit_code == 2
     (line,) = found.stderr.splitlines()
     assert "aepipe run" in line
-    assert not empty.root.exists(), "looking makes no shelf"
+    assert not empty.root.exists(), "looking makes no store"
 
 
 def test_extras_are_those_of_the_project() -> None:

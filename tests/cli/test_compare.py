@@ -33,9 +33,9 @@ def tiny(tmp_path: Path) -> Path:
     ],
 )
 def test_a_wrong_key_or_value_is_refused_before_anything_trains(
-    vary: str, message: str, tiny: Path, aepipe: Aepipe, own_shelf: tuple[Store, Any]
+    vary: str, message: str, tiny: Path, aepipe: Aepipe, own_store: tuple[Store, Any]
 ) -> None:
-    store, _ = own_shelf
+    store, _ = own_store
     found = aepipe("study", tiny, "--vary", vary, home=store)
     assert found.exit_code == 2
     assert message in found.stderr
@@ -43,8 +43,8 @@ def test_a_wrong_key_or_value_is_refused_before_anything_trains(
     assert not store.refs("layer")
 
 
-def test_recipes_and_files_are_checked_first(tiny: Path, aepipe: Aepipe, own_shelf: tuple[Store, Any]) -> None:
-    store, _ = own_shelf
+def test_recipes_and_files_are_checked_first(tiny: Path, aepipe: Aepipe, own_store: tuple[Store, Any]) -> None:
+    store, _ = own_store
     assert "no such" in aepipe("compare", tiny, "none.toml", home=store).stderr.replace("there is no", "no such")
     assert "there is no folder" in aepipe("compare", tiny, "--out", "no/where.parquet", home=store).stderr
     assert "allowed: .gif" in aepipe("compare", tiny, "--picture", "figures.doc", home=store).stderr

@@ -13,8 +13,8 @@ from aepipe.store.artifacts import Store
 from tests.cli.conftest import Aepipe
 
 
-def test_groups_as_a_table_as_json_and_as_a_picture(aepipe: Aepipe, shelf: Store, tmp_path: Path) -> None:
-    found = duplicates.find(Release.open(shelf), 6)
+def test_groups_as_a_table_as_json_and_as_a_picture(aepipe: Aepipe, full_store: Store, tmp_path: Path) -> None:
+    found = duplicates.find(Release.open(full_store), 6)
     shown = aepipe("dedup", "--radius", 6, "-k", 2, "--picture", tmp_path / "x.png", "--out", tmp_path / "x.parquet")
     assert shown.exit_code == 0
     head, *lines = shown.stdout.splitlines()

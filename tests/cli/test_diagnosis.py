@@ -33,7 +33,7 @@ def found(store: Store, what: str, level: str) -> list[str]:
     return [one.said for one in everything if one.what == what and one.level == level]
 
 
-def test_a_sound_shelf(store: Store, ref: Ref) -> None:
+def test_a_sound_store(store: Store, ref: Ref) -> None:
     levels = {one.level for one in doctor.examine(store, {}) if one.what != "packages"}
     assert levels == {"ok"}
     (said,) = found(store, "collection pictures", "ok")
@@ -41,7 +41,7 @@ def test_a_sound_shelf(store: Store, ref: Ref) -> None:
     assert said.endswith("20 rows, 64 bits")
 
 
-def test_no_shelf_yet(store: Store) -> None:
+def test_no_store_yet(store: Store) -> None:
     assert [one.level for one in doctor.store_lines(store)] == ["note"]
 
 
@@ -92,7 +92,7 @@ def test_what_is_good_to_know(store: Store, ref: Ref) -> None:
     (store.root / "quarantine-pictures.parquet").write_bytes(b"")
     (store.root / "rows" / ".tmp-elsewhere-1-x").mkdir()
     pictures_of(store).rename(store.root.parent / "moved")
-    assert "chmod 700" in found(store, "shelf", "note")[0]
+    assert "chmod 700" in found(store, "store", "note")[0]
     assert "1 unfinished folders" in found(store, "drafts", "note")[0]
     source, quarantine = found(store, "collection pictures", "note")
     assert "is not there" in source

@@ -9,8 +9,8 @@ from aepipe.store.artifacts import Ref, Store
 from tests.cli.conftest import Aepipe
 
 
-def test_what_differs_is_said_and_drawn(aepipe: Aepipe, own_shelf: tuple[Store, Ref], tmp_path: Path) -> None:
-    store, ref = own_shelf
+def test_what_differs_is_said_and_drawn(aepipe: Aepipe, own_store: tuple[Store, Ref], tmp_path: Path) -> None:
+    store, ref = own_store
     n = len(Release.open(store))
     aepipe("remove", "--id", 0, "--id", 1, home=store)
     said = aepipe("diff", "--picture", tmp_path / "diff.png", home=store).stdout
@@ -22,7 +22,7 @@ def test_what_differs_is_said_and_drawn(aepipe: Aepipe, own_shelf: tuple[Store, 
     assert '"overlap": 1.0' in found.stdout
 
 
-def test_nothing_to_compare_with_is_said(aepipe: Aepipe, own_shelf: tuple[Store, Ref]) -> None:
-    result = aepipe("diff", home=own_shelf[0])
+def test_nothing_to_compare_with_is_said(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> None:
+    result = aepipe("diff", home=own_store[0])
     assert result.exit_code == 2
     assert "there is no release before" in result.stderr

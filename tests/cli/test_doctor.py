@@ -10,8 +10,8 @@ from aepipe.store.artifacts import Ref, Store
 from tests.cli.conftest import Aepipe
 
 
-def test_what_is_found_is_said(aepipe: Aepipe, own_shelf: tuple[Store, Ref], monkeypatch: pytest.MonkeyPatch) -> None:
-    store, ref = own_shelf
+def test_what_is_found_is_said(aepipe: Aepipe, own_store: tuple[Store, Ref], monkeypatch: pytest.MonkeyPatch) -> None:
+    store, ref = own_store
     monkeypatch.setenv("PREFECT_API_URL", "")
     monkeypatch.delenv("PREFECT_API_URL")
     monkeypatch.setattr("aepipe.cli.doctor.packages", lambda: iter(()))

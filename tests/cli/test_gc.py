@@ -6,8 +6,8 @@ from aepipe.store.artifacts import Ref, Store
 from tests.cli.conftest import Aepipe
 
 
-def test_what_would_go_is_said_and_then_goes(aepipe: Aepipe, own_shelf: tuple[Store, Ref]) -> None:
-    store, ref = own_shelf
+def test_what_would_go_is_said_and_then_goes(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> None:
+    store, ref = own_store
     aepipe("remove", "--id", 0, home=store)
     aepipe("remove", "--id", 1, home=store)
     aepipe("remove", "--id", 2, home=store)

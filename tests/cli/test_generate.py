@@ -1,4 +1,4 @@
-"""The verbs generate, reconstruct, interpolate, and the pictures of a network, on small trained releases."""
+"""The verbs generate, reconstruct, interpolate, and pictures of networks, on small releases."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ LAYERS = {
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A shelf with one release in service for each stack."""
+    """A store with one release in service for each stack."""
     folder = tmp_path_factory.mktemp("generating")
     written = recipe.load(write_tiny(folder, count=120)).model_dump(mode="json")
-    store = Store(folder / "shelf")
+    store = Store(folder / "store")
     for name, layers in LAYERS.items():
         changes = {"name": name, "layers": layers, "finetune": {"epochs": 0}, "code": {"bits": 16, "fit": FIT}}
         job = resolve(recipe.parse(written | changes, folder / "tiny.toml"))

@@ -1,4 +1,4 @@
-"""Pictures in a terminal: who gets which protocol, and whether the bytes are a picture again."""
+"""Pictures in a terminal: the protocol of each, and the picture that its bytes hold."""
 
 from __future__ import annotations
 

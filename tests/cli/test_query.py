@@ -35,9 +35,9 @@ def test_a_picture_of_the_collection_finds_itself(aepipe: Aepipe, boot: Path, ro
     assert len([line for line in others if line]) == 2
 
 
-def test_json_has_what_programs_need(aepipe: Aepipe, boot: Path, shelf: Store, row: Row) -> None:
+def test_json_has_what_programs_need(aepipe: Aepipe, boot: Path, full_store: Store, row: Row) -> None:
     (line,) = _lines(aepipe("query", boot, "--json", "-k", 4).stdout)
-    release = Release.open(shelf)
+    release = Release.open(full_store)
     assert set(line) == {"fingerprint", "query", "code", "strange", "hits"}
     assert line["fingerprint"] == release.fingerprint
     assert line["query"] == str(boot)
@@ -52,8 +52,8 @@ def test_json_has_what_programs_need(aepipe: Aepipe, boot: Path, shelf: Store, r
         assert hit["similarity"] == pytest.approx(1 - hit["distance"] / release.n_bits, abs=1e-4)
 
 
-def test_the_same_thing_asked_in_five_ways(aepipe: Aepipe, boot: Path, shelf: Store, row: Row) -> None:
-    code = Release.open(shelf).codes_of([row.id]).hex()[0]
+def test_the_same_thing_asked_in_five_ways(aepipe: Aepipe, boot: Path, full_store: Store, row: Row) -> None:
+    code = Release.open(full_store).codes_of([row.id]).hex()[0]
     ways = [
         aepipe("query", boot, "--json"),
         aepipe("query", "-", "--json", stdin=boot.read_bytes()),
@@ -65,8 +65,8 @@ def test_the_same_thing_asked_in_five_ways(aepipe: Aepipe, boot: Path, shelf: St
     assert all(found == hits[0] for found in hits)
 
 
-def test_default_is_ten_and_a_radius_gives_all_within(aepipe: Aepipe, shelf: Store, row: Row) -> None:
-    release = Release.open(shelf)
+def test_default_is_ten_and_a_radius_gives_all_within(aepipe: Aepipe, full_store: Store, row: Row) -> None:
+    release = Release.open(full_store)
     distances = release.codes_of([row.id]).distances(release.codes_of(release.items.ids))[0]
     radius = int(np.sort(distances)[14])
 
@@ -81,8 +81,8 @@ def test_default_is_ten_and_a_radius_gives_all_within(aepipe: Aepipe, shelf: Sto
     assert found("--top", 999) == sorted(distances)
 
 
-def test_the_first_bits_only(aepipe: Aepipe, boot: Path, shelf: Store, row: Row) -> None:
-    release = Release.open(shelf)
+def test_the_first_bits_only(aepipe: Aepipe, boot: Path, full_store: Store, row: Row) -> None:
+    release = Release.open(full_store)
     own, others = (release.codes_of(ids).prefix(20) for ids in ([row.id], release.items.ids))
     expected = sorted(own.distances(others)[0].tolist())
     ways = [("--id", row.id), ("--code", own.hex()[0]), (boot,)]
@@ -95,8 +95,8 @@ def test_the_first_bits_only(aepipe: Aepipe, boot: Path, shelf: Store, row: Row)
     assert whole == all_bits
 
 
-def test_confidence_is_what_the_distance_is_worth(aepipe: Aepipe, boot: Path, shelf: Store) -> None:
-    probability = Release.open(shelf).scores["calibration"]["probability"]
+def test_confidence_is_what_the_distance_is_worth(aepipe: Aepipe, boot: Path, full_store: Store) -> None:
+    probability = Release.open(full_store).scores["calibration"]["probability"]
     (line,) = _lines(aepipe("query", boot, "--json", "-k", 20).stdout)
     assert isinstance(line["hits"], list)
     for hit in line["hits"]:
@@ -112,8 +112,8 @@ def test_confidence_is_what_the_distance_is_worth(aepipe: Aepipe, boot: Path, sh
     assert "confidence" not in aepipe("query", boot, "--bits", 20).stdout, "not measured for the first bits"
 
 
-def test_what_is_like_nothing_is_answered_with_a_warning(aepipe: Aepipe, shelf: Store) -> None:
-    release = Release.open(shelf)
+def test_what_is_like_nothing_is_answered_with_a_warning(aepipe: Aepipe, full_store: Store) -> None:
+    release = Release.open(full_store)
     known = release.codes_of(release.items.ids)
     far = BitCodes.from_bits(1 - known[:1].unpack())
     nearest = int(far.distances(known).min())
@@ -126,8 +126,8 @@ def test_what_is_like_nothing_is_answered_with_a_warning(aepipe: Aepipe, shelf: 
     assert line["hits"]
 
 
-def test_hits_are_re_ranked_by_their_embeddings(aepipe: Aepipe, boot: Path, shelf: Store, row: Row) -> None:
-    release = Release.open(shelf)
+def test_hits_are_re_ranked_by_their_embeddings(aepipe: Aepipe, boot: Path, full_store: Store, row: Row) -> None:
+    release = Release.open(full_store)
     factor = release.scores["reranking"]["factor"]
     ids = release.items.ids
     cosine = cosines(release.segments.embeddings_of(np.array([row.id]))[0], release.segments.embeddings_of(ids))
@@ -195,11 +195,11 @@ def test_paths_only_gives_paths_of_originals_and_keys_of_those_that_are_gone(
         away.rename(boot)
 
 
-def test_a_folder_is_all_its_images(aepipe: Aepipe, shelf: Store, tmp_path: Path) -> None:
+def test_a_folder_is_all_its_images(aepipe: Aepipe, full_store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "asked" / "below"
     folder.mkdir(parents=True)
-    source = pictures_of(shelf)
-    rows = Release.open(shelf).describe([3, 7])
+    source = pictures_of(full_store)
+    rows = Release.open(full_store).describe([3, 7])
     for row in rows:
         (folder / f"{row.id}.png").write_bytes((source / row.key).read_bytes())
     (folder / "notes.txt").write_text("not an image")
@@ -208,10 +208,12 @@ def test_a_folder_is_all_its_images(aepipe: Aepipe, shelf: Store, tmp_path: Path
     assert [line["hits"][0]["distance"] for line in found] == [0, 0]  # type: ignore[index]
 
 
-def test_a_large_folder_is_answered_in_blocks(aepipe: Aepipe, shelf: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_folder_is_answered_in_blocks(
+    aepipe: Aepipe, full_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(queries, "AT_ONCE", 3)
     monkeypatch.setattr("aepipe.release.query.AT_ONCE", 7)
-    found = _lines(aepipe("query", pictures_of(shelf), "--json", "-k", 1).stdout)
+    found = _lines(aepipe("query", pictures_of(full_store), "--json", "-k", 1).stdout)
     assert len(found) == 40
     assert all(line["hits"][0]["distance"] == 0 for line in found)  # type: ignore[index]
 
@@ -285,7 +287,7 @@ def test_keys_cannot_steer_the_terminal(aepipe: Aepipe, boot: Path, tmp_path: Pa
         ),
         (["--id", 0, "--min-confidence", 1.5], "Invalid value for '--min-confidence'"),
         (["--id", 0, "--bits", 0], "Invalid value for '--bits'"),
-        (["--code", "0" * 16, "--rerank"], "only pictures and rows have an embedding, by which hits are re-ranked"),
+        (["--code", "0" * 16, "--rerank"], "only items and rows have an embedding to re-rank hits by"),
         (["."], ".: no images in this folder"),
         (["--nonsense"], "No such option: --nonsense"),
     ],

@@ -14,7 +14,7 @@ from aepipe.store.artifacts import Ref, Store
 from tests.cli.conftest import Aepipe
 from tests.support.releases import make_release
 
-Shelf = tuple[Store, Ref]
+Own = tuple[Store, Ref]
 
 
 def _another(store: Store, *, promote: bool = True) -> Ref:
@@ -25,8 +25,8 @@ def _part(store: Store, ref: Ref, what: str) -> Path:
     return store.path(dict(Release.open(store, ref=ref).parts)[what])
 
 
-def test_history_is_a_table_or_json(aepipe: Aepipe, own_shelf: Shelf) -> None:
-    store, first = own_shelf
+def test_history_is_a_table_or_json(aepipe: Aepipe, own_store: Own) -> None:
+    store, first = own_store
     second = _another(store)
     head, *lines = aepipe("history", home=store).stdout.splitlines()
     assert head.split() == ["when", "name", "action", "from", "to", "map_at_1000", "recall_at_10", "why"]
@@ -40,8 +40,8 @@ def test_history_is_a_table_or_json(aepipe: Aepipe, own_shelf: Shelf) -> None:
     assert "nothing was ever in service" in aepipe("history", "--name", "shoes", home=store).stdout
 
 
-def test_promote_and_rollback(aepipe: Aepipe, own_shelf: Shelf) -> None:
-    store, first = own_shelf
+def test_promote_and_rollback(aepipe: Aepipe, own_store: Own) -> None:
+    store, first = own_store
     second = _another(store, promote=False)
     done = aepipe("promote", second.digest[:6], "--why", "it is better", home=store)
     assert done.exit_code == 0
@@ -57,10 +57,10 @@ def test_promote_and_rollback(aepipe: Aepipe, own_shelf: Shelf) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("ffffffffff", "no release starts with 'ffffffffff'; on the shelf"), ("", "several releases start with ''")],
+    [("ffffffffff", "no release starts with 'ffffffffff'; in the store"), ("", "several releases start with ''")],
 )
-def test_promote_needs_one_release(aepipe: Aepipe, own_shelf: Shelf, text: str, said: str) -> None:
-    store, first = own_shelf
+def test_promote_needs_one_release(aepipe: Aepipe, own_store: Own, text: str, said: str) -> None:
+    store, first = own_store
     _another(store, promote=False)
     found = aepipe("promote", text, home=store)
     assert found.exit_code == 2
@@ -68,14 +68,14 @@ def test_promote_needs_one_release(aepipe: Aepipe, own_shelf: Shelf, text: str, 
     assert registry.current(store, "pictures") == first
 
 
-def test_promote_takes_the_long_form(aepipe: Aepipe, own_shelf: Shelf) -> None:
-    store, first = own_shelf
+def test_promote_takes_the_long_form(aepipe: Aepipe, own_store: Own) -> None:
+    store, first = own_store
     assert aepipe("promote", str(first), home=store).exit_code == 0
 
 
 @pytest.mark.parametrize("verb", ["promote", "rollback"])
-def test_a_damaged_release_does_not_go_into_service(aepipe: Aepipe, own_shelf: Shelf, verb: str) -> None:
-    store, first = own_shelf
+def test_a_damaged_release_does_not_go_into_service(aepipe: Aepipe, own_store: Own, verb: str) -> None:
+    store, first = own_store
     second = _another(store)
     file = _part(store, first, "encoder") / "encoder.onnx"
     data = bytearray(file.read_bytes())
@@ -88,16 +88,16 @@ def test_a_damaged_release_does_not_go_into_service(aepipe: Aepipe, own_shelf: S
     assert registry.current(store, "pictures") == second
 
 
-def test_promote_waits_for_no_run(aepipe: Aepipe, own_shelf: Shelf) -> None:
-    store, first = own_shelf
+def test_promote_waits_for_no_run(aepipe: Aepipe, own_store: Own) -> None:
+    store, first = own_store
     with registry.lock(store, "pictures"):
         found = aepipe("promote", first.digest[:8], home=store)
     assert found.exit_code == 2
     assert f"process {os.getpid()}" in found.stderr
 
 
-def test_verify_reads_everything(aepipe: Aepipe, own_shelf: Shelf) -> None:
-    store, ref = own_shelf
+def test_verify_reads_everything(aepipe: Aepipe, own_store: Own) -> None:
+    store, ref = own_store
     found = aepipe("verify", home=store)
     assert found.exit_code == 0
     assert found.stdout.startswith("7 of 7 folders are sound")
@@ -106,8 +106,8 @@ def test_verify_reads_everything(aepipe: Aepipe, own_shelf: Shelf) -> None:
     assert aepipe("verify", "--all", home=store).stdout.startswith("14 of 14 folders are sound")
 
 
-def test_verify_names_every_damaged_file(aepipe: Aepipe, own_shelf: Shelf) -> None:
-    store, ref = own_shelf
+def test_verify_names_every_damaged_file(aepipe: Aepipe, own_store: Own) -> None:
+    store, ref = own_store
     flipped = _part(store, ref, "codes") / "codes.npy"
     data = bytearray(flipped.read_bytes())
     data[-1] ^= 1
@@ -125,8 +125,8 @@ def test_verify_names_every_damaged_file(aepipe: Aepipe, own_shelf: Shelf) -> No
 
 
 @pytest.mark.parametrize("arguments", [["query", "--id", 0], ["show"], ["evaluate"], ["verify"]])
-def test_a_corrupt_release_is_one_line_with_the_file(aepipe: Aepipe, own_shelf: Shelf, arguments: list[object]) -> None:
-    store, ref = own_shelf
+def test_a_corrupt_release_is_one_line_with_the_file(aepipe: Aepipe, own_store: Own, arguments: list[object]) -> None:
+    store, ref = own_store
     file = store.path(ref) / "release.json"
     file.write_text("{}")
     found = aepipe(*arguments, home=store)

@@ -1,4 +1,4 @@
-"""``aepipe run`` as people meet it: in a process of its own, with the Prefect server that it brings along."""
+"""``aepipe run`` as users start it: in its own process, with its own Prefect server."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from aepipe.cli import prefect, run
+from aepipe.cli import run
 from aepipe.cli.app import run_command
 from aepipe.errors import ExtraError, RecipeError
 from aepipe.store.artifacts import Store
+from flows import local_server
 from tests.support.samples import write_photos, write_tiny
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """``start("run", "tiny.toml")`` starts ``aepipe`` in the test's folder, as a user who has never had Prefect."""
+    """``start("run", "tiny.toml")`` starts ``aepipe`` in the test's folder, without Prefect's home."""
     (tmp_path / "home").mkdir()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "AEPIPE"))}
     environment = inherited | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path / "home"), "TERM": "dumb"}
@@ -50,7 +51,7 @@ def start(tmp_path: Path) -> Start:
 
 @pytest.fixture
 def own_environment(prefect: None) -> Iterator[None]:
-    """The environment of a user without Prefect and without a shelf; Prefect has read that of the tests before."""
+    """The environment of a user without Prefect and without a store; Prefect has read that of the tests before."""
     before = dict(os.environ)
     for name in before:
         if name.startswith(("PREFECT", "AEPIPE")):
@@ -116,7 +117,7 @@ def test_a_run_that_is_stopped_leaves_no_server(
     status, _, err = finished(process)
     if way == signal.SIGINT:
         assert status == 130
-        assert err[-1] == "aepipe: stopped; what is finished is kept, and the same command goes on from there"
+        assert err[-1] == "aepipe: stopped; finished work is kept, and the same command continues from there"
         assert all(OURS.match(line) for line in err[:-1]), err
     until = time.monotonic() + 20
     while servers(home):
@@ -174,20 +175,20 @@ def test_a_derived_recipe_never_replaces_another(tmp_path: Path, monkeypatch: py
         run._recipe_for("photos", None, None)
     assert Path("photos.toml").read_text() == 'name = "mine"\n'
     chosen = run._recipe_for("photos", "clothes", None)
-    assert chosen == str(tmp_path / "clothes.toml")
-    Path(chosen).write_text(Path(chosen).read_text() + "# changed\n")
+    assert chosen == tmp_path / "clothes.toml"
+    chosen.write_text(chosen.read_text() + "# changed\n")
     assert run._recipe_for(str(tmp_path / "photos"), "clothes", None) == chosen
-    assert "# changed" in Path(chosen).read_text()
+    assert "# changed" in chosen.read_text()
 
 
 def test_without_prefect_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefect, "find_spec", lambda name: None)
+    monkeypatch.setattr(local_server, "find_spec", lambda name: None)
     with (
         pytest.raises(ExtraError, match="prefect is not installed: pip install 'aepipe\\[flows\\]'"),
-        prefect.prefect(None, Store(tmp_path / "shelf")),
+        local_server.session(Store(tmp_path / "store")),
     ):
         pass
-    assert not (tmp_path / "shelf").exists()
+    assert not (tmp_path / "store").exists()
 
 
 def test_the_time_zone_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ FIELDS = {
 
 
 def _twin(store: Store, ref: Ref, **changes: Any) -> Ref:
-    """Put a copy of a release with another recipe on the shelf."""
+    """Put a copy of a release with another recipe in the store."""
     body = releases.card_of(store, ref)
     body = {**body, "recipe": {**body["recipe"], **changes}}
     with store.draft("release") as draft:
@@ -33,19 +33,20 @@ def _twin(store: Store, ref: Ref, **changes: Any) -> Ref:
         return draft.finish(body)
 
 
-def test_show_says_what_is_in_service(aepipe: Aepipe, shelf: Store) -> None:
-    release = Release.open(shelf)
+def test_show_says_what_is_in_service(aepipe: Aepipe, full_store: Store) -> None:
+    release = Release.open(full_store)
     text = aepipe("show").stdout
+    folder = str(full_store.path(release.ref))
     for wanted in (
         "pictures", f"{release.ref.short}, in service since", "40 in the index (flat)", "64 bits, fingerprint",
-        "made by a test", "dense > 64 bits", str(shelf.path(release.ref)), "map_at_1000", "recall_at_10", "bits live",
+        "made by a test", "dense > 64 bits", folder, "map_at_1000", "recall_at_10", "bits live",
     ):  # fmt: skip
         assert wanted in text, text
 
 
-def test_show_as_json(aepipe: Aepipe, shelf: Store) -> None:
+def test_show_as_json(aepipe: Aepipe, full_store: Store) -> None:
     (found,) = json.loads(aepipe("show", "--json").stdout)
-    release = Release.open(shelf)
+    release = Release.open(full_store)
     assert set(found) == FIELDS
     assert found["release"] == release.ref.digest
     assert found["fingerprint"] == release.fingerprint
@@ -54,8 +55,8 @@ def test_show_as_json(aepipe: Aepipe, shelf: Store) -> None:
     assert found["in_service"]
 
 
-def test_show_all_names_or_one(aepipe: Aepipe, own_shelf: tuple[Store, Ref]) -> None:
-    store, _ = own_shelf
+def test_show_all_names_or_one(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> None:
+    store, _ = own_store
     make_release(store, n=20, name="shoes", seed=1)
     late = make_release(store, n=20, seed=2, promote=False)
     assert [one["name"] for one in json.loads(aepipe("show", "--json", home=store).stdout)] == ["pictures", "shoes"]
@@ -67,8 +68,8 @@ def test_show_all_names_or_one(aepipe: Aepipe, own_shelf: tuple[Store, Ref]) -> 
     assert "choose one with --name: pictures, shoes" in aepipe("query", "--id", 0, home=store).stderr
 
 
-def test_what_pretraining_was_worth(aepipe: Aepipe, own_shelf: tuple[Store, Ref]) -> None:
-    store, ref = own_shelf
+def test_what_pretraining_was_worth(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> None:
+    store, ref = own_store
     assert json.loads(aepipe("show", "--json", home=store).stdout)[0]["pretraining"] is None
     _twin(store, ref, pretrain=False, seed=99)
     assert releases.describe(store, ref)["pretraining"] is None, "another seed is another recipe"
@@ -93,23 +94,23 @@ def test_layers_are_named_in_a_few_words() -> None:
     assert releases.layer_names(recipe) == ["dense 512 relu", "conv 16 32", "32 bits"]
 
 
-def test_evaluate_prints_the_scores(aepipe: Aepipe, shelf: Store) -> None:
+def test_evaluate_prints_the_scores(aepipe: Aepipe, full_store: Store) -> None:
     text = aepipe("evaluate").stdout
     assert "map_at_1000" in text
     assert "pca-sign" not in text or "ours" in text
-    assert json.loads(aepipe("evaluate", "--json").stdout) == Release.open(shelf).scores
+    assert json.loads(aepipe("evaluate", "--json").stdout) == Release.open(full_store).scores
 
 
-def test_evaluate_again_measures_and_leaves_no_trace(aepipe: Aepipe, shelf: Store) -> None:
+def test_evaluate_again_measures_and_leaves_no_trace(aepipe: Aepipe, full_store: Store) -> None:
     pytest.importorskip("pyarrow")
-    before = sorted(path.relative_to(shelf.root) for path in shelf.root.rglob("*"))
+    before = sorted(path.relative_to(full_store.root) for path in full_store.root.rglob("*"))
     again = json.loads(aepipe("evaluate", "--again", "--json").stdout)
     assert again["protocol"]["n_database"] == 32, "by the recipe's own protocol: the test split asks the train split"
     assert again["protocol"]["n_queries"] == 8
     text = aepipe("evaluate", "--again").stdout
     assert scores_text(again) in text, "the same figures, measured once more"
     assert "figures that DIFFER" in text, "the fixture's were measured otherwise"
-    assert sorted(path.relative_to(shelf.root) for path in shelf.root.rglob("*")) == before
+    assert sorted(path.relative_to(full_store.root) for path in full_store.root.rglob("*")) == before
 
 
 def test_evaluate_measures_the_first_bits(aepipe: Aepipe) -> None:

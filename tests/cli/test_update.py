@@ -1,4 +1,4 @@
-"""``aepipe add``, ``remove`` and ``compact``: what they say, and what is in service afterwards."""
+"""``aepipe add``, ``remove``, ``compact``: their output, and the release in service afterwards."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Own = tuple[Store, Ref]
 
 
 @pytest.fixture
-def picture(own_shelf: Own, tmp_path: Path) -> Path:
+def picture(own_store: Own, tmp_path: Path) -> Path:
     """A copy of one of the collection's pictures, elsewhere."""
-    found = next(iter(sorted(pictures_of(own_shelf[0]).rglob("*.png"))))
+    found = next(iter(sorted(pictures_of(own_store[0]).rglob("*.png"))))
     return Path(shutil.copy(found, tmp_path / "new.png"))
 
 
-def test_what_is_added_is_found_and_what_is_removed_is_not(aepipe: Aepipe, own_shelf: Own, picture: Path) -> None:
-    store, _ = own_shelf
+def test_what_is_added_is_found_and_what_is_removed_is_not(aepipe: Aepipe, own_store: Own, picture: Path) -> None:
+    store, _ = own_store
     n = len(Release.open(store))
     said = aepipe("add", picture, home=store).stdout
     assert said.startswith(f"pictures: 1 row added; release {Release.open(store).ref.short} is in service")
@@ -44,8 +44,8 @@ def test_what_is_added_is_found_and_what_is_removed_is_not(aepipe: Aepipe, own_s
     ]
 
 
-def test_rows_by_condition_and_from_stdin(aepipe: Aepipe, own_shelf: Own) -> None:
-    store, _ = own_shelf
+def test_rows_by_condition_and_from_stdin(aepipe: Aepipe, own_store: Own) -> None:
+    store, _ = own_store
     before = Release.open(store)
     aepipe("remove", "--where", "label = 'class1'", home=store)
     after = Release.open(store)
@@ -67,16 +67,16 @@ def test_rows_by_condition_and_from_stdin(aepipe: Aepipe, own_shelf: Own) -> Non
         (["add", "nowhere.png"], "nowhere.png: no such file or folder"),
     ],
 )
-def test_mistakes_change_nothing(aepipe: Aepipe, own_shelf: Own, arguments: list[str], said: str) -> None:
-    store, ref = own_shelf
+def test_mistakes_change_nothing(aepipe: Aepipe, own_store: Own, arguments: list[str], said: str) -> None:
+    store, ref = own_store
     result = aepipe(*arguments, home=store)
     assert result.exit_code == 2
     assert said in result.stderr
     assert registry.resolve(store, None)[1] == ref
 
 
-def test_a_run_under_way_is_not_disturbed(aepipe: Aepipe, own_shelf: Own, picture: Path) -> None:
-    store, ref = own_shelf
+def test_a_run_under_way_is_not_disturbed(aepipe: Aepipe, own_store: Own, picture: Path) -> None:
+    store, ref = own_store
     with registry.lock(store, "pictures"):
         result = aepipe("add", picture, home=store)
     assert result.exit_code != 0
@@ -84,8 +84,8 @@ def test_a_run_under_way_is_not_disturbed(aepipe: Aepipe, own_shelf: Own, pictur
     assert registry.resolve(store, None)[1] == ref
 
 
-def test_unreadable_pictures_are_named(aepipe: Aepipe, own_shelf: Own, tmp_path: Path) -> None:
+def test_unreadable_pictures_are_named(aepipe: Aepipe, own_store: Own, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    result = aepipe("add", tmp_path / "bad.png", home=own_shelf[0])
+    result = aepipe("add", tmp_path / "bad.png", home=own_store[0])
     assert result.exit_code == 2
     assert "1 of 1 items (100.0%) are unreadable" in result.stderr

@@ -38,7 +38,7 @@ def everything(store: Store) -> set[Ref]:
 
 
 def figures(store: Store) -> dict[str, float]:
-    """The metrics file, read back: each value by its name and labels, these in alphabetical order."""
+    """Return the figures in the metrics file by name and labels, these in alphabetical order."""
     from prometheus_client.parser import text_string_to_metric_families
 
     found = {}

@@ -16,7 +16,7 @@ from tests.support.releases import make_release, pictures_of
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     """A release of 40 pictures; the last is a copy of the first."""
-    store = Store(tmp_path_factory.mktemp("canaries") / "shelf")
+    store = Store(tmp_path_factory.mktemp("canaries") / "store")
     return Release.open(store, ref=make_release(store, n=40, shape=(8, 8, 1)))
 
 

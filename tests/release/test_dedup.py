@@ -57,15 +57,15 @@ def test_groups_are_those_of_brute_force(seed: int, count: int, n_bits: int, rad
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = Store(tmp_path_factory.mktemp("doubles") / "shelf")
+def full_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(tmp_path_factory.mktemp("doubles") / "store")
     make_release(store, n=120, n_bits=32)
     return store
 
 
 @pytest.mark.parametrize("radius", [0, 2, 6, 32])
-def test_rows_are_near_the_first_of_their_group_and_firsts_are_not(shelf: Store, radius: int) -> None:
-    release = Release.open(shelf)
+def test_rows_are_near_the_first_of_their_group_and_firsts_are_not(full_store: Store, radius: int) -> None:
+    release = Release.open(full_store)
     found = duplicates.find(release, radius)
     assert found.rows == 120
     sizes = np.diff(found.offsets)
@@ -90,9 +90,9 @@ def test_rows_are_near_the_first_of_their_group_and_firsts_are_not(shelf: Store,
     )
 
 
-def test_the_first_and_last_picture_are_the_same(shelf: Store) -> None:
+def test_the_first_and_last_picture_are_the_same(full_store: Store) -> None:
     """``make_release`` copies one."""
-    release = Release.open(shelf)
+    release = Release.open(full_store)
     same = {tuple(ids.tolist()) for ids, _ in duplicates.find(release, 0)}
     hashes: dict[bytes, list[int]] = {}
     for row in release.describe(release.items.ids):
@@ -101,8 +101,8 @@ def test_the_first_and_last_picture_are_the_same(shelf: Store) -> None:
     assert any(set(copies) <= set(ids) for ids in same)
 
 
-def test_what_makes_no_sense_is_refused(shelf: Store) -> None:
-    release = Release.open(shelf)
+def test_what_makes_no_sense_is_refused(full_store: Store) -> None:
+    release = Release.open(full_store)
     with pytest.raises(QueryError, match="a radius of 33 bits: codes of pictures have 32"):
         duplicates.find(release, 33)
     with pytest.raises(QueryError, match="at least 1 rows"):
@@ -111,8 +111,8 @@ def test_what_makes_no_sense_is_refused(shelf: Store) -> None:
         duplicates.write(release, duplicates.find(release, 3), Path("/nowhere/x.parquet"))
 
 
-def test_groups_as_parquet(shelf: Store, tmp_path: Path) -> None:
-    release = Release.open(shelf)
+def test_groups_as_parquet(full_store: Store, tmp_path: Path) -> None:
+    release = Release.open(full_store)
     found = duplicates.find(release, 6)
     duplicates.write(release, found, tmp_path / "groups.parquet")
     table = pq.read_table(tmp_path / "groups.parquet")

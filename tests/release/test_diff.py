@@ -42,7 +42,7 @@ def gated(plan: BarePlan, tmp_path: Path, **gate: object) -> BarePlan:
 
 def test_a_release_does_not_differ_from_itself(release: Release) -> None:
     found = difference.compare(release, release)
-    assert (found.rows, found.lost, found.come, found.flips) == ((N, N), 0.0, 0.0, 0.0)
+    assert (len(found.before), len(found.after), found.lost, found.gained, found.flips) == (N, N, 0.0, 0.0, 0.0)
     assert (found.overlap, found.unchanged, found.interval, len(found.asked)) == (1.0, 1.0, 0.0, N)
     assert all(len(one.before[0]) == 10 and one.ids[0] not in one.before[0] for one in found.asked)
 
@@ -51,9 +51,9 @@ def test_rows_that_are_gone_are_counted_and_leave_gaps_among_neighbours(store: S
     gone = np.arange(0, N, 4)
     less = Release.open(store, ref=update.remove(store, release, gone))
     found = difference.compare(release, less)
-    assert (found.come, found.flips) == (0.0, 0.0)
+    assert (found.gained, found.flips) == (0.0, 0.0)
     assert found.lost == pytest.approx(0.25)
-    assert difference.compare(less, release).come == pytest.approx(0.25)
+    assert difference.compare(less, release).gained == pytest.approx(0.25)
     for one in found.asked:
         lost = np.isin(one.before[0], gone).sum()
         assert one.common == pytest.approx(1 - lost / 10), "what is left are the nearest still"

@@ -21,7 +21,7 @@ pytest.importorskip("duckdb", reason="needs the extra sql")
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    store = Store(tmp_path_factory.mktemp("where") / "shelf")
+    store = Store(tmp_path_factory.mktemp("where") / "store")
     return Release.open(store, ref=make_release(store, n=200))
 
 
@@ -44,7 +44,7 @@ def test_columns_keep_their_types_and_names(tmp_path: Path) -> None:
 
     from aepipe.pipeline.ingest import ingest
 
-    store = Store(tmp_path / "shelf")
+    store = Store(tmp_path / "store")
     folder = pictures_of(store)
     write_pictures(folder, 20, (28, 28, 1))
     pictures = [file.read_bytes() for file in sorted(folder.rglob("*.png"))]

@@ -1,4 +1,4 @@
-"""What nobody needs goes from the shelf, and nothing else does."""
+"""What nobody needs goes from the store, and nothing else does."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def releases(store: Store, count: int) -> list[Ref]:
 
 
 def put(store: Store, kind: str, **inputs: object) -> Ref:
-    """Put a directory that no release refers to on the shelf."""
+    """Put a directory that no release refers to in the store."""
     with store.draft(kind) as draft:
         (draft.path / "file").write_text("x")
         return draft.finish(inputs)
 
 
 def everything(store: Store) -> set[Ref]:
-    """All that lies on the shelf."""
+    """All that lies in the store."""
     return {ref for kind in KINDS for ref in store.refs(kind)}
 
 
@@ -130,5 +130,5 @@ def test_who_holds_an_open_release_goes_on(store: Store) -> None:
     assert held.query(held.codes_of([5]), 10).ids.tolist() == before
 
 
-def test_an_empty_shelf_has_nothing(tmp_path: Path) -> None:
+def test_an_empty_store_has_nothing(tmp_path: Path) -> None:
     assert not collector.find(Store(tmp_path / "none")).refs

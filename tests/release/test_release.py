@@ -1,4 +1,4 @@
-"""A release is opened whole or not at all, and answers with the codes that its encoder gives."""
+"""A release opens whole or not at all, and answers with the codes of its encoder."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ N = 60
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Ref]:
-    """A shelf with a release that no test may change."""
-    store = Store(tmp_path_factory.mktemp("releases") / "shelf")
+def full_store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Ref]:
+    """A store with a release that no test may change."""
+    store = Store(tmp_path_factory.mktemp("releases") / "store")
     return store, make_release(store, n=N)
 
 
 @pytest.fixture
-def copied(shelf: tuple[Store, Ref], tmp_path: Path) -> tuple[Store, Ref]:
+def copied(full_store: tuple[Store, Ref], tmp_path: Path) -> tuple[Store, Ref]:
     """A copy of it, to be damaged."""
-    shutil.copytree(shelf[0].root, tmp_path / "copy")
-    return Store(tmp_path / "copy"), shelf[1]
+    shutil.copytree(full_store[0].root, tmp_path / "copy")
+    return Store(tmp_path / "copy"), full_store[1]
 
 
 @pytest.fixture
-def release(shelf: tuple[Store, Ref]) -> Release:
+def release(full_store: tuple[Store, Ref]) -> Release:
     """The release, opened."""
-    return Release.open(shelf[0])
+    return Release.open(full_store[0])
 
 
 def folder_of(store: Store, ref: Ref, what: str) -> Path:
@@ -60,22 +60,24 @@ def rewrite(store: Store, ref: Ref, **changes: Any) -> Ref:
 
 
 def other_encoder(store: Store) -> Ref:
-    """Put an encoder with other weights on the shelf."""
+    """Put an encoder with other weights in the store."""
     with store.draft("model") as draft:
         write_encoder(draft.path, seed=9)
         return draft.finish({"other": True})
 
 
-def test_it_knows_what_it_is(shelf: tuple[Store, Ref], release: Release) -> None:
-    assert (release.name, release.ref, release.n_bits, len(release)) == ("pictures", shelf[1], 64, N)
+def test_it_knows_what_it_is(full_store: tuple[Store, Ref], release: Release) -> None:
+    assert (release.name, release.ref, release.n_bits, len(release)) == ("pictures", full_store[1], 64, N)
     assert release.fingerprint == release.encoder.fingerprint == release.index.fingerprint
     assert release.recipe["name"] == "pictures"
     assert release.scores["protocol"]["n_bits"] == 64
-    assert Release.open(shelf[0], "pictures").ref == Release.open(shelf[0], ref=shelf[1]).ref
+    assert Release.open(full_store[0], "pictures").ref == Release.open(full_store[0], ref=full_store[1]).ref
 
 
-def test_a_picture_of_the_collection_finds_itself_at_distance_0(shelf: tuple[Store, Ref], release: Release) -> None:
-    folder = pictures_of(shelf[0])
+def test_a_picture_of_the_collection_finds_itself_at_distance_0(
+    full_store: tuple[Store, Ref], release: Release
+) -> None:
+    folder = pictures_of(full_store[0])
     for row_id in (0, 7, N - 1):
         row = release.describe([row_id])[0]
         item = decode((folder / row.place).read_bytes(), key=row.key, size=(28, 28), color="gray")
@@ -216,16 +218,16 @@ def test_a_release_of_a_later_version_is_refused(copied: tuple[Store, Ref]) -> N
         Release.open(store, ref=rewrite(store, ref, codes=None))
 
 
-def test_verify_reads_everything_a_release_refers_to(shelf: tuple[Store, Ref]) -> None:
-    checked = verify(*shelf)
-    assert checked[0] == shelf[1]
+def test_verify_reads_everything_a_release_refers_to(full_store: tuple[Store, Ref]) -> None:
+    checked = verify(*full_store)
+    assert checked[0] == full_store[1]
     assert {ref.kind for ref in checked} == {"release", "model", "segment", "rows"}
     assert len(checked) == len(set(checked)) == 7
 
 
 def test_verify_finds_any_flipped_byte(copied: tuple[Store, Ref]) -> None:
     store, ref = copied
-    verify(store, ref)  # a shelf that was read before is read again
+    verify(store, ref)  # a store that was read before is read again
     for part in [ref, *(part for _, part in Release.open(store).parts)]:
         folder = store.root / part.kind / part.digest
         for file in sorted(path for path in folder.iterdir() if path.is_file()):
@@ -237,10 +239,11 @@ def test_verify_finds_any_flipped_byte(copied: tuple[Store, Ref]) -> None:
     assert verify(store, ref)
 
 
-def test_a_query_needs_no_heavy_library(shelf: tuple[Store, Ref]) -> None:
+def test_a_query_needs_no_heavy_library(full_store: tuple[Store, Ref]) -> None:
     script = (
-        "import sys; from pathlib import Path; from aepipe.release.release import Release; from aepipe.store.artifacts import Store\n"
-        f"r = Release.open(Store(Path({str(shelf[0].root)!r})))\n"
+        "import sys; from pathlib import Path\n"
+        "from aepipe.release.release import Release; from aepipe.store.artifacts import Store\n"
+        f"r = Release.open(Store(Path({str(full_store[0].root)!r})))\n"
         "r.describe(r.query(r.codes_of([1]), 3).ids[0]); r.encoder; r.id_of(r.describe([0])[0].key); r.scores\n"
         "heavy = {'torch', 'pyarrow', 'pandas', 'prefect', 'rich', 'pydantic', 'sklearn', 'scipy'}\n"
         "heavy |= {'matplotlib', 'jinja2'}\n"

@@ -1,0 +1,63 @@
+"""Questions from Python objects: paths, words, bytes, pictures, arrays, and mappings."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.errors import QueryError
+from aepipe.release.query import Question, questions_from_bytes, questions_from_paths
+from aepipe.release.release import Release
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Thing: TypeAlias = "str | PathLike[str] | bytes | Image | NDArray[np.generic] | Mapping[str, Any]"
+"""A path or words; the bytes of a file; a picture; an array of pixels or a vector; a row of a table."""
+
+
+def questions_from_things(release: Release, things: Sequence[Thing]) -> Iterator[Question]:
+    """Yield a question for each item in things; a folder stands for all of its items.
+
+    Raises:
+        QueryError: a path does not exist, or a thing is of another type.
+        FingerprintError: this version decodes in another way than the release's encoder expects.
+    """
+    # Neighbours of one sort go together: the encoder takes a batch in the time that it takes for one item.
+    for named, some in groupby(things, lambda thing: isinstance(thing, str | PathLike | Mapping)):
+        if named:
+            yield from questions_from_paths(release, [_text(thing) for thing in some])
+        else:
+            yield from questions_from_bytes(release, [_file_bytes(thing) for thing in some])
+
+
+def _text(thing: Any) -> str:  # noqa: ANN401  a path, words or a mapping
+    return json.dumps(dict(thing)) if isinstance(thing, Mapping) else str(thing)
+
+
+def _file_bytes(thing: Any) -> tuple[str, bytes]:  # noqa: ANN401  whatever a caller gives
+    """Return a thing in memory as the bytes of a file, with a name for messages.
+
+    Raises:
+        QueryError: it is neither bytes nor a picture nor an array.
+    """
+    if isinstance(thing, bytes | bytearray):
+        return "bytes", bytes(thing)
+    stream = io.BytesIO()
+    if isinstance(thing, np.ndarray) and (thing.ndim == 1 or thing.dtype.kind == "f"):
+        np.save(stream, thing)
+        return f"array{list(thing.shape)}", stream.getvalue()
+    import PIL.Image
+
+    picture = PIL.Image.fromarray(np.squeeze(thing)) if isinstance(thing, np.ndarray) else thing
+    if not isinstance(picture, PIL.Image.Image):
+        raise QueryError(f"{type(thing).__name__}: ask with a path, words, bytes, a picture, an array or a mapping")
+    picture.save(stream, "PNG")
+    return "picture", stream.getvalue()

@@ -1,0 +1,66 @@
+"""Answers to questions as Python shows them: a table of hits, or pictures in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aepipe.release.query import Answer, Hit
+from aepipe.release.release import Release
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Results:
+    """The answers to questions, in the order asked; a notebook shows them as pictures.
+
+    Iterating yields :class:`aepipe.release.query.Answer`, each with its ``question`` and its ``hits``.
+
+    Attributes:
+        answers: one for each question.
+    """
+
+    def __init__(self, release: Release, answers: Sequence[Answer]) -> None:
+        self._release = release
+        self.answers = tuple(answers)
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    def __iter__(self) -> Iterator[Answer]:
+        return iter(self.answers)
+
+    def __getitem__(self, place: int) -> Answer:
+        return self.answers[place]
+
+    @property
+    def hits(self) -> list[Hit]:
+        """All hits, one question after another."""
+        return [hit for one in self.answers for hit in one.hits]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a line for each hit: query, rank, id, key, label, measures, the source's columns."""
+        import pandas as pd
+
+        fixed = ("query", "rank", "id", "key", "label", "distance", "similarity", "confidence", "cosine")
+        lines: list[dict[str, Any]] = []
+        for one in self.answers:
+            for hit in one.hits:
+                row = (one.question.text, hit.rank, hit.row.id, hit.row.key, hit.row.label)
+                measured = (hit.distance, hit.similarity, hit.confidence, hit.cosine)
+                lines.append({**hit.row.columns, **dict(zip(fixed, (*row, *measured), strict=True))})
+        names = [*fixed, *(name for name in self._release.items.columns if name not in fixed)]
+        return pd.DataFrame(lines, columns=names)
+
+    def __repr__(self) -> str:
+        lines = []
+        for one in self.answers:
+            lines.append(f"{one.question.text}: {len(one.hits)} hits")
+            lines += [f"  {hit.distance:4} bits  {hit.row.key}  {hit.row.label or ''}".rstrip() for hit in one.hits]
+        return "\n".join(lines) or "no questions"
+
+    def _repr_html_(self) -> str:
+        from aepipe.report.page import answer_page
+
+        return "".join(answer_page(self._release, one) for one in self.answers)

@@ -1,0 +1,68 @@
+"""``aepipe.run``, ``nightly`` and ``refresh`` from Python: what they return, and what they raise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import aepipe
+from aepipe.errors import GateError, QueryError, RecipeError
+from aepipe.store import registry
+from aepipe.store.artifacts import Store
+from tests.support.samples import write_photos, write_tiny
+
+pytestmark = pytest.mark.usefixtures("prefect")
+
+
+def test_a_collection_is_made_renewed_and_refused_from_python(
+    tmp_path: Path, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tiny = write_tiny(tmp_path, count=60, epochs=2)
+    first = aepipe.run(tiny, home=store.root)
+    assert first.in_service
+    assert first.reasons
+    assert (first.collection.name, len(first.collection)) == ("tiny", 60)
+    picture = next(iter(sorted((tmp_path / "photos").rglob("*.png"))))
+    assert first.collection.query(picture, k=1).hits[0].distance == 0
+    again = aepipe.run(str(tiny), home=str(store.root), promote=False)
+    assert (again.collection.release.ref, again.reasons) == (first.collection.release.ref, ("nothing has changed",))
+
+    quiet = aepipe.nightly(tiny, home=store.root, retrain="never")
+    assert (quiet.changed, quiet.done) == (False, ("nothing has changed",))
+    write_photos(tmp_path / "photos", start=60, count=2)
+    renewed = aepipe.refresh(store.root)
+    assert (renewed.changed, len(renewed.collection)) == (True, 62)
+
+    key = first.collection.release.describe([0])[0].key
+    (tmp_path / "canaries.toml").write_text(f'[[canary]]\nkey = "{key}"\nhits = ["nothing"]\n')
+    tiny.write_text(tiny.read_text() + '\n[gate]\ncanaries = "canaries.toml"\n')
+    with pytest.raises(GateError, match=r"tiny: the gate refuses release \w+: canary key"):
+        aepipe.nightly(tiny, home=store.root, retrain="never")
+    assert registry.resolve(store)[1] == renewed.collection.release.ref, "what was in service stays"
+    said = capfd.readouterr()
+    assert not said.out
+    assert "canary" not in said.err, "a refusal is raised, and not printed, too"
+
+
+def test_mistakes_are_raised_before_anything_is_made(tmp_path: Path, store: Store) -> None:
+    with pytest.raises(QueryError, match="no such rule of nightly: week; these are: retrain, days, cold"):
+        aepipe.nightly("demo", home=store.root, week=1)  # type: ignore[call-arg]
+    with pytest.raises(RecipeError, match=r"nowhere\.toml"):
+        aepipe.run(tmp_path / "nowhere.toml", home=store.root)
+    tiny = write_tiny(tmp_path, count=3)
+    tiny.write_text(tiny.read_text().replace("bits = 32", "bitz = 32"))
+    with pytest.raises(RecipeError, match="bitz"):
+        aepipe.run(tiny, home=store.root)
+    assert not store.root.exists()
+
+
+def test_a_later_run_in_one_process_talks_to_its_own_server() -> None:
+    from prefect.settings import PREFECT_API_URL
+
+    from flows.local_server import _connected
+
+    before, other = PREFECT_API_URL.value(), "http://127.0.0.1:9/api"
+    with _connected(other):
+        assert PREFECT_API_URL.value() == other, "Prefect has read the environment already"
+    assert PREFECT_API_URL.value() == before
