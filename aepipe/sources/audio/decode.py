@@ -94,7 +94,7 @@ def preview(path: Path, at: str, key: str) -> bytes:
 
 
 def draw(data: bytes, key: str, longest: int, features: Callable[[], Mapping[str, Any]]) -> Image:
-    """Return the spectrogram of a recording: time runs to the right, high frequencies are at the top.
+    """Return the spectrogram of a recording, with high frequencies at the top.
 
     Raises:
         ItemError: as the function of :func:`decoder`.
