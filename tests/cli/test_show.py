@@ -68,7 +68,7 @@ def test_show_all_names_or_one(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> 
     assert "choose one with --name: pictures, shoes" in aepipe("query", "--id", 0, home=store).stderr
 
 
-def test_what_pretraining_was_worth(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> None:
+def test_the_gain_by_pretraining(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> None:
     store, ref = own_store
     assert json.loads(aepipe("show", "--json", home=store).stdout)[0]["pretraining"] is None
     _twin(store, ref, pretrain=False, seed=99)
