@@ -10,7 +10,8 @@
     rows/<digest>/                  the rows (one or more)
 
 Opening checks that every part is there at its full length and belongs to the others, and reads none of them: files are
-mapped, and the encoder and the index are opened when they are first used. :mod:`aepipe.release.prefix` looks at a release by the first bits only.
+mapped, and the encoder and the index are opened when they are first used.
+:mod:`aepipe.release.prefix` looks at a release by the first bits only.
 
 Legend: N rows, Q queries, k neighbours.
 """
