@@ -31,8 +31,9 @@ from aepipe.release import lifecycle
 from aepipe.release import query as queries
 from aepipe.release.filter import ids_where
 from aepipe.release.lifecycle import HistoryEntry, VerifyReport
+from aepipe.release.prefix import Prefix
 from aepipe.release.query import Answer, QueryOptions, Question
-from aepipe.release.release import Prefix, Release
+from aepipe.release.release import Release
 from aepipe.release.things import Thing, questions_from_things
 from aepipe.report.results import Results
 from aepipe.store import registry
@@ -181,14 +182,11 @@ class Collection:
         return ids_where(self.release, condition)
 
     def add(self, *paths: FilePath, replace: bool = False) -> Added:
-        """Add items at once, without training; items that are there already are left alone.
+        """Add items at once, without training, and count those added, replaced and unchanged.
 
         Args:
             paths: files, folders, globs or addresses, of the collection's kind.
             replace: an item whose key is there with other bytes takes the place of that row.
-
-        Returns:
-            How many rows were added, replaced and unchanged, and the items that could not be read.
 
         Raises:
             QueryError: a key is there with other bytes.
@@ -201,6 +199,7 @@ class Collection:
         """
         from aepipe.pipeline import update
 
+        # What is in service now is changed, and not the open release: another process may have changed it meanwhile.
         with lifecycle.writing(self.store, self.name) as release:
             sources = update.sources_of(release, [os.fspath(path) for path in paths])
             done = update.add(self.store, release, sources, replace=replace)
@@ -583,6 +582,7 @@ def load_flow(module: str) -> Any:  # noqa: ANN401  flows stand above this room,
     Raises:
         ExtraError: a package that it needs is not installed.
     """
+    # By name, because flows stand above the library: an import statement here would be an import upwards.
     try:
         return import_module(f"flows.{module}")
     except ModuleNotFoundError as error:

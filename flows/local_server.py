@@ -123,7 +123,10 @@ def serving(home: Path, meanwhile: Callable[[], object] = lambda: None) -> Itera
     Raises:
         AepipeError: the server does not start.
     """
-    prepare({"PREFECT_HOME": str(home)})
+    # The charts of a run are drawn in this process, and matplotlib would keep its list of fonts in the user's home.
+    own = {"PREFECT_HOME": str(home), "MPLCONFIGDIR": str(home / "matplotlib")}
+    added = own.keys() - os.environ.keys()
+    prepare(own)
     _bypass_proxy()
     home = Path(os.environ["PREFECT_HOME"])
     if not home.exists():
@@ -144,6 +147,8 @@ def serving(home: Path, meanwhile: Callable[[], object] = lambda: None) -> Itera
         os.environ.pop("PREFECT_API_URL", None)
         flush()
         _stop(server)
+        for name in added:  # a later run of this process may be in another store
+            os.environ.pop(name, None)
 
 
 @contextmanager

@@ -62,11 +62,13 @@ class Verbs(TyperGroup):
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401  whatever Typer hands on
         super().__init__(**options)
+        # Typer would import every verb to make its command, and with them pandas, rich and others.
         self.commands = LazyCommands()
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = "aepipe", **extra: Any) -> NoReturn:  # type: ignore[override]  # noqa: ANN401
         """Run one command line and exit; a mistake that the user can fix becomes one line."""
         try:
+            # Outside of its standalone mode Typer leaves errors to us, and does not print them in its own form.
             code = super().main(args, prog_name, **{**extra, "standalone_mode": False})
         except (AepipeError, typer.TyperException, ModuleNotFoundError) as error:
             code = _report(error)

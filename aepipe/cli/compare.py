@@ -101,6 +101,7 @@ def compare(
     """
     shown.check()
     orders = [making.order(file) for file in load_flow("catalog").recipe_files(recipes)]
+    # A mistake in the last recipe must not be found after hours of training.
     for order in orders:
         load_flow("job").check(order)
     lines = _made(orders, making)

@@ -44,6 +44,7 @@ def complain(text: object) -> None:
     """Print one line on stderr, with the name of the program; as JSON where the log is."""
     line = " ".join(str(text).split())
     if in_json():
+        # The same form as the log on stderr, so that a collector of logs can read both.
         record = logging.LogRecord("aepipe", logging.ERROR, "", 0, line, None, None)
         typer.echo(JsonLines(sys.stderr).line(record), err=True)
     else:

@@ -217,6 +217,7 @@ def show(release: Release, answers: Iterable[Answer], display: Display) -> None:
             failed = True
             continue
         _print(release, found, display.form, way)
+        # On stderr, so that a program that reads the hits need not know of it.
         if found.strange:
             complain(f"{found.question.text}: {found.strange}")
         if display.picture and len(drawn) < MOST_DRAWN:

@@ -50,6 +50,7 @@ def promote(release: Wanted, place: Place, why: Why = "by hand") -> None:
       aepipe promote 3f9a0c11
       aepipe promote 3f9a0c11 --why "the old labels were wrong"
     """
+    # Nothing in service is opened here: a damaged release is replaced by a promotion.
     store = place.store()
     say(_changed(lifecycle.promote(store, lifecycle.find(store, release), why=why)))
 

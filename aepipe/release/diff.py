@@ -151,6 +151,7 @@ def _flips(before: Release, after: Release, ids: Sequence[NDArray[np.int64]]) ->
 
 def _nearest(release: Release, ids: NDArray[np.int64], k: int) -> list[tuple[NDArray[np.int64], NDArray[np.uint16]]]:
     """Return the k nearest of each row, the row itself left out."""
+    # One more than wanted, because each row finds itself.
     hits = release.query(release.codes_of(ids), k + 1)
     found = []
     for number, row in enumerate(ids):

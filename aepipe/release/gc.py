@@ -76,6 +76,7 @@ def find(store: Store, *, keep: int = KEEP, hours: float = HOURS) -> Garbage:
     needed = {part for ref in kept for part in (ref, *(one for _, one in ReleaseManifest.read(store, ref).parts))}
     needed |= _reach(store, [part for ref in in_service for _, part in ReleaseManifest.read(store, ref).parts])
     until = time.time() - 3600 * hours
+    # Releases first: if this is interrupted, no release is left without its parts.
     everything = [ref for kind in reversed(KINDS) for ref in store.refs(kind)]
     refs = tuple(ref for ref in everything if ref not in needed and _written(store, ref) < until)
     work = tuple(path for path in sorted((store.root / layout.Root.WORK).glob("*")) if _touched(path) < until)

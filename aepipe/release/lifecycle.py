@@ -99,6 +99,7 @@ def promote(store: Store, ref: Ref, *, why: str) -> Event:
         CorruptError: it is damaged.
         BusyError: a run is writing under that name.
     """
+    # Before the lock: it may take minutes, and a release does not change.
     verify(store, ref)
     name = Release.open(store, ref=ref).name
     with registry.lock(store, name):

@@ -261,6 +261,7 @@ def questions_from_codes(release: Release, codes: Sequence[str] | BitCodes) -> I
     Raises:
         CodeError: a text is not hex, or has another length than the release's codes.
     """
+    # Packed codes keep the fingerprint that they came with, so those of another encoder are refused.
     if isinstance(codes, BitCodes):
         for place, text in enumerate(codes.hex()):
             yield Question(f"code {text}", codes[place : place + 1])
@@ -326,6 +327,7 @@ def answers(release: Release, questions: Iterable[Question], options: SearchOpti
     Raises:
         QueryError: a code that came without its embedding cannot be re-ranked.
     """
+    # An iterator, because questions are read while answers are printed.
     asked = iter(questions)
     while block := list(islice(asked, AT_ONCE)):
         yield from answer(release, block, options)

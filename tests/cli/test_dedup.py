@@ -29,7 +29,7 @@ def test_groups_as_a_table_as_json_and_as_a_picture(aepipe: Aepipe, full_store: 
     assert told["largest"][0]["ids"] == found.of(0)[0].tolist()
 
 
-def test_no_groups_and_mistakes_are_said(aepipe: Aepipe) -> None:
+def test_no_groups_and_mistakes_are_reported(aepipe: Aepipe) -> None:
     none = aepipe("dedup", "--radius", 0, "--min-size", 100)
     assert none.exit_code == 0
     assert none.stdout.startswith("no two of") or "0 groups" in none.stdout

@@ -67,7 +67,7 @@ def test_a_torn_service_file(store: Store, ref: Ref) -> None:
     assert "not one line with a digest" in said
 
 
-def test_refusals_since_are_said_and_older_ones_are_not(store: Store, ref: Ref) -> None:
+def test_only_refusals_after_the_last_promotion_are_reported(store: Store, ref: Ref) -> None:
     registry.refuse(store, "pictures", Ref("release", "a" * 64), why="it is worse")
     (said,) = found(store, "collection pictures", "bad")
     assert said == "the gate refused 1 since, the last aaaaaaaaaaaa: it is worse"
@@ -87,7 +87,7 @@ def test_a_clock_that_is_behind(store: Store, ref: Ref) -> None:
     assert "set the clock right" in found(store, "clock", "bad")[0]
 
 
-def test_what_is_good_to_know(store: Store, ref: Ref) -> None:
+def test_notes(store: Store, ref: Ref) -> None:
     store.root.chmod(0o755)
     (store.root / "quarantine-pictures.parquet").write_bytes(b"")
     (store.root / "rows" / ".tmp-elsewhere-1-x").mkdir()

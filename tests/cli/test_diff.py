@@ -9,7 +9,7 @@ from aepipe.store.artifacts import Ref, Store
 from tests.cli.conftest import Aepipe
 
 
-def test_what_differs_is_said_and_drawn(aepipe: Aepipe, own_store: tuple[Store, Ref], tmp_path: Path) -> None:
+def test_differences_are_printed_and_drawn(aepipe: Aepipe, own_store: tuple[Store, Ref], tmp_path: Path) -> None:
     store, ref = own_store
     n = len(Release.open(store))
     aepipe("remove", "--id", 0, "--id", 1, home=store)
@@ -22,7 +22,7 @@ def test_what_differs_is_said_and_drawn(aepipe: Aepipe, own_store: tuple[Store, 
     assert '"overlap": 1.0' in found.stdout
 
 
-def test_nothing_to_compare_with_is_said(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> None:
+def test_without_an_earlier_release_there_is_nothing_to_compare(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> None:
     result = aepipe("diff", home=own_store[0])
     assert result.exit_code == 2
     assert "there is no release before" in result.stderr

@@ -10,7 +10,7 @@ from aepipe.store.artifacts import Ref, Store
 from tests.cli.conftest import Aepipe
 
 
-def test_what_is_found_is_said(aepipe: Aepipe, own_store: tuple[Store, Ref], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_findings_are_printed(aepipe: Aepipe, own_store: tuple[Store, Ref], monkeypatch: pytest.MonkeyPatch) -> None:
     store, ref = own_store
     monkeypatch.setenv("PREFECT_API_URL", "")
     monkeypatch.delenv("PREFECT_API_URL")

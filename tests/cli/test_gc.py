@@ -6,7 +6,7 @@ from aepipe.store.artifacts import Ref, Store
 from tests.cli.conftest import Aepipe
 
 
-def test_what_would_go_is_said_and_then_goes(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> None:
+def test_a_dry_run_lists_what_a_run_removes(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> None:
     store, ref = own_store
     aepipe("remove", "--id", 0, home=store)
     aepipe("remove", "--id", 1, home=store)

@@ -101,7 +101,7 @@ def test_a_denoising_layer_walks_its_chain(home: Store, aepipe: Aepipe, tmp_path
     assert aepipe("generate", "--name", "variational", "-n", 3, "--seed", 1, home=home).exit_code == 0
 
 
-def test_what_is_left_of_a_picture(home: Store, aepipe: Aepipe, tmp_path: Path) -> None:
+def test_a_picture_is_reconstructed(home: Store, aepipe: Aepipe, tmp_path: Path) -> None:
     first, second = photos(home)[:2]
     arguments = ("reconstruct", first, second, "--name", "denoising", "--tangents", "tangents.png")
     found = aepipe(*arguments, home=home)
@@ -178,7 +178,7 @@ def test_networks_are_those_of_the_release(home: Store) -> None:
         ("variational", "variational: the lowest layer was trained without a corruption, so it has no chain"),
     ],
 )
-def test_what_cannot_be_made_says_why(name: str, message: str, home: Store) -> None:
+def test_what_cannot_be_generated_has_a_reason(name: str, message: str, home: Store) -> None:
     found = networks(home, name)
     start = np.zeros((1, 28, 28, 1), np.uint8)
     with pytest.raises(QueryError, match=message):

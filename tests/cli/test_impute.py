@@ -13,7 +13,7 @@ from tests.cli.conftest import Aepipe
 pytest.importorskip("torch")
 
 
-def test_a_table_is_filled_beside_it(aepipe: Aepipe, tmp_path: Path) -> None:
+def test_a_filled_table_is_written_next_to_the_original(aepipe: Aepipe, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame(
         {"a": rng.integers(0, 4, 40), "b": rng.normal(size=40), "note": [f"row {i}" for i in range(40)]}

@@ -142,7 +142,7 @@ def test_diff_promote_and_rollback(aepipe: Aepipe, own_store: tuple[Store, Ref])
         new.promote(other.digest)
 
 
-def test_a_damaged_release_is_told_and_not_promoted(own_store: tuple[Store, Ref]) -> None:
+def test_a_damaged_release_is_reported_and_not_promoted(own_store: tuple[Store, Ref]) -> None:
     store, first = own_store
     file = store.path(Release.open(store).part("codes")) / "codes.npy"
     data = bytearray(file.read_bytes())
@@ -155,7 +155,7 @@ def test_a_damaged_release_is_told_and_not_promoted(own_store: tuple[Store, Ref]
         damaged.promote(first.digest)
 
 
-def test_ids_by_condition_are_those_that_may_be_found(opened: Collection) -> None:
+def test_ids_by_condition_limit_a_query(opened: Collection) -> None:
     ids = opened.ids_where("label = 'class2'")
     found = opened.query(ids=[0], where=ids, k=40)
     assert np.sort([hit.row.id for hit in found.hits]).tolist() == ids.tolist()

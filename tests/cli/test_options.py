@@ -59,7 +59,7 @@ def _read(arguments: list[str], kind: type[TyperCommand]) -> tuple[int, list[Any
         ["--no-flag", "--", "--size"],
     ],
 )
-def test_what_is_read_plainly_is_what_typer_reads(arguments: list[str]) -> None:
+def test_options_read_without_typer_are_those_that_typer_reads(arguments: list[str]) -> None:
     assert _read(arguments, Verb) == _read(arguments, TyperCommand)
 
 

@@ -17,7 +17,7 @@ def usual(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizing, "time_scan", lambda n_bits: sizing.Machine(1.0))
 
 
-def test_a_kind_is_chosen_and_what_to_write_is_said(aepipe: Aepipe) -> None:
+def test_a_kind_is_chosen_and_shown_as_a_recipe(aepipe: Aepipe) -> None:
     found = aepipe("plan", "--rows", "20M", "--ram", "2GB", "--p95", "50ms")
     assert found.exit_code == 0
     assert found.stdout.startswith("20,000,000 rows of 64 bits; by the codes of pictures: ")
@@ -28,7 +28,7 @@ def test_a_kind_is_chosen_and_what_to_write_is_said(aepipe: Aepipe) -> None:
     assert told["chosen"]["kind"] in {"flat", "multihash"}
 
 
-def test_what_would_fit_is_said_where_nothing_does(aepipe: Aepipe, tmp_path: Path) -> None:
+def test_where_no_kind_fits_a_remedy_is_shown(aepipe: Aepipe, tmp_path: Path) -> None:
     found = aepipe("plan", "--rows", "1B", "--bits", 128, "--ram", "1GB", "--p95", "100ms", "--home", tmp_path / "none")
     assert found.exit_code == 0
     assert "no collection is in service" in found.stdout

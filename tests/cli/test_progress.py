@@ -41,7 +41,7 @@ def test_a_pipe_gets_start_and_end_and_little_between() -> None:
     assert EVERY == 10
 
 
-def test_messages_stand_beside_progress() -> None:
+def test_messages_and_progress_on_one_stream() -> None:
     stream = io.StringIO()
     with showing(stream):
         step("views", 5, 5, "done")
@@ -72,7 +72,7 @@ def test_nothing_stays_behind() -> None:
     assert (list(logger.handlers), logger.level) == before
 
 
-def test_a_chapter_begins_the_stages_anew() -> None:
+def test_a_chapter_starts_its_stages_again() -> None:
     stream = io.StringIO()
     with showing(stream):
         for title in ("1/2 this", "2/2 that"):

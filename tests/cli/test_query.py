@@ -52,7 +52,7 @@ def test_json_has_what_programs_need(aepipe: Aepipe, boot: Path, full_store: Sto
         assert hit["similarity"] == pytest.approx(1 - hit["distance"] / release.n_bits, abs=1e-4)
 
 
-def test_the_same_thing_asked_in_five_ways(aepipe: Aepipe, boot: Path, full_store: Store, row: Row) -> None:
+def test_one_question_in_five_forms(aepipe: Aepipe, boot: Path, full_store: Store, row: Row) -> None:
     code = Release.open(full_store).codes_of([row.id]).hex()[0]
     ways = [
         aepipe("query", boot, "--json"),
@@ -95,7 +95,7 @@ def test_the_first_bits_only(aepipe: Aepipe, boot: Path, full_store: Store, row:
     assert whole == all_bits
 
 
-def test_confidence_is_what_the_distance_is_worth(aepipe: Aepipe, boot: Path, full_store: Store) -> None:
+def test_confidence_is_the_calibration_of_the_distance(aepipe: Aepipe, boot: Path, full_store: Store) -> None:
     probability = Release.open(full_store).scores["calibration"]["probability"]
     (line,) = _lines(aepipe("query", boot, "--json", "-k", 20).stdout)
     assert isinstance(line["hits"], list)
@@ -112,7 +112,7 @@ def test_confidence_is_what_the_distance_is_worth(aepipe: Aepipe, boot: Path, fu
     assert "confidence" not in aepipe("query", boot, "--bits", 20).stdout, "not measured for the first bits"
 
 
-def test_what_is_like_nothing_is_answered_with_a_warning(aepipe: Aepipe, full_store: Store) -> None:
+def test_a_question_unlike_the_collection_has_a_warning(aepipe: Aepipe, full_store: Store) -> None:
     release = Release.open(full_store)
     known = release.codes_of(release.items.ids)
     far = BitCodes.from_bits(1 - known[:1].unpack())
@@ -218,7 +218,7 @@ def test_a_large_folder_is_answered_in_blocks(
     assert all(line["hits"][0]["distance"] == 0 for line in found)  # type: ignore[index]
 
 
-def test_unreadable_pictures_are_told_after_the_others_are_answered(aepipe: Aepipe, boot: Path, tmp_path: Path) -> None:
+def test_unreadable_pictures_are_reported_and_the_others_answered(aepipe: Aepipe, boot: Path, tmp_path: Path) -> None:
     (tmp_path / "torn.png").write_bytes(boot.read_bytes()[:60])
     (tmp_path / "empty.png").touch()
     found = aepipe("query", "gone.png", "torn.png", boot, "empty.png", "--json", "-k", 1)
@@ -313,7 +313,7 @@ def test_only_rows_for_which_a_condition_holds(aepipe: Aepipe, boot: Path, row: 
     assert 'column "colour" not found' in wrong.stderr
 
 
-def test_a_row_without_itself_and_without_doubles(aepipe: Aepipe, row: Row) -> None:
+def test_others_leaves_the_row_out_and_distinct_its_duplicates(aepipe: Aepipe, row: Row) -> None:
     found = _lines(aepipe("query", "--id", row.id, "--json", "--others", "--distinct").stdout)[0]["hits"]
     assert row.id not in [hit["id"] for hit in found]  # type: ignore[attr-defined]
     refused = aepipe("query", "--id", row.id, "--others", "--rerank")

@@ -23,7 +23,7 @@ def picture(own_store: Own, tmp_path: Path) -> Path:
     return Path(shutil.copy(found, tmp_path / "new.png"))
 
 
-def test_what_is_added_is_found_and_what_is_removed_is_not(aepipe: Aepipe, own_store: Own, picture: Path) -> None:
+def test_added_rows_are_found_and_removed_ones_are_not(aepipe: Aepipe, own_store: Own, picture: Path) -> None:
     store, _ = own_store
     n = len(Release.open(store))
     said = aepipe("add", picture, home=store).stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,18 @@ def test_a_later_run_in_one_process_talks_to_its_own_server() -> None:
     with _connected(other):
         assert PREFECT_API_URL.value() == other, "Prefect has read the environment already"
     assert PREFECT_API_URL.value() == before
+
+
+def test_the_history_of_each_run_stays_in_its_own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import local_server
+
+    for name in ("PREFECT_API_URL", "PREFECT_HOME", "MPLCONFIGDIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("_start", "_wait", "_stop"):  # a server takes seconds, and is not what is tested
+        monkeypatch.setattr(local_server, name, lambda *_: None)
+    for name in ("first", "second"):
+        store = Store(tmp_path / name)
+        with local_server.session(store):
+            assert os.environ["PREFECT_HOME"] == str(store.root / "prefect")
+        assert not {"PREFECT_API_URL", "PREFECT_HOME", "MPLCONFIGDIR"} & os.environ.keys()
+        assert (store.root / "prefect" / "server.log").is_file()

@@ -47,7 +47,7 @@ def test_a_picture_beside_the_file_is_asked_for_a_label(release: Release, tmp_pa
     assert not asked(release, tmp_path / "c.toml", everything).passed
 
 
-def test_what_cannot_be_asked_has_not_passed(release: Release, tmp_path: Path) -> None:
+def test_a_canary_that_cannot_be_asked_has_not_passed(release: Release, tmp_path: Path) -> None:
     assert "no row has the key" in asked(release, tmp_path / "c.toml", 'key = "gone"\nlabel = "x"').said
     assert not asked(release, tmp_path / "c.toml", 'query = "gone.png"\nlabel = "x"').passed
     (tmp_path / "bad.png").write_bytes(b"no picture")

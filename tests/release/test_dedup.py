@@ -101,7 +101,7 @@ def test_the_first_and_last_picture_are_the_same(full_store: Store) -> None:
     assert any(set(copies) <= set(ids) for ids in same)
 
 
-def test_what_makes_no_sense_is_refused(full_store: Store) -> None:
+def test_a_wrong_radius_or_size_is_refused(full_store: Store) -> None:
     release = Release.open(full_store)
     with pytest.raises(QueryError, match="a radius of 33 bits: codes of pictures have 32"):
         duplicates.find(release, 33)

@@ -76,7 +76,7 @@ def test_columns_keep_their_types_and_names(tmp_path: Path) -> None:
         ("id IN (SELECT a FROM release)", "does not exist"),
     ],
 )
-def test_what_is_no_condition_or_reaches_for_more_is_refused(release: Release, condition: str, says: str) -> None:
+def test_other_sql_than_a_condition_is_refused(release: Release, condition: str, says: str) -> None:
     with pytest.raises(QueryError, match=says) as caught:
         ids_where(release, condition)
     assert "\n" not in str(caught.value).replace(condition, "")
@@ -96,7 +96,7 @@ def test_answers_are_exact_among_the_rows_that_are_left(release: Release, condit
         assert [(hit.distance, hit.row.id) for hit in one.hits] == expected
 
 
-def test_hits_without_the_row_itself_and_without_doubles(release: Release) -> None:
+def test_others_and_distinct_leave_rows_out_of_the_hits(release: Release) -> None:
     from aepipe.release import query as queries
 
     (row,) = queries.questions_from_rows(release, [0], [])
