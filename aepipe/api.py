@@ -31,8 +31,9 @@ from aepipe.release import lifecycle
 from aepipe.release import query as queries
 from aepipe.release.filter import ids_where
 from aepipe.release.lifecycle import HistoryEntry, VerifyReport
+from aepipe.release.prefix import Prefix
 from aepipe.release.query import Answer, QueryOptions, Question
-from aepipe.release.release import Prefix, Release
+from aepipe.release.release import Release
 from aepipe.release.things import Thing, questions_from_things
 from aepipe.report.results import Results
 from aepipe.store import registry

@@ -11,8 +11,8 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from aepipe.errors import AepipeError
 from aepipe.evaluate.gate import Verdict
 from aepipe.release.release import Release
+from aepipe.report.facts import describe
 from aepipe.report.page import page, shown
-from aepipe.report.release import describe
 from aepipe.report.tables import health_line, protocol_line, scores_table
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref

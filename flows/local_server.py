@@ -24,6 +24,7 @@ from typing import BinaryIO
 from urllib.request import urlopen
 
 from aepipe.errors import AepipeError, ExtraError
+from aepipe.store import layout
 from aepipe.store.artifacts import Store
 
 logger = logging.getLogger("aepipe.flows")
@@ -67,7 +68,7 @@ def session(store: Store, server: str | None = None, check: Callable[[], object]
     """
     if find_spec("prefect") is None:
         raise ExtraError("prefect", "flows")
-    home = store.root / "prefect"
+    home = store.root / layout.Root.PREFECT
     if url := server or os.environ.get("PREFECT_API_URL"):
         check()
         prepare(api=server)
@@ -173,7 +174,7 @@ def _without_collections() -> Iterator[None]:
 
 @contextmanager
 def _connected(url: str, *, heartbeats: bool = True) -> Iterator[None]:
-    """Make a server the one that Prefect talks to; Prefect itself reads the environment only when it is imported.
+    """Make Prefect talk to a server; it reads the environment only when it is imported.
 
     Our own server needs no heartbeats, and Prefect sleeps for up to a second before it stops sending them.
     """

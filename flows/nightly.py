@@ -179,7 +179,7 @@ def tidy(store: Store, keep: int, hours: float = collector.HOURS) -> None:
             found = collector.find(store, keep=keep, hours=hours)
             collector.collect(store, found)
     except BusyError as error:
-        logger.info("nothing is tidied up: %s", error)
+        logger.info("nothing is removed from the store: %s", error)
         return
     if found.refs:
         logger.info("%d folders that nothing needs are removed, %d bytes", len(found.refs), found.freed)
@@ -207,7 +207,7 @@ def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
         new = renewed(job, rows, model, codes, release)
     if _concluded(job, night, new):
         what = [] if rows == before else [difference(job, rows)]
-        what += ["what was added and removed is folded in"] if release.changed else []
+        what += ["additions and removals are merged"] if release.changed else []
         what += [f"the recipe has changed in {', '.join(changed)}"] if changed else []
         night.done.append(f"renewed: {'; '.join([*what, str(night.drift)])}")
 
@@ -228,7 +228,7 @@ def _train(job: Job, night: Night, rows: str, why: str, *, after: Release | None
         views = tasks.views(job, rows)
         # Training on from the same weights and the same rows would give nothing new.
         if warm and after and job.store.manifest(after.part("encoder")).inputs.get("views") == views:
-            logger.info("%s: %s, but there is nothing that its encoder was not trained on", job.name, why)
+            logger.info("%s: %s, but the encoder in service was trained on the same rows", job.name, why)
             return
         logger.info("%s: an encoder is trained: %s", job.name, why)
         new = tasks.finetune(job, views, [] if warm else pretrained(job, views), model, warm=warm)

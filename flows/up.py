@@ -54,7 +54,7 @@ def main() -> None:
             _print_line(f"{url.removesuffix('/api')} shows what runs; the store is {store.root}; Ctrl-C ends it")
             _work()
     except KeyboardInterrupt:
-        _print_line("stopped; what is in service goes on answering queries")
+        _print_line("stopped; queries go on, answered by the releases in service")
     except AepipeError as error:
         sys.exit(f"aepipe: {error}")
 

@@ -11,7 +11,7 @@ import typer
 from aepipe.cli.options import AsJson, Place, ReleaseText
 from aepipe.cli.output import say, say_json, write_picture
 from aepipe.errors import QueryError
-from aepipe.report.release import scores_text
+from aepipe.report.facts import scores_text
 
 
 def evaluate(

@@ -15,7 +15,7 @@ from aepipe.cli.options import Place
 from aepipe.cli.output import complain, say
 from aepipe.cli.prefect import Api, Device, SourcePath, resumable
 from aepipe.cli.progress import showing
-from aepipe.report.release import describe, describe_text
+from aepipe.report.facts import describe, describe_text
 
 
 @dataclass(frozen=True, slots=True)

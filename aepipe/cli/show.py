@@ -13,7 +13,7 @@ from aepipe.cli.output import say, say_json, write_picture, write_text
 from aepipe.errors import QueryError
 from aepipe.release import lifecycle
 from aepipe.release.release import Release
-from aepipe.report.release import describe, describe_text
+from aepipe.report.facts import describe, describe_text
 from aepipe.store.artifacts import Ref, Store
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ Without drift both are exchangeable, so shuffling them tells how large a differe
 test, exact for any distribution and any dependence between bits. The probability of a false alarm over all figures is
 at most ``alpha`` (Bonferroni). A significant but tiny difference is no alarm.
 
+:mod:`aepipe.pipeline.drift` chooses the rows that are compared.
+
 Source: Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 2005.
 
 Legend: R reference rows, T new rows, K bits.

@@ -1,4 +1,7 @@
-"""Rule of the gate: healthy bits, and scores no worse than in service."""
+"""Rule of the gate: healthy bits, and scores no worse than in service.
+
+:mod:`aepipe.pipeline.gate` runs it on a release, with further findings: canaries, and neighbours that must stay.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hamming indexes: build, open, search, filter, add and remove rows.
+"""Hamming indexes: build, search, filter, add rows (delta), remove rows (tombstones).
 
 An index is a :class:`RowIndex`: a search among distinct codes, of any kind, with the rows of each code as postings. A
 kind is one file in :mod:`aepipe.index.kinds`. An index never changes. Added and removed rows make a :class:`DeltaIndex`

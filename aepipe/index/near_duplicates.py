@@ -7,6 +7,8 @@ groups do not chain, and keeping only the first of each group leaves no near-dup
 The neighbours of a first code are looked up by substrings, as :mod:`aepipe.index.kinds.multihash` does, with the number
 of substrings that is cheapest for these codes; or by a scan where that is cheaper.
 
+On a release: :mod:`aepipe.release.dedup`.
+
 Legend: M distinct codes, m substrings, r bits flipped in a look-up.
 """
 

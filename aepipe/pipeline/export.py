@@ -34,7 +34,8 @@ from aepipe.codes.bitcodes import BIT_ORDER, BitCodes, n_bytes
 from aepipe.errors import CorruptError, QueryError
 from aepipe.log import step
 from aepipe.pipeline.compact import merge_rows
-from aepipe.release.release import Prefix, Release
+from aepipe.release.prefix import Prefix
+from aepipe.release.release import Release
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import disk_errors_named
 from aepipe.store.rows import Row, Rows

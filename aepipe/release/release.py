@@ -1,4 +1,4 @@
-"""A release opened for queries, and its view through the first bits of its codes.
+"""A release opened for queries.
 
 ::
 
@@ -10,7 +10,10 @@
     rows/<digest>/                  the rows (one or more)
 
 Opening checks that every part is there at its full length and belongs to the others, and reads none of them: files are
-mapped, and the encoder and the index are opened when they are first used. Legend: N rows, Q queries, k neighbours.
+mapped, and the encoder and the index are opened when they are first used.
+:mod:`aepipe.release.prefix` looks at a release by the first bits only.
+
+Legend: N rows, Q queries, k neighbours.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import Decoder, Encoder
-from aepipe.errors import CorruptError, FingerprintError, QueryError
+from aepipe.errors import CorruptError, FingerprintError
 from aepipe.index import hamming
 from aepipe.index.hamming import DeltaIndex, RowIndex
 from aepipe.index.hits import Hits, RaggedHits
@@ -272,62 +275,3 @@ class Release:
                 f"{self._says()} its {what} bears the fingerprint {found[:12]} instead of {self.fingerprint[:12]}; "
                 "go back with `aepipe rollback`, or make a new release with `aepipe run`"
             )
-
-
-class Prefix(Release):
-    """A release seen through the first bits of its codes: the same rows, faster and coarser.
-
-    Its fingerprint is ``<fingerprint>/<bits>``, so its codes are never compared with whole ones. Codes whose prefixes
-    were trained to be codes (``nested`` under the objective ``neighbourhood``) lose little; others lose whatever their
-    first bits do not say.
-
-    Args:
-        whole: the release.
-        n_bits: how many of the first bits are compared.
-
-    Raises:
-        QueryError: codes of the release have fewer bits.
-    """
-
-    def __init__(self, whole: Release, n_bits: int) -> None:
-        if not 1 <= n_bits <= whole.n_bits:
-            raise QueryError(f"{whole.name}: its codes have {whole.n_bits} bits, not {n_bits}")
-        own = ("encoder", "index", "segments")  # cached by the whole, and another thing in a prefix
-        self.__dict__.update({name: value for name, value in whole.__dict__.items() if name not in own})
-        self._whole = whole
-        self.n_bits = n_bits
-        if n_bits < whole.n_bits:
-            self.fingerprint = f"{whole.fingerprint}/{n_bits}"
-
-    @property
-    def whole(self) -> Release:
-        """The release with all bits."""
-        return self._whole
-
-    @cached_property
-    def encoder(self) -> Encoder:
-        """The encoder of the whole release, which gives all bits."""
-        return self._whole.encoder
-
-    @cached_property
-    def index(self) -> RowIndex | DeltaIndex:
-        """An index of the prefixes, made in memory."""
-        return self._whole.index.prefix(self.n_bits)
-
-    @cached_property
-    def segments(self) -> CodeSegments:
-        """The codes of the whole release, with all bits."""
-        return self._whole.segments
-
-    @property
-    def decoder(self) -> None:
-        """None: items cannot be decoded from the first bits alone."""
-        return
-
-    def encode(self, items: NDArray[np.uint8], *, threads: int = 1) -> BitCodes:
-        """Return the prefixes of the codes of decoded items; see :meth:`Release.encode`."""
-        return self._whole.encode(items, threads=threads).prefix(self.n_bits)
-
-    def codes_of(self, ids: NDArray[np.int64] | Sequence[int]) -> BitCodes:
-        """Return the prefixes of the stored codes of some rows; see :meth:`Release.codes_of`."""
-        return self._whole.codes_of(ids).prefix(self.n_bits)

@@ -21,7 +21,7 @@ from PIL import Image
 from aepipe.errors import CorruptError
 from aepipe.release.query import Answer
 from aepipe.release.release import Release
-from aepipe.report.release import facts, notes
+from aepipe.report.facts import facts, notes
 from aepipe.report.tables import cells, protocol_line
 from aepipe.report.tiles import Found, hits_picture, tile, tiles
 from aepipe.store import layout
@@ -42,7 +42,7 @@ def page(found: Mapping[str, Any], pictures: Mapping[str, str], said: Sequence[s
     """Return the page of a release.
 
     Args:
-        found: as :func:`aepipe.report.release.describe` returns it.
+        found: as :func:`aepipe.report.facts.describe` returns it.
         pictures: as :func:`shown` returns them.
         said: why the release is in service, or is not; where it is empty, the reasons of its last promotion.
     """

@@ -18,7 +18,7 @@ from aepipe.errors import ItemError
 from aepipe.release.query import Answer, Question
 from aepipe.release.release import Release
 from aepipe.report import canvas
-from aepipe.sources import preview
+from aepipe.sources import drawing, has_text, preview
 from aepipe.store.segments import Row
 
 SIDE, GAP, MARGIN, ARROW = 112, 10, 20, 44
@@ -244,7 +244,7 @@ def tiles(release: Release, found: Answer) -> Found:
 
 
 def _readable(release: Release, question: Question) -> str:
-    if release.recipe["source"]["kind"] != "text":
+    if not has_text(release.recipe["source"]["kind"]):
         return question.text
     return question.data[:1000].decode("utf-8", "ignore") or question.text
 
@@ -263,24 +263,11 @@ def original(release: Release, place: str, data: bytes = b"") -> Image.Image | N
         place: where its bytes are.
         data: its bytes, where they are at hand.
     """
-    kind = release.recipe["source"]["kind"]
-    if kind not in {"images", "video", "audio"}:
+    draw = drawing(release.recipe["source"]["kind"])
+    if draw is None:
         return None
     try:
         data = data or preview(release.items.root, place)
-        return _spectrum(release, data, place) if kind == "audio" else _thumbnail(data, place)
+        return draw(data, place, LONGEST, lambda: release.encoder.card.features)
     except ItemError:
         return None
-
-
-def _thumbnail(data: bytes, place: str) -> Image.Image:
-    from aepipe.sources.images.decode import thumbnail
-
-    return thumbnail(data, place, LONGEST)
-
-
-def _spectrum(release: Release, data: bytes, place: str) -> Image.Image:
-    from aepipe.sources import decoder
-
-    row = decoder("audio", release.encoder.card.features)(data, place)
-    return Image.fromarray(row[::-1, :, 0].copy())

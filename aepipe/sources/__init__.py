@@ -7,7 +7,8 @@ A kind of source is one folder with ``decode.py`` and ``source.py``; nothing els
 - ``VERSION``, which changes whenever the same bytes would give another row;
 - ``decoder(features, folder) -> Decode``, which makes rows of bytes exactly as they were made at ingestion;
 - ``query_items(text) -> Iterator[Item]``, the items that an argument on the command line names;
-- optional: ``PICTURES = True`` where items can be shown as pictures;
+- optional: ``PICTURES = True`` where items are pictures, ``TEXT = True`` where they can be read;
+- optional: ``draw``, which makes a picture of an item to look at; see :data:`aepipe.sources.item.Draw`;
 - optional: ``EXTRAS``, the packages that the kind needs, each with the extra of aepipe that brings it;
 - optional: ``MARK``, a letter, and ``preview(path, at, key) -> bytes``, where an item is a piece of a file: its place
   is ``file#at``, and ``at`` begins with the mark.
@@ -36,7 +37,7 @@ from typing import TYPE_CHECKING, Any, cast
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import WholeFile
 from aepipe.sources.formats import format_of
-from aepipe.sources.item import Decode, Item, Source
+from aepipe.sources.item import Decode, Draw, Item, Source
 
 if TYPE_CHECKING:
     from aepipe.recipe import Recipe
@@ -96,8 +97,18 @@ def query_items(kind: str, text: str) -> Iterator[Item]:
 
 
 def has_pictures(kind: str) -> bool:
-    """Tell whether the items of a kind can be shown as pictures."""
+    """Tell whether the items of a kind are pictures."""
     return bool(getattr(_decode(kind), "PICTURES", False))
+
+
+def has_text(kind: str) -> bool:
+    """Tell whether the items of a kind can be read."""
+    return bool(getattr(_decode(kind), "TEXT", False))
+
+
+def drawing(kind: str) -> Draw | None:
+    """Return what makes pictures of the items of a kind; None where there is nothing to look at."""
+    return getattr(_decode(kind), "draw", None)
 
 
 def extras() -> dict[str, str]:

@@ -14,11 +14,17 @@ from aepipe.errors import ItemError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from PIL.Image import Image
 
 Reader = Callable[[str], bytes]
 """Returns the bytes of the item with that key; raises :class:`ItemError` or OSError."""
 Decode = Callable[[bytes, str], NDArray[np.generic]]
 """Makes one row of bytes; the second argument is the key, for messages. Raises :class:`ItemError`."""
+Draw = Callable[[bytes, str, int, Callable[[], Mapping[str, Any]]], "Image"]
+"""Makes a picture of bytes to look at; the other arguments are the key, the longest side in pixels, and the features.
+
+The features are a function, because most kinds need none, and to read them a release has to open its encoder.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageColor
 
 from aepipe.release.release import Release
-from aepipe.report import release as releases
-from aepipe.report.release import scores_text
+from aepipe.report import facts
+from aepipe.report.facts import scores_text
 from aepipe.store.artifacts import Ref, Store
 from tests.cli.conftest import Aepipe
 from tests.support.releases import make_release
@@ -26,7 +26,7 @@ FIELDS = {
 
 def _twin(store: Store, ref: Ref, **changes: Any) -> Ref:
     """Put a copy of a release with another recipe in the store."""
-    body = releases.card_of(store, ref)
+    body = facts.card_of(store, ref)
     body = {**body, "recipe": {**body["recipe"], **changes}}
     with store.draft("release") as draft:
         (draft.path / "release.json").write_text(json.dumps(body))
@@ -72,14 +72,14 @@ def test_the_gain_by_pretraining(aepipe: Aepipe, own_store: tuple[Store, Ref]) -
     store, ref = own_store
     assert json.loads(aepipe("show", "--json", home=store).stdout)[0]["pretraining"] is None
     _twin(store, ref, pretrain=False, seed=99)
-    assert releases.describe(store, ref)["pretraining"] is None, "another seed is another recipe"
+    assert facts.describe(store, ref)["pretraining"] is None, "another seed is another recipe"
     control = _twin(store, ref, pretrain=False)
-    worth = releases.describe(store, ref)["pretraining"]
+    worth = facts.describe(store, ref)["pretraining"]
     assert worth["compared_with"] == control.digest
     assert worth["metric"] == "map_at_1000"
     assert worth["with"] == worth["without"], "the copy has the same scores"
     assert "pretraining: map_at_1000" in aepipe("show", home=store).stdout
-    other = releases.describe(store, control)["pretraining"]
+    other = facts.describe(store, control)["pretraining"]
     assert other["compared_with"] == ref.digest, "seen from the other side it is the same comparison"
 
 
@@ -91,7 +91,7 @@ def test_layers_are_named_in_a_few_words() -> None:
         ],
         "code": {"bits": 32},
     }
-    assert releases.layer_names(recipe) == ["dense 512 relu", "conv 16 32", "32 bits"]
+    assert facts.layer_names(recipe) == ["dense 512 relu", "conv 16 32", "32 bits"]
 
 
 def test_evaluate_prints_the_scores(aepipe: Aepipe, full_store: Store) -> None:

@@ -156,7 +156,7 @@ def serve() -> None:
     """Fork a process for each line of standard input, and print its exit status."""
     # An export imports a thousand modules. Nothing else may be done here: what makes threads does not survive a fork.
     exported(torch.nn.Linear(1, 1), torch.zeros(1, 1), {"given": ["found"]}, free=0)
-    gc.freeze()  # what is there stays; no child looks through it for garbage
+    gc.freeze()  # these objects stay, and no child needs to search them for garbage
     for line in sys.stdin:
         out, err, words = json.loads(line)
         if (child := os.fork()) == 0:

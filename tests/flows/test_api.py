@@ -1,4 +1,4 @@
-"""``aepipe.run``, ``nightly`` and ``refresh`` from Python: what they return, and what they raise."""
+"""``aepipe.run``, ``nightly`` and ``refresh`` from Python: results and errors."""
 
 from __future__ import annotations
 

@@ -6,8 +6,9 @@ import pytest
 
 from aepipe.codes.encoder import cosines
 from aepipe.release import query as queries
+from aepipe.release.prefix import Prefix
 from aepipe.release.query import SearchOptions, answer
-from aepipe.release.release import Prefix, Release
+from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release
 

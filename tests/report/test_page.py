@@ -20,8 +20,8 @@ from aepipe.errors import CorruptError
 from aepipe.release.release import Release
 from aepipe.report import page as pages
 from aepipe.report.charts import Chart, curves_picture
+from aepipe.report.facts import describe
 from aepipe.report.page import data_uri, examples_picture, page, shown, tiles_page, training_curves
-from aepipe.report.release import describe
 from aepipe.report.tiles import Found, Tile
 from aepipe.store.artifacts import Ref, Store
 from tests.support.releases import make_release, pictures_of

@@ -10,7 +10,7 @@ import pytest
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.evaluate.scores import Sample, score
-from aepipe.report.release import scores_text
+from aepipe.report.facts import scores_text
 from aepipe.report.tables import health_line, markdown_table, protocol_line, scores_table, text_table
 
 

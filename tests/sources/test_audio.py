@@ -62,6 +62,16 @@ def test_a_row_depends_neither_on_loudness_nor_on_the_rate_of_the_file() -> None
     assert np.abs(other[:20].astype(int) - near[:20]).mean() < 12
 
 
+def test_a_recording_is_drawn_with_high_frequencies_at_the_top() -> None:
+    draw = sources.drawing("audio")
+    assert draw is not None
+    features = Features(rate=RATE).model_dump()
+    low, high = (np.asarray(draw(wav(tone(hertz)), "a", 224, lambda: features)) for hertz in (200, 3000))
+    assert low.shape == (32, 32)
+    assert high[:, 8].argmax() < 8
+    assert low[:, 8].argmax() > 24
+
+
 def test_flac_and_wav_give_the_same_row() -> None:
     samples = 0.9 * (tone(440) + tone(1234))
     one, other = decode(wav(samples)), decode(wav(samples, form="FLAC"))

@@ -23,7 +23,7 @@ from PIL import Image
 
 from aepipe import recipe as recipes
 from aepipe.errors import ItemError, QueryError, RecipeError, SourceError
-from aepipe.sources import files, has_pictures, kinds, names, preview, query_items, resolve
+from aepipe.sources import drawing, files, has_pictures, has_text, kinds, names, preview, query_items, resolve
 from aepipe.sources.images.decode import decode
 from aepipe.sources.item import Item, Source
 
@@ -84,8 +84,10 @@ def test_kinds_are_folders_and_an_unknown_one_lists_them() -> None:
         resolve(recipes.parse(table, Path("r.toml")))
 
 
-def test_pictures_can_be_shown_of_these_kinds() -> None:
+def test_kinds_tell_how_their_items_are_shown() -> None:
     assert {kind for kind in names() if has_pictures(kind)} == {"images", "video"}
+    assert {kind for kind in names() if has_text(kind)} == {"text"}
+    assert {kind for kind in names() if drawing(kind)} == {"images", "video", "audio"}
 
 
 def test_decoders_need_no_heavy_library() -> None:

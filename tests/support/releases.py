@@ -27,7 +27,7 @@ from tests.support.encoders import write_encoder
 
 N_CLASSES = 5
 FEW_PIXELS = 7
-EVERY = 5  # one picture in so many is of the test split
+EVERY = 5  # every fifth picture is of the test split
 
 
 @dataclass(frozen=True, slots=True)

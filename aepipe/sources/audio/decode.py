@@ -12,10 +12,10 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from aepipe.errors import ItemError, QueryError
 from aepipe.sources.files import WholeFile
 from aepipe.sources.item import Decode, Item
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 VERSION = 1
 EXTRAS = {"soundfile": "audio", "soxr": "audio"}
@@ -88,6 +91,18 @@ def preview(path: Path, at: str, key: str) -> bytes:
     """
     start, _, seconds = at.removeprefix(MARK).partition("+")
     return slice_of(WholeFile(str(path))(key), key, float(start), float(seconds))
+
+
+def draw(data: bytes, key: str, longest: int, features: Callable[[], Mapping[str, Any]]) -> Image:
+    """Return the spectrogram of a recording, with high frequencies at the top.
+
+    Raises:
+        ItemError: as the function of :func:`decoder`.
+    """
+    from PIL import Image
+
+    row = decoder(features())(data, key)
+    return Image.fromarray(row[::-1, :, 0].copy())
 
 
 def samples_of(data: bytes, key: str, start: float = 0.0, seconds: float | None = None) -> tuple[Samples, int]:

@@ -169,6 +169,11 @@ def thumbnail(data: bytes, key: str, longest: int = 96) -> Image.Image:
         return image
 
 
+def draw(data: bytes, key: str, longest: int, features: Callable[[], Mapping[str, Any]]) -> Image.Image:
+    """Return a picture as it is, made small; see :data:`aepipe.sources.item.Draw`."""
+    return thumbnail(data, key, longest)
+
+
 def _upright(data: bytes, key: str, *, least: tuple[int, int], gray: bool) -> Image.Image:
     """Return the picture upright, in 8 bits and without transparency, as L or RGB.
 

@@ -25,6 +25,7 @@ from aepipe.sources.files import InMemory, WholeFile
 from aepipe.sources.item import Decode, Item
 
 VERSION = 1
+TEXT = True
 EXTRAS = {"tokenizers": "text"}
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*:( |$)")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 VERSION = decode.VERSION  # plus one for each change here that makes other frames of the same file
 PICTURES = True
+draw = decode.draw
 EXTRAS = {"av": "video"}
 MARK = "v"
 """What a place ``clip.mp4#v12.5`` begins with after the file: a second."""
