@@ -32,6 +32,8 @@ from aepipe.store.artifacts import KINDS, Ref, Store
 WRONG = 2
 MARKS = {"ok": "ok", "note": "note", "bad": "WRONG"}
 Level = Literal["ok", "note", "bad"]
+JSON_NAMES = {"store": "shelf"}
+"""The JSON keeps this name, because programs may look for it."""
 PACKAGE = "aepipe"
 ROOM = 2.0
 """Free space that a disk should have, in sizes of the largest release."""
@@ -68,7 +70,7 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
     """
     found = list(examine(open_store(home), os.environ))
     if as_json:
-        say_json([asdict(one) for one in found])
+        say_json([asdict(one) | {"what": JSON_NAMES.get(one.what, one.what)} for one in found])
     else:
         say(table(("", "what", "found"), [(MARKS[one.level], one.what, one.said) for one in found]))
     if any(one.level == "bad" for one in found):

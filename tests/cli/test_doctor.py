@@ -24,3 +24,4 @@ def test_findings_are_printed(aepipe: Aepipe, own_store: tuple[Store, Ref], monk
     assert "WRONG  collection pictures" in damaged.stdout
     told = json.loads(aepipe("doctor", "--json", home=store).stdout)
     assert {"level", "what", "said"} == set(told[0])
+    assert "shelf" in {one["what"] for one in told}, "programs may look for the name that it had before"
