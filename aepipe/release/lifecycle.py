@@ -63,7 +63,9 @@ def find(store: Store, text: str | None, name: str | None = None) -> Ref:
     found = [ref for ref in store.refs("release") if ref.digest.startswith(text.removeprefix("release/").lower())]
     if not found:
         known = ", ".join(ref.short for ref in store.refs("release")) or "none"
-        raise NotFoundError(f"no release starts with {text!r}; in the store {store.root}: {known}")
+        own = registry.current(store, text) if text in registry.names(store) else None
+        meant = f"; {text} is a collection, and its release in service is {own.short}" if own else ""
+        raise NotFoundError(f"no release starts with {text!r}; in the store {store.root}: {known}{meant}")
     if len(found) > 1:
         raise QueryError(f"several releases start with {text!r}: {', '.join(ref.digest[:16] for ref in found)}")
     return found[0]

@@ -57,7 +57,11 @@ def test_promote_and_rollback(aepipe: Aepipe, own_store: Own) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("ffffffffff", "no release starts with 'ffffffffff'; in the store"), ("", "several releases start with ''")],
+    [
+        ("ffffffffff", "no release starts with 'ffffffffff'; in the store"),
+        ("pictures", "; pictures is a collection, and its release in service is "),
+        ("", "several releases start with ''"),
+    ],
 )
 def test_promote_needs_one_release(aepipe: Aepipe, own_store: Own, text: str, said: str) -> None:
     store, first = own_store
