@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from aepipe.store.artifacts import Store
-from tests.cli.conftest import Aepipe
-from tests.support.samples import write_tiny
-
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 pytest.importorskip("prefect")
+
+from aepipe.store.artifacts import Store
+from tests.cli.conftest import Aepipe
+from tests.support.samples import write_tiny
 
 
 @pytest.fixture

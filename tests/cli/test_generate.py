@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
 from aepipe import recipe
 from aepipe.errors import QueryError
 from aepipe.pipeline.encode import encode
@@ -25,9 +28,6 @@ from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from tests.cli.conftest import Aepipe
 from tests.support.samples import write_tiny
-
-pytest.importorskip("torch")
-pytest.importorskip("sklearn")
 
 FIT = {"epochs": 1, "batch": 32}
 MASK = {"kind": "mask", "rate": 0.3}

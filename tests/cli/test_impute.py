@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.cli.conftest import Aepipe
-
 pytest.importorskip("torch")
+
+from tests.cli.conftest import Aepipe
 
 
 def test_a_filled_table_is_written_next_to_the_original(aepipe: Aepipe, tmp_path: Path) -> None:

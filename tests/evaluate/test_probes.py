@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("sklearn")
+
 from aepipe.errors import CodeError
 from aepipe.evaluate.probes import cluster_nmi, pca_errors, probe_accuracy, squared_errors
-
-pytest.importorskip("sklearn")
 
 RNG = np.random.default_rng(0)
 CLASSES = np.array(["bag", "boot", "coat"])

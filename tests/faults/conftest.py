@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.pipeline import Forge
+if TYPE_CHECKING:
+    from tests.faults.pipeline import Forge
 
 
 @pytest.fixture(scope="session")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     """What starts runs of :mod:`tests.faults.pipeline`."""
+    from tests.faults.pipeline import Forge  # needs torch, which not every test here does
+
     with Forge.open(tmp_path_factory.mktemp("forge")) as one:
         yield one

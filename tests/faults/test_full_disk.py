@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+
 from aepipe.release.lifecycle import verify
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from aepipe.store.io import array_in
 from tests.faults.pipeline import Forge
 from tests.faults.test_kill import RECIPE, paint
-
-pytest.importorskip("torch")
 
 SIZE = 3 << 20
 

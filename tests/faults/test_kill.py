@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest.importorskip("torch")
+
 from aepipe.release.lifecycle import verify
 from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from tests.faults.pipeline import Forge
-
-pytest.importorskip("torch")
 
 KILLED = -9
 RECIPE = """

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("torch")
+time_machine = pytest.importorskip("time_machine")
+
 from aepipe.errors import CorruptError, SourceError
 from aepipe.pipeline import ingest
 from aepipe.release.release import Release
@@ -21,9 +24,6 @@ from aepipe.store import registry
 from aepipe.store.artifacts import KINDS, Store
 from aepipe.store.rows import Rows
 from tests.support.samples import write_photos, write_tiny
-
-pytest.importorskip("torch")
-time_machine = pytest.importorskip("time_machine")
 
 pytestmark = pytest.mark.usefixtures("prefect")
 

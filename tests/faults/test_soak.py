@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest.importorskip("torch")
+
 from aepipe.errors import GateError, SourceError
 from aepipe.release.lifecycle import verify
 from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import KINDS, Ref, Store
 from tests.support.samples import write_photos, write_tiny
-
-pytest.importorskip("torch")
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("AEPIPE_KILLS", "50"))

@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
 from aepipe.errors import TrainingError
 from aepipe.store.artifacts import Store
 from flows.compare import compare
 from tests.support.samples import write_tiny
-
-pytest.importorskip("torch")
-pytest.importorskip("sklearn")
 
 
 @pytest.fixture

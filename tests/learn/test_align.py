@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.learn import batches, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.align import match_bits, reorder_bits
 from aepipe.learn.batches import Feed
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, LayerRecipe
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 K, SHAPE = 16, (20,)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.codes.encoder import GRAPH, Card, Encoder, write_card
 from aepipe.learn import batches, posterior, stack
 from aepipe.learn import spec as layer_specs
@@ -15,8 +17,6 @@ from aepipe.learn.batches import Feed
 from aepipe.learn.onnx_export import BATCH, freeze
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FinetuneRecipe, LayerRecipe
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 SHAPE = (20,)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.learn import batches, objectives, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import Feed
@@ -17,8 +19,6 @@ from aepipe.learn.objectives import Batch
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import CodeRecipe, ComputeRecipe, FitRecipe, LayerRecipe
 from tests.docs.blocks import blocks
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 RNG = np.random.default_rng(0)

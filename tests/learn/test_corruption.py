@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+torch = pytest.importorskip("torch")
+
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.corruption import Array, Corrupted, Corruption
 from aepipe.recipe import Choice, LayerRecipe
-
-torch = pytest.importorskip("torch")
 
 SHAPES = [(2000, 36), (2000, 6, 6, 1)]
 OPTIONS: dict[str, Corruption] = {

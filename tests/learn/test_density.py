@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.learn import batches, density, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import Feed
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Choice, ComputeRecipe, FitRecipe, LayerRecipe
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 CENTRES, SHARES = np.array([[-0.6, -0.4], [0.7, -0.2], [0.0, 0.7]]), np.array([0.5, 0.3, 0.2])

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.learn import generate, likelihood, posterior, stack
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.nets import conv, dense, gru
-
-torch = pytest.importorskip("torch")
 
 SHAPE = (4, 3, 1)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+pytest.importorskip("torch")
+
 from aepipe.errors import SourceError
 from aepipe.learn import impute
-
-pytest.importorskip("torch")
 
 
 def related(rows: int = 400, seed: int = 0) -> pd.DataFrame:

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.learn import batches, generate, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import Feed
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import ComputeRecipe, LayerRecipe
 from tests.support.samples import pixels
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 

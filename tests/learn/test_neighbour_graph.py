@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.learn import batches
 from aepipe.learn.batches import Feed
 from aepipe.learn.neighbour_graph import Graph, graph_of
 from aepipe.recipe import ComputeRecipe
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 NEAR = np.array([[1, 2], [0, 2], [1, 3], [2, 4], [3, 2]], np.int32)

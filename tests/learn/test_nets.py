@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from safetensors.torch import save
 
+torch = pytest.importorskip("torch")
+
 from aepipe.errors import RecipeError
 from aepipe.learn import autoencoder, batches, likelihood, nets, posterior, stack
 from aepipe.learn import spec as layer_specs
@@ -19,8 +21,6 @@ from aepipe.learn.nets import Head, conv, dense, gru, residual
 from aepipe.learn.onnx_export import BATCH, freeze
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import CodeRecipe, ComputeRecipe, FitRecipe, LayerRecipe
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 IMAGE = (9, 8, 2)

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.errors import RecipeError
 from aepipe.learn import autoencoder, batches, likelihood, nets, objectives, posterior, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, reconstruction
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FinetuneRecipe, FitRecipe, LayerRecipe, resolve
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 

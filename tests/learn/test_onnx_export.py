@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import DECODER, GRAPH, Card, Decoder, Encoder, write_card
 from aepipe.errors import CorruptError
@@ -16,8 +18,6 @@ from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import Feed
 from aepipe.learn.onnx_export import BATCH, freeze, freeze_decoder
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, LayerRecipe
-
-torch = pytest.importorskip("torch")
 
 SHAPE = (12, 12, 3)
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.errors import RecipeError
 from aepipe.learn import posterior
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.posterior import Stochastic
 from aepipe.recipe import Choice, CodeRecipe, LayerRecipe
-
-torch = pytest.importorskip("torch")
 
 PRIORS: dict[str, Any] = {
     "gaussian": posterior.Gaussian(),

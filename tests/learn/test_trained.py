@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
+torch = pytest.importorskip("torch")
+
 from aepipe.learn import batches, generate, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.stack import unroll
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, LayerRecipe
-
-torch = pytest.importorskip("torch")
 
 SHAPE = (6, 5, 1)
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.errors import TrainingError
 from aepipe.learn import batches, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import Feed
 from aepipe.learn.trainer import FileCheckpoint, Trainer, learning_rate
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FitRecipe, LayerRecipe
-
-torch = pytest.importorskip("torch")
 
 ROWS = np.random.default_rng(0).integers(0, 256, (500, 4, 4, 1), np.uint8) // 64 * 64
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+torch = pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
 from aepipe import recipe
 from aepipe.codes.encoder import Encoder
 from aepipe.evaluate.probes import FIGURES
@@ -26,9 +29,6 @@ from aepipe.pipeline.views import views
 from aepipe.store.artifacts import Store
 from aepipe.store.rows import Rows
 from tests.support.samples import write_tiny
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("sklearn")
 
 FIT = {"epochs": 3, "batch": 32}
 CHANGES: dict[str, Any] = {

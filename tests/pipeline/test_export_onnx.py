@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe import recipe
 from aepipe.codes.encoder import session
 from aepipe.errors import CorruptError, QueryError
@@ -23,8 +25,6 @@ from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from tests.sources.test_backbone import SIZE, write_network
 from tests.support.releases import write_pictures
-
-torch = pytest.importorskip("torch")
 
 FIT = {"epochs": 1, "batch": 16}
 

@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
+torch = pytest.importorskip("torch")
+
 from aepipe import recipe
 from aepipe.codes.encoder import Encoder, quantize
 from aepipe.errors import RecipeError, SourceError
@@ -29,8 +31,6 @@ from aepipe.release.release import Release
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments
-
-torch = pytest.importorskip("torch")
 
 FIT = {"epochs": 1, "batch": 16}
 LAYER = {"net": {"kind": "dense", "width": 10}, "corruption": {"kind": "mask", "rate": 0.3}, "fit": FIT}

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("duckdb", reason="needs the extra sql")
+
 from aepipe.errors import QueryError
 from aepipe.release.filter import ids_where
 from aepipe.release.query import SearchOptions, answer
@@ -15,8 +17,6 @@ from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from aepipe.store.segments import Row
 from tests.support.releases import bare_plan, make_release, pictures_of, publish_rows, put_encoder, write_pictures
-
-pytest.importorskip("duckdb", reason="needs the extra sql")
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+sound = pytest.importorskip("soundfile", reason="needs the extra audio")
+pytest.importorskip("soxr", reason="needs the extra audio")
+
 from aepipe import sources
 from aepipe.errors import ItemError, QueryError
 from aepipe.sources import preview
 from aepipe.sources.audio.source import Audio, Features, Options
 from aepipe.sources.loader import read_all
-
-sound = pytest.importorskip("soundfile", reason="needs the extra audio")
-pytest.importorskip("soxr", reason="needs the extra audio")
 
 RATE = 8000
 

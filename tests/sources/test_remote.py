@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+fsspec = pytest.importorskip("fsspec", reason="needs the extra remote")
+
 from aepipe import sources
 from aepipe.errors import SourceError
 from aepipe.pipeline import suggest
@@ -24,8 +26,6 @@ from aepipe.sources import preview, remote, resolve
 from aepipe.sources.item import Source
 from aepipe.sources.loader import read_all
 from aepipe.store.artifacts import Store
-
-fsspec = pytest.importorskip("fsspec", reason="needs the extra remote")
 
 
 @pytest.fixture(autouse=True)

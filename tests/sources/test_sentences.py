@@ -9,12 +9,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+tokenizers = pytest.importorskip("tokenizers", reason="needs the extra text")
+
 from aepipe.errors import CorruptError, ItemError, SourceError
 from aepipe.sources import decoder
 from aepipe.sources.backbone import GRAPH, LONGEST, TOKENIZER, SentenceEncoder
 from aepipe.sources.text.source import Features, Options, Text
-
-tokenizers = pytest.importorskip("tokenizers", reason="needs the extra text")
 
 WORDS = ["[UNK]", "the", "cat", "dog", "sat"]
 TABLE = np.random.default_rng(0).normal(size=(len(WORDS), 6)).astype(np.float32)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+av = pytest.importorskip("av", reason="needs the extra video")
+
 from aepipe import sources
 from aepipe.errors import ItemError, QueryError
 from aepipe.pipeline import suggest
@@ -17,8 +19,6 @@ from aepipe.sources.images import decode
 from aepipe.sources.loader import read_all
 from aepipe.sources.video import decode as films
 from aepipe.sources.video.source import Features, Options, Video
-
-av = pytest.importorskip("av", reason="needs the extra video")
 
 PICTURE = Path(__file__).parents[2] / "data" / "query.png"
 SIZE = (48, 64)

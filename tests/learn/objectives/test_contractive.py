@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.errors import RecipeError
 from aepipe.learn import batches, likelihood, nets, objectives, posterior, stack
 from aepipe.learn import spec as layer_specs
@@ -19,8 +21,6 @@ from aepipe.learn.objectives import Batch, contractive
 from aepipe.learn.objectives.contractive import squared_norm
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FitRecipe, LayerRecipe
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 BFLOAT16 = batches.resolve(ComputeRecipe(device="cpu", precision="bfloat16"))

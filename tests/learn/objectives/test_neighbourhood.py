@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import RecipeError
 from aepipe.evaluate.retrieval import retrieval
@@ -21,8 +23,6 @@ from aepipe.learn.objectives.neighbourhood import surprise
 from aepipe.learn.stack import unroll
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import CodeRecipe, ComputeRecipe, LayerRecipe
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.errors import RecipeError
 from aepipe.learn import batches, stack
 from aepipe.learn import spec as layer_specs
@@ -16,8 +18,6 @@ from aepipe.learn.objectives.psd import Energy, descent, largest_eigenvalue
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import ComputeRecipe, LayerRecipe
 from tests.support.samples import pixels
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.errors import RecipeError
 from aepipe.learn import batches, likelihood, objectives, stack
 from aepipe.learn import spec as layer_specs
@@ -14,8 +16,6 @@ from aepipe.learn.objectives import Batch, reconstruction
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import ComputeRecipe, LayerRecipe
 from tests.support.samples import pixels
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 

@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+torch = pytest.importorskip("torch")
+
 from aepipe.errors import RecipeError
 from aepipe.learn import batches, objectives, stack
 from aepipe.learn import spec as layer_specs
@@ -20,8 +22,6 @@ from aepipe.learn.objectives import Batch, sparse
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FitRecipe, LayerRecipe
 from tests.support.samples import SAMPLE
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 

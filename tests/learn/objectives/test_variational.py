@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.errors import RecipeError, TrainingError
 from aepipe.learn import batches, likelihood, objectives, posterior, stack
 from aepipe.learn import spec as layer_specs
@@ -16,8 +18,6 @@ from aepipe.learn.density import log_likelihood
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, variational
 from aepipe.recipe import Choice, CodeRecipe, ComputeRecipe, FinetuneRecipe, LayerRecipe
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 D, H, SIGMA = 5, 2, 0.7

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
+
 from aepipe.errors import RecipeError
 from aepipe.learn import batches, generate, objectives, stack
 from aepipe.learn import spec as layer_specs
@@ -15,8 +17,6 @@ from aepipe.learn.objectives import Batch
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import ComputeRecipe, LayerRecipe
 from tests.learn.two_sample import two_sample
-
-torch = pytest.importorskip("torch")
 
 CPU = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
 NOISE = {"kind": "gaussian", "sigma": 0.25}
