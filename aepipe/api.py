@@ -364,9 +364,7 @@ class Collection:
             BusyError: a run is writing under the same name.
         """
         ref = self.release.ref if release is None else lifecycle.find(self.store, release)
-        if release is not None and (name := Release.open(self.store, ref=ref).name) != self.name:
-            raise QueryError(f"release {ref.short} is one of {name}, not of {self.name}")
-        event = lifecycle.promote(self.store, ref, why=why)
+        event = lifecycle.promote(self.store, ref, why=why, name=self.name)
         self._reopen()
         return event
 

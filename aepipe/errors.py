@@ -50,6 +50,9 @@ class ItemError(AepipeError):
         self.key = key
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[ItemError], tuple[str, str]]:
+        return type(self), (self.key, self.reason)  # errors cross processes; by default only the text would
+
 
 class CodeError(AepipeError):
     """Codes of the wrong length, text that is not hex, or pad bits that are not zero."""
@@ -72,6 +75,11 @@ class ExtraError(AepipeError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed: pip install 'aepipe[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+    def __reduce__(self) -> tuple[type[ExtraError], tuple[str, str]]:
+        return type(self), (self.package, self.extra)
 
 
 class QueryError(AepipeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 
 import aepipe
 from aepipe.api import Collection, Results
-from aepipe.errors import CodeError, ItemError, NotFoundError, QueryError
+from aepipe.errors import CodeError, ExtraError, ItemError, NotFoundError, QueryError
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release, pictures_of
 
@@ -27,6 +28,14 @@ def full_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture
 def collection(full_store: Store) -> Collection:
     return aepipe.open(full_store.root)
+
+
+@pytest.mark.parametrize(
+    "error", [ItemError("a.png", "cut off"), ExtraError("torch", "train"), QueryError("no such id")]
+)
+def test_errors_cross_processes(error: Exception) -> None:
+    copied = copy.copy(error)
+    assert (type(copied), str(copied), vars(copied)) == (type(error), str(error), vars(error))
 
 
 def test_what_is_open(collection: Collection, full_store: Store) -> None:

@@ -38,7 +38,8 @@ def history(place: Place, as_json: AsJson = False) -> None:
         ]
         say(table(("when", "name", "action", "from", "to", *SHOWN, "why"), rows))
     else:
-        say(f"nothing was ever in service in the store {store.root}")
+        under = f" under the name {place.name!r}" if place.name else ""
+        say(f"nothing was ever in service{under} in the store {store.root}")
 
 
 def promote(release: Wanted, place: Place, why: Why = "by hand") -> None:
@@ -52,7 +53,7 @@ def promote(release: Wanted, place: Place, why: Why = "by hand") -> None:
     """
     # Nothing in service is opened here: a damaged release is replaced by a promotion.
     store = place.store()
-    say(_changed(lifecycle.promote(store, lifecycle.find(store, release), why=why)))
+    say(_changed(lifecycle.promote(store, lifecycle.find(store, release), why=why, name=place.name)))
 
 
 def rollback(place: Place, why: Why = "by hand") -> None:

@@ -93,19 +93,28 @@ def history(store: Store, name: str | None = None) -> list[HistoryEntry]:
     return [HistoryEntry(event, _scores(store, event)) for event in registry.history(store, name, refused=True)]
 
 
-def promote(store: Store, ref: Ref, *, why: str) -> Event:
+def promote(store: Store, ref: Ref, *, why: str, name: str | None = None) -> Event:
     """Verify a release and put it into service under its own name; the gate is not asked.
+
+    Args:
+        store: where it is.
+        ref: of the release.
+        why: the reason, for the log.
+        name: of the collection that is meant; None takes any.
 
     Raises:
         NotFoundError: there is no such release.
+        QueryError: it is one of another collection.
         CorruptError: it is damaged.
         BusyError: a run is writing under that name.
     """
     # Before the lock: it may take minutes, and a release does not change.
     verify(store, ref)
-    name = Release.open(store, ref=ref).name
-    with registry.lock(store, name):
-        return registry.promote(store, name, ref, why=why)
+    own = Release.open(store, ref=ref).name
+    if name is not None and own != name:
+        raise QueryError(f"release {ref.short} is one of {own}, not of {name}")
+    with registry.lock(store, own):
+        return registry.promote(store, own, ref, why=why)
 
 
 def rollback(store: Store, name: str | None = None, *, why: str) -> Event:

@@ -72,6 +72,18 @@ def test_promote_needs_one_release(aepipe: Aepipe, own_store: Own, text: str, sa
     assert registry.current(store, "pictures") == first
 
 
+def test_a_release_of_another_collection_is_not_promoted(aepipe: Aepipe, own_store: Own) -> None:
+    store, first = own_store
+    found = aepipe("promote", first.digest, "--name", "others", home=store)
+    assert found.exit_code == 2
+    assert f"release {first.short} is one of pictures, not of others" in found.stderr
+    assert len(registry.history(store)) == 1
+
+
+def test_a_name_without_history_is_said(aepipe: Aepipe, own_store: Own) -> None:
+    assert "under the name 'nope'" in aepipe("history", "--name", "nope", home=own_store[0]).stdout
+
+
 def test_promote_takes_the_long_form(aepipe: Aepipe, own_store: Own) -> None:
     store, first = own_store
     assert aepipe("promote", str(first), home=store).exit_code == 0
