@@ -73,7 +73,7 @@ def merge_tables(store: Store, tables: Sequence[Ref], removed: NDArray[np.int64]
             # Ids of removed rows must not be given again, so the highest count of all tables goes on.
             next_id = max(part.next_id for part in parts)
             writer.close(source="", next_id=next_id, rejected=parts[0].quarantine())
-        facts = {**Rows(draft.path).facts, "location": first.facts.get("location"), "skipped": 0}
+        facts = {**Rows(draft.path).facts, "location": first.facts.get("location"), "skipped": 0, "passed_over": []}
         return draft.finish(inputs, facts | {"new": 0, "changed": 0, "vanished": 0})
 
 

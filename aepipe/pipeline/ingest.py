@@ -47,7 +47,8 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
         next_id: the first id for a new key; smaller ones were given before, perhaps to rows that are gone.
 
     Returns:
-        The rows. Their facts are those of :class:`aepipe.store.rows.Rows`, ``location``, ``skipped``, and the numbers
+        The rows. Their facts are those of :class:`aepipe.store.rows.Rows`, ``location``, ``skipped`` (files passed
+        over, in all), ``passed_over`` (by reason), ``left_out`` (columns), ``notes``, and the numbers
         of ``new``, ``changed`` and ``vanished`` keys compared with ``previous``.
 
     Raises:
@@ -80,7 +81,7 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
             "ids": collection.lineage(),
         }
         facts = {**collection.finish(digest), **collection.changes()}
-        return draft.finish(inputs, {**facts, "location": str(source.location), "skipped": source.skipped})
+        return draft.finish(inputs, {**facts, "location": str(source.location), **_left_out(source)})
 
 
 class PreviousRows:
@@ -266,6 +267,17 @@ class _Collection:
     def _feature(self, row: int) -> NDArray[np.generic]:
         assert self._before.usable is not None
         return self._before.usable.feature(row)
+
+
+def _left_out(source: Source) -> dict[str, Any]:
+    """Return what the source did not use, and what it guessed, as facts."""
+    passed_over = source.passed_over
+    return {
+        "skipped": passed_over.total,
+        "passed_over": passed_over.facts(),
+        "left_out": dict(source.left_out),
+        "notes": list(source.notes),
+    }
 
 
 def check_bad(source: Source, rejected: list[Rejected], good: int, listed: Path) -> None:

@@ -21,6 +21,7 @@ from aepipe import recipe
 from aepipe.errors import SourceError
 from aepipe.sources.files import Files
 from aepipe.sources.item import Container, Item
+from aepipe.sources.passed_over import PassedOver
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,9 +121,19 @@ class ItemSource:
         return self._options.workers
 
     @property
-    def skipped(self) -> int:
-        """Files that the last iteration left out."""
-        return self._container.skipped
+    def passed_over(self) -> PassedOver:
+        """Files that the last iteration left out, with the reasons."""
+        return self._container.passed_over
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """No columns: the rows of most kinds are not made of columns."""
+        return {}
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the container guessed of its files, in words."""
+        return getattr(self._container, "notes", ())
 
     @property
     def spans(self) -> list[dict[str, Any]] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import ItemError
+from aepipe.sources.passed_over import PassedOver
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,8 +105,16 @@ class Source(Protocol):
         """Threads to decode with; 0 for one per processor."""
 
     @property
-    def skipped(self) -> int:
-        """Files that the last iteration left out because they are not of this kind."""
+    def passed_over(self) -> PassedOver:
+        """Files that the last iteration left out because they are not of this kind, with the reasons."""
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Columns that rows are not made of, each with the reason."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was guessed of the files, in words for users: the delimiter, the encoding."""
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
         """Return a source that has learned from its items what it needs; only then it makes rows.
@@ -164,8 +173,8 @@ class Container(Protocol):
     """Items, as they lie on disk: in a folder, an archive, tables."""
 
     @property
-    def skipped(self) -> int:
-        """Files that the last iteration left out."""
+    def passed_over(self) -> PassedOver:
+        """Files that the last iteration left out, with the reasons."""
 
     @property
     def gives(self) -> frozenset[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +26,7 @@ from aepipe.sources import loader, resolve
 from aepipe.sources.files import InMemory
 from aepipe.sources.images import decode
 from aepipe.sources.item import Item, Source
+from aepipe.sources.passed_over import PassedOver
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Rows
 
@@ -49,7 +51,9 @@ class Fake:
     location: Path = Path("/things")
     shape: tuple[int, ...] = SHAPE
     dtype: str = "uint8"
-    skipped: int = 3
+    passed_over: PassedOver = field(default_factory=lambda: PassedOver(Counter(other=3), {"other": ["a", "b", "c"]}))
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     spans: list[dict[str, Any]] | None = None
 

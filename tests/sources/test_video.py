@@ -66,7 +66,7 @@ def test_a_frame_of_every_second_is_an_item_that_can_be_read_again(tmp_path: Pat
     one = source(tmp_path)
     found = list(read_all(one))
     assert [each.item.key for each in found] == [f"clip.{ending}@{second}" for second in range(4)]
-    assert one.skipped == 1
+    assert one.passed_over.total == 1
     for each, picture in zip(found, shown, strict=True):
         assert off(each.features, picture) < 12
         again = one.row(preview(one.location, each.item.place), "again")

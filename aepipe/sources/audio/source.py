@@ -18,6 +18,7 @@ from aepipe.sources.audio import decode
 from aepipe.sources.files import Files, Refused, WholeFile
 from aepipe.sources.formats.path_lists import files_or_lists
 from aepipe.sources.item import Columns, Container, Item, Reader
+from aepipe.sources.passed_over import PassedOver
 
 SUFFIXES = (".wav", ".wave", ".flac")
 
@@ -97,9 +98,9 @@ class _Windows:
         self.gives = whole.gives
 
     @property
-    def skipped(self) -> int:
+    def passed_over(self) -> PassedOver:
         """Files that are no recordings."""
-        return self._whole.skipped
+        return self._whole.passed_over
 
     def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
         """Return the columns of the files."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import Files, Found, InMemory
 from aepipe.sources.item import Item
+from aepipe.sources.passed_over import PassedOver
 from aepipe.store.io import load_numpy
 
 ENDINGS = (".npy", ".npz")
@@ -45,7 +46,7 @@ class Arrays:
         self._files = files
         self._name = name
         self._key = key
-        self.skipped = 0
+        self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
         first = next(found for found in files if claims(found.place))
         vectors, columns = load(Path(first.path), name)
@@ -64,10 +65,10 @@ class Arrays:
 
     def items(self) -> Iterator[Item]:
         """Yield the vectors in order."""
-        self.skipped = 0
+        self.passed_over.clear()
         for found in self._files:
             if not claims(found.place) or found.refusal:
-                self.skipped += 1
+                self.passed_over.add(found.place, found.refusal or "not an array")
                 continue
             yield from self._rows(found)
 

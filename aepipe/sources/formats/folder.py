@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aepipe.sources.files import Files, Found, Refused, WholeFile
 from aepipe.sources.item import Item
+from aepipe.sources.passed_over import PassedOver
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +38,7 @@ class Folder:
     def __init__(self, files: Files, endings: tuple[str, ...] = ()) -> None:
         self._files = files
         self._endings = endings
-        self.skipped = 0
+        self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
 
     def schema(self) -> pa.Schema:
@@ -52,10 +53,10 @@ class Folder:
 
     def items(self) -> Iterator[Item]:
         """Yield the files in the order of their paths."""
-        self.skipped = 0
+        self.passed_over.clear()
         for found in self._files:
             if not self._is_item(found):
-                self.skipped += 1
+                self.passed_over.add(found.place, f"not {' '.join(self._endings)}")
                 continue
             yield Item(found.place, found.place, Refused(found.refusal) if found.refusal else WholeFile(found.path))
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from aepipe.errors import SourceError
 from aepipe.sources.files import Files, Found, InMemory
 from aepipe.sources.item import Item
+from aepipe.sources.passed_over import PassedOver
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,7 +61,7 @@ class Idx:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self.skipped = 0
+        self.passed_over = PassedOver()
         self.gives = frozenset({"label", "split"})
 
     def schema(self) -> pa.Schema:
@@ -75,12 +76,12 @@ class Idx:
 
     def items(self) -> Iterator[Item]:
         """Yield the pictures in the order of the files."""
-        self.skipped = 0
+        self.passed_over.clear()
         for found in self._files:
             if claims(found.place):
                 yield from _pictures(found)
             elif "labels" not in found.place:
-                self.skipped += 1
+                self.passed_over.add(found.place, "not an IDX file of pictures")
 
 
 def bmp(pixels: NDArray[np.uint8]) -> bytes:

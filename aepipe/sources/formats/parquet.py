@@ -19,6 +19,7 @@ from aepipe.errors import SourceError
 from aepipe.sources.files import Files, Found, InMemory, Refused
 from aepipe.sources.formats.path_lists import check_columns, listed
 from aepipe.sources.item import Columns, Container, Item, Reader
+from aepipe.sources.passed_over import PassedOver
 
 _ROWS = 64  # read at a time: pictures are large
 
@@ -62,7 +63,7 @@ class Tables:
     def __init__(self, files: Files, columns: Columns) -> None:
         self._files = files
         self._columns = columns
-        self.skipped = 0
+        self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
         first = next(Path(found.path) for found in files if claims(found.place))
         with reading(first) as table:
@@ -82,7 +83,10 @@ class Tables:
 
     def items(self) -> Iterator[Item]:
         """Yield the rows in order."""
-        self.skipped = sum(1 for _ in self._files) - sum(1 for _ in self._tables())
+        self.passed_over.clear()
+        for found in self._files:
+            if not claims(found.place) or found.refusal:
+                self.passed_over.add(found.place, found.refusal or "not a Parquet file")
         # A key is unique in a source, but paths in a data set need not be.
         taken: set[str] = set()
         for found in self._tables():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from aepipe.errors import SourceError
 from aepipe.sources.files import Files, Found, Refused, WholeFile
 from aepipe.sources.item import Item, Reader
+from aepipe.sources.passed_over import PassedOver
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,7 +79,7 @@ class Lists:
     def __init__(self, files: Files, columns: Columns) -> None:
         self._files = files
         self._columns = columns
-        self.skipped = 0
+        self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
         self._names = _header(Path(next(found.path for found in files if claims(found.place))), columns)
 
@@ -94,10 +95,10 @@ class Lists:
 
     def items(self) -> Iterator[Item]:
         """Yield the rows in order."""
-        self.skipped = 0
+        self.passed_over.clear()
         for found in self._files:
             if not claims(found.place) or found.refusal:
-                self.skipped += 1
+                self.passed_over.add(found.place, found.refusal or "not a list")
                 continue
             _header(Path(found.path), self._columns)
             yield from self._rows(found)

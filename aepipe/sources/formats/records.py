@@ -22,6 +22,7 @@ from aepipe.sources.files import Files, Found, InMemory, Refused
 from aepipe.sources.formats.parquet import reading, rows_of
 from aepipe.sources.formats.path_lists import check_names
 from aepipe.sources.item import Item, Reader
+from aepipe.sources.passed_over import PassedOver
 
 LONGEST = 1 << 26
 """Bytes of a line; a longer one is a bad item."""
@@ -122,7 +123,7 @@ class Records:
         self._content = content
         self._used = tuple(used)
         self._key = key
-        self.skipped = 0
+        self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
         first = next((found for found in files if claims(found.place)), None)
         if first is None:
@@ -149,10 +150,10 @@ class Records:
 
     def items(self) -> Iterator[Item]:
         """Yield the records in order."""
-        self.skipped = 0
+        self.passed_over.clear()
         for found in self._files:
             if not claims(found.place) or found.refusal:
-                self.skipped += 1
+                self.passed_over.add(found.place, found.refusal or "not a table")
                 continue
             yield from (self._item(line, found) for line in read(Path(found.path), found.place))
 

@@ -12,6 +12,7 @@ from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import MAX_BYTES, Files, Found, InMemory, Piece, Refused
 from aepipe.sources.formats import folder
 from aepipe.sources.item import Item, Reader
+from aepipe.sources.passed_over import PassedOver
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +52,7 @@ class Tar:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self.skipped = 0
+        self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
 
     def schema(self) -> pa.Schema:
@@ -66,10 +67,10 @@ class Tar:
 
     def items(self) -> Iterator[Item]:
         """Yield the pictures in the order of the archive."""
-        self.skipped = 0
+        self.passed_over.clear()
         for found in self._files:
             if not claims(found.place) or found.refusal:
-                self.skipped += 1
+                self.passed_over.add(found.place, found.refusal or "not an archive")
                 continue
             try:
                 with _open(Path(found.path)) as archive:
@@ -86,7 +87,8 @@ class Tar:
             name = member.name.removeprefix("./").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             hidden = any(part.startswith(".") and part != ".." for part in PurePosixPath(name).parts)
             if member.isdir() or hidden or not folder.claims(name):
-                self.skipped += member.isfile()
+                if member.isfile():
+                    self.passed_over.add(prefix + name, "hidden" if hidden else "not a picture")
                 continue
             place = f"{found.place}#{member.offset_data}+{member.size}"
             yield Item(prefix + name, place, _reader(archive, member, found.path))

@@ -15,6 +15,7 @@ from aepipe.sources.files import Files, InMemory, Refused, WholeFile
 from aepipe.sources.formats.path_lists import files_or_lists
 from aepipe.sources.images import source as images
 from aepipe.sources.item import Columns, Container, Item
+from aepipe.sources.passed_over import PassedOver
 from aepipe.sources.video import decode
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
@@ -81,9 +82,9 @@ class _Frames:
         return self.whole.gives
 
     @property
-    def skipped(self) -> int:
+    def passed_over(self) -> PassedOver:
         """Files that are no videos."""
-        return self.whole.skipped
+        return self.whole.passed_over
 
     def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
         """Return the columns of the files."""
