@@ -4,6 +4,7 @@ AepipeError
 ├── RecipeError            a recipe that cannot be run: file, key, allowed values
 ├── SourceError            a source that is missing, empty, or too full of unreadable items
 ├── ItemError              one item that cannot be decoded (quarantined at ingestion, fatal in a query)
+│   └── EmptyItemError     an item without fault that has nothing in it: silence (passed over, no bad item)
 ├── CodeError              codes of the wrong length, bad hex, pad bits that are not zero
 │   └── FingerprintError   codes of two encoders in one operation
 ├── TrainingError          a loss that is not finite
@@ -52,6 +53,10 @@ class ItemError(AepipeError):
 
     def __reduce__(self) -> tuple[type[ItemError], tuple[str, str]]:
         return type(self), (self.key, self.reason)  # errors cross processes; by default only the text would
+
+
+class EmptyItemError(ItemError):
+    """An item that can be read, but has nothing in it that a row could tell: it is passed over, and is no bad item."""
 
 
 class CodeError(AepipeError):

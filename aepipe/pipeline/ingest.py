@@ -169,6 +169,9 @@ class _Collection:
     def take(self, outcome: Outcome) -> None:
         """Add one item."""
         item = outcome.item
+        if outcome.reason is not None and outcome.empty:
+            self._source.passed_over.add(item.key, outcome.reason)
+            return
         if outcome.reason is not None:
             self.rejected.append(Rejected(item.key, item.place, outcome.reason))
             return
@@ -210,6 +213,9 @@ class _Collection:
                 f"there any more, and max_vanished_share allows {allowed:.1%}. Is the disk mounted? If they are meant "
                 "to be gone, say max_vanished_share = 1 under [source]"
             )
+        if not self._keys:
+            first = next((one["reason"] for one in self._source.passed_over.facts()), "nothing in it")
+            raise SourceError(f"{self._source.location}: no item to learn from; all are passed over: {first}")
         if not self._splits["train"]:
             found = ", ".join(f"{name!r} ({count:,})" for name, count in self._splits.most_common(5))
             raise SourceError(f"{self._source.location}: no item is in the split 'train'; there are: {found}")

@@ -281,6 +281,9 @@ class NewItems:
         found = ((source, one) for source in self._sources for one in read_all(source, find, decode))
         for source, outcome in found:
             item = outcome.item
+            if outcome.reason is not None and outcome.empty:
+                source.passed_over.add(item.key, outcome.reason)
+                continue
             if outcome.reason is not None or item.key in given:
                 self.bad.append(Rejected(item.key, item.place, outcome.reason or "duplicate key"))
                 continue

@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.errors import ItemError
+from aepipe.errors import EmptyItemError, ItemError
 from aepipe.sources.files import Refused, WholeFile
 from aepipe.sources.item import Decode, Item, Source
 
@@ -41,7 +41,8 @@ class Outcome:
         sha256: of its bytes; empty where they could not be read.
         features: its row; None where it is known already, or cannot be read.
         known: the number that ``find`` returned; -1 for a row that is not known.
-        reason: why it cannot be read; None where it can.
+        reason: why it has no row; None where it has one.
+        empty: it can be read, but has nothing in it: it is passed over, and is no bad item.
     """
 
     item: Item
@@ -49,6 +50,7 @@ class Outcome:
     features: NDArray[np.generic] | None = None
     known: int = -1
     reason: str | None = None
+    empty: bool = False
 
 
 def read_all(source: Source, find: Find | None = None, row: Decode | None = None) -> Iterator[Outcome]:
@@ -106,7 +108,7 @@ def _read(item: Item, row: Decode, find: Find) -> Outcome:
         known = find(item.key, sha256)
         features = row(data, item.key) if known < 0 else None
     except ItemError as error:
-        return Outcome(_without_bytes(item), reason=error.reason)
+        return Outcome(_without_bytes(item), reason=error.reason, empty=isinstance(error, EmptyItemError))
     return Outcome(_without_bytes(item), sha256, features, known)
 
 

@@ -1,1 +1,1 @@
-"""Recordings: WAV and FLAC files."""
+"""Recordings: WAV, FLAC, MP3, Ogg, M4A and other files of sound."""

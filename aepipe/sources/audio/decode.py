@@ -13,16 +13,19 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.errors import ItemError, QueryError
+from aepipe.errors import EmptyItemError, QueryError
+from aepipe.sources.audio.reading import Samples, samples_of
 from aepipe.sources.files import WholeFile
-from aepipe.sources.item import Decode, Item
+from aepipe.sources.item import Decode, Item, Reader
+from aepipe.sources.streams import opened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,30 +39,52 @@ FRAME = 0.032
 DEEPEST = 80.0
 """Decibels below the loudest cell at which a cell is 0."""
 SILENCE = 1e-10
-"""Power of the loudest cell, where full scale is 1, below which a recording is silent."""
+"""Power of the loudest cell, where full scale is 1, below which a recording is silence: 100 dB below full scale."""
 _SLICE = re.compile(r"(?P<file>.+)@(?P<start>\d+(\.\d+)?)(-(?P<end>\d+(\.\d+)?))?$")
 
-Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Reads a slice of a recording as a WAV file.
+
+    Attributes:
+        whole: reads the recording.
+        start: in seconds.
+        seconds: to read at most.
+    """
+
+    whole: Reader
+    start: float
+    seconds: float
+
+    def __call__(self, key: str) -> bytes:
+        """Return the bytes."""
+        with opened(self.whole, key) as stream:
+            return slice_of(stream, key, self.start, self.seconds)
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
-    """Return what makes a row of the bytes of a WAV or FLAC file.
+    """Return what makes a row of the bytes of a recording.
 
     A file that is longer than a window is cut after the first one; a shorter one is filled up with silence. With
     ``window = "whole"`` the frames of a row are spread over the whole file.
 
-    The function raises :class:`ItemError` for bytes that are no recording, are cut off, or are silent.
+    The function raises :class:`ItemError` for bytes that are no recording or are cut off, and for samples that are not
+    numbers; :class:`EmptyItemError` for silence, whose rows would all be equal.
     """
     rate, bands, frames, window = (features[name] for name in ("rate", "bands", "frames", "window"))
 
     def row(data: bytes, key: str) -> NDArray[np.uint8]:
-        samples = at_rate(*samples_of(data, key), rate)
+        # No more than the window, as it is cut from a file at ingestion: so both give the same row.
+        longest = float("inf") if window == "whole" else window
+        samples = at_rate(*samples_of(data, key, seconds=longest), rate)
         if window != "whole":
             samples = _fitted(samples, round(window * rate))
         power = powers(samples, rate, bands, frames)
         loudest = float(power.max())
         if loudest < SILENCE:
-            raise ItemError(key, "silent")
+            raise EmptyItemError(key, "silence")
         decibels = 10 * np.log10(np.maximum(power / loudest, 1e-12))
         return np.floor(np.clip(1 + decibels / DEEPEST, 0, 1) * 255 + 0.5).astype(np.uint8)[:, :, None]
 
@@ -80,17 +105,17 @@ def query_items(text: str) -> Iterator[Item]:
     if end <= start:
         raise QueryError(f"{text}: the slice ends before it starts")
     file = found["file"]
-    yield Item(text, text, lambda key: slice_of(WholeFile(file)(key), key, start, end - start))
+    yield Item(text, text, Slice(WholeFile(file), start, end - start))
 
 
 def preview(path: Path, at: str, key: str) -> bytes:
     """Return the slice ``t<start>+<seconds>`` of a recording as a WAV file.
 
     Raises:
-        ItemError: as :func:`slice_of`.
+        ItemError: as :func:`aepipe.sources.audio.reading.samples_of`.
     """
     start, _, seconds = at.removeprefix(MARK).partition("+")
-    return slice_of(WholeFile(str(path))(key), key, float(start), float(seconds))
+    return Slice(WholeFile(str(path)), float(start), float(seconds))(key)
 
 
 def draw(data: bytes, key: str, longest: int, features: Callable[[], Mapping[str, Any]]) -> Image:
@@ -105,50 +130,21 @@ def draw(data: bytes, key: str, longest: int, features: Callable[[], Mapping[str
     return Image.fromarray(row[::-1, :, 0].copy())
 
 
-def samples_of(data: bytes, key: str, start: float = 0.0, seconds: float | None = None) -> tuple[Samples, int]:
-    """Return the mean of the channels of a recording, float32[n], and its sampling rate.
-
-    Args:
-        data: a WAV or FLAC file.
-        key: for errors.
-        start: seconds to leave out at the beginning.
-        seconds: to read at most; None reads to the end.
+def slice_of(data: bytes | BinaryIO, key: str, start: float, seconds: float) -> bytes:
+    """Return a slice of a recording as a WAV file with one channel: of 16 bits where these say all, else of floats.
 
     Raises:
-        ItemError: the bytes are no recording, or are cut off.
-    """
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            rate, whole = int(file.samplerate), int(file.frames)
-            first = min(round(start * rate), whole)
-            file.seek(first)
-            wanted = whole - first if seconds is None or seconds == float("inf") else round(seconds * rate)
-            wanted = min(wanted, whole - first)
-            found = file.read(wanted, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
-        why = str(error).partition(": ")[2] or str(error)  # the library names its own stream first
-        raise ItemError(key, f"not a recording that can be read: {why}") from None
-    if not len(found):
-        raise ItemError(key, "nothing recorded there")
-    if len(found) < wanted or _cut_off(data):
-        raise ItemError(key, "cut off")
-    return found.mean(axis=1), rate
-
-
-def slice_of(data: bytes, key: str, start: float, seconds: float) -> bytes:
-    """Return a slice of a recording as a WAV file of 16 bits, one channel.
-
-    Raises:
-        ItemError: as :func:`samples_of`.
+        ItemError: as :func:`aepipe.sources.audio.reading.samples_of`.
     """
     import soundfile
 
     samples, rate = samples_of(data, key, start, seconds)
-    stream = io.BytesIO()
-    soundfile.write(stream, samples, rate, format="WAV", subtype="PCM_16")
-    return stream.getvalue()
+    # Samples of 16 bits that the library writes as it has read them; it rounds those near full scale.
+    steps = samples * 32768
+    short = bool(np.abs(samples).max() < 0.49) and bool((steps == np.rint(steps)).all())
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16" if short else "FLOAT")
+    return file.getvalue()
 
 
 def at_rate(samples: Samples, rate: int, wanted: int) -> Samples:
@@ -196,13 +192,3 @@ def _filters(rate: int, size: int, bands: int) -> NDArray[np.float64]:
 
 def _fitted(samples: Samples, length: int) -> Samples:
     return np.pad(samples[:length], (0, max(0, length - len(samples))))
-
-
-def _cut_off(data: bytes) -> bool:
-    """Whether a WAV file is shorter than its header says, which the library does not check."""
-    at = data.find(b"data", 12) if data.startswith(b"RIFF") else -1
-    if at < 0 or len(data) < at + 8:
-        return False
-    size = int.from_bytes(data[at + 4 : at + 8], "little")
-    # A program that writes to a pipe does not know the length, and writes this number.
-    return size != 0xFFFFFFFF and at + 8 + size > len(data)

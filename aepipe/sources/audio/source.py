@@ -1,9 +1,9 @@
-"""Recordings: WAV and FLAC files, cut into windows of one length; ``kind = "audio"``."""
+"""Recordings, cut into windows of one length; ``kind = "audio"``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,12 +15,17 @@ from aepipe import recipe
 from aepipe.errors import ItemError
 from aepipe.sources import base
 from aepipe.sources.audio import decode
-from aepipe.sources.files import Files, Refused, WholeFile
+from aepipe.sources.audio.reading import is_recording, seconds_of
+from aepipe.sources.files import Files, Refused
 from aepipe.sources.formats.path_lists import files_or_lists
-from aepipe.sources.item import Columns, Container, Item, Reader
+from aepipe.sources.item import Columns, Container, Item
 from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.streams import opened
 
-SUFFIXES = (".wav", ".wave", ".flac")
+SUFFIXES = (
+    *(".wav", ".wave", ".rf64", ".w64", ".bwf", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".m4b", ".aac"),
+    *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".wma", ".mka", ".weba", ".amr", ".wv", ".ape", ".tta"),
+)
 
 
 class Options(base.Options):
@@ -124,51 +129,30 @@ class _Windows:
             yield item
             return
         try:
-            seconds = _length(item)
+            with opened(item.reader, item.key) as stream:
+                seconds, cut_off = seconds_of(stream, item.key)
         except ItemError as error:
             yield replace(item, reader=Refused(error.reason))
             return
         hop = self._features.hop or window
-        starts = [0.0, *(n * hop for n in range(1, int(seconds / hop) + 1) if seconds - n * hop >= window / 2)]
+        # Of a file that is cut off, only whole windows are taken.
+        least = window if cut_off else window / 2
+        first = [] if cut_off and seconds < window else [0.0]
+        starts = [*first, *(n * hop for n in range(1, int(seconds / hop) + 1) if seconds - n * hop >= least)]
         for start in starts:
             mark = f"{start:.3f}".rstrip("0").rstrip(".")
             # A place has start and length, so that a window can be read again without the recipe.
             place = f"{item.place}#t{mark}+{window:g}"
-            yield replace(item, key=f"{item.key}@{mark}", place=place, reader=_Slice(item.reader, start, window))
-
-
-@dataclass(frozen=True, slots=True)
-class _Slice:
-    """Reads a window of a file."""
-
-    whole: Reader
-    start: float
-    seconds: float
-
-    def __call__(self, key: str) -> bytes:
-        return decode.slice_of(self.whole(key), key, self.start, self.seconds)
-
-
-def _length(item: Item) -> float:
-    """Return the length of a recording by its header, in seconds."""
-    import soundfile
-
-    assert isinstance(item.reader, WholeFile), "a folder and a list give whole files"
-    try:
-        with open(item.reader.path, "rb") as stream:
-            return float(soundfile.info(stream).duration)
-    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        raise ItemError(item.key, f"not a recording that can be read: {str(error).partition(': ')[2]}") from None
-    except OSError as error:
-        raise ItemError(item.key, f"cannot be read: {error.strerror}") from None
-
-
-def _is_recording(seen: base.Glimpse) -> bool:
-    return seen.head.startswith(b"fLaC") or (seen.head[:4] == b"RIFF" and seen.head[8:12] == b"WAVE")
+            yield replace(item, key=f"{item.key}@{mark}", place=place, reader=decode.Slice(item.reader, start, window))
+        if cut_off:
+            yield replace(item, reader=Refused("cut off"))
 
 
 SNIFFER = base.Sniffer(
-    rank=2, file=_is_recording, texts=lambda texts, _: base.column_of_paths(texts, SUFFIXES), option="audio"
+    rank=2,
+    file=lambda seen: is_recording(seen.head, seen.name),
+    texts=lambda texts, _: base.column_of_paths(texts, SUFFIXES),
+    option="audio",
 )
 
 
