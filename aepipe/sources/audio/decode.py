@@ -43,7 +43,6 @@ SILENCE = 1e-10
 _SLICE = re.compile(r"(?P<file>.+)@(?P<start>\d+(\.\d+)?)(-(?P<end>\d+(\.\d+)?))?$")
 
 
-
 @dataclass(frozen=True, slots=True)
 class Slice:
     """Reads a slice of a recording as a WAV file.
@@ -131,15 +130,19 @@ def draw(data: bytes, key: str, longest: int, features: Callable[[], Mapping[str
 
 
 def slice_of(data: bytes | BinaryIO, key: str, start: float, seconds: float) -> bytes:
-    """Return a slice of a recording as a WAV file with one channel: of 16 bits where these say all, else of floats.
+    """Return a slice of a recording as :func:`wav_of` writes it.
 
     Raises:
         ItemError: as :func:`aepipe.sources.audio.reading.samples_of`.
     """
+    return wav_of(*samples_of(data, key, start, seconds))
+
+
+def wav_of(samples: Samples, rate: int) -> bytes:
+    """Return samples as a WAV file with one channel: of 16 bits where these lose nothing, else of floats."""
     import soundfile
 
-    samples, rate = samples_of(data, key, start, seconds)
-    # Samples of 16 bits that the library writes as it has read them; it rounds those near full scale.
+    # The library rounds samples near full scale, where it writes them as it has read them from 16 bits.
     steps = samples * 32768
     short = bool(np.abs(samples).max() < 0.49) and bool((steps == np.rint(steps)).all())
     file = io.BytesIO()

@@ -7,15 +7,17 @@ WAV files with other codecs.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import ItemError
-from aepipe.sources.audio import wav
+from aepipe.sources.audio import chunks
 from aepipe.sources.files import MAX_BYTES
 from aepipe.sources.streams import Region
 
@@ -25,13 +27,27 @@ if TYPE_CHECKING:
 
 Samples: TypeAlias = NDArray[np.float32]
 
+NOT_A_NUMBER = "a sample is not a number"
+
 _ENDLESS = 1 << 48  # frames; libsndfile says more where the header leaves the length open
-_BLOCK = 1 << 16  # frames read at a time, where the length is not known
-_BEFORE = 1.0  # seconds decoded before a window, so that its first samples are right
-_SEEKABLE = ("mov", "matroska", "asf")
-_HEADS = (b"fLaC", b"OggS", b"ID3", b".snd", b"caff", b"riff.\x91\xcf\x11", b"ADIF", b"#!AMR", b"wvpk", b"MAC ", b"TTA1")
-_FAMILIES = {b"RIFF": (b"WAVE",), b"RIFX": (b"WAVE",), b"RF64": (b"WAVE",), b"BW64": (b"WAVE",)}
-_FAMILIES |= {b"FORM": (b"AIFF", b"AIFC")}
+_BLOCK = 1 << 16  # samples decoded at a time
+_EXACT = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+_TROUBLE = (RuntimeError, ValueError, TypeError)  # of libsndfile's own errors, too
+_HEADS = (
+    *(b"fLaC", b"OggS", b"ID3", b".snd", b"caff", b"riff.\x91\xcf\x11", b"ADIF", b"#!AMR", b"wvpk", b"MAC ", b"TTA1"),
+)
+_FAMILIES: dict[bytes, tuple[bytes, ...]] = dict.fromkeys((b"RIFF", b"RIFX", b"RF64", b"BW64"), (b"WAVE",))
+_FAMILIES[b"FORM"] = (b"AIFF", b"AIFC")
+_HERTZ = (44_100, 48_000, 32_000)
+_LOW = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_KBIT = (
+    {1: _LOW, 2: _LOW},
+    {
+        1: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+        2: (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    },
+)
+"""Bit rates of MPEG 2 and MPEG 1 by layer, as headers write it: 1 is layer 3, 2 is layer 2."""
 _ASF, _EBML = bytes.fromhex("3026b2758e66cf11"), b"\x1a\x45\xdf\xa3"
 _FILMS = (bytes.fromhex("c0ef19bc4d5bcf11"), b"V_", b"\x80theora")  # in the header of ASF, Matroska, Ogg
 _SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B ")
@@ -40,27 +56,104 @@ _SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B ")
 def is_recording(head: bytes, name: str = "") -> bool:
     """Recognise a recording by its first bytes; of containers that films have, too, by what the header or name says."""
     if head[4:8] == b"ftyp":
-        return head[8:12] in _SOUND_BRANDS or name.lower().endswith((".m4a", ".m4b", ".aac"))
+        named = head[8:12] in _SOUND_BRANDS or name.lower().endswith((".m4a", ".m4b", ".aac"))
+        return named or (b"soun" in head and b"vide" not in head)
     if head.startswith((_ASF, _EBML, b"OggS")):
         return not any(mark in head for mark in _FILMS)
     return head.startswith(_HEADS) or head[8:12] in _FAMILIES.get(head[:4], ()) or _is_mpeg(head)
 
 
-def seconds_of(stream: BinaryIO, key: str) -> tuple[float, bool]:
-    """Return the length of a recording in seconds, as far as it is there; and whether it is cut off.
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """An open recording.
+
+    Attributes:
+        key: for errors.
+        rate: samples in a second.
+        frames: how many samples each channel has, as far as the file says so.
+        cut_off: the file is shorter than its header says.
+        read: returns the mean of the channels between two samples; None where only a pass from the beginning on gives
+            the same samples each time.
+        blocks: yields the mean of the channels from the beginning on.
+    """
+
+    key: str
+    rate: int
+    frames: int | None
+    cut_off: bool
+    read: Callable[[int, int], Samples] | None
+    blocks: Callable[[], Iterator[Samples]]
+
+    def between(self, start: float, seconds: float) -> Samples:
+        """Return the samples from a second on, for at most so many seconds.
+
+        Raises:
+            ItemError: the recording is cut off there.
+        """
+        first, wanted = round(start * self.rate), 1 << 62 if seconds == float("inf") else round(seconds * self.rate)
+        if self.read is not None and self.frames is not None:
+            first = min(first, self.frames)
+            return self.read(first, min(wanted, self.frames - first))
+        parts, at = [np.empty(0, np.float32)], 0
+        for block in self.blocks():
+            parts.append(block[max(0, first - at) : max(0, first + wanted - at)])
+            at += len(block)
+            _check_size(max(0, at - first), self.key)
+            if at >= first + wanted:
+                break
+        return np.concatenate(parts)
+
+    def windows(self, seconds: float, hop: float) -> Iterator[tuple[float, Samples]]:
+        """Yield second and samples of windows, in one pass; the last one may be shorter, but for less than half.
+
+        Raises:
+            ItemError: the recording is damaged or cut off there.
+        """
+        size, blocks, at, held = round(seconds * self.rate), self.blocks(), 0, np.empty(0, np.float32)
+        for number in count():
+            start = round(number * hop, 3)
+            first = round(start * self.rate)
+            while at + len(held) < first + size and (block := next(blocks, None)) is not None:
+                held = np.concatenate([held, block])
+                gone = min(max(0, first - at), len(held))
+                held, at = held[gone:], at + gone
+            found = held[max(0, first - at) :][:size]
+            if len(found) == 0 or (number and len(found) < size / 2):
+                return
+            yield start, found
+
+
+@contextmanager
+def recording(stream: BinaryIO, key: str) -> Iterator[Recording]:
+    """Open a recording.
 
     Raises:
-        ItemError: it is none, or nothing is recorded in it.
+        ItemError: it is none.
     """
-    with _opened(stream, key) as (file, cut_off):
-        if file is not None:
-            seconds = _frames(file) / file.samplerate
-    if file is None:
-        with _by_ffmpeg(stream, key) as box:
-            seconds = _stated_seconds(box)
-    if seconds <= 0:
-        raise ItemError(key, "cut off" if cut_off else "nothing recorded in it")
-    return seconds, cut_off
+    import soundfile
+
+    sound = chunks.find_wave(stream)
+    cut_off = sound.cut_off if sound else chunks.is_cut_off(stream)
+    try:
+        whole = Region(stream, sound.offset, sound.size, sound.header) if sound else stream
+        whole.seek(0)
+        file = soundfile.SoundFile(whole)
+        endless = file.format == "FLAC" and file.frames >= _ENDLESS
+    except _TROUBLE as error:
+        stream.seek(0)
+        head = stream.read(1 << 13)
+        if not (is_recording(head, "x.m4a") or is_recording(head.lstrip(b"\0"))):
+            why = str(error).partition(": ")[2] or str(error)  # the library names its own stream first
+            raise ItemError(key, f"not a recording that can be read: {why}") from None
+        with _by_ffmpeg(stream, key, cut_off=cut_off) as found:
+            yield found
+        return
+    if endless:  # which libsndfile can open, but not read
+        with _by_ffmpeg(stream, key, cut_off=cut_off) as found:
+            yield found
+        return
+    with file:
+        yield _by_libsndfile(file, key, cut_off=cut_off)
 
 
 def samples_of(
@@ -77,74 +170,61 @@ def samples_of(
     Raises:
         ItemError: it is no recording, is cut off, has nothing there, or a sample is not a number.
     """
-    stream = io.BytesIO(data) if isinstance(data, bytes) else data
-    with _opened(stream, key) as (file, cut_off):
-        if file is not None:
-            found, rate = _read(file, key, start, seconds, cut_off=cut_off)
-    if file is None:
-        with _by_ffmpeg(stream, key) as box:
-            found, rate = _decoded(box, key, start, seconds)
-    if not len(found):
-        raise ItemError(key, "nothing recorded there")
-    if not np.isfinite(found).all():
-        raise ItemError(key, "a sample is not a number")
-    return found, rate
+    with recording(io.BytesIO(data) if isinstance(data, bytes) else data, key) as found:
+        return checked(found.between(start, seconds), key), found.rate
 
 
-@contextmanager
-def _opened(stream: BinaryIO, key: str) -> Iterator[tuple[soundfile.SoundFile | None, bool]]:
-    """Open a recording by libsndfile; tell whether it is cut off, too.
+def checked(samples: Samples, key: str) -> Samples:
+    """Return samples of which a row can be made.
 
-    Yields None where libsndfile does not know it, and it may be something for FFmpeg.
+    Raises:
+        ItemError: there are none, or one is not a number.
     """
-    import soundfile
-
-    try:
-        sound = wav.find(stream)
-        whole = Region(stream, sound.offset, sound.size, sound.header) if sound else stream
-        whole.seek(0)
-        file = soundfile.SoundFile(whole)
-    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
-        stream.seek(0)
-        if not is_recording(stream.read(1 << 13), "x.m4a"):
-            why = str(error).partition(": ")[2] or str(error)  # the library names its own stream first
-            raise ItemError(key, f"not a recording that can be read: {why}") from None
-        yield None, False
-        return
-    try:
-        with file:
-            yield file, bool(sound and sound.cut_off)
-    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
-        raise ItemError(key, f"not a recording that can be read: {error}") from None
+    if not len(samples):
+        raise ItemError(key, "nothing recorded there")
+    if not np.isfinite(samples).all():
+        raise ItemError(key, NOT_A_NUMBER)
+    return samples
 
 
-def _read(file: soundfile.SoundFile, key: str, start: float, seconds: float, *, cut_off: bool) -> tuple[Samples, int]:
-    """Return the mean of the channels, and the rate."""
-    rate, whole = int(file.samplerate), _frames(file)
-    first = min(round(start * rate), whole)
-    wanted = min(whole - first, whole if seconds == float("inf") else round(seconds * rate))
-    _check_size(wanted * file.channels, key)
-    file.seek(first)
-    found = file.read(wanted, dtype="float32", always_2d=True)
-    # MP3 and Ogg have no length of their own: their last frames may be lost.
-    if len(found) < wanted and (cut_off or file.format not in {"MP3", "OGG"}) or cut_off and first + wanted >= whole:
-        raise ItemError(key, "cut off")
-    return cast(Samples, found.mean(axis=1)), rate
+def _by_libsndfile(file: soundfile.SoundFile, key: str, *, cut_off: bool) -> Recording:
+    """Return a recording that libsndfile has opened."""
+    known = int(file.frames) if 0 <= file.frames < _ENDLESS else None
+    # Others begin anew at a place that is near the wanted one, and their first samples there are not the same.
+    exact = known is not None and file.subtype.startswith(_EXACT)
 
+    def read(first: int, wanted: int) -> Samples:
+        _check_size(wanted * file.channels, key)
+        with _blaming(key):
+            file.seek(first)
+            found = file.read(wanted, dtype="float32", always_2d=True)
+        if len(found) < wanted or (cut_off and first + wanted >= (known or 0)):
+            raise ItemError(key, "cut off")
+        return cast(Samples, found.mean(axis=1))
 
-def _frames(file: soundfile.SoundFile) -> int:
-    """Return the number of frames; counted, where the header leaves it open."""
-    if 0 < file.frames < _ENDLESS:
-        return int(file.frames)
-    file.seek(0)
-    total = 0
-    while found := len(file.read(_BLOCK, dtype="float32")):
-        total += found
-    return total
+    def blocks() -> Iterator[Samples]:
+        total = 0
+        with _blaming(key):
+            while len(found := file.read(_BLOCK, dtype="float32", always_2d=True)):
+                yield found.mean(axis=1)
+                total += len(found)
+        # The number that MP3 states may be off by a few frames.
+        if cut_off or (known is not None and total < 0.98 * known - file.samplerate / 10):
+            raise ItemError(key, "cut off")
+
+    return Recording(key, int(file.samplerate), known, cut_off, read if exact else None, blocks)
 
 
 @contextmanager
-def _by_ffmpeg(stream: BinaryIO, key: str) -> Iterator[av.container.InputContainer]:
+def _blaming(key: str) -> Iterator[None]:
+    try:
+        yield
+    except _TROUBLE as error:
+        raise ItemError(key, f"damaged or cut off: {str(error).removeprefix('Error : ').rstrip('.')}") from None
+
+
+@contextmanager
+def _by_ffmpeg(stream: BinaryIO, key: str, *, cut_off: bool) -> Iterator[Recording]:
     """Open a recording by FFmpeg."""
     import av
 
@@ -154,43 +234,25 @@ def _by_ffmpeg(stream: BinaryIO, key: str) -> Iterator[av.container.InputContain
         with av.open(stream, "r", **lenient) as box:
             if not box.streams.audio:
                 raise ItemError(key, "no sound in it")
-            yield box
+            sound = box.streams.audio[0]
+            yield Recording(key, int(sound.rate), None, cut_off, None, lambda: _decoded(box, key, cut_off=cut_off))
     except av.error.FFmpegError as error:
         raise ItemError(key, f"not a recording that can be read: {error.strerror}") from None
 
 
-def _stated_seconds(box: av.container.InputContainer) -> float:
-    """Return the length of a recording; of a stream without an index, by its packets."""
-    sound = box.streams.audio[0]
-    unit = float(sound.time_base or 0)
-    if not box.format.name.startswith(_SEEKABLE):
-        return sum((packet.duration or 0) * unit for packet in box.demux(sound))
-    if sound.duration:
-        return float(sound.duration * unit)
-    return float(box.duration or 0) / 1e6 - max(0.0, (sound.start_time or 0) * unit)
-
-
-def _decoded(box: av.container.InputContainer, key: str, start: float, seconds: float) -> tuple[Samples, int]:
-    """Return the mean of the channels, and the rate."""
+def _decoded(box: av.container.InputContainer, key: str, *, cut_off: bool) -> Iterator[Samples]:
+    """Yield the mean of the channels, frame by frame."""
     import av
 
-    sound = box.streams.audio[0]
-    begin, unit, rate = float((sound.start_time or 0) * (sound.time_base or 0)), sound.time_base or 1, int(sound.rate)
-    first, last = round(start * rate), float("inf") if seconds == float("inf") else round((start + seconds) * rate)
-    # Other streams have no index, and FFmpeg would only guess where the second lies.
-    if start > _BEFORE and box.format.name.startswith(_SEEKABLE):
-        box.seek(int((start - _BEFORE + begin) / unit), stream=sound, backward=True)
-    to_float, at, parts = av.AudioResampler(format="fltp"), 0, list[Samples]()
-    for frame in box.decode(sound):
-        at = at if frame.time is None else round((frame.time - begin) * rate)
-        for part in to_float.resample(frame):
-            values = part.to_ndarray().mean(axis=0)
-            parts.append(values[max(0, first - at) : int(max(0, min(len(values), last - at)))])
-            at += len(values)
-        if at >= last:
-            break
-        _check_size(sum(map(len, parts)), key)
-    return np.concatenate([*parts, np.empty(0, np.float32)]).astype(np.float32), rate
+    try:
+        to_float = av.AudioResampler(format="fltp")
+        for frame in box.decode(box.streams.audio[0]):
+            for part in to_float.resample(frame):
+                yield part.to_ndarray().mean(axis=0, dtype=np.float32)
+    except av.error.FFmpegError as error:
+        raise ItemError(key, f"damaged or cut off: {error.strerror}") from None
+    if cut_off:
+        raise ItemError(key, "cut off")
 
 
 def _check_size(samples: int, key: str) -> None:
@@ -199,8 +261,20 @@ def _check_size(samples: int, key: str) -> None:
 
 
 def _is_mpeg(head: bytes) -> bool:
-    """Tell whether a file begins with a frame of MP3 or of AAC (ADTS)."""
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return False
-    layer, adts = head[1] >> 1 & 3, head[1] & 0xF6 == 0xF0
-    return adts or (layer != 0 and head[1] & 0x18 != 0x08 and head[2] >> 4 not in {0, 15} and head[2] >> 2 & 3 != 3)
+    """Tell whether a file begins with two frames of MP3 or of AAC (ADTS); UTF-16 begins with bytes like the first."""
+    size = _frame_bytes(head)
+    return size > 0 and (len(head) == size or _frame_bytes(head[size:]) > 0)
+
+
+def _frame_bytes(head: bytes) -> int:
+    """Return the length of the frame that begins there; 0 where none does."""
+    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return 0
+    if head[1] & 0xF6 == 0xF0:
+        return (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    version, layer, rate, hertz = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 4, head[2] >> 2 & 3
+    if version == 1 or layer not in _KBIT[version == 3] or rate in {0, 15} or hertz == 3:
+        return 0
+    kbit = _KBIT[version == 3][layer][rate - 1]
+    samples = 1152 if version == 3 or layer == 2 else 576
+    return samples * kbit * 125 // (_HERTZ[hertz] >> (2, 0, 1, 0)[version]) + (head[2] >> 1 & 1)

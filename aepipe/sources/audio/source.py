@@ -15,10 +15,10 @@ from aepipe import recipe
 from aepipe.errors import ItemError
 from aepipe.sources import base
 from aepipe.sources.audio import decode
-from aepipe.sources.audio.reading import is_recording, seconds_of
-from aepipe.sources.files import Files, Refused
+from aepipe.sources.audio.reading import NOT_A_NUMBER, Recording, is_recording, recording
+from aepipe.sources.files import Files, InMemory, Refused
 from aepipe.sources.formats.path_lists import files_or_lists
-from aepipe.sources.item import Columns, Container, Item
+from aepipe.sources.item import Columns, Container, Item, Reader
 from aepipe.sources.passed_over import PassedOver
 from aepipe.sources.streams import opened
 
@@ -26,6 +26,8 @@ SUFFIXES = (
     *(".wav", ".wave", ".rf64", ".w64", ".bwf", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".m4b", ".aac"),
     *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".wma", ".mka", ".weba", ".amr", ".wv", ".ape", ".tta"),
 )
+SHORT = 1 << 19
+"""Samples of a window up to which those of one file are held in memory, where it can only be decoded in one pass."""
 
 
 class Options(base.Options):
@@ -121,7 +123,7 @@ class _Windows:
             yield from [item] if self._features.window == "whole" else self._windows(item, self._features.window)
 
     def _windows(self, item: Item, window: float) -> Iterator[Item]:
-        """Yield the windows of one file.
+        """Yield the windows of one file; where it is damaged or cut off, the last item says so.
 
         A rest shorter than half a window is left out, unless it is all there is.
         """
@@ -129,23 +131,46 @@ class _Windows:
             yield item
             return
         try:
-            with opened(item.reader, item.key) as stream:
-                seconds, cut_off = seconds_of(stream, item.key)
+            with opened(item.reader, item.key) as stream, recording(stream, item.key) as found:
+                if found.read is None and window * found.rate <= SHORT:
+                    yield from self._passed(item, found, window)
+                else:
+                    yield from self._placed(item, found, window)
         except ItemError as error:
             yield replace(item, reader=Refused(error.reason))
-            return
-        hop = self._features.hop or window
-        # Of a file that is cut off, only whole windows are taken.
-        least = window if cut_off else window / 2
-        first = [] if cut_off and seconds < window else [0.0]
-        starts = [*first, *(n * hop for n in range(1, int(seconds / hop) + 1) if seconds - n * hop >= least)]
-        for start in starts:
-            mark = f"{start:.3f}".rstrip("0").rstrip(".")
-            # A place has start and length, so that a window can be read again without the recipe.
-            place = f"{item.place}#t{mark}+{window:g}"
-            yield replace(item, key=f"{item.key}@{mark}", place=place, reader=decode.Slice(item.reader, start, window))
-        if cut_off:
-            yield replace(item, reader=Refused("cut off"))
+
+    def _placed(self, item: Item, found: Recording, window: float) -> Iterator[Item]:
+        """Yield windows that are read later, each by its place."""
+        frames = found.frames if found.frames is not None else sum(map(len, found.blocks()))
+        if not frames:
+            raise ItemError(item.key, "cut off" if found.cut_off else "nothing recorded in it")
+        seconds, hop = frames / found.rate, self._features.hop or window
+        least = window if found.cut_off else window / 2
+        for number in range(int(seconds / hop) + 1):
+            if seconds - number * hop >= least or (number == 0 and not found.cut_off):
+                start = round(number * hop, 3)
+                yield _window(item, start, window, decode.Slice(item.reader, start, window))
+        if found.cut_off:
+            raise ItemError(item.key, "cut off")
+
+    def _passed(self, item: Item, found: Recording, window: float) -> Iterator[Item]:
+        """Yield the windows of a file that can only be decoded from its beginning on."""
+        empty = True
+        for start, samples in found.windows(window, self._features.hop or window):
+            empty = False
+            reader: Reader = InMemory(decode.wav_of(samples, found.rate))
+            if not np.isfinite(samples).all():
+                reader = Refused(NOT_A_NUMBER)
+            yield _window(item, start, window, reader)
+        if empty:
+            raise ItemError(item.key, "nothing recorded in it")
+
+
+def _window(item: Item, start: float, seconds: float, reader: Reader) -> Item:
+    """Return one window of a file."""
+    mark = f"{start:.3f}".rstrip("0").rstrip(".")
+    # A place has start and length, so that a window can be read again without the recipe.
+    return replace(item, key=f"{item.key}@{mark}", place=f"{item.place}#t{mark}+{seconds:g}", reader=reader)
 
 
 SNIFFER = base.Sniffer(

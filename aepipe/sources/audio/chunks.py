@@ -1,4 +1,4 @@
-"""WAV files: find the sound by walking over the chunks, and say how much of it is there.
+"""Files of chunks: find the sound of WAV files by walking over them, and say whether all of the sound is there.
 
 Recorders write texts before the sound, forget to fill chunks up to an even length, and leave lengths open that they
 could not know. So libsndfile gets a short header of our own, and after it the sound as it lies in the file.
@@ -21,6 +21,7 @@ OPEN = 0x7FFF0000
 Programs that write to a pipe do not know the length: sox writes 0x7FFFF000, FFmpeg 0xFFFFFFFF.
 """
 _FORMS = {b"RIFF": "<", b"RF64": "<", b"BW64": "<", b"RIFX": ">"}
+_W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _PLAIN = (1, 3)  # PCM and float: their number of samples follows from the length
 
 
@@ -41,7 +42,7 @@ class Sound:
     header: bytes
 
 
-def find(stream: BinaryIO) -> Sound | None:
+def find_wave(stream: BinaryIO) -> Sound | None:
     """Return the sound of a WAV file; None where the file is none, or its chunks cannot be followed."""
     stream.seek(0)
     head = stream.read(12)
@@ -65,6 +66,44 @@ def find(stream: BinaryIO) -> Sound | None:
     is_open = size == 0 or size >= OPEN
     found = min(size or there, there)
     return Sound(offset, found, size > there and not is_open, _header(order, seen.kept, found))
+
+
+def is_cut_off(stream: BinaryIO) -> bool:
+    """Tell whether an AIFF, AU, CAF or W64 file is shorter than its header says, which libsndfile does not tell."""
+    end = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    head = stream.read(16)
+    if head.startswith(b"FORM"):
+        return any(name == b"SSND" and offset + size > end for name, offset, size in _chunks(stream, ">", end))
+    if head.startswith(b".snd"):
+        offset, size = struct.unpack(">II", head[4:12])
+        return bool(size != 0xFFFFFFFF and offset + size > end)
+    if head.startswith(b"caff"):
+        return _long_chunk(stream, end, at=8, form=">4sq", name=b"data", header=0)
+    return head.startswith(b"riff") and _long_chunk(stream, end, at=40, form="<16sq", name=_W64_DATA, header=24)
+
+
+def _long_chunk(stream: BinaryIO, end: int, *, at: int, form: str, name: bytes, header: int) -> bool:
+    """Tell whether a chunk whose length has 64 bits goes on beyond the end.
+
+    Args:
+        stream: to read.
+        end: of the file.
+        at: where the first chunk begins.
+        form: of a chunk's name and length.
+        name: of the chunk.
+        header: bytes that the length counts in addition to the content.
+    """
+    while at + struct.calcsize(form) <= end:
+        stream.seek(at)
+        found, size = struct.unpack(form, stream.read(struct.calcsize(form)))
+        if found == name:
+            return bool(size > 0 and at + struct.calcsize(form) - header + size > end)
+        if size < header:
+            return False
+        # Chunks of W64 begin at multiples of 8.
+        at += size + (-size % 8 if header else struct.calcsize(form))
+    return False
 
 
 @dataclass(slots=True)
