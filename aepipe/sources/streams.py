@@ -73,15 +73,14 @@ def opened(reader: Reader, key: str) -> Iterator[BinaryIO]:
         yield io.BytesIO(reader(key))
         return
     try:
-        with open(reader.path, "rb", buffering=0, opener=_without_blocking) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ItemError(key, "not a file")
-            if isinstance(reader, Piece):
-                yield cast(BinaryIO, io.BufferedReader(Region(cast(BinaryIO, file), reader.offset, reader.size)))
-            else:
-                yield cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, file), 1 << 16))
+        file = open(reader.path, "rb", buffering=0, opener=_without_blocking)  # noqa: SIM115  closed below
     except OSError as error:
         raise ItemError(key, f"cannot be read: {error.strerror or type(error).__name__}") from None
+    with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ItemError(key, "not a file")
+        part = Region(cast(BinaryIO, file), reader.offset, reader.size) if isinstance(reader, Piece) else file
+        yield cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, part), 1 << 16))
 
 
 def _without_blocking(path: str, flags: int) -> int:

@@ -173,7 +173,7 @@ def test_bad_videos_are_refused_with_the_reason(tmp_path: Path, monkeypatch: pyt
     assert set(reasons) == {"cut.mp4", "text.mp4", "empty.mkv", "tone.mp4"}
     for key in ("cut.mp4", "text.mp4", "empty.mkv"):
         assert "not a video that can be read" in str(reasons[key])
-    assert reasons["tone.mp4"] == "no pictures in it"
+    assert reasons["tone.mp4"] == "sound only, no film"
     render(tmp_path / "huge.mp4", scenes(1))
     monkeypatch.setattr(decode, "MAX_PIXELS", 1000)
     (huge,) = source(tmp_path, "huge.mp4").items()
@@ -201,3 +201,68 @@ def test_a_folder_of_videos_is_recognised_by_content(tmp_path: Path) -> None:
     _, text, _ = suggest.suggest(str(folder), folder=tmp_path)
     assert 'kind = "video"' in text
     assert "6 frames" in text
+
+
+def film(file: Path, form: str, codec: str, *, begin: float = 0, still: bool = False) -> Path:
+    """Write four seconds whose first frame is at a second; with a picture of one frame before it, if asked for."""
+    with av.open(str(file), "w", format=form) as out:
+        if still:
+            cover = out.add_stream("mjpeg", rate=1)
+            cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        stream = out.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        if still:
+            out.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
+            out.mux(cover.encode(None))
+        for number in range(100):
+            frame = av.VideoFrame.from_ndarray(np.full((*SIZE, 3), number * 2, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = round(begin * 1000) + number * 40, Fraction(1, 1000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("form", "codec"),
+    [
+        *(("matroska", "mpeg4"), ("webm", "libvpx"), ("mp4", "libx264"), ("mpegts", "mpeg2video")),
+        *(("flv", "flv"), ("asf", "mpeg4"), ("mpeg", "mpeg2video")),
+    ],
+)
+@pytest.mark.parametrize("begin", [0, 60])
+def test_a_film_that_starts_late_is_whole(form: str, codec: str, begin: float, tmp_path: Path) -> None:
+    file = film(tmp_path / "a.mkv", form, codec, begin=begin)
+    one = source(tmp_path)
+    found = list(read_all(one))
+    assert [each.item.key for each in found] == [f"a.mkv@{second}" for second in range(4)]
+    for each in found:
+        np.testing.assert_array_equal(one.row(preview(one.location, each.item.place), "again"), each.features)
+    assert films.is_video(file.read_bytes()[:8192])
+    (middle,) = sources.query_items("video", str(file))
+    assert 60 < np.asarray(decode.thumbnail(middle.read(), "q", 64)).mean() < 140
+
+
+def test_a_film_that_starts_late_and_is_cut_off_says_so(tmp_path: Path) -> None:
+    file = film(tmp_path / "a.mkv", "matroska", "mpeg4", begin=60)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 3])
+    *_, last = read_all(source(tmp_path))
+    assert "cut off" in str(last.reason)
+
+
+def test_frames_before_0_are_read_and_a_cover_is_no_film(tmp_path: Path) -> None:
+    assert len(list(films.frames(film(tmp_path / "a.mp4", "mp4", "libx264", begin=-1), "a", 1.0))) >= 3
+    assert len(list(films.frames(film(tmp_path / "b.mkv", "matroska", "mpeg4", still=True), "b", 1.0))) == 4
+
+
+def test_the_middle_of_a_film_without_a_length_is_found_by_its_packets(tmp_path: Path) -> None:
+    file = film(tmp_path / "a.flv", "flv", "flv")
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b"duration\0", b"durasion\0", 1))
+    assert films._length(file, "a") == pytest.approx(4, abs=0.2)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"hevc", b"crx ", b"avif", b"M4A "])
+def test_pictures_and_sound_in_the_container_of_films_are_no_films(brand: bytes) -> None:
+    assert not films.is_video(b"\0\0\0\x18ftyp" + brand)
+    assert films.is_video(b"\0\0\0\x18ftypisom")

@@ -33,9 +33,7 @@ _ENDLESS = 1 << 48  # frames; libsndfile says more where the header leaves the l
 _BLOCK = 1 << 16  # samples decoded at a time
 _EXACT = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 _TROUBLE = (RuntimeError, ValueError, TypeError)  # of libsndfile's own errors, too
-_HEADS = (
-    *(b"fLaC", b"OggS", b"ID3", b".snd", b"caff", b"riff.\x91\xcf\x11", b"ADIF", b"#!AMR", b"wvpk", b"MAC ", b"TTA1"),
-)
+_HEADS = (*(b"fLaC", b"ID3", b".snd", b"caff", b"riff\x2e\x91\xcf\x11", b"ADIF", b"#!AMR", b"wvpk", b"MAC ", b"TTA1"),)
 _FAMILIES: dict[bytes, tuple[bytes, ...]] = dict.fromkeys((b"RIFF", b"RIFX", b"RF64", b"BW64"), (b"WAVE",))
 _FAMILIES[b"FORM"] = (b"AIFF", b"AIFC")
 _HERTZ = (44_100, 48_000, 32_000)
@@ -50,6 +48,7 @@ _KBIT = (
 """Bit rates of MPEG 2 and MPEG 1 by layer, as headers write it: 1 is layer 3, 2 is layer 2."""
 _ASF, _EBML = bytes.fromhex("3026b2758e66cf11"), b"\x1a\x45\xdf\xa3"
 _FILMS = (bytes.fromhex("c0ef19bc4d5bcf11"), b"V_", b"\x80theora")  # in the header of ASF, Matroska, Ogg
+_SOUNDS = (bytes.fromhex("409e69f84d5bcf11"), b"A_")
 _SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B ")
 
 
@@ -57,9 +56,11 @@ def is_recording(head: bytes, name: str = "") -> bool:
     """Recognise a recording by its first bytes; of containers that films have, too, by what the header or name says."""
     if head[4:8] == b"ftyp":
         named = head[8:12] in _SOUND_BRANDS or name.lower().endswith((".m4a", ".m4b", ".aac"))
-        return named or (b"soun" in head and b"vide" not in head)
-    if head.startswith((_ASF, _EBML, b"OggS")):
-        return not any(mark in head for mark in _FILMS)
+        return named or (b"soun" in head and b"vide" not in head and _has_one_track(head))
+    if head.startswith((_ASF, _EBML)):
+        return any(mark in head for mark in _SOUNDS) and not any(mark in head for mark in _FILMS)
+    if head.startswith(b"OggS"):
+        return _FILMS[2] not in head
     return head.startswith(_HEADS) or head[8:12] in _FAMILIES.get(head[:4], ()) or _is_mpeg(head)
 
 
@@ -258,6 +259,13 @@ def _decoded(box: av.container.InputContainer, key: str, *, cut_off: bool) -> It
 def _check_size(samples: int, key: str) -> None:
     if samples > MAX_BYTES:
         raise ItemError(key, f"more than {MAX_BYTES:,} samples at once; say window = 1.0 under [features]")
+
+
+def _has_one_track(head: bytes) -> bool:
+    """Tell whether an MP4 file has one track only; that of the pictures may come after these first bytes."""
+    at = head.find(b"mvhd")
+    size = int.from_bytes(head[max(0, at - 4) : at], "big")
+    return at > 0 and int.from_bytes(head[at + size - 8 : at + size - 4], "big") == 2  # the number of the next track
 
 
 def _is_mpeg(head: bytes) -> bool:

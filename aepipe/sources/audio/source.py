@@ -138,6 +138,8 @@ class _Windows:
                     yield from self._placed(item, found, window)
         except ItemError as error:
             yield replace(item, reader=Refused(error.reason))
+        except OSError as error:
+            yield replace(item, reader=Refused(f"cannot be read: {error.strerror}"))
 
     def _placed(self, item: Item, found: Recording, window: float) -> Iterator[Item]:
         """Yield windows that are read later, each by its place."""

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from aepipe.errors import ItemError, QueryError
+from aepipe.sources.files import WholeFile
 from aepipe.sources.images import decode
-from aepipe.sources.item import Decode, Item
+from aepipe.sources.item import Decode, Item, Reader
+from aepipe.sources.streams import opened
 
 if TYPE_CHECKING:
     import av
@@ -34,6 +36,28 @@ CLOSE = 0.0005
 """Seconds by which a frame's time may differ from the one in its key, which has three decimals."""
 SHORT = 2.0
 """Seconds that may be missing at the end of a file before it counts as cut off."""
+_HEADS = (b"\x1a\x45\xdf\xa3", bytes.fromhex("3026b2758e66cf11"), b"FLV\x01", b"\0\0\x01\xba")
+_ENDS = ("matroska", "asf")  # formats that state the second at which they end, and may begin late
+_COVER = 0x400 | 0x800  # FFmpeg's marks of attached pictures and of thumbnails
+_NO_FILMS = (
+    *(
+        b"avif",
+        b"avis",
+        b"heic",
+        b"heix",
+        b"heim",
+        b"heis",
+        b"hevc",
+        b"hevx",
+        b"hevm",
+        b"hevs",
+        b"mif1",
+        b"mif2",
+        b"msf1",
+    ),
+    *(b"miaf", b"crx ", b"jxl ", b"jp2 ", b"jpx ", b"M4A ", b"M4B ", b"M4P "),
+)
+"""Brands of pictures, of raw pictures and of recordings, which lie in the same containers."""
 _SLICE = re.compile(r"(?P<file>.+)@(?P<start>\d+(\.\d+)?)$")
 
 
@@ -69,17 +93,20 @@ def preview(path: Path, at: str, key: str) -> bytes:
 
 
 def is_video(head: bytes) -> bool:
-    """Recognise a video by its first bytes: MP4 and QuickTime, Matroska and WebM, AVI."""
+    """Recognise a video by its first bytes: MP4, QuickTime, Matroska, WebM, AVI, WMV, FLV, MPEG, Ogg."""
     if head[4:8] == b"ftyp":
-        return head[8:12] not in (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
-    return head.startswith(b"\x1a\x45\xdf\xa3") or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+        return head[8:12] not in _NO_FILMS
+    if head.startswith(b"OggS"):
+        return b"\x80theora" in head
+    stream = head[:1] == b"G" and head[188:189] == b"G" and head[376:377] == b"G"  # packets of MPEG-TS
+    return stream or head.startswith(_HEADS) or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
 
 
-def frames(path: Path, key: str, step: float) -> Iterator[tuple[float, bytes]]:
+def frames(film: Path | Reader, key: str, step: float) -> Iterator[tuple[float, bytes]]:
     """Yield the first frame of each ``step`` seconds: its second, and a picture file of it.
 
     Args:
-        path: of the video.
+        film: where it lies, or what reads it.
         key: for errors.
         step: seconds from one frame to the next; a stretch without frames is left out.
 
@@ -87,29 +114,30 @@ def frames(path: Path, key: str, step: float) -> Iterator[tuple[float, bytes]]:
         ItemError: it is no video; or, after the frames that can be read, it is damaged or cut off.
     """
     due, last = 0.0, None
-    with _opened(path, key) as video:
+    with _opened(film, key) as video:
         for second, frame in _timed(video, key):
             last = second
             if second + CLOSE >= due:
                 yield second, _picture(frame)
                 # The next multiple of the step, so that a gap in the video does not shift the frames after it.
                 due = (int((second + CLOSE) / step) + 1) * step
-        says = _seconds(video)
+        says = _stated(video)
     if last is None:
         raise ItemError(key, "no frames in it")
     if says - last > max(SHORT, step, 0.1 * says):
         raise ItemError(key, f"cut off: its last frame is at {named(last)} of {says:.0f} seconds")
 
 
-def frame_at(path: Path, key: str, second: float) -> bytes:
+def frame_at(film: Path | Reader, key: str, second: float) -> bytes:
     """Return a picture file of the first frame at a second or later.
 
     Raises:
         ItemError: it is no video, or it ends before.
     """
-    with _opened(path, key) as video:
-        (stream,) = video.streams.video[:1]
-        if second > CLOSE and stream.time_base:
+    with _opened(film, key) as video:
+        stream = _pictures(video)
+        # MPEG streams have no index: FFmpeg would only guess the place.
+        if second > CLOSE and stream.time_base and not video.format.name.startswith("mpeg"):
             begin = stream.start_time or 0
             # Seeking stops at the key frame before; from there on frames are decoded up to the wanted one.
             video.seek(begin + int(second / stream.time_base), stream=stream, backward=True)
@@ -125,7 +153,7 @@ def named(second: float) -> str:
 
 
 @contextmanager
-def _opened(path: Path, key: str) -> Iterator[av.container.InputContainer]:
+def _opened(film: Path | Reader, key: str) -> Iterator[av.container.InputContainer]:
     """Open a video; raise ItemError with the reason where that fails."""
     import av
 
@@ -133,18 +161,24 @@ def _opened(path: Path, key: str) -> Iterator[av.container.InputContainer]:
     lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "ignore"}
     try:
         # FFmpeg gets an open file, not a name, which it could take for an address or a list of other files.
-        with open(path, "rb") as file, av.open(file, "r", **lenient) as video:
-            if not video.streams.video:
-                raise ItemError(key, "no pictures in it")
-            context = video.streams.video[0].codec_context
-            if context.width * context.height > decode.MAX_PIXELS:
+        reader = WholeFile(str(film)) if isinstance(film, Path) else film
+        with opened(reader, key) as file, av.open(file, "r", **lenient) as video:
+            stream = _pictures(video)
+            if stream is None:
+                raise ItemError(key, "sound only, no film" if video.streams.audio else "no pictures in it")
+            if stream.codec_context.width * stream.codec_context.height > decode.MAX_PIXELS:
                 raise ItemError(key, f"more than {decode.MAX_PIXELS:,} pixels")
-            video.streams.video[0].thread_type = "AUTO"
+            stream.thread_type = "AUTO"
             yield video
     except av.error.FFmpegError as error:
         raise ItemError(key, f"not a video that can be read: {error.strerror}") from None
-    except OSError as error:
-        raise ItemError(key, f"cannot be read: {error.strerror}") from None
+
+
+def _pictures(video: av.container.InputContainer) -> Any:  # noqa: ANN401  a cold query has no types of PyAV
+    """Return the stream of the film; None where all are covers, which are pictures that a file has with it."""
+    films = [one for one in video.streams.video if not one.disposition.value & _COVER]
+    best = video.streams.best("video") if len(films) > 1 else None
+    return best if best in films else next(iter(films), None)
 
 
 def _timed(video: av.container.InputContainer, key: str) -> Iterator[tuple[float, av.VideoFrame]]:
@@ -155,7 +189,7 @@ def _timed(video: av.container.InputContainer, key: str) -> Iterator[tuple[float
     """
     import av
 
-    stream = video.streams.video[0]
+    stream = _pictures(video)
     begin = float((stream.start_time or 0) * (stream.time_base or 0))
     second = 0.0
     try:
@@ -177,17 +211,23 @@ def _picture(frame: av.VideoFrame) -> bytes:
     return stream.getvalue()
 
 
-def _length(path: Path, key: str) -> float:
-    with _opened(path, key) as video:
-        return _seconds(video)
+def _length(film: Path | Reader, key: str) -> float:
+    """Return the length of a film in seconds; by its packets, where the file does not state it."""
+    with _opened(film, key) as video:
+        stated = _stated(video)
+        if stated > 0:
+            return stated
+        stream = _pictures(video)
+        times = [packet.pts for packet in video.demux(stream) if packet.pts is not None]
+        return float((max(times) - min(times)) * stream.time_base) if times else 0.0
 
 
-def _seconds(video: av.container.InputContainer) -> float:
-    """Return the length that the file states, in seconds; 0 where it states none."""
-    stream = video.streams.video[0]
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return float(video.duration or 0) / 1_000_000
+def _stated(video: av.container.InputContainer) -> float:
+    """Return the length that the file states, in seconds; 0 or less where it states none."""
+    stream = _pictures(video)
+    unit = float(stream.time_base or 0)
+    stated = stream.duration * unit if stream.duration else float(video.duration or 0) / 1_000_000
+    return stated - (stream.start_time or 0) * unit if video.format.name.startswith(_ENDS) else stated
 
 
 def _head(path: str) -> bytes:

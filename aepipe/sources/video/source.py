@@ -11,14 +11,31 @@ from pydantic import Field
 
 from aepipe.errors import ItemError
 from aepipe.sources import base
-from aepipe.sources.files import Files, InMemory, Refused, WholeFile
+from aepipe.sources.files import Files, InMemory, Refused
 from aepipe.sources.formats.path_lists import files_or_lists
 from aepipe.sources.images import source as images
 from aepipe.sources.item import Columns, Container, Item
 from aepipe.sources.passed_over import PassedOver
 from aepipe.sources.video import decode
 
-SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+SUFFIXES = (
+    *(
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".3gp",
+        ".wmv",
+        ".flv",
+        ".mpg",
+        ".mpeg",
+        ".mts",
+        ".m2ts",
+        ".ogv",
+    ),
+)
 
 
 class Options(base.Options):
@@ -100,15 +117,16 @@ class _Frames:
             if isinstance(item.reader, Refused):
                 yield item
                 continue
-            assert isinstance(item.reader, WholeFile), "a folder and a list give whole files"
             try:
-                for second, picture in decode.frames(Path(item.reader.path), item.key, self.step):
+                for second, picture in decode.frames(item.reader, item.key, self.step):
                     mark = decode.named(second)
                     yield replace(
                         item, key=f"{item.key}@{mark}", place=f"{item.place}#v{mark}", reader=InMemory(picture)
                     )
             except ItemError as error:
                 yield replace(item, reader=Refused(error.reason))
+            except OSError as error:
+                yield replace(item, reader=Refused(f"cannot be read: {error.strerror}"))
 
 
 SNIFFER = base.Sniffer(
