@@ -238,6 +238,6 @@ def _head(path: str) -> bytes:
     """
     try:
         with open(path, "rb") as file:
-            return file.read(16)
+            return file.read(1 << 13)
     except OSError as error:
         raise QueryError(f"{path}: cannot be read: {error.strerror}") from None
