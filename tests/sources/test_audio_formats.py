@@ -102,6 +102,14 @@ def test_a_window_and_its_file_give_the_same_row_at_any_rate(rate: int, channels
     np.testing.assert_array_equal(ROW(slice_of(data, "k", 0, 1.0), "k"), ROW(data, "k"))
 
 
+def test_the_same_window_is_the_same_bytes_at_any_time() -> None:
+    data = written(SWEEP * 3, subtype="FLOAT")
+    first = slice_of(data, "k", 0, 1.0)
+    assert first == slice_of(data, "k", 0, 1.0)
+    assert len(first) == 44 + 4 * RATE
+    assert sound.info(io.BytesIO(first)).subtype == "FLOAT"
+
+
 def test_a_window_of_16_bits_stays_16_bits() -> None:
     assert sound.info(io.BytesIO(slice_of(wav(), "k", 0.25, 0.5))).subtype == "PCM_16"
     np.testing.assert_array_equal(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -145,8 +146,18 @@ def wav_of(samples: Samples, rate: int) -> bytes:
     # The library rounds samples near full scale, where it writes them as it has read them from 16 bits.
     steps = samples * 32768
     short = bool(np.abs(samples).max() < 0.49) and bool((steps == np.rint(steps)).all())
+    if not short:
+        # By hand, because the library writes the time, too, and the same sound has to be the same bytes.
+        data = samples.astype("<f4").tobytes()
+        form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 3, 1, rate, 4 * rate, 4, 32)
+        return (
+            struct.pack("<4sI4s", b"RIFF", 36 + len(data), b"WAVE")
+            + form
+            + struct.pack("<4sI", b"data", len(data))
+            + data
+        )
     file = io.BytesIO()
-    soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16" if short else "FLOAT")
+    soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16")
     return file.getvalue()
 
 

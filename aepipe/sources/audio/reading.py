@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from aepipe.errors import ItemError
 from aepipe.sources.audio import chunks
-from aepipe.sources.files import MAX_BYTES
+from aepipe.sources.files import MAX_BYTES, pointer_in
 from aepipe.sources.streams import Region
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def recording(stream: BinaryIO, key: str) -> Iterator[Recording]:
         head = stream.read(1 << 13)
         if not (is_recording(head, "x.m4a") or is_recording(head.lstrip(b"\0"))):
             why = str(error).partition(": ")[2] or str(error)  # the library names its own stream first
-            raise ItemError(key, f"not a recording that can be read: {why}") from None
+            raise ItemError(key, pointer_in(head) or f"not a recording that can be read: {why}") from None
         with _by_ffmpeg(stream, key, cut_off=cut_off) as found:
             yield found
         return

@@ -77,8 +77,8 @@ class Audio(base.ItemSource):
     def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
         self._features = features
         self._decode = decode.decoder(features.model_dump())
-        files = Files.at(options.path, base)
-        whole = files_or_lists(files, SUFFIXES, Columns(options.audio, options.key))
+        files = Files.at(options.path, base, options.exclude)
+        whole = files_or_lists(files, SUFFIXES, Columns(options.audio, options.key, is_recording), "recording")
         super().__init__(options, name, files, _Windows(whole, files, features))
 
     @property

@@ -112,7 +112,7 @@ class Images(BackboneSource, base.ItemSource):
         self.size = features.size or (side, side)
         self.backbone = self._spec(base)
         self._decode = None if self.backbone else decode.decoder(self.features())
-        files = Files.at(options.path, base)
+        files = Files.at(options.path, base, options.exclude)
         super().__init__(options, name, files, self._open_container(files, options))
 
     @property
@@ -144,7 +144,8 @@ class Images(BackboneSource, base.ItemSource):
         return found
 
     def _open_container(self, files: Files, options: base.Options) -> Container:
-        return open_container(files, Columns(getattr(options, "image", "image"), options.key))
+        columns = Columns(getattr(options, "image", "image"), options.key, decode.is_picture)
+        return open_container(files, columns)
 
     def _spec(self, base: Path) -> BackboneSpec | None:
         """Return the backbone that the recipe names, its file relative to ``base``.

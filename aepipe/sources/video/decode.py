@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from aepipe.errors import ItemError, QueryError
-from aepipe.sources.files import WholeFile
+from aepipe.sources.files import WholeFile, pointer_in
 from aepipe.sources.images import decode
 from aepipe.sources.item import Decode, Item, Reader
 from aepipe.sources.streams import opened
@@ -159,19 +159,32 @@ def _opened(film: Path | Reader, key: str) -> Iterator[av.container.InputContain
 
     # A title in an unknown encoding is no reason to refuse a video; PyAV 19 and later do not.
     lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "ignore"}
+    head = b""
     try:
         # FFmpeg gets an open file, not a name, which it could take for an address or a list of other files.
         reader = WholeFile(str(film)) if isinstance(film, Path) else film
-        with opened(reader, key) as file, av.open(file, "r", **lenient) as video:
-            stream = _pictures(video)
-            if stream is None:
-                raise ItemError(key, "sound only, no film" if video.streams.audio else "no pictures in it")
-            if stream.codec_context.width * stream.codec_context.height > decode.MAX_PIXELS:
-                raise ItemError(key, f"more than {decode.MAX_PIXELS:,} pixels")
-            stream.thread_type = "AUTO"
-            yield video
+        with opened(reader, key) as file:
+            head = file.read(64)
+            file.seek(0)
+            with av.open(file, "r", **lenient) as video:
+                yield _checked(video, key)
     except av.error.FFmpegError as error:
-        raise ItemError(key, f"not a video that can be read: {error.strerror}") from None
+        raise ItemError(key, pointer_in(head) or f"not a video that can be read: {error.strerror}") from None
+
+
+def _checked(video: av.container.InputContainer, key: str) -> av.container.InputContainer:
+    """Return a video that has pictures to decode.
+
+    Raises:
+        ItemError: it has none, or too large ones.
+    """
+    stream = _pictures(video)
+    if stream is None:
+        raise ItemError(key, "sound only, no film" if video.streams.audio else "no pictures in it")
+    if stream.codec_context.width * stream.codec_context.height > decode.MAX_PIXELS:
+        raise ItemError(key, f"more than {decode.MAX_PIXELS:,} pixels")
+    stream.thread_type = "AUTO"
+    return video
 
 
 def _pictures(video: av.container.InputContainer) -> Any:  # noqa: ANN401  a cold query has no types of PyAV

@@ -82,8 +82,8 @@ class Video(images.Images):
         return super().features() | {"decoder": decode.VERSION}
 
     def _open_container(self, files: Files, options: base.Options) -> Container:
-        columns = Columns(getattr(options, "video", "video"), options.key)
-        return _Frames(files_or_lists(files, SUFFIXES, columns), self._step)
+        columns = Columns(getattr(options, "video", "video"), options.key, decode.is_video)
+        return _Frames(files_or_lists(files, SUFFIXES, columns, "video"), self._step)
 
 
 @dataclass(slots=True)
