@@ -1,26 +1,28 @@
-"""Tar archives of pictures; plain ones are read in place, compressed ones as one stream."""
+"""Tar archives; plain ones are read in place, compressed ones as one stream."""
 
 from __future__ import annotations
 
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from lzma import LZMAError
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aepipe.errors import ItemError, SourceError
-from aepipe.sources.files import EMPTY, HIDDEN, MAX_BYTES, Files, Found, InMemory, Piece, Refused, pointer_in
-from aepipe.sources.formats import folder
-from aepipe.sources.item import Item, Reader
-from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.files import MAX_BYTES, Files, Found, InMemory, Piece, Refused
+from aepipe.sources.formats.members import Member, leaves
+from aepipe.sources.item import Reader
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from aepipe.sources.item import Columns, Container
 
-    from aepipe.sources.item import Columns, Container, Sniff
-
-SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+RATIO = 1000
+"""Times that a compressed archive may grow."""
+_DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, LZMAError)
 
 
 def claims(name: str) -> bool:
@@ -29,91 +31,65 @@ def claims(name: str) -> bool:
 
 
 def open_container(files: Files, columns: Columns) -> Container:
-    """Return the archives; they have no columns."""
-    return Tar(files, columns.sniff)
+    """Return the archives."""
+    from aepipe.sources.formats.archives import pictures
+
+    return pictures(files, columns)
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
     """Return ``offset+size`` of the archive, counted in its uncompressed bytes."""
+    return reader_at(path, at)(key)
+
+
+def reader_at(path: Path, at: str) -> Reader:
+    """Return what reads the member at a place; see :func:`read_at`."""
     offset, _, size = at.partition("+")
-    if _plain(path):
-        return Piece(str(path), int(offset), int(size))(key)
-    with _open(path) as archive:
-        if archive.fileobj is None:
-            raise ItemError(key, "not a tar archive")
-        archive.fileobj.seek(int(offset))
-        return archive.fileobj.read(int(size))
+    piece = Piece(str(path), int(offset), int(size))
+    return piece if _plain(path) else _Streamed(piece)
 
 
-class Tar:
-    """Tar archives; the key is the path of the member, after that of its archive.
+@dataclass(frozen=True, slots=True)
+class _Streamed:
+    """Reads a piece of a compressed archive, from its beginning on."""
 
-    The path of the archive is left out where the source is a single one.
+    piece: Piece
+
+    def __call__(self, key: str) -> bytes:
+        """Return the bytes."""
+        with _open(Path(self.piece.path)) as archive:
+            if archive.fileobj is None:
+                raise ItemError(key, "not a tar archive")
+            archive.fileobj.seek(self.piece.offset)
+            return archive.fileobj.read(self.piece.size)
+
+
+def members(found: Found) -> Iterator[Member]:
+    """Yield the members of an archive that are no folders, in its order.
+
+    Raises:
+        SourceError: it is no whole tar archive, or grows without measure.
     """
-
-    def __init__(self, files: Files, sniff: Sniff | None = None) -> None:
-        self._files = files
-        self._sniff = sniff
-        self.passed_over = PassedOver()
-        self.gives: frozenset[str] = frozenset()
-
-    def schema(self) -> pa.Schema:
-        """Return no columns."""
-        import pyarrow as pa
-
-        return pa.schema([])
-
-    def total(self) -> None:
-        """Return None: an archive has no table of contents."""
-        return
-
-    def items(self) -> Iterator[Item]:
-        """Yield the pictures in the order of the archive."""
-        for found in self._files.claimed(claims, self.passed_over, "not an archive"):
-            try:
-                with _open(Path(found.path)) as archive:
-                    yield from self._members(archive, found)
-            except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-                why = str(error).partition("\n")[0]
-                raise SourceError(f"{found.path}: not a whole tar archive: {why}") from None
-
-    def _members(self, archive: tarfile.TarFile, found: Found) -> Iterator[Item]:
-        """Yield the pictures of one archive."""
-        prefix = "" if self._files.single else f"{found.place}/"
-        while (member := archive.next()) is not None:
-            vars(archive)["members"].clear()  # tarfile keeps all members it has seen, however many there are
-            name = member.name.removeprefix("./").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-            if member.isdir():
-                continue
-            reader = _reader(archive, member, found.path)
-            reason = self._why_not(name, reader)
-            if reason:
-                self.passed_over.add(prefix + name, reason)
-                continue
-            yield Item(prefix + name, f"{found.place}#{member.offset_data}+{member.size}", reader)
-
-    def _why_not(self, name: str, reader: Reader) -> str | None:
-        """Return why a member is no item; None where it is one."""
-        if any(part.startswith(".") and part != ".." for part in PurePosixPath(name).parts):
-            return HIDDEN
-        if folder.claims(name):
-            return None
-        if isinstance(reader, Refused):
-            return reader.reason
-        try:
-            # Of a plain archive, only the first bytes are read.
-            head = (replace(reader, size=min(reader.size, 64)) if isinstance(reader, Piece) else reader)(name)
-        except ItemError as error:
-            return error.reason
-        if self._sniff is not None and self._sniff(head):
-            return None
-        return EMPTY if not head else pointer_in(head) or "not a picture"
+    try:
+        with _open(Path(found.path)) as archive:
+            most = MAX_BYTES + RATIO * os.path.getsize(found.path)
+            while (member := archive.next()) is not None:
+                vars(archive)["members"].clear()  # tarfile keeps all members it has seen, however many there are
+                if member.isdir():
+                    continue
+                if member.offset_data > most:
+                    raise SourceError(f"{found.path}: grows more than {RATIO:,} times when it is unpacked")
+                name = member.name.removeprefix("./").encode("utf-8", "surrogateescape")
+                at = f"{member.offset_data}+{member.size}"
+                yield Member(name.decode("utf-8", "backslashreplace"), at, _reader(archive, member, found.path))
+    except _DAMAGE as error:
+        why = str(error).partition("\n")[0]
+        raise SourceError(f"{found.path}: not a whole tar archive: {why}") from None
 
 
 def _reader(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> Reader:
     """Return the reader of one member."""
-    parts = PurePosixPath(member.name).parts
-    if ".." in parts or member.name.startswith("/"):
+    if leaves(member.name):
         return Refused("path leaves the archive")
     if not member.isreg() or member.issparse():
         return Refused("not a file")

@@ -1,0 +1,328 @@
+"""Archives of whole files: pictures, documents, recordings or films in tar and zip; and texts beside them.
+
+A file and the texts with the same name up to the first dot belong together, as in the shards of WebDataset and
+img2dataset: ``0001.jpg``, ``0001.txt``, ``0001.json``, ``0001.cls``. There the file is the item, ``.cls`` is its label,
+and the fields of ``.json`` are columns; ``.txt`` is the column ``caption``, or ``txt`` where ``.json`` has a caption.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby, islice
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from aepipe.errors import ItemError, SourceError
+from aepipe.sources.exclude import excluding
+from aepipe.sources.files import EMPTY, EXCLUDED, HIDDEN, Files, Found, Piece, Refused, pointer_in
+from aepipe.sources.formats import folder, tar, zip
+from aepipe.sources.formats.members import Member
+from aepipe.sources.item import Item, Reader
+from aepipe.sources.passed_over import PassedOver
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from aepipe.sources.item import Columns, Sniff
+
+BESIDE = (".txt", ".json", ".cls")
+"""Endings of the texts about a file."""
+LOOKED_AT = 200
+"""Files whose texts tell the columns and their types."""
+CAPTION, TEXT = "caption", "txt"
+_LONGEST = 1 << 20  # bytes of a text about a file
+_HEAD = 1 << 13
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which members are items.
+
+    Attributes:
+        called: what one item is called.
+        endings: of the names of items, in lower case; without endings every member is one.
+        sniff: tells by the first bytes whether a member with another ending is an item.
+        without: tells by its name whether a member is none.
+        key: the column with the id of each item; None takes the path of the member.
+    """
+
+    called: str
+    endings: tuple[str, ...] = ()
+    sniff: Sniff | None = None
+    without: Callable[[str], bool] | None = None
+    key: str | None = None
+
+    def refusal(self, member: Member) -> str | None:
+        """Return why a member is no item; None where it is one."""
+        reason = f"not a {self.called}"
+        if self.without is not None and self.without(member.name):
+            return reason
+        if not self.endings or member.name.lower().endswith(self.endings):
+            return None
+        if isinstance(member.reader, Refused):
+            return member.reader.reason
+        try:
+            head = head_of(member.reader, member.name)
+        except (ItemError, OSError):
+            return reason
+        if self.sniff is not None and self.sniff(head):
+            return None
+        return EMPTY if not head else pointer_in(head) or reason
+
+
+def claims(name: str) -> bool:
+    """Whether a file has the name of an archive."""
+    return tar.claims(name) or zip.claims(name)
+
+
+def prevail(files: Files, endings: tuple[str, ...] = ()) -> bool:
+    """Tell whether archives are what a source holds.
+
+    Args:
+        files: of the source.
+        endings: of whole files that would be its items; without them each file may be one.
+    """
+    archives = others = 0
+    for found in files:
+        if claims(found.place):
+            archives += 1
+        elif not endings or found.place.lower().endswith(endings):
+            others += 1
+    return archives > others
+
+
+def pictures(files: Files, columns: Columns) -> Archives:
+    """Return the pictures in archives."""
+    return Archives(files, Wanted("picture", folder.SUFFIXES, columns.sniff, key=columns.key))
+
+
+def heads(found: Found, most: int) -> Iterator[tuple[Member, bytes]]:
+    """Yield the first members of an archive that can be read, and their first bytes.
+
+    Raises:
+        SourceError: it is no whole archive.
+    """
+    for member in islice(_module(found.place).members(found), 8 * most):
+        if most <= 0:
+            return
+        if not isinstance(member.reader, Refused) and not _hidden(member.name):
+            try:
+                head = head_of(member.reader, member.name)
+            except (ItemError, OSError):
+                continue
+            if head:
+                most -= 1
+                yield member, head
+
+
+def head_of(reader: Reader, key: str) -> bytes:
+    """Return the first bytes of a member."""
+    # Of a member that is not packed, only these are read.
+    return (replace(reader, size=min(reader.size, _HEAD)) if isinstance(reader, Piece) else reader)(key)[:_HEAD]
+
+
+class Archives:
+    """Archives; the key is the path of the member, after that of its archive.
+
+    The path of the archive is left out where the source is a single one.
+    """
+
+    def __init__(self, files: Files, wanted: Wanted) -> None:
+        self._files = files
+        self._wanted = wanted
+        self.passed_over = PassedOver()
+        self.notes: Sequence[str] = ()
+        if wanted.key is not None and wanted.key not in self._columns:
+            raise SourceError(
+                f"{files.given}: no column {wanted.key!r}; it has: {', '.join(self._columns) or 'none'}"
+            )
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """``label`` where there are ``.cls`` files."""
+        return frozenset({"label"} if ".cls" in self._beside else ())
+
+    def schema(self) -> pa.Schema:
+        """Return the columns that the texts beside the items have."""
+        import pyarrow as pa
+
+        types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+        return pa.schema([(name, types[kind]) for name, kind in self._columns.items()])
+
+    def total(self) -> None:
+        """Return None: members are not counted before they are read."""
+        return
+
+    def items(self) -> Iterator[Item]:
+        """Yield the items in the order of the archives."""
+        for found in self._files.claimed(claims, self.passed_over, "not an archive"):
+            for group in self._groups(found):
+                yield from self._items(group, found)
+
+    def _groups(self, found: Found) -> Iterator[list[Member]]:
+        """Yield members that belong together, if there are texts about them; else single ones."""
+        members = _module(found.place).members(found)
+        if not self._beside:
+            return ([member] for member in members)
+        return (list(group) for _, group in groupby(members, lambda member: member.stem))
+
+    def _items(self, group: list[Member], found: Found) -> Iterator[Item]:
+        """Yield the items of one group; count what is none."""
+        prefix = "" if self._files.single else f"{found.place}/"
+        beside = [member for member in group if member.ending in self._beside and not self._left_out(member)]
+        chosen = list[Member]()
+        for member in group:
+            reason = None if member in beside else self._left_out(member) or self._wanted.refusal(member)
+            if reason:
+                self.passed_over.add(prefix + member.name, reason)
+            elif member not in beside:
+                chosen.append(member)
+        if not chosen:
+            for member in beside:
+                self.passed_over.add(prefix + member.name, f"beside no {self._wanted.called}")
+            return
+        try:
+            label, columns = self._told(beside)
+        except ItemError as error:
+            label, columns = None, {}
+            chosen = [replace(one, reader=Refused(error.reason)) for one in chosen]
+        for member in chosen:
+            key = columns.get(self._wanted.key) if self._wanted.key else None
+            yield Item(
+                prefix + member.name if key in (None, "") else str(key),
+                f"{found.place}#{member.at}",
+                member.reader,
+                label,
+                columns=columns,
+            )
+
+    def _left_out(self, member: Member) -> str | None:
+        if _hidden(member.name):
+            return HIDDEN
+        return EXCLUDED if excluding(self._files.exclude).below(member.name) else None
+
+    def _told(self, beside: Iterable[Member]) -> tuple[str | None, dict[str, object]]:
+        """Return label and columns that texts tell.
+
+        Raises:
+            ItemError: one cannot be read.
+            SourceError: a value is of another type than those before.
+        """
+        label, raw = _read(beside)
+        self._note_others(raw)
+        columns = {name: _as(kind, raw.get(name), name) for name, kind in self._columns.items()}
+        return label, columns
+
+    def _note_others(self, raw: Mapping[str, object]) -> None:
+        for name in raw.keys() - self._columns.keys():
+            note = f"column {name!r} is in none of the first {LOOKED_AT} items, and is left out"
+            if note not in self.notes:
+                self.notes = (*self.notes, note)
+
+    @cached_property
+    def _first(self) -> list[list[Member]]:
+        """The first groups that have both items and texts about them."""
+        archive = self._files.first(claims)
+        if archive is None or not self._wanted.endings:
+            return []
+        members = islice(_module(archive.place).members(archive), 4 * LOOKED_AT)
+        groups = (list(group) for _, group in groupby(members, lambda member: member.stem))
+        return [
+            group
+            for group in groups
+            if any(one.ending in BESIDE for one in group)
+            and any(one.ending not in BESIDE and not self._wanted.refusal(one) for one in group)
+        ]
+
+    @cached_property
+    def _beside(self) -> frozenset[str]:
+        """Endings of the texts about items."""
+        return frozenset(member.ending for group in self._first for member in group if member.ending in BESIDE)
+
+    @cached_property
+    def _columns(self) -> dict[str, type]:
+        """Names and types of the columns, by the first items."""
+        found: dict[str, type | None] = {}
+        for group in self._first:
+            try:
+                _, raw = _read(member for member in group if member.ending in BESIDE)
+            except ItemError:  # it is refused when it is an item
+                continue
+            for name, value in raw.items():
+                found[name] = _common(found.get(name), value)
+        return {name: kind or str for name, kind in found.items()}
+
+
+def _read(beside: Iterable[Member]) -> tuple[str | None, dict[str, object]]:
+    """Return the label and the values in the texts about one item.
+
+    Raises:
+        ItemError: one cannot be read.
+    """
+    texts = {member.ending: _text(member) for member in beside}
+    columns: dict[str, object] = {}
+    if ".json" in texts:
+        try:
+            columns = json.loads(texts[".json"])
+        except (ValueError, RecursionError):
+            raise ItemError("", "the .json beside it is no JSON") from None
+        if not isinstance(columns, dict):
+            raise ItemError("", "the .json beside it is no JSON object")
+    if ".txt" in texts:
+        columns = {(TEXT if CAPTION in columns else CAPTION): texts[".txt"].strip(), **columns}
+    label = texts.get(".cls", "").strip()
+    return label or None, columns
+
+
+def _text(member: Member) -> str:
+    if isinstance(member.reader, Piece) and member.reader.size > _LONGEST:
+        raise ItemError(member.name, f"the {member.ending} beside it has more than {_LONGEST >> 20} MB")
+    try:
+        return member.reader(member.name).decode("utf-8-sig")
+    except (ItemError, OSError, UnicodeDecodeError):
+        raise ItemError(member.name, f"the {member.ending} beside it is no text in UTF-8") from None
+
+
+def _common(kind: type | None, value: object) -> type | None:
+    """Return a type that has a value, too."""
+    if value is None:
+        return kind
+    own = type(value) if isinstance(value, str | bool | int | float) else str
+    if own is int and not -(2**63) <= int(str(value)) < 2**63:
+        own = float
+    if kind in (None, own):
+        return own
+    return float if {kind, own} == {int, float} else str
+
+
+def _as(kind: type, value: object, name: str) -> object:
+    """Return a value as a column has it.
+
+    Raises:
+        ItemError: it is of another type.
+    """
+    if value is None or type(value) is kind:
+        return value
+    if kind is str:
+        return json.dumps(value, ensure_ascii=False)
+    if kind is float and type(value) is int:
+        return float(value)
+    raise ItemError("", f"column {name!r} is {type(value).__name__} here, and {kind.__name__} in the items before")
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") and part != ".." for part in PurePosixPath(name).parts)
+
+
+def _module(name: str) -> ModuleType:
+    return zip if zip.claims(name) else tar
+
+
+def reader_at(path: Path, at: str) -> Reader:
+    """Return what reads a member of an archive."""
+    reader: Any = _module(path.name).reader_at(path, at)
+    return reader  # type: ignore[no-any-return]
