@@ -18,7 +18,8 @@ from aepipe.cli.output import say
 from aepipe.cli.prefect import Api, Device, SourcePath, resumable
 from aepipe.cli.progress import showing
 from aepipe.errors import UnclearError
-from aepipe.report.facts import describe, describe_text
+from aepipe.report.facts import describe, describe_text, reading_lines
+from aepipe.report.tables import text_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,5 +220,9 @@ def _asked(error: UnclearError) -> str:
 
 
 def _say_result(result: UpdateResult, done: str) -> None:
+    """Say what was done, and what of the source was not read."""
     collection = result.collection
     say(f"{collection.name}: release {collection.release.ref.short} is in service{done}")
+    read = reading_lines(describe(collection.store, collection.release.ref)["read"])
+    if read:
+        say(text_table([(f"  {name}", text) for name, text in read], left=(0, 1)))

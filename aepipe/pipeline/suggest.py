@@ -131,8 +131,8 @@ class Holding:
         yield f"{self.looked_at:,} of {self.files:,} files looked at: {counts or 'of no known kind'}"
         if self.beside:
             yield f"{self.beside:,} of them are about another file of the same name"
-        for fact in (*_by_reason(self.strangers).facts(), *self.passed_over.facts()):
-            yield f"passed over: {in_words(fact)}"
+        yield from (f"of no use: {in_words(fact)}" for fact in _by_reason(self.strangers).facts())
+        yield from (f"passed over: {in_words(fact)}" for fact in self.passed_over.facts())
 
 
 def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | None = None) -> tuple[str, str, Holding]:
@@ -156,7 +156,8 @@ def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | Non
         raise RecipeError(f"unknown kind {kind!r}; allowed: {', '.join(sources.names())}")
     kind = kind or held.kind
     hints, options = hints_for(kind, path, held.columns.get(kind))
-    held.strangers += hints.unreadable
+    known = {place for place, _ in held.strangers}
+    held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen)}"]
     blocks = [_source_block(hints.survey, kind, _relative(path, folder), options), hints.features]
     blocks += stack(hints.survey.rows, bounded=hints.bounded, holes=hints.holes)
