@@ -10,8 +10,8 @@ A kind of source is one folder with ``decode.py`` and ``source.py``; nothing els
 - optional: ``PICTURES = True`` where items are pictures, ``TEXT = True`` where they can be read;
 - optional: ``draw``, which makes a picture of an item to look at; see :data:`aepipe.sources.item.Draw`;
 - optional: ``EXTRAS``, the packages that the kind needs, each with the extra of aepipe that brings it;
-- optional: ``MARK``, a letter, and ``preview(path, at, key) -> bytes``, where an item is a piece of a file: its place
-  is ``file#at``, and ``at`` begins with the mark.
+- optional: ``MARK``, a letter, and ``preview(whole, at, key) -> bytes``, where an item is a piece of a file: its place
+  is ``file#at``, and ``at`` begins with the mark; ``whole`` is the path, or what reads it from an archive.
 
 ``source.py`` is what reads a collection:
 
@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, cast
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import WholeFile, existing
 from aepipe.sources.formats import format_of
-from aepipe.sources.item import Decode, Draw, Item, Source
+from aepipe.sources.item import Decode, Draw, Item, Reader, Source
 
 if TYPE_CHECKING:
     from aepipe.recipe import Recipe
@@ -127,26 +127,34 @@ def preview(location: Path, place: str) -> bytes:
         ItemError: they are not there any more.
     """
     try:
-        whole = _existing(location, place)
-        if whole is not None:
-            return WholeFile(whole)(place)
-        name, _, at = place.rpartition("#")
-        path, read = _existing(location, name), _reader(name, at)
-        if not name or path is None or read is None:
+        read = _reader(location, place)
+        if read is None:
             raise ItemError(place, f"no longer in {location}")
-        return read(Path(path), at, place)
+        return read(place)
     except (OSError, EOFError, ValueError, LookupError, zlib.error, SourceError) as error:
         raise ItemError(place, f"cannot be read from {location}: {error}") from None
 
 
-def _reader(name: str, at: str) -> Callable[[Path, str, str], bytes] | None:
-    """Return what reads a place ``name#at``: the kind with that mark, else the file's format."""
+def _reader(location: Path, place: str) -> Reader | None:
+    """Return what reads a place: a file, what its format has there, or a piece that a kind has cut from either."""
+    whole = _existing(location, place)
+    if whole is not None:
+        return WholeFile(whole)
+    name, _, at = place.rpartition("#")
     # Formats count from 0, so a letter tells that a kind has cut the file.
-    for kind in names() if at[:1].isalpha() else ():
-        module = _decode(kind)
-        if getattr(module, "MARK", None) == at[0]:
-            return cast("Callable[[Path, str, str], bytes]", module.preview)
-    return getattr(format_of(name, at), "read_at", None)
+    cut = _cutter(at) if at[:1].isalpha() else None
+    path = _existing(location, name) if name else None
+    if cut is not None:
+        inner = Path(path) if path else _reader(location, name) if name else None
+        return None if inner is None else lambda key: cut(inner, at, key)
+    read = getattr(format_of(name, at), "read_at", None)
+    return None if path is None or read is None else lambda key: cast(bytes, read(Path(path), at, key))
+
+
+def _cutter(at: str) -> Callable[[Path | Reader, str, str], bytes] | None:
+    """Return what reads a piece with the mark of a kind."""
+    modules = map(_decode, names())
+    return next((module.preview for module in modules if getattr(module, "MARK", None) == at[0]), None)
 
 
 def _existing(location: Path, name: str) -> str | None:

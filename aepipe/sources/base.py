@@ -383,6 +383,7 @@ class Hints:
         features: the block ``[features]``, each choice with its reason; empty where the kind has nothing to choose.
         bounded: rows are pictures of some sort: cells lie within 0..1, and may be shifted by a pixel in training.
         holes: cells may be missing, and are of several sorts.
+        unreadable: items that were looked at and cannot be decoded, each with the reason.
     """
 
     survey: Survey
@@ -390,3 +391,4 @@ class Hints:
     features: str = ""
     bounded: bool = False
     holes: bool = False
+    unreadable: tuple[tuple[str, str], ...] = ()

@@ -28,7 +28,7 @@ MAX_BYTES = 1 << 28
 SAME = "the same file as another"
 HIDDEN = "hidden"
 EXCLUDED = "left out by exclude"
-EMPTY = "an empty file"
+EMPTY = "empty file"
 _LINKED = "a link to a folder, which is not followed"
 _POINTERS = {
     b"version https://git-lfs.github.com/spec/": "a pointer of Git LFS: the content is not here; `git lfs pull` "

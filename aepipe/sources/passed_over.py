@@ -81,10 +81,10 @@ class PassedOver:
 
     def summary(self) -> str:
         """Return the reasons in a line: ``3 x hidden (.a, .b, .c); 1 x an empty file (d)``."""
-        return "; ".join(map(line, self.facts()))
+        return "; ".join(map(in_words, self.facts()))
 
 
-def line(fact: dict[str, Any]) -> str:
+def in_words(fact: dict[str, Any]) -> str:
     """Return one of :meth:`PassedOver.facts` in words: ``12 x not a picture (a.txt, b.txt, c.txt, ...)``."""
     names = ", ".join(fact["first"][:3]) + (", ..." if fact["count"] > 3 else "")
     return f"{fact['count']:,} x {fact['reason']} ({names})"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 from aepipe.errors import ItemError
-from aepipe.sources.files import Piece, WholeFile
+from aepipe.sources.files import InMemory, Piece, WholeFile
 from aepipe.sources.item import Reader
 
 
@@ -81,6 +81,16 @@ def opened(reader: Reader, key: str) -> Iterator[BinaryIO]:
             raise ItemError(key, "not a file")
         part = Region(cast(BinaryIO, file), reader.offset, reader.size) if isinstance(reader, Piece) else file
         yield cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, part), 1 << 16))
+
+
+def kept(reader: Reader, stream: BinaryIO) -> Reader:
+    """Return what reads an open item again, without unpacking it again.
+
+    Args:
+        reader: of the item.
+        stream: that :func:`opened` has given.
+    """
+    return InMemory(stream.getvalue()) if isinstance(stream, io.BytesIO) else reader
 
 
 def _without_blocking(path: str, flags: int) -> int:

@@ -108,14 +108,14 @@ def query_items(text: str) -> Iterator[Item]:
     yield Item(text, text, Slice(WholeFile(file), start, end - start))
 
 
-def preview(path: Path, at: str, key: str) -> bytes:
+def preview(whole: Path | Reader, at: str, key: str) -> bytes:
     """Return the slice ``t<start>+<seconds>`` of a recording as a WAV file.
 
     Raises:
         ItemError: as :func:`aepipe.sources.audio.reading.samples_of`.
     """
     start, _, seconds = at.removeprefix(MARK).partition("+")
-    return Slice(WholeFile(str(path)), float(start), float(seconds))(key)
+    return Slice(WholeFile(str(whole)) if isinstance(whole, Path) else whole, float(start), float(seconds))(key)
 
 
 def draw(data: bytes, key: str, longest: int, features: Callable[[], Mapping[str, Any]]) -> Image:

@@ -20,7 +20,7 @@ from aepipe.sources.files import Files, InMemory, Refused
 from aepipe.sources.formats.path_lists import files_or_lists
 from aepipe.sources.item import Columns, Container, Item, Reader
 from aepipe.sources.passed_over import PassedOver
-from aepipe.sources.streams import opened
+from aepipe.sources.streams import kept, opened
 
 SUFFIXES = (
     *(".wav", ".wave", ".rf64", ".w64", ".bwf", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".m4b", ".aac"),
@@ -135,7 +135,7 @@ class _Windows:
                 if found.read is None and window * found.rate <= SHORT:
                     yield from self._passed(item, found, window)
                 else:
-                    yield from self._placed(item, found, window)
+                    yield from self._placed(replace(item, reader=kept(item.reader, stream)), found, window)
         except ItemError as error:
             yield replace(item, reader=Refused(error.reason))
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Formats of collections: folders, IDX, Parquet, tar, lists of paths, tables, arrays.
+"""Formats of collections: folders, IDX, Parquet, tar, zip, lists of paths, tables, arrays.
 
 For pictures the format is told by the files: that of :data:`_FORMATS` which claims the most of them takes those that it
 claims, and the rest is passed over. So a folder of pictures with a table next to them is a folder of pictures, and a
@@ -21,7 +21,7 @@ from aepipe.sources.item import Columns, Container
 
 TRIED = 1000
 """Files with unknown names that are looked into to tell whether there are pictures."""
-_FORMATS = ("folder", "idx", "parquet", "tar", "path_lists")
+_FORMATS = ("folder", "idx", "parquet", "tar", "zip", "path_lists")
 
 
 def open_container(files: Files, columns: Columns) -> Container:
@@ -44,7 +44,7 @@ def open_container(files: Files, columns: Columns) -> Container:
     if not counts[best]:
         raise SourceError(
             f"{files.given}: no images there, {counts['']:,} other files{_pointers(unknown)}; looked for pictures, IDX "
-            "files, .parquet, .tar and .csv"
+            "files, .parquet, .tar, .zip and .csv"
         )
     container: Container = _format(best).open_container(files, columns)
     return container

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby, islice
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.exclude import excluding
@@ -137,9 +137,7 @@ class Archives:
         self.passed_over = PassedOver()
         self.notes: Sequence[str] = ()
         if wanted.key is not None and wanted.key not in self._columns:
-            raise SourceError(
-                f"{files.given}: no column {wanted.key!r}; it has: {', '.join(self._columns) or 'none'}"
-            )
+            raise SourceError(f"{files.given}: no column {wanted.key!r}; it has: {', '.join(self._columns) or 'none'}")
 
     @property
     def gives(self) -> frozenset[str]:
@@ -209,8 +207,7 @@ class Archives:
         """Return label and columns that texts tell.
 
         Raises:
-            ItemError: one cannot be read.
-            SourceError: a value is of another type than those before.
+            ItemError: one cannot be read, or a value is of another type than those before.
         """
         label, raw = _read(beside)
         self._note_others(raw)
@@ -225,31 +222,33 @@ class Archives:
 
     @cached_property
     def _first(self) -> list[list[Member]]:
-        """The first groups that have both items and texts about them."""
+        """The texts about the first items that have any, without the items."""
         archive = self._files.first(claims)
         if archive is None or not self._wanted.endings:
             return []
-        members = islice(_module(archive.place).members(archive), 4 * LOOKED_AT)
-        groups = (list(group) for _, group in groupby(members, lambda member: member.stem))
-        return [
-            group
-            for group in groups
-            if any(one.ending in BESIDE for one in group)
-            and any(one.ending not in BESIDE and not self._wanted.refusal(one) for one in group)
-        ]
+        members, found = islice(_module(archive.place).members(archive), 4 * LOOKED_AT), list[list[Member]]()
+        for _, group in groupby(members, lambda member: member.stem):
+            texts, items = list[Member](), 0
+            for member in group:
+                if member.ending in BESIDE:
+                    texts.append(member)
+                else:
+                    items += not _hidden(member.name) and not self._wanted.refusal(member)
+            found += [texts] if items and texts else []
+        return found
 
     @cached_property
     def _beside(self) -> frozenset[str]:
         """Endings of the texts about items."""
-        return frozenset(member.ending for group in self._first for member in group if member.ending in BESIDE)
+        return frozenset(member.ending for texts in self._first for member in texts)
 
     @cached_property
     def _columns(self) -> dict[str, type]:
         """Names and types of the columns, by the first items."""
         found: dict[str, type | None] = {}
-        for group in self._first:
+        for texts in self._first:
             try:
-                _, raw = _read(member for member in group if member.ending in BESIDE)
+                _, raw = _read(texts)
             except ItemError:  # it is refused when it is an item
                 continue
             for name, value in raw.items():
@@ -292,7 +291,7 @@ def _common(kind: type | None, value: object) -> type | None:
     if value is None:
         return kind
     own = type(value) if isinstance(value, str | bool | int | float) else str
-    if own is int and not -(2**63) <= int(str(value)) < 2**63:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
         own = float
     if kind in (None, own):
         return own
@@ -305,12 +304,14 @@ def _as(kind: type, value: object, name: str) -> object:
     Raises:
         ItemError: it is of another type.
     """
-    if value is None or type(value) is kind:
-        return value
+    if value is None:
+        return None
     if kind is str:
-        return json.dumps(value, ensure_ascii=False)
-    if kind is float and type(value) is int:
-        return float(value)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        # Half a character, which JSON may have, is no text.
+        return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if kind is _common(kind, value):
+        return float(value) if kind is float and isinstance(value, int) else value
     raise ItemError("", f"column {name!r} is {type(value).__name__} here, and {kind.__name__} in the items before")
 
 
@@ -320,9 +321,3 @@ def _hidden(name: str) -> bool:
 
 def _module(name: str) -> ModuleType:
     return zip if zip.claims(name) else tar
-
-
-def reader_at(path: Path, at: str) -> Reader:
-    """Return what reads a member of an archive."""
-    reader: Any = _module(path.name).reader_at(path, at)
-    return reader  # type: ignore[no-any-return]

@@ -35,7 +35,7 @@ def open_container(files: Files, columns: Columns) -> Container:
 
 
 def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns, called: str) -> Container:
-    """Return the files with these endings or such first bytes, or, where there are none, the files in lists.
+    """Return the files with these endings or such first bytes; where there are none, those in archives or in lists.
 
     Args:
         files: where they are.
@@ -43,8 +43,11 @@ def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns, cal
         columns: of lists.
         called: what one item is called.
     """
+    from aepipe.sources.formats import archives
     from aepipe.sources.formats.folder import Folder
 
+    if archives.prevail(files, endings):
+        return archives.Archives(files, archives.Wanted(called, endings, columns.sniff, key=columns.key))
     named = [found.place for found in files]
     # Files first: a list in a folder of them is about them.
     if not any(name.lower().endswith(endings) for name in named) and any(map(claims, named)):

@@ -72,12 +72,12 @@ def members(found: Found) -> Iterator[Member]:
     """
     try:
         with _open(Path(found.path)) as archive:
-            most = MAX_BYTES + RATIO * os.path.getsize(found.path)
+            most = MAX_BYTES + RATIO * os.path.getsize(found.path) if not _plain(Path(found.path)) else None
             while (member := archive.next()) is not None:
                 vars(archive)["members"].clear()  # tarfile keeps all members it has seen, however many there are
                 if member.isdir():
                     continue
-                if member.offset_data > most:
+                if most is not None and member.offset_data + member.size > most:
                     raise SourceError(f"{found.path}: grows more than {RATIO:,} times when it is unpacked")
                 name = member.name.removeprefix("./").encode("utf-8", "surrogateescape")
                 at = f"{member.offset_data}+{member.size}"

@@ -23,7 +23,7 @@ from aepipe.sources import base
 from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, SentenceEncoder, digest_of
 from aepipe.sources.base import SNIPPET, SNIPPET_LENGTH
 from aepipe.sources.files import Files
-from aepipe.sources.formats import folder, records
+from aepipe.sources.formats import archives, folder, records
 from aepipe.sources.formats.folder import Folder
 from aepipe.sources.item import Container, Item
 from aepipe.sources.text import decode as words
@@ -206,6 +206,8 @@ def _container(files: Files, options: Options) -> Container:
     """Return what holds the documents: tables where there are any, else all files."""
     named = "text" in options.model_fields_set
     if not records.prevail(files) and not (named and any(records.claims(found.place) for found in files)):
+        if archives.prevail(files):
+            return archives.Archives(files, archives.Wanted("document", without=folder.is_other))
         return Folder(files, called="document", without=folder.is_other)
 
     def content(record: records.Record) -> bytes:

@@ -83,13 +83,13 @@ def query_items(text: str) -> Iterator[Item]:
     yield from decode.query_items(text)
 
 
-def preview(path: Path, at: str, key: str) -> bytes:
+def preview(whole: Path | Reader, at: str, key: str) -> bytes:
     """Return the frame ``v<second>`` of a video as a picture file.
 
     Raises:
         ItemError: as :func:`frame_at`.
     """
-    return frame_at(path, key, float(at.removeprefix(MARK)))
+    return frame_at(whole, key, float(at.removeprefix(MARK)))
 
 
 def is_video(head: bytes) -> bool:
