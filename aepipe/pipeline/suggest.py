@@ -301,9 +301,7 @@ def name_of(path: str) -> str:
     """Return a name for a collection: its folder or file, in the letters that names may have."""
     parts = [part for part in absolute(path).parts if not set(part) & set("*?[")]
     words = re.sub("[^a-z0-9._-]+", "-", parts[-1].lower().removesuffix(".tar.gz")).strip("-._")
-    return (
-        re.sub(r"\.(tar|tgz|zip|parquet|pq|csv|tsv|txt|jsonl|ndjson|npy|npz)(\.gz)?$", "", words)[:64] or "collection"
-    )
+    return re.sub(r"\.(tar|tgz|parquet|pq|csv|tsv|txt|jsonl|ndjson|npy|npz)(\.gz)?$", "", words)[:64] or "collection"
 
 
 def same_source(file: Path, path: str) -> bool:

@@ -161,7 +161,7 @@ def _overlapping(listed: list[zipfile.ZipInfo]) -> set[int]:
 def _name(info: zipfile.ZipInfo) -> str:
     """Return the name of a member: by its Unicode field, as UTF-8, else as the old code page of DOS."""
     name = info.orig_filename
-    if not info.flag_bits & _UTF8 and not name.isascii():
+    if not info.flag_bits & _UTF8:
         raw = name.encode("cp437", "replace")
         try:
             name = _unicode_path(info.extra, raw) or raw.decode("utf-8")
@@ -185,11 +185,19 @@ def _unicode_path(extra: bytes, raw: bytes) -> str | None:
 
 
 def _inflate(packed: bytes, most: int) -> bytes:
-    return zlib.decompressobj(-15).decompress(packed, most)
+    stream = zlib.decompressobj(-15)
+    return _whole(stream.decompress(packed, most), most, ended=stream.eof)
 
 
 def _bunzip(packed: bytes, most: int) -> bytes:
-    return bz2.BZ2Decompressor().decompress(packed, most)
+    stream = bz2.BZ2Decompressor()
+    return _whole(stream.decompress(packed, most), most, ended=stream.eof)
+
+
+def _whole(data: bytes, most: int, *, ended: bool) -> bytes:
+    if not ended and len(data) < most:
+        raise EOFError("it ends too early")
+    return data
 
 
 def _unlzma(packed: bytes, most: int) -> bytes:
