@@ -21,6 +21,8 @@ from aepipe.sources.item import Columns, Container
 
 TRIED = 1000
 """Files with unknown names that are looked into to tell whether there are pictures."""
+TABLES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
+"""Names of tables that are about the files next to them; see :mod:`aepipe.sources.formats.about`."""
 _FORMATS = ("folder", "idx", "parquet", "tar", "zip", "path_lists")
 
 
@@ -30,8 +32,10 @@ def open_container(files: Files, columns: Columns) -> Container:
     Raises:
         SourceError: none of the files holds pictures.
     """
-    counts, unknown = Counter[str](), list[Found]()
+    counts, unknown, tables = Counter[str](), list[Found](), list[Found]()
     for found in files:
+        if found.place.rpartition("/")[2] in TABLES:
+            tables.append(found)
         name = next((name for name in _FORMATS if _format(name).claims(found.place)), None)
         counts[name or ""] += 1
         if name is None and len(unknown) < TRIED:
@@ -47,7 +51,7 @@ def open_container(files: Files, columns: Columns) -> Container:
             "files, .parquet, .tar, .zip and .csv"
         )
     container: Container = _format(best).open_container(files, columns)
-    return container
+    return _format("about").joined(container, tables, columns.key) if best == "folder" and tables else container
 
 
 def format_of(name: str, at: str) -> ModuleType | None:

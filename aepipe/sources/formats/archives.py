@@ -79,7 +79,7 @@ def claims(name: str) -> bool:
     return tar.claims(name) or zip.claims(name)
 
 
-def prevail(files: Files, endings: tuple[str, ...] = ()) -> bool:
+def prevail(files: Iterable[Found], endings: tuple[str, ...] = ()) -> bool:
     """Tell whether archives are what a source holds.
 
     Args:

@@ -62,6 +62,8 @@ class Folder:
         self._sniff = sniff
         self._without = without
         self._reason = f"not a {called}"
+        self.about: frozenset[str] = frozenset()
+        """Places of tables about the files; see :mod:`aepipe.sources.formats.about`."""
         self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
 
@@ -91,6 +93,8 @@ class Folder:
 
     def _why_not(self, found: Found) -> str | None:
         """Return why a file is no item; None where it is one."""
+        if found.place in self.about:
+            return "a table about the other files, whose columns it gives"
         if self._without is not None and self._without(found.place) and not self._files.single:
             return self._reason
         if self._is_named(found):

@@ -43,16 +43,18 @@ def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns, cal
         columns: of lists.
         called: what one item is called.
     """
-    from aepipe.sources.formats import archives
+    from aepipe.sources.formats import about, archives
     from aepipe.sources.formats.folder import Folder
 
-    if archives.prevail(files, endings):
+    there = list(files)
+    if archives.prevail(there, endings):
         return archives.Archives(files, archives.Wanted(called, endings, columns.sniff, key=columns.key))
-    named = [found.place for found in files]
     # Files first: a list in a folder of them is about them.
-    if not any(name.lower().endswith(endings) for name in named) and any(map(claims, named)):
+    named = any(found.place.lower().endswith(endings) for found in there)
+    if not named and any(claims(found.place) for found in there):
         return Lists(files, columns)
-    return Folder(files, endings, columns.sniff, called=called)
+    whole = Folder(files, endings, columns.sniff, called=called)
+    return about.joined(whole, [found for found in there if about.is_table(found.place)], columns.key)
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
