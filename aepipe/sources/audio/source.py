@@ -17,7 +17,7 @@ from aepipe.sources import base
 from aepipe.sources.audio import decode
 from aepipe.sources.audio.reading import NOT_A_NUMBER, Recording, is_recording, recording
 from aepipe.sources.files import Files, InMemory, Refused
-from aepipe.sources.formats.path_lists import files_or_lists
+from aepipe.sources.formats.whole_files import files_or_lists
 from aepipe.sources.item import Columns, Container, Item, Reader
 from aepipe.sources.passed_over import PassedOver
 from aepipe.sources.streams import kept, opened

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby, islice
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -95,9 +95,15 @@ def prevail(files: Iterable[Found], endings: tuple[str, ...] = ()) -> bool:
     return archives > others
 
 
-def pictures(files: Files, columns: Columns) -> Archives:
+def open_container(files: Files, columns: Columns) -> Archives:
     """Return the pictures in archives."""
     return Archives(files, Wanted("picture", folder.SUFFIXES, columns.sniff, key=columns.key))
+
+
+def read_at(path: Path, at: str, key: str) -> bytes:
+    """Return the member at a place in an archive."""
+    data: bytes = _module(path.name).read_at(path, at, key)
+    return data
 
 
 def heads(found: Found, most: int) -> Iterator[tuple[Member, bytes]]:

@@ -34,29 +34,6 @@ def open_container(files: Files, columns: Columns) -> Container:
     return Lists(files, columns)
 
 
-def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns, called: str) -> Container:
-    """Return the files with these endings or such first bytes; where there are none, those in archives or in lists.
-
-    Args:
-        files: where they are.
-        endings: of the names of items.
-        columns: of lists.
-        called: what one item is called.
-    """
-    from aepipe.sources.formats import about, archives
-    from aepipe.sources.formats.folder import Folder
-
-    there = list(files)
-    if archives.prevail(there, endings):
-        return archives.Archives(files, archives.Wanted(called, endings, columns.sniff, key=columns.key))
-    # Files first: a list in a folder of them is about them.
-    named = any(found.place.lower().endswith(endings) for found in there)
-    if not named and any(claims(found.place) for found in there):
-        return Lists(files, columns)
-    whole = Folder(files, endings, columns.sniff, called=called)
-    return about.joined(whole, [found for found in there if about.is_table(found.place)], columns.key)
-
-
 def read_at(path: Path, at: str, key: str) -> bytes:
     """Refuse: an item of a list is a file, so its place is never in the list."""
     raise SourceError(f"{path}: a list holds no images itself")

@@ -9,15 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from lzma import LZMAError
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aepipe.errors import ItemError, SourceError
-from aepipe.sources.files import MAX_BYTES, Files, Found, InMemory, Piece, Refused
+from aepipe.sources.files import MAX_BYTES, Found, InMemory, Piece, Refused
 from aepipe.sources.formats.members import Member, leaves
 from aepipe.sources.item import Reader
-
-if TYPE_CHECKING:
-    from aepipe.sources.item import Columns, Container
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 RATIO = 1000
@@ -28,13 +24,6 @@ _DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, LZMAError)
 def claims(name: str) -> bool:
     """Whether a file has the name of an archive."""
     return name.lower().endswith(SUFFIXES)
-
-
-def open_container(files: Files, columns: Columns) -> Container:
-    """Return the archives."""
-    from aepipe.sources.formats.archives import pictures
-
-    return pictures(files, columns)
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:

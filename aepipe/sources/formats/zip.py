@@ -11,15 +11,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from aepipe.errors import ItemError, SourceError
-from aepipe.sources.files import MAX_BYTES, Files, Found, Piece, Refused, check_bytes
+from aepipe.sources.files import MAX_BYTES, Found, Piece, Refused, check_bytes
 from aepipe.sources.formats.members import Member, leaves
 from aepipe.sources.item import Reader
-
-if TYPE_CHECKING:
-    from aepipe.sources.item import Columns, Container
 
 MOST = 2_000_000
 """Members of an archive; zip keeps their list in memory."""
@@ -34,13 +31,6 @@ _UTF8, _ENCRYPTED, _UNICODE_PATH = 0x800, 0x1, 0x7075
 def claims(name: str) -> bool:
     """Whether a file has the name of an archive."""
     return name.lower().endswith(".zip")
-
-
-def open_container(files: Files, columns: Columns) -> Container:
-    """Return the archives."""
-    from aepipe.sources.formats.archives import pictures
-
-    return pictures(files, columns)
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:

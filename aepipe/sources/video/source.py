@@ -12,7 +12,7 @@ from pydantic import Field
 from aepipe.errors import ItemError
 from aepipe.sources import base
 from aepipe.sources.files import Files, InMemory, Refused
-from aepipe.sources.formats.path_lists import files_or_lists
+from aepipe.sources.formats.whole_files import files_or_lists
 from aepipe.sources.images import source as images
 from aepipe.sources.item import Columns, Container, Item
 from aepipe.sources.passed_over import PassedOver
