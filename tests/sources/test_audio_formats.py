@@ -214,6 +214,26 @@ def test_a_flac_without_a_length_is_read_to_its_end() -> None:
     np.testing.assert_array_equal(ROW(bytes(data), "k"), ROW(written(SWEEP, "FLAC"), "k"))
 
 
+def test_sound_of_many_channels_in_a_codec_that_only_ffmpeg_knows() -> None:
+    many = np.repeat(np.frombuffer(PCM, "<i2").astype("<i8")[:, None] << 48, 25, axis=1).tobytes()
+    form = struct.pack("<HHIIHH", 1, 25, RATE, RATE * 200, 200, 64)
+    assert differs(ROW(wav(many, fmt=form), "k"), ROW(wav(), "k")) < 3
+
+
+def test_headers_that_cannot_be_true_are_refused(tmp_path: Path) -> None:
+    for rate in (0, 1, 0xFFFFFFFF):
+        with pytest.raises(ItemError):
+            ROW(wav(fmt=PLAIN[:4] + struct.pack("<I", rate) + PLAIN[8:]), "k")
+    data = bytearray(written(SWEEP, "FLAC"))
+    data[22:26] = b"\xff" * 4  # as many samples as a header can promise
+    (tmp_path / "a.flac").write_bytes(data)
+    found = list(read_all(audio(tmp_path)))
+    assert [(one.item.key, one.reason) for one in found] == [
+        *((f"a.flac@{second}", None) for second in range(3)),
+        ("a.flac", "cut off"),
+    ]
+
+
 def test_an_empty_recording_with_a_comment_after_it_has_nothing_in_it(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(b"", after=chunk(b"LIST", b"INFO" + chunk(b"ICMT", b"none"))))
     (one,) = read_all(audio(tmp_path))

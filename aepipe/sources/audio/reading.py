@@ -7,10 +7,11 @@ WAV files with other codecs.
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 Samples: TypeAlias = NDArray[np.float32]
 
+SLOWEST, FASTEST = 100, 20_000_000
+"""Samples in a second; a header with less or more is damaged, or is not one of sound."""
 NOT_A_NUMBER = "a sample is not a number"
 
 _ENDLESS = 1 << 48  # frames; libsndfile says more where the header leaves the length open
@@ -85,6 +88,16 @@ class Recording:
     read: Callable[[int, int], Samples] | None
     blocks: Callable[[], Iterator[Samples]]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its samples can be read at any place, up to the last one that the header promises."""
+        if self.read is None or not self.frames:
+            return False
+        try:
+            return len(self.read(self.frames - 1, 1)) == 1
+        except ItemError:
+            return False
+
     def between(self, start: float, seconds: float) -> Samples:
         """Return the samples from a second on, for at most so many seconds.
 
@@ -111,7 +124,7 @@ class Recording:
             ItemError: the recording is damaged or cut off there.
         """
         size, blocks, at, held = round(seconds * self.rate), self.blocks(), 0, np.empty(0, np.float32)
-        for number in count():
+        for number in itertools.count():
             start = round(number * hop, 3)
             first = round(start * self.rate)
             while at + len(held) < first + size and (block := next(blocks, None)) is not None:
@@ -136,10 +149,12 @@ def recording(stream: BinaryIO, key: str) -> Iterator[Recording]:
     sound = chunks.find_wave(stream)
     cut_off = sound.cut_off if sound else chunks.is_cut_off(stream)
     try:
-        whole = Region(stream, sound.offset, sound.size, sound.header) if sound else stream
-        whole.seek(0)
+        # A region, because libsndfile seeks to places before 0 in damaged files.
+        size = stream.seek(0, io.SEEK_END)
+        whole = Region(stream, sound.offset, sound.size, sound.header) if sound else Region(stream, 0, size)
         file = soundfile.SoundFile(whole)
-        endless = file.format == "FLAC" and file.frames >= _ENDLESS
+        # libsndfile cannot read such a file in one pass.
+        broken = file.format == "FLAC" and not _reaches_end(file) and find_spec("av") is not None
     except _TROUBLE as error:
         stream.seek(0)
         head = stream.read(1 << 13)
@@ -149,8 +164,8 @@ def recording(stream: BinaryIO, key: str) -> Iterator[Recording]:
         with _by_ffmpeg(stream, key, cut_off=cut_off) as found:
             yield found
         return
-    if endless:  # which libsndfile can open, but not read
-        with _by_ffmpeg(stream, key, cut_off=cut_off) as found:
+    if broken:
+        with _by_ffmpeg(stream, key, cut_off=cut_off, promised=file.frames) as found:
             yield found
         return
     with file:
@@ -188,6 +203,17 @@ def checked(samples: Samples, key: str) -> Samples:
     return samples
 
 
+def _reaches_end(file: soundfile.SoundFile) -> bool:
+    """Tell whether the last sample that the header promises is there."""
+    try:
+        file.seek(file.frames - 1)
+        there = len(file.read(1)) == 1
+        file.seek(0)
+    except _TROUBLE:
+        return False
+    return there
+
+
 def _by_libsndfile(file: soundfile.SoundFile, key: str, *, cut_off: bool) -> Recording:
     """Return a recording that libsndfile has opened."""
     known = int(file.frames) if 0 <= file.frames < _ENDLESS else None
@@ -213,7 +239,7 @@ def _by_libsndfile(file: soundfile.SoundFile, key: str, *, cut_off: bool) -> Rec
         if cut_off or (known is not None and total < 0.98 * known - file.samplerate / 10):
             raise ItemError(key, "cut off")
 
-    return Recording(key, int(file.samplerate), known, cut_off, read if exact else None, blocks)
+    return Recording(key, _checked_rate(file.samplerate, key), known, cut_off, read if exact else None, blocks)
 
 
 @contextmanager
@@ -225,7 +251,7 @@ def _blaming(key: str) -> Iterator[None]:
 
 
 @contextmanager
-def _by_ffmpeg(stream: BinaryIO, key: str, *, cut_off: bool) -> Iterator[Recording]:
+def _by_ffmpeg(stream: BinaryIO, key: str, *, cut_off: bool, promised: int = 0) -> Iterator[Recording]:
     """Open a recording by FFmpeg."""
     import av
 
@@ -235,25 +261,47 @@ def _by_ffmpeg(stream: BinaryIO, key: str, *, cut_off: bool) -> Iterator[Recordi
         with av.open(stream, "r", **lenient) as box:
             if not box.streams.audio:
                 raise ItemError(key, "no sound in it")
-            sound = box.streams.audio[0]
-            yield Recording(key, int(sound.rate), None, cut_off, None, lambda: _decoded(box, key, cut_off=cut_off))
+            if box.streams.audio[0].codec_context is None:
+                raise ItemError(key, "sound in a codec that is not known here")
+            rate = _checked_rate(box.streams.audio[0].rate, key)
+
+            def blocks() -> Iterator[Samples]:
+                total = 0
+                for block in _decoded(box, key):
+                    yield block
+                    total += len(block)
+                if cut_off or total < promised < _ENDLESS:
+                    raise ItemError(key, "cut off")
+
+            yield Recording(key, rate, None, cut_off, None, blocks)
     except av.error.FFmpegError as error:
         raise ItemError(key, f"not a recording that can be read: {error.strerror}") from None
 
 
-def _decoded(box: av.container.InputContainer, key: str, *, cut_off: bool) -> Iterator[Samples]:
+def _decoded(box: av.container.InputContainer, key: str) -> Iterator[Samples]:
     """Yield the mean of the channels, frame by frame."""
     import av
 
     try:
-        to_float = av.AudioResampler(format="fltp")
-        for frame in box.decode(box.streams.audio[0]):
-            for part in to_float.resample(frame):
-                yield part.to_ndarray().mean(axis=0, dtype=np.float32)
+        sound, setup, to_float = box.streams.audio[0], None, av.AudioResampler(format="flt")
+        for frame in itertools.chain(box.decode(sound), [None]):
+            now = frame and (frame.format.name, frame.layout.name, frame.sample_rate)
+            parts = list[av.AudioFrame]()
+            # A stream may change its channels and its rate on the way; what is left in the one before comes first.
+            if now != setup:
+                parts += to_float.resample(None) if setup else []
+                to_float, setup = av.AudioResampler(format="flt", rate=sound.rate), now
+            # One plane for all channels: PyAV reads beyond the planes of more than 8.
+            for part in [*parts, *(to_float.resample(frame) if frame else [])]:
+                yield part.to_ndarray().reshape(part.samples, -1).mean(axis=1, dtype=np.float32)
     except av.error.FFmpegError as error:
         raise ItemError(key, f"damaged or cut off: {error.strerror}") from None
-    if cut_off:
-        raise ItemError(key, "cut off")
+
+
+def _checked_rate(rate: int, key: str) -> int:
+    if not SLOWEST <= rate <= FASTEST:
+        raise ItemError(key, f"samples in a second are not within {SLOWEST:,} and {FASTEST:,}")
+    return int(rate)
 
 
 def _check_size(samples: int, key: str) -> None:

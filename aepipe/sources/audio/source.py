@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,29 +131,34 @@ class _Windows:
             yield item
             return
         try:
-            with opened(item.reader, item.key) as stream, recording(stream, item.key) as found:
-                if found.read is None and window * found.rate <= SHORT:
-                    yield from self._passed(item, found, window)
-                else:
-                    yield from self._placed(replace(item, reader=kept(item.reader, stream)), found, window)
+            with opened(item.reader, item.key) as stream:
+                yield from self._of(stream, item, window)
         except ItemError as error:
             yield replace(item, reader=Refused(error.reason))
         except OSError as error:
             yield replace(item, reader=Refused(f"cannot be read: {error.strerror}"))
 
+    def _of(self, stream: BinaryIO, item: Item, window: float) -> Iterator[Item]:
+        """Yield the windows of an open file."""
+        with recording(stream, item.key) as found:
+            placed = found.is_whole or window * found.rate > SHORT
+        # Opened anew, because a damaged file cannot be read from its beginning on after its end.
+        with recording(stream, item.key) as found:
+            if placed:
+                yield from self._placed(replace(item, reader=kept(item.reader, stream)), found, window)
+            else:
+                yield from self._passed(item, found, window)
+
     def _placed(self, item: Item, found: Recording, window: float) -> Iterator[Item]:
         """Yield windows that are read later, each by its place."""
-        frames = found.frames if found.frames is not None else sum(map(len, found.blocks()))
-        if not frames:
-            raise ItemError(item.key, "cut off" if found.cut_off else "nothing recorded in it")
-        seconds, hop = frames / found.rate, self._features.hop or window
-        least = window if found.cut_off else window / 2
+        frames = found.frames if found.is_whole else sum(map(len, found.blocks()))
+        seconds, hop = (frames or 0) / found.rate, self._features.hop or window
+        if not seconds:
+            raise ItemError(item.key, "nothing recorded in it")
         for number in range(int(seconds / hop) + 1):
-            if seconds - number * hop >= least or (number == 0 and not found.cut_off):
+            if seconds - number * hop >= window / 2 or number == 0:
                 start = round(number * hop, 3)
                 yield _window(item, start, window, decode.Slice(item.reader, start, window))
-        if found.cut_off:
-            raise ItemError(item.key, "cut off")
 
     def _passed(self, item: Item, found: Recording, window: float) -> Iterator[Item]:
         """Yield the windows of a file that can only be decoded from its beginning on."""
