@@ -22,6 +22,8 @@ Programs that write to a pipe do not know the length: sox writes 0x7FFFF000, FFm
 """
 _FORMS = {b"RIFF": "<", b"RF64": "<", b"BW64": "<", b"RIFX": ">"}
 _W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
+_EXTENDED = 0xFFFE
+_NUMBERS = {(1, 16): "<i2", (3, 32): "<f4"}
 _PLAIN = (1, 3)  # PCM and float: their number of samples follows from the length
 
 
@@ -34,12 +36,22 @@ class Sound:
         size: in bytes, as far as they are there.
         cut_off: the file is shorter than the header says.
         header: of a file that holds nothing else.
+        form: the numbers of the chunk ``fmt``: code, channels, samples in a second, bytes in a second, bytes of a
+            sample of all channels, bits.
     """
 
     offset: int
     size: int
     cut_off: bool
     header: bytes
+    form: tuple[int, ...]
+
+    @property
+    def plain(self) -> str | None:
+        """The type of samples that need no decoder: numbers of 16 bits or floats of 32; None for others."""
+        code, channels, _, _, block, bits = self.form
+        kind = _NUMBERS.get((code, bits))
+        return kind if kind and channels and block == channels * bits // 8 else None
 
 
 def find_wave(stream: BinaryIO) -> Sound | None:
@@ -65,7 +77,7 @@ def find_wave(stream: BinaryIO) -> Sound | None:
         there = 0
     is_open = size == 0 or size >= OPEN
     found = min(size or there, there)
-    return Sound(offset, found, size > there and not is_open, _header(order, seen.kept, found))
+    return Sound(offset, found, size > there and not is_open, _header(order, seen.kept, found), _form(order, seen.kept))
 
 
 def is_cut_off(stream: BinaryIO) -> bool:
@@ -143,6 +155,14 @@ def _all_chunks(stream: BinaryIO, order: str, at: int, end: int) -> bool:
             return False
         last = offset + size + size % 2
     return end <= last <= end + 1
+
+
+def _form(order: str, kept: dict[bytes, bytes]) -> tuple[int, ...]:
+    """Return the numbers of the chunk ``fmt``, with the code that an extended one stands for."""
+    data = kept[b"fmt "].ljust(26, b"\0")
+    code, *others = struct.unpack_from(f"{order}HHIIHH", data)
+    code = struct.unpack_from(f"{order}H", data, 24)[0] if code == _EXTENDED else code
+    return (code if order == "<" else 0, *others)
 
 
 def _is_name(name: bytes) -> bool:

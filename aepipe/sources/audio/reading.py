@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,10 +144,13 @@ def recording(stream: BinaryIO, key: str) -> Iterator[Recording]:
     Raises:
         ItemError: it is none.
     """
+    sound = chunks.find_wave(stream)
+    if sound and sound.plain:
+        yield _by_hand(stream, sound, key)
+        return
+    cut_off = sound.cut_off if sound else chunks.is_cut_off(stream)
     import soundfile
 
-    sound = chunks.find_wave(stream)
-    cut_off = sound.cut_off if sound else chunks.is_cut_off(stream)
     try:
         # A region, because libsndfile seeks to places before 0 in damaged files.
         size = stream.seek(0, io.SEEK_END)
@@ -203,6 +206,38 @@ def checked(samples: Samples, key: str) -> Samples:
     return samples
 
 
+def _by_hand(stream: BinaryIO, sound: chunks.Sound, key: str) -> Recording:
+    """Return a WAV file whose samples are plain numbers, which need no library."""
+    _, channels, rate, _, block, _ = sound.form
+    frames, kind = sound.size // block, np.dtype(sound.plain)
+
+    def taken(first: int, wanted: int) -> Samples:
+        _check_size(wanted * channels, key)
+        stream.seek(sound.offset + first * block)
+        found = np.frombuffer(stream.read(wanted * block), kind).reshape(-1, channels).astype(np.float32)
+        if len(found) < wanted:
+            raise ItemError(key, "cut off")
+        return _mean(found / np.float32(32768 if kind.kind == "i" else 1))
+
+    def read(first: int, wanted: int) -> Samples:
+        if sound.cut_off and first + wanted >= frames:
+            raise ItemError(key, "cut off")
+        return taken(first, wanted)
+
+    def blocks() -> Iterator[Samples]:
+        yield from (taken(first, min(_BLOCK, frames - first)) for first in range(0, frames, _BLOCK))
+        if sound.cut_off:
+            raise ItemError(key, "cut off")
+
+    return Recording(key, _checked_rate(rate, key), frames, sound.cut_off, read, blocks)
+
+
+def _mean(samples: NDArray[np.float32]) -> Samples:
+    """Return the mean of the channels, float32[n], of float32[n, channels]."""
+    found: Samples = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    return found
+
+
 def _reaches_end(file: soundfile.SoundFile) -> bool:
     """Tell whether the last sample that the header promises is there."""
     try:
@@ -227,13 +262,13 @@ def _by_libsndfile(file: soundfile.SoundFile, key: str, *, cut_off: bool) -> Rec
             found = file.read(wanted, dtype="float32", always_2d=True)
         if len(found) < wanted or (cut_off and first + wanted >= (known or 0)):
             raise ItemError(key, "cut off")
-        return cast(Samples, found.mean(axis=1))
+        return _mean(found)
 
     def blocks() -> Iterator[Samples]:
         total = 0
         with _blaming(key):
             while len(found := file.read(_BLOCK, dtype="float32", always_2d=True)):
-                yield found.mean(axis=1)
+                yield _mean(found)
                 total += len(found)
         # The number that MP3 states may be off by a few frames.
         if cut_off or (known is not None and total < 0.98 * known - file.samplerate / 10):
