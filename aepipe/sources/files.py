@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources import remote
@@ -179,29 +180,41 @@ class Files:
                 yield found
 
     def claimed(
-        self, claims: Callable[[str], bool], passed_over: PassedOver | None = None, reason: str = "of another format"
+        self,
+        claims: Callable[[str], bool],
+        passed_over: PassedOver | None = None,
+        reason: str = "of another format",
+        sniff: Callable[[bytes], bool] | None = None,
     ) -> Iterator[Found]:
-        """Yield the files with the name of one format; count and name the others.
+        """Yield the files of one format; count and name the others.
 
         Args:
-            claims: tells by its place whether a file has such a name.
+            claims: tells by its place whether a file has the name of the format.
             passed_over: is emptied first, and filled; None where nobody asks.
             reason: for the others.
+            sniff: tells by its first bytes whether a file is of the format, where no file has such a name.
 
         Raises:
             SourceError: one of them is the pointer of a file that is not here.
         """
-        for found in self.picked(lambda found: None if claims(found.place) else reason, passed_over or PassedOver()):
+        named = sniff is None or any(claims(found.place) for found in self)
+
+        def why_not(found: Found) -> str | None:
+            return None if claims(found.place) else reason if named else why_not_like(found, sniff, reason)
+
+        for found in self.picked(why_not, passed_over or PassedOver()):
             _check_pointer(found)
             yield found
 
-    def first(self, claims: Callable[[str], bool]) -> Found | None:
-        """Return the first file with the name of one format; None where there is none.
+    def first(self, claims: Callable[[str], bool], sniff: Callable[[bytes], bool] | None = None) -> Found | None:
+        """Return the first file of one format, as :meth:`claimed` tells them; None where there is none.
 
         Raises:
             SourceError: it is the pointer of a file that is not here.
         """
         found = next((found for found in self if claims(found.place)), None)
+        if found is None and sniff is not None:
+            found = next((found for found in self if not why_not_like(found, sniff, "of another format")), None)
         if found:
             _check_pointer(found)
         return found
@@ -417,13 +430,38 @@ def first_bytes(path: str, size: int = 1 << 13) -> bytes:
     Raises:
         OSError: it cannot be read, or is no file.
     """
-    handle = os.open(path, _READ)
+    with open_file(path) as stream:
+        return stream.read(size)
+
+
+def why_not_like(found: Found, sniff: Callable[[bytes], bool] | None, reason: str) -> str | None:
+    """Return why the first bytes of a file are not those of an item; None where they are.
+
+    Args:
+        found: the file.
+        sniff: tells whether bytes are those of an item.
+        reason: for bytes of something else.
+    """
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "not a file")
-        return os.read(handle, size)
-    finally:
-        os.close(handle)
+        head = first_bytes(found.path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if sniff is not None and sniff(head):
+        return None
+    return EMPTY if not head else pointer_in(head) or reason
+
+
+def open_file(path: str) -> BinaryIO:
+    """Open a file for reading; a pipe or a device is not waited for.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+    """
+    stream = os.fdopen(os.open(path, _READ), "rb")
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "not a file")
+    return stream
 
 
 def pointer_in(head: bytes) -> str | None:
