@@ -57,7 +57,8 @@ class Found:
         path: for opening it.
         refusal: why it must not be opened; None where it may.
         inode: device and number of the file, the same for all its hard links; 0 where that is not known.
-        target: the place in the source of the file that a link leads to; None where it is no link to one.
+        target: the place in the source of the file that a link leads to, empty where the source does not find it by
+            its own name; None where it is no link.
     """
 
     place: str
@@ -172,7 +173,13 @@ class Files:
         passed_over.clear()
         taken: dict[int, set[int]] = {}
         for found in self.everything():
-            reason = found.refusal or why_not(found) or _again(found, taken, self.root, why_not)
+            reason = found.refusal or why_not(found)
+            if reason is None:
+                device, number = found.inode
+                numbers = taken.setdefault(device, set())
+                if found.target is not None or number in numbers:
+                    reason = _again(found, self.root, why_not, known=number in numbers)
+                numbers.add(number)
             if reason:
                 passed_over.add(found.place, reason)
             else:
@@ -337,7 +344,7 @@ class _Walk:
             return Found(_place(name), path, "a link out of the source")
         target = os.path.relpath(real, self.home).replace(os.sep, "/")
         sort = _SORTS.get(stat.S_IFMT(status.st_mode))
-        reached = _place(target) if self._reaches(target) else None
+        reached = _place(target) if self._reaches(target) else ""
         return Found(_place(name), path, sort and f"a link to {sort}", (status.st_dev, status.st_ino), reached)
 
     def _reaches(self, name: str) -> bool:
@@ -365,19 +372,22 @@ def _status(path: str, *, follow: bool = False) -> os.stat_result | None:
         return None
 
 
-def _again(found: Found, taken: dict[int, set[int]], root: Path, why_not: WhyNot) -> str | None:
-    """Return the reason where a file was found by another name, and remember it where it was not."""
-    if found.target is not None and not why_not(Found(found.target, os.path.join(root, found.target))):
+def _again(found: Found, root: Path, why_not: WhyNot, *, known: bool) -> str | None:
+    """Return the reason where a file is found by another name as well, or was found before.
+
+    Args:
+        found: a link, or a file whose inode was seen before.
+        root: of the source.
+        why_not: tells whether a file holds items.
+        known: its inode was seen before.
+    """
+    if found.target and not why_not(Found(found.target, os.path.join(root, found.target))):
         return SAME
-    device, number = found.inode
-    if number and number in taken.setdefault(device, set()):
-        # Some network disks give several files one number; then none of them has a second link.
-        status = _status(found.path, follow=True)
-        if (status and status.st_nlink > 1) or os.path.realpath(found.path) != found.path:
-            return SAME
-    if number:
-        taken[device].add(number)
-    return None
+    if not known or not found.inode[1]:
+        return None
+    # Some network disks give several files one number; then none of them has a second name.
+    status = _status(found.path, follow=True)
+    return SAME if found.target is not None or (status and status.st_nlink > 1) else None
 
 
 def _place(name: str) -> str:

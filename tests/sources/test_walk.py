@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -144,19 +146,15 @@ def test_a_disk_that_fails_is_an_error_and_no_empty_folder(tmp_path: Path, monke
         list(Files.at(str(tmp_path), Path.cwd()))
 
 
-def test_a_deep_tree_is_walked(tmp_path: Path) -> None:
-    deep = "/".join(["d"] * 1200)
-    here = os.open(tmp_path, os.O_RDONLY)
+def test_a_tree_that_is_deeper_than_the_stack_is_walked(tmp_path: Path) -> None:
+    deep = put(tmp_path, "/".join(["d"] * 150) + "/x")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 100)
     try:
-        for _ in range(1200):
-            os.mkdir("d", dir_fd=here)
-            below = os.open("d", os.O_RDONLY, dir_fd=here)
-            os.close(here)
-            here = below
-        os.close(os.open("x", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+        found = [found.place for found in Files(str(deep), deep).everything()]
     finally:
-        os.close(here)
-    assert [found.place for found in Files.at(str(tmp_path), Path.cwd())] == [f"{deep}/x"]
+        sys.setrecursionlimit(limit)
+    assert found == ["/".join(["d"] * 150) + "/x"]
 
 
 @pytest.mark.parametrize(("given", "there"), [("NFC", "NFD"), ("NFD", "NFC")])
