@@ -233,7 +233,7 @@ def _columns(path: Path, kind: str) -> pa.Schema:
     else:
         found = []
         # Objects may have different names; a name that comes up later is no column.
-        for line in read(path, path.name):
+        for line in _READERS[kind](path):
             found += [name for name in line.record if name not in found]
             if line.number >= _LOOK:
                 break
