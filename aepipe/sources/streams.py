@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 from aepipe.errors import ItemError
-from aepipe.sources.files import InMemory, Piece, WholeFile
+from aepipe.sources.files import InMemory, Piece, WholeFile, open_file
 from aepipe.sources.item import Reader
 
 
@@ -73,14 +71,14 @@ def opened(reader: Reader, key: str) -> Iterator[BinaryIO]:
         yield io.BytesIO(reader(key))
         return
     try:
-        file = open(reader.path, "rb", buffering=0, opener=_without_blocking)  # noqa: SIM115  closed below
+        file = open_file(reader.path)
     except OSError as error:
         raise ItemError(key, f"cannot be read: {error.strerror or type(error).__name__}") from None
     with file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ItemError(key, "not a file")
-        part = Region(cast(BinaryIO, file), reader.offset, reader.size) if isinstance(reader, Piece) else file
-        yield cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, part), 1 << 16))
+        if isinstance(reader, Piece):
+            yield cast(BinaryIO, io.BufferedReader(Region(file, reader.offset, reader.size), 1 << 16))
+        else:
+            yield file
 
 
 def kept(reader: Reader, stream: BinaryIO) -> Reader:
@@ -91,7 +89,3 @@ def kept(reader: Reader, stream: BinaryIO) -> Reader:
         stream: that :func:`opened` has given.
     """
     return InMemory(stream.getvalue()) if isinstance(stream, io.BytesIO) else reader
-
-
-def _without_blocking(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -208,7 +208,7 @@ def test_a_caption_alone_and_a_class_beside_pictures(tmp_path: Path) -> None:
     assert [(item.label, dict(item.columns)) for item in source.items()] == [
         (str(n % 2), {"caption": "one"}) for n in range(6)
     ]
-    assert source.passed_over.counts == {"beside no picture": 1}
+    assert source.passed_over.counts == {"a text about no item": 1}
 
 
 def test_texts_that_do_not_fit_are_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files of chunks: find the sound of WAV files by walking over them, and say whether all of the sound is there.
+"""Find the sound of WAV files by their chunks, and tell which files are cut off.
 
 Recorders write texts before the sound, forget to fill chunks up to an even length, and leave lengths open that they
 could not know. So libsndfile gets a short header of our own, and after it the sound as it lies in the file.
@@ -48,14 +48,14 @@ class Sound:
 
     @property
     def plain(self) -> str | None:
-        """The type of samples that need no decoder: numbers of 16 bits or floats of 32; None for others."""
+        """The type of samples that need no decoder; None for others."""
         code, channels, _, _, block, bits = self.form
         kind = _NUMBERS.get((code, bits))
         return kind if kind and channels and block == channels * bits // 8 else None
 
 
 def find_wave(stream: BinaryIO) -> Sound | None:
-    """Return the sound of a WAV file; None where the file is none, or its chunks cannot be followed."""
+    """Return the sound of a WAV file; None where there is none to be found."""
     stream.seek(0)
     head = stream.read(12)
     order = _FORMS.get(head[:4])
@@ -81,7 +81,7 @@ def find_wave(stream: BinaryIO) -> Sound | None:
 
 
 def is_cut_off(stream: BinaryIO) -> bool:
-    """Tell whether an AIFF, AU, CAF or W64 file is shorter than its header says, which libsndfile does not tell."""
+    """Tell whether an AIFF, AU, CAF or W64 file is shorter than its header says."""
     end = stream.seek(0, io.SEEK_END)
     stream.seek(0)
     head = stream.read(16)

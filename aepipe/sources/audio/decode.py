@@ -139,7 +139,7 @@ def slice_of(data: bytes | BinaryIO, key: str, start: float, seconds: float) -> 
 
 
 def wav_of(samples: Samples, rate: int) -> bytes:
-    """Return samples as a WAV file with one channel: of 16 bits where these lose nothing, else of floats."""
+    """Return samples as a WAV file: of 16 bits where these lose nothing, else of floats."""
     steps = np.rint(samples * 32768)
     # Near full scale an older version wrote other numbers than these; floats are right for both.
     short = bool(np.abs(samples).max() < 0.49) and bool((steps == samples * 32768).all())

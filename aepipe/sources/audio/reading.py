@@ -1,4 +1,4 @@
-"""Read samples of recordings: by libsndfile, and by FFmpeg (PyAV) what libsndfile does not know.
+"""Read samples of recordings by libsndfile, and by FFmpeg where that does not know them.
 
 libsndfile reads WAV, FLAC, MP3, Ogg (Vorbis, Opus), AIFF, AU, CAF, W64 and RF64; FFmpeg M4A, AAC, WMA, Matroska and
 WAV files with other codecs.
@@ -56,7 +56,7 @@ _SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B ")
 
 
 def is_recording(head: bytes, name: str = "") -> bool:
-    """Recognise a recording by its first bytes; of containers that films have, too, by what the header or name says."""
+    """Recognise a recording by its first bytes, and by its name where films have such bytes."""
     if head[4:8] == b"ftyp":
         named = head[8:12] in _SOUND_BRANDS or name.lower().endswith((".m4a", ".m4b", ".aac"))
         return named or (b"soun" in head and b"vide" not in head and _has_one_track(head))
@@ -99,7 +99,7 @@ class Recording:
             return False
 
     def between(self, start: float, seconds: float) -> Samples:
-        """Return the samples from a second on, for at most so many seconds.
+        """Return the samples from a second on.
 
         Raises:
             ItemError: the recording is cut off there.
@@ -118,7 +118,7 @@ class Recording:
         return np.concatenate(parts)
 
     def windows(self, seconds: float, hop: float) -> Iterator[tuple[float, Samples]]:
-        """Yield second and samples of windows, in one pass; the last one may be shorter, but for less than half.
+        """Yield second and samples of windows, in one pass; the last one may be cut by half.
 
         Raises:
             ItemError: the recording is damaged or cut off there.
@@ -194,7 +194,7 @@ def samples_of(
 
 
 def checked(samples: Samples, key: str) -> Samples:
-    """Return samples of which a row can be made.
+    """Return samples that can become a row.
 
     Raises:
         ItemError: there are none, or one is not a number.

@@ -1,4 +1,4 @@
-"""Tables about the files next to them, as Hugging Face's ImageFolder and AudioFolder have them.
+"""Tables about the files next to them, as Hugging Face's ImageFolder has them.
 
 ``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet`` has a column ``file_name``: the path of each file, relative
 to the table's folder. Its other columns are columns of the items.
@@ -34,7 +34,7 @@ def is_table(name: str) -> bool:
 
 
 def joined(whole: Folder, tables: Iterable[Found], key: str | None = None) -> Folder | Described:
-    """Return a folder whose items have the columns of tables about them; the folder itself where there are none.
+    """Return a folder whose items have the columns of tables about them, if there are any.
 
     Args:
         whole: the folder.

@@ -1,4 +1,4 @@
-"""Archives of whole files: pictures, documents, recordings or films in tar and zip; and texts beside them.
+"""Archives of whole files, tar and zip, with texts about those files.
 
 A file and the texts with the same name up to the first dot belong together, as in the shards of WebDataset and
 img2dataset: ``0001.jpg``, ``0001.txt``, ``0001.json``, ``0001.cls``. There the file is the item, ``.cls`` is its label,
@@ -43,7 +43,7 @@ class Wanted:
     """Which members are items.
 
     Attributes:
-        called: what one item is called.
+        called: what one item is called, with its article.
         endings: of the names of items, in lower case; without endings every member is one.
         sniff: tells by the first bytes whether a member with another ending is an item.
         without: tells by its name whether a member is none.
@@ -58,7 +58,7 @@ class Wanted:
 
     def refusal(self, member: Member) -> str | None:
         """Return why a member is no item; None where it is one."""
-        reason = f"not a {self.called}"
+        reason = f"not {self.called}"
         if self.without is not None and self.without(member.name):
             return reason
         if not self.endings or member.name.lower().endswith(self.endings):
@@ -79,25 +79,18 @@ def claims(name: str) -> bool:
     return tar.claims(name) or zip.claims(name)
 
 
-def prevail(files: Iterable[Found], endings: tuple[str, ...] = ()) -> bool:
-    """Tell whether archives are what a source holds.
-
-    Args:
-        files: of the source.
-        endings: of whole files that would be its items; without them each file may be one.
-    """
+def prevail(files: Iterable[Found]) -> bool:
+    """Tell whether there are more archives than other files."""
     archives = others = 0
     for found in files:
-        if claims(found.place):
-            archives += 1
-        elif not endings or found.place.lower().endswith(endings):
-            others += 1
+        archives += claims(found.place)
+        others += not claims(found.place)
     return archives > others
 
 
 def open_container(files: Files, columns: Columns) -> Archives:
     """Return the pictures in archives."""
-    return Archives(files, Wanted("picture", folder.SUFFIXES, columns.sniff, key=columns.key))
+    return Archives(files, Wanted("a picture", folder.SUFFIXES, columns.sniff, key=columns.key))
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
@@ -151,7 +144,7 @@ class Archives:
         return frozenset({"label"} if ".cls" in self._beside else ())
 
     def schema(self) -> pa.Schema:
-        """Return the columns that the texts beside the items have."""
+        """Return the columns of the texts about the items."""
         import pyarrow as pa
 
         types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
@@ -187,7 +180,7 @@ class Archives:
                 chosen.append(member)
         if not chosen:
             for member in beside:
-                self.passed_over.add(prefix + member.name, f"beside no {self._wanted.called}")
+                self.passed_over.add(prefix + member.name, "a text about no item")
             return
         try:
             label, columns = self._told(beside)

@@ -27,7 +27,7 @@ class Member:
 
     @property
     def stem(self) -> str:
-        """The path up to the first dot of the name: what a picture and the texts about it have in common."""
+        """The path up to the first dot of the name, which texts about a file share with it."""
         folder, slash, name = self.name.rpartition("/")
         return f"{folder}{slash}{name.partition('.')[0]}"
 

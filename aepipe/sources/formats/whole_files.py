@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 
 def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns, called: str) -> Container:
-    """Return the files with these endings or such first bytes; where there are none, those in archives or in lists.
+    """Return the files of a kind; where there are none, those in archives or in lists.
 
     Args:
         files: where they are.
-        endings: of the names of items.
+        endings: of the names of items; of other files the first bytes count.
         columns: of lists.
-        called: what one item is called.
+        called: what one item is called, with its article.
     """
     there = list(files)
-    if archives.prevail(there, endings):
-        return archives.Archives(files, archives.Wanted(called, endings, columns.sniff, key=columns.key))
-    # Files first: a list in a folder of them is about them.
-    named = any(found.place.lower().endswith(endings) for found in there)
-    if not named and any(path_lists.claims(found.place) for found in there):
-        return path_lists.Lists(files, columns)
     whole = Folder(files, endings, columns.sniff, called=called)
+    packed, listed = (any(one.claims(found.place) for found in there) for one in (archives, path_lists))
+    # Files first: a list or an archive in a folder of them is about them.
+    if (packed or listed) and not any(map(whole.is_item, there)):
+        if packed:
+            return archives.Archives(files, archives.Wanted(called, endings, columns.sniff, key=columns.key))
+        return path_lists.Lists(files, columns)
     return about.joined(whole, [found for found in there if about.is_table(found.place)], columns.key)

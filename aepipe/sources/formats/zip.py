@@ -34,7 +34,7 @@ def claims(name: str) -> bool:
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
-    """Return the member whose packed bytes lie at ``offset+size``; a letter after it tells how they are packed."""
+    """Return the member at ``offset+size``, with a letter that tells how it is packed."""
     return reader_at(path, at)(key)
 
 

@@ -93,7 +93,7 @@ def preview(whole: Path | Reader, at: str, key: str) -> bytes:
 
 
 def is_video(head: bytes) -> bool:
-    """Recognise a video by its first bytes: MP4, QuickTime, Matroska, WebM, AVI, WMV, FLV, MPEG, Ogg."""
+    """Recognise MP4, QuickTime, Matroska, WebM, AVI, WMV, FLV, MPEG and Ogg by their bytes."""
     if head[4:8] == b"ftyp":
         return head[8:12] not in _NO_FILMS
     if head.startswith(b"OggS"):
