@@ -72,7 +72,7 @@ class ItemError(AepipeError):
 
 
 class EmptyItemError(ItemError):
-    """An item that can be read, but has nothing in it that a row could tell: it is passed over, and is no bad item."""
+    """An item that can be read, but holds nothing, as silence: it is passed over, not bad."""
 
 
 class CodeError(AepipeError):

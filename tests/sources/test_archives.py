@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -357,3 +359,35 @@ def test_a_place_that_is_no_longer_there_says_so(tmp_path: Path) -> None:
             preview(tmp_path, place)
     found = Found("a.zip", str(tmp_path / "a.zip"))
     assert [(member.name, head[:4]) for member, head in archives.heads(found, 5)] == [("a.png", b"\x89PNG")]
+
+
+def test_the_output_of_img2dataset_is_a_collection_of_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "laion"
+    folder.mkdir()
+    for shard in ("00000", "00001"):
+        webdataset(folder / f"{shard}.tar", 10)
+        pq.write_table(pa.table({"url": ["http://a"] * 10, "caption": ["cat"] * 10}), folder / f"{shard}.parquet")
+        (folder / f"{shard}_stats.json").write_text('{"count": 10, "successes": 10}')
+    held = suggest.look(str(folder))
+    assert (held.kind, held.kinds["images"]) == ("images", 2)
+    source = open_source(folder)
+    assert len(check_read(source)) == 20
+    assert source.passed_over.counts == {"not an archive": 4}
+    _, text, _ = suggest.suggest(str(folder), folder=tmp_path)
+    assert "20 images" in text
+
+
+def test_texts_about_recordings_are_columns(tmp_path: Path) -> None:
+    sound = pytest.importorskip("soundfile", reason="needs the extra audio")
+    pytest.importorskip("soxr", reason="needs the extra audio")
+    stream = io.BytesIO()
+    sound.write(stream, 0.3 * np.sin(np.arange(32_000) / 5), 16_000, format="FLAC")
+    members = [
+        pair
+        for n in range(4)
+        for pair in ((f"{n}.flac", stream.getvalue()), (f"{n}.json", b'{"n": %d}' % n), (f"{n}.txt", b"word"))
+    ]
+    path = pack(tmp_path / "0.tar", members)
+    assert suggest.look(str(path)).kind == "audio"
+    found = [(item.key, dict(item.columns)) for item in open_source(path, "audio").items()]
+    assert found == [(f"{n}.flac@{second}", {"caption": "word", "n": n}) for n in range(4) for second in range(2)]

@@ -23,7 +23,7 @@ TRIED = 1000
 """Files with unknown names that are looked into to tell whether there are pictures."""
 TABLES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
 """Names of tables that are about the files next to them; see :mod:`aepipe.sources.formats.about`."""
-_FORMATS = ("folder", "idx", "parquet", "archives", "path_lists")
+_FORMATS = ("folder", "idx", "archives", "parquet", "path_lists")
 
 
 def open_container(files: Files, columns: Columns) -> Container:
