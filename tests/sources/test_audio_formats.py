@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -283,3 +284,31 @@ def test_a_long_window_of_a_file_without_an_index_is_read_by_its_place(
     assert [one.place for one in placed] == [one.place for one in passed]
     for one, other in zip(placed, passed, strict=True):
         assert one.read() == other.read()
+
+
+def test_a_recording_larger_than_an_item_may_be_is_read_by_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.wav").write_bytes(written(SWEEP, subtype="PCM_24"))
+    (tmp_path / "b.wav").write_bytes(written(SWEEP))
+    monkeypatch.setattr("aepipe.sources.files.MAX_BYTES", 50_000)
+    assert [one.reason for one in read_all(audio(tmp_path))] == [None] * 6
+
+
+def test_wav_files_of_the_other_byte_order_are_read() -> None:
+    stream = io.BytesIO()
+    sound.write(stream, SWEEP, RATE, format="WAV", endian="BIG", subtype="PCM_16")
+    assert stream.getvalue().startswith(b"RIFX")
+    np.testing.assert_array_equal(ROW(stream.getvalue(), "k"), ROW(written(SWEEP), "k"))
+    with pytest.raises(ItemError, match="cut off"):
+        reading.samples_of(stream.getvalue()[:-100], "k")
+
+
+def test_without_pyav_a_recording_for_it_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from aepipe.cli.app import _missing_extra
+
+    data = encoded("ipod", "aac")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ModuleNotFoundError) as raised:
+        ROW(data, "k")
+    assert "aepipe[video]" in str(_missing_extra(raised.value))
