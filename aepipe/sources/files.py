@@ -214,7 +214,7 @@ class Files:
             yield found
 
     def first(self, claims: Callable[[str], bool], sniff: Callable[[bytes], bool] | None = None) -> Found | None:
-        """Return the first file of one format, as :meth:`claimed` tells them; None where there is none.
+        """Return the first file that :meth:`claimed` would; None where there is none.
 
         Raises:
             SourceError: it is the pointer of a file that is not here.
@@ -475,12 +475,12 @@ def open_file(path: str) -> BinaryIO:
 
 
 def pointer_in(head: bytes) -> str | None:
-    """Return the reason where the bytes of a file only point to those that it should have; else None."""
+    """Return the reason where bytes only point to those of the file; else None."""
     return next((reason for start, reason in _POINTERS.items() if head.startswith(start)), None)
 
 
 def pointer_at(path: str) -> str | None:
-    """Return the reason where a file only points to its content; None where it does not, or cannot be read."""
+    """Return the reason where a file only points to its content; else None."""
     try:
         return pointer_in(first_bytes(path, 64))
     except OSError:
