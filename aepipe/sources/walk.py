@@ -1,4 +1,4 @@
-"""Walk through the files below a folder in the order of their paths; tell which are no items."""
+"""Walk through the files below a folder, also those that are no items, in order of paths."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _by_name(listed: tuple[str, os.DirEntry[str]]) -> str:
 
 
 def status_of(path: str, *, follow: bool = False) -> os.stat_result | None:
-    """Return the status of a file, or with ``follow`` of the file that a link leads to; None where it is gone."""
+    """Return the status of a file, or of the one that a link leads to; None where it is gone."""
     try:
         return os.stat(path, follow_symlinks=follow)
     except OSError:
