@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.exclude import excluding
-from aepipe.sources.files import EMPTY, EXCLUDED, HIDDEN, Files, Found, Piece, Refused, pointer_in
+from aepipe.sources.files import EMPTY, HIDDEN, Files, Found, Piece, Refused, pointer_in
 from aepipe.sources.formats import folder, tar, zip
 from aepipe.sources.formats.members import Member
 from aepipe.sources.item import Item, Reader
 from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.walk import EXCLUDED
 
 if TYPE_CHECKING:
     import pyarrow as pa
