@@ -27,6 +27,7 @@ from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of
+from aepipe.store.column_names import renamed
 from aepipe.store.rows import Finder, Rejected, Row, Rows, RowsWriter, write_quarantine
 
 VERSION = 1
@@ -305,7 +306,7 @@ def _left_out(source: Source) -> dict[str, Any]:
         "skipped": passed_over.total,
         "passed_over": passed_over.facts(),
         "left_out": dict(source.left_out),
-        "notes": list(source.notes),
+        "notes": [*source.notes, *renamed(source.schema().names)],
     }
 
 
