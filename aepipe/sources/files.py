@@ -70,10 +70,18 @@ class Files:
             exclude: patterns of files that are left out, after those that always are.
 
         Raises:
-            SourceError: it does not exist, cannot be reached or is no file, or a glob matches nothing.
+            SourceError: it does not exist, cannot be reached or read, or is no file; or a glob matches nothing.
         """
         if remote.is_address(text):
             return replace(cls.at(str(remote.fetched(text)), base, exclude), given=text)
+        try:
+            return cls._at(text, base, exclude)
+        except PermissionError as error:
+            raise SourceError(f"{error.filename}: cannot be read: {error.strerror}") from None
+
+    @classmethod
+    def _at(cls, text: str, base: Path, exclude: tuple[str, ...]) -> Files:
+        """Return the files at a path of this machine; see :meth:`at`."""
         head, anchored, tail = text.partition(ANCHOR)
         path = _normal(base, text)
         if anchored:
