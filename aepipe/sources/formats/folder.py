@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from aepipe.sources.files import Files, Found, Refused, WholeFile
 from aepipe.sources.item import Item
 from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.pictures import SUFFIXES
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from aepipe.sources.item import Columns, Container
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
 def claims(name: str) -> bool:

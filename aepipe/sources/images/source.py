@@ -251,4 +251,4 @@ def _features(looks: list[_Look]) -> tuple[str, bool]:
 
 
 def _has_backbone() -> bool:
-    return all(find_spec(package) for package in decode.EXTRAS)
+    return all(find_spec(package) for package in decode.BACKBONES)
