@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aepipe.sources.files import Files, Found, Refused, WholeFile
 from aepipe.sources.item import Item
 from aepipe.sources.passed_over import PassedOver
-from aepipe.sources.pictures import SUFFIXES
+from aepipe.sources.pictures import SUFFIXES as SUFFIXES
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -36,11 +36,12 @@ from aepipe.errors import CorruptError, ItemError, QueryError
 from aepipe.sources import pictures
 from aepipe.sources.backbone import GRAPH, Backbone
 from aepipe.sources.files import Files, WholeFile
-from aepipe.sources.formats.folder import SUFFIXES, Folder
-from aepipe.sources.images import reading
+from aepipe.sources.formats.folder import Folder
+from aepipe.sources.images import pages, reading
+from aepipe.sources.images.pages import MARK
 from aepipe.sources.images.values import in_mode
-from aepipe.sources.item import Decode, Item
-from aepipe.sources.pictures import format_of, not_read
+from aepipe.sources.item import Decode, Item, Reader
+from aepipe.sources.pictures import SUFFIXES, format_of, not_read
 
 Color = Literal["gray", "rgb"]
 Fit = Literal["stretch", "crop", "pad"]
@@ -77,11 +78,15 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
 
 
 def query_items(text: str) -> Iterator[Item]:
-    """Yield a file, or the pictures of a folder and of the folders below it, by their paths.
+    """Yield a file, a page of it (``scan.tif@2``), or the pictures of a folder and of those below it, by their paths.
 
     Raises:
         QueryError: there are no pictures in the folder.
     """
+    file, _, number = text.rpartition("@")
+    if number.isdecimal() and not Path(text).exists() and Path(file).is_file():
+        yield Item(text, text, lambda key: pages.page(WholeFile(file)(key), int(number), key))
+        return
     if not Path(text).is_dir():
         yield Item(text, text, WholeFile(text))
         return
@@ -91,6 +96,21 @@ def query_items(text: str) -> Iterator[Item]:
         yield replace(item, key=str(Path(text) / item.key))
     if empty:
         raise QueryError(f"{text}: no images in this folder")
+
+
+def preview(whole: Path | Reader, at: str, key: str) -> bytes:
+    """Return the page ``i<number>`` of a file as a picture file.
+
+    Args:
+        whole: where the file lies, or what reads it.
+        at: the page.
+        key: for errors.
+
+    Raises:
+        ItemError: there is no such page.
+    """
+    read = WholeFile(str(whole)) if isinstance(whole, Path) else whole
+    return pages.page(read(key), int(at.removeprefix(MARK)), key)
 
 
 def decode(

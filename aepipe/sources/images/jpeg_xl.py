@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pylibjxl
 from PIL import Image, ImageFile
 
@@ -20,7 +22,7 @@ class JpegXLFile(ImageFile.ImageFile):
         colours = "L" if said["color_channels"] == 1 else "RGB"
         self._mode = f"{colours}A" if said["has_alpha"] else colours
 
-    def load(self) -> Image.core.PixelAccess | None:
+    def load(self) -> Any:  # noqa: ANN401  a type of Pillow's own
         """Decode the pixels, once."""
         if self._im is None:
             image = Image.fromarray(pylibjxl.decode(self._bytes))

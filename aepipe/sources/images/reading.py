@@ -117,7 +117,7 @@ def upright(data: bytes, kind: str, *, least: tuple[int, int], gray: bool, limit
     if pixels > limit:
         raise TooLargeError
     if kind == "JPEG":
-        turn = _orientation(image) if turn == 1 else turn
+        turn = orientation(image) if turn == 1 else turn
     # Pictures of orientations 5 to 8 lie on their side: their width is stored as the height.
     least = least[::-1] if turn >= 5 else least
     need = _memory(image, kind, pixels >> 2 * _reduced(image, kind, least, gray), pixels)
@@ -126,9 +126,9 @@ def upright(data: bytes, kind: str, *, least: tuple[int, int], gray: bool, limit
     with ROOM.taken(need):
         whole, nodata = _loaded(image, kind, data, least, limit)
         if kind not in ("JPEG", "TIFF"):  # a PNG may have the tag at its end; Pillow turns a TIFF by itself
-            turn = _orientation(whole)
+            turn = orientation(whole)
         by = _fraction(whole, least) if whole.width * whole.height > LARGE else 1
-        yield _turned(values.flattened(whole, by, nodata), turn)
+        yield turned(values.flattened(whole, by, nodata), turn)
 
 
 def opened(data: bytes, kind: str, limit: int = MAX_PIXELS) -> ImageFile.ImageFile:
@@ -140,7 +140,7 @@ def opened(data: bytes, kind: str, limit: int = MAX_PIXELS) -> ImageFile.ImageFi
     plugin = getattr(import_module(module), name)
     if kind == "TIFF":
         _silence_libtiff()
-    with _quiet(limit) if _may_warn(data, kind) else nullcontext():
+    with quiet(limit) if _may_warn(data, kind) else nullcontext():
         image: ImageFile.ImageFile = plugin(BytesIO(data))
     return image
 
@@ -201,12 +201,12 @@ def _coefficients(image: Any, pixels: int) -> int:  # noqa: ANN401  attributes o
     if not image.info.get("progressive"):
         return 0
     widest, highest = (max(layer[at] for layer in image.layer) for at in (1, 2))
-    return 2 * pixels * sum(layer[1] * layer[2] for layer in image.layer) // (widest * highest)
+    return int(2 * pixels * sum(layer[1] * layer[2] for layer in image.layer) // (widest * highest))
 
 
 def _block(image: Any) -> int:  # noqa: ANN401  attributes of plugins
     """Return the bytes of a strip or a tile of a TIFF, which libtiff holds as a whole."""
-    with _quiet():
+    with quiet():
         tags = image.tag_v2
         depth = tags.get(_DEPTH, (1,))[0] * tags.get(_SAMPLES, 1)
         wide = tags.get(_TILE_WIDTH, image.width)
@@ -230,7 +230,7 @@ def _loaded(
         small.info = image.info
         return small, None
     few = kind in ("PNG", "TIFF") and deep.has_16_bits(image)
-    with nullcontext() if kind in _SILENT else _quiet(limit):
+    with nullcontext() if kind in _SILENT else quiet(limit):
         image.load()
         nodata = _nodata(image) if kind == "TIFF" else None
     if few and image.width * image.height <= LARGE and deep.uses_few_bits(image):
@@ -240,7 +240,7 @@ def _loaded(
 
 def _with_lower_bits(image: ImageFile.ImageFile, kind: str, data: bytes) -> Image.Image:
     lower = deep.swapped(opened(data, kind))
-    with _quiet():
+    with quiet():
         lower.load()
     joined = deep.joined(image, lower)
     joined.info = image.info
@@ -253,19 +253,19 @@ def _nodata(image: Any) -> float | None:  # noqa: ANN401  attributes of plugins
     return None
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
     if not image.info.keys() & {"exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"}:
         return 1
     try:
-        with _quiet():
+        with quiet():
             turn = image.getexif().get(_ORIENTATION, 1)
     except TROUBLE:  # a picture with damaged tags is still good
         return 1
     return turn if turn in range(1, 9) else 1
 
 
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
+def turned(image: Image.Image, orientation: int) -> Image.Image:
     """Undo the camera's orientation (EXIF 2.3, tag 274)."""
     turn = Image.Transpose
     ways = {
@@ -286,7 +286,7 @@ def _may_warn(data: bytes, kind: str) -> bool:
 
 
 @contextmanager
-def _quiet(limit: int = MAX_PIXELS) -> Iterator[None]:
+def quiet(limit: int = MAX_PIXELS) -> Iterator[None]:
     """Keep Pillow's warnings and log lines about files from users, who can do nothing about them.
 
     The filters belong to the whole process, so threads take turns. They lose little by it: parsing headers holds

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,11 +102,11 @@ def _ground(image: Image.Image) -> str:
 
 def _is_seen(image: Image.Image, ground: str) -> bool:
     """Tell whether some value of a picture on a ground differs clearly from the ground."""
-    return any(
-        low <= 255 - CONTRAST if ground == "white" else high >= CONTRAST
-        for band in _bands(image)
-        for low, high in _on(band, ground).getextrema()
-    )
+    for band in _bands(image):
+        extrema: Any = _on(band, ground).getextrema()  # of one channel they have another type
+        if any(low <= 255 - CONTRAST if ground == "white" else high >= CONTRAST for low, high in extrema):
+            return True
+    return False
 
 
 def _from_lab() -> Convert:
