@@ -41,7 +41,7 @@ from aepipe.sources.images import pages, reading
 from aepipe.sources.images.pages import MARK
 from aepipe.sources.images.values import in_mode
 from aepipe.sources.item import Decode, Item, Reader
-from aepipe.sources.pictures import SUFFIXES, format_of, not_read
+from aepipe.sources.pictures import SUFFIXES, format_of, is_picture, not_read
 
 Color = Literal["gray", "rgb"]
 Fit = Literal["stretch", "crop", "pad"]
@@ -91,7 +91,7 @@ def query_items(text: str) -> Iterator[Item]:
         yield Item(text, text, WholeFile(text))
         return
     empty = True
-    for item in Folder(Files.at(text, Path.cwd()), SUFFIXES).items():
+    for item in Folder(Files.at(text, Path.cwd()), SUFFIXES, is_picture).items():
         empty = False
         yield replace(item, key=str(Path(text) / item.key))
     if empty:
