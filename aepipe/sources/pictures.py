@@ -164,7 +164,7 @@ def not_read(data: bytes) -> str | None:
         return known or "empty file"
     if data[4:8] == b"ftyp" or (data[:4] == b"RIFF" and data[8:12] == b"AVI "):
         return "a film and not a picture"
-    if re.match(rb"(\xef\xbb\xbf)?\s*<(\?xml|!DOCTYPE svg|!--|svg)", data) and re.search(rb"<svg[\s>]", data[:8192]):
+    if re.match(rb"(\xef\xbb\xbf)?\s*<(\?xml|!DOCTYPE svg|!--|svg)", data) and re.search(rb"<svg[\s>/]", data[:8192]):
         return "SVG, a drawing and not a picture: export it as PNG"
     if data[40:44] == b" EMF":
         return "EMF, a drawing and not a picture: export it as PNG"

@@ -189,12 +189,8 @@ def _upright(data: bytes, key: str, least: tuple[int, int], gray: bool, limit: i
     try:
         with reading.upright(data, kind, least=least, gray=gray, limit=limit) as image:
             yield image
-    except reading.TooLargeError:
-        raise ItemError(
-            key, f"more than {limit / 1e6:g} megapixels, which max_megapixels under [source] can allow"
-        ) from None
-    except Image.DecompressionBombError:
-        raise ItemError(key, "a picture in it has too many pixels") from None
+    except reading.TooLargeError as error:
+        raise ItemError(key, str(error)) from None
     except ModuleNotFoundError:
         raise ItemError(key, f"{kind}, which pip install 'aepipe[{pictures.EXTRA}]' makes readable") from None
     except reading.TROUBLE as error:

@@ -65,7 +65,7 @@ _one_at_a_time = threading.Lock()
 
 
 class TooLargeError(Exception):
-    """A picture with more pixels than the limit, or one made to fill the memory."""
+    """A picture with more pixels than the limit, or one made to fill the memory; the text says which."""
 
 
 class _Room:
@@ -114,15 +114,13 @@ def upright(data: bytes, kind: str, *, least: tuple[int, int], gray: bool, limit
     data, kind, turn = _developed(data, kind)
     image = opened(data, kind, limit)
     pixels = image.width * image.height
-    if pixels > limit:
-        raise TooLargeError
     if kind == "JPEG":
         turn = orientation(image) if turn == 1 else turn
     # Pictures of orientations 5 to 8 lie on their side: their width is stored as the height.
     least = least[::-1] if turn >= 5 else least
     need = _memory(image, kind, pixels >> 2 * _reduced(image, kind, least, gray), pixels)
     if need > DEEPEST * limit:
-        raise TooLargeError
+        raise TooLargeError(f"made to take more than {DEEPEST * limit / 1e9:.1f} GB of memory")
     with ROOM.taken(need):
         whole, nodata = _loaded(image, kind, data, least, limit)
         if kind not in ("JPEG", "TIFF"):  # a PNG may have the tag at its end; Pillow turns a TIFF by itself
@@ -135,13 +133,22 @@ def opened(data: bytes, kind: str, limit: int = MAX_PIXELS) -> ImageFile.ImageFi
     """Read the header only.
 
     Pillow's own ``open`` compares with a global limit and warns. Its plugins, called directly, do not.
+
+    Raises:
+        TooLargeError: the picture has more pixels than the limit.
     """
     module, name = pictures.READERS[kind]
     plugin = getattr(import_module(module), name)
     if kind == "TIFF":
         _silence_libtiff()
-    with quiet(limit) if _may_warn(data, kind) else nullcontext():
-        image: ImageFile.ImageFile = plugin(BytesIO(data))
+    try:
+        with quiet(limit) if _may_warn(data, kind) else nullcontext():
+            image: ImageFile.ImageFile = plugin(BytesIO(data))
+        if image.width * image.height > limit:
+            raise Image.DecompressionBombError
+    except Image.DecompressionBombError:  # a few plugins count by themselves
+        megapixels = f"{limit / 1e6:g} megapixels"
+        raise TooLargeError(f"more than {megapixels}, which max_megapixels under [source] can allow") from None
     return image
 
 
