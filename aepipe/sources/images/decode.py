@@ -189,12 +189,12 @@ def _upright(data: bytes, key: str, least: tuple[int, int], gray: bool, limit: i
     try:
         with reading.upright(data, kind, least=least, gray=gray, limit=limit) as image:
             yield image
-    except reading.TooLargeError as error:
+    except reading.UnreadableError as error:
         raise ItemError(key, str(error)) from None
     except ModuleNotFoundError:
         raise ItemError(key, f"{kind}, which pip install 'aepipe[{pictures.EXTRA}]' makes readable") from None
     except reading.TROUBLE as error:
-        raise ItemError(key, _trouble(data, kind, error)) from error
+        raise ItemError(key, "truncated" if _cut_off(data, error) else "damaged") from error
 
 
 def _fitted(image: Image.Image, width: int, height: int, fit: Fit) -> Image.Image:
@@ -214,13 +214,6 @@ def _centred(width: int, height: int, aspect: float) -> tuple[float, float, floa
     wide, high = min(width, height * aspect), min(height, width / aspect)
     left, top = (width - wide) / 2, (height - high) / 2
     return left, top, left + wide, top + high
-
-
-def _trouble(data: bytes, kind: str, error: Exception) -> str:
-    """Return why a picture cannot be decoded, in a few words."""
-    if kind == pictures.RAW:
-        return "a camera's file without a picture in it: export it as JPEG"
-    return "truncated" if _cut_off(data, error) else "damaged"
 
 
 def _cut_off(data: bytes, error: Exception) -> bool:

@@ -64,8 +64,8 @@ _SILENT = frozenset({"JPEG", "PNG", "WebP", "BMP", "GIF", "AVIF", "HEIC", "JPEG 
 _one_at_a_time = threading.Lock()
 
 
-class TooLargeError(Exception):
-    """A picture with more pixels than the limit, or one made to fill the memory; the text says which."""
+class UnreadableError(Exception):
+    """A picture that is not decoded: too large, made to fill the memory, or not there; the text says which."""
 
 
 class _Room:
@@ -108,7 +108,7 @@ def upright(data: bytes, kind: str, *, least: tuple[int, int], gray: bool, limit
         limit: pixels that are allowed.
 
     Raises:
-        TooLargeError: it has more pixels.
+        UnreadableError: it has more pixels, or needs too much memory; or a camera's file has no picture in it.
         ModuleNotFoundError: the package that reads the format is missing.
     """
     data, kind, turn = _developed(data, kind)
@@ -120,7 +120,7 @@ def upright(data: bytes, kind: str, *, least: tuple[int, int], gray: bool, limit
     least = least[::-1] if turn >= 5 else least
     need = _memory(image, kind, pixels >> 2 * _reduced(image, kind, least, gray), pixels)
     if need > DEEPEST * limit:
-        raise TooLargeError(f"made to take more than {DEEPEST * limit / 1e9:.1f} GB of memory")
+        raise UnreadableError(f"made to take more than {DEEPEST * limit / 1e9:.1f} GB of memory")
     with ROOM.taken(need):
         whole, nodata = _loaded(image, kind, data, least, limit)
         if kind not in ("JPEG", "TIFF"):  # a PNG may have the tag at its end; Pillow turns a TIFF by itself
@@ -135,7 +135,7 @@ def opened(data: bytes, kind: str, limit: int = MAX_PIXELS) -> ImageFile.ImageFi
     Pillow's own ``open`` compares with a global limit and warns. Its plugins, called directly, do not.
 
     Raises:
-        TooLargeError: the picture has more pixels than the limit.
+        UnreadableError: the picture has more pixels than the limit.
     """
     module, name = pictures.READERS[kind]
     plugin = getattr(import_module(module), name)
@@ -148,14 +148,17 @@ def opened(data: bytes, kind: str, limit: int = MAX_PIXELS) -> ImageFile.ImageFi
             raise Image.DecompressionBombError
     except Image.DecompressionBombError:  # a few plugins count by themselves
         megapixels = f"{limit / 1e6:g} megapixels"
-        raise TooLargeError(f"more than {megapixels}, which max_megapixels under [source] can allow") from None
+        raise UnreadableError(f"more than {megapixels}, which max_megapixels under [source] can allow") from None
     return image
 
 
 def _developed(data: bytes, kind: str) -> tuple[bytes, str, int]:
     """Return bytes, format and orientation of a picture; of a camera's file those of the picture in it."""
     if kind == pictures.RAW or (kind == "TIFF" and camera.is_raw(data)):
-        found, turn = camera.preview(data)
+        try:
+            found, turn = camera.preview(data)
+        except LookupError:
+            raise UnreadableError("a camera's file without a picture in it: export it as JPEG") from None
         return found, "JPEG", turn
     return data, kind, 1
 
