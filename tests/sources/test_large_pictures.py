@@ -96,7 +96,7 @@ def test_large_pictures_look_as_small_ones_do(monkeypatch: pytest.MonkeyPatch) -
     for kind, options in (("PNG", {}), ("WebP", {"quality": 95}), ("JPEG", {}), ("JPEG2000", {}), ("TIFF", {})):
         found = decode(saved(large, kind, **options), key="k", size=(32, 32))
         assert np.abs(found - expected).max() <= 16
-        assert np.abs(found - expected).mean() <= 2.5
+        assert np.abs(found - expected).mean() <= 4
 
 
 def test_a_large_webp_keeps_its_transparency_and_orientation(monkeypatch: pytest.MonkeyPatch) -> None:

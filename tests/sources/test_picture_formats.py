@@ -18,6 +18,7 @@ from aepipe.errors import ExtraError, ItemError, SourceError
 from aepipe.recipe import parse
 from aepipe.sources import pictures, resolve
 from aepipe.sources.images import decode as decoder
+from aepipe.sources.images import reading
 from aepipe.sources.images import source as images
 from aepipe.sources.images.decode import decode
 from aepipe.sources.item import Source
@@ -99,6 +100,17 @@ def test_jpeg_xl_is_read_in_gray_colour_and_with_transparency() -> None:
     near(pylibjxl.encode(clear, lossless=True), np.full((H, W, 3), 255), 0)
     with pytest.raises(ItemError, match=r"damaged|truncated"):
         decode(pylibjxl.encode(colours, lossless=True)[:60], key="k", size=(8, 8))
+
+
+@pytest.mark.parametrize("size", [(640, 480), (641, 479), (1000, 333), (97, 1031)])
+@pytest.mark.parametrize("tiles", [None, (128, 128)])
+def test_jpeg_2000_of_any_size_is_decoded_at_a_fraction(size: tuple[int, int], tiles: tuple[int, int] | None) -> None:
+    image = Image.fromarray(picture()).resize(size, Image.Resampling.BICUBIC)
+    data = saved(image, "JPEG2000", **({"tile_size": tiles} if tiles else {}))
+    for side in (2, 9, 40):
+        found = decode(data, key="k", size=(side, side))
+        expected = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR)).astype(int)
+        assert np.abs(found - expected).max() <= 12
 
 
 def test_a_photoshop_file_is_read_by_its_composite() -> None:
@@ -185,8 +197,8 @@ def test_packages_of_pictures_have_their_extra() -> None:
 
 def test_each_reader_exists() -> None:
     for kind in pictures.READERS:
-        with pytest.raises((*decoder.reading.TROUBLE, ItemError)):
-            decoder.reading.opened(b"no picture at all, but long enough to be looked at", kind)
+        with pytest.raises((*reading.TROUBLE, ItemError)):
+            reading.opened(b"no picture at all, but long enough to be looked at", kind)
 
 
 def test_what_is_no_picture_has_a_name() -> None:

@@ -23,7 +23,7 @@ from typing import Any
 from PIL import Image, ImageFile
 
 from aepipe.sources import pictures
-from aepipe.sources.images import camera, deep, values, webp
+from aepipe.sources.images import camera, deep, jpeg_2000, values, webp
 
 MAX_PIXELS = 200_000_000
 """The limit where a recipe sets none."""
@@ -147,9 +147,12 @@ def opened(data: bytes, kind: str, limit: int = MAX_PIXELS) -> ImageFile.ImageFi
         if image.width * image.height > limit:
             raise Image.DecompressionBombError
     except Image.DecompressionBombError:  # a few plugins count by themselves
-        megapixels = f"{limit / 1e6:g} megapixels"
-        raise UnreadableError(f"more than {megapixels}, which max_megapixels under [source] can allow") from None
+        raise _too_large(limit) from None
     return image
+
+
+def _too_large(limit: int) -> UnreadableError:
+    return UnreadableError(f"more than {limit / 1e6:g} megapixels, which max_megapixels under [source] can allow")
 
 
 def _developed(data: bytes, kind: str) -> tuple[bytes, str, int]:
@@ -173,18 +176,8 @@ def _reduced(image: Any, kind: str, least: tuple[int, int], gray: bool) -> int: 
     if kind == "JPEG" or (kind == "HEIC" and image.width * image.height > LARGE):
         image.draft("L" if gray else None, least)
     elif kind == "JPEG 2000":
-        image.reduce = min(_halvings(image), _fraction(image, least).bit_length() - 1)
-        return int(image.reduce) if isinstance(image.reduce, int) else 0
+        return jpeg_2000.halve(image, _fraction(image, least).bit_length() - 1)
     return 0
-
-
-def _halvings(image: ImageFile.ImageFile) -> int:
-    """Return how often a JPEG 2000 can be halved: the number of its wavelet levels."""
-    stream = image.fp
-    assert isinstance(stream, BytesIO)
-    head = stream.getbuffer()[: 1 << 20].tobytes()
-    at = head.find(b"\xff\x52", max(0, head.find(b"\xff\x4f\xff\x51")))  # the marker of coding style
-    return min(head[at + 9], 16) if 0 <= at < len(head) - 9 else 0
 
 
 def _memory(image: Any, kind: str, halved: int, pixels: int) -> int:  # noqa: ANN401  attributes of plugins
@@ -240,9 +233,12 @@ def _loaded(
         small.info = image.info
         return small, None
     few = kind in ("PNG", "TIFF") and deep.has_16_bits(image)
-    with nullcontext() if kind in _SILENT else quiet(limit):
-        image.load()
-        nodata = _nodata(image) if kind == "TIFF" else None
+    try:
+        with nullcontext() if kind in _SILENT else quiet(limit):
+            image.load()
+            nodata = _nodata(image) if kind == "TIFF" else None
+    except Image.DecompressionBombError:  # a picture in an icon
+        raise _too_large(limit) from None
     if few and image.width * image.height <= LARGE and deep.uses_few_bits(image):
         return _with_lower_bits(image, kind, data), nodata
     return image, nodata
