@@ -105,6 +105,11 @@ _SIGNATURES = {
     b"FOVb": RAW,  # Sigma
     b"II\x1a\x00\x00\x00HEAPCCDR": RAW,  # the first of Canon's
 }
+_BY_TWO = {
+    two: [(signature, kind) for signature, kind in _SIGNATURES.items() if signature[:2] == two]
+    for two in dict.fromkeys(signature[:2] for signature in _SIGNATURES)
+}
+"""The signatures by their first two bytes, because each item of a collection is looked up here."""
 _PATTERNS = {
     # A text may begin with P1 or P5, too; the numbers of width and height tell them apart.
     "PPM": re.compile(rb"(P[1-6fF]|P0CMYK|PyP|PyRGBA|PyCMYK)\s(\s|#[^\n]*\n)*\d+(\s|#[^\n]*\n)+\d+\s"),
@@ -142,14 +147,14 @@ _NOT_READ = {
 
 def format_of(data: bytes) -> str | None:
     """Return a picture's format by its first bytes, of which 8 kB are enough; None where it is not decoded here."""
-    kind = next((kind for signature, kind in _SIGNATURES.items() if data.startswith(signature)), None)
+    kind = next((kind for signature, kind in _BY_TWO.get(data[:2], ()) if data.startswith(signature)), None)
     if kind == "TIFF" and data[8:10] == b"CR":
         return RAW
     if kind is None and data[:4] == b"RIFF":
         return "WebP" if data[8:12] == b"WEBP" else None
     if kind is None and data[4:8] == b"ftyp":
         return _media(data)
-    return kind or _by_pattern(data) or _by_fields(data)
+    return kind or _by_bitmap(data) or _by_pattern(data) or _by_fields(data)
 
 
 def is_picture(head: bytes) -> bool:
@@ -182,6 +187,11 @@ def _media(data: bytes) -> str | None:
     return found
 
 
+def _by_bitmap(data: bytes) -> str | None:
+    # A text may begin with the two letters of a bitmap; the length of the second header tells them apart.
+    return "BMP" if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _HEADERS else None
+
+
 def _by_pattern(data: bytes) -> str | None:
     head = data[:1024]
     return next((kind for kind, pattern in _PATTERNS.items() if pattern.match(head)), None)
@@ -192,8 +202,6 @@ def _by_fields(data: bytes) -> str | None:
     if len(data) < 18:
         return None
     tests = {
-        # A text may begin with the two letters of a bitmap; the length of the second header tells them apart.
-        "BMP": data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _HEADERS,
         "ICO": data[:4] == b"\0\0\1\0" and _is_icon(data),
         "CUR": data[:4] == b"\0\0\2\0" and _is_icon(data),
         "PCX": data[0] == 10 and data[1] in (0, 2, 3, 5) and data[2] in (0, 1) and data[3] in (1, 2, 4, 8),

@@ -38,7 +38,7 @@ decode(open(warm, "rb").read(), key="k", size=(32, 32))
 data = open(path, "rb").read()
 before = peak()
 row = decode(data, key="k", size=(32, 32))
-print(json.dumps({"taken": peak() - before, "need": needs[-1], "mean": float(row.mean())}))
+print(json.dumps({"taken": peak() - before, "need": (needs or [0])[-1], "mean": float(row.mean())}))
 """
 MEGA = 1_000_000
 

@@ -33,6 +33,8 @@ MEMORY = 1 << 30
 """Bytes that pictures which are decoded at the same time may take together; a single one may take more."""
 SMALL = 1 << 24
 """Bytes from which a picture asks for its share."""
+FEW = 1 << 19
+"""Pixels below which it never needs that much; only a TIFF may have blocks that are larger than its picture."""
 DEEPEST = 12
 """Decoded bytes for each pixel that is allowed; a file that needs more is made to fill the memory."""
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -79,9 +81,6 @@ class _Room:
     def taken(self, wanted: int) -> Iterator[None]:
         """Hold some bytes for the block; wait until they are free. More than all of them are all of them."""
         share = min(wanted, self._total)
-        if share < SMALL:
-            yield
-            return
         with self._changed:
             self._changed.wait_for(lambda: self._free >= share)
             self._free -= share
@@ -118,10 +117,11 @@ def upright(data: bytes, kind: str, *, least: tuple[int, int], gray: bool, limit
         turn = orientation(image) if turn == 1 else turn
     # Pictures of orientations 5 to 8 lie on their side: their width is stored as the height.
     least = least[::-1] if turn >= 5 else least
-    need = _memory(image, kind, pixels >> 2 * _reduced(image, kind, least, gray), pixels)
+    halvings = _reduced(image, kind, least, gray)
+    need = 0 if pixels < FEW and kind != "TIFF" else _memory(image, kind, pixels >> 2 * halvings, pixels)
     if need > DEEPEST * limit:
         raise UnreadableError(f"made to take more than {DEEPEST * limit / 1e9:.1f} GB of memory")
-    with ROOM.taken(need):
+    with ROOM.taken(need) if need >= SMALL else nullcontext():
         whole, nodata = _loaded(image, kind, data, least, limit)
         if kind not in ("JPEG", "TIFF"):  # a PNG may have the tag at its end; Pillow turns a TIFF by itself
             turn = orientation(whole)

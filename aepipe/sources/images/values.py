@@ -45,8 +45,11 @@ def flattened(image: Image.Image, by: int = 1, nodata: float | None = None) -> I
         by: a whole number that the sides are divided by, each pixel the mean of a block.
         nodata: the value of cells that have none.
     """
-    if by == 1 and image.mode in ("L", "RGB") and not image.has_transparency_data:
+    clear = image.has_transparency_data
+    if by == 1 and image.mode in ("L", "RGB") and not clear:
         return image
+    if by == 1 and clear and image.width * image.height <= BAND and _is_seen(white := _on(image, "white"), "white"):
+        return white  # most are, so nothing is done twice
     convert = _conversion(image, nodata)
     if by == 1 and image.width * image.height <= BAND:
         return convert(image)
@@ -82,7 +85,7 @@ def _conversion(image: Image.Image, nodata: float | None) -> Convert:
     if image.mode in _DEEP:
         return partial(_by_bounds, bounds=_bounds(image, nodata), nodata=nodata)
     if image.has_transparency_data:
-        return partial(_on, ground=_ground(image))
+        return _opaque(image)
     return _from_lab() if image.mode == "LAB" else _flat
 
 
@@ -95,18 +98,19 @@ def _on(image: Image.Image, ground: str) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", layer.size, ground), layer).convert("RGB")
 
 
-def _ground(image: Image.Image) -> str:
-    """Return white, or black where the picture is seen on black only."""
-    return "black" if not _is_seen(image, "white") and _is_seen(image, "black") else "white"
+def _opaque(image: Image.Image) -> Convert:
+    """Return what lays any part of a picture on white; on black where the picture is seen on black only."""
+    bands = _bands(image)
+    if any(_is_seen(_on(band, "white"), "white") for band in bands):
+        return partial(_on, ground="white")
+    seen = any(_is_seen(_on(band, "black"), "black") for band in _bands(image))
+    return partial(_on, ground="black" if seen else "white")
 
 
-def _is_seen(image: Image.Image, ground: str) -> bool:
-    """Tell whether some value of a picture on a ground differs clearly from the ground."""
-    for band in _bands(image):
-        extrema: Any = _on(band, ground).getextrema()  # of one channel they have another type
-        if any(low <= 255 - CONTRAST if ground == "white" else high >= CONTRAST for low, high in extrema):
-            return True
-    return False
+def _is_seen(laid: Any, ground: str) -> bool:  # noqa: ANN401  extrema of one channel have another type
+    """Tell whether some value of a picture that is laid on a ground differs clearly from the ground."""
+    extrema = laid.getextrema()
+    return any(low <= 255 - CONTRAST if ground == "white" else high >= CONTRAST for low, high in extrema)
 
 
 def _from_lab() -> Convert:
