@@ -41,7 +41,7 @@ def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns, cal
         files: where they are.
         endings: of the names of items.
         columns: of lists.
-        called: what one item is called.
+        called: what one item is called, with its article.
     """
     from aepipe.sources.formats.folder import Folder
 
