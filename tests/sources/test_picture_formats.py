@@ -241,7 +241,17 @@ def test_damaged_files_write_nothing_on_the_terminal() -> None:
     assert (done.stdout, done.stderr) == ("done\n", "")
 
 
-def test_a_folder_of_only_drawings_is_told_so(tmp_path: Path) -> None:
+def test_drawings_are_passed_over_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.svg").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
     with pytest.raises(SourceError, match="no images there"):
         source_of(tmp_path)
+    (tmp_path / "b.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0")
+    (tmp_path / "notes").write_bytes(b"a text")
+    (tmp_path / "camera").write_bytes(saved(Image.fromarray(picture()), "JPEG2000"))
+    source = source_of(tmp_path)
+    assert [item.key for item in source.items()] == ["camera"]
+    assert source.passed_over.first == {
+        "SVG, a drawing and not a picture: export it as PNG": ["a.svg"],
+        "PostScript, a drawing and not a picture: export it as PNG": ["b.eps"],
+        "not a picture": ["notes"],
+    }

@@ -160,7 +160,7 @@ class Images(BackboneSource, base.ItemSource):
 
     def _open_container(self, files: Files, options: base.Options) -> Container:
         _check_packages(files)
-        columns = Columns(getattr(options, "image", "image"), options.key, pictures.is_picture)
+        columns = Columns(getattr(options, "image", "image"), options.key, pictures.is_picture, pictures.not_read)
         whole = open_container(files, columns)
         return Pages(whole) if getattr(options, "pages", "first") == "all" else whole
 
