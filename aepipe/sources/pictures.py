@@ -1,4 +1,4 @@
-"""Formats of pictures: the endings of their names, the first bytes that tell them, and who reads each.
+"""Formats of pictures: their endings, their first bytes, and who reads each.
 
 The first bytes decide; endings only say which files are worth a look.
 """
@@ -146,7 +146,7 @@ _NOT_READ = {
 
 
 def format_of(data: bytes) -> str | None:
-    """Return a picture's format by its first bytes, of which 8 kB are enough; None where it is not decoded here."""
+    """Return a picture's format by its first 8 kB; None where it is not decoded here."""
     kind = next((kind for signature, kind in _BY_TWO.get(data[:2], ()) if data.startswith(signature)), None)
     if kind == "TIFF" and data[8:10] == b"CR":
         return RAW
@@ -163,7 +163,7 @@ def is_picture(head: bytes) -> bool:
 
 
 def not_read(data: bytes) -> str | None:
-    """Return what bytes are that are no picture, and what to do about it; None where that is not known."""
+    """Return what bytes are instead of a picture, and what to do; None where that is not known."""
     known = next((why for signature, why in _NOT_READ.items() if data.startswith(signature)), None)
     if known or not data:
         return known or "empty file"

@@ -1,4 +1,6 @@
-"""Files of cameras (CR2, CR3, NEF, ARW, DNG, RAF, ORF, RW2 and others): the picture that the camera put into them.
+"""Files of cameras: the picture that the camera put into each.
+
+The formats are CR2, CR3, NEF, ARW, DNG, RAF, ORF, RW2 and others.
 
 A camera develops each picture for its own screen, and most put it into the file at full size. It is a JPEG, and the
 largest one in the file is taken; the readings of the sensor are not developed here.
@@ -22,7 +24,7 @@ def is_raw(data: bytes) -> bool:
 
 
 def preview(data: bytes) -> tuple[bytes, int]:
-    """Return the largest JPEG in a camera's file, and the orientation that the file states, 1 to 8.
+    """Return the largest JPEG in a camera's file, and the orientation by its tags, 1 to 8.
 
     Raises:
         LookupError: there is none.

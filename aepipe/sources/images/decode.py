@@ -80,7 +80,7 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
 
 
 def query_items(text: str) -> Iterator[Item]:
-    """Yield a file, a page of it (``scan.tif@2``), or the pictures of a folder and of those below it, by their paths.
+    """Yield a file, a page of it (``scan.tif@2``), or all pictures below a folder.
 
     Raises:
         QueryError: there are no pictures in the folder.
@@ -124,7 +124,7 @@ def decode(
     fit: Fit = "stretch",
     limit: int = MAX_PIXELS,
 ) -> NDArray[np.uint8]:
-    """Decode a picture of any format of :mod:`aepipe.sources.pictures`; of several frames the first.
+    """Decode a picture of any format in :mod:`aepipe.sources.pictures`: its first frame.
 
     Args:
         data: the file's bytes.

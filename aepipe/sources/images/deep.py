@@ -1,4 +1,4 @@
-"""Colours of 16 bits in PNG and TIFF, of which Pillow gives the upper eight.
+"""Colours of 16 bits in PNG and TIFF, where Pillow gives the upper eight only.
 
 Where a picture uses at most 14 of them, as cameras and scanners write 10 or 12 into 16, the upper eight are almost
 nothing. The lower eight are what Pillow gives when it is told that the bytes come in the other order.
@@ -21,7 +21,7 @@ _FEW = 64
 
 
 def has_16_bits(image: ImageFile.ImageFile) -> bool:
-    """Tell by the header whether a picture has colours of 16 bits, of which Pillow will give eight."""
+    """Tell by the header whether a picture has colours of 16 bits."""
     return image.mode in ("RGB", "RGBA") and bool(image.tile) and all(_MODE.match(_mode(tile)) for tile in image.tile)
 
 
@@ -31,7 +31,7 @@ def uses_few_bits(image: Any) -> bool:  # noqa: ANN401  extrema of one channel h
 
 
 def swapped(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
-    """Return a picture that is not decoded yet, changed so that decoding gives the lower eight bits."""
+    """Change a picture so that decoding it gives the lower eight bits, and return it."""
     image.tile = [tile._replace(args=_with_mode(tile, _other(_mode(tile)))) for tile in image.tile]
     return image
 

@@ -1,5 +1,6 @@
-"""Decode JPEG 2000 at a half, a quarter and so on of its size, by leaving out the finest levels of its wavelets.
+"""Decode JPEG 2000 at a half, a quarter and so on of its size.
 
+The finest levels of its wavelets are left out.
 Pillow can do so, but rounds the size to the nearest whole number where the format rounds it up, and then fails.
 """
 

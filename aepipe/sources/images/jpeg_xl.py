@@ -1,4 +1,4 @@
-"""Read JPEG XL with pylibjxl, as Pillow's own plugins read other formats: the header first, the pixels on demand."""
+"""Read JPEG XL with pylibjxl: the header first, the pixels on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open picture files: header, limits, and pixels at reduced size where the format allows that.
+"""Open picture files: header, limits, and pixels at a fraction of the size.
 
 Memory is bounded in three ways. A picture with more pixels than the limit is refused by its header. JPEG, JPEG 2000
 and large WebP are decoded at a fraction of their size, large HEIC by the copy that is in the file; others are made
@@ -67,7 +67,7 @@ _one_at_a_time = threading.Lock()
 
 
 class UnreadableError(Exception):
-    """A picture that is not decoded: too large, made to fill the memory, or not there; the text says which."""
+    """A picture that is not decoded; the text says why."""
 
 
 class _Room:
@@ -293,7 +293,7 @@ def _may_warn(data: bytes, kind: str) -> bool:
 
 @contextmanager
 def quiet(limit: int = MAX_PIXELS) -> Iterator[None]:
-    """Keep Pillow's warnings and log lines about files from users, who can do nothing about them.
+    """Keep Pillow's warnings about files from users, who can do nothing about them.
 
     The filters belong to the whole process, so threads take turns. They lose little by it: parsing headers holds
     Python's own lock anyway.
