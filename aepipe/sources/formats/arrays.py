@@ -31,7 +31,7 @@ def claims(name: str) -> bool:
 
 
 def is_array(head: bytes) -> bool:
-    """Whether the first bytes are those of an array; an archive of arrays begins as any zip does."""
+    """Whether the first bytes are those of an array; archives of arrays begin as any zip."""
     return head.startswith(b"\x93NUMPY")
 
 

@@ -101,6 +101,6 @@ class Folder:
 
 
 def is_other(name: str) -> bool:
-    """Whether a file has the name of a picture, a recording, a video, a table or a program, so of no document."""
+    """Whether a file has the name of a picture, a recording, a table, ..., so of no document."""
     lower = name.lower()
     return lower.endswith(SUFFIXES) or lower[lower.rfind(".") :] in OTHERS

@@ -35,7 +35,7 @@ def open_container(files: Files, columns: Columns) -> Container:
 
 
 def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns, called: str) -> Container:
-    """Return the files with these endings or such first bytes, or, where there are none, the files in lists.
+    """Return the files with these endings or first bytes; where there are none, those in lists.
 
     Args:
         files: where they are.

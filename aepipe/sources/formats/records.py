@@ -61,7 +61,7 @@ def claims(name: str) -> bool:
 
 
 def prevail(files: Files) -> bool:
-    """Tell whether tables are what a folder is about, and not documents with a table next to them."""
+    """Tell whether a folder is one of tables, and not of documents with a table next to them."""
     tables = others = 0
     for found in files:
         tables += claims(found.place)
