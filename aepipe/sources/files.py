@@ -283,13 +283,19 @@ def first_bytes(path: str, size: int = 1 << 13) -> bytes:
         return stream.read(size)
 
 
-def why_not_like(found: Found, sniff: Callable[[bytes], bool] | None, reason: str) -> str | None:
+def why_not_like(
+    found: Found,
+    sniff: Callable[[bytes], bool] | None,
+    reason: str,
+    instead: Callable[[bytes], str | None] | None = None,
+) -> str | None:
     """Return why the first bytes of a file are not those of an item; None where they are.
 
     Args:
         found: the file.
         sniff: tells whether bytes are those of an item.
         reason: for bytes of something else.
+        instead: says what those are, where it knows.
     """
     try:
         head = first_bytes(found.path)
@@ -297,7 +303,9 @@ def why_not_like(found: Found, sniff: Callable[[bytes], bool] | None, reason: st
         return f"cannot be read: {error.strerror}"
     if sniff is not None and sniff(head):
         return None
-    return EMPTY if not head else pointer_in(head) or reason
+    if not head:
+        return EMPTY
+    return pointer_in(head) or (instead and instead(head)) or reason
 
 
 def open_file(path: str) -> BinaryIO:

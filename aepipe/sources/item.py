@@ -170,11 +170,13 @@ class Columns:
         image: holds the items, or their paths.
         key: holds the id of each item; None takes the path of the item.
         sniff: recognises items among files whose names say nothing; None leaves those files out.
+        instead: says what other bytes are, where it knows, for messages.
     """
 
     image: str = "image"
     key: str | None = None
     sniff: Sniff | None = None
+    instead: Callable[[bytes], str | None] | None = None
 
 
 class Container(Protocol):

@@ -265,9 +265,19 @@ def test_a_png_with_a_wrong_byte_is_damaged() -> None:
     [
         (b"", "empty file"),
         (b"not a picture, whatever its name says", "not an image"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
-        (b"\x00\x00\x00\x20ftypavif" + bytes(40), "AVIF, HEIC or video"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0", "not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG, a drawing and not a picture: export it as PNG"),
+        (b"<?xml version='1.0'?>\n<!-- x -->\n<svg/>", "SVG, a drawing and not a picture: export it as PNG"),
+        (b"<?xml version='1.0'?>\n<html/>", "not an image"),
+        (b"\x00\x00\x00\x20ftypavif" + bytes(40), "damaged AVIF"),
+        (b"\x00\x00\x00\x20ftypheic" + bytes(40), "damaged HEIC"),
+        (b"\x00\x00\x00\x20ftypisom" + bytes(40), "a film and not a picture"),
+        (b"\xff\x0a" + bytes(99), "damaged JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(99), "damaged JPEG 2000"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "PostScript, a drawing and not a picture: export it as PNG"),
+        (b"%PDF-1.7", "PDF, a document and not a picture: export its pages as PNG"),
+        (b"gimp xcf v011", "XCF, which is not read: export it as PNG"),
+        (b"P5 is not always a picture, and P1 neither", "not an image"),
+        (bytes(200), "not an image"),
         (b"BM is not always a bitmap, it may begin a sentence", "not an image"),
     ],
 )
@@ -310,17 +320,22 @@ def _bmp_bomb(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("bomb", [_png_bomb, _jpeg_bomb, _gif_bomb, _bmp_bomb, _webp_bomb])
-@pytest.mark.parametrize("side", [7072, 11_000, 40_000])  # just too large; Pillow would warn; Pillow would refuse
+@pytest.mark.parametrize("side", [14_143, 16_000, 40_000])  # just too large; Pillow would warn; Pillow would refuse
 def test_bombs_are_refused_by_their_header(bomb: Callable[[int, int], bytes], side: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert reason(bomb(side, side)) == "more than 50,000,000 pixels"
+        said = reason(bomb(side, side))
+    assert said == "more than 200 megapixels, which max_megapixels under [source] can allow"
 
 
-def test_the_limit_itself_is_allowed() -> None:
-    assert MAX_PIXELS == 50_000_000
-    assert reason(_png_bomb(10_000, 5_000)) in {"truncated", "damaged"}  # the header passes, there is no picture
+def test_the_limit_itself_is_allowed_and_may_be_another() -> None:
+    assert MAX_PIXELS == 200_000_000
+    assert reason(_png_bomb(20_000, 10_000)) in {"truncated", "damaged"}  # the header passes, there is no picture
     assert Image.MAX_IMAGE_PIXELS != MAX_PIXELS
+    data = saved(Image.fromarray(picture()))
+    with pytest.raises(ItemError, match=r"more than 0\.0005 megapixels"):
+        decode(data, key="k", size=(8, 8), limit=500)
+    assert decode(data, key="k", size=(8, 8), limit=H * W).shape == (8, 8, 3)
 
 
 def test_a_picture_with_damaged_tags_is_decoded_without_warnings() -> None:

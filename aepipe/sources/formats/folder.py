@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from aepipe.sources.files import Files, Found, WholeFile, why_not_like
 from aepipe.sources.item import Item
 from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.pictures import SUFFIXES
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from aepipe.sources.item import Columns, Container, Sniff
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-"""Endings of pictures that are believed without a look: what is no picture after all is refused when it is decoded."""
 _OTHERS = """
 .wav .wave .flac .mp3 .ogg .oga .opus .m4a .aac .aif .aiff .wma .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .wmv .flv
 .csv .tsv .jsonl .ndjson .parquet .pq .npy .npz .arrow .feather .db .sqlite .sqlite3 .duckdb .h5 .hdf5 .pkl .pt .onnx
@@ -34,7 +33,7 @@ def claims(name: str) -> bool:
 
 def open_container(files: Files, columns: Columns) -> Container:
     """Return the folder of images; it has no columns."""
-    return Folder(files, SUFFIXES, columns.sniff, called="a picture")
+    return Folder(files, SUFFIXES, columns.sniff, called="a picture", instead=columns.instead)
 
 
 class Folder:
@@ -45,6 +44,7 @@ class Folder:
         endings: of the names of items, in lower case; without endings every file is an item.
         sniff: tells by the first bytes whether a file with another ending is an item; None leaves those out.
         called: what one item is called, with its article.
+        instead: says what the first bytes of other files are, where it knows.
         without: tells by its name whether a file is none; None where names say nothing against a file.
     """
 
@@ -55,12 +55,14 @@ class Folder:
         sniff: Sniff | None = None,
         *,
         called: str = "an item",
+        instead: Callable[[bytes], str | None] | None = None,
         without: Callable[[str], bool] | None = None,
     ) -> None:
         self._files = files
         self._endings = endings
         self._sniff = sniff
         self._without = without
+        self._instead = instead
         self._reason = f"not {called}"
         self.about: frozenset[str] = frozenset()
         """Places of tables about the files; see :mod:`aepipe.sources.formats.about`."""
@@ -103,7 +105,7 @@ class Folder:
             return self._reason
         if self._is_named(found):
             return None
-        return why_not_like(found, self._sniff, self._reason)
+        return why_not_like(found, self._sniff, self._reason, self._instead)
 
 
 def is_other(name: str) -> bool:

@@ -1,1 +1,1 @@
-"""Pictures: JPEG, PNG, WebP, GIF, BMP and TIFF."""
+"""Pictures: JPEG, PNG, TIFF, HEIC and other formats, and those in files of cameras."""

