@@ -96,7 +96,7 @@ class CsvFile:
                 return (), self._undecoded(cells) + lines.at
         return cells, None
 
-    def _swallowed(self, fits: bool, lines: Sequence[str]) -> bool:  # noqa: FBT001
+    def _swallowed(self, fits: bool, lines: Sequence[str]) -> bool:
         """Whether the lines of one row are rows themselves, if quotation marks are taken for letters."""
         width = len(self.dialect.names)
         if not fits:

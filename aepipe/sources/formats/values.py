@@ -136,12 +136,13 @@ class Column:
         others = self.kinds.total() - numbers
         if not pa.types.is_string(found) or self.closed or numbers < 10 or others > _FEW * numbers:
             return ""
-        why = (
-            f"not all of its values are numbers: {', '.join(map(repr, self.strange))}"
-            if self.strange
-            else ("its integers are too large" if self.wide or self.largest > _EXACT else "it has commas and points")
-        )
-        return f'column {name!r} is kept as text, because {why}; to have numbers, say types = {{ {_key(name)} = "number" }} under [source]'
+        why = "it has commas and points"
+        if self.strange:
+            why = f"not all of its values are numbers: {', '.join(map(repr, self.strange))}"
+        elif self.wide or self.largest > _EXACT:
+            why = "its integers are too large"
+        said = f'types = {{ {_key(name)} = "number" }}'
+        return f"column {name!r} is kept as text, because {why}; to have numbers, say {said} under [source]"
 
 
 @dataclass(slots=True)
