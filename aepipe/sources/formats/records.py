@@ -138,12 +138,16 @@ class Records:
         wanted = (*used, *((key,) if key else ()))
         self._texts = TextShards(files, self._given)
         self._texts.look(wanted)
-        self._schema = self._look(wanted)
-        self._own = [name for name in self._schema.names if name not in used]
+        self._typed = self._look(wanted)
+        self._own = [name for name in self._all().names if name not in used]
 
     def schema(self) -> pa.Schema:
         """Return the columns except those that hold the items."""
-        return pa.schema([field for field in self._schema if field.name not in self._used])
+        return pa.schema([field for field in self._all() if field.name not in self._used])
+
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns of tables in text have the types that other rows have, where their values fit."""
+        self._texts.keep_types(known)
 
     @property
     def notes(self) -> list[str]:
@@ -192,8 +196,13 @@ class Records:
     def _plain(self, record: Record) -> dict[str, object]:
         return {name: record.get(name) for name in self._own}
 
-    def _look(self, wanted: Sequence[str]) -> pa.Schema:
+    def _all(self) -> pa.Schema:
         """Return the columns of all files."""
+        texts = [field for field in self._texts.schema() if field.name not in self._typed.names]
+        return pa.schema([*self._typed, *texts])
+
+    def _look(self, wanted: Sequence[str]) -> pa.Schema:
+        """Return the columns of Parquet files, after a look at whether there are tables."""
         first = next((found for found in self._files if is_typed(found.place) and not found.refusal), None)
         if first is None and not self._texts.found:
             raise SourceError(f"{self._files.given}: no .csv, .tsv, .jsonl, .xlsx or .parquet in it")
@@ -201,8 +210,7 @@ class Records:
         lacks = next((name for name in wanted if first and name not in typed.names), None)
         if first and lacks is not None:
             raise SourceError(f"{first.path}: no column {lacks!r}; it has: {', '.join(typed.names) or 'none'}")
-        texts = [field for field in self._texts.schema() if field.name not in typed.names]
-        return pa.schema([*typed, *texts])
+        return typed
 
     def _reader(self, line: Line) -> Reader:
         return Refused(line.trouble) if line.trouble else _Made(self._content, line.record)

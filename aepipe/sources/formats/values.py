@@ -171,6 +171,22 @@ class Columns:
         )
 
 
+def fits(found: pa.DataType, known: pa.DataType, column: Column) -> bool:
+    """Whether all values of a column can have a known type.
+
+    Args:
+        found: the type that the values tell.
+        known: another one.
+        column: what its values look like.
+    """
+    if pa.types.is_string(known) or found == known:
+        return True
+    if not column.kinds.total():  # it has no value at all
+        return converter(known, comma=False) is not None
+    whole = pa.types.is_integer(found) and pa.types.is_floating(known) and column.largest <= _EXACT
+    return whole or (pa.types.is_date(found) and pa.types.is_timestamp(known))
+
+
 def type_said(name: str, said: str, column: Column) -> pa.DataType:
     """Return the type that a recipe says of a column.
 
