@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 import pyarrow as pa
 
-from aepipe.errors import ItemError, SourceError
+from aepipe.errors import ExtraError, ItemError, SourceError
 from aepipe.sources.files import Files, Found, InMemory, Refused
 from aepipe.sources.formats import json_files, text_tables
 from aepipe.sources.formats.parquet import reading, rows_of
@@ -40,6 +41,12 @@ def claims(name: str) -> bool:
 def holds(found: Found) -> bool:
     """Whether a file is one of records: by its name, and by its content where the name tells little."""
     return is_typed(found.place) or is_text(found)
+
+
+def any_in(files: Files) -> bool:
+    """Whether there are tables among some files; a folder of documents is not opened file by file to tell."""
+    named = (found for found in files if files.single or not found.place.lower().endswith(".txt"))
+    return any(map(holds, named))
 
 
 def name_by_content(name: str, head: bytes) -> str:
@@ -83,7 +90,10 @@ def is_typed(name: str) -> bool:
 
 def is_headless(path: Path, name: str) -> bool:
     """Whether the first line of a table in text seems to be a row."""
-    return not is_typed(name) and open_table(path, name).first is not None
+    try:
+        return not is_typed(name) and open_table(path, name).first is not None
+    except (SourceError, ExtraError):  # whoever reads it says so
+        return False
 
 
 def columns(path: Path, name: str, given: Given | None = None) -> pa.Schema:
@@ -139,15 +149,16 @@ class Records:
         self._texts = TextShards(files, self._given)
         self._texts.look(wanted)
         self._typed = self._look(wanted)
-        self._own = [name for name in self._all().names if name not in used]
+        self._own = self._all()
 
     def schema(self) -> pa.Schema:
         """Return the columns except those that hold the items."""
-        return pa.schema([field for field in self._all() if field.name not in self._used])
+        return self._own
 
     def keep_types(self, known: pa.Schema) -> None:
         """Let columns of tables in text have the types that other rows have, where their values fit."""
         self._texts.keep_types(known)
+        self._own = self._all()
 
     @property
     def notes(self) -> list[str]:
@@ -184,22 +195,20 @@ class Records:
         names = self._texts.table(found).names() if text else columns(Path(found.path), found.place).names
         # With a column, a place can be shown; a row that is made of several columns cannot.
         cell = f"@{names.index(self._used[0])}" if len(self._used) == 1 else ""
-        own = self._texts.typed(found, self._own) if typed and text else self._plain
+        own = self._own.names
+        chosen = self._texts.typed(found, own) if typed and text else partial(_chosen, own)
         for line in self._texts.lines(found) if text else _parquet(Path(found.path)):
-            yield self._item(line, f"{found.place}#{line.number}", cell, own(line.record))
+            yield self._item(line, f"{found.place}#{line.number}", cell, chosen(line.record))
 
     def _item(self, line: Line, at: str, cell: str, own: dict[str, object]) -> Item:
         """Return one record as an item."""
         key = line.record.get(self._key) if self._key else None
         return Item(at if key in (None, "") else str(key), at + cell, self._reader(line), columns=own)
 
-    def _plain(self, record: Record) -> dict[str, object]:
-        return {name: record.get(name) for name in self._own}
-
     def _all(self) -> pa.Schema:
-        """Return the columns of all files."""
+        """Return the columns of all files except those that hold the items."""
         texts = [field for field in self._texts.schema() if field.name not in self._typed.names]
-        return pa.schema([*self._typed, *texts])
+        return pa.schema([field for field in (*self._typed, *texts) if field.name not in self._used])
 
     def _look(self, wanted: Sequence[str]) -> pa.Schema:
         """Return the columns of Parquet files, after a look at whether there are tables."""
@@ -214,6 +223,10 @@ class Records:
 
     def _reader(self, line: Line) -> Reader:
         return Refused(line.trouble) if line.trouble else _Made(self._content, line.record)
+
+
+def _chosen(names: Sequence[str], record: Record) -> dict[str, object]:
+    return {name: record.get(name) for name in names}
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:

@@ -206,7 +206,7 @@ def _spec(name: str | None, base: Path) -> BackboneSpec | None:
 
 def _container(files: Files, options: Options) -> Container:
     """Return what holds the documents: tables where there are any, else all files."""
-    if not any(map(records.holds, files)):
+    if not records.any_in(files):
         return Folder(files)
 
     def content(record: records.Record) -> bytes:
