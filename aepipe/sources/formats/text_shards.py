@@ -140,7 +140,8 @@ class Types:
         self._encodings[table.encoding] += 1
         self._noted |= dict.fromkeys(f"{place}: {note}" for note in table.notes)
         self._names |= dict.fromkeys(table.names())
-        for name, column in seen.found.items():
+        for name, one in seen.found.items():
+            column = one if seen.has_commas else one.without_commas()
             before = self._columns.get(name)
             self._columns[name] = before.merged(column) if before else column
 
@@ -187,7 +188,7 @@ class Types:
             return pa.string()
         if name in self._said:
             return values.type_said(name, self._said[name], column)
-        return column.type(comma=any(self._commas.values()))
+        return column.type()
 
 
 class _Strays:
