@@ -15,12 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aepipe import recipe
 from aepipe.errors import SourceError
 from aepipe.sources.files import Files
-from aepipe.sources.item import Container, Item
+from aepipe.sources.item import Container, Item, Select
 from aepipe.sources.passed_over import PassedOver
 
 if TYPE_CHECKING:
@@ -70,6 +70,29 @@ class Options(recipe.Options):
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_vanished_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     workers: Annotated[int, Field(ge=0)] = 0
+
+
+class TableOptions(Options):
+    """Options under ``[source]`` of the kinds that read tables.
+
+    Attributes:
+        table: a table or a view of an SQLite or DuckDB file; without it, the file has to have one table.
+        query: a ``SELECT`` whose result is read in place of a table, in its own order.
+    """
+
+    table: str | None = None
+    query: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.table is not None and self.query is not None:
+            raise ValueError("table and query are two ways to say what is read; allowed: one of them")
+        return self
+
+    @property
+    def select(self) -> Select:
+        """What is read of a database."""
+        return Select(self.table, self.query)
 
 
 class ItemSource:
@@ -127,8 +150,8 @@ class ItemSource:
 
     @property
     def left_out(self) -> Mapping[str, str]:
-        """No columns: the rows of most kinds are not made of columns."""
-        return {}
+        """Columns that the container cannot keep; the rows of most kinds are not made of columns."""
+        return getattr(self._container, "left_out", {})
 
     @property
     def notes(self) -> Sequence[str]:
@@ -253,7 +276,7 @@ def _no_file(seen: Glimpse) -> bool:
     return False
 
 
-def _no_column(column: pa.Field) -> bool:
+def _no_column(column: pa.Field, cells: Sequence[object]) -> bool:
     return False
 
 
@@ -268,7 +291,7 @@ class Sniffer:
     Attributes:
         rank: kinds are tried by rank, the lowest first.
         file: tells whether a whole file is of this kind; raises ItemError with the reason where it nearly is.
-        column: tells whether a column of Parquet holds such items, by its type.
+        column: tells whether a column with a type holds such items, by the type and the first of its values.
         texts: returns the column of a table that holds such items, or the paths of them, by its texts; None where there
             is none. The second argument is the number of rows, as cells may be empty.
         option: under ``[source]``, which names that column; empty where there is none.
@@ -277,7 +300,7 @@ class Sniffer:
 
     rank: int
     file: Callable[[Glimpse], bool] = _no_file
-    column: Callable[[pa.Field], bool] = _no_column
+    column: Callable[[pa.Field, Sequence[object]], bool] = _no_column
     texts: Callable[[Mapping[str, Sequence[str]], int], str | None] = _no_texts
     option: str = ""
     aside: bool = False

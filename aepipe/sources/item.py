@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
+from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,16 +158,48 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Select:
+    """What is read of a database.
+
+    Attributes:
+        table: a table or a view of it; None takes the only one.
+        query: a ``SELECT`` whose result is read in place of a table.
+    """
+
+    table: str | None = None
+    query: str | None = None
+
+    def __bool__(self) -> bool:
+        """Whether it names anything."""
+        return bool(self.table or self.query)
+
+    def mark(self) -> str:
+        """Return it as a part of a place: without ``#`` and ``@``."""
+        return f"={quote(self.query, safe='')}" if self.query else quote(self.table or "", safe="")
+
+    @classmethod
+    def of(cls, mark: str) -> Self:
+        """Return what :meth:`mark` wrote."""
+        return cls(query=unquote(mark[1:])) if mark.startswith("=") else cls(table=unquote(mark) or None)
+
+
+ONLY_TABLE = Select()
+"""The only table of a database; and nothing special of other files."""
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """The columns of a table that an option of the recipe names.
 
     Attributes:
         image: holds the items, or their paths.
         key: holds the id of each item; None takes the path of the item.
+        select: what is read of a database.
     """
 
     image: str = "image"
     key: str | None = None
+    select: Select = ONLY_TABLE
 
 
 class Container(Protocol):

@@ -82,7 +82,7 @@ def test_bad_vectors_are_refused_one_by_one(tmp_path: Path) -> None:
         None,
         "number 1 is nan",
         "number 1 is inf",
-        "not a vector of 2 numbers",
+        "3 numbers, and the vectors of this collection have 2",
         "no vector",
         "all zeros: it has no direction",
     ]
@@ -91,13 +91,22 @@ def test_bad_vectors_are_refused_one_by_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "held", "says"),
     [
-        ("v.npy", np.zeros(3), r"float64 \[3\] is not rows of numbers"),
+        ("v.npy", np.zeros(3), r"float64 \[3\] is not rows of numbers.*reshape\(1, -1\)"),
         ("v.npy", np.array([["a"]]), r"is not rows of numbers"),
-        ("v.npz", np.zeros((2, 2)), r"has no array 'embedding' but arr_0 \[2, 2\]; say vectors"),
+        ("v.npy", np.zeros((2, 1, 3)), r"\[2, 1, 3\] is not rows of numbers, \[N, D\]: save array.reshape"),
+        (
+            "v.npz",
+            {"a": np.zeros((2, 2)), "b": np.zeros((2, 2))},
+            r"has no array 'embedding' but a \[2, 2\], b .*; say",
+        ),
+        ("v.npz", {"a": np.zeros(2)}, r"has no array 'embedding' but a \[2\]; say vectors"),
     ],
 )
 def test_an_array_without_vectors_is_refused(tmp_path: Path, name: str, held: Any, says: str) -> None:
-    (np.save if name.endswith("npy") else np.savez)(tmp_path / name, held)
+    if name.endswith("npy"):
+        np.save(tmp_path / name, held)
+    else:
+        np.savez(tmp_path / name, **held)
     with pytest.raises(SourceError, match=says):
         vectors(tmp_path)
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from types import ModuleType
 
 from aepipe.errors import SourceError
-from aepipe.sources.files import Files
+from aepipe.sources.files import Files, Found
 from aepipe.sources.item import Columns, Container
 
 _FORMATS = ("folder", "idx", "parquet", "tar", "path_lists")
@@ -28,7 +28,7 @@ def open_container(files: Files, columns: Columns) -> Container:
     formats = [_format(name) for name in _FORMATS]
     best, others = len(formats), 0
     for found in files:
-        best = min(best, next((rank for rank, one in enumerate(formats) if one.claims(found.place)), best))
+        best = min(best, next((rank for rank, one in enumerate(formats) if _claims(one, found)), best))
         others += 1
         if best == 0:  # nothing ranks before it, so the other files need not be listed
             break
@@ -43,9 +43,14 @@ def open_container(files: Files, columns: Columns) -> Container:
 
 def format_of(name: str, at: str) -> ModuleType | None:
     """Return the module that reads a place ``name#at``; None where there is none."""
-    if "@" in at:  # a cell of a table: row@column
+    if at.partition("@")[0].isdecimal() and "@" in at:  # a cell of a table: row@column
         return _format("records")
     return next((one for one in map(_format, _FORMATS[1:]) if one.claims(name)), None)
+
+
+def _claims(one: ModuleType, found: Found) -> bool:
+    """Whether a format takes a file: by its name, or where a name says too little, by a look into it."""
+    return bool(one.holds(found) if hasattr(one, "holds") else one.claims(found.place))
 
 
 def _format(name: str) -> ModuleType:

@@ -1,7 +1,7 @@
-"""Records: rows of CSV, JSON lines and Parquet; each is an item, or has one in a column.
+"""Records: rows of CSV, JSON lines, Parquet, Arrow and databases; each is an item, or has one in a column.
 
 CSV has a header; each of the JSON lines is an object; both are in UTF-8, and may be gzipped. Their values are text;
-those of Parquet have types of their own. A row that is damaged or too long is one bad item, and the others are read.
+those of the others have types of their own. A row that is damaged or too long is one bad item, and the others are read.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -19,19 +21,21 @@ import pyarrow as pa
 
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import Files, Found, InMemory, Refused
-from aepipe.sources.formats.parquet import reading, rows_of
+from aepipe.sources.formats import schemas, typed
+from aepipe.sources.formats.parquet import split_cell
 from aepipe.sources.formats.path_lists import check_names
-from aepipe.sources.item import Item, Reader
+from aepipe.sources.formats.shards import Shards
+from aepipe.sources.item import ONLY_TABLE, Item, Reader, Select
 from aepipe.sources.passed_over import PassedOver
 
 LONGEST = 1 << 26
 """Bytes of a line; a longer one is a bad item."""
-_ROWS = 256  # of Parquet, read at a time
+_ROWS = 256  # of tables with types, read at a time
+_FIRST = 32  # of large cells, that tell what a column holds
 _LOOK = 1000  # lines of JSON whose keys make the columns
 _ENDINGS = {
     "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
     "json": (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"),
-    "parquet": (".parquet", ".pq"),
 }
 
 Record = dict[str, Any]
@@ -59,13 +63,18 @@ def claims(name: str) -> bool:
     return _kind(name) is not None
 
 
+def holds(found: Found) -> bool:
+    """Whether a file is one of records: by its name, and where that says little, by its first bytes."""
+    return typed.holds(found) or _is_text(found)
+
+
 def name_by_content(name: str, head: bytes) -> str:
     """Return a name for :func:`read`, by the first bytes of a file; empty for other files.
 
     CSV has no mark of its own, so there the name has to say it.
     """
-    if head.startswith(b"PAR1"):
-        return "x.parquet"
+    if suffix := typed.suffix_of(head):
+        return f"x{suffix}"
     if _kind(name) in {"csv", "json"}:
         return name
     return "x.jsonl" if _is_json_line(head) else ""
@@ -86,7 +95,7 @@ def read(path: Path, name: str) -> Iterator[Line]:
 
 def is_typed(name: str) -> bool:
     """Whether the columns of a file have types of their own, as those of Parquet do."""
-    return _kind(name) == "parquet"
+    return _kind(name) == "typed"
 
 
 def columns(path: Path, name: str) -> pa.Schema:
@@ -100,86 +109,156 @@ def columns(path: Path, name: str) -> pa.Schema:
     return found
 
 
-def count(path: Path, name: str) -> int | None:
-    """Return the number of rows of a Parquet file; None for other files."""
-    return rows_of(path) if _kind(name) == "parquet" else None
+def first_cells(path: Path, column: pa.Field) -> list[object]:
+    """Return the first values of a column of a file with types, without the missing ones: few where they are large.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    # A column without values at its beginning is not read to its end.
+    batches = islice(typed.table_of(path).batches([column.name], _FIRST), _FIRST)
+    cells = (value for batch in batches for value in batch.column(0).to_pylist() if value is not None)
+    return list(islice(cells, _FIRST))
 
 
 class Records:
     """The records of some files; the key is a column, or the place ``file#row``.
+
+    Attributes:
+        notes: what was guessed of them, in words.
 
     Args:
         files: the files of records among them are read.
         content: returns the bytes of an item.
         used: columns that ``content`` reads: they have to be there, and are no columns of the items.
         key: the column with the id of each item.
+        select: what is read of a database.
 
     Raises:
-        SourceError: the first file is damaged, or lacks a column.
+        SourceError: a file is damaged, lacks a column, or has a column of another type than the rest.
     """
 
-    def __init__(self, files: Files, content: Content, *, used: Sequence[str] = (), key: str | None = None) -> None:
+    def __init__(
+        self,
+        files: Files,
+        content: Content,
+        *,
+        used: Sequence[str] = (),
+        key: str | None = None,
+        select: Select = ONLY_TABLE,
+    ) -> None:
         self._files = files
         self._content = content
         self._used = tuple(used)
         self._key = key
         self.passed_over = PassedOver()
-        self.gives: frozenset[str] = frozenset()
-        first = next((found for found in files if claims(found.place)), None)
+        self.notes: list[str] = []
+        texts = [found for found in files if _is_text(found)]
+        parts = [(found.path, columns(Path(found.path), found.place)) for found in texts]
+        self._shards = Shards(files, select, parts)
+        self.gives = frozenset({"split"}) if self._shards.gives_split and not texts else frozenset[str]()
+        self._schema = self._shards.schema
+        first = texts[0].path if texts else self._shards.first
         if first is None:
-            raise SourceError(f"{files.given}: no .csv, .jsonl or .parquet in it")
-        self._schema = columns(Path(first.path), first.place)
+            raise SourceError(f"{files.given}: no .csv, .jsonl, .parquet, .arrow, .sqlite or .duckdb in it")
         for name in (*used, *((key,) if key else ())):
             if name not in self._schema.names:
+                why = self.left_out.get(name)
                 raise SourceError(
-                    f"{first.path}: no column {name!r}; it has: {', '.join(self._schema.names) or 'none'}"
+                    f"{first}: column {name!r} cannot be used: {why}"
+                    if why
+                    else f"{first}: no column {name!r}; it has: {', '.join(self._schema.names) or 'none'}"
                 )
-
         self._own = [name for name in self._schema.names if name not in used]
-        # With a column, a place can be shown; a row that is made of several columns cannot.
-        self._column = f"@{self._schema.names.index(used[0])}" if len(used) == 1 else ""
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Columns that cannot be kept, with the reason."""
+        return self._shards.left_out
+
+    def type_of(self, column: str) -> pa.DataType:
+        """Return the type of a column, also of one that holds the items."""
+        return self._schema.field(column).type
 
     def schema(self) -> pa.Schema:
         """Return the columns except those that hold the items."""
         return pa.schema([field for field in self._schema if field.name not in self._used])
 
     def total(self) -> int | None:
-        """Return the number of rows, where all files are Parquet."""
-        counts = [count(Path(found.path), found.place) for found in self._files if claims(found.place)]
-        return None if None in counts else sum(one or 0 for one in counts)
+        """Return the number of rows, where all files have types."""
+        return None if any(map(_is_text, self._files)) else self._shards.total()
 
     def items(self) -> Iterator[Item]:
         """Yield the records in order."""
         self.passed_over.clear()
-        for found in self._files:
-            if not claims(found.place) or found.refusal:
-                self.passed_over.add(found.place, found.refusal or "not a table")
-                continue
-            yield from (self._item(line, found) for line in read(Path(found.path), found.place))
+        for found, reason in self._shards.listed():
+            if reason is None:
+                yield from self._typed(found)
+            elif _is_text(found):
+                names = columns(Path(found.path), found.place).names
+                cell = self._cell(names)
+                yield from (self._item(line, found, cell) for line in read(Path(found.path), found.place))
+            else:
+                self.passed_over.add(found.place, reason)
 
-    def _item(self, line: Line, found: Found) -> Item:
+    def _typed(self, found: Found) -> Iterator[Item]:
+        """Yield the records of a file with types."""
+        split, cell = self._shards.split(found), self._cell(self._shards.own(found).names)
+        if cell and typed.is_database(found):
+            cell += f"@{self._shards.select.mark()}"
+        for number, record in enumerate(self._shards.rows(found, self._schema.names, _ROWS)):
+            yield self._item(Line(number, record), found, cell, split)
+
+    def _cell(self, names: Sequence[str]) -> str:
+        """Return the part of a place that names the column of the items, by its number among a file's columns."""
+        # With a column, a place can be shown; a row that is made of several columns cannot.
+        return f"@{names.index(self._used[0])}" if len(self._used) == 1 and self._used[0] in names else ""
+
+    def _item(self, line: Line, found: Found, cell: str, split: str | None = None) -> Item:
         """Return one record as an item."""
         at = f"{found.place}#{line.number}"
-        own = {name: line.record.get(name) for name in self._own}
+        own = {name: _value(line.record.get(name)) for name in self._own}
         key = line.record.get(self._key) if self._key else None
-        return Item(at if key in (None, "") else str(key), f"{at}{self._column}", self._reader(line), columns=own)
+        key = at if key in (None, "") else str(key)
+        return Item(key, f"{at}{cell}", self._reader(line), split=split, columns=own)
 
     def _reader(self, line: Line) -> Reader:
         return Refused(line.trouble) if line.trouble else _Made(self._content, line.record)
 
 
+def _is_text(found: Found) -> bool:
+    """Whether a file is a table whose values are text."""
+    return found.refusal is None and _kind(found.place) in _ENDINGS
+
+
+def _value(value: object) -> object:
+    # In a comparison of SQL, NaN would be larger than every number.
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def read_at(path: Path, at: str, key: str) -> bytes:
-    """Return the cell ``row@column``, both by number, as text.
+    """Return the cell ``row@column``, both by number, as text or as the bytes in it.
+
+    In a database the place also tells the table or the query: ``row@column@table``.
 
     Raises:
         ItemError: there is no such row, or it is damaged.
     """
     number, _, column = at.partition("@")
+    column, _, mark = column.partition("@")
+    if is_typed(path.name):
+        table = typed.table_of(path, Select.of(mark))
+        return _shown(table.cell(int(number), table.schema().names[int(column)]))
     name = columns(path, path.name).names[int(column)]
     line = next((line for line in read(path, path.name) if line.number == int(number)), None)
     if line is None or line.trouble:
         raise ItemError(key, line.trouble if line and line.trouble else f"{path} has no row {number}")
-    return str(line.record.get(name) or "").encode("utf-8", "replace")
+    return _shown(line.record.get(name))
+
+
+def _shown(value: object) -> bytes:
+    """Return the bytes in a cell, or its text."""
+    return split_cell(value)[0] or str(value or "").encode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +278,14 @@ class _Made:
 
 def _kind(name: str) -> str | None:
     lower = name.lower()
+    if typed.claims(name):
+        return "typed"
     return next((kind for kind, endings in _ENDINGS.items() if lower.endswith(endings)), None)
 
 
 def _columns(path: Path, kind: str) -> pa.Schema:
-    if kind == "parquet":
-        with reading(path) as table:
-            return table.schema_arrow
+    if kind == "typed":
+        return typed.table_of(path).schema()
     if kind == "csv":
         with _stream(path) as stream:
             found = _csv_header(stream, path)
@@ -339,11 +419,12 @@ def _delimiter(path: Path) -> str:
     return "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else ","
 
 
-def _parquet(path: Path) -> Iterator[Line]:
-    with reading(path) as table:
-        rows = (row for batch in table.iter_batches(_ROWS) for row in batch.to_pylist())
-        for number, row in enumerate(rows):
-            yield Line(number, row)
+def _typed(path: Path) -> Iterator[Line]:
+    table = typed.table_of(path)
+    kept = [field.name for field in table.schema() if schemas.can_be_kept(schemas.plain(field.type))]
+    rows = (row for batch in table.batches(kept, _ROWS) for row in batch.to_pylist())
+    for number, row in enumerate(rows):
+        yield Line(number, row)
 
 
 def _stream(path: Path) -> IO[bytes]:
@@ -364,4 +445,4 @@ def _is_json_line(head: bytes) -> bool:
         return False
 
 
-_READERS: dict[str, Callable[[Path], Iterator[Line]]] = {"csv": _csv, "json": _json, "parquet": _parquet}
+_READERS: dict[str, Callable[[Path], Iterator[Line]]] = {"csv": _csv, "json": _json, "typed": _typed}

@@ -32,7 +32,7 @@ from aepipe.sources.table import decode as cells
 MOST_LEVELS = 64
 
 
-class Options(base.Options):
+class Options(base.TableOptions):
     """Options under ``[source]``.
 
     Attributes:
@@ -74,7 +74,7 @@ class Table(base.ItemSource):
         self._features = features
         self._decode: Decode | None = None
         files = Files.at(options.path, base)
-        super().__init__(options, name, files, records.Records(files, _body, key=options.key))
+        super().__init__(options, name, files, records.Records(files, _body, key=options.key, select=options.select))
         self._left_out = {*options.leave_out, *self._used, *({options.key} if options.key else ())}
         self._columns = self._look()
 

@@ -37,7 +37,7 @@ LONG_TEXT = 40
 _LOOK = 1 << 14  # bytes that a beginning is made of
 
 
-class Options(base.Options):
+class Options(base.TableOptions):
     """Options under ``[source]``.
 
     Attributes:
@@ -204,16 +204,17 @@ def _spec(name: str | None, base: Path) -> BackboneSpec | None:
 
 def _container(files: Files, options: Options) -> Container:
     """Return what holds the documents: tables where there are any, else all files."""
-    if not any(records.claims(found.place) for found in files):
+    if not any(map(records.holds, files)):
         return Folder(files)
 
     def content(record: records.Record) -> bytes:
         value = record.get(options.text)
+        value = words.text_of(value, "") if isinstance(value, bytes) else value
         if not isinstance(value, str) or not value.strip():
             raise ValueError("empty document" if value in (None, "") or isinstance(value, str) else "not text")
         return value.encode("utf-8", "surrogatepass")
 
-    return records.Records(files, content, used=[options.text], key=options.key)
+    return records.Records(files, content, used=[options.text], key=options.key, select=options.select)
 
 
 def _beginning(item: Item, *, mail: bool) -> str | None:
