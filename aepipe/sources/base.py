@@ -361,7 +361,8 @@ class Survey:
         column = next((name for name in LABELS if 2 <= len(self.columns.get(name, ())) <= max(2, self.rows // 3)), None)
         if column:
             return column
-        classes = {name: count for name, count in self.parents.items() if name and name not in SPLITS}
+        # A folder ``column=value`` gives a column of its own.
+        classes = {name: count for name, count in self.parents.items() if name and name not in SPLITS and "=" not in name}
         # Folders by date or by author are no classes: there are many of them, or few items in each.
         plausible = 2 <= len(classes) <= max(2, self.rows // 5) and np.median(list(classes.values())) >= 3
         return "parent" if plausible and sum(classes.values()) >= 0.95 * self.rows else ""

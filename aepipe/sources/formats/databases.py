@@ -89,7 +89,7 @@ class Sqlite:
     def count(self) -> int:
         """Return the number of rows."""
         with self._reading() as database:
-            return int(database.execute(f"SELECT count(*) FROM ({self._sql()})").fetchone()[0])
+            return int(database.execute(f"SELECT count(*) FROM ({self._sql()}\n)").fetchone()[0])
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
         """Yield some columns."""
@@ -137,9 +137,9 @@ class Sqlite:
         """
         with self._reading() as database:
             sql = self._sql()
-            names = [column[0] for column in database.execute(f"SELECT * FROM ({sql}) LIMIT 0").description]
+            names = [column[0] for column in database.execute(f"SELECT * FROM ({sql}\n) LIMIT 0").description]
             listed = ", ".join(f"group_concat(DISTINCT typeof({_quoted(name)}))" for name in names)
-            found = database.execute(f"SELECT {listed} FROM ({sql})").fetchone()
+            found = database.execute(f"SELECT {listed} FROM ({sql}\n)").fetchone()
         return pa.schema([(name, self._type(name, kinds)) for name, kinds in zip(names, found, strict=True)])
 
     def _type(self, name: str, kinds: str | None) -> pa.DataType:
@@ -206,12 +206,12 @@ class DuckDB:
 
     def schema(self) -> pa.Schema:
         """Return the columns."""
-        with self._reading(f"SELECT * FROM ({self._sql}) LIMIT 0") as reader:
+        with self._reading(f"SELECT * FROM ({self._sql}\n) LIMIT 0") as reader:
             return reader.schema
 
     def count(self) -> int:
         """Return the number of rows."""
-        with self._reading(f"SELECT count(*) FROM ({self._sql})") as reader:
+        with self._reading(f"SELECT count(*) FROM ({self._sql}\n)") as reader:
             return int(reader.read_all().column(0)[0].as_py())
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from aepipe.errors import SourceError
+from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import Files, Found, InMemory, Refused
 from aepipe.sources.formats import schemas, typed
 from aepipe.sources.formats.path_lists import check_columns, listed
@@ -41,7 +41,10 @@ def read_at(path: Path, at: str, key: str) -> bytes:
     """Return the picture in a row of the first column of pictures, or in ``row:column``."""
     number, _, column = at.partition(":")
     table = typed.table_of(path)
-    cell = table.cell(int(number), column or _pictures(table.schema())[0])
+    pictures = [column] if column else _pictures(table.schema())
+    if not pictures:
+        raise ItemError(key, f"{path.name} holds no pictures")
+    cell = table.cell(int(number), pictures[0])
     # A null cell is shown as an empty file, which no decoder takes.
     return split_cell(cell)[0] or b""
 
@@ -127,6 +130,8 @@ class Tables:
         place, own, reader = self._picture(row.pop(self._columns.image), found, at)
         columns = {name: self._value(name, value) for name, value in row.items()}
         key = own if self._columns.key is None else columns[self._columns.key]
+        # The place in a database names column and table, too; a key needs the row only.
+        at = at.rsplit("@", 2)[0] if typed.is_database(found) else at
         return Item(at if key in (None, "") else str(key), place, reader, split=split, columns=columns)
 
     def _picture(self, cell: object, found: Found, at: str) -> tuple[str, str | None, Reader]:
