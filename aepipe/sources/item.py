@@ -22,6 +22,8 @@ Reader = Callable[[str], bytes]
 """Returns the bytes of the item with that key; raises :class:`ItemError` or OSError."""
 Decode = Callable[[bytes, str], NDArray[np.generic]]
 """Makes one row of bytes; the second argument is the key, for messages. Raises :class:`ItemError`."""
+Sniff = Callable[[bytes], bool]
+"""Tells by the first bytes of a file whether it is an item."""
 Draw = Callable[[bytes, str, int, Callable[[], Mapping[str, Any]]], "Image"]
 """Makes a picture of bytes to look at; the other arguments are the key, the longest side in pixels, and the features.
 
@@ -194,11 +196,13 @@ class Columns:
     Attributes:
         image: holds the items, or their paths.
         key: holds the id of each item; None takes the path of the item.
+        sniff: recognises items among files whose names say nothing; None leaves those files out.
         select: what is read of a database.
     """
 
     image: str = "image"
     key: str | None = None
+    sniff: Sniff | None = None
     select: Select = ONLY_TABLE
 
 

@@ -56,14 +56,14 @@ class Arrays:
         self.notes: list[str] = []
         self.width, self._total, parts = 0, 0, []
         first = ""
-        for found in files:
-            if not claims(found.place) or found.refusal:
-                continue
+        for found in files.claimed(claims):
             vectors, columns = self._load(found)
             self._total += len(vectors)
             first, self.width = first or found.path, self.width or vectors.shape[1]
             check_width(found.path, vectors.shape[1], first, self.width)
             parts.append((found.path, pa.schema([(column, _type(values)) for column, values in columns.items()])))
+        if not parts:
+            raise SourceError(f"{files.given}: no .npy or .npz in it")
         self._schema = schemas.unified(parts)
         if key is not None and key not in self._schema.names:
             raise SourceError(f"{first}: no column {key!r}; it has: {', '.join(self._schema.names) or 'none'}")
@@ -78,11 +78,7 @@ class Arrays:
 
     def items(self) -> Iterator[Item]:
         """Yield the vectors in order."""
-        self.passed_over.clear()
-        for found in self._files:
-            if not claims(found.place) or found.refusal:
-                self.passed_over.add(found.place, found.refusal or "not an array")
-                continue
+        for found in self._files.claimed(claims, self.passed_over, "not an array"):
             yield from self._rows(found)
 
     def _load(self, found: Found) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]]]:

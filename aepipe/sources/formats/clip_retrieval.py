@@ -77,13 +77,8 @@ class ClipRetrieval:
 
     def items(self) -> Iterator[Item]:
         """Yield the vectors, by the number of their file and their position in it."""
-        self.passed_over.clear()
-        tables = self._tables()
-        for found in self._files:
-            reason = found.refusal or self._reason(found)
-            if reason:
-                self.passed_over.add(found.place, reason)
-        for number, found in self._vectors().items():
+        tables, vectors = self._tables(), self._vectors(self.passed_over)
+        for number, found in vectors.items():
             yield from self._rows(found, tables.get(number))
 
     def _rows(self, found: Found, table: Found | None) -> Iterator[Item]:
@@ -113,11 +108,12 @@ class ClipRetrieval:
             self.notes.append(f'the vectors of pictures are read; say vectors = "{there[1]}" for those of texts')
         return there[0]
 
-    def _vectors(self) -> dict[int, Found]:
-        return _numbered(one for one in self._files if _folder(one) == self._name and is_vectors(one))
+    def _vectors(self, passed_over: PassedOver | None = None) -> dict[int, Found]:
+        used = self._files.picked(self._reason, passed_over or PassedOver())
+        return _numbered(one for one in used if is_vectors(one))
 
     def _tables(self) -> dict[int, Found]:
-        return _numbered(found for found, reason in self._shards.listed() if reason is None)
+        return _numbered(self._shards.tables())
 
     def _sizes(self) -> tuple[int, int]:
         """Return the numbers of a vector, and the number of vectors; check that all files agree."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -95,20 +96,14 @@ class Tables:
 
     def items(self) -> Iterator[Item]:
         """Yield the rows in order."""
-        self.passed_over.clear()
         self._others = 0
         # A key is unique in a source, but paths in a data set need not be.
         taken: set[str] = set()
-        for found, reason in self._shards.listed():
-            if reason is not None:
-                self.passed_over.add(found.place, reason)
-                continue
+        for found in self._shards.tables(self.passed_over):
             for item in self._rows(found):
                 first = self._columns.key is not None or item.key not in taken
                 taken.add(item.key)
-                yield (
-                    item if first else Item(item.place, item.place, item.reader, split=item.split, columns=item.columns)
-                )
+                yield item if first else replace(item, key=item.place)
 
     def _rows(self, found: Found) -> Iterator[Item]:
         """Yield the rows of one file."""

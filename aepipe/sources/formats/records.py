@@ -20,7 +20,7 @@ from typing import IO, Any, cast
 import pyarrow as pa
 
 from aepipe.errors import ItemError, SourceError
-from aepipe.sources.files import Files, Found, InMemory, Refused
+from aepipe.sources.files import Files, Found, InMemory, Refused, check_pointer
 from aepipe.sources.formats import schemas, typed
 from aepipe.sources.formats.parquet import split_cell
 from aepipe.sources.formats.path_lists import check_names
@@ -31,6 +31,7 @@ from aepipe.sources.passed_over import PassedOver
 LONGEST = 1 << 26
 """Bytes of a line; a longer one is a bad item."""
 _ROWS = 256  # of tables with types, read at a time
+_ABOUT = 5  # files that may describe a table
 _FIRST = 32  # of large cells, that tell what a column holds
 _LOOK = 1000  # lines of JSON whose keys make the columns
 _ENDINGS = {
@@ -66,6 +67,16 @@ def claims(name: str) -> bool:
 def holds(found: Found) -> bool:
     """Whether a file is one of records: by its name, and where that says little, by its first bytes."""
     return typed.holds(found) or _is_text(found)
+
+
+def prevail(files: Files) -> bool:
+    """Tell whether tables are what a folder is about, and not documents with a table next to them."""
+    tables = others = 0
+    for found in files:
+        tables += holds(found)
+        others += not holds(found)
+    # A table has a handful of files that describe it: a README, a licence.
+    return tables > 0 and others <= max(_ABOUT, tables)
 
 
 def name_by_content(name: str, head: bytes) -> str:
@@ -190,16 +201,18 @@ class Records:
 
     def items(self) -> Iterator[Item]:
         """Yield the records in order."""
-        self.passed_over.clear()
-        for found, reason in self._shards.listed():
-            if reason is None:
-                yield from self._typed(found)
-            elif _is_text(found):
-                names = columns(Path(found.path), found.place).names
-                cell = self._cell(names)
-                yield from (self._item(line, found, cell) for line in read(Path(found.path), found.place))
-            else:
-                self.passed_over.add(found.place, reason)
+        for found in self._files.picked(self._reason, self.passed_over):
+            yield from self._lines(found) if _is_text(found) else self._typed(found)
+
+    def _reason(self, found: Found) -> str | None:
+        """Return why a file holds no records; None where it does."""
+        return None if _is_text(found) else self._shards.reason(found)
+
+    def _lines(self, found: Found) -> Iterator[Item]:
+        """Yield the records of a file whose values are text."""
+        check_pointer(found)
+        cell = self._cell(columns(Path(found.path), found.place).names)
+        yield from (self._item(line, found, cell) for line in read(Path(found.path), found.place))
 
     def _typed(self, found: Found) -> Iterator[Item]:
         """Yield the records of a file with types."""

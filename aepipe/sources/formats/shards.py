@@ -15,9 +15,10 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from aepipe.errors import SourceError
-from aepipe.sources.files import Files, Found
+from aepipe.sources.files import Files, Found, check_pointer
 from aepipe.sources.formats import schemas, typed
 from aepipe.sources.item import ONLY_TABLE, Select
+from aepipe.sources.passed_over import PassedOver
 
 STATE = "state.json"
 DESCRIPTIONS = frozenset({STATE, "dataset_info.json", "dataset_dict.json", "_metadata", "_common_metadata", "_SUCCESS"})
@@ -50,7 +51,7 @@ class Shards:
         self._tables: dict[str, typed.Typed] = {}
         self._schemas: dict[str, pa.Schema] = {}
         self._states: dict[str, frozenset[str] | None] = {}
-        found = [one for one, reason in self.listed() if reason is None]
+        found = list(self.tables())
         parts = [(f"{files.root / one.place}", self.own(one)) for one in found]
         self._partitions = _partition_types([_partitions(one.place) for one in found])
         whole = schemas.unified([*parts, *others])
@@ -64,23 +65,27 @@ class Shards:
         self.gives_split = {_split(files.root, one) for one in found} >= _SPLITS
         self._check(found)
 
-    def listed(self) -> Iterator[tuple[Found, str | None]]:
-        """Yield all files of the source; for those that are no tables with types the reason, else None."""
-        for found in self._files:
-            yield found, self._reason(found)
+    def tables(self, passed_over: PassedOver | None = None) -> Iterator[Found]:
+        """Yield the files that are tables with types; count and name the others.
+
+        Args:
+            passed_over: is emptied first, and filled; None where nobody asks.
+        """
+        return self._files.picked(self.reason, passed_over or PassedOver())
 
     @property
     def first(self) -> str | None:
         """The path of the first table; None where there is none."""
-        return next((found.path for found, reason in self.listed() if reason is None), None)
+        return next((found.path for found in self.tables()), None)
 
     def total(self) -> int:
         """Return the number of rows."""
-        return sum(self.table(found).count() for found, reason in self.listed() if reason is None)
+        return sum(self.table(found).count() for found in self.tables())
 
     def table(self, found: Found) -> typed.Typed:
         """Return one file as a table."""
         if found.path not in self._tables:
+            check_pointer(found)
             self._tables[found.path] = typed.table_of(Path(found.path), self.select)
         return self._tables[found.path]
 
@@ -129,10 +134,8 @@ class Shards:
                 raise self._misfit(found, name, error) from None
         return values
 
-    def _reason(self, found: Found) -> str | None:
-        """Return why a file is not read; None where it is."""
-        if found.refusal:
-            return found.refusal
+    def reason(self, found: Found) -> str | None:
+        """Return why a file is no table with types; None where it is one."""
         if PurePosixPath(found.place).name in DESCRIPTIONS:
             return "describes the data set"
         if not typed.holds(found):
