@@ -47,6 +47,7 @@ _IN_CELLS = ("images", "text", "vectors")  # kinds whose files may lie in the ce
 WALKABLE = 1000
 """Rows from which bits learn from neighbours; on 6,700 photographs that added 12 % to mAP@1000."""
 
+_REASONS = {"header": "  # the first line is a row like those below it"}
 _UNLABELLED = '[gate]\nmetric = "recall_at_10"  # without labels, neighbours among the rows are the measure'
 _LAYER = """[[layers]]
 net = {{ kind = "dense", width = {width} }}
@@ -101,6 +102,7 @@ class Holding:
         beside: those that are about another file of the same name: ``1.json`` next to ``1.jpg``.
         columns: that hold the items, in the first table that has one, by kind.
         aside: kinds whose files are about the others where there are others: a table next to pictures.
+        headless: a table begins with a row in place of names.
     """
 
     files: int = 0
@@ -111,6 +113,7 @@ class Holding:
     columns: dict[str, str] = field(default_factory=dict)
     aside: frozenset[str] = frozenset()
     beside: int = 0
+    headless: bool = False
 
     @property
     def kind(self) -> str:
@@ -153,7 +156,7 @@ def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | Non
     elif kind not in sources.names():
         raise RecipeError(f"unknown kind {kind!r}; allowed: {', '.join(sources.names())}")
     kind = kind or held.kind
-    hints, options = hints_for(kind, path, held.columns.get(kind))
+    hints, options = hints_for(kind, path, held.columns.get(kind), headless=held.headless)
     known = {place for place, _ in held.strangers}
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen)}"]
@@ -192,6 +195,7 @@ def look(path: str) -> Holding:
         seen.append((file.place, kind))
         if column:
             found.columns.setdefault(kind, column)
+        found.headless = found.headless or _is_headless(file)
     beside = _beside(files, [place for place, kind in seen if kind == "text"]) if len(seen) > 1 else set()
     found.beside = len(beside)
     found.kinds = Counter(kind for place, kind in seen if place not in beside)
@@ -272,13 +276,16 @@ def describe_strangers(strangers: Sequence[tuple[str, str]], most: int = 5) -> I
         yield f"and {len(strangers) - most:,} more"
 
 
-def hints_for(kind: str, path: str, column: str | None = None) -> tuple[Hints, Mapping[str, str]]:
+def hints_for(
+    kind: str, path: str, column: str | None = None, *, headless: bool = False
+) -> tuple[Hints, Mapping[str, str | bool]]:
     """Return the hints of a kind for a collection, and the options that name its column.
 
     Args:
         kind: of source.
         path: of the collection, relative to the working directory.
         column: that holds the items, in tables; None where there is none.
+        headless: the first line of a table is a row.
 
     Raises:
         SourceError: the path does not exist, or holds nothing of the kind that can be read.
@@ -287,7 +294,8 @@ def hints_for(kind: str, path: str, column: str | None = None) -> tuple[Hints, M
     module = sources.kinds()[kind]
     option = module.SNIFFER.option
     usual = module.Options.model_fields[option].default if option else None
-    options = {option: column} if column and column != usual else {}
+    options: dict[str, str | bool] = {option: column} if option and column and column != usual else {}
+    options |= {"header": False} if headless else {}
     bare = Recipe(
         name="derived",
         source=Choice(kind=kind, options={"path": whole, **options}),
@@ -435,7 +443,12 @@ def _first_rows(path: Path, name: str) -> list[dict[str, Any]]:
     return found
 
 
-def _source_block(seen: Survey, kind: str, path: str, options: Mapping[str, str]) -> str:
+def _is_headless(file: Found) -> bool:
+    """Whether a file is a table whose first line is a row."""
+    return records.holds(file) and records.is_headless(Path(file.path), file.place)
+
+
+def _source_block(seen: Survey, kind: str, path: str, options: Mapping[str, str | bool]) -> str:
     """Return ``[source]``.
 
     Args:
@@ -445,7 +458,7 @@ def _source_block(seen: Survey, kind: str, path: str, options: Mapping[str, str]
         options: that only this kind has.
     """
     lines = ["[source]", f'kind = "{kind}"', f"path = {json.dumps(path, ensure_ascii=False)}"]
-    lines += [f"{name} = {json.dumps(value)}" for name, value in options.items()]
+    lines += [f"{name} = {json.dumps(value)}{_REASONS.get(name, '')}" for name, value in options.items()]
     label, split = seen.label(), seen.split()
     if label not in {"", "given"}:
         why = f"{len(seen.parents)} folders" if label == "parent" else f"{len(seen.columns[label])} values"

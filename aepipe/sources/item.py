@@ -190,6 +190,29 @@ ONLY_TABLE = Select()
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What a recipe says of tables; None where their content tells.
+
+    Attributes:
+        encoding: of text.
+        delimiter: between cells.
+        header: the first line has the names of the columns.
+        sheet: of a workbook; None takes the first.
+        types: of columns, by name.
+        texts: columns that stay text, because they are labels or splits.
+        select: what is read of a database.
+    """
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    header: bool | None = None
+    sheet: str | None = None
+    types: tuple[tuple[str, str], ...] = ()
+    texts: frozenset[str] = frozenset()
+    select: Select = ONLY_TABLE
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """The columns of a table that an option of the recipe names.
 
@@ -197,13 +220,13 @@ class Columns:
         image: holds the items, or their paths.
         key: holds the id of each item; None takes the path of the item.
         sniff: recognises items among files whose names say nothing; None leaves those files out.
-        select: what is read of a database.
+        given: what the recipe says of tables.
     """
 
     image: str = "image"
     key: str | None = None
     sniff: Sniff | None = None
-    select: Select = ONLY_TABLE
+    given: Given = field(default_factory=Given)
 
 
 class Container(Protocol):

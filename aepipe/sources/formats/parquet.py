@@ -59,7 +59,7 @@ class Tables:
     def __init__(self, files: Files, columns: Columns) -> None:
         self._files = files
         self._columns = columns
-        self._shards = Shards(files, columns.select)
+        self._shards = Shards(files, columns.given)
         self._others = 0  # pictures of lists that are not taken
         self.passed_over = PassedOver()
         self.gives = frozenset({"split"}) if self._shards.gives_split else frozenset[str]()
@@ -117,7 +117,7 @@ class Tables:
         if self._columns.image not in own.names:
             return ""
         if typed.is_database(found):
-            return f"@{own.names.index(self._columns.image)}@{self._columns.select.mark()}"
+            return f"@{own.names.index(self._columns.image)}@{self._columns.given.select.mark()}"
         return f":{self._columns.image}" if self._columns.image in _pictures(own)[1:] else ""
 
     def _item(self, row: dict[str, Any], found: Found, at: str, split: str | None) -> Item:

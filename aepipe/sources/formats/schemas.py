@@ -7,7 +7,7 @@ hole, no type at all where a part has no value. No value is ever changed: what h
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
 import pyarrow as pa
@@ -67,27 +67,29 @@ def merged(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
     return next((found for rule in _RULES if (found := rule(one, two)) is not None), None)
 
 
-def unified(parts: Iterable[tuple[str, pa.Schema]]) -> pa.Schema:
+def unified(parts: Iterable[tuple[str, pa.Schema]], said: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
     """Return one schema for the tables of some files: each column of any of them, with a type that holds its values.
 
     Args:
         parts: the name of each file, and its schema.
+        said: types of columns that the user has said.
 
     Raises:
         SourceError: a column has types without a common one; the text names both files and both types.
     """
+    said = said or {}
     found: dict[str, tuple[str, pa.DataType]] = {}
     metadata = None
     for place, schema in parts:
         metadata = metadata or schema.metadata
         for field in schema:
-            kind = plain(field.type)
+            kind = said.get(field.name, plain(field.type))
             first, before = found.get(field.name, (place, kind))
             both = merged(before, kind)
             if both is None:
                 raise SourceError(
-                    f"{place}: column {field.name!r} is {kind}, but {before} in {first}: no type holds both; write "
-                    "them with one type, or read the files apart"
+                    f"{place}: column {field.name!r} is {kind}, but {before} in {first}: no type holds both; say "
+                    f'types = {{ "{field.name}" = "text" }} under [source], or read the files apart'
                 )
             found[field.name] = (first if both == before else place, both)
     return pa.schema([pa.field(name, kind) for name, (_, kind) in found.items()], metadata)
@@ -125,9 +127,11 @@ def _has_views(kind: pa.DataType) -> bool:
 def may_fail(kind: pa.DataType, target: pa.DataType) -> bool:
     """Tell whether the values decide if they fit another type: 2^53 + 1 is no float, the year 3000 no nanoseconds."""
     kind = plain(kind)
-    narrow = types.is_integer(kind) and kind.bit_width <= 32
-    safe = kind == target or narrow or types.is_null(kind) or types.is_floating(kind) or is_text(kind) or is_bytes(kind)
-    return not safe and not (types.is_int64(target) and types.is_int64(kind))
+    if kind == target or types.is_null(kind):
+        return False
+    if types.is_integer(kind) and kind.bit_width <= 32:
+        return not (types.is_integer(target) or types.is_floating(target))
+    return not any(same(kind) and same(target) for same in (is_text, is_bytes, types.is_floating))
 
 
 @cache

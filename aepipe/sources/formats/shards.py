@@ -17,12 +17,23 @@ import pyarrow as pa
 from aepipe.errors import SourceError
 from aepipe.sources.files import Files, Found, check_pointer
 from aepipe.sources.formats import schemas, typed
-from aepipe.sources.item import ONLY_TABLE, Select
+from aepipe.sources.item import Given
 from aepipe.sources.passed_over import PassedOver
 
 STATE = "state.json"
 DESCRIPTIONS = frozenset({STATE, "dataset_info.json", "dataset_dict.json", "_metadata", "_common_metadata", "_SUCCESS"})
 """Files that describe a data set, and hold no rows."""
+TYPES = {
+    "text": pa.string(),
+    "category": pa.string(),
+    "number": pa.float64(),
+    "integer": pa.int64(),
+    "bool": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us"),
+}
+"""The types that a recipe can say of a column."""
+NOTHING_GIVEN = Given()
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _SPLITS = frozenset({"train", "test"})
 
@@ -33,28 +44,29 @@ class Shards:
     Attributes:
         schema: the columns of all files, with types that hold the values of each.
         left_out: columns that cannot be kept, with the reason.
-        select: what is read of a database.
         gives_split: folders of a saved data set are splits.
 
     Args:
         files: the tables among them are read.
-        select: what is read of a database.
+        given: what the recipe says.
         others: names and schemas of tables without types that belong to the same source.
 
     Raises:
         SourceError: a file is damaged, or a column has types without a common one.
     """
 
-    def __init__(self, files: Files, select: Select = ONLY_TABLE, others: Sequence[tuple[str, pa.Schema]] = ()) -> None:
+    def __init__(
+        self, files: Files, given: Given = NOTHING_GIVEN, others: Sequence[tuple[str, pa.Schema]] = ()
+    ) -> None:
         self._files = files
-        self.select = select
+        self._given = given
         self._tables: dict[str, typed.Typed] = {}
         self._schemas: dict[str, pa.Schema] = {}
         self._states: dict[str, frozenset[str] | None] = {}
         found = list(self.tables())
         parts = [(f"{files.root / one.place}", self.own(one)) for one in found]
         self._partitions = _partition_types([_partitions(one.place) for one in found])
-        whole = schemas.unified([*parts, *others])
+        whole = schemas.unified([*parts, *others], _said(files.given, given, [schema for _, schema in parts]))
         self.left_out = {
             field.name: f"{field.type}: rows cannot keep it" for field in whole if not schemas.can_be_kept(field.type)
         }
@@ -86,7 +98,7 @@ class Shards:
         """Return one file as a table."""
         if found.path not in self._tables:
             check_pointer(found)
-            self._tables[found.path] = typed.table_of(Path(found.path), self.select)
+            self._tables[found.path] = typed.table_of(Path(found.path), self._given.select)
         return self._tables[found.path]
 
     def own(self, found: Found) -> pa.Schema:
@@ -184,6 +196,19 @@ class Shards:
                 kind = self._partitions.get(name, pa.string())
                 values[name] = int(text) if text is not None and pa.types.is_integer(kind) else text
         return values
+
+
+def _said(path: str, given: Given, schemas_: Sequence[pa.Schema]) -> dict[str, pa.DataType]:
+    """Return the types that a recipe says of columns of tables with types.
+
+    Raises:
+        SourceError: there is no such column.
+    """
+    names = {name for schema in schemas_ for name in schema.names}
+    strange = next((name for name, _ in given.types if schemas_ and name not in names), None)
+    if strange is not None:
+        raise SourceError(f"{path}: types: no column {strange!r}; there are: {', '.join(sorted(names)) or 'none'}")
+    return {name: TYPES[kind] for name, kind in given.types if name in names}
 
 
 def _partitions(place: str) -> dict[str, str | None]:

@@ -20,7 +20,7 @@ from aepipe.sources.backbone import GRAPH, Backbone, BackboneSource, BackboneSpe
 from aepipe.sources.files import Files
 from aepipe.sources.formats import folder, open_container, parquet, tar
 from aepipe.sources.images import decode
-from aepipe.sources.item import ONLY_TABLE, Columns, Container, Item
+from aepipe.sources.item import Columns, Container, Item
 from aepipe.sources.passed_over import PassedOver
 
 SAMPLE = 200
@@ -150,10 +150,8 @@ class Images(BackboneSource, base.ItemSource):
         return found
 
     def _open_container(self, files: Files, options: base.Options) -> Container:
-        select = getattr(options, "select", ONLY_TABLE)
-        return open_container(
-            files, Columns(getattr(options, "image", "image"), options.key, decode.is_picture, select)
-        )
+        columns = Columns(getattr(options, "image", "image"), options.key, decode.is_picture, options.given)
+        return open_container(files, columns)
 
     def _spec(self, base: Path) -> BackboneSpec | None:
         """Return the backbone that the recipe names, its file relative to ``base``.

@@ -109,7 +109,7 @@ def query_items(text: str) -> Iterator[Item]:
     from aepipe.sources.formats import records
 
     if not records.claims(text):
-        raise QueryError(f"{text}: not a table; allowed: .json, .jsonl, .csv, .tsv, .parquet")
+        raise QueryError(f"{text}: not a table; allowed: .json, .jsonl, .csv, .tsv, .xlsx, .ods, .parquet")
     for line in records.read(Path(text), text):
         body = json.dumps(line.record, default=str).encode()
         yield Item(f"{text}#{line.number}", text, InMemory(body))

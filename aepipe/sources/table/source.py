@@ -37,9 +37,11 @@ class Options(base.TableOptions):
 
     Attributes:
         leave_out: columns that do not go into rows; the label and the key never do.
+        sheet: of a workbook; without it the first one is read.
     """
 
     leave_out: tuple[str, ...] = Field(default=(), strict=False)
+    sheet: str | None = None
 
 
 class Features(recipe.Options):
@@ -74,7 +76,8 @@ class Table(base.ItemSource):
         self._features = features
         self._decode: Decode | None = None
         files = Files.at(options.path, base, options.exclude)
-        super().__init__(options, name, files, records.Records(files, _body, key=options.key, select=options.select))
+        self._records = records.Records(files, _body, key=options.key, given=options.given)
+        super().__init__(options, name, files, self._records)
         self._left_out = {*options.leave_out, *self._used, *({options.key} if options.key else ())}
         self._columns = self._look()
 
@@ -131,7 +134,7 @@ class Table(base.ItemSource):
         """Read all rows; return the kind of each column, and its levels or mean and scale."""
         names = [name for name in self._container.schema().names if name not in self._left_out]
         seen = {name: _ColumnStats() for name in names}
-        for raw in self._container.items():
+        for raw in self._records.untyped():
             item = super()._finished(raw)
             # Digests cost time, so they are computed only where they decide the split.
             learn = self.split(item, _digest(item) if self._by_bytes else b"") == "train"

@@ -41,10 +41,12 @@ class Options(base.TableOptions):
     """Options under ``[source]``.
 
     Attributes:
-        text: the column of text, in CSV, JSON lines and Parquet.
+        text: the column of text, in CSV, JSON, workbooks and Parquet.
+        sheet: of a workbook; without it the first one is read.
     """
 
     text: str = "text"
+    sheet: str | None = None
 
 
 class Features(recipe.Options):
@@ -215,7 +217,7 @@ def _container(files: Files, options: Options) -> Container:
             raise ValueError("empty document" if value in (None, "") or isinstance(value, str) else "not text")
         return value.encode("utf-8", "surrogatepass")
 
-    return records.Records(files, content, used=[options.text], key=options.key, select=options.select)
+    return records.Records(files, content, used=[options.text], key=options.key, given=options.given)
 
 
 def _beginning(item: Item, *, mail: bool) -> str | None:

@@ -135,10 +135,10 @@ def _container(files: Files, options: Options) -> tuple[Container, int]:
     def content(record: records.Record) -> bytes:
         return vector_bytes(record.get(options.vectors), *width)
 
-    container = records.Records(files, content, used=[options.vectors], key=options.key, select=options.select)
+    container = records.Records(files, content, used=[options.vectors], key=options.key, given=options.given)
     width.append(_length(container, files, options.vectors))
     if schemas.is_bytes(container.type_of(options.vectors)):
-        container.notes.append(f"column {options.vectors!r} holds bytes, read as {width[0]:,} numbers of float32 each")
+        container.note(f"column {options.vectors!r} holds bytes, read as {width[0]:,} numbers of float32 each")
     return container, width[0]
 
 
