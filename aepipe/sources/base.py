@@ -140,6 +140,7 @@ class ItemSource:
         self._files = files
         self._container = container
         self._check_columns()
+        self._check_select()
 
     @property
     def location(self) -> Path:
@@ -244,6 +245,16 @@ class ItemSource:
     def _used(self) -> set[str]:
         wanted = {self._options.label} - {"parent"} | {self._options.split} - {"top", "file"}
         return {name for name in wanted if isinstance(name, str)}
+
+    def _check_select(self) -> None:
+        """Raise SourceError where a table of a database is named, and no database is there."""
+        if self._options.given.select:
+            from aepipe.sources.formats import typed
+
+            if not any(typed.holds(found) and typed.is_database(found) for found in self._files):
+                raise SourceError(
+                    f"{self._files.given}: no database; table and query under [source] are for SQLite and DuckDB files"
+                )
 
     def _check_columns(self) -> None:
         """Raise SourceError where a column for label or split is missing."""

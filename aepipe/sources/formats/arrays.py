@@ -153,7 +153,7 @@ def load(path: Path, name: str) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]
         held = {name: found} if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
     except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         why = str(error).partition("\n")[0]
-        if "Object arrays" in why:
+        if "Object arrays" in why or "Python objects" in why:
             why = "it holds Python objects, as numpy makes of rows of different lengths; save numbers, [N, D]"
         raise SourceError(f"{path}: not a readable array: {why}") from None
     rows = [key for key, array in held.items() if _is_rows(array)]

@@ -27,7 +27,8 @@ _SETTINGS: dict[str, Any] = {
     "lock_configuration": "true",
 }
 _TYPES = {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "blob": pa.binary()}
-_ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+_FORBIDDEN = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
+_ASKED = {"data_version", "page_size"}  # settings that a full-text index asks for
 _KEEPS_LOG = 2  # the version of the format with a log next to the file, in byte 18 of it
 
 
@@ -100,7 +101,7 @@ class Sqlite:
             cursor = database.execute(self._sql())
             while rows := cursor.fetchmany(size):
                 columns = [[row[place] for row in rows] for place in places]
-                arrays = [pa.array(column, field.type) for column, field in zip(columns, chosen, strict=True)]
+                arrays = [self._array(column, field) for column, field in zip(columns, chosen, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=chosen)
 
     def cell(self, row: int, name: str) -> object:
@@ -111,6 +112,20 @@ class Sqlite:
         if found is None:
             raise SourceError(f"{self._path}: has no row {row}")
         return found[place]
+
+    def _array(self, values: list[Any], field: pa.Field) -> pa.Array:
+        """Return the values of a column.
+
+        Raises:
+            SourceError: an integer among fractions is too large to be a fraction itself.
+        """
+        try:
+            return pa.array(values, field.type)
+        except pa.ArrowInvalid:
+            large = next(value for value in values if isinstance(value, int) and abs(value) > 2**53)
+            raise SourceError(
+                f"{self._path}: column {field.name!r} holds {large:,} and fractions: no type holds both"
+            ) from None
 
     def _sql(self) -> str:
         """Return the query; that of a table goes by the order of its rows."""
@@ -175,13 +190,11 @@ class Sqlite:
         try:
             with closing(_sqlite(self._path)) as database:
                 if self._query:
-                    database.set_authorizer(_only_reads)
+                    database.set_authorizer(_only_this_file)
                 yield database
         except (sqlite3.Error, sqlite3.Warning, UnicodeError, OSError) as error:
             what = f"query {self._query!r}" if self._query else "not a readable SQLite file"
             raise SourceError(f"{self._path}: {what}: {error}") from None
-        except (pa.ArrowException, OverflowError) as error:
-            raise SourceError(f"{self._path}: a number beyond 2^53 in a column with fractions: {error}") from None
 
 
 _PARTS = ("data", "idx", "content", "docsize", "config", "segments", "segdir", "stat", "node", "parent", "rowid")
@@ -274,9 +287,8 @@ def _chosen(path: Path, wanted: str | None, tables: dict[str, bool]) -> str:
         return proper[0]
     listed = ", ".join(tables) or "none"
     if wanted is None:
-        raise SourceError(
-            f'{path}: has {len(tables):,} tables: {listed}; say table = "…" or query = "SELECT …" under [source]'
-        )
+        count = f"{sum(tables.values()):,} tables and {sum(not one for one in tables.values()):,} views"
+        raise SourceError(f'{path}: has {count}: {listed}; say table = "…" or query = "SELECT …" under [source]')
     raise SourceError(f"{path}: no table {wanted!r}; it has: {listed}")
 
 
@@ -291,11 +303,10 @@ def _sqlite(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True)
 
 
-def _only_reads(action: int, one: str | None, *_: object) -> int:
-    """Allow what a SELECT does, and nothing else."""
-    # A full-text index asks whether it has changed.
-    fine = action in _ALLOWED or (action == sqlite3.SQLITE_PRAGMA and one == "data_version")
-    return sqlite3.SQLITE_OK if fine else sqlite3.SQLITE_DENY
+def _only_this_file(action: int, one: str | None, *_: object) -> int:
+    """Forbid what leads to other files or changes settings; the file itself cannot be written to."""
+    forbidden = action in _FORBIDDEN or (action == sqlite3.SQLITE_PRAGMA and one not in _ASKED)
+    return sqlite3.SQLITE_DENY if forbidden else sqlite3.SQLITE_OK
 
 
 def _quoted(name: str) -> str:

@@ -41,9 +41,9 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     def row(data: bytes, key: str) -> NDArray[np.float32]:
         vector = numbers(data, key, width)
         if normalize == "standard":
-            return _small((vector - mean) * scale, key, "in standard deviations")
+            return _small((vector - mean) * scale, key, ", after scaling")
         if normalize == "none":
-            return _small(vector, key, 'say normalize = "unit" or "standard" under [features]')
+            return _small(vector, key, ': say normalize = "unit" or "standard" under [features]')
         # In float64, because the squares of large float32 numbers overflow.
         length = float(np.sqrt(np.square(vector, dtype=np.float64).sum()))
         if length == 0.0:
@@ -53,11 +53,10 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     return row
 
 
-def _small(row: NDArray[np.float32], key: str, note: str) -> NDArray[np.float32]:
+def _small(row: NDArray[np.float32], key: str, remedy: str) -> NDArray[np.float32]:
     """Return a row; refuse one with a number beyond float16."""
     if np.abs(row).max(initial=0.0) > LARGEST:
-        place = int(np.flatnonzero(np.abs(row) > LARGEST)[0])
-        raise ItemError(key, f"number {place} is {row[place]:g}, beyond float16 (65,504): {note}")
+        raise ItemError(key, f"a number beyond {LARGEST:,.0f}, the largest of float16{remedy}")
     return row
 
 
