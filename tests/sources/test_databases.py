@@ -138,7 +138,7 @@ def test_several_tables_are_listed_and_one_is_chosen(shop: Path) -> None:
 
 def test_table_and_query_are_for_databases(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text\nx\n")
-    with pytest.raises(SourceError, match="table and query under .source. are for SQLite and DuckDB files"):
+    with pytest.raises(SourceError, match=r"table and query under .source. are for SQLite and DuckDB files"):
         items(tmp_path / "a.csv", "text", table="a")
 
 
