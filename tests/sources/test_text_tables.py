@@ -186,7 +186,7 @@ def test_a_file_without_the_column_is_passed_over(tmp_path: Path) -> None:
     write(tmp_path, "name,n\nx,1\n", "b.csv")
     found = opened(tmp_path, ".", used=["text"])
     assert [item.key for item in found.items()] == ["a.csv#0"]
-    assert found.passed_over.facts() == [{"reason": "no column 'text'", "count": 1, "first": ["b.csv"]}]
+    assert found.passed_over.first == {"no column 'text'": ["b.csv"]}
     with pytest.raises(SourceError, match=r"a\.csv: no column 'body'; it has: text, n"):
         opened(tmp_path, ".", used=["body"])
 

@@ -32,7 +32,7 @@ from aepipe.sources.table import decode as cells
 MOST_LEVELS = 64
 
 
-class Options(base.Options):
+class Options(base.TableOptions):
     """Options under ``[source]``.
 
     Attributes:
@@ -75,7 +75,7 @@ class Table(base.ItemSource):
     def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
         self._features = features
         self._decode: Decode | None = None
-        files = Files.at(options.path, base)
+        files = Files.at(options.path, base, options.exclude)
         self._records = records.Records(files, _body, key=options.key, given=options.given)
         super().__init__(options, name, files, self._records)
         self._left_out = {*options.leave_out, *self._used, *({options.key} if options.key else ())}
