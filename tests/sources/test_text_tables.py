@@ -307,7 +307,7 @@ def written(draw: st.DrawFn) -> tuple[list[list[str]], str, str, str, bool]:
     )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(([["1,234", "x"], ["2,500", "y"]], ";", "\n", "utf-8", False))
 @given(written())
 def test_each_cell_is_kept_or_named(tmp_path: Path, case: tuple[list[list[str]], str, str, str, bool]) -> None:
@@ -343,3 +343,40 @@ def check(item: Item, value: object, cell: str, kind: pa.DataType) -> None:
         assert value == float(cell.replace(".", "").replace(",", ".") if "," in cell else cell)
     else:
         assert str(value).lower() == cell.strip().lower(), item.key
+
+
+WORDS = st.sampled_from(
+    ["Köln", "Ulm", "a, b", "half; whole", "x | y", "says no", 'the "big" one', "two\nlines", "Zoë"]
+)
+COLUMNS = {
+    "words": WORDS,
+    "short": st.sampled_from(["red", "green", "blue"]),
+    "whole": st.integers(-1000, 100_000).map(str),
+    "parts": st.floats(-1e6, 1e6).map(lambda value: f"{value:.2f}"),
+    "comma": st.floats(0, 1e6).map(lambda value: f"{value:.2f}".replace(".", ",")),
+    "dates": st.dates().map(str),
+    "codes": st.integers(0, 99_999).map(lambda value: f"{value:05}"),
+    "holes": st.one_of(st.just(""), st.integers(0, 9).map(str)),
+}
+
+
+@st.composite
+def unknown(draw: st.DrawFn) -> tuple[list[list[str]], str, str, str]:
+    """Return rows with a header, the delimiter, the end of lines and the encoding."""
+    names = draw(st.lists(st.sampled_from(sorted(COLUMNS)), min_size=2, max_size=6, unique=True))
+    row = st.tuples(*(COLUMNS[name] for name in names)).map(list)
+    rows = draw(st.lists(row, min_size=8, max_size=30))
+    encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]))
+    return [names, *rows], draw(st.sampled_from(",;\t|")), draw(st.sampled_from(["\n", "\r\n"])), encoding
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(unknown())
+def test_a_table_of_unknown_dialect_is_read(tmp_path: Path, case: tuple[list[list[str]], str, str, str]) -> None:
+    (names, *rows), delimiter, end, encoding = case
+    stream = io.StringIO()
+    csv.writer(stream, delimiter=delimiter, lineterminator=end).writerows([names, *rows])
+    found = opened(write(tmp_path, stream.getvalue().encode(encoding)))
+    assert found.schema().names == names
+    texts = [list(item.columns.values()) for item in found.untyped()]
+    assert texts == [[cell or None for cell in row] for row in rows if any(row) or len(row) > 1]

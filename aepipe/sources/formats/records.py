@@ -1,4 +1,4 @@
-"""Records: rows of CSV, JSON, workbooks, Parquet, Arrow and databases; each is an item, or has one in a column.
+"""Records: rows of tables of all formats; each is an item, or has one in a column.
 
 The columns of the items have types, which all rows of all files share; see :mod:`aepipe.sources.formats.schemas`. Those
 of Parquet, Arrow and databases are their own; those of the others are told by all values (see
@@ -72,7 +72,7 @@ def name_by_content(name: str, head: bytes) -> str:
 
 
 def name_of_content(name: str, head: bytes) -> str:
-    """Return the name where the first bytes of a file are those of a table in text; else nothing."""
+    """Return the name where the first bytes of a file are a table in text; else nothing."""
     return name if text_tables.kind_of(name, head) else ""
 
 
