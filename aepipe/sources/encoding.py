@@ -276,7 +276,7 @@ def _wide(head: bytes) -> str | None:
     """Return UTF-16 without a mark, told by zeros in every other byte; None for other bytes."""
     even, odd = head[::2].count(0), head[1::2].count(0)
     half = len(head) // 2
-    if half < 8 or max(even, odd) < 0.4 * half or min(even, odd) > 0.02 * half:
+    if half < 8 or max(even, odd) < 0.7 * half or min(even, odd) > 0.02 * half:
         return None
     name = "utf-16-le" if odd > even else "utf-16-be"
     text = head[: 2 * half].decode(name, "replace")

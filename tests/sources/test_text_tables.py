@@ -222,6 +222,14 @@ def test_tables_of_other_names_are_told_by_content(tmp_path: Path, form: str) ->
         opened(tmp_path, f"d.{form}")
 
 
+def test_a_backslash_before_a_quotation_mark_is_no_letter(tmp_path: Path) -> None:
+    found = opened(write(tmp_path, "text,n\n" + "".join(f'"he said \\"hi\\" {i}, ok",{i}\n' for i in range(9))))
+    assert [item.columns["text"] for item in found.items()] == [f'he said "hi" {i}, ok' for i in range(9)]
+    rows = "".join(f"{i:5} {i * 0.5:8.2f}\n" for i in range(30))
+    aligned = opened(write(tmp_path, rows, "t.data"), "t.data", header=False)
+    assert [item.columns["column_1"] for item in aligned.items()] == [i * 0.5 for i in range(30)]
+
+
 def test_an_encoding_is_said(tmp_path: Path) -> None:
     rows = "".join(f"{i},{['Köln', 'München'][i % 2]}\n" for i in range(50))
     found = opened(write(tmp_path, f"größe,ort\n{rows}".encode("cp1252")))
