@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import numpy as np
 from numpy.typing import NDArray
@@ -212,6 +212,19 @@ class Given:
     sheet: str | None = None
     types: tuple[tuple[str, str], ...] = ()
     texts: frozenset[str] = frozenset()
+
+    def mark(self) -> str:
+        """Return what decides where cells of tables in text are, as a part of a place: without ``#`` and ``@``."""
+        said = {name: getattr(self, name) for name in ("encoding", "delimiter", "header", "sheet")}
+        return urlencode({name: value for name, value in said.items() if value is not None})
+
+    @classmethod
+    def of(cls, mark: str) -> Self:
+        """Return what :meth:`mark` wrote."""
+        said = dict(parse_qsl(mark))
+        header = {"True": True, "False": False}.get(said.get("header", ""))
+        return cls(said.get("encoding"), said.get("delimiter"), header, said.get("sheet"))
+
     select: Select = ONLY_TABLE
 
 

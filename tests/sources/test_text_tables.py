@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from aepipe.errors import ItemError, SourceError
+from aepipe.sources import preview
 from aepipe.sources.files import Files
 from aepipe.sources.formats import csv_files, records
 from aepipe.sources.item import Given, Item
@@ -228,6 +229,22 @@ def test_a_backslash_before_a_quotation_mark_is_no_letter(tmp_path: Path) -> Non
     rows = "".join(f"{i:5} {i * 0.5:8.2f}\n" for i in range(30))
     aligned = opened(write(tmp_path, rows, "t.data"), "t.data", header=False)
     assert [item.columns["column_1"] for item in aligned.items()] == [i * 0.5 for i in range(30)]
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_a_cell_is_found_again_as_the_recipe_reads_it(tmp_path: Path, header: bool) -> None:
+    rows = [f"{i}|Größe; eins, zwei {i}" for i in range(20)]
+    write(tmp_path, "\n".join(["n|text"] * header + rows).encode("iso8859_15"))
+    used = "text" if header else "column_1"
+    found = records.Records(
+        Files.at("t.csv", tmp_path),
+        lambda record: str(record[used]).encode(),
+        used=[used],
+        given=Given(header=header, delimiter="|", encoding="iso8859_15"),
+    )
+    items = list(found.items())
+    assert [preview(tmp_path, item.place) for item in items] == [item.read() for item in items]
+    assert items[7].read().decode() == "Größe; eins, zwei 7"
 
 
 def test_an_encoding_is_said(tmp_path: Path) -> None:

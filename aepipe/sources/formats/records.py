@@ -222,6 +222,8 @@ class Records:
     def _lines(self, found: Found, *, typed: bool) -> Iterator[Item]:
         """Yield the records of a table in text."""
         cell = self._cell(self._texts.table(found).names())
+        # A place tells what the files do not, so that a cell is found again.
+        cell += f"@{said}" if cell and (said := self._given.mark()) else ""
         own = self._texts.typed(found, self._own) if typed else self._plain
         for line in self._texts.lines(found):
             columns = own(line.record)
@@ -309,7 +311,8 @@ def _fitted(value: object, kind: pa.DataType) -> object:
 def read_at(path: Path, at: str, key: str) -> bytes:
     """Return the cell ``row@column``, both by number, as text or as the bytes in it.
 
-    In a database the place also tells the table or the query: ``row@column@table``.
+    In a database the place also tells the table or the query, and in other tables what the recipe says of them:
+    ``row@column@table``.
 
     Raises:
         ItemError: there is no such row, or it is damaged.
@@ -320,7 +323,7 @@ def read_at(path: Path, at: str, key: str) -> bytes:
         table = typed.table_of(path, Select.of(mark))
         return _shown(table.cell(int(number), table.schema().names[int(column)]))
     names: dict[str, None] = {}
-    for line in read(path, path.name):
+    for line in read(path, path.name, Given.of(mark)):
         names |= dict.fromkeys(line.record)
         if line.number == int(number):
             if line.trouble:
