@@ -43,10 +43,12 @@ def evidence(text: str) -> Evidence:
     found = _match(text)
     if found is None:
         return ""
-    orders = [order for order in ("ymd", "dmy", "mdy") if _moment(found, order) is not None]
     if found.groupdict().get("a") is None:
-        return "ymd" if orders else ""
-    return "day?" if len(orders) > 1 else orders[0] if orders else ""
+        return "ymd" if _moment(found, "ymd") else ""
+    day, month = _moment(found, "dmy"), _moment(found, "mdy")
+    if day and month:
+        return "day?"
+    return "dmy" if day else "mdy" if month else ""
 
 
 def order_of(counts: Mapping[str, int], *, dotted: bool = False) -> Order:

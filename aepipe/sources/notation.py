@@ -25,8 +25,29 @@ number; with ``!``, because another separator stands before it, or the other one
 """
 LARGEST = 1e150
 """Larger numbers are refused: the squares of smaller ones can still be summed up."""
+SURE = 20
+"""A text with two separators tells as much as so many with one; and one in so many is a slip."""
 MISSING = frozenset(
-    {"", "?", "na", "n/a", "nan", "null", "none", "-", ".", "--", "---", "–", "—", "…", "n.a.", "n. a.", "k.a.", "k. a."}
+    {
+        "",
+        "?",
+        "na",
+        "n/a",
+        "nan",
+        "null",
+        "none",
+        "-",
+        ".",
+        "--",
+        "---",
+        "–",
+        "—",
+        "…",
+        "n.a.",
+        "n. a.",
+        "k.a.",
+        "k. a.",
+    }
     | {"#n/a", "#n/a n/a", "#na", "#null!", "#div/0!", "#ref!", "#value!", "#name?", "#num!", "#null", "\\n", "<na>"}
     | {"nat", "-nan", "+nan", "1.#qnan", "-1.#qnan", "1.#ind", "-1.#ind", "(null)", "<null>", "[null]", "<none>"}
 )
@@ -37,11 +58,11 @@ _SPACES = "  \u2007\u2009\u202f"
 _MINUS = str.maketrans({"−": "-", "–": "-", "﹣": "-", "－": "-", "’": "'", **dict.fromkeys(_SPACES, " ")})
 _SIGNS = "$€£¥￥₹₽₩₺₴₪₫฿₦₱₡₲₵₸₼₾₿¢"
 _CODES = (
-    "USD EUR GBP JPY CNY RMB CHF CAD AUD NZD SEK NOK DKK ISK PLN CZK HUF RON BGN TRY RUB UAH ILS INR IDR KRW THB VND "
-    "PHP MYR SGD HKD TWD BRL MXN ARS CLP COP PEN ZAR EGP NGN KES SAR AED QAR KWD PKR BDT LKR"
-).split()
+    "USD|EUR|GBP|JPY|CNY|RMB|CHF|CAD|AUD|NZD|SEK|NOK|DKK|ISK|PLN|CZK|HUF|RON|BGN|TRY|RUB|UAH|ILS|INR|IDR|KRW|THB|VND|"
+    "PHP|MYR|SGD|HKD|TWD|BRL|MXN|ARS|CLP|COP|PEN|ZAR|EGP|NGN|KES|SAR|AED|QAR|KWD|PKR|BDT|LKR"
+)
 _WORDS = ("zł", "Kč", r"kr\.?", "Ft", r"Fr\.?", r"Rs\.?", "lei", r"руб\.?", r"р\.", "元", "円", "원")
-_MONEY = rf"(?:[A-Z]{{0,3}}[{_SIGNS}]|{'|'.join([*_CODES, *_WORDS])})"
+_MONEY = rf"(?:[A-Z]{{0,3}}[{_SIGNS}]|{'|'.join([_CODES, *_WORDS])})"
 _AFFIXED = re.compile(
     rf"(?P<open>\()? ?(?P<first>[+-])? ?(?P<before>{_MONEY})? ?(?P<second>[+-])? ?"
     rf"(?P<body>[\d.,'][\d.,' ]*?)(?P<power>[eE][+-]?\d+)? ?(?P<third>-{{1,2}})? ?(?P<after>{_MONEY}|[%％‰])? ?"
@@ -197,10 +218,6 @@ def decimal_sign(counts: Mapping[str, int], *, comma: bool = False) -> Decimal:
         return ","
     # A single 1,5 among many 1,234 is a slip, and not what tells how to read the others.
     return "," if commas > points and commas * SURE >= unclear else "."
-
-
-SURE = 20
-"""A text with two separators tells as much as so many with one; and one in so many is a slip."""
 
 
 def write_number(value: float, like: str, decimal: Decimal) -> str:

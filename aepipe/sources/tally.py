@@ -22,8 +22,9 @@ MOST_LEVELS = 64
 STRAY = 0.05
 """Cells of a column of numbers that may be something else; they count as missing."""
 TORN = 0.2
-"""From :data:`STRAY` up to this share, nobody can tell whether they are mistakes; and up to a half, where they are a few
-words that come up again and again."""
+"""From :data:`STRAY` up to this share, nobody can tell whether they are mistakes."""
+TORN_WORDS = 0.5
+"""The same, where they are a few words that come up again and again."""
 FEW_WORDS = 10
 FEW_NUMBERS = 20
 """Up to so many different numbers may as well be categories, so that words among them are no mistakes."""
@@ -36,7 +37,21 @@ LONG = 40
 NAMED = 3
 """Cells that a message names."""
 _COUNTERS = frozenset(
-    {"", "id", "_id", "index", "idx", "row", "rownum", "row_num", "row_number", "rownumber", "row_id", "rowid", "rowname"}
+    {
+        "",
+        "id",
+        "_id",
+        "index",
+        "idx",
+        "row",
+        "rownum",
+        "row_num",
+        "row_number",
+        "rownumber",
+        "row_id",
+        "rowid",
+        "rowname",
+    }
     | {"rownames", "level_0", "nr", "nr.", "no", "no.", "#", "pk", "uid", "oid", "fid", "objectid", "record_id"}
 )
 
@@ -79,6 +94,48 @@ class Reading:
 
 
 @dataclass(slots=True)
+class _Counting:
+    """Whether a column counts the rows.
+
+    Attributes:
+        over: it does not.
+        unique: its numbers only grow, by one or more.
+        by_one: they grow by one from 0 or 1, in each file.
+    """
+
+    over: bool = False
+    unique: bool = True
+    by_one: bool = True
+    start: float = 0.0
+    last: float | None = None
+    file: str = ""
+
+    def add(self, number: float, place: str) -> None:
+        """See the next number of the column."""
+        if self.over:
+            return
+        file = place.rpartition("#")[0]
+        if self.last is None:
+            self.start, self.by_one = number, number in {0.0, 1.0}
+        elif file != self.file and number == self.start:
+            self.unique = False
+        else:
+            self.unique = self.unique and number > self.last
+            self.by_one = self.by_one and number == self.last + 1
+        self.over = not (self.by_one or self.unique) or number != int(number)
+        self.last, self.file = number, file
+
+    def why(self, name: str, count: int) -> str:
+        """Return why the column is no property of its rows; empty where it may be one."""
+        if self.over or count < 2:
+            return ""
+        named = name.strip().lower() in _COUNTERS or name.lower().startswith(("unnamed:", "__index_level_"))
+        if self.by_one and (named or count >= LEAST_ROWS):
+            return f"row numbers: they count from {self.start:.0f}"
+        return "row numbers: each is larger than the one before" if named and self.unique else ""
+
+
+@dataclass(slots=True)
 class Tally:
     """A column so far.
 
@@ -109,7 +166,7 @@ class Tally:
     _first: dict[str, tuple[str, str]] = field(default_factory=dict)
     _flags: bool = True
     _dotted: bool = False
-    _counts: _Counting = field(default_factory=lambda: _Counting())
+    _counts: _Counting = field(default_factory=_Counting)
 
     def add(self, value: object, place: str) -> float | None:
         """Count one value that is not missing.
@@ -140,32 +197,49 @@ class Tally:
             self.signs["same"] += 1
         return number
 
-    def decided(self, kind: Kind | None = None, *, comma: bool = False, stray: float = STRAY) -> Reading:
+    def decided(
+        self, kind: Kind | None = None, *, comma: bool = False, stray: float = STRAY, single: bool = False
+    ) -> Reading:
         """Return how the column is read.
 
         Args:
             kind: that the user says it is.
             comma: other columns of the table have decimal commas.
             stray: share of cells that may be something else.
+            single: a column with a single value is read, too.
         """
         if kind is not None:
             return self._told(kind, comma)
-        if not self.count - self.infinite:
-            return Reading(None, reason="no value")
-        if not self.many and len(self.values) < 2:
-            return Reading(None, reason=f"one value: {_short(next(iter(self.values)))}")
+        reason = self._empty(single)
+        if reason:
+            return Reading(None, reason=reason)
         number, day = self._as_number(comma), self._as_date()
         best = number if number.strays <= day.strays else day
-        share = best.strays / max(self.count - self.infinite, 1)
         if self._flags:
-            return Reading("category")
-        if best.kind == "number" and not best.strays and (why := self._counts.why(self.name, self.count)):
-            return Reading(None, reason=why)
-        if not best.strays or (share <= stray and self._is_measured()):
+            best = Reading("category")
+        elif best.strays:
+            best = self._with_strays(best, stray)
+        elif best.kind == "number" and (reason := self._counts.why(self.name, self.count)):
+            best = Reading(None, reason=reason)
+        return best
+
+    def _empty(self, single: bool) -> str:
+        """Return why there is nothing to learn from in the column; empty where there is something."""
+        if not self.count - self.infinite:
+            return "no value"
+        if not single and not self.many and len(self.values) < 2:
+            return f"one value: {_short(next(iter(self.values)))}"
+        return ""
+
+    def _with_strays(self, best: Reading, stray: float) -> Reading:
+        """Return how a column is read some of whose values are no numbers, or no dates."""
+        share = best.strays / (self.count - self.infinite)
+        # So many different numbers or dates are no categories.
+        measured = self.many or len(self.values) - len(self.words) > FEW_NUMBERS
+        if measured and share <= stray:
             return best
-        if share <= TORN or (share <= 0.5 and len(self.words) <= FEW_WORDS):
-            if self._is_measured():
-                return replace(best, torn=self._torn(best))
+        if measured and (share <= TORN or (share <= TORN_WORDS and len(self.words) <= FEW_WORDS)):
+            return replace(best, torn=self._torn(best))
         if not self.many:
             return Reading("category")
         return Reading(None, reason=f"more than {MOST_LEVELS} different texts: an id or a text")
@@ -216,10 +290,11 @@ class Tally:
 
     def _told(self, kind: Kind, comma: bool) -> Reading:
         """Return how the column is read as what the user says it is."""
-        if kind == "number":
-            return self._as_number(comma)
-        if kind == "date":
-            return self._as_date()
+        if kind in {"number", "date"}:
+            found = self._as_number(comma) if kind == "number" else self._as_date()
+            if found.strays + self.infinite == self.count:
+                return Reading(None, reason=f"no value is a {kind}, as types says of it")
+            return found
         if kind == "category":
             if self.many:
                 return Reading(None, reason=f"more than {MOST_LEVELS} different texts are too many for a category")
@@ -293,10 +368,6 @@ class Tally:
             notes.append(f"column {self.name!r}: {self.infinite:,} infinite values, missing")
         return notes
 
-    def _is_measured(self) -> bool:
-        """Whether there are so many different numbers or dates that they are no categories."""
-        return self.many or len(self.values) - len(self.words) > FEW_NUMBERS
-
     def _torn(self, best: Reading) -> str:
         """Return what is told of a column that may be one of numbers with mistakes, or one of texts."""
         named = ", ".join(f"{_short(text)} ({place})" for text, place in best.examples)
@@ -304,58 +375,20 @@ class Tally:
         return f"{right:,} of {self.count:,} values are {best.kind}s, others are not: {named}"
 
 
-@dataclass(slots=True)
-class _Counting:
-    """Whether a column counts the rows.
-
-    Attributes:
-        over: it does not.
-        unique: its numbers only grow, by one or more.
-        by_one: they grow by one from 0 or 1, in each file.
-    """
-
-    over: bool = False
-    unique: bool = True
-    by_one: bool = True
-    start: float = 0.0
-    last: float | None = None
-    file: str = ""
-
-    def add(self, number: float, place: str) -> None:
-        """See the next number of the column."""
-        if self.over:
-            return
-        file = place.partition("#")[0]
-        if self.last is None:
-            self.start, self.by_one = number, number in {0.0, 1.0}
-        elif file != self.file and number == self.start:
-            self.unique = False
-        else:
-            self.unique = self.unique and number > self.last
-            self.by_one = self.by_one and number == self.last + 1
-        self.over = not (self.by_one or self.unique) or number != int(number)
-        self.last, self.file = number, file
-
-    def why(self, name: str, count: int) -> str:
-        """Return why the column is no property of its rows; empty where it may be one."""
-        if self.over or count < 2:
-            return ""
-        named = name.strip().lower() in _COUNTERS or name.lower().startswith(("unnamed:", "__index_level_"))
-        if self.by_one and (named or count >= LEAST_ROWS):
-            return f"row numbers: they count from {self.start:.0f}"
-        return "row numbers: each is larger than the one before" if named and self.unique else ""
-
-
-def reading_of(kinds: Mapping[str, Kind], tallies: Mapping[str, Tally], *, stray: float = STRAY) -> dict[str, Reading]:
+def reading_of(
+    kinds: Mapping[str, Kind], tallies: Mapping[str, Tally], *, stray: float = STRAY, single: bool = False
+) -> dict[str, Reading]:
     """Return how each column of a table is read.
 
     Args:
         kinds: that the user says columns have.
         tallies: of all columns, by name.
         stray: share of cells of a column of numbers that may be something else.
+        single: columns with a single value are read, too.
     """
     comma = any(one.has_commas for one in tallies.values())
-    return {name: one.decided(kinds.get(name), comma=comma, stray=stray) for name, one in tallies.items()}
+    chosen = {"comma": comma, "stray": stray, "single": single}
+    return {name: one.decided(kinds.get(name), **chosen) for name, one in tallies.items()}  # type: ignore[arg-type]
 
 
 def _short(text: str) -> str:

@@ -1,8 +1,8 @@
 """Decode rows of a table: numbers and categories become cells, missing values NaN.
 
-A number takes one cell: its distance from the mean of its column in standard deviations, at most 5 either way. So does a
-date, as days since 1970. A category takes one cell for each level, and only that of its own level is 1; with two levels
-it takes one cell, 0 or 1. A level that the collection does not have counts as missing.
+A number takes one cell: its distance from the mean of its column in standard deviations, at most 5 either way. So does
+a date, as days since 1970. A category takes one cell for each level, and only that of its own level is 1; with two
+levels it takes one cell, 0 or 1. A level that the collection does not have counts as missing.
 
 A number is read as its column writes numbers: where that has ``1.234,5``, a 1.234 is a thousand and more. In a column
 some of whose values are no numbers, other such values are missing, too; in any other column they are refused.

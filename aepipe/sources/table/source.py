@@ -1,9 +1,9 @@
 """Tables of numbers, categories and holes: CSV, JSON lines or Parquet; ``kind = "table"``.
 
-The values of a column tell its kind: numbers where all values are numbers, dates where all are dates, categories where at
-most 64 of them differ. In a column of numbers or dates, a few values that are something else count as missing. Other
-columns are left out, and so are row numbers, columns without any value, and those with a single one; ``types`` says what
-a column is where its values do not tell.
+The values of a column tell its kind: numbers where all values are numbers, dates where all are dates, categories where
+at most 64 of them differ. In a column of numbers or dates, a few values that are something else count as missing. Other
+columns are left out, and so are row numbers, columns without any value, and those with a single one; ``types`` says
+what a column is where its values do not tell.
 """
 
 from __future__ import annotations
@@ -123,14 +123,14 @@ class Table(base.ItemSource):
         """Return the source with the known columns, where names and kinds are the same.
 
         Raises:
-            SourceError: a column may be one of numbers with mistakes, or one of texts, and the options do not say which.
+            SourceError: a column may be numbers with mistakes, or texts, and the options do not say which.
         """
         self._check_torn()
         other = copy.copy(self)
-        if known and known.get("kind") == self.kind and known.get("units") == self._features.units:
-            # Other columns make other rows, so then everything is learned again.
-            if [_alike(column) for column in known["columns"]] == [_alike(column) for column in self._columns]:
-                other._columns = known["columns"]
+        same = known and known.get("kind") == self.kind and known.get("units") == self._features.units
+        # Other columns make other rows, so then everything is learned again.
+        if known and same and list(map(_alike, known["columns"])) == list(map(_alike, self._columns)):
+            other._columns = known["columns"]
         other._decode = cells.decoder(other.features())
         return other
 
@@ -149,7 +149,7 @@ class Table(base.ItemSource):
     def _finished(self, item: Item) -> Item:
         """Add the row in a line."""
         item = super()._finished(item)
-        shown = ((name, value) for name, value in item.columns.items() if cells.present(value) is not None)
+        shown = ((name, value) for name, value in item.columns.items() if notation.present(value) is not None)
         line = ", ".join(f"{name} {str(value).strip()}" for name, value in shown)
         return replace(item, columns={**item.columns, SNIPPET: line[:SNIPPET_LENGTH]})
 
@@ -203,7 +203,7 @@ class Table(base.ItemSource):
         self, readings: Mapping[str, Reading], tallies: Mapping[str, Tally], sums: Mapping[str, _Sums]
     ) -> tuple[list[dict[str, Any]], list[str]]:
         """Return the columns that rows are made of, and the notes; keep the reasons of the others."""
-        columns, notes = [], []
+        columns, notes = list[dict[str, Any]](), list[str]()
         for name, reading in readings.items():
             if reading.kind is None:
                 self._left_out[name] = reading.reason
@@ -231,7 +231,7 @@ class Table(base.ItemSource):
         for name, why in self._torn.items():
             raise SourceError(
                 f"{self._files.given}: column {name!r}: {why}. Say under [source] what it is: "
-                f"types = {{ {_key(name)} = \"number\" }} takes the others as missing; \"category\" and \"text\" are "
+                f'types = {{ {_key(name)} = "number" }} takes the others as missing; "category" and "text" are '
                 f"other kinds; leave_out = [{json.dumps(name, ensure_ascii=False)}] leaves it out"
             )
 
