@@ -43,16 +43,19 @@ def recipe_for(what: str, *, name: str | None = None, save: str | Path | None = 
     Raises:
         RecipeError: there is no such recipe, or the file to be written is a recipe for something else.
         SourceError: the items are of no known kind.
+        StoreError: the recipe cannot be written.
     """
     if is_recipe(what):
         return RecipeFile(recipe_file(what))
     from aepipe.pipeline.suggest import describe_strangers, name_of, same_source, suggest
+    from aepipe.store.io import check_target
 
     file = Path(save or f"{name or name_of(what)}.toml")
     if file.exists():
         if not same_source(file, what):
             raise RecipeError(f"{file}: is a recipe for something else; write this one elsewhere with --save FILE")
         return RecipeFile(file, "kept")
+    check_target(file)
     _, text, held = suggest(what, name=name, folder=file.absolute().parent)
     file.write_text(text, encoding="utf-8")
     return RecipeFile(file, "written", text, tuple(describe_strangers(held.strangers)))

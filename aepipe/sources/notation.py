@@ -54,7 +54,7 @@ MISSING = frozenset(
 """Ways to write that there is no value, in small letters."""
 INFINITE = frozenset(sign + word for sign in ("", "+", "-") for word in ("inf", "infinity", "∞", "1.#inf"))
 
-_SPACES = "  \u2007\u2009\u202f"
+_SPACES = " \u00a0\u2007\u2009\u202f"
 _MINUS = str.maketrans({"−": "-", "–": "-", "﹣": "-", "－": "-", "’": "'", **dict.fromkeys(_SPACES, " ")})
 _SIGNS = "$€£¥￥₹₽₩₺₴₪₫฿₦₱₡₲₵₸₼₾₿¢"
 _CODES = (
@@ -111,7 +111,7 @@ def number(value: object) -> float:
     except OverflowError:  # JSON has integers of any length
         found = math.inf
     if not abs(found) <= LARGEST:
-        raise ValueError
+        raise ValueError(f"{value!r} is too large")
     return found
 
 
@@ -167,7 +167,7 @@ def read_number(text: str, decimal: Decimal) -> float:
             pass
     parts = written(text)
     if parts is None or not _BODIES[decimal].fullmatch(parts.body):
-        raise ValueError
+        raise ValueError(f"{text!r} is no number")
     digits = re.sub(r"[,' ]" if decimal == "." else r"[.' ]", "", parts.body).replace(",", ".")
     found = number(digits + parts.power)
     return -found if parts.negative else found

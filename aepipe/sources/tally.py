@@ -5,7 +5,7 @@ A :class:`Tally` sees each value once, and then decides the :class:`Reading` of 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -94,6 +94,25 @@ class Reading:
 
 
 @dataclass(slots=True)
+class Sums:
+    """Sums of the numbers of a column.
+
+    Attributes:
+        count: numbers.
+        total: of these numbers.
+        squares: sum of their squares.
+    """
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, number: float) -> None:
+        """Add a number."""
+        self.count, self.total, self.squares = self.count + 1, self.total + number, self.squares + number**2
+
+
+@dataclass(slots=True)
 class _Counting:
     """Whether a column counts the rows.
 
@@ -112,8 +131,6 @@ class _Counting:
 
     def add(self, number: float, place: str) -> None:
         """See the next number of the column."""
-        if self.over:
-            return
         file = place.rpartition("#")[0]
         if self.last is None:
             self.start, self.by_one = number, number in {0.0, 1.0}
@@ -150,6 +167,7 @@ class Tally:
         infinite: values that are.
         words: values that are neither, while they are few, and the place of the first of each.
         strangers: how many of these there are.
+        sums: of numbers of the train split by decimal sign, but for commas, and of dates by their order.
     """
 
     name: str
@@ -162,40 +180,44 @@ class Tally:
     infinite: int = 0
     words: dict[str, str] = field(default_factory=dict)
     strangers: int = 0
+    sums: defaultdict[str, Sums] = field(default_factory=lambda: defaultdict(Sums))
     _marks: Counter[str] = field(default_factory=Counter)
     _first: dict[str, tuple[str, str]] = field(default_factory=dict)
     _flags: bool = True
     _dotted: bool = False
     _counts: _Counting = field(default_factory=_Counting)
 
-    def add(self, value: object, place: str) -> float | None:
+    def add(self, value: object, place: str, *, learn: bool = True) -> None:
         """Count one value that is not missing.
 
         Args:
             value: a text or what a format with types gives.
             place: of its row, ``file#row``.
-
-        Returns:
-            The number that Python reads it as; None where it does not.
+            learn: it belongs to the train split, so that it counts for the sums.
         """
         self.count += 1
         if not self.many:
             self.values[str(value)] += 1
             self.many = len(self.values) > MOST_LEVELS
         self._flags = self._flags and isinstance(value, bool)
+        if isinstance(value, str) and value in self.words:
+            self.strangers += 1
+            return
         try:
             number = notation.number(value)
         except (TypeError, ValueError):
             self._counts.over = True
-            self._add_other(value, place)
-            return None
+            self._add_other(value, place, learn=learn)
+            return
         self.plain += 1
-        self._counts.add(number, place)
-        if isinstance(value, str):
+        if not self._counts.over:
+            self._counts.add(number, place)
+        if learn:
+            self.sums["."].add(number)
+        if isinstance(value, str) and "." in value:
             self._see(notation.plain_evidence(value), value, place)
         else:
             self.signs["same"] += 1
-        return number
 
     def decided(
         self, kind: Kind | None = None, *, comma: bool = False, stray: float = STRAY, single: bool = False
@@ -249,16 +271,18 @@ class Tally:
         """Whether the column shows that the table has decimal commas."""
         return 2 * self.strangers < self.count and notation.decimal_sign(self.signs) == ","
 
-    def _add_other(self, value: object, place: str) -> None:
+    def _add_other(self, value: object, place: str, *, learn: bool) -> None:
         """Count a value that Python does not read as a number."""
         if isinstance(value, date):
             self.dates["ymd"] += 1
+            if learn:
+                self.sums["ymd"].add(dates.read_date(value, "ymd"))
             return
         text = str(value)
         if text.lower() in notation.INFINITE:
             self.infinite += 1
             return
-        if not (self._is_written(text, place) if len(text) < LONG and self._may_be_more else False):
+        if len(text) > LONG or not self._may_be_more or not self._is_written(text, place, learn=learn):
             self.strangers += 1
             if len(self.words) <= MOST_LEVELS:
                 self.words.setdefault(text, place)
@@ -266,9 +290,9 @@ class Tally:
     @property
     def _may_be_more(self) -> bool:
         """Whether the column may be more than texts; else a look at each of them would be lost time."""
-        return self.strangers < HOPELESS or 2 * self.strangers < self.count
+        return self.strangers < HOPELESS or len(self.words) <= MOST_LEVELS or 2 * self.strangers < self.count
 
-    def _is_written(self, text: str, place: str) -> bool:
+    def _is_written(self, text: str, place: str, *, learn: bool) -> bool:
         """Count a text that is a number or a date; tell whether it is one."""
         found = notation.evidence(text)
         if found:
@@ -276,17 +300,22 @@ class Tally:
             assert parts is not None, "it is a number"
             self._marks[parts.before or parts.after or ""] += 1
             self._see(found, text, place)
+            if learn and found not in {"comma", "comma!"}:
+                self.sums["."].add(notation.read_number(text, "."))
             return True
-        day = dates.evidence(text)
-        if day:
-            self.dates[day] += 1
+        days = dates.readings(text)
+        if days:
+            self.dates[dates.evidence(days)] += 1
             self._dotted = self._dotted or "." in text[:3]
             self._first.setdefault("date", (text, place))
-        return bool(day)
+        for order, day in days.items() if learn else ():
+            self.sums[order].add(day)
+        return bool(days)
 
     def _see(self, found: str, text: str, place: str) -> None:
         self.signs[found] += 1
-        self._first.setdefault(found, (text, place))
+        if found not in self._first:
+            self._first[found] = (text, place)
 
     def _told(self, kind: Kind, comma: bool) -> Reading:
         """Return how the column is read as what the user says it is."""

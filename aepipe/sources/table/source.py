@@ -14,7 +14,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -166,18 +166,14 @@ class Table(base.ItemSource):
         names = [name for name in self._container.schema().names if name not in self._left_out]
         self._check_types(names)
         tallies = {name: Tally(name) for name in names}
-        sums = {name: _Sums() for name in names}
         for item, learn in self._seen():
             for name, tally in tallies.items():
                 value = notation.present(item.columns.get(name))
-                if value is None:
-                    continue
-                number = tally.add(value, item.place)
-                if number is not None and learn and not isinstance(value, bool):
-                    sums[name].add(number)
+                if value is not None:
+                    tally.add(value, item.place, learn=learn)
         readings = reading_of(self._choices.types, tallies, stray=self._choices.max_stray_share)
-        self._add_others({name: one for name, one in readings.items() if one.decimal or one.kind == "date"}, sums)
-        return self._judged(readings, tallies, sums)
+        self._add_commas({name: one for name, one in readings.items() if one.decimal == ","}, tallies)
+        return self._judged(readings, tallies)
 
     def _seen(self) -> Iterator[tuple[Item, bool]]:
         """Yield each row, and whether it is one to learn from."""
@@ -186,21 +182,17 @@ class Table(base.ItemSource):
             # Digests cost time, so they are computed only where they decide the split.
             yield item, self.split(item, _digest(item) if self._by_bytes else b"") == "train"
 
-    def _add_others(self, readings: Mapping[str, Reading], sums: dict[str, _Sums]) -> None:
-        """Sum up columns that are not written as Python writes numbers: how was unknown until the last row."""
-        if not readings:
-            return
-        sums |= {name: _Sums() for name in readings}
-        for item, learn in self._seen():
+    def _add_commas(self, readings: Mapping[str, Reading], tallies: Mapping[str, Tally]) -> None:
+        """Sum up columns with decimal commas: what a 1,234 means was unknown until the last row."""
+        for item, learn in self._seen() if readings else ():
             for name, reading in readings.items() if learn else ():
-                value = notation.present(item.columns.get(name))
                 try:
-                    sums[name].add(reading.read(value))
+                    tallies[name].sums[","].add(reading.read(notation.present(item.columns.get(name))))
                 except (TypeError, ValueError):
                     continue
 
     def _judged(
-        self, readings: Mapping[str, Reading], tallies: Mapping[str, Tally], sums: Mapping[str, _Sums]
+        self, readings: Mapping[str, Reading], tallies: Mapping[str, Tally]
     ) -> tuple[list[dict[str, Any]], list[str]]:
         """Return the columns that rows are made of, and the notes; keep the reasons of the others."""
         columns, notes = list[dict[str, Any]](), list[str]()
@@ -210,7 +202,7 @@ class Table(base.ItemSource):
                 continue
             if reading.torn:
                 self._torn[name] = reading.torn
-            columns.append(_column(tallies[name], reading, sums[name], self._features.units.get(name)))
+            columns.append(_column(tallies[name], reading, self._features.units.get(name)))
             notes += reading.notes
         if not columns:
             raise SourceError(f"{self._files.given}: no column can be learned from: {_reasons(self._left_out)}")
@@ -236,25 +228,6 @@ class Table(base.ItemSource):
             )
 
 
-@dataclass(slots=True)
-class _Sums:
-    """Sums of the numbers of a column in the train split.
-
-    Attributes:
-        count: numbers.
-        total: of these numbers.
-        squares: sum of their squares.
-    """
-
-    count: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-
-    def add(self, number: float) -> None:
-        """Add a number."""
-        self.count, self.total, self.squares = self.count + 1, self.total + number, self.squares + number**2
-
-
 def _digest(item: Item) -> bytes:
     """Return the digest that decides a split; zeros for a row that cannot be read."""
     try:
@@ -269,10 +242,11 @@ def _body(record: records.Record) -> bytes:
     return json.dumps(record, sort_keys=True, default=str, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _column(seen: Tally, reading: Reading, sums: _Sums, unit: str | None) -> dict[str, Any]:
+def _column(seen: Tally, reading: Reading, unit: str | None) -> dict[str, Any]:
     """Return a column as :func:`aepipe.sources.table.decode.decoder` takes it."""
     if reading.kind == "category":
         return {"name": seen.name, "kind": "category", "levels": sorted(seen.values), "unit": unit}
+    sums = seen.sums[reading.order if reading.kind == "date" else reading.decimal or "."]
     mean = sums.total / max(sums.count, 1)
     deviation = math.sqrt(max(sums.squares / max(sums.count, 1) - mean**2, 0.0))
     # A deviation this small is a rounding error of a constant column.
