@@ -58,7 +58,7 @@ def test_signs_are_read_with_the_decimal_sign_of_the_column(
     expected: dict[Decimal, float | None] = {".": point, ",": comma}
     for sign, value in expected.items():
         if value is None:
-            with pytest.raises(ValueError, match="is no number|is too large"):
+            with pytest.raises(ValueError, match=r"is no number|is too large"):
                 notation.read_number(text, sign)
         else:
             assert notation.read_number(text, sign) == value
