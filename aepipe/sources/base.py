@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -20,7 +20,7 @@ from pydantic import Field
 from aepipe import recipe
 from aepipe.errors import SourceError
 from aepipe.sources.files import Files
-from aepipe.sources.item import Container, Item
+from aepipe.sources.item import Container, Given, Item
 from aepipe.sources.passed_over import PassedOver
 
 if TYPE_CHECKING:
@@ -61,6 +61,11 @@ class Options(recipe.Options):
         max_vanished_share: the share of the items of the run before that may be gone; above it, ingestion fails. So an
             empty folder where a disk should be mounted does not empty the collection.
         workers: threads to decode with; 0 takes one per processor.
+        encoding: of tables, lists and documents that are not in UTF-8: ``windows-1252``; else it is told by the bytes.
+        delimiter: between the cells of CSV; else it is told by the first lines.
+        header: whether the first line of CSV has the names of the columns, which are ``column_0`` and so on without it.
+        types: of columns of CSV, JSON and workbooks: ``{ zip = "text", year = "number" }``; also ``integer``, ``bool``,
+            ``date``, ``timestamp``, ``category``. Those of other columns are told by all of their values.
     """
 
     path: str
@@ -70,6 +75,20 @@ class Options(recipe.Options):
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_vanished_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     workers: Annotated[int, Field(ge=0)] = 0
+    encoding: str | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    header: bool | None = None
+    types: dict[str, Literal["text", "category", "number", "integer", "bool", "date", "timestamp"]] = Field(
+        default_factory=dict
+    )
+
+    @property
+    def given(self) -> Given:
+        """What the options say of tables in text."""
+        texts = {name for name in (self.label, self.split) if isinstance(name, str)}
+        sheet = getattr(self, "sheet", None)
+        said = tuple(sorted(self.types.items()))
+        return Given(self.encoding, self.delimiter, self.header, sheet, said, frozenset(texts))
 
 
 class ItemSource:
@@ -149,6 +168,12 @@ class ItemSource:
         import pyarrow as pa
 
         return pa.schema([field for field in self._container.schema() if field.name not in self._used])
+
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns whose types are told by their values have the types of other rows, where the values fit."""
+        keep = getattr(self._container, "keep_types", None)
+        if keep is not None:
+            keep(known)
 
     def total(self) -> int | None:
         """Return the number of items, where that is cheap to know; else None."""

@@ -135,6 +135,9 @@ class Source(Protocol):
     def schema(self) -> pa.Schema:
         """Return the names and types of the items' columns."""
 
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns whose types are told by their values have the types of other rows, where the values fit."""
+
     def total(self) -> int | None:
         """Return the number of items, where it is known without reading them; else None."""
 
@@ -157,16 +160,39 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What a recipe says of tables in text; None where their content tells.
+
+    Attributes:
+        encoding: of the text.
+        delimiter: between cells.
+        header: the first line has the names of the columns.
+        sheet: of a workbook; None takes the first.
+        types: of columns, by name.
+        texts: columns that stay text, because they are labels or splits.
+    """
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    header: bool | None = None
+    sheet: str | None = None
+    types: tuple[tuple[str, str], ...] = ()
+    texts: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """The columns of a table that an option of the recipe names.
 
     Attributes:
         image: holds the items, or their paths.
         key: holds the id of each item; None takes the path of the item.
+        given: what the recipe says of lists.
     """
 
     image: str = "image"
     key: str | None = None
+    given: Given = field(default_factory=Given)
 
 
 class Container(Protocol):

@@ -171,11 +171,12 @@ def test_a_bad_line_is_one_bad_item(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_csv_of_mixed_encodings_loses_only_the_bad_rows(tmp_path: Path) -> None:
-    (tmp_path / "d.csv").write_bytes(b"text,n\nthe good cat,1\n" + "the schläft,2\n".encode("latin-1") + b"a,b,c\n")
+    lines = ["text,n\nthe good cät,1\n".encode(), "the schläft,2\n".encode("latin-1"), b"a,b,c\n"]
+    (tmp_path / "d.csv").write_bytes(b"".join(lines))
     good, latin, wide = outcomes(text(tmp_path).fitted(None))
     assert good.reason is None
-    assert latin.reason == "column 'text' is not in UTF-8: byte 0xe4"
-    assert wide.reason == "1 more cells than columns"
+    assert latin.reason == "column 'text' is not in UTF-8: byte 0xe4 (line 3)"
+    assert wide.reason == "3 cells, the header has 2 names (line 4)"
 
 
 def test_a_gzip_that_ends_early_is_an_error(tmp_path: Path) -> None:

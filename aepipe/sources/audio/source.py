@@ -71,7 +71,7 @@ class Audio(base.ItemSource):
         self._features = features
         self._decode = decode.decoder(features.model_dump())
         files = Files.at(options.path, base)
-        whole = files_or_lists(files, SUFFIXES, Columns(options.audio, options.key))
+        whole = files_or_lists(files, SUFFIXES, Columns(options.audio, options.key, given=options.given))
         super().__init__(options, name, files, _Windows(whole, files, features))
 
     @property

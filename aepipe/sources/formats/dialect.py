@@ -1,7 +1,6 @@
 """Dialects of CSV: the delimiter, lines before the header, the header, told by the first lines of a file.
 
-A delimiter is right where the rows have as many cells as the header. Where none is, the file is refused in one line, and
-not read as something that it is not.
+A delimiter is right where the rows have as many cells as the header. Where none is, the file is refused in one line.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 DELIMITERS = ",;\t|"
 NAMED = {"\t": "a tab"}
@@ -80,6 +80,22 @@ def dialect_of(
     _check_fit(best, looks, skipped, header=header)
     is_row = header is None and best.begins_with_a_row(skipped)
     return _described(best, skipped, header=not is_row if header is None else header, is_row=is_row, usual=usual)
+
+
+def layout_of(rows: Sequence[Sequence[str]], *, header: bool | None = None) -> Dialect:
+    """Return where the header of a sheet is; :attr:`Dialect.skipped` counts its rows.
+
+    Args:
+        rows: the first of the sheet, in cells; all have the same number of them.
+        header: whether there is one, where that is known.
+    """
+    kept = tuple((place, tuple(row)) for place, row in enumerate(rows) if any(row))
+    if not kept:
+        return Dialect(",", 0, header is not False, ())
+    look = _Look(",", kept, len(kept[0][1]), 1.0, spaces=False)
+    skipped = look.start
+    is_row = header is None and look.begins_with_a_row(skipped)
+    return _described(look, skipped, header=not is_row if header is None else header, is_row=is_row, usual=",")
 
 
 def shown(delimiter: str) -> str:
@@ -243,8 +259,8 @@ def _check_fit(best: _Look, looks: Sequence[_Look], place: int, *, header: bool 
     others = [one for one in DELIMITERS if one != best.delimiter and one in "".join(first)]
     if best.width == 1 and others and len(looks) > 1 and header is None:
         raise ValueError(
-            f"the header {first[0][:60]!r} seems to have several names, parted by {shown(others[0])}, but the rows have "
-            "other numbers of cells; say delimiter = ... under [source], or header = true if it is one name"
+            f"the header {first[0][:60]!r} seems to have several names, parted by {shown(others[0])}, but the rows "
+            "have other numbers of cells; say delimiter = ... under [source], or header = true if it is one name"
         )
 
 
@@ -298,4 +314,4 @@ def _counts_up(cells: Sequence[str]) -> bool:
 
 
 def _each_by_one(numbers: Sequence[str]) -> bool:
-    return all(int(after) == int(before) + 1 for before, after in zip(numbers, numbers[1:], strict=False))
+    return all(int(after) == int(before) + 1 for before, after in pairwise(numbers))

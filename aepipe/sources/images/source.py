@@ -144,7 +144,7 @@ class Images(BackboneSource, base.ItemSource):
         return found
 
     def _open_container(self, files: Files, options: base.Options) -> Container:
-        return open_container(files, Columns(getattr(options, "image", "image"), options.key))
+        return open_container(files, Columns(getattr(options, "image", "image"), options.key, given=options.given))
 
     def _spec(self, base: Path) -> BackboneSpec | None:
         """Return the backbone that the recipe names, its file relative to ``base``.

@@ -34,6 +34,11 @@ from aepipe.sources.tally import STRAY, Kind, Reading, Tally, reading_of
 
 NAMED = 12
 """Columns that a note names."""
+KINDS: Mapping[str, Kind] = {
+    **{"number": "number", "integer": "number", "date": "date", "timestamp": "date"},
+    **{"category": "category", "bool": "category", "text": "text"},
+}
+"""What a column of each type is for rows."""
 
 
 class Options(base.Options):
@@ -41,15 +46,15 @@ class Options(base.Options):
 
     Attributes:
         leave_out: columns that do not go into rows; the label and the key never do.
-        types: what columns are, where their values do not tell: ``{ age = "number", year = "category" }``; ``number``,
-            ``date``, ``category``, or ``text``, which does not go into rows.
+        types: as for every kind; a column of type ``text`` does not go into rows.
         max_stray_share: the share of a column's values that may be no numbers, or no dates, as those of the others are;
             they count as missing. A column with more of them has to be named in ``types`` or ``leave_out``.
+        sheet: of a workbook; without it the first one is read.
     """
 
     leave_out: tuple[str, ...] = Field(default=(), strict=False)
-    types: dict[str, Kind] = Field(default_factory=dict)
     max_stray_share: Annotated[float, Field(ge=0, le=1)] = STRAY
+    sheet: str | None = None
 
 
 class Features(recipe.Options):
@@ -84,7 +89,8 @@ class Table(base.ItemSource):
         self._features = features
         self._decode: Decode | None = None
         files = Files.at(options.path, base)
-        super().__init__(options, name, files, records.Records(files, _body, key=options.key))
+        self._records = records.Records(files, _body, key=options.key, given=options.given)
+        super().__init__(options, name, files, self._records)
         self._choices = options
         self._torn: dict[str, str] = {}
         self._left_out = self._named()
@@ -171,13 +177,14 @@ class Table(base.ItemSource):
                 value = notation.present(item.columns.get(name))
                 if value is not None:
                     tally.add(value, item.place, learn=learn)
-        readings = reading_of(self._choices.types, tallies, stray=self._choices.max_stray_share)
+        said = {name: KINDS[kind] for name, kind in self._choices.types.items()}
+        readings = reading_of(said, tallies, stray=self._choices.max_stray_share)
         self._add_commas({name: one for name, one in readings.items() if one.decimal == ","}, tallies)
         return self._judged(readings, tallies)
 
     def _seen(self) -> Iterator[tuple[Item, bool]]:
         """Yield each row, and whether it is one to learn from."""
-        for raw in self._container.items():
+        for raw in self._records.untyped():
             item = super()._finished(raw)
             # Digests cost time, so they are computed only where they decide the split.
             yield item, self.split(item, _digest(item) if self._by_bytes else b"") == "train"

@@ -41,10 +41,12 @@ class Options(base.Options):
     """Options under ``[source]``.
 
     Attributes:
-        text: the column of text, in CSV, JSON lines and Parquet.
+        text: the column of text, in CSV, JSON, workbooks and Parquet.
+        sheet: of a workbook; without it the first one is read.
     """
 
     text: str = "text"
+    sheet: str | None = None
 
 
 class Features(recipe.Options):
@@ -204,7 +206,7 @@ def _spec(name: str | None, base: Path) -> BackboneSpec | None:
 
 def _container(files: Files, options: Options) -> Container:
     """Return what holds the documents: tables where there are any, else all files."""
-    if not any(records.claims(found.place) for found in files):
+    if not records.any_in(files):
         return Folder(files)
 
     def content(record: records.Record) -> bytes:
@@ -213,7 +215,7 @@ def _container(files: Files, options: Options) -> Container:
             raise ValueError("empty document" if value in (None, "") or isinstance(value, str) else "not text")
         return value.encode("utf-8", "surrogatepass")
 
-    return records.Records(files, content, used=[options.text], key=options.key)
+    return records.Records(files, content, used=[options.text], key=options.key, given=options.given)
 
 
 def _beginning(item: Item, *, mail: bool) -> str | None:
