@@ -33,7 +33,7 @@ Home = Annotated[
 
 
 def writable(file: Path | None) -> Path | None:
-    """Check, as the callback of an option, that a file can be written, before the work for it is done.
+    """Check that the file of an option can be written, before the work for it is done.
 
     Raises:
         StoreError: its folder is missing or may not be written, or it is a folder itself.

@@ -125,7 +125,7 @@ class Estimate:
 def estimate(
     frame: pd.DataFrame, layout: Layout, *, seed: int = 0, device: str = "auto", steps: int = STEPS
 ) -> Iterator[Estimate]:
-    """Learn from a table, and yield what is expected in each column that has holes.
+    """Learn from a table, and yield the values expected in each column that has holes.
 
     Args:
         frame: the table.

@@ -1,4 +1,4 @@
-"""A column of a file whose holes are to be filled: how its values are read, and how expected ones are written."""
+"""A column whose holes are filled: how its values are read, and expected ones written."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Texts:
 def read_texts(
     columns: Mapping[str, Sequence[str]], gaps: Mapping[str, NDArray[np.bool_]], places: Sequence[str], found: Report
 ) -> dict[str, Texts]:
-    """Tell how columns of texts are read; what is not learned from, and what was guessed, goes into the report.
+    """Tell how columns of texts are read; other columns and guesses go into the report.
 
     Args:
         columns: their texts, by name.
@@ -143,7 +143,7 @@ def read_texts(
 
 
 def learned(parts: Sequence[Part], *, seed: int, device: str, steps: int, found: Report) -> Iterator[Estimate]:
-    """Learn from columns, and yield what is expected in each that has holes; the report counts them.
+    """Learn from columns, and yield the values expected in those with holes, for the report.
 
     Raises:
         SourceError: there are too few rows, or nothing to learn from.

@@ -38,7 +38,7 @@ _NO_WORDS = frozenset({"", "?", "na", "n/a", "nan", "null", "#n/a", "<na>"})
 
 
 def target_of(source: Path, out: Path | None = None) -> Path:
-    """Return where the filled table goes: ``NAME-filled`` with the endings of its source, in the same folder."""
+    """Return where the filled table goes: next to its source, as ``NAME-filled``."""
     if out is not None:
         return out
     ends = "".join(source.suffixes[-2:] if source.suffix.lower() == ".gz" else source.suffixes[-1:])

@@ -40,7 +40,7 @@ _FORMS = tuple(
 
 
 def readings(text: str) -> dict[Order, float]:
-    """Return the days since 1970 that a text may mean, by the order of its column; none where it is no date."""
+    """Return the days since 1970 that a text may mean, by order; none where it is no date."""
     day = _iso_day(text)
     if day is not None:
         return {"ymd": day}
@@ -93,7 +93,7 @@ def read_date(value: object, order: Order) -> float:
 
 
 def write_date(days: float, like: str, order: Order) -> str:
-    """Write a date as another one of its column is written, in its zone, to a day, a minute or a second.
+    """Write a date as another one of its column, in its zone, to a day, minute or second.
 
     Args:
         days: since 1970.

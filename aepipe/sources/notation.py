@@ -90,7 +90,7 @@ def is_missing(text: str) -> bool:
 
 
 def present(value: object) -> object:
-    """Return a value, a text without spaces around it; None for every way to write that there is none."""
+    """Return a value, a text without spaces around it; None where there is none."""
     # Parquet writes a missing number as NaN or as null.
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None

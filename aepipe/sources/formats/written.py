@@ -1,4 +1,4 @@
-"""A CSV file as it is written: cells with their places in its text, so that some can be filled.
+"""A CSV file as it is written: its cells with their places, so that some can be filled.
 
 Lines before the header, a byte order mark, line ends, quotation marks, spaces and the encoding stay as they are.
 """
@@ -105,7 +105,10 @@ class Written:
         return len(self._rows) - self.dialect.header
 
     def columns(self) -> list[list[str]]:
-        """Return the cells of each column, without quotation marks and spaces around them; empty where a row ends."""
+        """Return the cells of each column, without quotation marks and spaces around them.
+
+        Where a row ends early, they are empty.
+        """
         columns: list[list[str]] = [[] for _ in range(self.width)]
         for row in range(len(self)):
             cells = self._cells(row)
