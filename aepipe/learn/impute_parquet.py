@@ -178,6 +178,8 @@ def _text(name: str, texts: Texts, column: pa.ChunkedArray) -> _Column:
 def _put(column: pa.ChunkedArray, gaps: NDArray[np.bool_], fills: pa.Array) -> pa.ChunkedArray:
     """Return a column with values in its gaps; all other values are taken as they are."""
     kind = column.type
+    if pa.types.is_string_view(kind):  # of which pyarrow takes no rows
+        return _put(column.cast(pa.large_string()), gaps, fills.cast(pa.large_string())).cast(kind)
     if pa.types.is_dictionary(kind):
         # Chunks of one column may have dictionaries of their own.
         both = pa.chunked_array([*column.chunks, fills]).unify_dictionaries()

@@ -1,4 +1,4 @@
-"""What a column of a table holds, told by all of its values: numbers, dates, categories, row numbers or texts.
+"""What a column holds, told by all values: numbers, dates, categories, row numbers, texts.
 
 A :class:`Tally` sees each value once, and then decides the :class:`Reading` of its column.
 """

@@ -126,7 +126,7 @@ def check_target(file: Path, *, overwrite: bool = True) -> None:
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """Give a name beside a file to write to; it takes the file's place where the block succeeds.
+    """Give another name to write to; it takes the file's place where the block succeeds.
 
     Raises:
         FullError: the disk is full.
