@@ -214,7 +214,8 @@ def decimal_sign(counts: Mapping[str, int], *, comma: bool = False) -> Decimal:
     points = counts.get("point", 0) + SURE * counts.get("point!", 0)
     commas = counts.get("comma", 0) + SURE * counts.get("comma!", 0)
     unclear = counts.get("comma?", 0) + counts.get("dot?", 0)
-    if comma and commas >= points:
+    # Whole numbers without separators are the same with both signs, and stay as they are.
+    if comma and commas >= points and commas + unclear:
         return ","
     # A single 1,5 among many 1,234 is a slip, and not what tells how to read the others.
     return "," if commas > points and commas * SURE >= unclear else "."

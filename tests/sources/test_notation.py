@@ -77,6 +77,7 @@ def test_signs_are_read_with_the_decimal_sign_of_the_column(
         (["12.5", "1,5", "2,5"], False, ","),
         (["1,234"] * 399 + ["1,5"], False, "."),
         (["1.234"] * 399 + ["1.234,5"], False, ","),
+        (["1", "22", "3 333"], False, "."),
     ],
 )
 def test_a_column_tells_its_decimal_sign(texts: list[str], others: bool, sign: str) -> None:

@@ -224,6 +224,13 @@ def test_a_query_is_read_as_the_column_is_written(
     assert np.isfinite(first)
 
 
+def test_whole_numbers_next_to_decimal_commas_stay_plain(tmp_path: Path) -> None:
+    write(tmp_path, "x;n\n" + "".join(f"{i},5;{i % 7}\n" for i in range(40)))
+    first, second = table(tmp_path).features()["columns"]
+    assert first["decimal"] == ","
+    assert set(second) == {"name", "kind", "mean", "scale", "unit"}
+
+
 def test_plain_columns_learn_nothing_new_of_themselves(tmp_path: Path) -> None:
     """Keys that ordinary columns had not would change the digests of their rows."""
     for column in table(write(tmp_path), label="income", leave_out=("note",)).features()["columns"]:
