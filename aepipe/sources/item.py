@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
+from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ Reader = Callable[[str], bytes]
 """Returns the bytes of the item with that key; raises :class:`ItemError` or OSError."""
 Decode = Callable[[bytes, str], NDArray[np.generic]]
 """Makes one row of bytes; the second argument is the key, for messages. Raises :class:`ItemError`."""
+Sniff = Callable[[bytes], bool]
+"""Tells by the first bytes of a file whether it is an item."""
 Draw = Callable[[bytes, str, int, Callable[[], Mapping[str, Any]]], "Image"]
 """Makes a picture of bytes to look at; the other arguments are the key, the longest side in pixels, and the features.
 
@@ -136,7 +139,7 @@ class Source(Protocol):
         """Return the names and types of the items' columns."""
 
     def keep_types(self, known: pa.Schema) -> None:
-        """Let columns whose types are told by their values have the types of other rows, where the values fit."""
+        """Let columns of tables in text have the types of other rows, where the values fit."""
 
     def total(self) -> int | None:
         """Return the number of items, where it is known without reading them; else None."""
@@ -160,16 +163,47 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """What a recipe says of tables in text; None where their content tells.
+class Select:
+    """What is read of a database.
 
     Attributes:
-        encoding: of the text.
+        table: a table or a view of it; None takes the only one.
+        query: a ``SELECT`` whose result is read in place of a table.
+    """
+
+    table: str | None = None
+    query: str | None = None
+
+    def __bool__(self) -> bool:
+        """Whether it names anything."""
+        return bool(self.table or self.query)
+
+    def mark(self) -> str:
+        """Return it as a part of a place: without ``#`` and ``@``."""
+        return f"={quote(self.query, safe='')}" if self.query else quote(self.table or "", safe="")
+
+    @classmethod
+    def of(cls, mark: str) -> Self:
+        """Return what :meth:`mark` wrote."""
+        return cls(query=unquote(mark[1:])) if mark.startswith("=") else cls(table=unquote(mark) or None)
+
+
+ONLY_TABLE = Select()
+"""The only table of a database; and nothing special of other files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a recipe says of tables; None where their content tells.
+
+    Attributes:
+        encoding: of text.
         delimiter: between cells.
         header: the first line has the names of the columns.
         sheet: of a workbook; None takes the first.
         types: of columns, by name.
         texts: columns that stay text, because they are labels or splits.
+        select: what is read of a database.
     """
 
     encoding: str | None = None
@@ -178,6 +212,7 @@ class Given:
     sheet: str | None = None
     types: tuple[tuple[str, str], ...] = ()
     texts: frozenset[str] = frozenset()
+    select: Select = ONLY_TABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +222,13 @@ class Columns:
     Attributes:
         image: holds the items, or their paths.
         key: holds the id of each item; None takes the path of the item.
-        given: what the recipe says of lists.
+        sniff: recognises items among files whose names say nothing; None leaves those files out.
+        given: what the recipe says of tables.
     """
 
     image: str = "image"
     key: str | None = None
+    sniff: Sniff | None = None
     given: Given = field(default_factory=Given)
 
 

@@ -134,3 +134,18 @@ def test_the_delimiter_of_small_numbers() -> None:
     for delimiter in ",;\t|":
         rows = "".join(f"{random.randint(1, 5)}{delimiter}{random.randint(1, 5)}\n" for _ in range(200))
         assert told(f"q1{delimiter}q2\n{rows}").delimiter == delimiter
+
+
+def test_numbers_in_columns_of_spaces() -> None:
+    lines = [f"  {i}  {i * 0.5:8.2f}   {i % 3}\n" for i in range(30)]
+    found = dialect_of(lines, aligned=True)
+    assert (found.delimiter, found.names, found.spaces) == (" ", ("column_0", "column_1", "column_2"), True)
+    assert dialect_of(["a b\n", "c d\n"]).delimiter == ","
+
+
+def test_quotation_marks_with_a_backslash() -> None:
+    rows = "".join(f'"he said \\"hi\\" {i}, then left",{i}\n' for i in range(9))
+    found = told("text,n\n" + rows)
+    assert (found.escape, found.names, found.delimiter) == ("\\", ("text", "n"), ",")
+    paths = "".join(f'"C:\\new folder\\",{i}\n' for i in range(9))
+    assert told("path,n\n" + paths).escape is None

@@ -10,7 +10,8 @@ from aepipe.errors import SourceError
 from aepipe.sources import encoding
 
 SAMPLES = {
-    "windows-1252": "Die Straßenbahn fährt über die Brücke nach Köln, während die Müllers für fünf Euro Äpfel kaufen. "
+    "windows-1252": "Die Straßenbahn fährt über die Brücke nach Köln,"
+    " während die Müllers für fünf Euro Äpfel kaufen. "
     "Schöne Grüße aus München schickt die ganze Familie, und natürlich fragt die Großmutter nach dem Wetter.",
     "windows-1250": "Včera večer přišel můj přítel s manželkou a dětmi na návštěvu. Jedli jsme čerstvé koláče, pili "
     "horký čaj a povídali si o cestě do Žďáru. Další den jsme jeli na výlet do hor, kde byla velká zima.",
@@ -22,16 +23,20 @@ SAMPLES = {
     "горячий чай и говорили о поездке в Москву. На следующий день мы поехали в горы, где было очень холодно.",
     "windows-1253": "Χθες το βράδυ ο φίλος μου ήρθε στο σπίτι μας με τη γυναίκα του και τα παιδιά τους. Φάγαμε "
     "φρέσκιες πίτες με μανιτάρια, ήπιαμε ζεστό τσάι και μιλήσαμε για το ταξίδι στην Αθήνα, στα βουνά.",
-    "cp932": "昨日の夜、友達が奥さんと子供たちを連れて家に遊びに来ました。きのこの入った新しいパイを食べ、熱いお茶を飲みながら、"
+    "cp932": "昨日の夜、友達が奥さんと子供たちを連れて家に遊びに来まし"
+    "た。きのこの入った新しいパイを食べ、熱いお茶を飲みながら、"
     "東京への旅行について話しました。次の日は山へハイキングに行きましたが、とても寒くて雪が積もっていました。",
-    "euc_jp": "昨日の夜、友達が奥さんと子供たちを連れて家に遊びに来ました。きのこの入った新しいパイを食べ、熱いお茶を飲みながら、"
+    "euc_jp": "昨日の夜、友達が奥さんと子供たちを連れて家に遊びに来まし"
+    "た。きのこの入った新しいパイを食べ、熱いお茶を飲みながら、"
     "東京への旅行について話しました。次の日は山へハイキングに行きましたが、とても寒くて雪が積もっていました。",
     "gb18030": "昨天晚上,我的朋友带着妻子和孩子来我们家做客。我们吃了新鲜的蘑菇馅饼,喝了热茶,还谈了去北京旅行的事。"
     "第二天我们去山里郊游,那里非常冷,到处都是厚厚的雪。下个星期我们打算再去一次,希望天气会好一些。这本书是去年买的。",
     "big5": "昨天晚上,我的朋友帶著妻子和孩子來我們家做客。我們吃了新鮮的蘑菇餡餅,喝了熱茶,還談了去臺北旅行的事。"
     "第二天我們去山裡郊遊,那裡非常冷,到處都是厚厚的雪。下個星期我們打算再去一次,希望天氣會好一些。這本書是去年買的。",
-    "cp949": "어제 저녁에 친구가 아내와 아이들을 데리고 우리 집에 놀러 왔습니다. 우리는 버섯이 들어간 신선한 파이를 먹고 뜨거운 "
-    "차를 마시며 서울 여행에 대해 이야기했습니다. 다음 날에는 산으로 소풍을 갔는데 매우 추웠고 눈이 많이 쌓여 있었습니다.",
+    "cp949": "어제 저녁에 친구가 아내와 아이들을 데리고 우리 집에 놀러 "
+    "왔습니다. 우리는 버섯이 들어간 신선한 파이를 먹고 뜨거운 "
+    "차를 마시며 서울 여행에 대해 이야기했습니다. 다음 날에는 "
+    "산으로 소풍을 갔는데 매우 추웠고 눈이 많이 쌓여 있었습니다.",
 }
 FRENCH = (
     "L'été dernier, nous avons séjourné près de la forêt, où les élèves préféraient étudier à l'ombre des chênes. "

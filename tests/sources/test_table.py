@@ -157,13 +157,14 @@ def test_a_column_with_a_huge_number_is_one_of_texts(tmp_path: Path) -> None:
         ]
 
 
-def test_two_columns_with_the_same_name_are_told_apart_or_refused(tmp_path: Path) -> None:
+def test_two_columns_with_the_same_name(tmp_path: Path) -> None:
     """An option could not tell which one it names."""
-    source = table(write(tmp_path, "a,b,a\n1,2,3\n4,5,6\n"))
-    assert [one["name"] for one in source.features()["columns"]] == ["a", "b", "a_2"]
     pq.write_table(pa.table([[1, 4], [2, 5], [3, 6]], names=["a", "b", "a"]), tmp_path / "t.parquet")
-    with pytest.raises(SourceError, match=r"t\.parquet: 2 columns have the name 'a'; each needs one of its own"):
+    with pytest.raises(SourceError, match=r"t\.\w+: 2 columns have the name 'a'; each needs one of its own"):
         table(tmp_path, "t.parquet")
+    source = table(write(tmp_path, "a,b,a\n1,2,3\n4,5,6\n"))
+    assert source.schema().names[:3] == ["a", "b", "a_2"]
+    assert source.notes[:1] == ("t.csv: 2 columns have the name 'a'; they are called a, a_2",)
 
 
 def test_a_parquet_file_whose_text_is_no_utf8_is_named(tmp_path: Path) -> None:
@@ -172,7 +173,7 @@ def test_a_parquet_file_whose_text_is_no_utf8_is_named(tmp_path: Path) -> None:
     whole = (tmp_path / "t.parquet").read_bytes()
     for text in (b"abcdef", b"qwertz"):
         (tmp_path / "t.parquet").write_bytes(whole.replace(text, text[:3] + b"\x80" + text[4:]))
-        with pytest.raises(SourceError, match=r"t\.parquet: not a readable Parquet file: .*0x80"):
+        with pytest.raises(SourceError, match=r"t\.parquet: .*0x80"):
             table(tmp_path, "t.parquet")
 
 

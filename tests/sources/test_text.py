@@ -16,7 +16,7 @@ import pytest
 from aepipe import sources
 from aepipe.errors import ItemError, QueryError, SourceError
 from aepipe.sources import preview
-from aepipe.sources.formats import records as reading
+from aepipe.sources.formats import json_files as reading
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.sources.text.decode import body_of, words_of
 from aepipe.sources.text.source import Features, Options, Text
@@ -137,7 +137,8 @@ def test_documents_give_the_same_rows_in_every_format(tmp_path: Path, form: str)
         assert outcome.item.columns["snippet"] == document
         assert preview(source.location, outcome.item.place).decode() == document
     if form != "files":
-        assert [one.item.columns["year"] for one in found] == columns["year"]
+        read = int if form[:3] in {"csv", "tsv"} else str  # the others say that these are texts
+        assert [one.item.columns["year"] for one in found] == [read(year) for year in columns["year"]]
 
 
 def test_bad_documents_are_refused_one_by_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""CSV files: rows of text, parted by one of several delimiters; a damaged row costs no other one.
+"""CSV files: rows of text, with any delimiter; a damaged row costs no other one.
 
 A row with a wrong quotation mark, or with more or fewer cells than the header, is one bad row. After a quotation mark
 that is never closed reading goes on with the next line, so that it does not swallow what follows.
@@ -63,7 +63,13 @@ class CsvFile:
         csv.field_size_limit(LONGEST)
         lines = _Lines(self._lines(), self.dialect.skipped)
         # Without strict, an open quotation mark would swallow the rest of the file without a word.
-        reader = csv.reader(lines, delimiter=self.dialect.delimiter, skipinitialspace=self.dialect.spaces, strict=True)
+        reader = csv.reader(
+            lines,
+            delimiter=self.dialect.delimiter,
+            skipinitialspace=self.dialect.spaces,
+            escapechar=self.dialect.escape,
+            strict=True,
+        )
         if self.dialect.header:
             _next(reader, lines)
         while (cells := _next(reader, lines)) is not None:
@@ -85,7 +91,7 @@ class CsvFile:
         width, taken = len(self.dialect.names), lines.taken
         if len(taken) > 1 and self._swallowed(len(cells) == width, taken):
             return lines.refuse(_OPEN)
-        if lines.given_back and '"' in "".join(cells) and '""' not in taken[0]:
+        if lines.given_back and not self.dialect.escape and '"' in "".join(cells) and '""' not in taken[0]:
             return (), f"a quotation mark within a cell{lines.at}"
         if len(cells) != width:
             if len(cells) < width or any(cells[width:]) or len(cells) > width + max(1, self.dialect.trailing):
@@ -115,7 +121,7 @@ class CsvFile:
 
 
 def open_csv(path: Path, name: str, given: Given | None = None) -> CsvFile:
-    """Return a file, its encoding and dialect told by its content where the recipe does not say them.
+    """Return a file; where the recipe does not say them, its content tells encoding and dialect.
 
     Args:
         path: of the file.
@@ -127,6 +133,7 @@ def open_csv(path: Path, name: str, given: Given | None = None) -> CsvFile:
         ExtraError: it is not in UTF-8, and the package that guesses is not installed.
     """
     usual = "\t" if name.lower().endswith((".tsv", ".tsv.gz", ".tab", ".tab.gz")) else ","
+    usual = " " if name.lower().endswith((".txt", ".data")) else usual
     said = given or Given()
     return _opened(path, usual, said.encoding, said.delimiter, said.header, stamp(path))
 
@@ -145,7 +152,8 @@ def _opened(
         if size > _SAMPLE:
             break
     try:
-        found = dialect_of(lines, delimiter=delimiter, header=header, usual=usual)
+        told = "," if usual == " " else usual
+        found = dialect_of(lines, delimiter=delimiter, header=header, usual=told, aligned=usual == " ")
     except ValueError as error:
         raise SourceError(f"{path}: {error}") from None
     for column in found.names:

@@ -1,4 +1,4 @@
-"""Dialects of CSV: the delimiter, lines before the header, the header, told by the first lines of a file.
+"""Dialects of CSV: delimiter, prologue and header, told by the first lines of a file.
 
 A delimiter is right where the rows have as many cells as the header. Where none is, the file is refused in one line.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 DELIMITERS = ",;\t|"
-NAMED = {"\t": "a tab"}
+NAMED = {"\t": "a tab", " ": "spaces"}
 _FITS = 0.5
 """Share of the rows that have to have as many cells as the header."""
 _LOOK = 500  # rows that tell whether the first line is one of them
@@ -41,6 +41,7 @@ class Dialect:
         trailing: empty cells that every row has after the last column.
         first: the first line after those that are skipped, in cells.
         spaces: cells begin with spaces that do not belong to them, before quotation marks.
+        escape: stands before quotation marks within a cell, which are not doubled.
         is_row: this line seems to be a row, although nobody has said that there is no header.
         notes: what was guessed, in words.
     """
@@ -52,12 +53,18 @@ class Dialect:
     trailing: int = 0
     first: tuple[str, ...] = ()
     spaces: bool = False
+    escape: str | None = None
     is_row: bool = False
     notes: tuple[str, ...] = ()
 
 
 def dialect_of(
-    lines: Sequence[str], *, delimiter: str | None = None, header: bool | None = None, usual: str = ","
+    lines: Sequence[str],
+    *,
+    delimiter: str | None = None,
+    header: bool | None = None,
+    usual: str = ",",
+    aligned: bool = False,
 ) -> Dialect:
     """Return the dialect of a file.
 
@@ -66,12 +73,14 @@ def dialect_of(
         delimiter: where it is known.
         header: whether there is one, where that is known; else it is told by the lines.
         usual: the delimiter of files of that name, which is taken where several fit.
+        aligned: one or more spaces may be the delimiter, too.
 
     Raises:
         ValueError: no delimiter makes rows that fit the header; the message says what was found.
     """
-    tried = [delimiter] if delimiter else [usual, *(one for one in DELIMITERS if one != usual)]
-    looks = [look for one in tried if (look := _Look.at(lines, one))]
+    others = [one for one in DELIMITERS + " " * aligned if one != usual]
+    escape, tried = _escape_of(lines), [delimiter] if delimiter else [usual, *others]
+    looks = [look for one in tried if (look := _Look.at(lines, one, escape))]
     if not looks:
         return Dialect(delimiter or usual, 0, header is not False, ())
     # The first of equal ones, which is the usual delimiter.
@@ -140,19 +149,20 @@ class _Look:
     width: int
     share: float
     spaces: bool
+    escape: str | None = None
 
     @classmethod
-    def at(cls, lines: Sequence[str], delimiter: str) -> _Look | None:
+    def at(cls, lines: Sequence[str], delimiter: str, escape: str | None) -> _Look | None:
         """Cut the lines; None where there is nothing in them."""
         # A quotation mark counts only where a cell begins.
-        spaces = any(f'{delimiter} "' in line for line in lines) and not delimiter.isspace()
-        rows = tuple(_cut(lines, delimiter, spaces=spaces))
+        spaces = delimiter == " " or (delimiter != "\t" and any(f'{delimiter} "' in line for line in lines))
+        rows = tuple(_cut(lines, delimiter, escape, spaces=spaces))
         if not rows:
             return None
         # The header is no row, unless it is all that there is; the end of the file counts most against lines before it.
         counts = Counter(len(row) for _, row in rows[1:] or rows)
         width, count = max(counts.items(), key=lambda entry: (entry[1], entry[0]))
-        return cls(delimiter, rows, width, count / counts.total(), spaces)
+        return cls(delimiter, rows, width, count / counts.total(), spaces, escape)
 
     @property
     def score(self) -> float:
@@ -231,9 +241,21 @@ class _Look:
         return False in verdicts and True not in verdicts
 
 
-def _cut(lines: Sequence[str], delimiter: str, *, spaces: bool) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _escape_of(lines: Sequence[str]) -> str | None:
+    """Return the backslash where it stands before quotation marks within cells, and they are not doubled."""
+    text = "".join(lines)
+    marked = text.count('\\"')
+    # At the end of a cell it is a letter: "C:\\".
+    within = len(re.findall(r'(?<!\\)\\"[^,;\t|\r\n]', text))
+    return "\\" if marked > text.count('""') and within > marked / 3 else None
+
+
+def _cut(
+    lines: Sequence[str], delimiter: str, escape: str | None, *, spaces: bool
+) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield the rows of some lines, without empty ones, each with the number of lines before it."""
-    reader, before = csv.reader(iter(lines), delimiter=delimiter, skipinitialspace=spaces), 0
+    reader = csv.reader(iter(lines), delimiter=delimiter, skipinitialspace=spaces, escapechar=escape)
+    before = 0
     while True:
         try:
             row = next(reader, None)
@@ -255,7 +277,8 @@ def _check_fit(best: _Look, looks: Sequence[_Look], place: int, *, header: bool 
     if header is not False and rows and len(first) + surplus != best.width and best.share >= _FITS:
         many = f"each of {len(rows):,} rows has" if best.share == 1 else f"most of {len(rows):,} rows have"
         names = "1 name" if len(first) == 1 else f"{len(first)} names"
-        raise ValueError(f"{many} {best.width} cells, the header {names}: {best.delimiter.join(first)[:60]!r}")
+        single = '; if each line is one cell, say delimiter = "|" under [source]' if len(first) == 1 else ""
+        raise ValueError(f"{many} {best.width} cells, the header {names}: {best.delimiter.join(first)[:60]!r}{single}")
     others = [one for one in DELIMITERS if one != best.delimiter and one in "".join(first)]
     if best.width == 1 and others and len(looks) > 1 and header is None:
         raise ValueError(
@@ -279,7 +302,11 @@ def _described(best: _Look, place: int, *, header: bool, is_row: bool, usual: st
         notes.append(f"{before:,} {'line' if before == 1 else 'lines'} before the header left out")
     if header and _counts_up([cell.strip() for cell in first]):
         notes.append(f"the first line is taken for names: {', '.join(first)[:60]}; if it is a row, say header = false")
-    return Dialect(best.delimiter, before, header, names, trailing, first, best.spaces, is_row, tuple(notes))
+    if best.escape:
+        notes.append("quotation marks within cells have a backslash before them")
+    return Dialect(
+        best.delimiter, before, header, names, trailing, first, best.spaces, best.escape, is_row, tuple(notes)
+    )
 
 
 def _is_comment(row: Sequence[str]) -> bool:

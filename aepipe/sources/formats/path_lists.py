@@ -36,15 +36,22 @@ def open_container(files: Files, columns: Columns) -> Container:
     return Lists(files, columns)
 
 
-def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns) -> Container:
-    """Return the files with these endings, or, where there are none, the files in lists."""
+def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns, called: str) -> Container:
+    """Return the files with these endings or such first bytes, or, where there are none, the files in lists.
+
+    Args:
+        files: where they are.
+        endings: of the names of items.
+        columns: of lists.
+        called: what one item is called.
+    """
     from aepipe.sources.formats.folder import Folder
 
     named = [found.place for found in files]
     # Files first: a list in a folder of them is about them.
     if not any(name.lower().endswith(endings) for name in named) and any(map(claims, named)):
         return Lists(files, columns)
-    return Folder(files, endings)
+    return Folder(files, endings, columns.sniff, called=called)
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
@@ -76,7 +83,7 @@ def listed(root: Path, folder: str, text: object) -> tuple[str, Reader]:
 
 
 class Lists:
-    """CSV files with a column of paths; its other columns have the types that all of their values tell."""
+    """CSV files with a column of paths; the types of other columns are told by all values."""
 
     def __init__(self, files: Files, columns: Columns) -> None:
         from aepipe.sources.formats.text_shards import TextShards
@@ -85,6 +92,9 @@ class Lists:
         self._columns = columns
         self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
+        first = files.first(claims)
+        if first is None:
+            raise SourceError(f"{files.given}: no .csv in it")
         self._lists = TextShards(files, columns.given, _is_list)
         for found in self._lists.found[:1]:
             check_columns(Path(found.path), self._lists.table(found).names(), columns)
@@ -111,15 +121,9 @@ class Lists:
 
     def items(self) -> Iterator[Item]:
         """Yield the rows in order."""
-        self.passed_over.clear()
         self._lists.begin()
         names = [field.name for field in self.schema()]
-        for found in self._files:
-            lacks = self._lists.missing.get(found.place)
-            if found.refusal or lacks is not None or not claims(found.place):
-                why = found.refusal or (f"no column {lacks!r}" if lacks is not None else "not a list")
-                self.passed_over.add(found.place, why)
-                continue
+        for found in self._files.picked(self._why_not, self.passed_over):
             folder, typed = str(PurePosixPath(found.place).parent), self._lists.typed(found, names)
             for line in self._lists.lines(found):
                 at = f"{found.place}#{line.number}"
@@ -127,6 +131,11 @@ class Lists:
                     yield Item(at, at, Refused(line.trouble), columns=dict.fromkeys(names))
                 else:
                     yield self._item(line.record, folder, at, typed(line.record))
+
+    def _why_not(self, found: Found) -> str | None:
+        """Return why a file is no list; None where it is one."""
+        lacks = self._lists.missing.get(found.place)
+        return f"no column {lacks!r}" if lacks is not None else None if claims(found.place) else "not a list"
 
     def _item(self, row: Mapping[str, str | None], folder: str, at: str, own: dict[str, object]) -> Item:
         """Return one row as an item; ``at`` names it where it has no path."""

@@ -1,32 +1,36 @@
-"""Records: rows of CSV, JSON, workbooks and Parquet; each is an item, or has one in a column.
+"""Records: rows of tables of all formats; each is an item, or has one in a column.
 
-The content of an item is made of values as text, as they stand in the file; its columns have types, which all rows of
-all files share. Those of Parquet are its own; those of the others are told by all values: see
-:mod:`aepipe.sources.formats.values`. A row that is damaged or too long is one bad item, and the others are read.
+The columns of the items have types, which all rows of all files share; see :mod:`aepipe.sources.formats.schemas`. Those
+of Parquet, Arrow and databases are their own; those of the others are told by all values (see
+:mod:`aepipe.sources.formats.values`), and there the content of an item is made of values as text, as they stand in the
+file. A row that is damaged or too long is one bad item, and the others are read.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
 import pyarrow as pa
 
 from aepipe.errors import ExtraError, ItemError, SourceError
-from aepipe.sources.files import Files, Found, InMemory, Refused
-from aepipe.sources.formats import json_files, text_tables
-from aepipe.sources.formats.parquet import reading, rows_of
+from aepipe.sources.files import Files, Found, InMemory, Refused, check_pointer
+from aepipe.sources.formats import json_files, schemas, text_tables, typed
+from aepipe.sources.formats.parquet import split_cell
 from aepipe.sources.formats.path_lists import check_names
+from aepipe.sources.formats.shards import Shards
 from aepipe.sources.formats.text_shards import TextShards, is_text
 from aepipe.sources.formats.text_tables import Line, open_table
-from aepipe.sources.item import Given, Item, Reader
+from aepipe.sources.item import ONLY_TABLE, Given, Item, Reader, Select
 from aepipe.sources.passed_over import PassedOver
 
-_ROWS = 256  # of Parquet, read at a time
-_PARQUET = (".parquet", ".pq")
+_ROWS = 256  # of tables with types, read at a time
+_FIRST = 32  # of large cells, that tell what a column holds
+_ABOUT = 5  # files that may describe a table
 
 Record: TypeAlias = text_tables.Record
 Content = Callable[[Record], bytes]
@@ -39,14 +43,20 @@ def claims(name: str) -> bool:
 
 
 def holds(found: Found) -> bool:
-    """Whether a file is one of records: by its name, and by its content where the name tells little."""
-    return is_typed(found.place) or is_text(found)
+    """Whether a file is one of records, by its name; by its content where that tells little."""
+    return typed.holds(found) or is_text(found)
 
 
-def any_in(files: Files) -> bool:
-    """Whether there are tables among some files; a folder of documents is not opened file by file to tell."""
-    named = (found for found in files if files.single or not found.place.lower().endswith(".txt"))
-    return any(map(holds, named))
+def prevail(files: Files) -> bool:
+    """Tell whether tables are what a folder is about, and not documents with a table next to them."""
+    tables = others = 0
+    for found in files:
+        # A folder of documents is not opened file by file to tell.
+        table = (files.single or not found.place.lower().endswith(".txt")) and holds(found)
+        tables += table
+        others += not table
+    # A table has a handful of files that describe it: a README, a licence.
+    return tables > 0 and others <= max(_ABOUT, tables)
 
 
 def name_by_content(name: str, head: bytes) -> str:
@@ -54,15 +64,15 @@ def name_by_content(name: str, head: bytes) -> str:
 
     CSV has no mark of its own, so there the name has to say it, or the cells have to be numbers.
     """
-    if head.startswith(b"PAR1"):
-        return "x.parquet"
+    if suffix := typed.suffix_of(head):
+        return f"x{suffix}"
     if text_tables.kind_of(name):
         return name
     return "x.jsonl" if json_files.is_line(head) else name_of_content(name, head)
 
 
 def name_of_content(name: str, head: bytes) -> str:
-    """Return the name itself where the first bytes of a file tell that it is a table in text; else nothing."""
+    """Return the name where the first bytes of a file are a table in text; else nothing."""
     return name if text_tables.kind_of(name, head) else ""
 
 
@@ -78,14 +88,14 @@ def read(path: Path, name: str, given: Given | None = None) -> Iterator[Line]:
         SourceError: the file cannot be read to its end.
     """
     if is_typed(name):
-        yield from _parquet(path)
+        yield from _typed(path, given)
     else:
         yield from open_table(path, name, given).lines()
 
 
 def is_typed(name: str) -> bool:
     """Whether the columns of a file have types of their own, as those of Parquet do."""
-    return name.lower().endswith(_PARQUET)
+    return typed.claims(name)
 
 
 def is_headless(path: Path, name: str) -> bool:
@@ -104,15 +114,21 @@ def columns(path: Path, name: str, given: Given | None = None) -> pa.Schema:
     """
     if not is_typed(name):
         return pa.schema([(one, pa.string()) for one in open_table(path, name, given).names()])
-    with reading(path) as table:
-        found = table.schema_arrow
+    found = typed.table_of(path, given.select if given else ONLY_TABLE).schema()
     check_names(path, found.names)
     return found
 
 
-def count(path: Path, name: str) -> int | None:
-    """Return the number of rows of a Parquet file; None for other files."""
-    return rows_of(path) if is_typed(name) else None
+def first_cells(path: Path, column: pa.Field) -> list[object]:
+    """Return the first values of a column of a file with types, without the missing ones.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    # A column without values at its beginning is not read to its end.
+    batches = islice(typed.table_of(path).batches([column.name], _FIRST), _FIRST)
+    cells = (value for batch in batches for value in batch.column(0).to_pylist() if value is not None)
+    return list(islice(cells, _FIRST))
 
 
 class Records:
@@ -144,31 +160,43 @@ class Records:
         self._key = key
         self._given = given or Given()
         self.passed_over = PassedOver()
-        self.gives: frozenset[str] = frozenset()
+        self._guesses: list[str] = []
         wanted = (*used, *((key,) if key else ()))
         self._texts = TextShards(files, self._given)
-        self._texts.look(wanted)
-        self._typed = self._look(wanted)
-        self._own = self._all()
+        self._look(wanted)
+        has_splits = self._shards.gives_split and not self._texts.found
+        self.gives = frozenset({"split"}) if has_splits else frozenset[str]()
 
     def schema(self) -> pa.Schema:
         """Return the columns except those that hold the items."""
-        return self._own
+        return self._others
 
     def keep_types(self, known: pa.Schema) -> None:
         """Let columns of tables in text have the types that other rows have, where their values fit."""
         self._texts.keep_types(known)
-        self._own = self._all()
+        self._unify()
+
+    def type_of(self, column: str) -> pa.DataType:
+        """Return the type of a column, also of one that holds the items."""
+        return self._schema.field(column).type
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Columns that cannot be kept, with the reason."""
+        return self._shards.left_out
 
     @property
     def notes(self) -> list[str]:
         """What was guessed of the files, and values that the last iteration left out, in words."""
-        return self._texts.notes()
+        return [*self._guesses, *self._texts.notes()]
+
+    def note(self, guess: str) -> None:
+        """Add what somebody else has guessed of the files."""
+        self._guesses.append(guess)
 
     def total(self) -> int | None:
-        """Return the number of rows, where all files are Parquet."""
-        counts = [count(Path(found.path), found.place) for found in self._files if holds(found)]
-        return None if None in counts else sum(one or 0 for one in counts)
+        """Return the number of rows, where all files have types of their own."""
+        return None if self._texts.found else self._shards.total()
 
     def items(self) -> Iterator[Item]:
         """Yield the records in order, their columns typed."""
@@ -180,62 +208,117 @@ class Records:
         return self._items(typed=False)
 
     def _items(self, *, typed: bool) -> Iterator[Item]:
-        self.passed_over.clear()
-        for found in self._files:
-            lacks = self._texts.missing.get(found.place)
-            if found.refusal or lacks is not None or not holds(found):
-                why = found.refusal or (f"no column {lacks!r}" if lacks is not None else "not a table")
-                self.passed_over.add(found.place, why)
-                continue
-            yield from self._rows(found, typed=typed)
+        for found in self._files.picked(self._why_not, self.passed_over):
+            check_pointer(found)
+            yield from self._lines(found, typed=typed) if is_text(found) else self._rows(found)
 
-    def _rows(self, found: Found, *, typed: bool) -> Iterator[Item]:
-        """Yield the records of one file."""
-        text = is_text(found)
-        names = self._texts.table(found).names() if text else columns(Path(found.path), found.place).names
+    def _why_not(self, found: Found) -> str | None:
+        """Return why a file holds no records; None where it does."""
+        if not is_text(found):
+            return self._shards.reason(found)
+        lacks = self._texts.missing.get(found.place)
+        return None if lacks is None else f"no column {lacks!r}"
+
+    def _lines(self, found: Found, *, typed: bool) -> Iterator[Item]:
+        """Yield the records of a table in text."""
+        cell = self._cell(self._texts.table(found).names())
+        own = self._texts.typed(found, self._own) if typed else self._plain
+        for line in self._texts.lines(found):
+            columns = own(line.record)
+            columns |= {name: _fitted(columns[name], kind) for name, kind in self._fits.items()} if typed else {}
+            yield self._item(line, f"{found.place}#{line.number}", cell, columns)
+
+    def _rows(self, found: Found) -> Iterator[Item]:
+        """Yield the records of a table with types."""
+        split, cell = self._shards.split(found), self._cell(self._shards.own(found).names)
+        if cell and typed.is_database(found):
+            cell += f"@{self._given.select.mark()}"
+        for number, record in enumerate(self._shards.rows(found, self._schema.names, _ROWS)):
+            own = {name: _value(record[name]) for name in self._own}
+            yield self._item(Line(number, record), f"{found.place}#{number}", cell, own, split)
+
+    def _cell(self, names: Sequence[str]) -> str:
+        """Return the part of a place that names the column of the items, by its number among a file's columns."""
         # With a column, a place can be shown; a row that is made of several columns cannot.
-        cell = f"@{names.index(self._used[0])}" if len(self._used) == 1 else ""
-        own = self._own.names
-        chosen = self._texts.typed(found, own) if typed and text else partial(_chosen, own)
-        for line in self._texts.lines(found) if text else _parquet(Path(found.path)):
-            yield self._item(line, f"{found.place}#{line.number}", cell, chosen(line.record))
+        return f"@{names.index(self._used[0])}" if len(self._used) == 1 and self._used[0] in names else ""
 
-    def _item(self, line: Line, at: str, cell: str, own: dict[str, object]) -> Item:
+    def _item(self, line: Line, at: str, cell: str, own: dict[str, object], split: str | None = None) -> Item:
         """Return one record as an item."""
         key = line.record.get(self._key) if self._key else None
-        return Item(at if key in (None, "") else str(key), at + cell, self._reader(line), columns=own)
+        key = at if key in (None, "") else str(key)
+        return Item(key, at + cell, self._reader(line), split=split, columns=own)
 
-    def _all(self) -> pa.Schema:
-        """Return the columns of all files except those that hold the items."""
-        texts = [field for field in self._texts.schema() if field.name not in self._typed.names]
-        return pa.schema([field for field in (*self._typed, *texts) if field.name not in self._used])
+    def _plain(self, record: Record) -> dict[str, object]:
+        return {name: record.get(name) for name in self._own}
 
-    def _look(self, wanted: Sequence[str]) -> pa.Schema:
-        """Return the columns of Parquet files, after a look at whether there are tables."""
-        first = next((found for found in self._files if is_typed(found.place) and not found.refusal), None)
-        if first is None and not self._texts.found:
-            raise SourceError(f"{self._files.given}: no .csv, .tsv, .jsonl, .xlsx or .parquet in it")
-        typed = columns(Path(first.path), first.place) if first else pa.schema([])
-        lacks = next((name for name in wanted if first and name not in typed.names), None)
-        if first and lacks is not None:
-            raise SourceError(f"{first.path}: no column {lacks!r}; it has: {', '.join(typed.names) or 'none'}")
-        return typed
+    def _look(self, wanted: Sequence[str]) -> None:
+        """Learn the columns and the types of all files.
+
+        Raises:
+            SourceError: there are no tables, none has a column that is wanted, or a column has other types elsewhere.
+        """
+        with_types = next((found for found in self._files if typed.holds(found)), None)
+        if with_types is None and not self._texts.found:
+            raise SourceError(
+                f"{self._files.given}: no .csv, .tsv, .jsonl, .xlsx, .parquet, .arrow, .sqlite or .duckdb in it"
+            )
+        self._texts.look(wanted)
+        self._unify()
+        shards = self._shards
+        lacks = next((name for name in wanted if name not in shards.schema.names), None)
+        if lacks is not None and with_types is not None:
+            known = ", ".join(shards.schema.names) or "none"
+            why = f"no column {lacks!r}; it has: {known}"
+            why = f"column {lacks!r}: {shards.left_out[lacks]}" if lacks in shards.left_out else why
+            raise SourceError(f"{with_types.path}: {why}")
+
+    def _unify(self) -> None:
+        """Find the types that hold the values of all files.
+
+        Raises:
+            SourceError: a column has other types elsewhere.
+        """
+        schema = self._texts.schema() if self._texts.found else pa.schema([])
+        more = " and other tables in text" if len(self._texts.found) > 1 else ""
+        texts = [(f"{self._texts.found[0].path}{more}", schema)] if self._texts.found else []
+        self._shards = shards = Shards(self._files, self._given, texts)
+        self._schema = shards.schema
+        self._others = pa.schema([field for field in self._schema if field.name not in self._used])
+        self._own = self._others.names
+        # Where all files together need another type than the tables in text.
+        self._fits = {
+            field.name: shards.schema.field(field.name).type
+            for field in schema
+            if field.name in shards.schema.names and shards.schema.field(field.name).type != field.type
+        }
 
     def _reader(self, line: Line) -> Reader:
         return Refused(line.trouble) if line.trouble else _Made(self._content, line.record)
 
 
-def _chosen(names: Sequence[str], record: Record) -> dict[str, object]:
-    return {name: record.get(name) for name in names}
+def _value(value: object) -> object:
+    # In a comparison of SQL, NaN would be larger than every number.
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _fitted(value: object, kind: pa.DataType) -> object:
+    """Return a value of a table in text as one of the type that all files have."""
+    return None if value is None else schemas.converted(pa.array([value]), kind)[0].as_py()
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
-    """Return the cell ``row@column``, both by number, as text.
+    """Return the cell ``row@column``, both by number, as text or as the bytes in it.
+
+    In a database the place also tells the table or the query: ``row@column@table``.
 
     Raises:
         ItemError: there is no such row, or it is damaged.
     """
     number, _, column = at.partition("@")
+    column, _, mark = column.partition("@")
+    if is_typed(path.name):
+        table = typed.table_of(path, Select.of(mark))
+        return _shown(table.cell(int(number), table.schema().names[int(column)]))
     names: dict[str, None] = {}
     for line in read(path, path.name):
         names |= dict.fromkeys(line.record)
@@ -243,8 +326,13 @@ def read_at(path: Path, at: str, key: str) -> bytes:
             if line.trouble:
                 raise ItemError(key, line.trouble)
             name = next((name for place, name in enumerate(names) if place == int(column)), None)
-            return str((line.record.get(name) if name else None) or "").encode("utf-8", "replace")
+            return _shown(line.record.get(name) if name else None)
     raise ItemError(key, f"{path} has no row {number}")
+
+
+def _shown(value: object) -> bytes:
+    """Return the bytes in a cell, or its text."""
+    return split_cell(value)[0] or str(value or "").encode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +350,9 @@ class _Made:
             raise ItemError(key, str(error)) from None
 
 
-def _parquet(path: Path) -> Iterator[Line]:
-    with reading(path) as table:
-        rows = (row for batch in table.iter_batches(_ROWS) for row in batch.to_pylist())
-        for number, row in enumerate(rows):
-            yield Line(number, row)
+def _typed(path: Path, given: Given | None) -> Iterator[Line]:
+    table = typed.table_of(path, given.select if given else ONLY_TABLE)
+    kept = [field.name for field in table.schema() if schemas.can_be_kept(schemas.plain(field.type))]
+    rows = (row for batch in table.batches(kept, _ROWS) for row in batch.to_pylist())
+    for number, row in enumerate(rows):
+        yield Line(number, row)

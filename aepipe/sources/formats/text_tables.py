@@ -1,7 +1,8 @@
-"""Tables in text, all read in the same way: CSV, JSON lines, arrays of JSON, sheets of workbooks."""
+"""Tables in text, all read in the same way: CSV, JSON, sheets of workbooks."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +26,7 @@ ENDINGS = {
     "sheet": sheets.ENDINGS,
 }
 """Endings of names that tell the format."""
-UNSURE = {"json": (".json", ".json.gz"), "csv": (".data", ".txt")}
+UNSURE = {"json": (".json",), "csv": (".data", ".txt")}
 """Endings of files that are tables only if their content says so."""
 _ROWS = 4096  # looked at together, to tell types
 _HEAD = 1 << 13
@@ -76,7 +77,7 @@ class TextTable(Protocol):
 
 
 def kind_of(name: str, head: bytes | None = None) -> str | None:
-    """Return the format of a table in text, ``csv``, ``json`` or ``sheet``; None for other files.
+    """Return the format of a table in text: ``csv``, ``json`` or ``sheet``; else None.
 
     Args:
         name: of the file.
@@ -87,7 +88,7 @@ def kind_of(name: str, head: bytes | None = None) -> str | None:
     if sure or head is None:
         return sure
     if lower.endswith(UNSURE["json"]):
-        return "json" if json_files.is_array(head) else None
+        return "json" if json_files.is_array(head) or json_files.is_line(head) else None
     numbers = 0.0 if lower.endswith(".data") else _DELIMITED
     return "csv" if lower.endswith(UNSURE["csv"]) and _is_delimited(head, numbers) else None
 
@@ -220,21 +221,21 @@ def _is_delimited(head: bytes, least: float) -> bool:
     lines = text.splitlines(keepends=True)
     lines = lines[:-1] if len(head) >= _HEAD else lines
     try:
-        found = dialect_of(lines)
+        found = dialect_of(lines, aligned=True)
     except ValueError:
         return False
     if len(found.names) < 2 or len(lines) < 3:
         return False
-    rows = [
-        line.rstrip("\r\n").split(found.delimiter) for line in lines[found.skipped + found.header :] if line.strip()
-    ]
-    fits = [row[: len(found.names)] for row in rows if len(row) == len(found.names) + found.trailing]
+    below = lines[found.skipped + found.header :]
+    rows = [row for row in csv.reader(below, delimiter=found.delimiter, skipinitialspace=found.spaces) if row]
+    fits = [row[: len(found.names)] for row in rows if 0 <= len(row) - len(found.names) <= found.trailing]
     if not fits or len(fits) < 0.95 * len(rows):
         return False
     columns = Columns()
     columns.add(fits, found.names)
     numbers = sum(not column.kinds["text"] for column in columns.found.values())
     letters = sum(len(cell) for row in fits for cell in row)
+    least = max(least, 0.5) if found.delimiter == " " else least  # lines of words have spaces, too
     return numbers >= least * len(found.names) and letters <= _SHORT * len(fits) * len(found.names)
 
 

@@ -41,7 +41,7 @@ KINDS: Mapping[str, Kind] = {
 """What a column of each type is for rows."""
 
 
-class Options(base.Options):
+class Options(base.TableOptions):
     """Options under ``[source]``.
 
     Attributes:
@@ -88,7 +88,7 @@ class Table(base.ItemSource):
     def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
         self._features = features
         self._decode: Decode | None = None
-        files = Files.at(options.path, base)
+        files = Files.at(options.path, base, options.exclude)
         self._records = records.Records(files, _body, key=options.key, given=options.given)
         super().__init__(options, name, files, self._records)
         self._choices = options
