@@ -161,7 +161,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """What is read of a database.
+    """The part of a database that is read.
 
     Attributes:
         table: a table or a view of it; None takes the only one.

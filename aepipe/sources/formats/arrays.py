@@ -140,7 +140,7 @@ def _beyond(vector: NDArray[Any], kept: NDArray[np.float32]) -> str:
 
 
 def load(path: Path, name: str) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]], str]:
-    """Return the vectors of a file, number[N, D], mapped where possible; columns, [N] each; and the vectors' name.
+    """Return vectors, number[N, D], mapped where possible; columns, [N]; and the vectors' name.
 
     Where no array has the name, the only one with rows of numbers is taken.
 

@@ -157,7 +157,7 @@ class Tables:
 
 
 def split_cell(cell: object) -> tuple[bytes | None, str | None]:
-    """Return the bytes and the path in a cell of a column of pictures; of a list, those of its first picture."""
+    """Return the bytes and the path in a cell; of a list, those of its first picture."""
     if isinstance(cell, list):
         cell = next((one for one in cell if one is not None), None)
     if isinstance(cell, dict):

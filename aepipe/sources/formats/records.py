@@ -1,4 +1,4 @@
-"""Records: rows of CSV, JSON, workbooks, Parquet, Arrow and databases; each is an item, or has one in a column.
+"""Records: rows of tables of all formats; each is an item, or has one in a column.
 
 The columns of the items have types, which all rows of all files share; see :mod:`aepipe.sources.formats.schemas`. Those
 of Parquet, Arrow and databases are their own; those of the others are told by all values (see
@@ -43,7 +43,7 @@ def claims(name: str) -> bool:
 
 
 def holds(found: Found) -> bool:
-    """Whether a file is one of records: by its name, and by its content where the name tells little."""
+    """Whether a file is one of records: by its name, else by its first bytes."""
     return typed.holds(found) or is_text(found)
 
 

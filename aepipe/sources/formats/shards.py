@@ -1,4 +1,4 @@
-"""Shards: files with typed columns that are read as one table, whatever types each of them has.
+"""Shards: files with typed columns that are read as one table.
 
 Folders named ``column=value`` give columns, as Hive and Spark write them. In a data set that Hugging Face's library has
 saved, the files are those that its ``state.json`` names, and its folders are the splits.
