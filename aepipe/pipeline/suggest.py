@@ -25,7 +25,7 @@ import numpy as np
 
 from aepipe import recipe as recipes
 from aepipe import sources
-from aepipe.errors import ItemError, RecipeError, SourceError, UnclearError
+from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError, UnclearError
 from aepipe.recipe import Choice, LayerRecipe, Recipe
 from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer, Survey
 from aepipe.sources.files import EMPTY, Files, Found, first_bytes, pointer_in
@@ -369,6 +369,8 @@ def _kind_of(file: Found, sniffers: Mapping[str, Sniffer]) -> tuple[str, str]:
         raise ItemError(file.place, why or "of no known kind")
     try:
         return _kind_of_table(Path(file.path), table, sniffers)
+    except ExtraError as error:
+        raise ItemError(file.place, str(error)) from None
     except (SourceError, OSError, EOFError, zlib.error) as error:
         raise ItemError(file.place, str(error).partition(": ")[2]) from None
 

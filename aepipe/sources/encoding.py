@@ -8,6 +8,7 @@ its own it takes French and much of German for Central European.) A guess is to 
 from __future__ import annotations
 
 import codecs
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -66,6 +67,7 @@ _FEW = 4
 """Letters of another script that have to be there for a guess."""
 _WIDE_MARKS = frozenset("。、，：；！？（）「」『』《》・ー…　")
 _NO_GUESS = ["utf_7", "utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be"]
+_OF_ONE_BYTE = ["cp1251", "koi8_r", "koi8_u", "cp866", "iso8859_5", "cp1253", "cp1255", "cp1256"]
 _MARKS_OF_TEXT = frozenset("„“”‚‘’‹›«»–—…·•€£¥§°¡¿©®™´`²³½¼¾µ×±\xa0ªº†‰")
 _NAMES = {"shift_jis": "cp932", "euc_jis_2004": "euc_jp", "gbk": "gb18030", "gb2312": "gb18030", "cp1125": "cp866"}
 
@@ -197,6 +199,10 @@ def guessed(sample: bytes) -> str | None:
         raise ExtraError("charset-normalizer", "train") from None
     best = from_bytes(sample, cp_exclusion=_NO_GUESS).best()
     if best is None:
+        # Figures and signs of a table hide its few words.
+        words = b" ".join(dict.fromkeys(re.findall(rb"[\x80-\xff]{2,}", sample)))
+        best = from_bytes(words, cp_isolation=_OF_ONE_BYTE).best()
+    if best is None:
         return None
     name = _NAMES.get(best.encoding, best.encoding)
     other = [letter for letter in sample.decode(name, "replace") if not letter.isascii()]
@@ -272,7 +278,9 @@ def _wide(head: bytes) -> str | None:
     half = len(head) // 2
     if half < 8 or max(even, odd) < 0.4 * half or min(even, odd) > 0.02 * half:
         return None
-    return "utf-16-le" if odd > even else "utf-16-be"
+    name = "utf-16-le" if odd > even else "utf-16-be"
+    text = head[: 2 * half].decode(name, "replace")
+    return name if all(letter.isprintable() or letter in "\t\r\n" for letter in text) else None
 
 
 def _without_mark(text: str) -> str:

@@ -138,6 +138,9 @@ class Source(Protocol):
     def schema(self) -> pa.Schema:
         """Return the names and types of the items' columns."""
 
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns whose types are told by their values have the types of other rows, where the values fit."""
+
     def total(self) -> int | None:
         """Return the number of items, where it is known without reading them; else None."""
 

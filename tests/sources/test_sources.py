@@ -337,7 +337,7 @@ def test_csv_list_of_paths(tmp_path: Path) -> None:
     assert refusals(source) == {
         "../c.png": "path leaves the folder of the list",
         "list.csv#5": "no path",
-        "x/missing.png": "cannot be read: No such file or directory",
+        "x/missing.png": f"no such file; paths are relative to {tmp_path / 'lists'}",
     }
     assert [preview(source.location, item.place) for item in items[:3]] == [png(1), png(2), png(3)]
 

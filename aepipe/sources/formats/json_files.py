@@ -33,7 +33,7 @@ def objects(path: Path, given: str | None = None) -> Iterator[Object]:
     """
     name = encoding_of(path, given)
     if is_array(_head(path)):
-        yield from map(_whole, _array(path, given))
+        yield from (_whole(one, escaped=True) for one in _array(path, given))
         return
     for line in lines_of(path, name, LONGEST):
         if line is None or line.strip():
@@ -57,7 +57,9 @@ def is_line(head: bytes) -> bool:
 
 def as_text(value: object) -> str | None:
     """Return a value as text: as JSON, but for what is text already."""
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if value is None or isinstance(value, str):
+        return value
+    return str(value) if type(value) is int else _encode(value)
 
 
 def survey(path: Path, given: str | None = None) -> dict[str, Column]:
@@ -78,6 +80,7 @@ def survey(path: Path, given: str | None = None) -> dict[str, Column]:
     return found
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _KINDS: dict[type, Kind] = {int: "integer", float: "number", bool: "bool"}
 
 
@@ -110,15 +113,20 @@ def _object(line: str | None, name: str) -> Object:
         return {}, f"not JSON: not in {name.removesuffix('-sig').upper()}: {bad}"
     try:
         # Some programs begin a file with a byte order mark.
-        return _whole(json.loads(line.removeprefix("\ufeff")))
+        return _whole(json.loads(line.removeprefix("\ufeff")), escaped="\\u" in line)
     except (ValueError, RecursionError) as error:
         return {}, f"not JSON: {str(error).partition(':')[0]}"
 
 
-def _whole(found: object) -> Object:
-    """Return a value as an object; or the reason why it is none, or cannot be written."""
+def _whole(found: object, *, escaped: bool) -> Object:
+    """Return a value as an object; or the reason why it is none, or cannot be written.
+
+    Only letters that were escaped can be half a character.
+    """
     if not isinstance(found, dict):
         return {}, "not a JSON object"
+    if not escaped:
+        return found, None
     texts = (text for text in (*found, *map(as_text, found.values())) if text)
     bad = next((text for text in texts if _lone_surrogate(text)), None)
     return ({}, f"a lone surrogate, which is no text, in {bad[:40]!r}") if bad else (found, None)

@@ -106,6 +106,10 @@ class Lists:
 
         return pa.schema([field for field in self._lists.schema() if field.name != self._columns.image])
 
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns have the types that other rows have, where their values fit."""
+        self._lists.keep_types(known)
+
     @property
     def notes(self) -> list[str]:
         """What was guessed of the lists, in words."""

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from aepipe.errors import ItemError, SourceError
+from aepipe.errors import ExtraError, ItemError, SourceError
 from aepipe.sources.files import Files, Found, InMemory, Refused, check_pointer
 from aepipe.sources.formats import json_files, schemas, text_tables, typed
 from aepipe.sources.formats.parquet import split_cell
@@ -51,8 +51,10 @@ def prevail(files: Files) -> bool:
     """Tell whether tables are what a folder is about, and not documents with a table next to them."""
     tables = others = 0
     for found in files:
-        tables += holds(found)
-        others += not holds(found)
+        # A folder of documents is not opened file by file to tell.
+        table = (files.single or not found.place.lower().endswith(".txt")) and holds(found)
+        tables += table
+        others += not table
     # A table has a handful of files that describe it: a README, a licence.
     return tables > 0 and others <= max(_ABOUT, tables)
 
@@ -98,7 +100,10 @@ def is_typed(name: str) -> bool:
 
 def is_headless(path: Path, name: str) -> bool:
     """Whether the first line of a table in text seems to be a row."""
-    return not is_typed(name) and open_table(path, name).first is not None
+    try:
+        return not is_typed(name) and open_table(path, name).first is not None
+    except (SourceError, ExtraError):  # whoever reads it says so
+        return False
 
 
 def columns(path: Path, name: str, given: Given | None = None) -> pa.Schema:
@@ -158,15 +163,18 @@ class Records:
         self._guesses: list[str] = []
         wanted = (*used, *((key,) if key else ()))
         self._texts = TextShards(files, self._given)
-        self._shards = self._look(wanted)
-        self._schema = self._shards.schema
+        self._look(wanted)
         has_splits = self._shards.gives_split and not self._texts.found
         self.gives = frozenset({"split"}) if has_splits else frozenset[str]()
-        self._own = [name for name in self._schema.names if name not in used]
 
     def schema(self) -> pa.Schema:
         """Return the columns except those that hold the items."""
-        return pa.schema([field for field in self._schema if field.name not in self._used])
+        return self._others
+
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns of tables in text have the types that other rows have, where their values fit."""
+        self._texts.keep_types(known)
+        self._unify()
 
     def type_of(self, column: str) -> pa.DataType:
         """Return the type of a column, also of one that holds the items."""
@@ -243,8 +251,8 @@ class Records:
     def _plain(self, record: Record) -> dict[str, object]:
         return {name: record.get(name) for name in self._own}
 
-    def _look(self, wanted: Sequence[str]) -> Shards:
-        """Return the tables with types; their schema is that of all files.
+    def _look(self, wanted: Sequence[str]) -> None:
+        """Learn the columns and the types of all files.
 
         Raises:
             SourceError: there are no tables, none has a column that is wanted, or a column has other types elsewhere.
@@ -255,23 +263,34 @@ class Records:
                 f"{self._files.given}: no .csv, .tsv, .jsonl, .xlsx, .parquet, .arrow, .sqlite or .duckdb in it"
             )
         self._texts.look(wanted)
-        schema = self._texts.schema() if self._texts.found else pa.schema([])
-        more = " and other tables in text" if len(self._texts.found) > 1 else ""
-        texts = [(f"{self._texts.found[0].path}{more}", schema)] if self._texts.found else []
-        shards = Shards(self._files, self._given, texts)
-        # Where all files together need another type than the tables in text.
-        self._fits = {
-            field.name: shards.schema.field(field.name).type
-            for field in schema
-            if field.name in shards.schema.names and shards.schema.field(field.name).type != field.type
-        }
+        self._unify()
+        shards = self._shards
         lacks = next((name for name in wanted if name not in shards.schema.names), None)
         if lacks is not None and with_types is not None:
             known = ", ".join(shards.schema.names) or "none"
             why = f"no column {lacks!r}; it has: {known}"
             why = f"column {lacks!r}: {shards.left_out[lacks]}" if lacks in shards.left_out else why
             raise SourceError(f"{with_types.path}: {why}")
-        return shards
+
+    def _unify(self) -> None:
+        """Find the types that hold the values of all files.
+
+        Raises:
+            SourceError: a column has other types elsewhere.
+        """
+        schema = self._texts.schema() if self._texts.found else pa.schema([])
+        more = " and other tables in text" if len(self._texts.found) > 1 else ""
+        texts = [(f"{self._texts.found[0].path}{more}", schema)] if self._texts.found else []
+        self._shards = shards = Shards(self._files, self._given, texts)
+        self._schema = shards.schema
+        self._others = pa.schema([field for field in self._schema if field.name not in self._used])
+        self._own = self._others.names
+        # Where all files together need another type than the tables in text.
+        self._fits = {
+            field.name: shards.schema.field(field.name).type
+            for field in schema
+            if field.name in shards.schema.names and shards.schema.field(field.name).type != field.type
+        }
 
     def _reader(self, line: Line) -> Reader:
         return Refused(line.trouble) if line.trouble else _Made(self._content, line.record)

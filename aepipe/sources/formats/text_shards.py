@@ -71,6 +71,10 @@ class TextShards:
         """Return the columns of all files, and their types."""
         return self._types.schema()
 
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns have the types that other rows have, where their values fit."""
+        self._types.keep(known)
+
     def table(self, found: Found) -> TextTable:
         """Return the table in a file."""
         return open_table(Path(found.path), found.place, self._given)
@@ -123,6 +127,7 @@ class Types:
         self._given = given
         self._said = dict(given.types)
         self._columns: dict[str, values.Column] = {}
+        self._kept: dict[str, pa.DataType] = {}
         self._names: dict[str, None] = {}
         self._commas: dict[str, bool] = {}
         self._encodings: Counter[str] = Counter()
@@ -135,7 +140,8 @@ class Types:
         self._encodings[table.encoding] += 1
         self._noted |= dict.fromkeys(f"{place}: {note}" for note in table.notes)
         self._names |= dict.fromkeys(table.names())
-        for name, column in seen.found.items():
+        for name, one in seen.found.items():
+            column = one if seen.has_commas else one.without_commas()
             before = self._columns.get(name)
             self._columns[name] = before.merged(column) if before else column
 
@@ -150,6 +156,13 @@ class Types:
             known = ", ".join(self._names) or "none"
             raise SourceError(f"types: no column {strange!r}; there are: {known}")
         return pa.schema([(name, self._type(name)) for name in self._names])
+
+    def keep(self, known: pa.Schema) -> None:
+        """Take known types for columns whose values fit them."""
+        for one in known:
+            column = self._columns.get(one.name)
+            if column and one.name not in self._said and values.fits(self._type(one.name), one.type, column):
+                self._kept[one.name] = one.type
 
     def converters(self, place: str, names: Sequence[str]) -> list[tuple[str, Convert]]:
         """Return what makes values of the texts of some columns of a file; None where they stay text."""
@@ -169,11 +182,13 @@ class Types:
 
     def _type(self, name: str) -> pa.DataType:
         column = self._columns.get(name, values.Column())
+        if name in self._kept:
+            return self._kept[name]
         if name in self._given.texts:
             return pa.string()
         if name in self._said:
             return values.type_said(name, self._said[name], column)
-        return column.type(comma=any(self._commas.values()))
+        return column.type()
 
 
 class _Strays:

@@ -25,12 +25,14 @@ ENDINGS = {
     "sheet": sheets.ENDINGS,
 }
 """Endings of names that tell the format."""
-UNSURE = {"json": (".json", ".json.gz"), "csv": (".data", ".dat", ".txt")}
+UNSURE = {"json": (".json", ".json.gz"), "csv": (".data", ".txt")}
 """Endings of files that are tables only if their content says so."""
 _ROWS = 4096  # looked at together, to tell types
 _HEAD = 1 << 13
 _DELIMITED = 0.8
-"""Share of the columns that are numbers, from which a file of another name is taken for a table."""
+"""Share of the columns of a ``.txt`` that are numbers, from which it is taken for a table."""
+_SHORT = 20
+"""Letters of a cell, on average, up to which a ``.data`` is taken for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ def kind_of(name: str, head: bytes | None = None) -> str | None:
         return sure
     if lower.endswith(UNSURE["json"]):
         return "json" if json_files.is_array(head) else None
-    return "csv" if lower.endswith(UNSURE["csv"]) and _is_delimited(head) else None
+    numbers = 0.0 if lower.endswith(".data") else _DELIMITED
+    return "csv" if lower.endswith(UNSURE["csv"]) and _is_delimited(head, numbers) else None
 
 
 def open_table(path: Path, name: str, given: Given | None = None) -> TextTable:
@@ -209,8 +212,8 @@ def _surveyed_json(path: Path, given: str | None, _: tuple[int, int]) -> Columns
     return Columns(json_files.survey(path, given))
 
 
-def _is_delimited(head: bytes) -> bool:
-    """Whether the first bytes of a file are rows of cells, most of them numbers."""
+def _is_delimited(head: bytes, least: float) -> bool:
+    """Whether the first bytes of a file are rows of short cells, at least a share of the columns numbers."""
     if b"\0" in head:
         return False
     text = head.decode("utf-8", "replace")
@@ -226,12 +229,13 @@ def _is_delimited(head: bytes) -> bool:
         line.rstrip("\r\n").split(found.delimiter) for line in lines[found.skipped + found.header :] if line.strip()
     ]
     fits = [row[: len(found.names)] for row in rows if len(row) == len(found.names) + found.trailing]
-    if len(fits) < _DELIMITED * len(rows):
+    if not fits or len(fits) < 0.95 * len(rows):
         return False
     columns = Columns()
     columns.add(fits, found.names)
     numbers = sum(not column.kinds["text"] for column in columns.found.values())
-    return numbers >= _DELIMITED * len(found.names)
+    letters = sum(len(cell) for row in fits for cell in row)
+    return numbers >= least * len(found.names) and letters <= _SHORT * len(fits) * len(found.names)
 
 
 def refuse_row(path: Path, table: TextTable) -> None:

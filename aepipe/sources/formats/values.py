@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from aepipe.errors import SourceError
 
-Kind = Literal["integer", "number", "comma", "grouped", "bool", "date", "timestamp", "text"]
-"""What one value looks like. ``comma``: a number with a decimal comma; ``grouped``: that, or with thousands parted."""
+Kind = Literal["integer", "number", "comma", "grouped", "unclear", "bool", "date", "timestamp", "text"]
+"""What one value looks like. ``comma``: a number with a decimal comma; ``grouped``: that, or with thousands parted;
+``unclear``: one of both, in a file without decimal commas."""
 SAID = ("text", "category", "number", "integer", "bool", "date", "timestamp")
 """What a recipe can say of a column."""
 MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null", "none", "-", "nat", "<na>", "\\n"})
@@ -41,7 +42,7 @@ _LEAST, _LARGEST = -(1 << 63), (1 << 63) - 1
 _FEW = 0.05
 """Share of other values up to which a column of text is said to be nearly one of numbers."""
 _HOPELESS = 1000
-_NUMBERS: frozenset[Kind] = frozenset({"integer", "number", "comma", "grouped"})
+_NUMBERS: frozenset[Kind] = frozenset({"integer", "number", "comma", "grouped", "unclear"})
 
 
 @dataclass(slots=True)
@@ -113,18 +114,22 @@ class Column:
             self.kinds + other.kinds, max(self.largest, other.largest), self.wide or other.wide, strange, closed
         )
 
-    def type(self, *, comma: bool) -> pa.DataType:
-        """Return the type that holds all values as they are.
+    def without_commas(self) -> Column:
+        """Return the column of a file whose commas are no decimal signs."""
+        if not self.kinds["comma"] and not self.kinds["grouped"]:
+            return self
+        kinds = Counter(self.kinds)
+        kinds["unclear"] += kinds.pop("comma", 0) + kinds.pop("grouped", 0)
+        return replace(self, kinds=kinds)
 
-        Args:
-            comma: the file has decimal commas.
-        """
+    def type(self) -> pa.DataType:
+        """Return the type that holds all values as they are."""
         kinds = {kind for kind, count in self.kinds.items() if count}
         if self.wide or not kinds or "text" in kinds:
             return pa.string()
         if kinds == {"integer"}:
             return pa.int64()
-        if kinds <= {"integer", "number"} or (comma and kinds <= {"integer", "comma", "grouped"}):
+        if kinds <= {"integer", "number"} or kinds <= {"integer", "comma", "grouped"}:
             return pa.float64() if self.largest <= _EXACT else pa.string()
         if kinds <= {"date", "timestamp"}:
             return pa.timestamp("us") if "timestamp" in kinds else pa.date32()
@@ -136,7 +141,7 @@ class Column:
         others = self.kinds.total() - numbers
         if not pa.types.is_string(found) or self.closed or numbers < 10 or others > _FEW * numbers:
             return ""
-        why = "it has commas and points"
+        why = "its commas and points may part thousands"
         if self.strange:
             why = f"not all of its values are numbers: {', '.join(map(repr, self.strange))}"
         elif self.wide or self.largest > _EXACT:
@@ -169,6 +174,22 @@ class Columns:
             column.kinds["comma"] and not column.kinds["number"] and not column.kinds["text"]
             for column in self.found.values()
         )
+
+
+def fits(found: pa.DataType, known: pa.DataType, column: Column) -> bool:
+    """Whether all values of a column can have a known type.
+
+    Args:
+        found: the type that the values tell.
+        known: another one.
+        column: what its values look like.
+    """
+    if pa.types.is_string(known) or found == known:
+        return True
+    if not column.kinds.total():  # it has no value at all
+        return converter(known, comma=False) is not None
+    whole = pa.types.is_integer(found) and pa.types.is_floating(known) and column.largest <= _EXACT
+    return whole or (pa.types.is_date(found) and pa.types.is_timestamp(known))
 
 
 def type_said(name: str, said: str, column: Column) -> pa.DataType:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import ItemError, QueryError
-from aepipe.sources.files import InMemory
+from aepipe.sources.files import Found, InMemory, Refused
 from aepipe.sources.item import Decode, Item
 
 VERSION = 1
@@ -103,16 +103,16 @@ def query_items(text: str) -> Iterator[Item]:
         return
     if not Path(text).is_file():
         raise QueryError(f"{text}: no such file; ask with a file, or with a row like '{{\"column\": value, ...}}'")
-    if text.lower().endswith(".json"):
-        yield Item(text, text, InMemory(Path(text).read_bytes()))
+    if text.lower().endswith(".json") and not (data := Path(text).read_bytes()).lstrip().startswith(b"["):
+        yield Item(text, text, InMemory(data))
         return
     from aepipe.sources.formats import records
 
-    if not records.claims(text):
+    if not records.holds(Found(text, text)):
         raise QueryError(f"{text}: not a table; allowed: .json, .jsonl, .csv, .tsv, .xlsx, .ods, .parquet")
     for line in records.read(Path(text), text):
         body = json.dumps(line.record, default=str).encode()
-        yield Item(f"{text}#{line.number}", text, InMemory(body))
+        yield Item(f"{text}#{line.number}", text, Refused(line.trouble) if line.trouble else InMemory(body))
 
 
 def _cells(column: Mapping[str, Any], value: object, key: str) -> NDArray[np.float32] | float:
