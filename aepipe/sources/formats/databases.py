@@ -1,7 +1,7 @@
 """Tables and queries of SQLite and DuckDB files, which are opened for reading only.
 
-A query finds no way to other files. A table is read in the order of its rows, a query in its own. SQLite gives each value a type of its own, so the types of
-its columns are told by all of their values.
+A query finds no way to other files. A table is read in the order of its rows, a query in its own. SQLite gives each
+value a type of its own, so the types of its columns are told by all of their values.
 """
 
 from __future__ import annotations
