@@ -109,7 +109,7 @@ class Source(Protocol):
 
     @property
     def passed_over(self) -> PassedOver:
-        """Files that the last iteration left out because they are not of this kind, with the reasons."""
+        """Files that the last iteration left out, with the reasons."""
 
     @property
     def left_out(self) -> Mapping[str, str]:

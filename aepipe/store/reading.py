@@ -1,4 +1,4 @@
-"""What a run read of its source: the items, what was passed over or could not be read, and what was guessed.
+"""The facts of reading a source: files passed over, unreadable items, and guesses.
 
 Rows keep these facts in their manifest. A run that gets the rows of before writes none, so the facts of the last run of
 a collection lie in a file of the store as well, and count as long as its rows are in use.
@@ -33,7 +33,7 @@ def keep(store: Store, name: str, rows: Ref, facts: Mapping[str, Any]) -> None:
 
 
 def facts_of(store: Store, name: str, rows: Ref) -> dict[str, Any]:
-    """Return what was read for some rows: by the last run, where it got these rows, else when they were made.
+    """Return the facts of the last run where it got these rows, else of the run that made them.
 
     Returns:
         Those of :data:`NAMES` that are known; stores of earlier versions know few. ``list`` is the file with all names.

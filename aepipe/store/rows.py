@@ -490,7 +490,7 @@ def write_quarantine(path: Path, rejected: Iterable[Rejected], passed_over: Iter
 
 
 def read_quarantine(path: Path) -> list[dict[str, Any]]:
-    """Return what :func:`write_quarantine` wrote, a row each: ``key``, ``place``, ``reason``, ``what`` and ``count``.
+    """Return the rows of a quarantine: ``key``, ``place``, ``reason``, ``what`` and ``count``.
 
     A row without a place stands for ``count`` more files of that reason, which are not named.
     """

@@ -356,7 +356,7 @@ def same(kept: Any, given: Any) -> bool:
     return bool(kept == given)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(tables())
 def test_every_cell_is_kept_or_its_column_named_or_the_files_refused(held: list[pa.Table]) -> None:
     with tempfile.TemporaryDirectory() as text:

@@ -125,10 +125,11 @@ def _container(files: Files, options: Options) -> tuple[Container, int]:
     if clip_retrieval.holds(files):
         folder = clip_retrieval.ClipRetrieval(files, options.vectors, key=options.key)
         return folder, folder.width
-    if any(arrays.claims(found.place) for found in files):
+    tables = any(map(records.holds, files))
+    if files.first(arrays.claims, None if tables else arrays.is_array):
         held = arrays.Arrays(files, options.vectors, key=options.key)
         return held, held.width
-    if not any(map(records.holds, files)):
+    if not tables and not records.prevail(files):
         raise SourceError(f"{files.given}: no .npy, .npz or .parquet in it")
     width: list[int] = []
 
