@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,14 @@ def test_a_store_of_an_earlier_version_says_what_it_knows(aepipe: Aepipe, own_st
     (store.root / "reading-pictures.json").write_text("torn")
     assert json.loads(aepipe("show", "--json", home=store).stdout)[0]["read"]["files"] == 40
     assert aepipe("show", "--quarantine", home=store).stdout == "everything was read\n"
+    (store.root / "reading-pictures.json").write_text("[]")
+    assert aepipe("show", home=store).exit_code == 0
+    next((store.root / "rows").glob("*/quarantine.parquet")).write_bytes(b"torn")
+    torn = aepipe("show", "--quarantine", home=store)
+    assert torn.exit_code == 2
+    assert "quarantine.parquet: corrupt, not readable" in torn.stderr
+    shutil.rmtree(store.root / "rows")
+    assert json.loads(aepipe("show", "--json", home=store).stdout)[0]["read"] == {}
 
 
 def test_layers_are_named_in_a_few_words() -> None:
