@@ -193,7 +193,7 @@ class ItemSource:
         return pa.schema([field for field in self._container.schema() if field.name not in self._used])
 
     def keep_types(self, known: pa.Schema) -> None:
-        """Let columns whose types are told by their values have the types of other rows, where the values fit."""
+        """Let columns of tables in text have the types of other rows, where the values fit."""
         keep = getattr(self._container, "keep_types", None)
         if keep is not None:
             keep(known)

@@ -104,7 +104,7 @@ def decode(data: bytes, given: str | None = None) -> tuple[str, str]:
 
 
 def of_stream(stream: IO[bytes], given: str | None = None) -> str:
-    """Return the encoding of a stream, which is read to its end in blocks unless its first bytes tell.
+    """Return the encoding of a stream; it is read to its end unless its first bytes tell.
 
     Where no encoding fits, that is UTF-8: then bad bytes are to be reported where they stand.
 
@@ -152,7 +152,7 @@ def checked(name: str) -> str:
 
 
 def reader_errors() -> str:
-    """Return the name of the error handler for :func:`open`: a bad byte becomes a lone surrogate."""
+    """Return an error handler for :func:`open`: a bad byte becomes a lone surrogate."""
     return _handler()
 
 

@@ -143,7 +143,7 @@ class Source(Protocol):
         """Return the names and types of the items' columns."""
 
     def keep_types(self, known: pa.Schema) -> None:
-        """Let columns whose types are told by their values have the types of other rows, where the values fit."""
+        """Let columns of tables in text have the types of other rows, where the values fit."""
 
     def total(self) -> int | None:
         """Return the number of items, where it is known without reading them; else None."""

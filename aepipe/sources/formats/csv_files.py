@@ -1,4 +1,4 @@
-"""CSV files: rows of text, parted by one of several delimiters; a damaged row costs no other one.
+"""CSV files: rows of text, with any delimiter; a damaged row costs no other one.
 
 A row with a wrong quotation mark, or with more or fewer cells than the header, is one bad row. After a quotation mark
 that is never closed reading goes on with the next line, so that it does not swallow what follows.
@@ -115,7 +115,7 @@ class CsvFile:
 
 
 def open_csv(path: Path, name: str, given: Given | None = None) -> CsvFile:
-    """Return a file, its encoding and dialect told by its content where the recipe does not say them.
+    """Return a file; where the recipe does not say them, its content tells encoding and dialect.
 
     Args:
         path: of the file.

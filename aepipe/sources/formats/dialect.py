@@ -1,4 +1,4 @@
-"""Dialects of CSV: the delimiter, lines before the header, the header, told by the first lines of a file.
+"""Dialects of CSV: delimiter, prologue and header, told by the first lines of a file.
 
 A delimiter is right where the rows have as many cells as the header. Where none is, the file is refused in one line.
 """

@@ -56,14 +56,14 @@ def is_line(head: bytes) -> bool:
 
 
 def as_text(value: object) -> str | None:
-    """Return a value as text: as JSON, but for what is text already."""
+    """Return a value as text: as JSON, unless it is a text."""
     if value is None or isinstance(value, str):
         return value
     return str(value) if type(value) is int else _encode(value)
 
 
 def survey(path: Path, given: str | None = None) -> dict[str, Column]:
-    """Return what the values of all objects of a file look like, by name and in the order of the first of each."""
+    """Return what the values of all objects of a file look like, by name."""
     found: dict[str, Column] = {}
     for record, _ in objects(path, given):
         for name, value in record.items():

@@ -83,7 +83,7 @@ def listed(root: Path, folder: str, text: object) -> tuple[str, Reader]:
 
 
 class Lists:
-    """CSV files with a column of paths; its other columns have the types that all of their values tell."""
+    """CSV files with a column of paths; the types of other columns are told by all values."""
 
     def __init__(self, files: Files, columns: Columns) -> None:
         from aepipe.sources.formats.text_shards import TextShards

@@ -43,7 +43,7 @@ def claims(name: str) -> bool:
 
 
 def holds(found: Found) -> bool:
-    """Whether a file is one of records: by its name, else by its first bytes."""
+    """Whether a file is one of records, by its name; by its content where that tells little."""
     return typed.holds(found) or is_text(found)
 
 
@@ -74,8 +74,8 @@ def name_by_content(name: str, head: bytes) -> str:
     return "x.jsonl" if json_files.is_line(head) else name_of_content(name, head)
 
 
-def name_of_content(name: str, head: bytes) -> str:
-    """Return the name itself where the first bytes of a file tell that it is a table in text; else nothing."""
+    """Return the name where the first bytes of a file are those of a table in text; else ""."""
+    """Return the name where the first bytes of a file are those of a table in text; else nothing."""
     return name if text_tables.kind_of(name, head) else ""
 
 

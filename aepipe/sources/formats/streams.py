@@ -1,4 +1,4 @@
-"""Streams of tables in text: gzipped or not, of any encoding, and never a line that fills the memory."""
+"""Streams of tables in text: gzipped or not, in any encoding, with lines of bounded length."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def open_stream(path: Path) -> IO[bytes]:
 
 
 def encoding_of(path: Path, given: str | None) -> str:
-    """Return the encoding of a file, which is read once for it; see :func:`aepipe.sources.encoding.of_stream`.
+    """Return the encoding of a file; see :func:`aepipe.sources.encoding.of_stream`.
 
     Raises:
         SourceError: the file cannot be read to its end.
@@ -42,7 +42,7 @@ def encoding_of(path: Path, given: str | None) -> str:
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Return size and time of a file, which tell whether what is known of it still holds.
+    """Return size and time of a file, which tell whether it has changed.
 
     Raises:
         SourceError: it is not there.
@@ -64,7 +64,7 @@ def _encoding_of(path: Path, given: str | None, _: tuple[int, int]) -> str:
 
 
 def lines_of(path: Path, name: str, longest: int) -> Iterator[str | None]:
-    """Yield the lines of a file as text, with their ends; None for one that is too long, whose rest is skipped.
+    """Yield the lines of a file as text, with their ends; None for one that is too long.
 
     Bytes that are not of the encoding become lone surrogates; see :func:`aepipe.sources.encoding.bad_byte`.
 

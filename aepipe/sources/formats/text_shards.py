@@ -1,4 +1,4 @@
-"""The tables in text of a source: all files have the same columns, with types that hold the values of all files."""
+"""The tables in text of a source: columns and types that hold the values of all files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEAD = 1 << 13
 
 
 def is_text(found: Found) -> bool:
-    """Whether a file is a table in text: by its name, and by its content where the name tells little."""
+    """Whether a file is a table in text, by its name; by its content where that tells little."""
     if found.refusal:
         return False
     if text_tables.kind_of(found.place):
@@ -101,7 +101,7 @@ class TextShards:
         self._strays.clear()
 
     def notes(self) -> list[str]:
-        """Return what was guessed of the files, and values that the last iteration left out, in words."""
+        """Return guesses about the files, and values that the last iteration left out, in words."""
         return [*self._types.notes(), *self._strays.notes()]
 
     def _look(self, found: Found, wanted: Sequence[str]) -> None:
@@ -165,7 +165,7 @@ class Types:
                 self._kept[one.name] = one.type
 
     def converters(self, place: str, names: Sequence[str]) -> list[tuple[str, Convert]]:
-        """Return what makes values of the texts of some columns of a file; None where they stay text."""
+        """Return what makes values of the texts of some columns; None where they stay text."""
         comma = self._commas.get(place, False)
         return [
             (name, values.converter(self._type(name), comma=comma) if name in self._columns else None) for name in names

@@ -1,4 +1,4 @@
-"""Tables in text, all read in the same way: CSV, JSON lines, arrays of JSON, sheets of workbooks."""
+"""Tables in text, all read in the same way: CSV, JSON, sheets of workbooks."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TextTable(Protocol):
 
 
 def kind_of(name: str, head: bytes | None = None) -> str | None:
-    """Return the format of a table in text, ``csv``, ``json`` or ``sheet``; None for other files.
+    """Return the format of a table in text: ``csv``, ``json`` or ``sheet``; else None.
 
     Args:
         name: of the file.

@@ -1,4 +1,4 @@
-"""Types of the columns of tables in text: told once by all values, then the same for every row.
+"""Types of columns of tables in text: told once by all values, the same for every row.
 
 A type is only taken where each value can be written back: ``00123``, ``+49`` and integers of more than 64 bits stay
 text. Numbers may have decimal commas where commas do not part the cells. A recipe may say the type of a column.
