@@ -74,8 +74,8 @@ def name_by_content(name: str, head: bytes) -> str:
     return "x.jsonl" if json_files.is_line(head) else name_of_content(name, head)
 
 
-    """Return the name where the first bytes of a file are those of a table in text; else ""."""
-    """Return the name where the first bytes of a file are those of a table in text; else nothing."""
+def name_of_content(name: str, head: bytes) -> str:
+    """Return the name if the first bytes of a file are those of a table in text; else nothing."""
     return name if text_tables.kind_of(name, head) else ""
 
 
