@@ -177,9 +177,9 @@ class Records:
         return self._others
 
     def keep_types(self, known: pa.Schema) -> None:
-        """Let columns of tables in text have the types that other rows have, where their values fit."""
+        """Let columns have the types that they have in other rows, where their values fit."""
         self._texts.keep_types(known)
-        self._unify()
+        self._unify(known)
 
     def type_of(self, column: str) -> pa.DataType:
         """Return the type of a column, also of one that holds the items."""
@@ -280,8 +280,8 @@ class Records:
             why = f"column {lacks!r}: {shards.left_out[lacks]}" if lacks in shards.left_out else why
             raise SourceError(f"{shards.first}: {why}")
 
-    def _unify(self) -> None:
-        """Find the types that hold the values of all files.
+    def _unify(self, known: pa.Schema | None = None) -> None:
+        """Find the types that hold the values of all files; those of other rows where they hold them, too.
 
         Raises:
             SourceError: a column has other types elsewhere.
@@ -290,6 +290,8 @@ class Records:
         more = " and other tables in text" if len(self._texts.found) > 1 else ""
         texts = [(f"{self._texts.found[0].path}{more}", schema)] if self._texts.found else []
         self._shards = shards = Shards(self._files, self._given, texts, nameless=self._nameless)
+        if known is not None:
+            shards.keep_types(known)
         self._schema = shards.schema
         self._others = pa.schema([field for field in self._schema if field.name not in self._used])
         self._own = self._others.names

@@ -84,6 +84,14 @@ class Shards:
         self.gives_split = {_split(files.root, one) for one in found} >= _SPLITS
         self._check(found)
 
+    def keep_types(self, known: pa.Schema) -> None:
+        """Give columns the types that they have in other rows, where those hold their values."""
+        kinds = {field.name: field.type for field in known}
+        self.schema = pa.schema(
+            [field.with_type(_wider(field.type, kinds.get(field.name, field.type))) for field in self.schema],
+            self.schema.metadata,
+        )
+
     def tables(self, passed_over: PassedOver | None = None) -> Iterator[Found]:
         """Yield the files that are tables with types; count and name the others.
 
@@ -217,6 +225,10 @@ def _said(path: str, given: Given, schemas_: Sequence[pa.Schema]) -> dict[str, p
     if strange is not None:
         raise SourceError(f"{path}: types: no column {strange!r}; there are: {', '.join(sorted(names)) or 'none'}")
     return {name: TYPES[kind] for name, kind in given.types if name in names}
+
+
+def _wider(kind: pa.DataType, known: pa.DataType) -> pa.DataType:
+    return known if schemas.merged(kind, schemas.plain(known)) == schemas.plain(known) else kind
 
 
 def _has_mark(head: bytes) -> bool:
