@@ -185,6 +185,13 @@ class Records:
         """Return the type of a column, also of one that holds the items."""
         return self._schema.field(column).type
 
+    def types_in_files(self, column: str) -> Iterator[tuple[str, pa.DataType]]:
+        """Yield the tables with types that have a column, by their paths, and its type in each."""
+        for found in self._shards.tables():
+            own = self._shards.own(found)
+            if column in own.names:
+                yield found.path, schemas.plain(own.field(column).type)
+
     @property
     def left_out(self) -> dict[str, str]:
         """Columns that cannot be kept, with the reason."""
