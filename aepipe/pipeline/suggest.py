@@ -128,7 +128,7 @@ class Holding:
         return sorted(found, key=self.kinds.__getitem__, reverse=True)
 
     def describe(self) -> Iterator[str]:
-        """Yield what was found in words: the kind and why, and what is left out with the first names."""
+        """Yield the kinds that were found, and the files of no use with the first names, in words."""
         counts = "; ".join(f"{count:,} x {kind}" for kind, count in self.kinds.most_common())
         yield f"{self.looked_at:,} of {self.files:,} files looked at: {counts or 'of no known kind'}"
         if self.beside:

@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources import remote
@@ -56,7 +57,8 @@ class Found:
         path: for opening it.
         refusal: why it must not be opened; None where it may.
         inode: device and number of the file, the same for all its hard links; 0 where that is not known.
-        target: the place in the source of the file that a link leads to; None where it is no link to one.
+        target: the place in the source of the file that a link leads to, empty where the source does not find it by
+            its own name; None where it is no link.
     """
 
     place: str
@@ -171,7 +173,13 @@ class Files:
         passed_over.clear()
         taken: dict[int, set[int]] = {}
         for found in self.everything():
-            reason = found.refusal or why_not(found) or _again(found, taken, self.root, why_not)
+            reason = found.refusal or why_not(found)
+            if reason is None:
+                device, number = found.inode
+                numbers = taken.setdefault(device, set())
+                if found.target is not None or number in numbers:
+                    reason = _again(found, self.root, why_not, known=number in numbers)
+                numbers.add(number)
             if reason:
                 passed_over.add(found.place, reason)
             else:
@@ -179,29 +187,41 @@ class Files:
                 yield found
 
     def claimed(
-        self, claims: Callable[[str], bool], passed_over: PassedOver | None = None, reason: str = "of another format"
+        self,
+        claims: Callable[[str], bool],
+        passed_over: PassedOver | None = None,
+        reason: str = "of another format",
+        sniff: Callable[[bytes], bool] | None = None,
     ) -> Iterator[Found]:
-        """Yield the files with the name of one format; count and name the others.
+        """Yield the files of one format; count and name the others.
 
         Args:
-            claims: tells by its place whether a file has such a name.
+            claims: tells by its place whether a file has the name of the format.
             passed_over: is emptied first, and filled; None where nobody asks.
             reason: for the others.
+            sniff: tells by its first bytes whether a file is of the format, where no file has such a name.
 
         Raises:
             SourceError: one of them is the pointer of a file that is not here.
         """
-        for found in self.picked(lambda found: None if claims(found.place) else reason, passed_over or PassedOver()):
+        named = sniff is None or any(claims(found.place) for found in self)
+
+        def why_not(found: Found) -> str | None:
+            return None if claims(found.place) else reason if named else why_not_like(found, sniff, reason)
+
+        for found in self.picked(why_not, passed_over or PassedOver()):
             check_pointer(found)
             yield found
 
-    def first(self, claims: Callable[[str], bool]) -> Found | None:
-        """Return the first file with the name of one format; None where there is none.
+    def first(self, claims: Callable[[str], bool], sniff: Callable[[bytes], bool] | None = None) -> Found | None:
+        """Return the first file that :meth:`claimed` would; None where there is none.
 
         Raises:
             SourceError: it is the pointer of a file that is not here.
         """
         found = next((found for found in self if claims(found.place)), None)
+        if found is None and sniff is not None:
+            found = next((found for found in self if not why_not_like(found, sniff, "of another format")), None)
         if found:
             check_pointer(found)
         return found
@@ -324,7 +344,7 @@ class _Walk:
             return Found(_place(name), path, "a link out of the source")
         target = os.path.relpath(real, self.home).replace(os.sep, "/")
         sort = _SORTS.get(stat.S_IFMT(status.st_mode))
-        reached = _place(target) if self._reaches(target) else None
+        reached = _place(target) if self._reaches(target) else ""
         return Found(_place(name), path, sort and f"a link to {sort}", (status.st_dev, status.st_ino), reached)
 
     def _reaches(self, name: str) -> bool:
@@ -352,19 +372,22 @@ def _status(path: str, *, follow: bool = False) -> os.stat_result | None:
         return None
 
 
-def _again(found: Found, taken: dict[int, set[int]], root: Path, why_not: WhyNot) -> str | None:
-    """Return the reason where a file was found by another name, and remember it where it was not."""
-    if found.target is not None and not why_not(Found(found.target, os.path.join(root, found.target))):
+def _again(found: Found, root: Path, why_not: WhyNot, *, known: bool) -> str | None:
+    """Return the reason where a file is found by another name as well, or was found before.
+
+    Args:
+        found: a link, or a file whose inode was seen before.
+        root: of the source.
+        why_not: tells whether a file holds items.
+        known: its inode was seen before.
+    """
+    if found.target and not why_not(Found(found.target, os.path.join(root, found.target))):
         return SAME
-    device, number = found.inode
-    if number and number in taken.setdefault(device, set()):
-        # Some network disks give several files one number; then none of them has a second link.
-        status = _status(found.path, follow=True)
-        if (status and status.st_nlink > 1) or os.path.realpath(found.path) != found.path:
-            return SAME
-    if number:
-        taken[device].add(number)
-    return None
+    if not known or not found.inode[1]:
+        return None
+    # Some network disks give several files one number; then none of them has a second name.
+    status = _status(found.path, follow=True)
+    return SAME if found.target is not None or (status and status.st_nlink > 1) else None
 
 
 def _place(name: str) -> str:
@@ -417,22 +440,47 @@ def first_bytes(path: str, size: int = 1 << 13) -> bytes:
     Raises:
         OSError: it cannot be read, or is no file.
     """
-    handle = os.open(path, _READ)
+    with open_file(path) as stream:
+        return stream.read(size)
+
+
+def why_not_like(found: Found, sniff: Callable[[bytes], bool] | None, reason: str) -> str | None:
+    """Return why the first bytes of a file are not those of an item; None where they are.
+
+    Args:
+        found: the file.
+        sniff: tells whether bytes are those of an item.
+        reason: for bytes of something else.
+    """
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "not a file")
-        return os.read(handle, size)
-    finally:
-        os.close(handle)
+        head = first_bytes(found.path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if sniff is not None and sniff(head):
+        return None
+    return EMPTY if not head else pointer_in(head) or reason
+
+
+def open_file(path: str) -> BinaryIO:
+    """Open a file for reading; a pipe or a device is not waited for.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+    """
+    stream = os.fdopen(os.open(path, _READ), "rb")
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "not a file")
+    return stream
 
 
 def pointer_in(head: bytes) -> str | None:
-    """Return the reason where the bytes of a file only point to those that it should have; else None."""
+    """Return the reason where bytes only point to those of the file; else None."""
     return next((reason for start, reason in _POINTERS.items() if head.startswith(start)), None)
 
 
 def pointer_at(path: str) -> str | None:
-    """Return the reason where a file only points to its content; None where it does not, or cannot be read."""
+    """Return the reason where a file only points to its content; else None."""
     try:
         return pointer_in(first_bytes(path, 64))
     except OSError:

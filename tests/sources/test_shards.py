@@ -127,6 +127,21 @@ def test_a_type_that_the_recipe_says_ends_a_conflict(tmp_path: Path) -> None:
     assert kept(folder, images(folder, types={"note": "text"})) == ["1", None, "c. 1900", "2"]
 
 
+def test_added_files_take_the_types_of_other_rows_where_they_hold_the_values(tmp_path: Path) -> None:
+    known = pa.schema(
+        [("note", pa.float64()), ("day", pa.timestamp("us")), ("c", pa.dictionary(pa.int8(), pa.string()))]
+    )
+    held = {"image": PICTURES[:2], "note": [1, None], "day": [DAY.date(), None], "c": ["a", None], "n": [1, 2]}
+    pq.write_table(pa.table(held), tmp_path / "0.parquet")
+    expected = {"note": 1.0, "day": dt.datetime(2024, 1, 2), "c": "a", "n": 1}
+    for source in (images(tmp_path), Records(Files.at(str(tmp_path), tmp_path), lambda record: b"", used=["image"])):
+        source.keep_types(known)
+        assert [field.type for field in source.schema()] == [*(field.type for field in known), pa.int64()]
+        assert dict(next(source.items()).columns) == expected
+        source.keep_types(pa.schema([("note", pa.string()), ("n", pa.int8())]))
+        assert source.schema().field("n").type == pa.int64()
+
+
 def test_values_that_do_not_fit_the_common_type_are_found_before_the_first_row(tmp_path: Path) -> None:
     with pytest.raises(
         SourceError, match=r"0\.parquet: column 'note' is int64, but double in another file, .*90071992"
@@ -356,7 +371,7 @@ def same(kept: Any, given: Any) -> bool:
     return bool(kept == given)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(tables())
 def test_every_cell_is_kept_or_its_column_named_or_the_files_refused(held: list[pa.Table]) -> None:
     with tempfile.TemporaryDirectory() as text:

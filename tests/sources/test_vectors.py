@@ -152,6 +152,11 @@ def test_files_of_other_widths_are_named_with_both(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", embedding=ROWS[:, :3])
     with pytest.raises(SourceError, match=r"b\.npz: vectors of 3 numbers, but 4 in .*a\.npy"):
         vectors(tmp_path)
+    for number, width in enumerate((4, 3)):
+        column = pa.array(ROWS[:, :width].tolist(), pa.list_(pa.float32(), width))
+        pq.write_table(pa.table({"embedding": column}), tmp_path / f"{number}.parquet")
+    with pytest.raises(SourceError, match=r"1\.parquet: vectors of 3 numbers, but 4 in .*0\.parquet"):
+        vectors(tmp_path, "*.parquet")
 
 
 def test_columns_of_several_archives_have_one_type(tmp_path: Path) -> None:

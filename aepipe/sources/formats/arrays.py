@@ -31,6 +31,11 @@ def claims(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
+def is_array(head: bytes) -> bool:
+    """Whether the first bytes are those of an array; archives of arrays begin as any zip."""
+    return head.startswith(b"\x93NUMPY")
+
+
 class Arrays:
     """Vectors of some files; the key is a column, or the place ``file#row``.
 
@@ -56,7 +61,7 @@ class Arrays:
         self.notes: list[str] = []
         self.width, self._total, parts = 0, 0, []
         first = ""
-        for found in files.claimed(claims):
+        for found in files.claimed(claims, sniff=is_array):
             vectors, columns = self._load(found)
             self._total += len(vectors)
             first, self.width = first or found.path, self.width or vectors.shape[1]
@@ -78,7 +83,7 @@ class Arrays:
 
     def items(self) -> Iterator[Item]:
         """Yield the vectors in order."""
-        for found in self._files.claimed(claims, self.passed_over, "not an array"):
+        for found in self._files.claimed(claims, self.passed_over, "not an array", is_array):
             yield from self._rows(found)
 
     def _load(self, found: Found) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]]]:
@@ -140,7 +145,7 @@ def _beyond(vector: NDArray[Any], kept: NDArray[np.float32]) -> str:
 
 
 def load(path: Path, name: str) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]], str]:
-    """Return the vectors of a file, number[N, D], mapped where possible; columns, [N] each; and the vectors' name.
+    """Return vectors, number[N, D], mapped where possible; columns, [N]; and the vectors' name.
 
     Where no array has the name, the only one with rows of numbers is taken.
 

@@ -1,4 +1,4 @@
-"""Folders of clip-retrieval: vectors of pictures and of texts, and a table of metadata for each of their files.
+"""Folders of clip-retrieval: vectors of pictures and of texts, with tables of metadata.
 
 ::
 
@@ -39,7 +39,7 @@ def is_vectors(found: Found) -> bool:
 
 
 class ClipRetrieval:
-    """Vectors of a folder of clip-retrieval with their metadata; the key is a column, or the place ``file#row``.
+    """Vectors with their metadata; the key is a column, or the place ``file#row``.
 
     Attributes:
         width: numbers of a vector.

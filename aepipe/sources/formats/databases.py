@@ -1,7 +1,7 @@
-"""Tables and queries of SQLite and DuckDB files: opened for reading only, without a way to other files.
+"""Tables and queries of SQLite and DuckDB files, which are opened for reading only.
 
-A table is read in the order of its rows, a query in its own. SQLite gives each value a type of its own, so the types of
-its columns are told by all of their values.
+A query finds no way to other files. A table is read in the order of its rows, a query in its own. SQLite gives each
+value a type of its own, so the types of its columns are told by all of their values.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ DATABASES = {"sqlite": Mark(0, b"SQLite format 3\x00"), "duckdb": Mark(8, b"DUCK
 
 
 def kind_of(path: Path) -> str | None:
-    """Return which of :data:`DATABASES` a file is; None where it is none of them, or cannot be read."""
+    """Return which of :data:`DATABASES` a file is; None where it is none, or cannot be read."""
     try:
         with path.open("rb") as stream:
             head = stream.read(32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from aepipe.sources.files import EMPTY, Files, Found, WholeFile, first_bytes, pointer_in
+from aepipe.sources.files import Files, Found, WholeFile, why_not_like
 from aepipe.sources.item import Item
 from aepipe.sources.passed_over import PassedOver
 
@@ -18,7 +18,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """Endings of pictures that are believed without a look: what is no picture after all is refused when it is decoded."""
 _OTHERS = """
 .wav .wave .flac .mp3 .ogg .oga .opus .m4a .aac .aif .aiff .wma .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .wmv .flv
-.csv .tsv .jsonl .ndjson .parquet .pq .npy .npz .arrow .feather .db .sqlite .sqlite3 .duckdb .h5 .hdf5 .pkl .pt .onnx
+.csv .tsv .jsonl .ndjson .parquet .pq .npy .npz .arrow .feather .ipc .db .db3 .sqlite .sqlite3 .duckdb .ddb
+.h5 .hdf5 .pkl .pt .onnx
 .zip .tar .tgz .gz .bz2 .xz .zst .7z .rar .iso .exe .dll .so .o .class .pyc .jar .ttf .otf .woff .woff2
 """
 OTHERS = frozenset(_OTHERS.split())
@@ -34,7 +35,7 @@ def claims(name: str) -> bool:
 
 def open_container(files: Files, columns: Columns) -> Container:
     """Return the folder of images; it has no columns."""
-    return Folder(files, SUFFIXES, columns.sniff, called="picture")
+    return Folder(files, SUFFIXES, columns.sniff, called="a picture")
 
 
 class Folder:
@@ -44,7 +45,7 @@ class Folder:
         files: where they are.
         endings: of the names of items, in lower case; without endings every file is an item.
         sniff: tells by the first bytes whether a file with another ending is an item; None leaves those out.
-        called: what one item is called.
+        called: what one item is called, with its article.
         without: tells by its name whether a file is none; None where names say nothing against a file.
     """
 
@@ -54,14 +55,14 @@ class Folder:
         endings: tuple[str, ...] = (),
         sniff: Sniff | None = None,
         *,
-        called: str = "item",
+        called: str = "an item",
         without: Callable[[str], bool] | None = None,
     ) -> None:
         self._files = files
         self._endings = endings
         self._sniff = sniff
         self._without = without
-        self._reason = f"not a {called}"
+        self._reason = f"not {called}"
         self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
 
@@ -95,16 +96,10 @@ class Folder:
             return self._reason
         if self._is_named(found):
             return None
-        try:
-            head = first_bytes(found.path)
-        except OSError as error:
-            return f"cannot be read: {error.strerror}"
-        if self._sniff is not None and self._sniff(head):
-            return None
-        return EMPTY if not head else pointer_in(head) or self._reason
+        return why_not_like(found, self._sniff, self._reason)
 
 
 def is_other(name: str) -> bool:
-    """Whether a file has the name of a picture, a recording, a video, a table or a program, so of no document."""
+    """Whether a file has the name of a picture, a recording, a table, ..., so of no document."""
     lower = name.lower()
     return lower.endswith(SUFFIXES) or lower[lower.rfind(".") :] in OTHERS

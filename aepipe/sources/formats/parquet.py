@@ -86,6 +86,10 @@ class Tables:
             f"column {self._columns.image!r} holds lists: the first picture of each is taken, {self._others:,} are not"
         ]
 
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns have the types that they have in other rows, where those hold their values."""
+        self._shards.keep_types(known)
+
     def schema(self) -> pa.Schema:
         """Return all columns but those of pictures; classes and dictionaries as their values."""
         return pa.schema([(field.name, self._type(field)) for field in self._shards.schema if self._kept(field)])
@@ -157,7 +161,7 @@ class Tables:
 
 
 def split_cell(cell: object) -> tuple[bytes | None, str | None]:
-    """Return the bytes and the path in a cell of a column of pictures; of a list, those of its first picture."""
+    """Return the bytes and the path in a cell; of a list, those of its first picture."""
     if isinstance(cell, list):
         cell = next((one for one in cell if one is not None), None)
     if isinstance(cell, dict):

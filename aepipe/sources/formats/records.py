@@ -18,7 +18,7 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from aepipe.errors import ExtraError, ItemError, SourceError
-from aepipe.sources.files import Files, Found, InMemory, Refused, check_pointer
+from aepipe.sources.files import Files, Found, InMemory, Refused, check_pointer, first_bytes, why_not_like
 from aepipe.sources.formats import json_files, schemas, text_tables, typed
 from aepipe.sources.formats.parquet import split_cell
 from aepipe.sources.formats.path_lists import check_names
@@ -48,15 +48,18 @@ def holds(found: Found) -> bool:
 
 
 def prevail(files: Files) -> bool:
-    """Tell whether tables are what a folder is about, and not documents with a table next to them."""
+    """Tell whether a folder is one of tables, and not of documents with a table next to them."""
     tables = others = 0
     for found in files:
         # A folder of documents is not opened file by file to tell.
         table = (files.single or not found.place.lower().endswith(".txt")) and holds(found)
         tables += table
         others += not table
+    if not tables:
+        first = next(iter(files), None)
+        return first is not None and not why_not_like(first, _is_table, "no table")
     # A table has a handful of files that describe it: a README, a licence.
-    return tables > 0 and others <= max(_ABOUT, tables)
+    return others <= max(_ABOUT, tables)
 
 
 def name_by_content(name: str, head: bytes) -> str:
@@ -72,7 +75,7 @@ def name_by_content(name: str, head: bytes) -> str:
 
 
 def name_of_content(name: str, head: bytes) -> str:
-    """Return the name where the first bytes of a file are a table in text; else nothing."""
+    """Return the name if the first bytes of a file are those of a table in text; else nothing."""
     return name if text_tables.kind_of(name, head) else ""
 
 
@@ -162,7 +165,9 @@ class Records:
         self.passed_over = PassedOver()
         self._guesses: list[str] = []
         wanted = (*used, *((key,) if key else ()))
-        self._texts = TextShards(files, self._given)
+        # Where no file has the name of a table, the first bytes tell.
+        self._nameless = not any(map(holds, files))
+        self._texts = TextShards(files, self._given, self._is_text)
         self._look(wanted)
         has_splits = self._shards.gives_split and not self._texts.found
         self.gives = frozenset({"split"}) if has_splits else frozenset[str]()
@@ -172,13 +177,20 @@ class Records:
         return self._others
 
     def keep_types(self, known: pa.Schema) -> None:
-        """Let columns of tables in text have the types that other rows have, where their values fit."""
+        """Let columns have the types that they have in other rows, where their values fit."""
         self._texts.keep_types(known)
-        self._unify()
+        self._unify(known)
 
     def type_of(self, column: str) -> pa.DataType:
         """Return the type of a column, also of one that holds the items."""
         return self._schema.field(column).type
+
+    def types_in_files(self, column: str) -> Iterator[tuple[str, pa.DataType]]:
+        """Yield the tables with types that have a column, by their paths, and its type in each."""
+        for found in self._shards.tables():
+            own = self._shards.own(found)
+            if column in own.names:
+                yield found.path, schemas.plain(own.field(column).type)
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -210,14 +222,18 @@ class Records:
     def _items(self, *, typed: bool) -> Iterator[Item]:
         for found in self._files.picked(self._why_not, self.passed_over):
             check_pointer(found)
-            yield from self._lines(found, typed=typed) if is_text(found) else self._rows(found)
+            yield from self._lines(found, typed=typed) if self._is_text(found) else self._rows(found)
 
     def _why_not(self, found: Found) -> str | None:
         """Return why a file holds no records; None where it does."""
-        if not is_text(found):
+        if not self._is_text(found):
             return self._shards.reason(found)
         lacks = self._texts.missing.get(found.place)
         return None if lacks is None else f"no column {lacks!r}"
+
+    def _is_text(self, found: Found) -> bool:
+        """Whether a file is a table in text."""
+        return is_text(found) or (self._nameless and not why_not_like(found, json_files.is_line, "no table"))
 
     def _lines(self, found: Found, *, typed: bool) -> Iterator[Item]:
         """Yield the records of a table in text."""
@@ -259,23 +275,22 @@ class Records:
         Raises:
             SourceError: there are no tables, none has a column that is wanted, or a column has other types elsewhere.
         """
-        with_types = next((found for found in self._files if typed.holds(found)), None)
-        if with_types is None and not self._texts.found:
-            raise SourceError(
-                f"{self._files.given}: no .csv, .tsv, .jsonl, .xlsx, .parquet, .arrow, .sqlite or .duckdb in it"
-            )
         self._texts.look(wanted)
         self._unify()
         shards = self._shards
+        if shards.first is None and not self._texts.found:
+            raise SourceError(
+                f"{self._files.given}: no .csv, .tsv, .jsonl, .xlsx, .parquet, .arrow, .sqlite or .duckdb in it"
+            )
         lacks = next((name for name in wanted if name not in shards.schema.names), None)
-        if lacks is not None and with_types is not None:
+        if lacks is not None and shards.first is not None:
             known = ", ".join(shards.schema.names) or "none"
             why = f"no column {lacks!r}; it has: {known}"
             why = f"column {lacks!r}: {shards.left_out[lacks]}" if lacks in shards.left_out else why
-            raise SourceError(f"{with_types.path}: {why}")
+            raise SourceError(f"{shards.first}: {why}")
 
-    def _unify(self) -> None:
-        """Find the types that hold the values of all files.
+    def _unify(self, known: pa.Schema | None = None) -> None:
+        """Find the types that hold the values of all files; those of other rows where they hold them, too.
 
         Raises:
             SourceError: a column has other types elsewhere.
@@ -283,7 +298,9 @@ class Records:
         schema = self._texts.schema() if self._texts.found else pa.schema([])
         more = " and other tables in text" if len(self._texts.found) > 1 else ""
         texts = [(f"{self._texts.found[0].path}{more}", schema)] if self._texts.found else []
-        self._shards = shards = Shards(self._files, self._given, texts)
+        self._shards = shards = Shards(self._files, self._given, texts, nameless=self._nameless)
+        if known is not None:
+            shards.keep_types(known)
         self._schema = shards.schema
         self._others = pa.schema([field for field in self._schema if field.name not in self._used])
         self._own = self._others.names
@@ -319,7 +336,7 @@ def read_at(path: Path, at: str, key: str) -> bytes:
     """
     number, _, column = at.partition("@")
     column, _, mark = column.partition("@")
-    if is_typed(path.name):
+    if typed.suffix_of(first_bytes(str(path))):
         table = typed.table_of(path, Select.of(mark))
         return _shown(table.cell(int(number), table.schema().names[int(column)]))
     names: dict[str, None] = {}
@@ -351,6 +368,10 @@ class _Made:
             return InMemory(self.content(self.record))(key)
         except ValueError as error:
             raise ItemError(key, str(error)) from None
+
+
+def _is_table(head: bytes) -> bool:
+    return bool(name_by_content("", head))
 
 
 def _typed(path: Path, given: Given | None) -> Iterator[Line]:

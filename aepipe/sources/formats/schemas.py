@@ -1,4 +1,4 @@
-"""One schema for several tables: types grow until they hold the values of all, or the tables are refused.
+"""One schema for several tables: types grow until they hold the values of all.
 
 Programs write the types of a file after its own values, so parts of one table differ: integers where a part has no
 hole, no type at all where a part has no value. No value is ever changed: what has no common type is refused.
@@ -22,7 +22,7 @@ _UNITS = ("s", "ms", "us", "ns")  # the finest at the end
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
-    """Return the type of the values: without dictionaries, runs, views and extensions, at every depth."""
+    """Return the type without dictionaries, runs, views and extensions, at every depth."""
     if isinstance(kind, pa.BaseExtensionType):
         return pa.string() if kind.extension_name == "arrow.uuid" else plain(kind.storage_type)
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
@@ -68,7 +68,7 @@ def merged(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
 
 
 def unified(parts: Iterable[tuple[str, pa.Schema]], said: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
-    """Return one schema for the tables of some files: each column of any of them, with a type that holds its values.
+    """Return one schema for some tables: all their columns, with types that hold all values.
 
     Args:
         parts: the name of each file, and its schema.
@@ -125,7 +125,10 @@ def _has_views(kind: pa.DataType) -> bool:
 
 
 def may_fail(kind: pa.DataType, target: pa.DataType) -> bool:
-    """Tell whether the values decide if they fit another type: 2^53 + 1 is no float, the year 3000 no nanoseconds."""
+    """Tell whether the values decide if they fit another type.
+
+    2^53 + 1 is no float, and the year 3000 has no nanoseconds.
+    """
     kind = plain(kind)
     if kind == target or types.is_null(kind):
         return False

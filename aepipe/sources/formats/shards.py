@@ -1,4 +1,4 @@
-"""Shards: files with typed columns that are read as one table, whatever types each of them has.
+"""Shards: files with typed columns that are read as one table.
 
 Folders named ``column=value`` give columns, as Hive and Spark write them. In a data set that Hugging Face's library has
 saved, the files are those that its ``state.json`` names, and its folders are the splits.
@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from aepipe.errors import SourceError
-from aepipe.sources.files import Files, Found, check_pointer
+from aepipe.sources.files import Files, Found, check_pointer, why_not_like
 from aepipe.sources.formats import schemas, typed
 from aepipe.sources.item import Given
 from aepipe.sources.passed_over import PassedOver
@@ -50,16 +50,23 @@ class Shards:
         files: the tables among them are read.
         given: what the recipe says.
         others: names and schemas of tables without types that belong to the same source.
+        nameless: files without the name of a table are tables where their first bytes say so.
 
     Raises:
         SourceError: a file is damaged, or a column has types without a common one.
     """
 
     def __init__(
-        self, files: Files, given: Given = NOTHING_GIVEN, others: Sequence[tuple[str, pa.Schema]] = ()
+        self,
+        files: Files,
+        given: Given = NOTHING_GIVEN,
+        others: Sequence[tuple[str, pa.Schema]] = (),
+        *,
+        nameless: bool = False,
     ) -> None:
         self._files = files
         self._given = given
+        self._nameless = nameless
         self._tables: dict[str, typed.Typed] = {}
         self._schemas: dict[str, pa.Schema] = {}
         self._states: dict[str, frozenset[str] | None] = {}
@@ -76,6 +83,14 @@ class Shards:
         self.schema = pa.schema(kept, whole.metadata)
         self.gives_split = {_split(files.root, one) for one in found} >= _SPLITS
         self._check(found)
+
+    def keep_types(self, known: pa.Schema) -> None:
+        """Give columns the types that they have in other rows, where those hold their values."""
+        kinds = {field.name: field.type for field in known}
+        self.schema = pa.schema(
+            [field.with_type(_wider(field.type, kinds.get(field.name, field.type))) for field in self.schema],
+            self.schema.metadata,
+        )
 
     def tables(self, passed_over: PassedOver | None = None) -> Iterator[Found]:
         """Yield the files that are tables with types; count and name the others.
@@ -151,7 +166,8 @@ class Shards:
         if PurePosixPath(found.place).name in DESCRIPTIONS:
             return "describes the data set"
         if not typed.holds(found):
-            return "not a table"
+            is_table = self._nameless and not why_not_like(found, _has_mark, "not a table")
+            return None if is_table else "not a table"
         folder, _, name = found.path.rpartition("/")
         if not name.lower().endswith(".arrow"):
             return None
@@ -209,6 +225,14 @@ def _said(path: str, given: Given, schemas_: Sequence[pa.Schema]) -> dict[str, p
     if strange is not None:
         raise SourceError(f"{path}: types: no column {strange!r}; there are: {', '.join(sorted(names)) or 'none'}")
     return {name: TYPES[kind] for name, kind in given.types if name in names}
+
+
+def _wider(kind: pa.DataType, known: pa.DataType) -> pa.DataType:
+    return known if schemas.merged(kind, schemas.plain(known)) == schemas.plain(known) else kind
+
+
+def _has_mark(head: bytes) -> bool:
+    return bool(typed.suffix_of(head))
 
 
 def _partitions(place: str) -> dict[str, str | None]:

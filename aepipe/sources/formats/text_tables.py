@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from aepipe.errors import SourceError
+from aepipe.sources.files import first_bytes
 from aepipe.sources.formats import json_files, sheets
 from aepipe.sources.formats.csv_files import CsvFile, open_csv
 from aepipe.sources.formats.dialect import dialect_of
@@ -108,7 +109,8 @@ def open_table(path: Path, name: str, given: Given | None = None) -> TextTable:
     said, kind = given or Given(), kind_of(name)
     if kind == "sheet":
         return _Sheet(path, said)
-    if kind == "json" or (kind is None and name.lower().endswith(UNSURE["json"])):
+    unsure = kind is None and (name.lower().endswith(UNSURE["json"]) or json_files.is_line(first_bytes(str(path))))
+    if kind == "json" or unsure:
         return _Json(path, said)
     return _Csv(path, name, said)
 

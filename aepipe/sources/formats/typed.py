@@ -1,4 +1,4 @@
-"""Tables in files whose columns have types: Parquet, Arrow, SQLite and DuckDB, all read in the same way."""
+"""Tables whose columns have types, read in one way: Parquet, Arrow, SQLite and DuckDB."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def claims(name: str) -> bool:
 
 
 def holds(found: Found) -> bool:
-    """Whether a file is a table with types: by its name, and where that says little, by its first bytes."""
+    """Whether a file is a table with types: by its name, else by its first bytes."""
     if not _named_as_database(found.place):
         return claims(found.place)
     # Many programs call their own files `.db`; a picture viewer's `Thumbs.db` is no table.
@@ -72,7 +72,7 @@ def is_database(found: Found) -> bool:
 
 
 def suffix_of(head: bytes) -> str:
-    """Return the ending for a file with these first bytes; empty where it is no table with types."""
+    """Return the ending for a file with these first bytes; empty where it is no such table."""
     if head.startswith(b"PAR1"):
         return ".parquet"
     if head.startswith((b"ARROW1", b"FEA1", _STREAM)):

@@ -208,7 +208,7 @@ def _container(files: Files, options: Options) -> Container:
     """Return what holds the documents: tables where there are any, else all files."""
     named = "text" in options.model_fields_set
     if not records.prevail(files) and not (named and any(map(records.holds, files))):
-        return Folder(files, called="document", without=folder.is_other)
+        return Folder(files, called="a document", without=folder.is_other)
 
     def content(record: records.Record) -> bytes:
         value = record.get(options.text)

@@ -125,10 +125,11 @@ def _container(files: Files, options: Options) -> tuple[Container, int]:
     if clip_retrieval.holds(files):
         folder = clip_retrieval.ClipRetrieval(files, options.vectors, key=options.key)
         return folder, folder.width
-    if any(arrays.claims(found.place) for found in files):
+    tables = any(map(records.holds, files))
+    if files.first(arrays.claims, None if tables else arrays.is_array):
         held = arrays.Arrays(files, options.vectors, key=options.key)
         return held, held.width
-    if not any(map(records.holds, files)):
+    if not tables and not records.prevail(files):
         raise SourceError(f"{files.given}: no .npy, .npz or .parquet in it")
     width: list[int] = []
 
@@ -186,9 +187,13 @@ def _length(container: records.Records, files: Files, column: str) -> int:
     """Return the numbers of the vectors of a column: by its type, else as most of the first have them.
 
     Raises:
-        SourceError: none of the first is a vector.
+        SourceError: none of the first is a vector, or the types of two files tell other lengths.
     """
-    kind = container.type_of(column)
+    kind, first = container.type_of(column), ("", 0)
+    for path, own in container.types_in_files(column):
+        if pa.types.is_fixed_size_list(own):
+            first = first if first[1] else (path, own.list_size)
+            arrays.check_width(path, own.list_size, *first)
     if pa.types.is_fixed_size_list(kind):
         return int(kind.list_size)
     seen, reason = Counter[int](), "no rows"
