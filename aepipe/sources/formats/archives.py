@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.exclude import excluding
 from aepipe.sources.files import EMPTY, HIDDEN, Files, Found, Piece, Refused, pointer_in
-from aepipe.sources.formats import folder, tar, zip
+from aepipe.sources.formats import tar, zip
 from aepipe.sources.formats.members import Member
 from aepipe.sources.item import Item, Reader
 from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.pictures import SUFFIXES
 from aepipe.sources.walk import EXCLUDED
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def prevail(files: Iterable[Found]) -> bool:
 
 def open_container(files: Files, columns: Columns) -> Archives:
     """Return the pictures in archives."""
-    return Archives(files, Wanted("a picture", folder.SUFFIXES, columns.sniff, key=columns.key))
+    return Archives(files, Wanted("a picture", SUFFIXES, columns.sniff, key=columns.key))
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:

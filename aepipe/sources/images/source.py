@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ from aepipe.errors import ExtraError, ItemError, SourceError
 from aepipe.sources import base, pictures
 from aepipe.sources.backbone import GRAPH, Backbone, BackboneSource, BackboneSpec, digest_of
 from aepipe.sources.files import Files
-from aepipe.sources.formats import open_container, tar
+from aepipe.sources.formats import folder, open_container, parquet, tar
 from aepipe.sources.images import decode
 from aepipe.sources.images.pages import Pages
 from aepipe.sources.item import Columns, Container, Item
@@ -49,7 +49,7 @@ MOST_MEGAPIXELS = 4000
 Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
 
 
-class Options(base.Options):
+class Options(base.TableOptions):
     """Options under ``[source]``.
 
     Attributes:
@@ -160,7 +160,8 @@ class Images(BackboneSource, base.ItemSource):
 
     def _open_container(self, files: Files, options: base.Options) -> Container:
         _check_packages(files)
-        columns = Columns(getattr(options, "image", "image"), options.key, pictures.is_picture, pictures.not_read)
+        image = getattr(options, "image", "image")
+        columns = Columns(image, options.key, pictures.is_picture, pictures.not_read, options.given)
         whole = open_container(files, columns)
         return Pages(whole) if getattr(options, "pages", "first") == "all" else whole
 
@@ -215,10 +216,16 @@ def _is_picture(seen: base.Glimpse) -> bool:
     return False
 
 
-def _is_picture_column(column: pa.Field) -> bool:
-    kind = column.type
-    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-    return bool(binary or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0))
+def _is_picture_column(column: pa.Field, cells: Sequence[object]) -> bool:
+    """Recognise pictures, and lists of them: by the type, and by the first bytes or the path of half of the cells."""
+    if not parquet.may_be_picture(column.type):
+        return False
+    return not cells or sum(map(_holds_picture, cells)) >= len(cells) / 2
+
+
+def _holds_picture(cell: object) -> bool:
+    data, path = parquet.split_cell(cell)
+    return bool(pictures.format_of(data[: base.HEAD]) if data is not None else path and folder.claims(path))
 
 
 SNIFFER = base.Sniffer(

@@ -37,14 +37,16 @@ LONG_TEXT = 40
 _LOOK = 1 << 14  # bytes that a beginning is made of
 
 
-class Options(base.Options):
+class Options(base.TableOptions):
     """Options under ``[source]``.
 
     Attributes:
-        text: the column of text, in CSV, JSON lines and Parquet.
+        text: the column of text, in CSV, JSON, workbooks and Parquet.
+        sheet: of a workbook; without it the first one is read.
     """
 
     text: str = "text"
+    sheet: str | None = None
 
 
 class Features(recipe.Options):
@@ -205,18 +207,19 @@ def _spec(name: str | None, base: Path) -> BackboneSpec | None:
 def _container(files: Files, options: Options) -> Container:
     """Return what holds the documents: tables where there are any, else all files."""
     named = "text" in options.model_fields_set
-    if not records.prevail(files) and not (named and any(records.claims(found.place) for found in files)):
+    if not records.prevail(files) and not (named and any(map(records.holds, files))):
         if archives.prevail(files):
             return archives.Archives(files, archives.Wanted("a document", without=folder.is_other))
         return Folder(files, called="a document", without=folder.is_other)
 
     def content(record: records.Record) -> bytes:
         value = record.get(options.text)
+        value = words.text_of(value, "") if isinstance(value, bytes) else value
         if not isinstance(value, str) or not value.strip():
             raise ValueError("empty document" if value in (None, "") or isinstance(value, str) else "not text")
         return value.encode("utf-8", "surrogatepass")
 
-    return records.Records(files, content, used=[options.text], key=options.key)
+    return records.Records(files, content, used=[options.text], key=options.key, given=options.given)
 
 
 def _beginning(item: Item, *, mail: bool) -> str | None:
