@@ -40,6 +40,10 @@ POINTERS = 0.05
 """Share of files that only point to their content, above which no recipe is written."""
 CLEAR = 2
 """How many times as many files the kind of a recipe has as any other kind; and they are half of all files at least."""
+ABOUT = frozenset(
+    ["readme", "license", "licence", "notice", "authors", "changelog", "citation", "contributing", "dataset_infos"]
+)
+"""Names of texts in the topmost folder that are about all other files."""
 STEPS = {"layer": 250, "finetune": 700}
 """Steps of training aimed at; on 6,700 photographs, twice as many added 4 % to mAP@1000."""
 MOST_EPOCHS = 40
@@ -100,7 +104,7 @@ class Holding:
         looked_at: files that were looked at.
         kinds: of those that were looked at, by kind of source.
         strangers: those that fit no kind, or cannot be decoded, with the reason.
-        beside: those that are about another file of the same name: ``1.json`` next to ``1.jpg``.
+        beside: those that are about other files: ``1.json`` next to ``1.jpg``, ``README.md`` next to a table.
         columns: that hold the items, in the first table that has one, by kind.
         aside: kinds whose files are about the others where there are others: a table next to pictures.
         headless: a table begins with a row in place of names.
@@ -132,7 +136,7 @@ class Holding:
         counts = "; ".join(f"{count:,} x {kind}" for kind, count in self.kinds.most_common())
         yield f"{self.looked_at:,} of {self.files:,} files looked at: {counts or 'of no known kind'}"
         if self.beside:
-            yield f"{self.beside:,} of them are about another file of the same name"
+            yield f"{self.beside:,} of them are about the others: notes, or data of the same name"
         yield from (f"of no use: {in_words(fact)}" for fact in _by_reason(self.strangers).facts())
         yield from (f"passed over: {in_words(fact)}" for fact in self.passed_over.facts())
 
@@ -197,7 +201,8 @@ def look(path: str) -> Holding:
         if column:
             found.columns.setdefault(kind, column)
         found.headless = found.headless or _is_headless(file)
-    beside = _beside(files, [place for place, kind in seen if kind == "text"]) if len(seen) > 1 else set()
+    beside = _beside(files, [place for place, kind in seen if kind == "text"])
+    beside = beside if len(beside) < len(seen) else set()
     found.beside = len(beside)
     found.kinds = Counter(kind for place, kind in seen if place not in beside)
     return found
@@ -213,13 +218,13 @@ def _spread(files: Sequence[Found]) -> list[Found]:
 
 
 def _beside(files: Sequence[Found], texts: Sequence[str]) -> set[str]:
-    """Return the texts that are about another file, which is no text and has the same name but for the ending."""
+    """Return the texts that are about other files: of the same name but for the ending, or about all of them."""
     texts = [text for text in texts if not is_other(text)]  # a table of texts is about itself
     if not texts:
         return set()
     others = {name for file in files if is_other(file.place) for name in (file.place, _stem(file.place))}
     # Google writes 1.jpg.supplemental-metadata.json next to 1.jpg.
-    return {text for text in texts if {_stem(text), _stem(_stem(text))} & others}
+    return {text for text in texts if {_stem(text), _stem(_stem(text))} & others or _stem(text).lower() in ABOUT}
 
 
 def _stem(place: str) -> str:

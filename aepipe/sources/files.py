@@ -13,60 +13,29 @@ import os
 import stat
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources import remote
-from aepipe.sources.exclude import excluding
 from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.walk import HIDDEN as HIDDEN  # noqa: PLC0414  formats have all of files from here
+from aepipe.sources.walk import SORTS, Walk, place_of, status_of
+from aepipe.sources.walk import Found as Found  # noqa: PLC0414
 
 ANCHOR = "/./"
 """Separates the root of a source from the rest of a path, as in rsync."""
 MAX_BYTES = 1 << 28
 """Larger items are refused, so that a few of them cannot fill the memory."""
 SAME = "the same file as another"
-HIDDEN = "hidden"
-EXCLUDED = "left out by exclude"
 EMPTY = "empty file"
-_LINKED = "a link to a folder, which is not followed"
 _POINTERS = {
     b"version https://git-lfs.github.com/spec/": "a pointer of Git LFS: the content is not here; `git lfs pull` "
     "fetches it",
     b"/annex/objects/": "a pointer of git-annex: the content is not here; `git annex get` fetches it",
 }
-_SORTS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-_UNREADABLE = (PermissionError, FileNotFoundError, NotADirectoryError)
-"""Errors of one folder; others are those of the whole disk."""
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    r"""One file, or a folder that cannot be looked into.
-
-    Attributes:
-        place: its path relative to the root, with ``/``, and always text: a byte of a name that is no UTF-8 is written
-            as ``\xff``. A folder has ``/`` at its end.
-        path: for opening it.
-        refusal: why it must not be opened; None where it may.
-        inode: device and number of the file, the same for all its hard links; 0 where that is not known.
-        target: the place in the source of the file that a link leads to, empty where the source does not find it by
-            its own name; None where it is no link.
-    """
-
-    place: str
-    path: str
-    refusal: str | None = None
-    inode: tuple[int, int] = (0, 0)
-    target: str | None = None
-
 
 WhyNot = Callable[[Found], "str | None"]
 """Returns why a file holds no items of a source; None where it holds some."""
@@ -101,10 +70,18 @@ class Files:
             exclude: patterns of files that are left out, after those that always are.
 
         Raises:
-            SourceError: it does not exist, cannot be reached or is no file, or a glob matches nothing.
+            SourceError: it does not exist, cannot be reached or read, or is no file; or a glob matches nothing.
         """
         if remote.is_address(text):
             return replace(cls.at(str(remote.fetched(text)), base, exclude), given=text)
+        try:
+            return cls._at(text, base, exclude)
+        except PermissionError as error:
+            raise SourceError(f"{error.filename}: cannot be read: {error.strerror}") from None
+
+    @classmethod
+    def _at(cls, text: str, base: Path, exclude: tuple[str, ...]) -> Files:
+        """Return the files at a path of this machine; see :meth:`at`."""
         head, anchored, tail = text.partition(ANCHOR)
         path = _normal(base, text)
         if anchored:
@@ -228,148 +205,14 @@ class Files:
 
     def _listed(self, *, whole: bool) -> Iterator[Found]:
         """Yield all files; ``whole`` looks into hidden and excluded folders as well, to count what they hold."""
-        walk = _Walk(str(self.root), self.exclude, whole=whole)
+        walk = Walk(str(self.root), self.exclude, whole=whole)
         if self.single:
             # The user names this link, so it may lead anywhere.
-            yield Found(_place(self.pattern), os.path.join(walk.root, self.pattern))
+            yield Found(place_of(self.pattern), os.path.join(walk.root, self.pattern))
         elif self.pattern:
             yield from walk.matches(self.pattern)
         else:
             yield from walk.below("")
-
-
-@dataclass(slots=True)
-class _Walk:
-    """A walk below a folder, in the order of paths.
-
-    The listing of a folder tells which entries are files, folders and links, so files are not looked at one by one: on
-    a network disk each would cost a trip.
-    """
-
-    root: str
-    exclude: tuple[str, ...]
-    whole: bool
-    home: str = ""
-    names: frozenset[str] = frozenset()
-    parents: dict[str, bool] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.home = os.path.realpath(self.root)
-
-    def below(self, start: str, refusal: str | None = None) -> Iterator[Found]:
-        """Yield what lies below a folder, which ends with ``/`` or is empty.
-
-        Raises:
-            SourceError: the root cannot be listed, or a folder has vanished or is damaged.
-        """
-        stack = [self._entries(start, refusal)]
-        while stack:
-            entry = next(stack[-1], None)
-            if entry is None:
-                stack.pop()
-            elif isinstance(entry, Found):
-                yield entry
-            elif self.whole or entry[1] is None:
-                stack.append(self._entries(*entry))
-
-    def _entries(self, folder: str, refusal: str | None) -> Iterator[Found | tuple[str, str | None]]:
-        """Yield files, and folders to go into, each as its name and the reason why nothing in it is an item."""
-        at = os.path.join(self.root, folder)
-        try:
-            with os.scandir(at) as listed:
-                entries = sorted(((_listed_as(one), one) for one in listed), key=_by_name)
-            device = os.stat(at).st_dev
-        except OSError as error:
-            if not folder or not isinstance(error, _UNREADABLE):
-                raise SourceError(f"{at}: cannot be read: {error.strerror}") from None
-            yield Found(_place(folder), at, f"a folder that cannot be read: {error.strerror}")
-            return
-        left_out = excluding(self.exclude)
-        for name, entry in entries:
-            why = refusal or (EXCLUDED if left_out(folder + name) else HIDDEN if name[0] == "." else None)
-            if name[-1] == "/":
-                yield folder + name, why
-            elif why:
-                yield Found(_place(folder + name), at + name, why)
-            elif entry.is_file(follow_symlinks=False):
-                yield Found(_place(folder + name), at + name, inode=(device, entry.inode()))
-            else:
-                yield self._special(folder + name)
-
-    def matches(self, pattern: str) -> Iterator[Found]:
-        """Yield what matches a glob, and what lies below the folders that match."""
-        names = sorted(glob.iglob(pattern, root_dir=self.root, recursive=True))
-        self.names, deep = frozenset(names), "**" in pattern
-        left_out = excluding(self.exclude)
-        for name in names:
-            status = _status(os.path.join(self.root, name))
-            folder = bool(status and stat.S_ISDIR(status.st_mode))
-            why = EXCLUDED if left_out.below(f"{name}/" if folder else name) else None
-            if folder:
-                yield from self.below(f"{name}/", why) if not deep and (self.whole or not why) else ()
-            elif why:
-                yield Found(_place(name), os.path.join(self.root, name), why)
-            else:
-                yield self._special(name, status)
-
-    def _special(self, name: str, status: os.stat_result | None = None) -> Found:
-        """Return a file that may be a link, or no file at all."""
-        path = os.path.join(self.root, name)
-        status = status or _status(path)
-        if status is None:
-            return Found(_place(name), path, "no longer there")
-        if stat.S_ISLNK(status.st_mode) or self._in_link(os.path.dirname(name)):
-            return self._link(name, path)
-        sort = _SORTS.get(stat.S_IFMT(status.st_mode))
-        return Found(_place(name), path, sort, (status.st_dev, status.st_ino))
-
-    def _in_link(self, folder: str) -> bool:
-        """Tell whether a folder of the source is reached by a link, which only a glob does."""
-        if folder not in self.parents:
-            self.parents[folder] = os.path.realpath(os.path.join(self.root, folder)) != os.path.normpath(
-                os.path.join(self.home, folder)
-            )
-        return self.parents[folder]
-
-    def _link(self, name: str, path: str) -> Found:
-        """Return a link: to a file of the source, to one that is only reached by it, or to nothing of use."""
-        real = os.path.realpath(path)
-        try:
-            status = os.stat(real)
-        except OSError:
-            return Found(_place(name), path, "a link to nothing")
-        if stat.S_ISDIR(status.st_mode):
-            return Found(f"{_place(name)}/", path, _LINKED)
-        if os.path.commonpath([real, self.home]) != self.home:
-            return Found(_place(name), path, "a link out of the source")
-        target = os.path.relpath(real, self.home).replace(os.sep, "/")
-        sort = _SORTS.get(stat.S_IFMT(status.st_mode))
-        reached = _place(target) if self._reaches(target) else ""
-        return Found(_place(name), path, sort and f"a link to {sort}", (status.st_dev, status.st_ino), reached)
-
-    def _reaches(self, name: str) -> bool:
-        """Tell whether the walk finds a file by its own name."""
-        if excluding(self.exclude).below(name):
-            return False
-        if not self.names:
-            return "/." not in f"/{name}"
-        cuts = (at for at, letter in enumerate(name) if letter == "/")
-        return name in self.names or any(name[:at] in self.names and "/." not in name[at:] for at in cuts)
-
-
-def _listed_as(entry: os.DirEntry[str]) -> str:
-    return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
-
-
-def _by_name(listed: tuple[str, os.DirEntry[str]]) -> str:
-    return listed[0]
-
-
-def _status(path: str, *, follow: bool = False) -> os.stat_result | None:
-    try:
-        return os.stat(path, follow_symlinks=follow)
-    except OSError:
-        return None
 
 
 def _again(found: Found, root: Path, why_not: WhyNot, *, known: bool) -> str | None:
@@ -386,12 +229,8 @@ def _again(found: Found, root: Path, why_not: WhyNot, *, known: bool) -> str | N
     if not known or not found.inode[1]:
         return None
     # Some network disks give several files one number; then none of them has a second name.
-    status = _status(found.path, follow=True)
+    status = status_of(found.path, follow=True)
     return SAME if found.target is not None or (status and status.st_nlink > 1) else None
-
-
-def _place(name: str) -> str:
-    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _normal(base: Path, text: str) -> Path:
@@ -404,7 +243,7 @@ def _missing(path: Path) -> str:
 
 def _check_file(path: Path) -> None:
     """Raise SourceError for a pipe, a socket or a device, which would be waited for."""
-    sort = _SORTS.get(stat.S_IFMT(path.stat().st_mode))
+    sort = SORTS.get(stat.S_IFMT(path.stat().st_mode))
     if sort:
         raise SourceError(f"{path}: {sort}, not a file; write what it gives into a file first")
 

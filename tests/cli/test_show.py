@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image, ImageColor
 
+from aepipe import api
+from aepipe.api import UpdateResult
+from aepipe.cli import run
 from aepipe.release.release import Release
 from aepipe.report import facts
 from aepipe.report.facts import scores_text
@@ -85,7 +88,9 @@ def test_the_gain_by_pretraining(aepipe: Aepipe, own_store: tuple[Store, Ref]) -
     assert other["compared_with"] == ref.digest, "seen from the other side it is the same comparison"
 
 
-def test_what_was_not_read_is_said_and_listed(aepipe: Aepipe, tmp_path: Path) -> None:
+def test_what_was_not_read_is_said_and_listed(
+    aepipe: Aepipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = Store(tmp_path / "store")
     folder = pictures_of(store) / "train"
     (folder / "@eaDir").mkdir(parents=True)
@@ -108,6 +113,10 @@ def test_what_was_not_read_is_said_and_listed(aepipe: Aepipe, tmp_path: Path) ->
     assert {(one["place"], one["what"], one["count"]) for one in listed} == {
         (f"train/{name}", "passed over", 1) for name in ("notes.txt", "@eaDir/1.jpg", ".hidden.png", "link.png")
     }
+    run._say_result(UpdateResult(api.open(store.root), True, ()), ": refreshed")
+    said = capsys.readouterr().out
+    assert said.startswith(f"pictures: release {ref.short} is in service: refreshed\n")
+    assert "1 x not a picture (train/notes.txt)" in said
     (store.root / "reading-pictures.json").unlink()
     assert json.loads(aepipe("show", "--json", ref.digest[:12], home=store).stdout)[0]["read"]["skipped"] == 4
 

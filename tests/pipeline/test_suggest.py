@@ -325,7 +325,20 @@ def test_a_file_that_is_about_a_picture_is_no_document(tmp_path: Path) -> None:
     _, text, held = suggest(str(root), folder=tmp_path)
     assert 'kind = "images"' in text
     assert held.beside == 40
-    assert "40 of them are about another file of the same name" in list(held.describe())
+    assert "40 of them are about the others: notes, or data of the same name" in list(held.describe())
+
+
+def test_a_table_with_a_readme_next_to_it_is_a_table(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    for name in ("README.md", "LICENSE", "licence.txt", "CHANGELOG.md"):
+        (root / name).write_text("Words about the data, and how it was made. " * 3)
+    (root / "data.csv").write_text("price,colour\n" + "\n".join(f"{n},{'red' if n % 2 else 'blue'}" for n in range(40)))
+    _, text, held = suggest(str(root), folder=tmp_path)
+    assert 'kind = "table"' in text
+    assert held.beside == 4
+    (root / "data.csv").unlink()
+    assert look(str(root)).kind == "text"
 
 
 def test_few_pictures_among_many_files_of_no_use_are_asked_about(tmp_path: Path) -> None:

@@ -139,6 +139,16 @@ def test_a_folder_that_cannot_be_read_is_named_and_the_rest_is_read(
         list(Files.at(str(tmp_path / "lost+found"), Path.cwd()))
 
 
+def test_a_path_that_may_not_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, **_: object) -> os.stat_result:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refused)
+    for name in ("a.jpg", "*.jpg", "b/./a.jpg"):
+        with pytest.raises(SourceError, match=r"jpg: cannot be read: Permission denied"):
+            Files.at(str(tmp_path / name), Path.cwd())
+
+
 def test_a_disk_that_fails_is_an_error_and_no_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, "a/1", "b/2")
     monkeypatch.setattr(os, "scandir", refusing("b", OSError(5, "Input/output error")))
