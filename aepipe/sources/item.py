@@ -218,7 +218,7 @@ class Given:
     texts: frozenset[str] = frozenset()
 
     def mark(self) -> str:
-        """Return what decides where cells of tables in text are, as a part of a place."""
+        """Return what a place needs of it to find a cell again: without ``#`` and ``@``."""
         said = {name: getattr(self, name) for name in ("encoding", "delimiter", "header", "sheet")}
         return urlencode({name: value for name, value in said.items() if value is not None})
 

@@ -161,6 +161,20 @@ def test_a_doubt_is_said_and_a_type_can_be_said(tmp_path: Path) -> None:
         opened(folder, types=(("size", "number"),))
 
 
+def test_numbers_with_signs_are_numbers_where_a_recipe_says_so(tmp_path: Path) -> None:
+    write(tmp_path, 'share,price,n\n45%,"$1,234.50",1\n7%,$2,2\n')
+    assert set(types(opened(tmp_path)).values()) == {"string", "int64"}
+    found = opened(tmp_path, types=(("n", "number"), ("price", "number"), ("share", "number")))
+    assert types(found) == {"share": "double", "price": "double", "n": "int64"}
+    assert next(iter(found.items())).columns == {"share": 45.0, "price": 1234.5, "n": 1}
+
+
+def test_bytes_are_no_table(tmp_path: Path) -> None:
+    data = b"\x89\x01\x02" + bytes(range(1, 256)) * 20
+    with pytest.raises(SourceError, match=r"t\.csv: not a CSV file: no text, or in an unknown encoding"):
+        opened(write(tmp_path, data))
+
+
 def test_labels_and_splits_stay_text(tmp_path: Path) -> None:
     found = opened(write(tmp_path, "a,class\n1,1.10\n2,2.0\n"), texts=frozenset({"class"}))
     assert [item.columns["class"] for item in found.items()] == ["1.10", "2.0"]

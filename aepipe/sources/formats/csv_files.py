@@ -27,6 +27,9 @@ LONGEST = 1 << 26
 _SAMPLE_LINES, _SAMPLE = 1000, 1 << 20
 _LEAST_ROW = 1 << 20
 _BAD = re.compile("[\udc00-\udcff]")
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\udc00-\udcff]")
+_CONTROLS = 0.1
+"""Share of such characters from which a file is no text."""
 _MANY = 8
 """Lines from which a row of two cells that is as many rows of two cells is taken for an open quotation mark."""
 
@@ -151,6 +154,9 @@ def _opened(
         size += len(line)
         if size > _SAMPLE:
             break
+    if _controls(lines) > _CONTROLS * size:
+        why = "no text, or in an unknown encoding; if you know it, say encoding = ... under [source]"
+        raise SourceError(f"{path}: not a CSV file: {why}")
     try:
         told = "," if usual == " " else usual
         found = dialect_of(lines, delimiter=delimiter, header=header, usual=told, aligned=usual == " ")
@@ -160,6 +166,11 @@ def _opened(
         if bad := encoding.bad_byte(column):
             raise SourceError(f"{path}: not a readable CSV file: a name of a column is not in UTF-8: {bad}")
     return CsvFile(path, name, found)
+
+
+def _controls(lines: Sequence[str]) -> int:
+    """Return how many control characters and bytes of no encoding some lines have."""
+    return sum(len(_CONTROL.findall(line)) for line in lines)
 
 
 class _Lines:

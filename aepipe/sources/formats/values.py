@@ -16,6 +16,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from aepipe.errors import SourceError
+from aepipe.sources.notation import read_number
 
 Kind = Literal["integer", "number", "comma", "grouped", "unclear", "bool", "date", "timestamp", "text"]
 """What one value looks like. ``comma``: a number with a decimal comma; ``grouped``: that, or with thousands parted;
@@ -200,7 +201,8 @@ def type_said(name: str, said: str, column: Column) -> pa.DataType:
     """
     if said == "number":
         kinds = {kind for kind, count in column.kinds.items() if count} - {"text"}
-        return pa.int64() if kinds == {"integer"} and not column.wide else pa.float64()
+        whole = kinds == {"integer"} and not column.wide and not any(map(_is_written, column.strange))
+        return pa.int64() if whole else pa.float64()
     known: dict[str, pa.DataType] = {
         "text": pa.string(),
         "category": pa.string(),
@@ -225,7 +227,7 @@ def converter(kind: pa.DataType, *, comma: bool) -> Callable[[str], Any] | None:
     if pa.types.is_integer(kind):
         return _integer
     if pa.types.is_floating(kind):
-        return _comma_number if comma else float
+        return _comma_number if comma else _number
     if pa.types.is_boolean(kind):
         return _bool
     if pa.types.is_date(kind):
@@ -248,8 +250,23 @@ def _timestamp(text: str) -> datetime:
     return datetime.fromisoformat(text.strip()).replace(tzinfo=None)
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:  # only where a recipe says that these are numbers
+        return read_number(text, ".")
+
+
 def _comma_number(text: str) -> float:
-    return float(text.replace(".", "").replace(",", ".") if "," in text else text)
+    try:
+        return float(text.replace(".", "").replace(",", ".") if "," in text else text)
+    except ValueError:
+        return read_number(text, ",")
+
+
+def _is_written(text: str) -> bool:
+    """Whether a text is a number with the signs that people write: ``$12.50``."""
+    return _parses(_number, text) or _parses(_comma_number, text)
 
 
 def _bool(text: str) -> bool:
