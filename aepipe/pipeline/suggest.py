@@ -443,9 +443,17 @@ def _kind_of_table(path: Path, name: str, sniffers: Mapping[str, Sniffer]) -> tu
         trouble = next((line.trouble for line in records.read(path, name)), None)
         raise SourceError(f"{path}: {f'none of its first rows can be read: {trouble}' if trouble else _NO_ROWS}")
     # The first row has all columns; a cell may be missing in others.
-    texts = {name: [value for row in rows if isinstance(value := row.get(name), str)] for name in rows[0]}
+    texts = {name: [text for row in rows if (text := _as_text(row.get(name))) is not None] for name in rows[0]}
     answers = ((kind, sniffer.texts(texts, len(rows))) for kind, sniffer in sniffers.items())
     return next((kind, column) for kind, column in answers if column is not None)
+
+
+def _as_text(value: object) -> str | None:
+    """Return a text, also one that stands in a column of bytes; None for other values."""
+    if isinstance(value, bytes) and b"\0" not in value:
+        value = value.decode("utf-8", "replace")
+        return None if "\ufffd" in value else value
+    return value if isinstance(value, str) else None
 
 
 def _kind_of_bytes(name: str, cells: Sequence[object], sniffers: Mapping[str, Sniffer]) -> str | None:
@@ -457,6 +465,8 @@ def _kind_of_bytes(name: str, cells: Sequence[object], sniffers: Mapping[str, Sn
     files = [data for cell in cells if (data := parquet.split_cell(cell)[0])]
     found = Counter(_kind_of_file(Glimpse("", data[:HEAD]), sniffers) for data in files)
     kind = max(found, key=found.__getitem__) if found else None
+    if kind == "text":  # the texts of all columns are compared
+        return None
     if kind and kind not in _IN_CELLS:
         raise SourceError(
             f": column {name!r} holds files of kind {kind}, which are read from a folder: write them there"

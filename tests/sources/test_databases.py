@@ -148,11 +148,11 @@ def test_types_are_told_by_all_values_of_sqlite(tmp_path: Path) -> None:
     found = [dict(item.columns) for item in items(path, "table")]
     assert [one["x"] for one in found] == [1.0, 0.5, None]
     assert isinstance(found[0]["x"], float)
-    path = sqlite(tmp_path / "b.sqlite", "id, x", [(1, 1), (2, "n/a")])
+    path = sqlite(tmp_path / "b.sqlite", "id, x", [(1, 1), (2, "n/a"), (3, 5)])
     with pytest.raises(SourceError, match=r"column 'x' holds integer and text; .*query = .*CAST\("):
         items(path, "table")
     query = "SELECT id, CAST(x AS TEXT) AS x FROM items"
-    assert [item.columns["x"] for item in items(path, "table", query=query)] == ["1", "n/a"]
+    assert [item.columns["x"] for item in items(path, "table", query=query)] == ["1", "n/a", "5"]
     path = sqlite(tmp_path / "c.sqlite", "id, x", [(1, 0.5), (2, 2**53 + 1)])
     with pytest.raises(SourceError, match=r"c\.sqlite: column 'x' holds 9,?007,?199,?254,?740,?993 and fractions"):
         items(path, "table")

@@ -281,6 +281,19 @@ def test_folders_of_partitions_are_columns(tmp_path: Path) -> None:
     assert {column["name"] for column in rows.features()["columns"]} >= {"x", "year"}
 
 
+def test_rows_of_a_table_are_not_learned_from_lists_and_bytes(tmp_path: Path) -> None:
+    held = {"x": [0.5, 1.5, 4.0], "ids": [[1], [1, 2], [3]], "raw": [b"a", b"b", b"c"], "s": [{"a": 1}] * 3}
+    arrow(tmp_path / "0.arrow", pa.table({**held, "iv": pa.nulls(3, pa.month_day_nano_interval())}))
+    source = table.Table(table.Options(path="."), table.Features(), base=tmp_path, name="t")
+    assert [column["name"] for column in source.features()["columns"]] == ["x"]
+    assert source.left_out == {
+        "iv": "month_day_nano_interval: rows cannot keep it",
+        "ids": "list<item: int64>: neither numbers nor texts",
+        "raw": "binary: neither numbers nor texts",
+        "s": "struct<a: int64>: neither numbers nor texts",
+    }
+
+
 def saved(folder: Path, held: pa.Table, *, files: int = 2) -> None:
     """Write a table as the library `datasets` saves one, with a file in its cache."""
     folder.mkdir(parents=True)

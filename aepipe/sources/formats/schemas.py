@@ -58,6 +58,11 @@ def is_bytes(kind: pa.DataType) -> bool:
     return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
 
 
+def is_compound(kind: pa.DataType) -> bool:
+    """Tell whether the values of a type are more than a number or a text: lists, records, bytes."""
+    return bool(types.is_nested(kind) or is_bytes(kind))
+
+
 def merged(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
     """Return the plain type that holds the values of two plain types; None where there is none."""
     if one == two or types.is_null(two):

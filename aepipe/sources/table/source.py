@@ -28,6 +28,7 @@ from aepipe.sources import base, notation
 from aepipe.sources.base import SNIPPET, SNIPPET_LENGTH
 from aepipe.sources.files import Files
 from aepipe.sources.formats import records
+from aepipe.sources.formats.schemas import is_compound
 from aepipe.sources.item import Decode, Item
 from aepipe.sources.table import decode as cells
 from aepipe.sources.tally import STRAY, Kind, Reading, Tally, reading_of
@@ -160,10 +161,12 @@ class Table(base.ItemSource):
         return replace(item, columns={**item.columns, SNIPPET: line[:SNIPPET_LENGTH]})
 
     def _named(self) -> dict[str, str]:
-        """Return the columns that the options keep out of rows, each with its reason."""
+        """Return the columns that options or types keep out of rows, each with its reason."""
         chosen = self._choices
+        kinds = {field.name: field.type for field in self._container.schema()}
+        compound = {name: f"{kind}: neither numbers nor texts" for name, kind in kinds.items() if is_compound(kind)}
         reasons = {"the key": chosen.key, "the split": chosen.split, "the label": chosen.label}
-        named = dict.fromkeys(chosen.leave_out, "leave_out names it")
+        named = self._records.left_out | compound | dict.fromkeys(chosen.leave_out, "leave_out names it")
         used = self._used | {chosen.key}
         return named | {name: why for why, name in reasons.items() if isinstance(name, str) and name in used}
 
