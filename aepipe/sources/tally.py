@@ -393,7 +393,7 @@ class Tally:
         if strays:
             named = ", ".join(f"{_short(text)} ({place})" for text, place in examples[:NAMED])
             notes.append(f"column {self.name!r}: {strays:,} of {self.count:,} values are no {kind}s, missing: {named}")
-        if self.infinite and kind == "number":
+        if self.infinite:
             notes.append(f"column {self.name!r}: {self.infinite:,} infinite values, missing")
         return notes
 
