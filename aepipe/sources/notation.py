@@ -52,6 +52,7 @@ MISSING = frozenset(
     | {"nat", "-nan", "+nan", "1.#qnan", "-1.#qnan", "1.#ind", "-1.#ind", "(null)", "<null>", "[null]", "<none>"}
 )
 """Ways to write that there is no value, in small letters."""
+LONGEST_MISSING = max(map(len, MISSING))
 INFINITE = frozenset(sign + word for sign in ("", "+", "-") for word in ("inf", "infinity", "∞", "1.#inf"))
 
 _SPACES = " \u00a0\u2007\u2009\u202f"

@@ -29,7 +29,7 @@ FEW_WORDS = 10
 FEW_NUMBERS = 20
 """Up to so many different numbers may as well be categories, so that words among them are no mistakes."""
 LEAST_ROWS = 10
-"""Rows from which on a column that counts them is told by its values."""
+"""Rows from which on a column is told to count them."""
 HOPELESS = 1000
 """So many texts, if they are more than half of the column, are looked at before it is taken for one of texts."""
 LONG = 40
@@ -144,10 +144,10 @@ class _Counting:
 
     def why(self, name: str, count: int) -> str:
         """Return why the column is no property of its rows; empty where it may be one."""
-        if self.over or count < 2:
+        if self.over or count < LEAST_ROWS:
             return ""
         named = name.strip().lower() in _COUNTERS or name.lower().startswith(("unnamed:", "__index_level_"))
-        if self.by_one and (named or count >= LEAST_ROWS):
+        if self.by_one:
             return f"row numbers: they count from {self.start:.0f}"
         return "row numbers: each is larger than the one before" if named and self.unique else ""
 
@@ -393,7 +393,7 @@ class Tally:
         if strays:
             named = ", ".join(f"{_short(text)} ({place})" for text, place in examples[:NAMED])
             notes.append(f"column {self.name!r}: {strays:,} of {self.count:,} values are no {kind}s, missing: {named}")
-        if self.infinite and kind == "number":
+        if self.infinite:
             notes.append(f"column {self.name!r}: {self.infinite:,} infinite values, missing")
         return notes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from collections.abc import Callable
@@ -13,9 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from aepipe import sources
 from aepipe.errors import ItemError, QueryError, SourceError
+from aepipe.sources import notation
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.sources.table.source import Features, Options, Table
 
@@ -337,3 +341,54 @@ def test_a_known_column_stands_only_for_one_that_is_written_alike(tmp_path: Path
     before = aged(tmp_path, lambda i: f'"{i},5"').fitted(None).features()
     assert aged(tmp_path, lambda i: f'"{i + 1},5"').fitted(before).features() == before
     assert aged(tmp_path, lambda i: f"{i + 1}.5").fitted(before).features() != before
+
+
+WRITTEN = {
+    "number": st.floats(-1e6, 1e6).map(lambda x: f"{x:.3f}"),
+    "thousands": st.integers(1000, 10**9).map(lambda n: f"{n:,}"),
+    "price": st.integers(0, 10**6).map(lambda n: f"{n / 100:.2f} €"),
+    "date": st.dates(date(1900, 1, 1), date(2100, 1, 1)).map(str),
+    "word": st.sampled_from(["red", "green", "blue", "007", "TRUE"]),
+}
+ODD = st.sampled_from(["", "?", "#N/A", "inf", "about 7", "x", "NULL"])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_every_cell_is_read_or_named(tmp_path: Path, data: st.DataObject) -> None:
+    rows = 60
+    columns: dict[str, list[str]] = {}
+    for place in range(data.draw(st.integers(1, 4))):
+        kind = data.draw(st.sampled_from(list(WRITTEN)))
+        pool = data.draw(st.lists(WRITTEN[kind], min_size=1, max_size=30))
+        values = [pool[row % len(pool)] for row in range(rows)]
+        odd = data.draw(st.dictionaries(st.integers(0, rows - 1), ODD, max_size=6))
+        columns[f"{kind} {place}"] = [odd.get(row, value) for row, value in enumerate(values)]
+    with (tmp_path / "t.csv").open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([list(columns), *zip(*columns.values(), strict=True)])
+    try:
+        source = table(tmp_path, header=True).fitted(None)
+    except SourceError as error:
+        assume("others are not" not in str(error) and "no column can be learned from" not in str(error))
+        raise
+    learned = {one["name"]: one for one in source.features()["columns"]}
+    assert {*learned, *source.left_out} == {*columns}
+    for name, column in learned.items():
+        if column["kind"] == "category":
+            held = {value for value in columns[name] if notation.present(value) is not None}
+            assert set(column["levels"]) == held
+            continue
+        decode = sources.decoder("table", {**source.features(), "columns": [column, ANCHOR]})
+        lost = [
+            row
+            for row, value in enumerate(columns[name])
+            if np.isnan(decode(json.dumps({name: value, "anchor": 1}).encode(), "q")[0])
+        ]
+        missing = [row for row, value in enumerate(columns[name]) if notation.present(value) is None]
+        said = [note for note in source.notes if note.startswith(f"column {name!r}:") and note.count("missing")]
+        named = sum(int(note.partition(": ")[2].split(" ")[0]) for note in said)
+        assert len(lost) == len(missing) + named
+
+
+ANCHOR = {"name": "anchor", "kind": "number", "mean": 0.0, "scale": 1.0, "unit": None}
+"""A column that each row has, as a row without any value is refused."""

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from aepipe.sources.notation import MISSING
+
 DELIMITERS = ",;\t|"
 NAMED = {"\t": "a tab", " ": "spaces"}
 _FITS = 0.5
@@ -22,7 +24,6 @@ _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d{1,2}:\d\d.*)?|\d{1,2
 _FILE = re.compile(r"\S*[^\s.]\.[A-Za-z][A-Za-z0-9]{1,4}")
 _SENTENCE = re.compile(r"(?=.{40})(\S+\s+){3,}.*", re.DOTALL)
 _YEAR = re.compile(r"(19|20)\d\d")
-_MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null", "none", "-"})
 _MOST_BEFORE = 100
 _OPEN = 50
 """Lines of one row from which it is taken for an open quotation mark."""
@@ -318,14 +319,14 @@ def _like(cell: str, column: Sequence[str]) -> bool | None:
     for pattern in (_NUMBER, _DATE, _FILE, _SENTENCE):
         if _all_like(pattern, column):
             if cell:
-                return None if cell.lower() in _MISSING else bool(pattern.fullmatch(cell))
+                return None if cell.lower() in MISSING else bool(pattern.fullmatch(cell))
             # A header may lack a name, as that of an index does; a row may lack a value where others do.
             return None if not all(column) else False
     return None
 
 
 def _all_like(pattern: re.Pattern[str], column: Sequence[str]) -> bool:
-    held = [value for value in column if value.lower() not in _MISSING]
+    held = [value for value in column if value.lower() not in MISSING]
     return bool(held) and all(map(pattern.fullmatch, held))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from aepipe.errors import SourceError
-from aepipe.sources import encoding
+from aepipe.sources import encoding, notation
 from aepipe.sources.files import Found
 from aepipe.sources.formats import text_tables, values
 from aepipe.sources.formats.text_tables import Line, Record, TextTable, open_table, refuse_row
@@ -207,7 +207,7 @@ class _Strays:
         try:
             return convert(text)
         except ValueError:
-            if text.strip().lower() not in values.MISSING:
+            if not notation.is_missing(text):
                 self._counts[name] += 1
                 self._first.setdefault(name, text)
             return None

@@ -16,15 +16,13 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from aepipe.errors import SourceError
-from aepipe.sources.notation import read_number
+from aepipe.sources.notation import LONGEST_MISSING, MISSING, read_number
 
 Kind = Literal["integer", "number", "comma", "grouped", "unclear", "bool", "date", "timestamp", "text"]
 """What one value looks like. ``comma``: a number with a decimal comma; ``grouped``: that, or with thousands parted;
 ``unclear``: one of both, in a file without decimal commas."""
 SAID = ("text", "category", "number", "integer", "bool", "date", "timestamp")
 """What a recipe can say of a column."""
-MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null", "none", "-", "nat", "<na>", "\\n"})
-"""Ways to write that there is no value, where the other values are no text."""
 _PATTERNS: Mapping[Kind, re.Pattern[str]] = {
     "integer": re.compile(r"-?(?:0|[1-9]\d*)", re.ASCII),
     "number": re.compile(r"-?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?[iI]nf(?:inity)?", re.ASCII),
@@ -69,7 +67,7 @@ class Column:
         if self.closed:
             return
         held = {value.strip() for value in values if value}
-        held = {value for value in held if len(value) > 4 or value.lower() not in MISSING}
+        held = {value for value in held if len(value) > LONGEST_MISSING or value.lower() not in MISSING}
         if not held:
             return
         kind = self._same(held)

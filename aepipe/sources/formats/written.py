@@ -65,7 +65,7 @@ class Written:
     _starts: array[int] = field(default_factory=lambda: array("q"))
     _ends: array[int] = field(default_factory=lambda: array("q"))
     _rows: array[int] = field(default_factory=lambda: array("q"))  # the first cell of each row; the header is row 0
-    _quoted: set[int] = field(default_factory=set)  # cells that begin with a quotation mark
+    _quoted: bytearray = field(default_factory=bytearray)  # for each cell, whether it begins with a quotation mark
 
     @classmethod
     def read(cls, file: Path, *, header: bool | None = None) -> Written:
@@ -152,7 +152,7 @@ class Written:
                 cell, new = cells[column], values.get(column, {}).get(row)
                 more = self._more(added.get(column), row)
                 if new is not None:
-                    yield self._starts[cell], self._ends[cell], self._quote(new, always=cell in self._quoted) + more
+                    yield self._starts[cell], self._ends[cell], self._quote(new, always=bool(self._quoted[cell])) + more
                 elif more:
                     yield self._ends[cell], self._ends[cell], more
             if touched and len(cells) <= touched[-1]:
@@ -189,7 +189,7 @@ class Written:
 
     def _value(self, cell: int) -> str:
         text = self.text[self._starts[cell] : self._ends[cell]].strip()
-        if cell not in self._quoted:
+        if not self._quoted[cell]:
             return text
         inside, _, behind = text[1:].rpartition('"')
         return (inside.replace('""', '"') + behind).strip()
@@ -212,9 +212,8 @@ class Written:
                 continue
             if fresh:
                 self._rows.append(len(self._starts))
-            if found["quoted"] is not None:
-                self._quoted.add(len(self._starts))
-            elif text.startswith('"', begin):
+            self._quoted.append(found["quoted"] is not None)
+            if found["quoted"] is None and text.startswith('"', begin):
                 raise SourceError(f"{file}: line {self._line(begin):,}: a quotation mark is not closed")
             self._starts.append(begin)
             self._ends.append(end)
