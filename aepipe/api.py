@@ -500,10 +500,10 @@ def run(
     >>> done.in_service, done.reasons          # doctest: +SKIP
     (True, ('it is the first release',))
     """
-    recipe, store = load_flow("catalog").recipe_for(os.fspath(what), name=name, save=save), open_store(home)
-    jobs = load_flow("job")
+    store, jobs = open_store(home), load_flow("job")
+    recipe = load_flow("catalog").recipe_for(os.fspath(what), name=name, save=save, store=store)
     order = jobs.order(recipe.file, store, name=name, source=source, device=device)
-    with load_flow("local_server").session(store, server, lambda: jobs.check(order)):
+    with load_flow("local_server").session(store, server, lambda: jobs.check(order, promote=promote)):
         outcome = load_flow("build").build(**order, promote=promote)
     made = Release.open(store, ref=Ref.parse(outcome["release"]))
     return RunResult(

@@ -20,7 +20,7 @@ from aepipe.release.lifecycle import last_sound
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from flows import artifacts, tasks
-from flows.job import Job
+from flows.job import Job, check_job_origin
 from flows.notify import HOOKS
 
 logger = logging.getLogger("aepipe.flows")
@@ -63,6 +63,8 @@ def build(
     order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
     job = tasks.resolve(order)
     with registry.lock(job.store, job.name):
+        if promote:
+            check_job_origin(job)
         release = make(job)
         return conclude(job, release, promote=promote)
 

@@ -6,9 +6,12 @@ import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from aepipe.errors import RecipeError
+
+if TYPE_CHECKING:
+    from aepipe.store.artifacts import Store
 
 RECIPES = Path(__file__).with_name("recipes")
 
@@ -22,23 +25,29 @@ class RecipeFile:
         origin: ``given``; ``written``, derived from the items just now; or ``kept``, derived by an earlier run.
         text: of the file, where it was written just now.
         left_out: what the source holds that the recipe does not read, a sentence each.
+        note: why the collection has not the name of its folder; empty where it has.
     """
 
     file: Path
     origin: Literal["given", "written", "kept"] = "given"
     text: str = ""
     left_out: tuple[str, ...] = ()
+    note: str = ""
 
 
-def recipe_for(what: str, *, name: str | None = None, save: str | Path | None = None) -> RecipeFile:
+def recipe_for(
+    what: str, *, name: str | None = None, save: str | Path | None = None, store: Store | None = None
+) -> RecipeFile:
     """Return a recipe by its path or name; for a collection of items, derive one and write it.
 
-    A file that is there already and reads the same items is kept as it is: its owner may have changed it.
+    A file that is there already and reads the same items is kept as it is: its owner may have changed it. A derived
+    name is one that no other recipe here and no other collection of the store has.
 
     Args:
         what: a recipe, or a folder, file or glob.
         name: of the collection.
         save: where a derived recipe is written; else ``NAME.toml`` in the working directory.
+        store: the one that it is going to be in.
 
     Raises:
         RecipeError: there is no such recipe, or the file to be written is a recipe for something else.
@@ -46,16 +55,34 @@ def recipe_for(what: str, *, name: str | None = None, save: str | Path | None = 
     """
     if is_recipe(what):
         return RecipeFile(recipe_file(what))
-    from aepipe.pipeline.suggest import describe_strangers, name_of, same_source, suggest
+    from aepipe.pipeline.suggest import describe_strangers, same_source, suggest
 
-    file = Path(save or f"{name or name_of(what)}.toml")
+    chosen, file, note = (name, Path(save or f"{name}.toml"), "") if name else _free(what, save, store)
     if file.exists():
         if not same_source(file, what):
             raise RecipeError(f"{file}: is a recipe for something else; write this one elsewhere with --save FILE")
         return RecipeFile(file, "kept")
-    _, text, held = suggest(what, name=name, folder=file.absolute().parent)
+    _, text, held = suggest(what, name=chosen, folder=file.absolute().parent)
     file.write_text(text, encoding="utf-8")
-    return RecipeFile(file, "written", text, tuple(describe_strangers(held.strangers)))
+    return RecipeFile(file, "written", text, tuple(describe_strangers(held.strangers)), note)
+
+
+def _free(what: str, save: str | Path | None, store: Store | None) -> tuple[str, Path, str]:
+    """Return a derived name that nothing else has, its file, and a word where it is not the first choice.
+
+    Raises:
+        RecipeError: all are taken.
+    """
+    from aepipe.pipeline.suggest import absolute, name_of, names_of, same_source
+    from aepipe.release.origin import free_names
+
+    path, first = what if "://" in what else str(absolute(what)), name_of(what)
+    for name in free_names(store, path, names_of(what)) if store else names_of(what):
+        file = Path(save or f"{name}.toml")
+        if save or not file.exists() or same_source(file, what):
+            note = f"{first} is the name of another collection, so this one is called {name}"
+            return name, file, "" if name == first else note
+    raise RecipeError(f"{what}: its name is taken, and those with a number, too; give one with --name")
 
 
 def is_recipe(text: str) -> bool:

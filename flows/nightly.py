@@ -27,7 +27,7 @@ from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from flows import tasks
 from flows.build import conclude, pretrained, rows_in_service, show_progress
-from flows.job import Job
+from flows.job import Job, check_job_origin
 from flows.notify import HOOKS
 from flows.prometheus import Night, report
 from flows.refresh import difference, renewed
@@ -104,6 +104,7 @@ def nightly(
     with registry.lock(job.store, job.name):
         before = registry.current(job.store, job.name)
         try:
+            check_job_origin(job)
             pass_night(job, night, rules)
         except BaseException:
             report(job, night, rules.metrics, passed=False)

@@ -64,7 +64,7 @@ def run(
       aepipe run fashion-mnist --source ~/data/fashion-mnist
       aepipe run 'scans/2026-*/*.png' --name scans --device cuda
     """
-    recipe = _recipe_for(what, place.name, save)
+    recipe = _recipe_for(what, place, save)
     with resumable(), showing():
         done = library.run(
             recipe,
@@ -187,10 +187,12 @@ def local_timezone() -> str:
     return os.environ.get("TZ", "").removeprefix(":") or (name if found else "UTC")
 
 
-def _recipe_for(what: str, name: str | None, save: Path | None) -> Path:
+def _recipe_for(what: str, place: Place, save: Path | None) -> Path:
     """Return the recipe that is asked for; say so where it was derived."""
-    recipe = load_flow("catalog").recipe_for(what, name=name, save=save)
+    recipe = load_flow("catalog").recipe_for(what, name=place.name, save=save, store=place.store())
     file: Path = recipe.file
+    if recipe.note:
+        complain(f"{what}: {recipe.note}")
     for line in recipe.left_out:
         complain(f"{what}: left out: {line}")
     if recipe.origin == "kept":

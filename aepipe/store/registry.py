@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -85,7 +86,8 @@ def resolve(store: Store, name: str | None = None) -> tuple[str, Ref]:
         raise NotFoundError(f"{store.root}: no release is in service; `aepipe run RECIPE_OR_FOLDER` makes one")
     if name is None and len(known) > 1:
         raise NotFoundError(f"several collections are in service, choose one with --name: {', '.join(known)}")
-    chosen = name or known[0]
+    # Letters with accents may be typed in two ways; a name has one.
+    chosen = unicodedata.normalize("NFC", name) if name else known[0]
     ref = current(store, chosen)
     if ref is None:
         raise NotFoundError(f"no release is in service under the name {chosen!r}; these are: {', '.join(known)}")

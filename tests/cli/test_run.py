@@ -15,6 +15,7 @@ import pytest
 
 from aepipe.cli import run
 from aepipe.cli.app import run_command
+from aepipe.cli.options import Place
 from aepipe.errors import ExtraError, RecipeError
 from aepipe.store.artifacts import Store
 from flows import local_server
@@ -172,13 +173,30 @@ def test_a_derived_recipe_never_replaces_another(tmp_path: Path, monkeypatch: py
     write_photos(tmp_path / "photos", count=10)
     Path("photos.toml").write_text('name = "mine"\n')
     with pytest.raises(RecipeError, match=r"photos\.toml: is a recipe for something else.*--save FILE"):
-        run._recipe_for("photos", None, None)
+        run._recipe_for("photos", Place("photos", tmp_path / "store"), None)
     assert Path("photos.toml").read_text() == 'name = "mine"\n'
-    chosen = run._recipe_for("photos", "clothes", None)
+    clothes = Place("clothes", tmp_path / "store")
+    chosen = run._recipe_for("photos", clothes, None)
     assert chosen == tmp_path / "clothes.toml"
     chosen.write_text(chosen.read_text() + "# changed\n")
-    assert run._recipe_for(str(tmp_path / "photos"), "clothes", None) == chosen
+    assert run._recipe_for(str(tmp_path / "photos"), clothes, None) == chosen
     assert "# changed" in chosen.read_text()
+
+
+def test_a_name_that_a_recipe_here_has_goes_to_no_other_collection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    anywhere = Place(None, tmp_path / "store")
+    for year in ("photos/2024", "scans/2024"):
+        write_photos(tmp_path / year, count=10)
+    assert run._recipe_for("photos/2024", anywhere, None) == tmp_path / "2024.toml"
+    assert not capsys.readouterr().err
+    assert run._recipe_for("scans/2024", anywhere, None) == tmp_path / "scans-2024.toml"
+    said = capsys.readouterr().err
+    assert said == "aepipe: scans/2024: 2024 is the name of another collection, so this one is called scans-2024\n"
+    assert run._recipe_for("scans/2024/", anywhere, None) == tmp_path / "scans-2024.toml"
+    assert run._recipe_for("photos/2024", anywhere, None) == tmp_path / "2024.toml"
 
 
 def test_without_prefect_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,8 +74,11 @@ def test_artifacts_for_prefects_pages(tiny: Path, store: Store) -> None:
     from prefect import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
+    from flows.artifacts import key_of
     from flows.build import build
 
+    assert key_of("shown-x") == "shown-x"
+    assert len({key_of(name) for name in ("shown-x", "shown.x", "shown_x", "写真", "фото")}) == 5
     build(str(tiny), shelf=str(store.root), name="shown.x")
     with get_client(sync_client=True) as client:
         run = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=["build-shown.x"])))[0]
@@ -83,11 +86,11 @@ def test_artifacts_for_prefects_pages(tiny: Path, store: Store) -> None:
     assert run.state is not None
     assert run.state.is_completed()
     ours = {artifact["key"]: artifact for artifact in artifacts if artifact["flow_run_id"] == str(run.id)}
-    assert set(ours) == {f"shown-x-{part}" for part in ("scores", "verdict", "training", "hits", "report")}
-    assert '"system": "itq"' in ours["shown-x-scores"]["data"]
-    assert "![Hits](data:image/jpeg;base64," in ours["shown-x-hits"]["data"]
+    assert set(ours) == {f"{key_of('shown.x')}-{part}" for part in ("scores", "verdict", "training", "hits", "report")}
+    assert '"system": "itq"' in ours[f"{key_of('shown.x')}-scores"]["data"]
+    assert "![Hits](data:image/jpeg;base64," in ours[f"{key_of('shown.x')}-hits"]["data"]
     page = store.root / "reports" / "shown.x.html"
-    assert page.as_uri() in ours["shown-x-report"]["data"]
+    assert page.as_uri() in ours[f"{key_of('shown.x')}-report"]["data"]
     assert "<li>it is the first release" in page.read_text()
 
 
