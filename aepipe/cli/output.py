@@ -85,10 +85,21 @@ def say_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     typer.echo(json.dumps(value, separators=(", ", ": ")))
 
 
-def say_paths(paths: Sequence[str]) -> None:
-    """Print one path per line, with the bytes of the file system: it need not be UTF-8."""
+def say_paths(paths: Sequence[str], *, null: bool = False) -> None:
+    """Print one path per line, with the bytes of the file system: it need not be UTF-8.
+
+    Args:
+        paths: or keys.
+        null: end each with a NUL, which no path has, and not with a line break.
+
+    Raises:
+        QueryError: a path has a line break, so lines do not part it from the others.
+    """
+    broken = None if null else next((path for path in paths if "\n" in path or "\r" in path), None)
+    if broken is not None:
+        raise QueryError(f"{broken!r}: a name with a line break; --null parts such names safely, for xargs -0")
     if paths:
-        typer.echo(b"".join(os.fsencode(path) + b"\n" for path in paths), nl=False)
+        typer.echo(b"".join(os.fsencode(path) + (b"\0" if null else b"\n") for path in paths), nl=False)
 
 
 def size(count: int) -> str:

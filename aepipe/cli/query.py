@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aepipe.cli.output import Way
     from aepipe.report.tiles import Found
 
-Form = Literal["table", "json", "paths"]
+Form = Literal["table", "json", "paths", "null"]
 
 UNREADABLE = 2
 MOST_DRAWN = 50
@@ -142,6 +142,9 @@ class OutputFlags:
 
     json: AsJson = False
     paths_only: Annotated[bool, typer.Option("--paths-only", help="Print one path (or key) per line.")] = False
+    null: Annotated[bool, typer.Option("--null", "-0", help="End each of these with a NUL instead, for xargs -0.")] = (
+        False
+    )
     picture: Annotated[Path | None, typer.Option("--picture", help="Draw the hits into a picture.", metavar="FILE")] = (
         None
     )
@@ -153,11 +156,15 @@ class OutputFlags:
         """Return how answers are shown.
 
         Raises:
-            QueryError: two forms are asked for.
+            QueryError: two forms are asked for, or NULs without paths.
         """
         if self.json and self.paths_only:
             raise QueryError("--json and --paths-only exclude each other")
-        form: Form = "json" if self.json else "paths" if self.paths_only else "table"
+        if self.null and not self.paths_only:
+            raise QueryError("--null parts the paths of --paths-only; give both")
+        form: Form = "json" if self.json else "table"
+        if self.paths_only:
+            form = "null" if self.null else "paths"
         return Display(form, self.picture, self.thumbnails)
 
 
@@ -190,7 +197,7 @@ def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, place: Pla
       aepipe query --id 17 --others --distinct    like a row, without itself and duplicates
       aepipe query boot.jpg --rerank              by codes, then by their embeddings
       aepipe query *.jpg --json | jq .hits        for programs
-      aepipe query boot.jpg --paths-only | xargs feh
+      aepipe query boot.jpg --paths-only --null | xargs -0 feh
       aepipe query *.jpg --picture hits.png       a contact sheet
 
     In kitty, Ghostty, Konsole, iTerm2 and WezTerm the table comes with thumbnails; --thumbnails
@@ -291,8 +298,8 @@ def _tiles(release: Release, found: Answer) -> Found:
 def _print(release: Release, found: Answer, form: str, way: Way | None) -> None:
     if form == "json":
         say_json(as_json(release, found))
-    elif form == "paths":
-        say_paths([_path(release, hit.row.key, hit.row.place) for hit in found.hits])
+    elif form in {"paths", "null"}:
+        say_paths([_path(release, hit.row.key, hit.row.place) for hit in found.hits], null=form == "null")
     else:
         if way is not None:
             say_picture(_thumbnails(_tiles(release, found), way))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +14,7 @@ from aepipe.cli.options import Place
 from aepipe.cli.output import complain, say
 from aepipe.cli.prefect import Api, Device, SourcePath, resumable
 from aepipe.cli.progress import showing
+from aepipe.cli.timezones import local_timezone
 from aepipe.report.facts import describe, describe_text
 
 
@@ -175,16 +175,9 @@ def schedule(
     deployment.check()
     url = serving.check_server()
     say(f"{name}: {deployment.path} at {cron!r}, {deployment.timezone}, kept by {url}")
+    say(f"The next times are {', '.join(deployment.next_times())}")
     say(f"It runs here until Ctrl-C; once more at any time with: prefect deployment run {deployment.path}")
     deployment.serve()
-
-
-def local_timezone() -> str:
-    """Return the name of this machine's time zone; UTC where it has none."""
-    link = Path("/etc/localtime")
-    target = str(link.resolve()) if link.is_symlink() else ""
-    _, found, name = target.partition("zoneinfo/")
-    return os.environ.get("TZ", "").removeprefix(":") or (name if found else "UTC")
 
 
 def _recipe_for(what: str, place: Place, save: Path | None) -> Path:

@@ -207,10 +207,3 @@ def test_without_prefect_nothing_is_made(tmp_path: Path, monkeypatch: pytest.Mon
     ):
         pass
     assert not (tmp_path / "store").exists()
-
-
-def test_the_time_zone_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", ":Europe/Paris")
-    assert run.local_timezone() == "Europe/Paris"
-    monkeypatch.delenv("TZ")
-    assert run.local_timezone()
