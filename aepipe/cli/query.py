@@ -172,8 +172,8 @@ def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, place: Pla
     """Find the rows most like a picture, a text, a row or a code.
 
     Each hit has a distance (bits that differ), a similarity (the share of bits that agree), and a
-    confidence that it is of the query's kind: the share of rows at that distance that had the same label
-    (without labels: that were among the nearest by features), measured on queries held out from
+    confidence that it is of the query's kind: the share of rows at that distance that had the same label, or one
+    of several in common (without labels: that were among the nearest by features), measured on queries held out from
     training. A query that is unlike the whole collection is answered with a warning.
     With --rerank more hits than wanted are found by their codes, and ordered by the embeddings that codes
     were made from; how many more was measured on queries held out from training. With --bits as well
@@ -238,6 +238,7 @@ def show(release: Release, answers: Iterable[Answer], display: Display) -> None:
 def as_json(release: Release, found: Answer) -> dict[str, Any]:
     """Return an answer as ``--json`` prints it."""
     assert found.question.code is not None
+    several = any(len(hit.row.labels) > 1 for hit in found.hits)
     return {
         "fingerprint": release.fingerprint,
         "query": found.question.text,
@@ -253,6 +254,7 @@ def as_json(release: Release, found: Answer) -> dict[str, Any]:
                 **({} if hit.cosine is None else {"cosine": hit.cosine}),
                 "key": hit.row.key,
                 "label": hit.row.label,
+                **({"labels": list(hit.row.labels)} if several else {}),
                 **({} if SNIPPET not in hit.row.columns else {SNIPPET: hit.row.columns[SNIPPET]}),
             }
             for hit in found.hits

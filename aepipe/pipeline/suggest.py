@@ -353,6 +353,7 @@ def _source_block(seen: Survey, kind: str, path: str, options: Mapping[str, str]
     label, split = seen.label(), seen.split()
     if label not in {"", "given"}:
         why = f"{len(seen.parents)} folders" if label == "parent" else f"{len(seen.columns[label])} values"
+        why += ", several to an item" if label in seen.lists else ""
         lines.append(f'label = "{label}"  # {why}; for evaluation only')
     if not split:
         lines.append("split = { test = 0.1 }  # decided by the bytes of each item, so it stays as it is")
