@@ -14,7 +14,7 @@ import Prefect. Nothing here prints.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain
@@ -29,13 +29,14 @@ from aepipe.codes.bitcodes import BitCodes, concatenate
 from aepipe.errors import ExtraError, QueryError
 from aepipe.release import lifecycle
 from aepipe.release import query as queries
-from aepipe.release.filter import ids_where
+from aepipe.release.filter import ids_named, ids_where
 from aepipe.release.lifecycle import HistoryEntry, VerifyReport
 from aepipe.release.prefix import Prefix
-from aepipe.release.query import Answer, QueryOptions, Question
+from aepipe.release.query import Answer, QueryOptions
 from aepipe.release.release import Release
 from aepipe.release.things import Thing, questions_from_things
 from aepipe.report.results import Results
+from aepipe.sources.packages import methods_naming_extras, naming_extras
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 
@@ -51,6 +52,7 @@ __all__ = ["Collection", "NightlyRules", "Results", "RunResult", "UpdateResult",
 FilePath: TypeAlias = "str | PathLike[str]"
 
 
+@methods_naming_extras
 class Collection:
     """A collection, as it was when it was opened.
 
@@ -122,7 +124,7 @@ class Collection:
         found = list(self.answers(*things, keys=keys, ids=ids, codes=codes, **options))
         if not found:
             raise QueryError("nothing is asked: give things, keys, ids or codes")
-        _raise_failures(one.question for one in found)
+        queries.raise_failures(one.question for one in found)
         return Results(self.first_bits(options.get("bits")).release, found)
 
     def answers(
@@ -158,7 +160,7 @@ class Collection:
         ['9f3a62c0d1e4b587']
         """
         questions = list(questions_from_things(self.release, things))
-        _raise_failures(questions)
+        queries.raise_failures(questions)
         found = [one.code for one in questions if one.code is not None]
         if not found:
             raise QueryError("nothing is given to encode")
@@ -228,8 +230,7 @@ class Collection:
         from aepipe.pipeline import update
 
         with lifecycle.writing(self.store, self.name) as release:
-            named = [*ids, *map(release.id_of, keys), *([] if where is None else ids_where(release, where))]
-            done = update.remove(self.store, release, np.array(named, np.int64))
+            done = update.remove(self.store, release, ids_named(release, keys, ids, where))
             count = len(release) - len(Release.open(self.store, ref=done))
             registry.promote(self.store, self.name, done, why=f"remove: {lifecycle.row_count(count)}")
         self._reopen()
@@ -463,6 +464,7 @@ class NightlyRules(TypedDict, total=False):
     metrics: str | None
 
 
+@naming_extras
 def run(
     what: FilePath,
     *,
@@ -511,6 +513,7 @@ def run(
     )
 
 
+@naming_extras
 def nightly(
     recipe: FilePath,
     *,
@@ -547,13 +550,15 @@ def nightly(
         raise QueryError(f"no such rule of nightly: {', '.join(unknown)}; these are: {known}")
     file, store = load_flow("catalog").recipe_file(os.fspath(recipe)), open_store(home)
     jobs = load_flow("job")
+    jobs.check_metrics(rules.get("metrics"))
     order = jobs.order(file, store, name=name, source=source, device=device)
     with load_flow("local_server").session(store, server, lambda: jobs.check(order)):
         flow = load_flow("nightly")
-        outcome = flow.nightly(**order, rules=flow.Rules(**rules))
+        outcome = flow.nightly(**order, rules=flow.read_rules(rules))
     return _updated(store, outcome, tuple(outcome["done"]))
 
 
+@naming_extras
 def refresh(home: FilePath | None = None, name: str | None = None, *, server: str | None = None) -> UpdateResult:
     """Bring a collection up to date with its source, with its encoder; nothing is trained.
 
@@ -590,9 +595,3 @@ def load_flow(module: str) -> Any:  # noqa: ANN401  flows stand above this room,
 def _updated(store: Store, outcome: Mapping[str, Any], done: tuple[str, ...]) -> UpdateResult:
     now = Release.open(store, ref=Ref.parse(outcome["release"]))
     return UpdateResult(Collection(store, now), outcome["changed"], done)
-
-
-def _raise_failures(questions: Iterable[Question]) -> None:
-    for question in questions:
-        if question.failure is not None:
-            raise question.failure

@@ -28,23 +28,18 @@ NAME_LETTERS, NAME_BYTES = 64, 120
 """Most letters of a name, and most bytes in UTF-8: it is part of file names, which some systems keep short."""
 
 
-def tidy_name(text: str) -> str:
-    """Return a name with each accented letter as one, however it was typed (Unicode NFC)."""
-    return unicodedata.normalize("NFC", text)
-
-
 def in_names(letter: str) -> bool:
     """Say whether a name may have a letter: one of any script or a digit, not upper-case, or ``.``, ``_`` or ``-``."""
     return letter in "._-" or (unicodedata.category(letter)[0] in "LMN" and letter == letter.lower())
 
 
 def _checked_name(text: str) -> str:
-    """Return a name, tidied.
+    """Return a name, each accented letter of it as one, however it was typed.
 
     Raises:
         PydanticCustomError: it has other letters, begins with none, or is too long for a file name.
     """
-    name = tidy_name(text)
+    name = unicodedata.normalize("NFC", text)
     if not name:
         raise PydanticCustomError("name", "It is empty")
     if not all(map(in_names, name)):

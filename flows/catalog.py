@@ -62,8 +62,13 @@ def recipe_for(
         if not same_source(file, what):
             raise RecipeError(f"{file}: is a recipe for something else; write this one elsewhere with --save FILE")
         return RecipeFile(file, "kept")
+    if not file.absolute().parent.is_dir():
+        raise RecipeError(f"{file}: cannot be written: there is no folder {file.parent}")
     _, text, held = suggest(what, name=chosen, folder=file.absolute().parent)
-    file.write_text(text, encoding="utf-8")
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"{file}: cannot be written: {error.strerror}; name another with --save FILE") from None
     return RecipeFile(file, "written", text, tuple(describe_strangers(held.strangers)), note)
 
 

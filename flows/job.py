@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aepipe import recipe as recipes
+from aepipe.errors import QueryError
 from aepipe.pipeline.resolve import ResolvedRecipe, override, resolve
 from aepipe.pipeline.sweep import apply_settings
 from aepipe.release.lifecycle import check_free
@@ -97,6 +98,16 @@ def check(order: Mapping[str, Any], *, promote: bool = True) -> Job:
     if promote:
         check_job_origin(job)
     return job
+
+
+def check_metrics(folder: str | os.PathLike[str] | None) -> None:
+    """Check that figures can go into a folder.
+
+    Raises:
+        QueryError: it is a file.
+    """
+    if folder is not None and (place := Path(folder).expanduser()).exists() and not place.is_dir():
+        raise QueryError(f"metrics {os.fspath(folder)}: a file; NAME.prom is written into a folder")
 
 
 def check_job_origin(job: Job) -> None:

@@ -9,6 +9,7 @@ This module has no postponed annotations, because Prefect reads the type of ``ru
 """
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -63,6 +64,15 @@ class Rules(Options):
 
 
 _USUAL = Rules()
+
+
+def read_rules(table: Mapping[str, Any]) -> Rules:
+    """Read rules of a night.
+
+    Raises:
+        RecipeError: one is unknown or has a wrong value.
+    """
+    return recipes.options(Rules, table, "nightly")
 
 
 def run_name() -> str:
@@ -128,8 +138,12 @@ def pass_night(job: Job, night: Night, rules: Rules) -> None:
     with night.timed("verify"):
         check(job, release)
     with night.timed("ingest"):
-        rows = tasks.ingest(job, rows_in_service(job.store, job.name))
-    night.rows = job.store.manifest(Ref.parse(rows)).facts
+        before = rows_in_service(job.store, job.name)
+        rows = tasks.ingest(job, before)
+    night.rows = dict(job.store.manifest(Ref.parse(rows)).facts)
+    if rows == before:
+        # These rows keep the counts of the run that wrote them.
+        night.rows |= {"new": 0, "changed": 0, "vanished": 0}
     if release is None:
         _train(job, night, rows, "the first release")
         return

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from aepipe.cli.options import AsJson, Place
-from aepipe.cli.output import say, say_json, table, write_picture
+from aepipe.cli.output import check_file, check_picture, say, say_json, table, write_picture
 from aepipe.cli.progress import showing
 from aepipe.release.dedup import Groups
 from aepipe.release.release import Release
@@ -47,6 +47,8 @@ def dedup(
       aepipe dedup --picture doubles.png
       duckdb -c "select key from 'doubles.parquet' where distance > 0"
     """
+    check_picture(picture)
+    check_file(out)
     collection = place.open()
     with showing():
         found = collection.dedup(radius, smallest=min_size, out=out)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from aepipe.cli.options import AsJson, Place, ReleaseText
-from aepipe.cli.output import say, say_json, write_picture
+from aepipe.cli.output import check_picture, say, say_json, write_picture
 from aepipe.errors import QueryError
 from aepipe.report.facts import scores_text
 
@@ -42,6 +42,7 @@ def evaluate(
       aepipe evaluate --bits 16           the worth of the first two bytes
       aepipe evaluate --picture curves.png
     """
+    check_picture(picture, chart=True)
     collection = place.open(release)
     began = time.monotonic()
     scores = collection.evaluate(again=again, bits=bits)

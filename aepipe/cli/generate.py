@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aepipe.cli.options import Place, ReleaseOption
-from aepipe.cli.output import complain, say, table, write_picture
+from aepipe.cli.output import check_file, check_picture, complain, say, table, write_picture
 from aepipe.errors import QueryError
 from aepipe.release import query as queries
 
@@ -77,17 +77,18 @@ def generate(
     """
     import numpy as np
 
+    check_picture(picture, walk)
+    check_file(out)
     opened = place.open(release).release
     networks = _networks(place, opened)
     if networks.prior_depth is not None:
         rows = networks.sample(count, seed=seed)
         write_picture(_grid(_lines(rows), f"{opened.name}: draws from the prior, decoded"), picture)
     else:
-        lines = -(-count // ACROSS)
-        start = _some_rows(opened, lines)
-        visited = [networks.rows(start), *networks.chain(start, steps=steps, seed=seed)]
         at = np.unique(np.linspace(0, steps, ACROSS).round().astype(int))
-        rows = np.stack([visited[step] for step in at], 1).reshape(-1, *networks.shape)
+        start = _some_rows(opened, -(-count // len(at)))
+        visited = [networks.rows(start), *networks.chain(start, steps=steps, seed=seed)]
+        rows = np.stack([visited[step] for step in at], 1).reshape(-1, *networks.shape)[:count]
         heads = ["start", *(f"step {step}" for step in at[1:])]
         write_picture(_grid(_lines(rows, len(at)), f"{opened.name}: chains of {steps} steps", heads), picture)
     say(f"{picture}: {len(rows)} rows")
@@ -120,6 +121,7 @@ def reconstruct(
       aepipe reconstruct boot.jpg bag.jpg --picture decoded.png
       aepipe reconstruct --key train/0007.png --tangents tangents.png
     """
+    check_picture(picture, tangents)
     opened, names, items = _asked(place, release, rows)
     networks = _networks(place, opened)
     given = networks.rows(items)
@@ -157,6 +159,7 @@ def interpolate(
     """
     import numpy as np
 
+    check_picture(picture)
     opened, _, items = _asked(place, release, Rows(images=[a, b]))
     if len(items) != 2:
         raise QueryError("name two pictures to interpolate between")

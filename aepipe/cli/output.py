@@ -56,6 +56,45 @@ def say_picture(text: str) -> None:
     typer.echo(text, color=True)
 
 
+def check_picture(*files: Path | None, chart: bool = False) -> None:
+    """Check, before any work, that pictures can be written under some names.
+
+    Args:
+        files: None where no picture is wanted.
+        chart: it is one of matplotlib's, which can be SVG, too.
+
+    Raises:
+        QueryError: the folder is missing, or no format has such a name.
+    """
+    for file in filter(None, files):
+        _check_place(file, "the picture cannot be written")
+        if chart and file.suffix.lower() == ".svg":
+            continue
+        from PIL import Image
+
+        known = Image.registered_extensions()
+        if known.get(file.suffix.lower()) not in Image.SAVE:
+            usual = "picture.png or picture.svg" if chart else "picture.png"
+            raise QueryError(f"{file}: the picture cannot be written: no format has that ending; name it like {usual}")
+
+
+def check_file(*files: Path | None) -> None:
+    """Check, before any work, that files can be written under some names.
+
+    Raises:
+        QueryError: the folder is missing, or it is a folder.
+    """
+    for file in filter(None, files):
+        _check_place(file, "cannot be written")
+
+
+def _check_place(file: Path, what: str) -> None:
+    if not file.absolute().parent.is_dir():
+        raise QueryError(f"{file}: {what}: there is no folder {file.parent}")
+    if file.is_dir():
+        raise QueryError(f"{file}: {what}: it is a folder")
+
+
 def write_picture(picture: Image | Chart, file: Path) -> None:
     """Write a picture in the format that the file's name asks for.
 
@@ -65,7 +104,8 @@ def write_picture(picture: Image | Chart, file: Path) -> None:
     try:
         picture.save(file)
     except (OSError, ValueError) as error:
-        raise QueryError(f"{file}: the picture cannot be written: {error}; a name like picture.png works") from None
+        reason = getattr(error, "strerror", None) or error
+        raise QueryError(f"{file}: the picture cannot be written: {reason}") from None
 
 
 def write_text(text: str, file: Path) -> None:

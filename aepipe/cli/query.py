@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from aepipe.cli.options import AsJson, Place
-from aepipe.cli.output import complain, say, say_json, say_paths, say_picture, table, write_picture
+from aepipe.cli.output import check_picture, complain, say, say_json, say_paths, say_picture, table, write_picture
 from aepipe.errors import QueryError
 from aepipe.release.query import Answer, QueryOptions
 from aepipe.release.release import Release
+from aepipe.release.things import check_rows
 from aepipe.report.tables import printable
 
 if TYPE_CHECKING:
@@ -68,13 +69,15 @@ class QueryInputs:
         """Ask the collection.
 
         Raises:
-            QueryError: nothing is asked.
+            QueryError: nothing is asked, or a row of what is no table.
         """
         things = [*(self.items or []), *(self.row or [])]
         if not (things or self.id or self.key or self.code):
             raise QueryError(
                 "nothing is asked: name files, folders or words, - for stdin, or give --id, --key or --code"
             )
+        if self.row:
+            check_rows(collection.release)
         return collection.answers(*things, keys=self.key or [], ids=self.id or [], codes=self.code or [], **options)
 
 
@@ -156,12 +159,13 @@ class OutputFlags:
         """Return how answers are shown.
 
         Raises:
-            QueryError: two forms are asked for, or NULs without paths.
+            QueryError: two forms are asked for, NULs without paths, or a picture that cannot be written.
         """
         if self.json and self.paths_only:
             raise QueryError("--json and --paths-only exclude each other")
         if self.null and not self.paths_only:
             raise QueryError("--null parts the paths of --paths-only; give both")
+        check_picture(self.picture)
         form: Form = "json" if self.json else "table"
         if self.paths_only:
             form = "null" if self.null else "paths"
@@ -172,9 +176,10 @@ def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, place: Pla
     """Find the rows most like a picture, a text, a row or a code.
 
     Each hit has a distance (bits that differ), a similarity (the share of bits that agree), and a
-    confidence that it is of the query's kind: the share of rows at that distance that had the same label, or one
-    of several in common (without labels: that were among the nearest by features), measured on queries held out from
-    training. A query that is unlike the whole collection is answered with a warning.
+    confidence that it is of the query's kind: the share of rows at that distance that had the same
+    label, or one of several in common (without labels: that were among the nearest by features),
+    measured on queries held out from training. A query that is unlike the whole collection is answered
+    with a warning.
     With --rerank more hits than wanted are found by their codes, and ordered by the embeddings that codes
     were made from; how many more was measured on queries held out from training. With --bits as well
     there are three steps: the first bits find candidates, all bits choose among them, embeddings order

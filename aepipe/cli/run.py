@@ -170,6 +170,7 @@ def schedule(
     name = jobs.open_job(**order).name
     server.prepare(server.LINES, api=api)
     serving = load_flow("schedule")
+    jobs.check_metrics(rules.metrics)
     order["rules"] = rules.chosen()
     deployment = serving.Deployment(name, order, cron, timezone or local_timezone())
     deployment.check()

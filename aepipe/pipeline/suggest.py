@@ -30,6 +30,7 @@ from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer, Survey
 from aepipe.sources.files import Files, Found
 from aepipe.sources.formats import records
 from aepipe.sources.remote import is_address
+from aepipe.store import registry
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -222,7 +223,7 @@ def names_of(path: str) -> Iterator[str]:
 
 def _word(part: str) -> str:
     """Return the name of a folder or file in the letters that names may have."""
-    letters = (letter if recipes.in_names(letter) else "-" for letter in recipes.tidy_name(part.lower()))
+    letters = (letter if recipes.in_names(letter) else "-" for letter in registry.tidy_name(part.lower()))
     return re.sub("-+", "-", "".join(letters)).strip("-._")
 
 

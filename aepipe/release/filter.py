@@ -7,6 +7,7 @@ a stranger, so it cannot reach files, the network or settings, and more than one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +57,21 @@ def ids_where(release: Release, condition: str) -> NDArray[np.int64]:
             raise QueryError(f"where {condition!r}: {_reason(error, columns)}") from None
     ids: NDArray[np.int64] = np.asarray(found, np.int64)
     return ids
+
+
+def ids_named(
+    release: Release, keys: Sequence[str], ids: Sequence[int], condition: str | None = None
+) -> NDArray[np.int64]:
+    """Return the ids of rows that are named by key, by id or by a condition, int64[n].
+
+    Raises:
+        QueryError: there is no such key, the condition is not SQL, or holds for no row and none else is named.
+    """
+    held = [] if condition is None else ids_where(release, condition).tolist()
+    named = [*ids, *map(release.id_of, keys), *held]
+    if condition is not None and not named:
+        raise QueryError(f"no row of {release.name} is one where {condition}")
+    return np.array(named, np.int64)
 
 
 def _show(database: Any, release: Release) -> list[str]:  # noqa: ANN401  duckdb has no types

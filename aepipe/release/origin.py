@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aepipe.errors import RecipeError, StoreError
-from aepipe.recipe import Recipe
 from aepipe.release.manifest import ReleaseManifest
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
+
+if TYPE_CHECKING:
+    from aepipe.recipe import Recipe
 
 FACT = "recipe_file"
 """The fact of a release that names the recipe it was made from, where that says by itself where the items are."""

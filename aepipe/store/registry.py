@@ -75,6 +75,11 @@ def current(store: Store, name: str) -> Ref | None:
     return Ref("release", digest)
 
 
+def tidy_name(name: str) -> str:
+    """Return a name with each accented letter as one, however it was typed (Unicode NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
 def resolve(store: Store, name: str | None = None) -> tuple[str, Ref]:
     """Return a name and its release in service; without a name, those of the only collection.
 
@@ -87,7 +92,7 @@ def resolve(store: Store, name: str | None = None) -> tuple[str, Ref]:
     if name is None and len(known) > 1:
         raise NotFoundError(f"several collections are in service, choose one with --name: {', '.join(known)}")
     # Letters with accents may be typed in two ways; a name has one.
-    chosen = unicodedata.normalize("NFC", name) if name else known[0]
+    chosen = tidy_name(name) if name else known[0]
     ref = current(store, chosen)
     if ref is None:
         raise NotFoundError(f"no release is in service under the name {chosen!r}; these are: {', '.join(known)}")
@@ -111,6 +116,19 @@ def promote(store: Store, name: str, ref: Ref, *, why: str, action: str = "promo
         folder.mkdir(exist_ok=True)
         write_durably(folder / name, ref.digest + "\n")
     return event
+
+
+def is_current(store: Store, name: str, ref: Ref) -> bool:
+    """Say whether a release is in service under a name; a damaged file of the registry names none."""
+    try:
+        return current(store, name) == ref
+    except CorruptError:
+        return False
+
+
+def unchanged(name: str, ref: Ref, why: str) -> Event:
+    """Return the event of a promotion that changes nothing; it is in no log."""
+    return Event(datetime.now(UTC).isoformat(timespec="seconds"), name, "promote", ref.digest, ref.digest, why)
 
 
 def previous(store: Store, name: str) -> Ref:

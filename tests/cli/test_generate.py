@@ -183,3 +183,22 @@ def test_what_cannot_be_generated_has_a_reason(name: str, message: str, home: St
     start = np.zeros((1, 28, 28, 1), np.uint8)
     with pytest.raises(QueryError, match=message):
         _ = found.sample(3) if name == "denoising" else found.chain(start, steps=2)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("denoising", 50), ("denoising", 3), ("variational", 50)])
+def test_as_many_rows_are_made_as_are_asked_for(
+    aepipe: Aepipe, home: Store, tmp_path: Path, name: str, steps: int
+) -> None:
+    out = tmp_path / "rows.npy"
+    words = ("generate", "--name", name, "-n", 7, "--steps", steps, "--out", out, "--picture", tmp_path / "a.png")
+    assert f"{tmp_path / 'a.png'}: 7 rows" in aepipe(*words, home=home).stdout
+    assert len(np.load(out)) == 7
+
+
+def test_a_missing_folder_is_found_before_the_work(aepipe: Aepipe, home: Store, tmp_path: Path) -> None:
+    for option in ("--out", "--picture", "--walk"):
+        file = tmp_path / "no" / ("a.npy" if option == "--out" else "a.png")
+        found = aepipe("generate", "--name", "nowhere", option, file, home=home)
+        assert found.exit_code == 2
+        assert f"{file}: " in found.stderr
+        assert f"cannot be written: there is no folder {file.parent}" in found.stderr

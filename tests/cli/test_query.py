@@ -311,6 +311,9 @@ def test_keys_cannot_steer_the_terminal(aepipe: Aepipe, boot: Path, tmp_path: Pa
         (["--code", "0" * 16, "--rerank"], "only items and rows have an embedding to re-rank hits by"),
         (["."], ".: no images in this folder"),
         (["--nonsense"], "No such option: --nonsense"),
+        (["--row", '{"a": 1}'], "pictures was learned from images, so a row of a table is no question for it"),
+        (["--id", 0, "--picture", "no/such/hits.png"], "cannot be written: there is no folder no/such"),
+        (["--id", 0, "--picture", "hits.svg"], "no format has that ending; name it like picture.png"),
     ],
 )
 def test_mistakes_are_one_line(aepipe: Aepipe, arguments: list[object], said: str) -> None:

@@ -70,6 +70,28 @@ def test_a_collection_from_its_first_release_to_its_next(tiny: Path, store: Stor
     assert store.has(Ref.parse(kept["release"]))
 
 
+def test_a_run_replaces_no_collection_of_other_items(tiny: Path, store: Store) -> None:
+    from flows.build import build
+    from flows.nightly import nightly
+
+    shelf = str(store.root)
+    first = build(str(tiny), shelf=shelf)
+    write_photos(tiny.parent / "others", start=200, count=60)
+    other = tiny.with_name("other.toml")
+    other.write_text(tiny.read_text().replace('"photos"', '"others"'))
+    for run in (build, nightly):
+        with pytest.raises(
+            RecipeError, match=r"tiny: the collection in service under this name was made from .*photos"
+        ):
+            run(str(other), shelf=shelf)
+        with pytest.raises(RecipeError, match="give it a name of its own with --name"):
+            run(str(tiny), source=str(tiny.parent / "others"), shelf=shelf)
+    assert registry.current(store, "tiny") == Ref.parse(first["release"])
+    assert not build(str(other), shelf=shelf, promote=False)["in_service"], "what is kept aside replaces nothing"
+    tiny.write_text(other.read_text())
+    assert len(Release.open(store, ref=Ref.parse(build(str(tiny), shelf=shelf, promote=True)["release"]))) == 60
+
+
 def test_artifacts_for_prefects_pages(tiny: Path, store: Store) -> None:
     from prefect import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
