@@ -29,7 +29,7 @@ NAME_LETTERS, NAME_BYTES = 64, 120
 
 
 def in_names(letter: str) -> bool:
-    """Say whether a name may have a letter: one of any script or a digit, not upper-case, or ``.``, ``_`` or ``-``."""
+    """Say whether a name may have a letter: of any script, not upper-case, a digit, or ``._-``."""
     return letter in "._-" or (unicodedata.category(letter)[0] in "LMN" and letter == letter.lower())
 
 

@@ -1,4 +1,7 @@
-"""The time zone of this machine, by its name: containers often have the rules of a zone, but not its name."""
+"""The name of this machine's time zone.
+
+Containers often have the rules of a zone, but not its name.
+"""
 
 from __future__ import annotations
 

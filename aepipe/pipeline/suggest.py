@@ -211,7 +211,10 @@ def name_of(path: str) -> str:
 
 
 def names_of(path: str) -> Iterator[str]:
-    """Yield names for a collection, the best first: its folder or file, with the folders above it, with a number."""
+    """Yield names for a collection, the best first.
+
+    The first is that of its folder or file; then come those with the folders above it, and with a number.
+    """
     parts = [part for part in absolute(path).parts if not set(part) & set("*?[")]
     words = [_ENDING.sub("", _word(part)) or "collection" for part in parts[-1:]]
     words = [*filter(None, map(_word, parts[1:-1])), *words]

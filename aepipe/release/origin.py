@@ -1,4 +1,4 @@
-"""Origin: where the collection under a name comes from, so that none takes the place of another unasked."""
+"""Origin: where a collection comes from, so that none takes the place of another unasked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FACT = "recipe_file"
 
 
 def path_of(store: Store, ref: Ref) -> str:
-    """Return ``[source] path`` of a release's recipe, absolute; empty where the release cannot be read."""
+    """Return ``[source] path`` of a release's recipe; empty where it cannot be read."""
     try:
         return str(ReleaseManifest.read(store, ref).recipe["source"]["options"].get("path", ""))
     except (StoreError, KeyError, TypeError, AttributeError):
@@ -98,7 +98,7 @@ def _says_so(old_file: str, old_path: str, file: str, path: str) -> bool:
 
 
 def free_names(store: Store, path: str, names: Iterator[str]) -> Iterator[str]:
-    """Yield those of some names that no collection of another place has; first those of this place's own.
+    """Yield names that no collection of another place has, first those of this place's own.
 
     Args:
         store: of the collections.

@@ -232,7 +232,7 @@ class ItemSource:
 
 
 def listed_labels(value: object) -> list[str] | None:
-    """Return the labels in a list, or in the text of one, as JSON and Python write it; None where it is none."""
+    """Return the labels in a list, or in its text as JSON or Python; None for anything else."""
     if isinstance(value, str):
         value = _list_in(value)
     if isinstance(value, np.ndarray):

@@ -50,7 +50,7 @@ def extras_named() -> Iterator[None]:
 
 
 def naming_extras(function: Callable[P, R]) -> Callable[P, R]:
-    """Return a function that names the extra which brings a package it lacks; see :func:`extras_named`."""
+    """Return a function that names the extra of a package it lacks; see :func:`extras_named`."""
 
     @wraps(function)
     def named(*args: P.args, **options: P.kwargs) -> R:

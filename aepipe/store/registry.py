@@ -119,7 +119,7 @@ def promote(store: Store, name: str, ref: Ref, *, why: str, action: str = "promo
 
 
 def is_current(store: Store, name: str, ref: Ref) -> bool:
-    """Say whether a release is in service under a name; a damaged file of the registry names none."""
+    """Say whether a release is in service under a name; a damaged file names none."""
     try:
         return current(store, name) == ref
     except CorruptError:
