@@ -1,6 +1,7 @@
 """Relevance: a row is relevant to a query where their labels are equal.
 
-Where they have several labels, one in common is enough. The latter is the usual rule for collections whose items have several labels, such as NUS-WIDE, COCO and Reuters.
+Where they have several labels, one in common is enough. That is the usual rule for collections such as NUS-WIDE, COCO
+and Reuters.
 
 Legend: N database rows, Q queries, P pairs of a row and a label.
 """

@@ -1,6 +1,7 @@
 """Labels of an item as one text.
 
-A single label is itself; several stand in order with a separator between them. So a collection whose items have one label each is stored as it always was.
+A single label is itself; several stand in order with a separator between them. So a collection whose items have one
+label each is stored as it always was.
 """
 
 from __future__ import annotations
