@@ -66,7 +66,10 @@ def recipe_for(
         raise RecipeError(f"{file}: cannot be written: there is no folder {file.parent}")
     _, text, held = suggest(what, name=chosen, folder=file.absolute().parent)
     try:
-        file.write_text(text, encoding="utf-8")
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:  # another run was quicker, and may mean other items
+        return recipe_for(what, name=name, save=save, store=store)
     except OSError as error:
         raise RecipeError(f"{file}: cannot be written: {error.strerror}; name another with --save FILE") from None
     return RecipeFile(file, "written", text, tuple(describe_strangers(held.strangers)), note)

@@ -180,7 +180,8 @@ def history(store: Store, name: str | None = None, *, refused: bool = False) -> 
     file = store.root / layout.Root.LOG
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     events = [event for line in lines if (event := _event(line)) is not None]
-    return [event for event in events if name in {None, event.name} and (refused or event.action != REFUSE)]
+    wanted = None if name is None else tidy_name(name)
+    return [event for event in events if wanted in {None, event.name} and (refused or event.action != REFUSE)]
 
 
 @contextmanager

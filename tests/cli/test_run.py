@@ -10,15 +10,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aepipe.cli import run
 from aepipe.cli.app import run_command
 from aepipe.cli.options import Place
-from aepipe.errors import ExtraError, RecipeError
+from aepipe.errors import ExtraError, RecipeError, StoreError
+from aepipe.pipeline import suggest
 from aepipe.store.artifacts import Store
-from flows import local_server
+from flows import catalog, local_server
 from tests.support.samples import write_photos, write_tiny
 
 ROOT = Path(__file__).parents[2]
@@ -197,6 +199,37 @@ def test_a_name_that_a_recipe_here_has_goes_to_no_other_collection(
     assert said == "aepipe: scans/2024: 2024 is the name of another collection, so this one is called scans-2024\n"
     assert run._recipe_for("scans/2024/", anywhere, None) == tmp_path / "scans-2024.toml"
     assert run._recipe_for("photos/2024", anywhere, None) == tmp_path / "2024.toml"
+
+
+def test_of_two_runs_at_once_the_slower_one_takes_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for year in ("photos/2024", "scans/2024"):
+        write_photos(tmp_path / year, count=10)
+    derived = suggest.suggest
+
+    def slow(path: str, **given: Any) -> Any:
+        found = derived(path, **given)
+        monkeypatch.setattr(suggest, "suggest", derived)
+        catalog.recipe_for("photos/2024")
+        return found
+
+    monkeypatch.setattr(suggest, "suggest", slow)
+    assert catalog.recipe_for("scans/2024").file == Path("scans-2024.toml")
+    assert 'path = "photos/2024"' in Path("2024.toml").read_text()
+    assert 'path = "scans/2024"' in Path("scans-2024.toml").read_text()
+
+
+def test_a_recipe_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", count=10)
+    with pytest.raises(RecipeError, match=r"no/x\.toml: cannot be written: there is no folder"):
+        catalog.recipe_for(str(tmp_path / "photos"), save=tmp_path / "no" / "x.toml")
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StoreError, match="no folder, so it cannot be a store; name another with --home"):
+            Store(root).create()
 
 
 def test_without_prefect_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

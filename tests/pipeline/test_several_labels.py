@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +15,11 @@ import pytest
 from PIL import Image
 
 from aepipe import api, recipe, sources
+from aepipe.evaluate.probes import Figures
 from aepipe.evaluate.relevance import relevance_of
+from aepipe.evaluate.retrieval import retrieval
 from aepipe.index import hamming
+from aepipe.pipeline import compare
 from aepipe.pipeline.encode import encode
 from aepipe.pipeline.export import export
 from aepipe.pipeline.gate import run_gate
@@ -28,7 +33,7 @@ from aepipe.release.release import Release
 from aepipe.report.page import map_picture
 from aepipe.report.tables import protocol_line
 from aepipe.report.tiles import hits_picture, tiles
-from aepipe.store import registry
+from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.labels import label_sets
 from aepipe.store.rows import Rows
@@ -166,6 +171,25 @@ def test_the_gate_asks_both_releases_by_labels_in_common(made: tuple[Store, Bare
         assert run_gate(store, plan, ref).passed  # type: ignore[arg-type]
     finally:
         registry.promote(store, "worn", ref, why="as it was")
+
+
+def test_comparisons_know_labels_in_common(made: tuple[Store, BarePlan, Ref]) -> None:
+    store, plan, ref = made
+    release = Release.open(store, ref=ref)
+    table, held_out = Rows(store.path(release.part("rows"))), np.arange(0, COUNT, 8)
+    with store.draft("views") as draft:
+        np.save(draft.path / layout.Views.HELD_OUT_IDS, held_out)
+        views = draft.finish({"made by": "a test"})
+    parts = SimpleNamespace(views=views, codes=release.all_parts("codes"))
+    bench: Any = SimpleNamespace(store=store, resolved=plan, made=parts, table=table, figures=Figures())
+    compare._probed(bench)
+    compare._held_out(bench)
+    assert set(bench.figures.notes) == {"probe_embedding", "probe_bits", "nmi_bits"}
+    assert set(bench.figures.notes.values()) == {"the rows have several labels each"}
+    sets = label_sets(table.labels() or [])
+    others = np.array([n for n in range(COUNT) if n % 4 != 3 and n % 8])
+    found = retrieval(release.codes_of(others), release.codes_of(held_out), sets[others], sets[held_out])
+    assert bench.figures.found == {"held_out_map_at_1000": pytest.approx(found.map_at_cut.mean())}
 
 
 @pytest.mark.parametrize(
