@@ -24,19 +24,22 @@ class RecipeFile:
         file: where it is.
         origin: ``given``; ``written``, derived from the items just now; or ``kept``, derived by an earlier run.
         text: of the file, where it was written just now.
-        left_out: what the source holds that the recipe does not read, a sentence each.
-        note: why the collection has not the name of its folder; empty where it has.
+        said: what the source holds, and what the recipe does not read, a sentence each.
     """
 
     file: Path
     origin: Literal["given", "written", "kept"] = "given"
     text: str = ""
-    left_out: tuple[str, ...] = ()
-    note: str = ""
+    said: tuple[str, ...] = ()
 
 
 def recipe_for(
-    what: str, *, name: str | None = None, save: str | Path | None = None, store: Store | None = None
+    what: str,
+    *,
+    name: str | None = None,
+    save: str | Path | None = None,
+    kind: str | None = None,
+    store: Store | None = None,
 ) -> RecipeFile:
     """Return a recipe by its path or name; for a collection of items, derive one and write it.
 
@@ -47,15 +50,17 @@ def recipe_for(
         what: a recipe, or a folder, file or glob.
         name: of the collection.
         save: where a derived recipe is written; else ``NAME.toml`` in the working directory.
+        kind: of source that is meant, where a recipe is derived; told by the files where it is None.
         store: the one that it is going to be in.
 
     Raises:
         RecipeError: there is no such recipe, or the file to be written is a recipe for something else.
         SourceError: the items are of no known kind.
+        UnclearError: they are of several kinds.
     """
     if is_recipe(what):
         return RecipeFile(recipe_file(what))
-    from aepipe.pipeline.suggest import describe_strangers, same_source, suggest
+    from aepipe.pipeline.suggest import same_source, suggest
 
     chosen, file, note = (name, Path(save or f"{name}.toml"), "") if name else _free(what, save, store)
     if file.exists():
@@ -64,15 +69,15 @@ def recipe_for(
         return RecipeFile(file, "kept")
     if not file.absolute().parent.is_dir():
         raise RecipeError(f"{file}: cannot be written: there is no folder {file.parent}")
-    _, text, held = suggest(what, name=chosen, folder=file.absolute().parent)
+    _, text, held = suggest(what, name=chosen, folder=file.absolute().parent, kind=kind)
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError:  # another run was quicker, and may mean other items
-        return recipe_for(what, name=name, save=save, store=store)
+        return recipe_for(what, name=name, save=save, kind=kind, store=store)
     except OSError as error:
         raise RecipeError(f"{file}: cannot be written: {error.strerror}; name another with --save FILE") from None
-    return RecipeFile(file, "written", text, tuple(describe_strangers(held.strangers)), note)
+    return RecipeFile(file, "written", text, tuple(filter(None, [note, *held.describe()])))
 
 
 def _free(what: str, save: str | Path | None, store: Store | None) -> tuple[str, Path, str]:

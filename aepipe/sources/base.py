@@ -64,6 +64,8 @@ class Options(recipe.Options):
         split: a column with ``train`` and ``test``; ``top``, the name of the topmost folder; ``file``, the name of the
             file that holds the item, up to its first dot; or ``{ test = 0.1 }``. Without it everything is ``train``.
         key: a column with the id of each item; without it the path, or the place in a file, is the key.
+        exclude: patterns of files and folders that are left out, as a ``.gitignore`` has them, after those that always
+            are: ``@eaDir``, ``Thumbs.db`` and others of their sort; ``["!*"]`` has none of them.
         max_bad_share: the share of items that may be unreadable; above it, ingestion fails.
         max_vanished_share: the share of the items of the run before that may be gone; above it, ingestion fails. So an
             empty folder where a disk should be mounted does not empty the collection.
@@ -75,6 +77,7 @@ class Options(recipe.Options):
     label_separator: Annotated[str | None, Field(min_length=1)] = None
     split: str | SplitShare | None = None
     key: str | None = None
+    exclude: Annotated[tuple[str, ...], Field(strict=False)] = ()
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_vanished_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     workers: Annotated[int, Field(ge=0)] = 0
@@ -173,7 +176,9 @@ class ItemSource:
             empty = False
             yield self._finished(item)
         if empty:
-            raise SourceError(f"{self._files.given}: no {self.called} in it")
+            passed_over = self.passed_over.summary()
+            why = f"; passed over: {passed_over}" if passed_over else ""
+            raise SourceError(f"{self._files.given}: no {self.called} in it{why}")
 
     def split(self, item: Item, sha256: bytes) -> str:
         """Return the split of an item: decided by its bytes, or by the source, else ``train``."""
@@ -426,6 +431,7 @@ class Hints:
         features: the block ``[features]``, each choice with its reason; empty where the kind has nothing to choose.
         bounded: rows are pictures of some sort: cells lie within 0..1, and may be shifted by a pixel in training.
         holes: cells may be missing, and are of several sorts.
+        unreadable: items that were looked at and cannot be decoded, each with the reason.
     """
 
     survey: Survey
@@ -433,3 +439,4 @@ class Hints:
     features: str = ""
     bounded: bool = False
     holes: bool = False
+    unreadable: tuple[tuple[str, str], ...] = ()

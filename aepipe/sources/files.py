@@ -1,43 +1,44 @@
 """Find the files of a source, always in the same order, and read the bytes of one item.
 
-A source is one file, all files of a folder, or the files that match a glob. A reader (:class:`WholeFile`,
-:class:`Piece`, :class:`InMemory`, :class:`Refused`) is called with the key of its item, in any thread.
+A source is one file, all files of a folder, or the files that match a glob. Everything in it is found: what cannot be
+an item has the reason in :attr:`Found.refusal`, and is never opened. A reader (:class:`WholeFile`, :class:`Piece`,
+:class:`InMemory`, :class:`Refused`) is called with the key of its item, in any thread.
 """
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import stat
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources import remote
+from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.walk import HIDDEN as HIDDEN  # noqa: PLC0414  formats have all of files from here
+from aepipe.sources.walk import SORTS, Walk, place_of, status_of
+from aepipe.sources.walk import Found as Found  # noqa: PLC0414
 
 ANCHOR = "/./"
 """Separates the root of a source from the rest of a path, as in rsync."""
 MAX_BYTES = 1 << 28
 """Larger items are refused, so that a few of them cannot fill the memory."""
-
+SAME = "the same file as another"
+EMPTY = "empty file"
+_POINTERS = {
+    b"version https://git-lfs.github.com/spec/": "a pointer of Git LFS: the content is not here; `git lfs pull` "
+    "fetches it",
+    b"/annex/objects/": "a pointer of git-annex: the content is not here; `git annex get` fetches it",
+}
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    r"""One file.
-
-    Attributes:
-        place: its path relative to the root, with ``/``, and always text: a byte of a name that is no UTF-8 is written
-            as ``\xff``.
-        path: for opening it.
-        refusal: why it must not be opened; None where it may.
-    """
-
-    place: str
-    path: str
-    refusal: str | None = None
+WhyNot = Callable[[Found], "str | None"]
+"""Returns why a file holds no items of a source; None where it holds some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,106 +50,279 @@ class Files:
         root: the folder that places are relative to: the folder itself, the file's folder, the glob's fixed part.
         single: the path is one file.
         pattern: the file, the folder or the glob below the root; empty where it is the root itself.
+        exclude: patterns of files that are left out; see :class:`aepipe.sources.exclude.Exclude`.
     """
 
     given: str
     root: Path
     single: bool = False
     pattern: str = ""
+    exclude: tuple[str, ...] = ()
 
     @classmethod
-    def at(cls, text: str, base: Path) -> Files:
+    def at(cls, text: str, base: Path, exclude: tuple[str, ...] = ()) -> Files:
         """Return the files at a path of a recipe.
 
         Args:
             text: a file, a folder or a glob, relative to ``base``, where ``~`` is the user's home; or the address of
                 one, which is fetched first. If it has a ``/./``, places are relative to the part before that.
             base: a folder.
+            exclude: patterns of files that are left out, after those that always are.
 
         Raises:
-            SourceError: it does not exist or cannot be reached, or a glob matches nothing.
+            SourceError: it does not exist, cannot be reached or is no file, or a glob matches nothing.
         """
         if remote.is_address(text):
-            return replace(cls.at(str(remote.fetched(text)), base), given=text)
+            return replace(cls.at(str(remote.fetched(text)), base, exclude), given=text)
         head, anchored, tail = text.partition(ANCHOR)
-        path = Path(os.path.normpath(base / Path(text).expanduser())).absolute()
+        path = _normal(base, text)
         if anchored:
-            return cls._below(Path(os.path.normpath(base / Path(head).expanduser())).absolute(), tail, path)
+            return cls._below(_normal(base, head), tail, path, exclude)
+        path = existing(path)
         if path.is_dir():
-            return cls(str(path), path)
+            return cls(str(path), path, exclude=exclude)
         if path.exists():
+            _check_file(path)
             return cls(str(path), path.parent, single=True, pattern=path.name)
         if not glob.has_magic(str(path)):
-            raise SourceError(f"{path}: no such file or folder")
+            raise SourceError(f"{path}: {_missing(path)}")
         fixed = next(index for index, part in enumerate(path.parts) if glob.has_magic(part))
-        files = cls(str(path), Path(*path.parts[:fixed]), pattern=str(Path(*path.parts[fixed:])))
-        if next(iter(files), None) is None:
-            raise SourceError(f"{path}: nothing matches")
-        return files
+        root = existing(Path(*path.parts[:fixed]))
+        files = cls(str(path), root, pattern=str(Path(*path.parts[fixed:])), exclude=exclude)
+        return files._matching("nothing matches")
 
     @classmethod
-    def _below(cls, root: Path, name: str, path: Path) -> Files:
+    def _below(cls, root: Path, name: str, path: Path, exclude: tuple[str, ...]) -> Files:
         """Return the files at a path whose places are relative to a folder above it."""
         if not path.is_relative_to(root):
             raise SourceError(f"{path}: does not lie in {root}")
         name = os.path.normpath(name)
         if path.is_dir():
-            return cls(str(path), root, pattern="" if path == root else glob.escape(name))
-        files = cls(str(path), root, single=path.exists(), pattern=name)
-        if next(iter(files), None) is None:
-            raise SourceError(f"{path}: {'nothing matches' if glob.has_magic(name) else 'no such file or folder'}")
-        return files
+            return cls(str(path), root, pattern="" if path == root else glob.escape(name), exclude=exclude)
+        if path.exists():
+            _check_file(path)
+        files = cls(str(path), root, single=path.exists(), pattern=name, exclude=exclude)
+        return files._matching("nothing matches" if glob.has_magic(name) else _missing(path))
+
+    def _matching(self, why: str) -> Files:
+        """Return the files; those that match in the other normal form of Unicode, where none match in this one.
+
+        Raises:
+            SourceError: none match in any form.
+        """
+        forms = dict.fromkeys((self.pattern, *(unicodedata.normalize(form, self.pattern) for form in ("NFC", "NFD"))))
+        for pattern in forms:
+            files = replace(self, pattern=pattern)
+            if next(files.everything(), None) is not None:
+                return files
+        raise SourceError(f"{self.given}: {why}")
 
     def __iter__(self) -> Iterator[Found]:
-        root = str(self.root)
+        """Yield the files that may be opened."""
+        return (found for found in self._listed(whole=False) if not found.refusal)
+
+    def everything(self) -> Iterator[Found]:
+        """Yield all files, also those that cannot be items, and folders that cannot be looked into.
+
+        Raises:
+            SourceError: the whole source cannot be read.
+        """
+        return self._listed(whole=True)
+
+    def picked(self, why_not: WhyNot, passed_over: PassedOver) -> Iterator[Found]:
+        """Yield the files that hold items; count and name the others.
+
+        One file is found once, whatever its number of names: a link gives way to the file, where that is found, too,
+        and of several hard links the first counts.
+
+        Args:
+            why_not: tells of a file that may be opened whether it holds items.
+            passed_over: is emptied first, and filled.
+        """
+        passed_over.clear()
+        taken: dict[int, set[int]] = {}
+        for found in self.everything():
+            reason = found.refusal or why_not(found)
+            if reason is None:
+                device, number = found.inode
+                numbers = taken.setdefault(device, set())
+                if found.target is not None or number in numbers:
+                    reason = _again(found, self.root, why_not, known=number in numbers)
+                numbers.add(number)
+            if reason:
+                passed_over.add(found.place, reason)
+            else:
+                passed_over.read += 1
+                yield found
+
+    def claimed(
+        self,
+        claims: Callable[[str], bool],
+        passed_over: PassedOver | None = None,
+        reason: str = "of another format",
+        sniff: Callable[[bytes], bool] | None = None,
+    ) -> Iterator[Found]:
+        """Yield the files of one format; count and name the others.
+
+        Args:
+            claims: tells by its place whether a file has the name of the format.
+            passed_over: is emptied first, and filled; None where nobody asks.
+            reason: for the others.
+            sniff: tells by its first bytes whether a file is of the format, where no file has such a name.
+
+        Raises:
+            SourceError: one of them is the pointer of a file that is not here.
+        """
+        named = sniff is None or any(claims(found.place) for found in self)
+
+        def why_not(found: Found) -> str | None:
+            return None if claims(found.place) else reason if named else why_not_like(found, sniff, reason)
+
+        for found in self.picked(why_not, passed_over or PassedOver()):
+            _check_pointer(found)
+            yield found
+
+    def first(self, claims: Callable[[str], bool], sniff: Callable[[bytes], bool] | None = None) -> Found | None:
+        """Return the first file that :meth:`claimed` would; None where there is none.
+
+        Raises:
+            SourceError: it is the pointer of a file that is not here.
+        """
+        found = next((found for found in self if claims(found.place)), None)
+        if found is None and sniff is not None:
+            found = next((found for found in self if not why_not_like(found, sniff, "of another format")), None)
+        if found:
+            _check_pointer(found)
+        return found
+
+    def _listed(self, *, whole: bool) -> Iterator[Found]:
+        """Yield all files; ``whole`` looks into hidden and excluded folders as well, to count what they hold."""
+        walk = Walk(str(self.root), self.exclude, whole=whole)
         if self.single:
-            yield _found(root, self.pattern, link=False)  # the user names this link, so it may lead anywhere
-            return
-        if not self.pattern:
-            yield from _walk(root, "")
-            return
-        for name in sorted(glob.iglob(self.pattern, root_dir=root, recursive=True)):
-            path = os.path.join(root, name)
-            if not os.path.isdir(path):
-                yield _found(root, name, link=os.path.islink(path))
-            elif "**" not in self.pattern:
-                yield from _walk(root, f"{name}/")
+            # The user names this link, so it may lead anywhere.
+            yield Found(place_of(self.pattern), os.path.join(walk.root, self.pattern))
+        elif self.pattern:
+            yield from walk.matches(self.pattern)
+        else:
+            yield from walk.below("")
 
 
-def _walk(root: str, folder: str) -> Iterator[Found]:
-    """Yield the files below a folder in order, without hidden ones and folders behind links.
+def _again(found: Found, root: Path, why_not: WhyNot, *, known: bool) -> str | None:
+    """Return the reason where a file is found by another name as well, or was found before.
 
-    The listing of a folder tells which entries are links, so files are not looked at one by one: on a network disk each
-    would cost a trip.
+    Args:
+        found: a link, or a file whose inode was seen before.
+        root: of the source.
+        why_not: tells whether a file holds items.
+        known: its inode was seen before.
     """
-    at = os.path.join(root, folder)
+    if found.target and not why_not(Found(found.target, os.path.join(root, found.target))):
+        return SAME
+    if not known or not found.inode[1]:
+        return None
+    # Some network disks give several files one number; then none of them has a second name.
+    status = status_of(found.path, follow=True)
+    return SAME if found.target is not None or (status and status.st_nlink > 1) else None
+
+
+def _normal(base: Path, text: str) -> Path:
+    return Path(os.path.normpath(base / Path(text).expanduser())).absolute()
+
+
+def _missing(path: Path) -> str:
+    return "a link to nothing" if os.path.lexists(path) else "no such file or folder"
+
+
+def _check_file(path: Path) -> None:
+    """Raise SourceError for a pipe, a socket or a device, which would be waited for."""
+    sort = SORTS.get(stat.S_IFMT(path.stat().st_mode))
+    if sort:
+        raise SourceError(f"{path}: {sort}, not a file; write what it gives into a file first")
+
+
+def existing(path: Path) -> Path:
+    """Return a path with its names in the normal form of Unicode that they have on disk.
+
+    A Mac writes é as two letters, and most other systems as one; both look the same. A path of which no form is there
+    is returned as it is.
+    """
+    if str(path).isascii() or os.path.lexists(path):
+        return path
+    found = Path(path.anchor)
+    for part in path.parts[1:] if path.anchor else path.parts:
+        name = part if os.path.lexists(found / part) else _other_form(found, part)
+        if name is None:
+            return path
+        found /= name
+    return found
+
+
+def _other_form(folder: Path, name: str) -> str | None:
+    wanted = unicodedata.normalize("NFC", name)
     try:
-        with os.scandir(at) as entries:
-            seen = [entry for entry in entries if entry.name[0] != "."]
-            names = sorted((f"{e.name}/" if e.is_dir(follow_symlinks=False) else e.name, e.is_symlink()) for e in seen)
+        return next((one for one in sorted(os.listdir(folder)) if unicodedata.normalize("NFC", one) == wanted), None)
+    except OSError:
+        return None
+
+
+def first_bytes(path: str, size: int = 1 << 13) -> bytes:
+    """Return the first bytes of a file; a pipe or a device is not waited for.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+    """
+    with open_file(path) as stream:
+        return stream.read(size)
+
+
+def why_not_like(found: Found, sniff: Callable[[bytes], bool] | None, reason: str) -> str | None:
+    """Return why the first bytes of a file are not those of an item; None where they are.
+
+    Args:
+        found: the file.
+        sniff: tells whether bytes are those of an item.
+        reason: for bytes of something else.
+    """
+    try:
+        head = first_bytes(found.path)
     except OSError as error:
-        raise SourceError(f"{at}: cannot be read: {error.strerror}") from None
-    for name, link in names:
-        if name.endswith("/"):
-            yield from _walk(root, folder + name)
-        elif not link:
-            yield Found(_place(folder + name), at + name)
-        elif not os.path.isdir(at + name):
-            yield _found(root, folder + name, link=True)
+        return f"cannot be read: {error.strerror}"
+    if sniff is not None and sniff(head):
+        return None
+    return EMPTY if not head else pointer_in(head) or reason
 
 
-def _found(root: str, name: str, *, link: bool) -> Found:
-    """Return one file; a link that leads out of the root is refused."""
-    path = os.path.join(root, name)
-    if link:
-        real, home = os.path.realpath(path), os.path.realpath(root)
-        if os.path.commonpath([real, home]) != home:
-            return Found(_place(name), path, "link out of the source")
-    return Found(_place(name), path)
+def open_file(path: str) -> BinaryIO:
+    """Open a file for reading; a pipe or a device is not waited for.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+    """
+    stream = os.fdopen(os.open(path, _READ), "rb")
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "not a file")
+    return stream
 
 
-def _place(name: str) -> str:
-    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
+def pointer_in(head: bytes) -> str | None:
+    """Return the reason where bytes only point to those of the file; else None."""
+    return next((reason for start, reason in _POINTERS.items() if head.startswith(start)), None)
+
+
+def pointer_at(path: str) -> str | None:
+    """Return the reason where a file only points to its content; else None."""
+    try:
+        return pointer_in(first_bytes(path, 64))
+    except OSError:
+        return None
+
+
+def _check_pointer(found: Found) -> None:
+    """Raise SourceError for a file that only points to its content."""
+    reason = pointer_at(found.path)
+    if reason:
+        raise SourceError(f"{found.path}: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +335,10 @@ class WholeFile:
         """Return the bytes."""
         # Python's own file objects take twice as long for small files. A pipe or a device with the name of an item
         # must not block.
-        handle = os.open(self.path, _READ)
+        try:
+            handle = os.open(self.path, _READ)
+        except FileNotFoundError:
+            handle = os.open(existing(Path(self.path)), _READ)
         try:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):

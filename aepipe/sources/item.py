@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import ItemError
+from aepipe.sources.files import pointer_in
 from aepipe.sources.passed_over import PassedOver
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ Reader = Callable[[str], bytes]
 """Returns the bytes of the item with that key; raises :class:`ItemError` or OSError."""
 Decode = Callable[[bytes, str], NDArray[np.generic]]
 """Makes one row of bytes; the second argument is the key, for messages. Raises :class:`ItemError`."""
+Sniff = Callable[[bytes], bool]
+"""Tells by the first bytes of a file whether it is an item."""
 Draw = Callable[[bytes, str, int, Callable[[], Mapping[str, Any]]], "Image"]
 """Makes a picture of bytes to look at; the other arguments are the key, the longest side in pixels, and the features.
 
@@ -53,13 +56,16 @@ class Item:
         """Return the bytes.
 
         Raises:
-            ItemError: they cannot be read.
+            ItemError: they cannot be read, or only point to those that they should be.
         """
         try:
-            return self.reader(self.key)
+            data = self.reader(self.key)
         except OSError as error:
             # The text of an OSError would name the whole path; the key says enough.
             raise ItemError(self.key, f"cannot be read: {error.strerror or type(error).__name__}") from None
+        if reason := pointer_in(data):
+            raise ItemError(self.key, reason)
+        return data
 
 
 class Source(Protocol):
@@ -106,7 +112,7 @@ class Source(Protocol):
 
     @property
     def passed_over(self) -> PassedOver:
-        """Files that the last iteration left out because they are not of this kind, with the reasons."""
+        """Files that the last iteration left out, with the reasons."""
 
     @property
     def left_out(self) -> Mapping[str, str]:
@@ -163,10 +169,12 @@ class Columns:
     Attributes:
         image: holds the items, or their paths.
         key: holds the id of each item; None takes the path of the item.
+        sniff: recognises items among files whose names say nothing; None leaves those files out.
     """
 
     image: str = "image"
     key: str | None = None
+    sniff: Sniff | None = None
 
 
 class Container(Protocol):

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click import Choice
 
 from aepipe.cli import run
 from aepipe.cli.app import run_command
 from aepipe.cli.options import Place
-from aepipe.errors import ExtraError, RecipeError, StoreError
+from aepipe.errors import ExtraError, RecipeError, StoreError, UnclearError
 from aepipe.pipeline import suggest
 from aepipe.store.artifacts import Store
 from flows import catalog, local_server
@@ -193,10 +194,10 @@ def test_a_name_that_a_recipe_here_has_goes_to_no_other_collection(
     for year in ("photos/2024", "scans/2024"):
         write_photos(tmp_path / year, count=10)
     assert run._recipe_for("photos/2024", anywhere, None) == tmp_path / "2024.toml"
-    assert not capsys.readouterr().err
+    assert "another collection" not in capsys.readouterr().out
     assert run._recipe_for("scans/2024", anywhere, None) == tmp_path / "scans-2024.toml"
-    said = capsys.readouterr().err
-    assert said == "aepipe: scans/2024: 2024 is the name of another collection, so this one is called scans-2024\n"
+    said = capsys.readouterr().out
+    assert "scans/2024: 2024 is the name of another collection, so this one is called scans-2024\n" in said
     assert run._recipe_for("scans/2024/", anywhere, None) == tmp_path / "scans-2024.toml"
     assert run._recipe_for("photos/2024", anywhere, None) == tmp_path / "2024.toml"
 
@@ -230,6 +231,30 @@ def test_a_file_is_no_store(tmp_path: Path) -> None:
     for root in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(StoreError, match="no folder, so it cannot be a store; name another with --home"):
             Store(root).create()
+
+
+def test_several_kinds_are_asked_about_on_a_terminal_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_photos(tmp_path / "both", count=10)
+    for number in range(10):
+        (tmp_path / "both" / f"text{number}.txt").write_text("Some words about boats and the sea, in a row. " * 3)
+    with pytest.raises(UnclearError, match="--kind images or --kind text"):
+        run._recipe_for("both", Place(None, tmp_path / "store"), None)
+    assert not Path("both.toml").exists()
+    asked: list[list[str]] = []
+
+    def answer(_: str, *, type: Choice[str]) -> str:
+        asked.append(list(type.choices))
+        return "text"
+
+    for stream in ("stdin", "stdout"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+    monkeypatch.setattr("typer.prompt", answer)
+    assert 'kind = "text"' in run._recipe_for("both", Place(None, tmp_path / "store"), None).read_text()
+    assert asked == [["images", "text"]]
+    assert "both: 20 of 20 files looked at: 10 x images; 10 x text" in capsys.readouterr().out
 
 
 def test_without_prefect_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

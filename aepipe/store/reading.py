@@ -1,0 +1,56 @@
+"""The facts of reading a source: files passed over, unreadable items, and guesses.
+
+Rows keep these facts in their manifest. A run that gets the rows of before writes none, so the facts of the last run of
+a collection lie in a file of the store as well, and count as long as its rows are in use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aepipe.errors import StoreError
+from aepipe.store import layout
+from aepipe.store.artifacts import Ref, Store
+from aepipe.store.io import write_into_folder
+
+NAMES = ("files", "skipped", "passed_over", "unreadable", "left_out", "notes")
+"""Facts of rows that are about reading: files that were read, files passed over (how many, and by reason), unreadable
+items by reason, columns that are not learned from, and guesses in words."""
+
+
+def keep(store: Store, name: str, rows: Ref, facts: Mapping[str, Any]) -> None:
+    """Keep what the last run of a collection read.
+
+    Args:
+        store: of the collection.
+        name: of the collection.
+        rows: that the run got.
+        facts: those of :data:`NAMES`.
+    """
+    write_into_folder(store.root / layout.Root.reading(name), json.dumps({"rows": str(rows), **facts}, indent=1))
+
+
+def _last(store: Store, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads((store.root / layout.Root.reading(name)).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def facts_of(store: Store, name: str, rows: Ref) -> dict[str, Any]:
+    """Return the facts of the last run where it got these rows, else of the run that made them.
+
+    Returns:
+        Those of :data:`NAMES` that are known; stores of earlier versions know few. ``list`` is the file with all names.
+    """
+    listed, found = store.root / layout.Root.quarantine(name), _last(store, name)
+    if found.pop("rows", None) != str(rows):
+        try:
+            found = store.manifest(rows).facts
+        except StoreError:  # the rows are gone or damaged, of which others tell
+            return {}
+        listed = store.root / rows.kind / rows.digest / layout.Rows.QUARANTINE
+    return {key: found[key] for key in NAMES if key in found} | {"list": str(listed) if listed.exists() else None}
