@@ -29,7 +29,7 @@ from aepipe.codes.bitcodes import BitCodes, concatenate
 from aepipe.errors import ExtraError, QueryError
 from aepipe.release import lifecycle
 from aepipe.release import query as queries
-from aepipe.release.filter import ids_named, ids_where
+from aepipe.release.filter import ids_where, rows_named
 from aepipe.release.lifecycle import HistoryEntry, VerifyReport
 from aepipe.release.prefix import Prefix
 from aepipe.release.query import Answer, QueryOptions
@@ -230,7 +230,7 @@ class Collection:
         from aepipe.pipeline import update
 
         with lifecycle.writing(self.store, self.name) as release:
-            done = update.remove(self.store, release, ids_named(release, keys, ids, where))
+            done = update.remove(self.store, release, rows_named(release, keys, ids=ids, where=where))
             count = len(release) - len(Release.open(self.store, ref=done))
             registry.promote(self.store, self.name, done, why=f"remove: {lifecycle.row_count(count)}")
         self._reopen()

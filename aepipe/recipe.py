@@ -139,6 +139,10 @@ class CodeRecipe(Options):
         corruption: a change of these codes in training.
         objective: the principle by which the layer of bits is trained.
         fit: how long and how fast it is trained.
+        fallback: ``itq`` releases rotated components where they measure better on held-out rows than the trained bits;
+            ``none`` always releases the trained bits.
+        stands_for: written by a run that released rotated components: the digest of the recipe whose trained bits
+            measured worse.
     """
 
     bits: Positive = 64
@@ -149,6 +153,8 @@ class CodeRecipe(Options):
     corruption: Choice = Choice(kind="none")
     objective: Choice = Choice(kind="reconstruction")
     fit: FitRecipe = FitRecipe()
+    fallback: Literal["itq", "none"] = "itq"
+    stands_for: str = ""
 
 
 class FinetuneRecipe(FitRecipe):

@@ -15,6 +15,7 @@ from prefect import flow, runtime
 from aepipe.errors import GateError
 from aepipe.evaluate.gate import Verdict
 from aepipe.log import RUN, JsonLines, Sparse, in_json
+from aepipe.pipeline import fallback
 from aepipe.pipeline.compact import merge_rows
 from aepipe.release.lifecycle import last_sound
 from aepipe.store import registry
@@ -65,13 +66,27 @@ def build(
     with registry.lock(job.store, job.name):
         if promote:
             check_job_origin(job)
-        release = make(job)
-        return conclude(job, release, promote=promote)
+        best, parts = simpler(job, make_parts(job))
+        return conclude(job, tasks.publish(best, parts), promote=promote)
 
 
-def make(job: Job) -> str:
-    """Make everything that the store does not hold yet, and return the release."""
-    return tasks.publish(job, make_parts(job))
+def simpler(job: Job, parts: dict[str, Any]) -> tuple[Job, dict[str, Any]]:
+    """Return a job and its parts, or those of rotated components where these measured better on held-out rows.
+
+    Args:
+        job: a resolved recipe.
+        parts: made by its training, with their scores.
+    """
+    if not fallback.applies(job.resolved):
+        return job, parts
+    found = fallback.compared(job.store, Ref.parse(parts["scores"]), job.resolved.recipe.gate.metric)
+    if found is None:
+        return job, parts
+    logger.info("%s: %s", job.name, found)
+    if found.better == "stack":
+        return job, parts
+    simple = Job(job.store, fallback.linear(job.resolved), job.recipe_file)
+    return simple, make_parts(simple, parts["rows"])
 
 
 def make_parts(job: Job, rows: str | None = None) -> dict[str, Any]:

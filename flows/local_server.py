@@ -9,6 +9,7 @@ Prefect reads the environment when it is imported, so this module must be used b
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import logging
 import os
@@ -16,8 +17,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
@@ -131,12 +133,14 @@ def serving(home: Path, meanwhile: Callable[[], object] = lambda: None) -> Itera
     home = Path(os.environ["PREFECT_HOME"])
     if not home.exists():
         logger.info("first run in this store: Prefect makes its database in %s", home)
-        home.mkdir(parents=True)
+        home.mkdir(parents=True, exist_ok=True)
+    alone = ExitStack()
+    alone.enter_context(_first_start(home))
     with socket.create_server(("127.0.0.1", 0)) as listening, (home / "server.log").open("wb") as log:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
         server = _start(listening, log)
     try:
-        with _ended_early(server), _without_collections():
+        with alone, _ended_early(server), _without_collections():
             meanwhile()
             os.environ["PREFECT_API_URL"] = url
             import_module("flows.tasks")  # torch and Prefect take as long as the server's start
@@ -149,6 +153,26 @@ def serving(home: Path, meanwhile: Callable[[], object] = lambda: None) -> Itera
         _stop(server)
         for name in added:  # a later run of this process may be in another store
             os.environ.pop(name, None)
+
+
+@contextmanager
+def _first_start(home: Path) -> Iterator[None]:
+    """Let one server at a time make or upgrade the database; two would break each other's tables.
+
+    Once a server of this version has started, the database is as it should be, and nobody waits.
+    """
+    ready = home / f"ready-{version('prefect')}"
+    if ready.exists():
+        yield
+        return
+    with (home / "first-start.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("waiting: another run is making Prefect's database in %s", home)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+        ready.touch()
 
 
 @contextmanager

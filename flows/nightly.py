@@ -19,6 +19,7 @@ from pydantic import Field
 
 from aepipe import recipe as recipes
 from aepipe.errors import BusyError, GateError, RecipeError
+from aepipe.pipeline import fallback
 from aepipe.pipeline.compact import merge_rows
 from aepipe.recipe import Options, Recipe
 from aepipe.release import gc as collector
@@ -27,7 +28,7 @@ from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from flows import tasks
-from flows.build import conclude, pretrained, rows_in_service, show_progress
+from flows.build import conclude, pretrained, rows_in_service, show_progress, simpler
 from flows.job import Job, check_job_origin
 from flows.notify import HOOKS
 from flows.prometheus import Night, report
@@ -147,19 +148,21 @@ def pass_night(job: Job, night: Night, rules: Rules) -> None:
     if release is None:
         _train(job, night, rows, "the first release")
         return
-    if _learned(job.resolved.recipe) != _learned(_recipe_of(release)):
+    serving = _in_service(job, release)
+    if _learned(serving.resolved.recipe) != _learned(_recipe_of(release)):
         # The encoder in service may not be able to read rows of the new recipe.
         _train(job, night, rows, "the recipe has changed", after=release)
         return
     # A refused renewal does not end the night: an encoder may be due, and a new one may mend it.
     refusal: GateError | None = None
     try:
-        _renew(job, night, release, rows)
+        _renew(serving, night, release, rows)
     except GateError as error:
         refusal = error
     why = reason(job, night, release, rules)
     if why is not None:
-        _train(job, night, rows, why, after=release, warm=not rules.cold)
+        # Components that stand for the recipe have no weights that its layers could start from.
+        _train(job, night, rows, why, after=release, warm=not rules.cold and serving is job)
     elif refusal is not None:
         raise refusal
     night.done = night.done or ["nothing has changed"]
@@ -250,7 +253,9 @@ def _train(job: Job, night: Night, rows: str, why: str, *, after: Release | None
     with night.timed("encode"):
         codes = [tasks.encode(job, new, rows)]
     with night.timed("publish"):
-        release = renewed(job, rows, new, codes)
+        scores = tasks.score(job, rows, new, codes)
+        best, parts = simpler(job, {"rows": rows, "model": new, "codes": codes, "scores": scores})
+        release = tasks.publish(best, parts)
     if _concluded(job, night, release):
         aligned = job.store.manifest(Ref.parse(new)).facts.get("aligned")
         said = f", {aligned['flips']:.1%} of the bits differ" if aligned else ""
@@ -263,6 +268,15 @@ def _concluded(job: Job, night: Night, release: str) -> bool:
     with night.timed("judge"):
         conclude(job, release, promote=True)
     return registry.current(job.store, job.name) != before
+
+
+def _in_service(job: Job, release: Release) -> Job:
+    """Return the job that made the release in service: the given one, or that of the components that stand for it."""
+    recipe = _recipe_of(release)
+    if recipe is None or not recipe.code.stands_for or not fallback.applies(job.resolved):
+        return job
+    simple = Job(job.store, fallback.linear(job.resolved), job.recipe_file)
+    return simple if simple.resolved.recipe.code.stands_for == recipe.code.stands_for else job
 
 
 def _recipe_of(release: Release) -> Recipe | None:

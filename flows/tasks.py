@@ -29,7 +29,6 @@ import aepipe.pipeline.views
 from aepipe.evaluate.drift import Drift
 from aepipe.evaluate.gate import Verdict
 from aepipe.pipeline.backbone import attach_backbone
-from aepipe.release.lifecycle import next_id
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref
 from flows.job import Job, open_job
@@ -79,9 +78,7 @@ def resolve(order: dict[str, Any]) -> Job:
 def ingest(job: Job, previous: str | None) -> str:
     """Read the source into rows; items that ``previous`` holds are not decoded again."""
     attach_backbone(job.store, job.resolved)
-    first_id = next_id(job.store, job.name)
-    source = job.resolved.source
-    return str(aepipe.pipeline.ingest.ingest(job.store, source, previous=_ref(previous), next_id=first_id))
+    return str(aepipe.pipeline.ingest.ingest_next(job.store, job.resolved.source, job.name, _ref(previous)))
 
 
 @task(name="views", **_PLAIN)

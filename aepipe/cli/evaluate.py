@@ -8,10 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
+from aepipe.api import Collection
 from aepipe.cli.options import AsJson, Place, ReleaseText
 from aepipe.cli.output import check_picture, say, say_json, write_picture
 from aepipe.errors import QueryError
+from aepipe.evaluate.differences import differences
 from aepipe.report.facts import scores_text
+
+MOST_DIFFERENCES = 10
+"""Figures that differ that are named."""
 
 
 def evaluate(
@@ -53,8 +58,36 @@ def evaluate(
         return
     say(f"{collection.name}, release {collection.release.ref.short}\n\n{scores_text(scores)}")
     if again and not bits:
-        same = "the same figures as" if scores == collection.scores else "figures that DIFFER from those"
-        say(f"\nmeasured in {time.monotonic() - began:.1f} s: {same} in the store")
+        say(f"\nmeasured in {time.monotonic() - began:.1f} s: {_compared(collection, scores)}")
+
+
+def _compared(collection: Collection, again: dict[str, Any]) -> str:
+    """Say whether scores are those in the store; where not, which figures differ, and why that can be."""
+    found = differences(collection.scores, again)
+    if not found:
+        return "the same figures as in the store"
+    if all(one.rounding for one in found):
+        return f"the same figures as in the store, but for rounding in {len(found)} of them"
+    lines = [f"  {one}" for one in found[:MOST_DIFFERENCES]]
+    if len(found) > MOST_DIFFERENCES:
+        lines.append(f"  and {len(found) - MOST_DIFFERENCES:,} more; all are in --json")
+    return "\n".join([f"{len(found):,} figures DIFFER from those in the store:", *lines, _why(collection)])
+
+
+def _why(collection: Collection) -> str:
+    """Say why figures can be others than those that were measured when the release was made."""
+    from aepipe.pipeline.score import VERSION
+
+    release = collection.release
+    if release.changed:
+        return "Rows were added or removed since the figures in the store were measured."
+    then = collection.store.manifest(release.part("scores")).inputs.get("version")
+    if then != VERSION:
+        return f"Those in the store were measured by version {then} of the protocol; this is version {VERSION}."
+    return (
+        f"The protocol is the same: files were changed (`aepipe verify {release.ref.short}`), or libraries of other "
+        "versions measure."
+    )
 
 
 def _draw(scores: dict[str, Any], title: str, file: Path) -> None:

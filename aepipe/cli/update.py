@@ -13,6 +13,7 @@ from aepipe.cli.options import Place
 from aepipe.cli.output import complain, say
 from aepipe.cli.progress import showing
 from aepipe.errors import QueryError
+from aepipe.release.filter import rows_named
 from aepipe.release.lifecycle import row_count
 from aepipe.sources.passed_over import in_words
 
@@ -72,6 +73,8 @@ def remove(
     *,
     place: Place,
     which: Which,
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say how many rows it would be.")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask before rows of --where go.")] = False,
 ) -> None:
     """Remove rows from the collection in service, at once and without a rebuild.
 
@@ -79,14 +82,27 @@ def remove(
     collection with the next `aepipe compact`, run or refresh. A row whose item is still in the source
     comes back with the next run or refresh: remove it there, too.
 
+    On a terminal, the number of rows of --where is shown, and you are asked.
+
     Examples:
       aepipe remove holidays/IMG_1234.jpg
+      aepipe remove -n --where "label = 'draft'"
       aepipe remove --where "label = 'draft' and year < 2020"
       aepipe remove - < keys.txt
     """
     collection = place.open()
+    # The rows that are counted and agreed to are those that go, whatever happens in between.
+    ids = rows_named(collection.release, _keys(keys or []), ids=which.id or [], where=which.where)
+    if dry_run:
+        say(f"{collection.name}: {row_count(len(ids))} of {row_count(len(collection))} would be removed")
+        return
+    if which.where is not None and not yes and _asks():
+        asked = f"{collection.name}: remove {row_count(len(ids))} of {row_count(len(collection))}?"
+        if not typer.confirm(asked, err=True):
+            complain("nothing is removed")
+            return
     with showing():
-        count = collection.remove(*_keys(keys or []), ids=which.id or [], where=which.where)
+        count = collection.remove(ids=ids.tolist())
     say(f"{collection.name}: {row_count(count)} removed; release {collection.release.ref.short} is in service")
 
 
@@ -108,6 +124,11 @@ def compact(place: Place) -> None:
         say(f"{collection.name}: {row_count(len(collection.release))} in one index; release {now} is in service")
     else:
         say(f"{collection.name}: nothing was added or removed since release {now} was built")
+
+
+def _asks() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _keys(words: list[str]) -> Iterator[str]:

@@ -165,10 +165,14 @@ def plane(features: NDArray[np.floating], *, seed: int = 0) -> NDArray[np.float3
     """
     from sklearn.manifold import TSNE
 
-    if len(features) < 4:
-        return np.zeros((len(features), 2), np.float32)
+    rows = features.astype(np.float32)
+    # Of equal rows the descent would start from nothing but NaN, and scikit-learn's tree dies of that.
+    if len(rows) < 4 or not (rows != rows[0]).any():
+        return np.zeros((len(rows), 2), np.float32)
+    if rows.shape[1] == 1:  # it starts from two principal components
+        rows = np.pad(rows, ((0, 0), (0, 1)))
     perplexity = min(30.0, (len(features) - 1) / 3)
-    made = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features.astype(np.float32))
+    made = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(rows)
     return np.asarray(made, np.float32)
 
 

@@ -37,6 +37,7 @@ from aepipe.pipeline.compact import merge_rows
 from aepipe.release.prefix import Prefix
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Ref, Store
+from aepipe.store.column_names import OURS, sql_names
 from aepipe.store.io import disk_errors_named
 from aepipe.store.labels import parted
 from aepipe.store.rows import Row, Rows
@@ -46,8 +47,6 @@ KEY = b"aepipe"
 PART_ROWS = 1_000_000
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 26
 """Limits of one row group, and so of memory."""
-_PLAIN = ("id", "key", "label", "split")
-_OURS = {*_PLAIN, "embedding", "code"}
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _HERE = -100  # AT_FDCWD
 
@@ -161,12 +160,11 @@ class _Layout:
     def of(cls, release: Release, rows: Rows, aligned: dict[str, Any] | None) -> _Layout:
         """Return the columns of a release's rows; ``aligned`` goes into the metadata.
 
-        A column of the source that has one of our names gets the prefix ``source_``.
+        The source's columns have the names of :func:`aepipe.store.column_names.sql_names`, as in conditions.
         """
         words = {f"code_u64_{i}": pa.uint64() for i in range(-(-release.n_bits // 64))}
-        taken = {*_OURS, *words}
         given = rows.own_schema
-        own = {f"source_{name}" if name in taken else name: name for name in given.names}
+        own = {new: name for name, new in sql_names(given.names).items()}
         types = {name: given.field(source).type for name, source in own.items()}
         width = release.encoder.encode(np.zeros((0, *rows.shape), np.uint8)).embedding.shape[1]
         ours = {
@@ -188,7 +186,7 @@ class _Layout:
         flat = pa.array(np.ascontiguousarray(embedding, np.float32).reshape(-1))
         packed = pa.py_buffer(np.ascontiguousarray(codes.packed))
         kinds = {field.name: field.type for field in self.schema}
-        columns: dict[str, Any] = {name: [getattr(one, name) for one in records] for name in _PLAIN}
+        columns: dict[str, Any] = {name: [getattr(one, name) for one in records] for name in OURS}
         if pa.types.is_list(kinds["label"]):
             columns["label"] = [parted(one.label) or None for one in records]
         columns |= {name: [one.columns.get(source) for one in records] for name, source in self.own.items()}

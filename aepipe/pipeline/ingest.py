@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 
 from aepipe import log
 from aepipe.errors import SourceError
+from aepipe.release import lifecycle
 from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.sources.passed_over import PassedOver
 from aepipe.store import layout, reading
 from aepipe.store.artifacts import Ref, Store, digest_of
+from aepipe.store.column_names import renamed
 from aepipe.store.rows import Finder, Rejected, Row, Rows, RowsWriter, write_quarantine
 
 VERSION = 1
@@ -37,7 +39,14 @@ REPORT_EVERY = 1000
 _as_json = json.JSONEncoder(sort_keys=True, default=str).encode
 
 
-def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id: int = 0) -> Ref:
+def ingest(
+    store: Store,
+    source: Source,
+    *,
+    previous: Ref | None = None,
+    next_id: int = 0,
+    given: Mapping[str, int] | None = None,
+) -> Ref:
     """Read a source into rows.
 
     Args:
@@ -46,6 +55,7 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
         previous: rows of the same collection. Known keys keep their ids, known bytes are not decoded again, and these
             rows themselves are returned where nothing has changed.
         next_id: the first id for a new key; smaller ones were given before, perhaps to rows that are gone.
+        given: ids by key that releases besides ``previous`` gave; these keys get them again.
 
     Returns:
         The rows. Their facts are those of :class:`aepipe.store.rows.Rows`, ``location``, those of
@@ -62,6 +72,7 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
     before = PreviousRows.at(store, previous, source.features())
     # A release that was rolled back has given ids too, and its rows are not in `previous`.
     before.next_id = max(before.next_id, next_id)
+    before.given = given or {}
     with store.draft("rows") as draft, _Collection(draft.path, source, before) as collection:
         total, done = source.total(), 0
         for done, outcome in enumerate(read_all(source, before.find), 1):
@@ -88,6 +99,24 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
     return made
 
 
+def ingest_next(store: Store, source: Source, name: str, previous: Ref | None) -> Ref:
+    """Read a source into rows, and give no id that any release of the collection gave to another key.
+
+    Args:
+        store: where artifacts are read and written.
+        source: read item by item.
+        name: of the collection.
+        previous: rows of the release that the run starts from; None for the first run.
+
+    Raises:
+        SourceError, FullError: as :func:`ingest`.
+        CorruptError: the store's file of the highest id cannot be read.
+    """
+    known = Rows(store.path(previous)).next_id if previous else 0
+    given = lifecycle.ids_given(store, name, since=known)
+    return ingest(store, source, previous=previous, next_id=lifecycle.next_id(store, name), given=given)
+
+
 class PreviousRows:
     """Rows of the run before: ids and digests by key, and features that are still valid."""
 
@@ -102,6 +131,7 @@ class PreviousRows:
         # One buffer for all digests: a bytes object for each of a million rows takes twice the memory.
         self._digests = memoryview(rows.sha256().tobytes() if rows else b"")
         self.next_id = rows.next_id if rows else 0
+        self.given: Mapping[str, int] = {}
         # Ids stay after a change of features or of this stage, but everything is decoded again.
         self.usable = rows if same_features else None
         self._find = Finder(self.usable.sha256() if self.usable else np.empty((0, 32), np.uint8))
@@ -128,7 +158,7 @@ class PreviousRows:
     def id_of(self, key: str) -> int | None:
         """Return the id of a key, None where the key is new."""
         position = self._position.get(key)
-        return None if position is None else int(self._ids[position])
+        return self.given.get(key) if position is None else int(self._ids[position])
 
     def digest_of(self, key: str) -> bytes | None:
         """Return the sha256 that the bytes of a key had, None where the key is new."""
@@ -285,7 +315,7 @@ def _reading(source: Source, rejected: list[Rejected]) -> dict[str, Any]:
         "passed_over": passed_over.facts(),
         "unreadable": unreadable.facts(),
         "left_out": dict(source.left_out),
-        "notes": list(source.notes),
+        "notes": [*source.notes, *renamed(source.schema().names)],
     }
 
 

@@ -7,7 +7,8 @@ a stranger, so it cannot reach files, the network or settings, and more than one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +16,12 @@ from numpy.typing import NDArray
 
 from aepipe.errors import QueryError
 from aepipe.store import layout
+from aepipe.store.column_names import OURS, sql_names
 from aepipe.store.labels import SEPARATOR
 
 if TYPE_CHECKING:
     from aepipe.release.release import Release
 
-OURS = ("id", "key", "label", "split")
 SETTINGS: dict[str, Any] = {"python_enable_replacements": "false", "autoinstall_known_extensions": "false"}
 MEMORY = "1GB"
 LABELS = "labels"
@@ -45,7 +46,8 @@ def ids_where(release: Release, condition: str) -> NDArray[np.int64]:
     if not condition.strip():
         raise QueryError("where: an empty condition; write it as after WHERE in SQL: \"label = 'Boot'\"")
     with duckdb.connect(":memory:", config=SETTINGS) as database:
-        columns = _show(database, release)
+        columns, own = _show(database, release)
+        _check_names(condition, own)
         # The condition has a line of its own, so that a comment at its end cannot swallow the bracket.
         asked = f"SELECT id FROM items WHERE (\n{condition}\n) ORDER BY id"
         try:
@@ -59,23 +61,34 @@ def ids_where(release: Release, condition: str) -> NDArray[np.int64]:
     return ids
 
 
-def ids_named(
-    release: Release, keys: Sequence[str], ids: Sequence[int], condition: str | None = None
+def rows_named(
+    release: Release, keys: Iterable[str] = (), *, ids: Iterable[int] = (), where: str | None = None
 ) -> NDArray[np.int64]:
-    """Return the ids of rows that are named by key, by id or by a condition, int64[n].
+    """Return the ids of rows, int64[n], ascending, each once.
+
+    Args:
+        release: that has the rows.
+        keys: rows by key.
+        ids: rows by id.
+        where: rows for which this condition holds.
 
     Raises:
-        QueryError: there is no such key, the condition is not SQL, or holds for no row and none else is named.
+        QueryError: there is no such row, or the condition holds for none.
     """
-    held = [] if condition is None else ids_where(release, condition).tolist()
-    named = [*ids, *map(release.id_of, keys), *held]
-    if condition is not None and not named:
-        raise QueryError(f"no row of {release.name} is one where {condition}")
-    return np.array(named, np.int64)
+    chosen = np.zeros(0, np.int64) if where is None else ids_where(release, where)
+    if where is not None and not len(chosen):
+        raise QueryError(f"where {where!r}: no row of {release.name} fits")
+    named = np.array([*ids, *map(release.id_of, keys)], np.int64)
+    release.items.check(named)
+    return np.union1d(named, chosen)
 
 
-def _show(database: Any, release: Release) -> list[str]:  # noqa: ANN401  duckdb has no types
-    """Show the database the rows as ``items``, and nothing else; return the column names."""
+def _show(database: Any, release: Release) -> tuple[list[str], dict[str, str]]:  # noqa: ANN401  duckdb has no types
+    """Show the database the rows as ``items``, and nothing else.
+
+    Returns:
+        The names of its columns, and those of the source's columns with what they are called here.
+    """
     import pyarrow as pa
     import pyarrow.dataset as ds
 
@@ -85,21 +98,46 @@ def _show(database: Any, release: Release) -> list[str]:  # noqa: ANN401  duckdb
     tables = [Rows(folder) for folder in folders]
     own: dict[str, str] = tables[0].facts["columns"]
     files = [str(file) for folder in folders for file in sorted(folder.glob(layout.Rows.PARTS))]
-    database.register("rows_on_disk", ds.dataset(files))
+    names = sql_names(own)
+    shown = {name: name for name in OURS} | {new: own[name] for name, new in names.items()}
+    rows = ds.dataset(files)
+    if len({name.casefold() for name in rows.schema.names}) < len(rows.schema.names) or "" in rows.schema.names:
+        # The engine could not tell these columns apart, so they are read under their new names.
+        rows = rows.scanner(columns={new: ds.field(written) for new, written in shown.items()})
+        shown = {new: new for new in shown}
+    database.register("rows_on_disk", rows)
     database.register("removed", pa.table({"id": np.asarray(release.removed)}))
-    columns = [*((name, name) for name in OURS), *own.items()]
-    # A column of the source with one of our names is shown under the name that it was written under.
-    shown = [(name if name not in OURS else written, written) for name, written in columns[len(OURS) :]]
     read = {"label": _SHOWN} if any(table.several_labels for table in tables) else {}
-    listed = ", ".join(
-        f"{read.get(written, _quoted(written))} AS {_quoted(name)}" for name, written in [*columns[: len(OURS)], *shown]
-    )
-    if read and LABELS not in own:
-        listed, shown = f"{listed}, {_PARTED} AS {LABELS}", [*shown, (LABELS, LABELS)]
+    listed = ", ".join(f"{read.get(written, _quoted(written))} AS {_quoted(new)}" for new, written in shown.items())
+    if read and LABELS not in {name.casefold() for name in shown}:
+        listed, shown = f"{listed}, {_PARTED} AS {LABELS}", shown | {LABELS: LABELS}
     database.execute(f"CREATE VIEW items AS SELECT {listed} FROM rows_on_disk ANTI JOIN removed USING (id)")
     for setting in ("enable_external_access = false", f"memory_limit = '{MEMORY}'", "lock_configuration = true"):
         database.execute(f"SET {setting}")
-    return [*OURS, *(name for name, _ in shown)]
+    return list(shown), names
+
+
+def _check_names(condition: str, names: Mapping[str, str]) -> None:
+    """Refuse a condition with the name that a renamed column has in its source; SQL would take it for another one.
+
+    Args:
+        condition: in SQL.
+        names: of the source's columns, and what they are called here.
+
+    Raises:
+        QueryError: it names such a column.
+    """
+    import duckdb
+
+    marks = [*duckdb.tokenize(condition), (len(condition.encode()), None)]
+    text = condition.encode()  # places count bytes
+    for (start, kind), (end, _) in itertools.pairwise(marks):
+        if kind != duckdb.token_type.identifier:
+            continue
+        word = text[start:end].decode("utf-8", "replace").strip()
+        word = word[1:-1].replace('""', '"') if word[:1] == '"' else word
+        if names.get(word, word) != word and word not in OURS:
+            raise QueryError(f"where {condition!r}: the column {word!r} of the source is called {names[word]} here")
 
 
 def _quoted(name: str) -> str:

@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,9 +105,17 @@ def collect(store: Store, garbage: Garbage) -> None:
         StoreError: the store cannot be written.
     """
     for ref in garbage.refs:
+        if ref.kind == "release":
+            _keep_ids(store, ref)
         store.remove(ref)
     for path in garbage.work:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _keep_ids(store: Store, release: Ref) -> None:
+    """Remember the ids that a release gave; one that is damaged cannot tell."""
+    with suppress(StoreError):
+        registry.keep_next_id(store, ReleaseManifest.read(store, release).name, release)
 
 
 def _before(store: Store) -> Iterator[Ref]:

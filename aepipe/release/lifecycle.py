@@ -6,8 +6,9 @@ Promotion and rollback read the whole release first: a query would take a flippe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from aepipe.errors import AepipeError, CorruptError, NotFoundError, QueryError, StoreError
 from aepipe.log import step
@@ -214,17 +215,44 @@ def check_all(store: Store) -> VerifyReport:
 
 
 def next_id(store: Store, name: str) -> int:
-    """Return the first id that no row of a collection ever had, as far as the store remembers.
+    """Return the first id that no row of a collection ever had.
 
-    Releases that were rolled back count: their ids were seen by queries.
+    Releases that were rolled back or refused count, since their ids may have been seen; of those that are gone, the
+    store remembers the highest.
+
+    Raises:
+        CorruptError: the store's own file cannot be read.
     """
-    given = [0]
-    for event in registry.history(store, name):
-        try:
-            given.append(int(store.manifest(Ref("release", event.after)).facts.get("next_id", 0)))
-        except StoreError:
-            continue
-    return max(given)
+    given = (int(facts.get("next_id", 0)) for _, facts in _releases(store, name))
+    return max([registry.next_id(store, name), *given])
+
+
+def ids_given(store: Store, name: str, since: int) -> dict[str, int]:
+    """Return the ids from ``since`` on that releases of a collection gave, by key.
+
+    They are not in the release in service where one after it was rolled back or refused.
+    """
+    from aepipe.store.rows import Rows
+
+    found: dict[str, int] = {}
+    # Most releases gave no such id, and their rows need not be read.
+    late = [ref for ref, facts in _releases(store, name) if facts.get("next_id", 0) > since]
+    for ref in late:
+        with suppress(StoreError):  # of a damaged one, the highest id is known all the same
+            for part in (one for what, one in ReleaseManifest.read(store, ref).parts if what == "rows"):
+                rows = Rows(store.path(part))
+                pairs = zip(rows.keys(), rows.ids().tolist(), strict=True) if rows.next_id > since else ()
+                found |= {key: given for key, given in pairs if given >= since}
+    return found
+
+
+def _releases(store: Store, name: str) -> Iterator[tuple[Ref, Mapping[str, Any]]]:
+    """Yield the releases of a collection that can be read, in or out of service, with their facts."""
+    for ref in store.refs("release"):
+        with suppress(StoreError):
+            facts = store.manifest(ref).facts
+            if facts.get("name") == name:
+                yield ref, facts
 
 
 def last_sound(store: Store, name: str) -> Release | None:

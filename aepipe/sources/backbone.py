@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any
@@ -49,13 +50,14 @@ class Backbone:
 
     def __init__(self, file: Path, *, mean: Sequence[float], scale: Sequence[float]) -> None:
         try:
-            self._session = session(file.read_bytes())
+            graph = whole_graph(file)
+            self._session = session(graph)
             (given,) = self._session.get_inputs()
         except (OSError, RuntimeError, ValueError) as error:
             raise CorruptError(f"{file}: not a network that can be used: {_first_line(error)}") from None
         if len(given.shape) != 4 or given.shape[1] != 3 or given.type != "tensor(float)":
             raise CorruptError(f"{file}: takes {given.type} {given.shape}, and float [1, 3, H, W] is what can be given")
-        self.sha256 = digest_of(file)
+        self.sha256 = _digest_of(graph)
         self._file = file
         self._input = given.name
         self._mean, self._scale = (np.array(one, np.float32).reshape(-1, 1, 1) for one in (mean, scale))
@@ -92,7 +94,8 @@ class SentenceEncoder:
         from tokenizers import Tokenizer
 
         try:
-            self._session = session((folder / graph).read_bytes())
+            network = whole_graph(folder / graph)
+            self._session = session(network)
             self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         except Exception as error:  # the libraries' errors have no base in common
             raise CorruptError(f"{folder}: no sentence encoder: {_first_line(error)}") from None
@@ -103,7 +106,7 @@ class SentenceEncoder:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(LONGEST)
         self._file = folder / graph
-        self.sha256 = digest_of(self._file, folder / TOKENIZER)
+        self.sha256 = _digest_of(network, (folder / TOKENIZER).read_bytes())
 
     def __call__(self, text: str) -> NDArray[np.float16]:
         """Return the features of a text, float16[F], of unit length.
@@ -251,10 +254,70 @@ class FeatureCache:
 
 def digest_of(*files: Path) -> str:
     """Return the sha256 over some files, hex."""
+    return _digest_of(*(file.read_bytes() for file in files))
+
+
+def _digest_of(*contents: bytes) -> str:
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    for data in contents:
+        digest.update(hashlib.sha256(data).digest())
     return digest.hexdigest()
+
+
+def whole_graph(file: Path) -> bytes:
+    """Return a graph with all of its weights, also those that lie in files beside it.
+
+    So the store holds, and digests cover, everything that an answer depends on.
+
+    Raises:
+        OSError: a file cannot be read.
+        CorruptError: its weights lie outside of its folder, behind a link, or are missing; or it is too large for one
+            file, which may have 2 GB.
+    """
+    data = file.read_bytes()
+    if b"location" not in data or find_spec("onnx") is None:  # a graph in the store is whole
+        return data
+    import onnx
+    from onnx.external_data_helper import load_external_data_for_model
+
+    try:
+        model = onnx.load_model_from_string(data)
+        names = sorted({_location(tensor) for tensor in _outside(model)})
+        for name in names:
+            _check_beside(file, name)
+        if not names:
+            return data
+        load_external_data_for_model(model, str(file.parent))
+        return bytes(model.SerializeToString(deterministic=True))
+    except CorruptError:
+        raise
+    except Exception as error:  # the library's errors have no base in common
+        raise CorruptError(f"{file}: its weights cannot be read: {_first_line(error)}") from None
+
+
+def _outside(model: Any) -> list[Any]:  # noqa: ANN401  onnx has no types
+    """Return the tensors of a graph whose values lie in other files."""
+    from onnx.external_data_helper import _get_all_tensors, uses_external_data
+
+    return [tensor for tensor in _get_all_tensors(model) if uses_external_data(tensor)]
+
+
+def _location(tensor: Any) -> str:  # noqa: ANN401
+    return next((str(entry.value) for entry in tensor.external_data if entry.key == "location"), "")
+
+
+def _check_beside(file: Path, name: str) -> None:
+    """Refuse weights that do not lie in the folder of their graph.
+
+    Raises:
+        CorruptError: they lie elsewhere, or are missing.
+    """
+    beside = file.parent / name
+    inside = beside.parent.resolve().is_relative_to(file.parent.resolve()) and not beside.is_symlink()
+    if not name or Path(name).is_absolute() or not inside:
+        raise CorruptError(f"{file}: names weights outside of its folder: {name!r}; they have to lie beside it")
+    if not beside.is_file():
+        raise CorruptError(f"{file}: its weights, {name}, are not beside it; copy that file, too")
 
 
 def _run(network: Any, inputs: Mapping[str, NDArray[Any]], file: Path) -> NDArray[np.float64]:  # noqa: ANN401

@@ -1,4 +1,7 @@
-"""Fetch collections from addresses: ``s3://``, ``gs://`` or any other driver of fsspec.
+"""Fetch collections from addresses: ``s3://``, ``gs://`` and the other schemes of :data:`SCHEMES`.
+
+The schemes are a closed set. A driver of fsspec may do anything with an address: start programs, read a template, open
+another address. So other schemes, and chains of addresses (``a::b``), are refused before any driver is imported.
 
 The files at an address are copied to this machine first. From then on the copy is a folder like any other: items are
 read in place, originals can be shown, and the same bytes under the same names are the same collection.
@@ -17,20 +20,27 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from aepipe.errors import SourceError
 from aepipe.log import step
 
+SCHEMES = ("s3", "gs", "az", "abfs", "http", "https", "file", "memory")
+"""What an address may begin with; ``memory`` is for tests."""
+PATIENCE = 30.0
+"""Seconds that a server may take for its next answer."""
 AT_ONCE = 8
 """Files that are fetched at the same time."""
 LISTING = "listing.json"
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://\S+", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.:-]+://\S+", re.IGNORECASE)
 _STAMPS = ("ETag", "etag", "md5Hash", "content_md5", "checksum", "mtime", "LastModified", "last_modified", "updated")
 
+T = TypeVar("T")
 Stamps = dict[str, list[str]]
 """Size and stamp of each file, by its name."""
 
@@ -50,11 +60,12 @@ def fetched(address: str) -> Path:
         Where the copy is: a file, a folder, or a glob.
 
     Raises:
-        SourceError: there is no driver for it, nothing is there, or it cannot be reached or read; or the address has a
-            password in it.
+        SourceError: its scheme is none of :data:`SCHEMES`, or it is a chain; there is no driver for it, nothing is
+            there, or it cannot be reached or read; or the address has a password in it.
     """
     from urllib.parse import urlsplit
 
+    _check_scheme(address)
     parts = urlsplit(address)
     if parts.password is not None:
         raise SourceError(
@@ -69,6 +80,51 @@ def fetched(address: str) -> Path:
         return _copied(address)
 
 
+def _check_scheme(address: str) -> None:
+    """Refuse an address that is not of a known scheme, or that is a chain.
+
+    Raises:
+        SourceError: it is refused.
+    """
+    known = "known are " + ", ".join(f"{scheme}://" for scheme in SCHEMES if scheme != "memory")
+    if "::" in address:
+        raise SourceError(f"{address}: a chain of addresses (::) is not opened; {known}")
+    if address.partition("://")[0].lower() not in SCHEMES:
+        raise SourceError(f"{address}: addresses of this kind are not opened; {known}")
+
+
+def _answered(work: Callable[[], T], size: Callable[[], int] = lambda: 0) -> T:
+    """Return what a driver's call returns; the driver runs in a thread that nobody waits for for ever.
+
+    The drivers have limits of their own, but try again so often that minutes pass.
+
+    Args:
+        work: the call.
+        size: bytes that have come so far.
+
+    Raises:
+        SourceError: nothing has come for :data:`PATIENCE` seconds.
+    """
+    from concurrent.futures import Future, wait
+
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="driver", daemon=True).start()
+    seen, since = size(), time.monotonic()
+    while not wait([done], timeout=min(PATIENCE, 1.0)).done:
+        if (now := size()) != seen:
+            seen, since = now, time.monotonic()
+        if time.monotonic() - since >= PATIENCE:
+            raise SourceError(f"no answer for {PATIENCE:g} s; is the server reachable from here?")
+    return done.result()
+
+
 def _copied(address: str) -> Path:
     """Update the copy; return where it is."""
     from fsspec.core import url_to_fs
@@ -77,8 +133,9 @@ def _copied(address: str) -> Path:
     magic = plain != address
     fixed = plain.rpartition("/")[0] if magic else address
     # fsspec keeps instances with their listings; a new one sees what has changed since.
-    system, root = url_to_fs(fixed, skip_instance_cache=True)
-    single = not magic and system.isfile(root)
+    system, root = _answered(lambda: url_to_fs(fixed, skip_instance_cache=True))
+    # A listing may take its time, so a first question tells whether the server answers at all.
+    single = _answered(lambda: system.isfile(root)) and not magic
     if magic:
         found = system.glob(url_to_fs(address)[1], detail=True)
     elif single:
@@ -115,7 +172,8 @@ def _update(system: Any, root: str, files: Mapping[str, Mapping[str, Any]], fold
         # Another process may fetch the same file: each writes its own, and the rename is atomic.
         part = target.with_name(f".part-{os.getpid()}-{target.name}")
         try:
-            system.get_file(f"{root}/{name}" if root else name, str(part))
+            there = f"{root}/{name}" if root else name
+            _answered(lambda: system.get_file(there, str(part)), lambda: part.stat().st_size if part.exists() else 0)
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
@@ -175,8 +233,9 @@ def _named(address: str) -> Iterator[None]:
     """Raise SourceError with the address for any error of a driver."""
     try:
         yield
-    except SourceError:
-        raise
+    except SourceError as error:
+        text = str(error)
+        raise SourceError(text if address in text else f"{address}: {text}") from None
     except ModuleNotFoundError as error:
         if error.name == "fsspec":  # the command line names its extra
             raise

@@ -37,6 +37,7 @@ class Root:
     GIT_IGNORE: Final = ".gitignore"
     LOG: Final = "log.jsonl"  # every promote, rollback and refusal
     SERVICE: Final = "service"  # one file for each collection: the release in service
+    IDS: Final = "ids"  # one file for each collection: the first id that it never gave
     LOCKS: Final = "locks"  # one file for each collection
     WORK: Final = "work"  # checkpoints of training that was interrupted
     FEATURES: Final = "features"  # caches of what a frozen network says of an item

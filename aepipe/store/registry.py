@@ -3,6 +3,7 @@
 ::
 
     <root>/service/<name>   one line: the digest of the release that answers queries
+    <root>/ids/<name>       one line: the smallest id that was never given; it only grows
     <root>/log.jsonl        every promote, rollback and refusal: when, name, action, from, to, why
     <root>/locks/<name>     locked while a run writes under that name
 
@@ -22,7 +23,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aepipe.errors import BusyError, CorruptError, NotFoundError
+from aepipe.errors import BusyError, CorruptError, NotFoundError, StoreError
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import disk_errors_named, write_durably
@@ -115,6 +116,7 @@ def promote(store: Store, name: str, ref: Ref, *, why: str, action: str = "promo
         folder = store.root / layout.Root.SERVICE
         folder.mkdir(exist_ok=True)
         write_durably(folder / name, ref.digest + "\n")
+    keep_next_id(store, name, ref)
     return event
 
 
@@ -129,6 +131,36 @@ def is_current(store: Store, name: str, ref: Ref) -> bool:
 def unchanged(name: str, ref: Ref, why: str) -> Event:
     """Return the event of a promotion that changes nothing; it is in no log."""
     return Event(datetime.now(UTC).isoformat(timespec="seconds"), name, "promote", ref.digest, ref.digest, why)
+
+
+def next_id(store: Store, name: str) -> int:
+    """Return the smallest id that a collection never gave, as far as this file knows; 0 without the file.
+
+    Raises:
+        CorruptError: the file does not hold a number.
+    """
+    file = store.root / layout.Root.IDS / name
+    try:
+        return int(file.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return 0
+    except ValueError:
+        raise CorruptError(
+            f"{file}: corrupt, not one line with a number; write the highest id ever given plus one there"
+        ) from None
+
+
+def keep_next_id(store: Store, name: str, release: Ref) -> None:
+    """Remember which ids a release has given, so that they are not given again when it is gone."""
+    try:
+        given = int(store.manifest(release).facts.get("next_id", 0))
+    except StoreError:  # a release that cannot be read gives no ids
+        return
+    if given > next_id(store, name):
+        folder = store.root / layout.Root.IDS
+        with disk_errors_named(store.root):
+            folder.mkdir(exist_ok=True)
+            write_durably(folder / name, f"{given}\n")
 
 
 def previous(store: Store, name: str) -> Ref:

@@ -160,3 +160,23 @@ def test_ids_by_condition_limit_a_query(opened: Collection) -> None:
     found = opened.query(ids=[0], where=ids, k=40)
     assert np.sort([hit.row.id for hit in found.hits]).tolist() == ids.tolist()
     assert {hit.row.label for hit in found.hits} == {"class2"}
+
+
+def test_remove_says_how_many_rows_a_condition_names(
+    aepipe: Aepipe, twins: tuple[Collection, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, store = twins
+    asked = ("remove", "--where", "label = 'class1'")
+    assert aepipe(*asked, "-n", home=store).stdout == "pictures: 8 rows of 40 rows would be removed\n"
+    found = aepipe("remove", "--where", "label = 'none'", home=store)
+    assert (found.exit_code, found.stderr.strip().endswith("no row of pictures fits")) == (2, True)
+    assert len(Release.open(store)) == 40
+    monkeypatch.setattr("aepipe.cli.update._asks", lambda: True)
+    refused = aepipe(*asked, home=store, stdin=b"n\n")
+    assert "nothing is removed" in refused.stderr
+    assert "remove 8 rows of 40 rows?" in refused.stderr
+    assert len(Release.open(store)) == 40
+    assert aepipe(*asked, home=store, stdin=b"y\n").exit_code == 0
+    assert len(Release.open(store)) == 32
+    assert aepipe("remove", "--where", "label = 'class2'", "--yes", home=store).exit_code == 0
+    assert len(Release.open(store)) == 24

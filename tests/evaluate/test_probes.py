@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from aepipe.errors import CodeError
-from aepipe.evaluate.probes import cluster_nmi, pca_errors, probe_accuracy, squared_errors
+from aepipe.evaluate.probes import cluster_nmi, pca_errors, plane, probe_accuracy, squared_errors
 
 RNG = np.random.default_rng(0)
 CLASSES = np.array(["bag", "boot", "coat"])
@@ -111,3 +111,22 @@ def test_probe_errors() -> None:
 def test_the_evaluator_is_imported_without_scikit_learn() -> None:
     script = "import sys, aepipe.evaluate, aepipe.evaluate.probes; assert 'sklearn' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize(
+    ("rows", "moved"),
+    [
+        (np.ones((120, 8)), False),
+        (np.ones((2, 8)), False),
+        (np.arange(50.0)[:, None], True),
+        (np.repeat(np.eye(2), 60, axis=0), True),
+        (np.vstack([np.ones((100, 8)), np.zeros((1, 8))]), True),
+        (np.arange(10.0).reshape(5, 2), True),
+    ],
+    ids=["equal", "two rows", "one column", "two places", "one apart", "five rows"],
+)
+def test_a_plane_of_degenerate_rows(rows: np.ndarray, moved: bool) -> None:
+    placed = plane(rows)
+    assert placed.shape == (len(rows), 2)
+    assert np.isfinite(placed).all()
+    assert bool(np.ptp(placed)) == moved

@@ -9,6 +9,7 @@ import pytest
 
 import aepipe
 from aepipe.errors import GateError, QueryError, RecipeError
+from aepipe.evaluate.differences import differences
 from aepipe.store import registry
 from aepipe.store.artifacts import Store
 from tests.support.samples import write_photos, write_tiny
@@ -26,6 +27,10 @@ def test_a_collection_is_made_renewed_and_refused_from_python(
     assert (first.collection.name, len(first.collection)) == ("tiny", 60)
     picture = next(iter(sorted((tmp_path / "photos").rglob("*.png"))))
     assert first.collection.query(picture, k=1).hits[0].distance == 0
+    measured = first.collection.evaluate(again=True)
+    assert differences(first.collection.scores, measured) == [], "the same rows and codes have the same figures"
+    measured["rows"][0]["metrics"]["recall_at_10"]["value"] += 1e-4
+    assert [one.name for one in differences(first.collection.scores, measured)] == ["ours recall_at_10 value"]
     again = aepipe.run(str(tiny), home=str(store.root), promote=False)
     assert (again.collection.release.ref, again.reasons) == (first.collection.release.ref, ("nothing has changed",))
 

@@ -32,7 +32,9 @@ def trainer(kind: str) -> Trainer:
     common = {"corruption": {"kind": "mask", "rate": 0.2}, "objective": {"kind": kind}, "fit": fit}
     example = objectives.kinds()[kind].example
     net = {"kind": "dense", "width": 8, "activation": "sigmoid"}
-    if example:
+    if "normalize" in example:
+        spec = layer_specs.code_spec(CodeRecipe.model_validate({"bits": 8, **common, **example}))
+    elif example:
         spec = layer_specs.layer_spec(LayerRecipe.model_validate({"net": net, **common, **example}), kind)
     else:
         spec = layer_specs.code_spec(CodeRecipe.model_validate({"bits": 8, **common}))

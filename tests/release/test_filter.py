@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("duckdb", reason="needs the extra sql")
 
 from aepipe.errors import QueryError
-from aepipe.release.filter import ids_where
+from aepipe.release.filter import ids_where, rows_named
 from aepipe.release.query import SearchOptions, answer
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
@@ -59,6 +59,56 @@ def test_columns_keep_their_types_and_names(tmp_path: Path) -> None:
     assert ids_where(release, 'year >= 2026 AND "odd ""name"""').tolist() == [17, 19]
     with pytest.raises(QueryError, match=r"there are: id, key, label, split, year, odd \"name\""):
         ids_where(release, "colour = 1")
+
+
+def with_columns(store: Store, columns: Mapping[str, Sequence[object]]) -> Release:
+    """Return a release of 20 pictures with columns of its own."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from aepipe.pipeline.ingest import ingest
+
+    folder = pictures_of(store)
+    write_pictures(folder, 20, (28, 28, 1))
+    files = sorted(folder.rglob("*.png"))
+    table = {"image": [file.read_bytes() for file in files], **columns, "split": ["train"] * 20}
+    for file in files:
+        file.unlink()
+    pq.write_table(pa.table(table), folder / "x.parquet")
+    plan = bare_plan(store, labelled=False)
+    rows = ingest(store, plan.source)
+    notes = store.manifest(rows).facts["notes"]
+    assert [name for name in columns if any(f"the column {name!r} is called" in note for note in notes)] == [
+        name for name in columns if name != "year"
+    ]
+    return Release.open(store, ref=publish_rows(store, plan, rows, put_encoder(store, plan)))
+
+
+def test_columns_that_sql_would_confuse_have_names_of_their_own(store: Store) -> None:
+    numbers = list(range(20))
+    columns: dict[str, Sequence[object]] = {
+        "ID": [1000 + n for n in range(20)],
+        "year": numbers,
+        "YEAR": numbers[::-1],
+        "": [str(n) for n in numbers],
+    }
+    release = with_columns(store, columns)
+    assert ids_where(release, "source_ID < 1010 AND id >= 5").tolist() == [5, 6, 7, 8, 9]
+    assert ids_where(release, "YEAR_2 = 3 OR year = 2").tolist() == [2, 16]
+    assert ids_where(release, "column_4 = '7'").tolist() == [7]
+    for asked, name in (("ID < 10", "source_ID"), ('"YEAR" = 1', "YEAR_2"), ('"" = 1', "column_4")):
+        with pytest.raises(QueryError, match=rf"of the source is called {name} here"):
+            ids_where(release, asked)
+    assert ids_where(release, "id < 2 AND 'ID' = 'ID' -- ID").tolist() == [0, 1]
+
+
+def test_rows_are_named_by_key_id_and_condition(release: Release) -> None:
+    first = release.describe([0])[0].key
+    assert rows_named(release, [first, first], ids=[7], where="id IN (7, 3)").tolist() == [0, 3, 7]
+    with pytest.raises(QueryError, match="where 'id < 0': no row of pictures fits"):
+        rows_named(release, [first], where="id < 0")
+    with pytest.raises(QueryError, match="no row has the id 777"):
+        rows_named(release, ids=[777])
 
 
 @pytest.mark.parametrize(

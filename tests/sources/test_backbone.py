@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from aepipe import recipe as recipes
 from aepipe.errors import CorruptError, RecipeError, SourceError
 from aepipe.sources import decoder
-from aepipe.sources.backbone import GRAPH, Backbone, FeatureCache
+from aepipe.sources.backbone import GRAPH, Backbone, FeatureCache, whole_graph
 from aepipe.sources.images.decode import decode
 from aepipe.sources.images.source import Features, Images, Options
 from tests.support.releases import write_pictures
@@ -147,6 +147,43 @@ def test_unusable_networks_are_refused(network: Path, tmp_path: Path) -> None:
         images(tmp_path, write_network(tmp_path / "gray.onnx", inputs=1))
     with pytest.raises(CorruptError, match=r"torn|onnx: "):
         Images(Options(path="pictures"), Features(size=(7, 7), backbone=str(network)), base=tmp_path, name="p")
+
+
+def beside(network: Path, folder: Path, location: str = "weights.bin") -> Path:
+    """Write the network again, with its weights in a file beside it."""
+    folder.mkdir()
+    whole = onnx.load(network)
+    for tensor in whole.graph.initializer:  # only raw values can lie outside
+        tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name))
+    onnx.save(whole, folder / "net.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    model = onnx.load(folder / "net.onnx", load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = location if entry.key == "location" else entry.value
+    (folder / "net.onnx").write_bytes(model.SerializeToString())
+    return folder / "net.onnx"
+
+
+def test_weights_beside_the_graph_are_a_part_of_it(network: Path, tmp_path: Path) -> None:
+    file = beside(network, tmp_path / "split")
+    one, other = (Backbone(graph, mean=[0.0], scale=[1.0]) for graph in (network, file))
+    pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(one(pixels), other(pixels))
+    weights = file.with_name("weights.bin")
+    weights.write_bytes(b"\x3f" + weights.read_bytes()[1:])
+    assert Backbone(file, mean=[0.0], scale=[1.0]).sha256 != other.sha256, "other weights are another network"
+    (tmp_path / "alone.onnx").write_bytes(whole_graph(file))
+    assert Backbone(tmp_path / "alone.onnx", mean=[0.0], scale=[1.0])(pixels).shape == one(pixels).shape
+    assert whole_graph(network) == network.read_bytes()
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "/etc/hostname", "link.bin", "missing.bin", ""])
+def test_weights_lie_in_the_folder_of_the_graph(network: Path, tmp_path: Path, location: str) -> None:
+    file = beside(network, tmp_path / "split", location)
+    (tmp_path / "weights.bin").write_bytes(bytes(1 << 16))
+    (file.parent / "link.bin").symlink_to(tmp_path / "weights.bin")
+    with pytest.raises(CorruptError, match=r"outside of its folder|not beside it"):
+        Backbone(file, mean=[0.0], scale=[1.0])
 
 
 def test_options_that_contradict_each_other_are_refused() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 import tarfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -163,7 +166,7 @@ def test_a_recipe_is_suggested_for_an_address(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        ("nonsense://bucket/x", "nonsense://bucket/x: cannot be read: Protocol not known"),
+        ("nonsense://bucket/x", "nonsense://bucket/x: addresses of this kind are not opened; known are s3://, gs://"),
         ("memory://nothing/there", "memory://nothing/there: nothing is there|no files there"),
         ("memory://nothing/*.png", "no files there"),
         ("s3://key:secret@bucket/photos", r"s3://\.\.\.@bucket/photos: an address with a password in it"),
@@ -175,6 +178,58 @@ def test_an_address_that_cannot_be_read_is_one_line(address: str, says: str) -> 
         source(address)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "reference://a.json",
+        "reference::file:///etc/hostname",
+        "dir::file:///etc",
+        "zip://a.png::file:///etc/x.zip",
+        "simplecache::s3://bucket/x",
+        "s3://bucket/x::file:///etc/x",
+        "FILE+X://x",
+        "local:///etc/hostname",
+        "python://os",
+        "ssh://host/x",
+    ],
+)
+def test_other_schemes_and_chains_are_refused_before_a_driver_is_imported(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    with pytest.raises(SourceError, match=r"known are s3://, gs://, az://, abfs://, http://, https://, file://$"):
+        source(address)
+
+
+def test_a_server_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = upload(collection(tmp_path / "near"), "bucket")
+    memory, silence = type(fsspec.filesystem("memory")), threading.Event()
+    monkeypatch.setattr(remote, "PATIENCE", 0.2)
+    for call in ("isfile", "get_file"):
+        with monkeypatch.context() as patch:
+            patch.setattr(memory, call, lambda *_, **__: silence.wait(30))
+            with pytest.raises(SourceError, match=f"{address}: no answer for 0.2 s; is the server reachable"):
+                source(address)
+    silence.set()
+    assert len(rows(source(address))) == 12
+
+
+def test_a_slow_server_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = upload(collection(tmp_path / "near"), "bucket")
+    memory = type(fsspec.filesystem("memory"))
+    monkeypatch.setattr(remote, "PATIENCE", 0.4)
+
+    def slow(self: Any, path: str, to: str, **_: Any) -> None:
+        with Path(to).open("wb") as stream:
+            for piece in range(4):  # more than the patience in all, but something comes before it ends
+                stream.write(self.cat_file(path)[piece::4])
+                stream.flush()
+                time.sleep(0.2)
+
+    monkeypatch.setattr(memory, "get_file", slow)
+    assert source(address).total() == 12
 
 
 def test_errors_while_fetching_name_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

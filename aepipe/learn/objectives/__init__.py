@@ -42,7 +42,8 @@ class Options(recipe.Options):
     Attributes:
         unrolled: whether it can train a whole stack at once, in fine-tuning, and not only single layers.
         descends: whether its loss falls step by step; else it has its solution before the first step.
-        example: choices of a layer that it can train, if a dense layer with straight-through bits is refused.
+        example: choices that it can train, if a dense layer with straight-through bits is refused: those of a layer,
+            or, with ``normalize``, of the layer of bits.
         falls: the term that training lowers; ``loss`` is the sum of all.
     """
 

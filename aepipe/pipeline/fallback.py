@@ -1,0 +1,98 @@
+"""The simple method beside the trained one: never release bits that are worse than rotated components.
+
+Where rows are few, or the recipe does not suit them, a rotation of principal components (ITQ) can find more than a
+trained stack. Its codes are measured for every release anyway, on the same held-out queries. Where they are better,
+they are what is released: the same store, index and encoder format, and no training.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+
+from aepipe.evaluate.gate import LABEL_FREE
+from aepipe.evaluate.scores import OURS, Scores
+from aepipe.pipeline.resolve import ResolvedRecipe, resolve
+from aepipe.recipe import Choice, CodeRecipe, FinetuneRecipe, FitRecipe, LayerRecipe
+from aepipe.store import layout
+from aepipe.store.artifacts import Ref, Store, digest_of
+
+TRAINED = ("layers", "code", "finetune", "pretrain")
+"""The parts of a recipe that only training reads."""
+MOST_COMPONENTS = 256
+"""Components that are kept as the embedding, for re-ranking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The trained codes beside those of ITQ, on the same held-out queries.
+
+    Attributes:
+        metric: its name.
+        ours, itq: its means, larger is better.
+    """
+
+    metric: str
+    ours: float
+    itq: float
+
+    @property
+    def better(self) -> str:
+        """The method that measured best: ``stack`` or ``itq``."""
+        return "itq" if self.itq > self.ours else "stack"
+
+    def __str__(self) -> str:
+        if self.better == "itq":
+            return (
+                f"rotated components (ITQ) are released, because they measured better than the trained codes: "
+                f"{self.metric} {self.itq:.3f} against {self.ours:.3f}"
+            )
+        return (
+            f"the trained codes are released: {self.metric} {self.ours:.3f} against {self.itq:.3f} of rotated "
+            "components (ITQ)"
+        )
+
+
+def compared(store: Store, measured: Ref, metric: str) -> Compared | None:
+    """Compare codes with those of ITQ; None where no metric was measured for both.
+
+    Args:
+        store: that holds the scores.
+        measured: scores of the trained codes.
+        metric: that the gate looks at; where it was not measured, ``recall_at_10`` decides.
+
+    Raises:
+        CorruptError: the scores are not what was written.
+    """
+    scores = Scores.from_dict(json.loads((store.verified(measured) / layout.Scores.SCORES).read_bytes()))
+    for name in (metric, LABEL_FREE):
+        ours, itq = scores.metric(name, OURS), scores.metric(name, "itq")
+        if ours is not None and itq is not None:
+            return Compared(name, ours.value, itq.value)
+    return None
+
+
+def applies(resolved: ResolvedRecipe) -> bool:
+    """Say whether a recipe wants the simple method where that is better, and does not name it itself."""
+    code = resolved.recipe.code
+    return code.fallback == "itq" and code.objective.kind != "itq"
+
+
+def linear(resolved: ResolvedRecipe) -> ResolvedRecipe:
+    """Return the recipe of rotated components for the same rows, with the same number of bits."""
+    recipe = resolved.recipe
+    width = min(MOST_COMPONENTS, math.prod(resolved.source.shape))
+    once = FitRecipe(epochs=1, batch=4096)
+    components = LayerRecipe(
+        net=Choice(kind="dense", options={"width": width, "activation": "linear"}),
+        objective=Choice(kind="components", options={"whiten": 0.0}),
+        fit=once,
+    )
+    stands_for = digest_of(recipe.model_dump(mode="json", include=set(TRAINED)))
+    objective, bits = Choice(kind="itq"), recipe.code.bits
+    code = CodeRecipe(bits=bits, normalize=False, objective=objective, fit=once, stands_for=stands_for)
+    changes = {"layers": (components,), "code": code, "finetune": FinetuneRecipe(epochs=0), "pretrain": True}
+    simple = recipe.model_copy(update=changes)
+    simple._file = recipe.file
+    return resolve(simple)
