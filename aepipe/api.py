@@ -14,7 +14,7 @@ import Prefect. Nothing here prints.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain
@@ -32,10 +32,11 @@ from aepipe.release import query as queries
 from aepipe.release.filter import ids_where, rows_named
 from aepipe.release.lifecycle import HistoryEntry, VerifyReport
 from aepipe.release.prefix import Prefix
-from aepipe.release.query import Answer, QueryOptions, Question
+from aepipe.release.query import Answer, QueryOptions
 from aepipe.release.release import Release
 from aepipe.release.things import Thing, questions_from_things
 from aepipe.report.results import Results
+from aepipe.sources.packages import methods_naming_extras, naming_extras
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 
@@ -51,6 +52,7 @@ __all__ = ["Collection", "NightlyRules", "Results", "RunResult", "UpdateResult",
 FilePath: TypeAlias = "str | PathLike[str]"
 
 
+@methods_naming_extras
 class Collection:
     """A collection, as it was when it was opened.
 
@@ -122,7 +124,7 @@ class Collection:
         found = list(self.answers(*things, keys=keys, ids=ids, codes=codes, **options))
         if not found:
             raise QueryError("nothing is asked: give things, keys, ids or codes")
-        _raise_failures(one.question for one in found)
+        queries.raise_failures(one.question for one in found)
         return Results(self.first_bits(options.get("bits")).release, found)
 
     def answers(
@@ -158,7 +160,7 @@ class Collection:
         ['9f3a62c0d1e4b587']
         """
         questions = list(questions_from_things(self.release, things))
-        _raise_failures(questions)
+        queries.raise_failures(questions)
         found = [one.code for one in questions if one.code is not None]
         if not found:
             raise QueryError("nothing is given to encode")
@@ -462,6 +464,7 @@ class NightlyRules(TypedDict, total=False):
     metrics: str | None
 
 
+@naming_extras
 def run(
     what: FilePath,
     *,
@@ -499,10 +502,10 @@ def run(
     >>> done.in_service, done.reasons          # doctest: +SKIP
     (True, ('it is the first release',))
     """
-    recipe, store = load_flow("catalog").recipe_for(os.fspath(what), name=name, save=save), open_store(home)
-    jobs = load_flow("job")
+    store, jobs = open_store(home), load_flow("job")
+    recipe = load_flow("catalog").recipe_for(os.fspath(what), name=name, save=save, store=store)
     order = jobs.order(recipe.file, store, name=name, source=source, device=device)
-    with load_flow("local_server").session(store, server, lambda: jobs.check(order)):
+    with load_flow("local_server").session(store, server, lambda: jobs.check(order, promote=promote)):
         outcome = load_flow("build").build(**order, promote=promote)
     made = Release.open(store, ref=Ref.parse(outcome["release"]))
     return RunResult(
@@ -510,6 +513,7 @@ def run(
     )
 
 
+@naming_extras
 def nightly(
     recipe: FilePath,
     *,
@@ -546,13 +550,15 @@ def nightly(
         raise QueryError(f"no such rule of nightly: {', '.join(unknown)}; these are: {known}")
     file, store = load_flow("catalog").recipe_file(os.fspath(recipe)), open_store(home)
     jobs = load_flow("job")
+    jobs.check_metrics(rules.get("metrics"))
     order = jobs.order(file, store, name=name, source=source, device=device)
     with load_flow("local_server").session(store, server, lambda: jobs.check(order)):
         flow = load_flow("nightly")
-        outcome = flow.nightly(**order, rules=flow.Rules(**rules))
+        outcome = flow.nightly(**order, rules=flow.read_rules(rules))
     return _updated(store, outcome, tuple(outcome["done"]))
 
 
+@naming_extras
 def refresh(home: FilePath | None = None, name: str | None = None, *, server: str | None = None) -> UpdateResult:
     """Bring a collection up to date with its source, with its encoder; nothing is trained.
 
@@ -589,9 +595,3 @@ def load_flow(module: str) -> Any:  # noqa: ANN401  flows stand above this room,
 def _updated(store: Store, outcome: Mapping[str, Any], done: tuple[str, ...]) -> UpdateResult:
     now = Release.open(store, ref=Ref.parse(outcome["release"]))
     return UpdateResult(Collection(store, now), outcome["changed"], done)
-
-
-def _raise_failures(questions: Iterable[Question]) -> None:
-    for question in questions:
-        if question.failure is not None:
-            raise question.failure

@@ -11,17 +11,47 @@ Paths in a recipe are relative to the recipe's own file. A mistake is one line: 
 from __future__ import annotations
 
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from aepipe.errors import RecipeError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+
+NAME_LETTERS, NAME_BYTES = 64, 120
+"""Most letters of a name, and most bytes in UTF-8: it is part of file names, which some systems keep short."""
+
+
+def in_names(letter: str) -> bool:
+    """Say whether a name may have a letter: of any script, not upper-case, a digit, or ``._-``."""
+    return letter in "._-" or (unicodedata.category(letter)[0] in "LMN" and letter == letter.lower())
+
+
+def _checked_name(text: str) -> str:
+    """Return a name, each accented letter of it as one, however it was typed.
+
+    Raises:
+        PydanticCustomError: it has other letters, begins with none, or is too long for a file name.
+    """
+    name = unicodedata.normalize("NFC", text)
+    if not name:
+        raise PydanticCustomError("name", "It is empty")
+    if not all(map(in_names, name)):
+        raise PydanticCustomError(
+            "name", "It has other letters than lower-case ones and digits of any script, '.', '_' and '-'"
+        )
+    if unicodedata.category(name[0])[0] not in "LN":
+        raise PydanticCustomError("name", "It begins with neither a letter nor a digit")
+    if len(name) > NAME_LETTERS or len(name.encode()) > NAME_BYTES:
+        limits = {"letters": NAME_LETTERS, "bytes": NAME_BYTES}
+        raise PydanticCustomError("name", "It has more than {letters} letters or {bytes} bytes of UTF-8", limits)
+    return name
 
 
 class Options(BaseModel):
@@ -220,14 +250,14 @@ class Recipe(Options):
     """One pipeline, from raw data to a release.
 
     Attributes:
-        name: of the release in service; lower-case letters, digits, ``.``, ``_`` and ``-``.
+        name: of the release in service; lower-case letters and digits of any script, ``.``, ``_`` and ``-``.
         seed: of everything random.
         pretrain: false trains the same network from random weights, as a control.
         source: the kind of the collection, and where it is.
         features: how items become rows; its keys depend on the kind of the source.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    name: Annotated[str, AfterValidator(_checked_name)]
     seed: Annotated[int, Field(ge=0)] = 0
     pretrain: bool = True
     source: Choice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from typing import Any
@@ -64,5 +65,9 @@ def reasons(verdict: Verdict) -> list[str]:
 
 
 def key_of(name: str) -> str:
-    """Return a name as a key for Prefect: lower-case letters, digits and dashes."""
-    return re.sub("[^a-z0-9]+", "-", name).strip("-")
+    """Return a name as a key for Prefect, which allows a-z, digits and dashes.
+
+    Each name has a key of its own.
+    """
+    key = re.sub("[^a-z0-9]+", "-", name).strip("-")
+    return key if key == name else f"{key}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")

@@ -21,7 +21,7 @@ from aepipe.release.lifecycle import last_sound
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from flows import artifacts, tasks
-from flows.job import Job
+from flows.job import Job, check_job_origin
 from flows.notify import HOOKS
 
 logger = logging.getLogger("aepipe.flows")
@@ -64,6 +64,8 @@ def build(
     order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
     job = tasks.resolve(order)
     with registry.lock(job.store, job.name):
+        if promote:
+            check_job_origin(job)
         best, parts = simpler(job, make_parts(job))
         return conclude(job, tasks.publish(best, parts), promote=promote)
 
@@ -83,7 +85,7 @@ def simpler(job: Job, parts: dict[str, Any]) -> tuple[Job, dict[str, Any]]:
     logger.info("%s: %s", job.name, found)
     if found.better == "stack":
         return job, parts
-    simple = Job(job.store, fallback.linear(job.resolved))
+    simple = Job(job.store, fallback.linear(job.resolved), job.recipe_file)
     return simple, make_parts(simple, parts["rows"])
 
 

@@ -6,9 +6,12 @@ import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from aepipe.errors import RecipeError
+
+if TYPE_CHECKING:
+    from aepipe.store.artifacts import Store
 
 RECIPES = Path(__file__).with_name("recipes")
 
@@ -31,17 +34,24 @@ class RecipeFile:
 
 
 def recipe_for(
-    what: str, *, name: str | None = None, save: str | Path | None = None, kind: str | None = None
+    what: str,
+    *,
+    name: str | None = None,
+    save: str | Path | None = None,
+    kind: str | None = None,
+    store: Store | None = None,
 ) -> RecipeFile:
     """Return a recipe by its path or name; for a collection of items, derive one and write it.
 
-    A file that is there already and reads the same items is kept as it is: its owner may have changed it.
+    A file that is there already and reads the same items is kept as it is: its owner may have changed it. A derived
+    name is one that no other recipe here and no other collection of the store has.
 
     Args:
         what: a recipe, or a folder, file or glob.
         name: of the collection.
         save: where a derived recipe is written; else ``NAME.toml`` in the working directory.
         kind: of source that is meant, where a recipe is derived; told by the files where it is None.
+        store: the one that it is going to be in.
 
     Raises:
         RecipeError: there is no such recipe, or the file to be written is a recipe for something else.
@@ -51,18 +61,42 @@ def recipe_for(
     """
     if is_recipe(what):
         return RecipeFile(recipe_file(what))
-    from aepipe.pipeline.suggest import name_of, same_source, suggest
+    from aepipe.pipeline.suggest import same_source, suggest
     from aepipe.store.io import check_target
 
-    file = Path(save or f"{name or name_of(what)}.toml")
+    chosen, file, note = (name, Path(save or f"{name}.toml"), "") if name else _free(what, save, store)
     if file.exists():
         if not same_source(file, what):
             raise RecipeError(f"{file}: is a recipe for something else; write this one elsewhere with --save FILE")
         return RecipeFile(file, "kept")
     check_target(file)
-    _, text, held = suggest(what, name=name, folder=file.absolute().parent, kind=kind)
-    file.write_text(text, encoding="utf-8")
-    return RecipeFile(file, "written", text, tuple(held.describe()))
+    _, text, held = suggest(what, name=chosen, folder=file.absolute().parent, kind=kind)
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:  # another run was quicker, and may mean other items
+        return recipe_for(what, name=name, save=save, kind=kind, store=store)
+    except OSError as error:
+        raise RecipeError(f"{file}: cannot be written: {error.strerror}; name another with --save FILE") from None
+    return RecipeFile(file, "written", text, tuple(filter(None, [note, *held.describe()])))
+
+
+def _free(what: str, save: str | Path | None, store: Store | None) -> tuple[str, Path, str]:
+    """Return a derived name that nothing else has, its file, and a word where it is not the first choice.
+
+    Raises:
+        RecipeError: all are taken.
+    """
+    from aepipe.pipeline.suggest import absolute, name_of, names_of, same_source
+    from aepipe.release.origin import free_names
+
+    path, first = what if "://" in what else str(absolute(what)), name_of(what)
+    for name in free_names(store, path, names_of(what)) if store else names_of(what):
+        file = Path(save or f"{name}.toml")
+        if save or not file.exists() or same_source(file, what):
+            note = f"{first} is the name of another collection, so this one is called {name}"
+            return name, file, "" if name == first else note
+    raise RecipeError(f"{what}: its name is taken, and those with a number, too; give one with --name")
 
 
 def is_recipe(text: str) -> bool:

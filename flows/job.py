@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from aepipe import recipe as recipes
+from aepipe.errors import QueryError
 from aepipe.pipeline.resolve import ResolvedRecipe, override, resolve
 from aepipe.pipeline.sweep import apply_settings
 from aepipe.release.lifecycle import check_free
+from aepipe.release.origin import check_origin, recipe_file_of
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from flows.catalog import recipe_file
@@ -23,9 +25,11 @@ class Job:
     for futures in them.
     """
 
-    def __init__(self, store: Store, resolved: ResolvedRecipe) -> None:
+    def __init__(self, store: Store, resolved: ResolvedRecipe, recipe_file: str = "") -> None:
         self.store = store
         self.resolved = resolved
+        self.recipe_file = recipe_file
+        """The recipe that says where the items are; empty where that was said beside it."""
 
     @property
     def name(self) -> str:
@@ -58,7 +62,8 @@ def open_job(
         SourceError: the source is missing.
     """
     read = apply_settings(recipes.load(recipe_file(recipe), source=source), changes or {})
-    return Job(open_store(shelf), resolve(override(read, name=name, device=device)))
+    own = "" if source is not None else str(read.file.absolute())
+    return Job(open_store(shelf), resolve(override(read, name=name, device=device)), own)
 
 
 def order(
@@ -76,17 +81,42 @@ def order(
     return {"recipe": str(recipe.absolute()), "source": path, "shelf": str(store.root), "name": name, "device": device}
 
 
-def check(order: Mapping[str, Any]) -> Job:
+def check(order: Mapping[str, Any], *, promote: bool = True) -> Job:
     """Resolve an order before anything starts; no other run may write under its name.
 
+    Args:
+        order: parameters of :func:`open_job`.
+        promote: the release is going into service.
+
     Raises:
-        RecipeError: the recipe cannot be run.
+        RecipeError: the recipe cannot be run, or would replace a collection of other items.
         SourceError: the source is missing.
         BusyError: another run is writing under the same name.
     """
     job = open_job(**order)
     check_free(job.store, job.name)
+    if promote:
+        check_job_origin(job)
     return job
+
+
+def check_metrics(folder: str | os.PathLike[str] | None) -> None:
+    """Check that figures can go into a folder.
+
+    Raises:
+        QueryError: it is a file.
+    """
+    if folder is not None and (place := Path(folder).expanduser()).exists() and not place.is_dir():
+        raise QueryError(f"metrics {os.fspath(folder)}: a file; NAME.prom is written into a folder")
+
+
+def check_job_origin(job: Job) -> None:
+    """Check that a job does not replace a collection of other items.
+
+    Raises:
+        RecipeError: the collection in service under its name was made from another place.
+    """
+    check_origin(job.store, job.resolved.recipe, given=not job.recipe_file)
 
 
 def open_release_job(store: Store, release: Release, *, device: str | None = None) -> Job:
@@ -97,7 +127,7 @@ def open_release_job(store: Store, release: Release, *, device: str | None = Non
         SourceError: the source is missing.
     """
     read = recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
-    return Job(store, resolve(override(read, device=device)))
+    return Job(store, resolve(override(read, device=device)), recipe_file_of(store, release.ref))
 
 
 def open_store(folder: str | None) -> Store:

@@ -9,6 +9,7 @@ This module has no postponed annotations, because Prefect reads the type of ``ru
 """
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,7 +29,7 @@ from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from flows import tasks
 from flows.build import conclude, pretrained, rows_in_service, show_progress, simpler
-from flows.job import Job
+from flows.job import Job, check_job_origin
 from flows.notify import HOOKS
 from flows.prometheus import Night, report
 from flows.refresh import difference, renewed
@@ -64,6 +65,15 @@ class Rules(Options):
 
 
 _USUAL = Rules()
+
+
+def read_rules(table: Mapping[str, Any]) -> Rules:
+    """Read rules of a night.
+
+    Raises:
+        RecipeError: one is unknown or has a wrong value.
+    """
+    return recipes.options(Rules, table, "nightly")
 
 
 def run_name() -> str:
@@ -105,6 +115,7 @@ def nightly(
     with registry.lock(job.store, job.name):
         before = registry.current(job.store, job.name)
         try:
+            check_job_origin(job)
             pass_night(job, night, rules)
         except BaseException:
             report(job, night, rules.metrics, passed=False)
@@ -128,8 +139,12 @@ def pass_night(job: Job, night: Night, rules: Rules) -> None:
     with night.timed("verify"):
         check(job, release)
     with night.timed("ingest"):
-        rows = tasks.ingest(job, rows_in_service(job.store, job.name))
-    night.rows = job.store.manifest(Ref.parse(rows)).facts
+        before = rows_in_service(job.store, job.name)
+        rows = tasks.ingest(job, before)
+    night.rows = dict(job.store.manifest(Ref.parse(rows)).facts)
+    if rows == before:
+        # These rows keep the counts of the run that wrote them.
+        night.rows |= {"new": 0, "changed": 0, "vanished": 0}
     if release is None:
         _train(job, night, rows, "the first release")
         return
@@ -260,7 +275,7 @@ def _in_service(job: Job, release: Release) -> Job:
     recipe = _recipe_of(release)
     if recipe is None or not recipe.code.stands_for or not fallback.applies(job.resolved):
         return job
-    simple = Job(job.store, fallback.linear(job.resolved))
+    simple = Job(job.store, fallback.linear(job.resolved), job.recipe_file)
     return simple if simple.resolved.recipe.code.stands_for == recipe.code.stands_for else job
 
 

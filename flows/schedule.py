@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,15 @@ from zoneinfo import available_timezones
 
 from prefect import get_client
 from prefect.schedules import Cron
+from prefect.server.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 
 from aepipe.errors import AepipeError
 from flows.nightly import nightly
 
+FIELDS = "five fields of minute, hour, day, month, weekday"
+ALIASES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
 START_ONE = (
     "start one with `prefect server start --host 127.0.0.1`, and pass its address: --api http://127.0.0.1:4200/api"
 )
@@ -45,14 +49,26 @@ class Deployment:
         """Check time zone and cron expression, which a user may mistype.
 
         Raises:
-            AepipeError: there is no such time zone, or the cron expression is not valid.
+            AepipeError: there is no such time zone, or the cron expression is not valid or has no next time.
         """
         if self.timezone not in available_timezones():
             raise AepipeError(f"--timezone {self.timezone}: no such time zone; they are named like Europe/Paris or UTC")
+        if len(self.cron.split()) != 5 and self.cron not in ALIASES:
+            raise AepipeError(f"--cron {self.cron!r}: not {FIELDS}; seconds are not among them")
         try:
             Cron(self.cron)
         except ValueError:
-            raise AepipeError(f"--cron {self.cron!r}: not five fields of minute, hour, day, month, weekday") from None
+            raise AepipeError(f"--cron {self.cron!r}: not {FIELDS}, each in its range") from None
+        if not self.next_times(1):
+            raise AepipeError(f"--cron {self.cron!r}: it has no next time, it would never run")
+
+    def next_times(self, count: int = 3) -> list[str]:
+        """Return when it runs next, in its own time zone; nothing where it never does."""
+        dates = CronSchedule(cron=self.cron, timezone=self.timezone).get_dates(count)
+        try:
+            return [f"{date:%Y-%m-%d %H:%M}" for date in asyncio.run(dates)]
+        except ValueError:  # croniter looks fifty years ahead
+            return []
 
     def serve(self) -> None:
         """Run due flows until Ctrl-C, which also pauses the schedule; the next start resumes it."""

@@ -140,7 +140,8 @@ def publish(job: Job, parts: dict[str, Any]) -> str:
     """Publish rows, model, codes and scores as a release; it is not in service yet."""
     single = {what: Ref.parse(parts[what]) for what in ("rows", "model", "scores")}
     recipe, root = job.resolved.recipe, job.resolved.source.location
-    return str(aepipe.pipeline.publish.publish(job.store, recipe, root, codes=refs(parts["codes"]), **single))
+    codes, file = refs(parts["codes"]), job.recipe_file
+    return str(aepipe.pipeline.publish.publish(job.store, recipe, root, codes=codes, recipe_file=file, **single))
 
 
 @task(name="measure", **_PLAIN)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from PIL import Image
 import aepipe
 from aepipe.api import Collection, Results
 from aepipe.errors import CodeError, ExtraError, ItemError, NotFoundError, QueryError
+from aepipe.sources.packages import extras_named
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release, pictures_of
 
@@ -123,7 +127,7 @@ def test_mistakes_have_our_names(collection: Collection, tmp_path: Path) -> None
         collection.encode()
     with pytest.raises(QueryError, match="no such option of query: farther; these are: k, radius, where"):
         collection.query(ids=[3], farther=True)  # type: ignore[call-arg]
-    with pytest.raises(QueryError, match="0 nearest"):
+    with pytest.raises(QueryError, match="k: a whole number from 1 on"):
         collection.query(ids=[3], k=0)
     with pytest.raises(QueryError, match="no row has the id 999"):
         collection.query(ids=[999])
@@ -131,6 +135,73 @@ def test_mistakes_have_our_names(collection: Collection, tmp_path: Path) -> None
         collection.query(codes=["zz"])
     with pytest.raises(QueryError, match="int: ask with a path"):
         collection.query(17)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"k": "3"}, "k: a whole number from 1 on is wanted, not '3'"),
+        ({"k": True}, "k: a whole number from 1 on is wanted, not True"),
+        ({"k": 2.5}, "k: a whole number from 1 on is wanted, not 2.5"),
+        ({"bits": "3"}, "its codes have 64 bits, not '3'"),
+        ({"radius": -1}, "radius: a whole number from 0 on is wanted, not -1"),
+        ({"radius": "wide"}, "radius: a whole number from 0 on"),
+        ({"oversample": 0}, "oversample: a whole number from 1 on is wanted, not 0"),
+        ({"min_confidence": "0.9"}, "min_confidence: a number from 0 to 1 is wanted, not '0.9'"),
+        ({"min_confidence": 2}, "min_confidence: a number from 0 to 1 is wanted, not 2"),
+        ({"where": 5}, "where: a condition in SQL or a list of ids is wanted, not 5"),
+        ({"where": ["boot"]}, "where: a condition in SQL or a list of ids is wanted"),
+    ],
+)
+def test_options_of_another_type_are_mistakes_with_our_names(
+    collection: Collection, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(QueryError, match=re.escape(said)):
+        collection.query(ids=[3], **options)
+
+
+def test_ids_and_numbers_of_numpy_are_fine(collection: Collection) -> None:
+    found = collection.query(ids=[3], k=np.int64(2), where=[3, 4])  # type: ignore[arg-type]
+    assert [hit.row.id for hit in found.hits] == [3, 4]
+
+
+def test_pictures_are_not_asked_with_a_row_of_a_table(collection: Collection) -> None:
+    with pytest.raises(QueryError, match="pictures was learned from images, so a row of a table is no question for it"):
+        collection.query({"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "call"),
+    [
+        ("pandas", "train", lambda one, folder: one.query(ids=[3]).to_pandas()),
+        ("duckdb", "sql", lambda one, folder: one.query(ids=[3], where="id > 1")),
+        ("duckdb", "sql", lambda one, folder: one.ids_where("id > 1")),
+        ("pyarrow", "train", lambda one, folder: one.add(folder)),
+        ("pyarrow", "train", lambda one, folder: one.remove(ids=[3])),
+        ("pyarrow", "train", lambda one, folder: one.compact()),
+        ("pyarrow", "train", lambda one, folder: one.export(folder / "out")),
+        ("pyarrow", "train", lambda one, folder: one.dedup(out=folder / "out.parquet")),
+    ],
+)
+def test_methods_name_the_extra_that_they_need(
+    full_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    package: str,
+    extra: str,
+    call: Callable[[Collection, Path], object],
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("aepipe.pipeline", "flows", package))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExtraError, match=rf"{package} is not installed: pip install 'aepipe\[{extra}\]'"):
+        call(aepipe.open(full_store.root), tmp_path)
+
+
+def test_a_package_that_no_extra_brings_is_a_bug() -> None:
+    with pytest.raises(ModuleNotFoundError, match="nothing"), extras_named():
+        raise ModuleNotFoundError("No module named 'nothing'", name="nothing")
 
 
 def test_importing_aepipe_imports_nothing_else_and_a_query_no_torch(full_store: Store) -> None:

@@ -31,7 +31,7 @@ from typer.main import get_command
 from aepipe.cli import VERBS
 from aepipe.cli.options import flat
 from aepipe.cli.output import complain
-from aepipe.errors import AepipeError, ExtraError, GateError
+from aepipe.errors import AepipeError, GateError
 
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter, Parameter
@@ -39,17 +39,6 @@ if TYPE_CHECKING:
 
     Reader = Callable[[Context, object], object]
 
-EXTRAS = {
-    **dict.fromkeys(("onnx", "onnxscript", "pandas", "pyarrow", "pydantic", "rich", "safetensors", "torch"), "train"),
-    "sklearn": "train",
-    "charset_normalizer": "train",
-    "python_calamine": "tables",
-    "matplotlib": "report",
-    **dict.fromkeys(("prefect", "prometheus_client"), "flows"),
-    "duckdb": "sql",
-    "fsspec": "remote",
-}
-"""The optional packages, and the extra that brings each; those of a kind of source stand in its ``decode.EXTRAS``."""
 GATE_SHUT, USERS_MISTAKE, READER_GONE = 1, 2, 141
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -172,7 +161,12 @@ def _root(
 def _report(error: Exception) -> int:
     """Print a mistake as one line on stderr, and return the exit status; a bug is raised again."""
     if isinstance(error, ModuleNotFoundError):
-        error = _missing_extra(error)
+        from aepipe.sources.packages import missing_extra
+
+        known = missing_extra(error)
+        if known is None:
+            raise error
+        error = known
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         see = f" (see {context.command_path} --help)" if context is not None else ""
@@ -180,17 +174,6 @@ def _report(error: Exception) -> int:
     else:
         complain(error)
     return GATE_SHUT if isinstance(error, GateError) else USERS_MISTAKE
-
-
-def _missing_extra(error: ModuleNotFoundError) -> ExtraError:
-    """Return the error that names the extra of a package; without one, raise the bug again."""
-    from aepipe.sources import extras
-
-    package = (error.name or "").partition(".")[0]
-    known = EXTRAS | extras()
-    if package not in known:
-        raise error
-    return ExtraError(package, known[package])
 
 
 def read_plainly(parameters: list[Parameter]) -> list[Parameter]:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from aepipe.cli.options import AsJson, Place, writable
-from aepipe.cli.output import say, say_json, table, write_picture
+from aepipe.cli.options import AsJson, Place
+from aepipe.cli.output import check_file, check_picture, say, say_json, table, write_picture
 from aepipe.cli.progress import showing
 from aepipe.release.dedup import Groups
 from aepipe.release.release import Release
@@ -28,13 +28,11 @@ def dedup(
     top: Annotated[int, typer.Option("--top", "-k", min=0, help="Groups that are shown.", metavar="N")] = 20,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", help="Write all groups as Parquet, a line for each row.", metavar="FILE", callback=writable
-        ),
+        typer.Option("--out", help="Write all groups as Parquet, a line for each row.", metavar="FILE"),
     ] = None,
     picture: Annotated[
         Path | None,
-        typer.Option("--picture", help="Draw the largest groups into a picture.", metavar="FILE", callback=writable),
+        typer.Option("--picture", help="Draw the largest groups into a picture.", metavar="FILE"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -51,6 +49,8 @@ def dedup(
       aepipe dedup --picture doubles.png
       duckdb -c "select key from 'doubles.parquet' where distance > 0"
     """
+    check_picture(picture)
+    check_file(out)
     collection = place.open()
     with showing():
         found = collection.dedup(radius, smallest=min_size, out=out)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from aepipe.cli.options import AsJson, Place
-from aepipe.cli.output import say, say_json, table, write_picture
+from aepipe.cli.output import check_picture, say, say_json, table, write_picture
 from aepipe.release.diff import ASKED, Difference, K, Neighbours
 from aepipe.release.release import Release
 
@@ -41,6 +41,7 @@ def diff(
       aepipe diff                            the changes of the last run
       aepipe diff 3f9a0c11 77ab --picture diff.png
     """
+    check_picture(picture)
     found = place.open(after).diff(before, k=k, rows=rows)
     if picture is not None:
         write_picture(_drawn(found), picture)

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from aepipe.api import Collection
-from aepipe.cli.options import AsJson, Place, ReleaseText, writable
-from aepipe.cli.output import say, say_json, write_picture
+from aepipe.cli.options import AsJson, Place, ReleaseText
+from aepipe.cli.output import check_picture, say, say_json, write_picture
 from aepipe.errors import QueryError
 from aepipe.evaluate.differences import differences
 from aepipe.report.facts import scores_text
@@ -34,7 +34,6 @@ def evaluate(
             "--picture",
             help="Draw precision by recall and by radius, with the baselines.",
             metavar="FILE",
-            callback=writable,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -52,6 +51,7 @@ def evaluate(
       aepipe evaluate --bits 16           the worth of the first two bytes
       aepipe evaluate --picture curves.png
     """
+    check_picture(picture, chart=True)
     collection = place.open(release)
     began = time.monotonic()
     scores = collection.evaluate(again=again, bits=bits)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aepipe.cli.options import Place, ReleaseOption, writable
-from aepipe.cli.output import complain, say, table, write_picture
+from aepipe.cli.options import Place, ReleaseOption
+from aepipe.cli.output import check_file, check_picture, complain, say, table, write_picture
 from aepipe.errors import QueryError
 from aepipe.release import query as queries
 
@@ -23,7 +23,7 @@ UNREADABLE = 2
 MOST = 12
 """Most rows on one picture."""
 ACROSS = 10
-Picture = Annotated[Path, typer.Option("--picture", help="The picture to write.", metavar="FILE", callback=writable)]
+Picture = Annotated[Path, typer.Option("--picture", help="The picture to write.", metavar="FILE")]
 
 
 def _array_file(file: Path | None) -> Path | None:
@@ -35,7 +35,8 @@ def _array_file(file: Path | None) -> Path | None:
     """
     if file and file.suffix != ".npy":
         raise QueryError(f"{file}: rows are written as NumPy arrays: name a file like rows.npy, or give --picture FILE")
-    return writable(file)
+    check_file(file)
+    return file
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,7 @@ def generate(
     ] = None,
     walk: Annotated[
         Path | None,
-        typer.Option(
-            "--walk", help="Draw a row with single units of its code changed.", metavar="FILE", callback=writable
-        ),
+        typer.Option("--walk", help="Draw a row with single units of its code changed.", metavar="FILE"),
     ] = None,
 ) -> None:
     """Make new rows with the networks of a release.
@@ -81,17 +80,18 @@ def generate(
     """
     import numpy as np
 
+    check_picture(picture, walk)
+    check_file(out)
     opened = place.open(release).release
     networks = _networks(place, opened)
     if networks.prior_depth is not None:
         rows = networks.sample(count, seed=seed)
         write_picture(_grid(_lines(rows), f"{opened.name}: draws from the prior, decoded"), picture)
     else:
-        lines = -(-count // ACROSS)
-        start = _some_rows(opened, lines)
-        visited = [networks.rows(start), *networks.chain(start, steps=steps, seed=seed)]
         at = np.unique(np.linspace(0, steps, ACROSS).round().astype(int))
-        rows = np.stack([visited[step] for step in at], 1).reshape(-1, *networks.shape)
+        start = _some_rows(opened, -(-count // len(at)))
+        visited = [networks.rows(start), *networks.chain(start, steps=steps, seed=seed)]
+        rows = np.stack([visited[step] for step in at], 1).reshape(-1, *networks.shape)[:count]
         heads = ["start", *(f"step {step}" for step in at[1:])]
         write_picture(_grid(_lines(rows, len(at)), f"{opened.name}: chains of {steps} steps", heads), picture)
     say(f"{picture}: {len(rows)} rows")
@@ -110,9 +110,7 @@ def reconstruct(
     picture: Picture = Path("reconstruction.png"),
     tangents: Annotated[
         Path | None,
-        typer.Option(
-            "--tangents", help="Draw the changes that the code reacts to most.", metavar="FILE", callback=writable
-        ),
+        typer.Option("--tangents", help="Draw the changes that the code reacts to most.", metavar="FILE"),
     ] = None,
 ) -> None:
     """Draw pictures as the networks see them: as given, corrupted as in training, and decoded.
@@ -127,6 +125,7 @@ def reconstruct(
       aepipe reconstruct boot.jpg bag.jpg --picture decoded.png
       aepipe reconstruct --key train/0007.png --tangents tangents.png
     """
+    check_picture(picture, tangents)
     opened, names, items = _asked(place, release, rows)
     networks = _networks(place, opened)
     given = networks.rows(items)
@@ -164,6 +163,7 @@ def interpolate(
     """
     import numpy as np
 
+    check_picture(picture)
     opened, _, items = _asked(place, release, Rows(images=[a, b]))
     if len(items) != 2:
         raise QueryError("name two pictures to interpolate between")

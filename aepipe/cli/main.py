@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 from aepipe.cli import VERBS
 
@@ -18,6 +19,9 @@ INTERRUPTED = 130
 def main() -> None:
     """Run ``aepipe`` with the arguments of this process, and exit."""
     _set_threads(sys.argv[1:])
+    if not sys.warnoptions:  # -W or $PYTHONWARNINGS ask for them
+        # They speak to programmers of packages, and a user can do nothing about them.
+        warnings.simplefilter("ignore")
     try:
         from aepipe.cli.app import run_command
 

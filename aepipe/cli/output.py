@@ -28,6 +28,7 @@ import typer
 from aepipe.errors import QueryError
 from aepipe.log import JsonLines, in_json
 from aepipe.report.tables import printable, text_table
+from aepipe.store.io import check_target
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,6 +57,39 @@ def say_picture(text: str) -> None:
     typer.echo(text, color=True)
 
 
+def check_picture(*files: Path | None, chart: bool = False) -> None:
+    """Check, before any work, that pictures can be written under some names.
+
+    Args:
+        files: None where no picture is wanted.
+        chart: it is one of matplotlib's, which can be SVG, too.
+
+    Raises:
+        StoreError: the folder is missing or may not be written, or it is a folder itself.
+        QueryError: no format has such a name.
+    """
+    for file in filter(None, files):
+        check_target(file)
+        if chart and file.suffix.lower() == ".svg":
+            continue
+        from PIL import Image
+
+        known = Image.registered_extensions()
+        if known.get(file.suffix.lower()) not in Image.SAVE:
+            usual = "picture.png or picture.svg" if chart else "picture.png"
+            raise QueryError(f"{file}: the picture cannot be written: no format has that ending; name it like {usual}")
+
+
+def check_file(*files: Path | None) -> None:
+    """Check, before any work, that files can be written under some names.
+
+    Raises:
+        StoreError: the folder is missing or may not be written, or it is a folder itself.
+    """
+    for file in filter(None, files):
+        check_target(file)
+
+
 def write_picture(picture: Image | Chart, file: Path) -> None:
     """Write a picture in the format that the file's name asks for.
 
@@ -65,7 +99,8 @@ def write_picture(picture: Image | Chart, file: Path) -> None:
     try:
         picture.save(file)
     except (OSError, ValueError) as error:
-        raise QueryError(f"{file}: the picture cannot be written: {error}; a name like picture.png works") from None
+        reason = getattr(error, "strerror", None) or error
+        raise QueryError(f"{file}: the picture cannot be written: {reason}") from None
 
 
 def write_text(text: str, file: Path) -> None:
@@ -85,10 +120,21 @@ def say_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     typer.echo(json.dumps(value, separators=(", ", ": ")))
 
 
-def say_paths(paths: Sequence[str]) -> None:
-    """Print one path per line, with the bytes of the file system: it need not be UTF-8."""
+def say_paths(paths: Sequence[str], *, null: bool = False) -> None:
+    """Print one path per line, with the bytes of the file system: it need not be UTF-8.
+
+    Args:
+        paths: or keys.
+        null: end each with a NUL, which no path has, and not with a line break.
+
+    Raises:
+        QueryError: a path has a line break, so lines do not part it from the others.
+    """
+    broken = None if null else next((path for path in paths if "\n" in path or "\r" in path), None)
+    if broken is not None:
+        raise QueryError(f"{broken!r}: a name with a line break; --null parts such names safely, for xargs -0")
     if paths:
-        typer.echo(b"".join(os.fsencode(path) + b"\n" for path in paths), nl=False)
+        typer.echo(b"".join(os.fsencode(path) + (b"\0" if null else b"\n") for path in paths), nl=False)
 
 
 def size(count: int) -> str:

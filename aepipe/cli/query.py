@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from aepipe.cli.options import AsJson, Place
-from aepipe.cli.output import complain, say, say_json, say_paths, say_picture, table, write_picture
+from aepipe.cli.output import check_picture, complain, say, say_json, say_paths, say_picture, table, write_picture
 from aepipe.errors import QueryError
 from aepipe.release.query import Answer, QueryOptions
 from aepipe.release.release import Release
+from aepipe.release.things import check_rows
 from aepipe.report.tables import printable
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from aepipe.cli.output import Way
     from aepipe.report.tiles import Found
 
-Form = Literal["table", "json", "paths"]
+Form = Literal["table", "json", "paths", "null"]
 
 UNREADABLE = 2
 MOST_DRAWN = 50
@@ -68,13 +69,15 @@ class QueryInputs:
         """Ask the collection.
 
         Raises:
-            QueryError: nothing is asked.
+            QueryError: nothing is asked, or a row of what is no table.
         """
         things = [*(self.items or []), *(self.row or [])]
         if not (things or self.id or self.key or self.code):
             raise QueryError(
                 "nothing is asked: name files, folders or words, - for stdin, or give --id, --key or --code"
             )
+        if self.row:
+            check_rows(collection.release)
         return collection.answers(*things, keys=self.key or [], ids=self.id or [], codes=self.code or [], **options)
 
 
@@ -142,6 +145,9 @@ class OutputFlags:
 
     json: AsJson = False
     paths_only: Annotated[bool, typer.Option("--paths-only", help="Print one path (or key) per line.")] = False
+    null: Annotated[bool, typer.Option("--null", "-0", help="End each of these with a NUL instead, for xargs -0.")] = (
+        False
+    )
     picture: Annotated[Path | None, typer.Option("--picture", help="Draw the hits into a picture.", metavar="FILE")] = (
         None
     )
@@ -153,11 +159,16 @@ class OutputFlags:
         """Return how answers are shown.
 
         Raises:
-            QueryError: two forms are asked for.
+            QueryError: two forms are asked for, NULs without paths, or a picture that cannot be written.
         """
         if self.json and self.paths_only:
             raise QueryError("--json and --paths-only exclude each other")
-        form: Form = "json" if self.json else "paths" if self.paths_only else "table"
+        if self.null and not self.paths_only:
+            raise QueryError("--null parts the paths of --paths-only; give both")
+        check_picture(self.picture)
+        form: Form = "json" if self.json else "table"
+        if self.paths_only:
+            form = "null" if self.null else "paths"
         return Display(form, self.picture, self.thumbnails)
 
 
@@ -165,9 +176,10 @@ def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, place: Pla
     """Find the rows most like a picture, a text, a row or a code.
 
     Each hit has a distance (bits that differ), a similarity (the share of bits that agree), and a
-    confidence that it is of the query's kind: the share of rows at that distance that had the same label
-    (without labels: that were among the nearest by features), measured on queries held out from
-    training. A query that is unlike the whole collection is answered with a warning.
+    confidence that it is of the query's kind: the share of rows at that distance that had the same
+    label, or one of several in common (without labels: that were among the nearest by features),
+    measured on queries held out from training. A query that is unlike the whole collection is answered
+    with a warning.
     With --rerank more hits than wanted are found by their codes, and ordered by the embeddings that codes
     were made from; how many more was measured on queries held out from training. With --bits as well
     there are three steps: the first bits find candidates, all bits choose among them, embeddings order
@@ -190,7 +202,7 @@ def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, place: Pla
       aepipe query --id 17 --others --distinct    like a row, without itself and duplicates
       aepipe query boot.jpg --rerank              by codes, then by their embeddings
       aepipe query *.jpg --json | jq .hits        for programs
-      aepipe query boot.jpg --paths-only | xargs feh
+      aepipe query boot.jpg --paths-only --null | xargs -0 feh
       aepipe query *.jpg --picture hits.png       a contact sheet
 
     In kitty, Ghostty, Konsole, iTerm2 and WezTerm the table comes with thumbnails; --thumbnails
@@ -231,6 +243,7 @@ def show(release: Release, answers: Iterable[Answer], display: Display) -> None:
 def as_json(release: Release, found: Answer) -> dict[str, Any]:
     """Return an answer as ``--json`` prints it."""
     assert found.question.code is not None
+    several = any(len(hit.row.labels) > 1 for hit in found.hits)
     return {
         "fingerprint": release.fingerprint,
         "query": found.question.text,
@@ -246,6 +259,7 @@ def as_json(release: Release, found: Answer) -> dict[str, Any]:
                 **({} if hit.cosine is None else {"cosine": hit.cosine}),
                 "key": hit.row.key,
                 "label": hit.row.label,
+                **({"labels": list(hit.row.labels)} if several else {}),
                 **({} if SNIPPET not in hit.row.columns else {SNIPPET: hit.row.columns[SNIPPET]}),
             }
             for hit in found.hits
@@ -291,8 +305,8 @@ def _tiles(release: Release, found: Answer) -> Found:
 def _print(release: Release, found: Answer, form: str, way: Way | None) -> None:
     if form == "json":
         say_json(as_json(release, found))
-    elif form == "paths":
-        say_paths([_path(release, hit.row.key, hit.row.place) for hit in found.hits])
+    elif form in {"paths", "null"}:
+        say_paths([_path(release, hit.row.key, hit.row.place) for hit in found.hits], null=form == "null")
     else:
         if way is not None:
             say_picture(_thumbnails(_tiles(release, found), way))

@@ -95,5 +95,7 @@ def _shown(scores: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def _changed(event: Event) -> str:
+    if event.before == event.after:
+        return f"{event.name}: {event.after[:12]} is in service already"
     before = f"in place of {event.before[:12]}" if event.before else "as the first"
     return f"{event.name}: {event.after[:12]} is in service, {before}"

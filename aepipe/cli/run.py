@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from aepipe.cli.options import Place
 from aepipe.cli.output import say
 from aepipe.cli.prefect import Api, Device, SourcePath, resumable
 from aepipe.cli.progress import showing
+from aepipe.cli.timezones import local_timezone
 from aepipe.errors import UnclearError
 from aepipe.report.facts import describe, describe_text, reading_lines
 from aepipe.report.tables import text_table
@@ -72,7 +72,7 @@ def run(
       aepipe run fashion-mnist --source ~/data/fashion-mnist
       aepipe run 'scans/2026-*/*.png' --name scans --device cuda
     """
-    recipe = _recipe_for(what, place.name, save, order.kind)
+    recipe = _recipe_for(what, place, save, order.kind)
     with resumable(), showing():
         done = library.run(
             recipe,
@@ -178,29 +178,23 @@ def schedule(
     name = jobs.open_job(**order).name
     server.prepare(server.LINES, api=api)
     serving = load_flow("schedule")
+    jobs.check_metrics(rules.metrics)
     order["rules"] = rules.chosen()
     deployment = serving.Deployment(name, order, cron, timezone or local_timezone())
     deployment.check()
     url = serving.check_server()
     say(f"{name}: {deployment.path} at {cron!r}, {deployment.timezone}, kept by {url}")
+    say(f"The next times are {', '.join(deployment.next_times())}")
     say(f"It runs here until Ctrl-C; once more at any time with: prefect deployment run {deployment.path}")
     deployment.serve()
 
 
-def local_timezone() -> str:
-    """Return the name of this machine's time zone; UTC where it has none."""
-    link = Path("/etc/localtime")
-    target = str(link.resolve()) if link.is_symlink() else ""
-    _, found, name = target.partition("zoneinfo/")
-    return os.environ.get("TZ", "").removeprefix(":") or (name if found else "UTC")
-
-
-def _recipe_for(what: str, name: str | None, save: Path | None, kind: str | None = None) -> Path:
+def _recipe_for(what: str, place: Place, save: Path | None, kind: str | None = None) -> Path:
     """Return the recipe that is asked for; say so where it was derived, and what the collection holds."""
     try:
-        recipe = load_flow("catalog").recipe_for(what, name=name, save=save, kind=kind)
+        recipe = load_flow("catalog").recipe_for(what, name=place.name, save=save, kind=kind, store=place.store())
     except UnclearError as error:
-        return _recipe_for(what, name, save, _asked(error))
+        return _recipe_for(what, place, save, _asked(error))
     file: Path = recipe.file
     for line in recipe.said:
         say(f"{what}: {line}")

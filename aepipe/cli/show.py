@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aepipe.cli.options import AsJson, Place, ReleaseText
-from aepipe.cli.output import say, say_json, table, write_picture, write_text
+from aepipe.cli.output import check_file, check_picture, say, say_json, table, write_picture, write_text
 from aepipe.errors import QueryError
 from aepipe.release import lifecycle
 from aepipe.release.release import Release
@@ -70,6 +70,9 @@ def show(
       aepipe show --hits hits.png --curves curves.png --map map.png --filters filters.png
       aepipe show --json | jq '.[].scores'
     """
+    check_picture(pictures.hits, pictures.filters)
+    check_picture(pictures.curves, pictures.map, chart=True)
+    check_file(pictures.page)
     store = place.store()
     wanted = lifecycle.find_all(store, release, place.name)
     found = [describe(store, ref) for ref in wanted]

@@ -18,13 +18,17 @@ from aepipe.errors import QueryError
 
 if TYPE_CHECKING:
     from aepipe.codes.bitcodes import BitCodes
-    from aepipe.evaluate.retrieval import Labels
+    from aepipe.evaluate.relevance import Labels
     from aepipe.evaluate.ties import Floats, Ints
 
 USUAL = 0.99
 """Share of the held-out queries that are no farther from their nearest row than the usual distance."""
-LABEL, NEIGHBOUR = "label", "neighbour"
-MEANINGS = {LABEL: "has the same label", NEIGHBOUR: "is one of the nearest by features"}
+LABEL, SHARED, NEIGHBOUR = "label", "shared", "neighbour"
+MEANINGS = {
+    LABEL: "has the same label",
+    SHARED: "has a label in common",
+    NEIGHBOUR: "is one of the nearest by features",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,9 @@ class Calibration:
     """Probabilities by distance, measured on queries that the encoder was not trained on.
 
     Attributes:
-        meaning: the relevance that was measured. ``label``: the row has the query's label. ``neighbour``, without
-            labels: the row is one of the query's nearest by features, by exact search.
+        meaning: the relevance that was measured. ``label``: the row has the query's label. ``shared``: it has one of
+            the query's several labels. ``neighbour``, without labels: the row is one of the query's nearest by
+            features, by exact search.
         probability: K + 1 numbers that never rise, for distances 0 to K.
         usual: bits; for 99 % of the queries, the nearest row is at most this far away.
         usual_error: for 99 % of the queries, the reconstruction from the code is at most this far off, as a root mean
@@ -72,9 +77,10 @@ def calibrate(
         FingerprintError: two encoders made the codes.
     """
     # Not needed where queries are answered, so a query does not wait for them.
-    from aepipe.evaluate.retrieval import Relevance, distance_counts
+    from aepipe.evaluate.relevance import are_several, relevance_of
+    from aepipe.evaluate.retrieval import distance_counts
 
-    size, relevant = distance_counts(database, queries, None if labels is None else Relevance.of_labels(*labels))
+    size, relevant = distance_counts(database, queries, None if labels is None else relevance_of(*labels))
     if labels is None:
         differ = database.packed[neighbours] ^ queries.packed[:, None, :]
         distance = np.bitwise_count(differ).sum(axis=2, dtype=np.int64)
@@ -83,7 +89,7 @@ def calibrate(
     usual = int(np.quantile(nearest, USUAL, method="higher"))
     probability = falling(relevant.sum(axis=0), size.sum(axis=0))
     usual_error = None if errors is None else round(float(np.quantile(errors, USUAL, method="higher")), 6)
-    meaning = NEIGHBOUR if labels is None else LABEL
+    meaning = NEIGHBOUR if labels is None else SHARED if any(map(are_several, labels)) else LABEL
     return Calibration(meaning, tuple(probability.round(6).tolist()), usual, usual_error)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from aepipe.codes.encoder import scaled
 from aepipe.errors import CodeError
-from aepipe.evaluate.retrieval import Labels
+from aepipe.evaluate.relevance import Labels
 
 FIGURES = (
     "reconstruction_bits", "reconstruction_float", "reconstruction_pca", "reconstruction_pca_30",

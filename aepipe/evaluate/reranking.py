@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import cosines
 from aepipe.evaluate.exact_search import smallest_of
-from aepipe.evaluate.retrieval import Labels, word_distances
+from aepipe.evaluate.relevance import Labels, relevance_of
+from aepipe.evaluate.retrieval import word_distances
 from aepipe.evaluate.ties import Ints
 
 TOP = 10
@@ -38,7 +39,7 @@ class Reranking:
         factor: the first 10 times this number of hits by code are re-ranked.
         target: the wanted share of the 10 rows with the nearest embeddings among these hits.
         recall: the measured share, a mean over the queries; below the target where no factor reaches it.
-        precision_codes: share of the first 10 hits by code with the query's label; None without labels.
+        precision_codes: share of the relevant among the first 10 hits by code; None without labels.
         precision: the same share of the first 10 re-ranked hits.
     """
 
@@ -80,9 +81,19 @@ def choose(
         among[np.argsort(-cosines(query, embeddings[0][among]), kind="stable")[:top]]
         for query, among in zip(queries, places[:, : top * factor], strict=True)
     ]
-    own = labels[1][asked][:, None]
-    shares = [float((labels[0][found] == own).mean()) for found in (places[:, :top], np.stack(reranked))]
+    shares = _precisions((labels[0], labels[1][asked]), places[:, :top], np.stack(reranked))
     return Reranking(factor, target, recalls[factor], *shares)
+
+
+def _precisions(labels: tuple[Labels, Labels], *found: Ints) -> list[float]:
+    """Return the share of relevant rows among rows found in some ways, int64[Q, k] each."""
+    relevance, n_rows = relevance_of(*labels), len(labels[0])
+    hits = np.zeros(len(found), np.int64)
+    for query in range(len(labels[1])):
+        relevant = np.zeros(n_rows, bool)
+        relevant[relevance.rows(query)] = True
+        hits += [int(relevant[rows[query]].sum()) for rows in found]
+    return [float(count / rows.size) for count, rows in zip(hits, found, strict=True)]
 
 
 def _nearest(rows: Embeddings, queries: Embeddings, asked: Ints, k: int) -> Ints:

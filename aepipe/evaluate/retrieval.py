@@ -1,6 +1,7 @@
 """Retrieval metrics per query, for codes and for float features; ties count by expectation.
 
-A database row is relevant to a query where their labels are equal. Rankings by code are histograms: for each query, the
+A database row is relevant to a query where their labels are equal, or, where rows have several, one is in common (see
+:mod:`aepipe.evaluate.relevance`). Rankings by code are histograms: for each query, the
 numbers of rows and of relevant rows at each distance, so nothing is sorted. Ties are exact means over random orders
 (see :mod:`aepipe.evaluate.ties`), so no metric depends on the order of the database or on a seed.
 
@@ -16,7 +17,6 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from aepipe.codes.bitcodes import BitCodes, check_same
 from aepipe.errors import CodeError
 from aepipe.evaluate.exact_search import Features, distance_rows, nearest
+from aepipe.evaluate.relevance import Labels, Relevance, relevance_of
 from aepipe.evaluate.ties import (
     Floats,
     Ints,
@@ -33,8 +34,6 @@ from aepipe.evaluate.ties import (
     expected_precision_sum,
     harmonic_numbers,
 )
-
-Labels: TypeAlias = NDArray[np.generic]
 
 CUT, TOP, RADIUS, NEIGHBOURS = 1000, 100, 2, 10
 METRICS = ("map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "ball2", "recall_at_10")
@@ -105,8 +104,8 @@ def retrieval(
     Args:
         database: N codes.
         queries: Q codes of the same length.
-        db_label: [N].
-        q_label: [Q].
+        db_label: [N]; frozensets, where rows have several labels.
+        q_label: [Q], the same.
         cut: rows that count for average precision at a cut; at most N.
         top: rows that count for ``p_at_top``.
         radius: of the Hamming ball.
@@ -116,7 +115,7 @@ def retrieval(
         FingerprintError: two encoders made the codes.
     """
     _check_labels(len(database), len(queries), db_label, q_label)
-    relevance = Relevance.of_labels(db_label, q_label)
+    relevance = relevance_of(db_label, q_label)
     harmonic = harmonic_numbers(len(database))
     parts, within = [], np.zeros((2, database.n_bits + 1))
     for start in range(0, len(queries), QUERY_CHUNK):
@@ -164,11 +163,11 @@ def retrieval_by(
         cut: see :func:`retrieval`.
         top: see :func:`retrieval`.
     """
-    relevance = Relevance.of_labels(db_label, q_label)
+    relevance = relevance_of(db_label, q_label)
     harmonic = harmonic_numbers(len(db_label))
 
     def ranked(query: int, row: Floats) -> list[Floats]:
-        own = row[relevance.order[relevance.first[query] : relevance.last[query]]]
+        own = row[relevance.rows(query)]
         return _ranked(float_groups(row, own), np.array([len(own)]), harmonic, cut=cut, top=top)
 
     parts: list[list[Floats]] = []
@@ -220,34 +219,6 @@ def neighbour_recall(database: BitCodes, queries: BitCodes, neighbours: Ints) ->
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Relevance:
-    """The database rows with each query's label: rows ``order[first[i]:last[i]]`` for query i.
-
-    Attributes:
-        order: int64[N], the rows sorted by label.
-        first: int64[Q].
-        last: int64[Q].
-    """
-
-    order: Ints
-    first: Ints
-    last: Ints
-
-    @classmethod
-    def of_labels(cls, database: Labels, queries: Labels) -> Relevance:
-        """Compare labels [N] and [Q]: integers, strings or other hashable values."""
-        numbers, wanted = _numbered(np.asarray(database), np.asarray(queries))
-        order = np.argsort(numbers, kind="stable").astype(np.int64)
-        ordered = numbers[order]
-        first, last = (np.searchsorted(ordered, wanted, "left"), np.searchsorted(ordered, wanted, "right"))
-        return cls(order, first.astype(np.int64), last.astype(np.int64))
-
-    def of_queries(self, chunk: slice) -> Relevance:
-        """Return the relevance of some queries."""
-        return Relevance(self.order, self.first[chunk], self.last[chunk])
-
-
 def distance_counts(database: BitCodes, queries: BitCodes, relevance: Relevance | None = None) -> tuple[Ints, Ints]:
     """Count all rows and the relevant rows at each distance: twice int64[Q, K+1].
 
@@ -266,9 +237,8 @@ def distance_counts(database: BitCodes, queries: BitCodes, relevance: Relevance 
             distance = word_distances(block, words)
             size[query] += np.bincount(distance, minlength=size.shape[1])
             if relevance is not None:
-                # The rows are sorted by label, so the relevant ones are a slice.
-                first, last = np.clip((relevance.first[query] - start, relevance.last[query] - start), 0, len(distance))
-                relevant[query] += np.bincount(distance[first:last], minlength=size.shape[1])
+                inside = relevance.inside(query, start, start + len(distance))
+                relevant[query] += np.bincount(distance[inside], minlength=size.shape[1])
     return size, relevant
 
 
@@ -313,17 +283,6 @@ def _word_blocks(database: BitCodes, relevance: Relevance | None) -> Iterator[tu
         rows = slice(start, start + DATABASE_BLOCK)
         block = database[rows] if relevance is None else database[relevance.order[rows]]
         yield start, np.ascontiguousarray(block.words().T)
-
-
-def _numbered(database: Labels, queries: Labels) -> tuple[Ints, Ints]:
-    """Number the labels: integers that are equal where the labels are."""
-    if "O" in (database.dtype.kind, queries.dtype.kind):
-        numbers: dict[object, int] = {}
-        both = [numbers.setdefault(label, len(numbers)) for label in [*database.tolist(), *queries.tolist()]]
-        inverse = np.array(both, np.int64)
-    else:
-        inverse = np.unique(np.concatenate([database, queries]), return_inverse=True)[1].astype(np.int64)
-    return inverse[: len(database)], inverse[len(database) :]
 
 
 def _check_labels(n_database: int, n_queries: int, db_label: Labels, q_label: Labels) -> None:

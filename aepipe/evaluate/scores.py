@@ -22,8 +22,9 @@ from aepipe.evaluate.baselines import BASELINES, Baseline, FitSample
 from aepipe.evaluate.bit_health import BitHealth, bit_health
 from aepipe.evaluate.calibration import Calibration, calibrate
 from aepipe.evaluate.exact_search import Features, distance_rows, nearest, smallest
+from aepipe.evaluate.relevance import Labels
 from aepipe.evaluate.reranking import Reranking, choose
-from aepipe.evaluate.retrieval import METRICS, NEIGHBOURS, Labels, neighbour_recall, retrieval, retrieval_by
+from aepipe.evaluate.retrieval import METRICS, NEIGHBOURS, neighbour_recall, retrieval, retrieval_by
 from aepipe.evaluate.ties import Floats, Ints
 from aepipe.log import step
 
@@ -52,7 +53,7 @@ class Sample:
     Attributes:
         codes: N codes.
         features: uint8 or float [N, D], from which the codes were learned; may be memory-mapped.
-        labels: integers or strings [N], or None.
+        labels: integers or strings [N]; frozensets, where rows have several; or None.
         keys: strings [N], the names of the rows for users, or None.
         embeddings: int8[N, H], for re-ranking, may be memory-mapped; or None.
         errors: float32[N], reconstruction errors, or None.
@@ -110,7 +111,7 @@ class Protocol:
         n_bits: K.
         n_database: rows ranked.
         n_queries: number of queries.
-        labelled: whether relevance is an equal label; without labels only the recall of float neighbours is measured.
+        labelled: whether relevance is by label; without labels only the recall of float neighbours is measured.
         seed: of the baselines and of the bootstrap.
     """
 

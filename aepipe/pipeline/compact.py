@@ -18,6 +18,7 @@ from aepipe import recipe
 from aepipe.codes import encoder as encoders
 from aepipe.log import step
 from aepipe.pipeline.publish import publish
+from aepipe.release.origin import recipe_file_of
 from aepipe.release.release import Release
 from aepipe.store import layout, reading
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
@@ -41,7 +42,9 @@ def compact(store: Store, release: Release) -> Ref:
     codes = merge_codes(store, release.all_parts("codes"), release.items.ids)
     read = recipe.parse(release.recipe, store.path(release.ref) / layout.Release.MANIFEST)
     model, scores = release.part("encoder"), release.part("scores")
-    return publish(store, read, release.items.root, rows=rows, model=model, codes=[codes], scores=scores)
+    made = {"rows": rows, "model": model, "scores": scores}
+    file = recipe_file_of(store, release.ref)
+    return publish(store, read, release.items.root, codes=[codes], recipe_file=file, **made)
 
 
 def merge_rows(store: Store, release: Release) -> Ref:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from aepipe.codes.encoder import Encoder, Encoding, scaled
 from aepipe.errors import CodeError
 from aepipe.evaluate.probes import FIGURES, RETRIEVAL, Figures, cluster_nmi, pca_errors, probe_accuracy, squared_errors
+from aepipe.evaluate.relevance import Labels
 from aepipe.evaluate.retrieval import retrieval
 from aepipe.evaluate.scores import OURS, Scores
 from aepipe.learn import generate
@@ -31,6 +32,7 @@ from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
+from aepipe.store.labels import any_several, label_sets
 from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments
 
@@ -189,7 +191,9 @@ def _held_out(bench: Bench) -> None:
         return
     ids = bench.table.ids()
     # A row without a label is relevant to no query: its class is its own.
-    classes = np.array([label or f"row {row}" for row, label in zip(ids, labels, strict=True)], np.str_)
+    classes: Labels = np.array([label or f"row {row}" for row, label in zip(ids, labels, strict=True)], np.str_)
+    if any_several(labels):
+        classes = label_sets(labels)
     codes, asked = CodeSegments.open(bench.store, bench.made.codes), np.isin(ids, kept_back)
     own, others = (
         np.flatnonzero(asked)[: bench.resolved.recipe.evaluate.queries],
@@ -259,8 +263,10 @@ def _components(bench: Bench) -> None:
 def _probed(bench: Bench) -> None:
     """Predict labels from embedding and bits by linear probes, and from clusters of codes."""
     figures, names = bench.figures, ("probe_embedding", "probe_bits", "nmi_bits")
-    if bench.table.labels() is None:
-        figures.leave_out("the rows have no labels", *names)
+    labels = bench.table.labels()
+    if labels is None or any_several(labels):
+        # A classifier and a partition give each row one class.
+        figures.leave_out("the rows have no labels" if labels is None else "the rows have several labels each", *names)
         return
     (known, classes), (asked, truth) = (side.labelled(bench.encoder) for side in (bench.train, bench.test))
     figures.add(names[0], lambda: probe_accuracy((known.embedding, classes), (asked.embedding, truth)))

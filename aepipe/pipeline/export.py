@@ -39,6 +39,7 @@ from aepipe.release.release import Release
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.column_names import OURS, sql_names
 from aepipe.store.io import disk_errors_named
+from aepipe.store.labels import parted
 from aepipe.store.rows import Row, Rows
 
 SCHEMA = 1
@@ -170,7 +171,7 @@ class _Layout:
             "id": pa.int64(),
             "key": pa.string(),
             **types,
-            "label": pa.string(),
+            "label": pa.list_(pa.string()) if rows.several_labels else pa.string(),
             "split": pa.string(),
             "embedding": pa.list_(pa.field("element", pa.float32(), nullable=False), width),
             "code": pa.binary(n_bytes(release.n_bits)),
@@ -186,6 +187,8 @@ class _Layout:
         packed = pa.py_buffer(np.ascontiguousarray(codes.packed))
         kinds = {field.name: field.type for field in self.schema}
         columns: dict[str, Any] = {name: [getattr(one, name) for one in records] for name in OURS}
+        if pa.types.is_list(kinds["label"]):
+            columns["label"] = [parted(one.label) or None for one in records]
         columns |= {name: [one.columns.get(source) for one in records] for name, source in self.own.items()}
         columns["embedding"] = pa.FixedSizeListArray.from_arrays(flat, type=kinds["embedding"])
         columns["code"] = pa.Array.from_buffers(kinds["code"], len(records), [None, packed])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.evaluate.gate import Finding, ItqRule, Pair, Verdict, judge
+from aepipe.evaluate.relevance import Labels
 from aepipe.evaluate.retrieval import METRICS, retrieval
 from aepipe.evaluate.scores import Scores, paired_difference
 from aepipe.pipeline.resolve import ResolvedRecipe
@@ -18,6 +19,7 @@ from aepipe.release import canaries, diff
 from aepipe.release.lifecycle import last_sound
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Ref, Store
+from aepipe.store.labels import any_several, label_sets
 
 _RULES: dict[object, ItqRule] = {True: "warn", False: "ignore", "forbid": "forbid"}
 FEW = 20
@@ -86,8 +88,7 @@ def _asked_the_same(new: Release, old: Release, metric: str, queries: int) -> Pa
     asked = _queries(new, old, queries)
     if len(asked) < FEW:
         return None
-    numbers: dict[str, int] = {}
-    figures = [_figures(release, asked, metric, numbers) for release in (new, old)]
+    figures = [_figures(release, asked, metric) for release in (new, old)]
     gain = paired_difference(figures[0], figures[1], 0)
     return Pair(metric, float(figures[0].mean()), float(figures[1].mean()), gain, len(asked))
 
@@ -107,21 +108,23 @@ def _labelled(release: Release) -> dict[str, bool]:
     return {key: split == "test" for key, label, split in zip(*columns, strict=True) if key and label}
 
 
-def _figures(release: Release, keys: list[str], metric: str, numbers: dict[str, int]) -> NDArray[np.float64]:
+def _figures(release: Release, keys: list[str], metric: str) -> NDArray[np.float64]:
     """Return a metric for each query, float64[Q]; training rows are the database."""
     asked = np.array([release.id_of(key) for key in keys], np.int64)
     ids = release.items.ids
     train = np.fromiter((split == "train" for split in release.items.column("split")), bool, len(ids))
     searched = ids[train & ~np.isin(ids, asked)]
-    # A row without a label is relevant to no query: its class is its own.
-    labels = [
-        np.array([numbers.setdefault(label or f"\0{row}", len(numbers)) for row, label in _labels(release, some)])
-        for some in (searched, asked)
-    ]
+    texts = [release.items.texts("label", some) for some in (searched, asked)]
+    labels = [label_sets(some) for some in texts] if any(map(any_several, texts)) else _numbered(texts)
     codes = [release.codes_of(some) for some in (searched, asked)]
     found = retrieval(codes[0], codes[1], labels[0], labels[1])
     return found.named()[metric]
 
 
-def _labels(release: Release, ids: NDArray[np.int64]) -> Iterator[tuple[int, str | None]]:
-    yield from zip(ids.tolist(), release.items.texts("label", ids), strict=True)
+def _numbered(texts: list[list[str | None]]) -> list[Labels]:
+    """Return labels as numbers, int64[n] each; a row without one is relevant to no query: its number is its own."""
+    numbers: dict[str, int] = {}
+    return [
+        np.array([numbers.setdefault(label or f"\0{side}.{row}", len(numbers)) for row, label in enumerate(some)])
+        for side, some in enumerate(texts)
+    ]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from aepipe.index import hamming
 from aepipe.log import step
 from aepipe.release.manifest import ReleaseManifest
+from aepipe.release.origin import FACT
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments, Items
@@ -33,7 +34,15 @@ BLOCK = 65_536
 
 
 def publish(
-    store: Store, recipe: Recipe, root: Path, *, rows: Ref, model: Ref, codes: Sequence[Ref], scores: Ref
+    store: Store,
+    recipe: Recipe,
+    root: Path,
+    *,
+    rows: Ref,
+    model: Ref,
+    codes: Sequence[Ref],
+    scores: Ref,
+    recipe_file: str = "",
 ) -> Ref:
     """Publish a release.
 
@@ -45,6 +54,7 @@ def publish(
         model: the encoder.
         codes: segments that together hold the codes of all rows.
         scores: written by :mod:`aepipe.pipeline.score`.
+        recipe_file: that says where the items are; empty where it was said otherwise.
 
     Raises:
         CorruptError: an artifact is damaged, or a row has no code.
@@ -52,12 +62,12 @@ def publish(
     """
     held = write_items(store, rows, root)
     indexed = _index(store, recipe, rows, codes)
-    facts = store.manifest(indexed).facts
+    index_facts = store.manifest(indexed).facts
     manifest = ReleaseManifest(
         name=recipe.name,
-        fingerprint=facts["fingerprint"],
-        n_bits=facts["n_bits"],
-        n_rows=facts["rows"],
+        fingerprint=index_facts["fingerprint"],
+        n_bits=index_facts["n_bits"],
+        n_rows=index_facts["rows"],
         encoder=model,
         codes=tuple(codes),
         items=held,
@@ -73,7 +83,8 @@ def publish(
         return ref
     with store.draft("release") as draft:
         manifest.write(draft.path)
-        return draft.finish(inputs, manifest.facts | {"next_id": Rows(store.path(rows)).next_id})
+        facts = {"next_id": Rows(store.path(rows)).next_id, FACT: recipe_file}
+        return draft.finish(inputs, manifest.facts | facts)
 
 
 def write_items(store: Store, rows: Ref, root: Path) -> Ref:

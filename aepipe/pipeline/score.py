@@ -31,10 +31,12 @@ from aepipe.evaluate.scores import Sample, Scores
 from aepipe.log import step
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
+from aepipe.store.labels import any_several, label_sets
 from aepipe.store.rows import Rows, gather
 from aepipe.store.segments import CodeSegments
 
 if TYPE_CHECKING:
+    from aepipe.evaluate.relevance import Labels
     from aepipe.pipeline.resolve import ResolvedRecipe
     from aepipe.recipe import Recipe
     from aepipe.release.release import Release
@@ -174,11 +176,11 @@ def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
     """
     table, segments, n_queries = Rows(store.verified(rows)), CodeSegments.open(store, codes), recipe.evaluate.queries
     ids, keys = table.ids(), np.array(table.table(["key"]).column("key").to_pylist(), np.str_)
-    classes = _classes(table)
+    classes, known = _classes(table)
     database, queries = _sides(table, n_queries)
     if classes is not None:
         # Nothing is relevant to a query without a label, so it would only lower the scores.
-        labelled = queries[classes[queries] >= 0]
+        labelled = queries[known[queries]]
         queries, classes = (labelled, classes) if len(labelled) >= MIN_QUERIES else (queries, None)
     positions = {"database": database, "queries": queries}
     features = gather(table, positions, scratch, lambda done: step("evaluate", 0, None, f"{done:,} rows read"))
@@ -239,10 +241,16 @@ def _sides(table: Rows, n_queries: int) -> tuple[Positions, Positions]:
     return order[~drawn], order[drawn]
 
 
-def _classes(table: Rows) -> NDArray[np.int64] | None:
-    """Return labels as numbers, int64[N]; a row without one gets a negative number of its own."""
+def _classes(table: Rows) -> tuple[Labels | None, NDArray[np.bool_]]:
+    """Return labels as numbers, int64[N], or as sets where rows have several; and which rows have one, bool[N].
+
+    A row without one gets a negative number of its own, or an empty set.
+    """
     labels = table.labels()
     if labels is None:
-        return None
+        return None, np.zeros(len(table), bool)
+    known = np.array([label is not None for label in labels], bool)
+    if any_several(labels):
+        return label_sets(labels), known
     numbers = {label: i for i, label in enumerate(sorted({label for label in labels if label is not None}))}
-    return np.array([-1 - i if label is None else numbers[label] for i, label in enumerate(labels)], np.int64)
+    return np.array([-1 - i if label is None else numbers[label] for i, label in enumerate(labels)], np.int64), known

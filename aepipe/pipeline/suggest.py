@@ -33,6 +33,7 @@ from aepipe.sources.formats import archives, clip_retrieval, parquet, records, s
 from aepipe.sources.formats.folder import is_other
 from aepipe.sources.passed_over import PassedOver, in_words
 from aepipe.sources.remote import is_address
+from aepipe.store import registry
 
 FILES = 200
 """Files that are looked at to tell the kind of source."""
@@ -50,11 +51,17 @@ STEPS = {"layer": 250, "finetune": 700}
 """Steps of training aimed at; on 6,700 photographs, twice as many added 4 % to mAP@1000."""
 MOST_EPOCHS = 40
 _IN_CELLS = ("images", "text", "vectors")  # kinds whose files may lie in the cells of a table
+FOLDERS, NUMBERS = 4, 1000
+"""Most parts of a path in a derived name, and the number above those that are tried after a name."""
 WALKABLE = 1000
 """Rows from which bits learn from neighbours; on 6,700 photographs that added 12 % to mAP@1000."""
 
 _NO_ROWS = "a table without rows"
 _REASONS = {"header": "  # the first line is a row like those below it"}
+_ENDING = re.compile(
+    r"\.(tar|tgz|zip|parquet|pq|arrow|feather|csv|tsv|txt|jsonl|ndjson|json|npy|npz|xlsx|xls|ods|db|sqlite3?|duckdb)"
+    r"(\.(gz|bz2|xz|zst))?$"
+)
 _UNLABELLED = '[gate]\nmetric = "recall_at_10"  # without labels, neighbours among the rows are the measure'
 _LAYER = """[[layers]]
 net = {{ kind = "dense", width = {width} }}
@@ -315,9 +322,33 @@ def hints_for(
 
 def name_of(path: str) -> str:
     """Return a name for a collection: its folder or file, in the letters that names may have."""
+    return next(names_of(path))
+
+
+def names_of(path: str) -> Iterator[str]:
+    """Yield names for a collection, the best first.
+
+    The first is that of its folder or file; then come those with the folders above it, and with a number.
+    """
     parts = [part for part in absolute(path).parts if not set(part) & set("*?[")]
-    words = re.sub("[^a-z0-9._-]+", "-", parts[-1].lower().removesuffix(".tar.gz")).strip("-._")
-    return re.sub(r"\.(tar|tgz|parquet|pq|csv|tsv|txt|jsonl|ndjson|npy|npz)(\.gz)?$", "", words)[:64] or "collection"
+    words = [_ENDING.sub("", _word(part)) or "collection" for part in parts[-1:]]
+    words = [*filter(None, map(_word, parts[1:-1])), *words]
+    for count in range(1, min(len(words), FOLDERS) + 1):
+        yield _fitting("-".join(words[-count:]))
+    for number in range(2, NUMBERS):
+        yield f"{_fitting(words[-1], spare=4)}-{number}"
+
+
+def _word(part: str) -> str:
+    """Return the name of a folder or file in the letters that names may have."""
+    letters = (letter if recipes.in_names(letter) else "-" for letter in registry.tidy_name(part.lower()))
+    return re.sub("-+", "-", "".join(letters)).strip("-._")
+
+
+def _fitting(name: str, spare: int = 0) -> str:
+    """Cut a name to the length that is allowed, less some letters."""
+    name = name[: recipes.NAME_LETTERS - spare]
+    return name.encode()[: recipes.NAME_BYTES - spare].decode(errors="ignore").rstrip("-._")
 
 
 def same_source(file: Path, path: str) -> bool:
@@ -515,6 +546,7 @@ def _source_block(seen: Survey, kind: str, path: str, options: Mapping[str, str 
     label, split = seen.label(), seen.split()
     if label not in {"", "given"}:
         why = f"{len(seen.parents)} folders" if label == "parent" else f"{len(seen.columns[label])} values"
+        why += ", several to an item" if label in seen.lists else ""
         lines.append(f'label = "{label}"  # {why}; for evaluation only')
     if not split:
         lines.append("split = { test = 0.1 }  # decided by the bytes of each item, so it stays as it is")

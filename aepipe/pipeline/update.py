@@ -32,6 +32,7 @@ from aepipe.pipeline.publish import write_items
 from aepipe.recipe import Recipe
 from aepipe.release import lifecycle
 from aepipe.release import query as queries
+from aepipe.release.origin import FACT, recipe_file_of
 from aepipe.release.release import Release
 from aepipe.sources.files import ANCHOR
 from aepipe.sources.item import Item, Source
@@ -202,7 +203,8 @@ def publish_changes(
     given.append(store.manifest(release.ref).facts.get("next_id", 0))
     with store.draft("release") as draft:
         changed.write(draft.path)
-        return draft.finish({"stage": CHANGE_STAGE, **changed.to_json()}, changed.facts | {"next_id": max(given)})
+        facts = {"next_id": max(given), FACT: recipe_file_of(store, release.ref)}
+        return draft.finish({"stage": CHANGE_STAGE, **changed.to_json()}, changed.facts | facts)
 
 
 def _publish_added(store: Store, release: Release, rows: Ref, replaced: NDArray[np.int64]) -> Ref:

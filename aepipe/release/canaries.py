@@ -65,7 +65,7 @@ class Canary(Options):
 
     def wanted(self, hit: Hit) -> bool:
         """Say whether a hit is wanted."""
-        return hit.row.key in self.hits or (self.label is not None and hit.row.label == self.label)
+        return hit.row.key in self.hits or self.label in hit.row.labels
 
 
 class _File(Options):

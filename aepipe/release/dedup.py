@@ -18,6 +18,7 @@ from aepipe.index import near_duplicates
 from aepipe.index.hits import RaggedHits
 from aepipe.index.postings import group
 from aepipe.release.release import Release
+from aepipe.store.labels import shown
 
 SCHEMA = 1
 KEY = b"aepipe"
@@ -101,7 +102,7 @@ def write(release: Release, found: Groups, file: Path) -> None:
         "group": pa.array(np.repeat(np.arange(len(found)), sizes), pa.int64()),
         "id": pa.array(found.ids, pa.int64()),
         "key": pa.array(release.items.texts("key", found.ids), pa.string()),
-        "label": pa.array(release.items.texts("label", found.ids), pa.string()),
+        "label": pa.array([shown(label) for label in release.items.texts("label", found.ids)], pa.string()),
         "distance": pa.array(found.distances, pa.uint16()),
         "size": pa.array(np.repeat(sizes, sizes), pa.int64()),
     }

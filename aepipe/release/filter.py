@@ -1,8 +1,8 @@
 """Filter the rows of a release by a condition in SQL, with DuckDB.
 
 The condition is written as after ``WHERE``: ``label = 'Sneaker' AND year > 2020``, over ``id``, ``key``, ``label``,
-``split`` and the source's own columns. It may come from a stranger, so it cannot reach files, the network or settings,
-and more than one statement is refused.
+``split`` and the source's own columns; where rows have several labels, also over the list ``labels``. It may come from
+a stranger, so it cannot reach files, the network or settings, and more than one statement is refused.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ from numpy.typing import NDArray
 from aepipe.errors import QueryError
 from aepipe.store import layout
 from aepipe.store.column_names import OURS, sql_names
+from aepipe.store.labels import SEPARATOR
 
 if TYPE_CHECKING:
     from aepipe.release.release import Release
 
 SETTINGS: dict[str, Any] = {"python_enable_replacements": "false", "autoinstall_known_extensions": "false"}
 MEMORY = "1GB"
+LABELS = "labels"
+"""A list of texts, where rows have several labels."""
+_SHOWN = f"replace(label, chr({ord(SEPARATOR)}), ', ')"
+_PARTED = f"string_split(label, chr({ord(SEPARATOR)}))"
 
 
 def ids_where(release: Release, condition: str) -> NDArray[np.int64]:
@@ -90,7 +95,8 @@ def _show(database: Any, release: Release) -> tuple[list[str], dict[str, str]]: 
     from aepipe.store.rows import Rows
 
     folders = release.folders("rows")
-    own: dict[str, str] = Rows(folders[0]).facts["columns"]
+    tables = [Rows(folder) for folder in folders]
+    own: dict[str, str] = tables[0].facts["columns"]
     files = [str(file) for folder in folders for file in sorted(folder.glob(layout.Rows.PARTS))]
     names = sql_names(own)
     shown = {name: name for name in OURS} | {new: own[name] for name, new in names.items()}
@@ -101,7 +107,10 @@ def _show(database: Any, release: Release) -> tuple[list[str], dict[str, str]]: 
         shown = {new: new for new in shown}
     database.register("rows_on_disk", rows)
     database.register("removed", pa.table({"id": np.asarray(release.removed)}))
-    listed = ", ".join(f"{_quoted(written)} AS {_quoted(new)}" for new, written in shown.items())
+    read = {"label": _SHOWN} if any(table.several_labels for table in tables) else {}
+    listed = ", ".join(f"{read.get(written, _quoted(written))} AS {_quoted(new)}" for new, written in shown.items())
+    if read and LABELS not in {name.casefold() for name in shown}:
+        listed, shown = f"{listed}, {_PARTED} AS {LABELS}", shown | {LABELS: LABELS}
     database.execute(f"CREATE VIEW items AS SELECT {listed} FROM rows_on_disk ANTI JOIN removed USING (id)")
     for setting in ("enable_external_access = false", f"memory_limit = '{MEMORY}'", "lock_configuration = true"):
         database.execute(f"SET {setting}")

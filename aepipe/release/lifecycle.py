@@ -12,7 +12,7 @@ from typing import Any
 
 from aepipe.errors import AepipeError, CorruptError, NotFoundError, QueryError, StoreError
 from aepipe.log import step
-from aepipe.release.manifest import ReleaseManifest, part_folder
+from aepipe.release.manifest import MENDED_BY, ReleaseManifest, part_folder
 from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import KINDS, Ref, Store
@@ -53,11 +53,11 @@ def find(store: Store, text: str | None, name: str | None = None) -> Ref:
     Args:
         store: where to look.
         text: the first characters of a digest, also as ``release/<digest>``.
-        name: of the collection, where no text is given; needed where several are in service.
+        name: of the collection; needed where no text is given and several are in service.
 
     Raises:
         NotFoundError: there is no such release.
-        QueryError: several releases start with the text.
+        QueryError: several releases start with the text, or it is one of another collection.
     """
     if text is None:
         return registry.resolve(store, name)[1]
@@ -69,6 +69,9 @@ def find(store: Store, text: str | None, name: str | None = None) -> Ref:
         raise NotFoundError(f"no release starts with {text!r}; in the store {store.root}: {known}{meant}")
     if len(found) > 1:
         raise QueryError(f"several releases start with {text!r}: {', '.join(ref.digest[:16] for ref in found)}")
+    own = store.manifest(found[0]).facts.get("name", name)
+    if name is not None and own != registry.tidy_name(name):
+        raise QueryError(f"release {found[0].short} is one of {own}, not of {name}")
     return found[0]
 
 
@@ -97,6 +100,8 @@ def history(store: Store, name: str | None = None) -> list[HistoryEntry]:
 def promote(store: Store, ref: Ref, *, why: str, name: str | None = None) -> Event:
     """Verify a release and put it into service under its own name; the gate is not asked.
 
+    Where it is in service already, nothing is written, and both digests of the event are its own.
+
     Args:
         store: where it is.
         ref: of the release.
@@ -115,6 +120,8 @@ def promote(store: Store, ref: Ref, *, why: str, name: str | None = None) -> Eve
     if name is not None and own != name:
         raise QueryError(f"release {ref.short} is one of {own}, not of {name}")
     with registry.lock(store, own):
+        if registry.is_current(store, own, ref):
+            return registry.unchanged(own, ref, why)
         return registry.promote(store, own, ref, why=why)
 
 
@@ -131,7 +138,11 @@ def rollback(store: Store, name: str | None = None, *, why: str) -> Event:
     chosen, _ = registry.resolve(store, name)
     with registry.lock(store, chosen):
         ref = registry.previous(store, chosen)
-        verify(store, ref)
+        try:
+            verify(store, ref)
+        except (NotFoundError, CorruptError) as error:
+            why = str(error).replace(MENDED_BY, "`aepipe history` lists the others, and `aepipe promote` takes one")
+            raise type(error)(f"{chosen}: the release before cannot be put back: {why}") from None
         return registry.promote(store, chosen, ref, why=why, action="rollback")
 
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from numbers import Integral, Real
 from typing import TypedDict
 
 import numpy as np
@@ -156,6 +157,10 @@ class SearchOptions:
             raise QueryError("--others and --distinct do not go with --rerank")
 
 
+LEAST = {"k": 1, "radius": 0, "oversample": 1}
+"""The least value of options that are whole numbers."""
+
+
 def search_options(release: Release, options: QueryOptions) -> SearchOptions:
     """Resolve the options of a query; the release is already cut to ``bits``.
 
@@ -166,20 +171,49 @@ def search_options(release: Release, options: QueryOptions) -> SearchOptions:
     known = QueryOptions.__annotations__
     if unknown := sorted(options.keys() - known.keys()):
         raise QueryError(f"no such option of query: {', '.join(unknown)}; these are: {', '.join(known)}")
-    k, where, oversample = options.get("k"), options.get("where"), options.get("oversample")
-    if k is not None and k < 1:
-        raise QueryError(f"the {k} nearest: at least 1 can be asked for")
-    allowed = ids_where(release, where) if isinstance(where, str) else where
+    k, radius, oversample = (_number(name, options.get(name), least) for name, least in LEAST.items())
+    allowed = _allowed(release, options.get("where"))
     wanted = options.get("rerank") or oversample
     factor = oversampling(release, factor=oversample) if wanted else None
-    radius = _radius(release, options.get("radius"), options.get("min_confidence"))
+    radius = _radius(release, radius, options.get("min_confidence"))
     return SearchOptions(k, radius, factor, allowed, bool(options.get("others")), bool(options.get("distinct")))
+
+
+def _number(name: str, value: object, least: int) -> int | None:
+    """Return an option that is a whole number, or None.
+
+    Raises:
+        QueryError: it is another thing, or too small.
+    """
+    if value is None:
+        return None
+    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least:
+        return int(value)
+    raise QueryError(f"{name}: a whole number from {least} on is wanted, not {value!r}")
+
+
+def _allowed(release: Release, where: object) -> NDArray[np.int64] | None:
+    """Return the ids that may be found; None for all.
+
+    Raises:
+        QueryError: it is neither a condition nor ids, or the condition is not SQL.
+    """
+    if where is None:
+        return None
+    if isinstance(where, str):
+        return ids_where(release, where)
+    ids = np.asarray(where)
+    if ids.ndim != 1 or (len(ids) and ids.dtype.kind not in "iu"):
+        raise QueryError(f"where: a condition in SQL or a list of ids is wanted, not {where!r}")
+    return ids.astype(np.int64)
 
 
 def _radius(release: Release, radius: int | None, min_confidence: float | None) -> int | None:
     """Return the smaller of a radius and the distance of a confidence; None for neither."""
     if min_confidence is None:
         return radius
+    if not isinstance(min_confidence, Real) or not 0 <= min_confidence <= 1:
+        raise QueryError(f"min_confidence: a number from 0 to 1 is wanted, not {min_confidence!r}")
     known = Confidence.of(release.name, release.scores, release.n_bits)
     if known is None:
         partial = release.n_bits != release.whole.n_bits
@@ -206,6 +240,17 @@ def oversampling(release: Release, *, factor: int | None = None) -> int:
             '`[index] embedding = "int8"` in its recipe the next `aepipe run` keeps them'
         )
     return factor or int(found["factor"])
+
+
+def raise_failures(questions: Iterable[Question]) -> None:
+    """Raise the first failure among some questions.
+
+    Raises:
+        ItemError: an item could not be read.
+    """
+    for question in questions:
+        if question.failure is not None:
+            raise question.failure
 
 
 def questions_from_paths(release: Release, texts: Sequence[str]) -> Iterator[Question]:

@@ -30,12 +30,25 @@ def questions_from_things(release: Release, things: Sequence[Thing]) -> Iterator
         QueryError: a path does not exist, or a thing is of another type.
         FingerprintError: this version decodes in another way than the release's encoder expects.
     """
+    if any(isinstance(thing, Mapping) for thing in things):
+        check_rows(release)
     # Neighbours of one sort go together: the encoder takes a batch in the time that it takes for one item.
     for named, some in groupby(things, lambda thing: isinstance(thing, str | PathLike | Mapping)):
         if named:
             yield from questions_from_paths(release, [_text(thing) for thing in some])
         else:
             yield from questions_from_bytes(release, [_file_bytes(thing) for thing in some])
+
+
+def check_rows(release: Release) -> None:
+    """Check that a collection can be asked with a row of a table.
+
+    Raises:
+        QueryError: it was learned from something else.
+    """
+    kind = release.recipe["source"]["kind"]
+    if kind != "table":
+        raise QueryError(f"{release.name} was learned from {kind}, so a row of a table is no question for it")
 
 
 def _text(thing: Any) -> str:  # noqa: ANN401  a path, words or a mapping

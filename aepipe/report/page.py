@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -142,7 +143,13 @@ def map_picture(release: Release, *, rows: int = 2000, tiles: int = 200) -> Char
         if picture is not None:
             pictures[position] = picture
     title = f"{release.name}: {len(shown):,} of {len(release.items):,} rows by their {release.n_bits} bits"
-    return plane_picture(plane(bits), [row.label for row in shown], tiles=pictures, title=title)
+    return plane_picture(plane(bits), _main_labels(shown), tiles=pictures, title=title)
+
+
+def _main_labels(rows: Sequence[Row]) -> list[str | None]:
+    """Return a label of each row; of several, the one that most rows have."""
+    often = Counter(label for row in rows for label in row.labels)
+    return [max(row.labels, key=often.__getitem__, default=None) for row in rows]
 
 
 def training_picture(store: Store, release: Release) -> Chart:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aepipe.release.query import Answer, Hit
 from aepipe.release.release import Release
+from aepipe.sources.packages import extras_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,8 @@ class Results:
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a line for each hit: query, rank, id, key, label, measures, the source's columns."""
-        import pandas as pd
+        with extras_named():
+            import pandas as pd
 
         fixed = ("query", "rank", "id", "key", "label", "distance", "similarity", "confidence", "cosine")
         lines: list[dict[str, Any]] = []

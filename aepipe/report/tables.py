@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
+from aepipe.evaluate.calibration import SHARED
+
 GAP = 2
 """Spaces between two columns."""
 
@@ -36,7 +38,9 @@ def cells(scores: Scores) -> list[list[str]]:
 def protocol_line(scores: Scores) -> str:
     """Return the protocol of the measurement in one line."""
     found = scores["protocol"]
+    shared = (scores.get("calibration") or {}).get("meaning") == SHARED
     relevance = "the same label is relevant" if found["labelled"] else "no labels, float neighbours are relevant"
+    relevance = "a label in common is relevant" if shared else relevance
     asked = f"{found['n_queries']:,} queries to {found['n_database']:,} rows"
     return f"{found['n_bits']} bits, {asked}, {relevance}, ties by expectation, ± half of the 95 % interval"
 

@@ -44,6 +44,7 @@ class Tile:
         picture: any mode and size; None where the original is gone, or is none to look at.
         text: shown in place of a picture that there is not; empty where there is nothing to read either.
         label: empty where it is not known.
+        labels: the same, or each of several.
         distance: in bits; None for a query.
     """
 
@@ -52,6 +53,7 @@ class Tile:
     label: str = ""
     distance: int | None = None
     text: str = ""
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +67,7 @@ class Found:
 def hits_picture(results: Sequence[Found], *, title: str = "", columns: int = COLUMNS) -> Image.Image:
     """Draw one row for each query: the query, framed, and its hits with distance and label.
 
-    Where the query's label is known, hits with another one are framed in orange.
+    Where the query's label is known, hits with another one are framed in orange; of several, none is in common.
 
     Args:
         results: at least one.
@@ -101,8 +103,13 @@ def _draw_result(sheet: Image.Image, pen: ImageDraw.ImageDraw, found: Found, top
     for place, hit in enumerate(found.hits):
         line, column = divmod(place, columns)
         at = (left + column * (SIDE + GAP), top + line * (SIDE + CAPTION + GAP))
-        other = bool(found.query.label) and hit.label != found.query.label
+        other = bool(found.query.label) and not _related(found.query, hit)
         _draw_tile(sheet, pen, hit, at, mark=canvas.ORANGE if other else "")
+
+
+def _related(query: Tile, hit: Tile) -> bool:
+    """Say whether two items have a label in common."""
+    return bool(set(query.labels or (query.label,)) & set(hit.labels or (hit.label,)))
 
 
 def _draw_tile(sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: Tile, at: tuple[float, float], *, mark: str) -> None:
@@ -252,7 +259,7 @@ def _readable(release: Release, question: Question) -> str:
 def tile(release: Release, row: Row, distance: int | None = None) -> Tile:
     """Return a row as a tile of a contact sheet."""
     picture = original(release, row.place)
-    return Tile(row.key, picture, row.label or "", distance, row.columns.get(SNIPPET) or "")
+    return Tile(row.key, picture, row.label or "", distance, row.columns.get(SNIPPET) or "", row.labels)
 
 
 def original(release: Release, place: str, data: bytes = b"") -> Image.Image | None:

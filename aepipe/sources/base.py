@@ -6,13 +6,15 @@ recipe for them should say, after a :class:`Survey` of the items.
 
 from __future__ import annotations
 
+import ast
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -22,6 +24,7 @@ from aepipe.errors import SourceError
 from aepipe.sources.files import Files
 from aepipe.sources.item import Container, Given, Item, Select
 from aepipe.sources.passed_over import PassedOver
+from aepipe.store.labels import joined
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +39,8 @@ LOOKED_AT = 200
 SPLITS = frozenset({"train", "test"})
 LABELS = ("label", "category", "class", "target")
 """Columns that may hold labels, the likeliest first."""
+LISTS = ("labels", "categories", "classes", "targets", "topics", "tags")
+"""Columns that may hold several labels of an item, where they are lists."""
 
 
 class SplitShare(recipe.Options):
@@ -53,7 +58,9 @@ class Options(recipe.Options):
 
     Attributes:
         path: a file, a folder or a glob, relative to the recipe; ``~`` is the user's home.
-        label: a column; or ``parent``, the name of the folder that the item is in.
+        label: a column, also of lists, which are several labels; or ``parent``, the name of the folder that the item is
+            in.
+        label_separator: between several labels in a text, as in ``cat|dog``; without it such a text is one label.
         split: a column with ``train`` and ``test``; ``top``, the name of the topmost folder; ``file``, the name of the
             file that holds the item, up to its first dot; or ``{ test = 0.1 }``. Without it everything is ``train``.
         key: a column with the id of each item; without it the path, or the place in a file, is the key.
@@ -72,6 +79,7 @@ class Options(recipe.Options):
 
     path: str
     label: str | None = None
+    label_separator: Annotated[str | None, Field(min_length=1)] = None
     split: str | SplitShare | None = None
     key: str | None = None
     exclude: Annotated[tuple[str, ...], Field(strict=False)] = ()
@@ -233,11 +241,11 @@ class ItemSource:
         """Return an item with label and split filled in, and without their columns."""
         label, split = self._options.label, self._options.split
         # The commonest case is quick: no new item where nothing is filled in.
-        if label is None and not isinstance(split, str):
+        if label is None and not isinstance(split, str) and not self._options.label_separator:
             return item
         # With ids of its own, an item's key says nothing about folders.
         path = item.place if self._options.key else item.key
-        label = _parent(path) if label == "parent" else _chosen(label, item.columns, item.label)
+        label = _parent(path) if label == "parent" else self._label(item)
         if split == "top":
             split = _top(path)
         elif split == "file":
@@ -246,6 +254,15 @@ class ItemSource:
             split = _chosen(split if isinstance(split, str) else None, item.columns, item.split)
         columns = {name: value for name, value in item.columns.items() if name not in self._used}
         return Item(item.key, item.place, item.reader, label, split, columns)
+
+    def _label(self, item: Item) -> str | None:
+        """Return the label of an item, or several as :mod:`aepipe.store.labels` keeps them."""
+        given = item.label if self._options.label is None else item.columns.get(self._options.label, item.label)
+        separator = self._options.label_separator
+        if separator and isinstance(given, str):
+            return joined(given.split(separator))
+        several = listed_labels(given)
+        return _text(given) if several is None else joined(several)
 
     @cached_property
     def _used(self) -> set[str]:
@@ -272,6 +289,30 @@ class ItemSource:
                     f"{self._files.given}: no column {name!r} for {option}; it has: {', '.join(names) or 'none'}. "
                     f"{option} = {special[0]!r} takes a folder's name"
                 )
+
+
+def listed_labels(value: object) -> list[str] | None:
+    """Return the labels in a list, or in its text as JSON or Python; None for anything else."""
+    if isinstance(value, str):
+        value = _list_in(value)
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, list | tuple | set | frozenset):
+        return None
+    # A column of whole numbers with a hole in it comes as floats.
+    return [str(int(one)) if isinstance(one, float) and one.is_integer() else _text(one) or "" for one in value]
+
+
+def _list_in(text: str) -> object:
+    """Return the list that a text is; None where it is none."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return cast(object, read(text))
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return None
 
 
 def _chosen(option: str | None, columns: Mapping[str, object], natural: str | None) -> str | None:
@@ -365,6 +406,7 @@ class Survey:
         files: items by the name of the file that holds them, up to its first dot.
         columns: items by value, for each of the columns that may be ``label`` or ``split``.
         given: items with a ``label``, and with a ``split``, that their container gives them.
+        lists: columns with lists of values, which are counted one by one.
     """
 
     rows: int = 0
@@ -373,6 +415,7 @@ class Survey:
     files: Counter[str] = field(default_factory=Counter)
     columns: dict[str, Counter[str]] = field(default_factory=dict)
     given: Counter[str] = field(default_factory=Counter)
+    lists: set[str] = field(default_factory=set)
 
     def count(self, item: Item) -> None:
         """Count an item."""
@@ -383,9 +426,13 @@ class Survey:
         self.files[PurePosixPath(item.place.partition("#")[0]).name.partition(".")[0]] += 1
         self.given["label"] += item.label is not None
         self.given["split"] += item.split is not None
-        for column in (*LABELS, "split"):
+        for column in (*LABELS, *LISTS, "split"):
             value = item.columns.get(column)
-            if value is not None:
+            several = listed_labels(value)
+            if several is not None:
+                self.lists.add(column)
+                self.columns.setdefault(column, Counter()).update(several)
+            elif value is not None:
                 self.columns.setdefault(column, Counter())[str(value)] += 1
 
     def label(self) -> str:
@@ -395,7 +442,8 @@ class Survey:
         """
         if self.given["label"]:
             return "given"
-        column = next((name for name in LABELS if 2 <= len(self.columns.get(name, ())) <= max(2, self.rows // 3)), None)
+        names = [*LABELS, *(name for name in LISTS if name in self.lists)]
+        column = next((name for name in names if 2 <= len(self.columns.get(name, ())) <= max(2, self.rows // 3)), None)
         if column:
             return column
         # A folder ``column=value`` gives a column of its own.

@@ -41,7 +41,7 @@ class Item:
         place: where the bytes are, relative to the source's location: ``a/b.jpg``, ``part.parquet#12``,
             ``photos.tar#1536+20481``, ``train-images-idx3-ubyte.gz#17``. :func:`aepipe.sources.preview` reads it.
         reader: returns the bytes, in any thread.
-        label: its class, where the source knows one.
+        label: its class, or several (see :mod:`aepipe.store.labels`), where the source knows one.
         split: ``train``, ``test`` or another name; None where :meth:`Source.split` decides.
         columns: the other columns that the source has for it.
     """

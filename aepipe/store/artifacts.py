@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aepipe.errors import CorruptError, NotFoundError
+from aepipe.errors import CorruptError, NotFoundError, StoreError
 from aepipe.store import layout
 from aepipe.store.io import disk_errors_named, seal_file, sha256_of, sync_folder, write_durably
 
@@ -146,7 +146,10 @@ class Store:
         """Make the folder: private to its owner, marked as a cache, and ignored by git."""
         # The tag comes last, so an interrupted first write is completed by the next one.
         if not (self.root / layout.Root.CACHE_TAG).exists():
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                raise StoreError(f"{self.root}: no folder, so it cannot be a store; name another with --home") from None
             (self.root / layout.Root.GIT_IGNORE).write_text("*\n")
             (self.root / layout.Root.CACHE_TAG).write_text(_TAG)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -75,6 +76,11 @@ def current(store: Store, name: str) -> Ref | None:
     return Ref("release", digest)
 
 
+def tidy_name(name: str) -> str:
+    """Return a name with each accented letter as one, however it was typed (Unicode NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
 def resolve(store: Store, name: str | None = None) -> tuple[str, Ref]:
     """Return a name and its release in service; without a name, those of the only collection.
 
@@ -86,7 +92,8 @@ def resolve(store: Store, name: str | None = None) -> tuple[str, Ref]:
         raise NotFoundError(f"{store.root}: no release is in service; `aepipe run RECIPE_OR_FOLDER` makes one")
     if name is None and len(known) > 1:
         raise NotFoundError(f"several collections are in service, choose one with --name: {', '.join(known)}")
-    chosen = name or known[0]
+    # Letters with accents may be typed in two ways; a name has one.
+    chosen = tidy_name(name) if name else known[0]
     ref = current(store, chosen)
     if ref is None:
         raise NotFoundError(f"no release is in service under the name {chosen!r}; these are: {', '.join(known)}")
@@ -111,6 +118,19 @@ def promote(store: Store, name: str, ref: Ref, *, why: str, action: str = "promo
         write_durably(folder / name, ref.digest + "\n")
     keep_next_id(store, name, ref)
     return event
+
+
+def is_current(store: Store, name: str, ref: Ref) -> bool:
+    """Say whether a release is in service under a name; a damaged file names none."""
+    try:
+        return current(store, name) == ref
+    except CorruptError:
+        return False
+
+
+def unchanged(name: str, ref: Ref, why: str) -> Event:
+    """Return the event of a promotion that changes nothing; it is in no log."""
+    return Event(datetime.now(UTC).isoformat(timespec="seconds"), name, "promote", ref.digest, ref.digest, why)
 
 
 def next_id(store: Store, name: str) -> int:
@@ -192,7 +212,8 @@ def history(store: Store, name: str | None = None, *, refused: bool = False) -> 
     file = store.root / layout.Root.LOG
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     events = [event for line in lines if (event := _event(line)) is not None]
-    return [event for event in events if name in {None, event.name} and (refused or event.action != REFUSE)]
+    wanted = None if name is None else tidy_name(name)
+    return [event for event in events if wanted in {None, event.name} and (refused or event.action != REFUSE)]
 
 
 @contextmanager

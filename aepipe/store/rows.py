@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from aepipe.errors import CorruptError
 from aepipe.store import layout
 from aepipe.store.io import array_in
+from aepipe.store.labels import SEPARATOR
 
 VERSION = 1
 FIXED = ("id", "key", "sha256", "place", "label", "split", "features")
@@ -69,7 +70,7 @@ class Row:
         place: location of these bytes.
         split: ``train``, ``test``, ...
         features: elements of the row.
-        label: its class; None where it is not known.
+        label: its class, or several (see :mod:`aepipe.store.labels`); None where it is not known.
         columns: the source's own columns.
     """
 
@@ -155,6 +156,11 @@ class Rows:
     def labels(self) -> list[str | None] | None:
         """Return the labels, each None where it is missing; None where the source has no labels."""
         return self._column("label").to_pylist() if self.facts["labels"] else None
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether a row has several labels."""
+        return bool(self.facts.get("several_labels"))
 
     def splits(self) -> list[str]:
         """Return the splits."""
@@ -375,7 +381,7 @@ class RowsWriter:
         self._part: pq.ParquetWriter | None = None
         self._written = self._parts = self._in_part = 0
         self._splits: Counter[str] = Counter()
-        self._labelled = 0
+        self._labelled = self._several = 0
         self._digests = bytearray()
 
     def __enter__(self) -> Self:
@@ -392,6 +398,7 @@ class RowsWriter:
         self._pending.append(row)
         self._splits[row.split] += 1
         self._labelled += row.label is not None
+        self._several += SEPARATOR in (row.label or "")
         self._digests += row.sha256
         if len(self._pending) >= self._group:
             self._flush()
@@ -401,7 +408,9 @@ class RowsWriter:
         self._flush()
         counted = table.column("split").value_counts().to_pylist()
         self._splits.update({one["values"]: one["counts"] for one in counted})
-        self._labelled += len(table) - table.column("label").null_count
+        labels = table.column("label")
+        self._labelled += len(table) - labels.null_count
+        self._several += pc.sum(pc.match_substring(labels, SEPARATOR)).as_py() or 0
         self._digests += b"".join(table.column("sha256").to_pylist())
         for start in range(0, len(table), self._group):
             self._write(table.slice(start, self._group).cast(self._schema))
@@ -438,6 +447,8 @@ class RowsWriter:
             "source": source,
             "next_id": next_id,
         }
+        if self._several:
+            body["several_labels"] = self._several
         (self._folder / layout.Rows.CARD).write_text(json.dumps(body, indent=1), encoding="utf-8")
 
     def _flush(self) -> None:

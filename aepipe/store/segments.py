@@ -30,6 +30,7 @@ from aepipe.errors import CorruptError, FingerprintError, QueryError
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import array_in, mapped
+from aepipe.store.labels import parted, shown
 
 BLOCK = 8192
 """Embeddings that are copied at a time."""
@@ -342,13 +343,15 @@ class Items:
 
     def row(self, position: int) -> Row:
         """Return the row at a position."""
+        label = self.strings("label")[position]
         return Row(
             id=int(self.ids[position]),
             key=self.strings("key").text(position),
-            label=self.strings("label")[position],
+            label=shown(label),
             split=self.strings("split")[position],
             place=self.strings("place").text(position),
             columns={name: self.strings(f"column.{i}")[position] for i, name in enumerate(self.columns)},
+            labels=parted(label),
         )
 
     def strings(self, name: str) -> Strings:
@@ -369,10 +372,11 @@ class Row:
     Attributes:
         id: given once in a collection and never used again.
         key: its path relative to the source, or its own id.
-        label: its class; None where it has none.
+        label: its class; ``cat, dog`` where it has several; None where it has none.
         split: ``train`` or ``test``.
         place: location of its bytes relative to the source; :func:`aepipe.sources.preview` reads it.
         columns: the source's own columns, as text.
+        labels: its class, or each of several; empty where it has none.
     """
 
     id: int
@@ -381,6 +385,7 @@ class Row:
     split: str | None
     place: str
     columns: dict[str, str | None]
+    labels: tuple[str, ...] = ()
 
 
 class Strings:

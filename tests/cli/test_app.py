@@ -15,10 +15,11 @@ import pytest
 import typer
 
 from aepipe.cli import VERBS, main
-from aepipe.cli.app import EXTRAS, Verbs
+from aepipe.cli.app import Verbs
 from aepipe.cli.main import THREAD_LIMITS
 from aepipe.errors import BusyError, ExtraError, GateError
 from aepipe.sources import extras
+from aepipe.sources.packages import EXTRAS
 from aepipe.store.artifacts import Store
 from tests.cli.conftest import Aepipe
 

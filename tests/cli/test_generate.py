@@ -190,3 +190,13 @@ def test_a_file_that_cannot_be_written_is_named_before_the_work(aepipe: Aepipe, 
     found = aepipe("generate", "--name", "none", option, "no/rows.npy")
     assert found.exit_code == 2
     assert found.stderr == f"aepipe: no/rows.npy: there is no folder {tmp_path / 'no'}; make it first\n"
+
+
+@pytest.mark.parametrize(("name", "steps"), [("denoising", 50), ("denoising", 3), ("variational", 50)])
+def test_as_many_rows_are_made_as_are_asked_for(
+    aepipe: Aepipe, home: Store, tmp_path: Path, name: str, steps: int
+) -> None:
+    out = tmp_path / "rows.npy"
+    words = ("generate", "--name", name, "-n", 7, "--steps", steps, "--out", out, "--picture", tmp_path / "a.png")
+    assert f"{tmp_path / 'a.png'}: 7 rows" in aepipe(*words, home=home).stdout
+    assert len(np.load(out)) == 7

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aepipe.cli.output import say_paths
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import cosines
+from aepipe.errors import QueryError
 from aepipe.release import query as queries
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
@@ -195,6 +197,24 @@ def test_paths_only_gives_paths_of_originals_and_keys_of_those_that_are_gone(
         away.rename(boot)
 
 
+def test_nulls_part_paths_that_lines_would_not(aepipe: Aepipe, boot: Path, row: Row) -> None:
+    asked = ("query", "--id", row.id, "-k", 2, "--paths-only")
+    parted = aepipe(*asked, "--null")
+    assert parted.stdout == aepipe(*asked, "-0").stdout
+    assert parted.stdout.endswith("\0")
+    assert parted.stdout.split("\0")[:-1] == aepipe(*asked).stdout.splitlines()
+    assert parted.stdout.startswith(f"{boot}\0")
+    assert "--paths-only --null | xargs -0 feh" in aepipe("query", "--help").stdout
+
+
+def test_a_name_with_a_line_break_needs_nulls(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    names = ["two words.png", "two\nlines.png", "caf\udce9.png"]
+    with pytest.raises(QueryError, match=r"'two\\nlines.png': a name with a line break; --null"):
+        say_paths(names)
+    say_paths(names, null=True)
+    assert capfdbinary.readouterr().out == b"two words.png\0two\nlines.png\0caf\xe9.png\0"
+
+
 def test_a_folder_is_all_its_images(aepipe: Aepipe, full_store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "asked" / "below"
     folder.mkdir(parents=True)
@@ -277,6 +297,7 @@ def test_keys_cannot_steer_the_terminal(aepipe: Aepipe, boot: Path, tmp_path: Pa
         (["--id", 0, "-k", 0], "Invalid value for '--top'"),
         (["--id", 0, "--radius", -1], "Invalid value for '--radius'"),
         (["--id", 0, "--json", "--paths-only"], "--json and --paths-only exclude each other"),
+        (["--id", 0, "--null"], "--null parts the paths of --paths-only; give both"),
         (["--id", 0, "--name", "shoes"], "no release is in service under the name 'shoes'"),
         (["--id", 0, "--picture", "no/such/hits.png"], "the picture cannot be written"),
         (["--id", 0, "--picture", "hits.txt"], "the picture cannot be written"),
@@ -290,6 +311,9 @@ def test_keys_cannot_steer_the_terminal(aepipe: Aepipe, boot: Path, tmp_path: Pa
         (["--code", "0" * 16, "--rerank"], "only items and rows have an embedding to re-rank hits by"),
         (["."], ".: no images in this folder"),
         (["--nonsense"], "No such option: --nonsense"),
+        (["--row", '{"a": 1}'], "pictures was learned from images, so a row of a table is no question for it"),
+        (["--id", 0, "--picture", "no/such/hits.png"], "there is no folder"),
+        (["--id", 0, "--picture", "hits.svg"], "no format has that ending; name it like picture.png"),
     ],
 )
 def test_mistakes_are_one_line(aepipe: Aepipe, arguments: list[object], said: str) -> None:

@@ -55,6 +55,39 @@ def test_promote_and_rollback(aepipe: Aepipe, own_store: Own) -> None:
     assert aepipe("rollback", home=store).exit_code == 2, "there is none before the first"
 
 
+def test_promotion_of_what_is_in_service_changes_nothing(aepipe: Aepipe, own_store: Own) -> None:
+    store, first = own_store
+    before = registry.history(store)
+    done = aepipe("promote", first.digest[:6], home=store)
+    assert done.stdout == f"pictures: {first.short} is in service already\n"
+    assert registry.history(store) == before
+
+
+def test_a_rollback_to_what_was_collected_says_so(aepipe: Aepipe, own_store: Own) -> None:
+    store, first = own_store
+    second = _another(store)
+    store.remove(first)
+    found = aepipe("rollback", home=store)
+    assert found.exit_code == 2
+    assert "pictures: the release before cannot be put back: " in found.stderr
+    assert "`aepipe history` lists the others" in found.stderr
+    assert "aepipe rollback" not in found.stderr
+    assert registry.current(store, "pictures") == second
+
+
+@pytest.mark.parametrize("verb", ["show", "verify", "evaluate", "export"])
+def test_a_release_of_another_collection_is_not_taken_for_the_named_one(
+    aepipe: Aepipe, own_store: Own, tmp_path: Path, verb: str
+) -> None:
+    store, first = own_store
+    make_release(store, name="shoes", n=12)
+    asked = [tmp_path / "out", "--release", first.short] if verb == "export" else [first.short]
+    found = aepipe(verb, *asked, "--name", "shoes", home=store)
+    assert found.exit_code == 2
+    assert f"release {first.short} is one of pictures, not of shoes" in found.stderr
+    assert aepipe("verify", first.short, "--name", "pictures", home=store).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -10,15 +10,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click import Choice
 
 from aepipe.cli import run
 from aepipe.cli.app import run_command
+from aepipe.cli.options import Place
 from aepipe.errors import ExtraError, RecipeError, StoreError, UnclearError
+from aepipe.pipeline import suggest
 from aepipe.store.artifacts import Store
-from flows import local_server
+from flows import catalog, local_server
 from tests.support.samples import write_photos, write_tiny
 
 ROOT = Path(__file__).parents[2]
@@ -173,13 +176,61 @@ def test_a_derived_recipe_never_replaces_another(tmp_path: Path, monkeypatch: py
     write_photos(tmp_path / "photos", count=10)
     Path("photos.toml").write_text('name = "mine"\n')
     with pytest.raises(RecipeError, match=r"photos\.toml: is a recipe for something else.*--save FILE"):
-        run._recipe_for("photos", None, None)
+        run._recipe_for("photos", Place("photos", tmp_path / "store"), None)
     assert Path("photos.toml").read_text() == 'name = "mine"\n'
-    chosen = run._recipe_for("photos", "clothes", None)
+    clothes = Place("clothes", tmp_path / "store")
+    chosen = run._recipe_for("photos", clothes, None)
     assert chosen == tmp_path / "clothes.toml"
     chosen.write_text(chosen.read_text() + "# changed\n")
-    assert run._recipe_for(str(tmp_path / "photos"), "clothes", None) == chosen
+    assert run._recipe_for(str(tmp_path / "photos"), clothes, None) == chosen
     assert "# changed" in chosen.read_text()
+
+
+def test_a_name_that_a_recipe_here_has_goes_to_no_other_collection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    anywhere = Place(None, tmp_path / "store")
+    for year in ("photos/2024", "scans/2024"):
+        write_photos(tmp_path / year, count=10)
+    assert run._recipe_for("photos/2024", anywhere, None) == tmp_path / "2024.toml"
+    assert "another collection" not in capsys.readouterr().out
+    assert run._recipe_for("scans/2024", anywhere, None) == tmp_path / "scans-2024.toml"
+    said = capsys.readouterr().out
+    assert "scans/2024: 2024 is the name of another collection, so this one is called scans-2024\n" in said
+    assert run._recipe_for("scans/2024/", anywhere, None) == tmp_path / "scans-2024.toml"
+    assert run._recipe_for("photos/2024", anywhere, None) == tmp_path / "2024.toml"
+
+
+def test_of_two_runs_at_once_the_slower_one_takes_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for year in ("photos/2024", "scans/2024"):
+        write_photos(tmp_path / year, count=10)
+    derived = suggest.suggest
+
+    def slow(path: str, **given: Any) -> Any:
+        found = derived(path, **given)
+        monkeypatch.setattr(suggest, "suggest", derived)
+        catalog.recipe_for("photos/2024")
+        return found
+
+    monkeypatch.setattr(suggest, "suggest", slow)
+    assert catalog.recipe_for("scans/2024").file == Path("scans-2024.toml")
+    assert 'path = "photos/2024"' in Path("2024.toml").read_text()
+    assert 'path = "scans/2024"' in Path("scans-2024.toml").read_text()
+
+
+def test_a_recipe_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", count=10)
+    with pytest.raises(StoreError, match=r"no/x\.toml: there is no folder"):
+        catalog.recipe_for(str(tmp_path / "photos"), save=tmp_path / "no" / "x.toml")
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StoreError, match="no folder, so it cannot be a store; name another with --home"):
+            Store(root).create()
 
 
 def test_several_kinds_are_asked_about_on_a_terminal_only(
@@ -190,7 +241,7 @@ def test_several_kinds_are_asked_about_on_a_terminal_only(
     for number in range(10):
         (tmp_path / "both" / f"text{number}.txt").write_text("Some words about boats and the sea, in a row. " * 3)
     with pytest.raises(UnclearError, match="--kind images or --kind text"):
-        run._recipe_for("both", None, None)
+        run._recipe_for("both", Place(None, tmp_path / "store"), None)
     assert not Path("both.toml").exists()
     asked: list[list[str]] = []
 
@@ -201,7 +252,7 @@ def test_several_kinds_are_asked_about_on_a_terminal_only(
     for stream in ("stdin", "stdout"):
         monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
     monkeypatch.setattr("typer.prompt", answer)
-    assert 'kind = "text"' in run._recipe_for("both", None, None).read_text()
+    assert 'kind = "text"' in run._recipe_for("both", Place(None, tmp_path / "store"), None).read_text()
     assert asked == [["images", "text"]]
     assert "both: 20 of 20 files looked at: 10 x images; 10 x text" in capsys.readouterr().out
 
@@ -216,13 +267,6 @@ def test_without_prefect_nothing_is_made(tmp_path: Path, monkeypatch: pytest.Mon
     assert not (tmp_path / "store").exists()
 
 
-def test_the_time_zone_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", ":Europe/Paris")
-    assert run.local_timezone() == "Europe/Paris"
-    monkeypatch.delenv("TZ")
-    assert run.local_timezone()
-
-
 def test_a_recipe_that_cannot_be_written_is_named_before_the_items_are_read(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"x\.toml: there is no folder .*/no; make it first"):
-        run._recipe_for(str(tmp_path), None, tmp_path / "no" / "x.toml")
+        run._recipe_for(str(tmp_path), Place(None, tmp_path / "store"), tmp_path / "no" / "x.toml")

@@ -207,7 +207,7 @@ def test_a_chart_named_svg_is_one(aepipe: Aepipe, tmp_path: Path) -> None:
     assert aepipe("evaluate", "--again", "--picture", tmp_path / "curves.svg").exit_code == 0
     assert "<svg " in (tmp_path / "curves.svg").read_text(encoding="utf-8")
     refused = aepipe("evaluate", "--again", "--picture", tmp_path / "curves.doc")
-    assert (refused.exit_code, "a name like picture.png works" in refused.stderr) == (2, True)
+    assert (refused.exit_code, "name it like picture.png or picture.svg" in refused.stderr) == (2, True)
 
 
 def test_show_draws_what_is_asked_for(aepipe: Aepipe, tmp_path: Path) -> None:

@@ -89,3 +89,10 @@ def test_unreadable_pictures_are_named(aepipe: Aepipe, own_store: Own, tmp_path:
     result = aepipe("add", tmp_path / "bad.png", home=own_store[0])
     assert result.exit_code == 2
     assert "1 of 1 items (100.0%) are unreadable" in result.stderr
+
+
+def test_a_condition_that_holds_for_no_row_is_said(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> None:
+    store, _ = own_store
+    found = aepipe("remove", "--where", "label = 'nothing'", home=store)
+    assert found.exit_code == 2
+    assert "no row of pictures fits" in found.stderr

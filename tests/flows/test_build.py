@@ -70,12 +70,37 @@ def test_a_collection_from_its_first_release_to_its_next(tiny: Path, store: Stor
     assert store.has(Ref.parse(kept["release"]))
 
 
+def test_a_run_replaces_no_collection_of_other_items(tiny: Path, store: Store) -> None:
+    from flows.build import build
+    from flows.nightly import nightly
+
+    shelf = str(store.root)
+    first = build(str(tiny), shelf=shelf)
+    write_photos(tiny.parent / "others", start=200, count=60)
+    other = tiny.with_name("other.toml")
+    other.write_text(tiny.read_text().replace('"photos"', '"others"'))
+    for run in (build, nightly):
+        with pytest.raises(
+            RecipeError, match=r"tiny: the collection in service under this name was made from .*photos"
+        ):
+            run(str(other), shelf=shelf)
+        with pytest.raises(RecipeError, match="give it a name of its own with --name"):
+            run(str(tiny), source=str(tiny.parent / "others"), shelf=shelf)
+    assert registry.current(store, "tiny") == Ref.parse(first["release"])
+    assert not build(str(other), shelf=shelf, promote=False)["in_service"], "what is kept aside replaces nothing"
+    tiny.write_text(other.read_text())
+    assert len(Release.open(store, ref=Ref.parse(build(str(tiny), shelf=shelf, promote=True)["release"]))) == 60
+
+
 def test_artifacts_for_prefects_pages(tiny: Path, store: Store) -> None:
     from prefect import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
+    from flows.artifacts import key_of
     from flows.build import build
 
+    assert key_of("shown-x") == "shown-x"
+    assert len({key_of(name) for name in ("shown-x", "shown.x", "shown_x", "写真", "фото")}) == 5
     build(str(tiny), shelf=str(store.root), name="shown.x")
     with get_client(sync_client=True) as client:
         run = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=["build-shown.x"])))[0]
@@ -83,11 +108,11 @@ def test_artifacts_for_prefects_pages(tiny: Path, store: Store) -> None:
     assert run.state is not None
     assert run.state.is_completed()
     ours = {artifact["key"]: artifact for artifact in artifacts if artifact["flow_run_id"] == str(run.id)}
-    assert set(ours) == {f"shown-x-{part}" for part in ("scores", "verdict", "training", "hits", "report")}
-    assert '"system": "itq"' in ours["shown-x-scores"]["data"]
-    assert "![Hits](data:image/jpeg;base64," in ours["shown-x-hits"]["data"]
+    assert set(ours) == {f"{key_of('shown.x')}-{part}" for part in ("scores", "verdict", "training", "hits", "report")}
+    assert '"system": "itq"' in ours[f"{key_of('shown.x')}-scores"]["data"]
+    assert "![Hits](data:image/jpeg;base64," in ours[f"{key_of('shown.x')}-hits"]["data"]
     page = store.root / "reports" / "shown.x.html"
-    assert page.as_uri() in ours["shown-x-report"]["data"]
+    assert page.as_uri() in ours[f"{key_of('shown.x')}-report"]["data"]
     assert "<li>it is the first release" in page.read_text()
 
 

@@ -60,10 +60,15 @@ def test_nights_of_a_collection(tiny: Path, store: Store) -> None:
     assert known['aepipe_score{collection="tiny",metric="recall_at_10",system="ours"}'] > 0
     assert known['aepipe_stage_seconds{collection="tiny",stage="train"}'] > 0
 
+    assert known['aepipe_source_rows{collection="tiny",what="new"}'] == 160
+
     before = everything(store)
     assert night(tiny, store) == {**first, "changed": False, "done": ["nothing has changed"]}
     assert everything(store) == before, "a second run does nothing"
     assert len(registry.history(store)) == 1
+    quiet = figures(store)
+    assert quiet['aepipe_source_rows{collection="tiny",what="new"}'] == 0
+    assert quiet['aepipe_source_rows{collection="tiny",what="rows"}'] == 160
 
     write_photos(tiny.parent / "photos", start=160, count=10)
     gone, first_one, other = sorted((tiny.parent / "photos").rglob("*.png"))[:3]

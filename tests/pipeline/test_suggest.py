@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from aepipe import recipe, sources
 from aepipe.errors import RecipeError, SourceError, UnclearError
-from aepipe.pipeline.suggest import describe_strangers, hints_for, look, name_of, same_source, suggest
+from aepipe.pipeline.suggest import describe_strangers, hints_for, look, name_of, names_of, same_source, suggest
 from aepipe.sources.images import source as images
 from aepipe.sources.images.source import SIDE
 
@@ -128,12 +129,33 @@ def test_a_recipe_is_recognised_by_its_source(tmp_path: Path, monkeypatch: pytes
         ("/data/My Photos/", "my-photos"),
         ("/data/photos.tar.gz", "photos"),
         ("/data/scans-2026/*/*.png", "scans-2026"),
-        ("/data/Ärzte.parquet", "rzte"),
+        ("/data/Ärzte.parquet", "ärzte"),
+        ("/data/A\u0308rzte", "ärzte"),  # as macOS writes the letter
+        ("/data/写真", "写真"),
+        ("/data/фото", "фото"),
+        ("/data/हिन्दी", "हिन्दी"),  # vowel signs are marks of their letters
+        ("/data/Été 2024 (copie)", "été-2024-copie"),
         ("/data/...", "collection"),
+        ("/data/📷", "collection"),
     ],
 )
 def test_names(path: str, name: str) -> None:
     assert name_of(path) == name
+
+
+def test_a_name_that_is_taken_gets_its_folders_then_a_number() -> None:
+    names = names_of("/data/photos/2024")
+    assert [next(names) for _ in range(5)] == ["2024", "photos-2024", "data-photos-2024", "2024-2", "2024-3"]
+    assert list(islice(names_of("/data/*.png"), 2)) == ["data", "data-2"]
+
+
+@pytest.mark.parametrize("folder", ["写" * 100, "x" * 300, "𐐨" * 64, "ab-" * 40])
+def test_derived_names_are_allowed_and_short_enough_for_a_file(folder: str) -> None:
+    for name in islice(names_of(f"/data/{folder}/{folder}.tar.gz"), 5):
+        assert len(name) <= 64
+        assert len(f"quarantine-{name}.parquet".encode()) < 143
+        table = {"name": name, "source": {"kind": "images", "path": "x"}, "layers": [{"net": "dense"}]}
+        assert recipe.parse(table, Path("x.toml")).name == name
 
 
 def test_pictures_that_cannot_be_decoded_are_refused(tmp_path: Path) -> None:

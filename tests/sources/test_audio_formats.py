@@ -305,10 +305,10 @@ def test_wav_files_of_the_other_byte_order_are_read() -> None:
 
 
 def test_without_pyav_a_recording_for_it_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    from aepipe.cli.app import _missing_extra
+    from aepipe.sources.packages import missing_extra
 
     data = encoded("ipod", "aac")
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ModuleNotFoundError) as raised:
         ROW(data, "k")
-    assert "aepipe[video]" in str(_missing_extra(raised.value))
+    assert "aepipe[video]" in str(missing_extra(raised.value))

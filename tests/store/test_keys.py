@@ -69,7 +69,8 @@ def test_items_are_found_by_id(tmp_path: Path) -> None:
     places, known = items.places(np.array([43, 3, 2, 13, 44, -1, 3]))
     assert known.tolist() == [True, True, False, True, False, False, True]
     assert places[known].tolist() == [4, 0, 1, 0]
-    assert items.row(0) == Row(3, "b/2.png", "label0", "train", "b/2.png#0", {"../price": "0", "empty": None})
+    own = {"../price": "0", "empty": None}
+    assert items.row(0) == Row(3, "b/2.png", "label0", "train", "b/2.png#0", own, ("label0",))
     assert items.row(1).label is None
     assert (len(items), items.root) == (5, Path("/photos"))
 
