@@ -130,7 +130,7 @@ def suggest(path: str, *, name: str | None = None, folder: Path) -> tuple[str, s
     hints, options = hints_for(held.kind, path, held.columns.get(held.kind))
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen)}"]
     blocks = [_source_block(hints.survey, held.kind, _relative(path, folder), options), hints.features]
-    blocks += stack(hints.survey.rows, bounded=hints.bounded, holes=hints.holes)
+    blocks += stack(hints.survey.rows, bounded=hints.bounded, holes=hints.holes, walkable=hints.walkable or WALKABLE)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
     text = "\n\n".join([*head, *filter(None, blocks)]) + "\n"
     # A recipe that does not parse must never be written.
@@ -335,16 +335,17 @@ def _source_block(seen: Survey, kind: str, path: str, options: Mapping[str, str]
     return "\n".join(lines)
 
 
-def stack(rows: int, *, bounded: bool, holes: bool = False) -> list[str]:
+def stack(rows: int, *, bounded: bool, holes: bool = False, walkable: int = WALKABLE) -> list[str]:
     """Return the blocks from the lowest layer to fine-tuning.
 
     Args:
         rows: of the collection.
         bounded: cells lie within 0..1.
         holes: cells may be missing, and are of several sorts.
+        walkable: rows from which bits learn from neighbours.
     """
     bits = 64 if rows < 200_000 else 128
-    batch, walks = _batch(rows), rows >= WALKABLE
+    batch, walks = _batch(rows), rows >= walkable
     epochs = {part: int(np.clip(round(steps * batch / rows), 1, MOST_EPOCHS)) for part, steps in STEPS.items()}
     fit = f"fit = {{ epochs = {epochs['layer']}, batch = {batch}, warmup = 50 }}"
     lowest = [_MASKED.format(fit=fit)] if holes else [_COMPONENTS] if walks else []

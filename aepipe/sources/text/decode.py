@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,18 @@ from numpy.typing import NDArray
 from aepipe.errors import CorruptError, ItemError, QueryError
 from aepipe.sources.files import InMemory, WholeFile
 from aepipe.sources.item import Decode, Item
+from aepipe.sources.text import scripts
 
 VERSION = 1
 TEXT = True
-EXTRAS = {"tokenizers": "text"}
+EXTRAS = {"tokenizers": "text", "jieba": "chinese"}
+SCRIPTS = "scripts"
+"""The feature that says by which rules words of all scripts are cut; rows without it have none of such words."""
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*:( |$)")
 _QUOTED = re.compile(r"\s*[>|:]|.*\b(writes|wrote|said)( in article)?:?\s*$|.*\bwrites in\b|.*^in article\b", re.I)
 _RULE = re.compile(r"[-_=*\s]*$")
-_PATH = re.compile(r"\S*(/\S*|\.[A-Za-z0-9]{1,5})")
+_PATH = re.compile(r"\S*(/\S*|\.(?=\d*[A-Za-z])[A-Za-z0-9]{1,5})")
 _NAMED = 5
 
 
@@ -49,9 +53,10 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     vocabulary = {word: place for place, word in enumerate(features["vocabulary"])}
     rarity = np.array(features["rarity"], np.float64) if features["weights"] == "tf-idf" else None
     mail, width = features["mail"], features["words"]
+    words_in = partial(cut, segment=scripts.segmenter(features.get("segmenter"))) if SCRIPTS in features else plain
 
     def row(data: bytes, key: str) -> NDArray[np.float16]:
-        words = words_of(text_of(data, key), mail=mail)
+        words = words_in(spelled(text_of(data, key), mail=mail))
         counts = Counter(place for word in words if (place := vocabulary.get(word)) is not None)
         if not counts:
             raise ItemError(key, _unknown(words, len(vocabulary)))
@@ -102,12 +107,20 @@ def query_items(text: str) -> Iterator[Item]:
         if not files:
             raise QueryError(f"{text}: no files in this folder")
         yield from (Item(os.path.join(text, file.place), file.place, WholeFile(file.path)) for file in files)
-    elif _PATH.fullmatch(text):
+    elif _is_path(text):
         raise QueryError(
             f"{text}: no such file or folder; to ask with a single word like this: echo {text} | aepipe query -"
         )
     else:
         yield Item(text, text, InMemory(text.encode("utf-8", "surrogateescape")))
+
+
+def _is_path(text: str) -> bool:
+    """Whether an argument looks like a path: words of scripts without spaces may have a stroke among them."""
+    if not _PATH.fullmatch(text):
+        return False
+    first = text.partition("/")[0]
+    return not scripts.spaceless(text) or "." in text or not first.strip("~") or Path(first).is_dir()
 
 
 def text_of(data: bytes, key: str) -> str:
@@ -129,15 +142,36 @@ def text_of(data: bytes, key: str) -> str:
     return text
 
 
-def words_of(text: str, *, mail: bool) -> list[str]:
-    """Return the words of a text: two letters and more, in lower case, of any alphabet.
+def words_of(text: str, *, mail: bool, segment: scripts.Segment | None = None) -> list[str]:
+    """Return the words of a text, in lower case: of two letters and more, of any script.
+
+    Single letters are words of scripts without spaces only; see :mod:`aepipe.sources.text.scripts`.
 
     Args:
         text: of the document.
         mail: leave out headers, quotations and signatures; see :func:`body_of`.
+        segment: cuts runs of Chinese letters.
     """
+    return cut(spelled(text, mail=mail), segment)
+
+
+def spelled(text: str, *, mail: bool) -> str:
+    """Return what words are cut from: the text in lower case, one spelling of each letter."""
     # NFKC makes one word of its different spellings: ligatures, full-width letters.
-    return _WORD.findall(unicodedata.normalize("NFKC", body_of(text) if mail else text).lower())
+    return unicodedata.normalize("NFKC", body_of(text) if mail else text).lower()
+
+
+def cut(found: str, segment: scripts.Segment | None = None) -> list[str]:
+    """Return the words of a text that :func:`spelled` returned."""
+    return scripts.words(found, segment) if scripts.concerns(found) else plain(found)
+
+
+def plain(found: str) -> list[str]:
+    """Return the runs of two letters and more: the words of a text without marks and with spaces.
+
+    Rows whose vocabulary has no word of other scripts are made of these, as they always were.
+    """
+    return _WORD.findall(found)
 
 
 def is_mail(text: str) -> bool:
