@@ -56,9 +56,9 @@ corruption = {{ kind = "mask", rate = 0.2, rescale = true }}
 objective = {{ kind = "reconstruction", decorrelation = 0.02 }}
 {fit}"""
 _COMPONENTS = """[[layers]]  # principal components, half whitened: small differences count, too
-net = { kind = "dense", width = 256, activation = "linear" }
+net = {{ kind = "dense", width = {width}, activation = "linear" }}
 objective = "components"
-fit = { epochs = 1, batch = 4096 }"""
+fit = {{ epochs = 1, batch = 4096 }}"""
 _WALKS = """[finetune]  # bits agree where walks among nearest neighbours lead
 frozen = 1  # the lowest layer stays as it is
 epochs = {epochs}
@@ -348,7 +348,8 @@ def stack(rows: int, *, bounded: bool, holes: bool = False, walkable: int = WALK
     batch, walks = _batch(rows), rows >= walkable
     epochs = {part: int(np.clip(round(steps * batch / rows), 1, MOST_EPOCHS)) for part, steps in STEPS.items()}
     fit = f"fit = {{ epochs = {epochs['layer']}, batch = {batch}, warmup = 50 }}"
-    lowest = [_MASKED.format(fit=fit)] if holes else [_COMPONENTS] if walks else []
+    # Of few rows, the last components hold single rows; a short question has nothing in common with them.
+    lowest = [_MASKED.format(fit=fit)] if holes else [_COMPONENTS.format(width=min(256, rows // 3))] if walks else []
     likelihood = "bernoulli" if bounded and not lowest else "gaussian"
     shift = '{ kind = "shift", pixels = 1 }, ' if bounded else ""
     return [
