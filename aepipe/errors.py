@@ -3,6 +3,7 @@
 AepipeError
 ├── RecipeError            a recipe that cannot be run: file, key, allowed values
 ├── SourceError            a source that is missing, empty, or too full of unreadable items
+│   └── UnclearError       files of several kinds, none of which prevails
 ├── ItemError              one item that cannot be decoded (quarantined at ingestion, fatal in a query)
 ├── CodeError              codes of the wrong length, bad hex, pad bits that are not zero
 │   └── FingerprintError   codes of two encoders in one operation
@@ -37,6 +38,21 @@ class RecipeError(AepipeError):
 
 class SourceError(AepipeError):
     """A source that is missing, empty, or has too many unreadable items."""
+
+
+class UnclearError(SourceError):
+    """Files of several kinds, none of which prevails: the user has to say which is meant.
+
+    Attributes:
+        kinds: that there are, the most frequent first.
+    """
+
+    def __init__(self, text: str, kinds: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.kinds = kinds
+
+    def __reduce__(self) -> tuple[type[UnclearError], tuple[str, tuple[str, ...]]]:
+        return type(self), (str(self), self.kinds)
 
 
 class ItemError(AepipeError):

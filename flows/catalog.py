@@ -21,16 +21,18 @@ class RecipeFile:
         file: where it is.
         origin: ``given``; ``written``, derived from the items just now; or ``kept``, derived by an earlier run.
         text: of the file, where it was written just now.
-        left_out: what the source holds that the recipe does not read, a sentence each.
+        said: what the source holds, and what the recipe does not read, a sentence each.
     """
 
     file: Path
     origin: Literal["given", "written", "kept"] = "given"
     text: str = ""
-    left_out: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
 
-def recipe_for(what: str, *, name: str | None = None, save: str | Path | None = None) -> RecipeFile:
+def recipe_for(
+    what: str, *, name: str | None = None, save: str | Path | None = None, kind: str | None = None
+) -> RecipeFile:
     """Return a recipe by its path or name; for a collection of items, derive one and write it.
 
     A file that is there already and reads the same items is kept as it is: its owner may have changed it.
@@ -39,23 +41,25 @@ def recipe_for(what: str, *, name: str | None = None, save: str | Path | None = 
         what: a recipe, or a folder, file or glob.
         name: of the collection.
         save: where a derived recipe is written; else ``NAME.toml`` in the working directory.
+        kind: of source that is meant, where a recipe is derived; told by the files where it is None.
 
     Raises:
         RecipeError: there is no such recipe, or the file to be written is a recipe for something else.
         SourceError: the items are of no known kind.
+        UnclearError: they are of several kinds.
     """
     if is_recipe(what):
         return RecipeFile(recipe_file(what))
-    from aepipe.pipeline.suggest import describe_strangers, name_of, same_source, suggest
+    from aepipe.pipeline.suggest import name_of, same_source, suggest
 
     file = Path(save or f"{name or name_of(what)}.toml")
     if file.exists():
         if not same_source(file, what):
             raise RecipeError(f"{file}: is a recipe for something else; write this one elsewhere with --save FILE")
         return RecipeFile(file, "kept")
-    _, text, held = suggest(what, name=name, folder=file.absolute().parent)
+    _, text, held = suggest(what, name=name, folder=file.absolute().parent, kind=kind)
     file.write_text(text, encoding="utf-8")
-    return RecipeFile(file, "written", text, tuple(describe_strangers(held.strangers)))
+    return RecipeFile(file, "written", text, tuple(held.describe()))
 
 
 def is_recipe(text: str) -> bool:

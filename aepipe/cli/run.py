@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from click import Choice
 
 from aepipe import api as library
 from aepipe.api import NightlyRules, UpdateResult, load_flow
 from aepipe.cli.options import Place
-from aepipe.cli.output import complain, say
+from aepipe.cli.output import say
 from aepipe.cli.prefect import Api, Device, SourcePath, resumable
 from aepipe.cli.progress import showing
-from aepipe.report.facts import describe, describe_text
+from aepipe.errors import UnclearError
+from aepipe.report.facts import describe, describe_text, reading_lines
+from aepipe.report.tables import text_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,10 @@ class Order:
     promote: Annotated[
         bool, typer.Option("--promote/--no-promote", help="Put the release into service if the gate lets it pass.")
     ] = True
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", help="What a collection is of: images, text, table, ...; else told by its files."),
+    ] = None
 
 
 def run(
@@ -64,7 +72,7 @@ def run(
       aepipe run fashion-mnist --source ~/data/fashion-mnist
       aepipe run 'scans/2026-*/*.png' --name scans --device cuda
     """
-    recipe = _recipe_for(what, place.name, save)
+    recipe = _recipe_for(what, place.name, save, order.kind)
     with resumable(), showing():
         done = library.run(
             recipe,
@@ -187,12 +195,15 @@ def local_timezone() -> str:
     return os.environ.get("TZ", "").removeprefix(":") or (name if found else "UTC")
 
 
-def _recipe_for(what: str, name: str | None, save: Path | None) -> Path:
-    """Return the recipe that is asked for; say so where it was derived."""
-    recipe = load_flow("catalog").recipe_for(what, name=name, save=save)
+def _recipe_for(what: str, name: str | None, save: Path | None, kind: str | None = None) -> Path:
+    """Return the recipe that is asked for; say so where it was derived, and what the collection holds."""
+    try:
+        recipe = load_flow("catalog").recipe_for(what, name=name, save=save, kind=kind)
+    except UnclearError as error:
+        return _recipe_for(what, name, save, _asked(error))
     file: Path = recipe.file
-    for line in recipe.left_out:
-        complain(f"{what}: left out: {line}")
+    for line in recipe.said:
+        say(f"{what}: {line}")
     if recipe.origin == "kept":
         say(f"{file}: is a recipe for {what} already, and is run as it stands")
     elif recipe.origin == "written":
@@ -200,6 +211,18 @@ def _recipe_for(what: str, name: str | None, save: Path | None) -> Path:
     return file.absolute()
 
 
+def _asked(error: UnclearError) -> str:
+    """Ask on a terminal which kind is meant; elsewhere nobody can answer, and the error stands."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise error
+    say(str(error))
+    return str(typer.prompt("Which kind is meant?", type=Choice([*error.kinds])))
+
+
 def _say_result(result: UpdateResult, done: str) -> None:
+    """Say what was done, and what of the source was not read."""
     collection = result.collection
     say(f"{collection.name}: release {collection.release.ref.short} is in service{done}")
+    read = reading_lines(describe(collection.store, collection.release.ref)["read"])
+    if read:
+        say(text_table([(f"  {name}", text) for name, text in read], left=(0, 1)))

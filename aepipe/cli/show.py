@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aepipe.cli.options import AsJson, Place, ReleaseText
-from aepipe.cli.output import say, say_json, write_picture, write_text
+from aepipe.cli.output import say, say_json, table, write_picture, write_text
 from aepipe.errors import QueryError
 from aepipe.release import lifecycle
 from aepipe.release.release import Release
@@ -45,8 +45,16 @@ class Pictures:
     ] = None
 
 
-def show(place: Place, pictures: Pictures, release: ReleaseText = None, as_json: AsJson = False) -> None:
-    """Describe the releases in service: rows, scores, and folders.
+def show(
+    place: Place,
+    pictures: Pictures,
+    release: ReleaseText = None,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="List the items that could not be read, and the files passed over.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Describe the releases in service: rows, scores, folders, and what of the source was not read.
 
     Scores are shown with those of ITQ, random hyperplanes (lsh), signs of principal components
     (pca-sign) and spectral hashing at the same number of bits, and of exact search by float features.
@@ -57,6 +65,7 @@ def show(place: Place, pictures: Pictures, release: ReleaseText = None, as_json:
       aepipe show                         every collection in service
       aepipe show --name fashion
       aepipe show 3f9a0c11                a release that need not be in service
+      aepipe show --quarantine            what was not read, by name, with the reason
       aepipe show --page fashion.html     to look at in a browser, or to send
       aepipe show --hits hits.png --curves curves.png --map map.png --filters filters.png
       aepipe show --json | jq '.[].scores'
@@ -64,12 +73,36 @@ def show(place: Place, pictures: Pictures, release: ReleaseText = None, as_json:
     store = place.store()
     wanted = lifecycle.find_all(store, release, place.name)
     found = [describe(store, ref) for ref in wanted]
+    if quarantine:
+        _list_quarantine(found, as_json=as_json)
+        return
     for ref in wanted:
         draw(store, ref, pictures)
     if as_json:
         say_json(found)
     else:
         say("\n\n".join(map(describe_text, found)))
+
+
+def _list_quarantine(found: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Print what was not read of the sources of some releases."""
+    from aepipe.store.rows import read_quarantine
+
+    listed = [
+        {"collection": one["name"], **row}
+        for one in found
+        for row in (read_quarantine(Path(one["read"]["list"])) if one["read"].get("list") else ())
+    ]
+    if as_json:
+        say_json(listed)
+        return
+    head = ["collection", "what", "reason", "name"]
+    rows = [[row["collection"], row["what"], row["reason"], _name(row)] for row in listed]
+    say(table(head, rows) if rows else "everything was read")
+
+
+def _name(row: dict[str, Any]) -> str:
+    return row["key"] or row["place"] or f"and {row['count']:,} more"
 
 
 def draw(store: Store, ref: Ref, pictures: Pictures) -> None:

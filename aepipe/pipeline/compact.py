@@ -19,7 +19,7 @@ from aepipe.codes import encoder as encoders
 from aepipe.log import step
 from aepipe.pipeline.publish import publish
 from aepipe.release.release import Release
-from aepipe.store import layout
+from aepipe.store import layout, reading
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.rows import Rows, RowsWriter
 from aepipe.store.segments import CodeSegments
@@ -73,7 +73,8 @@ def merge_tables(store: Store, tables: Sequence[Ref], removed: NDArray[np.int64]
             # Ids of removed rows must not be given again, so the highest count of all tables goes on.
             next_id = max(part.next_id for part in parts)
             writer.close(source="", next_id=next_id, rejected=parts[0].quarantine())
-        facts = {**Rows(draft.path).facts, "location": first.facts.get("location"), "skipped": 0, "passed_over": []}
+        kept = {name: first.facts[name] for name in ("location", *reading.NAMES) if name in first.facts}
+        facts = Rows(draft.path).facts | kept
         return draft.finish(inputs, facts | {"new": 0, "changed": 0, "vanished": 0})
 
 

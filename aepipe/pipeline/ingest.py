@@ -24,7 +24,8 @@ from aepipe import log
 from aepipe.errors import SourceError
 from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import Outcome, read_all
-from aepipe.store import layout
+from aepipe.sources.passed_over import PassedOver
+from aepipe.store import layout, reading
 from aepipe.store.artifacts import Ref, Store, digest_of
 from aepipe.store.rows import Finder, Rejected, Row, Rows, RowsWriter, write_quarantine
 
@@ -47,9 +48,9 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
         next_id: the first id for a new key; smaller ones were given before, perhaps to rows that are gone.
 
     Returns:
-        The rows. Their facts are those of :class:`aepipe.store.rows.Rows`, ``location``, ``skipped`` (files passed
-        over, in all), ``passed_over`` (by reason), ``left_out`` (columns), ``notes``, and the numbers
-        of ``new``, ``changed`` and ``vanished`` keys compared with ``previous``.
+        The rows. Their facts are those of :class:`aepipe.store.rows.Rows`, ``location``, those of
+        :data:`aepipe.store.reading.NAMES`, and the numbers of ``new``, ``changed`` and ``vanished`` keys compared with
+        ``previous``.
 
     Raises:
         SourceError: too many items are unreadable, or too many items of ``previous`` are gone from the same location;
@@ -68,10 +69,11 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
             if done % REPORT_EVERY == 0:
                 log.step("ingest", done, total, collection.note)
         log.step("ingest", done, done, collection.note)
-        listed = quarantine_file(store, source.name, collection.rejected)
+        listed = quarantine_file(store, source.name, collection.rejected, source.passed_over)
         collection.judge(listed)
-        digest = collection.digest()
+        digest, read = collection.digest(), _reading(source, collection.rejected)
         if previous is not None and before.stands(digest):
+            reading.keep(store, source.name, previous, read)
             return previous
         inputs = {
             "stage": "ingest",
@@ -81,7 +83,9 @@ def ingest(store: Store, source: Source, *, previous: Ref | None = None, next_id
             "ids": collection.lineage(),
         }
         facts = {**collection.finish(digest), **collection.changes()}
-        return draft.finish(inputs, {**facts, "location": str(source.location), **_left_out(source)})
+        made = draft.finish(inputs, {**facts, "location": str(source.location), **read})
+    reading.keep(store, source.name, made, read)
+    return made
 
 
 class PreviousRows:
@@ -226,7 +230,8 @@ class _Collection:
 
     def finish(self, digest: str) -> dict[str, Any]:
         """Complete the files, and return the facts of the table."""
-        self._started().close(source=digest, next_id=self._next_id, rejected=self.rejected)
+        passed_over = self._source.passed_over.listed()
+        self._started().close(source=digest, next_id=self._next_id, rejected=self.rejected, passed_over=passed_over)
         return Rows(self._folder).facts
 
     def changes(self) -> dict[str, int]:
@@ -269,12 +274,16 @@ class _Collection:
         return self._before.usable.feature(row)
 
 
-def _left_out(source: Source) -> dict[str, Any]:
+def _reading(source: Source, rejected: list[Rejected]) -> dict[str, Any]:
     """Return what the source did not use, and what it guessed, as facts."""
-    passed_over = source.passed_over
+    passed_over, unreadable = source.passed_over, PassedOver()
+    for bad in rejected:
+        unreadable.add(bad.key, bad.reason)
     return {
+        "files": passed_over.read,
         "skipped": passed_over.total,
         "passed_over": passed_over.facts(),
+        "unreadable": unreadable.facts(),
         "left_out": dict(source.left_out),
         "notes": list(source.notes),
     }
@@ -294,11 +303,11 @@ def check_bad(source: Source, rejected: list[Rejected], good: int, listed: Path)
         )
 
 
-def quarantine_file(store: Store, name: str, rejected: list[Rejected]) -> Path:
-    """Write the list of unreadable items where a failed run leaves it; remove an empty one."""
+def quarantine_file(store: Store, name: str, rejected: list[Rejected], passed_over: PassedOver | None = None) -> Path:
+    """Write the list of unreadable items and passed over files where a failed run leaves it; remove an empty one."""
     path = store.root / layout.Root.quarantine(name)
-    if rejected:
-        write_quarantine(path, rejected)
+    if rejected or (passed_over and passed_over.counts):
+        write_quarantine(path, rejected, passed_over.listed() if passed_over else ())
     else:
         path.unlink(missing_ok=True)
     return path

@@ -15,20 +15,23 @@ import re
 import tomllib
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aepipe import recipe as recipes
 from aepipe import sources
-from aepipe.errors import ItemError, SourceError
+from aepipe.errors import ItemError, RecipeError, SourceError, UnclearError
 from aepipe.recipe import Choice, LayerRecipe, Recipe
 from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer, Survey
-from aepipe.sources.files import Files, Found
+from aepipe.sources.files import EMPTY, Files, Found, first_bytes, pointer_in
 from aepipe.sources.formats import records
+from aepipe.sources.formats.folder import is_other
+from aepipe.sources.passed_over import PassedOver, in_words
 from aepipe.sources.remote import is_address
 
 if TYPE_CHECKING:
@@ -36,6 +39,10 @@ if TYPE_CHECKING:
 
 FILES = 200
 """Files that are looked at to tell the kind of source."""
+POINTERS = 0.05
+"""Share of files that only point to their content, above which no recipe is written."""
+CLEAR = 2
+"""How many times as many files the kind of a recipe has as any other kind."""
 STEPS = {"layer": 250, "finetune": 700}
 """Steps of training aimed at; on 6,700 photographs, twice as many added 4 % to mAP@1000."""
 MOST_EPOCHS = 40
@@ -88,48 +95,71 @@ class Holding:
     """What a path holds.
 
     Attributes:
-        files: how many there are.
+        files: how many there are that can be opened.
+        passed_over: those that are never opened, and folders that are not looked into.
+        looked_at: files that were looked at.
         kinds: of those that were looked at, by kind of source.
-        strangers: those that fit no kind, with the reason.
+        strangers: those that fit no kind, or cannot be decoded, with the reason.
+        beside: those that are about another file of the same name: ``1.json`` next to ``1.jpg``.
         columns: that hold the items, in the first table that has one, by kind.
         aside: kinds whose files are about the others where there are others: a table next to pictures.
     """
 
     files: int = 0
+    passed_over: PassedOver = field(default_factory=PassedOver)
+    looked_at: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     strangers: list[tuple[str, str]] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
     aside: frozenset[str] = frozenset()
+    beside: int = 0
 
     @property
     def kind(self) -> str:
         """The kind of source that most of the files are of; empty where they are of none."""
-        found = self.kinds
-        if len(found) > 1:
-            found = Counter({kind: count for kind, count in found.items() if kind not in self.aside})
-        return max(sorted(found), key=found.__getitem__) if found else ""
+        return next(iter(self.ranked), "")
+
+    @property
+    def ranked(self) -> list[str]:
+        """The kinds that may be meant, the most frequent first."""
+        found = [kind for kind in sorted(self.kinds) if len(self.kinds) == 1 or kind not in self.aside]
+        return sorted(found, key=self.kinds.__getitem__, reverse=True)
+
+    def describe(self) -> Iterator[str]:
+        """Yield what was found in words: the kind and why, and what is left out with the first names."""
+        counts = "; ".join(f"{count:,} x {kind}" for kind, count in self.kinds.most_common())
+        yield f"{self.looked_at:,} of {self.files:,} files looked at: {counts or 'of no known kind'}"
+        if self.beside:
+            yield f"{self.beside:,} of them are about another file of the same name"
+        yield from (f"of no use: {in_words(fact)}" for fact in _by_reason(self.strangers).facts())
+        yield from (f"passed over: {in_words(fact)}" for fact in self.passed_over.facts())
 
 
-def suggest(path: str, *, name: str | None = None, folder: Path) -> tuple[str, str, Holding]:
+def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | None = None) -> tuple[str, str, Holding]:
     """Return the name and the text of a recipe, and what was found at the path.
 
     Args:
         path: a folder, a glob, an archive or a list, as ``[source] path`` takes it, relative to the working directory.
         name: of the recipe; made of the path where it is None.
         folder: where the recipe is going to lie; paths below it are written relative to it.
+        kind: of source that is meant; told by the files where it is None.
 
     Raises:
-        RecipeError: the name is not one.
+        RecipeError: the name is not one, or there is no such kind.
         SourceError: the path does not exist, or holds nothing that can be learned from.
+        UnclearError: there are files of several kinds, or most are of none.
     """
     chosen, held = name or name_of(path), look(path)
-    if not held.kind:
-        raise SourceError(
-            f"{path}: nothing in it that can be learned from: {'; '.join(describe_strangers(held.strangers))}"
-        )
-    hints, options = hints_for(held.kind, path, held.columns.get(held.kind))
+    if kind is None:
+        _check_clear(path, held)
+    elif kind not in sources.names():
+        raise RecipeError(f"unknown kind {kind!r}; allowed: {', '.join(sources.names())}")
+    kind = kind or held.kind
+    hints, options = hints_for(kind, path, held.columns.get(kind))
+    known = {place for place, _ in held.strangers}
+    held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen)}"]
-    blocks = [_source_block(hints.survey, held.kind, _relative(path, folder), options), hints.features]
+    blocks = [_source_block(hints.survey, kind, _relative(path, folder), options), hints.features]
     blocks += stack(hints.survey.rows, bounded=hints.bounded, holes=hints.holes, walkable=hints.walkable or WALKABLE)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
     text = "\n\n".join([*head, *filter(None, blocks)]) + "\n"
@@ -147,22 +177,88 @@ def look(path: str) -> Holding:
     Raises:
         SourceError: there is no such path, or no file in it.
     """
-    files = list(Files.at(path, Path.cwd()))
-    if not files:
-        raise SourceError(f"{path}: no files in it")
     sniffers = _sniffers()
-    aside = frozenset(kind for kind, sniffer in sniffers.items() if sniffer.aside)
-    found = Holding(files=len(files), aside=aside)
-    # Spread over all files, because those of one sort often stand together.
-    for file in files[:: max(1, len(files) // FILES)]:
+    found = Holding(aside=frozenset(kind for kind, sniffer in sniffers.items() if sniffer.aside))
+    files = list(Files.at(path, Path.cwd()).picked(lambda _: None, found.passed_over))
+    if not files:
+        passed_over = found.passed_over.summary()
+        raise SourceError(f"{path}: no files in it{f'; passed over: {passed_over}' if passed_over else ''}")
+    found.files, seen = len(files), list[tuple[str, str]]()
+    for file in _spread(files):
+        found.looked_at += 1
         try:
             kind, column = _kind_of(file, sniffers)
         except ItemError as error:
             found.strangers.append((file.place, error.reason))
             continue
-        found.kinds[kind] += 1
+        seen.append((file.place, kind))
         if column:
             found.columns.setdefault(kind, column)
+    beside = _beside(files, [place for place, kind in seen if kind == "text"]) if len(seen) > 1 else set()
+    found.beside = len(beside)
+    found.kinds = Counter(kind for place, kind in seen if place not in beside)
+    return found
+
+
+def _spread(files: Sequence[Found]) -> list[Found]:
+    """Return some of the files, the same each time, in their order.
+
+    They are drawn, because those of one sort often stand together, and others take turns.
+    """
+    chosen = sorted(Random(0).sample(range(len(files)), min(FILES, len(files))))
+    return [files[number] for number in chosen]
+
+
+def _beside(files: Sequence[Found], texts: Sequence[str]) -> set[str]:
+    """Return the texts that are about another file, which is no text and has the same name but for the ending."""
+    texts = [text for text in texts if not is_other(text)]  # a table of texts is about itself
+    if not texts:
+        return set()
+    others = {name for file in files if is_other(file.place) for name in (file.place, _stem(file.place))}
+    # Google writes 1.jpg.supplemental-metadata.json next to 1.jpg.
+    return {text for text in texts if {_stem(text), _stem(_stem(text))} & others}
+
+
+def _stem(place: str) -> str:
+    return os.path.splitext(place)[0]
+
+
+def _check_clear(path: str, held: Holding) -> None:
+    """Check that one kind prevails among the files, and that their content is here.
+
+    Raises:
+        SourceError: nothing can be learned from them.
+        UnclearError: it is not clear which of them are meant.
+    """
+    reasons = _by_reason(held.strangers)
+    pointers = [fact for fact in reasons.facts() if fact["reason"].startswith("a pointer of ")]
+    if pointers and pointers[0]["count"] > POINTERS * held.looked_at:
+        raise SourceError(f"{path}: of {held.looked_at:,} files looked at {in_words(pointers[0])}")
+    if not held.kind:
+        raise SourceError(
+            f"{path}: nothing in it that can be learned from: {'; '.join(describe_strangers(held.strangers))}"
+        )
+    first, *others = held.ranked
+    most = max(reasons.counts.values(), default=0)
+    if others and held.kinds[first] < CLEAR * held.kinds[others[0]]:
+        found = " and ".join(f"{held.kinds[kind]:,} of kind {kind}" for kind in held.ranked)
+        raise UnclearError(
+            f"{path}: of {held.looked_at:,} files looked at there are {found}. Say which is meant: --kind {first} or "
+            f"--kind {others[0]}",
+            tuple(held.ranked),
+        )
+    if most > held.kinds[first]:
+        raise UnclearError(
+            f"{path}: of {held.looked_at:,} files looked at only {held.kinds[first]:,} are of kind {first}, and "
+            f"{in_words(reasons.facts()[0])}. If the others do not count, say --kind {first}",
+            (first,),
+        )
+
+
+def _by_reason(strangers: Iterable[tuple[str, str]]) -> PassedOver:
+    found = PassedOver()
+    for place, reason in strangers:
+        found.add(place, reason)
     return found
 
 
@@ -248,16 +344,19 @@ def _kind_of(file: Found, sniffers: Mapping[str, Sniffer]) -> tuple[str, str]:
         ItemError: it fits none; the reason is the one to tell users.
     """
     head = _head(file)
+    reason = pointer_in(head)
+    if reason:
+        raise ItemError(file.place, reason)
     table = records.name_by_content(file.place, head)
-    seen, why = Glimpse(file.place, head, bool(table)), "of no known kind"
+    seen, why = Glimpse(file.place, head, bool(table)), ""
     for kind, sniffer in sniffers.items():
         try:
             if sniffer.file(seen):
                 return kind, ""
         except ItemError as error:
-            why = error.reason
+            why = why or error.reason  # the first, as text says no to all that is none
     if not table:
-        raise ItemError(file.place, why)
+        raise ItemError(file.place, why or "of no known kind")
     try:
         return _kind_of_table(Path(file.path), table, sniffers)
     except (SourceError, OSError, EOFError, zlib.error) as error:
@@ -266,15 +365,12 @@ def _kind_of(file: Found, sniffers: Mapping[str, Sniffer]) -> tuple[str, str]:
 
 def _head(file: Found) -> bytes:
     """Return the first bytes of a file."""
-    if file.refusal:
-        raise ItemError(file.place, file.refusal)
     try:
-        with open(file.path, "rb") as stream:
-            head = stream.read(HEAD)
+        head = first_bytes(file.path, HEAD)
     except OSError as error:
         raise ItemError(file.place, f"cannot be read: {error.strerror}") from None
     if not head:
-        raise ItemError(file.place, "empty file")
+        raise ItemError(file.place, EMPTY)
     return head
 
 

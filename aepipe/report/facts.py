@@ -9,7 +9,8 @@ from typing import Any
 
 from aepipe.errors import CorruptError
 from aepipe.report.tables import health_line, protocol_line, reranking_line, scores_table, text_table
-from aepipe.store import layout, registry
+from aepipe.sources.passed_over import in_words
+from aepipe.store import layout, reading, registry
 from aepipe.store.artifacts import Ref, Store
 
 LABEL_FREE = "recall_at_10"
@@ -41,6 +42,7 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
         "aligned": store.manifest(Ref.parse(card["encoder"])).facts.get("aligned"),
         "layers": layer_names(card["recipe"]),
         "source": {"kind": _recipe(card, "source", "kind"), "path": card.get("source_path")},
+        "read": reading.facts_of(store, card["name"], Ref.parse(card["source_rows"])),
         "scores": scores,
         "pretraining": pretraining_worth(store, ref, card, scores) if scores else None,
         "path": str(store.root / ref.kind / ref.digest),
@@ -48,7 +50,10 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
 
 
 def facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the result of :func:`describe` without scores, as names and values for people."""
+    """Return the result of :func:`describe` without scores, as names and values for people.
+
+    A name may stand for several lines, and then is empty from the second on.
+    """
     lines = [
         ("release", f"{found['release'][:12]}, {_service(found)}"),
         ("created", found["created"]),
@@ -56,11 +61,29 @@ def facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("codes", f"{found['n_bits']} bits, fingerprint {found['fingerprint'][:12]}{_aligned(found)}"),
         ("encoder", " > ".join(found["layers"])),
         ("source", f"{found['source']['kind']}, {found['source']['path']}"),
+        *reading_lines(found["read"]),
         ("lies in", found["path"]),
     ]
     if found["changes"]:
         lines.insert(3, ("since built", _changed(found["changes"])))
     return lines
+
+
+def reading_lines(read: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a run did not read, or did not learn from, and what it guessed, as names and values for people.
+
+    Args:
+        read: facts as :func:`aepipe.store.reading.facts_of` returns them.
+    """
+    groups = {
+        "unreadable": [in_words(fact) for fact in read.get("unreadable", ())],
+        "passed over": [in_words(fact) for fact in read.get("passed_over", ())],
+        "left out": [f"column {name}: {why}" for name, why in read.get("left_out", {}).items()],
+        "guessed": list(read.get("notes", ())),
+    }
+    lines = [(name if not number else "", text) for name, held in groups.items() for number, text in enumerate(held)]
+    listed = read.get("list") if groups["unreadable"] or groups["passed over"] else None
+    return [*lines, ("all names", f"`aepipe show --quarantine`, or {listed}")] if listed else lines
 
 
 def describe_text(found: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from aepipe.errors import ItemError, SourceError
-from aepipe.sources.files import WholeFile
+from aepipe.sources.files import WholeFile, existing
 from aepipe.sources.formats import format_of
 from aepipe.sources.item import Decode, Draw, Item, Source
 
@@ -152,7 +152,7 @@ def _reader(name: str, at: str) -> Callable[[Path, str, str], bytes] | None:
 def _existing(location: Path, name: str) -> str | None:
     # A place writes the bytes of a name that are no UTF-8 as \xff.
     raw = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), name.encode())
-    paths = (str(location / name), str(location / os.fsdecode(raw)))
+    paths = (str(location / name), str(location / os.fsdecode(raw)), str(existing(location / name)))
     return next((path for path in paths if os.path.isfile(path)), None)
 
 

@@ -57,6 +57,8 @@ class Options(recipe.Options):
         split: a column with ``train`` and ``test``; ``top``, the name of the topmost folder; ``file``, the name of the
             file that holds the item, up to its first dot; or ``{ test = 0.1 }``. Without it everything is ``train``.
         key: a column with the id of each item; without it the path, or the place in a file, is the key.
+        exclude: patterns of files and folders that are left out, as a ``.gitignore`` has them, after those that always
+            are: ``@eaDir``, ``Thumbs.db`` and others of their sort; ``["!*"]`` has none of them.
         max_bad_share: the share of items that may be unreadable; above it, ingestion fails.
         max_vanished_share: the share of the items of the run before that may be gone; above it, ingestion fails. So an
             empty folder where a disk should be mounted does not empty the collection.
@@ -67,6 +69,7 @@ class Options(recipe.Options):
     label: str | None = None
     split: str | SplitShare | None = None
     key: str | None = None
+    exclude: Annotated[tuple[str, ...], Field(strict=False)] = ()
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_vanished_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     workers: Annotated[int, Field(ge=0)] = 0
@@ -165,7 +168,9 @@ class ItemSource:
             empty = False
             yield self._finished(item)
         if empty:
-            raise SourceError(f"{self._files.given}: no {self.called} in it")
+            passed_over = self.passed_over.summary()
+            why = f"; passed over: {passed_over}" if passed_over else ""
+            raise SourceError(f"{self._files.given}: no {self.called} in it{why}")
 
     def split(self, item: Item, sha256: bytes) -> str:
         """Return the split of an item: decided by its bytes, or by the source, else ``train``."""
@@ -379,6 +384,7 @@ class Hints:
         bounded: rows are pictures of some sort: cells lie within 0..1, and may be shifted by a pixel in training.
         holes: cells may be missing, and are of several sorts.
         walkable: rows from which bits learn from neighbours; 0 for the usual number.
+        unreadable: items that were looked at and cannot be decoded, each with the reason.
     """
 
     survey: Survey
@@ -387,3 +393,4 @@ class Hints:
     bounded: bool = False
     holes: bool = False
     walkable: int = 0
+    unreadable: tuple[tuple[str, str], ...] = ()

@@ -21,6 +21,8 @@ Reader = Callable[[str], bytes]
 """Returns the bytes of the item with that key; raises :class:`ItemError` or OSError."""
 Decode = Callable[[bytes, str], NDArray[np.generic]]
 """Makes one row of bytes; the second argument is the key, for messages. Raises :class:`ItemError`."""
+Sniff = Callable[[bytes], bool]
+"""Tells by the first bytes of a file whether it is an item."""
 Draw = Callable[[bytes, str, int, Callable[[], Mapping[str, Any]]], "Image"]
 """Makes a picture of bytes to look at; the other arguments are the key, the longest side in pixels, and the features.
 
@@ -163,10 +165,12 @@ class Columns:
     Attributes:
         image: holds the items, or their paths.
         key: holds the id of each item; None takes the path of the item.
+        sniff: recognises items among files whose names say nothing; None leaves those files out.
     """
 
     image: str = "image"
     key: str | None = None
+    sniff: Sniff | None = None
 
 
 class Container(Protocol):

@@ -46,8 +46,13 @@ class Root:
 
     @staticmethod
     def quarantine(name: str) -> str:
-        """Return the list of a collection's unreadable items; here it outlives a failed run."""
+        """Return the list of a collection's unreadable items and passed over files; it outlives a failed run."""
         return f"quarantine-{name}.parquet"
+
+    @staticmethod
+    def reading(name: str) -> str:
+        """Return the file with what the last run of a collection read, and what it did not."""
+        return f"reading-{name}.json"
 
 
 class Backbone:

@@ -3,7 +3,8 @@
 ::
 
     rows-00000.parquet   id int64, key, sha256 [32], place, label, split, the source's own columns, features [bytes]
-    quarantine.parquet   key, place, reason: the items that could not be read; always present, often empty
+    quarantine.parquet   key, place, reason, what, count: items that could not be read, and files that were passed over;
+                         always present, often empty
     rows.json            shape, dtype, counts, digest of the source, next_id
 
 :class:`Rows` reads them: columns, all features, or batches. :class:`RowsWriter` writes them as they come, one row group
@@ -26,7 +27,7 @@ from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +42,10 @@ VERSION = 1
 FIXED = ("id", "key", "sha256", "place", "label", "split", "features")
 """Our columns; those of the source follow before ``features``."""
 
+UNREADABLE, PASSED_OVER = "unreadable", "passed over"
+"""What a row of the quarantine is about."""
+Passed: TypeAlias = tuple[str, str, int]
+"""A file that was passed over: its place, the reason, and 1; or no place, and how many more there are of a reason."""
 BLOCK_BYTES = 1 << 26
 """Bytes of features that :func:`gather` reads at a time."""
 _AT_ONCE = 4096
@@ -230,7 +235,8 @@ class Rows:
 
     def quarantine(self) -> list[Rejected]:
         """Return the items that could not be read."""
-        return [Rejected(**row) for row in pq.read_table(self._folder / layout.Rows.QUARANTINE).to_pylist()]
+        listed = read_quarantine(self._folder / layout.Rows.QUARANTINE)
+        return [Rejected(one["key"], one["place"], one["reason"]) for one in listed if one["what"] == UNREADABLE]
 
     def _row(self, record: dict[str, Any], features: NDArray[Any]) -> Row:
         own = {name: record.pop(written) for name, written in self.facts["columns"].items()}
@@ -399,13 +405,16 @@ class RowsWriter:
         for start in range(0, len(table), self._group):
             self._write(table.slice(start, self._group).cast(self._schema))
 
-    def close(self, *, source: str, next_id: int, rejected: Iterable[Rejected] = ()) -> None:
+    def close(
+        self, *, source: str, next_id: int, rejected: Iterable[Rejected] = (), passed_over: Iterable[Passed] = ()
+    ) -> None:
         """Write the pending rows, the quarantine, and the description.
 
         Args:
             source: digest of the source.
             next_id: the smallest id that was never given.
             rejected: the items that could not be read.
+            passed_over: files that hold no items.
         """
         self._flush()
         if self._part is None:
@@ -413,7 +422,7 @@ class RowsWriter:
         if self._part is not None:
             self._part.close()
             self._part = None
-        bad = write_quarantine(self._folder / layout.Rows.QUARANTINE, rejected)
+        bad = write_quarantine(self._folder / layout.Rows.QUARANTINE, rejected, passed_over)
         body = {
             "schema": VERSION,
             "shape": list(self._shape),
@@ -460,12 +469,33 @@ class RowsWriter:
         return pa.table(values, schema=self._schema)
 
 
-def write_quarantine(path: Path, rejected: Iterable[Rejected]) -> int:
-    """Write the items that could not be read as Parquet; return their number."""
-    rows = [{"key": bad.key, "place": bad.place, "reason": bad.reason} for bad in rejected]
-    schema = pa.schema([(name, pa.string()) for name in ("key", "place", "reason")])
+def write_quarantine(path: Path, rejected: Iterable[Rejected], passed_over: Iterable[Passed] = ()) -> int:
+    """Write the items that could not be read, and the files that were passed over, as Parquet.
+
+    Returns:
+        The number of items that could not be read.
+    """
+    rows: list[dict[str, object]] = [
+        {"key": bad.key, "place": bad.place, "reason": bad.reason, "what": UNREADABLE, "count": 1} for bad in rejected
+    ]
+    bad = len(rows)
+    rows += [
+        {"key": "", "place": place, "reason": reason, "what": PASSED_OVER, "count": count}
+        for place, reason, count in passed_over
+    ]
+    texts = [(name, pa.string()) for name in ("key", "place", "reason", "what")]
+    schema = pa.schema([*texts, ("count", pa.int64())])
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, compression="zstd")
-    return len(rows)
+    return bad
+
+
+def read_quarantine(path: Path) -> list[dict[str, Any]]:
+    """Return what :func:`write_quarantine` wrote, a row each: ``key``, ``place``, ``reason``, ``what`` and ``count``.
+
+    A row without a place stands for ``count`` more files of that reason, which are not named.
+    """
+    usual = {"what": UNREADABLE, "count": 1}  # earlier versions wrote neither
+    return [usual | row for row in pq.read_table(path).to_pylist()]
 
 
 def own_names(names: Iterable[str]) -> dict[str, str]:

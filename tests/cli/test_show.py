@@ -20,7 +20,7 @@ from tests.support.releases import make_release
 
 FIELDS = {
     "name", "release", "in_service", "promoted", "created", "rows", "changes", "distinct_codes", "n_bits", "index",
-    "fingerprint", "aligned", "layers", "source", "scores", "pretraining", "path",
+    "fingerprint", "aligned", "layers", "source", "read", "scores", "pretraining", "path",
 }  # fmt: skip
 
 

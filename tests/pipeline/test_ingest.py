@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -27,8 +26,9 @@ from aepipe.sources.files import InMemory
 from aepipe.sources.images import decode
 from aepipe.sources.item import Item, Source
 from aepipe.sources.passed_over import PassedOver
+from aepipe.store import reading
 from aepipe.store.artifacts import Ref, Store
-from aepipe.store.rows import Rows
+from aepipe.store.rows import Rows, read_quarantine
 
 SHAPE = (2, 2, 1)
 
@@ -262,9 +262,12 @@ def test_too_many_bad_items_fail_with_the_reasons_and_a_list_that_stays(store: S
     assert text.startswith("/things: 8 of 10 items (80.0%) are unreadable, and max_bad_share allows 50.0%: ")
     assert "5 x bad: cut (0); 2 x bad: odd (x); 1 x bad: no (z)" in text
     assert str(path) in text
-    assert pq.read_table(path).column("key").to_pylist() == [*"01234xyz"]
+    assert [(one["what"], one["key"] or one["place"]) for one in read_quarantine(path)] == [
+        *(("unreadable", key) for key in "01234xyz"),
+        *(("passed over", place) for place in "abc"),
+    ]
     assert list((store.root / "rows").iterdir()) == []
-    ingest(store, Fake(things("a")))
+    ingest(store, Fake(things("a"), passed_over=PassedOver()))
     assert not path.exists()
 
 
@@ -291,8 +294,25 @@ def test_a_source_without_training_rows_is_refused(store: Store) -> None:
 def test_a_new_unreadable_item_leaves_unchanged_rows_and_is_listed(store: Store) -> None:
     first = ingest(store, Fake(things("a", "b")))
     source = Fake({**things("a", "b"), "c": b"bad"}, max_bad_share=0.5)
+    assert reading.facts_of(store, "things", first)["unreadable"] == []
+    source.passed_over.add("d", "hidden")
     assert ingest(store, source, previous=first) == first
-    assert pq.read_table(store.root / "quarantine-things.parquet").num_rows == 1
+    listed = read_quarantine(store.root / "quarantine-things.parquet")
+    assert [one["key"] for one in listed if one["what"] == "unreadable"] == ["c"]
+    assert [one["place"] for one in listed if one["what"] == "passed over"] == ["a", "b", "c", "d"]
+    read = reading.facts_of(store, "things", first)
+    assert [(fact["reason"], fact["count"], fact["first"]) for fact in read["unreadable"]] == [("bad", 1, ["c"])]
+    assert [(fact["reason"], fact["count"]) for fact in read["passed_over"]] == [("other", 3), ("hidden", 1)]
+    assert read["list"] == str(store.root / "quarantine-things.parquet")
+
+
+def test_the_facts_of_reading_are_those_of_the_rows_that_are_asked_for(store: Store) -> None:
+    first = ingest(store, Fake(things("a"), notes=["the delimiter is ;"], left_out={"id": "row numbers"}))
+    ingest(store, Fake(things("a", "b"), passed_over=PassedOver()), previous=first)
+    read = reading.facts_of(store, "things", first)
+    assert (read["skipped"], read["notes"], read["left_out"]) == (3, ["the delimiter is ;"], {"id": "row numbers"})
+    assert read["list"] == str(store.path(first) / "quarantine.parquet")
+    assert reading.facts_of(store, "other", Ref("rows", "0" * 64)) == {}
 
 
 def test_a_failure_in_the_middle_leaves_nothing(store: Store) -> None:

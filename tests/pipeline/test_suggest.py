@@ -139,7 +139,7 @@ def test_names(path: str, name: str) -> None:
 def test_pictures_that_cannot_be_decoded_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "a.png").write_bytes(b"\xff\xd8\xff broken")
-    with pytest.raises(SourceError, match="none of 1 sampled images could be decoded"):
+    with pytest.raises(SourceError, match="of 1 images looked at 1 cannot be decoded: 1 x truncated"):
         suggest(str(tmp_path / "x"), folder=tmp_path)
 
 

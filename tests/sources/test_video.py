@@ -200,4 +200,4 @@ def test_a_folder_of_videos_is_recognised_by_content(tmp_path: Path) -> None:
     assert (held.kind, held.kinds["video"]) == ("video", 3)
     _, text, _ = suggest.suggest(str(folder), folder=tmp_path)
     assert 'kind = "video"' in text
-    assert "6 frames" in text
+    assert "9 frames" in text

@@ -15,7 +15,7 @@ from aepipe import recipe
 from aepipe.errors import ItemError
 from aepipe.sources import base
 from aepipe.sources.audio import decode
-from aepipe.sources.files import Files, Refused, WholeFile
+from aepipe.sources.files import Files, Refused, WholeFile, pointer_at
 from aepipe.sources.formats.path_lists import files_or_lists
 from aepipe.sources.item import Columns, Container, Item, Reader
 from aepipe.sources.passed_over import PassedOver
@@ -70,8 +70,8 @@ class Audio(base.ItemSource):
     def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
         self._features = features
         self._decode = decode.decoder(features.model_dump())
-        files = Files.at(options.path, base)
-        whole = files_or_lists(files, SUFFIXES, Columns(options.audio, options.key))
+        files = Files.at(options.path, base, options.exclude)
+        whole = files_or_lists(files, SUFFIXES, Columns(options.audio, options.key, _is_sound), "recording")
         super().__init__(options, name, files, _Windows(whole, files, features))
 
     @property
@@ -158,17 +158,21 @@ def _length(item: Item) -> float:
         with open(item.reader.path, "rb") as stream:
             return float(soundfile.info(stream).duration)
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        raise ItemError(item.key, f"not a recording that can be read: {str(error).partition(': ')[2]}") from None
+        why = pointer_at(item.reader.path) or f"not a recording that can be read: {str(error).partition(': ')[2]}"
+        raise ItemError(item.key, why) from None
     except OSError as error:
         raise ItemError(item.key, f"cannot be read: {error.strerror}") from None
 
 
-def _is_recording(seen: base.Glimpse) -> bool:
-    return seen.head.startswith(b"fLaC") or (seen.head[:4] == b"RIFF" and seen.head[8:12] == b"WAVE")
+def _is_sound(head: bytes) -> bool:
+    return head.startswith(b"fLaC") or (head[:4] == b"RIFF" and head[8:12] == b"WAVE")
 
 
 SNIFFER = base.Sniffer(
-    rank=2, file=_is_recording, texts=lambda texts, _: base.column_of_paths(texts, SUFFIXES), option="audio"
+    rank=2,
+    file=lambda seen: _is_sound(seen.head),
+    texts=lambda texts, _: base.column_of_paths(texts, SUFFIXES),
+    option="audio",
 )
 
 

@@ -1,7 +1,8 @@
 """Formats of collections: folders, IDX, Parquet, tar, lists of paths, tables, arrays.
 
-For pictures the format is told by the files: the first of :data:`_FORMATS` that claims any of them takes those that it
-claims, and the rest count as skipped. So a folder of pictures with a table next to them is a folder of pictures.
+For pictures the format is told by the files: that of :data:`_FORMATS` which claims the most of them takes those that it
+claims, and the rest is passed over. So a folder of pictures with a table next to them is a folder of pictures, and a
+folder of archives with a picture next to them is one of archives.
 
 Each of those modules has ``claims(name) -> bool`` and ``open_container(files, columns) -> Container``; and, but for the
 folder, ``read_at(path, at, key) -> bytes`` for places of the form ``file#at``.
@@ -9,13 +10,17 @@ folder, ``read_at(path, at, key) -> bytes`` for places of the form ``file#at``.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
 from aepipe.errors import SourceError
-from aepipe.sources.files import Files
+from aepipe.sources.files import Files, Found, first_bytes, pointer_in
 from aepipe.sources.item import Columns, Container
 
+TRIED = 1000
+"""Files with unknown names that are looked into to tell whether there are pictures."""
 _FORMATS = ("folder", "idx", "parquet", "tar", "path_lists")
 
 
@@ -25,19 +30,23 @@ def open_container(files: Files, columns: Columns) -> Container:
     Raises:
         SourceError: none of the files holds pictures.
     """
-    formats = [_format(name) for name in _FORMATS]
-    best, others = len(formats), 0
+    counts, unknown = Counter[str](), list[Found]()
     for found in files:
-        best = min(best, next((rank for rank, one in enumerate(formats) if one.claims(found.place)), best))
-        others += 1
-        if best == 0:  # nothing ranks before it, so the other files need not be listed
-            break
-    if best == len(formats):
+        name = next((name for name in _FORMATS if _format(name).claims(found.place)), None)
+        counts[name or ""] += 1
+        if name is None and len(unknown) < TRIED:
+            unknown.append(found)
+    if columns.sniff is not None and counts["folder"] <= max(counts[name] for name in _FORMATS[1:]):
+        # Names say little of pictures, so the first bytes have to.
+        counts["folder"] += sum(columns.sniff(_head(found)) for found in unknown)
+    # A list counts least: next to pictures it is about those.
+    best = max(_FORMATS, key=lambda name: min(counts[name], 0.5) if name == "path_lists" else counts[name])
+    if not counts[best]:
         raise SourceError(
-            f"{files.given}: no images there, {others:,} other files; looked for .jpg .jpeg .png .webp .gif .bmp .tif "
-            ".tiff, IDX files, .parquet, .tar and .csv"
+            f"{files.given}: no images there, {counts['']:,} other files{_pointers(unknown)}; looked for pictures, IDX "
+            "files, .parquet, .tar and .csv"
         )
-    container: Container = formats[best].open_container(files, columns)
+    container: Container = _format(best).open_container(files, columns)
     return container
 
 
@@ -46,6 +55,19 @@ def format_of(name: str, at: str) -> ModuleType | None:
     if "@" in at:  # a cell of a table: row@column
         return _format("records")
     return next((one for one in map(_format, _FORMATS[1:]) if one.claims(name)), None)
+
+
+def _head(found: Found) -> bytes:
+    try:
+        return first_bytes(found.path)
+    except OSError:
+        return b""
+
+
+def _pointers(files: Sequence[Found]) -> str:
+    """Return the reason of the first file that only points to its content, as the end of a message."""
+    reason = next((reason for found in files if (reason := pointer_in(_head(found)))), None)
+    return f", {reason}" if reason else ""
 
 
 def _format(name: str) -> ModuleType:

@@ -48,7 +48,9 @@ class Arrays:
         self._key = key
         self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
-        first = next(found for found in files if claims(found.place))
+        first = files.first(claims)
+        if first is None:
+            raise SourceError(f"{files.given}: no .npy or .npz in it")
         vectors, columns = load(Path(first.path), name)
         self.width = vectors.shape[1]
         self._schema = pa.schema([(column, _type(values)) for column, values in columns.items()])
@@ -61,15 +63,12 @@ class Arrays:
 
     def total(self) -> int:
         """Return the number of rows."""
-        return sum(len(load(Path(found.path), self._name)[0]) for found in self._files if claims(found.place))
+        files = self._files.claimed(claims)
+        return sum(len(load(Path(found.path), self._name)[0]) for found in files)
 
     def items(self) -> Iterator[Item]:
         """Yield the vectors in order."""
-        self.passed_over.clear()
-        for found in self._files:
-            if not claims(found.place) or found.refusal:
-                self.passed_over.add(found.place, found.refusal or "not an array")
-                continue
+        for found in self._files.claimed(claims, self.passed_over, "not an array"):
             yield from self._rows(found)
 
     def _rows(self, found: Found) -> Iterator[Item]:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from aepipe.sources.files import Files, Found, Refused, WholeFile
+from aepipe.sources.files import EMPTY, Files, Found, WholeFile, first_bytes, pointer_in
 from aepipe.sources.item import Item
 from aepipe.sources.passed_over import PassedOver
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from aepipe.sources.item import Columns, Container
+    from aepipe.sources.item import Columns, Container, Sniff
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+"""Endings of pictures that are believed without a look: what is no picture after all is refused when it is decoded."""
+_OTHERS = """
+.wav .wave .flac .mp3 .ogg .oga .opus .m4a .aac .aif .aiff .wma .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .wmv .flv
+.csv .tsv .jsonl .ndjson .parquet .pq .npy .npz .arrow .feather .db .sqlite .sqlite3 .duckdb .h5 .hdf5 .pkl .pt .onnx
+.zip .tar .tgz .gz .bz2 .xz .zst .7z .rar .iso .exe .dll .so .o .class .pyc .jar .ttf .otf .woff .woff2
+"""
+OTHERS = frozenset(_OTHERS.split())
+"""Endings of files that are neither pictures nor documents."""
+UNCOUNTED = 1000
+"""Files that have to be looked into, from which a folder is not counted in advance."""
 
 
 def claims(name: str) -> bool:
@@ -24,7 +34,7 @@ def claims(name: str) -> bool:
 
 def open_container(files: Files, columns: Columns) -> Container:
     """Return the folder of images; it has no columns."""
-    return Folder(files, SUFFIXES)
+    return Folder(files, SUFFIXES, columns.sniff, called="picture")
 
 
 class Folder:
@@ -32,12 +42,26 @@ class Folder:
 
     Args:
         files: where they are.
-        endings: of the names of items, in lower case; other files are left out. Without endings every file is an item.
+        endings: of the names of items, in lower case; without endings every file is an item.
+        sniff: tells by the first bytes whether a file with another ending is an item; None leaves those out.
+        called: what one item is called.
+        without: tells by its name whether a file is none; None where names say nothing against a file.
     """
 
-    def __init__(self, files: Files, endings: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        files: Files,
+        endings: tuple[str, ...] = (),
+        sniff: Sniff | None = None,
+        *,
+        called: str = "item",
+        without: Callable[[str], bool] | None = None,
+    ) -> None:
         self._files = files
         self._endings = endings
+        self._sniff = sniff
+        self._without = without
+        self._reason = f"not a {called}"
         self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
 
@@ -47,18 +71,40 @@ class Folder:
 
         return pa.schema([])
 
-    def total(self) -> int:
-        """Count the files, by their names only."""
-        return sum(map(self._is_item, self._files))
+    def total(self) -> int | None:
+        """Count the files; None where many have to be looked into for that."""
+        count, looked = 0, 0
+        for found in self._files.picked(self._why_not, PassedOver()):
+            count += 1
+            looked += not self._is_named(found)
+            if looked > UNCOUNTED:
+                return None
+        return count
 
     def items(self) -> Iterator[Item]:
         """Yield the files in the order of their paths."""
-        self.passed_over.clear()
-        for found in self._files:
-            if not self._is_item(found):
-                self.passed_over.add(found.place, f"not {' '.join(self._endings)}")
-                continue
-            yield Item(found.place, found.place, Refused(found.refusal) if found.refusal else WholeFile(found.path))
+        for found in self._files.picked(self._why_not, self.passed_over):
+            yield Item(found.place, found.place, WholeFile(found.path))
 
-    def _is_item(self, found: Found) -> bool:
+    def _is_named(self, found: Found) -> bool:
         return not self._endings or found.place.lower().endswith(self._endings)
+
+    def _why_not(self, found: Found) -> str | None:
+        """Return why a file is no item; None where it is one."""
+        if self._without is not None and self._without(found.place) and not self._files.single:
+            return self._reason
+        if self._is_named(found):
+            return None
+        try:
+            head = first_bytes(found.path)
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        if self._sniff is not None and self._sniff(head):
+            return None
+        return EMPTY if not head else pointer_in(head) or self._reason
+
+
+def is_other(name: str) -> bool:
+    """Whether a file has the name of a picture, a recording, a video, a table or a program, so of no document."""
+    lower = name.lower()
+    return lower.endswith(SUFFIXES) or lower[lower.rfind(".") :] in OTHERS

@@ -72,16 +72,13 @@ class Idx:
 
     def total(self) -> int:
         """Return the sum of the counts in the headers."""
-        return sum(_count(Path(found.path)) for found in self._files if claims(found.place))
+        return sum(_count(Path(found.path)) for found in self._files.claimed(claims))
 
     def items(self) -> Iterator[Item]:
         """Yield the pictures in the order of the files."""
-        self.passed_over.clear()
-        for found in self._files:
+        for found in self._files.picked(_why_not, self.passed_over):
             if claims(found.place):
                 yield from _pictures(found)
-            elif "labels" not in found.place:
-                self.passed_over.add(found.place, "not an IDX file of pictures")
 
 
 def bmp(pixels: NDArray[np.uint8]) -> bytes:
@@ -95,6 +92,11 @@ def bmp(pixels: NDArray[np.uint8]) -> bytes:
     file_header = struct.pack("<2sIHHI", b"BM", 54 + padded.size, 0, 0, 54)
     picture_header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, padded.size, 0, 0, 0, 0)
     return file_header + picture_header + padded.tobytes()
+
+
+def _why_not(found: Found) -> str | None:
+    # Labels are read with their pictures.
+    return None if claims(found.place) or "labels" in found.place else "not an IDX file of pictures"
 
 
 def _pictures(found: Found) -> Iterator[Item]:

@@ -65,7 +65,10 @@ class Tables:
         self._columns = columns
         self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
-        first = next(Path(found.path) for found in files if claims(found.place))
+        found = files.first(claims)
+        if found is None:
+            raise SourceError(f"{files.given}: no .parquet in it")
+        first = Path(found.path)
         with reading(first) as table:
             self._schema = table.schema_arrow
         check_columns(first, self._schema.names, columns)
@@ -79,24 +82,20 @@ class Tables:
 
     def total(self) -> int:
         """Return the sum of the row counts."""
-        return sum(rows_of(Path(found.path)) for found in self._tables())
+        return sum(rows_of(Path(found.path)) for found in self._files.claimed(claims))
 
     def items(self) -> Iterator[Item]:
         """Yield the rows in order."""
-        self.passed_over.clear()
-        for found in self._files:
-            if not claims(found.place) or found.refusal:
-                self.passed_over.add(found.place, found.refusal or "not a Parquet file")
         # A key is unique in a source, but paths in a data set need not be.
         taken: set[str] = set()
-        for found in self._tables():
+        for found in self._tables(self.passed_over):
             for item in self._rows(found):
                 first = self._columns.key is not None or item.key not in taken
                 taken.add(item.key)
                 yield item if first else Item(item.place, item.place, item.reader, columns=item.columns)
 
-    def _tables(self) -> Iterator[Found]:
-        return (found for found in self._files if claims(found.place) and not found.refusal)
+    def _tables(self, passed_over: PassedOver) -> Iterator[Found]:
+        return self._files.claimed(claims, passed_over, "not a Parquet file")
 
     def _rows(self, found: Found) -> Iterator[Item]:
         """Yield the rows of one file."""

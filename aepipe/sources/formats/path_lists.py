@@ -34,15 +34,22 @@ def open_container(files: Files, columns: Columns) -> Container:
     return Lists(files, columns)
 
 
-def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns) -> Container:
-    """Return the files with these endings, or, where there are none, the files in lists."""
+def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns, called: str) -> Container:
+    """Return the files with these endings or such first bytes, or, where there are none, the files in lists.
+
+    Args:
+        files: where they are.
+        endings: of the names of items.
+        columns: of lists.
+        called: what one item is called.
+    """
     from aepipe.sources.formats.folder import Folder
 
     named = [found.place for found in files]
     # Files first: a list in a folder of them is about them.
     if not any(name.lower().endswith(endings) for name in named) and any(map(claims, named)):
         return Lists(files, columns)
-    return Folder(files, endings)
+    return Folder(files, endings, columns.sniff, called=called)
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
@@ -81,7 +88,10 @@ class Lists:
         self._columns = columns
         self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
-        self._names = _header(Path(next(found.path for found in files if claims(found.place))), columns)
+        first = files.first(claims)
+        if first is None:
+            raise SourceError(f"{files.given}: no .csv in it")
+        self._names = _header(Path(first.path), columns)
 
     def schema(self) -> pa.Schema:
         """Return the columns of the first list except the path, as text."""
@@ -95,11 +105,7 @@ class Lists:
 
     def items(self) -> Iterator[Item]:
         """Yield the rows in order."""
-        self.passed_over.clear()
-        for found in self._files:
-            if not claims(found.place) or found.refusal:
-                self.passed_over.add(found.place, found.refusal or "not a list")
-                continue
+        for found in self._files.claimed(claims, self.passed_over, "not a list"):
             _header(Path(found.path), self._columns)
             yield from self._rows(found)
 

@@ -27,6 +27,7 @@ from aepipe.sources.passed_over import PassedOver
 LONGEST = 1 << 26
 """Bytes of a line; a longer one is a bad item."""
 _ROWS = 256  # of Parquet, read at a time
+_ABOUT = 5  # files that may describe a table
 _LOOK = 1000  # lines of JSON whose keys make the columns
 _ENDINGS = {
     "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
@@ -57,6 +58,16 @@ class Line:
 def claims(name: str) -> bool:
     """Whether a file has the name of a file of records."""
     return _kind(name) is not None
+
+
+def prevail(files: Files) -> bool:
+    """Tell whether tables are what a folder is about, and not documents with a table next to them."""
+    tables = others = 0
+    for found in files:
+        tables += claims(found.place)
+        others += not claims(found.place)
+    # A table has a handful of files that describe it: a README, a licence.
+    return tables > 0 and others <= max(_ABOUT, tables)
 
 
 def name_by_content(name: str, head: bytes) -> str:
@@ -125,7 +136,7 @@ class Records:
         self._key = key
         self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
-        first = next((found for found in files if claims(found.place)), None)
+        first = files.first(claims)
         if first is None:
             raise SourceError(f"{files.given}: no .csv, .jsonl or .parquet in it")
         self._schema = columns(Path(first.path), first.place)
@@ -145,16 +156,13 @@ class Records:
 
     def total(self) -> int | None:
         """Return the number of rows, where all files are Parquet."""
-        counts = [count(Path(found.path), found.place) for found in self._files if claims(found.place)]
+        files = self._files.claimed(claims)
+        counts = [count(Path(found.path), found.place) for found in files]
         return None if None in counts else sum(one or 0 for one in counts)
 
     def items(self) -> Iterator[Item]:
         """Yield the records in order."""
-        self.passed_over.clear()
-        for found in self._files:
-            if not claims(found.place) or found.refusal:
-                self.passed_over.add(found.place, found.refusal or "not a table")
-                continue
+        for found in self._files.claimed(claims, self.passed_over, "not a table"):
             yield from (self._item(line, found) for line in read(Path(found.path), found.place))
 
     def _item(self, line: Line, found: Found) -> Item:

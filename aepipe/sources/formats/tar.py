@@ -5,11 +5,12 @@ from __future__ import annotations
 import tarfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from aepipe.errors import ItemError, SourceError
-from aepipe.sources.files import MAX_BYTES, Files, Found, InMemory, Piece, Refused
+from aepipe.sources.files import EMPTY, HIDDEN, MAX_BYTES, Files, Found, InMemory, Piece, Refused, pointer_in
 from aepipe.sources.formats import folder
 from aepipe.sources.item import Item, Reader
 from aepipe.sources.passed_over import PassedOver
@@ -17,7 +18,7 @@ from aepipe.sources.passed_over import PassedOver
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from aepipe.sources.item import Columns, Container
+    from aepipe.sources.item import Columns, Container, Sniff
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -29,7 +30,7 @@ def claims(name: str) -> bool:
 
 def open_container(files: Files, columns: Columns) -> Container:
     """Return the archives; they have no columns."""
-    return Tar(files)
+    return Tar(files, columns.sniff)
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
@@ -50,8 +51,9 @@ class Tar:
     The path of the archive is left out where the source is a single one.
     """
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, sniff: Sniff | None = None) -> None:
         self._files = files
+        self._sniff = sniff
         self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
 
@@ -67,11 +69,7 @@ class Tar:
 
     def items(self) -> Iterator[Item]:
         """Yield the pictures in the order of the archive."""
-        self.passed_over.clear()
-        for found in self._files:
-            if not claims(found.place) or found.refusal:
-                self.passed_over.add(found.place, found.refusal or "not an archive")
-                continue
+        for found in self._files.claimed(claims, self.passed_over, "not an archive"):
             try:
                 with _open(Path(found.path)) as archive:
                     yield from self._members(archive, found)
@@ -85,13 +83,31 @@ class Tar:
         while (member := archive.next()) is not None:
             vars(archive)["members"].clear()  # tarfile keeps all members it has seen, however many there are
             name = member.name.removeprefix("./").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-            hidden = any(part.startswith(".") and part != ".." for part in PurePosixPath(name).parts)
-            if member.isdir() or hidden or not folder.claims(name):
-                if member.isfile():
-                    self.passed_over.add(prefix + name, "hidden" if hidden else "not a picture")
+            if member.isdir():
                 continue
-            place = f"{found.place}#{member.offset_data}+{member.size}"
-            yield Item(prefix + name, place, _reader(archive, member, found.path))
+            reader = _reader(archive, member, found.path)
+            reason = self._why_not(name, reader)
+            if reason:
+                self.passed_over.add(prefix + name, reason)
+                continue
+            yield Item(prefix + name, f"{found.place}#{member.offset_data}+{member.size}", reader)
+
+    def _why_not(self, name: str, reader: Reader) -> str | None:
+        """Return why a member is no item; None where it is one."""
+        if any(part.startswith(".") and part != ".." for part in PurePosixPath(name).parts):
+            return HIDDEN
+        if folder.claims(name):
+            return None
+        if isinstance(reader, Refused):
+            return reader.reason
+        try:
+            # Of a plain archive, only the first bytes are read.
+            head = (replace(reader, size=min(reader.size, 64)) if isinstance(reader, Piece) else reader)(name)
+        except ItemError as error:
+            return error.reason
+        if self._sniff is not None and self._sniff(head):
+            return None
+        return EMPTY if not head else pointer_in(head) or "not a picture"
 
 
 def _reader(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> Reader:

@@ -123,7 +123,7 @@ def query_items(text: str) -> Iterator[Item]:
         yield Item(text, text, WholeFile(text))
         return
     empty = True
-    for item in Folder(Files.at(text, Path.cwd()), SUFFIXES).items():
+    for item in Folder(Files.at(text, Path.cwd()), SUFFIXES, is_picture).items():
         empty = False
         yield replace(item, key=str(Path(text) / item.key))
     if empty:
@@ -205,6 +205,11 @@ def format_of(data: bytes) -> str | None:
     kind = next((kind for signature, kind in _SIGNATURES.items() if data.startswith(signature)), None)
     # A text may begin with the two letters of a bitmap; the length of the second header tells them apart.
     return None if kind == "BMP" and int.from_bytes(data[14:18], "little") not in _BMP_HEADERS else kind
+
+
+def is_picture(head: bytes) -> bool:
+    """Tell by its first bytes whether a file is a picture that is decoded here."""
+    return format_of(head) is not None
 
 
 def _format(data: bytes, key: str) -> str:

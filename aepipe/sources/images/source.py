@@ -21,9 +21,12 @@ from aepipe.sources.files import Files
 from aepipe.sources.formats import folder, open_container, tar
 from aepipe.sources.images import decode
 from aepipe.sources.item import Columns, Container, Item
+from aepipe.sources.passed_over import PassedOver
 
 SAMPLE = 200
 """Pictures that are decoded to suggest a recipe."""
+MOSTLY = 0.5
+"""Share of the sample that can be decoded, below which no recipe is suggested."""
 LONGEST = 64
 """Pixels of the longest side of a picture of the sample; larger ones are made smaller first."""
 SMALL = 40
@@ -37,6 +40,9 @@ PHOTOGRAPHS = 0.5
 BACKBONE = "efficientnet-lite0"
 PACKAGED = {BACKBONE: 1280}
 """Networks that a package brings, and how many features each has."""
+
+_UNREAD = {**dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"), "HEIC"), b"avif": "AVIF"}
+"""Brands of pictures that look like videos."""
 
 Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
 
@@ -112,7 +118,7 @@ class Images(BackboneSource, base.ItemSource):
         self.size = features.size or (side, side)
         self.backbone = self._spec(base)
         self._decode = None if self.backbone else decode.decoder(self.features())
-        files = Files.at(options.path, base)
+        files = Files.at(options.path, base, options.exclude)
         super().__init__(options, name, files, self._open_container(files, options))
 
     @property
@@ -144,7 +150,8 @@ class Images(BackboneSource, base.ItemSource):
         return found
 
     def _open_container(self, files: Files, options: base.Options) -> Container:
-        return open_container(files, Columns(getattr(options, "image", "image"), options.key))
+        columns = Columns(getattr(options, "image", "image"), options.key, decode.is_picture)
+        return open_container(files, columns)
 
     def _spec(self, base: Path) -> BackboneSpec | None:
         """Return the backbone that the recipe names, its file relative to ``base``.
@@ -170,6 +177,9 @@ class Images(BackboneSource, base.ItemSource):
 def _is_picture(seen: base.Glimpse) -> bool:
     """Recognise pictures, archives that may hold them, and IDX files."""
     name = seen.name.lower()
+    brand = _UNREAD.get(seen.head[8:12]) if seen.head[4:8] == b"ftyp" else None
+    if brand and not decode.is_picture(seen.head):
+        raise ItemError(seen.name, f"{brand}, which is not read here: convert it to JPEG")
     archive = seen.head[257:262] == b"ustar" or tar.claims(name)
     return bool(decode.format_of(seen.head)) or archive or "idx3-ubyte" in name or "idx1-ubyte" in name
 
@@ -198,7 +208,7 @@ def suggest(path: str, items: Iterable[Item], *, called: str = Images.called) ->
         called: what many of them are called.
 
     Raises:
-        SourceError: none of the sample can be decoded.
+        SourceError: most of the sample cannot be decoded.
     """
     seen, sampled = base.Survey(), list[Item]()
     # A fixed seed: the same collection gets the same recipe.
@@ -209,11 +219,20 @@ def suggest(path: str, items: Iterable[Item], *, called: str = Images.called) ->
         place = len(sampled) if len(sampled) < SAMPLE else int(rng.integers(seen.rows))
         if place < SAMPLE:
             sampled[place : place + 1] = [item]
-    looks = [look for item in sampled if (look := _Look.at(item)) is not None]
-    if not looks:
-        raise SourceError(f"{path}: none of {len(sampled)} sampled {called} could be decoded")
+    looks, bad = list[_Look](), PassedOver()
+    for item in sampled:
+        try:
+            looks.append(_Look.at(item))
+        except ItemError as error:
+            bad.add(item.key, error.reason)
+    if len(looks) < MOSTLY * len(sampled):
+        raise SourceError(
+            f"{path}: of {len(sampled):,} {called} looked at {bad.total:,} cannot be decoded: {bad.summary()}"
+        )
     features, bounded = _features(looks)
-    return base.Hints(seen, f"{seen.rows:,} {called}, of which {len(looks):,} were looked at", features, bounded)
+    said = f"{seen.rows:,} {called}, of which {len(looks):,} were looked at"
+    unreadable = tuple((name, reason) for name, reason, _ in bad.listed())
+    return base.Hints(seen, said, features, bounded, unreadable=unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,12 +244,13 @@ class _Look:
     spread: float
 
     @classmethod
-    def at(cls, item: Item) -> _Look | None:
-        """Decode a picture; return None where that fails."""
-        try:
-            picture = decode.thumbnail(item.read(), item.key, LONGEST)
-        except ItemError:
-            return None
+    def at(cls, item: Item) -> _Look:
+        """Decode a picture.
+
+        Raises:
+            ItemError: it cannot be decoded.
+        """
+        picture = decode.thumbnail(item.read(), item.key, LONGEST)
         pixels: NDArray[np.float64] = np.asarray(picture, np.float64) / 255
         return cls(*picture.size, float((pixels.max(axis=2) - pixels.min(axis=2)).mean()))
 

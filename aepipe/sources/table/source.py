@@ -73,7 +73,7 @@ class Table(base.ItemSource):
     def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
         self._features = features
         self._decode: Decode | None = None
-        files = Files.at(options.path, base)
+        files = Files.at(options.path, base, options.exclude)
         super().__init__(options, name, files, records.Records(files, _body, key=options.key))
         self._left_out = {*options.leave_out, *self._used, *({options.key} if options.key else ())}
         self._columns = self._look()

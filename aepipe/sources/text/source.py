@@ -24,7 +24,7 @@ from aepipe.sources import base
 from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, SentenceEncoder, digest_of
 from aepipe.sources.base import SNIPPET, SNIPPET_LENGTH
 from aepipe.sources.files import Files
-from aepipe.sources.formats import records
+from aepipe.sources.formats import folder, records
 from aepipe.sources.formats.folder import Folder
 from aepipe.sources.item import Container, Item
 from aepipe.sources.text import decode as words
@@ -106,7 +106,7 @@ class Text(BackboneSource, base.ItemSource):
         self._features = features
         self._learned: dict[str, Any] = {"vocabulary": [], "rarity": []}
         self.backbone = _spec(features.backbone, base)
-        files = Files.at(options.path, base)
+        files = Files.at(options.path, base, options.exclude)
         super().__init__(options, name, files, _container(files, options))
 
     @property
@@ -260,8 +260,9 @@ def _spec(name: str | None, base: Path) -> BackboneSpec | None:
 
 def _container(files: Files, options: Options) -> Container:
     """Return what holds the documents: tables where there are any, else all files."""
-    if not any(records.claims(found.place) for found in files):
-        return Folder(files)
+    named = "text" in options.model_fields_set
+    if not records.prevail(files) and not (named and any(records.claims(found.place) for found in files)):
+        return Folder(files, called="document", without=folder.is_other)
 
     def content(record: records.Record) -> bytes:
         value = record.get(options.text)

@@ -17,7 +17,7 @@ from aepipe import recipe
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources import base
 from aepipe.sources.files import Files
-from aepipe.sources.formats import arrays, records
+from aepipe.sources.formats import arrays, parquet, records
 from aepipe.sources.item import Container, Decode, Item
 from aepipe.sources.vectors import decode as numbers
 
@@ -63,7 +63,7 @@ class Vectors(base.ItemSource):
         self._features = features
         self._learned: dict[str, list[float]] = {"mean": [], "scale": []}
         self._decode: Decode | None = None
-        files = Files.at(options.path, base)
+        files = Files.at(options.path, base, options.exclude)
         container, self._width = _container(files, options)
         super().__init__(options, name, files, container)
 
@@ -116,7 +116,7 @@ def _container(files: Files, options: Options) -> tuple[Container, int]:
     if any(arrays.claims(found.place) for found in files):
         held = arrays.Arrays(files, options.vectors, key=options.key)
         return held, held.width
-    first = next((found for found in files if found.place.lower().endswith((".parquet", ".pq"))), None)
+    first = files.first(parquet.claims)
     if first is None:
         raise SourceError(f"{files.given}: no .npy, .npz or .parquet in it")
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from aepipe.errors import ItemError
 from aepipe.sources import base
-from aepipe.sources.files import Files, InMemory, Refused, WholeFile
+from aepipe.sources.files import Files, InMemory, Refused, WholeFile, pointer_at
 from aepipe.sources.formats.path_lists import files_or_lists
 from aepipe.sources.images import source as images
 from aepipe.sources.item import Columns, Container, Item
@@ -65,8 +65,8 @@ class Video(images.Images):
         return super().features() | {"decoder": decode.VERSION}
 
     def _open_container(self, files: Files, options: base.Options) -> Container:
-        columns = Columns(getattr(options, "video", "video"), options.key)
-        return _Frames(files_or_lists(files, SUFFIXES, columns), self._step)
+        columns = Columns(getattr(options, "video", "video"), options.key, decode.is_video)
+        return _Frames(files_or_lists(files, SUFFIXES, columns, "video"), self._step)
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ class _Frames:
                         item, key=f"{item.key}@{mark}", place=f"{item.place}#v{mark}", reader=InMemory(picture)
                     )
             except ItemError as error:
-                yield replace(item, reader=Refused(error.reason))
+                yield replace(item, reader=Refused(pointer_at(item.reader.path) or error.reason))
 
 
 SNIFFER = base.Sniffer(

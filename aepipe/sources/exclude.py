@@ -1,0 +1,98 @@
+"""Leave files and folders out by patterns, as a ``.gitignore`` has them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import groupby
+
+DEFAULT = (
+    "@eaDir",
+    "@Recycle",
+    "#recycle",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "__MACOSX",
+    ".DS_Store",
+    ".thumbnails",
+    "Thumbs.db",
+    "thumbs.db",
+    "desktop.ini",
+)
+"""Left out of every source: thumbnails and bins of disks and systems. ``exclude = ["!*"]`` has none of them."""
+_WILD = re.compile(r"(\*\*/|/\*\*$|\*|\?|\[[!^]?\]?[^\]]*\])")
+_AS_REGEX = {"**/": "(?:.*/)?", "/**": "/.+", "*": "[^/]*", "?": "[^/]"}
+
+
+class Exclude:
+    """Patterns of files and folders that are left out; the last one that matches decides.
+
+    A pattern without ``/`` matches names at any depth, any other the path from the source. ``*`` and ``?`` stand for
+    letters of one name, ``**`` for any folders. With ``/`` at its end it matches folders only, and with ``!`` before it
+    takes back what others leave out. What lies below a folder that is left out is left out, too.
+
+    Args:
+        patterns: after those of :data:`DEFAULT`.
+    """
+
+    def __init__(self, patterns: Iterable[str] = ()) -> None:
+        rules = [pattern for pattern in (*DEFAULT, *patterns) if pattern.strip("!/")]
+        # One expression for all neighbours of one sort, so that a name is matched once in the usual case.
+        self._rules = [_rule(kept, list(group)) for kept, group in groupby(rules, _keeps)][::-1]
+
+    def __call__(self, place: str) -> bool:
+        """Tell whether one file or folder is left out by itself.
+
+        Args:
+            place: relative to the source, with ``/`` at the end for a folder.
+        """
+        place = place if place.isascii() else unicodedata.normalize("NFC", place)
+        name = place[place.rfind("/", 0, -1) + 1 :]
+        for kept, names, paths in self._rules:
+            if names.fullmatch(name) or paths.fullmatch(place):
+                return not kept
+        return False
+
+    def below(self, place: str) -> bool:
+        """Tell whether a file is left out, by itself or by a folder that it lies in."""
+        cuts = [at + 1 for at, letter in enumerate(place[:-1]) if letter == "/"]
+        return any(self(place[:cut]) for cut in cuts) or self(place)
+
+
+@lru_cache(64)
+def excluding(patterns: tuple[str, ...]) -> Exclude:
+    """Return the patterns, ready to match."""
+    return Exclude(patterns)
+
+
+def _rule(kept: bool, patterns: list[str]) -> tuple[bool, re.Pattern[str], re.Pattern[str]]:
+    """Return whether some patterns take files back, and what matches names and paths by them."""
+    paths = [pattern for pattern in patterns if _is_path(pattern)]
+    return kept, _joined(pattern for pattern in patterns if pattern not in paths), _joined(paths)
+
+
+def _keeps(pattern: str) -> bool:
+    return pattern.startswith("!")
+
+
+def _is_path(pattern: str) -> bool:
+    return "/" in pattern.removeprefix("!").rstrip("/")
+
+
+def _joined(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Return one expression that matches what any of the patterns does."""
+    return re.compile("|".join(map(_regex, patterns)) or r"(?!)", re.DOTALL)
+
+
+def _regex(pattern: str) -> str:
+    body = unicodedata.normalize("NFC", pattern.removeprefix("!").removeprefix("/"))
+    end = "/" if body.endswith("/") else "/?"
+    return "".join(map(_piece, _WILD.split(body.rstrip("/")))) + end
+
+
+def _piece(text: str) -> str:
+    if text.startswith("[") and text.endswith("]") and len(text) > 2:
+        return "[" + ("^" if text[1] in "!^" else "") + text[1 + (text[1] in "!^") : -1].replace("\\", r"\\") + "]"
+    return _AS_REGEX.get(text) or re.escape(text)
