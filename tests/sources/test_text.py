@@ -144,7 +144,7 @@ def test_bad_documents_are_refused_one_by_one(tmp_path: Path) -> None:
     write_files(tmp_path)
     bad = {
         "binary.txt": (b"\x7fELF\0\0", "not text: it has zero bytes"),
-        "latin.txt": ("schläft".encode("latin-1"), "not in UTF-8: byte 0xe4 at 4"),
+        "broken.txt": (b"the cat \xff\xfe\x81\x8d\x90", "not in UTF-8: byte 0xff at 8"),
         "empty.txt": (b" \n", "empty document"),
         "numbers.txt": (b"1 2 3", "it has no words"),
         "foreign.txt": (b"quux frobnicate", "none of its words is among the 18 that the collection is known by"),

@@ -9,11 +9,13 @@ those of Salakhutdinov and Hinton, "Semantic Hashing", 2009.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import CorruptError, ItemError, QueryError
+from aepipe.sources import encoding
 from aepipe.sources.files import InMemory, WholeFile
 from aepipe.sources.item import Decode, Item
-from aepipe.sources.text import scripts
+from aepipe.sources.text import documents, passages, scripts
 
 VERSION = 1
 TEXT = True
-EXTRAS = {"tokenizers": "text", "jieba": "chinese"}
+EXTRAS = {"tokenizers": "text", "jieba": "chinese", "kreuzberg": "documents", "charset_normalizer": "train"}
+MARK = passages.MARK
 SCRIPTS = "scripts"
 """The feature that says by which rules words of all scripts are cut; rows without it have none of such words."""
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -92,7 +96,7 @@ def _network_decoder(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
 
 
 def query_items(text: str) -> Iterator[Item]:
-    """Yield a file, the files of a folder and those below it, or the words of the argument.
+    """Yield the text of a file, of the files of a folder and those below it, or the words of the argument.
 
     Raises:
         QueryError: the argument looks like a path, and nothing is there.
@@ -101,18 +105,53 @@ def query_items(text: str) -> Iterator[Item]:
 
     path = Path(text) if len(text) < 1000 else Path()  # the system refuses longer ones with an error of its own
     if path.is_file():
-        yield Item(text, text, WholeFile(text))
+        yield Item(text, text, _TextOf(text))
     elif path.is_dir() and text:
         files = list(Files.at(text, Path.cwd()))
         if not files:
             raise QueryError(f"{text}: no files in this folder")
-        yield from (Item(os.path.join(text, file.place), file.place, WholeFile(file.path)) for file in files)
+        yield from (Item(os.path.join(text, file.place), file.place, _TextOf(file.path)) for file in files)
     elif _is_path(text):
         raise QueryError(
             f"{text}: no such file or folder; to ask with a single word like this: echo {text} | aepipe query -"
         )
     else:
         yield Item(text, text, InMemory(text.encode("utf-8", "surrogateescape")))
+
+
+@dataclass(frozen=True, slots=True)
+class _TextOf:
+    """Reads the text of a file."""
+
+    path: str
+
+    def __call__(self, key: str) -> bytes:
+        """Return it in UTF-8."""
+        return text_of(WholeFile(self.path)(key), key).encode("utf-8", "surrogateescape")
+
+
+def preview(path: Path, at: str, key: str) -> bytes:
+    """Return a passage of a document.
+
+    Args:
+        path: of the file.
+        at: see :mod:`aepipe.sources.text.passages`.
+        key: for errors.
+
+    Raises:
+        ItemError: the file is not the document that it was.
+        ValueError: the place is none of a passage.
+    """
+    from aepipe.sources.formats import format_of
+
+    number, cut, inner = passages.parsed(at)
+    reader = getattr(format_of(path.name, inner), "read_at", None) if inner else None
+    data = reader(path, inner, key) if reader else WholeFile(str(path))(key)
+    spans = cut.spans(text := text_of(data, key))
+    if number > len(spans):
+        raise ItemError(key, "the document is shorter now")
+    start, end = spans[number - 1]
+    return text[start:end].strip().encode("utf-8", "surrogateescape")
 
 
 def _is_path(text: str) -> bool:
@@ -124,22 +163,46 @@ def _is_path(text: str) -> bool:
 
 
 def text_of(data: bytes, key: str) -> str:
-    """Return a document's text.
+    """Return the text of a document.
 
     Raises:
-        ItemError: it is not in UTF-8, is empty, or is not text at all.
+        ItemError: it is empty, not text at all, or cannot be read; see :func:`aepipe.sources.text.documents.read`.
+        ExtraError: what reads it is not installed.
     """
-    # Zero bytes are valid UTF-8, but no text has them.
-    if b"\0" in data[:65536]:
-        raise ItemError(key, "not text: it has zero bytes")
-    try:
-        # Some programs begin a file with a byte order mark, which belongs to no word.
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ItemError(key, f"not in UTF-8: byte 0x{data[error.start]:02x} at {error.start:,}") from None
+    return document_of(data, key)[0].text
+
+
+def document_of(data: bytes, key: str, given: str | None = None) -> tuple[documents.Document, str]:
+    """Return a document with its pages, and the encoding that it was read in; empty for a format of its own.
+
+    Args:
+        data: of the file.
+        key: names it; see :func:`aepipe.sources.text.documents.format_of`.
+        given: the encoding of texts, where it is known; else it is told by the bytes.
+
+    Raises:
+        ItemError: as :func:`text_of`.
+        ExtraError: what reads it is not installed.
+    """
+    form = documents.format_of(data, key)
+    if form:
+        return documents.read(data, key, form), ""
+    text, found = _plain_text(data, key, given)
     if not text.strip():
         raise ItemError(key, "empty document")
-    return text
+    return documents.Document(text), found
+
+
+def _plain_text(data: bytes, key: str, given: str | None) -> tuple[str, str]:
+    """Return the text of bytes, and their encoding."""
+    if not given and b"\0" not in data[:65536]:
+        # Some programs begin a file with a byte order mark, which belongs to no word.
+        with contextlib.suppress(UnicodeDecodeError):
+            return data.decode("utf-8-sig"), encoding.UTF8
+    try:
+        return encoding.decode(data, given)
+    except ValueError as error:
+        raise ItemError(key, str(error)) from None
 
 
 def words_of(text: str, *, mail: bool, segment: scripts.Segment | None = None) -> list[str]:
