@@ -77,7 +77,8 @@ class Documents:
         except ItemError as error:
             yield replace(item, reader=Refused(error.reason)), None
             return
-        self._encodings[read_as] += 1
+        if not self._given:  # what the recipe says is no guess
+            self._encodings[read_as] += 1
         plain = read_as == encoding.UTF8
         passages = self._cut.passages(document) if self._cut else [("", "", document.text)]
         for name, at, text in passages:

@@ -172,7 +172,7 @@ def text_of(data: bytes, key: str) -> str:
     return document_of(data, key)[0].text
 
 
-def document_of(data: bytes, key: str, given: str | None = None) -> tuple[documents.Document, str]:
+def document_of(data: bytes, key: str, given: str | None = None) -> tuple[passages.Document, str]:
     """Return a document with its pages, and the encoding that it was read in; empty for a format of its own.
 
     Args:
@@ -190,7 +190,7 @@ def document_of(data: bytes, key: str, given: str | None = None) -> tuple[docume
     text, found = _plain_text(data, key, given)
     if not text.strip():
         raise ItemError(key, "empty document")
-    return documents.Document(text), found
+    return passages.Document(text), found
 
 
 def _plain_text(data: bytes, key: str, given: str | None) -> tuple[str, str]:

@@ -6,13 +6,17 @@ own, see :mod:`aepipe.sources.text.workers`: a damaged file may stop that one, b
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING
 
 from aepipe.errors import ItemError
 from aepipe.sources import encoding
+from aepipe.sources.text import workers
+from aepipe.sources.text.passages import Document
+from aepipe.sources.text.workers import ENCRYPTED
 
 if TYPE_CHECKING:
     from zipfile import ZipFile
@@ -48,7 +52,6 @@ ENDINGS = (
     ".rtf",
     ".eml",
 )
-ENCRYPTED = "encrypted: it needs a password"
 NO_TEXT = "no text in it, only pictures of it: it needs text recognition (OCR)"
 OLD = "an old file of Office (.doc, .xls, .ppt): save it as .docx, .xlsx or .pptx"
 BOMB = "unpacks to more than is plausible"
@@ -70,18 +73,6 @@ _MAIL = re.compile(rb"[A-Za-z][A-Za-z0-9-]*:[ \t]|From ")
 _CODED = re.compile(rb"^content-(?:type:\s*multipart/|transfer-encoding:\s*(?:base64|quoted-printable))", re.I | re.M)
 
 
-class Document(NamedTuple):
-    """The text of a document.
-
-    Attributes:
-        text: of all pages.
-        pages: where each page begins in it; empty for a format without pages.
-    """
-
-    text: str
-    pages: tuple[int, ...] = ()
-
-
 def format_of(data: bytes, name: str) -> str | None:
     """Return the format of a document, one of :data:`FORMATS`; ``OLD`` for old Office files; None for text and others.
 
@@ -97,7 +88,7 @@ def format_of(data: bytes, name: str) -> str | None:
         return "RTF"
     if data[:8] == _OLE:
         return "OLD"
-    if b"<" in data[:64] and (_HTML.match(data[:_HEAD]) or (_XML.match(data) and b"<html" in data[:_HEAD].lower())):
+    if b"<" in data[:64] and _is_html(data[:_HEAD]):
         return "HTML"
     return "EML" if _is_coded_mail(data, name) else None
 
@@ -114,8 +105,6 @@ def read(data: bytes, key: str, form: str) -> Document:
         ItemError: it is encrypted, damaged, too large, or has no text; or it took too long.
         ExtraError: the library that reads it is not installed.
     """
-    from aepipe.sources.text import workers
-
     if form == "OLD":
         raise ItemError(key, ENCRYPTED if "EncryptedPackage".encode("utf-16-le") in data else OLD)
     if data[:4] == _ZIP:
@@ -183,17 +172,29 @@ def _check_packed(data: bytes, key: str) -> None:
         raise ItemError(key, f"damaged: {str(error).lower() or 'cut off'}") from None
 
 
+def _is_html(head: bytes) -> bool:
+    if _is_wide(head):
+        head = head.decode("utf-16", "ignore").encode("utf-8", "ignore")
+    return bool(_HTML.match(head) or (_XML.match(head) and b"<html" in head.lower()))
+
+
 def _as_utf8(data: bytes, key: str) -> bytes:
     """Return a web page in UTF-8: in the encoding that it names, else in that of its bytes."""
     named = _CHARSET.search(data[:_HEAD])
-    for given in (named[1].decode() if named else None, None):
+    # What is UTF-8 is hardly ever anything else, whatever the page says of itself.
+    for given in (encoding.UTF8, named[1].decode() if named else encoding.UTF8, None):
         try:
-            text, _ = encoding.decode(data, given)
+            text, _ = encoding.decode(data, None if _is_wide(data) else given)
         except ValueError as error:
             reason = str(error)
         else:
-            return _CHARSET.sub(b"<meta ", text.encode(), count=1)
+            return _CHARSET.sub(b"<meta ", text.encode("utf-8", "replace"), count=1)
     raise ItemError(key, reason)
+
+
+def _is_wide(data: bytes) -> bool:
+    """Whether bytes begin with a mark of UTF-16 or UTF-32."""
+    return data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or data[:4] == codecs.BOM_UTF32_BE
 
 
 def _is_coded_mail(data: bytes, name: str) -> bool:

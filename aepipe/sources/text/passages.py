@@ -11,16 +11,25 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from aepipe.sources.text import scripts
-
-if TYPE_CHECKING:
-    from aepipe.sources.text.documents import Document
 
 MARK = "p"
 """Begins the places of passages."""
 _AT = re.compile(rf"{MARK}(?P<number>\d+)\+(?P<words>\d+)-(?P<overlap>\d+)(?:!(?P<inner>.*))?$")
+
+
+class Document(NamedTuple):
+    """The text of a document.
+
+    Attributes:
+        text: of all pages.
+        pages: where each page begins in it; empty for a format without pages.
+    """
+
+    text: str
+    pages: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,9 @@ class Text(BackboneSource, base.ItemSource):
         self._learned: dict[str, Any] = {"vocabulary": [], "rarity": []}
         self.backbone = _spec(features.backbone, base)
         files = Files.at(options.path, base, options.exclude)
-        container = Documents(_container(files, options), _cut(features), given=options.encoding, mail=features.mail)
+        whole = _container(files, options)
+        given = options.encoding if isinstance(whole, Folder) else None  # the texts of tables are decoded already
+        container = Documents(whole, _cut(features), given=given, mail=features.mail)
         super().__init__(options, name, files, container)
 
     @property

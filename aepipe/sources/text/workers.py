@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import threading
 from importlib.util import find_spec
@@ -15,8 +14,9 @@ from queue import Empty, LifoQueue
 from typing import IO, Any, cast
 
 from aepipe.errors import ExtraError, ItemError
-from aepipe.sources.text.documents import ENCRYPTED, Document
+from aepipe.sources.text.passages import Document
 
+ENCRYPTED = "encrypted: it needs a password"
 LIBRARY, EXTRA = "kreuzberg", "documents"
 SECONDS = 60.0
 """Time that one document may take."""
@@ -59,6 +59,8 @@ class _Worker:
     """One process, which reads one document after the other."""
 
     def __init__(self) -> None:
+        import subprocess  # here, because a cold query must not wait for it
+
         self.late = False
         self.process = subprocess.Popen(
             COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment()
