@@ -31,7 +31,7 @@ from aepipe.sources.text import documents, passages, scripts
 
 VERSION = 1
 TEXT = True
-EXTRAS = {"tokenizers": "text", "jieba": "chinese", "kreuzberg": "documents", "charset_normalizer": "train"}
+EXTRAS = {"tokenizers": "text", "jieba": "chinese", "kreuzberg": "documents"}
 MARK = passages.MARK
 SCRIPTS = "scripts"
 """The feature that says by which rules words of all scripts are cut; rows without it have none of such words."""
