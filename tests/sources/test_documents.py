@@ -132,6 +132,7 @@ def test_a_folder_of_all_formats_is_read_and_counted(tmp_path: Path) -> None:
     }
     assert len(found) + source.passed_over.total == len(MAKERS) + 3
     assert all("harbour pilot" in str(one.item.columns["snippet"]) for one in found.values() if not one.reason)
+    assert list(source.notes) == []
     # The same text in another format is the same row.
     rows = [found[f"a.{ending}"].features for ending in ("pdf", "docx", "odt", "html", "rtf", "txt")]
     for row in rows:

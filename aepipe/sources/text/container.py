@@ -1,4 +1,4 @@
-"""Documents of a folder or a table, each with its beginning as a column, and cut into passages where that is wanted.
+"""Documents of a folder or a table, with their beginnings, whole or cut into passages.
 
 An item is the text itself, in UTF-8: a file that is plain text in UTF-8 stays as it is, all others are read here.
 """
@@ -62,7 +62,7 @@ class Documents:
         return None if self._cut else self._whole.total()
 
     def items(self) -> Iterator[Item]:
-        """Yield the documents, or the passages of each; one that cannot be read is one item that says so."""
+        """Yield the documents, or their passages; one that cannot be read is an item that says so."""
         self._encodings.clear()
         shown = SNIPPET not in self._whole.schema().names
         for item in self._whole.items():
@@ -77,7 +77,7 @@ class Documents:
         except ItemError as error:
             yield replace(item, reader=Refused(error.reason)), None
             return
-        if not self._given:  # what the recipe says is no guess
+        if read_as and not self._given:  # what the recipe says is no guess
             self._encodings[read_as] += 1
         plain = read_as == encoding.UTF8
         passages = self._cut.passages(document) if self._cut else [("", "", document.text)]

@@ -96,7 +96,7 @@ def _network_decoder(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
 
 
 def query_items(text: str) -> Iterator[Item]:
-    """Yield the text of a file, of the files of a folder and those below it, or the words of the argument.
+    """Yield the texts of a file, or of those of a folder; or the words of the argument.
 
     Raises:
         QueryError: the argument looks like a path, and nothing is there.
@@ -173,7 +173,7 @@ def text_of(data: bytes, key: str) -> str:
 
 
 def document_of(data: bytes, key: str, given: str | None = None) -> tuple[passages.Document, str]:
-    """Return a document with its pages, and the encoding that it was read in; empty for a format of its own.
+    """Return a document, and the encoding that it was read in; empty for a format of its own.
 
     Args:
         data: of the file.
@@ -230,7 +230,7 @@ def cut(found: str, segment: scripts.Segment | None = None) -> list[str]:
 
 
 def plain(found: str) -> list[str]:
-    """Return the runs of two letters and more: the words of a text without marks and with spaces.
+    """Return the runs of two letters and more: the words where these are between spaces.
 
     Rows whose vocabulary has no word of other scripts are made of these, as they always were.
     """

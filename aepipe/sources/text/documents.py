@@ -1,4 +1,4 @@
-"""Documents that are more than text: PDF, office files, web pages, mails. Their text is what rows are made of.
+"""Documents that are more than text: PDF, office files, web pages, mails.
 
 The bytes tell the format. What they may cost is bounded before they are opened, and they are read in a process of its
 own, see :mod:`aepipe.sources.text.workers`: a damaged file may stop that one, but not ingestion.
@@ -74,7 +74,9 @@ _CODED = re.compile(rb"^content-(?:type:\s*multipart/|transfer-encoding:\s*(?:ba
 
 
 def format_of(data: bytes, name: str) -> str | None:
-    """Return the format of a document, one of :data:`FORMATS`; ``OLD`` for old Office files; None for text and others.
+    """Return the format of a document, one of :data:`FORMATS`; None for texts and others.
+
+    Old files of Office are ``OLD``.
 
     Args:
         data: of a file, or at least the first 8 KiB of it.

@@ -60,7 +60,7 @@ class Cut:
             first = last - self.overlap
 
     def passages(self, document: Document) -> Iterator[tuple[str, str, str]]:
-        """Yield the name, the place and the text of each passage; both are empty where the document is one."""
+        """Yield name, place and text of each passage; the first two are empty for a whole document."""
         spans = self.spans(document.text)
         page, on_page = 0, 0
         for number, (start, end) in enumerate(spans, 1):
@@ -72,7 +72,9 @@ class Cut:
 
 
 def parsed(at: str) -> tuple[int, Cut, str]:
-    """Return the number of a passage, how its document is cut, and the place of that in the file; empty for all of it.
+    """Return what a place says: the number of a passage, how its document is cut, and its row.
+
+    The last is the place of the document in a table; empty for a whole file.
 
     Raises:
         ValueError: it is no place of a passage.

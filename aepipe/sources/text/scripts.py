@@ -1,4 +1,4 @@
-"""Words of texts in all scripts: combining marks, and scripts that write no spaces between words.
+"""Words of texts in all scripts: with combining marks, and without spaces between words.
 
 A word is a run of letters and of the marks on them: the vowel signs of Hindi and Tamil, the points of Arabic, accents
 that are characters of their own. Chinese, Japanese, Thai, Lao, Khmer, Burmese and their neighbours write no spaces, so

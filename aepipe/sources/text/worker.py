@@ -1,4 +1,4 @@
-"""The program of a process that reads documents: one after the other from stdin, their texts to stdout.
+"""The program of a process that reads documents from stdin and writes their texts to stdout.
 
 A request is a line of JSON, ``{"type": ..., "size": ...}``, and the bytes of the document. The answer is a line of
 JSON: the ``pages``, and whether they are pages (``paged``); or ``trouble``, in the words of the library.

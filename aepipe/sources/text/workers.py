@@ -1,4 +1,4 @@
-"""Processes that read documents: one that hangs is stopped, one that crashes is replaced; the rest goes on."""
+"""Processes that read documents: one that hangs is stopped, one that crashes is replaced."""
 
 from __future__ import annotations
 
