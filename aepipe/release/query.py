@@ -40,6 +40,9 @@ MORE = 4
 WIDER = 16
 """Hits by the first bits that are compared by all bits, for each hit whose embedding is compared then."""
 
+SNIPPET, SHOWN = "snippet", 120
+"""The column with the text of an item, and the letters of it that are shown; a passage has more of them."""
+
 Ranked = tuple[NDArray[np.int64], NDArray[np.uint16], int | None]
 """Ids and distances of hits, nearest first, and the distance of the nearest row before any was left out."""
 
@@ -349,8 +352,21 @@ def answer(release: Release, questions: Sequence[Question], options: SearchOptio
             hits = [replace(hit, confidence=known.probability[hit.distance]) for hit in hits]
         # A row of the collection is its own nearest, and is not asked whether it belongs there.
         outside = known if question.row is None else None
+        hits = [_with_excerpt(release, question, hit) for hit in hits]
         answered.append(Answer(question, hits, outside.strange(nearest, question.error) if outside else None))
     return answered
+
+
+def _with_excerpt(release: Release, question: Question, hit: Hit) -> Hit:
+    """Return a hit that shows the sentence of its passage that fits the question; other hits as they are."""
+    from aepipe import sources
+
+    text = hit.row.columns.get(SNIPPET) or ""
+    if len(text) <= SHOWN:
+        return hit
+    asked = question.row.columns.get(SNIPPET) if question.row else question.data.decode("utf-8", "ignore")
+    shown = sources.excerpt(release.encoder.card.source, text, asked or "")
+    return replace(hit, row=replace(hit.row, columns={**hit.row.columns, SNIPPET: shown}))
 
 
 def rerank(release: Release, embeddings: NDArray[np.generic], hits: Hits, k: int) -> tuple[Hits, NDArray[np.float32]]:

@@ -21,6 +21,7 @@ from aepipe.errors import ExtraError, ItemError, RecipeError
 from aepipe.pipeline.suggest import suggest
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.sources.text import decode, documents, workers
+from aepipe.sources.text.decode import excerpt
 from aepipe.sources.text.documents import format_of
 from aepipe.sources.text.passages import Cut
 from aepipe.sources.text.source import Features, Options, Text
@@ -242,12 +243,24 @@ def test_passages_name_file_and_page_and_can_be_read_again(tmp_path: Path) -> No
     for one in found:
         again = sources.preview(source.location, one.item.place)
         np.testing.assert_array_equal(fitted.row(again, "x"), one.features)
-        assert " ".join(again.decode().split()).startswith(str(one.item.columns["snippet"]).removesuffix("…"))
+        assert " ".join(again.decode().split()) == one.item.columns["snippet"]
     assert "passage" not in fitted.features()
     table = read(source := text(tmp_path, "r.jsonl", features, label="label"))
     assert [one.item.key for one in table] == [f"r.jsonl#0@{n}" for n in (1, 2, 3)] + ["r.jsonl#1"]
     assert [one.item.label for one in table] == ["x"] * 3 + ["y"]
     assert sources.preview(source.location, table[1].item.place).decode() in rows[0]["text"]
+
+
+def test_the_sentence_that_fits_a_question_is_shown() -> None:
+    passage = "The ship is late. Bakers knead the dough twice! We saw the tide; it was low. 我们喜欢猫。他在城里。"
+    assert excerpt(passage, "who kneads dough? Bakers") == "Bakers knead the dough twice!"
+    assert excerpt(passage, "low tide") == "We saw the tide; it was low."
+    assert excerpt(passage, "猫") == "我们喜欢猫。"
+    assert excerpt(passage, "nothing alike") == "The ship is late."
+    long = " ".join(f"{a}{b}" for a in "abcdefghij" for b in "klmnopqrst")
+    assert len(excerpt(long, "ho")) <= 120
+    assert "ho" in excerpt(long, "ho").split()
+    assert sources.excerpt("images", passage, "tide") == passage
 
 
 def test_options_of_passages_that_contradict_each_other_are_refused(tmp_path: Path) -> None:

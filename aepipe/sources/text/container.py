@@ -94,9 +94,11 @@ class Documents:
         return f"{file}#{at}!{row}" if mark else f"{file}#{at}"
 
     def _beginning(self, text: str | None) -> str | None:
-        """Return the first words of a text in one line."""
+        """Return the first words of a text in one line; of a passage all, as a hit shows the sentence that fits."""
         if text is None:
             return None
+        if self._cut:
+            return " ".join(text.split())
         head = text[:_LOOK]
         line = " ".join((decode.body_of(head) if self._mail else head).split())
         return line if len(line) <= SNIPPET_LENGTH else line[: SNIPPET_LENGTH - 1].rstrip() + "…"

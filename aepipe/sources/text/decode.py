@@ -27,7 +27,7 @@ from aepipe.errors import CorruptError, ItemError, QueryError
 from aepipe.sources import encoding
 from aepipe.sources.files import InMemory, WholeFile
 from aepipe.sources.item import Decode, Item
-from aepipe.sources.text import documents, passages, scripts
+from aepipe.sources.text import documents, excerpts, passages, scripts
 
 VERSION = 1
 TEXT = True
@@ -152,6 +152,11 @@ def preview(path: Path, at: str, key: str) -> bytes:
         raise ItemError(key, "the document is shorter now")
     start, end = spans[number - 1]
     return text[start:end].strip().encode("utf-8", "surrogateescape")
+
+
+def excerpt(text: str, asked: str) -> str:
+    """Return the sentence of a passage to show next to a question; see :func:`aepipe.sources.text.excerpts.excerpt`."""
+    return excerpts.excerpt(text, asked, partial(words_of, mail=False))
 
 
 def _is_path(text: str) -> bool:
