@@ -352,21 +352,23 @@ def answer(release: Release, questions: Sequence[Question], options: SearchOptio
             hits = [replace(hit, confidence=known.probability[hit.distance]) for hit in hits]
         # A row of the collection is its own nearest, and is not asked whether it belongs there.
         outside = known if question.row is None else None
-        hits = [_with_excerpt(release, question, hit) for hit in hits]
+        hits = _with_excerpts(release, question, hits)
         answered.append(Answer(question, hits, outside.strange(nearest, question.error) if outside else None))
     return answered
 
 
-def _with_excerpt(release: Release, question: Question, hit: Hit) -> Hit:
-    """Return a hit that shows the sentence of its passage that fits the question; other hits as they are."""
+def _with_excerpts(release: Release, question: Question, hits: list[Hit]) -> list[Hit]:
+    """Return hits that show the sentence of their passage that fits the question; other hits as they are."""
     from aepipe import sources
 
-    text = hit.row.columns.get(SNIPPET) or ""
-    if len(text) <= SHOWN:
-        return hit
-    asked = question.row.columns.get(SNIPPET) if question.row else question.data.decode("utf-8", "ignore")
-    shown = sources.excerpt(release.encoder.card.source, text, asked or "")
-    return replace(hit, row=replace(hit.row, columns={**hit.row.columns, SNIPPET: shown}))
+    texts = [hit.row.columns.get(SNIPPET) or "" for hit in hits]
+    if max(map(len, texts), default=0) <= SHOWN:
+        return hits
+    kind, own = release.encoder.card.source, question.row
+    asked = own.columns.get(SNIPPET) or "" if own else sources.readable(kind, question.data, question.text)
+    shown = [sources.excerpt(kind, text, asked) if len(text) > SHOWN else text for text in texts]
+    rows = [replace(hit.row, columns={**hit.row.columns, SNIPPET: text}) for hit, text in zip(hits, shown, strict=True)]
+    return [replace(hit, row=row) for hit, row in zip(hits, rows, strict=True)]
 
 
 def rerank(release: Release, embeddings: NDArray[np.generic], hits: Hits, k: int) -> tuple[Hits, NDArray[np.float32]]:

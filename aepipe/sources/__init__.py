@@ -113,6 +113,15 @@ def excerpt(kind: str, text: str, asked: str) -> str:
     return cast(str, found(text, asked)) if found else text
 
 
+def readable(kind: str, data: bytes, key: str) -> str:
+    """Return the text of an item, to show it; empty for one that cannot be read."""
+    try:
+        module = _decode(kind)
+        return cast(str, module.text_of(data, key)) if hasattr(module, "text_of") else data.decode("utf-8", "ignore")
+    except ItemError:
+        return ""
+
+
 def drawing(kind: str) -> Draw | None:
     """Return what makes pictures of the items of a kind; None where there is nothing to look at."""
     return getattr(_decode(kind), "draw", None)

@@ -89,12 +89,17 @@ def test_what_cannot_be_read_says_why(data: bytes, reason: str) -> None:
 def test_a_document_that_hangs_or_crashes_its_reader_is_one_bad_item(monkeypatch: pytest.MonkeyPatch) -> None:
     good, command = pdf(TEXTS), workers.COMMAND
     monkeypatch.setattr(workers, "_idle", LifoQueue())
+    monkeypatch.setattr(workers, "_stopped", {})
     monkeypatch.setattr(workers, "SECONDS", 0.3)
     monkeypatch.setattr(workers, "COMMAND", (sys.executable, "-c", "import time; time.sleep(60)"))
     assert reason_of(good) == "took more than 0.3 seconds to read: the file may be damaged"
+    monkeypatch.setattr(workers, "COMMAND", command)
+    assert reason_of(good).startswith("took more than 0.3 seconds"), "it is not tried twice"
+    workers._stopped.clear()
     monkeypatch.setattr(workers, "SECONDS", 30.0)
     monkeypatch.setattr(workers, "COMMAND", (sys.executable, "-c", "import os; os.abort()"))
     assert reason_of(good) == "the reader of PDF files crashed: the file may be damaged"
+    workers._stopped.clear()
     monkeypatch.setattr(workers, "COMMAND", command)
     assert "harbour" in decode.text_of(good, "x")
     worker = workers._idle.get_nowait()
@@ -102,6 +107,7 @@ def test_a_document_that_hangs_or_crashes_its_reader_is_one_bad_item(monkeypatch
     worker.process.wait()
     workers._idle.put(worker)
     assert reason_of(good).startswith("the reader of PDF files crashed")
+    workers._stopped.clear()
     assert "harbour" in decode.text_of(good, "x")
     monkeypatch.setattr(workers, "MOST_TEXT", 10)
     assert reason_of(good) == "more than 0 million letters"

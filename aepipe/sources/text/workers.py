@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import hashlib
 import json
 import os
 import sys
@@ -24,6 +25,7 @@ MOST_TEXT = 1 << 26
 """Letters of one document."""
 COMMAND = (sys.executable, "-m", "aepipe.sources.text.worker")
 _idle: LifoQueue[_Worker] = LifoQueue()
+_stopped: dict[bytes, str] = {}  # why a reader was lost, by the digest of the document: that is not tried twice
 
 
 def extract(data: bytes, key: str, form: str, media_type: str) -> Document:
@@ -41,11 +43,15 @@ def extract(data: bytes, key: str, form: str, media_type: str) -> Document:
     """
     if not find_spec(LIBRARY):
         raise ExtraError(LIBRARY, EXTRA)
+    digest = hashlib.sha256(data).digest()
+    if digest in _stopped:
+        raise ItemError(key, _stopped[digest])
     worker = _taken()
     answer = worker.ask(media_type, data)
     if answer is None:
         why = f"took more than {SECONDS:g} seconds to read" if worker.late else f"the reader of {form} files crashed"
-        raise ItemError(key, f"{why}: the file may be damaged")
+        _stopped[digest] = f"{why}: the file may be damaged"
+        raise ItemError(key, _stopped[digest])
     _idle.put(worker)
     if trouble := answer.get("trouble"):
         raise ItemError(key, _reason(trouble, form))
