@@ -203,7 +203,7 @@ def _plain_text(data: bytes, key: str, given: str | None) -> tuple[str, str]:
     if not given and b"\0" not in data[:65536]:
         # Some programs begin a file with a byte order mark, which belongs to no word.
         with contextlib.suppress(UnicodeDecodeError):
-            return data.decode("utf-8-sig"), encoding.UTF8
+            return data.decode().removeprefix("\ufeff"), encoding.UTF8
     try:
         return encoding.decode(data, given)
     except ValueError as error:

@@ -63,6 +63,7 @@ RATIO, PLAUSIBLE = 200, 1 << 26
 """How many times larger than its file a packed document may be, from this many bytes on."""
 _PARTS = (("word/", "DOCX"), ("ppt/", "PPTX"), ("xl/", "XLSX"))
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_OTHERS = (_ZIP, _OLE, b"{\\rtf")
 _HEAD = 1 << 13
 _HTML = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.I | re.S
@@ -82,17 +83,14 @@ def format_of(data: bytes, name: str) -> str | None:
         data: of a file, or at least the first 8 KiB of it.
         name: of the file, which tells mails only, as nothing else sets a short one apart from a text.
     """
-    if data[:4] == _ZIP:
-        return _packed_format(data)
-    if data[:5] == b"%PDF-" or b"%PDF-" in data[:1024]:
+    head = data[:1024]
+    if b"%PDF-" in head:
         return "PDF"
-    if data[:5] == b"{\\rtf":
-        return "RTF"
-    if data[:8] == _OLE:
-        return "OLD"
-    if b"<" in data[:64] and _is_html(data[:_HEAD]):
+    if head.startswith(_OTHERS):
+        return _packed_format(data) if head.startswith(_ZIP) else "OLD" if head.startswith(_OLE) else "RTF"
+    if b"<" in head[:64] and _is_html(data[:_HEAD]):
         return "HTML"
-    return "EML" if _is_coded_mail(data, name) else None
+    return "EML" if b":" in head[:80] and _is_coded_mail(data, name) else None
 
 
 def read(data: bytes, key: str, form: str) -> Document:
