@@ -3,7 +3,7 @@
 AepipeError
 ├── RecipeError            a recipe that cannot be run: file, key, allowed values
 ├── SourceError            a source that is missing, empty, or too full of unreadable items
-│   └── UnclearError       files of several kinds, none of which prevails
+│   └── UnclearError       files of several kinds, and none prevails
 ├── ItemError              one item that cannot be decoded (quarantined at ingestion, fatal in a query)
 ├── CodeError              codes of the wrong length, bad hex, pad bits that are not zero
 │   └── FingerprintError   codes of two encoders in one operation
@@ -41,7 +41,7 @@ class SourceError(AepipeError):
 
 
 class UnclearError(SourceError):
-    """Files of several kinds, none of which prevails: the user has to say which is meant.
+    """Files of several kinds, and none prevails: the user has to say which is meant.
 
     Attributes:
         kinds: that there are, the most frequent first.

@@ -54,7 +54,7 @@ def show(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Describe the releases in service: rows, scores, folders, and what of the source was not read.
+    """Describe the releases in service: rows, scores, folders, and files that were not read.
 
     Scores are shown with those of ITQ, random hyperplanes (lsh), signs of principal components
     (pca-sign) and spectral hashing at the same number of bits, and of exact search by float features.

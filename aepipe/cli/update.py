@@ -14,6 +14,7 @@ from aepipe.cli.output import complain, say
 from aepipe.cli.progress import showing
 from aepipe.errors import QueryError
 from aepipe.release.lifecycle import row_count
+from aepipe.sources.passed_over import in_words
 
 STDIN = "-"
 SHOWN = 5
@@ -59,6 +60,8 @@ def add(
     if len(done.bad) > SHOWN:
         listed = collection.store.root / f"quarantine-{collection.name}-added.parquet"
         complain(f"{len(done.bad):,} items are unreadable: {listed}")
+    for fact in done.passed_over:
+        complain(f"passed over: {in_words(fact)}")
     say(f"{collection.name}: {done.summary()}; release {done.release.short} is in service")
 
 

@@ -304,7 +304,7 @@ def check_bad(source: Source, rejected: list[Rejected], good: int, listed: Path)
 
 
 def quarantine_file(store: Store, name: str, rejected: list[Rejected], passed_over: PassedOver | None = None) -> Path:
-    """Write the list of unreadable items and passed over files where a failed run leaves it; remove an empty one."""
+    """Write the list of what was not read where a failed run leaves it; remove an empty one."""
     path = store.root / layout.Root.quarantine(name)
     if rejected or (passed_over and passed_over.counts):
         write_quarantine(path, rejected, passed_over.listed() if passed_over else ())

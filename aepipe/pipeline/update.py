@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -62,6 +63,7 @@ class Added:
         replaced: rows whose key was known with other bytes.
         unchanged: items that the release held already.
         bad: items that could not be read.
+        passed_over: facts of the files that hold no items, as :class:`aepipe.sources.passed_over.PassedOver` has them.
     """
 
     release: Ref
@@ -69,6 +71,7 @@ class Added:
     replaced: int
     unchanged: int
     bad: tuple[Rejected, ...]
+    passed_over: tuple[dict[str, Any], ...] = ()
 
     def summary(self) -> str:
         """Return the counts in a line: ``3 rows added, 1 there already``."""
@@ -123,13 +126,15 @@ def add(store: Store, release: Release, sources: Sequence[Source], *, replace: b
             # All sources have the release's own options, so the first one's limit holds for all.
             check_bad(sources[0], new.bad, new.seen, quarantine_file(store, f"{release.name}-added", new.bad))
             writer.close(source=new.digest, next_id=first_id + new.taken, rejected=new.bad)
+        passed_over = tuple(fact for source in sources for fact in source.passed_over.facts())
         if not new.taken:
-            return Added(release.ref, 0, 0, new.unchanged, tuple(new.bad))
+            return Added(release.ref, 0, 0, new.unchanged, tuple(new.bad), passed_over)
         inputs = {"stage": ADD_STAGE, "version": ADD_VERSION, "release": str(release.ref), "source": new.digest}
         inputs |= {"features": store.manifest(release.part("rows")).inputs.get("features")}
         written = draft.finish(inputs, {**Rows(draft.path).facts, "location": str(release.items.root)})
     ref = _publish_added(store, release, written, np.array(new.replaced, np.int64))
-    return Added(ref, new.taken - len(new.replaced), len(new.replaced), new.unchanged, tuple(new.bad))
+    counts = new.taken - len(new.replaced), len(new.replaced), new.unchanged
+    return Added(ref, *counts, tuple(new.bad), passed_over)
 
 
 def remove(store: Store, release: Release, ids: NDArray[np.int64]) -> Ref:

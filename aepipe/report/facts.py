@@ -70,10 +70,13 @@ def facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def reading_lines(read: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what a run did not read, or did not learn from, and what it guessed, as names and values for people.
+    """Return what a run did not read or learn from, and what it guessed, for people.
 
     Args:
         read: facts as :func:`aepipe.store.reading.facts_of` returns them.
+
+    Returns:
+        Names and values; a name is empty where the line belongs to the one before.
     """
     groups = {
         "unreadable": [in_words(fact) for fact in read.get("unreadable", ())],

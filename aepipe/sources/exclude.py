@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 
@@ -39,8 +40,7 @@ class Exclude:
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
         rules = [pattern for pattern in (*DEFAULT, *patterns) if pattern.strip("!/")]
-        # One expression for all neighbours of one sort, so that a name is matched once in the usual case.
-        self._rules = [_rule(kept, list(group)) for kept, group in groupby(rules, _keeps)][::-1]
+        self._rules = [_Rule.of(kept, list(group)) for kept, group in groupby(rules, _keeps)][::-1]
 
     def __call__(self, place: str) -> bool:
         """Tell whether one file or folder is left out by itself.
@@ -50,9 +50,11 @@ class Exclude:
         """
         place = place if place.isascii() else unicodedata.normalize("NFC", place)
         name = place[place.rfind("/", 0, -1) + 1 :]
-        for kept, names, paths in self._rules:
-            if names.fullmatch(name) or paths.fullmatch(place):
-                return not kept
+        for rule in self._rules:
+            if name in rule.plain or (rule.names and rule.names.fullmatch(name)):
+                return not rule.kept
+            if rule.paths and rule.paths.fullmatch(place):
+                return not rule.kept
         return False
 
     def below(self, place: str) -> bool:
@@ -67,10 +69,30 @@ def excluding(patterns: tuple[str, ...]) -> Exclude:
     return Exclude(patterns)
 
 
-def _rule(kept: bool, patterns: list[str]) -> tuple[bool, re.Pattern[str], re.Pattern[str]]:
-    """Return whether some patterns take files back, and what matches names and paths by them."""
-    paths = [pattern for pattern in patterns if _is_path(pattern)]
-    return kept, _joined(pattern for pattern in patterns if pattern not in paths), _joined(paths)
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Neighbouring patterns of one sort, so that a name is looked at once in the usual case.
+
+    Attributes:
+        kept: they take files back.
+        plain: names without wildcards, as files and as folders.
+        names: matches other names; None where there are none.
+        paths: matches paths from the source; None where there are none.
+    """
+
+    kept: bool
+    plain: frozenset[str]
+    names: re.Pattern[str] | None
+    paths: re.Pattern[str] | None
+
+    @classmethod
+    def of(cls, kept: bool, patterns: list[str]) -> _Rule:
+        """Sort some patterns."""
+        paths = [pattern for pattern in patterns if _is_path(pattern)]
+        plain = [pattern for pattern in patterns if not set(pattern.removeprefix("!")) & set("*?[/")]
+        bare = [unicodedata.normalize("NFC", pattern.removeprefix("!")) for pattern in plain]
+        names = [pattern for pattern in patterns if pattern not in paths and pattern not in plain]
+        return cls(kept, frozenset((*bare, *(f"{name}/" for name in bare))), _joined(names), _joined(paths))
 
 
 def _keeps(pattern: str) -> bool:
@@ -81,9 +103,10 @@ def _is_path(pattern: str) -> bool:
     return "/" in pattern.removeprefix("!").rstrip("/")
 
 
-def _joined(patterns: Iterable[str]) -> re.Pattern[str]:
-    """Return one expression that matches what any of the patterns does."""
-    return re.compile("|".join(map(_regex, patterns)) or r"(?!)", re.DOTALL)
+def _joined(patterns: Iterable[str]) -> re.Pattern[str] | None:
+    """Return one expression that matches what any of the patterns does; None where there are none."""
+    text = "|".join(map(_regex, patterns))
+    return re.compile(text, re.DOTALL) if text else None
 
 
 def _regex(pattern: str) -> str:

@@ -13,58 +13,29 @@ import os
 import stat
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources import remote
-from aepipe.sources.exclude import excluding
 from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.walk import HIDDEN as HIDDEN  # noqa: PLC0414  formats have all of files from here
+from aepipe.sources.walk import SORTS, Walk, place_of, status_of
+from aepipe.sources.walk import Found as Found  # noqa: PLC0414
 
 ANCHOR = "/./"
 """Separates the root of a source from the rest of a path, as in rsync."""
 MAX_BYTES = 1 << 28
 """Larger items are refused, so that a few of them cannot fill the memory."""
 SAME = "the same file as another"
-HIDDEN = "hidden"
-EXCLUDED = "left out by exclude"
 EMPTY = "empty file"
-_LINKED = "a link to a folder, which is not followed"
 _POINTERS = {
     b"version https://git-lfs.github.com/spec/": "a pointer of Git LFS: the content is not here; `git lfs pull` "
     "fetches it",
     b"/annex/objects/": "a pointer of git-annex: the content is not here; `git annex get` fetches it",
 }
-_SORTS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-_UNREADABLE = (PermissionError, FileNotFoundError, NotADirectoryError)
-"""Errors of one folder; others are those of the whole disk."""
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    r"""One file, or a folder that cannot be looked into.
-
-    Attributes:
-        place: its path relative to the root, with ``/``, and always text: a byte of a name that is no UTF-8 is written
-            as ``\xff``. A folder has ``/`` at its end.
-        path: for opening it.
-        refusal: why it must not be opened; None where it may.
-        inode: device and number of the file, the same for all its hard links; 0 where that is not known.
-        target: the place in the source of the file that a link leads to; None where it is no link to one.
-    """
-
-    place: str
-    path: str
-    refusal: str | None = None
-    inode: tuple[int, int] = (0, 0)
-    target: str | None = None
-
 
 WhyNot = Callable[[Found], "str | None"]
 """Returns why a file holds no items of a source; None where it holds some."""
@@ -171,7 +142,13 @@ class Files:
         passed_over.clear()
         taken: dict[int, set[int]] = {}
         for found in self.everything():
-            reason = found.refusal or why_not(found) or _again(found, taken, self.root, why_not)
+            reason = found.refusal or why_not(found)
+            if reason is None:
+                device, number = found.inode
+                numbers = taken.setdefault(device, set())
+                if found.target is not None or number in numbers:
+                    reason = _again(found, self.root, why_not, known=number in numbers)
+                numbers.add(number)
             if reason:
                 passed_over.add(found.place, reason)
             else:
@@ -179,196 +156,73 @@ class Files:
                 yield found
 
     def claimed(
-        self, claims: Callable[[str], bool], passed_over: PassedOver | None = None, reason: str = "of another format"
+        self,
+        claims: Callable[[str], bool],
+        passed_over: PassedOver | None = None,
+        reason: str = "of another format",
+        sniff: Callable[[bytes], bool] | None = None,
     ) -> Iterator[Found]:
-        """Yield the files with the name of one format; count and name the others.
+        """Yield the files of one format; count and name the others.
 
         Args:
-            claims: tells by its place whether a file has such a name.
+            claims: tells by its place whether a file has the name of the format.
             passed_over: is emptied first, and filled; None where nobody asks.
             reason: for the others.
+            sniff: tells by its first bytes whether a file is of the format, where no file has such a name.
 
         Raises:
             SourceError: one of them is the pointer of a file that is not here.
         """
-        for found in self.picked(lambda found: None if claims(found.place) else reason, passed_over or PassedOver()):
+        named = sniff is None or any(claims(found.place) for found in self)
+
+        def why_not(found: Found) -> str | None:
+            return None if claims(found.place) else reason if named else why_not_like(found, sniff, reason)
+
+        for found in self.picked(why_not, passed_over or PassedOver()):
             _check_pointer(found)
             yield found
 
-    def first(self, claims: Callable[[str], bool]) -> Found | None:
-        """Return the first file with the name of one format; None where there is none.
+    def first(self, claims: Callable[[str], bool], sniff: Callable[[bytes], bool] | None = None) -> Found | None:
+        """Return the first file that :meth:`claimed` would; None where there is none.
 
         Raises:
             SourceError: it is the pointer of a file that is not here.
         """
         found = next((found for found in self if claims(found.place)), None)
+        if found is None and sniff is not None:
+            found = next((found for found in self if not why_not_like(found, sniff, "of another format")), None)
         if found:
             _check_pointer(found)
         return found
 
     def _listed(self, *, whole: bool) -> Iterator[Found]:
         """Yield all files; ``whole`` looks into hidden and excluded folders as well, to count what they hold."""
-        walk = _Walk(str(self.root), self.exclude, whole=whole)
+        walk = Walk(str(self.root), self.exclude, whole=whole)
         if self.single:
             # The user names this link, so it may lead anywhere.
-            yield Found(_place(self.pattern), os.path.join(walk.root, self.pattern))
+            yield Found(place_of(self.pattern), os.path.join(walk.root, self.pattern))
         elif self.pattern:
             yield from walk.matches(self.pattern)
         else:
             yield from walk.below("")
 
 
-@dataclass(slots=True)
-class _Walk:
-    """A walk below a folder, in the order of paths.
+def _again(found: Found, root: Path, why_not: WhyNot, *, known: bool) -> str | None:
+    """Return the reason where a file is found by another name as well, or was found before.
 
-    The listing of a folder tells which entries are files, folders and links, so files are not looked at one by one: on
-    a network disk each would cost a trip.
+    Args:
+        found: a link, or a file whose inode was seen before.
+        root: of the source.
+        why_not: tells whether a file holds items.
+        known: its inode was seen before.
     """
-
-    root: str
-    exclude: tuple[str, ...]
-    whole: bool
-    home: str = ""
-    names: frozenset[str] = frozenset()
-    parents: dict[str, bool] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.home = os.path.realpath(self.root)
-
-    def below(self, start: str, refusal: str | None = None) -> Iterator[Found]:
-        """Yield what lies below a folder, which ends with ``/`` or is empty.
-
-        Raises:
-            SourceError: the root cannot be listed, or a folder has vanished or is damaged.
-        """
-        stack = [self._entries(start, refusal)]
-        while stack:
-            entry = next(stack[-1], None)
-            if entry is None:
-                stack.pop()
-            elif isinstance(entry, Found):
-                yield entry
-            elif self.whole or entry[1] is None:
-                stack.append(self._entries(*entry))
-
-    def _entries(self, folder: str, refusal: str | None) -> Iterator[Found | tuple[str, str | None]]:
-        """Yield files, and folders to go into, each as its name and the reason why nothing in it is an item."""
-        at = os.path.join(self.root, folder)
-        try:
-            with os.scandir(at) as listed:
-                entries = sorted(((_listed_as(one), one) for one in listed), key=_by_name)
-            device = os.stat(at).st_dev
-        except OSError as error:
-            if not folder or not isinstance(error, _UNREADABLE):
-                raise SourceError(f"{at}: cannot be read: {error.strerror}") from None
-            yield Found(_place(folder), at, f"a folder that cannot be read: {error.strerror}")
-            return
-        left_out = excluding(self.exclude)
-        for name, entry in entries:
-            why = refusal or (EXCLUDED if left_out(folder + name) else HIDDEN if name[0] == "." else None)
-            if name[-1] == "/":
-                yield folder + name, why
-            elif why:
-                yield Found(_place(folder + name), at + name, why)
-            elif entry.is_file(follow_symlinks=False):
-                yield Found(_place(folder + name), at + name, inode=(device, entry.inode()))
-            else:
-                yield self._special(folder + name)
-
-    def matches(self, pattern: str) -> Iterator[Found]:
-        """Yield what matches a glob, and what lies below the folders that match."""
-        names = sorted(glob.iglob(pattern, root_dir=self.root, recursive=True))
-        self.names, deep = frozenset(names), "**" in pattern
-        left_out = excluding(self.exclude)
-        for name in names:
-            status = _status(os.path.join(self.root, name))
-            folder = bool(status and stat.S_ISDIR(status.st_mode))
-            why = EXCLUDED if left_out.below(f"{name}/" if folder else name) else None
-            if folder:
-                yield from self.below(f"{name}/", why) if not deep and (self.whole or not why) else ()
-            elif why:
-                yield Found(_place(name), os.path.join(self.root, name), why)
-            else:
-                yield self._special(name, status)
-
-    def _special(self, name: str, status: os.stat_result | None = None) -> Found:
-        """Return a file that may be a link, or no file at all."""
-        path = os.path.join(self.root, name)
-        status = status or _status(path)
-        if status is None:
-            return Found(_place(name), path, "no longer there")
-        if stat.S_ISLNK(status.st_mode) or self._in_link(os.path.dirname(name)):
-            return self._link(name, path)
-        sort = _SORTS.get(stat.S_IFMT(status.st_mode))
-        return Found(_place(name), path, sort, (status.st_dev, status.st_ino))
-
-    def _in_link(self, folder: str) -> bool:
-        """Tell whether a folder of the source is reached by a link, which only a glob does."""
-        if folder not in self.parents:
-            self.parents[folder] = os.path.realpath(os.path.join(self.root, folder)) != os.path.normpath(
-                os.path.join(self.home, folder)
-            )
-        return self.parents[folder]
-
-    def _link(self, name: str, path: str) -> Found:
-        """Return a link: to a file of the source, to one that is only reached by it, or to nothing of use."""
-        real = os.path.realpath(path)
-        try:
-            status = os.stat(real)
-        except OSError:
-            return Found(_place(name), path, "a link to nothing")
-        if stat.S_ISDIR(status.st_mode):
-            return Found(f"{_place(name)}/", path, _LINKED)
-        if os.path.commonpath([real, self.home]) != self.home:
-            return Found(_place(name), path, "a link out of the source")
-        target = os.path.relpath(real, self.home).replace(os.sep, "/")
-        sort = _SORTS.get(stat.S_IFMT(status.st_mode))
-        reached = _place(target) if self._reaches(target) else None
-        return Found(_place(name), path, sort and f"a link to {sort}", (status.st_dev, status.st_ino), reached)
-
-    def _reaches(self, name: str) -> bool:
-        """Tell whether the walk finds a file by its own name."""
-        if excluding(self.exclude).below(name):
-            return False
-        if not self.names:
-            return "/." not in f"/{name}"
-        cuts = (at for at, letter in enumerate(name) if letter == "/")
-        return name in self.names or any(name[:at] in self.names and "/." not in name[at:] for at in cuts)
-
-
-def _listed_as(entry: os.DirEntry[str]) -> str:
-    return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
-
-
-def _by_name(listed: tuple[str, os.DirEntry[str]]) -> str:
-    return listed[0]
-
-
-def _status(path: str, *, follow: bool = False) -> os.stat_result | None:
-    try:
-        return os.stat(path, follow_symlinks=follow)
-    except OSError:
-        return None
-
-
-def _again(found: Found, taken: dict[int, set[int]], root: Path, why_not: WhyNot) -> str | None:
-    """Return the reason where a file was found by another name, and remember it where it was not."""
-    if found.target is not None and not why_not(Found(found.target, os.path.join(root, found.target))):
+    if found.target and not why_not(Found(found.target, os.path.join(root, found.target))):
         return SAME
-    device, number = found.inode
-    if number and number in taken.setdefault(device, set()):
-        # Some network disks give several files one number; then none of them has a second link.
-        status = _status(found.path, follow=True)
-        if (status and status.st_nlink > 1) or os.path.realpath(found.path) != found.path:
-            return SAME
-    if number:
-        taken[device].add(number)
-    return None
-
-
-def _place(name: str) -> str:
-    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
+    if not known or not found.inode[1]:
+        return None
+    # Some network disks give several files one number; then none of them has a second name.
+    status = status_of(found.path, follow=True)
+    return SAME if found.target is not None or (status and status.st_nlink > 1) else None
 
 
 def _normal(base: Path, text: str) -> Path:
@@ -381,7 +235,7 @@ def _missing(path: Path) -> str:
 
 def _check_file(path: Path) -> None:
     """Raise SourceError for a pipe, a socket or a device, which would be waited for."""
-    sort = _SORTS.get(stat.S_IFMT(path.stat().st_mode))
+    sort = SORTS.get(stat.S_IFMT(path.stat().st_mode))
     if sort:
         raise SourceError(f"{path}: {sort}, not a file; write what it gives into a file first")
 
@@ -417,22 +271,47 @@ def first_bytes(path: str, size: int = 1 << 13) -> bytes:
     Raises:
         OSError: it cannot be read, or is no file.
     """
-    handle = os.open(path, _READ)
+    with open_file(path) as stream:
+        return stream.read(size)
+
+
+def why_not_like(found: Found, sniff: Callable[[bytes], bool] | None, reason: str) -> str | None:
+    """Return why the first bytes of a file are not those of an item; None where they are.
+
+    Args:
+        found: the file.
+        sniff: tells whether bytes are those of an item.
+        reason: for bytes of something else.
+    """
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "not a file")
-        return os.read(handle, size)
-    finally:
-        os.close(handle)
+        head = first_bytes(found.path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if sniff is not None and sniff(head):
+        return None
+    return EMPTY if not head else pointer_in(head) or reason
+
+
+def open_file(path: str) -> BinaryIO:
+    """Open a file for reading; a pipe or a device is not waited for.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+    """
+    stream = os.fdopen(os.open(path, _READ), "rb")
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "not a file")
+    return stream
 
 
 def pointer_in(head: bytes) -> str | None:
-    """Return the reason where the bytes of a file only point to those that it should have; else None."""
+    """Return the reason where bytes only point to those of the file; else None."""
     return next((reason for start, reason in _POINTERS.items() if head.startswith(start)), None)
 
 
 def pointer_at(path: str) -> str | None:
-    """Return the reason where a file only points to its content; None where it does not, or cannot be read."""
+    """Return the reason where a file only points to its content; else None."""
     try:
         return pointer_in(first_bytes(path, 64))
     except OSError:

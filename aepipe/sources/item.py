@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import ItemError
+from aepipe.sources.files import pointer_in
 from aepipe.sources.passed_over import PassedOver
 
 if TYPE_CHECKING:
@@ -55,13 +56,16 @@ class Item:
         """Return the bytes.
 
         Raises:
-            ItemError: they cannot be read.
+            ItemError: they cannot be read, or only point to those that they should be.
         """
         try:
-            return self.reader(self.key)
+            data = self.reader(self.key)
         except OSError as error:
             # The text of an OSError would name the whole path; the key says enough.
             raise ItemError(self.key, f"cannot be read: {error.strerror or type(error).__name__}") from None
+        if reason := pointer_in(data):
+            raise ItemError(self.key, reason)
+        return data
 
 
 class Source(Protocol):
@@ -108,7 +112,7 @@ class Source(Protocol):
 
     @property
     def passed_over(self) -> PassedOver:
-        """Files that the last iteration left out because they are not of this kind, with the reasons."""
+        """Files that the last iteration left out, with the reasons."""
 
     @property
     def left_out(self) -> Mapping[str, str]:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import ItemError
-from aepipe.sources.files import Refused, WholeFile, pointer_in
+from aepipe.sources.files import Refused, WholeFile
 from aepipe.sources.item import Decode, Item, Source
 
 Find: TypeAlias = Callable[[str, bytes], int]
@@ -102,8 +102,6 @@ def _read(item: Item, row: Decode, find: Find) -> Outcome:
     """Read, hash, and decode one item unless its features are known."""
     try:
         data = item.read()
-        if reason := pointer_in(data):
-            raise ItemError(item.key, reason)
         sha256 = hashlib.sha256(data).digest()
         known = find(item.key, sha256)
         features = row(data, item.key) if known < 0 else None

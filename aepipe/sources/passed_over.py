@@ -46,7 +46,7 @@ class PassedOver:
             self.folders.add(reason)
 
     def clear(self) -> None:
-        """Forget everything, before the files are listed anew."""
+        """Forget everything, before the files are listed again."""
         self.counts.clear()
         self.first.clear()
         self.folders.clear()
@@ -73,7 +73,7 @@ class PassedOver:
         ]
 
     def listed(self) -> Iterator[tuple[str, str, int]]:
-        """Yield names with their reason and 1; then, for a reason with more of them, no name and how many more."""
+        """Yield a name, its reason and 1; or no name, a reason, and how many more it has."""
         for reason, count in self.counts.most_common():
             yield from ((name, reason, 1) for name in self.first[reason])
             if count > len(self.first[reason]):
@@ -85,6 +85,6 @@ class PassedOver:
 
 
 def in_words(fact: dict[str, Any]) -> str:
-    """Return one of :meth:`PassedOver.facts` in words: ``12 x not a picture (a.txt, b.txt, c.txt, ...)``."""
+    """Return one fact in words: ``12 x not a picture (a.txt, b.txt, c.txt, ...)``."""
     names = ", ".join(fact["first"][:3]) + (", ..." if fact["count"] > 3 else "")
     return f"{fact['count']:,} x {fact['reason']} ({names})"

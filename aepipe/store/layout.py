@@ -46,7 +46,7 @@ class Root:
 
     @staticmethod
     def quarantine(name: str) -> str:
-        """Return the list of a collection's unreadable items and passed over files; it outlives a failed run."""
+        """Return the list of what was not read of a collection; it outlives a failed run."""
         return f"quarantine-{name}.parquet"
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""What a run read of its source: the items, what was passed over or could not be read, and what was guessed.
+"""The facts of reading a source: files passed over, unreadable items, and guesses.
 
 Rows keep these facts in their manifest. A run that gets the rows of before writes none, so the facts of the last run of
 a collection lie in a file of the store as well, and count as long as its rows are in use.
@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from aepipe.errors import NotFoundError
+from aepipe.errors import StoreError
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import write_into_folder
@@ -32,21 +32,25 @@ def keep(store: Store, name: str, rows: Ref, facts: Mapping[str, Any]) -> None:
     write_into_folder(store.root / layout.Root.reading(name), json.dumps({"rows": str(rows), **facts}, indent=1))
 
 
+def _last(store: Store, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads((store.root / layout.Root.reading(name)).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def facts_of(store: Store, name: str, rows: Ref) -> dict[str, Any]:
-    """Return what was read for some rows: by the last run, where it got these rows, else when they were made.
+    """Return the facts of the last run where it got these rows, else of the run that made them.
 
     Returns:
         Those of :data:`NAMES` that are known; stores of earlier versions know few. ``list`` is the file with all names.
     """
-    listed = store.root / layout.Root.quarantine(name)
-    try:
-        found: dict[str, Any] = json.loads((store.root / layout.Root.reading(name)).read_bytes())
-    except (OSError, ValueError):
-        found = {}
+    listed, found = store.root / layout.Root.quarantine(name), _last(store, name)
     if found.pop("rows", None) != str(rows):
         try:
             found = store.manifest(rows).facts
-        except NotFoundError:
+        except StoreError:  # the rows are gone or damaged, of which others tell
             return {}
-        listed = store.path(rows) / layout.Rows.QUARANTINE
+        listed = store.root / rows.kind / rows.digest / layout.Rows.QUARANTINE
     return {key: found[key] for key in NAMES if key in found} | {"list": str(listed) if listed.exists() else None}

@@ -35,6 +35,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from aepipe.errors import CorruptError
 from aepipe.store import layout
 from aepipe.store.io import array_in
 
@@ -490,12 +491,18 @@ def write_quarantine(path: Path, rejected: Iterable[Rejected], passed_over: Iter
 
 
 def read_quarantine(path: Path) -> list[dict[str, Any]]:
-    """Return what :func:`write_quarantine` wrote, a row each: ``key``, ``place``, ``reason``, ``what`` and ``count``.
+    """Return the rows of a quarantine: ``key``, ``place``, ``reason``, ``what`` and ``count``.
 
     A row without a place stands for ``count`` more files of that reason, which are not named.
+
+    Raises:
+        CorruptError: the file is damaged.
     """
     usual = {"what": UNREADABLE, "count": 1}  # earlier versions wrote neither
-    return [usual | row for row in pq.read_table(path).to_pylist()]
+    try:
+        return [usual | row for row in pq.read_table(path).to_pylist()]
+    except (OSError, ValueError) as error:  # those of pyarrow are of these two
+        raise CorruptError(f"{path}: corrupt, not readable ({str(error).partition(chr(10))[0]})") from None
 
 
 def own_names(names: Iterable[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -222,6 +223,10 @@ class ItemSegments:
             QueryError: the key is not present.
         """
         found = self.find(key)
+        if found is None and not key.isascii():
+            # A Mac writes é as two letters, and most other systems as one; both look the same.
+            forms = (self.find(unicodedata.normalize(form, key)) for form in ("NFC", "NFD"))
+            found = next((one for one in forms if one is not None), None)
         if found is None:
             like = next((text for text in self.column("key")), "")
             raise QueryError(f"no row has the key {key!r}: {self._range()}, and keys are like {like!r}")

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click import Choice
 
 from aepipe.cli import run
 from aepipe.cli.app import run_command
-from aepipe.errors import ExtraError, RecipeError
+from aepipe.errors import ExtraError, RecipeError, UnclearError
 from aepipe.store.artifacts import Store
 from flows import local_server
 from tests.support.samples import write_photos, write_tiny
@@ -179,6 +180,30 @@ def test_a_derived_recipe_never_replaces_another(tmp_path: Path, monkeypatch: py
     chosen.write_text(chosen.read_text() + "# changed\n")
     assert run._recipe_for(str(tmp_path / "photos"), "clothes", None) == chosen
     assert "# changed" in chosen.read_text()
+
+
+def test_several_kinds_are_asked_about_on_a_terminal_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_photos(tmp_path / "both", count=10)
+    for number in range(10):
+        (tmp_path / "both" / f"text{number}.txt").write_text("Some words about boats and the sea, in a row. " * 3)
+    with pytest.raises(UnclearError, match="--kind images or --kind text"):
+        run._recipe_for("both", None, None)
+    assert not Path("both.toml").exists()
+    asked: list[list[str]] = []
+
+    def answer(_: str, *, type: Choice[str]) -> str:
+        asked.append(list(type.choices))
+        return "text"
+
+    for stream in ("stdin", "stdout"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+    monkeypatch.setattr("typer.prompt", answer)
+    assert 'kind = "text"' in run._recipe_for("both", None, None).read_text()
+    assert asked == [["images", "text"]]
+    assert "both: 20 of 20 files looked at: 10 x images; 10 x text" in capsys.readouterr().out
 
 
 def test_without_prefect_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

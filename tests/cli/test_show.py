@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ from aepipe.report import facts
 from aepipe.report.facts import scores_text
 from aepipe.store.artifacts import Ref, Store
 from tests.cli.conftest import Aepipe
-from tests.support.releases import make_release
+from tests.support.releases import make_release, pictures_of
 
 FIELDS = {
     "name", "release", "in_service", "promoted", "created", "rows", "changes", "distinct_codes", "n_bits", "index",
@@ -81,6 +83,48 @@ def test_the_gain_by_pretraining(aepipe: Aepipe, own_store: tuple[Store, Ref]) -
     assert "pretraining: map_at_1000" in aepipe("show", home=store).stdout
     other = facts.describe(store, control)["pretraining"]
     assert other["compared_with"] == ref.digest, "seen from the other side it is the same comparison"
+
+
+def test_what_was_not_read_is_said_and_listed(aepipe: Aepipe, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    folder = pictures_of(store) / "train"
+    (folder / "@eaDir").mkdir(parents=True)
+    for name in ("notes.txt", "@eaDir/1.jpg", ".hidden.png"):
+        (folder / name).write_text("?")
+    (folder / "link.png").symlink_to("class0/0.png")
+    ref = make_release(store, n=40)
+    (read,) = [one["read"] for one in json.loads(aepipe("show", "--json", home=store).stdout)]
+    assert read["files"] == 40
+    assert read["skipped"] == len(read["passed_over"]) == 4
+    assert read["unreadable"] == []
+    text = aepipe("show", home=store).stdout
+    for wanted in ("passed over", "1 x not a picture (train/notes.txt)", "1 x hidden (train/.hidden.png)"):
+        assert wanted in text, text
+    assert f"`aepipe show --quarantine`, or {store.root}/quarantine-pictures.parquet" in text
+    table = aepipe("show", "--quarantine", home=store).stdout
+    assert table.splitlines()[0].split() == ["collection", "what", "reason", "name"]
+    assert re.search(r"pictures +passed over +left out by exclude +train/@eaDir/1\.jpg", table)
+    listed = json.loads(aepipe("show", "--quarantine", "--json", home=store).stdout)
+    assert {(one["place"], one["what"], one["count"]) for one in listed} == {
+        (f"train/{name}", "passed over", 1) for name in ("notes.txt", "@eaDir/1.jpg", ".hidden.png", "link.png")
+    }
+    (store.root / "reading-pictures.json").unlink()
+    assert json.loads(aepipe("show", "--json", ref.digest[:12], home=store).stdout)[0]["read"]["skipped"] == 4
+
+
+def test_a_store_of_an_earlier_version_says_what_it_knows(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> None:
+    store, _ = own_store
+    (store.root / "reading-pictures.json").write_text("torn")
+    assert json.loads(aepipe("show", "--json", home=store).stdout)[0]["read"]["files"] == 40
+    assert aepipe("show", "--quarantine", home=store).stdout == "everything was read\n"
+    (store.root / "reading-pictures.json").write_text("[]")
+    assert aepipe("show", home=store).exit_code == 0
+    next((store.root / "rows").glob("*/quarantine.parquet")).write_bytes(b"torn")
+    torn = aepipe("show", "--quarantine", home=store)
+    assert torn.exit_code == 2
+    assert "quarantine.parquet: corrupt, not readable" in torn.stderr
+    shutil.rmtree(store.root / "rows")
+    assert json.loads(aepipe("show", "--json", home=store).stdout)[0]["read"] == {}
 
 
 def test_layers_are_named_in_a_few_words() -> None:

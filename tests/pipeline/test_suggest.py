@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from aepipe import recipe
-from aepipe.errors import RecipeError, SourceError
+from aepipe.errors import RecipeError, SourceError, UnclearError
 from aepipe.pipeline.suggest import describe_strangers, hints_for, look, name_of, same_source, suggest
 from aepipe.sources.images import source as images
 from aepipe.sources.images.source import SIDE
@@ -247,3 +247,104 @@ def test_texts_are_those_of_earlier_versions(tmp_path: Path, monkeypatch: pytest
     expected = json.loads((Path(__file__).parents[1] / "golden" / "recipes.json").read_text(encoding="utf-8"))
     found = {name: suggest(str(tmp_path / name), folder=tmp_path)[1] for name in write_samples(tmp_path)}
     assert found == expected
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{number:064x}\nsize 1000\n"
+
+
+def test_a_clone_without_its_large_files_is_no_collection_of_documents(tmp_path: Path) -> None:
+    root = collection(tmp_path / "photos", ["a"], each=20)
+    for number in range(10):
+        (root / f"{number}.jpg").write_text(POINTER.format(number=number))
+    with pytest.raises(SourceError, match=r"of 30 files looked at 10 x a pointer of Git LFS: .*git lfs pull.*\(0\.jpg"):
+        suggest(str(root), folder=tmp_path)
+    for number in range(1, 10):
+        (root / f"{number}.jpg").unlink()
+    _, _, held = suggest(str(root), folder=tmp_path)
+    assert any("a pointer of Git LFS" in line for line in held.describe())
+    (tmp_path / "posts.csv").write_text(POINTER.format(number=1))
+    with pytest.raises(SourceError, match=r"a pointer of Git LFS.*\(posts\.csv\)"):
+        suggest(str(tmp_path / "posts.csv"), folder=tmp_path)
+
+
+def test_pictures_are_items_whatever_their_names(tmp_path: Path) -> None:
+    root = collection(tmp_path / "photos", [""], each=6)
+    for number, ending in enumerate((".jfif", ".jpe", "", ".txt", ".dat")):
+        (root / f"{number}.png").rename(root / f"{number:040x}{ending}")
+    _, text, held = suggest(str(root), folder=tmp_path)
+    assert "Derived from 6 images" in text
+    assert held.strangers == []
+
+
+def test_half_of_the_files_being_of_another_kind_is_for_the_user_to_decide(tmp_path: Path) -> None:
+    root = collection(tmp_path / "both", ["a"], each=10)
+    for number in range(9):
+        (root / f"text{number}.txt").write_text("Some words about boats and the sea. " * 3)
+    with pytest.raises(
+        UnclearError, match=r"10 of kind images, 9 of kind text\. .*: --kind images or --kind text"
+    ) as told:
+        suggest(str(root), folder=tmp_path)
+    assert told.value.kinds == ("images", "text")
+    assert 'kind = "text"' in suggest(str(root), folder=tmp_path, kind="text")[1]
+    with pytest.raises(RecipeError, match=r"unknown kind 'films'; allowed: .*images"):
+        suggest(str(root), folder=tmp_path, kind="films")
+    for number in range(5, 9):
+        (root / f"text{number}.txt").unlink()
+    assert suggest(str(root), folder=tmp_path)[2].kind == "images"
+
+
+def test_a_file_that_is_about_a_picture_is_no_document(tmp_path: Path) -> None:
+    root = collection(tmp_path / "takeout", ["a", "b"], each=10)
+    for picture in sorted(root.rglob("*.png")):
+        picture.with_name(f"{picture.name}.supplemental-metadata.json").write_text(json.dumps({"a": 1}, indent=1))
+        picture.with_suffix(".txt").write_text("a caption")
+    _, text, held = suggest(str(root), folder=tmp_path)
+    assert 'kind = "images"' in text
+    assert held.beside == 40
+    assert "40 of them are about another file of the same name" in list(held.describe())
+
+
+def test_few_pictures_among_many_files_of_no_use_are_asked_about(tmp_path: Path) -> None:
+    root = collection(tmp_path / "phone", ["a"], each=3)
+    for number in range(20):
+        (root / f"{number}.raw").write_bytes(bytes(50))
+    with pytest.raises(
+        UnclearError, match=r"3 of kind images; 20 x not text: it has zero bytes .*--kind images"
+    ) as told:
+        suggest(str(root), folder=tmp_path)
+    assert told.value.kinds == ("images",)
+    assert 'kind = "images"' in suggest(str(root), folder=tmp_path, kind="images")[1]
+
+
+def test_pictures_of_which_most_cannot_be_decoded_stop_the_derivation(tmp_path: Path) -> None:
+    root = collection(tmp_path / "photos", ["a"], each=4)
+    for number in range(9):
+        (root / f"x{number}.jpg").write_bytes(b"\xff\xd8\xff broken")
+    with pytest.raises(SourceError, match=r"of 13 images looked at 9 cannot be decoded: 9 x truncated \(x0\.jpg"):
+        suggest(str(root), folder=tmp_path)
+    for number in range(6):
+        (root / f"x{number}.jpg").unlink()
+    _, _, held = suggest(str(root), folder=tmp_path)
+    assert [reason for _, reason in held.strangers] == ["truncated"] * 3
+
+
+@pytest.mark.parametrize("tables", [1, 3])
+def test_documents_with_a_table_next_to_them_are_documents(tmp_path: Path, tables: int) -> None:
+    for number in range(30):
+        (tmp_path / f"{number}.txt").write_text(f"Document {number} is about boats, rivers and the sea.")
+    for number in range(tables):
+        (tmp_path / f"list{number}.csv").write_text("file,year\n0.txt,2001\n1.txt,2002\n")
+    _, text, _ = suggest(str(tmp_path), folder=tmp_path)
+    assert "Derived from 30 documents" in text
+
+
+def test_a_table_or_an_array_needs_no_name(tmp_path: Path) -> None:
+    (tmp_path / "posts").write_text(
+        "\n".join(json.dumps({"text": f"words about {n} boats on a grey and windy sea"}) for n in range(9))
+    )
+    _, text, _ = suggest(str(tmp_path / "posts"), folder=tmp_path)
+    assert "Derived from 9 documents" in text
+    with (tmp_path / "vectors").open("wb") as stream:
+        np.save(stream, np.ones((7, 3), np.float32))
+    _, text, _ = suggest(str(tmp_path / "vectors"), folder=tmp_path)
+    assert "Derived from 7 vectors" in text

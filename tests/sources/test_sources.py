@@ -424,19 +424,24 @@ def make_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
 def test_tar(tmp_path: Path, suffix: str) -> None:
     members = [(f"./{n % 2}/{n}.png", png(n, 30 + n)) for n in range(6)]
     members += [("é" * 120 + "/x.png", png(7)), ("notes.txt", b"?"), ("a/.b.png", b"?"), ("../up.png", png(8))]
-    members += [("/etc/x.png", png(9))]
+    members += [("/etc/x.png", png(9)), ("0/hash0123", png(5)), ("0/5.jfif", png(6)), ("empty", b"")]
     source = open_source(make_tar(tmp_path / f"photos{suffix}", members), label="parent")
     items = list(source.items())
-    expected = [f"{n % 2}/{n}.png" for n in range(6)] + ["é" * 120 + "/x.png", "../up.png", "/etc/x.png", "link.png"]
+    expected = [f"{n % 2}/{n}.png" for n in range(6)] + ["é" * 120 + "/x.png", "../up.png", "/etc/x.png"]
+    expected += ["0/hash0123", "0/5.jfif", "link.png"]
     assert [item.key for item in items] == expected
     assert [item.label for item in items[:3]] == ["0", "1", "0"]
-    assert source.passed_over.total == 2
+    assert source.passed_over.first == {
+        "not a picture": ["notes.txt"],
+        "hidden": ["a/.b.png"],
+        "empty file": ["empty"],
+    }
     assert refusals(source) == {
         "../up.png": "path leaves the archive",
         "/etc/x.png": "path leaves the archive",
         "link.png": "not a file",
     }
-    for item in items[:7]:
+    for item in (*items[:7], *items[9:11]):
         assert preview(source.location, item.place) == item.read()
     assert shade(source, items[3]) == 3
 
@@ -501,3 +506,33 @@ def test_features_have_everything_that_decides_a_row(tmp_path: Path) -> None:
     assert source.features() == {"kind": "images", "decoder": 1, "size": [3, 4], "color": "gray", "fit": "pad"}
     assert json.loads(json.dumps(source.features())) == source.features()
     assert source.shape == (3, 4, 1) == source.row(png(1), "k").shape
+
+
+def test_pictures_without_names_of_pictures_are_shown_and_read(tmp_path: Path) -> None:
+    for number, name in enumerate(["a.jfif", "b.jpe", "c", "d.mpo", "e.txt", "f.x#1", "Zürich/é"]):
+        put(tmp_path / name, png(number))
+    put(tmp_path / "notes", b"no picture")
+    put(tmp_path / "empty", b"")
+    source = open_source(tmp_path)
+    assert source.total() == 7
+    assert [shade(source, item) for item in source.items()] == [6, 0, 1, 2, 3, 4, 5]
+    assert source.passed_over.first == {"empty file": ["empty"], "not a picture": ["notes"]}
+    check_places(source)
+
+
+def test_archives_with_a_picture_next_to_them_are_read(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make_tar(tmp_path / f"{name}.tar", [("1.png", png(1))])
+    put(tmp_path / "cover.png", png(2))
+    source = open_source(tmp_path)
+    assert keys(source) == ["a.tar/1.png", "a.tar/link.png", "b.tar/1.png", "b.tar/link.png"]
+    assert source.passed_over.first == {"not an archive": ["cover.png"]}
+
+
+def test_a_source_may_leave_files_out(tmp_path: Path) -> None:
+    for name in ("a.png", "raw/b.png", "@eaDir/c.png"):
+        put(tmp_path / name, png(1))
+    assert keys(open_source(tmp_path, exclude=["raw/"])) == ["a.png"]
+    assert keys(open_source(tmp_path, exclude=["!*"])) == ["@eaDir/c.png", "a.png", "raw/b.png"]
+    with pytest.raises(SourceError, match=r"no images there; .*passed over: 1 x left out by exclude \(a\.png\)"):
+        list(open_source(put(tmp_path / "x" / "a.png", png(1)).parent / ".." / "x", exclude=["*"]).items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -52,6 +53,15 @@ def test_opening_strings_reads_nothing(tmp_path: Path) -> None:
     strings = Strings.open(tmp_path, "big")
     assert isinstance(strings._blob.base, np.memmap)
     assert isinstance(strings._offsets.base, np.memmap)
+
+
+@pytest.mark.parametrize(("written", "asked"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_key_is_found_in_the_other_normal_form_of_unicode(tmp_path: Path, written: str, asked: str) -> None:
+    keys = [unicodedata.normalize(written, key) for key in ("a", "café/müsli.png")]  # type: ignore[arg-type]
+    items = ItemSegments([write_items(tmp_path, keys)], np.zeros(0, np.int64))
+    assert items.id_of(unicodedata.normalize(asked, "café/müsli.png")) == 13  # type: ignore[arg-type]
+    with pytest.raises(QueryError, match="no row has the key"):
+        items.id_of("tée.png")
 
 
 def test_items_are_found_by_id(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from aepipe import recipe
 from aepipe.errors import ItemError
 from aepipe.sources import base
 from aepipe.sources.audio import decode
-from aepipe.sources.files import Files, Refused, WholeFile, pointer_at
+from aepipe.sources.files import Files, Refused, WholeFile, open_file, pointer_at
 from aepipe.sources.formats.path_lists import files_or_lists
 from aepipe.sources.item import Columns, Container, Item, Reader
 from aepipe.sources.passed_over import PassedOver
@@ -71,7 +71,7 @@ class Audio(base.ItemSource):
         self._features = features
         self._decode = decode.decoder(features.model_dump())
         files = Files.at(options.path, base, options.exclude)
-        whole = files_or_lists(files, SUFFIXES, Columns(options.audio, options.key, _is_sound), "recording")
+        whole = files_or_lists(files, SUFFIXES, Columns(options.audio, options.key, _is_sound), "a recording")
         super().__init__(options, name, files, _Windows(whole, files, features))
 
     @property
@@ -155,7 +155,7 @@ def _length(item: Item) -> float:
 
     assert isinstance(item.reader, WholeFile), "a folder and a list give whole files"
     try:
-        with open(item.reader.path, "rb") as stream:
+        with open_file(item.reader.path) as stream:
             return float(soundfile.info(stream).duration)
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         why = pointer_at(item.reader.path) or f"not a recording that can be read: {str(error).partition(': ')[2]}"

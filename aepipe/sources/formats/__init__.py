@@ -11,13 +11,13 @@ folder, ``read_at(path, at, key) -> bytes`` for places of the form ``file#at``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
 from aepipe.errors import SourceError
-from aepipe.sources.files import Files, Found, first_bytes, pointer_in
+from aepipe.sources.files import Files, Found, first_bytes, why_not_like
 from aepipe.sources.item import Columns, Container
+from aepipe.sources.passed_over import PassedOver
 
 TRIED = 1000
 """Files with unknown names that are looked into to tell whether there are pictures."""
@@ -42,9 +42,11 @@ def open_container(files: Files, columns: Columns) -> Container:
     # A list counts least: next to pictures it is about those.
     best = max(_FORMATS, key=lambda name: min(counts[name], 0.5) if name == "path_lists" else counts[name])
     if not counts[best]:
+        passed_over = PassedOver()
+        list(files.picked(lambda found: why_not_like(found, columns.sniff, "not a picture"), passed_over))
+        why = f"; passed over: {passed_over.summary()}" if passed_over.counts else ""
         raise SourceError(
-            f"{files.given}: no images there, {counts['']:,} other files{_pointers(unknown)}; looked for pictures, IDX "
-            "files, .parquet, .tar and .csv"
+            f"{files.given}: no images there; looked for pictures, IDX files, .parquet, .tar and .csv{why}"
         )
     container: Container = _format(best).open_container(files, columns)
     return container
@@ -62,12 +64,6 @@ def _head(found: Found) -> bytes:
         return first_bytes(found.path)
     except OSError:
         return b""
-
-
-def _pointers(files: Sequence[Found]) -> str:
-    """Return the reason of the first file that only points to its content, as the end of a message."""
-    reason = next((reason for found in files if (reason := pointer_in(_head(found)))), None)
-    return f", {reason}" if reason else ""
 
 
 def _format(name: str) -> ModuleType:

@@ -30,6 +30,11 @@ def claims(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
+def is_array(head: bytes) -> bool:
+    """Whether the first bytes are those of an array; archives of arrays begin as any zip."""
+    return head.startswith(b"\x93NUMPY")
+
+
 class Arrays:
     """Vectors of some files; the key is a column, or the place ``file#row``.
 
@@ -48,7 +53,7 @@ class Arrays:
         self._key = key
         self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
-        first = files.first(claims)
+        first = files.first(claims, is_array)
         if first is None:
             raise SourceError(f"{files.given}: no .npy or .npz in it")
         vectors, columns = load(Path(first.path), name)
@@ -63,12 +68,12 @@ class Arrays:
 
     def total(self) -> int:
         """Return the number of rows."""
-        files = self._files.claimed(claims)
+        files = self._files.claimed(claims, sniff=is_array)
         return sum(len(load(Path(found.path), self._name)[0]) for found in files)
 
     def items(self) -> Iterator[Item]:
         """Yield the vectors in order."""
-        for found in self._files.claimed(claims, self.passed_over, "not an array"):
+        for found in self._files.claimed(claims, self.passed_over, "not an array", is_array):
             yield from self._rows(found)
 
     def _rows(self, found: Found) -> Iterator[Item]:

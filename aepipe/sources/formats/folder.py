@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from aepipe.sources.files import EMPTY, Files, Found, WholeFile, first_bytes, pointer_in
+from aepipe.sources.files import Files, Found, WholeFile, why_not_like
 from aepipe.sources.item import Item
 from aepipe.sources.passed_over import PassedOver
 
@@ -34,7 +34,7 @@ def claims(name: str) -> bool:
 
 def open_container(files: Files, columns: Columns) -> Container:
     """Return the folder of images; it has no columns."""
-    return Folder(files, SUFFIXES, columns.sniff, called="picture")
+    return Folder(files, SUFFIXES, columns.sniff, called="a picture")
 
 
 class Folder:
@@ -44,7 +44,7 @@ class Folder:
         files: where they are.
         endings: of the names of items, in lower case; without endings every file is an item.
         sniff: tells by the first bytes whether a file with another ending is an item; None leaves those out.
-        called: what one item is called.
+        called: what one item is called, with its article.
         without: tells by its name whether a file is none; None where names say nothing against a file.
     """
 
@@ -54,14 +54,14 @@ class Folder:
         endings: tuple[str, ...] = (),
         sniff: Sniff | None = None,
         *,
-        called: str = "item",
+        called: str = "an item",
         without: Callable[[str], bool] | None = None,
     ) -> None:
         self._files = files
         self._endings = endings
         self._sniff = sniff
         self._without = without
-        self._reason = f"not a {called}"
+        self._reason = f"not {called}"
         self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
 
@@ -95,16 +95,10 @@ class Folder:
             return self._reason
         if self._is_named(found):
             return None
-        try:
-            head = first_bytes(found.path)
-        except OSError as error:
-            return f"cannot be read: {error.strerror}"
-        if self._sniff is not None and self._sniff(head):
-            return None
-        return EMPTY if not head else pointer_in(head) or self._reason
+        return why_not_like(found, self._sniff, self._reason)
 
 
 def is_other(name: str) -> bool:
-    """Whether a file has the name of a picture, a recording, a video, a table or a program, so of no document."""
+    """Whether a file has the name of a picture, a recording, a table, ..., so of no document."""
     lower = name.lower()
     return lower.endswith(SUFFIXES) or lower[lower.rfind(".") :] in OTHERS

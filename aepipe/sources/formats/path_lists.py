@@ -35,13 +35,13 @@ def open_container(files: Files, columns: Columns) -> Container:
 
 
 def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns, called: str) -> Container:
-    """Return the files with these endings or such first bytes, or, where there are none, the files in lists.
+    """Return the files with these endings or first bytes; where there are none, those in lists.
 
     Args:
         files: where they are.
         endings: of the names of items.
         columns: of lists.
-        called: what one item is called.
+        called: what one item is called, with its article.
     """
     from aepipe.sources.formats.folder import Folder
 

@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 import pyarrow as pa
 
 from aepipe.errors import ItemError, SourceError
-from aepipe.sources.files import Files, Found, InMemory, Refused
+from aepipe.sources.files import Files, Found, InMemory, Refused, first_bytes, why_not_like
 from aepipe.sources.formats.parquet import reading, rows_of
 from aepipe.sources.formats.path_lists import check_names
 from aepipe.sources.item import Item, Reader
@@ -61,13 +61,16 @@ def claims(name: str) -> bool:
 
 
 def prevail(files: Files) -> bool:
-    """Tell whether tables are what a folder is about, and not documents with a table next to them."""
+    """Tell whether a folder is one of tables, and not of documents with a table next to them."""
     tables = others = 0
     for found in files:
         tables += claims(found.place)
         others += not claims(found.place)
+    if not tables:
+        first = next(iter(files), None)
+        return first is not None and not why_not_like(first, _is_table, "no table")
     # A table has a handful of files that describe it: a README, a licence.
-    return tables > 0 and others <= max(_ABOUT, tables)
+    return others <= max(_ABOUT, tables)
 
 
 def name_by_content(name: str, head: bytes) -> str:
@@ -136,10 +139,10 @@ class Records:
         self._key = key
         self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
-        first = files.first(claims)
+        first = files.first(claims, _is_table)
         if first is None:
             raise SourceError(f"{files.given}: no .csv, .jsonl or .parquet in it")
-        self._schema = columns(Path(first.path), first.place)
+        self._schema = columns(Path(first.path), _name(first))
         for name in (*used, *((key,) if key else ())):
             if name not in self._schema.names:
                 raise SourceError(
@@ -156,14 +159,14 @@ class Records:
 
     def total(self) -> int | None:
         """Return the number of rows, where all files are Parquet."""
-        files = self._files.claimed(claims)
-        counts = [count(Path(found.path), found.place) for found in files]
+        files = self._files.claimed(claims, sniff=_is_table)
+        counts = [count(Path(found.path), _name(found)) for found in files]
         return None if None in counts else sum(one or 0 for one in counts)
 
     def items(self) -> Iterator[Item]:
         """Yield the records in order."""
-        for found in self._files.claimed(claims, self.passed_over, "not a table"):
-            yield from (self._item(line, found) for line in read(Path(found.path), found.place))
+        for found in self._files.claimed(claims, self.passed_over, "not a table", _is_table):
+            yield from (self._item(line, found) for line in read(Path(found.path), _name(found)))
 
     def _item(self, line: Line, found: Found) -> Item:
         """Return one record as an item."""
@@ -183,8 +186,9 @@ def read_at(path: Path, at: str, key: str) -> bytes:
         ItemError: there is no such row, or it is damaged.
     """
     number, _, column = at.partition("@")
-    name = columns(path, path.name).names[int(column)]
-    line = next((line for line in read(path, path.name) if line.number == int(number)), None)
+    called = _name(Found(path.name, str(path)))
+    name = columns(path, called).names[int(column)]
+    line = next((line for line in read(path, called) if line.number == int(number)), None)
     if line is None or line.trouble:
         raise ItemError(key, line.trouble if line and line.trouble else f"{path} has no row {number}")
     return str(line.record.get(name) or "").encode("utf-8", "replace")
@@ -205,6 +209,15 @@ class _Made:
             raise ItemError(key, str(error)) from None
 
 
+def _is_table(head: bytes) -> bool:
+    return bool(name_by_content("", head))
+
+
+def _name(found: Found) -> str:
+    """Return the name that tells the format of a file: its own, or one by its first bytes."""
+    return found.place if claims(found.place) else name_by_content("", first_bytes(found.path))
+
+
 def _kind(name: str) -> str | None:
     lower = name.lower()
     return next((kind for kind, endings in _ENDINGS.items() if lower.endswith(endings)), None)
@@ -220,7 +233,7 @@ def _columns(path: Path, kind: str) -> pa.Schema:
     else:
         found = []
         # Objects may have different names; a name that comes up later is no column.
-        for line in read(path, path.name):
+        for line in _READERS[kind](path):
             found += [name for name in line.record if name not in found]
             if line.number >= _LOOK:
                 break

@@ -281,7 +281,7 @@ def _container(files: Files, options: Options) -> Container:
     named = "text" in options.model_fields_set
     if not records.prevail(files) and not (named and any(records.claims(found.place) for found in files)):
         _check_documents(files)
-        return Folder(files, called="document", without=folder.is_other)
+        return Folder(files, called="a document", without=folder.is_other)
 
     def content(record: records.Record) -> bytes:
         value = record.get(options.text)

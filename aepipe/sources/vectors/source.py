@@ -113,10 +113,10 @@ class Vectors(base.ItemSource):
 
 def _container(files: Files, options: Options) -> tuple[Container, int]:
     """Return what holds the vectors, and the numbers of each."""
-    if any(arrays.claims(found.place) for found in files):
+    first = files.first(parquet.claims)
+    if files.first(arrays.claims, None if first else arrays.is_array):
         held = arrays.Arrays(files, options.vectors, key=options.key)
         return held, held.width
-    first = files.first(parquet.claims)
     if first is None:
         raise SourceError(f"{files.given}: no .npy, .npz or .parquet in it")
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from aepipe.errors import ItemError, QueryError
+from aepipe.sources.files import open_file
 from aepipe.sources.images import decode
 from aepipe.sources.item import Decode, Item
 
@@ -133,7 +134,7 @@ def _opened(path: Path, key: str) -> Iterator[av.container.InputContainer]:
     lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "ignore"}
     try:
         # FFmpeg gets an open file, not a name, which it could take for an address or a list of other files.
-        with open(path, "rb") as file, av.open(file, "r", **lenient) as video:
+        with open_file(str(path)) as file, av.open(file, "r", **lenient) as video:
             if not video.streams.video:
                 raise ItemError(key, "no pictures in it")
             context = video.streams.video[0].codec_context

@@ -66,7 +66,7 @@ class Video(images.Images):
 
     def _open_container(self, files: Files, options: base.Options) -> Container:
         columns = Columns(getattr(options, "video", "video"), options.key, decode.is_video)
-        return _Frames(files_or_lists(files, SUFFIXES, columns, "video"), self._step)
+        return _Frames(files_or_lists(files, SUFFIXES, columns, "a video"), self._step)
 
 
 @dataclass(slots=True)
