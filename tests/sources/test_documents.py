@@ -22,8 +22,8 @@ from aepipe.pipeline.suggest import suggest
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.sources.text import decode, documents, workers
 from aepipe.sources.text.decode import excerpt
-from aepipe.sources.text.documents import format_of
 from aepipe.sources.text.passages import Cut
+from aepipe.sources.text.recognise import format_of
 from aepipe.sources.text.source import Features, Options, Text
 from tests.support.documents import MAKERS, docx, eml, html, odt, packed, pdf
 

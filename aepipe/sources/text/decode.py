@@ -24,15 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import CorruptError, ItemError, QueryError
-from aepipe.sources import encoding
 from aepipe.sources.files import InMemory, WholeFile
 from aepipe.sources.item import Decode, Item
-from aepipe.sources.text import documents, excerpts, passages, scripts
+from aepipe.sources.text import excerpts, passages, recognise, scripts
 
 VERSION = 1
 TEXT = True
 EXTRAS = {"tokenizers": "text", "jieba": "chinese", "kreuzberg": "documents"}
 MARK = passages.MARK
+UTF8 = "utf-8"
+"""The encoding of most texts, as :mod:`aepipe.sources.encoding` names it."""
 SCRIPTS = "scripts"
 """The feature that says by which rules words of all scripts are cut; rows without it have none of such words."""
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -182,15 +183,17 @@ def document_of(data: bytes, key: str, given: str | None = None) -> tuple[passag
 
     Args:
         data: of the file.
-        key: names it; see :func:`aepipe.sources.text.documents.format_of`.
+        key: names it; see :func:`aepipe.sources.text.recognise.format_of`.
         given: the encoding of texts, where it is known; else it is told by the bytes.
 
     Raises:
         ItemError: as :func:`text_of`.
         ExtraError: what reads it is not installed.
     """
-    form = documents.format_of(data, key)
+    form = recognise.format_of(data, key)
     if form:
+        from aepipe.sources.text import documents
+
         return documents.read(data, key, form), ""
     text, found = _plain_text(data, key, given)
     if not text.strip():
@@ -203,7 +206,9 @@ def _plain_text(data: bytes, key: str, given: str | None) -> tuple[str, str]:
     if not given and b"\0" not in data[:65536]:
         # Some programs begin a file with a byte order mark, which belongs to no word.
         with contextlib.suppress(UnicodeDecodeError):
-            return data.decode().removeprefix("\ufeff"), encoding.UTF8
+            return data.decode().removeprefix("\ufeff"), UTF8
+    from aepipe.sources import encoding  # here, because a cold query must not wait for it
+
     try:
         return encoding.decode(data, given)
     except ValueError as error:

@@ -29,11 +29,9 @@ _SPACELESS = (
     "\u3031-\u3035\u303b\u303c\u3040-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\ua4cf\ua980-\ua9ff"
     "\uaa60-\uaadf\uf900-\ufaff\U0001aff0-\U0001b16f\U00020000-\U000323af"
 )
-_CHINESE = re.compile("[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+")
-_SPACELESS_LETTER = re.compile(f"[{_SPACELESS}]")
+_CHINESE = "[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+"
 _STACKS = "\u1039\u17d2"  # in Burmese and Khmer, the next consonant stands below the one before
-_DRAWING = re.compile("[\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # how letters are drawn and joined, not which
-_NUMBERS = re.compile(r"[\d_]+")
+_DRAWING = "[\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]"  # how letters are drawn and joined, not which
 _FIRST_MARK, _LAST_MARK = 0x300, 0x1FFFF
 
 Segment = Callable[[str], list[str]]
@@ -63,7 +61,7 @@ def concerns(text: str) -> bool:
 
 def spaceless(text: str) -> int:
     """Return the number of letters of scripts without spaces in a text."""
-    return 0 if text.isascii() else len(_SPACELESS_LETTER.findall(text))
+    return 0 if text.isascii() else len(_spaceless_letter().findall(text))
 
 
 def length(text: str) -> int:
@@ -84,11 +82,11 @@ def words(text: str, segment: Segment | None = None) -> list[str]:
         segment: cuts runs of Chinese letters; without it they are cut into single letters and pairs.
     """
     patterns, found = _patterns(), list[str]()
-    for token in patterns.tokens.findall(_NUMBERS.sub(" ", _DRAWING.sub("", text))):
+    for token in patterns.tokens.findall(re.sub(r"[\d_]+", " ", re.sub(_DRAWING, "", text))):
         for run, word in patterns.parts.findall(token):
             if not run:
                 found += [word] if len(word) > 1 else []
-            elif segment and _CHINESE.fullmatch(run):
+            elif segment and re.fullmatch(_CHINESE, run):
                 found += segment(run)
             else:
                 found += _with_pairs(patterns.letters.findall(run))
@@ -114,11 +112,16 @@ def _with_pairs(letters: list[str]) -> list[str]:
 
 
 def _is_special(letter: str) -> bool:
-    return ord(letter) >= _FIRST_MARK and (_is_mark(letter) or _SPACELESS_LETTER.match(letter) is not None)
+    return ord(letter) >= _FIRST_MARK and (_is_mark(letter) or _spaceless_letter().match(letter) is not None)
 
 
 def _is_mark(letter: str) -> bool:
     return unicodedata.category(letter) in ("Mn", "Mc")
+
+
+@cache
+def _spaceless_letter() -> re.Pattern[str]:
+    return re.compile(f"[{_SPACELESS}]")
 
 
 # Made for the first text that needs them, because to look at all letters takes some ten milliseconds.

@@ -28,7 +28,7 @@ from aepipe.sources.formats import folder, records
 from aepipe.sources.formats.folder import Folder
 from aepipe.sources.item import Container, Item
 from aepipe.sources.text import decode as words
-from aepipe.sources.text import documents, scripts, workers
+from aepipe.sources.text import documents, recognise, scripts, workers
 from aepipe.sources.text.container import Documents
 from aepipe.sources.text.passages import Cut
 
@@ -307,7 +307,7 @@ def _stop_words() -> frozenset[str]:
 def _is_document(seen: base.Glimpse) -> bool:
     if seen.table:
         return False
-    form, head = documents.format_of(seen.head, seen.name), seen.head
+    form, head = recognise.format_of(seen.head, seen.name), seen.head
     if form:
         return form != "OLD"
     if len(head) == base.HEAD:  # which may end within a letter
