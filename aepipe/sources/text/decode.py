@@ -156,7 +156,7 @@ def preview(path: Path, at: str, key: str) -> bytes:
 
 
 def excerpt(text: str, asked: str) -> str:
-    """Return the sentence of a passage to show next to a question; see :func:`aepipe.sources.text.excerpts.excerpt`."""
+    """Return the sentence of a passage to show; see :mod:`aepipe.sources.text.excerpts`."""
     return excerpts.excerpt(text, asked, partial(words_of, mail=False))
 
 

@@ -21,7 +21,7 @@ RULES = 1
 """Changes whenever :func:`words` would cut the same text in another way; it stands among the features of rows."""
 LETTERS = 3
 """Letters of an alphabet that say as much as one letter of a script without spaces."""
-# Thai and Lao; Burmese; Khmer; Tai Le to Khmer symbols; Tai Tham; Balinese; signs of Chinese; kana and Bopomofo; their
+# Thai and Lao; Burmese; Khmer; Tai Le to Khmer symbols; Lanna; Balinese; signs of Chinese; kana and Bopomofo; their
 # extensions; Chinese and Yi; Javanese and Burmese extensions; Tai Viet; Chinese for compatibility; rare kana, rare
 # Chinese.
 _SPACELESS = (
