@@ -13,7 +13,7 @@ _END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|[\r\n]+")
 
 
 def excerpt(passage: str, asked: str, words_of: Callable[[str], list[str]]) -> str:
-    """Return the sentence of a passage that has the most of the words asked for, or the first one.
+    """Return the sentence of a passage with most of the words asked for, or the first one.
 
     Args:
         passage: its text.
