@@ -46,17 +46,20 @@ def recipe_for(
     Raises:
         RecipeError: there is no such recipe, or the file to be written is a recipe for something else.
         SourceError: the items are of no known kind.
+        StoreError: the recipe cannot be written.
         UnclearError: they are of several kinds.
     """
     if is_recipe(what):
         return RecipeFile(recipe_file(what))
     from aepipe.pipeline.suggest import name_of, same_source, suggest
+    from aepipe.store.io import check_target
 
     file = Path(save or f"{name or name_of(what)}.toml")
     if file.exists():
         if not same_source(file, what):
             raise RecipeError(f"{file}: is a recipe for something else; write this one elsewhere with --save FILE")
         return RecipeFile(file, "kept")
+    check_target(file)
     _, text, held = suggest(what, name=name, folder=file.absolute().parent, kind=kind)
     file.write_text(text, encoding="utf-8")
     return RecipeFile(file, "written", text, tuple(held.describe()))

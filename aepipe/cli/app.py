@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 EXTRAS = {
     **dict.fromkeys(("onnx", "onnxscript", "pandas", "pyarrow", "pydantic", "rich", "safetensors", "torch"), "train"),
     "sklearn": "train",
+    "charset_normalizer": "train",
+    "python_calamine": "tables",
     "matplotlib": "report",
     **dict.fromkeys(("prefect", "prometheus_client"), "flows"),
     "duckdb": "sql",

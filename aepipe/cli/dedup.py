@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aepipe.cli.options import AsJson, Place
+from aepipe.cli.options import AsJson, Place, writable
 from aepipe.cli.output import say, say_json, table, write_picture
 from aepipe.cli.progress import showing
 from aepipe.release.dedup import Groups
@@ -27,10 +27,14 @@ def dedup(
     min_size: Annotated[int, typer.Option("--min-size", min=2, help="Rows that a group has at least.")] = 2,
     top: Annotated[int, typer.Option("--top", "-k", min=0, help="Groups that are shown.", metavar="N")] = 20,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write all groups as Parquet, a line for each row.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--out", help="Write all groups as Parquet, a line for each row.", metavar="FILE", callback=writable
+        ),
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option("--picture", help="Draw the largest groups into a picture.", metavar="FILE")
+        Path | None,
+        typer.Option("--picture", help="Draw the largest groups into a picture.", metavar="FILE", callback=writable),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aepipe.cli.options import AsJson, Place, ReleaseText
+from aepipe.cli.options import AsJson, Place, ReleaseText, writable
 from aepipe.cli.output import say, say_json, write_picture
 from aepipe.errors import QueryError
 from aepipe.report.facts import scores_text
@@ -25,7 +25,12 @@ def evaluate(
     ] = None,
     picture: Annotated[
         Path | None,
-        typer.Option("--picture", help="Draw precision by recall and by radius, with the baselines.", metavar="FILE"),
+        typer.Option(
+            "--picture",
+            help="Draw precision by recall and by radius, with the baselines.",
+            metavar="FILE",
+            callback=writable,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

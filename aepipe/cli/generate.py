@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aepipe.cli.options import Place, ReleaseOption
+from aepipe.cli.options import Place, ReleaseOption, writable
 from aepipe.cli.output import complain, say, table, write_picture
 from aepipe.errors import QueryError
 from aepipe.release import query as queries
@@ -23,18 +23,19 @@ UNREADABLE = 2
 MOST = 12
 """Most rows on one picture."""
 ACROSS = 10
-Picture = Annotated[Path, typer.Option("--picture", help="The picture to write.", metavar="FILE")]
+Picture = Annotated[Path, typer.Option("--picture", help="The picture to write.", metavar="FILE", callback=writable)]
 
 
 def _array_file(file: Path | None) -> Path | None:
-    """Check that a file is named as NumPy arrays are, and return it.
+    """Check that a file is named as NumPy arrays are and can be written, and return it.
 
     Raises:
         QueryError: it has another ending.
+        StoreError: it cannot be written.
     """
     if file and file.suffix != ".npy":
         raise QueryError(f"{file}: rows are written as NumPy arrays: name a file like rows.npy, or give --picture FILE")
-    return file
+    return writable(file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,10 @@ def generate(
         typer.Option("--out", help="Write the rows, too.", metavar="FILE.npy", callback=_array_file),
     ] = None,
     walk: Annotated[
-        Path | None, typer.Option("--walk", help="Draw a row with single units of its code changed.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--walk", help="Draw a row with single units of its code changed.", metavar="FILE", callback=writable
+        ),
     ] = None,
 ) -> None:
     """Make new rows with the networks of a release.
@@ -105,7 +109,10 @@ def reconstruct(
     release: ReleaseOption = None,
     picture: Picture = Path("reconstruction.png"),
     tangents: Annotated[
-        Path | None, typer.Option("--tangents", help="Draw the changes that the code reacts to most.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--tangents", help="Draw the changes that the code reacts to most.", metavar="FILE", callback=writable
+        ),
     ] = None,
 ) -> None:
     """Draw pictures as the networks see them: as given, corrupted as in training, and decoded.

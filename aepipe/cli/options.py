@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from aepipe.store.artifacts import Store
+from aepipe.store.io import check_target
 
 if TYPE_CHECKING:
     from aepipe.api import Collection
@@ -29,6 +30,17 @@ Home = Annotated[
     Path | None,
     typer.Option("--home", help="The store; else $AEPIPE_HOME, else the nearest .aepipe upwards.", metavar="DIR"),
 ]
+
+
+def writable(file: Path | None) -> Path | None:
+    """Check that the file of an option can be written, before the work for it is done.
+
+    Raises:
+        StoreError: its folder is missing or may not be written, or it is a folder itself.
+    """
+    if file is not None:
+        check_target(file)
+    return file
 
 
 def open_store(home: Path | None) -> Store:

@@ -1,8 +1,9 @@
 """Fill the holes of a table with a masked autoencoder that is trained on that table.
 
-:func:`read` a table, :func:`fill` it, :func:`write` it. Numbers are filled with their expected value, not rounded;
-categories with the likeliest one. Each column with holes gets a second column, ``<name>_uncertainty``: for a filled
-value, its standard deviation in the column's own units, or the probability of all other categories; zero for the rest.
+:func:`fill` takes a data frame; :mod:`aepipe.learn.impute_file` takes a file. Numbers are filled with their expected
+value, not rounded; categories with the likeliest one. Each column with holes gets a second column,
+``<name>_uncertainty``: for a filled value, its standard deviation in the column's own units, or the probability of all
+other categories; zero for the rest.
 
 The network reads cells: each value is a share of some levels. A category is one of its levels. So is a number of a
 column with few distinct values; any other number lies between two of 32 knots, at the quantiles of its column, and is a
@@ -17,7 +18,7 @@ Legend: N rows, D cells of a row, K levels of a column.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,19 +37,17 @@ from aepipe.learn.spec import layer_spec
 from aepipe.learn.trainer import FileCheckpoint, Report, Trainer
 from aepipe.log import step
 from aepipe.recipe import ComputeRecipe, LayerRecipe
-from aepipe.store.io import disk_errors_named
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = (".csv", ".tsv", ".parquet")
-MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-")
 UNCERTAINTY = "_uncertainty"
 LEAST_ROWS = 20
 STEPS = 8000
-"""Training steps, about: the epochs follow from it and the number of rows, within ``EPOCHS``."""
+"""Training steps, about: the epochs follow from it and the number of rows."""
 BATCH = 256
-EPOCHS = (20, 400)
+MOST_EPOCHS = 400
+WARMUP = 240
 HELD_OUT = 0.1
 PATIENCE = 0.2
 """Share of the epochs after which training stops if the loss on held-out rows did not improve."""
@@ -96,27 +95,62 @@ def fill(frame: pd.DataFrame, *, seed: int = 0, device: str = "auto", steps: int
     layout = Layout.of(frame)
     filled = frame.copy()
     holes = {column.name: column.missing for column in layout.columns if column.missing}
-    if not holes:
-        return Filled(filled, {}, layout.left_out, {})
+    spread = {}
+    for found in estimate(frame, layout, seed=seed, device=device, steps=steps):
+        gaps = frame[found.name].isna().to_numpy()
+        uncertainty = found.uncertainty[gaps]
+        spread[found.name] = float(uncertainty.mean())
+        _put(filled, found.name, gaps, found.values)
+        # Next to its column, so that a reader of the table sees both.
+        place = int(np.flatnonzero(filled.columns == found.name)[0]) + 1
+        filled.insert(place, free_name(found.name, filled.columns), np.where(gaps, found.uncertainty, 0.0))
+    return Filled(filled, holes, layout.left_out, spread)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a network expects in one column.
+
+    Attributes:
+        name: of the column.
+        values: expected, one for each row.
+        uncertainty: of each, float64[N]; see :meth:`Column.decode`.
+    """
+
+    name: str
+    values: NDArray[Any]
+    uncertainty: NDArray[np.float64]
+
+
+def estimate(
+    frame: pd.DataFrame, layout: Layout, *, seed: int = 0, device: str = "auto", steps: int = STEPS
+) -> Iterator[Estimate]:
+    """Learn from a table, and yield the values expected in each column that has holes.
+
+    Args:
+        frame: the table.
+        layout: of its columns.
+        seed: of everything random.
+        device: as ``compute.device`` of a recipe.
+        steps: of training, about.
+
+    Raises:
+        TrainingError: a loss is not finite.
+    """
+    if not any(column.missing for column in layout.columns):
+        return
     cells = layout.encode(frame)
     # float32: tables are small, and knots of large numbers need the digits.
     compute = computing.resolve(ComputeRecipe(device=device, precision="float32"))
     recipe = impute_recipe(layout.spans, len(cells), steps=steps)
     report = partial(step, "learning the table")
     with tempfile.TemporaryDirectory(prefix="aepipe-") as work:
-        model = fit(cells, recipe, seed=seed, compute=compute, work=Path(work), report=report)
-    spread = {}
+        # Where an epoch would take more steps than are asked for, a random part of the rows is learned from.
+        most = steps * recipe.fit.batch
+        model = fit(cells, recipe, seed=seed, compute=compute, work=Path(work), report=report, most=most)
     for column, shares in layout.parts(predict(model, cells, compute)):
-        if not column.missing:
-            continue
-        values, uncertainty = column.decode(shares)
-        gaps = frame[column.name].isna().to_numpy()
-        spread[column.name] = float(uncertainty[gaps].mean())
-        _put(filled, column.name, gaps, values)
-        # Next to its column, so that a reader of the table sees both.
-        place = int(np.flatnonzero(filled.columns == column.name)[0]) + 1
-        filled.insert(place, _free_name(filled, column.name), np.where(gaps, uncertainty, 0.0))
-    return Filled(filled, holes, layout.left_out, spread)
+        if column.missing:
+            yield Estimate(column.name, *column.decode(shares))
 
 
 def impute_recipe(spans: Sequence[int], rows: int, *, steps: int = STEPS) -> LayerRecipe:
@@ -129,7 +163,7 @@ def impute_recipe(spans: Sequence[int], rows: int, *, steps: int = STEPS) -> Lay
     """
     # A small table gets small batches, so that its epochs still have about twenty steps.
     batch = max(16, min(BATCH, rows // 20))
-    epochs = int(np.clip(round(steps * batch / max(rows, 1)), *EPOCHS))
+    epochs = int(np.clip(round(steps * batch / max(rows, 1)), 1, MOST_EPOCHS))
     of = [{"columns": n, "likelihood": {"kind": "categorical" if n > 1 else "gaussian"}} for n in spans]
     return LayerRecipe.model_validate(
         {
@@ -143,7 +177,7 @@ def impute_recipe(spans: Sequence[int], rows: int, *, steps: int = STEPS) -> Lay
                 "epochs": epochs,
                 "batch": batch,
                 "lr": 2e-3,
-                "warmup": 240,
+                "warmup": min(WARMUP, max(1, steps // 4)),
                 "weight_decay": 0.01,
                 "patience": 0 if rows >= ENOUGH_ROWS else max(5, int(epochs * PATIENCE)),
             },
@@ -151,7 +185,16 @@ def impute_recipe(spans: Sequence[int], rows: int, *, steps: int = STEPS) -> Lay
     )
 
 
-def fit(cells: Cells, layer: LayerRecipe, *, seed: int, compute: Compute, work: Path, report: Report) -> Autoencoder:
+def fit(
+    cells: Cells,
+    layer: LayerRecipe,
+    *,
+    seed: int,
+    compute: Compute,
+    work: Path,
+    report: Report,
+    most: int | None = None,
+) -> Autoencoder:
     """Train on rows with holes.
 
     Args:
@@ -161,6 +204,7 @@ def fit(cells: Cells, layer: LayerRecipe, *, seed: int, compute: Compute, work: 
         compute: the device.
         work: folder of checkpoints.
         report: of progress.
+        most: rows to train on, drawn by chance; None takes all.
 
     Raises:
         TrainingError: a loss is not finite.
@@ -169,7 +213,7 @@ def fit(cells: Cells, layer: LayerRecipe, *, seed: int, compute: Compute, work: 
     # A random part is held out: tables are often sorted, and their end differs from the rest.
     order = np.random.default_rng(seed).permutation(len(cells))
     kept_back = 0 if len(cells) >= ENOUGH_ROWS else int(len(cells) * HELD_OUT)
-    held_out, train = (np.sort(part) for part in (order[:kept_back], order[kept_back:]))
+    held_out, train = np.sort(order[:kept_back]), np.sort(order[kept_back:][:most])
     model = stack.build([spec], cells.shape[1:], seed=seed)[0]
     feeds = {"train": Feed(cells[train], compute), "held_out": Feed(cells[held_out], compute)}
     trainer = Trainer(model, spec.training, seed=seed, compute=compute, **feeds)
@@ -296,57 +340,6 @@ class Layout:
             yield column, cells[:, end - len(column.levels) : end]
 
 
-def read(file: Path, *, header: bool = True) -> pd.DataFrame:
-    """Read a table.
-
-    Args:
-        file: CSV, TSV (gzipped or not) or Parquet; empty values, ``?`` and the usual words for no value are missing.
-        header: whether the first line holds the names of columns; else they are called ``column_0`` and so on.
-
-    Raises:
-        SourceError: the file is missing, is of another kind, or cannot be read.
-    """
-    import pandas as pd
-
-    kind = _format(file, "read")
-    try:
-        if kind == ".parquet":
-            return pd.read_parquet(file)
-        frame = pd.read_csv(
-            file,
-            sep="\t" if kind == ".tsv" else ",",
-            header=0 if header else None,
-            na_values=list(MISSING),
-            skipinitialspace=True,
-        )
-    except FileNotFoundError:
-        raise SourceError(f"{file}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{file}: cannot be read as a table: {' '.join(str(error).split())}") from None
-    return frame if header else frame.rename(columns=lambda number: f"column_{number}")
-
-
-def write(frame: pd.DataFrame, file: Path) -> None:
-    """Write a table in the format of the file's name.
-
-    Raises:
-        SourceError: the format cannot be written.
-        StoreError: there is no room, or no such folder.
-    """
-    kind = _format(file, "written")
-    with disk_errors_named(file.parent):
-        if kind == ".parquet":
-            frame.to_parquet(file, index=False)
-        else:
-            frame.to_csv(file, index=False, sep="\t" if kind == ".tsv" else ",")
-
-
-def describe(names: Sequence[str], limit: int = 6) -> str:
-    """Return names as a list for a message, cut after ``limit`` of them."""
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
-
-
 def _column(name: str, values: pd.Series) -> Column | str:
     """Return a column, or the reason why it cannot be read."""
     import pandas as pd
@@ -376,18 +369,6 @@ def _levels(numbers: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(distinct.tolist())
 
 
-def _format(file: Path, use: str) -> str:
-    """Return the suffix that says the format of a table; ``.gz`` may follow it.
-
-    Raises:
-        SourceError: no suffix says one.
-    """
-    kind = next((suffix for suffix in reversed(file.suffixes) if suffix.lower() in FORMATS), "").lower()
-    if not kind:
-        raise SourceError(f"{file}: not a table that can be {use}; allowed: {', '.join(FORMATS)}")
-    return kind
-
-
 def _put(frame: pd.DataFrame, name: str, gaps: np.ndarray, values: np.ndarray) -> None:
     """Put values into the gaps of a column; whole numbers become floats, as expected values are."""
     import pandas as pd
@@ -400,9 +381,9 @@ def _put(frame: pd.DataFrame, name: str, gaps: np.ndarray, values: np.ndarray) -
     frame[name] = column.mask(gaps, pd.Series(values, index=frame.index))
 
 
-def _free_name(frame: pd.DataFrame, name: str) -> str:
+def free_name(name: str, taken: Collection[str]) -> str:
     """Return a name for the column of uncertainty that no other column has."""
     wanted = f"{name}{UNCERTAINTY}"
-    while wanted in frame.columns:
+    while wanted in taken:
         wanted += "_"
     return wanted

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
@@ -320,6 +321,8 @@ def _entry(item: Item, split: str, sha256: bytes) -> bytes:
 
 
 def _frequent(rejected: list[Rejected]) -> str:
-    counts = Counter(bad.reason for bad in rejected)
-    first = {bad.reason: bad.key for bad in reversed(rejected)}
+    # The line of a row in a table tells which one it is, not why.
+    reasons = [(re.sub(r" \(line [\d,]+\)$", "", bad.reason), bad.key) for bad in rejected]
+    counts = Counter(reason for reason, _ in reasons)
+    first = dict(reversed(reasons))
     return "; ".join(f"{count:,} x {reason} ({first[reason]})" for reason, count in counts.most_common(REASONS))

@@ -17,25 +17,22 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from aepipe import recipe as recipes
 from aepipe import sources
-from aepipe.errors import ItemError, RecipeError, SourceError, UnclearError
+from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError, UnclearError
 from aepipe.recipe import Choice, LayerRecipe, Recipe
 from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer, Survey
 from aepipe.sources.files import EMPTY, Files, Found, first_bytes, pointer_in
-from aepipe.sources.formats import records
+from aepipe.sources.formats import clip_retrieval, parquet, records, shards
 from aepipe.sources.formats.folder import is_other
 from aepipe.sources.passed_over import PassedOver, in_words
 from aepipe.sources.remote import is_address
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 FILES = 200
 """Files that are looked at to tell the kind of source."""
@@ -46,9 +43,12 @@ CLEAR = 2
 STEPS = {"layer": 250, "finetune": 700}
 """Steps of training aimed at; on 6,700 photographs, twice as many added 4 % to mAP@1000."""
 MOST_EPOCHS = 40
+_IN_CELLS = ("images", "text", "vectors")  # kinds whose files may lie in the cells of a table
 WALKABLE = 1000
 """Rows from which bits learn from neighbours; on 6,700 photographs that added 12 % to mAP@1000."""
 
+_NO_ROWS = "a table without rows"
+_REASONS = {"header": "  # the first line is a row like those below it"}
 _UNLABELLED = '[gate]\nmetric = "recall_at_10"  # without labels, neighbours among the rows are the measure'
 _LAYER = """[[layers]]
 net = {{ kind = "dense", width = {width} }}
@@ -103,6 +103,7 @@ class Holding:
         beside: those that are about another file of the same name: ``1.json`` next to ``1.jpg``.
         columns: that hold the items, in the first table that has one, by kind.
         aside: kinds whose files are about the others where there are others: a table next to pictures.
+        headless: a table begins with a row in place of names.
     """
 
     files: int = 0
@@ -113,6 +114,7 @@ class Holding:
     columns: dict[str, str] = field(default_factory=dict)
     aside: frozenset[str] = frozenset()
     beside: int = 0
+    headless: bool = False
 
     @property
     def kind(self) -> str:
@@ -155,7 +157,7 @@ def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | Non
     elif kind not in sources.names():
         raise RecipeError(f"unknown kind {kind!r}; allowed: {', '.join(sources.names())}")
     kind = kind or held.kind
-    hints, options = hints_for(kind, path, held.columns.get(kind))
+    hints, options = hints_for(kind, path, held.columns.get(kind), headless=held.headless)
     known = {place for place, _ in held.strangers}
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen)}"]
@@ -184,7 +186,7 @@ def look(path: str) -> Holding:
         passed_over = found.passed_over.summary()
         raise SourceError(f"{path}: no files in it{f'; passed over: {passed_over}' if passed_over else ''}")
     found.files, seen = len(files), list[tuple[str, str]]()
-    for file in _spread(files):
+    for file in _spread(_telling(files)):
         found.looked_at += 1
         try:
             kind, column = _kind_of(file, sniffers)
@@ -194,6 +196,7 @@ def look(path: str) -> Holding:
         seen.append((file.place, kind))
         if column:
             found.columns.setdefault(kind, column)
+        found.headless = found.headless or _is_headless(file)
     beside = _beside(files, [place for place, kind in seen if kind == "text"]) if len(seen) > 1 else set()
     found.beside = len(beside)
     found.kinds = Counter(kind for place, kind in seen if place not in beside)
@@ -259,6 +262,13 @@ def _by_reason(strangers: Iterable[tuple[str, str]]) -> PassedOver:
     return found
 
 
+def _telling(files: list[Found]) -> list[Found]:
+    """Return the files that tell what a collection holds, without those that describe them."""
+    if clip_retrieval.holds(files):
+        return list(filter(clip_retrieval.is_vectors, files))
+    return [file for file in files if PurePosixPath(file.place).name not in shards.DESCRIPTIONS] or files
+
+
 def describe_strangers(strangers: Sequence[tuple[str, str]], most: int = 5) -> Iterator[str]:
     """Yield the files that fit no kind, the first of them with their reasons."""
     for place, why in strangers[:most]:
@@ -267,13 +277,16 @@ def describe_strangers(strangers: Sequence[tuple[str, str]], most: int = 5) -> I
         yield f"and {len(strangers) - most:,} more"
 
 
-def hints_for(kind: str, path: str, column: str | None = None) -> tuple[Hints, Mapping[str, str]]:
+def hints_for(
+    kind: str, path: str, column: str | None = None, *, headless: bool = False
+) -> tuple[Hints, Mapping[str, str | bool]]:
     """Return the hints of a kind for a collection, and the options that name its column.
 
     Args:
         kind: of source.
         path: of the collection, relative to the working directory.
         column: that holds the items, in tables; None where there is none.
+        headless: the first line of a table is a row.
 
     Raises:
         SourceError: the path does not exist, or holds nothing of the kind that can be read.
@@ -282,7 +295,8 @@ def hints_for(kind: str, path: str, column: str | None = None) -> tuple[Hints, M
     module = sources.kinds()[kind]
     option = module.SNIFFER.option
     usual = module.Options.model_fields[option].default if option else None
-    options = {option: column} if column and column != usual else {}
+    options: dict[str, str | bool] = {option: column} if option and column and column != usual else {}
+    options |= {"header": False} if headless else {}
     bare = Recipe(
         name="derived",
         source=Choice(kind=kind, options={"path": whole, **options}),
@@ -356,6 +370,8 @@ def _kind_of(file: Found, sniffers: Mapping[str, Sniffer]) -> tuple[str, str]:
         raise ItemError(file.place, why or "of no known kind")
     try:
         return _kind_of_table(Path(file.path), table, sniffers)
+    except ExtraError as error:
+        raise ItemError(file.place, str(error)) from None
     except (SourceError, OSError, EOFError, zlib.error) as error:
         raise ItemError(file.place, str(error).partition(": ")[2]) from None
 
@@ -377,22 +393,47 @@ def _kind_of_table(path: Path, name: str, sniffers: Mapping[str, Sniffer]) -> tu
     Raises:
         SourceError: it cannot be read, or has no rows.
     """
-    for column in _typed_columns(path, name):
-        for kind, sniffer in sniffers.items():
-            if sniffer.column(column):
-                return kind, column.name
+    columns = records.columns(path, name) if records.is_typed(name) else ()
+    for column in columns:
+        cells = records.first_cells(path, column)
+        kind = next((kind for kind, sniffer in sniffers.items() if sniffer.column(column, cells)), None)
+        if kind or (kind := _kind_of_bytes(column.name, cells, sniffers)):
+            return kind, column.name
     rows = _first_rows(path, name)
     if not rows:
-        raise SourceError(f"{path}: a table without rows")
+        trouble = next((line.trouble for line in records.read(path, name)), None)
+        raise SourceError(f"{path}: {f'none of its first rows can be read: {trouble}' if trouble else _NO_ROWS}")
     # The first row has all columns; a cell may be missing in others.
     texts = {name: [value for row in rows if isinstance(value := row.get(name), str)] for name in rows[0]}
     answers = ((kind, sniffer.texts(texts, len(rows))) for kind, sniffer in sniffers.items())
     return next((kind, column) for kind, column in answers if column is not None)
 
 
-def _typed_columns(path: Path, name: str) -> pa.Schema | tuple[()]:
-    # The columns of CSV and JSON lines have no types, they are all text.
-    return records.columns(path, name) if records.is_typed(name) else ()
+def _kind_of_bytes(name: str, cells: Sequence[object], sniffers: Mapping[str, Sniffer]) -> str | None:
+    """Return the kind of the files in a column of bytes; None where they are of none.
+
+    Raises:
+        SourceError: they are of a kind that is read from files only.
+    """
+    files = [data for cell in cells if (data := parquet.split_cell(cell)[0])]
+    found = Counter(_kind_of_file(Glimpse("", data[:HEAD]), sniffers) for data in files)
+    kind = max(found, key=found.__getitem__) if found else None
+    if kind and kind not in _IN_CELLS:
+        raise SourceError(
+            f": column {name!r} holds files of kind {kind}, which are read from a folder: write them there"
+        )
+    return kind
+
+
+def _kind_of_file(seen: Glimpse, sniffers: Mapping[str, Sniffer]) -> str | None:
+    """Return the kind of a whole file; None where it is of none."""
+    for kind, sniffer in sniffers.items():
+        try:
+            if sniffer.file(seen):
+                return kind
+        except ItemError:
+            continue
+    return None
 
 
 def _first_rows(path: Path, name: str) -> list[dict[str, Any]]:
@@ -406,7 +447,12 @@ def _first_rows(path: Path, name: str) -> list[dict[str, Any]]:
     return found
 
 
-def _source_block(seen: Survey, kind: str, path: str, options: Mapping[str, str]) -> str:
+def _is_headless(file: Found) -> bool:
+    """Whether a file is a table whose first line is a row."""
+    return records.holds(file) and records.is_headless(Path(file.path), file.place)
+
+
+def _source_block(seen: Survey, kind: str, path: str, options: Mapping[str, str | bool]) -> str:
     """Return ``[source]``.
 
     Args:
@@ -416,7 +462,7 @@ def _source_block(seen: Survey, kind: str, path: str, options: Mapping[str, str]
         options: that only this kind has.
     """
     lines = ["[source]", f'kind = "{kind}"', f"path = {json.dumps(path, ensure_ascii=False)}"]
-    lines += [f"{name} = {json.dumps(value)}" for name, value in options.items()]
+    lines += [f"{name} = {json.dumps(value)}{_REASONS.get(name, '')}" for name, value in options.items()]
     label, split = seen.label(), seen.split()
     if label not in {"", "given"}:
         why = f"{len(seen.parents)} folders" if label == "parent" else f"{len(seen.columns[label])} values"

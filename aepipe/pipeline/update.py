@@ -261,6 +261,7 @@ class NewItems:
         self._entries = hashlib.sha256()
         # Before anything is read: a wrong column should not fail after an hour.
         for source in sources:
+            source.keep_types(columns)
             self._check_columns(source)
         self.bad: list[Rejected] = []
         self.replaced: list[int] = []

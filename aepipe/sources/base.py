@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aepipe import recipe
 from aepipe.errors import SourceError
 from aepipe.sources.files import Files
-from aepipe.sources.item import Container, Item
+from aepipe.sources.item import Container, Given, Item, Select
 from aepipe.sources.passed_over import PassedOver
 
 if TYPE_CHECKING:
@@ -63,6 +63,11 @@ class Options(recipe.Options):
         max_vanished_share: the share of the items of the run before that may be gone; above it, ingestion fails. So an
             empty folder where a disk should be mounted does not empty the collection.
         workers: threads to decode with; 0 takes one per processor.
+        encoding: of tables, lists and documents that are not in UTF-8: ``windows-1252``; else it is told by the bytes.
+        delimiter: between the cells of CSV; else it is told by the first lines.
+        header: whether the first line of CSV has the names of the columns, which are ``column_0`` and so on without it.
+        types: of columns of CSV, JSON and workbooks: ``{ zip = "text", year = "number" }``; also ``integer``, ``bool``,
+            ``date``, ``timestamp``, ``category``. Those of other columns are told by all of their values.
     """
 
     path: str
@@ -73,6 +78,39 @@ class Options(recipe.Options):
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_vanished_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     workers: Annotated[int, Field(ge=0)] = 0
+    encoding: str | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    header: bool | None = None
+    types: dict[str, Literal["text", "category", "number", "integer", "bool", "date", "timestamp"]] = Field(
+        default_factory=dict
+    )
+
+    @property
+    def given(self) -> Given:
+        """What the options say of tables."""
+        texts = {name for name in (self.label, self.split) if isinstance(name, str)}
+        sheet = getattr(self, "sheet", None)
+        said = tuple(sorted(self.types.items()))
+        select = Select(getattr(self, "table", None), getattr(self, "query", None))
+        return Given(self.encoding, self.delimiter, self.header, sheet, said, frozenset(texts), select)
+
+
+class TableOptions(Options):
+    """Options under ``[source]`` of the kinds that read tables.
+
+    Attributes:
+        table: a table or a view of an SQLite or DuckDB file; without it, the file has to have one table.
+        query: a ``SELECT`` whose result is read in place of a table, in its own order.
+    """
+
+    table: str | None = None
+    query: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.table is not None and self.query is not None:
+            raise ValueError("table and query are two ways to say what is read; allowed: one of them")
+        return self
 
 
 class ItemSource:
@@ -102,6 +140,7 @@ class ItemSource:
         self._files = files
         self._container = container
         self._check_columns()
+        self._check_select()
 
     @property
     def location(self) -> Path:
@@ -130,8 +169,8 @@ class ItemSource:
 
     @property
     def left_out(self) -> Mapping[str, str]:
-        """No columns: the rows of most kinds are not made of columns."""
-        return {}
+        """Columns that the container cannot keep; the rows of most kinds are not made of columns."""
+        return getattr(self._container, "left_out", {})
 
     @property
     def notes(self) -> Sequence[str]:
@@ -152,6 +191,12 @@ class ItemSource:
         import pyarrow as pa
 
         return pa.schema([field for field in self._container.schema() if field.name not in self._used])
+
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns of tables in text have the types of other rows, where the values fit."""
+        keep = getattr(self._container, "keep_types", None)
+        if keep is not None:
+            keep(known)
 
     def total(self) -> int | None:
         """Return the number of items, where that is cheap to know; else None."""
@@ -207,6 +252,16 @@ class ItemSource:
         wanted = {self._options.label} - {"parent"} | {self._options.split} - {"top", "file"}
         return {name for name in wanted if isinstance(name, str)}
 
+    def _check_select(self) -> None:
+        """Raise SourceError where a table of a database is named, and no database is there."""
+        if self._options.given.select:
+            from aepipe.sources.formats import typed
+
+            if not any(typed.holds(found) and typed.is_database(found) for found in self._files):
+                raise SourceError(
+                    f"{self._files.given}: no database; table and query under [source] are for SQLite and DuckDB files"
+                )
+
     def _check_columns(self) -> None:
         """Raise SourceError where a column for label or split is missing."""
         names = [*self._container.schema().names, *sorted(self._container.gives)]
@@ -258,7 +313,7 @@ def _no_file(seen: Glimpse) -> bool:
     return False
 
 
-def _no_column(column: pa.Field) -> bool:
+def _no_column(column: pa.Field, cells: Sequence[object]) -> bool:
     return False
 
 
@@ -273,7 +328,7 @@ class Sniffer:
     Attributes:
         rank: kinds are tried by rank, the lowest first.
         file: tells whether a whole file is of this kind; raises ItemError with the reason where it nearly is.
-        column: tells whether a column of Parquet holds such items, by its type.
+        column: tells whether a column with a type holds such items, by the type and the first of its values.
         texts: returns the column of a table that holds such items, or the paths of them, by its texts; None where there
             is none. The second argument is the number of rows, as cells may be empty.
         option: under ``[source]``, which names that column; empty where there is none.
@@ -282,7 +337,7 @@ class Sniffer:
 
     rank: int
     file: Callable[[Glimpse], bool] = _no_file
-    column: Callable[[pa.Field], bool] = _no_column
+    column: Callable[[pa.Field, Sequence[object]], bool] = _no_column
     texts: Callable[[Mapping[str, Sequence[str]], int], str | None] = _no_texts
     option: str = ""
     aside: bool = False
@@ -343,7 +398,10 @@ class Survey:
         column = next((name for name in LABELS if 2 <= len(self.columns.get(name, ())) <= max(2, self.rows // 3)), None)
         if column:
             return column
-        classes = {name: count for name, count in self.parents.items() if name and name not in SPLITS}
+        # A folder ``column=value`` gives a column of its own.
+        classes = {
+            name: count for name, count in self.parents.items() if name and name not in SPLITS and "=" not in name
+        }
         # Folders by date or by author are no classes: there are many of them, or few items in each.
         plausible = 2 <= len(classes) <= max(2, self.rows // 5) and np.median(list(classes.values())) >= 3
         return "parent" if plausible and sum(classes.values()) >= 0.95 * self.rows else ""

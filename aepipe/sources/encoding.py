@@ -8,6 +8,7 @@ its own it takes French and much of German for Central European.) A guess is to 
 from __future__ import annotations
 
 import codecs
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -66,6 +67,7 @@ _FEW = 4
 """Letters of another script that have to be there for a guess."""
 _WIDE_MARKS = frozenset("。、，：；！？（）「」『』《》・ー…　")
 _NO_GUESS = ["utf_7", "utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be"]
+_OF_ONE_BYTE = ["cp1251", "koi8_r", "koi8_u", "cp866", "iso8859_5", "cp1253", "cp1255", "cp1256"]
 _MARKS_OF_TEXT = frozenset("„“”‚‘’‹›«»–—…·•€£¥§°¡¿©®™´`²³½¼¾µ×±\xa0ªº†‰")
 _NAMES = {"shift_jis": "cp932", "euc_jis_2004": "euc_jp", "gbk": "gb18030", "gb2312": "gb18030", "cp1125": "cp866"}
 
@@ -102,7 +104,7 @@ def decode(data: bytes, given: str | None = None) -> tuple[str, str]:
 
 
 def of_stream(stream: IO[bytes], given: str | None = None) -> str:
-    """Return the encoding of a stream, which is read to its end in blocks unless its first bytes tell.
+    """Return the encoding of a stream; it is read to its end unless its first bytes tell.
 
     Where no encoding fits, that is UTF-8: then bad bytes are to be reported where they stand.
 
@@ -150,7 +152,7 @@ def checked(name: str) -> str:
 
 
 def reader_errors() -> str:
-    """Return the name of the error handler for :func:`open`: a bad byte becomes a lone surrogate."""
+    """Return an error handler for :func:`open`: a bad byte becomes a lone surrogate."""
     return _handler()
 
 
@@ -196,6 +198,10 @@ def guessed(sample: bytes) -> str | None:
     except ImportError:
         raise ExtraError("charset-normalizer", "train") from None
     best = from_bytes(sample, cp_exclusion=_NO_GUESS).best()
+    if best is None:
+        # Figures and signs of a table hide its few words.
+        words = b" ".join(dict.fromkeys(re.findall(rb"[\x80-\xff]{2,}", sample)))
+        best = from_bytes(words, cp_isolation=_OF_ONE_BYTE).best()
     if best is None:
         return None
     name = _NAMES.get(best.encoding, best.encoding)
@@ -270,9 +276,11 @@ def _wide(head: bytes) -> str | None:
     """Return UTF-16 without a mark, told by zeros in every other byte; None for other bytes."""
     even, odd = head[::2].count(0), head[1::2].count(0)
     half = len(head) // 2
-    if half < 8 or max(even, odd) < 0.4 * half or min(even, odd) > 0.02 * half:
+    if half < 8 or max(even, odd) < 0.7 * half or min(even, odd) > 0.02 * half:
         return None
-    return "utf-16-le" if odd > even else "utf-16-be"
+    name = "utf-16-le" if odd > even else "utf-16-be"
+    text = head[: 2 * half].decode(name, "replace")
+    return name if all(letter.isprintable() or letter in "\t\r\n" for letter in text) else None
 
 
 def _without_mark(text: str) -> str:

@@ -179,7 +179,7 @@ class Files:
             return None if claims(found.place) else reason if named else why_not_like(found, sniff, reason)
 
         for found in self.picked(why_not, passed_over or PassedOver()):
-            _check_pointer(found)
+            check_pointer(found)
             yield found
 
     def first(self, claims: Callable[[str], bool], sniff: Callable[[bytes], bool] | None = None) -> Found | None:
@@ -192,7 +192,7 @@ class Files:
         if found is None and sniff is not None:
             found = next((found for found in self if not why_not_like(found, sniff, "of another format")), None)
         if found:
-            _check_pointer(found)
+            check_pointer(found)
         return found
 
     def _listed(self, *, whole: bool) -> Iterator[Found]:
@@ -318,8 +318,12 @@ def pointer_at(path: str) -> str | None:
         return None
 
 
-def _check_pointer(found: Found) -> None:
-    """Raise SourceError for a file that only points to its content."""
+def check_pointer(found: Found) -> None:
+    """Check that a file holds its content.
+
+    Raises:
+        SourceError: it only points to it.
+    """
     reason = pointer_at(found.path)
     if reason:
         raise SourceError(f"{found.path}: {reason}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,6 +142,9 @@ class Source(Protocol):
     def schema(self) -> pa.Schema:
         """Return the names and types of the items' columns."""
 
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns of tables in text have the types of other rows, where the values fit."""
+
     def total(self) -> int | None:
         """Return the number of items, where it is known without reading them; else None."""
 
@@ -163,6 +167,72 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Select:
+    """The part of a database that is read.
+
+    Attributes:
+        table: a table or a view of it; None takes the only one.
+        query: a ``SELECT`` whose result is read in place of a table.
+    """
+
+    table: str | None = None
+    query: str | None = None
+
+    def __bool__(self) -> bool:
+        """Whether it names anything."""
+        return bool(self.table or self.query)
+
+    def mark(self) -> str:
+        """Return it as a part of a place: without ``#`` and ``@``."""
+        return f"={quote(self.query, safe='')}" if self.query else quote(self.table or "", safe="")
+
+    @classmethod
+    def of(cls, mark: str) -> Self:
+        """Return what :meth:`mark` wrote."""
+        return cls(query=unquote(mark[1:])) if mark.startswith("=") else cls(table=unquote(mark) or None)
+
+
+ONLY_TABLE = Select()
+"""The only table of a database; and nothing special of other files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a recipe says of tables; None where their content tells.
+
+    Attributes:
+        encoding: of text.
+        delimiter: between cells.
+        header: the first line has the names of the columns.
+        sheet: of a workbook; None takes the first.
+        types: of columns, by name.
+        texts: columns that stay text, because they are labels or splits.
+        select: what is read of a database.
+    """
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    header: bool | None = None
+    sheet: str | None = None
+    types: tuple[tuple[str, str], ...] = ()
+    texts: frozenset[str] = frozenset()
+
+    def mark(self) -> str:
+        """Return what a place needs of it to find a cell again: without ``#`` and ``@``."""
+        said = {name: getattr(self, name) for name in ("encoding", "delimiter", "header", "sheet")}
+        return urlencode({name: value for name, value in said.items() if value is not None})
+
+    @classmethod
+    def of(cls, mark: str) -> Self:
+        """Return what :meth:`mark` wrote."""
+        said = dict(parse_qsl(mark))
+        header = {"True": True, "False": False}.get(said.get("header", ""))
+        return cls(said.get("encoding"), said.get("delimiter"), header, said.get("sheet"))
+
+    select: Select = ONLY_TABLE
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """The columns of a table that an option of the recipe names.
 
@@ -170,11 +240,13 @@ class Columns:
         image: holds the items, or their paths.
         key: holds the id of each item; None takes the path of the item.
         sniff: recognises items among files whose names say nothing; None leaves those files out.
+        given: what the recipe says of tables.
     """
 
     image: str = "image"
     key: str | None = None
     sniff: Sniff | None = None
+    given: Given = field(default_factory=Given)
 
 
 class Container(Protocol):

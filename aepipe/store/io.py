@@ -102,6 +102,47 @@ def write_into_folder(file: Path, text: str) -> None:
         write_durably(file, text)
 
 
+def check_target(file: Path, *, overwrite: bool = True) -> None:
+    """Check that a file can be written, before long work is done for it.
+
+    Args:
+        file: to be written.
+        overwrite: it may be there already.
+
+    Raises:
+        StoreError: its folder is missing or may not be written, it is a folder itself, or it may not be overwritten.
+    """
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise StoreError(f"{file}: there is no folder {folder}; make it first")
+    if file.is_dir():
+        raise StoreError(f"{file}: is a folder; name a file in it")
+    if file.exists() and not overwrite:
+        raise StoreError(f"{file}: is there already; say --overwrite, or name another file with --out")
+    # A file that is replaced by another one needs only its folder; a device is no file and is written itself.
+    if not os.access(folder, os.W_OK) or (file.exists() and not os.access(file, os.W_OK)):
+        raise StoreError(f"{file}: cannot be written: no permission")
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """Give another name to write to; it takes the file's place where the block succeeds.
+
+    Raises:
+        FullError: the disk is full.
+        StoreError: it cannot be written.
+    """
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with disk_errors_named(file.parent):
+            yield beside
+            beside.replace(file)
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be written: {error.strerror or error}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk."""
     handle = os.open(folder, os.O_RDONLY)

@@ -226,7 +226,8 @@ def holes(file: Path, masks: int, mechanism: str, *, header: bool) -> tuple[list
     columns of numbers, each scaled by its smallest and largest value in the table as it was; of categories, the share
     that is right. Categories are numbered for the regressions, and what those say is rounded.
     """
-    table = impute.read(file, header=header)
+    table = pd.read_csv(file, header=0 if header else None, na_values=["?"], skipinitialspace=True)
+    table.columns = table.columns.map(str)
     table = table.loc[:, table.notna().any()].head(ROWS)
     words = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
     coded = table.assign(**{name: pd.Categorical(table[name]).codes for name in words}).astype(float)

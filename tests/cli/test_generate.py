@@ -183,3 +183,10 @@ def test_what_cannot_be_generated_has_a_reason(name: str, message: str, home: St
     start = np.zeros((1, 28, 28, 1), np.uint8)
     with pytest.raises(QueryError, match=message):
         _ = found.sample(3) if name == "denoising" else found.chain(start, steps=2)
+
+
+@pytest.mark.parametrize("option", ["--out", "--picture", "--walk"])
+def test_a_file_that_cannot_be_written_is_named_before_the_work(aepipe: Aepipe, tmp_path: Path, option: str) -> None:
+    found = aepipe("generate", "--name", "none", option, "no/rows.npy")
+    assert found.exit_code == 2
+    assert found.stderr == f"aepipe: no/rows.npy: there is no folder {tmp_path / 'no'}; make it first\n"

@@ -37,6 +37,28 @@ def test_mistakes_are_one_line(aepipe: Aepipe, tmp_path: Path) -> None:
     assert found.exit_code == 2
     assert found.stderr == "aepipe: none.csv: no such file\n"
     (tmp_path / "t.csv").write_text("a\n1\n")
-    itself = aepipe("impute", "t.csv", "--out", "t.csv")
+    itself = aepipe("impute", "t.csv", "--out", "t.csv", "--overwrite")
     assert itself.exit_code == 2
     assert "name another file with --out" in itself.stderr
+
+
+def test_no_file_is_overwritten_unasked(aepipe: Aepipe, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{i % 3 or ''},{i % 2}\n" for i in range(40)))
+    (tmp_path / "t-filled.csv").write_text("mine")
+    refused = aepipe("impute", "t.csv", "--steps", 1)
+    assert refused.exit_code == 2
+    assert refused.stderr == (
+        "aepipe: t-filled.csv: is there already; say --overwrite, or name another file with --out\n"
+    )
+    assert (tmp_path / "t-filled.csv").read_text() == "mine"
+    assert aepipe("impute", "t.csv", "--steps", 1, "--overwrite").exit_code == 0
+    assert (tmp_path / "t-filled.csv").read_text().startswith("a,a_uncertainty,b\n")
+
+
+def test_what_was_guessed_is_said(aepipe: Aepipe, tmp_path: Path) -> None:
+    rows = "".join(f"{i};{20 + i % 7},{i % 4};{'' if i % 9 == 0 else 'x' * (i % 3 + 1)}\n" for i in range(60))
+    (tmp_path / "t.csv").write_text("id;size;word\n" + rows)
+    found = aepipe("impute", "t.csv", "--steps", 1)
+    assert found.exit_code == 0
+    assert "id: left as it was: row numbers: they count from 0" in found.stdout
+    assert "column 'size': numbers with decimal commas, as '20,0'" in found.stdout

@@ -16,7 +16,7 @@ from click import Choice
 
 from aepipe.cli import run
 from aepipe.cli.app import run_command
-from aepipe.errors import ExtraError, RecipeError, UnclearError
+from aepipe.errors import ExtraError, RecipeError, StoreError, UnclearError
 from aepipe.store.artifacts import Store
 from flows import local_server
 from tests.support.samples import write_photos, write_tiny
@@ -221,3 +221,8 @@ def test_the_time_zone_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run.local_timezone() == "Europe/Paris"
     monkeypatch.delenv("TZ")
     assert run.local_timezone()
+
+
+def test_a_recipe_that_cannot_be_written_is_named_before_the_items_are_read(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"x\.toml: there is no folder .*/no; make it first"):
+        run._recipe_for(str(tmp_path), None, tmp_path / "no" / "x.toml")

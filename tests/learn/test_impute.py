@@ -1,8 +1,7 @@
-"""Imputation: better than means, present values stay, unreadable tables give a reason."""
+"""Imputation: better than means, present values stay, and no more steps than are asked for."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,33 +76,17 @@ def test_a_table_without_holes_comes_back() -> None:
     assert found.holes == {}
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".csv.gz"])
-def test_tables_are_read_as_they_were_written(suffix: str, tmp_path: Path) -> None:
-    table = related(25)
-    file = tmp_path / f"table{suffix}"
-    impute.write(table, file)
-    pd.testing.assert_frame_equal(impute.read(file), table, check_dtype=False)
-
-
-def test_the_usual_words_for_no_value_are_holes(tmp_path: Path) -> None:
-    file = tmp_path / "t.csv"
-    file.write_text("a, b\n1, ?\n, x\nNA, y\n3,\n")
-    frame = impute.read(file)
-    assert frame["a"].isna().tolist() == [False, True, True, False]
-    assert frame["b"].isna().tolist() == [True, False, False, True]
-    assert list(impute.read(file, header=False).columns) == ["column_0", "column_1"]
-
-
-def test_mistakes_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"table\.xlsx: not a table that can be read; allowed: \.csv"):
-        impute.read(tmp_path / "table.xlsx")
-    with pytest.raises(SourceError, match=r"none\.csv: no such file"):
-        impute.read(tmp_path / "none.csv")
-    (tmp_path / "bad.parquet").write_bytes(b"no parquet")
-    with pytest.raises(SourceError, match=r"bad\.parquet: cannot be read as a table"):
-        impute.read(tmp_path / "bad.parquet")
+def test_few_rows_are_refused() -> None:
     with pytest.raises(SourceError, match="5 rows are too few to learn from"):
         impute.fill(related(5))
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(80, 1), (80, 200), (3000, 20), (100_000, 8000), (10**6, 8000)])
+def test_training_takes_about_as_many_steps_as_are_asked_for(rows: int, steps: int) -> None:
+    fit = impute.impute_recipe([1], rows, steps=steps).fit
+    taken = fit.epochs * -(-min(rows, steps * fit.batch) // fit.batch)
+    assert taken == pytest.approx(steps, rel=0.1)
+    assert fit.warmup <= max(1, steps / 4)
 
 
 def test_a_taken_name_is_not_overwritten() -> None:

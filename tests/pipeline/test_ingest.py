@@ -63,6 +63,9 @@ class Fake:
     def features(self) -> dict[str, Any]:
         return {"kind": "fake", "option": self.option}
 
+    def keep_types(self, known: pa.Schema) -> None:
+        pass
+
     def schema(self) -> pa.Schema:
         return pa.schema({"price": pa.int64()})
 

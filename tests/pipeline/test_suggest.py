@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from aepipe import recipe
+from aepipe import recipe, sources
 from aepipe.errors import RecipeError, SourceError, UnclearError
 from aepipe.pipeline.suggest import describe_strangers, hints_for, look, name_of, same_source, suggest
 from aepipe.sources.images import source as images
@@ -247,6 +247,30 @@ def test_texts_are_those_of_earlier_versions(tmp_path: Path, monkeypatch: pytest
     expected = json.loads((Path(__file__).parents[1] / "golden" / "recipes.json").read_text(encoding="utf-8"))
     found = {name: suggest(str(tmp_path / name), folder=tmp_path)[1] for name in write_samples(tmp_path)}
     assert found == expected
+
+
+def test_tables_of_any_dialect_get_a_recipe(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = [["match", "goal,", "team,", "left,", "right"], ["oven", "flour;", "butter"]]
+    docs = "".join(f"{' '.join(rng.choice(words[i % 2], 20))};{'ab'[i % 2]}class\n" for i in range(60))
+    files = {
+        "docs.csv": ("text|label\n" + docs.replace(";a", "|a").replace(";b", "|b"), "text"),
+        "survey.csv": ("q1;q2\n" + "".join(f"{i % 5};{i % 3}\n" for i in range(60)), "table"),
+        "comma.csv": ("alter;gewicht\n" + "".join(f"{30 + i % 9},5;{70 + i % 7},1\n" for i in range(60)), "table"),
+        "trail.csv": ("a,b\n" + "".join(f"{i},{i * 2},\n" for i in range(60)), "table"),
+        "rows.csv": ("".join(f"{i * 0.37:.3f},{i * 0.2:.3f},{'xyz'[i % 3]}\n" for i in range(60)), "table"),
+        "quote.csv": ("a,b\n" + "".join('7,"x" y\n' if i == 20 else f"{i},{i % 7}\n" for i in range(60)), "table"),
+    }
+    for name, (text, kind) in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        _, written, held = suggest(str(tmp_path / name), folder=tmp_path)
+        assert held.kind == kind, name
+        assert ("header = false" in written) == (name == "rows.csv")
+        found = sources.resolve(recipe.parse(tomllib.loads(written), tmp_path / "x.toml"))
+        assert sum(1 for _ in found.items()) == 60, name
+    (tmp_path / "bad.csv").write_text("a,b,c\n" + "1,2,3,4\n" * 40, encoding="utf-8")
+    with pytest.raises(SourceError, match="each of 40 rows has 4 cells, the header 3 names"):
+        suggest(str(tmp_path / "bad.csv"), folder=tmp_path)
 
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{number:064x}\nsize 1000\n"

@@ -337,9 +337,29 @@ def test_csv_list_of_paths(tmp_path: Path) -> None:
     assert refusals(source) == {
         "../c.png": "path leaves the folder of the list",
         "list.csv#5": "no path",
-        "x/missing.png": "cannot be read: No such file or directory",
+        "x/missing.png": f"no such file; paths are relative to {tmp_path / 'lists'}",
     }
     assert [preview(source.location, item.place) for item in items[:3]] == [png(1), png(2), png(3)]
+
+
+def test_a_list_of_another_dialect(tmp_path: Path) -> None:
+    for name in ("ä.png", "b.png", "c.png"):
+        put(tmp_path / name, png(1))
+    rows = "image;year;class\nä.png;2001;rot\nb.png;2002;grün\nc.png;x;blau\nb.png;1\ngone.png;2003;rot\n"
+    put(tmp_path / "l.csv", rows.encode("cp1252"))
+    source = open_source(tmp_path / "l.csv", label="class", types={"year": "number"})
+    assert [str(field.type) for field in source.schema()] == ["int64"]
+    assert [item.columns["year"] for item in source.items()] == [2001, 2002, None, None, 2003]
+    assert [item.label for item in source.items()][:2] == ["rot", "grün"]
+    assert refusals(source) == {
+        "l.csv#3": "2 cells, the header has 3 names (line 5)",
+        "gone.png": f"no such file; paths are relative to {tmp_path}",
+    }
+    assert source.notes == [
+        "l.csv: cells are parted by ';'",
+        "1 file read as windows-1252; if that is wrong, say encoding = ... under [source]",
+        "column 'year': 1 value not of its type left out, such as 'x'",
+    ]
 
 
 def test_columns_that_are_not_there(tmp_path: Path) -> None:

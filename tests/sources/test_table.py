@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +133,7 @@ def test_bad_rows_are_refused(tmp_path: Path, body: bytes, says: str) -> None:
 
 def test_a_table_without_a_useful_column_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a,b\n1,?\n1,\n1,NA\n")
-    with pytest.raises(SourceError, match="no column can be learned from: of a, b each has one value"):
+    with pytest.raises(SourceError, match="no column can be learned from: a: one value: '1'; b: no value"):
         table(tmp_path)
 
 
@@ -155,15 +157,14 @@ def test_a_column_with_a_huge_number_is_one_of_texts(tmp_path: Path) -> None:
         ]
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
-def test_two_columns_with_the_same_name_are_refused(tmp_path: Path, name: str) -> None:
+def test_two_columns_with_the_same_name(tmp_path: Path) -> None:
     """An option could not tell which one it names."""
-    if name == "t.csv":
-        write(tmp_path, "a,b,a\n1,2,3\n4,5,6\n")
-    else:
-        pq.write_table(pa.table([[1, 4], [2, 5], [3, 6]], names=["a", "b", "a"]), tmp_path / name)
+    pq.write_table(pa.table([[1, 4], [2, 5], [3, 6]], names=["a", "b", "a"]), tmp_path / "t.parquet")
     with pytest.raises(SourceError, match=r"t\.\w+: 2 columns have the name 'a'; each needs one of its own"):
-        table(tmp_path, name)
+        table(tmp_path, "t.parquet")
+    source = table(write(tmp_path, "a,b,a\n1,2,3\n4,5,6\n"))
+    assert source.schema().names[:3] == ["a", "b", "a_2"]
+    assert source.notes[:1] == ("t.csv: 2 columns have the name 'a'; they are called a, a_2",)
 
 
 def test_a_parquet_file_whose_text_is_no_utf8_is_named(tmp_path: Path) -> None:
@@ -172,5 +173,167 @@ def test_a_parquet_file_whose_text_is_no_utf8_is_named(tmp_path: Path) -> None:
     whole = (tmp_path / "t.parquet").read_bytes()
     for text in (b"abcdef", b"qwertz"):
         (tmp_path / "t.parquet").write_bytes(whole.replace(text, text[:3] + b"\x80" + text[4:]))
-        with pytest.raises(SourceError, match=r"t\.parquet: not a readable Parquet file: .*0x80"):
+        with pytest.raises(SourceError, match=r"t\.parquet: .*0x80"):
             table(tmp_path, "t.parquet")
+
+
+CELLS = {
+    "missing": lambda i: "#N/A" if i % 50 == 0 else f"{i * 0.37:.2f}",
+    "thousands": lambda i: f'"{50000 + i * 37:,}"',
+    "currency": lambda i: f"${i * 0.37:.2f}",
+    "per cent": lambda i: f"{i * 0.37:.2f}%",
+    "infinite": lambda i: "inf" if i == 7 else f"{i * 0.37:.2f}",
+    "mistake": lambda i: "41 years" if i == 17 else f"{i * 0.37:.2f}",
+    "decimal comma": lambda i: f'"{i},5"',
+    "date": lambda i: f"2024-{i % 12 + 1:02d}-{i % 28 + 1:02d}",
+    "day first": lambda i: f"{i % 28 + 1}.{i % 12 + 1}.2024",
+}
+
+
+def aged(folder: Path, cell: Callable[[int], str], rows: int = 400, **options: Any) -> Table:
+    """Return a table of ages as one function writes them, and of cities."""
+    text = "age,city\n" + "".join(f"{cell(i)},{('Bonn', 'Ulm', 'Kiel')[i % 3]}\n" for i in range(rows))
+    return table(write(folder, text), **options)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_one_odd_cell_takes_no_column_out(tmp_path: Path, name: str) -> None:
+    source = aged(tmp_path, CELLS[name])
+    columns = {column["name"]: column["kind"] for column in source.features()["columns"]}
+    assert columns == {"age": "date" if name in {"date", "day first"} else "number", "city": "category"}
+    found = outcomes(source)
+    assert all(one.reason is None for one in found)
+    missing = np.flatnonzero(np.isnan(np.array([one.features for one in found])[:, 0])).tolist()
+    assert missing == {"missing": [*range(0, 400, 50)], "infinite": [7], "mistake": [17]}.get(name, [])
+
+
+@pytest.mark.parametrize(
+    ("cell", "query", "like"),
+    [
+        (lambda i: f'"{1000 + i * 37:,}"', '{"age": "1,037"}', '{"age": 1037}'),
+        (lambda i: f'"{i},25"', '{"age": "7,25"}', '{"age": 7.25}'),
+        (lambda i: f"{i}.5 €", '{"age": "€ 7.5"}', '{"age": 7.5}'),
+        (lambda i: f"{i % 28 + 1:02d}.03.2024", '{"age": "05.03.2024"}', '{"age": "2024-03-05"}'),
+    ],
+)
+def test_a_query_is_read_as_the_column_is_written(
+    tmp_path: Path, cell: Callable[[int], str], query: str, like: str
+) -> None:
+    decode = sources.decoder("table", aged(tmp_path, cell).fitted(None).features())
+    first, second = (decode(text.encode(), "q")[0] for text in (query, like))
+    assert first == second
+    assert np.isfinite(first)
+
+
+def test_whole_numbers_next_to_decimal_commas_stay_plain(tmp_path: Path) -> None:
+    write(tmp_path, "x;n\n" + "".join(f"{i},5;{i % 7}\n" for i in range(40)))
+    first, second = table(tmp_path).features()["columns"]
+    assert first["decimal"] == ","
+    assert set(second) == {"name", "kind", "mean", "scale", "unit"}
+
+
+def test_plain_columns_learn_nothing_new_of_themselves(tmp_path: Path) -> None:
+    """Keys that ordinary columns had not would change the digests of their rows."""
+    for column in table(write(tmp_path), label="income", leave_out=("note",)).features()["columns"]:
+        assert set(column) in ({"name", "kind", "mean", "scale", "unit"}, {"name", "kind", "levels", "unit"})
+
+
+def test_every_column_is_learned_from_or_named_with_its_reason(tmp_path: Path) -> None:
+    source = table(write(tmp_path), label="income", key="note", leave_out=("smokes",))
+    assert source.left_out == {
+        "income": "the label",
+        "note": "the key",
+        "smokes": "leave_out names it",
+        "never": "no value",
+        "always": "one value: '1'",
+    }
+    assert source.notes[-1] == "columns learned from: age (number), job (3 categories)"
+    write(tmp_path, "a,note\n" + "".join(f"{i % 7},row {i} of some\n" for i in range(80)))
+    assert table(tmp_path).left_out == {"note": "more than 64 different texts: an id or a text"}
+
+
+def test_what_was_guessed_is_said(tmp_path: Path) -> None:
+    def notes(cell: Callable[[int], str]) -> list[str]:
+        return list(aged(tmp_path, cell).notes)[-1:]
+
+    assert notes(CELLS["mistake"]) == ["column 'age': 1 of 400 values are no numbers, missing: '41 years' (t.csv#17)"]
+    assert notes(CELLS["infinite"]) == ["column 'age': 1 infinite values, missing"]
+    assert notes(CELLS["currency"]) == ["column 'age': numbers without their signs: $"]
+    assert notes(CELLS["decimal comma"]) == ["column 'age': numbers with decimal commas, as '0,5'"]
+    assert notes(lambda i: f'"{i + 1},{i % 9 + 100}"') == [
+        "column 'age': numbers with commas between thousands, as '1,100': a guess"
+    ]
+    assert notes(lambda i: f"{i % 12 + 1}/{i % 11 + 1}/2024") == [
+        "column 'age': dates with the month first, as '1/1/2024': a guess"
+    ]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [lambda i: f"about {i}" if i % 10 == 0 else str(i * 3), lambda i: "unknown" if i % 3 == 0 else str(i * 3)],
+)
+def test_a_column_that_may_be_numbers_or_texts_stops(tmp_path: Path, cell: Callable[[int], str]) -> None:
+    source = aged(tmp_path, cell)
+    with pytest.raises(SourceError, match=r"column 'age': \d+ of 400 values are numbers, others are not: .* types = "):
+        source.fitted(None)
+    told = aged(tmp_path, cell, types={"age": "number"}).fitted(None)
+    assert [column["kind"] for column in told.features()["columns"]] == ["number", "category"]
+    assert aged(tmp_path, cell, leave_out=("age",)).fitted(None).left_out == {"age": "leave_out names it"}
+    assert aged(tmp_path, cell, max_stray_share=0.5).fitted(None).features() == told.features()
+
+
+def test_types_fix_what_a_column_is(tmp_path: Path) -> None:
+    text = "year,code,n\n" + "".join(f"{2000 + i % 20},{i % 40},{i}\n" for i in range(80))
+    kinds = {"year": "category", "code": "text", "n": "number"}
+    source = table(write(tmp_path, text), types=kinds)
+    assert [(one["name"], one["kind"]) for one in source.features()["columns"]] == [
+        ("year", "category"),
+        ("n", "number"),
+    ]
+    assert source.left_out == {"code": "a text"}
+    with pytest.raises(SourceError, match="types: no column 'yaer'; there are: year, code, n"):
+        table(tmp_path, types={"yaer": "number"})
+    refused = table(tmp_path, types={"n": "category"})
+    assert refused.left_out == {"n": "more than 64 different texts are too many for a category"}
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "row_number"),
+    [
+        ("", str, True),
+        ("id", lambda i: str(1000 + 3 * i), True),
+        ("Unnamed: 0", str, True),
+        ("anything", lambda i: str(i + 1), True),
+        ("year", lambda i: str(1990 + i), False),
+        ("n", lambda i: str(i * 2), False),
+        ("id", lambda i: str(i // 2), False),
+        ("n", lambda i: str(i % 20), False),
+    ],
+)
+def test_row_numbers_are_not_learned_from(
+    tmp_path: Path, name: str, cell: Callable[[int], str], row_number: bool
+) -> None:
+    write(tmp_path, f"{name},x\n" + "".join(f"{cell(i)},{i % 3}\n" for i in range(40)))
+    left_out = dict(table(tmp_path).left_out)
+    assert bool(left_out) == row_number
+    assert all(reason.startswith("row numbers: ") for reason in left_out.values())
+
+
+def test_parquet_gives_dates_and_flags(tmp_path: Path) -> None:
+    days = [date(2024, 1, 1) + timedelta(i * 3) for i in range(80)]
+    moments = [datetime(2024, 1, 1, i % 24, tzinfo=UTC) for i in range(80)]
+    flags = [None if i == 5 else i % 3 == 0 for i in range(80)]
+    pq.write_table(pa.table({"day": days, "at": moments, "flag": flags}), tmp_path / "t.parquet")
+    source = table(tmp_path, "t.parquet")
+    assert [one["kind"] for one in source.features()["columns"]] == ["date", "date", "category"]
+    rows = np.array([one.features for one in outcomes(source)])
+    expected = np.arange(80) * 3.0
+    np.testing.assert_allclose(rows[:, 0], (expected - expected.mean()) / expected.std(), rtol=1e-5)
+    assert np.flatnonzero(np.isnan(rows[:, 2])).tolist() == [5]
+    assert rows[[0, 1, 3], 2].tolist() == [1, 0, 1]
+
+
+def test_a_known_column_stands_only_for_one_that_is_written_alike(tmp_path: Path) -> None:
+    before = aged(tmp_path, lambda i: f'"{i},5"').fitted(None).features()
+    assert aged(tmp_path, lambda i: f'"{i + 1},5"').fitted(before).features() == before
+    assert aged(tmp_path, lambda i: f"{i + 1}.5").fitted(before).features() != before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def test_bad_vectors_are_refused_one_by_one(tmp_path: Path) -> None:
         None,
         "number 1 is nan",
         "number 1 is inf",
-        "not a vector of 2 numbers",
+        "3 numbers, and the vectors of this collection have 2",
         "no vector",
         "all zeros: it has no direction",
     ]
@@ -91,15 +92,152 @@ def test_bad_vectors_are_refused_one_by_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "held", "says"),
     [
-        ("v.npy", np.zeros(3), r"float64 \[3\] is not rows of numbers"),
+        ("v.npy", np.zeros(3), r"float64 \[3\] is not rows of numbers.*reshape\(1, -1\)"),
         ("v.npy", np.array([["a"]]), r"is not rows of numbers"),
-        ("v.npz", np.zeros((2, 2)), r"has no array 'embedding' but arr_0 \[2, 2\]; say vectors"),
+        ("v.npy", np.zeros((2, 1, 3)), r"\[2, 1, 3\] is not rows of numbers, \[N, D\]: save array.reshape"),
+        (
+            "v.npz",
+            {"a": np.zeros((2, 2)), "b": np.zeros((2, 2))},
+            r"has no array 'embedding' but a \[2, 2\], b .*; say",
+        ),
+        ("v.npz", {"a": np.zeros(2)}, r"has no array 'embedding' but a \[2\]; say vectors"),
     ],
 )
 def test_an_array_without_vectors_is_refused(tmp_path: Path, name: str, held: Any, says: str) -> None:
-    (np.save if name.endswith("npy") else np.savez)(tmp_path / name, held)
+    if name.endswith("npy"):
+        np.save(tmp_path / name, held)
+    else:
+        np.savez(tmp_path / name, **held)
     with pytest.raises(SourceError, match=says):
         vectors(tmp_path)
+
+
+def test_numbers_beyond_float16_and_float32_are_named_as_the_cause(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.array([[1.0, 2.0], [65_504.0, 1.0], [65_600.0, 1.0], [1e300, 1.0]]))
+    largest = 'a number beyond 65,504, the largest of float16: say normalize = "unit" or "standard" under [features]'
+    beyond = "number 0 is 1e+300, beyond float32"
+    assert [one.reason for one in outcomes(vectors(tmp_path))] == [None, None, largest, beyond]
+    assert [one.reason for one in outcomes(vectors(tmp_path, normalize="unit"))] == [None, None, None, beyond]
+    assert [one.reason for one in outcomes(vectors(tmp_path, normalize="standard"))] == [None, None, None, beyond]
+    decode = sources.decoder("vectors", vectors(tmp_path).fitted(None).features())
+    with pytest.raises(ItemError, match=r"number 1 is -1e\+99, beyond float32"):
+        decode(b"[1, -1e99]", "q")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "longdouble", ">f4", "int8", "uint64", "fortran"])
+def test_arrays_of_all_numbers_are_vectors(tmp_path: Path, dtype: str) -> None:
+    values = np.arange(12).reshape(3, 4)
+    np.save(tmp_path / "v.npy", np.asfortranarray(values, np.float32) if dtype == "fortran" else values.astype(dtype))
+    np.testing.assert_array_equal(rows(vectors(tmp_path)), values.astype(np.float32))
+
+
+def test_bfloat16_and_rows_of_several_lengths_get_a_remedy(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.zeros((2, 2), "V2"))
+    with pytest.raises(SourceError, match="bfloat16 is unknown to numpy; save it as float32"):
+        vectors(tmp_path)
+    np.save(tmp_path / "v.npy", np.array([[1.0], [1.0, 2.0]], object), allow_pickle=True)
+    with pytest.raises(SourceError, match="rows of different lengths; save numbers, "):
+        vectors(tmp_path)
+
+
+def test_the_only_array_of_rows_is_taken_whatever_its_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "v.npz", arr_0=ROWS, label=np.array(list("abcabc")))
+    source = vectors(tmp_path, label="label")
+    np.testing.assert_array_equal(rows(source), ROWS)
+    assert source.notes == ["v.npz: array 'arr_0', the only one with rows of numbers, holds the vectors"]
+
+
+def test_files_of_other_widths_are_named_with_both(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", ROWS)
+    np.savez(tmp_path / "b.npz", embedding=ROWS[:, :3])
+    with pytest.raises(SourceError, match=r"b\.npz: vectors of 3 numbers, but 4 in .*a\.npy"):
+        vectors(tmp_path)
+    for number, width in enumerate((4, 3)):
+        column = pa.array(ROWS[:, :width].tolist(), pa.list_(pa.float32(), width))
+        pq.write_table(pa.table({"embedding": column}), tmp_path / f"{number}.parquet")
+    with pytest.raises(SourceError, match=r"1\.parquet: vectors of 3 numbers, but 4 in .*0\.parquet"):
+        vectors(tmp_path, "*.parquet")
+
+
+def test_columns_of_several_archives_have_one_type(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", embedding=ROWS[:1], n=np.array([1]))
+    np.savez(tmp_path / "b.npz", embedding=ROWS[:1], n=np.array([0.5]), more=np.array(["x"]))
+    source = vectors(tmp_path)
+    assert [dict(item.columns) for item in source.items()] == [{"n": 1.0, "more": None}, {"n": 0.5, "more": "x"}]
+    np.savez(tmp_path / "c.npz", embedding=ROWS[:1], n=np.array(["x"]))
+    with pytest.raises(SourceError, match=r"c\.npz: column 'n' is string, but double in .*b\.npz"):
+        vectors(tmp_path)
+
+
+def test_bytes_and_texts_of_numbers_are_vectors(tmp_path: Path) -> None:
+    npy = io.BytesIO()
+    np.save(npy, ROWS[3])
+    cells = [ROWS[0].tobytes(), ROWS[1].tobytes(), b"short", npy.getvalue(), ROWS[2, :3].tobytes()]
+    pq.write_table(pa.table({"embedding": cells}), tmp_path / "v.parquet")
+    source = vectors(tmp_path)
+    found = outcomes(source)
+    assert [one.reason for one in found] == [
+        None,
+        None,
+        "bytes that are not numbers of float32",
+        None,
+        "3 numbers, and the vectors of this collection have 4",
+    ]
+    good = [one.features for one in found if one.features is not None]
+    np.testing.assert_array_equal(np.array(good), ROWS[[0, 1, 3]])
+    assert source.notes == ["column 'embedding' holds bytes, read as 4 numbers of float32 each"]
+    texts = [json.dumps(row.tolist()) for row in ROWS] + ["[1, 2", "[1, [2]]", "[1, null, 2, 3]", "cat"]
+    pq.write_table(pa.table({"embedding": texts}), tmp_path / "v.parquet")
+    reasons = [one.reason for one in outcomes(vectors(tmp_path))]
+    assert reasons[:6] == [None] * 6
+    assert reasons[6:] == [
+        "text that is no list of numbers",
+        "not a list of numbers",
+        "a vector with holes",
+        "not a list of numbers",
+    ]
+
+
+def clip_folder(folder: Path, *numbers: int, texts: bool = True) -> Path:
+    for name in ("img_emb", "text_emb", "metadata"):
+        (folder / name).mkdir()
+    for number in numbers:
+        part = ROWS + number
+        np.save(folder / f"img_emb/img_emb_{number}.npy", part.astype(np.float16))
+        if texts:
+            np.save(folder / f"text_emb/text_emb_{number}.npy", -part.astype(np.float16))
+        held = {"image_path": [f"/{number}/{row}.jpg" for row in range(6)], "caption": ["a"] * 6}
+        pq.write_table(pa.table(held), folder / f"metadata/metadata_{number}.parquet")
+    return folder
+
+
+def test_a_folder_of_clip_retrieval_joins_vectors_and_metadata_by_position(tmp_path: Path) -> None:
+    clip_folder(tmp_path, 0, 2, 10)
+    source = vectors(tmp_path)
+    expected = np.concatenate([ROWS, ROWS + 2, ROWS + 10]).astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(rows(source), expected)
+    assert source.total() == 18
+    found = list(source.items())
+    assert [item.columns["image_path"] for item in found] == [f"/{n}/{row}.jpg" for n in (0, 2, 10) for row in range(6)]
+    assert source.notes == ['the vectors of pictures are read; say vectors = "text_emb" for those of texts']
+    assert source.passed_over.counts == {"other vectors of the same items": 3}
+    texts = vectors(tmp_path, vectors="text_emb", key="image_path")
+    np.testing.assert_array_equal(rows(texts), -expected)
+    assert [item.key for item in texts.items()][:1] == ["/0/0.jpg"]
+
+
+def test_a_folder_of_clip_retrieval_whose_parts_disagree_is_refused(tmp_path: Path) -> None:
+    clip_folder(tmp_path, 0, 1, texts=False)
+    with pytest.raises(SourceError, match="no vectors in text_emb; it has: img_emb"):
+        vectors(tmp_path, vectors="text_emb")
+    np.save(tmp_path / "img_emb/img_emb_1.npy", ROWS[:5])
+    with pytest.raises(SourceError, match=r"img_emb_1.npy: 5 vectors, but 6 rows in .*metadata_1.parquet"):
+        vectors(tmp_path)
+    (tmp_path / "metadata/metadata_1.parquet").unlink()
+    with pytest.raises(SourceError, match=r"img_emb_1.npy: has no metadata with the number 1"):
+        vectors(tmp_path)
+    (tmp_path / "metadata/metadata_0.parquet").unlink()
+    assert len(list(vectors(tmp_path).items())) == 11
 
 
 def test_arrays_of_objects_and_torn_ones_are_refused(tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ class Audio(base.ItemSource):
         self._features = features
         self._decode = decode.decoder(features.model_dump())
         files = Files.at(options.path, base, options.exclude)
-        whole = files_or_lists(files, SUFFIXES, Columns(options.audio, options.key, _is_sound), "a recording")
+        columns = Columns(options.audio, options.key, _is_sound, options.given)
+        whole = files_or_lists(files, SUFFIXES, columns, "a recording")
         super().__init__(options, name, files, _Windows(whole, files, features))
 
     @property

@@ -32,7 +32,7 @@ def open_container(files: Files, columns: Columns) -> Container:
     """
     counts, unknown = Counter[str](), list[Found]()
     for found in files:
-        name = next((name for name in _FORMATS if _format(name).claims(found.place)), None)
+        name = next((name for name in _FORMATS if _claims(_format(name), found)), None)
         counts[name or ""] += 1
         if name is None and len(unknown) < TRIED:
             unknown.append(found)
@@ -54,9 +54,14 @@ def open_container(files: Files, columns: Columns) -> Container:
 
 def format_of(name: str, at: str) -> ModuleType | None:
     """Return the module that reads a place ``name#at``; None where there is none."""
-    if "@" in at:  # a cell of a table: row@column
+    if at.partition("@")[0].isdecimal() and "@" in at:  # a cell of a table: row@column
         return _format("records")
     return next((one for one in map(_format, _FORMATS[1:]) if one.claims(name)), None)
+
+
+def _claims(one: ModuleType, found: Found) -> bool:
+    """Whether a format takes a file: by its name, or where a name says too little, by a look into it."""
+    return bool(one.holds(found) if hasattr(one, "holds") else one.claims(found.place))
 
 
 def _head(found: Found) -> bytes:

@@ -18,7 +18,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """Endings of pictures that are believed without a look: what is no picture after all is refused when it is decoded."""
 _OTHERS = """
 .wav .wave .flac .mp3 .ogg .oga .opus .m4a .aac .aif .aiff .wma .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .wmv .flv
-.csv .tsv .jsonl .ndjson .parquet .pq .npy .npz .arrow .feather .db .sqlite .sqlite3 .duckdb .h5 .hdf5 .pkl .pt .onnx
+.csv .tsv .jsonl .ndjson .parquet .pq .npy .npz .arrow .feather .ipc .db .db3 .sqlite .sqlite3 .duckdb .ddb
+.h5 .hdf5 .pkl .pt .onnx
 .zip .tar .tgz .gz .bz2 .xz .zst .7z .rar .iso .exe .dll .so .o .class .pyc .jar .ttf .otf .woff .woff2
 """
 OTHERS = frozenset(_OTHERS.split())

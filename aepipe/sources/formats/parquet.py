@@ -1,39 +1,39 @@
-"""Parquet files of images, or of paths to images, read by row group.
+"""Pictures, or paths to pictures, in the rows of Parquet, Arrow, SQLite and DuckDB files.
 
-Pictures are in a binary column, or in a struct ``{bytes, path}`` as Hugging Face writes it; paths are in a string
-column. A number in a column that Hugging Face's metadata calls a ``ClassLabel`` becomes the name of its class.
+Pictures are in a column of bytes, or in a struct ``{bytes, path}`` as Hugging Face writes it; paths are in a column of
+texts. Of a list of pictures the first is taken. A number in a column that Hugging Face's metadata calls a
+``ClassLabel`` becomes the name of its class.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from aepipe.errors import SourceError
+from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import Files, Found, InMemory, Refused
+from aepipe.sources.formats import schemas, typed
 from aepipe.sources.formats.path_lists import check_columns, listed
+from aepipe.sources.formats.shards import Shards
 from aepipe.sources.item import Columns, Container, Item, Reader
 from aepipe.sources.passed_over import PassedOver
 
 _ROWS = 64  # read at a time: pictures are large
 
-
-def claims(name: str) -> bool:
-    """Whether a file has the name of a Parquet file."""
-    return name.lower().endswith((".parquet", ".pq"))
+claims, holds = typed.claims, typed.holds
 
 
 def open_container(files: Files, columns: Columns) -> Container:
     """Return the tables.
 
     Raises:
-        SourceError: the first is damaged, or lacks a column.
+        SourceError: one is damaged, lacks a column, or has other types than the rest.
     """
     return Tables(files, columns)
 
@@ -41,21 +41,17 @@ def open_container(files: Files, columns: Columns) -> Container:
 def read_at(path: Path, at: str, key: str) -> bytes:
     """Return the picture in a row of the first column of pictures, or in ``row:column``."""
     number, _, column = at.partition(":")
-    with reading(path) as table:
-        column = column or _pictures(table.schema_arrow)[0]
-        row = int(number)
-        for group in range(table.num_row_groups):
-            rows = table.metadata.row_group(group).num_rows
-            if row < rows:
-                cell = table.read_row_group(group, columns=[column]).column(column)[row].as_py()
-                # A null cell is shown as an empty file, which no decoder takes.
-                return _split_cell(cell)[0] or b""
-            row -= rows
-    raise SourceError(f"{path}: has no row {at}")
+    table = typed.table_of(path)
+    pictures = [column] if column else _pictures(table.schema())
+    if not pictures:
+        raise ItemError(key, f"{path.name} holds no pictures")
+    cell = table.cell(int(number), pictures[0])
+    # A null cell is shown as an empty file, which no decoder takes.
+    return split_cell(cell)[0] or b""
 
 
 class Tables:
-    """Parquet files of one schema.
+    """Files of pictures in tables; the schema is that of all files.
 
     The key of an item is its path where it has one, and no item before has the same; else its place, ``file#row``.
     """
@@ -63,62 +59,85 @@ class Tables:
     def __init__(self, files: Files, columns: Columns) -> None:
         self._files = files
         self._columns = columns
+        self._shards = Shards(files, columns.given)
+        self._others = 0  # pictures of lists that are not taken
         self.passed_over = PassedOver()
-        self.gives: frozenset[str] = frozenset()
-        found = files.first(claims)
-        if found is None:
-            raise SourceError(f"{files.given}: no .parquet in it")
-        first = Path(found.path)
-        with reading(first) as table:
-            self._schema = table.schema_arrow
-        check_columns(first, self._schema.names, columns)
-        self._classes = _classes(self._schema)
-        self._which = f":{columns.image}" if columns.image in _pictures(self._schema)[1:] else ""
-        _check_images(first, self._schema.field(columns.image))
+        self.gives = frozenset({"split"}) if self._shards.gives_split else frozenset[str]()
+        schema = self._shards.schema
+        first = Path(self._shards.first or files.given)
+        check_columns(first, schema.names, columns)
+        _check_images(first, schema.field(columns.image))
+        self._classes = _classes(schema)
+        self._names = [columns.image, *self.schema().names]
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Columns next to the pictures that are not kept, with the reason."""
+        image = self._columns.image
+        found = {one.name: f"{one.type}: bytes are not kept" for one in self._shards.schema if _is_picture(one.type)}
+        return {name: why for name, why in (found | self._shards.left_out).items() if name != image}
+
+    @property
+    def notes(self) -> list[str]:
+        """What was made of lists of pictures."""
+        if not schemas.is_list(self._shards.schema.field(self._columns.image).type):
+            return []
+        return [
+            f"column {self._columns.image!r} holds lists: the first picture of each is taken, {self._others:,} are not"
+        ]
+
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns have the types that they have in other rows, where those hold their values."""
+        self._shards.keep_types(known)
 
     def schema(self) -> pa.Schema:
         """Return all columns but those of pictures; classes and dictionaries as their values."""
-        return pa.schema([(field.name, self._type(field)) for field in self._schema if self._kept(field)])
+        return pa.schema([(field.name, self._type(field)) for field in self._shards.schema if self._kept(field)])
 
     def total(self) -> int:
         """Return the sum of the row counts."""
-        return sum(rows_of(Path(found.path)) for found in self._files.claimed(claims))
+        return self._shards.total()
 
     def items(self) -> Iterator[Item]:
         """Yield the rows in order."""
+        self._others = 0
         # A key is unique in a source, but paths in a data set need not be.
         taken: set[str] = set()
-        for found in self._tables(self.passed_over):
+        for found in self._shards.tables(self.passed_over):
             for item in self._rows(found):
                 first = self._columns.key is not None or item.key not in taken
                 taken.add(item.key)
-                yield item if first else Item(item.place, item.place, item.reader, columns=item.columns)
-
-    def _tables(self, passed_over: PassedOver) -> Iterator[Found]:
-        return self._files.claimed(claims, passed_over, "not a Parquet file")
+                yield item if first else replace(item, key=item.place)
 
     def _rows(self, found: Found) -> Iterator[Item]:
         """Yield the rows of one file."""
-        names = [self._columns.image, *self.schema().names]
-        with reading(Path(found.path)) as table:
-            check_columns(Path(found.path), table.schema_arrow.names, self._columns)
-            number = 0
-            for batch in table.iter_batches(_ROWS, columns=names):
-                for row in batch.to_pylist():
-                    yield self._item(row, found, number)
-                    number += 1
+        split, which = self._shards.split(found), self._which(found)
+        for number, row in enumerate(self._shards.rows(found, self._names, _ROWS)):
+            yield self._item(row, found, f"{found.place}#{number}{which}", split)
 
-    def _item(self, row: dict[str, Any], found: Found, number: int) -> Item:
+    def _which(self, found: Found) -> str:
+        """Return the part of a place that names the column, where it is needed."""
+        own = self._shards.own(found)
+        if self._columns.image not in own.names:
+            return ""
+        if typed.is_database(found):
+            return f"@{own.names.index(self._columns.image)}@{self._columns.given.select.mark()}"
+        return f":{self._columns.image}" if self._columns.image in _pictures(own)[1:] else ""
+
+    def _item(self, row: dict[str, Any], found: Found, at: str, split: str | None) -> Item:
         """Return one row as an item."""
-        at = f"{found.place}#{number}{self._which}"
         place, own, reader = self._picture(row.pop(self._columns.image), found, at)
         columns = {name: self._value(name, value) for name, value in row.items()}
         key = own if self._columns.key is None else columns[self._columns.key]
-        return Item(at if key in (None, "") else str(key), place, reader, columns=columns)
+        # The place in a database names column and table, too; a key needs the row only.
+        at = at.rsplit("@", 2)[0] if typed.is_database(found) else at
+        return Item(at if key in (None, "") else str(key), place, reader, split=split, columns=columns)
 
     def _picture(self, cell: object, found: Found, at: str) -> tuple[str, str | None, Reader]:
         """Return the place of a picture, its path if it has one, and the reader of its bytes."""
-        data, path = _split_cell(cell)
+        if isinstance(cell, list):
+            self._others += max(0, sum(one is not None for one in cell) - 1)
+        data, path = split_cell(cell)
         if data is not None:
             return at, path, InMemory(data)
         if path is None:
@@ -130,46 +149,50 @@ class Tables:
         return field.name != self._columns.image and not _is_picture(field.type)
 
     def _type(self, field: pa.Field) -> pa.DataType:
-        if field.name in self._classes:
-            return pa.string()
-        return field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        return pa.string() if field.name in self._classes else field.type
 
     def _value(self, name: str, value: object) -> object:
-        """Return a value; the name of a class for its number."""
+        """Return a value; the name of a class for its number, and nothing for what is no number."""
         names = self._classes.get(name)
         if names is None or not isinstance(value, int):
-            return value
+            return None if isinstance(value, float) and math.isnan(value) else value
         # Hugging Face writes -1 where there is no class.
         return names[value] if 0 <= value < len(names) else None
 
 
-def _split_cell(cell: object) -> tuple[bytes | None, str | None]:
-    """Return the bytes and the path in a cell of a column of pictures."""
+def split_cell(cell: object) -> tuple[bytes | None, str | None]:
+    """Return the bytes and the path in a cell; of a list, those of its first picture."""
+    if isinstance(cell, list):
+        cell = next((one for one in cell if one is not None), None)
     if isinstance(cell, dict):
         return cell.get("bytes"), cell.get("path")
     return (cell, None) if isinstance(cell, bytes) else (None, cell if isinstance(cell, str) else None)
 
 
+def may_be_picture(kind: pa.DataType) -> bool:
+    """Tell whether a column of this type can hold pictures, or lists of them."""
+    kind = schemas.plain(kind)
+    return _is_picture(kind.value_type if schemas.is_list(kind) else kind)
+
+
 def _is_picture(kind: pa.DataType) -> bool:
-    """Whether a column of this type can hold pictures."""
+    """Whether a cell of this type can hold a picture."""
+    kind = schemas.plain(kind)
     if pa.types.is_struct(kind):
-        return any(field.name == "bytes" and _is_picture(field.type) for field in kind)
-    return bool(
-        pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_binary_view(kind)
-        or pa.types.is_fixed_size_binary(kind)
-    )
+        return any(field.name == "bytes" and schemas.is_bytes(field.type) for field in kind)
+    return schemas.is_bytes(kind)
 
 
 def _pictures(schema: pa.Schema) -> list[str]:
-    return [field.name for field in schema if _is_picture(field.type)]
+    """Return the columns that can hold pictures, those with lists at the end."""
+    single = [field.name for field in schema if _is_picture(field.type)]
+    return single + [field.name for field in schema if field.name not in single and may_be_picture(field.type)]
 
 
 def _check_images(path: Path, field: pa.Field) -> None:
     """Raise SourceError where a column holds neither pictures nor paths."""
-    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    if not _is_picture(kind) and not pa.types.is_string(kind) and not pa.types.is_large_string(kind):
+    kind = field.type.value_type if schemas.is_list(field.type) else field.type
+    if not _is_picture(kind) and not schemas.is_text(kind):
         raise SourceError(
             f"{path}: column {field.name!r} is {field.type}; images are binary, struct<bytes, path>, or paths as string"
         )
@@ -182,28 +205,3 @@ def _classes(schema: pa.Schema) -> dict[str, list[str]]:
         return {name: [str(n) for n in feature["names"]] for name, feature in features.items() if "names" in feature}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}
-
-
-def rows_of(path: Path) -> int:
-    """Return the number of rows of a file.
-
-    Raises:
-        SourceError: it cannot be opened.
-    """
-    with reading(path) as table:
-        return int(table.metadata.num_rows)
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a file for the block.
-
-    Raises:
-        SourceError: it cannot be opened, or is damaged where the block reads it.
-    """
-    try:
-        # Mapped, so that only the row groups that are read take memory.
-        with pq.ParquetFile(path, memory_map=True) as table:
-            yield table
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path}: not a readable Parquet file: {str(error).partition(chr(10))[0]}") from None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from aepipe.errors import SourceError
+from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import Files, Found, Refused, WholeFile
 from aepipe.sources.item import Item, Reader
 from aepipe.sources.passed_over import PassedOver
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 def claims(name: str) -> bool:
     """Whether a file has the name of a list."""
-    return name.lower().endswith(".csv")
+    return name.lower().endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz"))
 
 
 def open_container(files: Files, columns: Columns) -> Container:
@@ -73,17 +75,19 @@ def listed(root: Path, folder: str, text: object) -> tuple[str, Reader]:
     # Normalised first: ``x/../../c.png`` climbs, too.
     path = os.path.normpath(text.strip())
     if os.path.isabs(path):
-        return path, WholeFile(path)
+        return path, Listed(path)
     place = str(PurePosixPath(folder, path))
     if path.split(os.sep)[0] == "..":
         return place, Refused("path leaves the folder of the list")
-    return place, WholeFile(str(root / place))
+    return place, Listed(str(root / place), str(root / folder))
 
 
 class Lists:
-    """CSV files in UTF-8 with a header; all values are text, and an empty cell is no value."""
+    """CSV files with a column of paths; the types of other columns are told by all values."""
 
     def __init__(self, files: Files, columns: Columns) -> None:
+        from aepipe.sources.formats.text_shards import TextShards
+
         self._files = files
         self._columns = columns
         self.passed_over = PassedOver()
@@ -91,13 +95,25 @@ class Lists:
         first = files.first(claims)
         if first is None:
             raise SourceError(f"{files.given}: no .csv in it")
-        self._names = _header(Path(first.path), columns)
+        self._lists = TextShards(files, columns.given, _is_list)
+        for found in self._lists.found[:1]:
+            check_columns(Path(found.path), self._lists.table(found).names(), columns)
+        self._lists.look((columns.image, *((columns.key,) if columns.key else ())))
 
     def schema(self) -> pa.Schema:
-        """Return the columns of the first list except the path, as text."""
+        """Return the columns of all lists except the path."""
         import pyarrow as pa
 
-        return pa.schema([(name, pa.string()) for name in self._names if name != self._columns.image])
+        return pa.schema([field for field in self._lists.schema() if field.name != self._columns.image])
+
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns have the types that other rows have, where their values fit."""
+        self._lists.keep_types(known)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was guessed of the lists, in words."""
+        return self._lists.notes()
 
     def total(self) -> None:
         """Return None: the number is not known before the lists are read."""
@@ -105,41 +121,53 @@ class Lists:
 
     def items(self) -> Iterator[Item]:
         """Yield the rows in order."""
-        for found in self._files.claimed(claims, self.passed_over, "not a list"):
-            _header(Path(found.path), self._columns)
-            yield from self._rows(found)
+        self._lists.begin()
+        names = [field.name for field in self.schema()]
+        for found in self._files.picked(self._why_not, self.passed_over):
+            folder, typed = str(PurePosixPath(found.place).parent), self._lists.typed(found, names)
+            for line in self._lists.lines(found):
+                at = f"{found.place}#{line.number}"
+                if line.trouble:
+                    yield Item(at, at, Refused(line.trouble), columns=dict.fromkeys(names))
+                else:
+                    yield self._item(line.record, folder, at, typed(line.record))
 
-    def _rows(self, found: Found) -> Iterator[Item]:
-        """Yield the rows of one list."""
-        folder = str(PurePosixPath(found.place).parent)
-        try:
-            with open(found.path, encoding="utf-8-sig", newline="") as stream:
-                # Without strict, an open quotation mark would swallow the rest of the list.
-                for number, row in enumerate(csv.DictReader(stream, strict=True)):
-                    yield self._item(row, folder, f"{found.place}#{number}")
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise SourceError(f"{found.path}: not a readable CSV file in UTF-8: {error}") from None
+    def _why_not(self, found: Found) -> str | None:
+        """Return why a file is no list; None where it is one."""
+        lacks = self._lists.missing.get(found.place)
+        return f"no column {lacks!r}" if lacks is not None else None if claims(found.place) else "not a list"
 
-    def _item(self, row: dict[str, str | None], folder: str, at: str) -> Item:
+    def _item(self, row: Mapping[str, str | None], folder: str, at: str, own: dict[str, object]) -> Item:
         """Return one row as an item; ``at`` names it where it has no path."""
         place, reader = listed(self._files.root, folder, row.get(self._columns.image))
-        own = {name: row.get(name) or None for name in self._names if name != self._columns.image}
         key = (row.get(self._columns.key) or "") if self._columns.key else place
         return Item(key or at, place or at, reader, columns=own)
 
 
-def _header(path: Path, columns: Columns) -> list[str]:
-    """Return the names of a list's columns."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            names = next(csv.reader(stream), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{path}: not a readable CSV file in UTF-8: {error}") from None
-    check_columns(path, names, columns)
-    return names
+@dataclass(frozen=True, slots=True)
+class Listed(WholeFile):
+    """Reads a file that a list names; the same letters may be written in several ways.
+
+    Attributes:
+        folder: that its path is relative to; empty for an absolute one.
+    """
+
+    folder: str = ""
+
+    def __call__(self, key: str) -> bytes:
+        """Return the bytes."""
+        for path in dict.fromkeys((self.path, *(unicodedata.normalize(form, self.path) for form in ("NFC", "NFD")))):
+            with suppress(FileNotFoundError):
+                return WholeFile(path)(key)
+        where = f"; paths are relative to {self.folder}" if self.folder else ""
+        raise ItemError(key, f"no such file{where}")
 
 
-def check_columns(path: Path, names: list[str], columns: Columns) -> None:
+def _is_list(found: Found) -> bool:
+    return found.refusal is None and claims(found.place)
+
+
+def check_columns(path: Path, names: Sequence[str], columns: Columns) -> None:
     """Check that a table has the columns that options name.
 
     Raises:

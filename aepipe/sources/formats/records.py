@@ -1,71 +1,60 @@
-"""Records: rows of CSV, JSON lines and Parquet; each is an item, or has one in a column.
+"""Records: rows of tables of all formats; each is an item, or has one in a column.
 
-CSV has a header; each of the JSON lines is an object; both are in UTF-8, and may be gzipped. Their values are text;
-those of Parquet have types of their own. A row that is damaged or too long is one bad item, and the others are read.
+The columns of the items have types, which all rows of all files share; see :mod:`aepipe.sources.formats.schemas`. Those
+of Parquet, Arrow and databases are their own; those of the others are told by all values (see
+:mod:`aepipe.sources.formats.values`), and there the content of an item is made of values as text, as they stand in the
+file. A row that is damaged or too long is one bad item, and the others are read.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
-import zlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import TypeAlias
 
 import pyarrow as pa
 
-from aepipe.errors import ItemError, SourceError
-from aepipe.sources.files import Files, Found, InMemory, Refused, first_bytes, why_not_like
-from aepipe.sources.formats.parquet import reading, rows_of
+from aepipe.errors import ExtraError, ItemError, SourceError
+from aepipe.sources.files import Files, Found, InMemory, Refused, check_pointer, first_bytes, why_not_like
+from aepipe.sources.formats import json_files, schemas, text_tables, typed
+from aepipe.sources.formats.parquet import split_cell
 from aepipe.sources.formats.path_lists import check_names
-from aepipe.sources.item import Item, Reader
+from aepipe.sources.formats.shards import Shards
+from aepipe.sources.formats.text_shards import TextShards, is_text
+from aepipe.sources.formats.text_tables import Line, open_table
+from aepipe.sources.item import ONLY_TABLE, Given, Item, Reader, Select
 from aepipe.sources.passed_over import PassedOver
 
-LONGEST = 1 << 26
-"""Bytes of a line; a longer one is a bad item."""
-_ROWS = 256  # of Parquet, read at a time
+_ROWS = 256  # of tables with types, read at a time
+_FIRST = 32  # of large cells, that tell what a column holds
 _ABOUT = 5  # files that may describe a table
-_LOOK = 1000  # lines of JSON whose keys make the columns
-_ENDINGS = {
-    "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
-    "json": (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"),
-    "parquet": (".parquet", ".pq"),
-}
 
-Record = dict[str, Any]
+Record: TypeAlias = text_tables.Record
 Content = Callable[[Record], bytes]
 """Returns the bytes of the item in a record; raises ValueError with the reason where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A record, or the reason why it cannot be read.
-
-    Attributes:
-        number: of the record in its file, from 0; the header is not counted.
-        record: its values; empty where it cannot be read.
-        trouble: why it cannot be read; None where it can.
-    """
-
-    number: int
-    record: Record
-    trouble: str | None = None
-
-
 def claims(name: str) -> bool:
     """Whether a file has the name of a file of records."""
-    return _kind(name) is not None
+    return is_typed(name) or text_tables.kind_of(name) is not None
+
+
+def holds(found: Found) -> bool:
+    """Whether a file is one of records, by its name; by its content where that tells little."""
+    return typed.holds(found) or is_text(found)
 
 
 def prevail(files: Files) -> bool:
     """Tell whether a folder is one of tables, and not of documents with a table next to them."""
     tables = others = 0
     for found in files:
-        tables += claims(found.place)
-        others += not claims(found.place)
+        # A folder of documents is not opened file by file to tell.
+        table = (files.single or not found.place.lower().endswith(".txt")) and holds(found)
+        tables += table
+        others += not table
     if not tables:
         first = next(iter(files), None)
         return first is not None and not why_not_like(first, _is_table, "no table")
@@ -76,47 +65,73 @@ def prevail(files: Files) -> bool:
 def name_by_content(name: str, head: bytes) -> str:
     """Return a name for :func:`read`, by the first bytes of a file; empty for other files.
 
-    CSV has no mark of its own, so there the name has to say it.
+    CSV has no mark of its own, so there the name has to say it, or the cells have to be numbers.
     """
-    if head.startswith(b"PAR1"):
-        return "x.parquet"
-    if _kind(name) in {"csv", "json"}:
+    if suffix := typed.suffix_of(head):
+        return f"x{suffix}"
+    if text_tables.kind_of(name):
         return name
-    return "x.jsonl" if _is_json_line(head) else ""
+    return "x.jsonl" if json_files.is_line(head) else name_of_content(name, head)
 
 
-def read(path: Path, name: str) -> Iterator[Line]:
-    """Yield the records of a file.
+def name_of_content(name: str, head: bytes) -> str:
+    """Return the name if the first bytes of a file are those of a table in text; else nothing."""
+    return name if text_tables.kind_of(name, head) else ""
+
+
+def read(path: Path, name: str, given: Given | None = None) -> Iterator[Line]:
+    """Yield the records of a file; the values of tables in text are text.
 
     Args:
         path: of the file.
         name: whose ending tells the format.
+        given: what the recipe says.
 
     Raises:
         SourceError: the file cannot be read to its end.
     """
-    return _READERS[cast(str, _kind(name))](path)
+    if is_typed(name):
+        yield from _typed(path, given)
+    else:
+        yield from open_table(path, name, given).lines()
 
 
 def is_typed(name: str) -> bool:
     """Whether the columns of a file have types of their own, as those of Parquet do."""
-    return _kind(name) == "parquet"
+    return typed.claims(name)
 
 
-def columns(path: Path, name: str) -> pa.Schema:
-    """Return the columns of a file and their types; of JSON lines, by the first 1,000 lines.
+def is_headless(path: Path, name: str) -> bool:
+    """Whether the first line of a table in text seems to be a row."""
+    try:
+        return not is_typed(name) and open_table(path, name).first is not None
+    except (SourceError, ExtraError):  # whoever reads it says so
+        return False
+
+
+def columns(path: Path, name: str, given: Given | None = None) -> pa.Schema:
+    """Return the columns of a file; those of tables in text as text.
 
     Raises:
         SourceError: it cannot be read, or two of its columns have the same name.
     """
-    found = _columns(path, cast(str, _kind(name)))
+    if not is_typed(name):
+        return pa.schema([(one, pa.string()) for one in open_table(path, name, given).names()])
+    found = typed.table_of(path, given.select if given else ONLY_TABLE).schema()
     check_names(path, found.names)
     return found
 
 
-def count(path: Path, name: str) -> int | None:
-    """Return the number of rows of a Parquet file; None for other files."""
-    return rows_of(path) if _kind(name) == "parquet" else None
+def first_cells(path: Path, column: pa.Field) -> list[object]:
+    """Return the first values of a column of a file with types, without the missing ones.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    # A column without values at its beginning is not read to its end.
+    batches = islice(typed.table_of(path).batches([column.name], _FIRST), _FIRST)
+    cells = (value for batch in batches for value in batch.column(0).to_pylist() if value is not None)
+    return list(islice(cells, _FIRST))
 
 
 class Records:
@@ -127,71 +142,217 @@ class Records:
         content: returns the bytes of an item.
         used: columns that ``content`` reads: they have to be there, and are no columns of the items.
         key: the column with the id of each item.
+        given: what the recipe says of tables in text.
 
     Raises:
-        SourceError: the first file is damaged, or lacks a column.
+        SourceError: a file is damaged, or none has the columns.
     """
 
-    def __init__(self, files: Files, content: Content, *, used: Sequence[str] = (), key: str | None = None) -> None:
+    def __init__(
+        self,
+        files: Files,
+        content: Content,
+        *,
+        used: Sequence[str] = (),
+        key: str | None = None,
+        given: Given | None = None,
+    ) -> None:
         self._files = files
         self._content = content
         self._used = tuple(used)
         self._key = key
+        self._given = given or Given()
         self.passed_over = PassedOver()
-        self.gives: frozenset[str] = frozenset()
-        first = files.first(claims, _is_table)
-        if first is None:
-            raise SourceError(f"{files.given}: no .csv, .jsonl or .parquet in it")
-        self._schema = columns(Path(first.path), _name(first))
-        for name in (*used, *((key,) if key else ())):
-            if name not in self._schema.names:
-                raise SourceError(
-                    f"{first.path}: no column {name!r}; it has: {', '.join(self._schema.names) or 'none'}"
-                )
-
-        self._own = [name for name in self._schema.names if name not in used]
-        # With a column, a place can be shown; a row that is made of several columns cannot.
-        self._column = f"@{self._schema.names.index(used[0])}" if len(used) == 1 else ""
+        self._guesses: list[str] = []
+        wanted = (*used, *((key,) if key else ()))
+        # Where no file has the name of a table, the first bytes tell.
+        self._nameless = not any(map(holds, files))
+        self._texts = TextShards(files, self._given, self._is_text)
+        self._look(wanted)
+        has_splits = self._shards.gives_split and not self._texts.found
+        self.gives = frozenset({"split"}) if has_splits else frozenset[str]()
 
     def schema(self) -> pa.Schema:
         """Return the columns except those that hold the items."""
-        return pa.schema([field for field in self._schema if field.name not in self._used])
+        return self._others
+
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns have the types that they have in other rows, where their values fit."""
+        self._texts.keep_types(known)
+        self._unify(known)
+
+    def type_of(self, column: str) -> pa.DataType:
+        """Return the type of a column, also of one that holds the items."""
+        return self._schema.field(column).type
+
+    def types_in_files(self, column: str) -> Iterator[tuple[str, pa.DataType]]:
+        """Yield the tables with types that have a column, by their paths, and its type in each."""
+        for found in self._shards.tables():
+            own = self._shards.own(found)
+            if column in own.names:
+                yield found.path, schemas.plain(own.field(column).type)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Columns that cannot be kept, with the reason."""
+        return self._shards.left_out
+
+    @property
+    def notes(self) -> list[str]:
+        """What was guessed of the files, and values that the last iteration left out, in words."""
+        return [*self._guesses, *self._texts.notes()]
+
+    def note(self, guess: str) -> None:
+        """Add what somebody else has guessed of the files."""
+        self._guesses.append(guess)
 
     def total(self) -> int | None:
-        """Return the number of rows, where all files are Parquet."""
-        files = self._files.claimed(claims, sniff=_is_table)
-        counts = [count(Path(found.path), _name(found)) for found in files]
-        return None if None in counts else sum(one or 0 for one in counts)
+        """Return the number of rows, where all files have types of their own."""
+        return None if self._texts.found else self._shards.total()
 
     def items(self) -> Iterator[Item]:
-        """Yield the records in order."""
-        for found in self._files.claimed(claims, self.passed_over, "not a table", _is_table):
-            yield from (self._item(line, found) for line in read(Path(found.path), _name(found)))
+        """Yield the records in order, their columns typed."""
+        self._texts.begin()
+        return self._items(typed=True)
 
-    def _item(self, line: Line, found: Found) -> Item:
+    def untyped(self) -> Iterator[Item]:
+        """Yield the same items, the columns of tables in text as they stand there."""
+        return self._items(typed=False)
+
+    def _items(self, *, typed: bool) -> Iterator[Item]:
+        for found in self._files.picked(self._why_not, self.passed_over):
+            check_pointer(found)
+            yield from self._lines(found, typed=typed) if self._is_text(found) else self._rows(found)
+
+    def _why_not(self, found: Found) -> str | None:
+        """Return why a file holds no records; None where it does."""
+        if not self._is_text(found):
+            return self._shards.reason(found)
+        lacks = self._texts.missing.get(found.place)
+        return None if lacks is None else f"no column {lacks!r}"
+
+    def _is_text(self, found: Found) -> bool:
+        """Whether a file is a table in text."""
+        return is_text(found) or (self._nameless and not why_not_like(found, json_files.is_line, "no table"))
+
+    def _lines(self, found: Found, *, typed: bool) -> Iterator[Item]:
+        """Yield the records of a table in text."""
+        cell = self._cell(self._texts.table(found).names())
+        # A place tells what the files do not, so that a cell is found again.
+        cell += f"@{said}" if cell and (said := self._given.mark()) else ""
+        own = self._texts.typed(found, self._own) if typed else self._plain
+        for line in self._texts.lines(found):
+            columns = own(line.record)
+            columns |= {name: _fitted(columns[name], kind) for name, kind in self._fits.items()} if typed else {}
+            yield self._item(line, f"{found.place}#{line.number}", cell, columns)
+
+    def _rows(self, found: Found) -> Iterator[Item]:
+        """Yield the records of a table with types."""
+        split, cell = self._shards.split(found), self._cell(self._shards.own(found).names)
+        if cell and typed.is_database(found):
+            cell += f"@{self._given.select.mark()}"
+        for number, record in enumerate(self._shards.rows(found, self._schema.names, _ROWS)):
+            own = {name: _value(record[name]) for name in self._own}
+            yield self._item(Line(number, record), f"{found.place}#{number}", cell, own, split)
+
+    def _cell(self, names: Sequence[str]) -> str:
+        """Return the part of a place that names the column of the items, by its number among a file's columns."""
+        # With a column, a place can be shown; a row that is made of several columns cannot.
+        return f"@{names.index(self._used[0])}" if len(self._used) == 1 and self._used[0] in names else ""
+
+    def _item(self, line: Line, at: str, cell: str, own: dict[str, object], split: str | None = None) -> Item:
         """Return one record as an item."""
-        at = f"{found.place}#{line.number}"
-        own = {name: line.record.get(name) for name in self._own}
         key = line.record.get(self._key) if self._key else None
-        return Item(at if key in (None, "") else str(key), f"{at}{self._column}", self._reader(line), columns=own)
+        key = at if key in (None, "") else str(key)
+        return Item(key, at + cell, self._reader(line), split=split, columns=own)
+
+    def _plain(self, record: Record) -> dict[str, object]:
+        return {name: record.get(name) for name in self._own}
+
+    def _look(self, wanted: Sequence[str]) -> None:
+        """Learn the columns and the types of all files.
+
+        Raises:
+            SourceError: there are no tables, none has a column that is wanted, or a column has other types elsewhere.
+        """
+        self._texts.look(wanted)
+        self._unify()
+        shards = self._shards
+        if shards.first is None and not self._texts.found:
+            raise SourceError(
+                f"{self._files.given}: no .csv, .tsv, .jsonl, .xlsx, .parquet, .arrow, .sqlite or .duckdb in it"
+            )
+        lacks = next((name for name in wanted if name not in shards.schema.names), None)
+        if lacks is not None and shards.first is not None:
+            known = ", ".join(shards.schema.names) or "none"
+            why = f"no column {lacks!r}; it has: {known}"
+            why = f"column {lacks!r}: {shards.left_out[lacks]}" if lacks in shards.left_out else why
+            raise SourceError(f"{shards.first}: {why}")
+
+    def _unify(self, known: pa.Schema | None = None) -> None:
+        """Find the types that hold the values of all files; those of other rows where they hold them, too.
+
+        Raises:
+            SourceError: a column has other types elsewhere.
+        """
+        schema = self._texts.schema() if self._texts.found else pa.schema([])
+        more = " and other tables in text" if len(self._texts.found) > 1 else ""
+        texts = [(f"{self._texts.found[0].path}{more}", schema)] if self._texts.found else []
+        self._shards = shards = Shards(self._files, self._given, texts, nameless=self._nameless)
+        if known is not None:
+            shards.keep_types(known)
+        self._schema = shards.schema
+        self._others = pa.schema([field for field in self._schema if field.name not in self._used])
+        self._own = self._others.names
+        # Where all files together need another type than the tables in text.
+        self._fits = {
+            field.name: shards.schema.field(field.name).type
+            for field in schema
+            if field.name in shards.schema.names and shards.schema.field(field.name).type != field.type
+        }
 
     def _reader(self, line: Line) -> Reader:
         return Refused(line.trouble) if line.trouble else _Made(self._content, line.record)
 
 
+def _value(value: object) -> object:
+    # In a comparison of SQL, NaN would be larger than every number.
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _fitted(value: object, kind: pa.DataType) -> object:
+    """Return a value of a table in text as one of the type that all files have."""
+    return None if value is None else schemas.converted(pa.array([value]), kind)[0].as_py()
+
+
 def read_at(path: Path, at: str, key: str) -> bytes:
-    """Return the cell ``row@column``, both by number, as text.
+    """Return the cell ``row@column``, both by number, as text or as the bytes in it.
+
+    In a database the place also tells the table or the query, and in other tables what the recipe says of them:
+    ``row@column@table``.
 
     Raises:
         ItemError: there is no such row, or it is damaged.
     """
     number, _, column = at.partition("@")
-    called = _name(Found(path.name, str(path)))
-    name = columns(path, called).names[int(column)]
-    line = next((line for line in read(path, called) if line.number == int(number)), None)
-    if line is None or line.trouble:
-        raise ItemError(key, line.trouble if line and line.trouble else f"{path} has no row {number}")
-    return str(line.record.get(name) or "").encode("utf-8", "replace")
+    column, _, mark = column.partition("@")
+    if typed.suffix_of(first_bytes(str(path))):
+        table = typed.table_of(path, Select.of(mark))
+        return _shown(table.cell(int(number), table.schema().names[int(column)]))
+    names: dict[str, None] = {}
+    for line in read(path, path.name, Given.of(mark)):
+        names |= dict.fromkeys(line.record)
+        if line.number == int(number):
+            if line.trouble:
+                raise ItemError(key, line.trouble)
+            name = next((name for place, name in enumerate(names) if place == int(column)), None)
+            return _shown(line.record.get(name) if name else None)
+    raise ItemError(key, f"{path} has no row {number}")
+
+
+def _shown(value: object) -> bytes:
+    """Return the bytes in a cell, or its text."""
+    return split_cell(value)[0] or str(value or "").encode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,176 +374,9 @@ def _is_table(head: bytes) -> bool:
     return bool(name_by_content("", head))
 
 
-def _name(found: Found) -> str:
-    """Return the name that tells the format of a file: its own, or one by its first bytes."""
-    return found.place if claims(found.place) else name_by_content("", first_bytes(found.path))
-
-
-def _kind(name: str) -> str | None:
-    lower = name.lower()
-    return next((kind for kind, endings in _ENDINGS.items() if lower.endswith(endings)), None)
-
-
-def _columns(path: Path, kind: str) -> pa.Schema:
-    if kind == "parquet":
-        with reading(path) as table:
-            return table.schema_arrow
-    if kind == "csv":
-        with _stream(path) as stream:
-            found = _csv_header(stream, path)
-    else:
-        found = []
-        # Objects may have different names; a name that comes up later is no column.
-        for line in _READERS[kind](path):
-            found += [name for name in line.record if name not in found]
-            if line.number >= _LOOK:
-                break
-    return pa.schema([(name, pa.string()) for name in found])
-
-
-def _csv_header(stream: IO[bytes], path: Path) -> list[str]:
-    """Return the names of the columns of a CSV file."""
-    try:
-        found = next(csv.reader(_decoded(stream, path), delimiter=_delimiter(path)), [])
-    except (csv.Error, OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{path}: not a readable CSV file: line 1: {error}") from None
-    for name in found:
-        bad = _not_utf8(name)
-        if bad:
-            raise SourceError(f"{path}: not a readable CSV file: a name of a column is not in UTF-8: {bad}")
-    return found
-
-
-def _lines(path: Path) -> Iterator[bytes | None]:
-    """Yield the lines of a file; None for a line that is too long, whose rest is skipped."""
-    with _stream(path) as stream:
-        try:
-            while line := stream.readline(LONGEST + 1):
-                whole = len(line) <= LONGEST
-                # The rest of the line is read in pieces, so that memory holds no more than the limit.
-                while not whole and line and not line.endswith(b"\n"):
-                    line = stream.readline(LONGEST)
-                yield line if whole else None
-        except (OSError, EOFError, zlib.error) as error:
-            raise SourceError(f"{path}: cannot be read to its end: {error}") from None
-
-
-def _json(path: Path) -> Iterator[Line]:
-    """Yield the objects of a file of JSON lines; empty lines do not count."""
-    number = 0
-    for line in _lines(path):
-        if line is not None and not line.strip():
-            continue
-        yield Line(number, *_object(line))
-        number += 1
-
-
-def _object(line: bytes | None) -> tuple[Record, str | None]:
-    """Return the object of a line, its values as text; or the reason why there is none."""
-    if line is None:
-        return {}, f"a line of more than {LONGEST >> 20} MB"
-    try:
-        # Some programs begin a file with a byte order mark.
-        found = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-    except (ValueError, RecursionError) as error:
-        return {}, f"not JSON: {str(error).partition(':')[0]}"
-    if not isinstance(found, dict):
-        return {}, "not a JSON object"
-    record = {name: _as_text(value) for name, value in found.items()}
-    bad = next((text for text in (*record, *record.values()) if text and _lone_surrogate(text)), None)
-    return ({}, f"a lone surrogate, which is no text, in {bad[:40]!r}") if bad else (record, None)
-
-
-def _lone_surrogate(text: str) -> bool:
-    """Tell whether a text from JSON has half a character, which cannot be written as UTF-8."""
-    if text.isascii():
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _as_text(value: object) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _csv(path: Path) -> Iterator[Line]:
-    """Yield the rows of a CSV file; one with too many cells or not in UTF-8 is a bad item."""
-    # The limit of Python's own is 128 KiB, less than a long document; it can only be set for the whole process.
-    csv.field_size_limit(LONGEST)
-    with _stream(path) as stream:
-        # Without strict, an open quotation mark would swallow the rest of the file without a word.
-        rows = csv.DictReader(_decoded(stream, path), delimiter=_delimiter(path), strict=True)
-        number = 0
-        while True:
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except (csv.Error, OSError, EOFError, zlib.error) as error:
-                raise SourceError(f"{path}: not a readable CSV file: line {rows.line_num:,}: {error}") from None
-            yield Line(number, *_checked(row))
-            number += 1
-
-
-def _checked(row: dict[Any, Any]) -> tuple[Record, str | None]:
-    """Return the cells of a row; or what is wrong with them."""
-    if None in row:
-        return {}, f"{len(row[None])} more cells than columns"
-    for name, value in row.items():
-        bad = _not_utf8(value or "")
-        if bad:
-            return {}, f"column {name!r} is not in UTF-8: {bad}"
-    return {name: value or None for name, value in row.items()}, None
-
-
-def _not_utf8(text: str) -> str | None:
-    """Return the first byte of a text that was not UTF-8, in words; None where all were."""
-    bad = next((letter for letter in text if "\udc80" <= letter <= "\udcff"), None)
-    return f"byte 0x{ord(bad) - 0xDC00:02x}" if bad else None
-
-
-def _decoded(stream: IO[bytes], path: Path) -> Iterator[str]:
-    """Yield the lines of a CSV file as text; bytes that are no UTF-8 become lone surrogates."""
-    first = True
-    while line := stream.readline(LONGEST + 1):
-        if len(line) > LONGEST:
-            raise SourceError(f"{path}: has a line of more than {LONGEST >> 20} MB: it is no CSV file")
-        # A lone surrogate keeps the byte, so that the row can be refused by name, and the others be read.
-        text = (line.removeprefix(b"\xef\xbb\xbf") if first else line).decode("utf-8", "surrogateescape")
-        first = False
-        yield text
-
-
-def _delimiter(path: Path) -> str:
-    return "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else ","
-
-
-def _parquet(path: Path) -> Iterator[Line]:
-    with reading(path) as table:
-        rows = (row for batch in table.iter_batches(_ROWS) for row in batch.to_pylist())
-        for number, row in enumerate(rows):
-            yield Line(number, row)
-
-
-def _stream(path: Path) -> IO[bytes]:
-    """Open a file; its first bytes tell whether it is gzipped."""
-    try:
-        with path.open("rb") as stream:
-            zipped = stream.read(2) == b"\x1f\x8b"
-        return cast(IO[bytes], gzip.open(path, "rb")) if zipped else path.open("rb")
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _is_json_line(head: bytes) -> bool:
-    first = head.lstrip().partition(b"\n")[0]
-    try:
-        return first.startswith(b"{") and isinstance(json.loads(first), dict)
-    except ValueError:
-        return False
-
-
-_READERS: dict[str, Callable[[Path], Iterator[Line]]] = {"csv": _csv, "json": _json, "parquet": _parquet}
+def _typed(path: Path, given: Given | None) -> Iterator[Line]:
+    table = typed.table_of(path, given.select if given else ONLY_TABLE)
+    kept = [field.name for field in table.schema() if schemas.can_be_kept(schemas.plain(field.type))]
+    rows = (row for batch in table.batches(kept, _ROWS) for row in batch.to_pylist())
+    for number, row in enumerate(rows):
+        yield Line(number, row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,7 @@ from aepipe.errors import ItemError, SourceError
 from aepipe.sources import base
 from aepipe.sources.backbone import GRAPH, Backbone, BackboneSource, BackboneSpec, digest_of
 from aepipe.sources.files import Files
-from aepipe.sources.formats import folder, open_container, tar
+from aepipe.sources.formats import folder, open_container, parquet, tar
 from aepipe.sources.images import decode
 from aepipe.sources.item import Columns, Container, Item
 from aepipe.sources.passed_over import PassedOver
@@ -47,7 +47,7 @@ _UNREAD = {**dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"
 Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
 
 
-class Options(base.Options):
+class Options(base.TableOptions):
     """Options under ``[source]``.
 
     Attributes:
@@ -150,7 +150,7 @@ class Images(BackboneSource, base.ItemSource):
         return found
 
     def _open_container(self, files: Files, options: base.Options) -> Container:
-        columns = Columns(getattr(options, "image", "image"), options.key, decode.is_picture)
+        columns = Columns(getattr(options, "image", "image"), options.key, decode.is_picture, options.given)
         return open_container(files, columns)
 
     def _spec(self, base: Path) -> BackboneSpec | None:
@@ -184,10 +184,16 @@ def _is_picture(seen: base.Glimpse) -> bool:
     return bool(decode.format_of(seen.head)) or archive or "idx3-ubyte" in name or "idx1-ubyte" in name
 
 
-def _is_picture_column(column: pa.Field) -> bool:
-    kind = column.type
-    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-    return bool(binary or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0))
+def _is_picture_column(column: pa.Field, cells: Sequence[object]) -> bool:
+    """Recognise pictures, and lists of them: by the type, and by the first bytes or the path of half of the cells."""
+    if not parquet.may_be_picture(column.type):
+        return False
+    return not cells or sum(map(_holds_picture, cells)) >= len(cells) / 2
+
+
+def _holds_picture(cell: object) -> bool:
+    data, path = parquet.split_cell(cell)
+    return bool(decode.format_of(data[: base.HEAD]) if data is not None else path and folder.claims(path))
 
 
 SNIFFER = base.Sniffer(

@@ -1,8 +1,11 @@
 """Decode rows of a table: numbers and categories become cells, missing values NaN.
 
-A number takes one cell: its distance from the mean of its column in standard deviations, at most 5 either way. A
-category takes one cell for each level, and only that of its own level is 1; with two levels it takes one cell, 0 or 1.
-A level that the collection does not have counts as missing.
+A number takes one cell: its distance from the mean of its column in standard deviations, at most 5 either way. So does
+a date, as days since 1970. A category takes one cell for each level, and only that of its own level is 1; with two
+levels it takes one cell, 0 or 1. A level that the collection does not have counts as missing.
+
+A number is read as its column writes numbers: where that has ``1.234,5``, a 1.234 is a thousand and more. In a column
+some of whose values are no numbers, other such values are missing, too; in any other column they are refused.
 """
 
 from __future__ import annotations
@@ -17,14 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import ItemError, QueryError
-from aepipe.sources.files import InMemory
+from aepipe.sources.files import Found, InMemory, Refused
 from aepipe.sources.item import Decode, Item
+from aepipe.sources.notation import number, present, read_number
 
 VERSION = 1
-MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
 FARTHEST = 5.0
-LARGEST = 1e150
-"""Larger numbers are refused: the squares of smaller ones can still be summed up."""
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
@@ -66,32 +67,6 @@ def cells_of(column: Mapping[str, Any]) -> int:
     return levels if levels > 2 else 1
 
 
-def present(value: object) -> object:
-    """Return a value; None for every way to write that there is none."""
-    # Parquet writes a missing number as NaN or as null.
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, str):
-        value = value.strip()
-        return None if value.lower() in MISSING else value
-    return value
-
-
-def number(value: object) -> float:
-    """Return a value as a number.
-
-    Raises:
-        TypeError, ValueError: it is no number, not finite, or larger than :data:`LARGEST`.
-    """
-    try:
-        found = float(value)  # type: ignore[arg-type]
-    except OverflowError:  # JSON has integers of any length
-        found = math.inf
-    if not abs(found) <= LARGEST:
-        raise ValueError
-    return found
-
-
 def query_items(text: str) -> Iterator[Item]:
     """Yield the row of a JSON object, or the rows of a file: JSON, JSON lines, CSV or Parquet.
 
@@ -103,26 +78,29 @@ def query_items(text: str) -> Iterator[Item]:
         return
     if not Path(text).is_file():
         raise QueryError(f"{text}: no such file; ask with a file, or with a row like '{{\"column\": value, ...}}'")
-    if text.lower().endswith(".json"):
-        yield Item(text, text, InMemory(Path(text).read_bytes()))
+    if text.lower().endswith(".json") and not (data := Path(text).read_bytes()).lstrip().startswith(b"["):
+        yield Item(text, text, InMemory(data))
         return
     from aepipe.sources.formats import records
 
-    if not records.claims(text):
-        raise QueryError(f"{text}: not a table; allowed: .json, .jsonl, .csv, .tsv, .parquet")
+    if not records.holds(Found(text, text)):
+        raise QueryError(f"{text}: not a table; allowed: .json, .jsonl, .csv, .tsv, .xlsx, .ods, .parquet")
     for line in records.read(Path(text), text):
         body = json.dumps(line.record, default=str).encode()
-        yield Item(f"{text}#{line.number}", text, InMemory(body))
+        yield Item(f"{text}#{line.number}", text, Refused(line.trouble) if line.trouble else InMemory(body))
 
 
 def _cells(column: Mapping[str, Any], value: object, key: str) -> NDArray[np.float32] | float:
     """Return the cells of one value: one number, or float32[levels]."""
-    if column["kind"] == "number":
+    if column["kind"] in {"number", "date"}:
         try:
-            far: float = (number(value) - column["mean"]) * column["scale"]
+            far: float = (_quantity(column, value) - column["mean"]) * column["scale"]
         except (TypeError, ValueError):
+            if column.get("strays"):
+                return math.nan
             unit = f" ({column['unit']})" if column.get("unit") else ""
-            raise ItemError(key, f"column {column['name']!r}{unit}: {value!r} is not a number, or too large") from None
+            wanted = "a date" if column["kind"] == "date" else "a number, or too large"
+            raise ItemError(key, f"column {column['name']!r}{unit}: {value!r} is not {wanted}") from None
         return max(-FARTHEST, min(FARTHEST, far))
     levels: list[str] = column["levels"]
     place = levels.index(str(value)) if str(value) in levels else None
@@ -133,3 +111,18 @@ def _cells(column: Mapping[str, Any], value: object, key: str) -> NDArray[np.flo
     cells = np.zeros(len(levels), np.float32)
     cells[place] = 1.0
     return cells
+
+
+def _quantity(column: Mapping[str, Any], value: object) -> float:
+    """Return a value of a column of numbers or dates as a number.
+
+    Raises:
+        TypeError, ValueError: it is not of its kind.
+    """
+    if column["kind"] == "date":
+        from aepipe.sources.dates import read_date
+
+        return read_date(value, column["order"])
+    if isinstance(value, str) and column.get("decimal"):
+        return read_number(value, column["decimal"])
+    return number(value)

@@ -1,7 +1,9 @@
 """Tables of numbers, categories and holes: CSV, JSON lines or Parquet; ``kind = "table"``.
 
-The values of a column tell its kind: numbers where all values are numbers, categories where at most 64 of them differ.
-Other columns are left out, and so are columns without any value and those with a single one.
+The values of a column tell its kind: numbers where all values are numbers, dates where all are dates, categories where
+at most 64 of them differ. In a column of numbers or dates, a few values that are something else count as missing. Other
+columns are left out, and so are row numbers, columns without any value, and those with a single one; ``types`` says
+what a column is where its values do not tell.
 """
 
 from __future__ import annotations
@@ -10,11 +12,11 @@ import copy
 import hashlib
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,24 +24,37 @@ from pydantic import Field
 
 from aepipe import recipe
 from aepipe.errors import ItemError, SourceError
-from aepipe.sources import base
+from aepipe.sources import base, notation
 from aepipe.sources.base import SNIPPET, SNIPPET_LENGTH
 from aepipe.sources.files import Files
 from aepipe.sources.formats import records
 from aepipe.sources.item import Decode, Item
 from aepipe.sources.table import decode as cells
+from aepipe.sources.tally import STRAY, Kind, Reading, Tally, reading_of
 
-MOST_LEVELS = 64
+NAMED = 12
+"""Columns that a note names."""
+KINDS: Mapping[str, Kind] = {
+    **{"number": "number", "integer": "number", "date": "date", "timestamp": "date"},
+    **{"category": "category", "bool": "category", "text": "text"},
+}
+"""What a column of each type is for rows."""
 
 
-class Options(base.Options):
+class Options(base.TableOptions):
     """Options under ``[source]``.
 
     Attributes:
         leave_out: columns that do not go into rows; the label and the key never do.
+        types: as for every kind; a column of type ``text`` does not go into rows.
+        max_stray_share: the share of a column's values that may be no numbers, or no dates, as those of the others are;
+            they count as missing. A column with more of them has to be named in ``types`` or ``leave_out``.
+        sheet: of a workbook; without it the first one is read.
     """
 
     leave_out: tuple[str, ...] = Field(default=(), strict=False)
+    max_stray_share: Annotated[float, Field(ge=0, le=1)] = STRAY
+    sheet: str | None = None
 
 
 class Features(recipe.Options):
@@ -74,9 +89,22 @@ class Table(base.ItemSource):
         self._features = features
         self._decode: Decode | None = None
         files = Files.at(options.path, base, options.exclude)
-        super().__init__(options, name, files, records.Records(files, _body, key=options.key))
-        self._left_out = {*options.leave_out, *self._used, *({options.key} if options.key else ())}
-        self._columns = self._look()
+        self._records = records.Records(files, _body, key=options.key, given=options.given)
+        super().__init__(options, name, files, self._records)
+        self._choices = options
+        self._torn: dict[str, str] = {}
+        self._left_out = self._named()
+        self._columns, self._notes = self._look()
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """The columns that rows are not made of, each with its reason."""
+        return self._left_out
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the rows are made of, and what was guessed of its columns, in words."""
+        return (*super().notes, *self._notes)
 
     @property
     def shape(self) -> tuple[int]:
@@ -87,7 +115,7 @@ class Table(base.ItemSource):
     def spans(self) -> list[dict[str, Any]]:
         """The cells of each column and their likelihood, as the likelihood ``columns`` takes them."""
         sizes = [cells.cells_of(column) for column in self._columns]
-        kinds = ["gaussian" if column["kind"] == "number" else "bernoulli" for column in self._columns]
+        kinds = ["bernoulli" if column["kind"] == "category" else "gaussian" for column in self._columns]
         return [
             {"columns": size, "likelihood": kind if size == 1 else "categorical"}
             for size, kind in zip(sizes, kinds, strict=True)
@@ -98,13 +126,17 @@ class Table(base.ItemSource):
         return {"kind": self.kind, "decoder": cells.VERSION, **self._features.model_dump(), "columns": self._columns}
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
-        """Return the source with the known columns, where names and kinds are the same."""
+        """Return the source with the known columns, where names and kinds are the same.
+
+        Raises:
+            SourceError: a column may be numbers with mistakes, or texts, and the options do not say which.
+        """
+        self._check_torn()
         other = copy.copy(self)
-        if known and known.get("kind") == self.kind and known.get("units") == self._features.units:
-            # Other columns make other rows, so then everything is learned again.
-            alike = [[column["name"], column["kind"]] for column in known["columns"]]
-            if alike == [[column["name"], column["kind"]] for column in self._columns]:
-                other._columns = known["columns"]
+        same = known and known.get("kind") == self.kind and known.get("units") == self._features.units
+        # Other columns make other rows, so then everything is learned again.
+        if known and same and list(map(_alike, known["columns"])) == list(map(_alike, self._columns)):
+            other._columns = known["columns"]
         other._decode = cells.decoder(other.features())
         return other
 
@@ -123,66 +155,84 @@ class Table(base.ItemSource):
     def _finished(self, item: Item) -> Item:
         """Add the row in a line."""
         item = super()._finished(item)
-        shown = ((name, value) for name, value in item.columns.items() if cells.present(value) is not None)
+        shown = ((name, value) for name, value in item.columns.items() if notation.present(value) is not None)
         line = ", ".join(f"{name} {str(value).strip()}" for name, value in shown)
         return replace(item, columns={**item.columns, SNIPPET: line[:SNIPPET_LENGTH]})
 
-    def _look(self) -> list[dict[str, Any]]:
-        """Read all rows; return the kind of each column, and its levels or mean and scale."""
+    def _named(self) -> dict[str, str]:
+        """Return the columns that the options keep out of rows, each with its reason."""
+        chosen = self._choices
+        reasons = {"the key": chosen.key, "the split": chosen.split, "the label": chosen.label}
+        named = dict.fromkeys(chosen.leave_out, "leave_out names it")
+        used = self._used | {chosen.key}
+        return named | {name: why for why, name in reasons.items() if isinstance(name, str) and name in used}
+
+    def _look(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """Read all rows; return the kind of each column, its levels or mean and scale, and what was guessed."""
         names = [name for name in self._container.schema().names if name not in self._left_out]
-        seen = {name: _ColumnStats() for name in names}
-        for raw in self._container.items():
+        self._check_types(names)
+        tallies = {name: Tally(name) for name in names}
+        for item, learn in self._seen():
+            for name, tally in tallies.items():
+                value = notation.present(item.columns.get(name))
+                if value is not None:
+                    tally.add(value, item.place, learn=learn)
+        said = {name: KINDS[kind] for name, kind in self._choices.types.items()}
+        readings = reading_of(said, tallies, stray=self._choices.max_stray_share)
+        self._add_commas({name: one for name, one in readings.items() if one.decimal == ","}, tallies)
+        return self._judged(readings, tallies)
+
+    def _seen(self) -> Iterator[tuple[Item, bool]]:
+        """Yield each row, and whether it is one to learn from."""
+        for raw in self._records.untyped():
             item = super()._finished(raw)
             # Digests cost time, so they are computed only where they decide the split.
-            learn = self.split(item, _digest(item) if self._by_bytes else b"") == "train"
-            for name, one in seen.items():
-                value = cells.present(item.columns.get(name))
-                if value is not None:
-                    one.add(value, learn=learn)
-        found = [_column(name, one, self._features.units.get(name)) for name, one in seen.items()]
-        columns = [column for column in found if column is not None]
+            yield item, self.split(item, _digest(item) if self._by_bytes else b"") == "train"
+
+    def _add_commas(self, readings: Mapping[str, Reading], tallies: Mapping[str, Tally]) -> None:
+        """Sum up columns with decimal commas: what a 1,234 means was unknown until the last row."""
+        for item, learn in self._seen() if readings else ():
+            for name, reading in readings.items() if learn else ():
+                try:
+                    tallies[name].sums[","].add(reading.read(notation.present(item.columns.get(name))))
+                except (TypeError, ValueError):
+                    continue
+
+    def _judged(
+        self, readings: Mapping[str, Reading], tallies: Mapping[str, Tally]
+    ) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return the columns that rows are made of, and the notes; keep the reasons of the others."""
+        columns, notes = list[dict[str, Any]](), list[str]()
+        for name, reading in readings.items():
+            if reading.kind is None:
+                self._left_out[name] = reading.reason
+                continue
+            if reading.torn:
+                self._torn[name] = reading.torn
+            columns.append(_column(tallies[name], reading, self._features.units.get(name)))
+            notes += reading.notes
         if not columns:
+            raise SourceError(f"{self._files.given}: no column can be learned from: {_reasons(self._left_out)}")
+        names = [f"{column['name']} ({_kind(column)})" for column in columns]
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        return columns, [f"columns learned from: {', '.join(names[:NAMED])}{more}", *notes]
+
+    def _check_types(self, names: Sequence[str]) -> None:
+        """Raise SourceError where an option names a column that is not there."""
+        missing = [name for name in self._choices.types if name not in {*names, *self._left_out}]
+        if missing:
             raise SourceError(
-                f"{self._files.given}: no column can be learned from: of {', '.join(names) or 'none'} each has one "
-                f"value, more than {MOST_LEVELS} different texts, or none at all"
+                f"{self._files.given}: no column {missing[0]!r} for types; it has: {', '.join(names) or 'none'}"
             )
-        return columns
 
-
-@dataclass(slots=True)
-class _ColumnStats:
-    """A column so far: its values while they are few, whether all are numbers, and their sums.
-
-    Attributes:
-        values: how often each value occurs.
-        numeric: all values are numbers.
-        many: there are too many values for a category, and they are no longer counted.
-        count: numbers of the train split.
-        total: of these numbers.
-        squares: sum of their squares.
-    """
-
-    values: Counter[str] = field(default_factory=Counter)
-    numeric: bool = True
-    many: bool = False
-    count: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-
-    def add(self, value: object, *, learn: bool) -> None:
-        """Count one value, and add a number of the train split (``learn``) to the sums."""
-        if not self.many:
-            self.values[str(value)] += 1
-            self.many = len(self.values) > MOST_LEVELS
-        if not self.numeric:
-            return
-        try:
-            number = cells.number(value)
-        except (TypeError, ValueError):
-            self.numeric = False
-            return
-        if learn and not isinstance(value, bool):
-            self.count, self.total, self.squares = self.count + 1, self.total + number, self.squares + number**2
+    def _check_torn(self) -> None:
+        """Raise SourceError where nobody can tell what a column is."""
+        for name, why in self._torn.items():
+            raise SourceError(
+                f"{self._files.given}: column {name!r}: {why}. Say under [source] what it is: "
+                f'types = {{ {_key(name)} = "number" }} takes the others as missing; "category" and "text" are '
+                f"other kinds; leave_out = [{json.dumps(name, ensure_ascii=False)}] leaves it out"
+            )
 
 
 def _digest(item: Item) -> bytes:
@@ -199,17 +249,40 @@ def _body(record: records.Record) -> bytes:
     return json.dumps(record, sort_keys=True, default=str, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _column(name: str, seen: _ColumnStats, unit: str | None) -> dict[str, Any] | None:
-    """Return the kind of a column; None where it has one value, or too many different texts."""
-    if len(seen.values) < 2:
-        return None
-    if seen.numeric:
-        mean = seen.total / max(seen.count, 1)
-        deviation = math.sqrt(max(seen.squares / max(seen.count, 1) - mean**2, 0.0))
-        # A deviation this small is a rounding error of a constant column.
-        scale = 1 / deviation if deviation > 1e-9 * (1 + abs(mean)) else 0.0
-        return {"name": name, "kind": "number", "mean": mean, "scale": scale, "unit": unit}
-    return None if seen.many else {"name": name, "kind": "category", "levels": sorted(seen.values), "unit": unit}
+def _column(seen: Tally, reading: Reading, unit: str | None) -> dict[str, Any]:
+    """Return a column as :func:`aepipe.sources.table.decode.decoder` takes it."""
+    if reading.kind == "category":
+        return {"name": seen.name, "kind": "category", "levels": sorted(seen.values), "unit": unit}
+    sums = seen.sums[reading.order if reading.kind == "date" else reading.decimal or "."]
+    mean = sums.total / max(sums.count, 1)
+    deviation = math.sqrt(max(sums.squares / max(sums.count, 1) - mean**2, 0.0))
+    # A deviation this small is a rounding error of a constant column.
+    scale = 1 / deviation if deviation > 1e-9 * (1 + abs(mean)) else 0.0
+    found = {"name": seen.name, "kind": reading.kind, "mean": mean, "scale": scale, "unit": unit}
+    # Keys that most columns do not have are left out, so that their rows keep their digests.
+    more = {"order": reading.order if reading.kind == "date" else None, "decimal": reading.decimal}
+    lost = bool(reading.strays or seen.infinite)
+    return found | {key: value for key, value in (more | {"strays": lost}).items() if value}
+
+
+def _alike(column: Mapping[str, Any]) -> list[str | None]:
+    """Return what has to be the same in two columns, so that what was learned of one holds for the other."""
+    return [column["name"], column["kind"], column.get("decimal"), column.get("order")]
+
+
+def _kind(column: Mapping[str, Any]) -> str:
+    """Return the kind of a column in words."""
+    return f"{len(column['levels'])} categories" if column["kind"] == "category" else str(column["kind"])
+
+
+def _reasons(left_out: Mapping[str, str]) -> str:
+    named = [f"{name or 'without a name'}: {why}" for name, why in list(left_out.items())[:NAMED]]
+    return "; ".join(named) or "there is none"
+
+
+def _key(name: str) -> str:
+    """Return a name as a key of TOML."""
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
 SNIFFER = base.Sniffer(rank=6, texts=lambda texts, rows: "", aside=True)

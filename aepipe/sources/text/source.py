@@ -48,16 +48,16 @@ _LEARNED = ("vocabulary", "rarity", words.SCRIPTS)
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-class Options(base.Options):
+class Options(base.TableOptions):
     """Options under ``[source]``.
 
     Attributes:
-        text: the column of text, in CSV, JSON lines and Parquet.
-        encoding: of texts that are not in UTF-8: ``windows-1252``; without it, it is told by the bytes of each.
+        text: the column of text, in CSV, JSON, workbooks and Parquet.
+        sheet: of a workbook; without it the first one is read.
     """
 
     text: str = "text"
-    encoding: str | None = None
+    sheet: str | None = None
 
 
 class Features(recipe.Options):
@@ -279,17 +279,18 @@ def _cut(features: Features) -> Cut | None:
 def _container(files: Files, options: Options) -> Container:
     """Return what holds the documents: tables where there are any, else all files."""
     named = "text" in options.model_fields_set
-    if not records.prevail(files) and not (named and any(records.claims(found.place) for found in files)):
+    if not records.prevail(files) and not (named and any(map(records.holds, files))):
         _check_documents(files)
         return Folder(files, called="a document", without=folder.is_other)
 
     def content(record: records.Record) -> bytes:
         value = record.get(options.text)
+        value = words.text_of(value, "") if isinstance(value, bytes) else value
         if not isinstance(value, str) or not value.strip():
             raise ValueError("empty document" if value in (None, "") or isinstance(value, str) else "not text")
         return value.encode("utf-8", "surrogatepass")
 
-    return records.Records(files, content, used=[options.text], key=options.key)
+    return records.Records(files, content, used=[options.text], key=options.key, given=options.given)
 
 
 def _check_documents(files: Files) -> None:

@@ -21,6 +21,10 @@ from aepipe.sources.item import Decode, Item
 from aepipe.store.io import load_numpy
 
 VERSION = 1
+NPY = b"\x93NUMPY"
+"""The first bytes of a ``.npy`` file."""
+LARGEST = 65_504.0
+"""The largest number of a row: training sees rows as float16, too."""
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
@@ -28,7 +32,7 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
 
     The bytes are D numbers of float32 in the machine's order, a ``.npy`` file of one vector, or a JSON list. The
     function raises :class:`ItemError` for a vector of another length, for a number that is not finite, and, where only
-    the direction counts, for a vector of zeros.
+    the direction counts, for a vector of zeros; else for a number beyond :data:`LARGEST`.
     """
     width, normalize = features["width"], features["normalize"]
     mean = np.array(features["mean"], np.float32)
@@ -37,9 +41,9 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     def row(data: bytes, key: str) -> NDArray[np.float32]:
         vector = numbers(data, key, width)
         if normalize == "standard":
-            return (vector - mean) * scale
+            return _small((vector - mean) * scale, key, ", after scaling")
         if normalize == "none":
-            return vector
+            return _small(vector, key, ': say normalize = "unit" or "standard" under [features]')
         # In float64, because the squares of large float32 numbers overflow.
         length = float(np.sqrt(np.square(vector, dtype=np.float64).sum()))
         if length == 0.0:
@@ -49,28 +53,44 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     return row
 
 
-def numbers(data: bytes, key: str, width: int) -> NDArray[np.float32]:
+def _small(row: NDArray[np.float32], key: str, remedy: str) -> NDArray[np.float32]:
+    """Return a row; refuse one with a number beyond float16."""
+    if np.abs(row).max(initial=0.0) > LARGEST:
+        raise ItemError(key, f"a number beyond {LARGEST:,.0f}, the largest of float16{remedy}")
+    return row
+
+
+def numbers(data: bytes, key: str, width: int | None) -> NDArray[np.float32]:
     """Return the numbers of a vector as they are, float32[D].
 
+    Args:
+        data: D numbers of float32 in the machine's order, a ``.npy`` file, or a JSON list.
+        key: of the item, for messages.
+        width: D; None where any will do.
+
     Raises:
-        ItemError: there are not D of them, or one is not finite.
+        ItemError: there are not D of them, or one is not finite, or beyond float32.
     """
+    width = -1 if width is None else width
     try:
-        if data.startswith(b"\x93NUMPY"):
+        if data.startswith(NPY):
             found = load_numpy(io.BytesIO(data))
         elif len(data) == 4 * width:
             # The form in which ingestion hands vectors on.
             found = np.frombuffer(data, np.float32)
         else:
             found = np.array(json.loads(data), np.float64)
-        vector = np.asarray(found, np.float32).reshape(-1)
+        given = np.asarray(found).reshape(-1)
+        with np.errstate(over="ignore"):
+            vector = np.asarray(given, np.float32)
     except (ValueError, TypeError, RecursionError, OverflowError):
         raise ItemError(key, f"not a vector of {width:,} numbers") from None
-    if len(vector) != width:
+    if width >= 0 and len(vector) != width:
         raise ItemError(key, f"{len(vector):,} numbers, and the vectors of this collection have {width:,}")
     if not np.isfinite(vector).all():
         place = int(np.flatnonzero(~np.isfinite(vector))[0])
-        raise ItemError(key, f"number {place} is {vector[place]}")
+        beyond = ", beyond float32" if np.isfinite(given[place]) else ""
+        raise ItemError(key, f"number {place} is {given[place]:g}{beyond}")
     return vector
 
 

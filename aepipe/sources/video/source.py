@@ -65,7 +65,7 @@ class Video(images.Images):
         return super().features() | {"decoder": decode.VERSION}
 
     def _open_container(self, files: Files, options: base.Options) -> Container:
-        columns = Columns(getattr(options, "video", "video"), options.key, decode.is_video)
+        columns = Columns(getattr(options, "video", "video"), options.key, decode.is_video, options.given)
         return _Frames(files_or_lists(files, SUFFIXES, columns, "a video"), self._step)
 
 
