@@ -181,8 +181,8 @@ def test_an_encoding_that_the_recipe_names_is_no_guess(tmp_path: Path) -> None:
     assert [one.item.columns["snippet"] for one in found] == ["Příliš žluťoučký kůň", "žlutý kůň"]
     assert "kůň" in source.fitted(None).features()["vocabulary"]
     assert list(source.notes) == []
-    (tmp_path / "c.jsonl").write_text('{"text": "žlutý kůň"}', encoding="utf-8")
-    (row,) = read(text(tmp_path, "c.jsonl", encoding="windows-1250"))
+    (tmp_path / "c.csv").write_bytes("text,n\nžlutý kůň,1\n".encode("cp1250"))
+    (row,) = read(text(tmp_path, "c.csv", encoding="windows-1250"))
     assert row.item.columns["snippet"] == "žlutý kůň"
 
 
