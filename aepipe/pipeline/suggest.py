@@ -76,9 +76,9 @@ corruption = {{ kind = "mask", rate = 0.2, rescale = true }}
 objective = {{ kind = "reconstruction", decorrelation = 0.02 }}
 {fit}"""
 _COMPONENTS = """[[layers]]  # principal components, half whitened: small differences count, too
-net = { kind = "dense", width = 256, activation = "linear" }
+net = {{ kind = "dense", width = {width}, activation = "linear" }}
 objective = "components"
-fit = { epochs = 1, batch = 4096 }"""
+fit = {{ epochs = 1, batch = 4096 }}"""
 _WALKS = """[finetune]  # bits agree where walks among nearest neighbours lead
 frozen = 1  # the lowest layer stays as it is
 epochs = {epochs}
@@ -175,7 +175,7 @@ def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | Non
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen)}"]
     blocks = [_source_block(hints.survey, kind, _relative(path, folder), options), hints.features]
-    blocks += stack(hints.survey.rows, bounded=hints.bounded, holes=hints.holes)
+    blocks += stack(hints.survey.rows, bounded=hints.bounded, holes=hints.holes, walkable=hints.walkable or WALKABLE)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
     text = "\n\n".join([*head, *filter(None, blocks)]) + "\n"
     # A recipe that does not parse must never be written.
@@ -555,19 +555,21 @@ def _source_block(seen: Survey, kind: str, path: str, options: Mapping[str, str 
     return "\n".join(lines)
 
 
-def stack(rows: int, *, bounded: bool, holes: bool = False) -> list[str]:
+def stack(rows: int, *, bounded: bool, holes: bool = False, walkable: int = WALKABLE) -> list[str]:
     """Return the blocks from the lowest layer to fine-tuning.
 
     Args:
         rows: of the collection.
         bounded: cells lie within 0..1.
         holes: cells may be missing, and are of several sorts.
+        walkable: rows from which bits learn from neighbours.
     """
     bits = 64 if rows < 200_000 else 128
-    batch, walks = _batch(rows), rows >= WALKABLE
+    batch, walks = _batch(rows), rows >= walkable
     epochs = {part: int(np.clip(round(steps * batch / rows), 1, MOST_EPOCHS)) for part, steps in STEPS.items()}
     fit = f"fit = {{ epochs = {epochs['layer']}, batch = {batch}, warmup = 50 }}"
-    lowest = [_MASKED.format(fit=fit)] if holes else [_COMPONENTS] if walks else []
+    # Of few rows, the last components hold single rows; a short question has nothing in common with them.
+    lowest = [_MASKED.format(fit=fit)] if holes else [_COMPONENTS.format(width=min(256, rows // 3))] if walks else []
     likelihood = "bernoulli" if bounded and not lowest else "gaussian"
     shift = '{ kind = "shift", pixels = 1 }, ' if bounded else ""
     return [

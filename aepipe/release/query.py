@@ -41,6 +41,9 @@ MORE = 4
 WIDER = 16
 """Hits by the first bits that are compared by all bits, for each hit whose embedding is compared then."""
 
+SNIPPET, SHOWN = "snippet", 120
+"""The column with the text of an item, and the letters of it that are shown; a passage has more of them."""
+
 Ranked = tuple[NDArray[np.int64], NDArray[np.uint16], int | None]
 """Ids and distances of hits, nearest first, and the distance of the nearest row before any was left out."""
 
@@ -394,8 +397,23 @@ def answer(release: Release, questions: Sequence[Question], options: SearchOptio
             hits = [replace(hit, confidence=known.probability[hit.distance]) for hit in hits]
         # A row of the collection is its own nearest, and is not asked whether it belongs there.
         outside = known if question.row is None else None
+        hits = _with_excerpts(release, question, hits)
         answered.append(Answer(question, hits, outside.strange(nearest, question.error) if outside else None))
     return answered
+
+
+def _with_excerpts(release: Release, question: Question, hits: list[Hit]) -> list[Hit]:
+    """Return hits that show the sentence of their passage that fits the question; other hits as they are."""
+    from aepipe import sources
+
+    texts = [hit.row.columns.get(SNIPPET) or "" for hit in hits]
+    if max(map(len, texts), default=0) <= SHOWN:
+        return hits
+    kind, own = release.encoder.card.source, question.row
+    asked = own.columns.get(SNIPPET) or "" if own else sources.readable(kind, question.data, question.text)
+    shown = [sources.excerpt(kind, text, asked) if len(text) > SHOWN else text for text in texts]
+    rows = [replace(hit.row, columns={**hit.row.columns, SNIPPET: text}) for hit, text in zip(hits, shown, strict=True)]
+    return [replace(hit, row=row) for hit, row in zip(hits, rows, strict=True)]
 
 
 def rerank(release: Release, embeddings: NDArray[np.generic], hits: Hits, k: int) -> tuple[Hits, NDArray[np.float32]]:

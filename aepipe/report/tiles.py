@@ -18,7 +18,7 @@ from aepipe.errors import ItemError
 from aepipe.release.query import Answer, Question
 from aepipe.release.release import Release
 from aepipe.report import canvas
-from aepipe.sources import drawing, has_text, preview
+from aepipe.sources import drawing, has_text, preview, readable
 from aepipe.store.segments import Row
 
 SIDE, GAP, MARGIN, ARROW = 112, 10, 20, 44
@@ -253,7 +253,7 @@ def tiles(release: Release, found: Answer) -> Found:
 def _readable(release: Release, question: Question) -> str:
     if not has_text(release.recipe["source"]["kind"]):
         return question.text
-    return question.data[:1000].decode("utf-8", "ignore") or question.text
+    return readable(release.recipe["source"]["kind"], question.data, question.text)[:1000] or question.text
 
 
 def tile(release: Release, row: Row, distance: int | None = None) -> Tile:

@@ -9,6 +9,7 @@ A kind of source is one folder with ``decode.py`` and ``source.py``; nothing els
 - ``query_items(text) -> Iterator[Item]``, the items that an argument on the command line names;
 - optional: ``PICTURES = True`` where items are pictures, ``TEXT = True`` where they can be read;
 - optional: ``draw``, which makes a picture of an item to look at; see :data:`aepipe.sources.item.Draw`;
+- optional: ``excerpt(text, asked) -> str``, the part of an item's text that answers a question;
 - optional: ``EXTRAS``, the packages that the kind needs, each with the extra of aepipe that brings it;
 - optional: ``MARK``, a letter, and ``preview(whole, at, key) -> bytes``, where an item is a piece of a file: its place
   is ``file#at``, and ``at`` begins with the mark; ``whole`` is the path, or what reads it from an archive.
@@ -104,6 +105,21 @@ def has_pictures(kind: str) -> bool:
 def has_text(kind: str) -> bool:
     """Tell whether the items of a kind can be read."""
     return bool(getattr(_decode(kind), "TEXT", False))
+
+
+def excerpt(kind: str, text: str, asked: str) -> str:
+    """Return what to show of an item's text next to a question: for documents, one sentence."""
+    found = getattr(_decode(kind), "excerpt", None)
+    return cast(str, found(text, asked)) if found else text
+
+
+def readable(kind: str, data: bytes, key: str) -> str:
+    """Return the text of an item, to show it; empty for one that cannot be read."""
+    try:
+        module = _decode(kind)
+        return cast(str, module.text_of(data, key)) if hasattr(module, "text_of") else data.decode("utf-8", "ignore")
+    except ItemError:
+        return ""
 
 
 def drawing(kind: str) -> Draw | None:

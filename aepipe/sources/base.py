@@ -489,6 +489,7 @@ class Hints:
         features: the block ``[features]``, each choice with its reason; empty where the kind has nothing to choose.
         bounded: rows are pictures of some sort: cells lie within 0..1, and may be shifted by a pixel in training.
         holes: cells may be missing, and are of several sorts.
+        walkable: rows from which bits learn from neighbours; 0 for the usual number.
         unreadable: items that were looked at and cannot be decoded, each with the reason.
     """
 
@@ -497,4 +498,5 @@ class Hints:
     features: str = ""
     bounded: bool = False
     holes: bool = False
+    walkable: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()

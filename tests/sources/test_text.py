@@ -58,11 +58,11 @@ def write_files(folder: Path) -> Path:
 
 
 def test_words_are_letters_of_any_alphabet_in_lower_case() -> None:
-    assert words_of("Ärger & ὈΔΥΣΣΕΎΣ, x2 don't 東京タワー ﬁn", mail=False) == [
+    assert words_of("Ärger & ὈΔΥΣΣΕΎΣ, x2 don't Москва ﬁn", mail=False) == [
         "ärger",
         "ὀδυσσεύς",
         "don",
-        "東京タワー",
+        "москва",
         "fin",
     ]
 
@@ -145,7 +145,7 @@ def test_bad_documents_are_refused_one_by_one(tmp_path: Path) -> None:
     write_files(tmp_path)
     bad = {
         "binary.txt": (b"\x7fELF\0\0", "not text: it has zero bytes"),
-        "latin.txt": ("schläft".encode("latin-1"), "not in UTF-8: byte 0xe4 at 4"),
+        "broken.txt": (b"the cat \xff\xfe\x81\x8d\x90", "not in UTF-8: byte 0xff at 8"),
         "empty.txt": (b" \n", "empty document"),
         "numbers.txt": (b"1 2 3", "it has no words"),
         "foreign.txt": (b"quux frobnicate", "none of its words is among the 18 that the collection is known by"),

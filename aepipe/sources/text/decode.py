@@ -9,11 +9,14 @@ those of Salakhutdinov and Hinton, "Semantic Hashing", 2009.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +26,21 @@ from numpy.typing import NDArray
 from aepipe.errors import CorruptError, ItemError, QueryError
 from aepipe.sources.files import InMemory, WholeFile
 from aepipe.sources.item import Decode, Item
+from aepipe.sources.text import excerpts, passages, recognise, scripts
 
 VERSION = 1
 TEXT = True
-EXTRAS = {"tokenizers": "text"}
+EXTRAS = {"tokenizers": "text", "jieba": "chinese", "kreuzberg": "documents"}
+MARK = passages.MARK
+UTF8 = "utf-8"
+"""The encoding of most texts, as :mod:`aepipe.sources.encoding` names it."""
+SCRIPTS = "scripts"
+"""The feature that says by which rules words of all scripts are cut; rows without it have none of such words."""
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*:( |$)")
 _QUOTED = re.compile(r"\s*[>|:]|.*\b(writes|wrote|said)( in article)?:?\s*$|.*\bwrites in\b|.*^in article\b", re.I)
 _RULE = re.compile(r"[-_=*\s]*$")
-_PATH = re.compile(r"\S*(/\S*|\.[A-Za-z0-9]{1,5})")
+_PATH = re.compile(r"\S*(/\S*|\.(?=\d*[A-Za-z])[A-Za-z0-9]{1,5})")
 _NAMED = 5
 
 
@@ -49,9 +58,10 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
     vocabulary = {word: place for place, word in enumerate(features["vocabulary"])}
     rarity = np.array(features["rarity"], np.float64) if features["weights"] == "tf-idf" else None
     mail, width = features["mail"], features["words"]
+    words_in = partial(cut, segment=scripts.segmenter(features.get("segmenter"))) if SCRIPTS in features else plain
 
     def row(data: bytes, key: str) -> NDArray[np.float16]:
-        words = words_of(text_of(data, key), mail=mail)
+        words = words_in(spelled(text_of(data, key), mail=mail))
         counts = Counter(place for word in words if (place := vocabulary.get(word)) is not None)
         if not counts:
             raise ItemError(key, _unknown(words, len(vocabulary)))
@@ -87,7 +97,7 @@ def _network_decoder(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
 
 
 def query_items(text: str) -> Iterator[Item]:
-    """Yield a file, the files of a folder and those below it, or the words of the argument.
+    """Yield the texts of a file, or of those of a folder; or the words of the argument.
 
     Raises:
         QueryError: the argument looks like a path, and nothing is there.
@@ -96,13 +106,13 @@ def query_items(text: str) -> Iterator[Item]:
 
     path = Path(text) if len(text) < 1000 else Path()  # the system refuses longer ones with an error of its own
     if path.is_file():
-        yield Item(text, text, WholeFile(text))
+        yield Item(text, text, _TextOf(text))
     elif path.is_dir() and text:
         files = list(Files.at(text, Path.cwd()))
         if not files:
             raise QueryError(f"{text}: no files in this folder")
-        yield from (Item(os.path.join(text, file.place), file.place, WholeFile(file.path)) for file in files)
-    elif _PATH.fullmatch(text):
+        yield from (Item(os.path.join(text, file.place), file.place, _TextOf(file.path)) for file in files)
+    elif _is_path(text):
         raise QueryError(
             f"{text}: no such file or folder; to ask with a single word like this: echo {text} | aepipe query -"
         )
@@ -110,34 +120,131 @@ def query_items(text: str) -> Iterator[Item]:
         yield Item(text, text, InMemory(text.encode("utf-8", "surrogateescape")))
 
 
-def text_of(data: bytes, key: str) -> str:
-    """Return a document's text.
+@dataclass(frozen=True, slots=True)
+class _TextOf:
+    """Reads the text of a file."""
+
+    path: str
+
+    def __call__(self, key: str) -> bytes:
+        """Return it in UTF-8."""
+        return text_of(WholeFile(self.path)(key), key).encode("utf-8", "surrogateescape")
+
+
+def preview(path: Path, at: str, key: str) -> bytes:
+    """Return a passage of a document.
+
+    Args:
+        path: of the file.
+        at: see :mod:`aepipe.sources.text.passages`.
+        key: for errors.
 
     Raises:
-        ItemError: it is not in UTF-8, is empty, or is not text at all.
+        ItemError: the file is not the document that it was.
+        ValueError: the place is none of a passage.
     """
-    # Zero bytes are valid UTF-8, but no text has them.
-    if b"\0" in data[:65536]:
-        raise ItemError(key, "not text: it has zero bytes")
-    try:
-        # Some programs begin a file with a byte order mark, which belongs to no word.
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ItemError(key, f"not in UTF-8: byte 0x{data[error.start]:02x} at {error.start:,}") from None
+    from aepipe.sources.formats import format_of
+
+    number, cut, inner = passages.parsed(at)
+    reader = getattr(format_of(path.name, inner), "read_at", None) if inner else None
+    data = reader(path, inner, key) if reader else WholeFile(str(path))(key)
+    spans = cut.spans(text := text_of(data, key))
+    if number > len(spans):
+        raise ItemError(key, "the document is shorter now")
+    start, end = spans[number - 1]
+    return text[start:end].strip().encode("utf-8", "surrogateescape")
+
+
+def excerpt(text: str, asked: str) -> str:
+    """Return the sentence of a passage to show; see :mod:`aepipe.sources.text.excerpts`."""
+    return excerpts.excerpt(text, asked, partial(words_of, mail=False))
+
+
+def _is_path(text: str) -> bool:
+    """Whether an argument looks like a path: words of scripts without spaces may have a stroke among them."""
+    if not _PATH.fullmatch(text):
+        return False
+    first = text.partition("/")[0]
+    return not scripts.spaceless(text) or "." in text or not first.strip("~") or Path(first).is_dir()
+
+
+def text_of(data: bytes, key: str) -> str:
+    """Return the text of a document.
+
+    Raises:
+        ItemError: it is empty, not text at all, or cannot be read; see :func:`aepipe.sources.text.documents.read`.
+        ExtraError: what reads it is not installed.
+    """
+    return document_of(data, key)[0].text
+
+
+def document_of(data: bytes, key: str, given: str | None = None) -> tuple[passages.Document, str]:
+    """Return a document, and the encoding that it was read in; empty for a format of its own.
+
+    Args:
+        data: of the file.
+        key: names it; see :func:`aepipe.sources.text.recognise.format_of`.
+        given: the encoding of texts, where it is known; else it is told by the bytes.
+
+    Raises:
+        ItemError: as :func:`text_of`.
+        ExtraError: what reads it is not installed.
+    """
+    form = recognise.format_of(data, key)
+    if form:
+        from aepipe.sources.text import documents
+
+        return documents.read(data, key, form), ""
+    text, found = _plain_text(data, key, given)
     if not text.strip():
         raise ItemError(key, "empty document")
-    return text
+    return passages.Document(text), found
 
 
-def words_of(text: str, *, mail: bool) -> list[str]:
-    """Return the words of a text: two letters and more, in lower case, of any alphabet.
+def _plain_text(data: bytes, key: str, given: str | None) -> tuple[str, str]:
+    """Return the text of bytes, and their encoding."""
+    if not given and b"\0" not in data[:65536]:
+        # Some programs begin a file with a byte order mark, which belongs to no word.
+        with contextlib.suppress(UnicodeDecodeError):
+            return data.decode().removeprefix("\ufeff"), UTF8
+    from aepipe.sources import encoding  # here, because a cold query must not wait for it
+
+    try:
+        return encoding.decode(data, given)
+    except ValueError as error:
+        raise ItemError(key, str(error)) from None
+
+
+def words_of(text: str, *, mail: bool, segment: scripts.Segment | None = None) -> list[str]:
+    """Return the words of a text, in lower case: of two letters and more, of any script.
+
+    Single letters are words of scripts without spaces only; see :mod:`aepipe.sources.text.scripts`.
 
     Args:
         text: of the document.
         mail: leave out headers, quotations and signatures; see :func:`body_of`.
+        segment: cuts runs of Chinese letters.
     """
+    return cut(spelled(text, mail=mail), segment)
+
+
+def spelled(text: str, *, mail: bool) -> str:
+    """Return what words are cut from: the text in lower case, one spelling of each letter."""
     # NFKC makes one word of its different spellings: ligatures, full-width letters.
-    return _WORD.findall(unicodedata.normalize("NFKC", body_of(text) if mail else text).lower())
+    return unicodedata.normalize("NFKC", body_of(text) if mail else text).lower()
+
+
+def cut(found: str, segment: scripts.Segment | None = None) -> list[str]:
+    """Return the words of a text that :func:`spelled` returned."""
+    return scripts.words(found, segment) if scripts.concerns(found) else plain(found)
+
+
+def plain(found: str) -> list[str]:
+    """Return the runs of two letters and more: the words where these are between spaces.
+
+    Rows whose vocabulary has no word of other scripts are made of these, as they always were.
+    """
+    return _WORD.findall(found)
 
 
 def is_mail(text: str) -> bool:
