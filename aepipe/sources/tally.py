@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Literal
 
-from aepipe.sources import dates, notation
+from aepipe.sources import dates, measures, notation
 from aepipe.sources.dates import Order
 from aepipe.sources.notation import Decimal
 
@@ -28,33 +28,14 @@ TORN_WORDS = 0.5
 FEW_WORDS = 10
 FEW_NUMBERS = 20
 """Up to so many different numbers may as well be categories, so that words among them are no mistakes."""
-LEAST_ROWS = 10
-"""Rows from which on a column is told to count them."""
+LEAST_TEXTS = 20
+"""Texts that are all different are no categories, if they are as many."""
 HOPELESS = 1000
 """So many texts, if they are more than half of the column, are looked at before it is taken for one of texts."""
 LONG = 40
 """Letters of a text that is longer than any number or date."""
 NAMED = 3
 """Cells that a message names."""
-_COUNTERS = frozenset(
-    {
-        "",
-        "id",
-        "_id",
-        "index",
-        "idx",
-        "row",
-        "rownum",
-        "row_num",
-        "row_number",
-        "rownumber",
-        "row_id",
-        "rowid",
-        "rowname",
-    }
-    | {"rownames", "level_0", "nr", "nr.", "no", "no.", "#", "pk", "uid", "oid", "fid", "objectid", "record_id"}
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -113,46 +94,6 @@ class Sums:
 
 
 @dataclass(slots=True)
-class _Counting:
-    """Whether a column counts the rows.
-
-    Attributes:
-        over: it does not.
-        unique: its numbers only grow, by one or more.
-        by_one: they grow by one from 0 or 1, in each file.
-    """
-
-    over: bool = False
-    unique: bool = True
-    by_one: bool = True
-    start: float = 0.0
-    last: float | None = None
-    file: str = ""
-
-    def add(self, number: float, place: str) -> None:
-        """See the next number of the column."""
-        file = place.rpartition("#")[0]
-        if self.last is None:
-            self.start, self.by_one = number, number in {0.0, 1.0}
-        elif file != self.file and number == self.start:
-            self.unique = False
-        else:
-            self.unique = self.unique and number > self.last
-            self.by_one = self.by_one and number == self.last + 1
-        self.over = not (self.by_one or self.unique) or number != int(number)
-        self.last, self.file = number, file
-
-    def why(self, name: str, count: int) -> str:
-        """Return why the column is no property of its rows; empty where it may be one."""
-        if self.over or count < LEAST_ROWS:
-            return ""
-        named = name.strip().lower() in _COUNTERS or name.lower().startswith(("unnamed:", "__index_level_"))
-        if self.by_one:
-            return f"row numbers: they count from {self.start:.0f}"
-        return "row numbers: each is larger than the one before" if named and self.unique else ""
-
-
-@dataclass(slots=True)
 class Tally:
     """A column so far.
 
@@ -185,7 +126,9 @@ class Tally:
     _first: dict[str, tuple[str, str]] = field(default_factory=dict)
     _flags: bool = True
     _dotted: bool = False
-    _counts: _Counting = field(default_factory=_Counting)
+    _codes: int = 0
+    _code: str = ""
+    _numbers: measures.Numbering = field(default_factory=measures.Numbering)
 
     def add(self, value: object, place: str, *, learn: bool = True) -> None:
         """Count one value that is not missing.
@@ -206,14 +149,17 @@ class Tally:
         try:
             number = notation.number(value)
         except (TypeError, ValueError):
-            self._counts.over = True
+            self._numbers.over = True
             self._add_other(value, place, learn=learn)
             return
         self.plain += 1
-        if not self._counts.over:
-            self._counts.add(number, place)
+        if not self._numbers.over:
+            self._numbers.add(number, place)
         if learn:
             self.sums["."].add(number)
+        if isinstance(value, str) and measures.is_code(value):
+            self._codes += 1
+            self._code = self._code or value
         if isinstance(value, str) and "." in value:
             self._see(notation.plain_evidence(value), value, place)
         else:
@@ -238,12 +184,13 @@ class Tally:
         number, day = self._as_number(comma), self._as_date()
         best = number if number.strays <= day.strays else day
         if self._flags:
-            best = Reading("category")
-        elif best.strays:
-            best = self._with_strays(best, stray)
-        elif best.kind == "number" and (reason := self._counts.why(self.name, self.count)):
-            best = Reading(None, reason=reason)
-        return best
+            return Reading("category")
+        reason = "" if best.strays or best.kind == "date" else self._numbers.why(self.name, self.count)
+        if self._codes > measures.CODES * self.count and not reason.startswith(measures.ROWS):
+            return self._as_category(f"codes with zeros or a plus in front, as {self._code!r}")
+        if best.strays:
+            return self._with_strays(best, stray)
+        return Reading(None, reason=reason) if reason else best
 
     def _empty(self, single: bool) -> str:
         """Return why there is nothing to learn from in the column; empty where there is something."""
@@ -262,9 +209,20 @@ class Tally:
             return best
         if measured and (share <= TORN or (share <= TORN_WORDS and len(self.words) <= FEW_WORDS)):
             return replace(best, torn=self._torn(best))
-        if not self.many:
-            return Reading("category")
-        return Reading(None, reason=f"more than {MOST_LEVELS} different texts: an id or a text")
+        return self._as_category(measures.sort_of(self.words))
+
+    def _as_category(self, sort: str) -> Reading:
+        """Return how texts are read.
+
+        Args:
+            sort: what they are, where they are nearly numbers.
+        """
+        if self.many:
+            return Reading(None, reason=f"more than {MOST_LEVELS} different texts: {sort or 'an id or a text'}")
+        if len(self.values) == self.count >= LEAST_TEXTS:
+            return Reading(None, reason=f"{self.count} texts, all of them different: {sort or 'an id or a text'}")
+        notes = (f"column {self.name!r}: categories, not numbers: {sort}",) if sort else ()
+        return Reading("category", notes=notes)
 
     @property
     def has_commas(self) -> bool:

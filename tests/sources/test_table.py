@@ -392,3 +392,61 @@ def test_every_cell_is_read_or_named(tmp_path: Path, data: st.DataObject) -> Non
 
 ANCHOR = {"name": "anchor", "kind": "number", "mean": 0.0, "scale": 1.0, "unit": None}
 """A column that each row has, as a row without any value is refused."""
+
+
+def _shuffled(count: int, step: int = 7) -> list[int]:
+    return [1000 + step * one for one in np.random.default_rng(0).permutation(count).tolist()]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "why"),
+    [
+        ("customer", _shuffled(120), "likely ids: all numbers are different"),
+        ("orderId", [one * 10**9 for one in _shuffled(30)], "ids: all numbers are different"),
+        ("customer_id", [f"{one}" for one in _shuffled(30)], "ids: all numbers are different"),
+        ("zip", [f"{one * 37 % 900:05d}" for one in range(100)], "more than 64 different texts: codes with zeros"),
+        ("phone", [f"+4930{one * 7919 % 10**6:06d}" for one in range(100)], "more than 64 different texts: codes"),
+        ("name", [f"person {one}" for one in range(30)], "30 texts, all of them different: an id or a text"),
+        ("at", [f"{one % 24:02d}:{one % 60:02d}" for one in range(120)], "different texts: times of day, as '00:00'"),
+        ("took", [timedelta(seconds=7 * one) for one in range(100)], "lengths of time"),
+    ],
+)
+def test_what_only_tells_rows_apart_is_left_out(tmp_path: Path, name: str, values: list[Any], why: str) -> None:
+    pq.write_table(pa.table({name: values, "x": [one % 7 for one in range(len(values))]}), tmp_path / "t.parquet")
+    source = table(tmp_path, "t.parquet")
+    assert why in source.left_out[name]
+    assert [column["name"] for column in source.features()["columns"]] == ["x"]
+
+
+def test_an_id_is_learned_from_where_the_recipe_says_so(tmp_path: Path) -> None:
+    write(tmp_path, "customer,x\n" + "".join(f"{one},{one % 7}\n" for one in _shuffled(120)))
+    assert 'say types = { customer = "number" }' in table(tmp_path).left_out["customer"]
+    kept = table(tmp_path, types={"customer": "number"})
+    assert kept.left_out == {}
+    assert kept.shape == (2,)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        list(range(1900, 2000)),
+        [one * 997 % 101 + 1900 for one in range(100)],
+        [one**4 for one in _shuffled(120)],
+        [1.5 + one for one in _shuffled(120)],
+        [*_shuffled(120), 1000],
+        list(range(100, 700, 7)),
+    ],
+    ids=["years in order", "years", "far apart", "fractions", "one twice", "in order"],
+)
+def test_measures_that_happen_to_differ_are_learned_from(tmp_path: Path, values: list[float]) -> None:
+    write(tmp_path, "size,x\n" + "".join(f"{one},{place % 7}\n" for place, one in enumerate(values)))
+    assert table(tmp_path).left_out == {}
+
+
+def test_codes_and_numbers_with_units_are_categories_and_said(tmp_path: Path) -> None:
+    rows = "".join(f"{one % 9:03d},{one % 30} kg,{one % 7}\n" for one in range(90))
+    source = table(write(tmp_path, "code,weight,x\n" + rows))
+    kinds = [(column["name"], column["kind"]) for column in source.features()["columns"]]
+    assert kinds == [("code", "category"), ("weight", "category"), ("x", "number")]
+    assert "column 'code': categories, not numbers: codes with zeros or a plus in front, as '000'" in source.notes
+    assert "column 'weight': categories, not numbers: numbers with units, as '0 kg'" in source.notes

@@ -208,7 +208,7 @@ class Table(base.ItemSource):
         columns, notes = list[dict[str, Any]](), list[str]()
         for name, reading in readings.items():
             if reading.kind is None:
-                self._left_out[name] = reading.reason
+                self._left_out[name] = reading.reason + _instead(name, reading.reason)
                 continue
             if reading.torn:
                 self._torn[name] = reading.torn
@@ -276,6 +276,12 @@ def _alike(column: Mapping[str, Any]) -> list[str | None]:
 def _kind(column: Mapping[str, Any]) -> str:
     """Return the kind of a column in words."""
     return f"{len(column['levels'])} categories" if column["kind"] == "category" else str(column["kind"])
+
+
+def _instead(name: str, reason: str) -> str:
+    """Return how a column of numbers is learned from all the same."""
+    said = f'; if it is a measure, say types = {{ {_key(name)} = "number" }} under [source]'
+    return said if reason.startswith(("ids", "likely ids")) else ""
 
 
 def _reasons(left_out: Mapping[str, str]) -> str:
