@@ -50,7 +50,7 @@ ABOUT = frozenset(
 STEPS = {"layer": 250, "finetune": 700}
 """Steps of training aimed at; on 6,700 photographs, twice as many added 4 % to mAP@1000."""
 MOST_EPOCHS = 40
-_IN_CELLS = ("images", "text", "vectors")  # kinds whose files may lie in the cells of a table
+_IN_CELLS = ("images", "text", "vectors", "audio", "video")  # kinds whose files may lie in the cells of a table
 FOLDERS, NUMBERS = 4, 1000
 """Most parts of a path in a derived name, and the number above those that are tried after a name."""
 WALKABLE = 1000

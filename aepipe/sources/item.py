@@ -242,6 +242,7 @@ class Columns:
         sniff: recognises items among files whose names say nothing; None leaves those files out.
         instead: says what other bytes are, where it knows, for messages.
         given: what the recipe says of tables.
+        option: under ``[source]``, which names the column of the items.
     """
 
     image: str = "image"
@@ -249,6 +250,7 @@ class Columns:
     sniff: Sniff | None = None
     instead: Callable[[bytes], str | None] | None = None
     given: Given = field(default_factory=Given)
+    option: str = "image"
 
 
 class Container(Protocol):

@@ -94,9 +94,10 @@ def test_numbers_of_words_are_no_vectors(tmp_path: Path) -> None:
     assert kind_of(tmp_path, input_ids=[list(range(8))] * ROWS)[0] == "table"
 
 
-def test_recordings_in_a_table_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="column 'v' holds files of kind audio, which are read from a folder"):
-        kind_of(tmp_path, v=[{"bytes": wav(), "path": "a.wav"}] * ROWS)
+def test_recordings_in_a_table_are_known(tmp_path: Path) -> None:
+    kind, text = kind_of(tmp_path, v=[{"bytes": wav(), "path": "a.wav"}] * ROWS)
+    assert kind == "audio"
+    assert 'audio = "v"\n' in text
 
 
 def test_folders_of_others_are_known_by_their_layout(tmp_path: Path) -> None:

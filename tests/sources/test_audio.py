@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 sound = pytest.importorskip("soundfile", reason="needs the extra audio")
 pytest.importorskip("soxr", reason="needs the extra audio")
 
 from aepipe import sources
-from aepipe.errors import ItemError, QueryError
+from aepipe.errors import ItemError, QueryError, SourceError
 from aepipe.sources import preview
 from aepipe.sources.audio.source import Audio, Features, Options
 from aepipe.sources.loader import read_all
@@ -146,3 +149,43 @@ def test_a_query_is_a_file_or_a_slice_of_it(tmp_path: Path) -> None:
     (item,) = sources.query_items("audio", f"{file}@9")
     with pytest.raises(ItemError, match="nothing recorded there"):
         item.read()
+
+
+def test_recordings_lie_in_the_cells_of_a_table(tmp_path: Path) -> None:
+    """As Hugging Face stores them; a window is found again by its place."""
+    held = pa.table(
+        {
+            "audio": [{"bytes": wav(tone(200.0 * one, 2)), "path": f"{one}.wav"} for one in (1, 2)] + [None],
+            "cover": [b"x"] * 3,
+            "label": [1, 0, 1],
+        }
+    )
+    features = {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}, "audio": {"_type": "Audio"}}
+    held = held.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(held, tmp_path / "a.parquet")
+    source = audio(tmp_path, label="label")
+    found = list(source.items())
+    assert [(item.key, item.label) for item in found] == [
+        ("1.wav@0", "dog"),
+        ("1.wav@1", "dog"),
+        ("2.wav@0", "cat"),
+        ("2.wav@1", "cat"),
+        ("a.parquet#2", "dog"),
+    ]
+    rows = [one.features for one in read_all(source)]
+    assert rows[4] is None
+    np.testing.assert_array_equal(decode(preview(source.location, found[3].place)), rows[3])
+    assert "cover" in source.left_out
+    with pytest.raises(SourceError, match=r'no column .sound.; .*Say audio = "..." under'):
+        audio(tmp_path, audio="sound")
+
+
+def test_lists_of_recordings_say_what_was_guessed_and_keep_types(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(tone(200)))
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/l.csv").write_text(f"audio;n\n{tmp_path / 'a.wav'};1\n")
+    source = audio(tmp_path, "lists")
+    source.keep_types(pa.schema([("n", pa.float64())]))
+    assert source.schema() == pa.schema([("n", pa.float64())])
+    assert len(list(source.items())) == 1
+    assert source.notes == ["l.csv: cells are parted by ';'"]

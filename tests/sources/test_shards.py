@@ -30,6 +30,7 @@ from aepipe.sources.item import Item
 from aepipe.sources.loader import read_all
 from aepipe.sources.table import source as table
 from aepipe.store.artifacts import Store
+from aepipe.store.labels import joined
 from aepipe.store.rows import Rows
 
 
@@ -225,7 +226,7 @@ def test_the_first_picture_of_each_list_is_taken_and_said(tmp_path: Path, kind: 
         None,
         None,
     ]
-    assert source.notes == ["column 'image' holds lists: the first picture of each is taken, 1 are not"]
+    assert source.notes == ["column 'image' holds lists: the first image of each is taken, 1 are not"]
     assert sources.preview(tmp_path, "0.arrow#1") == PICTURES[2]
 
 
@@ -440,3 +441,49 @@ def test_vectors_of_all_types_of_lists_are_read_with_holes_named(tmp_path: Path)
     )
     item: Item = done[0].item
     assert item.place == "0.arrow#0@0"
+
+
+def _with_classes(held: pa.Table, features: dict[str, Any]) -> pa.Table:
+    return held.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def test_numbers_of_classes_become_names_at_any_depth_and_for_every_kind(tmp_path: Path) -> None:
+    label = {"names": ["cat", "dog"], "_type": "ClassLabel"}
+    held = pa.table(
+        {
+            "image": [{"bytes": png(one), "path": None} for one in range(3)],
+            "x": [1.5, 2.5, 3.5],
+            "label": pa.array([1, -1, None], pa.int64()),
+            "tags": [[0, 1], [], None],
+            "old": [[1], [0], [1]],
+            "boxes": [{"class": [0, 1], "x": [5, 6]}] * 3,
+            "deep": [{"class": 1}] * 3,
+        }
+    )
+    features = {
+        "label": label,
+        "tags": {"feature": label, "_type": "List"},
+        "old": [label],
+        "boxes": {"feature": {"class": label, "x": {"dtype": "int64", "_type": "Value"}}, "_type": "Sequence"},
+        "deep": {"class": label},
+    }
+    pq.write_table(_with_classes(held, features), tmp_path / "a.parquet")
+    source = images(tmp_path)
+    rows = [dict(item.columns) for item in source.items()]
+    assert [row["label"] for row in rows] == ["dog", None, None]
+    assert [row["tags"] for row in rows] == [["cat", "dog"], [], None]
+    assert rows[0]["old"] == ["dog"]
+    assert rows[0]["boxes"] == {"class": ["cat", "dog"], "x": [5, 6]}
+    assert rows[0]["deep"] == {"class": "dog"}
+    assert source.schema().field("tags").type == pa.list_(pa.string())
+    assert pa.Table.from_pylist(rows, source.schema()).num_rows == 3
+    assert next(images(tmp_path, label="tags").items()).label == joined(["cat", "dog"])
+    plain = [item.columns["label"] for item in Records(Files.at(".", tmp_path), lambda _: b"").items()]
+    assert plain == ["dog", None, None]
+
+
+def test_classes_of_several_files_have_the_names_of_their_own_file(tmp_path: Path) -> None:
+    for name, names in (("a", ["cat", "dog"]), ("b", ["dog", "cat"])):
+        held = pa.table({"image": [png(0)], "label": [0]})
+        pq.write_table(_with_classes(held, {"label": {"names": names}}), tmp_path / f"{name}.parquet")
+    assert [item.label for item in images(tmp_path, label="label").items()] == ["cat", "dog"]

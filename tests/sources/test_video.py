@@ -6,6 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -266,3 +268,13 @@ def test_the_middle_of_a_film_without_a_length_is_found_by_its_packets(tmp_path:
 def test_pictures_and_sound_in_the_container_of_films_are_no_films(brand: bytes) -> None:
     assert not films.is_video(b"\0\0\0\x18ftyp" + brand)
     assert films.is_video(b"\0\0\0\x18ftypisom")
+
+
+def test_videos_lie_in_the_cells_of_a_table(tmp_path: Path) -> None:
+    film = render(tmp_path / "a.mp4", scenes(2)).read_bytes()
+    (tmp_path / "t").mkdir()
+    pq.write_table(pa.table({"video": [{"bytes": film, "path": "a.mp4"}], "n": [1]}), tmp_path / "t/a.parquet")
+    found = source(tmp_path / "t")
+    items = list(found.items())
+    assert [(item.key, dict(item.columns)) for item in items] == [("a.mp4@0", {"n": 1}), ("a.mp4@1", {"n": 1})]
+    assert preview(found.location, items[1].place) == items[1].read()

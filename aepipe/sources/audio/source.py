@@ -19,7 +19,7 @@ from aepipe.sources.audio.reading import NOT_A_NUMBER, Recording, is_recording, 
 from aepipe.sources.files import Files, InMemory, Refused
 from aepipe.sources.formats.whole_files import files_or_lists
 from aepipe.sources.item import Columns, Container, Item, Reader
-from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.pieces import Pieces
 from aepipe.sources.streams import kept, opened
 
 SUFFIXES = (
@@ -34,7 +34,7 @@ class Options(base.Options):
     """Options under ``[source]``.
 
     Attributes:
-        audio: the column of paths, in a CSV list.
+        audio: the column of recordings, or of paths to them, in a table.
     """
 
     audio: str = "audio"
@@ -78,9 +78,9 @@ class Audio(base.ItemSource):
         self._features = features
         self._decode = decode.decoder(features.model_dump())
         files = Files.at(options.path, base, options.exclude)
-        columns = Columns(options.audio, options.key, is_recording, given=options.given)
+        columns = Columns(options.audio, options.key, is_recording, given=options.given, option="audio")
         whole = files_or_lists(files, SUFFIXES, columns, "a recording")
-        super().__init__(options, name, files, _Windows(whole, files, features))
+        super().__init__(options, name, files, _Windows(whole, features))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -96,23 +96,12 @@ class Audio(base.ItemSource):
         return self._decode(data, key)
 
 
-class _Windows:
+class _Windows(Pieces):
     """A container of the windows of recordings; the key of a window is ``file@seconds``."""
 
-    def __init__(self, whole: Container, files: Files, features: Features) -> None:
-        self._whole = whole
-        self._files = files
+    def __init__(self, whole: Container, features: Features) -> None:
+        super().__init__(whole)
         self._features = features
-        self.gives = whole.gives
-
-    @property
-    def passed_over(self) -> PassedOver:
-        """Files that are no recordings."""
-        return self._whole.passed_over
-
-    def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
-        """Return the columns of the files."""
-        return self._whole.schema()
 
     def total(self) -> int | None:
         """Return the number of windows, where each file is one; else None."""

@@ -1,13 +1,11 @@
-"""Pictures, or paths to pictures, in the rows of Parquet, Arrow, SQLite and DuckDB files.
+"""Files, or paths to files, in the rows of Parquet, Arrow, SQLite and DuckDB files: pictures, recordings, videos.
 
 Pictures are in a column of bytes, or in a struct ``{bytes, path}`` as Hugging Face writes it; paths are in a column of
-texts. Of a list of pictures the first is taken. A number in a column that Hugging Face's metadata calls a
-``ClassLabel`` becomes the name of its class.
+texts. Of a list of pictures the first is taken.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -67,7 +65,6 @@ class Tables:
         first = Path(self._shards.first or files.given)
         check_columns(first, schema.names, columns)
         _check_images(first, schema.field(columns.image))
-        self._classes = _classes(schema)
         self._names = [columns.image, *self.schema().names]
 
     @property
@@ -83,7 +80,8 @@ class Tables:
         if not schemas.is_list(self._shards.schema.field(self._columns.image).type):
             return []
         return [
-            f"column {self._columns.image!r} holds lists: the first picture of each is taken, {self._others:,} are not"
+            f"column {self._columns.image!r} holds lists: the first {self._columns.option} of each is taken, "
+            f"{self._others:,} are not"
         ]
 
     def keep_types(self, known: pa.Schema) -> None:
@@ -92,7 +90,7 @@ class Tables:
 
     def schema(self) -> pa.Schema:
         """Return all columns but those of pictures; classes and dictionaries as their values."""
-        return pa.schema([(field.name, self._type(field)) for field in self._shards.schema if self._kept(field)])
+        return pa.schema([(field.name, field.type) for field in self._shards.schema if self._kept(field)])
 
     def total(self) -> int:
         """Return the sum of the row counts."""
@@ -127,7 +125,7 @@ class Tables:
     def _item(self, row: dict[str, Any], found: Found, at: str, split: str | None) -> Item:
         """Return one row as an item."""
         place, own, reader = self._picture(row.pop(self._columns.image), found, at)
-        columns = {name: self._value(name, value) for name, value in row.items()}
+        columns = {name: None if _is_nan(value) else value for name, value in row.items()}
         key = own if self._columns.key is None else columns[self._columns.key]
         # The place in a database names column and table, too; a key needs the row only.
         at = at.rsplit("@", 2)[0] if typed.is_database(found) else at
@@ -141,23 +139,12 @@ class Tables:
         if data is not None:
             return at, path, InMemory(data)
         if path is None:
-            return at, None, Refused("no image")
+            return at, None, Refused(f"no {self._columns.option}")
         place, reader = listed(self._files.root, str(PurePosixPath(found.place).parent), path)
         return place or at, place, reader
 
     def _kept(self, field: pa.Field) -> bool:
         return field.name != self._columns.image and not _is_picture(field.type)
-
-    def _type(self, field: pa.Field) -> pa.DataType:
-        return pa.string() if field.name in self._classes else field.type
-
-    def _value(self, name: str, value: object) -> object:
-        """Return a value; the name of a class for its number, and nothing for what is no number."""
-        names = self._classes.get(name)
-        if names is None or not isinstance(value, int):
-            return None if isinstance(value, float) and math.isnan(value) else value
-        # Hugging Face writes -1 where there is no class.
-        return names[value] if 0 <= value < len(names) else None
 
 
 def split_cell(cell: object) -> tuple[bytes | None, str | None]:
@@ -167,6 +154,10 @@ def split_cell(cell: object) -> tuple[bytes | None, str | None]:
     if isinstance(cell, dict):
         return cell.get("bytes"), cell.get("path")
     return (cell, None) if isinstance(cell, bytes) else (None, cell if isinstance(cell, str) else None)
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def may_be_picture(kind: pa.DataType) -> bool:
@@ -194,14 +185,5 @@ def _check_images(path: Path, field: pa.Field) -> None:
     kind = field.type.value_type if schemas.is_list(field.type) else field.type
     if not _is_picture(kind) and not schemas.is_text(kind):
         raise SourceError(
-            f"{path}: column {field.name!r} is {field.type}; images are binary, struct<bytes, path>, or paths as string"
+            f"{path}: column {field.name!r} is {field.type}; items are binary, struct<bytes, path>, or paths as string"
         )
-
-
-def _classes(schema: pa.Schema) -> dict[str, list[str]]:
-    """Return the names of the classes by column, from Hugging Face's metadata."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {name: [str(n) for n in feature["names"]] for name, feature in features.items() if "names" in feature}
-    except (KeyError, ValueError, TypeError, AttributeError):
-        return {}

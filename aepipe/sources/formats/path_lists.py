@@ -38,7 +38,7 @@ def open_container(files: Files, columns: Columns) -> Container:
 
 def read_at(path: Path, at: str, key: str) -> bytes:
     """Refuse: an item of a list is a file, so its place is never in the list."""
-    raise SourceError(f"{path}: a list holds no images itself")
+    raise SourceError(f"{path}: a list holds no items itself")
 
 
 def listed(root: Path, folder: str, text: object) -> tuple[str, Reader]:
@@ -156,7 +156,7 @@ def check_columns(path: Path, names: Sequence[str], columns: Columns) -> None:
         SourceError: it lacks one, or two have the same name.
     """
     check_names(path, names)
-    for option, name in (("image", columns.image), ("key", columns.key)):
+    for option, name in ((columns.option, columns.image), ("key", columns.key)):
         if name is not None and name not in names:
             raise SourceError(
                 f'{path}: no column {name!r}; it has: {", ".join(names) or "none"}. Say {option} = "..." under [source]'

@@ -1,6 +1,7 @@
 """Shards: files with typed columns that are read as one table.
 
-Folders named ``column=value`` give columns, as Hive and Spark write them. In a data set that Hugging Face's library has
+Folders named ``column=value`` give columns, as Hive and Spark write them. Numbers of classes that Hugging Face's metadata
+has names for become these names. In a data set that Hugging Face's library has
 saved, the files are those that its ``state.json`` names, and its folders are the splits.
 """
 
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from aepipe.errors import SourceError
 from aepipe.sources.files import Files, Found, check_pointer, why_not_like
-from aepipe.sources.formats import schemas, typed
+from aepipe.sources.formats import classes, schemas, typed
 from aepipe.sources.item import Given
 from aepipe.sources.passed_over import PassedOver
 
@@ -69,9 +70,10 @@ class Shards:
         self._nameless = nameless
         self._tables: dict[str, typed.Typed] = {}
         self._schemas: dict[str, pa.Schema] = {}
+        self._classes: dict[str, dict[str, classes.Named]] = {}
         self._states: dict[str, frozenset[str] | None] = {}
         found = list(self.tables())
-        parts = [(f"{files.root / one.place}", self.own(one)) for one in found]
+        parts = [(f"{files.root / one.place}", self._with_names(one)) for one in found]
         self._partitions = _partition_types([_partitions(one.place) for one in found])
         whole = schemas.unified([*parts, *others], _said(files.given, given, [schema for _, schema in parts]))
         self.left_out = {
@@ -127,6 +129,20 @@ class Shards:
             self._schemas[found.path] = own
         return self._schemas[found.path]
 
+    def _with_names(self, found: Found) -> pa.Schema:
+        """Return the columns that a file has itself; those of classes have names."""
+        own = self.own(found)
+        if found.path not in self._classes:
+            self._classes[found.path] = classes.named(own)
+        names = self._classes[found.path]
+        fields = [field.with_type(names[field.name][0]) if field.name in names else field for field in own]
+        return pa.schema(fields, own.metadata)
+
+    def _named(self, found: Found, name: str, column: pa.Array) -> pa.Array:
+        """Return a column of a file with the names of its classes."""
+        kind, make = self._classes[found.path].get(name, (column.type, None))
+        return pa.array(map(make, column.to_pylist()), kind) if make else column
+
     def split(self, found: Found) -> str | None:
         """Return the split of the rows of a file, where the data set has splits."""
         return _split(self._files.root, found) if self.gives_split else None
@@ -155,8 +171,9 @@ class Shards:
         """Return the values of some columns of a batch."""
         values = {}
         for name in names:
+            kind, column = self.schema.field(name).type, batch.column(name)
             try:
-                values[name] = schemas.converted(batch.column(name), self.schema.field(name).type).to_pylist()
+                values[name] = schemas.converted(self._named(found, name, column), kind).to_pylist()
             except (pa.ArrowException, ValueError, OverflowError) as error:
                 raise self._misfit(found, name, error) from None
         return values
@@ -183,7 +200,7 @@ class Shards:
             SourceError: a value does not fit.
         """
         for found in files:
-            own = self.own(found)
+            own = self._with_names(found)
             doubtful = [
                 field.name
                 for field in self.schema
@@ -192,7 +209,7 @@ class Shards:
             for batch in self.table(found).batches(doubtful, 1 << 16) if doubtful else ():
                 for name in doubtful:
                     try:
-                        schemas.converted(batch.column(name), self.schema.field(name).type)
+                        schemas.converted(self._named(found, name, batch.column(name)), self.schema.field(name).type)
                     except pa.ArrowException as error:
                         raise self._misfit(found, name, error) from None
 

@@ -15,14 +15,14 @@ from aepipe.sources import encoding
 from aepipe.sources.base import SNIPPET, SNIPPET_LENGTH
 from aepipe.sources.files import InMemory, Refused
 from aepipe.sources.item import Container, Item
-from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.pieces import Pieces
 from aepipe.sources.text import decode
 from aepipe.sources.text.passages import Cut
 
 _LOOK = 1 << 14  # letters that a beginning is made of
 
 
-class Documents:
+class Documents(Pieces):
     """Items that are documents, or passages of them.
 
     Args:
@@ -33,22 +33,16 @@ class Documents:
     """
 
     def __init__(self, whole: Container, cut: Cut | None, *, given: str | None, mail: bool) -> None:
-        self._whole = whole
+        super().__init__(whole)
         self._cut = cut
         self._given = given
         self._mail = mail
         self._encodings: Counter[str] = Counter()
-        self.gives = whole.gives
-
-    @property
-    def passed_over(self) -> PassedOver:
-        """Files that are no documents."""
-        return self._whole.passed_over
 
     @property
     def notes(self) -> Sequence[str]:
         """The encodings that were guessed, and what the files' container guessed."""
-        return [*getattr(self._whole, "notes", ()), *encoding.notes_of(self._encodings)]
+        return [*super().notes, *encoding.notes_of(self._encodings)]
 
     def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
         """Return the columns of the items, and the beginning of each document."""

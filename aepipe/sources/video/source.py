@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from aepipe.sources.files import Files, InMemory, Refused
 from aepipe.sources.formats.whole_files import files_or_lists
 from aepipe.sources.images import source as images
 from aepipe.sources.item import Columns, Container, Item
-from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.pieces import Pieces
 from aepipe.sources.video import decode
 
 SUFFIXES = (
@@ -42,7 +42,7 @@ class Options(base.Options):
     """Options under ``[source]``.
 
     Attributes:
-        video: the column of paths, in a CSV list.
+        video: the column of videos, or of paths to them, in a table.
     """
 
     video: str = "video"
@@ -82,30 +82,17 @@ class Video(images.Images):
         return super().features() | {"decoder": decode.VERSION}
 
     def _open_container(self, files: Files, options: base.Options) -> Container:
-        columns = Columns(getattr(options, "video", "video"), options.key, decode.is_video, given=options.given)
+        column = getattr(options, "video", "video")
+        columns = Columns(column, options.key, decode.is_video, given=options.given, option="video")
         return _Frames(files_or_lists(files, SUFFIXES, columns, "a video"), self._step)
 
 
-@dataclass(slots=True)
-class _Frames:
+class _Frames(Pieces):
     """A container of videos, as one of their frames; the key of a frame is ``file@second``."""
 
-    whole: Container
-    step: float
-
-    @property
-    def gives(self) -> frozenset[str]:
-        """What the files say of themselves."""
-        return self.whole.gives
-
-    @property
-    def passed_over(self) -> PassedOver:
-        """Files that are no videos."""
-        return self.whole.passed_over
-
-    def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
-        """Return the columns of the files."""
-        return self.whole.schema()
+    def __init__(self, whole: Container, step: float) -> None:
+        super().__init__(whole)
+        self._step = step
 
     def total(self) -> None:
         """Return None: the number of frames is known only after all have been decoded."""
@@ -113,12 +100,12 @@ class _Frames:
 
     def items(self) -> Iterator[Item]:
         """Yield the frames of each file; a damaged file ends with an item that says so."""
-        for item in self.whole.items():
+        for item in self._whole.items():
             if isinstance(item.reader, Refused):
                 yield item
                 continue
             try:
-                for second, picture in decode.frames(item.reader, item.key, self.step):
+                for second, picture in decode.frames(item.reader, item.key, self._step):
                     mark = decode.named(second)
                     yield replace(
                         item, key=f"{item.key}@{mark}", place=f"{item.place}#v{mark}", reader=InMemory(picture)
