@@ -149,7 +149,13 @@ def test_types_are_told_by_all_values_of_sqlite(tmp_path: Path) -> None:
     assert [one["x"] for one in found] == [1.0, 0.5, None]
     assert isinstance(found[0]["x"], float)
     path = sqlite(tmp_path / "b.sqlite", "id, x", [(1, 1), (2, "n/a"), (3, 5)])
-    with pytest.raises(SourceError, match=r"column 'x' holds integer and text; .*query = .*CAST\("):
+    mixed = source(path, "table")
+    assert [item.columns["x"] for item in mixed.items()] == ["1", "n/a", "5"]
+    assert "column 'x' holds integer and text: all of it is taken for text" in mixed.notes
+    known = source(path, "table", types={"x": "number"})
+    assert [item.columns["x"] for item in known.items()] == [1.0, None, 5.0]
+    path = sqlite(tmp_path / "d.sqlite", "id, x", [(1, b"1"), (2, "n/a"), (3, 5)])
+    with pytest.raises(SourceError, match=r"column 'x' holds blob and integer and text; .*query = .*CAST\("):
         items(path, "table")
     query = "SELECT id, CAST(x AS TEXT) AS x FROM items"
     assert [item.columns["x"] for item in items(path, "table", query=query)] == ["1", "n/a", "5"]

@@ -26,7 +26,7 @@ from aepipe.sources.files import Files
 from aepipe.sources.formats import schemas
 from aepipe.sources.formats.records import Records
 from aepipe.sources.images.source import Features, Images, Options
-from aepipe.sources.item import Item
+from aepipe.sources.item import Given, Item
 from aepipe.sources.loader import read_all
 from aepipe.sources.table import source as table
 from aepipe.store.artifacts import Store
@@ -119,10 +119,9 @@ def test_types_without_a_common_one_are_refused_in_one_line(tmp_path: Path, one:
 
 def test_a_type_that_the_recipe_says_ends_a_conflict(tmp_path: Path) -> None:
     folder = shards(tmp_path, pa.array([1, None]), pa.array(["c. 1900", "2"]))
-    with pytest.raises(
-        SourceError, match=r"1\.parquet: column 'note' is string, but double .*value does not fit.*1900"
-    ):
-        images(folder, types={"note": "number"})
+    source = images(folder, types={"note": "number"})
+    assert [item.columns["note"] for item in source.items()] == [1.0, None, None, 2.0]
+    assert source.notes == ["column 'note': 1 value not of its type left out, such as 'c. 1900'"]
     with pytest.raises(SourceError, match="types: no column 'nota'; there are: image, note"):
         images(folder, types={"nota": "number"})
     assert kept(folder, images(folder, types={"note": "text"})) == ["1", None, "c. 1900", "2"]
@@ -487,3 +486,25 @@ def test_classes_of_several_files_have_the_names_of_their_own_file(tmp_path: Pat
         held = pa.table({"image": [png(0)], "label": [0]})
         pq.write_table(_with_classes(held, {"label": {"names": names}}), tmp_path / f"{name}.parquet")
     assert [item.label for item in images(tmp_path, label="label").items()] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "texts", "expected", "lost"),
+    [
+        ("number", ["1.5", "n/a", "$2.50", "x", None], [1.5, None, 2.5, None, None], "x"),
+        ("integer", ["1", "2.5", "", "-3"], [1, None, None, -3], "2.5"),
+        ("bool", ["yes", "false", "1", "maybe"], [True, False, True, None], "maybe"),
+        ("date", ["2024-01-31", "2024-02-31", "NA"], [dt.date(2024, 1, 31), None, None], "2024-02-31"),
+    ],
+)
+def test_values_not_of_a_type_that_is_said_are_missing_in_every_format(
+    tmp_path: Path, kind: str, texts: list[str | None], expected: list[Any], lost: str
+) -> None:
+    held = {"text": ["a"] * len(texts), "x": texts}
+    pq.write_table(pa.table(held | {"x": pa.array(texts, pa.string())}), tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text("text,x\n" + "".join(f"a,{one or ''}\n" for one in texts))
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": "a", "x": one}) + "\n" for one in texts))
+    for name in ("a.csv", "a.jsonl", "a.parquet"):
+        held_in = Records(Files.at(name, tmp_path), lambda _: b"x", used=["text"], given=Given(types=(("x", kind),)))
+        assert [item.columns["x"] for item in held_in.items()] == expected
+        assert held_in.notes == [f"column 'x': 1 value not of its type left out, such as {lost!r}"]

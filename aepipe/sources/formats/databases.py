@@ -73,12 +73,17 @@ def database(path: Path, kind: str, select: Select) -> Sqlite | DuckDB:
 
 
 class Sqlite:
-    """A table or a query of an SQLite file; see :class:`aepipe.sources.formats.typed.Typed`."""
+    """A table or a query of an SQLite file; see :class:`aepipe.sources.formats.typed.Typed`.
+
+    Attributes:
+        notes: what was made of columns with values of several types, in words.
+    """
 
     def __init__(self, path: Path, select: Select) -> None:
         self._path = path
         self._query = select.query
         self._schema: pa.Schema | None = None
+        self.notes: list[str] = []
         self._table = None if select.query else _chosen(path, select.table, self._tables())
 
     def schema(self) -> pa.Schema:
@@ -111,7 +116,8 @@ class Sqlite:
             found = next(islice(database.execute(self._sql()), row, None), None)
         if found is None:
             raise SourceError(f"{self._path}: has no row {row}")
-        return found[place]
+        value = found[place]
+        return str(value) if pa.types.is_string(self.schema().field(name).type) and value is not None else value
 
     def _array(self, values: list[Any], field: pa.Field) -> pa.Array:
         """Return the values of a column.
@@ -119,6 +125,8 @@ class Sqlite:
         Raises:
             SourceError: an integer among fractions is too large to be a fraction itself.
         """
+        if pa.types.is_string(field.type):
+            values = [str(value) if isinstance(value, int | float) else value for value in values]
         try:
             return pa.array(values, field.type)
         except pa.ArrowInvalid:
@@ -164,6 +172,9 @@ class Sqlite:
             return pa.float64()
         if len(seen) < 2:
             return _TYPES[seen[0]] if seen else pa.null()
+        if "blob" not in seen:
+            self.notes.append(f"column {name!r} holds {' and '.join(seen)}: all of it is taken for text")
+            return pa.string()
         column, where = _quoted(name), f" FROM {_quoted(self._table)}" if self._table else " FROM …"
         raise SourceError(
             f"{self._path}: column {name!r} holds {' and '.join(seen)}; write them with one type, or say under "

@@ -76,13 +76,11 @@ class Tables:
 
     @property
     def notes(self) -> list[str]:
-        """What was made of lists of pictures."""
-        if not schemas.is_list(self._shards.schema.field(self._columns.image).type):
-            return []
-        return [
-            f"column {self._columns.image!r} holds lists: the first {self._columns.option} of each is taken, "
-            f"{self._others:,} are not"
-        ]
+        """What was made of lists of pictures and of values, in words."""
+        name, option = self._columns.image, self._columns.option
+        lists = schemas.is_list(self._shards.schema.field(name).type)
+        taken = f"column {name!r} holds lists: the first {option} of each is taken, {self._others:,} are not"
+        return [*([taken] if lists else []), *self._shards.notes()]
 
     def keep_types(self, known: pa.Schema) -> None:
         """Let columns have the types that they have in other rows, where those hold their values."""
@@ -99,6 +97,7 @@ class Tables:
     def items(self) -> Iterator[Item]:
         """Yield the rows in order."""
         self._others = 0
+        self._shards.begin()
         # A key is unique in a source, but paths in a data set need not be.
         taken: set[str] = set()
         for found in self._shards.tables(self.passed_over):

@@ -200,7 +200,7 @@ class Records:
     @property
     def notes(self) -> list[str]:
         """What was guessed of the files, and values that the last iteration left out, in words."""
-        return [*self._guesses, *self._texts.notes()]
+        return [*self._guesses, *self._texts.notes(), *self._shards.notes()]
 
     def note(self, guess: str) -> None:
         """Add what somebody else has guessed of the files."""
@@ -213,10 +213,12 @@ class Records:
     def items(self) -> Iterator[Item]:
         """Yield the records in order, their columns typed."""
         self._texts.begin()
+        self._shards.begin()
         return self._items(typed=True)
 
     def untyped(self) -> Iterator[Item]:
         """Yield the same items, the columns of tables in text as they stand there."""
+        self._shards.begin()
         return self._items(typed=False)
 
     def _items(self, *, typed: bool) -> Iterator[Item]:

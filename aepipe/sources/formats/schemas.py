@@ -94,10 +94,17 @@ def unified(parts: Iterable[tuple[str, pa.Schema]], said: Mapping[str, pa.DataTy
             if both is None:
                 raise SourceError(
                     f"{place}: column {field.name!r} is {kind}, but {before} in {first}: no type holds both; say "
-                    f'types = {{ "{field.name}" = "text" }} under [source], or read the files apart'
+                    f'types = {{ "{field.name}" = "text" }} under [source]{_number(kind, before)}, or read the files '
+                    "apart"
                 )
             found[field.name] = (first if both == before else place, both)
     return pa.schema([pa.field(name, kind) for name, (_, kind) in found.items()], metadata)
+
+
+def _number(one: pa.DataType, two: pa.DataType) -> str:
+    """Return what else can be said of a column of texts and numbers."""
+    numbers = any(types.is_integer(kind) or types.is_floating(kind) for kind in (one, two))
+    return ', or "number" to leave out what is none' if numbers and any(map(is_text, (one, two))) else ""
 
 
 def converted(column: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from aepipe.errors import SourceError
 from aepipe.sources.files import Files, Found, check_pointer, why_not_like
 from aepipe.sources.formats import classes, schemas, typed
+from aepipe.sources.formats.strays import Strays
 from aepipe.sources.item import Given
 from aepipe.sources.passed_over import PassedOver
 
@@ -71,11 +72,13 @@ class Shards:
         self._tables: dict[str, typed.Typed] = {}
         self._schemas: dict[str, pa.Schema] = {}
         self._classes: dict[str, dict[str, classes.Named]] = {}
+        self._strays = Strays()
         self._states: dict[str, frozenset[str] | None] = {}
         found = list(self.tables())
         parts = [(f"{files.root / one.place}", self._with_names(one)) for one in found]
         self._partitions = _partition_types([_partitions(one.place) for one in found])
-        whole = schemas.unified([*parts, *others], _said(files.given, given, [schema for _, schema in parts]))
+        self._said = _said(files.given, given, [schema for _, schema in parts])
+        whole = schemas.unified([*parts, *others], self._said)
         self.left_out = {
             field.name: f"{field.type}: rows cannot keep it" for field in whole if not schemas.can_be_kept(field.type)
         }
@@ -129,6 +132,20 @@ class Shards:
             self._schemas[found.path] = own
         return self._schemas[found.path]
 
+    def _fitted(self, name: str, column: pa.Array) -> pa.Array:
+        """Return a column with the type of all files."""
+        kind = self.schema.field(name).type
+        return self._strays.fitted(name, column, kind) if name in self._said else schemas.converted(column, kind)
+
+    def begin(self) -> None:
+        """Forget the values that an iteration left out."""
+        self._strays.clear()
+
+    def notes(self) -> list[str]:
+        """Return what was made of values, and those that the last iteration left out, in words."""
+        made = (note for table in self._tables.values() for note in getattr(table, "notes", ()))
+        return [*dict.fromkeys(made), *self._strays.notes()]
+
     def _with_names(self, found: Found) -> pa.Schema:
         """Return the columns that a file has itself; those of classes have names."""
         own = self.own(found)
@@ -171,9 +188,9 @@ class Shards:
         """Return the values of some columns of a batch."""
         values = {}
         for name in names:
-            kind, column = self.schema.field(name).type, batch.column(name)
+            column = self._named(found, name, batch.column(name))
             try:
-                values[name] = schemas.converted(self._named(found, name, column), kind).to_pylist()
+                values[name] = self._fitted(name, column).to_pylist()
             except (pa.ArrowException, ValueError, OverflowError) as error:
                 raise self._misfit(found, name, error) from None
         return values
@@ -204,7 +221,9 @@ class Shards:
             doubtful = [
                 field.name
                 for field in self.schema
-                if field.name in own.names and schemas.may_fail(own.field(field.name).type, field.type)
+                if field.name in own.names
+                and field.name not in self._said
+                and schemas.may_fail(own.field(field.name).type, field.type)
             ]
             for batch in self.table(found).batches(doubtful, 1 << 16) if doubtful else ():
                 for name in doubtful:

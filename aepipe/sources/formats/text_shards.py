@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from aepipe.errors import SourceError
-from aepipe.sources import encoding, notation
+from aepipe.sources import encoding
 from aepipe.sources.files import Found
 from aepipe.sources.formats import text_tables, values
+from aepipe.sources.formats.strays import Strays
 from aepipe.sources.formats.text_tables import Line, Record, TextTable, open_table, refuse_row
 from aepipe.sources.item import Given
 
@@ -49,7 +50,7 @@ class TextShards:
         self.missing: dict[str, str] = {}
         self._given = given
         self._types = Types(given)
-        self._strays = _Strays()
+        self._strays = Strays()
 
     def look(self, wanted: Sequence[str]) -> None:
         """Learn the columns and the types of all files.
@@ -189,36 +190,6 @@ class Types:
         if name in self._said:
             return values.type_said(name, self._said[name], column)
         return column.type()
-
-
-class _Strays:
-    """Values that are not of the type that a recipe says of their column; they count as missing."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._first: dict[str, str] = {}
-
-    def clear(self) -> None:
-        self._counts.clear()
-        self._first.clear()
-
-    def converted(self, name: str, text: str, convert: Callable[[str], Any]) -> object:
-        """Return the value of a text; None where it has none of the type."""
-        try:
-            return convert(text)
-        except ValueError:
-            if not notation.is_missing(text):
-                self._counts[name] += 1
-                self._first.setdefault(name, text)
-            return None
-
-    def notes(self) -> list[str]:
-        """Return how many there were, in words."""
-        return [
-            f"column {name!r}: {count:,} {'value' if count == 1 else 'values'} not of its type left out, such as "
-            f"{self._first[name][:40]!r}"
-            for name, count in self._counts.items()
-        ]
 
 
 def _first_of(notes: Mapping[str, None]) -> list[str]:
