@@ -16,7 +16,7 @@ import tomllib
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from random import Random
 from typing import Any
@@ -26,8 +26,9 @@ import numpy as np
 from aepipe import recipe as recipes
 from aepipe import sources
 from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError, UnclearError
+from aepipe.pipeline.source_block import source_block
 from aepipe.recipe import Choice, LayerRecipe, Recipe
-from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer, Survey
+from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer
 from aepipe.sources.files import EMPTY, Files, Found, first_bytes, pointer_in
 from aepipe.sources.formats import archives, clip_retrieval, parquet, records, shards
 from aepipe.sources.formats.folder import is_other
@@ -57,7 +58,6 @@ WALKABLE = 1000
 """Rows from which bits learn from neighbours; on 6,700 photographs that added 12 % to mAP@1000."""
 
 _NO_ROWS = "a table without rows"
-_REASONS = {"header": "  # the first line is a row like those below it"}
 _ENDING = re.compile(
     r"\.(tar|tgz|zip|parquet|pq|arrow|feather|csv|tsv|txt|jsonl|ndjson|json|npy|npz|xlsx|xls|ods|db|sqlite3?|duckdb)"
     r"(\.(gz|bz2|xz|zst))?$"
@@ -174,7 +174,7 @@ def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | Non
     known = {place for place, _ in held.strangers}
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen)}"]
-    blocks = [_source_block(hints.survey, kind, _relative(path, folder), options), hints.features]
+    blocks = [source_block(hints, kind, _relative(path, folder), options), hints.features]
     blocks += stack(hints.survey.rows, bounded=hints.bounded, holes=hints.holes, walkable=hints.walkable or WALKABLE)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
     text = "\n\n".join([*head, *filter(None, blocks)]) + "\n"
@@ -317,7 +317,9 @@ def hints_for(
         layers=(LayerRecipe(net=Choice(kind="dense")),),
     )
     # Without options for label and split, the items still have all of their columns.
-    return module.suggest(whole, sources.resolve(bare).items()), options
+    source = sources.resolve(bare)
+    hints: Hints = module.suggest(whole, source.items())
+    return replace(hints, left_out=source.left_out), options
 
 
 def name_of(path: str) -> str:
@@ -530,29 +532,6 @@ def _first_rows(path: Path, name: str) -> list[dict[str, Any]]:
 def _is_headless(file: Found) -> bool:
     """Whether a file is a table whose first line is a row."""
     return records.holds(file) and records.is_headless(Path(file.path), file.place)
-
-
-def _source_block(seen: Survey, kind: str, path: str, options: Mapping[str, str | bool]) -> str:
-    """Return ``[source]``.
-
-    Args:
-        seen: of the collection.
-        kind: of source.
-        path: as the recipe writes it.
-        options: that only this kind has.
-    """
-    lines = ["[source]", f'kind = "{kind}"', f"path = {json.dumps(path, ensure_ascii=False)}"]
-    lines += [f"{name} = {json.dumps(value)}{_REASONS.get(name, '')}" for name, value in options.items()]
-    label, split = seen.label(), seen.split()
-    if label not in {"", "given"}:
-        why = f"{len(seen.parents)} folders" if label == "parent" else f"{len(seen.columns[label])} values"
-        why += ", several to an item" if label in seen.lists else ""
-        lines.append(f'label = "{label}"  # {why}; for evaluation only')
-    if not split:
-        lines.append("split = { test = 0.1 }  # decided by the bytes of each item, so it stays as it is")
-    elif split != "given":
-        lines.append(f'split = "{split}"')
-    return "\n".join(lines)
 
 
 def stack(rows: int, *, bounded: bool, holes: bool = False, walkable: int = WALKABLE) -> list[str]:

@@ -491,6 +491,7 @@ class Hints:
         holes: cells may be missing, and are of several sorts.
         walkable: rows from which bits learn from neighbours; 0 for the usual number.
         unreadable: items that were looked at and cannot be decoded, each with the reason.
+        left_out: columns that rows are not made of, or that are not kept, each with the reason.
     """
 
     survey: Survey
@@ -500,3 +501,4 @@ class Hints:
     holes: bool = False
     walkable: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)

@@ -126,3 +126,17 @@ def test_folders_of_partitions_are_no_labels(tmp_path: Path) -> None:
     _, text, found = suggest(str(tmp_path / "t"), folder=tmp_path)
     assert found.kind == "table"
     assert "label" not in text.partition("[gate]")[0]
+
+
+def test_a_derived_recipe_names_the_columns_that_are_left_out(tmp_path: Path) -> None:
+    names = ["id\nnumber", *(f"note {one}" for one in range(10))]
+    held = {name: [f"{name} {row}" for row in range(ROWS)] for name in names}
+    pq.write_table(pa.table(held | {"x": [row % 5 for row in range(ROWS)]}), tmp_path / "t.parquet")
+    text = suggest(str(tmp_path / "t.parquet"), folder=tmp_path)[1]
+    lines = text.splitlines()
+    at = lines.index("# columns left out:")
+    assert lines[at + 1] == f"#   id number: {ROWS} texts, all of them different: an id or a text"
+    assert lines[at + 8].startswith("#   note 6: ")
+    assert lines[at + 9] == "#   and 3 more"
+    pq.write_table(pa.table({"x": [row % 5 for row in range(ROWS)]}), tmp_path / "u.parquet")
+    assert "left out" not in suggest(str(tmp_path / "u.parquet"), folder=tmp_path)[1]

@@ -1,0 +1,51 @@
+"""The block ``[source]`` of a derived recipe, with the columns that are left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from aepipe.sources.base import Hints
+
+LEFT_OUT = 8
+"""Columns left out that are named."""
+_REASONS = {"header": "  # the first line is a row like those below it"}
+
+
+def source_block(hints: Hints, kind: str, path: str, options: Mapping[str, str | bool]) -> str:
+    """Return ``[source]``.
+
+    Args:
+        hints: of the collection.
+        kind: of source.
+        path: as the recipe writes it.
+        options: that only this kind has.
+    """
+    seen = hints.survey
+    lines = ["[source]", f'kind = "{kind}"', f"path = {json.dumps(path, ensure_ascii=False)}"]
+    lines += [f"{name} = {json.dumps(value)}{_REASONS.get(name, '')}" for name, value in options.items()]
+    label, split = seen.label(), seen.split()
+    if label not in {"", "given"}:
+        why = f"{len(seen.parents)} folders" if label == "parent" else f"{len(seen.columns[label])} values"
+        why += ", several to an item" if label in seen.lists else ""
+        lines.append(f'label = "{label}"  # {why}; for evaluation only')
+    if not split:
+        lines.append("split = { test = 0.1 }  # decided by the bytes of each item, so it stays as it is")
+    elif split != "given":
+        lines.append(f'split = "{split}"')
+    return "\n".join([*lines, *_left_out(hints.left_out)])
+
+
+def _left_out(columns: Mapping[str, str]) -> Iterator[str]:
+    """Yield comments on the columns that are not learned from, the first of them with their reasons."""
+    if columns:
+        yield "# columns left out:"
+    for name, why in list(columns.items())[:LEFT_OUT]:
+        # A name may have line ends, which would end the comment.
+        yield f"#   {_in_a_line(name) or 'without a name'}: {_in_a_line(why)}"
+    if len(columns) > LEFT_OUT:
+        yield f"#   and {len(columns) - LEFT_OUT:,} more"
+
+
+def _in_a_line(text: str) -> str:
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
