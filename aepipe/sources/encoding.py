@@ -1,8 +1,10 @@
 """Encodings of text: UTF-8, UTF-16 and UTF-32, and old ones that are guessed.
 
 Bytes that are UTF-8, or begin with a byte order mark, are no guess. Others are guessed: first among the encodings of
-Latin letters, by the alphabets of single languages; then by ``charset-normalizer``, which knows the other scripts. (On
-its own it takes French and much of German for Central European.) A guess is to be said: see :func:`notes_of`.
+Latin letters, by the alphabets of single languages; then among those of Cyrillic, Greek, Hebrew and Arabic, by how often
+letters are; then by ``charset-normalizer``, which knows the other scripts. (On its own it takes French and much of German
+for Central European, and a few words of Greek for Russian.) A guess is to be said: see :func:`notes_of`. Where several
+encodings make sense of a few words, none is guessed.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import IO
 
 from aepipe.errors import ExtraError, SourceError
+from aepipe.sources import alphabets
 
 UTF8 = "utf-8"
 BAD_BYTE = "aepipe-bad-byte"
@@ -65,9 +68,15 @@ _USUAL = "windows-1252"
 _OF_THE_WEST = frozenset("".join(_WEST.values()))
 _FEW = 4
 """Letters of another script that have to be there for a guess."""
+_SMALL = 400
+"""Bytes of lines with such letters, up to which several languages may fit by chance."""
+_MANY = 64
+"""Letters of a script that is not told by its letters, for a guess."""
+_ALONE = re.compile("[ñÑ](?![aeiouáéíóúAEIOU])|[õÕ](?![eE])")
+"""Letters that do not stand so in Spanish and Portuguese, and are others in Central Europe."""
+_ICELANDIC, _SURELY_ICELANDIC = frozenset("ðþý"), frozenset("áéíóúæ")
 _WIDE_MARKS = frozenset("。、，：；！？（）「」『』《》・ー…　")
 _NO_GUESS = ["utf_7", "utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be"]
-_OF_ONE_BYTE = ["cp1251", "koi8_r", "koi8_u", "cp866", "iso8859_5", "cp1253", "cp1255", "cp1256"]
 _MARKS_OF_TEXT = frozenset("„“”‚‘’‹›«»–—…·•€£¥§°¡¿©®™´`²³½¼¾µ×±\xa0ªº†‰")
 _NAMES = {"shift_jis": "cp932", "euc_jis_2004": "euc_jp", "gbk": "gb18030", "gb2312": "gb18030", "cp1125": "cp866"}
 
@@ -114,6 +123,7 @@ def of_stream(stream: IO[bytes], given: str | None = None) -> str:
 
     Raises:
         SourceError: there is no encoding of that name.
+        ValueError: there are too few words to tell the encoding.
         ExtraError: the stream is not UTF-8, and the package that guesses is not installed.
     """
     if given:
@@ -188,20 +198,22 @@ def guessed(sample: bytes) -> str | None:
     """Return the likeliest encoding of bytes that are not UTF-8; None where none fits.
 
     Raises:
+        ValueError: there are too few words to tell which of several it is.
         ExtraError: the package that guesses is not installed.
     """
     known = _latin(sample) or _japanese(sample)
     if known:
         return known
+    by_letters = alphabets.told(sample)
+    if by_letters.sure:
+        return by_letters.names[0]
+    if by_letters.names:
+        raise ValueError(_doubt(by_letters.names))
     try:
         from charset_normalizer import from_bytes
     except ImportError:
         raise ExtraError("charset-normalizer", "train") from None
     best = from_bytes(sample, cp_exclusion=_NO_GUESS).best()
-    if best is None:
-        # Figures and signs of a table hide its few words.
-        words = b" ".join(dict.fromkeys(re.findall(rb"[\x80-\xff]{2,}", sample)))
-        best = from_bytes(words, cp_isolation=_OF_ONE_BYTE).best()
     if best is None:
         return None
     name = _NAMES.get(best.encoding, best.encoding)
@@ -210,7 +222,14 @@ def guessed(sample: bytes) -> str | None:
     # Letters of Latin scripts have been tried, so what is left of them is chance.
     foreign = sum(letter.isalpha() and letter >= "\u0370" for letter in other)
     fits = foreign >= _FEW and letters >= 0.8 * len(other) and foreign >= 0.5 * len(other)
+    if fits and len(other) < _MANY:
+        raise ValueError(_doubt([_shown(name)]))
     return _shown(name) if fits else None
+
+
+def _doubt(names: Sequence[str]) -> str:
+    """Return that the encoding cannot be told, and which it may be."""
+    return f"its encoding cannot be told, perhaps {' or '.join(names[:3])}; say encoding = ... under [source]"
 
 
 def _latin(sample: bytes) -> str | None:
@@ -221,14 +240,28 @@ def _latin(sample: bytes) -> str | None:
         places = [place for place, letter in enumerate(text) if not letter.isascii() and not _apart(text, place)]
         # In Latin scripts other letters stand among those of ASCII.
         if places and sum(_among(text, place) for place in places) >= 0.5 * len(places):
-            other = [text[place].lower() for place in places]
+            # The small letter of a Turkish İ is two characters.
+            other = [text[place] if text[place] == "İ" else text[place].lower() for place in places]
+            other = _without_others(other, text) if name in {"windows-1252", "mac-roman", "cp850"} else other
             shares[name] = max(sum(one in known for one in other) for known in languages.values()) / len(other)
             if name == _USUAL:
                 several = sum(one in _OF_THE_WEST for one in other) / len(other)
     best = max(shares, key=shares.__getitem__, default=None)  # the first of equal ones
+    if best and best != _USUAL and shares[best] >= _FITS:
+        texts = {sample.decode(name, "replace"): name for name, share in shares.items() if share == shares[best]}
+        if len(texts) > 1 and len(sample) < _SMALL:
+            raise ValueError(_doubt(list(texts.values())))
     if best and (shares[best] >= _FITS or (best == _USUAL and several >= _FITS)):
         return best
     return None
+
+
+def _without_others(letters: list[str], text: str) -> list[str]:
+    """Return letters of the west, those as no letters that stand where no language of the west has them."""
+    strange = {found[0].lower() for found in _ALONE.findall(text)}
+    if not _SURELY_ICELANDIC & set(letters):
+        strange |= _ICELANDIC
+    return ["?" if letter in strange else letter for letter in letters]
 
 
 def _japanese(sample: bytes) -> str | None:

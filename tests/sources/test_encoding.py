@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 
 from aepipe.errors import SourceError
 from aepipe.sources import encoding
+from aepipe.sources.formats.streams import encoding_of
 
 SAMPLES = {
     "windows-1252": "Die Straßenbahn fährt über die Brücke nach Köln,"
@@ -103,3 +105,40 @@ def test_guesses_are_said() -> None:
         "1 file read as cp932; if that is wrong, say encoding = ... under [source]",
         "3 files read as windows-1252; if that is wrong, say encoding = ... under [source]",
     ]
+
+
+FEW = {
+    "windows-1251": "Москва Тула Казань Иванов Петрова красный зелёный заказ",
+    "koi8-r": "Москва Тула Казань Иванов Петрова красный зелёный заказ",
+    "cp866": "Москва Тула Казань Иванов Петрова красный зелёный заказ",
+    "iso8859_5": "Москва Тула Казань Иванов Петрова красный зелёный заказ",
+    "koi8-u": "Київ Львів Одеса Харків вулиця Шевченка прізвище червоний",
+    "windows-1253": "Αθήνα Άννα Γιώργος Νίκος οδός όνομα επώνυμο παραγγελία",
+    "iso8859_7": "Αθήνα Άννα Γιώργος Νίκος οδός όνομα επώνυμο παραγγελία",
+    "windows-1255": "תל אביב ירושלים חיפה דוד שרה משה רחל רחוב מחיר משפחה",
+    "windows-1256": "القاهرة دمشق بغداد محمد فاطمة شارع مدينة العائلة",
+    "windows-1254": "İstanbul İzmir şehir isim yeşil kırmızı Yılmaz Çelik",
+    "windows-1250": "Gdańsk Poznań Łódź imię żółty ulica Świątek miłość",
+}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_small_table_of_a_few_words_is_read_or_refused_but_not_read_wrongly(name: str) -> None:
+    """With eight words it is read; with each pair of them it is read, or the user is asked."""
+    words = FEW[name].split()
+    rows = [f"{number},{word}\n" for number, word in enumerate(words)]
+    assert encoding.decode("".join(rows).encode(name))[0] == "".join(rows)
+    wrong = 0
+    for one, two in zip(rows, rows[1:], strict=False):
+        try:
+            wrong += encoding.decode((one + two).encode(name))[0] != one + two
+        except ValueError as error:
+            assert "its encoding cannot be told, perhaps" in str(error) or "not in UTF-8" in str(error)
+    assert wrong <= 1
+
+
+def test_a_table_whose_encoding_cannot_be_told_says_what_to_say(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("a,b\nда,1\nнет,2\n".encode("cp1251"))
+    with pytest.raises(SourceError, match=r"t\.csv: its encoding cannot be told, perhaps .*; say encoding = \.\.\."):
+        encoding_of(tmp_path / "t.csv", None)
+    assert encoding_of(tmp_path / "t.csv", "cp1251") == "cp1251"

@@ -35,7 +35,7 @@ def encoding_of(path: Path, given: str | None) -> str:
     """Return the encoding of a file; see :func:`aepipe.sources.encoding.of_stream`.
 
     Raises:
-        SourceError: the file cannot be read to its end.
+        SourceError: the file cannot be read to its end, or has too few words to tell its encoding.
         ExtraError: the package that guesses is not installed.
     """
     return _encoding_of(path, given, stamp(path))
@@ -61,6 +61,8 @@ def _encoding_of(path: Path, given: str | None, _: tuple[int, int]) -> str:
             return encoding.of_stream(stream, given)
         except DAMAGE as error:
             raise SourceError(f"{path}: cannot be read to its end: {error}") from None
+        except ValueError as error:
+            raise SourceError(f"{path}: {error}") from None
 
 
 def lines_of(path: Path, name: str, longest: int) -> Iterator[str | None]:
