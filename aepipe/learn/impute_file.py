@@ -22,6 +22,7 @@ from aepipe.learn import impute_parquet
 from aepipe.learn.impute import STEPS, free_name
 from aepipe.learn.impute_column import Report, learned, read_texts
 from aepipe.sources import notation
+from aepipe.sources.files import pointer_in
 from aepipe.sources.formats.written import Added, Written
 from aepipe.store.io import check_target, replacing
 
@@ -188,12 +189,14 @@ def _kind_of(source: Path) -> str:
     """
     try:
         with source.open("rb") as stream:
-            head = stream.read(4)
+            head = stream.read(64)
     except OSError as error:
         _named(source, "read")
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
         raise SourceError(f"{source}: {reason}") from None
-    if head == PARQUET:
+    if reason := pointer_in(head):
+        raise SourceError(f"{source}: {reason}")
+    if head.startswith(PARQUET):
         return "table"
     return _named(source, "read")
 

@@ -445,3 +445,9 @@ def test_any_parquet_comes_back_with_its_values_unchanged(tmp_path: Path, data: 
         present = np.flatnonzero(old.is_valid().to_numpy())
         assert new.take(pa.array(present)).equals(old.take(pa.array(present)))
         assert new.null_count == (0 if name in found.holes else old.null_count)
+
+
+def test_a_pointer_of_lfs_is_no_table_of_two_rows(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n")
+    with pytest.raises(SourceError, match=r"t\.csv: a pointer of Git LFS"):
+        fill_file(tmp_path / "t.csv", tmp_path / "u.csv")

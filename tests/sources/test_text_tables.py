@@ -21,6 +21,7 @@ from aepipe.errors import ItemError, SourceError
 from aepipe.sources import preview
 from aepipe.sources.files import Files
 from aepipe.sources.formats import csv_files, records
+from aepipe.sources.formats.text_tables import open_table
 from aepipe.sources.item import Given, Item
 
 CITIES = ["Ulm", "Kiel"]
@@ -419,3 +420,34 @@ def test_a_table_of_unknown_dialect_is_read(tmp_path: Path, case: tuple[list[lis
     assert found.schema().names == names
     texts = [list(item.columns.values()) for item in found.untyped()]
     assert texts == [[cell or None for cell in row] for row in rows if any(row) or len(row) > 1]
+
+
+@pytest.mark.parametrize(
+    ("held", "says"),
+    [
+        ({"data": [{"x": 1}, {"x": 2}], "n": 2}, r"the rows are in 'data'; `jq -c '\.\[\"data\"\]\[\]'` writes"),
+        ({"x": [1, 2, 3], "y": [4, 5, 6]}, "a table by columns; pandas writes rows with to_json"),
+        ({"x": {"0": 1, "1": 2}, "y": {"0": 3, "1": 4}}, "a table by columns"),
+    ],
+)
+def test_a_table_in_one_object_is_no_row(tmp_path: Path, held: Any, says: str) -> None:
+    (tmp_path / "t.json").write_text(json.dumps(held))
+    with pytest.raises(SourceError, match=rf"t\.json: one JSON object, not one for each row: {says}"):
+        open_table(tmp_path / "t.json", "t.json").survey()
+    (tmp_path / "t.jsonl").write_text(json.dumps(held))
+    assert set(open_table(tmp_path / "t.jsonl", "t.jsonl").names()) == set(held)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"a,b\n1,2\n", "it is text; if it is a table, name it .csv"),
+        (b"<html><table><tr>", "it is a page of HTML"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS"),
+        (b"", "empty file"),
+    ],
+)
+def test_what_only_has_the_name_of_a_workbook_is_named(tmp_path: Path, data: bytes, says: str) -> None:
+    (tmp_path / "t.xls").write_bytes(data)
+    with pytest.raises(SourceError, match=f"t.xls: not a readable workbook: {says}"):
+        open_table(tmp_path / "t.xls", "t.xls")

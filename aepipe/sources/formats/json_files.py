@@ -63,9 +63,13 @@ def as_text(value: object) -> str | None:
 
 
 def survey(path: Path, given: str | None = None) -> dict[str, Column]:
-    """Return what the values of all objects of a file look like, by name."""
+    """Return what the values of all objects of a file look like, by name.
+
+    Raises:
+        SourceError: it is one object that holds a table in itself.
+    """
     found: dict[str, Column] = {}
-    for record, _ in objects(path, given):
+    for record, _ in _not_alone(path, objects(path, given)):
         for name, value in record.items():
             if value is None:
                 if name not in found and len(found) < MOST_COLUMNS:
@@ -78,6 +82,36 @@ def survey(path: Path, given: str | None = None) -> dict[str, Column]:
                 column = found[name] = Column()
             column.add_typed(_KINDS.get(type(value), "text"), value)
     return found
+
+
+def _not_alone(path: Path, found: Iterator[Object]) -> Iterator[Object]:
+    """Yield the objects of a file; a table by columns, or below a name, is one object that is no row."""
+    first = next(found, None)
+    if first is None:
+        return
+    second = next(found, None)
+    why = _why_no_row(first[0]) if second is None and path.name.lower().endswith((".json", ".json.gz")) else ""
+    if why:
+        raise SourceError(f"{path}: one JSON object, not one for each row: {why}")
+    yield first
+    if second is not None:
+        yield second
+        yield from found
+
+
+def _why_no_row(record: dict[str, Any]) -> str:
+    """Return why a single object is a table of its own, and what makes rows of it; empty where it may be a row."""
+    rows = [name for name, value in record.items() if isinstance(value, list) and _several(value, dict)]
+    if len(rows) == 1:
+        return f"the rows are in {rows[0]!r}; `jq -c '.[\"{rows[0]}\"][]'` writes one in each line, for a .jsonl"
+    sizes = {len(value) if isinstance(value, list | dict) else 0 for value in record.values()}
+    if len(record) > 1 and len(sizes) == 1 and min(sizes) > 1:
+        return "a table by columns; pandas writes rows with to_json(orient='records', lines=True), for a .jsonl"
+    return ""
+
+
+def _several(values: list[Any], kind: type) -> bool:
+    return len(values) > 1 and all(isinstance(value, kind) for value in values)
 
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode

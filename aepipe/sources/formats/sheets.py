@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aepipe.errors import ExtraError, SourceError
+from aepipe.sources.files import EMPTY, first_bytes, pointer_in
 from aepipe.sources.formats.dialect import Dialect, layout_of
 from aepipe.sources.formats.streams import stamp
 from aepipe.sources.item import Given
@@ -66,10 +67,24 @@ def _cells(path: Path, sheet: str | None, _: tuple[int, int]) -> tuple[list[list
         chosen = sheet if sheet is not None else names[0]
         rows = [[_text(value) for value in row] for row in book.get_sheet_by_name(chosen).iter_rows()]
     except (CalamineError, OSError, IndexError) as error:
-        raise SourceError(f"{path}: not a readable workbook: {error}") from None
+        raise SourceError(f"{path}: not a readable workbook: {_other(path) or error}") from None
     others = [name for name in names if name != chosen]
     notes = [f"sheet {chosen!r} is read; the others are not: {', '.join(others)}"] if others and sheet is None else []
     return rows, notes
+
+
+def _other(path: Path) -> str:
+    """Return what a file is that only has the name of a workbook; empty where that is not known."""
+    try:
+        head = first_bytes(str(path), 512)
+    except OSError:
+        return ""
+    if not head:
+        return EMPTY
+    if head.lstrip().lower().startswith((b"<html", b"<!doctype", b"<table", b"<?xml")):
+        return "it is a page of HTML or XML; save it as .xlsx or .csv"
+    text = b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return pointer_in(head) or ("it is text; if it is a table, name it .csv or .tsv" if text else "")
 
 
 def _text(value: Any) -> str:  # noqa: ANN401  a cell has one of many types
