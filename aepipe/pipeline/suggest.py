@@ -26,7 +26,6 @@ import numpy as np
 from aepipe import recipe as recipes
 from aepipe import sources
 from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError, UnclearError
-from aepipe.pipeline.source_block import source_block
 from aepipe.recipe import Choice, LayerRecipe, Recipe
 from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer
 from aepipe.sources.files import EMPTY, Files, Found, first_bytes, pointer_in
@@ -34,6 +33,7 @@ from aepipe.sources.formats import archives, clip_retrieval, parquet, records, s
 from aepipe.sources.formats.folder import is_other
 from aepipe.sources.passed_over import PassedOver, in_words
 from aepipe.sources.remote import is_address
+from aepipe.sources.source_block import source_block
 from aepipe.store import registry
 
 FILES = 200

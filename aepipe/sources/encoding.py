@@ -1,10 +1,10 @@
 """Encodings of text: UTF-8, UTF-16 and UTF-32, and old ones that are guessed.
 
 Bytes that are UTF-8, or begin with a byte order mark, are no guess. Others are guessed: first among the encodings of
-Latin letters, by the alphabets of single languages; then among those of Cyrillic, Greek, Hebrew and Arabic, by how often
-letters are; then by ``charset-normalizer``, which knows the other scripts. (On its own it takes French and much of German
-for Central European, and a few words of Greek for Russian.) A guess is to be said: see :func:`notes_of`. Where several
-encodings make sense of a few words, none is guessed.
+Latin letters, by the alphabets of single languages; then among those of Cyrillic, Greek, Hebrew and Arabic, by how
+often letters are; then by ``charset-normalizer``, which knows the other scripts. (On its own it takes French and much
+of German for Central European, and a few words of Greek for Russian.) Where several encodings make sense of a few
+words, none is guessed. A guess is to be said: see :func:`notes_of`.
 """
 
 from __future__ import annotations

@@ -19,9 +19,11 @@ CODES = 0.01
 ROWS = "row numbers"
 _YEARS = (1500, 2100)
 _COUNTERS = frozenset(
-    ["", "id", "_id", "index", "idx", "row", "rownum", "row_num", "row_number", "rownumber", "row_id", "rowid"]
-    + ["rowname", "rownames", "level_0", "nr", "nr.", "no", "no.", "#", "pk", "uid", "oid", "fid", "objectid"]
-    + ["record_id"]
+    [
+        *("", "id", "_id", "index", "idx", "row", "rownum", "row_num", "row_number", "rownumber", "row_id", "rowid"),
+        *("rowname", "rownames", "level_0", "nr", "nr.", "no", "no.", "#", "pk", "uid", "oid", "fid", "objectid"),
+        "record_id",
+    ]
 )
 _NAMED = re.compile(r"unnamed:|__index_level_", re.IGNORECASE)
 _ID = re.compile(r"(.*[^a-z])?(id|ids|guid|uuid|key|pk)|.+[^a-z](no|nr|num|number)\.?|.+nummer", re.IGNORECASE)

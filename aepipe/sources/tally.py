@@ -37,6 +37,7 @@ LONG = 40
 NAMED = 3
 """Cells that a message names."""
 
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How a column is read.

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from aepipe.errors import SourceError
 from aepipe.pipeline.suggest import suggest
 
 ROWS = 24

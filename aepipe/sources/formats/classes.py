@@ -45,7 +45,9 @@ def _named_struct(kind: pa.DataType, feature: Mapping[str, Any]) -> Named | None
     inner = feature.get("feature") if "_type" in feature else feature
     if not isinstance(inner, Mapping):
         return None
-    parts = {one.name: {"feature": inner.get(one.name)} if inner is not feature else inner.get(one.name) for one in kind}
+    parts = {
+        one.name: {"feature": inner.get(one.name)} if inner is not feature else inner.get(one.name) for one in kind
+    }
     found = {one.name: part for one in kind if (part := _named(one.type, parts[one.name])) is not None}
     fields = [pa.field(one.name, found[one.name][0] if one.name in found else one.type) for one in kind]
     return (pa.struct(fields), _Struct({name: make for name, (_, make) in found.items()})) if found else None

@@ -1,8 +1,8 @@
 """Shards: files with typed columns that are read as one table.
 
-Folders named ``column=value`` give columns, as Hive and Spark write them. Numbers of classes that Hugging Face's metadata
-has names for become these names. In a data set that Hugging Face's library has
-saved, the files are those that its ``state.json`` names, and its folders are the splits.
+Folders named ``column=value`` give columns, as Hive and Spark write them. Numbers of classes that Hugging Face's
+metadata has names for become these names. In a data set that Hugging Face's library has saved, the files are those that
+its ``state.json`` names, and its folders are the splits.
 """
 
 from __future__ import annotations
