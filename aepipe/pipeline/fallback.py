@@ -1,4 +1,4 @@
-"""The simple method beside the trained one: never release bits that are worse than rotated components.
+"""Release rotated components where trained bits are worse.
 
 Where rows are few, or the recipe does not suit them, a rotation of principal components (ITQ) can find more than a
 trained stack. Its codes are measured for every release anyway, on the same held-out queries. Where they are better,
@@ -26,7 +26,7 @@ MOST_COMPONENTS = 256
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The trained codes beside those of ITQ, on the same held-out queries.
+    """The trained codes and those of ITQ, on the same held-out queries.
 
     Attributes:
         metric: its name.
@@ -74,7 +74,7 @@ def compared(store: Store, measured: Ref, metric: str) -> Compared | None:
 
 
 def applies(resolved: ResolvedRecipe) -> bool:
-    """Say whether a recipe wants the simple method where that is better, and does not name it itself."""
+    """Say whether rotated components may take the place of a recipe's bits."""
     code = resolved.recipe.code
     return code.fallback == "itq" and code.objective.kind != "itq"
 
