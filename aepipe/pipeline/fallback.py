@@ -24,6 +24,15 @@ MOST_COMPONENTS = 256
 """Components that are kept as the embedding, for re-ranking."""
 
 
+KEPT = 0.6
+"""Share of ITQ's recall of float neighbours below which trained bits are worse, where there are no labels to tell.
+
+Trained bits keep classes together rather than single neighbours: on photographs and sentences they have two thirds to
+nine tenths of ITQ's recall where their mAP is higher (``python -m benchmarks.quality.small``); on the table adult,
+where it is lower, a third.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Compared:
     """The trained codes and those of ITQ, on the same held-out queries.
@@ -40,7 +49,8 @@ class Compared:
     @property
     def better(self) -> str:
         """The method that measured best: ``stack`` or ``itq``."""
-        return "itq" if self.itq > self.ours else "stack"
+        wanted = self.itq * (KEPT if self.metric == LABEL_FREE else 1.0)
+        return "itq" if self.ours < wanted else "stack"
 
     def __str__(self) -> str:
         if self.better == "itq":
