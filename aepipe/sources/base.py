@@ -487,9 +487,7 @@ class Hints:
         survey: the number of items, and what labels and splits can be made of.
         seen: what the recipe is derived from, in words: ``60 documents``.
         features: the block ``[features]``, each choice with its reason; empty where the kind has nothing to choose.
-        bounded: rows are pictures of some sort: cells lie within 0..1, and may be shifted by a pixel in training.
         holes: cells may be missing, and are of several sorts.
-        walkable: rows from which bits learn from neighbours; 0 for the usual number.
         unreadable: items that were looked at and cannot be decoded, each with the reason.
         left_out: columns that rows are not made of, or that are not kept, each with the reason.
     """
@@ -497,8 +495,6 @@ class Hints:
     survey: Survey
     seen: str
     features: str = ""
-    bounded: bool = False
     holes: bool = False
-    walkable: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
