@@ -324,6 +324,8 @@ def hints_for(
     )
     # Without options for label and split, the items still have all of their columns.
     source = sources.resolve(bare)
+    if source.spans == []:  # a table without a column to learn from raises here
+        raise SourceError(f"{path}: no column can be learned from")
     hints: Hints = module.suggest(whole, source.items())
     return replace(hints, left_out=source.left_out), options
 

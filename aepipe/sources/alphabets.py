@@ -1,4 +1,4 @@
-"""Old encodings of one byte to a letter: Cyrillic, Greek, Hebrew, Arabic, told by how often their letters are.
+"""Old encodings of Cyrillic, Greek, Hebrew and Arabic, told by their letters.
 
 Of a few words several may make sense; then nobody should guess, and :func:`told` says so.
 """
@@ -68,7 +68,7 @@ class Told:
 
 
 def told(sample: bytes) -> Told:
-    """Return the encodings in which bytes make sense; none for other bytes than those of such scripts."""
+    """Return the encodings in which bytes make sense; none for other bytes."""
     scores: dict[str, float] = {}
     texts: dict[str, str] = {}
     for name, languages in _ENCODINGS.items():

@@ -1,4 +1,4 @@
-"""Columns that look like measures, and are none: row numbers, ids, codes with zeros in front, numbers with units."""
+"""Columns that look like measures, and are none: row numbers, ids, codes, units."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def is_code(text: str) -> bool:
 
 
 def sort_of(texts: Collection[str]) -> str:
-    """Return what texts are that are nearly numbers, in words with an example; empty for other texts."""
+    """Return what texts are that are nearly numbers, in words; empty for others."""
     for called, pattern in _SORTS.items():
         found = [text for text in texts if pattern.fullmatch(text)]
         if found and len(found) >= _ALIKE * len(texts):

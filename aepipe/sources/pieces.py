@@ -1,4 +1,4 @@
-"""Containers of pieces of other items: windows of recordings, frames of videos, passages of documents."""
+"""Containers of pieces of items: windows of recordings, frames, passages."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def test_bad_rows_are_refused(tmp_path: Path, body: bytes, says: str) -> None:
 def test_a_table_without_a_useful_column_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a,b\n1,?\n1,\n1,NA\n")
     with pytest.raises(SourceError, match="no column can be learned from: a: one value: '1'; b: no value"):
-        table(tmp_path)
+        table(tmp_path).fitted(None).fitted(None)
 
 
 def test_a_query_is_an_object_or_a_file(tmp_path: Path) -> None:
@@ -450,3 +450,11 @@ def test_codes_and_numbers_with_units_are_categories_and_said(tmp_path: Path) ->
     assert kinds == [("code", "category"), ("weight", "category"), ("x", "number")]
     assert "column 'code': categories, not numbers: codes with zeros or a plus in front, as '000'" in source.notes
     assert "column 'weight': categories, not numbers: numbers with units, as '0 kg'" in source.notes
+
+
+def test_a_single_row_is_added_to_others_although_nothing_can_be_learned_from_it(tmp_path: Path) -> None:
+    known = table(write(tmp_path), leave_out=("note",)).fitted(None)
+    write(tmp_path, "age,job\n41,baker\n", "more.csv")
+    (item,) = table(tmp_path, "more.csv").items()
+    row = sources.decoder("table", known.features())(item.read(), item.key)
+    assert np.isfinite(row[:4]).all()

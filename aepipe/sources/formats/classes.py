@@ -1,4 +1,4 @@
-"""Classes: numbers in a table that Hugging Face's metadata has names for, a ``ClassLabel``, at any depth."""
+"""Classes: numbers that Hugging Face's metadata has names for, at any depth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files, or paths to files, in the rows of Parquet, Arrow, SQLite and DuckDB files: pictures, recordings, videos.
+"""Pictures, recordings and videos, or paths to them, in rows of tables with types.
 
 Pictures are in a column of bytes, or in a struct ``{bytes, path}`` as Hugging Face writes it; paths are in a column of
 texts. Of a list of pictures the first is taken.

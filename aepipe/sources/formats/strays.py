@@ -1,4 +1,4 @@
-"""Values that are not of the type that a recipe says of their column: they count as missing, and are counted."""
+"""Values that are not of the type said of their column: missing, and counted."""
 
 from __future__ import annotations
 

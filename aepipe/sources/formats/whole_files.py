@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns, called: str) -> Container:
-    """Return the files of a kind; where there are none, those in archives, in tables or in lists.
+    """Return the files of a kind; else those in archives, in tables or in lists.
 
     Args:
         files: where they are.

@@ -79,7 +79,7 @@ class Table(base.ItemSource):
     The whole table is read once when the source is opened, to tell the kinds of its columns.
 
     Raises:
-        SourceError: the path does not exist or holds no table, a column is missing, or none can be learned from.
+        SourceError: the path does not exist or holds no table, or a column is missing.
     """
 
     kind = "table"
@@ -110,13 +110,14 @@ class Table(base.ItemSource):
     @property
     def shape(self) -> tuple[int]:
         """Cells of a row."""
-        return (sum(cells.cells_of(column) for column in self._columns),)
+        return (sum(cells.cells_of(column) for column in self._learnable()),)
 
     @property
     def spans(self) -> list[dict[str, Any]]:
         """The cells of each column and their likelihood, as the likelihood ``columns`` takes them."""
-        sizes = [cells.cells_of(column) for column in self._columns]
-        kinds = ["bernoulli" if column["kind"] == "category" else "gaussian" for column in self._columns]
+        columns = self._learnable()
+        sizes = [cells.cells_of(column) for column in columns]
+        kinds = ["bernoulli" if column["kind"] == "category" else "gaussian" for column in columns]
         return [
             {"columns": size, "likelihood": kind if size == 1 else "categorical"}
             for size, kind in zip(sizes, kinds, strict=True)
@@ -130,9 +131,11 @@ class Table(base.ItemSource):
         """Return the source with the known columns, where names and kinds are the same.
 
         Raises:
-            SourceError: a column may be numbers with mistakes, or texts, and the options do not say which.
+            SourceError: a column may be numbers with mistakes, or texts, and the options do not say which; or no column
+                can be learned from.
         """
         self._check_torn()
+        self._learnable()
         other = copy.copy(self)
         same = known and known.get("kind") == self.kind and known.get("units") == self._features.units
         # Other columns make other rows, so then everything is learned again.
@@ -215,10 +218,22 @@ class Table(base.ItemSource):
             columns.append(_column(tallies[name], reading, self._features.units.get(name)))
             notes += reading.notes
         if not columns:
-            raise SourceError(f"{self._files.given}: no column can be learned from: {_reasons(self._left_out)}")
+            return [], notes
         names = [f"{column['name']} ({_kind(column)})" for column in columns]
         more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
         return columns, [f"columns learned from: {', '.join(names[:NAMED])}{more}", *notes]
+
+    def _learnable(self) -> list[dict[str, Any]]:
+        """Return the columns that rows are made of.
+
+        A few rows that are added to others need none: they become rows as those have.
+
+        Raises:
+            SourceError: there is none.
+        """
+        if not self._columns:
+            raise SourceError(f"{self._files.given}: no column can be learned from: {_reasons(self._left_out)}")
+        return self._columns
 
     def _check_types(self, names: Sequence[str]) -> None:
         """Raise SourceError where an option names a column that is not there."""
