@@ -51,8 +51,8 @@ class Components:
         mean_D = torch.stack([block.double().sum(0) for block in _flat(rows)]).sum(0) / len(rows)
         if width <= WIDEST:
             covariance_DD = torch.stack([_spread(block - mean_D.float()) for block in _flat(rows)]).sum(0) / len(rows)
-            variance_D, axes_DD = torch.linalg.eigh(covariance_DD)
-            return cls(mean_D.float(), axes_DD.flip(1)[:, :count].float(), variance_D.flip(0)[:count].float())
+            variance_D, axes_DD = _decomposed(covariance_DD)
+            return cls(mean_D.float(), axes_DD[:, :count].float(), variance_D[:count].float())
         return cls(mean_D.float(), *_iterated(rows, mean_D.float(), count))
 
     def scale(self, whiten: float) -> Tensor:
@@ -79,6 +79,18 @@ def _spread(centred_BD: Tensor) -> Tensor:
     return (centred_BD.T @ centred_BD).double()
 
 
+def _decomposed(covariance_DD: Tensor) -> tuple[Tensor, Tensor]:
+    """Return variances and axes of a covariance, the largest variance first."""
+    try:
+        variance_D, axes_DD = torch.linalg.eigh(covariance_DD)
+    except torch.linalg.LinAlgError:
+        # Of few wide rows most variances are zero, where the usual way may not converge. The singular values of a
+        # covariance are its variances.
+        axes_DD, variance_D, _ = torch.linalg.svd(covariance_DD)
+        return variance_D, axes_DD
+    return variance_D.flip(0), axes_DD.flip(1)
+
+
 def _iterated(rows: Feed, mean_D: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return axes and variances of wide rows."""
     # On the CPU with a fixed seed: the same start on every device, so the components are those of the data.
@@ -95,6 +107,5 @@ def _iterated(rows: Feed, mean_D: Tensor, count: int) -> tuple[Tensor, Tensor]:
         before_DF, basis_DF = basis_DF, image_DF
     # Rayleigh-Ritz: the eigenvectors of the covariance seen inside the last basis.
     inner_FF = (before_DF.T.double() @ image_DF.double()) / len(rows)
-    variance_F, turn_FF = torch.linalg.eigh((inner_FF + inner_FF.T) / 2)
-    axes_DF = before_DF @ turn_FF.flip(1)[:, :count].float()
-    return axes_DF, variance_F.flip(0)[:count].float()
+    variance_F, turn_FF = _decomposed((inner_FF + inner_FF.T) / 2)
+    return before_DF @ turn_FF[:, :count].float(), variance_F[:count].float()

@@ -108,3 +108,16 @@ def test_layers_without_a_closed_form_are_refused(changed: Any, message: str) ->
     layer_specs.layer_spec(LayerRecipe.model_validate(good), "layers.0")
     with pytest.raises(RecipeError, match=f"layers.0.objective: {message}"):
         layer_specs.layer_spec(LayerRecipe.model_validate(good | changed), "layers.0")
+
+
+def test_a_decomposition_that_does_not_converge_is_made_in_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = Feed(rows(), CPU)
+    expected = Components.of(feed, 3)
+
+    def fails(_: object) -> None:
+        raise torch.linalg.LinAlgError("failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails)
+    found = Components.of(feed, 3)
+    assert found.variance.numpy() == pytest.approx(expected.variance.numpy(), rel=1e-5)
+    assert (found.axes * expected.axes).sum(0).abs().numpy() == pytest.approx(np.ones(3), abs=1e-5)
