@@ -83,7 +83,7 @@ def _decomposed(covariance_DD: Tensor) -> tuple[Tensor, Tensor]:
     """Return variances and axes of a covariance, the largest variance first."""
     try:
         variance_D, axes_DD = torch.linalg.eigh(covariance_DD)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # its stubs lack it
         # Of few wide rows most variances are zero, where the usual way may not converge. The singular values of a
         # covariance are its variances.
         axes_DD, variance_D, _ = torch.linalg.svd(covariance_DD)

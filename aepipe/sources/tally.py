@@ -150,7 +150,6 @@ class Tally:
         try:
             number = notation.number(value)
         except (TypeError, ValueError):
-            self._numbers.over = True
             self._add_other(value, place, learn=learn)
             return
         self.plain += 1
@@ -186,7 +185,9 @@ class Tally:
         best = number if number.strays <= day.strays else day
         if self._flags:
             return Reading("category")
-        reason = "" if best.strays or best.kind == "date" else self._numbers.why(self.name, self.count)
+        # Also with a few words among them numbers may be ids.
+        whole = self.plain >= (1 - stray) * self.count
+        reason = self._numbers.why(self.name, self.plain) if whole else ""
         if self._codes > measures.CODES * self.count and not reason.startswith(measures.ROWS):
             return self._as_category(f"codes with zeros or a plus in front, as {self._code!r}")
         if best.strays:
