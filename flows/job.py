@@ -127,7 +127,8 @@ def open_release_job(store: Store, release: Release, *, device: str | None = Non
         SourceError: the source is missing.
     """
     read = recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
-    return Job(store, resolve(override(read, device=device)), recipe_file_of(store, release.ref))
+    known = store.manifest(release.part("rows")).inputs.get("features")
+    return Job(store, resolve(override(read, device=device), known), recipe_file_of(store, release.ref))
 
 
 def open_store(folder: str | None) -> Store:

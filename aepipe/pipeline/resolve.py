@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,15 +53,19 @@ class ResolvedRecipe:
         return f"layer {depth + 1}" if depth < len(self.recipe.layers) else "code layer"
 
 
-def resolve(recipe: Recipe) -> ResolvedRecipe:
+def resolve(recipe: Recipe, known: Mapping[str, Any] | None = None) -> ResolvedRecipe:
     """Resolve every choice of a recipe.
+
+    Args:
+        recipe: to resolve.
+        known: features of the rows that an encoder has learned from, where new rows are for that one.
 
     Raises:
         RecipeError: a kind is unknown, or one of its options is wrong; the text names the file and the key.
         SourceError: the source is missing.
     """
     try:
-        source = sources.resolve(recipe)
+        source = sources.resolve(recipe).under(known)
         recipe = recipe.model_copy(update={"layers": tuple(_with_columns(one, source) for one in recipe.layers)})
         specs = (
             *(layer_specs.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers)),

@@ -194,6 +194,10 @@ class ItemSource:
         """Return the source itself: its rows need nothing that is learned from the items."""
         return self
 
+    def under(self, known: Mapping[str, Any] | None) -> Self:
+        """Return the source itself: what rows are made of does not depend on the items."""
+        return self
+
     def schema(self) -> pa.Schema:
         """Return the columns that are neither label nor split."""
         import pyarrow as pa

@@ -133,6 +133,16 @@ class Source(Protocol):
             SourceError: nothing can be learned from the items.
         """
 
+    def under(self, known: Mapping[str, Any] | None) -> Self:
+        """Return the source for an encoder that has learned already: its rows are what that reads.
+
+        Args:
+            known: :meth:`features` of the rows that it has learned from.
+
+        Raises:
+            SourceError: what it reads is not there any more.
+        """
+
     def features(self) -> dict[str, Any]:
         """Return everything that decides how bytes become a row, as JSON.
 

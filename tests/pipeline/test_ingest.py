@@ -57,6 +57,9 @@ class Fake:
 
     spans: list[dict[str, Any]] | None = None
 
+    def under(self, known: Mapping[str, Any] | None) -> Self:
+        return self
+
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
         return self
 

@@ -458,3 +458,20 @@ def test_a_single_row_is_added_to_others_although_nothing_can_be_learned_from_it
     (item,) = table(tmp_path, "more.csv").items()
     row = sources.decoder("table", known.features())(item.read(), item.key)
     assert np.isfinite(row[:4]).all()
+
+
+def test_new_rows_are_made_for_an_encoder_although_their_values_tell_something_else(tmp_path: Path) -> None:
+    """A column with a first second value would be learned from, and make other rows."""
+    known = table(write(tmp_path, "x,c,one\n" + "".join(f"{n % 7},{'ab'[n % 2]},k\n" for n in range(40)))).fitted(None)
+    write(tmp_path, "x,c,one\n" + "".join(f"{n % 7},{'ab'[n % 2]},k{n % 2}\n" for n in range(40)))
+    assert table(tmp_path).shape == (3,)
+    source = table(tmp_path).under(known.features())
+    assert source.shape == known.shape == (2,)
+    assert source.fitted(known.features()).features() == known.features()
+    assert source.notes == [
+        "columns learned from: x (number), c (2 categories)",
+        "columns that the encoder in service has not learned from: one",
+    ]
+    write(tmp_path, "x,one\n1,k\n2,k\n")
+    with pytest.raises(SourceError, match="column 'c' is gone, which the encoder in service reads"):
+        table(tmp_path).under(known.features())

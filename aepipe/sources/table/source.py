@@ -144,6 +144,25 @@ class Table(base.ItemSource):
         other._decode = cells.decoder(other.features())
         return other
 
+    def under(self, known: Mapping[str, Any] | None) -> Self:
+        """Return the source with the known columns, whatever the values tell of them now.
+
+        Raises:
+            SourceError: one of them is gone.
+        """
+        if not known or known.get("kind") != self.kind:
+            return self
+        names, there = [column["name"] for column in known["columns"]], self._container.schema().names
+        gone = next((name for name in names if name not in there), None)
+        if gone is not None:
+            raise SourceError(f"{self._files.given}: column {gone!r} is gone, which the encoder in service reads")
+        other = copy.copy(self)
+        other._columns, other._torn = known["columns"], {}
+        new = [column["name"] for column in self._columns if column["name"] not in names]
+        note = f"columns that the encoder in service has not learned from: {', '.join(new[:NAMED])}"
+        other._notes = [_listed(known["columns"]), *([note] if new else [])]
+        return other
+
     def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
         """Return the columns that are neither label nor split, and each row in a line."""
         import pyarrow as pa
@@ -219,9 +238,7 @@ class Table(base.ItemSource):
             notes += reading.notes
         if not columns:
             return [], notes
-        names = [f"{column['name']} ({_kind(column)})" for column in columns]
-        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-        return columns, [f"columns learned from: {', '.join(names[:NAMED])}{more}", *notes]
+        return columns, [_listed(columns), *notes]
 
     def _learnable(self) -> list[dict[str, Any]]:
         """Return the columns that rows are made of.
@@ -286,6 +303,13 @@ def _column(seen: Tally, reading: Reading, unit: str | None) -> dict[str, Any]:
 def _alike(column: Mapping[str, Any]) -> list[str | None]:
     """Return what has to be the same in two columns, so that what was learned of one holds for the other."""
     return [column["name"], column["kind"], column.get("decimal"), column.get("order")]
+
+
+def _listed(columns: Sequence[Mapping[str, Any]]) -> str:
+    """Return the columns that rows are made of, in words."""
+    names = [f"{column['name']} ({_kind(column)})" for column in columns]
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return f"columns learned from: {', '.join(names[:NAMED])}{more}"
 
 
 def _kind(column: Mapping[str, Any]) -> str:
