@@ -468,7 +468,7 @@ def test_new_rows_are_made_for_an_encoder_although_their_values_tell_something_e
     source = table(tmp_path).under(known.features())
     assert source.shape == known.shape == (2,)
     assert source.fitted(known.features()).features() == known.features()
-    assert source.notes == [
+    assert list(source.notes) == [
         "columns learned from: x (number), c (2 categories)",
         "columns that the encoder in service has not learned from: one",
     ]
