@@ -170,10 +170,13 @@ def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | Non
     elif kind not in sources.names():
         raise RecipeError(f"unknown kind {kind!r}; allowed: {', '.join(sources.names())}")
     kind = kind or held.kind
-    hints, options = hints_for(kind, path, held.columns.get(kind), headless=held.headless)
+    column, headless = held.columns.get(kind), held.headless
+    if kind == "text" and not records.prevail(Files.at(path, Path.cwd())):
+        column, headless = None, False  # a workbook among documents is one of them
+    hints, options = hints_for(kind, path, column, headless=headless)
     known = {place for place, _ in held.strangers}
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
-    head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen)}"]
+    head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen, ensure_ascii=False)}"]
     blocks = [_source_block(hints.survey, kind, _relative(path, folder), options), hints.features]
     blocks += stack(hints.survey.rows, bounded=hints.bounded, holes=hints.holes, walkable=hints.walkable or WALKABLE)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
@@ -542,7 +545,9 @@ def _source_block(seen: Survey, kind: str, path: str, options: Mapping[str, str 
         options: that only this kind has.
     """
     lines = ["[source]", f'kind = "{kind}"', f"path = {json.dumps(path, ensure_ascii=False)}"]
-    lines += [f"{name} = {json.dumps(value)}{_REASONS.get(name, '')}" for name, value in options.items()]
+    lines += [
+        f"{name} = {json.dumps(value, ensure_ascii=False)}{_REASONS.get(name, '')}" for name, value in options.items()
+    ]
     label, split = seen.label(), seen.split()
     if label not in {"", "given"}:
         why = f"{len(seen.parents)} folders" if label == "parent" else f"{len(seen.columns[label])} values"
