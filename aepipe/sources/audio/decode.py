@@ -100,14 +100,14 @@ def query_items(text: str) -> Iterator[Item]:
     path = path_named(text)
     found = None if path else _SLICE.match(text)
     if found is None:
-        yield Item(text, text, WholeFile(str(path))) if path else nothing_at(text, "recordings")
+        yield Item(text, text, WholeFile(str(path))) if path else nothing_at(text, "recordings, also file@start-end")
         return
     start, end = float(found["start"]), float(found["end"] or "inf")
     if end <= start:
         raise QueryError(f"{text}: the slice ends before it starts")
     file = path_named(found["file"])
     reader = Slice(WholeFile(str(file)), start, end - start)
-    yield Item(text, text, reader) if file else nothing_at(text, "recordings")
+    yield Item(text, text, reader) if file else nothing_at(text, "recordings, also file@start-end")
 
 
 def preview(whole: Path | Reader, at: str, key: str) -> bytes:

@@ -92,7 +92,7 @@ def query_items(text: str) -> Iterator[Item]:
         yield Item(text, text, lambda key: pages.page(WholeFile(str(whole))(key), int(number), key))
         return
     if path is None or not path.is_dir():
-        yield Item(text, text, WholeFile(str(path))) if path else nothing_at(text, "pictures")
+        yield Item(text, text, WholeFile(str(path))) if path else nothing_at(text, "files and folders of pictures")
         return
     empty = True
     for item in Folder(Files.at(text, Path.cwd()), SUFFIXES, is_picture).items():

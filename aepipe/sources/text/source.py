@@ -47,8 +47,6 @@ PASSAGE = 300
 """Words of a passage."""
 COVERED = 0.98
 """Share of the documents that have a word of the vocabulary, or the recipe that is derived says what else is one."""
-WALKABLE = 100
-"""Rows from which bits learn from neighbours: on 400 sentences of four subjects that took mAP from 0.36 to 1.00."""
 _LEARNED = ("vocabulary", "rarity", words.SCRIPTS)
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -387,7 +385,7 @@ def suggest(path: str, items: Iterable[Item]) -> base.Hints:
         lines.append("mail = true  # headers, quotations and signatures are left out")
     if texts and sum(map(_is_english, texts)) >= MAIL * len(texts):
         lines.append('stop = "english"  # function words are left out')
-    return base.Hints(seen, f"{seen.rows:,} {Text.called}", "\n".join(lines), walkable=WALKABLE)
+    return base.Hints(seen, f"{seen.rows:,} {Text.called}", "\n".join(lines))
 
 
 def _limits(texts: Sequence[str], rows: int, passage: int | None) -> list[str]:

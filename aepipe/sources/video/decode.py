@@ -77,7 +77,7 @@ def query_items(text: str) -> Iterator[Item]:
     found = None if path else _SLICE.match(text)
     film = file_named(found["file"]) if found else None
     if path is None and film is None:
-        yield nothing_at(text, "videos and pictures")
+        yield nothing_at(text, "videos, also file@second, pictures")
     elif found and film is not None:
         second = float(found["start"])
         yield Item(text, text, lambda key: frame_at(film, key, second))
