@@ -283,7 +283,7 @@ def as_table(found: Answer) -> str:
         )
         for hit in found.hits
     ]
-    name = printable(shortened(" ".join(found.question.text.split())))
+    name = printable(shortened(found.question.text))
     if not rows:
         return f"{name}\nnothing found\n"
     lines = table(head, rows, left=len(head) - (3 if snippets else 2))

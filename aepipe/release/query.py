@@ -398,8 +398,15 @@ def answer(release: Release, questions: Sequence[Question], options: SearchOptio
         # A row of the collection is its own nearest, and is not asked whether it belongs there.
         outside = known if question.row is None else None
         hits = _with_excerpts(release, question, hits)
-        answered.append(Answer(question, hits, outside.strange(nearest, question.error) if outside else None))
+        # A few words are never decoded as well as the documents that the limit was measured on.
+        error = None if _is_words(question) else question.error
+        answered.append(Answer(question, hits, outside.strange(nearest, error) if outside else None))
     return answered
+
+
+def _is_words(question: Question) -> bool:
+    """Tell whether a question is the words that the user typed, and not a file."""
+    return question.data == question.text.encode("utf-8", "surrogateescape")
 
 
 def _with_excerpts(release: Release, question: Question, hits: list[Hit]) -> list[Hit]:

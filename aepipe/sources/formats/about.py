@@ -108,7 +108,7 @@ class Described:
         import pyarrow as pa
 
         seen: dict[str, tuple[pa.Field, Found]] = {}
-        typed = {field.name: field for field in self._texts.schema()}
+        typed = {field.name: field for field in (self._texts.schema() if self._texts.found else ())}
         for found, schema in self._tables.items():
             for field in schema if found not in self._texts.found else map(typed.__getitem__, schema.names):
                 first, where = seen.setdefault(field.name, (field, found))
