@@ -176,10 +176,9 @@ def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | Non
     elif kind not in sources.names():
         raise RecipeError(f"unknown kind {kind!r}; allowed: {', '.join(sources.names())}")
     kind = kind or held.kind
-    column, headless = held.columns.get(kind), held.headless
-    if kind == "text" and not records.prevail(Files.at(path, Path.cwd())):
-        column, headless = None, False  # a workbook among documents is one of them
-    hints, options = hints_for(kind, path, column, headless=headless)
+    tables = kind != "text" or records.prevail(Files.at(path, Path.cwd()))
+    column = held.columns.get(kind) if tables else None
+    hints, options = hints_for(kind, path, column, headless=held.headless and tables)
     known = {place for place, _ in held.strangers}
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen, ensure_ascii=False)}"]
@@ -550,10 +549,9 @@ def _source_block(seen: Survey, kind: str, path: str, options: Mapping[str, str 
         path: as the recipe writes it.
         options: that only this kind has.
     """
-    lines = ["[source]", f'kind = "{kind}"', f"path = {json.dumps(path, ensure_ascii=False)}"]
-    lines += [
-        f"{name} = {json.dumps(value, ensure_ascii=False)}{_REASONS.get(name, '')}" for name, value in options.items()
-    ]
+    written = {name: json.dumps(value, ensure_ascii=False) for name, value in {"path": path, **options}.items()}
+    lines = ["[source]", f'kind = "{kind}"']
+    lines += [f"{name} = {value}{_REASONS.get(name, '')}" for name, value in written.items()]
     label, split = seen.label(), seen.split()
     if label not in {"", "given"}:
         why = f"{len(seen.parents)} folders" if label == "parent" else f"{len(seen.columns[label])} values"

@@ -57,7 +57,9 @@ def joined(whole: Folder, tables: Iterable[Found], key: str | None, given: Given
 
 
 class Described:
-    """A folder of files with tables about them; types of columns in text are told by all of their values.
+    """A folder of files with tables about them.
+
+    The types of columns in text are told by all of their values.
 
     Args:
         whole: the folder.

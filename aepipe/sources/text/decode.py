@@ -123,7 +123,7 @@ def query_items(text: str) -> Iterator[Item]:
 
 
 def query_part(text: str, features: Mapping[str, Any]) -> Item | None:
-    """Return the page or the passage of a file that an argument names: ``report.pdf@p3``, ``novel.txt@7``.
+    """Return the page or passage that an argument names: ``report.pdf@p3``, ``novel.txt@7``.
 
     Args:
         text: the argument.
