@@ -105,10 +105,12 @@ def main() -> None:
     data, told = read(args.file), []
     for count in map(int, args.rows.split(",")):
         runs = [measured(data, count, seed) for seed in range(args.seeds)]
+        line: dict[str, float] = {}
         for system in (name for name in runs[0] if name in SYSTEMS):
             means = np.mean([run[system] for run in runs], axis=0).tolist()
-            told.append({"rows": count, "system": system, **dict(zip(SHOWN, means, strict=False))})
+            line |= {f"{system}_{name}": value for name, value in zip(SHOWN, means, strict=False)}
             print(f"{count:6} {system:6}{''.join(f'{value:8.3f}' for value in means)}", flush=True)
+        told.append({"collection": args.file.stem, "count": count, **line})
     write(args.json, told, PACKAGES, settings={"file": args.file.name, "seeds": args.seeds, "bits": 64})
 
 
