@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aepipe.codes.encoder import cosines
+from aepipe.evaluate.calibration import Confidence
 from aepipe.release import query as queries
 from aepipe.release.prefix import Prefix
 from aepipe.release.query import SearchOptions, answer
@@ -50,7 +51,7 @@ def test_words_are_compared_by_distance_only(store: Store, monkeypatch: pytest.M
         def strange(self, nearest: int | None, error: float | None) -> None:
             seen.append(error)
 
-    monkeypatch.setattr(queries.Confidence, "of", lambda *_: Known())
+    monkeypatch.setattr(Confidence, "of", lambda *_: Known())
     code = release.codes_of(release.items.ids[:1])
     asked = [queries.Question(text, code, b"a cat", error=0.9) for text in ("a cat", "cat.txt")]
     assert len(answer(release, asked, SearchOptions(top=1))) == 2
