@@ -24,6 +24,14 @@ and exits with status 2. ``assert`` is for our own bugs.
 
 from __future__ import annotations
 
+SHOWN = 200
+"""Letters of a name or a question that a message shows."""
+
+
+def shortened(text: str) -> str:
+    """Return a text with its middle left out, where it is too long for a message."""
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 70].rstrip()} ... {text[-60:].lstrip()}"
+
 
 class AepipeError(Exception):
     """Base of all errors that a user can mend; the text is always one line."""
@@ -63,7 +71,7 @@ class ItemError(AepipeError):
     """
 
     def __init__(self, key: str, reason: str) -> None:
-        super().__init__(f"{key}: {reason}")
+        super().__init__(f"{shortened(key)}: {reason}")
         self.key = key
         self.reason = reason
 

@@ -14,7 +14,7 @@ import typer
 
 from aepipe.cli.options import AsJson, Place
 from aepipe.cli.output import check_picture, complain, say, say_json, say_paths, say_picture, table, write_picture
-from aepipe.errors import QueryError
+from aepipe.errors import QueryError, shortened
 from aepipe.release.query import Answer, QueryOptions
 from aepipe.release.release import Release
 from aepipe.release.things import check_rows
@@ -231,7 +231,7 @@ def show(release: Release, answers: Iterable[Answer], display: Display) -> None:
         _print(release, found, display.form, way)
         # On stderr, so that a program that reads the hits need not know of it.
         if found.strange:
-            complain(f"{found.question.text}: {found.strange}")
+            complain(f"{shortened(found.question.text)}: {found.strange}")
         if display.picture and len(drawn) < MOST_DRAWN:
             drawn.append(_tiles(release, found))
     if display.picture and drawn:
@@ -283,7 +283,7 @@ def as_table(found: Answer) -> str:
         )
         for hit in found.hits
     ]
-    name = printable(found.question.text)
+    name = printable(shortened(found.question.text))
     if not rows:
         return f"{name}\nnothing found\n"
     lines = table(head, rows, left=len(head) - (3 if snippets else 2))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -334,9 +335,11 @@ def check_bad(source: Source, rejected: list[Rejected], good: int, listed: Path)
     """
     bad, total, allowed = len(rejected), len(rejected) + good, source.max_bad_share
     if bad and (bad == total or bad / total > allowed):
+        enough = math.ceil(100 * bad / total) / 100
+        remedy = f". Leave them out by exclude under [source], or say max_bad_share = {enough:g}" if good else ""
         raise SourceError(
             f"{source.location}: {bad:,} of {total:,} items ({bad / total:.1%}) are unreadable, and max_bad_share "
-            f"allows {allowed:.1%}: {_frequent(rejected)}. All are listed in {listed}"
+            f"allows {allowed:.1%}: {_frequent(rejected)}. All are listed in {listed}{remedy}"
         )
 
 

@@ -176,10 +176,12 @@ def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | Non
     elif kind not in sources.names():
         raise RecipeError(f"unknown kind {kind!r}; allowed: {', '.join(sources.names())}")
     kind = kind or held.kind
-    hints, options = hints_for(kind, path, held.columns.get(kind), headless=held.headless)
+    tables = kind != "text" or records.prevail(Files.at(path, Path.cwd()))
+    column = held.columns.get(kind) if tables else None
+    hints, options = hints_for(kind, path, column, headless=held.headless and tables)
     known = {place for place, _ in held.strangers}
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
-    head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen)}"]
+    head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen, ensure_ascii=False)}"]
     blocks = [source_block(hints, kind, _relative(path, folder), options), hints.features]
     blocks += stack(hints.survey.rows, holes=hints.holes)
     blocks += [] if hints.survey.label() else [_UNLABELLED]

@@ -31,7 +31,7 @@ from aepipe.sources.item import Decode, Item
 from aepipe.store.segments import Row
 
 STDIN = "-"
-_SLICE = re.compile(r"(?P<file>.+)@(?P<slice>[\d.]+(-[\d.]+)?)")
+_SLICE = re.compile(r"(?P<file>.+)@(?P<slice>p?[\d.]+(-[\d.]+)?)")
 AT_ONCE = 256
 """Questions that are encoded and searched together; a large folder is answered while it is read."""
 TOP = 10
@@ -398,8 +398,15 @@ def answer(release: Release, questions: Sequence[Question], options: SearchOptio
         # A row of the collection is its own nearest, and is not asked whether it belongs there.
         outside = known if question.row is None else None
         hits = _with_excerpts(release, question, hits)
-        answered.append(Answer(question, hits, outside.strange(nearest, question.error) if outside else None))
+        # A few words are never decoded as well as the documents that the limit was measured on.
+        error = None if _is_words(question) else question.error
+        answered.append(Answer(question, hits, outside.strange(nearest, error) if outside else None))
     return answered
+
+
+def _is_words(question: Question) -> bool:
+    """Tell whether a question is the words that the user typed, and not a file."""
+    return question.data == question.text.encode("utf-8", "surrogateescape")
 
 
 def _with_excerpts(release: Release, question: Question, hits: list[Hit]) -> list[Hit]:
@@ -536,6 +543,7 @@ def _items(release: Release, texts: Sequence[str]) -> Iterator[Item]:
     from aepipe.sources import query_items
     from aepipe.sources.remote import fetched, is_address
 
+    kind, features = release.encoder.card.source, release.recipe.get("features")
     for text in texts:
         if text == STDIN:
             yield Item(STDIN, STDIN, lambda _: sys.stdin.buffer.read())
@@ -543,10 +551,10 @@ def _items(release: Release, texts: Sequence[str]) -> Iterator[Item]:
             # The part of a recording or a film, ``s3://bucket/clip.mp4@12.5``, is cut from the copy that was fetched.
             sliced = _SLICE.fullmatch(text)
             here = f"{fetched(sliced['file'])}@{sliced['slice']}" if sliced else str(fetched(text))
-            for item in query_items(release.encoder.card.source, here):
+            for item in query_items(kind, here, features):
                 yield replace(item, key=text)
         else:
-            yield from query_items(release.encoder.card.source, text)
+            yield from query_items(kind, text, features)
 
 
 def _read(item: Item) -> Question:

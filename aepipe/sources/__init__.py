@@ -9,6 +9,8 @@ A kind of source is one folder with ``decode.py`` and ``source.py``; nothing els
 - ``query_items(text) -> Iterator[Item]``, the items that an argument on the command line names;
 - optional: ``PICTURES = True`` where items are pictures, ``TEXT = True`` where they can be read;
 - optional: ``draw``, which makes a picture of an item to look at; see :data:`aepipe.sources.item.Draw`;
+- optional: ``query_part(text, features) -> Item | None``, the part of a file that an argument names, where the recipe's
+  ``[features]`` say how files are cut;
 - optional: ``excerpt(text, asked) -> str``, the part of an item's text that answers a question;
 - optional: ``EXTRAS``, the packages that the kind needs, each with the extra of aepipe that brings it;
 - optional: ``MARK``, a letter, and ``preview(whole, at, key) -> bytes``, where an item is a piece of a file: its place
@@ -88,13 +90,20 @@ def version(kind: str) -> int:
     return cast(int, _decode(kind).VERSION)
 
 
-def query_items(kind: str, text: str) -> Iterator[Item]:
+def query_items(kind: str, text: str, features: Mapping[str, Any] | None = None) -> Iterator[Item]:
     """Yield the items that an argument names, their bytes not read yet.
+
+    Args:
+        kind: of the source.
+        text: the argument.
+        features: ``[features]`` of the recipe.
 
     Raises:
         QueryError: there is no such file.
     """
-    return cast(Iterator[Item], _decode(kind).query_items(text))
+    module = _decode(kind)
+    part = module.query_part(text, features or {}) if hasattr(module, "query_part") else None
+    return iter([part]) if part else cast(Iterator[Item], module.query_items(text))
 
 
 def has_pictures(kind: str) -> bool:

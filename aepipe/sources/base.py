@@ -47,7 +47,8 @@ class SplitShare(recipe.Options):
     """A split that the bytes of an item decide.
 
     Attributes:
-        test: the share of items in the test split. Equal bytes are in the same split, so no test item is trained on.
+        test: the share of items in the test split. Equal bytes are in the same split, and so are all
+            passages or pages of one file: no test item is trained on.
     """
 
     test: Annotated[float, Field(gt=0, lt=1)]
@@ -234,6 +235,7 @@ class ItemSource:
         share = self._options.split
         if isinstance(share, SplitShare):
             # The first 8 bytes of a digest are a random number in 0..2^64 that never changes.
+            sha256 = item.whole or sha256
             return "test" if int.from_bytes(sha256[:8], "big") < share.test * 2.0**64 else "train"
         return item.split or "train"
 
@@ -257,7 +259,7 @@ class ItemSource:
         else:
             split = _chosen(split if isinstance(split, str) else None, item.columns, item.split)
         columns = {name: value for name, value in item.columns.items() if name not in self._used}
-        return Item(item.key, item.place, item.reader, label, split, columns)
+        return Item(item.key, item.place, item.reader, label, split, columns, item.whole)
 
     def _label(self, item: Item) -> str | None:
         """Return the label of an item, or several as :mod:`aepipe.store.labels` keeps them."""

@@ -44,6 +44,8 @@ class Item:
         label: its class, or several (see :mod:`aepipe.store.labels`), where the source knows one.
         split: ``train``, ``test`` or another name; None where :meth:`Source.split` decides.
         columns: the other columns that the source has for it.
+        whole: the sha256 of the document that it is a piece of; all pieces of one are in the same split. Empty for what
+            is no such piece.
     """
 
     key: str
@@ -52,6 +54,7 @@ class Item:
     label: str | None = None
     split: str | None = None
     columns: Mapping[str, object] = field(default_factory=dict)
+    whole: bytes = b""
 
     def read(self) -> bytes:
         """Return the bytes.

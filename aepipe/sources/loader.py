@@ -117,7 +117,7 @@ def _without_bytes(item: Item) -> Item:
     if isinstance(item.reader, WholeFile):
         return item
     # Written out, because dataclasses.replace takes more than twice as long.
-    return Item(item.key, item.place, _GONE, item.label, item.split, item.columns)
+    return Item(item.key, item.place, _GONE, item.label, item.split, item.columns, item.whole)
 
 
 def _unique(items: Iterator[Item]) -> Iterator[Item]:

@@ -187,7 +187,7 @@ def test_posts_become_a_recipe_for_documents(tmp_path: Path) -> None:
     found = suggested(tmp_path)
     assert found.source.kind == "text"
     assert found.source.options | {"path": ""} == {"path": "", "label": "label", "split": "file"}
-    assert found.features == {"words": 1000, "least": 2, "mail": True, "stop": "english"}
+    assert found.features == {"words": 1000, "least": 2, "most": 1.0, "mail": True, "stop": "english"}
     assert found.gate.metric == "map_at_1000"
 
 

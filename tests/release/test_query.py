@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aepipe.codes.encoder import cosines
+from aepipe.evaluate.calibration import Confidence
 from aepipe.release import query as queries
 from aepipe.release.prefix import Prefix
 from aepipe.release.query import SearchOptions, answer
@@ -37,3 +38,21 @@ def test_a_cascade_from_first_bits_to_embeddings(
         assert [hit.row.id for hit in found.hits] == [int(ids[i]) for i in last]
         assert [hit.distance for hit in found.hits] == [int(near[i]) for i in last]
         assert [hit.cosine for hit in found.hits] == pytest.approx(angle[last].tolist(), abs=1e-4)
+
+
+def test_words_are_compared_by_distance_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few words are decoded worse than the documents that the usual error was measured on."""
+    make_release(store, n=20)
+    release, seen = Release.open(store), []
+
+    class Known:
+        probability = [1.0] * (release.n_bits + 1)
+
+        def strange(self, nearest: int | None, error: float | None) -> None:
+            seen.append(error)
+
+    monkeypatch.setattr(Confidence, "of", lambda *_: Known())
+    code = release.codes_of(release.items.ids[:1])
+    asked = [queries.Question(text, code, b"a cat", error=0.9) for text in ("a cat", "cat.txt")]
+    assert len(answer(release, asked, SearchOptions(top=1))) == 2
+    assert seen == [None, 0.9]

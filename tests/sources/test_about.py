@@ -113,3 +113,20 @@ def test_recordings_have_tables_too(tmp_path: Path) -> None:
         sound.write(str(tmp_path / f"{n}.wav"), [0.1, -0.1] * 8000, 16_000)
     write_table(tmp_path / "metadata.csv", [{"file_name": f"{n}.wav", "said": f"word {n}"} for n in range(3)])
     assert [item.columns["said"] for item in open_source(tmp_path, "audio").items()] == ["word 0", "word 1", "word 2"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_columns_of_a_table_have_the_types_of_their_values(ending: str, tmp_path: Path) -> None:
+    names = pictures(tmp_path / "photos")
+    rows: list[dict[str, object]] = [
+        {"file_name": name, "label": "ab"[n % 2], "year": 2010 + n} for n, name in enumerate(names)
+    ]
+    write_table(tmp_path / "photos" / f"metadata.{ending}", rows)
+    source = open_source(tmp_path / "photos", label="label")
+    assert source.schema().field("year").type == pa.int64()
+    assert {item.columns["year"] for item in source.items()} == set(range(2010, 2030))
+    store = Store(tmp_path / "store")
+    assert Rows(store.path(ingest(store, source))).facts["rows"] == 20
+    if ending == "csv":
+        said = open_source(tmp_path / "photos", label="label", types={"year": "text"})
+        assert {item.columns["year"] for item in said.items()} == {str(2010 + n) for n in range(20)}

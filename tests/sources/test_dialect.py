@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
+from aepipe.sources.formats import records
 from aepipe.sources.formats.dialect import Dialect, dialect_of, own_names
 
 
@@ -149,3 +151,12 @@ def test_quotation_marks_with_a_backslash() -> None:
     assert (found.escape, found.names, found.delimiter) == ("\\", ("text", "n"), ",")
     paths = "".join(f'"C:\\new folder\\",{i}\n' for i in range(9))
     assert told("path,n\n" + paths).escape is None
+
+
+@pytest.mark.parametrize("first", ["老师给学生讲了一个故事。", "คนไทยชอบกินข้าวทุกวัน"])
+def test_a_sentence_without_spaces_above_others_is_no_header(first: str, tmp_path: Path) -> None:
+    rows = [f"今天的天气非常好我们去公园散步{n}" for n in range(30)]
+    (tmp_path / "lines.csv").write_text("\n".join([first, *rows]))
+    (tmp_path / "named.csv").write_text("\n".join(["句子", *rows]))
+    assert records.is_headless(tmp_path / "lines.csv", "lines.csv")
+    assert not records.is_headless(tmp_path / "named.csv", "named.csv")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import sys
+import tomllib
 import zipfile
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aepipe import sources
-from aepipe.errors import ExtraError, ItemError, RecipeError
+from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError
 from aepipe.pipeline.suggest import suggest
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.sources.text import decode, documents, workers
@@ -25,7 +27,7 @@ from aepipe.sources.text.decode import excerpt
 from aepipe.sources.text.passages import Cut
 from aepipe.sources.text.recognise import format_of
 from aepipe.sources.text.source import Features, Options, Text
-from tests.support.documents import MAKERS, docx, eml, html, odt, packed, pdf
+from tests.support.documents import MAKERS, docx, eml, html, odt, packed, pdf, xlsx
 
 TEXTS = ("The harbour pilot boards every freighter before dawn.", "Bakers knead the dough & let it rest.")
 LOOSE: dict[str, Any] = {"words": 100, "least": 1, "most": 1.0}
@@ -287,3 +289,92 @@ def test_passages_are_suggested_for_long_documents(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.txt").write_text(" ".join(SENTENCES), encoding="utf-8")
     assert "passage =" not in suggest(str(tmp_path), folder=tmp_path.parent)[1]
+
+
+def splits_of(source: Text) -> dict[str, set[str]]:
+    """Return the splits of the passages of each document."""
+    found: dict[str, set[str]] = {}
+    for outcome in read(source):
+        split = source.split(outcome.item, outcome.sha256)
+        found.setdefault(outcome.item.key.partition("@")[0], set()).add(split)
+    return found
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_passages_of_a_document_are_in_one_split(table: bool, tmp_path: Path) -> None:
+    books = [" ".join(f"word{n * b % 97} chapter" for n in range(200)) for b in range(1, 25)]
+    if table:
+        (tmp_path / "b.jsonl").write_text("\n".join(json.dumps({"text": book}) for book in books))
+    else:
+        for number, book in enumerate(books):
+            (tmp_path / f"{number}.txt").write_text(book)
+    source = text(tmp_path, features={"passage": 40, "overlap": 0}, split={"test": 0.4})
+    found = splits_of(source)
+    assert len(found) == 24
+    assert {len(splits) for splits in found.values()} == {1}
+    assert set.union(*found.values()) == {"train", "test"}
+    held = {key for key, splits in found.items() if splits == {"test"}}
+    assert 4 < len(held) < 20
+
+
+def test_passages_of_the_only_document_are_in_both_splits(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text(" ".join(f"word{n % 97} chapter{n}" for n in range(2000)))
+    source = text(tmp_path, features={"passage": 40, "overlap": 0}, split={"test": 0.3})
+    assert splits_of(source)["book.txt"] == {"train", "test"}
+
+
+def test_whole_documents_stay_in_the_split_of_their_bytes(tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / f"{number}.txt").write_text(f"ships and bread {number}")
+    for features in ({}, {"passage": 40}):
+        source = text(tmp_path, features=features, split={"test": 0.5})
+        found = {one.item.key: source.split(one.item, one.sha256) for one in read(source)}
+        by_bytes = {key: hashlib.sha256((tmp_path / key).read_bytes()).digest()[0] < 128 for key in found}
+        assert {key: split == "test" for key, split in found.items()} == by_bytes
+
+
+def test_one_document_cannot_be_compared(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The only text in it.")
+    with pytest.raises(SourceError, match="1 of 1 documents to learn from, and codes compare documents: put each"):
+        text(tmp_path, features={"least": 2}).fitted(None)
+
+
+def test_a_workbook_among_documents_is_one_of_them(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"{number}.docx").write_bytes(docx([*SENTENCES[number : number + 4], f"number {number}"]))
+    for number in range(2):
+        rows = [[f"A long sentence about ships in row {n}, and about {number} more things"] for n in range(20)]
+        (tmp_path / f"{number}.xlsx").write_bytes(xlsx(rows))
+    _, recipe, held = suggest(str(tmp_path), folder=tmp_path)
+    assert held.kinds == {"text": 14}
+    assert "header" not in recipe
+    assert not [line for line in recipe.splitlines() if line.startswith("text =")]
+    assert len(read(text(tmp_path))) == 14
+
+
+@pytest.mark.parametrize(
+    ("documents", "said"),
+    [
+        (["ships and bread are here"] * 12 + ["ships are late"] * 2, "most = 1.0"),
+        ([f"alone{n}x only{n}x" for n in range(12)], "least = 1"),
+        ([f"{['ships', 'bread', 'harbour', 'flour'][n % 4]} word{n}" for n in range(20)], "least = 2"),
+    ],
+)
+def test_a_recipe_for_few_documents_leaves_none_without_words(documents: list[str], said: str, tmp_path: Path) -> None:
+    for number, document in enumerate(documents):
+        (tmp_path / f"{number}.txt").write_text(document.translate({48 + n: "abcdefghij"[n] for n in range(10)}))
+    recipe = tomllib.loads(suggest(str(tmp_path), folder=tmp_path)[1])
+    name, _, value = said.partition(" = ")
+    assert recipe["features"].get(name) == float(value)
+    assert [one for one in read(text(tmp_path, features=recipe["features"])) if one.reason] == []
+
+
+def test_a_table_of_short_sentences_and_their_class_is_documents(tmp_path: Path) -> None:
+    lines = [f"{n},今天我们去看{'猫狗鸟鱼'[n % 4]}和{chr(0x4E00 + n)},{'甲乙'[n % 2]}" for n in range(60)]
+    (tmp_path / "z.csv").write_text("编号,句子,类别\n" + "\n".join(lines))
+    _, recipe, held = suggest(str(tmp_path / "z.csv"), folder=tmp_path)
+    assert held.kind == "text"
+    assert 'text = "句子"' in recipe
+    numbers = "\n".join(f"{line},{n / 7:.2f}" for n, line in enumerate(lines))
+    (tmp_path / "n.csv").write_text("编号,句子,类别,价格\n" + numbers)
+    assert suggest(str(tmp_path / "n.csv"), folder=tmp_path)[2].kind == "table"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,19 @@ def test_a_query_may_name_a_page(tmp_path: Path) -> None:
     (item,) = query_items("images", f"{tmp_path / 'scan.tif'}@9")
     with pytest.raises(ItemError, match="no page 9 in it"):
         item.read()
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "GIF"])
+def test_pages_of_a_file_are_in_one_split(kind: str, tmp_path: Path) -> None:
+    for number in range(16):
+        write(tmp_path / f"{number}.x", kind, (number, 90 + number, 200 + number))
+    source = source_of(tmp_path, pages="all", split={"test": 0.4})
+    found: dict[str, set[str]] = {}
+    for item in source.items():
+        split = source.split(item, hashlib.sha256(item.read()).digest())
+        found.setdefault(item.key.partition("@")[0], set()).add(split)
+    assert {len(splits) for splits in found.values()} == {1}
+    assert set.union(*found.values()) == {"train", "test"}
 
 
 def test_pages_keep_their_depth(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import EmptyItemError, QueryError
+from aepipe.sources.asked import nothing_at, path_named
 from aepipe.sources.audio.reading import Samples, samples_of
 from aepipe.sources.files import WholeFile
 from aepipe.sources.item import Decode, Item, Reader
@@ -96,15 +97,17 @@ def query_items(text: str) -> Iterator[Item]:
     Raises:
         QueryError: the slice ends before it starts.
     """
-    found = None if Path(text).is_file() else _SLICE.match(text)
+    path = path_named(text)
+    found = None if path else _SLICE.match(text)
     if found is None:
-        yield Item(text, text, WholeFile(text))
+        yield Item(text, text, WholeFile(str(path))) if path else nothing_at(text, "recordings, also file@start-end")
         return
     start, end = float(found["start"]), float(found["end"] or "inf")
     if end <= start:
         raise QueryError(f"{text}: the slice ends before it starts")
-    file = found["file"]
-    yield Item(text, text, Slice(WholeFile(file), start, end - start))
+    file = path_named(found["file"])
+    reader = Slice(WholeFile(str(file)), start, end - start)
+    yield Item(text, text, reader) if file else nothing_at(text, "recordings, also file@start-end")
 
 
 def preview(whole: Path | Reader, at: str, key: str) -> bytes:

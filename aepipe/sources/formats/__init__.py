@@ -53,7 +53,10 @@ def open_container(files: Files, columns: Columns) -> Container:
             f"{files.given}: no images there; looked for pictures, IDX files, .parquet, .tar, .zip and .csv{why}"
         )
     container: Container = _format(best).open_container(files, columns)
-    return _format("about").joined(container, tables, columns.key) if best == "folder" and tables else container
+    if best != "folder" or not tables:
+        return container
+    described: Container = _format("about").joined(container, tables, columns.key, columns.given)
+    return described
 
 
 def format_of(name: str, at: str) -> ModuleType | None:

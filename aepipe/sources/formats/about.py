@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from aepipe.sources.formats.folder import Folder
+    from aepipe.sources.item import Given
 
 FILE = "file_name"
 
@@ -33,39 +34,48 @@ def is_table(name: str) -> bool:
     return name.rpartition("/")[2] in TABLES
 
 
-def joined(whole: Folder, tables: Iterable[Found], key: str | None = None) -> Folder | Described:
+def joined(whole: Folder, tables: Iterable[Found], key: str | None, given: Given) -> Folder | Described:
     """Return a folder whose items have the columns of tables about them, if there are any.
 
     Args:
         whole: the folder.
         tables: files for which :func:`is_table` holds.
         key: the column with the id of each item; None takes its path.
+        given: what the recipe says of tables.
 
     Raises:
         SourceError: a table cannot be read, none has the column of ids, or the types of a column differ.
     """
     from aepipe.sources.formats import records
 
-    schemas = {found: records.columns(Path(found.path), found.place) for found in tables}
+    schemas = {found: records.columns(Path(found.path), found.place, given) for found in tables}
     schemas = {found: schema for found, schema in schemas.items() if FILE in schema.names}
     if not schemas:
         return whole
     whole.about = frozenset(found.place for found in schemas)
-    return Described(whole, schemas, key)
+    return Described(whole, schemas, key, given)
 
 
 class Described:
     """A folder of files with tables about them.
 
+    The types of columns in text are told by all of their values.
+
     Args:
         whole: the folder.
-        tables: with the columns of each.
+        tables: with the columns of each; those of tables in text are text.
         key: the column with the id of each item; None takes its path.
+        given: what the recipe says of tables.
     """
 
-    def __init__(self, whole: Folder, tables: Mapping[Found, pa.Schema], key: str | None) -> None:
+    def __init__(self, whole: Folder, tables: Mapping[Found, pa.Schema], key: str | None, given: Given) -> None:
+        from aepipe.sources.formats import records
+        from aepipe.sources.formats.text_shards import TextShards
+
         self._whole = whole
         self._tables = tables
+        self._texts = TextShards(tables, given, lambda found: not records.is_typed(found.place))
+        self._texts.look((FILE,))
         self._key = key
         self._unknown = 0
         self.gives = whole.gives
@@ -81,21 +91,28 @@ class Described:
 
     @property
     def notes(self) -> Sequence[str]:
-        """How many files the tables do not name."""
+        """What was guessed of the tables, and how many files they do not name."""
         names = ", ".join(found.place for found in self._tables)
-        return [f"{self._unknown:,} files have no row in {names}"] if self._unknown else []
+        unknown = [f"{self._unknown:,} files have no row in {names}"] if self._unknown else []
+        return [*self._texts.notes(), *unknown]
 
     def schema(self) -> pa.Schema:
         """Return the columns of all tables, but for the paths."""
         return self._schema
+
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns have the types that other rows have, where their values fit."""
+        self._texts.keep_types(known)
+        self.__dict__.pop("_schema", None)
 
     @cached_property
     def _schema(self) -> pa.Schema:
         import pyarrow as pa
 
         seen: dict[str, tuple[pa.Field, Found]] = {}
+        typed = {field.name: field for field in (self._texts.schema() if self._texts.found else ())}
         for found, schema in self._tables.items():
-            for field in schema:
+            for field in schema if found not in self._texts.found else map(typed.__getitem__, schema.names):
                 first, where = seen.setdefault(field.name, (field, found))
                 try:
                     both = pa.unify_schemas([pa.schema([first]), pa.schema([field])], promote_options="permissive")
@@ -134,16 +151,19 @@ class Described:
         from aepipe.sources.formats import records
 
         rows, damaged = dict[str, dict[str, object]](), list[Item]()
+        self._texts.begin()
         for found in self._tables:
             folder = posixpath.dirname(found.place)
-            for line in records.read(Path(found.path), found.place):
+            text = found in self._texts.found
+            typed = self._texts.typed(found, self._schema.names) if text else dict
+            for line in self._texts.lines(found) if text else records.read(Path(found.path), found.place):
                 name = line.record.get(FILE)
                 if line.trouble or not isinstance(name, str) or not name:
                     at = f"{found.place}#{line.number}"
                     damaged.append(Item(at, at, Refused(line.trouble or f"no {FILE}")))
                     continue
                 place = _normal(posixpath.normpath(posixpath.join(folder, name)))
-                rows[place] = {} if place in rows else line.record
+                rows[place] = {} if place in rows else typed(line.record)
         return rows, damaged
 
 

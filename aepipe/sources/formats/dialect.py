@@ -22,7 +22,8 @@ _LOOK = 500  # rows that tell whether the first line is one of them
 _NUMBER = re.compile(r"[-+]?(\d[\d.,' ]*|[.,]\d+)([eE][-+]?\d+)?%?|[-+]?(inf|nan)", re.IGNORECASE)
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d{1,2}:\d\d.*)?|\d{1,2}:\d\d(:\d\d.*)?")
 _FILE = re.compile(r"\S*[^\s.]\.[A-Za-z][A-Za-z0-9]{1,4}")
-_SENTENCE = re.compile(r"(?=.{40})(\S+\s+){3,}.*", re.DOTALL)
+_SPACELESS = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"  # Thai to Chinese
+_SENTENCE = re.compile(rf"(?=.{{40}})(\S+\s+){{3,}}.*|([^{_SPACELESS}]*[{_SPACELESS}]){{10}}.*", re.DOTALL)
 _YEAR = re.compile(r"(19|20)\d\d")
 _MOST_BEFORE = 100
 _OPEN = 50

@@ -30,4 +30,4 @@ def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns, cal
         if packed:
             return archives.Archives(files, archives.Wanted(called, endings, columns.sniff, key=columns.key))
         return parquet.Tables(files, columns) if held else path_lists.Lists(files, columns)
-    return about.joined(whole, [found for found in there if about.is_table(found.place)], columns.key)
+    return about.joined(whole, [found for found in there if about.is_table(found.place)], columns.key, columns.given)

@@ -34,6 +34,7 @@ from PIL import Image, ImageOps
 
 from aepipe.errors import CorruptError, ItemError, QueryError
 from aepipe.sources import pictures
+from aepipe.sources.asked import file_named, nothing_at, path_named
 from aepipe.sources.backbone import GRAPH, Backbone
 from aepipe.sources.files import Files, WholeFile
 from aepipe.sources.formats.folder import Folder
@@ -85,12 +86,13 @@ def query_items(text: str) -> Iterator[Item]:
     Raises:
         QueryError: there are no pictures in the folder.
     """
-    file, _, number = text.rpartition("@")
-    if number.isdecimal() and not Path(text).exists() and Path(file).is_file():
-        yield Item(text, text, lambda key: pages.page(WholeFile(file)(key), int(number), key))
+    path, (file, _, number) = path_named(text), text.rpartition("@")
+    whole = file_named(file) if path is None and number.isdecimal() else None
+    if whole is not None:
+        yield Item(text, text, lambda key: pages.page(WholeFile(str(whole))(key), int(number), key))
         return
-    if not Path(text).is_dir():
-        yield Item(text, text, WholeFile(text))
+    if path is None or not path.is_dir():
+        yield Item(text, text, WholeFile(str(path))) if path else nothing_at(text, "files and folders of pictures")
         return
     empty = True
     for item in Folder(Files.at(text, Path.cwd()), SUFFIXES, is_picture).items():

@@ -7,6 +7,7 @@ their longest side is above 1,024 pixels, as those of films are.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 from collections.abc import Iterator
@@ -79,9 +80,9 @@ class Pages:
         for item in self.whole.items():
             number = 0
             try:
-                for number, reader in enumerate(_readers(item), 1):
-                    at = f"{MARK}{number}"
-                    yield replace(item, key=f"{item.key}@{number}", place=f"{item.place}#{at}", reader=reader)
+                for number, (reader, whole) in enumerate(_readers(item), 1):
+                    key, place = f"{item.key}@{number}", f"{item.place}#{MARK}{number}"
+                    yield replace(item, key=key, place=place, reader=reader, whole=whole)
             except ItemError as error:
                 yield replace(item, reader=Refused(error.reason))
             except reading.TROUBLE:
@@ -105,8 +106,8 @@ def page(data: bytes, number: int, key: str) -> bytes:
         raise ItemError(key, f"no page {number} in it that can be read") from None
 
 
-def _readers(item: Item) -> Iterator[Reader]:
-    """Yield what reads each page of a file; nothing where it has one page only.
+def _readers(item: Item) -> Iterator[tuple[Reader, bytes]]:
+    """Yield what reads each page of a file, and the sha256 of all of it; nothing where it has one page only.
 
     Raises:
         ItemError: it cannot be read, or has too many pages.
@@ -115,11 +116,12 @@ def _readers(item: Item) -> Iterator[Reader]:
     if kind != "TIFF" and kind not in _MANY:
         return
     data = item.read()
+    whole = hashlib.sha256(data).digest()
     if kind in _MANY:
-        yield from map(InMemory, _frames(data, item.key))
+        yield from ((InMemory(frame), whole) for frame in _frames(data, item.key))
     elif not camera.is_raw(data):
         pages = _tiff_pages(data, item.key)
-        yield from (_TiffPage(item.reader, at) for at in pages if len(pages) > 1)
+        yield from ((_TiffPage(item.reader, at), whole) for at in pages if len(pages) > 1)
 
 
 def _head(item: Item) -> bytes:

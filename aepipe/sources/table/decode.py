@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.errors import ItemError, QueryError
+from aepipe.errors import ItemError, QueryError, shortened
+from aepipe.sources.asked import file_named
 from aepipe.sources.files import Found, InMemory, Refused
 from aepipe.sources.item import Decode, Item
 from aepipe.sources.notation import number, present, read_number
@@ -76,16 +77,19 @@ def query_items(text: str) -> Iterator[Item]:
     if text.lstrip().startswith("{"):
         yield Item(text if len(text) < 60 else f"{text[:56]}...", text, InMemory(text.encode("utf-8", "replace")))
         return
-    if not Path(text).is_file():
-        raise QueryError(f"{text}: no such file; ask with a file, or with a row like '{{\"column\": value, ...}}'")
-    if text.lower().endswith(".json") and not (data := Path(text).read_bytes()).lstrip().startswith(b"["):
+    path = file_named(text)
+    if path is None:
+        raise QueryError(
+            f"{shortened(text)}: no such file; ask with a file, or with a row like '{{\"column\": value, ...}}'"
+        )
+    if text.lower().endswith(".json") and not (data := path.read_bytes()).lstrip().startswith(b"["):
         yield Item(text, text, InMemory(data))
         return
     from aepipe.sources.formats import records
 
-    if not records.holds(Found(text, text)):
+    if not records.holds(Found(text, str(path))):
         raise QueryError(f"{text}: not a table; allowed: .json, .jsonl, .csv, .tsv, .xlsx, .ods, .parquet")
-    for line in records.read(Path(text), text):
+    for line in records.read(path, text):
         body = json.dumps(line.record, default=str).encode()
         yield Item(f"{text}#{line.number}", text, Refused(line.trouble) if line.trouble else InMemory(body))
 

@@ -5,6 +5,7 @@ An item is the text itself, in UTF-8: a file that is plain text in UTF-8 stays a
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -30,13 +31,17 @@ class Documents(Pieces):
         cut: how documents are cut; None for whole ones.
         given: the encoding of texts; told by the bytes of each where it is None.
         mail: beginnings are without headers, quotations and signatures.
+        alone: there is one document, so its passages may be in different splits; else those of one never are.
     """
 
-    def __init__(self, whole: Container, cut: Cut | None, *, given: str | None, mail: bool) -> None:
+    def __init__(
+        self, whole: Container, cut: Cut | None, *, given: str | None, mail: bool, alone: bool = False
+    ) -> None:
         super().__init__(whole)
         self._cut = cut
         self._given = given
         self._mail = mail
+        self._alone = alone
         self._encodings: Counter[str] = Counter()
 
     @property
@@ -75,10 +80,11 @@ class Documents(Pieces):
             self._encodings[read_as] += 1
         plain = read_as == encoding.UTF8
         passages = self._cut.passages(document) if self._cut else [("", "", document.text)]
+        sha256 = hashlib.sha256(data).digest() if self._cut and not self._alone else b""
         for name, at, text in passages:
             if name:
-                place = self._place(item.place, at)
-                yield replace(item, key=f"{item.key}@{name}", place=place, reader=_in_memory(text)), text
+                key, place = f"{item.key}@{name}", self._place(item.place, at)
+                yield replace(item, key=key, place=place, reader=_in_memory(text), whole=sha256), text
             else:
                 yield item if plain else replace(item, reader=_in_memory(document.text)), text
 
@@ -101,7 +107,7 @@ class Documents(Pieces):
 def _with_snippet(item: Item, text: str | None) -> Item:
     # Written out, because dataclasses.replace takes more than twice as long.
     columns = {**item.columns, SNIPPET: text}
-    return Item(item.key, item.place, item.reader, item.label, item.split, columns)
+    return Item(item.key, item.place, item.reader, item.label, item.split, columns, item.whole)
 
 
 def _in_memory(text: str) -> InMemory:

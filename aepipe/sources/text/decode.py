@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.errors import CorruptError, ItemError, QueryError
+from aepipe.errors import CorruptError, ItemError, QueryError, shortened
+from aepipe.sources.asked import file_named, is_like_a_path, path_named
 from aepipe.sources.files import InMemory, WholeFile
 from aepipe.sources.item import Decode, Item
 from aepipe.sources.text import excerpts, passages, recognise, scripts
@@ -40,7 +41,7 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*:( |$)")
 _QUOTED = re.compile(r"\s*[>|:]|.*\b(writes|wrote|said)( in article)?:?\s*$|.*\bwrites in\b|.*^in article\b", re.I)
 _RULE = re.compile(r"[-_=*\s]*$")
-_PATH = re.compile(r"\S*(/\S*|\.(?=\d*[A-Za-z])[A-Za-z0-9]{1,5})")
+_PART = re.compile(r"(?P<file>.+)@(?P<part>p?\d+|p\d+\.\d+)", re.DOTALL)
 _NAMED = 5
 
 
@@ -104,20 +105,57 @@ def query_items(text: str) -> Iterator[Item]:
     """
     from aepipe.sources.files import Files
 
-    path = Path(text) if len(text) < 1000 else Path()  # the system refuses longer ones with an error of its own
-    if path.is_file():
-        yield Item(text, text, _TextOf(text))
-    elif path.is_dir() and text:
+    path = path_named(text)
+    if path is not None and path.is_dir():
         files = list(Files.at(text, Path.cwd()))
         if not files:
             raise QueryError(f"{text}: no files in this folder")
         yield from (Item(os.path.join(text, file.place), file.place, _TextOf(file.path)) for file in files)
+    elif path is not None:
+        yield Item(text, text, _TextOf(str(path)))
     elif _is_path(text):
         raise QueryError(
-            f"{text}: no such file or folder; to ask with a single word like this: echo {text} | aepipe query -"
+            f"{shortened(text)}: no such file or folder; to ask with a single word like this: "
+            f"echo {shortened(text)} | aepipe query -"
         )
     else:
         yield Item(text, text, InMemory(text.encode("utf-8", "surrogateescape")))
+
+
+def query_part(text: str, features: Mapping[str, Any]) -> Item | None:
+    """Return the page or passage that an argument names: ``report.pdf@p3``, ``novel.txt@7``.
+
+    Args:
+        text: the argument.
+        features: ``[features]`` of the recipe, which says how documents are cut.
+
+    Returns:
+        The item; None where the argument names no part of a file that is there.
+    """
+    found = _PART.fullmatch(text)
+    file = file_named(found["file"]) if found and path_named(text) is None else None
+    if found is None or file is None:
+        return None
+    words = features.get("passage")
+    cut = passages.Cut.of(words, features.get("overlap")) if words else None
+    return Item(text, text, _PartOf(str(file), found["part"], cut))
+
+
+@dataclass(frozen=True, slots=True)
+class _PartOf:
+    """Reads a page or a passage of a file."""
+
+    path: str
+    name: str
+    cut: passages.Cut | None
+
+    def __call__(self, key: str) -> bytes:
+        """Return it in UTF-8."""
+        document, _ = document_of(WholeFile(self.path)(key), key.removesuffix(f"@{self.name}"))
+        try:
+            return passages.part(document, self.name, self.cut).encode("utf-8", "surrogateescape")
+        except ValueError as error:
+            raise ItemError(key, str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +200,10 @@ def excerpt(text: str, asked: str) -> str:
 
 def _is_path(text: str) -> bool:
     """Whether an argument looks like a path: words of scripts without spaces may have a stroke among them."""
-    if not _PATH.fullmatch(text):
+    if not is_like_a_path(text):
         return False
     first = text.partition("/")[0]
-    return not scripts.spaceless(text) or "." in text or not first.strip("~") or Path(first).is_dir()
+    return not scripts.spaceless(text) or "." in text or not first.strip("~") or path_named(first) is not None
 
 
 def text_of(data: bytes, key: str) -> str:

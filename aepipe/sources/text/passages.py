@@ -44,6 +44,11 @@ class Cut:
     words: int
     overlap: int
 
+    @classmethod
+    def of(cls, words: int, overlap: int | None) -> Cut:
+        """Return how documents are cut; they share a tenth of a passage where it is not said."""
+        return cls(words, words // 10 if overlap is None else overlap)
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return where each passage begins and ends; one passage for a text that is hardly longer.
 
@@ -69,6 +74,29 @@ class Cut:
             name = f"p{here}{f'.{on_page}' if on_page > 1 else ''}" if document.pages else str(number)
             at = f"{MARK}{number}+{self.words}-{self.overlap}"
             yield *((name, at) if len(spans) > 1 else ("", "")), document.text[start:end].strip()
+
+
+def part(document: Document, name: str, cut: Cut | None) -> str:
+    """Return the part of a document with a name: a passage, or else a page.
+
+    Args:
+        document: that is cut.
+        name: as in keys, ``p3.2`` or ``7``; where there are pages, ``3`` is ``p3``.
+        cut: how documents are cut; None where they are not.
+
+    Raises:
+        ValueError: there is no such part; the text says which there are.
+    """
+    pages = document.pages
+    name = f"{MARK}{name}" if pages and name.isdecimal() else name
+    passages = {one or "1": text for one, _, text in cut.passages(document)} if cut else {}
+    if name in passages:
+        return passages[name]
+    page = int(name[1:]) if name[1:].isdecimal() and name.startswith(MARK) else 0
+    if not 1 <= page <= len(pages):
+        there = f"pages {MARK}1 to {MARK}{len(pages)}" if pages else f"passages 1 to {len(passages)}" if cut else "none"
+        raise ValueError(f"no part {name}; there are: {there}")
+    return document.text[pages[page - 1] : pages[page] if page < len(pages) else len(document.text)]
 
 
 def parsed(at: str) -> tuple[int, Cut, str]:

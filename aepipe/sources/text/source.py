@@ -11,8 +11,9 @@ import copy
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, Literal, Self
@@ -42,6 +43,10 @@ SHORT_TEXT = 15
 """Letters from which it may be one, where the table has nothing else to learn from."""
 LONG_DOCUMENT = 1500
 """Words of half of the documents, from which they are cut into passages."""
+PASSAGE = 300
+"""Words of a passage."""
+COVERED = 0.98
+"""Share of the documents that have a word of the vocabulary, or the recipe that is derived says what else is one."""
 _LEARNED = ("vocabulary", "rarity", words.SCRIPTS)
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -117,7 +122,8 @@ class Text(BackboneSource, base.ItemSource):
         files = Files.at(options.path, base, options.exclude)
         whole = _container(files, options)
         given = options.encoding if isinstance(whole, Folder) else None  # the texts of tables are decoded already
-        container = Documents(whole, _cut(features), given=given, mail=features.mail)
+        alone = isinstance(whole, Folder) and len(list(islice(files, 2))) == 1
+        container = Documents(whole, _cut(features), given=given, mail=features.mail, alone=alone)
         super().__init__(options, name, files, container)
 
     @property
@@ -158,6 +164,7 @@ class Text(BackboneSource, base.ItemSource):
     def _learn(self) -> dict[str, Any]:
         """Return the vocabulary of the train split, and the rarity of its words."""
         seen = _Seen(scripts.segmenter(self._features.segmenter), mail=self._features.mail)
+        number = 0
         for number, item in enumerate(self.items(), 1):
             if text := self._train_text(item):
                 seen.add(text)
@@ -171,6 +178,11 @@ class Text(BackboneSource, base.ItemSource):
             documents, counts = seen.plain()
             fair, chosen = self._vocabulary(counts, documents)
         log.step("vocabulary", documents, documents, f"{len(chosen):,} of {len(counts):,} words")
+        if documents < 2 and len(chosen) < 2:
+            raise SourceError(
+                f"{self._files.given}: {documents} of {number} documents to learn from, and codes compare documents: "
+                "put each into its own file or row of a table, or cut a long one by passage = 300 under [features]"
+            )
         if len(chosen) < 2:
             raise SourceError(
                 f"{self._files.given}: of {len(counts):,} words in {documents:,} documents {len(chosen)} are in "
@@ -196,7 +208,7 @@ class Text(BackboneSource, base.ItemSource):
         """Return the text of a document of the train split; an empty one of other documents."""
         try:
             data = item.read()
-            if self.split(item, hashlib.sha256(data).digest()) != "train":
+            if self.split(item, item.whole or hashlib.sha256(data).digest()) != "train":
                 return ""
             return words.text_of(data, item.key)
         except ItemError:  # ingestion reports it
@@ -266,12 +278,12 @@ def _cut(features: Features) -> Cut | None:
         if features.overlap is not None:
             raise RecipeError("overlap says nothing without passage under [features]")
         return None
-    overlap = features.passage // 10 if features.overlap is None else features.overlap
-    if overlap >= features.passage:
-        raise RecipeError(f"overlap = {overlap} under [features] is not less than passage = {features.passage}")
+    cut = Cut.of(features.passage, features.overlap)
+    if cut.overlap >= cut.words:
+        raise RecipeError(f"overlap = {cut.overlap} under [features] is not less than passage = {cut.words}")
     if features.mail:
         raise RecipeError("mail = true and passage under [features] exclude each other: the parts of a mail are lost")
-    return Cut(features.passage, overlap)
+    return cut
 
 
 def _container(files: Files, options: Options) -> Container:
@@ -320,15 +332,15 @@ def _is_document(seen: base.Glimpse) -> bool:
 def _wordiest(texts: Mapping[str, Sequence[str]], rows: int) -> str | None:
     """Return the column of documents in a table: ``text``, else that with the longest values; else one of short texts.
 
-    Short texts are taken for documents where the table has nothing else to learn from, or calls the column ``text``: a
-    column of names or addresses does not make documents of a table of numbers.
+    Short texts are taken for documents where the table has nothing else to learn from but a column of classes, or calls
+    the column ``text``: a column of names or addresses does not make documents of a table of numbers.
     """
     lengths = {name: sum(map(scripts.length, values)) / rows for name, values in texts.items() if values}
     wordy = [name for name, length in lengths.items() if length >= LONG_TEXT and _has_words(texts[name], 3)]
     if not wordy:
         wordy = [name for name, length in lengths.items() if length >= SHORT_TEXT and _are_short_texts(texts[name])]
-        others = (name for name in texts if name not in wordy and not _is_about(name, texts[name]))
-        if "text" not in wordy and any(others):
+        others = [name for name in texts if name not in wordy and not _is_about(name, texts[name])]
+        if "text" not in wordy and (len(others) > 1 or not all(_are_classes(texts[name]) for name in others)):
             return None
     return "text" if "text" in wordy else max(wordy, key=lengths.__getitem__, default=None)
 
@@ -345,6 +357,10 @@ def _are_short_texts(values: Sequence[str]) -> bool:
     return _has_words(values, 2) and len(set(values)) >= 0.8 * len(values)
 
 
+def _are_classes(values: Sequence[str]) -> bool:
+    return 2 <= len(set(values)) <= max(2, len(values) // 5)
+
+
 def _is_about(name: str, values: Sequence[str]) -> bool:
     """Whether a column is about the rows, and not learned from: labels, splits, numbers of rows."""
     if name.lower() in {*base.LABELS, "split", "id", "key"}:
@@ -358,18 +374,47 @@ SNIFFER = base.Sniffer(rank=5, file=_is_document, texts=_wordiest, option="text"
 def suggest(path: str, items: Iterable[Item]) -> base.Hints:
     """Return what a recipe for documents should say, after a look at the first of them."""
     seen, first = base.survey_items(items)
-    least = 3 if seen.rows >= COMMON else 2
     lines = ["[features]", f"words = {min(10_000, max(1000, seen.rows))}  # those that the most documents have"]
-    lines += [f"least = {least}  # documents that a word has to be in"]
     texts = [text for item in first if (text := _read(item))]
     mails = sum(map(words.is_mail, texts)) >= MAIL * len(texts) > 0
-    if not mails and texts and median(map(_length, texts)) >= LONG_DOCUMENT:
-        lines.append("passage = 300  # words; a long document is several items")
+    long = not mails and bool(texts) and median(map(_length, texts)) >= LONG_DOCUMENT
+    lines += _limits(texts, seen.rows, PASSAGE if long else None)
+    if long:
+        lines.append(f"passage = {PASSAGE}  # words; a long document is several items")
     if mails:
         lines.append("mail = true  # headers, quotations and signatures are left out")
     if texts and sum(map(_is_english, texts)) >= MAIL * len(texts):
         lines.append('stop = "english"  # function words are left out')
     return base.Hints(seen, f"{seen.rows:,} {Text.called}", "\n".join(lines))
+
+
+def _limits(texts: Sequence[str], rows: int, passage: int | None) -> list[str]:
+    """Return the options that say which words are in the vocabulary.
+
+    The usual ones would leave documents of a small collection, or of one subject, without any word.
+    """
+    least, most = 3 if rows >= COMMON else 2, 0.5
+    if 1 < len(texts) == rows:  # else these are only the first of them
+        pieces = [piece for one in texts for piece in _pieces(one, passage)]
+        found = [set(words.words_of(piece, mail=False)) for piece in pieces]
+        choices = ((least, most), (least, 1.0), (1, 1.0))
+        least, most = next((one for one in choices if _covers(found, *one)), (least, most))
+    lines = [f"least = {least}  # documents that a word has to be in"]
+    return lines if most < 1 else [*lines, "most = 1.0  # also words that most of the few documents have"]
+
+
+def _pieces(text: str, passage: int | None) -> Iterator[str]:
+    """Yield the passages of a text; all of it where it is not cut."""
+    yield from (text[start:end] for start, end in Cut.of(passage, None).spans(text)) if passage else (text,)
+
+
+def _covers(found: Sequence[Set[str]], least: int, most: float) -> bool:
+    """Whether all but a few documents have words that are in enough of them, but not in too many."""
+    counts = Counter(word for one in found for word in one)
+    # A word of nearly the largest share may have more in the train split.
+    limit = len(found) if most == 1 else 0.9 * most * len(found)
+    fair = {word for word, count in counts.items() if least <= count <= limit}
+    return len(fair) >= 2 and sum(bool(one & fair) for one in found) >= COVERED * len(found)
 
 
 def _read(item: Item) -> str:

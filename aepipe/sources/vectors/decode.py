@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.errors import ItemError, QueryError
+from aepipe.errors import ItemError, QueryError, shortened
+from aepipe.sources.asked import path_named
 from aepipe.sources.files import InMemory
 from aepipe.sources.item import Decode, Item
 from aepipe.store.io import load_numpy
@@ -103,10 +104,11 @@ def query_items(text: str) -> Iterator[Item]:
     if text.lstrip().startswith("["):
         yield Item(text if len(text) < 40 else f"{text[:36]}...", text, InMemory(text.encode()))
         return
+    path = path_named(text)
+    if path is None:
+        raise QueryError(f"{shortened(text)}: no such file; ask with a .npy file or a JSON list")
     try:
-        found = load_numpy(Path(text))
-    except FileNotFoundError:
-        raise QueryError(f"{text}: no such file; ask with a .npy file or a JSON list") from None
+        found = load_numpy(path)
     except (OSError, ValueError) as error:
         raise QueryError(f"{text}: not a .npy file of vectors: {error}") from None
     if not isinstance(found, np.ndarray) or found.ndim not in (1, 2) or found.dtype.kind not in "fiu":

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from aepipe.errors import ItemError, QueryError
+from aepipe.sources.asked import file_named, nothing_at, path_named
 from aepipe.sources.files import WholeFile, pointer_in
 from aepipe.sources.images import decode
 from aepipe.sources.item import Decode, Item, Reader
@@ -72,15 +73,18 @@ def query_items(text: str) -> Iterator[Item]:
     Raises:
         QueryError: a file cannot be read, or a folder has no pictures.
     """
-    found = None if Path(text).is_file() else _SLICE.match(text)
-    if found is not None:
-        file, second = found["file"], float(found["start"])
-        yield Item(text, text, lambda key: frame_at(Path(file), key, second))
-        return
-    if Path(text).is_file() and is_video(_head(text)):
-        yield Item(text, text, lambda key: frame_at(Path(text), key, _length(Path(text), key) / 2))
-        return
-    yield from decode.query_items(text)
+    path = path_named(text)
+    found = None if path else _SLICE.match(text)
+    film = file_named(found["file"]) if found else None
+    if path is None and film is None:
+        yield nothing_at(text, "videos, also file@second, pictures")
+    elif found and film is not None:
+        second = float(found["start"])
+        yield Item(text, text, lambda key: frame_at(film, key, second))
+    elif path is not None and path.is_file() and is_video(_head(str(path))):
+        yield Item(text, text, lambda key: frame_at(path, key, _length(path, key) / 2))
+    else:
+        yield from decode.query_items(text)
 
 
 def preview(whole: Path | Reader, at: str, key: str) -> bytes:
