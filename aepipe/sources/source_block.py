@@ -23,7 +23,8 @@ def source_block(hints: Hints, kind: str, path: str, options: Mapping[str, str |
     """
     seen = hints.survey
     lines = ["[source]", f'kind = "{kind}"', f"path = {json.dumps(path, ensure_ascii=False)}"]
-    lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}{_REASONS.get(name, '')}" for name, value in options.items()]
+    written = {name: json.dumps(value, ensure_ascii=False) for name, value in options.items()}
+    lines += [f"{name} = {value}{_REASONS.get(name, '')}" for name, value in written.items()]
     label, split = seen.label(), seen.split()
     if label not in {"", "given"}:
         why = f"{len(seen.parents)} folders" if label == "parent" else f"{len(seen.columns[label])} values"
