@@ -56,7 +56,8 @@ def main() -> None:
     except KeyboardInterrupt:
         _print_line("stopped; queries go on, answered by the releases in service")
     except AepipeError as error:
-        sys.exit(f"aepipe: {error}")
+        sys.stderr.write(f"aepipe: {error}\n")
+        sys.exit(error.status)
 
 
 def _deploy() -> None:

@@ -24,12 +24,11 @@ from packaging.requirements import Requirement
 
 from aepipe.cli.options import AsJson, Home, open_store
 from aepipe.cli.output import say, say_json, table
-from aepipe.errors import AepipeError, BusyError
+from aepipe.errors import SHUT, AepipeError, BusyError
 from aepipe.release.release import Release
 from aepipe.store import layout, reading, registry
 from aepipe.store.artifacts import KINDS, Ref, Store
 
-WRONG = 2
 MARKS = {"ok": "ok", "note": "note", "bad": "WRONG"}
 Level = Literal["ok", "note", "bad"]
 JSON_NAMES = {"store": "shelf"}
@@ -62,7 +61,7 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
     """Find problems of this installation and its store, and say how to fix them.
 
     Checks the packages, the store, the collections in service, the disk, the clock and the Prefect
-    server. Nothing is changed. The exit status is 2 if something has to be fixed.
+    server. Nothing is changed. The exit status is 1 if something has to be fixed.
 
     Examples:
       aepipe doctor
@@ -74,7 +73,7 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
     else:
         say(table(("", "what", "found"), [(MARKS[one.level], one.what, one.said) for one in found]))
     if any(one.level == "bad" for one in found):
-        raise typer.Exit(WRONG)
+        raise typer.Exit(SHUT)
 
 
 def examine(store: Store, environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -10,10 +10,10 @@ import typer
 
 from aepipe.cli.options import AsJson, Place, ReleaseText, Why
 from aepipe.cli.output import complain, say, say_json, table
+from aepipe.errors import UNABLE
 from aepipe.release import lifecycle
 from aepipe.store.registry import Event
 
-DAMAGED = 2
 SHOWN = ("map_at_1000", "recall_at_10")
 
 Wanted = Annotated[str, typer.Argument(metavar="RELEASE", help="The first characters of its digest.")]
@@ -73,7 +73,7 @@ def verify(
 ) -> None:
     """Read every byte of a release and compare it with its digests.
 
-    Every damaged file is named on a line; if there is one, the exit status is 2.
+    Every damaged file is named on a line; if there is one, the exit status is 3.
 
     Examples:
       aepipe verify
@@ -87,7 +87,7 @@ def verify(
     sound = found.folders - len(found.damage)
     say(f"{sound:,} of {found.folders:,} folders are sound, {found.n_bytes:,} bytes in {store.root}")
     if found.damage:
-        raise typer.Exit(DAMAGED)
+        raise typer.Exit(UNABLE)
 
 
 def _shown(scores: Mapping[str, float]) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ def test_a_damaged_release_does_not_go_into_service(aepipe: Aepipe, own_store: O
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     found = aepipe(verb, *([first.digest[:8]] if verb == "promote" else []), home=store)
-    assert found.exit_code == 2
+    assert found.exit_code == 3
     (line,) = found.stderr.splitlines()
     assert str(file) in line
     assert registry.current(store, "pictures") == second
@@ -141,7 +141,7 @@ def test_promote_waits_for_no_run(aepipe: Aepipe, own_store: Own) -> None:
     store, first = own_store
     with registry.lock(store, "pictures"):
         found = aepipe("promote", first.digest[:8], home=store)
-    assert found.exit_code == 2
+    assert found.exit_code == 75
     assert f"process {os.getpid()}" in found.stderr
 
 
@@ -166,7 +166,7 @@ def test_verify_names_every_damaged_file(aepipe: Aepipe, own_store: Own) -> None
     torn.write_text(torn.with_suffix(".away").read_text()[::-1])
     for arguments in ([], ["--all"]):
         found = aepipe("verify", *arguments, home=store)
-        assert found.exit_code == 2
+        assert found.exit_code == 3
         assert found.stdout.startswith("5 of 7 folders are sound")
         lines = found.stderr.splitlines()
         assert len(lines) == 2
@@ -179,6 +179,6 @@ def test_a_corrupt_release_is_one_line_with_the_file(aepipe: Aepipe, own_store: 
     file = store.path(ref) / "release.json"
     file.write_text("{}")
     found = aepipe(*arguments, home=store)
-    assert found.exit_code == 2
+    assert found.exit_code == 3
     (line,) = found.stderr.splitlines()
     assert str(file) in line
