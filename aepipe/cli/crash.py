@@ -17,7 +17,7 @@ from aepipe.errors import UNFORESEEN
 
 
 def unforeseen(error: BaseException, complain: Callable[[str], None] | None = None) -> int:
-    """Keep the traceback of an error in a file, tell of it in one line, and return the exit status.
+    """Keep the traceback of an error in a file, name it in one line, and return the status.
 
     Args:
         error: that was caught.

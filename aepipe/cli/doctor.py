@@ -87,6 +87,7 @@ def examine(store: Store, environment: Mapping[str, str]) -> Iterator[Finding]:
     yield from store_lines(store)
     for name in registry.names(store):
         yield from collection(store, name)
+    yield from log_lines(store)
     yield from clock(store)
     yield from server(environment.get("PREFECT_API_URL"))
 
@@ -167,6 +168,26 @@ def collection(store: Store, name: str) -> Iterator[Finding]:
         return  # a store that cannot be written was reported already
 
 
+def log_lines(store: Store) -> Iterator[Finding]:
+    """Look for releases in service of which the log knows nothing, and for ones that the store has lost."""
+    file = store.root / layout.Root.LOG
+    for name in registry.unlogged(store):
+        if registry.accepted(store, name):
+            yield Finding("note", f"collection {name}", f"{file}: its first lines were lost once")
+            continue
+        said = f"{file}: does not tell how the release in service came there: it was lost, or its first lines"
+        remedy = f"bring back a copy, or `aepipe promote RELEASE --name {name}` writes a new line"
+        yield Finding("bad", f"collection {name}", f"{said}; {remedy}")
+    lost = {event.name for event in registry.history(store)} - set(registry.names(store))
+    if not file.exists():
+        lost |= {name for ref in store.refs("release") if (name := _name_of(store, ref))} - set(registry.names(store))
+    for name in sorted(lost):
+        said = f"was in service, and {store.root / layout.Root.SERVICE / name} is missing"
+        yield Finding(
+            "bad", f"collection {name}", f"{said}; `aepipe history --name {name}` and `aepipe promote RELEASE`"
+        )
+
+
 def clock(store: Store) -> Iterator[Finding]:
     """Look for changes with a date in the future, or after the date of the next change."""
     dated = [datetime.fromisoformat(event.when) for event in registry.history(store, refused=True)]
@@ -192,6 +213,14 @@ def server(url: str | None) -> Iterator[Finding]:
         yield Finding("bad", "server", f"{url}: no answer ({error}); start it, or unset $PREFECT_API_URL")
         return
     yield Finding("ok" if well else "bad", "server", f"{url}: {'answers' if well else 'answers, but is not well'}")
+
+
+def _name_of(store: Store, release: Ref) -> str:
+    """Return the collection of a release; empty where it cannot be read."""
+    try:
+        return str(store.manifest(release).facts.get("name", ""))
+    except AepipeError:
+        return ""
 
 
 def _unfit(wanted: list[Requirement]) -> Iterator[str]:

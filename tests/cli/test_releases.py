@@ -139,9 +139,13 @@ def test_a_damaged_release_does_not_go_into_service(aepipe: Aepipe, own_store: O
 
 def test_promote_waits_for_no_run(aepipe: Aepipe, own_store: Own) -> None:
     store, first = own_store
+    second = _another(store, promote=False)
     with registry.lock(store, "pictures"):
-        found = aepipe("promote", first.digest[:8], home=store)
-    assert found.exit_code == 75
+        found = aepipe("promote", second.digest[:8], home=store)
+        waited = aepipe("promote", second.digest[:8], "--wait", "0.3s", home=store)
+        assert aepipe("promote", first.digest[:8], home=store).exit_code == 0, "it is in service already"
+        assert aepipe("promote", second.digest[:8], "--wait", "soon", home=store).exit_code == 2
+    assert found.exit_code == waited.exit_code == 75
     assert f"process {os.getpid()}" in found.stderr
 
 
