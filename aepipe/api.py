@@ -20,13 +20,14 @@ from importlib import import_module
 from itertools import chain
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BitCodes, concatenate
 from aepipe.errors import ExtraError, QueryError
+from aepipe.pipeline.rules import NightlyRules
 from aepipe.release import lifecycle
 from aepipe.release import query as queries
 from aepipe.release.filter import ids_where, rows_named
@@ -449,26 +450,6 @@ class UpdateResult:
     done: tuple[str, ...]
 
 
-class NightlyRules(TypedDict, total=False):
-    """When a night trains, and what it leaves behind; ``flows.nightly.Rules`` has the defaults.
-
-    Attributes:
-        retrain: ``auto`` where there is reason to, ``always``, or ``never``.
-        days: an encoder that is older is a reason.
-        cold: train from the beginning, and not on from the weights in service.
-        keep: releases of each collection that stay in the store; 0 keeps all.
-        hours: folders written since then stay.
-        metrics: the folder where ``<name>.prom`` is written; else ``metrics`` in the store.
-    """
-
-    retrain: Literal["auto", "always", "never"]
-    days: float
-    cold: bool
-    keep: int
-    hours: float
-    metrics: str | None
-
-
 @naming_extras
 def run(
     what: FilePath,
@@ -587,7 +568,13 @@ def refresh(
         BusyError: another run is writing under the same name.
     """
     store = open_store(home)
-    lifecycle.check_free(store, registry.resolve(store, name)[0], wait=wait)
+    release = Release.open(store, name)
+    from aepipe.pipeline.unchanged import unchanged
+
+    own = not (server or os.environ.get("PREFECT_API_URL"))  # a server of others records every run
+    if own and unchanged(store, release):
+        return UpdateResult(Collection(store, release), False, ("the source has not changed",))
+    lifecycle.check_free(store, release.name, wait=wait)
     with load_flow("local_server").session(store, server):
         outcome = load_flow("refresh").refresh(name=name, shelf=str(store.root), wait=wait)
     return _updated(store, outcome, (outcome["why"],))

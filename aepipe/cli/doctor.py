@@ -182,10 +182,8 @@ def log_lines(store: Store) -> Iterator[Finding]:
     if not file.exists():
         lost |= {name for ref in store.refs("release") if (name := _name_of(store, ref))} - set(registry.names(store))
     for name in sorted(lost):
-        said = f"was in service, and {store.root / layout.Root.SERVICE / name} is missing"
-        yield Finding(
-            "bad", f"collection {name}", f"{said}; `aepipe history --name {name}` and `aepipe promote RELEASE`"
-        )
+        said = f"{store.root / layout.Root.SERVICE / name}: is missing, and the collection was in service"
+        yield Finding("bad", f"collection {name}", f"{said}; `aepipe promote RELEASE` writes it")
 
 
 def clock(store: Store) -> Iterator[Finding]:
