@@ -54,6 +54,15 @@ def mapped(file: Path) -> NDArray[Any]:
         raise CorruptError(f"{file}: corrupt, not an array ({error}); {REMEDY}") from None
 
 
+def damaged(array: NDArray[Any], what: str) -> CorruptError:
+    """Return the error for a mapped array whose numbers cannot be right; it names the file where it has one."""
+    base: object = array
+    while base is not None and not isinstance(base, np.memmap):
+        base = getattr(base, "base", None)
+    file = base.filename if isinstance(base, np.memmap) else "an array of the store"
+    return CorruptError(f"{file}: corrupt, {what}; {REMEDY}")
+
+
 def array_in(file: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
     """Make a ``.npy`` file and map it for writing.
 
