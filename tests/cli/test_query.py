@@ -312,7 +312,6 @@ def test_keys_cannot_steer_the_terminal(aepipe: Aepipe, boot: Path, tmp_path: Pa
         (["."], ".: no images in this folder"),
         (["--nonsense"], "No such option: --nonsense"),
         (["--row", '{"a": 1}'], "pictures was learned from images, so a row of a table is no question for it"),
-        (["--id", 0, "--picture", "no/such/hits.png"], "there is no folder"),
         (["--id", 0, "--picture", "hits.svg"], "no format has that ending; name it like picture.png"),
     ],
 )
