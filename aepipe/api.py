@@ -20,13 +20,14 @@ from importlib import import_module
 from itertools import chain
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BitCodes, concatenate
 from aepipe.errors import ExtraError, QueryError
+from aepipe.pipeline.rules import NightlyRules
 from aepipe.release import lifecycle
 from aepipe.release import query as queries
 from aepipe.release.filter import ids_where, rows_named
@@ -183,12 +184,13 @@ class Collection:
         """
         return ids_where(self.release, condition)
 
-    def add(self, *paths: FilePath, replace: bool = False) -> Added:
+    def add(self, *paths: FilePath, replace: bool = False, wait: float = 0) -> Added:
         """Add items at once, without training, and count those added, replaced and unchanged.
 
         Args:
             paths: files, folders, globs or addresses, of the collection's kind.
             replace: an item whose key is there with other bytes takes the place of that row.
+            wait: seconds to wait for a run that is writing.
 
         Raises:
             QueryError: a key is there with other bytes.
@@ -202,7 +204,7 @@ class Collection:
         from aepipe.pipeline import update
 
         # What is in service now is changed, and not the open release: another process may have changed it meanwhile.
-        with lifecycle.writing(self.store, self.name) as release:
+        with lifecycle.writing(self.store, self.name, wait=wait) as release:
             sources = update.sources_of(release, [os.fspath(path) for path in paths])
             done = update.add(self.store, release, sources, replace=replace)
             if done.release != release.ref:
@@ -210,7 +212,7 @@ class Collection:
         self._reopen()
         return done
 
-    def remove(self, *keys: str, ids: Sequence[int] = (), where: str | None = None) -> int:
+    def remove(self, *keys: str, ids: Sequence[int] = (), where: str | None = None, wait: float = 0) -> int:
         """Remove rows from the release in service, at once, and return their number.
 
         Their bytes leave the store with :meth:`compact`, a run or a refresh, once older releases are collected.
@@ -219,6 +221,7 @@ class Collection:
             keys: rows by key.
             ids: rows by id.
             where: rows for which this condition in SQL holds.
+            wait: seconds to wait for a run that is writing.
 
         Raises:
             QueryError: there is no such row, none is named, or none would be left.
@@ -229,15 +232,18 @@ class Collection:
         """
         from aepipe.pipeline import update
 
-        with lifecycle.writing(self.store, self.name) as release:
+        with lifecycle.writing(self.store, self.name, wait=wait) as release:
             done = update.remove(self.store, release, rows_named(release, keys, ids=ids, where=where))
             count = len(release) - len(Release.open(self.store, ref=done))
             registry.promote(self.store, self.name, done, why=f"remove: {lifecycle.row_count(count)}")
         self._reopen()
         return count
 
-    def compact(self) -> bool:
+    def compact(self, *, wait: float = 0) -> bool:
         """Merge additions and removals into one index again; return whether there were any.
+
+        Args:
+            wait: seconds to wait for a run that is writing.
 
         Raises:
             BusyError: a run is writing under the same name.
@@ -245,7 +251,7 @@ class Collection:
         """
         from aepipe.pipeline import compact
 
-        with lifecycle.writing(self.store, self.name) as release:
+        with lifecycle.writing(self.store, self.name, wait=wait) as release:
             if release.changed:
                 registry.promote(self.store, self.name, compact.compact(self.store, release), why="compact")
         self._reopen()
@@ -444,26 +450,6 @@ class UpdateResult:
     done: tuple[str, ...]
 
 
-class NightlyRules(TypedDict, total=False):
-    """When a night trains, and what it leaves behind; ``flows.nightly.Rules`` has the defaults.
-
-    Attributes:
-        retrain: ``auto`` where there is reason to, ``always``, or ``never``.
-        days: an encoder that is older is a reason.
-        cold: train from the beginning, and not on from the weights in service.
-        keep: releases of each collection that stay in the store; 0 keeps all.
-        hours: folders written since then stay.
-        metrics: the folder where ``<name>.prom`` is written; else ``metrics`` in the store.
-    """
-
-    retrain: Literal["auto", "always", "never"]
-    days: float
-    cold: bool
-    keep: int
-    hours: float
-    metrics: str | None
-
-
 @naming_extras
 def run(
     what: FilePath,
@@ -522,6 +508,7 @@ def nightly(
     source: FilePath | None = None,
     device: str | None = None,
     server: str | None = None,
+    wait: float = registry.WAIT,
     **rules: Unpack[NightlyRules],
 ) -> UpdateResult:
     """Do what a collection needs tonight; where nothing has changed, nothing is done.
@@ -536,6 +523,7 @@ def nightly(
         source: in place of the recipe's own ``[source] path``.
         device: in place of the recipe's own.
         server: as for :func:`run`.
+        wait: seconds to wait for another run under its name.
         rules: ``retrain``, ``days``, ``cold``, ``keep``, ``hours``, ``metrics``; see :class:`NightlyRules`.
 
     Raises:
@@ -552,20 +540,27 @@ def nightly(
     jobs = load_flow("job")
     jobs.check_metrics(rules.get("metrics"))
     order = jobs.order(file, store, name=name, source=source, device=device)
-    with load_flow("local_server").session(store, server, lambda: jobs.check(order)):
+    with load_flow("local_server").session(store, server, lambda: jobs.check(order, wait=wait)):
         flow = load_flow("nightly")
-        outcome = flow.nightly(**order, rules=flow.read_rules(rules))
+        outcome = flow.nightly(**order, rules=flow.read_rules(rules), wait=wait)
     return _updated(store, outcome, tuple(outcome["done"]))
 
 
 @naming_extras
-def refresh(home: FilePath | None = None, name: str | None = None, *, server: str | None = None) -> UpdateResult:
+def refresh(
+    home: FilePath | None = None,
+    name: str | None = None,
+    *,
+    server: str | None = None,
+    wait: float = registry.WAIT,
+) -> UpdateResult:
     """Bring a collection up to date with its source, with its encoder; nothing is trained.
 
     Args:
         home: the store; as for :func:`open`.
         name: of the collection; needed where several are in service.
         server: as for :func:`run`.
+        wait: seconds to wait for another run under its name.
 
     Raises:
         NotFoundError: nothing is in service under that name.
@@ -573,9 +568,15 @@ def refresh(home: FilePath | None = None, name: str | None = None, *, server: st
         BusyError: another run is writing under the same name.
     """
     store = open_store(home)
-    lifecycle.check_free(store, registry.resolve(store, name)[0])
+    release = Release.open(store, name)
+    from aepipe.pipeline.unchanged import unchanged
+
+    own = not (server or os.environ.get("PREFECT_API_URL"))  # a server of others records every run
+    if own and unchanged(store, release):
+        return UpdateResult(Collection(store, release), False, ("the source has not changed",))
+    lifecycle.check_free(store, release.name, wait=wait)
     with load_flow("local_server").session(store, server):
-        outcome = load_flow("refresh").refresh(name=name, shelf=str(store.root))
+        outcome = load_flow("refresh").refresh(name=name, shelf=str(store.root), wait=wait)
     return _updated(store, outcome, (outcome["why"],))
 
 

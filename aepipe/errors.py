@@ -13,17 +13,34 @@ AepipeError
 ├── ExtraError             an optional package that is not installed
 ├── QueryError             a query that cannot be answered: an unknown id, contradicting options
 └── StoreError             anything about the store
+    ├── TargetError        a file to be written whose folder is missing, or that is there already
     ├── NotFoundError      no such release, name or ref
     ├── CorruptError       bytes that differ from their manifest
     ├── BusyError          another run writes under the same name
     └── FullError          a full disk
 
 A user's mistake raises one of these with the place, the value and the remedy; the command line prints it as one line
-and exits with status 2. ``assert`` is for our own bugs.
+and exits with the status of the error's class. ``assert`` is for our own bugs.
 """
 
 from __future__ import annotations
 
+import errno
+from typing import ClassVar
+
+STATUS = {
+    0: "done",
+    1: "the gate refused a release, and the old one stays in service; or `aepipe doctor` found something",
+    2: "wrong use or input: one line on stderr says what to change",
+    3: "the store or the machine cannot: read-only, no permission, a full disk, damaged files",
+    70: "an error that nobody foresaw: one line names the file with its traceback",
+    75: "another process is writing to the collection: the same command works when that one has ended",
+    130: "interrupted (Ctrl-C)",
+    141: "the reader of the output closed the pipe",
+}
+"""Every exit status of the command line, and what it means."""
+SHUT, WRONG_USE, UNABLE, UNFORESEEN, BUSY, INTERRUPTED, READER_GONE = 1, 2, 3, 70, 75, 130, 141
+"""The statuses by name: 70 and 75 are those of sysexits.h, the last two 128 and the number of a signal."""
 SHOWN = 200
 """Letters of a name or a question that a message shows."""
 
@@ -34,7 +51,13 @@ def shortened(text: str) -> str:
 
 
 class AepipeError(Exception):
-    """Base of all errors that a user can mend; the text is always one line."""
+    """Base of all errors that a user can mend; the text is always one line.
+
+    Attributes:
+        status: with which the command line exits, one of :data:`STATUS`.
+    """
+
+    status: ClassVar[int] = WRONG_USE
 
     def __init__(self, text: str = "") -> None:
         # Names and values in a text may hold line breaks; a message in a terminal or a log may not.
@@ -98,6 +121,8 @@ class TrainingError(AepipeError):
 class GateError(AepipeError):
     """A new release is worse than the one in service, so the old one stays."""
 
+    status: ClassVar[int] = SHUT
+
 
 class ExtraError(AepipeError):
     """An optional package is not installed."""
@@ -118,9 +143,19 @@ class QueryError(AepipeError):
 class StoreError(AepipeError):
     """A problem of the store."""
 
+    status: ClassVar[int] = UNABLE
+
+
+class TargetError(StoreError):
+    """A file to be written that is named wrongly: its folder is missing, or it is there already."""
+
+    status: ClassVar[int] = WRONG_USE
+
 
 class NotFoundError(StoreError):
     """No such release, name or ref in this store."""
+
+    status: ClassVar[int] = WRONG_USE
 
 
 class CorruptError(StoreError):
@@ -130,6 +165,29 @@ class CorruptError(StoreError):
 class BusyError(StoreError):
     """Another run is writing under the same name."""
 
+    status: ClassVar[int] = BUSY
+
 
 class FullError(StoreError):
     """The disk is full."""
+
+
+_REMEDIES = {
+    errno.EACCES: "give this user permission, or take another store with --home",
+    errno.EPERM: "give this user permission, or take another store with --home",
+    errno.EROFS: "mount it for writing, or take another store with --home",
+    errno.ENOSPC: "free some space and run again",
+    errno.EDQUOT: "free some space and run again",
+    errno.EFBIG: "raise the limit of the size of files and run again",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n 4096`) and run again",
+    errno.ENFILE: "close other programs and run again: the machine has too many files open",
+    errno.ENOMEM: "give it more memory and run again",
+    errno.EIO: "look for faults of the disk in the system's log; `aepipe verify --all` finds damaged files",
+}
+
+
+def system_words(error: OSError) -> str:
+    """Return what the operating system refused as one line: the file, the reason and the remedy."""
+    remedy = _REMEDIES.get(error.errno or 0, "`aepipe doctor` and `aepipe verify --all` look for the cause")
+    file = f"{error.filename}: " if error.filename is not None else ""
+    return f"{file}{error.strerror or error}; {remedy}"

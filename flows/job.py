@@ -81,12 +81,13 @@ def order(
     return {"recipe": str(recipe.absolute()), "source": path, "shelf": str(store.root), "name": name, "device": device}
 
 
-def check(order: Mapping[str, Any], *, promote: bool = True) -> Job:
+def check(order: Mapping[str, Any], *, promote: bool = True, wait: float = 0) -> Job:
     """Resolve an order before anything starts; no other run may write under its name.
 
     Args:
         order: parameters of :func:`open_job`.
         promote: the release is going into service.
+        wait: seconds to wait for another run under its name.
 
     Raises:
         RecipeError: the recipe cannot be run, or would replace a collection of other items.
@@ -94,7 +95,7 @@ def check(order: Mapping[str, Any], *, promote: bool = True) -> Job:
         BusyError: another run is writing under the same name.
     """
     job = open_job(**order)
-    check_free(job.store, job.name)
+    check_free(job.store, job.name, wait=wait)
     if promote:
         check_job_origin(job)
     return job

@@ -90,6 +90,7 @@ def nightly(
     name: str | None = None,
     device: str | None = None,
     rules: Rules = _USUAL,
+    wait: float = registry.WAIT,
 ) -> dict[str, Any]:
     """Bring a collection up to date with as little work as possible.
 
@@ -100,6 +101,7 @@ def nightly(
         name: instead of the recipe's own.
         device: instead of the recipe's own.
         rules: when an encoder is trained, and what is kept.
+        wait: seconds to wait for another run under its name.
 
     Returns:
         ``name``, ``release`` (the ref now in service), ``changed``, and ``done``, a list of the steps taken.
@@ -112,7 +114,7 @@ def nightly(
     show_progress()
     order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
     job, night = tasks.resolve(order), Night()
-    with registry.lock(job.store, job.name):
+    with registry.lock(job.store, job.name, wait=wait):
         before = registry.current(job.store, job.name)
         try:
             check_job_origin(job)

@@ -26,13 +26,16 @@ def run_name() -> str:
 
 
 @flow(name="aepipe-refresh", flow_run_name=run_name, persist_result=False, **HOOKS)
-def refresh(name: str | None = None, shelf: str | None = None, device: str | None = None) -> dict[str, Any]:
+def refresh(
+    name: str | None = None, shelf: str | None = None, device: str | None = None, wait: float = registry.WAIT
+) -> dict[str, Any]:
     """Bring the collection in service up to date with its source, under its present encoder.
 
     Args:
         name: the collection; needed where several are in service.
         shelf: folder of the store; by default the one that every verb uses.
         device: instead of the recipe's own.
+        wait: seconds to wait for another run under its name.
 
     Returns:
         ``name``, ``release`` (the ref now in service), ``changed``, and ``why``.
@@ -44,7 +47,7 @@ def refresh(name: str | None = None, shelf: str | None = None, device: str | Non
     show_progress()
     store = open_store(shelf)
     chosen, _ = registry.resolve(store, name)
-    with registry.lock(store, chosen):
+    with registry.lock(store, chosen, wait=wait):
         # Under the lock, because the release in service may change before.
         release = Release.open(store, chosen)
         job = open_release_job(store, release, device=device)

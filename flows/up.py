@@ -10,17 +10,20 @@ used. The deployments are those of ``prefect.yaml``; one of them runs at a time.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.request import urlopen
 
-from aepipe.errors import AepipeError
+from aepipe.errors import AepipeError, BusyError
 from aepipe.store import layout
 from aepipe.store.artifacts import Store
 from flows.local_server import STARTUP_SECONDS, prepare
@@ -47,7 +50,9 @@ def main() -> None:
     prepare({"PREFECT_HOME": str(store.root / layout.Root.PREFECT), "AEPIPE_HOME": str(store.root)}, api=url)
     try:
         with ExitStack() as running:
+            running.enter_context(alone(store.root / layout.Root.PREFECT))
             if not given:
+                check_port(port)
                 running.enter_context(_process("server", "start", "--host", "127.0.0.1", "--port", str(port)))
             _wait(url)
             _deploy()
@@ -56,7 +61,50 @@ def main() -> None:
     except KeyboardInterrupt:
         _print_line("stopped; queries go on, answered by the releases in service")
     except AepipeError as error:
-        sys.exit(f"aepipe: {error}")
+        sys.stderr.write(f"aepipe: {error}\n")
+        sys.exit(error.status)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Run only where no other process does the same for a store; the kernel frees the lock when the process ends.
+
+    Args:
+        folder: of Prefect in the store, made where it is missing.
+
+    Raises:
+        BusyError: another process does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "up.lock").open("a+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            raise BusyError(
+                f"server and worker of the store {folder.parent} run already ({stream.read().strip()}); end that first"
+            ) from None
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()}, since {datetime.now(UTC).isoformat(timespec='seconds')}")
+        stream.flush()
+        yield
+
+
+def check_port(port: int) -> None:
+    """Check that a server can listen on a port: otherwise the server of somebody else would get our deployments.
+
+    Raises:
+        AepipeError: another program listens there.
+    """
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise AepipeError(
+                f"port {port} of 127.0.0.1 is taken ({error.strerror}): end what listens there, or choose another with "
+                "--port, or name that server with $PREFECT_API_URL"
+            ) from None
 
 
 def _deploy() -> None:

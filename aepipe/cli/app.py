@@ -1,17 +1,8 @@
 """All verbs as one command, and the one place where errors become a line and an exit status.
 
-======  ==========================================================
-status  meaning
-======  ==========================================================
-0       done
-1       the gate kept the old release in service
-2       a mistake that the user can fix: one line on stderr says how
-130     interrupted (Ctrl-C)
-141     the reader of our output has stopped reading
-======  ==========================================================
-
-Anything else is a bug, and shows its traceback. The help of a verb is its docstring, and a quick verb starts without
-pydantic, with which Typer would read its options.
+:data:`aepipe.errors.STATUS` lists the statuses; each class of errors has its own. What the operating system refused is
+one line, too; of what nobody foresaw, :mod:`aepipe.cli.crash` tells. The help of a verb is its docstring, and a quick
+verb starts without pydantic, with which Typer would read its options.
 """
 
 from __future__ import annotations
@@ -19,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -29,9 +21,10 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from aepipe.cli import VERBS
+from aepipe.cli.crash import unforeseen
 from aepipe.cli.options import flat
 from aepipe.cli.output import complain
-from aepipe.errors import AepipeError, GateError
+from aepipe.errors import INTERRUPTED, READER_GONE, UNABLE, WRONG_USE, AepipeError, system_words
 
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter, Parameter
@@ -39,7 +32,6 @@ if TYPE_CHECKING:
 
     Reader = Callable[[Context, object], object]
 
-GATE_SHUT, USERS_MISTAKE, READER_GONE = 1, 2, 141
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -61,7 +53,9 @@ class Verbs(TyperGroup):
         try:
             # Outside of its standalone mode Typer leaves errors to us, and does not print them in its own form.
             code = super().main(args, prog_name, **{**extra, "standalone_mode": False})
-        except (AepipeError, typer.TyperException, ModuleNotFoundError) as error:
+        except typer.Abort:  # Ctrl-C, or the end of the input, in answer to a question
+            code = INTERRUPTED
+        except Exception as error:
             code = _report(error)
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -75,9 +69,11 @@ class Verbs(TyperGroup):
             value = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Python flushes once more at exit, which must not fail again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            _drop_output()
             raise typer.Exit(READER_GONE) from None
+        except OSError:
+            _drop_output()
+            raise
         return value
 
 
@@ -159,21 +155,32 @@ def _root(
 
 
 def _report(error: Exception) -> int:
-    """Print a mistake as one line on stderr, and return the exit status; a bug is raised again."""
+    """Print an error as one line on stderr, and return the exit status."""
     if isinstance(error, ModuleNotFoundError):
         from aepipe.sources.packages import missing_extra
 
-        known = missing_extra(error)
-        if known is None:
-            raise error
-        error = known
+        error = missing_extra(error) or error
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         see = f" (see {context.command_path} --help)" if context is not None else ""
         complain(f"{error.format_message()}{see}")
-    else:
+        return WRONG_USE
+    if isinstance(error, AepipeError):
         complain(error)
-    return GATE_SHUT if isinstance(error, GateError) else USERS_MISTAKE
+        return error.status
+    if isinstance(error, OSError) and error.errno:
+        complain(system_words(error))
+        return UNABLE
+    if isinstance(error, MemoryError):
+        complain("the memory of this machine is not enough; give it more, or take fewer rows or bits")
+        return UNABLE
+    return unforeseen(error, complain)
+
+
+def _drop_output() -> None:
+    """Send the rest of the output nowhere: Python flushes once more at exit, which must not fail again."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def read_plainly(parameters: list[Parameter]) -> list[Parameter]:

@@ -24,12 +24,11 @@ from packaging.requirements import Requirement
 
 from aepipe.cli.options import AsJson, Home, open_store
 from aepipe.cli.output import say, say_json, table
-from aepipe.errors import AepipeError, BusyError
+from aepipe.errors import SHUT, AepipeError, BusyError
 from aepipe.release.release import Release
 from aepipe.store import layout, reading, registry
 from aepipe.store.artifacts import KINDS, Ref, Store
 
-WRONG = 2
 MARKS = {"ok": "ok", "note": "note", "bad": "WRONG"}
 Level = Literal["ok", "note", "bad"]
 JSON_NAMES = {"store": "shelf"}
@@ -62,7 +61,7 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
     """Find problems of this installation and its store, and say how to fix them.
 
     Checks the packages, the store, the collections in service, the disk, the clock and the Prefect
-    server. Nothing is changed. The exit status is 2 if something has to be fixed.
+    server. Nothing is changed. The exit status is 1 if something has to be fixed.
 
     Examples:
       aepipe doctor
@@ -74,7 +73,7 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
     else:
         say(table(("", "what", "found"), [(MARKS[one.level], one.what, one.said) for one in found]))
     if any(one.level == "bad" for one in found):
-        raise typer.Exit(WRONG)
+        raise typer.Exit(SHUT)
 
 
 def examine(store: Store, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -88,6 +87,7 @@ def examine(store: Store, environment: Mapping[str, str]) -> Iterator[Finding]:
     yield from store_lines(store)
     for name in registry.names(store):
         yield from collection(store, name)
+    yield from log_lines(store)
     yield from clock(store)
     yield from server(environment.get("PREFECT_API_URL"))
 
@@ -168,6 +168,24 @@ def collection(store: Store, name: str) -> Iterator[Finding]:
         return  # a store that cannot be written was reported already
 
 
+def log_lines(store: Store) -> Iterator[Finding]:
+    """Look for releases in service of which the log knows nothing, and for ones that the store has lost."""
+    file = store.root / layout.Root.LOG
+    for name in registry.unlogged(store):
+        if registry.accepted(store, name):
+            yield Finding("note", f"collection {name}", f"{file}: its first lines were lost once")
+            continue
+        said = f"{file}: does not tell how the release in service came there: it was lost, or its first lines"
+        remedy = f"bring back a copy, or `aepipe promote RELEASE --name {name}` writes a new line"
+        yield Finding("bad", f"collection {name}", f"{said}; {remedy}")
+    lost = {event.name for event in registry.history(store)} - set(registry.names(store))
+    if not file.exists():
+        lost |= {name for ref in store.refs("release") if (name := _name_of(store, ref))} - set(registry.names(store))
+    for name in sorted(lost):
+        said = f"{store.root / layout.Root.SERVICE / name}: is missing, and the collection was in service"
+        yield Finding("bad", f"collection {name}", f"{said}; `aepipe promote RELEASE` writes it")
+
+
 def clock(store: Store) -> Iterator[Finding]:
     """Look for changes with a date in the future, or after the date of the next change."""
     dated = [datetime.fromisoformat(event.when) for event in registry.history(store, refused=True)]
@@ -193,6 +211,14 @@ def server(url: str | None) -> Iterator[Finding]:
         yield Finding("bad", "server", f"{url}: no answer ({error}); start it, or unset $PREFECT_API_URL")
         return
     yield Finding("ok" if well else "bad", "server", f"{url}: {'answers' if well else 'answers, but is not well'}")
+
+
+def _name_of(store: Store, release: Ref) -> str:
+    """Return the collection of a release; empty where it cannot be read."""
+    try:
+        return str(store.manifest(release).facts.get("name", ""))
+    except AepipeError:
+        return ""
 
 
 def _unfit(wanted: list[Requirement]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from aepipe.errors import QueryError
 from aepipe.store.artifacts import Store
 
 if TYPE_CHECKING:
@@ -29,6 +31,26 @@ Home = Annotated[
     Path | None,
     typer.Option("--home", help="The store; else $AEPIPE_HOME, else the nearest .aepipe upwards.", metavar="DIR"),
 ]
+
+
+Wait = Annotated[
+    str,
+    typer.Option("--wait", help="Wait so long for another run of the collection: 90, 90s, 10m, 2h.", metavar="TIME"),
+]
+LONGEST = 30 * 86400
+
+
+def seconds(text: str) -> float:
+    """Return a time such as ``90``, ``90s``, ``10m`` or ``2h`` in seconds.
+
+    Raises:
+        QueryError: it is none, or longer than 30 days.
+    """
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)([smh]?)", text.strip(), re.ASCII)
+    value = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else -1
+    if not 0 <= value <= LONGEST:
+        raise QueryError(f"--wait {text!r}: no time up to 30 days; write it like 90s, 10m or 2h")
+    return value
 
 
 def open_store(home: Path | None) -> Store:

@@ -19,6 +19,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,9 +48,11 @@ def complain(text: object) -> None:
     if in_json():
         # The same form as the log on stderr, so that a collector of logs can read both.
         record = logging.LogRecord("aepipe", logging.ERROR, "", 0, line, None, None)
-        typer.echo(JsonLines(sys.stderr).line(record), err=True)
+        text = JsonLines(sys.stderr).line(record)
     else:
-        typer.echo("aepipe: " + printable(line), err=True)
+        text = "aepipe: " + printable(line)
+    with suppress(OSError):  # a full disk behind stderr: the exit status tells, too
+        typer.echo(text, err=True)
 
 
 def say_picture(text: str) -> None:

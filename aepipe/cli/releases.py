@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from aepipe.cli.options import AsJson, Place, ReleaseText, Why
+from aepipe.cli.options import AsJson, Place, ReleaseText, Wait, Why, seconds
 from aepipe.cli.output import complain, say, say_json, table
+from aepipe.errors import UNABLE
 from aepipe.release import lifecycle
 from aepipe.store.registry import Event
 
-DAMAGED = 2
 SHOWN = ("map_at_1000", "recall_at_10")
 
 Wanted = Annotated[str, typer.Argument(metavar="RELEASE", help="The first characters of its digest.")]
@@ -42,7 +42,7 @@ def history(place: Place, as_json: AsJson = False) -> None:
         say(f"nothing was ever in service{under} in the store {store.root}")
 
 
-def promote(release: Wanted, place: Place, why: Why = "by hand") -> None:
+def promote(release: Wanted, place: Place, why: Why = "by hand", wait: Wait = "0") -> None:
     """Put a release into service, after reading every byte of it.
 
     The gate is not asked: this is how a person overrules it. `aepipe history` keeps the reason.
@@ -53,17 +53,18 @@ def promote(release: Wanted, place: Place, why: Why = "by hand") -> None:
     """
     # Nothing in service is opened here: a damaged release is replaced by a promotion.
     store = place.store()
-    say(_changed(lifecycle.promote(store, lifecycle.find(store, release), why=why, name=place.name)))
+    ref, limit = lifecycle.find(store, release), seconds(wait)
+    say(_changed(lifecycle.promote(store, ref, why=why, name=place.name, wait=limit)))
 
 
-def rollback(place: Place, why: Why = "by hand") -> None:
+def rollback(place: Place, why: Why = "by hand", wait: Wait = "0") -> None:
     """Return to the release before the one in service, after reading every byte of it.
 
     Examples:
       aepipe rollback
       aepipe rollback --name fashion --why "hits look wrong"
     """
-    say(_changed(lifecycle.rollback(place.store(), place.name, why=why)))
+    say(_changed(lifecycle.rollback(place.store(), place.name, why=why, wait=seconds(wait))))
 
 
 def verify(
@@ -73,7 +74,7 @@ def verify(
 ) -> None:
     """Read every byte of a release and compare it with its digests.
 
-    Every damaged file is named on a line; if there is one, the exit status is 2.
+    Every damaged file is named on a line; if there is one, the exit status is 3.
 
     Examples:
       aepipe verify
@@ -87,7 +88,7 @@ def verify(
     sound = found.folders - len(found.damage)
     say(f"{sound:,} of {found.folders:,} folders are sound, {found.n_bytes:,} bytes in {store.root}")
     if found.damage:
-        raise typer.Exit(DAMAGED)
+        raise typer.Exit(UNABLE)
 
 
 def _shown(scores: Mapping[str, float]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from click import Choice
 
 from aepipe import api as library
 from aepipe.api import NightlyRules, UpdateResult, load_flow
-from aepipe.cli.options import Place
+from aepipe.cli.options import Place, Wait, seconds
 from aepipe.cli.output import say
 from aepipe.cli.prefect import Api, Device, SourcePath, resumable
 from aepipe.cli.progress import showing
@@ -117,6 +117,7 @@ def nightly(
     source: SourcePath = None,
     device: Device = None,
     api: Api = None,
+    wait: Wait = "10m",
 ) -> None:
     """Do what a collection needs tonight, and no more.
 
@@ -132,12 +133,19 @@ def nightly(
     """
     with resumable(), showing():
         done = library.nightly(
-            recipe, home=place.home, name=place.name, source=source, device=device, server=api, **rules.chosen()
+            recipe,
+            home=place.home,
+            name=place.name,
+            source=source,
+            device=device,
+            server=api,
+            wait=seconds(wait),
+            **rules.chosen(),
         )
     _say_result(done, f": {'; '.join(done.done)}")
 
 
-def refresh(place: Place, api: Api = None) -> None:
+def refresh(place: Place, api: Api = None, wait: Wait = "10m") -> None:
     """Bring a collection up to date with its files; nothing is trained.
 
     The source is read again. New items are encoded and added to the index, vanished ones are left out,
@@ -148,7 +156,7 @@ def refresh(place: Place, api: Api = None) -> None:
       aepipe refresh --name photos
     """
     with resumable(), showing():
-        done = library.refresh(place.home, place.name, server=api)
+        done = library.refresh(place.home, place.name, server=api, wait=seconds(wait))
     _say_result(done, f", {'; '.join(done.done)}")
 
 

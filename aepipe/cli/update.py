@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from aepipe.cli.options import Place
+from aepipe.cli.options import Place, Wait, seconds
 from aepipe.cli.output import complain, say
 from aepipe.cli.progress import showing
 from aepipe.errors import QueryError
@@ -38,6 +38,7 @@ def add(
     replace: Annotated[
         bool, typer.Option("--replace", help="An item whose key is there with other bytes replaces that row.")
     ] = False,
+    wait: Wait = "0",
 ) -> None:
     """Add items to the collection in service, at once and without a rebuild.
 
@@ -53,9 +54,9 @@ def add(
       aepipe add photos/2026-11/
       aepipe add more.parquet --replace --name posts
     """
-    collection = place.open()
+    collection, limit = place.open(), seconds(wait)
     with showing():
-        done = collection.add(*paths, replace=replace)
+        done = collection.add(*paths, replace=replace, wait=limit)
     for bad in done.bad[:SHOWN]:
         complain(f"{bad.key}: {bad.reason}")
     if len(done.bad) > SHOWN:
@@ -75,6 +76,7 @@ def remove(
     which: Which,
     dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say how many rows it would be.")] = False,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask before rows of --where go.")] = False,
+    wait: Wait = "0",
 ) -> None:
     """Remove rows from the collection in service, at once and without a rebuild.
 
@@ -90,7 +92,7 @@ def remove(
       aepipe remove --where "label = 'draft' and year < 2020"
       aepipe remove - < keys.txt
     """
-    collection = place.open()
+    collection, limit = place.open(), seconds(wait)
     # The rows that are counted and agreed to are those that go, whatever happens in between.
     ids = rows_named(collection.release, _keys(keys or []), ids=which.id or [], where=which.where)
     if dry_run:
@@ -102,11 +104,11 @@ def remove(
             complain("nothing is removed")
             return
     with showing():
-        count = collection.remove(ids=ids.tolist())
+        count = collection.remove(ids=ids.tolist(), wait=limit)
     say(f"{collection.name}: {row_count(count)} removed; release {collection.release.ref.short} is in service")
 
 
-def compact(place: Place) -> None:
+def compact(place: Place, wait: Wait = "0") -> None:
     """Merge what was added and removed into one index again; nothing is trained.
 
     Queries get a little slower with every change since the index was built, and removed rows stay in
@@ -116,9 +118,9 @@ def compact(place: Place) -> None:
       aepipe compact
       aepipe compact --name photos
     """
-    collection = place.open()
+    collection, limit = place.open(), seconds(wait)
     with showing():
-        changed = collection.compact()
+        changed = collection.compact(wait=limit)
     now = collection.release.ref.short
     if changed:
         say(f"{collection.name}: {row_count(len(collection.release))} in one index; release {now} is in service")

@@ -38,7 +38,7 @@ from aepipe.index.hits import CodeHits, RaggedHits
 from aepipe.index.scan import Scan
 from aepipe.log import step
 from aepipe.store import layout
-from aepipe.store.io import mapped
+from aepipe.store.io import damaged, mapped
 
 OFFSETS = layout.Index.OFFSETS
 IDS = layout.Index.IDS
@@ -176,6 +176,8 @@ class Postings:
         return self._expand(found, starts, self.offsets[found.positions + 1] - starts, queries)
 
     def _expand(self, found: CodeHits, starts: NDArray[np.int64], sizes: NDArray[np.int64], queries: int) -> RaggedHits:
+        if len(sizes) and (sizes.min() < 0 or starts.min() < 0 or (starts + sizes).max() > len(self.ids)):
+            raise damaged(self.offsets, "rows of a code begin after they end, or after the last row")
         if self.longest <= 1:
             return RaggedHits.sort(found.query, found.distances, self.ids[starts], queries)
         ids = self.ids[ranges(starts, sizes)]

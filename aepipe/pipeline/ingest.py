@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
@@ -119,6 +120,28 @@ def ingest_next(store: Store, source: Source, name: str, previous: Ref | None) -
     return ingest(store, source, previous=previous, next_id=lifecycle.next_id(store, name), given=given)
 
 
+def same_rows(source: Source, before: PreviousRows, scratch: Path, *, until: float) -> dict[str, Any] | None:
+    """Read a source up to the first row that is not one of the run before.
+
+    Args:
+        source: read item by item.
+        before: rows of the run before.
+        scratch: an empty folder.
+        until: the end of the time for it, as ``time.monotonic`` counts.
+
+    Returns:
+        What was read and what was not, as in the facts of rows; None where a row differs, or the time is over.
+    """
+    with _Collection(scratch, source, before) as collection:
+        for outcome in read_all(source, before.find):
+            collection.take(outcome)
+            if collection.differs or time.monotonic() > until:
+                return None
+        if not before.stands(collection.digest()):
+            return None
+        return _reading(source, collection.rejected)
+
+
 class PreviousRows:
     """Rows of the run before: ids and digests by key, and features that are still valid."""
 
@@ -196,6 +219,11 @@ class _Collection:
     def __exit__(self, *_: object) -> None:
         if self._writer is not None:
             self._writer.__exit__(None, None, None)
+
+    @property
+    def differs(self) -> bool:
+        """Whether a row was not that of the run before, or an item was unreadable."""
+        return self._writer is not None or bool(self.rejected)
 
     @property
     def note(self) -> str:

@@ -11,6 +11,7 @@ Legend: N rows, D cells of one row.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import MutableMapping, Sequence
@@ -156,7 +157,9 @@ def measure_release(store: Store, release: Release, *, n_bits: int | None = None
     """
     read = recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
     rows, model, codes = release.part("rows"), release.part("encoder"), release.all_parts("codes")
-    with tempfile.TemporaryDirectory(prefix=".tmp-evaluate-", dir=store.root) as scratch:
+    # Features can be many; a store that can only be read has no room for them.
+    room = store.root if os.access(store.root, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix=".tmp-evaluate-", dir=room) as scratch:
         return measure(store, read, rows, model, codes, Path(scratch), n_bits=n_bits)
 
 

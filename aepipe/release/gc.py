@@ -44,7 +44,7 @@ class Garbage:
     kept: tuple[Ref, ...]
 
 
-def clean(store: Store, *, keep: int = KEEP, hours: float = HOURS, dry_run: bool = False) -> Garbage:
+def clean(store: Store, *, keep: int = KEEP, hours: float = HOURS, dry_run: bool = False, wait: float = 0) -> Garbage:
     """Remove what no release needs, and return it.
 
     Args:
@@ -52,16 +52,19 @@ def clean(store: Store, *, keep: int = KEEP, hours: float = HOURS, dry_run: bool
         keep: releases of each collection that stay, the newest; those in service, and those before them, always do.
         hours: folders written in the last hours stay.
         dry_run: remove nothing.
+        wait: seconds to wait for each run that is writing.
 
     Raises:
         BusyError: a run is writing.
         CorruptError: what is in service cannot be read, so its parts are not known.
         StoreError: the store cannot be written.
     """
-    with exclusive(store):
-        found = find(store, keep=keep, hours=hours)
-        if not dry_run:
-            collect(store, found)
+    found = find(store, keep=keep, hours=hours)
+    if dry_run or not (found.refs or found.work):  # nothing is written, so a store that can only be read will do
+        return found
+    with exclusive(store, wait=wait):
+        found = find(store, keep=keep, hours=hours)  # once more, because it may have changed before the lock
+        collect(store, found)
     return found
 
 
@@ -85,8 +88,11 @@ def find(store: Store, *, keep: int = KEEP, hours: float = HOURS) -> Garbage:
 
 
 @contextmanager
-def exclusive(store: Store) -> Iterator[None]:
+def exclusive(store: Store, *, wait: float = 0) -> Iterator[None]:
     """Hold the locks of all collections, so that no run writes.
+
+    Those of some collections would not do: a run takes what an earlier one of another collection has made, where the
+    inputs are the same, and nothing tells which folders these are before the run has ended.
 
     Raises:
         BusyError: a run is writing.
@@ -94,7 +100,7 @@ def exclusive(store: Store) -> Iterator[None]:
     names = {path.name for path in (store.root / layout.Root.LOCKS).glob("*")} | set(registry.names(store))
     with ExitStack() as held:
         for name in sorted(names):
-            held.enter_context(registry.lock(store, name))
+            held.enter_context(registry.lock(store, name, wait=wait))
         yield
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aepipe.errors import AepipeError, CorruptError, NotFoundError, QueryError, StoreError
@@ -97,7 +98,7 @@ def history(store: Store, name: str | None = None) -> list[HistoryEntry]:
     return [HistoryEntry(event, _scores(store, event)) for event in registry.history(store, name, refused=True)]
 
 
-def promote(store: Store, ref: Ref, *, why: str, name: str | None = None) -> Event:
+def promote(store: Store, ref: Ref, *, why: str, name: str | None = None, wait: float = 0) -> Event:
     """Verify a release and put it into service under its own name; the gate is not asked.
 
     Where it is in service already, nothing is written, and both digests of the event are its own.
@@ -107,6 +108,7 @@ def promote(store: Store, ref: Ref, *, why: str, name: str | None = None) -> Eve
         ref: of the release.
         why: the reason, for the log.
         name: of the collection that is meant; None takes any.
+        wait: seconds to wait for a run that is writing.
 
     Raises:
         NotFoundError: there is no such release.
@@ -119,13 +121,16 @@ def promote(store: Store, ref: Ref, *, why: str, name: str | None = None) -> Eve
     own = Release.open(store, ref=ref).name
     if name is not None and own != name:
         raise QueryError(f"release {ref.short} is one of {own}, not of {name}")
-    with registry.lock(store, own):
-        if registry.is_current(store, own, ref):
+    stays = partial(_stays, store, own, ref)
+    if stays():  # nothing is written, so a store that can only be read will do
+        return registry.unchanged(own, ref, why)
+    with registry.lock(store, own, wait=wait):
+        if stays():
             return registry.unchanged(own, ref, why)
         return registry.promote(store, own, ref, why=why)
 
 
-def rollback(store: Store, name: str | None = None, *, why: str) -> Event:
+def rollback(store: Store, name: str | None = None, *, why: str, wait: float = 0) -> Event:
     """Verify the release before the present one and put it back into service.
 
     It works where the present release is damaged, which is when it is needed most.
@@ -136,7 +141,7 @@ def rollback(store: Store, name: str | None = None, *, why: str) -> Event:
         BusyError: a run is writing under that name.
     """
     chosen, _ = registry.resolve(store, name)
-    with registry.lock(store, chosen):
+    with registry.lock(store, chosen, wait=wait):
         ref = registry.previous(store, chosen)
         try:
             verify(store, ref)
@@ -147,7 +152,7 @@ def rollback(store: Store, name: str | None = None, *, why: str) -> Event:
 
 
 @contextmanager
-def writing(store: Store, name: str) -> Iterator[Release]:
+def writing(store: Store, name: str, *, wait: float = 0) -> Iterator[Release]:
     """Lock a collection for writing, and open the release in service, which now cannot change.
 
     Raises:
@@ -155,17 +160,23 @@ def writing(store: Store, name: str) -> Iterator[Release]:
         BusyError: another process is writing under it.
     """
     name, _ = registry.resolve(store, name)
-    with registry.lock(store, name):
+    with registry.lock(store, name, wait=wait):
         yield Release.open(store, name)
 
 
-def check_free(store: Store, name: str) -> None:
+def check_free(store: Store, name: str, *, wait: float = 0) -> None:
     """Check, before anything is started, that no other process is writing under a name.
+
+    Args:
+        store: that is going to be written to.
+        name: of the collection.
+        wait: seconds to wait for another process.
 
     Raises:
         BusyError: another one is.
+        StoreError: this user may not write to the store.
     """
-    with registry.lock(store, name):
+    with registry.lock(store, name, wait=wait):
         pass
 
 
@@ -259,16 +270,35 @@ def last_sound(store: Store, name: str) -> Release | None:
     """Return the newest undamaged release that was in service under a name; None without any.
 
     A new run continues from it: it keeps its ids, and the gate compares with it. It is the release in service, unless
-    that one is damaged.
+    that one is damaged. Where the log was lost, the releases of the collection that are in the store stand for it.
     """
-    for event in reversed(registry.history(store, name)):
+    for ref in _once_in_service(store, name):
         try:
-            release = Release.open(store, ref=Ref("release", event.after))
+            release = Release.open(store, ref=ref)
             store.path(release.part("rows"))  # opening a release does not look at its rows
         except StoreError:
             continue
         return release
     return None
+
+
+def _stays(store: Store, name: str, ref: Ref) -> bool:
+    """Say whether a promotion would change nothing; a log that has lost lines gets a new one."""
+    torn = name in registry.unlogged(store) and not registry.accepted(store, name)
+    return registry.is_current(store, name, ref) and not torn
+
+
+def _once_in_service(store: Store, name: str) -> Iterator[Ref]:
+    """Yield the releases that were in service, the last first; without a log, those that may have been."""
+    with suppress(CorruptError):  # a damaged file names none
+        now = registry.current(store, name)
+        if now is not None:
+            yield now
+    events = registry.history(store, name)
+    if events:
+        yield from (Ref("release", event.after) for event in reversed(events))
+    else:
+        yield from reversed(registry.made(store, name))
 
 
 def row_count(count: int) -> str:

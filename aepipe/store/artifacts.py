@@ -20,6 +20,7 @@ import os
 import secrets
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -178,7 +179,9 @@ class Store:
             sound = seal == digest_of(body) and body["digest"] == ref.digest
         except FileNotFoundError:
             raise NotFoundError(f"{ref.kind}/{ref.short} is not in the store {self.root}") from None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except OSError as error:
+            raise CorruptError(_corrupt(file, f"it cannot be read ({error.strerror})")) from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             sound = False
         if not sound:
             raise CorruptError(_corrupt(file, "its checksum does not match"))
@@ -194,9 +197,12 @@ class Store:
         folder = self.root / ref.kind / ref.digest
         for name, sealed in self.manifest(ref).outputs.items():
             try:
-                found = (folder / name).stat().st_size
+                about = (folder / name).stat()
             except OSError:
                 raise CorruptError(_corrupt(folder / name, "it is missing")) from None
+            if not stat.S_ISREG(about.st_mode):
+                raise CorruptError(_corrupt(folder / name, "it is no file"))
+            found = about.st_size
             if found != sealed["bytes"]:
                 raise CorruptError(_corrupt(folder / name, f"it has {found:,} bytes instead of {sealed['bytes']:,}"))
         return folder
@@ -211,7 +217,11 @@ class Store:
         folder = self.path(ref)
         if ref not in self._verified:
             for name, sealed in self.manifest(ref).outputs.items():
-                if sha256_of(folder / name) != sealed["sha256"]:
+                try:
+                    digest = sha256_of(folder / name)
+                except OSError as error:
+                    raise CorruptError(_corrupt(folder / name, f"it cannot be read ({error.strerror})")) from None
+                if digest != sealed["sha256"]:
                     raise CorruptError(_corrupt(folder / name, "its sha256 does not match the manifest"))
             self._verified.add(ref)
         return folder

@@ -15,14 +15,13 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import DTypeLike, NDArray
 
-from aepipe.errors import CorruptError, FullError, StoreError
+from aepipe.errors import CorruptError, FullError, StoreError, TargetError, system_words
 
 REMEDY = "delete the folder and run again: it will be made again"
 """The advice for a directory of the store that is corrupt."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNABLE = {errno.EOPNOTSUPP, errno.EINVAL}
 """Errors of file systems that cannot reserve room."""
-_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def load_numpy(what: Path | BinaryIO) -> NDArray[Any] | NpzFile:
@@ -53,6 +52,15 @@ def mapped(file: Path) -> NDArray[Any]:
         return np.asarray(load_numpy(file))
     except (OSError, ValueError) as error:
         raise CorruptError(f"{file}: corrupt, not an array ({error}); {REMEDY}") from None
+
+
+def damaged(array: NDArray[Any], what: str) -> CorruptError:
+    """Return the error for a mapped array whose numbers cannot be right; it names the file where it has one."""
+    base: object = array
+    while base is not None and not isinstance(base, np.memmap):
+        base = getattr(base, "base", None)
+    file = base.filename if isinstance(base, np.memmap) else "an array of the store"
+    return CorruptError(f"{file}: corrupt, {what}; {REMEDY}")
 
 
 def array_in(file: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -110,15 +118,16 @@ def check_target(file: Path, *, overwrite: bool = True) -> None:
         overwrite: it may be there already.
 
     Raises:
-        StoreError: its folder is missing or may not be written, it is a folder itself, or it may not be overwritten.
+        TargetError: its folder is missing, it is a folder itself, or it may not be overwritten.
+        StoreError: this user may not write it.
     """
     folder = file.absolute().parent
     if not folder.is_dir():
-        raise StoreError(f"{file}: there is no folder {folder}; make it first")
+        raise TargetError(f"{file}: there is no folder {folder}; make it first")
     if file.is_dir():
-        raise StoreError(f"{file}: is a folder; name a file in it")
+        raise TargetError(f"{file}: is a folder; name a file in it")
     if file.exists() and not overwrite:
-        raise StoreError(f"{file}: is there already; say --overwrite, or name another file with --out")
+        raise TargetError(f"{file}: is there already; say --overwrite, or name another file with --out")
     # A file that is replaced by another one needs only its folder; a device is no file and is written itself.
     if not os.access(folder, os.W_OK) or (file.exists() and not os.access(file, os.W_OK)):
         raise StoreError(f"{file}: cannot be written: no permission")
@@ -171,7 +180,7 @@ def disk_errors_named(root: Path) -> Iterator[None]:
 
     Raises:
         FullError: the block failed and the disk under ``root`` is full.
-        StoreError: the block failed because ``root`` may not be written.
+        StoreError: the block failed because the system refused to read or to write something under ``root``.
     """
     try:
         yield
@@ -180,8 +189,8 @@ def disk_errors_named(root: Path) -> Iterator[None]:
             raise FullError(
                 f"{root}: no room left on the disk. Nothing in the store was changed; free some space and run again"
             ) from error
-        if isinstance(error, OSError) and error.errno in _REFUSED and str(error.filename).startswith(str(root)):
-            raise StoreError(f"{error.filename}: cannot be written: {error.strerror}") from error
+        if isinstance(error, OSError) and error.errno and str(error.filename).startswith(str(root)):
+            raise StoreError(system_words(error)) from error
         raise
 
 

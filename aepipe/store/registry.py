@@ -15,20 +15,29 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
+import time
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
+from typing import TextIO
 
-from aepipe.errors import BusyError, CorruptError, NotFoundError, StoreError
+from aepipe.errors import BusyError, CorruptError, NotFoundError, StoreError, system_words
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import disk_errors_named, write_durably
 
+logger = logging.getLogger(__name__)
+
 REFUSE = "refuse"
+WAIT = 600.0
+"""Seconds that a night waits for another run of its collection."""
+POLL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,9 @@ def current(store: Store, name: str) -> Ref | None:
         digest = file.read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return None
-    except UnicodeDecodeError:
+    except PermissionError as error:
+        raise StoreError(system_words(error)) from None
+    except (UnicodeDecodeError, OSError, ValueError):
         digest = ""
     if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
         raise CorruptError(f"{file}: corrupt, not one line with a digest; `aepipe promote RELEASE` writes it again")
@@ -89,7 +100,9 @@ def resolve(store: Store, name: str | None = None) -> tuple[str, Ref]:
     """
     known = names(store)
     if not known:
-        raise NotFoundError(f"{store.root}: no release is in service; `aepipe run RECIPE_OR_FOLDER` makes one")
+        there = [ref.short for ref in store.refs("release")]
+        or_one = f"; these are in the store, for `aepipe promote RELEASE`: {', '.join(there[-3:])}" if there else ""
+        raise NotFoundError(f"{store.root}: no release is in service; `aepipe run RECIPE_OR_FOLDER` makes one{or_one}")
     if name is None and len(known) > 1:
         raise NotFoundError(f"several collections are in service, choose one with --name: {', '.join(known)}")
     # Letters with accents may be typed in two ways; a name has one.
@@ -144,7 +157,9 @@ def next_id(store: Store, name: str) -> int:
         return int(file.read_text(encoding="ascii"))
     except FileNotFoundError:
         return 0
-    except ValueError:
+    except PermissionError as error:
+        raise StoreError(system_words(error)) from None
+    except (ValueError, OSError):
         raise CorruptError(
             f"{file}: corrupt, not one line with a number; write the highest id ever given plus one there"
         ) from None
@@ -166,15 +181,17 @@ def keep_next_id(store: Store, name: str, release: Ref) -> None:
 def previous(store: Store, name: str) -> Ref:
     """Return the release to roll back to.
 
-    Promotions build a stack and rollbacks take from it, so repeated rollbacks end at the first release.
+    Promotions build a stack and rollbacks take from it, so repeated rollbacks end at the first release. Where the
+    log has lost its beginning, the releases in the store stand for it, in the order of their making.
 
     Raises:
         NotFoundError: nothing is in service, or there was no release before.
     """
     now = resolve(store, name)[1]
+    events = history(store, name)
     stack: list[str] = []
     before = stack
-    for event in history(store, name):
+    for event in events:
         # A crash may prevent a logged change; the next line then starts from the release before it.
         if event.before and stack[-1:] != [event.before]:
             stack = before if before[-1:] == [event.before] else [event.before]
@@ -182,8 +199,45 @@ def previous(store: Store, name: str) -> Ref:
     if stack[-1:] != [now.digest]:
         stack = before
     if len(stack) < 2 or stack[-1] != now.digest:
+        if name in unlogged(store):
+            oldest = now if stack[-1:] != [now.digest] else Ref("release", stack[0])
+            older = list(takewhile(lambda ref: ref != oldest, made(store, name)))
+            if older:
+                return older[-1]
         raise NotFoundError(f"{name}: there is no release before {now.short}; `aepipe history` lists what there was")
     return Ref("release", stack[-2])
+
+
+def made(store: Store, name: str) -> list[Ref]:
+    """Return the releases of a collection that can be read, in or out of service, in the order of their making."""
+    found = []
+    for number, ref in enumerate(store.refs("release")):
+        with suppress(StoreError):
+            one = store.manifest(ref)
+            if one.facts.get("name") == name:
+                found.append((one.created, number, ref))
+    return [ref for *_, ref in sorted(found)]
+
+
+def unlogged(store: Store) -> list[str]:
+    """Return the names of which the log has lost lines: that of the release in service, or the first ones."""
+    events = history(store)
+    first: dict[str, Event] = {}
+    for event in events:
+        first.setdefault(event.name, event)
+    logged = {(event.name, event.after) for event in events}
+    found = []
+    for name in names(store):
+        with suppress(StoreError):
+            ref = current(store, name)
+            torn = ref is not None and (name, ref.digest) not in logged
+            found += [name] if torn or (name in first and first[name].before) else []
+    return found
+
+
+def accepted(store: Store, name: str) -> bool:
+    """Say whether somebody has put the release in service into a log that had lost its beginning."""
+    return any(event.before == event.after for event in history(store, name))
 
 
 def refuse(store: Store, name: str, ref: Ref, *, why: str) -> None:
@@ -210,33 +264,62 @@ def history(store: Store, name: str | None = None, *, refused: bool = False) -> 
         refused: also return refusals.
     """
     file = store.root / layout.Root.LOG
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    try:
+        lines = file.read_bytes().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except OSError as error:
+        raise StoreError(
+            f"{file}: the log cannot be read ({error.strerror}); it is a file of text, which may also be missing"
+        ) from None
     events = [event for line in lines if (event := _event(line)) is not None]
     wanted = None if name is None else tidy_name(name)
     return [event for event in events if wanted in {None, event.name} and (refused or event.action != REFUSE)]
 
 
 @contextmanager
-def lock(store: Store, name: str) -> Iterator[None]:
+def lock(store: Store, name: str, *, wait: float = 0) -> Iterator[None]:
     """Lock a name for writing; the kernel releases the lock when the process ends, in any way.
 
+    Args:
+        store: that is written to.
+        name: of the collection.
+        wait: seconds to wait for another process; one line of the log says for which.
+
     Raises:
-        BusyError: another process holds the lock.
+        BusyError: another process holds the lock, and still does after that time.
+        StoreError: this user may not write to the store.
     """
-    store.create()
-    folder = store.root / layout.Root.LOCKS
-    folder.mkdir(exist_ok=True)
-    with (folder / name).open("a+", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with ExitStack() as held:
+        with disk_errors_named(store.root):
+            store.create()
+            folder = store.root / layout.Root.LOCKS
+            folder.mkdir(exist_ok=True)
+            stream = held.enter_context((folder / name).open("a+", encoding="utf-8"))
+        until = time.monotonic() + wait
+        said = not wait
+        while not _taken(stream):
             stream.seek(0)
             holder = stream.read().strip() or "another process"
-            raise BusyError(f"{name}: another run is writing to {store.root} ({holder}); wait for its end") from None
+            if not said:
+                logger.warning("%s: waiting at most %.0f s for the run that is writing (%s)", name, wait, holder)
+                said = True
+            left = until - time.monotonic()
+            if left <= 0:
+                raise BusyError(f"{name}: another run is writing to {store.root} ({holder}); wait for its end")
+            time.sleep(min(POLL, left))
         stream.truncate(0)
         stream.write(f"process {os.getpid()}, since {datetime.now(UTC).isoformat(timespec='seconds')}")
         stream.flush()
         yield
+
+
+def _taken(stream: TextIO) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _stacked(stack: list[str], event: Event) -> list[str]:

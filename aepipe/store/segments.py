@@ -29,7 +29,7 @@ from aepipe.codes.bitcodes import BitCodes, n_bytes
 from aepipe.errors import CorruptError, FingerprintError, QueryError
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
-from aepipe.store.io import array_in, mapped
+from aepipe.store.io import array_in, damaged, mapped
 from aepipe.store.labels import parted, shown
 
 BLOCK = 8192
@@ -336,10 +336,17 @@ class Items:
         low, high = 0, len(order)
         while low < high:
             middle = (low + high) // 2
-            low, high = (middle + 1, high) if keys.raw(int(order[middle])) < wanted else (low, middle)
-        if low == len(order) or keys.raw(int(order[low])) != wanted:
+            low, high = (middle + 1, high) if keys.raw(self._row_at(middle)) < wanted else (low, middle)
+        if low == len(order) or keys.raw(self._row_at(low)) != wanted:
             return None
-        return int(self.ids[order[low]])
+        return int(self.ids[self._row_at(low)])
+
+    def _row_at(self, rank: int) -> int:
+        """Return the position of the row whose key has a rank among all."""
+        row = int(self._key_order[rank])
+        if not 0 <= row < len(self):
+            raise damaged(self._key_order, f"there is no row {row}")
+        return row
 
     def row(self, position: int) -> Row:
         """Return the row at a position."""
@@ -431,13 +438,18 @@ class Strings:
     def raw(self, position: int) -> bytes:
         """Return the stored bytes of a string; empty where it is absent."""
         start, end = int(self._offsets[position]), int(self._offsets[position + 1])
-        return self._blob[start if start >= 0 else -1 - start : end if end >= 0 else -1 - end].tobytes()
+        start, end = start if start >= 0 else -1 - start, end if end >= 0 else -1 - end
+        if not start <= end <= len(self._blob):
+            raise damaged(self._offsets, "a string ends before it begins, or after the file")
+        return self._blob[start:end].tobytes()
 
     def all_bytes(self) -> list[bytes]:
         """Return the stored bytes of all strings, absent ones empty; this reads the whole file."""
-        starts = np.where(self._offsets < 0, -1 - self._offsets, self._offsets).tolist()
+        starts = np.where(self._offsets < 0, -1 - self._offsets, self._offsets)
+        if len(starts) and (starts[-1] > len(self._blob) or (np.diff(starts) < 0).any()):
+            raise damaged(self._offsets, "a string ends before it begins, or after the file")
         blob = self._blob.tobytes()
-        return [blob[start:end] for start, end in itertools.pairwise(starts)]
+        return [blob[start:end] for start, end in itertools.pairwise(starts.tolist())]
 
     def text(self, position: int) -> str:
         """Return a string; empty where it is absent."""

@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from aepipe.cli import VERBS
 from aepipe.cli.app import app
+from aepipe.errors import STATUS
 from docs.generate.markdown import fence, inline, prose, table
 
 if TYPE_CHECKING:
@@ -20,13 +21,6 @@ INTRODUCTION = """\
 
 `aepipe VERB --help` prints the same text. `aepipe --install-completion` sets up completion for your shell.
 
-| exit status | meaning |
-|---|---|
-| 0 | done |
-| 1 | the gate refused a release; the old one stays in service |
-| 2 | a mistake that you can correct; one line on stderr says how |
-| 130 | interrupted (Ctrl-C) |
-| 141 | the reader of the output closed the pipe |
 """
 
 
@@ -38,7 +32,8 @@ def page() -> str:
         ["verb", "purpose"],
         [[f"[`{verb}`](#{verb})", inline(_help(command).partition("\n")[0])] for verb, command in commands.items()],
     )
-    return "\n".join([INTRODUCTION, overview, *(_section(verb, command) for verb, command in commands.items())])
+    states = table(["exit status", "meaning"], [[str(status), meaning] for status, meaning in STATUS.items()])
+    return "\n".join([INTRODUCTION, states, overview, *(_section(verb, command) for verb, command in commands.items())])
 
 
 def _section(verb: str, command: Command) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import errno
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -17,7 +19,16 @@ import typer
 from aepipe.cli import VERBS, main
 from aepipe.cli.app import Verbs
 from aepipe.cli.main import THREAD_LIMITS
-from aepipe.errors import BusyError, ExtraError, GateError
+from aepipe.errors import (
+    STATUS,
+    BusyError,
+    CorruptError,
+    ExtraError,
+    FullError,
+    GateError,
+    NotFoundError,
+    QueryError,
+)
 from aepipe.sources import extras
 from aepipe.sources.packages import EXTRAS
 from aepipe.store.artifacts import Store
@@ -149,7 +160,18 @@ def test_version(aepipe: Aepipe) -> None:
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (BusyError("pictures: a run is already\nwriting"), 2, "aepipe: pictures: a run is already writing"),
+        (BusyError("pictures: a run is already\nwriting"), 75, "aepipe: pictures: a run is already writing"),
+        (QueryError("no such row"), 2, "aepipe: no such row"),
+        (NotFoundError("no such release"), 2, "aepipe: no such release"),
+        (CorruptError("codes.npy: corrupt"), 3, "aepipe: codes.npy: corrupt"),
+        (FullError("no room"), 3, "aepipe: no room"),
+        (PermissionError(13, "Permission denied", "log.jsonl"), 3, "aepipe: log.jsonl: Permission denied; give this"),
+        (OSError(errno.EROFS, "Read-only file system", "locks"), 3, "aepipe: locks: Read-only file system; mount it"),
+        (OSError(errno.EMFILE, "Too many open files"), 3, "aepipe: Too many open files; raise the limit"),
+        (OSError(errno.EIO, "Input/output error", "codes.npy"), 3, "aepipe: codes.npy: Input/output error; look for"),
+        (IsADirectoryError(21, "Is a directory", "log.jsonl"), 3, "aepipe: log.jsonl: Is a directory; `aepipe doctor`"),
+        (MemoryError(), 3, "aepipe: the memory of this machine"),
+        (typer.Abort(), 130, ""),
         (GateError("worse than before"), 1, "aepipe: worse than before"),
         (ExtraError("torch", "train"), 2, "aepipe: torch is not installed: pip install 'aepipe[train]'"),
         (ModuleNotFoundError("No module", name="pyarrow.parquet"), 2, "aepipe: pyarrow is not installed: pip install "),
@@ -174,15 +196,95 @@ def test_how_errors_end(
 
 
 @pytest.mark.parametrize(
-    "bug", [KeyError("x"), ModuleNotFoundError("No module", name="aepipe.nothing"), OSError(5, "x")]
+    "bug", [KeyError("x"), ModuleNotFoundError("No module", name="aepipe.nothing"), AssertionError(), OSError("odd")]
 )
-def test_a_bug_shows_its_traceback(aepipe: Aepipe, monkeypatch: pytest.MonkeyPatch, bug: Exception) -> None:
+def test_a_bug_is_one_line_with_the_file_of_its_traceback(
+    aepipe: Aepipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bug: Exception
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise bug
 
     monkeypatch.setattr("aepipe.store.registry.history", fail)
-    with pytest.raises(type(bug)):
-        aepipe("history")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    found = aepipe("history")
+    assert found.exit_code == 70
+    (line,) = found.stderr.splitlines()
+    assert line.startswith(f"aepipe: unforeseen error, {type(bug).__name__}")
+    (file,) = tmp_path.glob("aepipe-*.txt")
+    assert str(file) in line
+    assert "report" in line
+    assert "Traceback (most recent call last)" in file.read_text()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nothing"))
+    found = aepipe("history")
+    assert found.exit_code == 70
+    assert "the traceback is above" in found.stderr
+
+
+def _without_options(verb: Callable[[], None]) -> Callable[[], None]:
+    def called() -> None:
+        verb()
+
+    return called
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_error_of_any_verb_has_the_status_of_the_gate(
+    aepipe: Aepipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verb: str
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    module = import_module(f"aepipe.cli.{VERBS[verb].module}")
+    for error, status in (
+        (PermissionError(13, "Permission denied", "log.jsonl"), 3),
+        (ZeroDivisionError("nobody foresaw it"), 70),
+        (BusyError("another run is writing"), 75),
+    ):
+
+        def fail(*_: object, error: Exception = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(module, verb, fail)
+        monkeypatch.setattr("aepipe.cli.app.flat", _without_options)
+        found = aepipe(verb)
+        assert found.exit_code == status
+        assert len(found.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"),
+    [
+        ("", 0),
+        ("--nothing", 2),
+        (">/dev/full", 3),
+        (">&-", 3),
+        ("2>/dev/full --nothing", 2),
+        ("2>&- --nothing", 2),
+    ],
+)
+def test_how_a_process_ends(full_store: Store, tmp_path: Path, ends: str, status: int) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "AEPIPE_HOME": str(full_store.root)}
+    command = ["bash", "-c", f"{sys.executable} -m aepipe history {ends}"]
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == status, found.stderr
+    assert len(found.stderr.splitlines()) == (0 if not status or "2>" in ends else 1)
+
+
+def test_a_package_that_cannot_be_imported_has_not_the_status_of_the_gate(full_store: Store, tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("raise RuntimeError('broken')")
+    script = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+sys.argv = ["aepipe", "history"]
+from aepipe.cli.main import main
+main()
+"""
+    found = _python(script, home=full_store, cwd=tmp_path)
+    assert found.returncode == 70
+    assert "RuntimeError: broken" in found.stderr
+
+
+def test_the_statuses_are_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+    assert all(f"| {status} | {meaning} |" in page for status, meaning in STATUS.items())
 
 
 def test_a_wrong_verb_is_one_line_with_a_guess(aepipe: Aepipe) -> None:

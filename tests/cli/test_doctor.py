@@ -20,7 +20,7 @@ def test_findings_are_printed(aepipe: Aepipe, own_store: tuple[Store, Ref], monk
     assert f"release {ref.short}" in sound.stdout
     (store.root / "service" / "pictures").write_text("torn")
     damaged = aepipe("doctor", home=store)
-    assert damaged.exit_code == 2
+    assert damaged.exit_code == 1
     assert "WRONG  collection pictures" in damaged.stdout
     told = json.loads(aepipe("doctor", "--json", home=store).stdout)
     assert {"level", "what", "said"} == set(told[0])

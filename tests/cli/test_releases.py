@@ -131,7 +131,7 @@ def test_a_damaged_release_does_not_go_into_service(aepipe: Aepipe, own_store: O
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     found = aepipe(verb, *([first.digest[:8]] if verb == "promote" else []), home=store)
-    assert found.exit_code == 2
+    assert found.exit_code == 3
     (line,) = found.stderr.splitlines()
     assert str(file) in line
     assert registry.current(store, "pictures") == second
@@ -139,9 +139,13 @@ def test_a_damaged_release_does_not_go_into_service(aepipe: Aepipe, own_store: O
 
 def test_promote_waits_for_no_run(aepipe: Aepipe, own_store: Own) -> None:
     store, first = own_store
+    second = _another(store, promote=False)
     with registry.lock(store, "pictures"):
-        found = aepipe("promote", first.digest[:8], home=store)
-    assert found.exit_code == 2
+        found = aepipe("promote", second.digest[:8], home=store)
+        waited = aepipe("promote", second.digest[:8], "--wait", "0.3s", home=store)
+        assert aepipe("promote", first.digest[:8], home=store).exit_code == 0, "it is in service already"
+        assert aepipe("promote", second.digest[:8], "--wait", "soon", home=store).exit_code == 2
+    assert found.exit_code == waited.exit_code == 75
     assert f"process {os.getpid()}" in found.stderr
 
 
@@ -166,7 +170,7 @@ def test_verify_names_every_damaged_file(aepipe: Aepipe, own_store: Own) -> None
     torn.write_text(torn.with_suffix(".away").read_text()[::-1])
     for arguments in ([], ["--all"]):
         found = aepipe("verify", *arguments, home=store)
-        assert found.exit_code == 2
+        assert found.exit_code == 3
         assert found.stdout.startswith("5 of 7 folders are sound")
         lines = found.stderr.splitlines()
         assert len(lines) == 2
@@ -179,6 +183,6 @@ def test_a_corrupt_release_is_one_line_with_the_file(aepipe: Aepipe, own_store: 
     file = store.path(ref) / "release.json"
     file.write_text("{}")
     found = aepipe(*arguments, home=store)
-    assert found.exit_code == 2
+    assert found.exit_code == 3
     (line,) = found.stderr.splitlines()
     assert str(file) in line

@@ -130,7 +130,7 @@ def test_a_store_of_an_earlier_version_says_what_it_knows(aepipe: Aepipe, own_st
     assert aepipe("show", home=store).exit_code == 0
     next((store.root / "rows").glob("*/quarantine.parquet")).write_bytes(b"torn")
     torn = aepipe("show", "--quarantine", home=store)
-    assert torn.exit_code == 2
+    assert torn.exit_code == 3
     assert "quarantine.parquet: corrupt, not readable" in torn.stderr
     shutil.rmtree(store.root / "rows")
     assert json.loads(aepipe("show", "--json", home=store).stdout)[0]["read"] == {}

@@ -1,4 +1,4 @@
-"""A disk fills up during a run: one line of error, status 2, and the old release answers."""
+"""A disk fills up during a run: one line of error, status 3, and the old release answers."""
 
 from __future__ import annotations
 

@@ -146,5 +146,7 @@ def test_old_releases_are_removed(tiny: Path, store: Store) -> None:
 
 
 def test_two_nights_at_once(tiny: Path, store: Store) -> None:
+    from flows.nightly import nightly
+
     with registry.lock(store, "tiny"), pytest.raises(BusyError):
-        night(tiny, store)
+        nightly(str(tiny), shelf=str(store.root), wait=0.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from aepipe.errors import AepipeError, BusyError
 from aepipe.store import registry
 from aepipe.store.artifacts import Store
-from flows.up import AUTOMATIONS
+from flows.up import AUTOMATIONS, alone, check_port
 from tests.flows.server import ROOT, ask, port_of, postgresql, process, user_environment, wait_for
 from tests.support.samples import write_tiny
 
@@ -129,3 +131,13 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_night(up: Up, tmp_path: Path
     up.wait(again, "COMPLETED", "FAILED", "CRASHED", seconds=240)
     assert up.state(again)["type"] == "COMPLETED", up.log.read_text()
     assert registry.names(up.store) == ["tiny"]
+
+
+def test_two_for_one_store_or_one_port_say_why(tmp_path: Path) -> None:
+    with alone(tmp_path), pytest.raises(BusyError, match=rf"run already \(process {os.getpid()}, since"):
+        alone(tmp_path).__enter__()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AepipeError, match=rf"port {port} of 127\.0\.0\.1 is taken"):
+            check_port(port)
+    check_port(port)
