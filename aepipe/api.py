@@ -32,8 +32,9 @@ from aepipe.release import query as queries
 from aepipe.release.filter import ids_where, rows_named
 from aepipe.release.lifecycle import HistoryEntry, VerifyReport
 from aepipe.release.prefix import Prefix
-from aepipe.release.query import Answer, QueryOptions
+from aepipe.release.query import Answer
 from aepipe.release.release import Release
+from aepipe.release.search import QueryOptions, search_options
 from aepipe.release.things import Thing, questions_from_things
 from aepipe.report.results import Results
 from aepipe.sources.packages import methods_naming_extras, naming_extras
@@ -104,13 +105,15 @@ class Collection:
     ) -> Results:
         """Find the rows most like some things.
 
+        Hits are in the order of their embeddings where these are kept, with ``fast=True`` in that of their codes.
+
         Args:
             things: paths of files, words, bytes, pictures, arrays, or rows of a table as a mapping.
             keys: rows of the collection.
             ids: the same, by id.
             codes: in hex, or packed.
-            options: ``k``, ``radius``, ``where``, ``rerank`` and others; see
-                :class:`aepipe.release.query.QueryOptions`.
+            options: ``k``, ``radius``, ``where``, ``fast`` and others; see
+                :class:`aepipe.release.search.QueryOptions`.
 
         Raises:
             QueryError: nothing is asked, there is no such row or option, or the condition is not SQL.
@@ -145,7 +148,7 @@ class Collection:
             FingerprintError: a code that another encoder made.
         """
         release = self.first_bits(options.get("bits")).release
-        search = queries.search_options(release, options)
+        search = search_options(release, options)
         rows, coded = queries.questions_from_rows(release, ids, keys), queries.questions_from_codes(release, codes)
         return queries.answers(release, chain(rows, coded, questions_from_things(release, things)), search)
 

@@ -54,6 +54,10 @@ def _checked_name(text: str) -> str:
     return name
 
 
+LATER = (("code", "fallback"), ("code", "stands_for"), ("index", "rerank"))
+"""Tables and keys that came after the first releases."""
+
+
 class Options(BaseModel):
     """Base of everything read from a recipe: frozen, typed strictly, unknown keys refused."""
 
@@ -208,11 +212,13 @@ class IndexRecipe(Options):
         rows: ``all`` rows, or only those of the ``train`` split, so that test rows stay unseen queries.
         embedding: how the float embedding of each row is kept for re-ranking: ``int8``, a byte for each unit of the
             topmost layer, or ``none``.
+        rerank: whether queries order hits by these embeddings, where they are kept and ``--fast`` is not asked for.
     """
 
     kind: Choice = Choice(kind="flat")
     rows: Literal["all", "train"] = "all"
     embedding: Literal["int8", "none"] = "int8"
+    rerank: bool = True
 
 
 class EvaluateRecipe(Options):
@@ -276,6 +282,18 @@ class Recipe(Options):
     def file(self) -> Path:
         """The recipe's own file, for error messages and relative paths."""
         return self._file
+
+    def record(self) -> dict[str, Any]:
+        """Return the recipe as releases keep it, as JSON.
+
+        Keys that came later are left out where they have their defaults, so that releases keep their digests.
+        """
+        found = self.model_dump(mode="json")
+        for table, key in LATER:
+            options = getattr(self, table)
+            if getattr(options, key) == type(options).model_fields[key].default:
+                del found[table][key]
+        return found
 
 
 def load(file: Path, *, source: str | None = None) -> Recipe:
