@@ -239,8 +239,10 @@ class GateRecipe(Options):
 
     Attributes:
         metric: the score that must not fall; without labels, ``recall_at_10`` of exact float neighbours.
-        max_regression: the largest fall allowed against the release in service.
-        warn_below_itq: warn if ITQ codes of the same length are better; ``"forbid"`` refuses the release.
+        max_regression: the largest fall allowed against the release in service; a fall that may be chance, by its
+            interval, is no reason to refuse.
+        warn_below_itq: refuse the release if ITQ codes of the same length are better by more than the interval, warn if
+            by less; ``"forbid"`` refuses it in both cases, false does not compare. An encoder in service stays.
         canaries: a file of queries whose answers are known, relative to the recipe; see :mod:`aepipe.release.canaries`.
         min_overlap: mean share of its 10 nearest rows that a row has to keep against the release in service.
     """
