@@ -283,26 +283,30 @@ class Collection:
 
         return export_graph(self.store, self.release.ref, Path(file))
 
-    def dedup(self, radius: int = 3, *, smallest: int = 2, out: FilePath | None = None) -> Groups:
+    def dedup(self, radius: int = 3, *, smallest: int = 2, out: FilePath | None = None, keep: str = "best") -> Groups:
         """Find rows that are nearly the same, in groups around the first of each; exactly.
 
         Args:
             radius: bits in which a row may differ from the first of its group; 0 finds equal codes.
             smallest: rows that a group has at least.
-            out: also write all groups there, as Parquet.
+            out: also write all groups there, as Parquet; one row of each is marked ``keep``, the others ``remove``.
+            keep: which one: ``best`` (most pixels, then bytes, then the oldest), ``newest``, ``oldest``, ``first``, or
+                ``path:GLOB``.
 
         Raises:
             QueryError: the radius is not in 0..K, groups of fewer than 2 rows are asked for, or the file cannot be
                 written.
 
         >>> boots.dedup(radius=0).summary()    # doctest: +SKIP
-        '12 of 70,000 rows are in 6 groups; to keep the first of each would remove 6'
+        '12 of 70,000 rows are in 6 groups; to keep one of each would remove 6'
         """
         from aepipe.release import dedup
+        from aepipe.release.keep import order_named
 
+        order = order_named(keep)
         found = dedup.find(self.release, radius, smallest=smallest)
         if out is not None:
-            dedup.write(self.release, found, Path(out))
+            dedup.write(self.release, found, Path(out), order)
         return found
 
     def diff(self, before: str | None = None, *, k: int = 10, rows: int = 1000) -> Difference:
