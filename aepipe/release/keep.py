@@ -10,20 +10,22 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from aepipe.errors import ItemError, QueryError
 from aepipe.release.release import Release
 from aepipe.store.labels import shown
 from aepipe.store.segments import Row
 
-if TYPE_CHECKING:
-    from aepipe.release.dedup import Groups
-
+NearGroups: TypeAlias = "Iterable[tuple[NDArray[np.int64], NDArray[np.uint16]]]"
+"""Ids and distances of each group."""
 Mark: TypeAlias = Literal["keep", "remove"]
 
 BEST, PATH = "best", "path:"
@@ -32,7 +34,7 @@ COLUMNS = ("group", "mark", "id", "key", "path", "label", "distance", "size")
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """What is known of a row's original.
+    """A row's original, as far as it can be looked at.
 
     Attributes:
         row: the row.
@@ -102,7 +104,7 @@ def original_of(release: Release, row: Row) -> Original:
     return Original(row, None, _pixels(io.BytesIO(data)), len(data), None)
 
 
-def write_csv(release: Release, found: Groups, file: Path, order: Order) -> None:
+def write_csv(release: Release, found: NearGroups, file: Path, order: Order) -> None:
     """Write groups as CSV with a heading, a line for each row.
 
     Raises:
@@ -117,7 +119,7 @@ def write_csv(release: Release, found: Groups, file: Path, order: Order) -> None
         raise QueryError(f"{file}: cannot be written: {error.strerror or error}") from None
 
 
-def _lines(release: Release, found: Groups, order: Order) -> Iterator[tuple[object, ...]]:
+def _lines(release: Release, found: NearGroups, order: Order) -> Iterator[tuple[object, ...]]:
     for number, (ids, distances) in enumerate(found):
         marks = marked(release, ids.tolist(), order)
         for (one, mark), distance in zip(marks, distances.tolist(), strict=True):

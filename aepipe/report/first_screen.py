@@ -1,4 +1,4 @@
-"""The first screen after a run: what can be asked, what was left out, how good answers are, what to try next."""
+"""The first screen after a run: items, what was left out, quality, what to try next."""
 
 from __future__ import annotations
 
