@@ -64,10 +64,6 @@ def _checked_name(text: str) -> str:
     return name
 
 
-LATER = (("code", "fallback"), ("code", "stands_for"), ("index", "rerank"))
-"""Tables and keys that came after the first releases."""
-
-
 class Options(BaseModel):
     """Base of everything read from a recipe: frozen, typed strictly, unknown keys refused."""
 
@@ -237,6 +233,12 @@ class IndexRecipe(Options):
     embedding: Literal["int8", "none"] = "int8"
     rerank: bool = True
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a later key that says nothing, so that digests of releases stay as they were."""
+        found: dict[str, Any] = written(self)
+        return found if not self.rerank else {name: value for name, value in found.items() if name != "rerank"}
+
 
 class EvaluateRecipe(Options):
     """The scoring of a release.
@@ -301,18 +303,6 @@ class Recipe(Options):
     def file(self) -> Path:
         """The recipe's own file, for error messages and relative paths."""
         return self._file
-
-    def record(self) -> dict[str, Any]:
-        """Return the recipe as releases keep it, as JSON.
-
-        Keys that came later are left out where they have their defaults, so that releases keep their digests.
-        """
-        found = self.model_dump(mode="json")
-        for table, key in LATER:
-            options = getattr(self, table)
-            if getattr(options, key) == type(options).model_fields[key].default:
-                del found[table][key]
-        return found
 
 
 def load(file: Path, *, source: str | None = None) -> Recipe:

@@ -91,7 +91,8 @@ def judge(
         metric: a name of :data:`aepipe.evaluate.retrieval.METRICS`.
         max_regression: the largest accepted loss, in units of the metric (0..1).
         itq: the consequence of a loss against ITQ at the same bits: ``refuse`` fails where it is larger than its
-            interval (in recall of float neighbours, below the share :data:`KEPT` of ITQ's), ``forbid`` fails for every loss, ``warn`` for none, ``ignore`` does not look.
+            interval (recall of float neighbours: where it is below the share :data:`KEPT` of ITQ's), ``forbid`` fails
+            for every loss, ``warn`` for none, ``ignore`` does not look.
         pair: both releases measured with the same queries; None where the scores are from the same queries anyway.
         further: results of other checks.
     """

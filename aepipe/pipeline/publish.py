@@ -74,7 +74,7 @@ def publish(
         index=indexed,
         scores=scores,
         source_rows=rows,
-        recipe=recipe.record(),
+        recipe=recipe.model_dump(mode="json"),
         source_path=str(root),
     )
     inputs = {"stage": STAGE, "version": VERSION, **manifest.to_json()}
