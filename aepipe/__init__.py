@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from aepipe import errors
     from aepipe.api import Collection, NightlyRules, Results, RunResult, UpdateResult, nightly, open, refresh, run
     from aepipe.codes.bitcodes import BitCodes
-    from aepipe.release.query import Answer, Hit, QueryOptions
+    from aepipe.release.query import Answer
+    from aepipe.release.search import Hit, QueryOptions
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,8 +39,8 @@ __all__ = [
 _ELSEWHERE = {
     "Answer": "release.query",
     "BitCodes": "codes.bitcodes",
-    "Hit": "release.query",
-    "QueryOptions": "release.query",
+    "Hit": "release.search",
+    "QueryOptions": "release.search",
 }
 """Modules of the public names that :mod:`aepipe.api` does not define."""
 

@@ -33,8 +33,9 @@ from aepipe.release import query as queries
 from aepipe.release.filter import ids_where, rows_named
 from aepipe.release.lifecycle import HistoryEntry, VerifyReport
 from aepipe.release.prefix import Prefix
-from aepipe.release.query import Answer, QueryOptions
+from aepipe.release.query import Answer
 from aepipe.release.release import Release
+from aepipe.release.search import QueryOptions, search_options
 from aepipe.release.things import Thing, questions_from_things
 from aepipe.report.results import Results
 from aepipe.sources.packages import methods_naming_extras, naming_extras
@@ -105,13 +106,15 @@ class Collection:
     ) -> Results:
         """Find the rows most like some things.
 
+        Hits are in the order of their embeddings where these are kept, with ``fast=True`` in that of their codes.
+
         Args:
             things: paths of files, words, bytes, pictures, arrays, or rows of a table as a mapping.
             keys: rows of the collection.
             ids: the same, by id.
             codes: in hex, or packed.
-            options: ``k``, ``radius``, ``where``, ``rerank`` and others; see
-                :class:`aepipe.release.query.QueryOptions`.
+            options: ``k``, ``radius``, ``where``, ``fast`` and others; see
+                :class:`aepipe.release.search.QueryOptions`.
 
         Raises:
             QueryError: nothing is asked, there is no such row or option, or the condition is not SQL.
@@ -146,7 +149,7 @@ class Collection:
             FingerprintError: a code that another encoder made.
         """
         release = self.first_bits(options.get("bits")).release
-        search = queries.search_options(release, options)
+        search = search_options(release, options)
         rows, coded = queries.questions_from_rows(release, ids, keys), queries.questions_from_codes(release, codes)
         return queries.answers(release, chain(rows, coded, questions_from_things(release, things)), search)
 
@@ -286,26 +289,30 @@ class Collection:
 
         return export_graph(self.store, self.release.ref, Path(file))
 
-    def dedup(self, radius: int = 3, *, smallest: int = 2, out: FilePath | None = None) -> Groups:
+    def dedup(self, radius: int = 3, *, smallest: int = 2, out: FilePath | None = None, keep: str = "best") -> Groups:
         """Find rows that are nearly the same, in groups around the first of each; exactly.
 
         Args:
             radius: bits in which a row may differ from the first of its group; 0 finds equal codes.
             smallest: rows that a group has at least.
-            out: also write all groups there, as Parquet.
+            out: also write all groups there, as Parquet; one row of each is marked ``keep``, the others ``remove``.
+            keep: which one: ``best`` (most pixels, then bytes, then the oldest), ``newest``, ``oldest``, ``first``, or
+                ``path:GLOB``.
 
         Raises:
             QueryError: the radius is not in 0..K, groups of fewer than 2 rows are asked for, or the file cannot be
                 written.
 
         >>> boots.dedup(radius=0).summary()    # doctest: +SKIP
-        '12 of 70,000 rows are in 6 groups; to keep the first of each would remove 6'
+        '12 of 70,000 rows are in 6 groups; to keep one of each would remove 6'
         """
         from aepipe.release import dedup
+        from aepipe.release.keep import order_named
 
+        order = order_named(keep)
         found = dedup.find(self.release, radius, smallest=smallest)
         if out is not None:
-            dedup.write(self.release, found, Path(out))
+            dedup.write(self.release, found, Path(out), order)
         return found
 
     def diff(self, before: str | None = None, *, k: int = 10, rows: int = 1000) -> Difference:

@@ -225,11 +225,19 @@ class IndexRecipe(Options):
         rows: ``all`` rows, or only those of the ``train`` split, so that test rows stay unseen queries.
         embedding: how the float embedding of each row is kept for re-ranking: ``int8``, a byte for each unit of the
             topmost layer, or ``none``.
+        rerank: whether queries order hits by these embeddings, where they are kept and ``--fast`` is not asked for.
     """
 
     kind: Choice = Choice(kind="flat")
     rows: Literal["all", "train"] = "all"
     embedding: Literal["int8", "none"] = "int8"
+    rerank: bool = True
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a later key that says nothing, so that digests of releases stay as they were."""
+        found: dict[str, Any] = written(self)
+        return found if not self.rerank else {name: value for name, value in found.items() if name != "rerank"}
 
 
 class EvaluateRecipe(Options):
@@ -250,8 +258,10 @@ class GateRecipe(Options):
 
     Attributes:
         metric: the score that must not fall; without labels, ``recall_at_10`` of exact float neighbours.
-        max_regression: the largest fall allowed against the release in service.
-        warn_below_itq: warn if ITQ codes of the same length are better; ``"forbid"`` refuses the release.
+        max_regression: the largest fall allowed against the release in service; a fall that may be chance, by its
+            interval, is no reason to refuse.
+        warn_below_itq: refuse the release if ITQ codes of the same length are better by more than the interval, warn if
+            by less; ``"forbid"`` refuses it in both cases, false does not compare. An encoder in service stays.
         canaries: a file of queries whose answers are known, relative to the recipe; see :mod:`aepipe.release.canaries`.
         min_overlap: mean share of its 10 nearest rows that a row has to keep against the release in service.
     """

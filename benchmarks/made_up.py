@@ -20,12 +20,18 @@ from aepipe.codes.encoder import Encoder
 from aepipe.index import hamming
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
+from aepipe.store.io import array_in
 from aepipe.store.rows import RowsWriter
 from aepipe.store.segments import Items
 from tests.support.encoders import write_encoder
 
 N_BITS = 64
 SHAPE = (28, 28, 1)
+WIDTH = 256
+"""Numbers of an embedding."""
+FACTOR = 50
+"""Hits whose embeddings a query compares, for each hit that is wanted; as was measured for Fashion-MNIST."""
+BLOCK = 100_000
 
 
 def main() -> None:
@@ -39,7 +45,7 @@ def main() -> None:
 def make_release(store: Store, rows: int) -> None:
     """Put a release with made-up codes and keys into service."""
     with store.draft("model") as draft:
-        write_encoder(draft.path, hidden=(1024, 256), n_bits=N_BITS)
+        write_encoder(draft.path, hidden=(1024, WIDTH), n_bits=N_BITS)
         model = draft.finish({"benchmark": "model"})
     fingerprint = Encoder.open(store.path(model)).fingerprint
     rng = np.random.default_rng(0)
@@ -49,11 +55,15 @@ def make_release(store: Store, rows: int) -> None:
     with store.draft("segment") as draft:
         np.save(draft.path / "ids.npy", ids)
         np.save(draft.path / "codes.npy", codes.packed)
+        embeddings = array_in(draft.path / "embedding.npy", np.int8, (rows, WIDTH))
+        for start in range(0, rows, BLOCK):
+            shape = (min(BLOCK, rows - start), WIDTH)
+            embeddings[start : start + BLOCK] = rng.integers(-127, 128, shape, dtype=np.int8)
         stored = draft.finish({"benchmark": "codes"}, facts)
     with store.draft("segment") as draft:
         hamming.build(codes, ids).save(draft.path)
         indexed = draft.finish({"benchmark": "index"}, facts)
-    parts = {"encoder": model, "items": make_items(store, ids), "index": indexed, "scores": empty(store, "segment")}
+    parts = {"encoder": model, "items": make_items(store, ids), "index": indexed, "scores": make_scores(store)}
     parts["source_rows"] = make_rows(store, rows)
     body = {"schema": 1, "name": "benchmark", **facts, "codes": [str(stored)]}
     body |= {"recipe": recipe_of(folder_of(store))}
@@ -95,11 +105,11 @@ def folder_of(store: Store) -> Path:
     return store.root.parent / "photos"
 
 
-def empty(store: Store, kind: str) -> Ref:
-    """Put a directory into the store that a query does not read."""
-    with store.draft(kind) as draft:
-        (draft.path / "scores.json").write_text("{}")
-        return draft.finish({"benchmark": "empty"})
+def make_scores(store: Store) -> Ref:
+    """Write scores that hold nothing but the number of hits to re-rank."""
+    with store.draft("segment") as draft:
+        (draft.path / "scores.json").write_text(json.dumps({"reranking": {"factor": FACTOR}}))
+        return draft.finish({"benchmark": "scores"})
 
 
 if __name__ == "__main__":

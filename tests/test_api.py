@@ -17,6 +17,7 @@ from PIL import Image
 import aepipe
 from aepipe.api import Collection, Results
 from aepipe.errors import CodeError, ExtraError, ItemError, NotFoundError, QueryError
+from aepipe.release.things import Thing
 from aepipe.sources.packages import extras_named
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release, pictures_of
@@ -57,21 +58,22 @@ def test_a_thing_may_be_given_in_every_form(collection: Collection, full_store: 
     file = pictures_of(full_store) / row.key
     picture = Image.open(file)
     code = collection.release.codes_of([7])
-    forms = [
-        collection.query(file, k=5),
-        collection.query(str(file), k=5),
-        collection.query(file.read_bytes(), k=5),
-        collection.query(picture, k=5),
-        collection.query(np.asarray(picture), k=5),
-        collection.query(np.asarray(picture)[..., None], k=5),
-        collection.query(ids=[7], k=5),
-        collection.query(keys=[row.key], k=5),
-        collection.query(codes=code, k=5),
-        collection.query(codes=code.hex(), k=5),
+    given: list[Thing] = [
+        file,
+        str(file),
+        file.read_bytes(),
+        picture,
+        np.asarray(picture),
+        np.asarray(picture)[..., None],
     ]
-    first = [(hit.row.id, hit.distance) for hit in forms[0].hits]
-    assert first[0][1] == 0
-    assert all([(hit.row.id, hit.distance) for hit in one.hits] == first for one in forms)
+    coded = [collection.query(codes=code, k=5), collection.query(codes=code.hex(), k=5)]
+    forms = [*(collection.query(thing, k=5) for thing in given), collection.query(ids=[7], k=5)]
+    forms.append(collection.query(keys=[row.key], k=5))
+    plain = collection.query(file, k=5, fast=True)
+    for same in (forms, [plain, *coded]):
+        first = [(hit.row.id, hit.distance) for hit in same[0].hits]
+        assert first[0][1] == 0
+        assert all([(hit.row.id, hit.distance) for hit in one.hits] == first for one in same)
     encoded = collection.encode(file, picture)
     assert encoded.hex() == code.hex() * 2
     assert encoded.fingerprint == collection.fingerprint
@@ -98,7 +100,10 @@ def test_the_options_are_those_of_the_verb(collection: Collection) -> None:
     assert len(ball) > 1
     assert {hit.row.label for hit in collection.query(ids=[3], where="label = 'class1'", k=5).hits} == {"class1"}
     assert collection.query(ids=[3], bits=16, k=3).hits[0].distance == 0
-    assert all(hit.cosine is not None for hit in collection.query(ids=[3], rerank=True, k=3).hits)
+    for ordered in (collection.query(ids=[3]), collection.query(ids=[3], rerank=True)):
+        assert all(hit.cosine is not None for hit in ordered.hits)
+    for plain in (collection.query(ids=[3], fast=True), collection.query(ids=[3], rerank=False)):
+        assert all(hit.cosine is None for hit in plain.hits)
 
 
 def test_a_notebook_shows_pictures_and_nothing_is_taken_for_markup(collection: Collection) -> None:

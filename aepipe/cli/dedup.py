@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,9 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from aepipe.cli.options import AsJson, Place
-from aepipe.cli.output import check_file, check_picture, say, say_json, table, write_picture
+from aepipe.cli.output import check_file, check_picture, complain, say, say_json, say_paths, table, write_picture
 from aepipe.cli.progress import showing
+from aepipe.errors import QueryError
 from aepipe.release.dedup import Groups
+from aepipe.release.keep import BEST, Order, marked, order_named, write_csv
 from aepipe.release.release import Release
 from aepipe.report.tables import printable
 
@@ -19,23 +22,54 @@ MOST_DRAWN, MOST_HITS = 30, 9
 NAMED = 3
 
 
-def dedup(
-    place: Place,
+@dataclass(frozen=True, slots=True)
+class GroupFlags:
+    """Which rows are in a group, and which one of them is kept."""
+
     radius: Annotated[
         int, typer.Option("--radius", min=0, help="Bits by which a row may differ from the first of its group.")
-    ] = 3,
-    min_size: Annotated[int, typer.Option("--min-size", min=2, help="Rows that a group has at least.")] = 2,
-    top: Annotated[int, typer.Option("--top", "-k", min=0, help="Groups that are shown.", metavar="N")] = 20,
+    ] = 3
+    min_size: Annotated[int, typer.Option("--min-size", min=2, help="Rows that a group has at least.")] = 2
+    keep: Annotated[
+        str,
+        typer.Option("--keep", help="Row of a group that is kept: best, newest, oldest, first or path:GLOB."),
+    ] = BEST
+
+
+@dataclass(frozen=True, slots=True)
+class FormFlags:
+    """How groups are shown, and where they are written."""
+
+    top: Annotated[int, typer.Option("--top", "-k", min=0, help="Groups that are shown.", metavar="N")] = 20
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Write all groups as Parquet, a line for each row.", metavar="FILE"),
-    ] = None,
+    ] = None
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write all groups as CSV, a line for each row.", metavar="FILE")
+    ] = None
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Print the files to remove, each ended by a NUL, for xargs -0.")
+    ] = False
     picture: Annotated[
         Path | None,
         typer.Option("--picture", help="Draw the largest groups into a picture.", metavar="FILE"),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
+    ] = None
+    json: AsJson = False
+
+    def check(self) -> None:
+        """Check, before any work, that files can be written.
+
+        Raises:
+            QueryError: two forms are asked for, or a file cannot be written.
+        """
+        check_picture(self.picture)
+        check_file(self.out, self.csv)
+        if self.null and self.json:
+            raise QueryError("--json and --null exclude each other")
+
+
+def dedup(place: Place, wanted: GroupFlags, form: FormFlags) -> None:
     """Find rows that are nearly the same, in groups around the first of each.
 
     Rows are taken in the order of their ids. A row within the radius of the first row of a group joins
@@ -43,47 +77,67 @@ def dedup(
     group, groups do not chain, and no two first rows are within the radius of each other. The answer is
     exact. With --radius 0 a group holds rows with equal codes.
 
+    One row of each group is marked to be kept: by default the one with most pixels, then with most bytes,
+    then the oldest; with --keep path:GLOB one whose key or path matches. Nothing is removed: neither rows
+    nor files. Look at the groups first: rows near each other need not be copies.
+
     Examples:
       aepipe dedup                                     groups within 3 bits, the largest first
       aepipe dedup --radius 0 --out doubles.parquet
+      aepipe dedup --radius 0 --csv doubles.csv --keep 'path:*/originals/*'
       aepipe dedup --picture doubles.png
-      duckdb -c "select key from 'doubles.parquet' where distance > 0"
+      aepipe dedup --radius 0 --null | xargs -0 ls -l  the files to remove
+      duckdb -c "select key from 'doubles.parquet' where mark = 'remove'"
     """
-    check_picture(picture)
-    check_file(out)
+    form.check()
+    order = order_named(wanted.keep)
     collection = place.open()
     with showing():
-        found = collection.dedup(radius, smallest=min_size, out=out)
+        found = collection.dedup(wanted.radius, smallest=wanted.min_size, out=form.out, keep=wanted.keep)
     release = collection.release
-    if picture is not None and len(found):
-        _draw(release, found, picture)
-    if as_json:
-        say_json(_as_json(release, found, top))
-        return
-    if top and len(found):
-        say(_as_table(release, found, top))
-    say(found.summary())
+    if form.csv is not None:
+        write_csv(release, found, form.csv, order)
+    if form.picture is not None and len(found):
+        _draw(release, found, form.picture)
+    if form.json:
+        say_json(_as_json(release, found, form.top, order))
+    elif form.null:
+        _say_files(release, found, order)
+    else:
+        if form.top and len(found):
+            say(_as_table(release, found, form.top, order))
+        say(found.summary())
 
 
-def _as_table(release: Release, found: Groups, top: int) -> str:
+def _as_table(release: Release, found: Groups, top: int, order: Order) -> str:
     """Return the largest groups as a table."""
     lines = []
     for ids, distances in islice(found, top):
-        first, *others = release.describe(ids[: NAMED + 1])
-        more = f" and {len(ids) - NAMED - 1:,} more" if len(ids) > NAMED + 1 else ""
-        named = printable(", ".join(row.key for row in others)) + more
-        lines.append((f"{len(ids):,}", str(int(distances.max())), printable(first.key), named))
-    return table(("rows", "farthest", "first", "others"), lines, left=2)
+        marks = marked(release, ids.tolist(), order)
+        (kept,), others = ([one.row.key for one, mark in marks if mark == which] for which in ("keep", "remove"))
+        more = f" and {len(others) - NAMED:,} more" if len(others) > NAMED else ""
+        named = printable(", ".join(others[:NAMED])) + more
+        lines.append((f"{len(ids):,}", str(int(distances.max())), printable(kept), named))
+    return table(("rows", "farthest", "keep", "remove"), lines, left=2)
 
 
-def _as_json(release: Release, found: Groups, top: int) -> dict[str, Any]:
+def _as_json(release: Release, found: Groups, top: int, order: Order) -> dict[str, Any]:
     """Return the largest groups for programs."""
     groups = []
     for ids, distances in islice(found, top):
-        keys = [row.key for row in release.describe(ids)]
-        groups.append({"ids": ids.tolist(), "keys": keys, "distances": distances.tolist()})
+        marks = marked(release, ids.tolist(), order)
+        one = {"ids": ids.tolist(), "keys": [found.row.key for found, _ in marks], "distances": distances.tolist()}
+        groups.append(one | {"marks": [mark for _, mark in marks]})
     whole = {"name": release.name, "fingerprint": release.fingerprint, "radius": found.radius, "rows": found.rows}
     return whole | {"groups": len(found), "rows_in_groups": len(found.ids), "largest": groups}
+
+
+def _say_files(release: Release, found: Groups, order: Order) -> None:
+    """Print the files of all rows that are marked to be removed; other originals have no path of their own."""
+    gone = [one for ids, _ in found for one, mark in marked(release, ids.tolist(), order) if mark == "remove"]
+    say_paths([str(one.path) for one in gone if one.path], null=True)
+    if inside := sum(one.path is None for one in gone):
+        complain(f"{inside:,} more rows to remove are no files of their own; --csv lists them")
 
 
 def _draw(release: Release, found: Groups, file: Path) -> None:

@@ -15,8 +15,9 @@ import typer
 from aepipe.cli.options import AsJson, Place
 from aepipe.cli.output import check_picture, complain, say, say_json, say_paths, say_picture, table, write_picture
 from aepipe.errors import QueryError, shortened
-from aepipe.release.query import Answer, QueryOptions
+from aepipe.release.query import Answer
 from aepipe.release.release import Release
+from aepipe.release.search import QueryOptions
 from aepipe.release.things import check_rows
 from aepipe.report.tables import printable
 
@@ -110,8 +111,12 @@ class SearchFlags:
     ] = None
     others: Annotated[bool, typer.Option("--others", help="Leave a row out of its own hits.")] = False
     distinct: Annotated[bool, typer.Option("--distinct", help="Of rows with equal codes find only the first.")] = False
+    fast: Annotated[bool, typer.Option("--fast", help="Leave hits in the order of their codes; read no embedding.")] = (
+        False
+    )
     rerank: Annotated[
-        bool, typer.Option("--rerank", help="Order hits by the embeddings that codes were made from.")
+        bool,
+        typer.Option("--rerank", help="Order hits by their embeddings, or say why that cannot be done."),
     ] = False
     oversample: Annotated[
         int | None,
@@ -134,7 +139,8 @@ class SearchFlags:
             "where": allowed,
             "others": self.others,
             "distinct": self.distinct,
-            "rerank": self.rerank,
+            "fast": self.fast,
+            "rerank": self.rerank or None,
             "oversample": self.oversample,
         }
 
@@ -180,10 +186,10 @@ def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, place: Pla
     label, or one of several in common (without labels: that were among the nearest by features),
     measured on queries held out from training. A query that is unlike the whole collection is answered
     with a warning.
-    With --rerank more hits than wanted are found by their codes, and ordered by the embeddings that codes
-    were made from; how many more was measured on queries held out from training. With --bits as well
-    there are three steps: the first bits find candidates, all bits choose among them, embeddings order
-    the last.
+    More hits than wanted are found by their codes, and ordered by the embeddings that codes were made
+    from, by their cosine; how many more was measured on queries held out from training. With --bits there
+    are three steps: the first bits find candidates, all bits choose among them, embeddings order the
+    last. With --fast hits stay in the order of their codes, as where no embeddings are kept.
     An unreadable item is one line on stderr; the others are answered, and the exit status is 2.
 
     Examples:
@@ -200,7 +206,7 @@ def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, place: Pla
       aepipe query boot.jpg --bits 32             by the first 32 bits only
       aepipe query boot.jpg --where "label = 'Boot' AND year > 2020"
       aepipe query --id 17 --others --distinct    like a row, without itself and duplicates
-      aepipe query boot.jpg --rerank              by codes, then by their embeddings
+      aepipe query boot.jpg --fast                in the order of the codes alone
       aepipe query *.jpg --json | jq .hits        for programs
       aepipe query boot.jpg --paths-only --null | xargs -0 feh
       aepipe query *.jpg --picture hits.png       a contact sheet

@@ -11,15 +11,17 @@ import typer
 from click import Choice
 
 from aepipe import api as library
-from aepipe.api import NightlyRules, UpdateResult, load_flow
+from aepipe.api import Collection, NightlyRules, UpdateResult, load_flow
 from aepipe.cli.options import Place, Wait, seconds
 from aepipe.cli.output import say
 from aepipe.cli.prefect import Api, Device, SourcePath, resumable
 from aepipe.cli.progress import showing
 from aepipe.cli.timezones import local_timezone
 from aepipe.errors import UnclearError
-from aepipe.report.facts import describe, describe_text, reading_lines
+from aepipe.report.facts import describe, reading_lines
+from aepipe.report.first_screen import first_screen
 from aepipe.report.tables import text_table
+from aepipe.store import registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,9 @@ def run(
     recipe that is there already is run as it is.
 
     What the store has already is not made again: a second run takes little time, and an interrupted run
-    continues where it stopped. A new release goes into service only if it is no worse than the one
-    before; otherwise it stays in the store, and the exit status is 1.
+    continues where it stopped. At the end it says how many items can be asked, what was left out, how
+    good answers are, and what to try next; `aepipe show` has all figures. A new release goes into service
+    only if it is no worse than the one before; otherwise it stays in the store, and the exit status is 1.
 
     A Prefect server runs for as long as this takes, and its history stays in the store. With --api, or
     $PREFECT_API_URL, that server records the run instead.
@@ -83,7 +86,9 @@ def run(
             promote=order.promote,
             server=api,
         )
-    say(describe_text(describe(done.collection.store, done.collection.release.ref)))
+    collection = done.collection
+    found = describe(collection.store, collection.release.ref)
+    say(first_screen(collection.release, found, _options(place, collection)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +216,12 @@ def _recipe_for(what: str, place: Place, save: Path | None, kind: str | None = N
     elif recipe.origin == "written":
         say(f"{recipe.text}\n{file}: written; change it and run it with `aepipe run {file}`\n")
     return file.absolute()
+
+
+def _options(place: Place, collection: Collection) -> list[str]:
+    """Return the options by which another verb finds the collection that was run."""
+    named = ["--name", collection.name] if len(registry.names(collection.store)) > 1 else []
+    return [*named, *(["--home", str(place.home)] if place.home else [])]
 
 
 def _asked(error: UnclearError) -> str:

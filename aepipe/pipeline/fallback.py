@@ -11,7 +11,7 @@ import json
 import math
 from dataclasses import dataclass
 
-from aepipe.evaluate.gate import LABEL_FREE
+from aepipe.evaluate.gate import KEPT, LABEL_FREE
 from aepipe.evaluate.scores import OURS, Scores
 from aepipe.pipeline.resolve import ResolvedRecipe, resolve
 from aepipe.recipe import Choice, CodeRecipe, FinetuneRecipe, FitRecipe, LayerRecipe
@@ -22,15 +22,6 @@ TRAINED = ("layers", "code", "finetune", "pretrain")
 """The parts of a recipe that only training reads."""
 MOST_COMPONENTS = 256
 """Components that are kept as the embedding, for re-ranking."""
-
-
-KEPT = 0.6
-"""Share of ITQ's recall of float neighbours below which trained bits are worse, where there are no labels to tell.
-
-Trained bits keep classes together rather than single neighbours: on photographs and sentences they have two thirds to
-nine tenths of ITQ's recall where their mAP is higher (``python -m benchmarks.quality.small``); on the table adult,
-where it is lower, a third.
-"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,9 @@ from aepipe.release.release import Release
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.labels import any_several, label_sets
 
-_RULES: dict[object, ItqRule] = {True: "warn", False: "ignore", "forbid": "forbid"}
+_RULES: dict[object, ItqRule] = {True: "refuse", False: "ignore", "forbid": "forbid"}
+MOST_NAMED, LONGEST = 6, 40
+"""Keys of a recipe that a refusal names, and letters of a value."""
 FEW = 20
 """Common queries that are needed to measure both releases again."""
 
@@ -39,15 +43,54 @@ def run_gate(store: Store, resolved: ResolvedRecipe, release: Ref) -> Verdict:
     """
     gate = resolved.recipe.gate
     new, old = Release.open(store, ref=release), last_sound(store, resolved.recipe.name)
-    return judge(
+    verdict = judge(
         Scores.from_dict(new.scores),
         Scores.from_dict(old.scores) if old else None,
         metric=gate.metric,
         max_regression=gate.max_regression,
-        itq=_RULES[gate.warn_below_itq],
+        itq=_rule(gate, new, old),
         pair=_asked_the_same(new, old, gate.metric, resolved.recipe.evaluate.queries) if old else None,
         further=[*_canaries(new, gate), *([_neighbours(old, new, gate.min_overlap)] if old else [])],
     )
+    if verdict.passed or old is None:
+        return verdict
+    return replace(verdict, reasons=(*verdict.reasons, *_what_changed(old, new)))
+
+
+def _rule(gate: GateRecipe, new: Release, old: Release | None) -> ItqRule:
+    """Return the consequence of a loss against ITQ: none but a warning for an encoder that is in service already."""
+    rule = _RULES[gate.warn_below_itq]
+    return "warn" if rule == "refuse" and old is not None and old.fingerprint == new.fingerprint else rule
+
+
+def _what_changed(old: Release, new: Release) -> tuple[str, ...]:
+    """Name the keys of the recipe that differ between two releases, and what to do; nothing where none does."""
+    before, after = (dict(_flat(release.recipe)) for release in (old, new))
+    keys = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
+    if not keys:
+        return ()
+    some = [f"{key} {_short(before.get(key))} -> {_short(after.get(key))}" for key in keys[:MOST_NAMED]]
+    more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
+    what = f"the recipe has changed in {', '.join(some)}{more}"
+    return (f"{what}: take that back, or allow more by `[gate] max_regression`",)
+
+
+def _flat(table: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the values of a recipe as releases keep it, by the paths of their keys."""
+    held: Iterable[tuple[object, object]] = ()
+    if isinstance(table, Mapping):
+        held = ((key, value) for key, value in table.items() if path or key != "gate")
+    elif isinstance(table, list):
+        held = enumerate(table, 1)
+    else:
+        yield path, table
+    for key, value in held:
+        yield from _flat(value, f"{path}.{key}" if path else str(key))
+
+
+def _short(value: object) -> str:
+    text = "unset" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _canaries(release: Release, gate: GateRecipe) -> Iterator[Finding]:

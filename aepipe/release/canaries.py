@@ -23,8 +23,9 @@ from pydantic import Field, ValidationError, model_validator
 from aepipe.errors import AepipeError, QueryError, RecipeError
 from aepipe.recipe import Options, explain
 from aepipe.release import query as queries
-from aepipe.release.query import Hit, Question, SearchOptions, answer
+from aepipe.release.query import answer
 from aepipe.release.release import Release
+from aepipe.release.search import Hit, QueryOptions, Question, search_options
 
 
 class Canary(Options):
@@ -119,8 +120,8 @@ def _asked(release: Release, canary: Canary, base: Path) -> Outcome:
         question = _question(release, canary, base)
         if question.failure is not None:
             return Outcome(False, f"canary {canary.name}: {question.failure}")
-        limits = SearchOptions(top=canary.within, others=question.row is not None)
-        (found,) = answer(release, [question], limits)
+        options: QueryOptions = {"k": canary.within, "others": question.row is not None}
+        (found,) = answer(release, [question], search_options(release, options))
     except AepipeError as error:
         return Outcome(False, f"canary {canary.name}: {error}")
     count = sum(map(canary.wanted, found.hits))

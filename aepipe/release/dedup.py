@@ -17,6 +17,7 @@ from aepipe.errors import QueryError
 from aepipe.index import near_duplicates
 from aepipe.index.hits import RaggedHits
 from aepipe.index.postings import group
+from aepipe.release.keep import BEST, Order, marked, order_named
 from aepipe.release.release import Release
 from aepipe.store.labels import shown
 
@@ -48,7 +49,7 @@ class Groups(RaggedHits):
         gone = len(self.ids) - len(self)
         return (
             f"{len(self.ids):,} of {self.rows:,} rows are in {len(self):,} groups; "
-            f"to keep the first of each would remove {gone:,}"
+            f"to keep one of each would remove {gone:,}"
         )
 
 
@@ -86,10 +87,16 @@ def find(release: Release, radius: int, *, smallest: int = 2) -> Groups:
     return Groups(ids[order], distances[order], offsets, radius, len(all_ids))
 
 
-def write(release: Release, found: Groups, file: Path) -> None:
+def write(release: Release, found: Groups, file: Path, order: Order | None = None) -> None:
     """Write groups as Parquet, a line for each row.
 
-    Columns: ``group``, ``id``, ``key``, ``label``, ``distance``, ``size``.
+    Columns: ``group``, ``id``, ``key``, ``label``, ``distance``, ``size``, ``mark``.
+
+    Args:
+        release: whose rows are grouped.
+        found: its groups.
+        file: that is written.
+        order: by which rows are marked; see :func:`aepipe.release.keep.order_named`.
 
     Raises:
         QueryError: the file cannot be written.
@@ -97,7 +104,7 @@ def write(release: Release, found: Groups, file: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    sizes = np.diff(found.offsets)
+    sizes, chosen = np.diff(found.offsets), order or order_named(BEST)
     columns = {
         "group": pa.array(np.repeat(np.arange(len(found)), sizes), pa.int64()),
         "id": pa.array(found.ids, pa.int64()),
@@ -105,6 +112,7 @@ def write(release: Release, found: Groups, file: Path) -> None:
         "label": pa.array([shown(label) for label in release.items.texts("label", found.ids)], pa.string()),
         "distance": pa.array(found.distances, pa.uint16()),
         "size": pa.array(np.repeat(sizes, sizes), pa.int64()),
+        "mark": pa.array([mark for ids, _ in found for _, mark in marked(release, ids.tolist(), chosen)], pa.string()),
     }
     metadata = {"schema": SCHEMA, "name": release.name, "fingerprint": release.fingerprint, "radius": found.radius}
     table = pa.table(columns).replace_schema_metadata({KEY: json.dumps(metadata).encode()})

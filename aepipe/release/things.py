@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import QueryError
-from aepipe.release.query import Question, questions_from_bytes, questions_from_paths
+from aepipe.release.query import questions_from_bytes, questions_from_paths
 from aepipe.release.release import Release
+from aepipe.release.search import Question
 
 if TYPE_CHECKING:
     from PIL.Image import Image

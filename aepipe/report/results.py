@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aepipe.release.query import Answer, Hit
+from aepipe.release.query import Answer
 from aepipe.release.release import Release
+from aepipe.release.search import Hit
 from aepipe.sources.packages import extras_named
 
 if TYPE_CHECKING:
@@ -59,10 +60,15 @@ class Results:
         lines = []
         for one in self.answers:
             lines.append(f"{one.question.text}: {len(one.hits)} hits")
-            lines += [f"  {hit.distance:4} bits  {hit.row.key}  {hit.row.label or ''}".rstrip() for hit in one.hits]
+            lines += [f"  {_measures(hit)}  {hit.row.key}  {hit.row.label or ''}".rstrip() for hit in one.hits]
         return "\n".join(lines) or "no questions"
 
     def _repr_html_(self) -> str:
         from aepipe.report.page import answer_page
 
         return "".join(answer_page(self._release, one) for one in self.answers)
+
+
+def _measures(hit: Hit) -> str:
+    cosine = "" if hit.cosine is None else f"  cosine {hit.cosine:.3f}"
+    return f"{hit.distance:4} bits{cosine}"

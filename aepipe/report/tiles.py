@@ -6,7 +6,7 @@ Legend: rows of a grid are float ``[..., height, width, channels]`` with 1 or 3 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from aepipe.errors import ItemError
-from aepipe.release.query import Answer, Question
+from aepipe.release.query import Answer
 from aepipe.release.release import Release
+from aepipe.release.search import Hit, Question
 from aepipe.report import canvas
 from aepipe.sources import drawing, has_text, preview, readable
 from aepipe.store.segments import Row
@@ -46,6 +47,7 @@ class Tile:
         label: empty where it is not known.
         labels: the same, or each of several.
         distance: in bits; None for a query.
+        cosine: of the embeddings; None where hits are in the order of their codes.
     """
 
     key: str
@@ -54,6 +56,7 @@ class Tile:
     distance: int | None = None
     text: str = ""
     labels: tuple[str, ...] = ()
+    cosine: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +124,8 @@ def _draw_tile(sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: Tile, at: tup
     sheet.paste(shown, (round(at[0] * canvas.SCALE), round(at[1] * canvas.SCALE)))
     query = tile.distance is None
     canvas.frame(pen, at, SIDE, fill=mark or canvas.LINE, points=2 if query else 1 if mark else 0.5)
-    first = tile.key if query else f"{tile.distance} bit{'' if tile.distance == 1 else 's'}"
+    cosine = "" if tile.cosine is None else f", cosine {tile.cosine:.2f}"
+    first = tile.key if query else f"{tile.distance} bit{'' if tile.distance == 1 else 's'}{cosine}"
     below = at[1] + SIDE + 6
     canvas.write(pen, (at[0], below), first, points=10, fill=canvas.MUTED if query else canvas.INK, width=SIDE)
     fill = canvas.ORANGE if mark == canvas.ORANGE else canvas.INK if query else canvas.MUTED
@@ -247,7 +251,11 @@ def tiles(release: Release, found: Answer) -> Found:
     else:
         name = Path(question.text).name if question.data else question.text
         query = Tile(name, original(release, question.text, question.data), text=_readable(release, question))
-    return Found(query, [tile(release, hit.row, hit.distance) for hit in found.hits])
+    return Found(query, [_hit_tile(release, hit) for hit in found.hits])
+
+
+def _hit_tile(release: Release, hit: Hit) -> Tile:
+    return replace(tile(release, hit.row, hit.distance), cosine=hit.cosine)
 
 
 def _readable(release: Release, question: Question) -> str:

@@ -32,8 +32,8 @@ def test_a_picture_of_the_collection_finds_itself(aepipe: Aepipe, boot: Path, ro
     assert found.exit_code == 0
     name, head, first, *others = found.stdout.splitlines()
     assert name == str(boot)
-    assert head.split() == ["rank", "distance", "similarity", "confidence", "key", "label"]
-    assert first.split() == ["1", "0", "1.000", "1.00", row.key, row.label]
+    assert head.split() == ["rank", "distance", "similarity", "confidence", "cosine", "key", "label"]
+    assert first.split() == ["1", "0", "1.000", "1.00", "1.000", row.key, row.label]
     assert len([line for line in others if line]) == 2
 
 
@@ -46,7 +46,8 @@ def test_json_has_what_programs_need(aepipe: Aepipe, boot: Path, full_store: Sto
     assert line["code"] == release.codes_of([row.id]).hex()[0]
     hits = line["hits"]
     assert isinstance(hits, list)
-    assert [set(hit) for hit in hits] == [{"rank", "id", "distance", "similarity", "confidence", "key", "label"}] * 4
+    keys = {"rank", "id", "distance", "similarity", "confidence", "cosine", "key", "label"}
+    assert [set(hit) for hit in hits] == [keys] * 4
     assert [hit["rank"] for hit in hits] == [1, 2, 3, 4]
     first = {"rank": 1, "id": row.id, "distance": 0, "similarity": 1.0, "key": row.key, "label": row.label}
     assert {name: hits[0][name] for name in first} == first
@@ -57,14 +58,18 @@ def test_json_has_what_programs_need(aepipe: Aepipe, boot: Path, full_store: Sto
 def test_one_question_in_five_forms(aepipe: Aepipe, boot: Path, full_store: Store, row: Row) -> None:
     code = Release.open(full_store).codes_of([row.id]).hex()[0]
     ways = [
-        aepipe("query", boot, "--json"),
-        aepipe("query", "-", "--json", stdin=boot.read_bytes()),
-        aepipe("query", "--id", row.id, "--json"),
-        aepipe("query", "--key", row.key, "--json"),
+        aepipe("query", boot, "--json", "--fast"),
+        aepipe("query", "-", "--json", "--fast", stdin=boot.read_bytes()),
+        aepipe("query", "--id", row.id, "--json", "--fast"),
+        aepipe("query", "--key", row.key, "--json", "--fast"),
+        aepipe("query", "--code", code.upper(), "--json", "--fast"),
         aepipe("query", "--code", code.upper(), "--json"),
     ]
     hits = [_lines(way.stdout)[0]["hits"] for way in ways]
     assert all(found == hits[0] for found in hits)
+    reranked = [aepipe("query", *way, "--json").stdout for way in ((boot,), ("--id", row.id))]
+    first = [_lines(way)[0]["hits"][0] for way in reranked]  # type: ignore[index]
+    assert first[0] == first[1], "a file of the collection finds its row first"
 
 
 def test_default_is_ten_and_a_radius_gives_all_within(aepipe: Aepipe, full_store: Store, row: Row) -> None:
@@ -73,7 +78,7 @@ def test_default_is_ten_and_a_radius_gives_all_within(aepipe: Aepipe, full_store
     radius = int(np.sort(distances)[14])
 
     def found(*options: object) -> list[int]:
-        (line,) = _lines(aepipe("query", "--id", row.id, "--json", *options).stdout)
+        (line,) = _lines(aepipe("query", "--id", row.id, "--json", "--fast", *options).stdout)
         assert isinstance(line["hits"], list)
         return [hit["distance"] for hit in line["hits"]]
 
@@ -89,7 +94,7 @@ def test_the_first_bits_only(aepipe: Aepipe, boot: Path, full_store: Store, row:
     expected = sorted(own.distances(others)[0].tolist())
     ways = [("--id", row.id), ("--code", own.hex()[0]), (boot,)]
     for way in ways:
-        (line,) = _lines(aepipe("query", *way, "--json", "--bits", 20, "-k", 30).stdout)
+        (line,) = _lines(aepipe("query", *way, "--json", "--bits", 20, "-k", 30, "--fast").stdout)
         assert isinstance(line["hits"], list)
         assert [hit["distance"] for hit in line["hits"]] == expected[:30]
         assert [hit["similarity"] for hit in line["hits"]] == [round(1 - d / 20, 4) for d in expected[:30]]
@@ -150,13 +155,15 @@ def test_hits_are_re_ranked_by_their_embeddings(aepipe: Aepipe, boot: Path, full
         return [hit["id"] for hit in line["hits"]]
 
     assert found("--id", row.id, "--rerank", "-k", 5) == expected(5 * factor)[:5]
+    assert found("--id", row.id, "-k", 5) == expected(5 * factor)[:5], "it is the rule"
     assert found("--id", row.id, "--oversample", 3, "-k", 5) == expected(15)[:5]
     radius = int(np.sort(distances)[9])
     assert found("--id", row.id, "--oversample", 8, "-k", 5, "--radius", radius) == expected(40, radius)[:5]
+    assert found("--id", row.id, "--radius", radius) == expected(len(ids), radius), "all within the radius"
     assert found(boot, "--oversample", 3, "-k", 5)[0] == row.id
     assert found("--key", row.key, "--oversample", 2, "--bits", 20, "-k", 3)[0] == row.id
-    assert "cosine" in aepipe("query", boot, "--rerank").stdout
-    assert "cosine" not in aepipe("query", boot).stdout
+    assert "cosine" in aepipe("query", boot).stdout
+    assert "cosine" not in aepipe("query", boot, "--fast").stdout
 
 
 def test_a_picture_that_cannot_be_rebuilt_is_answered_with_a_warning(
@@ -299,7 +306,6 @@ def test_keys_cannot_steer_the_terminal(aepipe: Aepipe, boot: Path, tmp_path: Pa
         (["--id", 0, "--json", "--paths-only"], "--json and --paths-only exclude each other"),
         (["--id", 0, "--null"], "--null parts the paths of --paths-only; give both"),
         (["--id", 0, "--name", "shoes"], "no release is in service under the name 'shoes'"),
-        (["--id", 0, "--picture", "no/such/hits.png"], "there is no folder"),
         (["--id", 0, "--picture", "hits.txt"], "the picture cannot be written"),
         (["--id", 0, "--bits", 65], "its codes have 64 bits, not 65"),
         (
@@ -309,6 +315,8 @@ def test_keys_cannot_steer_the_terminal(aepipe: Aepipe, boot: Path, tmp_path: Pa
         (["--id", 0, "--min-confidence", 1.5], "Invalid value for '--min-confidence'"),
         (["--id", 0, "--bits", 0], "Invalid value for '--bits'"),
         (["--code", "0" * 16, "--rerank"], "only items and rows have an embedding to re-rank hits by"),
+        (["--id", 0, "--fast", "--rerank"], "--fast leaves hits in the order of their codes"),
+        (["--id", 0, "--fast", "--oversample", 3], "--fast leaves hits in the order of their codes"),
         (["."], ".: no images in this folder"),
         (["--nonsense"], "No such option: --nonsense"),
         (["--row", '{"a": 1}'], "pictures was learned from images, so a row of a table is no question for it"),
@@ -339,6 +347,4 @@ def test_only_rows_for_which_a_condition_holds(aepipe: Aepipe, boot: Path, row: 
 def test_others_leaves_the_row_out_and_distinct_its_duplicates(aepipe: Aepipe, row: Row) -> None:
     found = _lines(aepipe("query", "--id", row.id, "--json", "--others", "--distinct").stdout)[0]["hits"]
     assert row.id not in [hit["id"] for hit in found]  # type: ignore[attr-defined]
-    refused = aepipe("query", "--id", row.id, "--others", "--rerank")
-    assert refused.exit_code == 2
-    assert "do not go with --rerank" in refused.stderr
+    assert all("cosine" in hit for hit in found)  # type: ignore[attr-defined]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.evaluate.bit_health import BitHealth, bit_health
-from aepipe.evaluate.gate import ItqRule, Verdict, judge
+from aepipe.evaluate.gate import ItqRule, Pair, Verdict, judge
 from aepipe.evaluate.scores import Estimate, Protocol, Row, Scores
 
 HEALTHY = bit_health(BitCodes.from_bits(np.random.default_rng(0).integers(0, 2, (500, 8))))
@@ -63,7 +65,8 @@ def test_unhealthy_bits_fail_a_better_release() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "passed", "warned"), [("warn", True, True), ("forbid", False, False), ("ignore", True, False)]
+    ("rule", "passed", "warned"),
+    [("refuse", False, False), ("warn", True, True), ("forbid", False, False), ("ignore", True, False)],
 )
 def test_a_loss_against_itq(rule: ItqRule, passed: bool, warned: bool) -> None:
     """It is a warning, a failure, or nothing, also for the first release."""
@@ -72,7 +75,54 @@ def test_a_loss_against_itq(rule: ItqRule, passed: bool, warned: bool) -> None:
         found = verdict(scores(LABELLED, better), old, itq=rule)
         assert found.passed is passed
         assert any("0.0500 below ITQ's 0.7500" in said for said in found.warnings) is warned
-        assert any("below ITQ" in reason for reason in found.reasons) is (rule == "forbid")
+        assert any("below ITQ" in reason for reason in found.reasons) is (rule in {"refuse", "forbid"})
+
+
+def around(value: float, half: float, itq: float | None = None) -> Scores:
+    """Return scores of one metric with an interval."""
+    made = scores({"map_at_1000": value}, {"map_at_1000": itq} if itq is not None else None)
+    wide = tuple(
+        replace(row, metrics={key: Estimate(e.value, e.value - half, e.value + half) for key, e in row.metrics.items()})
+        for row in made.rows
+    )
+    return replace(made, rows=wide)
+
+
+@pytest.mark.parametrize(("half", "passed"), [(0.0, False), (0.02, False), (0.03, True), (0.2, True)])
+def test_a_loss_that_may_be_chance_is_said_and_does_not_refuse(half: float, passed: bool) -> None:
+    """The interval of the difference is that of both: 0.05 + 0.01 allowed against 1.41 times the half."""
+    found = verdict(around(0.65, half), around(0.70, half))
+    assert found.passed is passed
+    said = "may be chance: 100 queries are too few to tell"
+    assert any(said in one for one in found.warnings) is passed
+    assert any("-0.0500 (" in one for one in found.reasons)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "passed"), [(-0.061, 0.031, True), (-0.03, -0.011, False), (-0.03, -0.01, True)]
+)
+def test_a_pair_refuses_only_where_its_interval_lies_below(low: float, high: float, passed: bool) -> None:
+    pair = Pair("map_at_1000", 0.6855, 0.70, Estimate(-0.0145, low, high), 60)
+    found = judge(
+        scores(LABELLED), scores(LABELLED), metric="map_at_1000", max_regression=0.01, itq="ignore", pair=pair
+    )
+    assert found.passed is passed
+    assert any("60 queries are too few to tell" in one for one in found.warnings) is passed
+
+
+@pytest.mark.parametrize(("half", "passed"), [(0.01, False), (0.05, True)])
+def test_below_itq_by_more_than_the_interval(half: float, passed: bool) -> None:
+    found = verdict(around(0.70, half, itq=0.75), None, itq="refuse")
+    assert found.passed is passed
+    assert any('`[code] fallback = "itq"`' in one for one in found.reasons) is not passed
+    assert any("below ITQ" in one for one in found.warnings) is passed
+
+
+@pytest.mark.parametrize(("ours", "passed"), [(0.13, True), (0.11, False)])
+def test_without_labels_some_recall_may_be_lost_to_itq(ours: float, passed: bool) -> None:
+    """As in the choice of a run: trained bits keep classes together rather than single neighbours."""
+    found = verdict(scores({"recall_at_10": ours}, {"recall_at_10": 0.2}), None, metric="recall_at_10", itq="refuse")
+    assert found.passed is passed
 
 
 def test_a_win_over_itq_and_no_itq() -> None:

@@ -21,7 +21,9 @@ from aepipe.codes.encoder import Encoder
 from aepipe.errors import CorruptError, FullError, QueryError
 from aepipe.pipeline import export as exporting
 from aepipe.pipeline.export import export
+from aepipe.release.query import answer, questions_from_rows
 from aepipe.release.release import Release
+from aepipe.release.search import search_options
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Row, Rows, RowsWriter
 from tests.support.releases import bare_plan, make_release, pictures_of, publish_rows, put_encoder, write_pictures
@@ -124,6 +126,29 @@ def test_sql_finds_what_the_index_finds(store: Store, ref: Ref, tmp_path: Path) 
         found = duckdb.execute(query, words_of(code)).fetchall()
         ids, distances = release.query(code, N).of(0)
         assert found == list(zip(ids.tolist(), distances.tolist(), strict=True))
+
+
+def test_sql_orders_candidates_by_their_embeddings(store: Store, ref: Ref, tmp_path: Path) -> None:
+    export(store, ref, tmp_path / "out")
+    release = Release.open(store, ref=ref)
+    page = (Path(__file__).parents[2] / "docs" / "guide" / "sql.md").read_text(encoding="utf-8")
+    query = page[page.index("WITH a AS") :].split("```")[0].replace("out/*.parquet", f"{tmp_path}/out/*.parquet")
+    columns = range(-(-release.n_bits // 64))
+    query = query.replace("10 * 50", "10 * 3").replace(
+        "bit_count(xor(a.code_u64_0, b.code_u64_0))::INT",
+        " + ".join(f"bit_count(xor(a.code_u64_{i}, b.code_u64_{i}))::INT" for i in columns),
+    )
+    for row in (0, 42):
+        found = duckdb.execute(query.replace("id = 17", f"id = {row}")).fetchall()
+        options = search_options(release, {"oversample": 3})
+        (one,) = answer(release, list(questions_from_rows(release, [row], [])), options)
+        ours = {hit.row.id: (hit.row.key, hit.distance, hit.cosine) for hit in one.hits}
+        assert (found[0][0], len(found)) == (row, 10)
+        assert len({line[0] for line in found} & ours.keys()) >= 9
+        for row_id, key, distance, cosine in found:
+            if row_id in ours:
+                assert (key, distance) == ours[row_id][:2]
+                assert cosine == pytest.approx(ours[row_id][2], abs=0.01)
 
 
 def test_data_frames_read_it(store: Store, ref: Ref, tmp_path: Path) -> None:

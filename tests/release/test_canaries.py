@@ -8,7 +8,9 @@ import pytest
 
 from aepipe.errors import RecipeError
 from aepipe.release import canaries
+from aepipe.release.query import answer, questions_from_rows
 from aepipe.release.release import Release
+from aepipe.release.search import search_options
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release, pictures_of
 
@@ -29,8 +31,9 @@ def asked(release: Release, file: Path, text: str) -> canaries.Outcome:
 
 def test_a_row_that_finds_its_copy_passes(release: Release, tmp_path: Path) -> None:
     first, last = release.describe([0])[0], "train/class0/00000.png"
-    near = release.query(release.codes_of([0]), 2).ids[0]
-    copy = release.describe(near[near != 0][:1])[0].key
+    (question,) = questions_from_rows(release, [0], [])
+    (near,) = answer(release, [question], search_options(release, {"k": 1, "others": True}))
+    copy = near.hits[0].row.key
     found = asked(release, tmp_path / "c.toml", f'key = "{first.key}"\nhits = ["{copy}"]\nwithin = 1')
     assert found == canaries.Outcome(True, f"canary key {first.key}: 1 found, wanted 1 of {copy} within the first 1")
     missed = asked(release, tmp_path / "c.toml", f'key = "{last}"\nhits = ["no/such.png"]')

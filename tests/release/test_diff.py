@@ -74,10 +74,10 @@ def test_the_gate_says_how_many_neighbours_are_the_same_and_can_refuse(
 ) -> None:
     other, plan = retrained(store, 1), bare_plan(store, shape=SHAPE)
     overlap = difference.compare(release, other).overlap
-    mild = run_gate(store, gated(plan, tmp_path, max_regression=1.0), other.ref)  # type: ignore[arg-type]
+    mild = run_gate(store, gated(plan, tmp_path, max_regression=1.0, warn_below_itq=False), other.ref)  # type: ignore[arg-type]
     assert mild.passed
     assert any(f"{overlap:.1%} of the 10 nearest of 60 rows are still the same" in one for one in mild.reasons)
-    strict = gated(plan, tmp_path, max_regression=1.0, min_overlap=0.99)
+    strict = gated(plan, tmp_path, max_regression=1.0, min_overlap=0.99, warn_below_itq=False)
     verdict = run_gate(store, strict, other.ref)  # type: ignore[arg-type]
     assert not verdict.passed
     assert "min_overlap asks for 99.0%" in verdict.reasons[0]

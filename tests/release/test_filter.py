@@ -12,8 +12,9 @@ pytest.importorskip("duckdb", reason="needs the extra sql")
 
 from aepipe.errors import QueryError
 from aepipe.release.filter import ids_where, rows_named
-from aepipe.release.query import SearchOptions, answer
+from aepipe.release.query import answer
 from aepipe.release.release import Release
+from aepipe.release.search import SearchOptions
 from aepipe.store.artifacts import Store
 from aepipe.store.segments import Row
 from tests.support.releases import bare_plan, make_release, pictures_of, publish_rows, put_encoder, write_pictures

@@ -1,0 +1,365 @@
+"""Search a release: by code, under conditions, and then by embedding.
+
+Codes are compared first, so that only a few embeddings have to be read. These order the hits wherever a release keeps
+embeddings; among how many hits was measured when it was made, see :class:`aepipe.evaluate.reranking.Reranking`. A
+question that is only a code has no embedding, so its hits stay in the order of their codes.
+
+Legend: k neighbours, H width of the embedding.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.codes.bitcodes import BitCodes, concatenate
+from aepipe.codes.encoder import cosines, quantize
+from aepipe.errors import ItemError, QueryError
+from aepipe.evaluate.calibration import Confidence
+from aepipe.release.filter import ids_where
+from aepipe.release.release import Release
+from aepipe.store.segments import Row
+
+logger = logging.getLogger("aepipe.query")
+
+TOP = 10
+"""Hits of a question that says neither how many nor how far."""
+MORE = 4
+"""Factor by which a search is widened when too few of its hits are wanted."""
+WIDER = 16
+"""Hits by the first bits that are compared by all bits, for each hit whose embedding is compared then."""
+BLOCK = 65_536
+"""Embeddings that are compared at a time."""
+DIGITS = 6
+"""Decimals of a cosine that count: rounding must not part a row from its duplicates."""
+
+Ids = NDArray[np.int64]
+Distances = NDArray[np.uint16]
+Ranked = tuple[Ids, Distances, int | None]
+"""Ids and distances of hits, nearest first, and the distance of the nearest row before any was left out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """One thing asked.
+
+    Attributes:
+        text: what the user called it.
+        code: one code; None where the item could not be read.
+        data: the bytes of an item from outside.
+        row: the row of the collection that asks.
+        embedding: [H], the floats that the code was made from; None where only the code is known.
+        error: reconstruction error of the item from its code; None where that is not known.
+        failure: why there is no code.
+        whole: the code with all bits, where only the first ones are compared; None where it is not known.
+    """
+
+    text: str
+    code: BitCodes | None = None
+    data: bytes = b""
+    row: Row | None = None
+    embedding: NDArray[np.generic] | None = None
+    error: float | None = None
+    failure: ItemError | None = None
+    whole: BitCodes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One row found.
+
+    Attributes:
+        rank: from 1.
+        distance: in bits.
+        similarity: 1 - distance / K.
+        row: id, key, label and columns.
+        confidence: probability that it is of the query's kind; None where that was not measured.
+        cosine: similarity of the embeddings; None where hits are in the order of their codes.
+    """
+
+    rank: int
+    distance: int
+    similarity: float
+    row: Row
+    confidence: float | None = None
+    cosine: float | None = None
+
+
+class QueryOptions(TypedDict, total=False):
+    """How a query is answered.
+
+    Attributes:
+        k: most hits of a question: 10, with a radius all.
+        radius: only rows within this distance, in bits.
+        where: a condition in SQL, ``"label = 'Boot' AND year > 2020"``, or the ids that may be found.
+        others: leave a row of the collection out of its own hits.
+        distinct: of rows with equal codes find only the first.
+        fast: leave hits in the order of their codes.
+        rerank: order hits by the embeddings that codes were made from, among more hits than are wanted. None does so
+            where embeddings are kept, unless the recipe has ``[index] rerank = false``; true refuses where it cannot be
+            done; false is ``fast``.
+        oversample: re-rank this many times more hits than are wanted, in place of the factor that was measured.
+        min_confidence: only rows at distances with at least this probability of the query's kind.
+        bits: compare only the first bits of the codes.
+    """
+
+    k: int | None
+    radius: int | None
+    where: str | NDArray[np.int64] | None
+    others: bool
+    distinct: bool
+    fast: bool
+    rerank: bool | None
+    oversample: int | None
+    min_confidence: float | None
+    bits: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """The options of a query, resolved for one release.
+
+    Attributes:
+        top: most hits; None is 10, and with a radius all.
+        radius: only rows within this distance, in bits.
+        factor: re-rank this many times more hits than are wanted by their embeddings; None keeps the order of codes.
+        strict: refuse a question that has no embedding.
+        where: ids that may be found; None for all.
+        others: leave a row of the collection out of its own hits.
+        distinct: of rows with equal codes find only the first.
+    """
+
+    top: int | None = None
+    radius: int | None = None
+    factor: int | None = None
+    strict: bool = False
+    where: NDArray[np.int64] | None = None
+    others: bool = False
+    distinct: bool = False
+
+    @property
+    def wanted(self) -> int:
+        """Hits that are wanted at least, if there are as many."""
+        return self.top or TOP
+
+    @property
+    def most(self) -> int | None:
+        """Hits that are wanted at most; None for all within a radius."""
+        return self.wanted if self.radius is None else self.top
+
+
+LEAST = {"k": 1, "radius": 0, "oversample": 1}
+"""The least value of options that are whole numbers."""
+
+
+def search_options(release: Release, options: QueryOptions) -> SearchOptions:
+    """Resolve the options of a query; the release is already cut to ``bits``.
+
+    Raises:
+        QueryError: an option is unknown, the condition is not SQL, embeddings to re-rank by are not kept, or no
+            distance has the confidence.
+    """
+    known = QueryOptions.__annotations__
+    if unknown := sorted(options.keys() - known.keys()):
+        raise QueryError(f"no such option of query: {', '.join(unknown)}; these are: {', '.join(known)}")
+    k, radius, oversample = (_number(name, options.get(name), least) for name, least in LEAST.items())
+    allowed = _allowed(release, options.get("where"))
+    strict = bool(options.get("rerank") or oversample)
+    if strict and options.get("fast"):
+        raise QueryError("--fast leaves hits in the order of their codes: --rerank and --oversample exclude it")
+    fast = options.get("fast") or options.get("rerank") is False
+    factor = None if fast else _oversampling(release, oversample, strict=strict)
+    radius = _radius(release, radius, options.get("min_confidence"))
+    return SearchOptions(k, radius, factor, strict, allowed, bool(options.get("others")), bool(options.get("distinct")))
+
+
+def _number(name: str, value: object, least: int) -> int | None:
+    """Return an option that is a whole number, or None.
+
+    Raises:
+        QueryError: it is another thing, or too small.
+    """
+    if value is None:
+        return None
+    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least:
+        return int(value)
+    raise QueryError(f"{name}: a whole number from {least} on is wanted, not {value!r}")
+
+
+def _allowed(release: Release, where: object) -> NDArray[np.int64] | None:
+    """Return the ids that may be found; None for all.
+
+    Raises:
+        QueryError: it is neither a condition nor ids, or the condition is not SQL.
+    """
+    if where is None:
+        return None
+    if isinstance(where, str):
+        return ids_where(release, where)
+    ids = np.asarray(where)
+    if ids.ndim != 1 or (len(ids) and ids.dtype.kind not in "iu"):
+        raise QueryError(f"where: a condition in SQL or a list of ids is wanted, not {where!r}")
+    return ids.astype(np.int64)
+
+
+def _radius(release: Release, radius: int | None, min_confidence: float | None) -> int | None:
+    """Return the smaller of a radius and the distance of a confidence; None for neither."""
+    if min_confidence is None:
+        return radius
+    if not isinstance(min_confidence, Real) or not 0 <= min_confidence <= 1:
+        raise QueryError(f"min_confidence: a number from 0 to 1 is wanted, not {min_confidence!r}")
+    known = Confidence.of(release.name, release.scores, release.n_bits)
+    if known is None:
+        partial = release.n_bits != release.whole.n_bits
+        why = "of the first bits" if partial else "of this release: run it again"
+        raise QueryError(f"{release.name}: it was not measured what distances {why} are worth")
+    least = known.radius(min_confidence)
+    return least if radius is None else min(least, radius)
+
+
+def _oversampling(release: Release, factor: int | None, *, strict: bool) -> int | None:
+    """Return how many times more hits than wanted are re-ranked; None keeps the order of codes.
+
+    Args:
+        release: whose scores hold the measured factor.
+        factor: in place of the measured one.
+        strict: whether re-ranking is asked for, and not only the rule.
+
+    Raises:
+        QueryError: re-ranking is asked for, and the release keeps no embeddings or it was not measured.
+    """
+    measured: Mapping[str, Any] = release.scores.get("reranking") or {}
+    kept = release.segments.width is not None
+    if not strict and not release.recipe.get("index", {}).get("rerank", True):
+        return None
+    if kept and (found := factor or measured.get("factor")):
+        return int(found)
+    why = (
+        "it was not measured among how many hits; give that as --oversample FACTOR"
+        if kept
+        else 'the embeddings of its rows are not kept; with `[index] embedding = "int8"` in its recipe the next '
+        "`aepipe run` keeps them"
+    )
+    if strict:
+        raise QueryError(f"{release.name}: hits cannot be re-ranked: {why}")
+    logger.debug("%s: hits are in the order of their codes: %s", release.name, why)
+    return None
+
+
+def search(
+    release: Release, asked: Sequence[Question], options: SearchOptions
+) -> Iterator[tuple[list[Hit], int | None]]:
+    """Yield the hits of each question, and the distance of the nearest row if it is known.
+
+    Args:
+        release: that is searched.
+        asked: questions with their codes.
+        options: which hits, and in which order.
+
+    Raises:
+        QueryError: re-ranking is asked for, and a question has no embedding.
+    """
+    bare = [question.text for question in asked if question.embedding is None]
+    if options.strict and bare:
+        raise QueryError(f"{bare[0]}: only items and rows have an embedding to re-rank hits by")
+    for question, (ids, distances, nearest) in zip(asked, _near(release, asked, options), strict=True):
+        if options.factor is None or question.embedding is None:
+            yield _describe(release, ids[: options.most], distances[: options.most]), nearest
+            continue
+        ids, distances = _narrow(release, question, ids, distances, options)
+        yield _reranked(release, question.embedding, ids, distances, options.most), nearest
+
+
+def _near(release: Release, asked: Sequence[Question], options: SearchOptions) -> list[Ranked]:
+    """Return the rows near each question by their codes: all within a radius, or at least as many as are wanted."""
+    codes = concatenate(question.code for question in asked if question.code is not None)
+    if options.radius is None:
+        return _nearest(release, codes, asked, options)
+    ball = release.within(codes, options.radius, where=options.where)
+    return [_keep_wanted(release, *ball.of(place), question, options) for place, question in enumerate(asked)]
+
+
+def _nearest(release: Release, codes: BitCodes, asked: Sequence[Question], options: SearchOptions) -> list[Ranked]:
+    """Return the nearest rows of each question; widen the search until enough are wanted."""
+    most = len(release.index)
+    k = _looked_at(release, options, options.wanted) + options.others
+    done: dict[int, Ranked] = {}
+    while left := [place for place in range(len(asked)) if place not in done]:
+        found = release.query(codes[np.array(left)], k, where=options.where)
+        for number, place in enumerate(left):
+            kept = _keep_wanted(release, *found.of(number), asked[place], options)
+            if len(kept[0]) >= options.wanted or found.count[number] < k or k >= most:
+                done[place] = kept
+        k = min(most, MORE * k)
+    return [done[place] for place in range(len(asked))]
+
+
+def _looked_at(release: Release, options: SearchOptions, hits: int) -> int:
+    """Return how many rows are looked at by code for some hits."""
+    partial = options.factor is not None and release.n_bits < release.whole.n_bits
+    return hits * (options.factor or 1) * (WIDER if partial else 1)
+
+
+def _keep_wanted(
+    release: Release, ids: Ids, distances: Distances, question: Question, options: SearchOptions
+) -> Ranked:
+    """Leave the row that asks and rows with equal codes out of hits, as the options say."""
+    nearest = int(distances[0]) if len(distances) else None
+    kept = np.ones(len(ids), bool)
+    if options.others and question.row is not None:
+        kept &= ids != question.row.id
+    if options.distinct and len(ids):
+        places = np.nonzero(kept)[0]
+        packed = release.codes_of(ids[places]).packed
+        first = np.unique(np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")[:, 0], return_index=True)[1]
+        kept[:] = False
+        kept[places[first]] = True
+    return ids[kept], distances[kept], nearest
+
+
+def _narrow(
+    release: Release, question: Question, ids: Ids, distances: Distances, options: SearchOptions
+) -> tuple[Ids, Distances]:
+    """Keep the hits whose embeddings are compared; where only the first bits were, all bits choose among them."""
+    if options.most is None:
+        return ids, distances
+    looked_at, wanted = _looked_at(release, options, options.most), options.most * (options.factor or 1)
+    ids, distances = ids[:looked_at], distances[:looked_at]
+    if release.n_bits == release.whole.n_bits:
+        return ids, distances
+    assert question.whole is not None, "what has an embedding has a code in full"
+    far = question.whole.distances(release.whole.codes_of(ids))[0]
+    first = np.sort(np.lexsort((ids, far))[:wanted])
+    return ids[first], distances[first]
+
+
+def _reranked(
+    release: Release, embedding: NDArray[np.generic], ids: Ids, distances: Distances, most: int | None
+) -> list[Hit]:
+    """Return hits by the cosine of their embeddings [H], largest first, ties by (distance, id)."""
+    blocks = (ids[start : start + BLOCK] for start in range(0, len(ids), BLOCK))
+    found = [np.empty(0), *(_cosines(embedding, release.segments.embeddings_of(block)) for block in blocks)]
+    cosine = np.concatenate(found)
+    order = np.lexsort((ids, distances, -cosine))[:most]
+    hits = _describe(release, ids[order], distances[order])
+    return [replace(hit, cosine=round(angle, 4)) for hit, angle in zip(hits, cosine[order].tolist(), strict=True)]
+
+
+def _cosines(own: NDArray[np.generic], rows: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Return the cosines of an embedding [H] with kept ones [N, H], float64[N]; that of a row with its copy is 1."""
+    found = cosines(own, rows).astype(np.float64).round(DIGITS)
+    # An item has more digits than rows keep, and must not be farther from its own row than another one is.
+    kept = own if own.dtype == np.int8 else quantize(own[None].astype(np.float32))[0]
+    found[(rows == kept).all(axis=1) & kept.any()] = 1
+    return found
+
+
+def _describe(release: Release, ids: Ids, distances: Distances) -> list[Hit]:
+    found = enumerate(zip(distances.tolist(), release.describe(ids), strict=True), 1)
+    return [Hit(rank, far, round(1 - far / release.n_bits, 4), row) for rank, (far, row) in found]

@@ -1,0 +1,94 @@
+"""The first screen after a run: items, what was left out, quality, what to try next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aepipe.evaluate.calibration import SHARED
+from aepipe.release.release import Release
+from aepipe.report.facts import reading_lines
+from aepipe.report.tables import text_table
+
+LOOKED_AT = 20
+"""Rows among which one is looked for whose original is a file."""
+
+
+def first_screen(release: Release, found: Mapping[str, Any], options: Sequence[str] = ()) -> str:
+    """Return what a person reads first of a new release.
+
+    Args:
+        release: the new one.
+        found: its facts, as :func:`aepipe.report.facts.describe` returns them.
+        options: that other verbs need to find it: ``--name`` and ``--home``.
+    """
+    place = "is in service" if found["in_service"] else f"is not in service: `aepipe promote {found['release'][:12]}`"
+    lines = [f"{found['name']}: {found['rows']:,} items can be asked; release {found['release'][:12]} {place}"]
+    if read := reading_lines(found["read"]):
+        lines.append(text_table([(f"  {name}", text) for name, text in read], left=(0, 1)))
+    if found["scores"]:
+        lines += ["", *quality(found["scores"], _is_itq(release.recipe))]
+    tries = [(f"  {shlex.join(['aepipe', *words, *options])}", what) for words, what in _next(release)]
+    return "\n".join([*lines, "", "Try next:", text_table(tries, left=(0, 1))])
+
+
+def quality(scores: Mapping[str, Any], itq: bool = False) -> list[str]:
+    """Return in plain sentences how good answers are, measured on items held out from training.
+
+    Args:
+        scores: as ``scores.json`` has them.
+        itq: whether the released codes are those of ITQ, so there is nothing to compare them with.
+    """
+    metrics = {row["system"]: row["metrics"] for row in scores["rows"]}
+    ours, theirs = metrics["ours"], {} if itq else metrics.get("itq", {})
+    reranked = (scores.get("reranking") or {}).get("precision")
+    lines = []
+    if scores["protocol"]["labelled"]:
+        shared = (scores.get("calibration") or {}).get("meaning") == SHARED
+        label = "share a label with it" if shared else "have its label"
+        if reranked is not None:
+            lines.append(f"Of the 10 nearest of a held-out item, {10 * reranked:.1f} {label}.")
+        if ours.get("p_at_100"):
+            other = _beside(theirs, "p_at_100", 100)
+            lines.append(f"Of the 100 nearest by code, {100 * ours['p_at_100']['value']:.1f} {label}{other}.")
+    elif ours.get("recall_at_10"):
+        true = f"{10 * ours['recall_at_10']['value']:.1f}{_beside(theirs, 'recall_at_10', 10)}"
+        lines.append(f"Of the 10 true neighbours of a held-out item, {true} are among the 10 nearest by code.")
+    return lines
+
+
+def _beside(theirs: Mapping[str, Any], metric: str, of: int) -> str:
+    found = theirs.get(metric)
+    return f" (ITQ: {of * found['value']:.1f})" if found else ""
+
+
+def _is_itq(recipe: Mapping[str, Any]) -> bool:
+    kind: object = recipe.get("code", {}).get("objective", {}).get("kind")
+    return kind == "itq"
+
+
+def _next(release: Release) -> list[tuple[list[str], str]]:
+    """Return three commands to try, each with what it does."""
+    return [
+        (["query", *_question(release)], "the items most like this one"),
+        (["show", "--page", f"{release.name}.html"], "a page with items, scores and curves"),
+        (["evaluate"], "all figures, next to those of other methods"),
+    ]
+
+
+def _question(release: Release) -> list[str]:
+    """Return the arguments that ask with an item of the collection: its file if it is one, else its key."""
+    rows = release.describe(release.items.ids[:LOOKED_AT])
+    for row in rows:
+        file = release.items.root / row.place
+        if file.is_file():
+            return [_relative(file)]
+    return ["--key", rows[0].key]
+
+
+def _relative(file: Path) -> str:
+    """Return a path from the working directory where it lies below that."""
+    here = Path.cwd()
+    return str(file.relative_to(here)) if file.is_relative_to(here) else str(file)

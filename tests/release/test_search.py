@@ -1,0 +1,184 @@
+"""Answers that are looked for in steps: first bits, all bits, embeddings; and when embeddings order them."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aepipe.codes.encoder import cosines
+from aepipe.errors import QueryError
+from aepipe.evaluate.calibration import Confidence
+from aepipe.pipeline.encode import encode
+from aepipe.release import query as queries
+from aepipe.release import search
+from aepipe.release.prefix import Prefix
+from aepipe.release.query import answer
+from aepipe.release.release import Release
+from aepipe.release.search import Hit, QueryOptions, Question, SearchOptions, search_options
+from aepipe.store.artifacts import Store
+from tests.support import releases
+from tests.support.releases import make_release
+
+
+@pytest.mark.parametrize(("bits", "wider", "factor"), [(8, 3, 2), (8, 1, 4), (16, 2, 1), (40, 1, 3)])
+def test_a_cascade_from_first_bits_to_embeddings(
+    store: Store, monkeypatch: pytest.MonkeyPatch, bits: int, wider: int, factor: int
+) -> None:
+    """Each step keeps the first by what it compares, ties by id, and hands fewer on to the next."""
+    make_release(store, n=120)
+    monkeypatch.setattr(search, "WIDER", wider)
+    release, k = Release.open(store), 5
+    ids = release.items.ids
+    codes = release.codes_of(ids)
+    prefixes = codes.prefix(bits)
+    for row in (0, 17, 63):
+        near, far = (some.distances(some[row : row + 1])[:, 0] for some in (prefixes, codes))
+        first = sorted(range(len(ids)), key=lambda i: (near[i], ids[i]))[: wider * factor * k]
+        then = sorted(first, key=lambda i: (far[i], ids[i]))[: factor * k]
+        angle = cosines(release.segments.embeddings_of(ids[row : row + 1])[0], release.segments.embeddings_of(ids))
+        last = sorted(then, key=lambda i: (-angle[i], near[i], ids[i]))[:k]
+        view = Prefix(release, bits)
+        (found,) = answer(
+            view, list(queries.questions_from_rows(view, [int(ids[row])], [])), SearchOptions(top=k, factor=factor)
+        )
+        assert [hit.row.id for hit in found.hits] == [int(ids[i]) for i in last]
+        assert [hit.distance for hit in found.hits] == [int(near[i]) for i in last]
+        assert [hit.cosine for hit in found.hits] == pytest.approx(angle[last].tolist(), abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """A release of 120 pictures, the last a copy of the first."""
+    store = Store(tmp_path_factory.mktemp("search") / "store")
+    return Release.open(store, ref=make_release(store, n=120))
+
+
+def found(release: Release, row: int, **options: Any) -> list[Hit]:
+    """Return what a row of the release finds."""
+    given: QueryOptions = {**options}  # type: ignore[typeddict-item]
+    asked = list(queries.questions_from_rows(release, [row], []))
+    return answer(release, asked, search_options(release, given))[0].hits
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"k": 25},
+        {"others": True},
+        {"distinct": True},
+        {"others": True, "distinct": True, "k": 3},
+        {"radius": 26},
+        {"radius": 26, "k": 4, "others": True},
+        {"radius": 0, "distinct": True},
+        {"where": np.arange(40, 90)},
+        {"where": np.arange(40, 90), "radius": 28, "others": True, "distinct": True},
+    ],
+)
+def test_embeddings_order_hits_whatever_else_is_wanted(release: Release, options: dict[str, Any]) -> None:
+    """Against a plain search of everything: the first by code, of these the first by cosine."""
+    ids = release.items.ids
+    factor, k = release.scores["reranking"]["factor"], options.get("k", 10)
+    for row in (0, 41):
+        own = release.codes_of([row])
+        far = own.distances(release.codes_of(ids))[0].astype(int)
+        angle = cosines(release.segments.embeddings_of(np.array([row]))[0], release.segments.embeddings_of(ids))
+        near = sorted((int(far[i]), i) for i in options.get("where", ids))
+        near = [pair for pair in near if pair[0] <= options.get("radius", 64)]
+        if "radius" not in options:
+            near = near[: k * factor + options.get("others", False)]
+        if options.get("others"):
+            near = [pair for pair in near if pair[1] != row]
+        if options.get("distinct"):
+            codes = [release.codes_of([i]).hex()[0] for _, i in near]
+            near = [pair for place, pair in enumerate(near) if codes[place] not in codes[:place]]
+        if "radius" not in options or "k" in options:
+            near = near[: k * factor]
+        best = sorted(near, key=lambda pair: (-round(float(angle[pair[1]]), 6), *pair))
+        best = best if "radius" in options and "k" not in options else best[:k]
+        assert [(hit.distance, hit.row.id) for hit in found(release, row, **options)] == best
+
+
+def test_a_copy_comes_first_and_a_code_alone_is_answered_in_the_order_of_codes(release: Release) -> None:
+    codes = release.codes_of(release.items.ids).hex()
+    row = next(place for place, code in enumerate(codes) if code in codes[:place])
+    first, copy = found(release, row, k=5)[:2]
+    assert {first.row.id, copy.row.id} == {codes.index(codes[row]), row}
+    assert (first.distance, first.cosine, copy.distance, copy.cosine) == (0, 1, 0, 1)
+    mixed = [*queries.questions_from_codes(release, release.codes_of([3]).hex())]
+    mixed += queries.questions_from_rows(release, [3], [])
+    coded, own = answer(release, mixed, search_options(release, {}))
+    plain = answer(release, mixed, search_options(release, {"fast": True}))
+    assert coded.hits == plain[0].hits
+    assert [hit.cosine for hit in coded.hits] == [None] * 10
+    assert None not in [hit.cosine for hit in own.hits]
+    with pytest.raises(QueryError, match="only items and rows have an embedding"):
+        answer(release, mixed, search_options(release, {"rerank": True}))
+
+
+def test_an_item_of_the_collection_is_compared_as_its_row_is(release: Release) -> None:
+    paths = [str(release.items.root / release.describe([row])[0].place) for row in (5, 60)]
+    answers = answer(release, list(queries.questions_from_paths(release, paths)), search_options(release, {}))
+    for one, row in zip(answers, (5, 60), strict=True):
+        same = found(release, row)
+        assert one.hits[0] == same[0]
+        assert len({hit.row.id for hit in one.hits} & {hit.row.id for hit in same}) >= 9, "rows have fewer digits"
+
+
+def test_the_recipe_chooses_and_a_question_chooses_otherwise(store: Store) -> None:
+    make_release(store, n=40)
+    release = Release.open(store)
+    release.recipe["index"]["rerank"] = False
+    plain = found(release, 3)
+    assert plain == found(release, 3, fast=True)
+    assert None not in [hit.cosine for hit in found(release, 3, rerank=True)]
+    assert None not in [hit.cosine for hit in found(release, 3, oversample=2)]
+    del release.recipe["index"]
+    assert None not in [hit.cosine for hit in found(release, 3)], "a recipe of an older version does not say"
+
+
+def test_where_no_embeddings_are_kept_the_order_is_that_of_codes(
+    store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "encode", partial(encode, embedding=False))
+    make_release(store, n=40)
+    bare = Release.open(store)
+    assert bare.segments.width is None
+    with caplog.at_level(logging.INFO):
+        assert found(bare, 3) == found(bare, 3, fast=True)
+    assert not caplog.records
+    for asked in ({"rerank": True}, {"oversample": 3}):
+        with pytest.raises(QueryError, match="the embeddings of its rows are not kept"):
+            found(bare, 3, **asked)
+
+
+def test_a_factor_that_was_not_measured_is_asked_for(store: Store) -> None:
+    make_release(store, n=40)
+    release = Release.open(store)
+    release.__dict__["scores"] = {**release.scores, "reranking": None}
+    assert found(release, 3) == found(release, 3, fast=True)
+    with pytest.raises(QueryError, match="give that as --oversample"):
+        found(release, 3, rerank=True)
+    assert None not in [hit.cosine for hit in found(release, 3, oversample=3)]
+
+
+def test_words_are_compared_by_distance_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few words are decoded worse than the documents that the usual error was measured on."""
+    make_release(store, n=20)
+    release, seen = Release.open(store), []
+
+    class Known:
+        probability = [1.0] * (release.n_bits + 1)
+
+        def strange(self, nearest: int | None, error: float | None) -> None:
+            seen.append(error)
+
+    monkeypatch.setattr(Confidence, "of", lambda *_: Known())
+    code = release.codes_of(release.items.ids[:1])
+    asked = [Question(text, code, b"a cat", error=0.9) for text in ("a cat", "cat.txt")]
+    assert len(answer(release, asked, SearchOptions(top=1))) == 2
+    assert seen == [None, 0.9]
