@@ -50,6 +50,7 @@ ABOUT = frozenset(
 STEPS = {"layer": 250, "finetune": 700}
 """Steps of training aimed at; on 6,700 photographs, twice as many added 4 % to mAP@1000."""
 MOST_EPOCHS = 40
+_BY_PATH = ("images", "audio", "video")  # kinds whose files may be named in lists
 _IN_CELLS = ("images", "text", "vectors")  # kinds whose files may lie in the cells of a table
 FOLDERS, NUMBERS = 4, 1000
 """Most parts of a path in a derived name, and the number above those that are tried after a name."""
@@ -403,6 +404,7 @@ def _kind_of(file: Found, sniffers: Mapping[str, Sniffer]) -> tuple[str, str]:
     for kind, sniffer in sniffers.items():
         try:
             if sniffer.file(seen):
+                _refuse_list(seen, sniffers)
                 return kind, ""
         except ItemError as error:
             why = why or error.reason  # the first, as text says no to all that is none
@@ -414,6 +416,18 @@ def _kind_of(file: Found, sniffers: Mapping[str, Sniffer]) -> tuple[str, str]:
         raise ItemError(file.place, str(error)) from None
     except (SourceError, OSError, EOFError, zlib.error) as error:
         raise ItemError(file.place, str(error).partition(": ")[2]) from None
+
+
+def _refuse_list(seen: Glimpse, sniffers: Mapping[str, Sniffer]) -> None:
+    """Raise ItemError for a text that is nothing but names of other files."""
+    lines = seen.head.decode("utf-8", "replace").splitlines() if b"\0" not in seen.head else []
+    lines = lines[:-1] if len(seen.head) == HEAD else lines
+    for kind in _BY_PATH if any(map(str.strip, lines)) else ():
+        if sniffers[kind].texts({"": lines}, len(lines)) is not None:
+            option = sniffers[kind].option
+            raise ItemError(
+                seen.name, f"a list of paths: with a first line `{option}` and a name in .csv it is read as one"
+            )
 
 
 def _kind_in(file: Found, sniffers: Mapping[str, Sniffer]) -> str:

@@ -385,14 +385,16 @@ class Sniffer:
 
 
 def column_of_paths(texts: Mapping[str, Sequence[str]], endings: tuple[str, ...]) -> str | None:
-    """Return the first column whose texts all end as the names of some kind of file do."""
-    return next(
-        (name for name, values in texts.items() if values and all(_ends(value, endings) for value in values)), None
-    )
+    """Return the first column of which nearly all texts end as the names of some kind of file do."""
+    for name, values in texts.items():
+        named = [value for value in values if value.strip()]
+        if named and sum(value.strip().lower().endswith(endings) for value in named) >= PATHS * len(named):
+            return name
+    return None
 
 
-def _ends(text: str, endings: tuple[str, ...]) -> bool:
-    return text.strip().lower().endswith(endings)
+PATHS = 0.8
+"""Share of the texts of a column that end as names of files, from which it is one of paths."""
 
 
 @dataclass(slots=True)

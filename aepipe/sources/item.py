@@ -270,3 +270,39 @@ class Container(Protocol):
 
     def items(self) -> Iterator[Item]:
         """Yield the items in order; also those that cannot be read, which say so when they are read."""
+
+
+@dataclass(slots=True)
+class Within:
+    """The base of containers whose items are parts of another's: what the files say stays as it is.
+
+    Attributes:
+        whole: the container of whole files.
+    """
+
+    whole: Container
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """What the files say of themselves."""
+        return self.whole.gives
+
+    @property
+    def passed_over(self) -> PassedOver:
+        """Files that the last iteration left out, with the reasons."""
+        return self.whole.passed_over
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was guessed of the files."""
+        return getattr(self.whole, "notes", ())
+
+    def schema(self) -> pa.Schema:
+        """Return the columns of the files."""
+        return self.whole.schema()
+
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns have the types that other rows have, where their values fit."""
+        keep = getattr(self.whole, "keep_types", None)
+        if keep is not None:
+            keep(known)

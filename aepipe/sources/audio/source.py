@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -12,15 +13,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from aepipe import recipe
-from aepipe.errors import ItemError
+from aepipe.errors import ExtraError, ItemError
 from aepipe.sources import base
 from aepipe.sources.audio import decode
-from aepipe.sources.audio.reading import NOT_A_NUMBER, Recording, is_recording, recording
+from aepipe.sources.audio.reading import NOT_A_NUMBER, Recording, is_recording, not_read, recording
 from aepipe.sources.files import Files, InMemory, Refused
 from aepipe.sources.formats.whole_files import files_or_lists
-from aepipe.sources.item import Columns, Container, Item, Reader
-from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.item import Columns, Item, Reader, Within
 from aepipe.sources.streams import kept, opened
+from aepipe.sources.video.decode import EXTRAS
 
 SUFFIXES = (
     *(".wav", ".wave", ".rf64", ".w64", ".bwf", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".m4b", ".aac"),
@@ -28,6 +29,10 @@ SUFFIXES = (
 )
 SHORT = 1 << 19
 """Samples of a window up to which those of one file are held in memory, where it can only be decoded in one pass."""
+
+
+BY_FFMPEG = (".m4a", ".m4b", ".aac", ".mka", ".weba", ".wma", ".amr", ".wv", ".ape", ".tta")
+"""Endings of recordings that libsndfile does not read."""
 
 
 class Options(base.Options):
@@ -78,9 +83,10 @@ class Audio(base.ItemSource):
         self._features = features
         self._decode = decode.decoder(features.model_dump())
         files = Files.at(options.path, base, options.exclude)
-        columns = Columns(options.audio, options.key, is_recording, given=options.given)
+        _check_packages(files)
+        columns = Columns(options.audio, options.key, is_recording, not_read, options.given)
         whole = files_or_lists(files, SUFFIXES, columns, "a recording")
-        super().__init__(options, name, files, _Windows(whole, files, features))
+        super().__init__(options, name, files, _Windows(whole, features))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -96,32 +102,30 @@ class Audio(base.ItemSource):
         return self._decode(data, key)
 
 
-class _Windows:
+def _check_packages(files: Files) -> None:
+    """Check that what the files need by their names is installed.
+
+    Raises:
+        ExtraError: it is not.
+    """
+    if find_spec("av") is None and any(found.place.lower().endswith(BY_FFMPEG) for found in files):
+        raise ExtraError("av", EXTRAS["av"])
+
+
+@dataclass(slots=True)
+class _Windows(Within):
     """A container of the windows of recordings; the key of a window is ``file@seconds``."""
 
-    def __init__(self, whole: Container, files: Files, features: Features) -> None:
-        self._whole = whole
-        self._files = files
-        self._features = features
-        self.gives = whole.gives
-
-    @property
-    def passed_over(self) -> PassedOver:
-        """Files that are no recordings."""
-        return self._whole.passed_over
-
-    def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
-        """Return the columns of the files."""
-        return self._whole.schema()
+    features: Features
 
     def total(self) -> int | None:
         """Return the number of windows, where each file is one; else None."""
-        return self._whole.total() if self._features.window == "whole" else None
+        return self.whole.total() if self.features.window == "whole" else None
 
     def items(self) -> Iterator[Item]:
         """Yield the windows of each file; a file that cannot be read is one item that says so."""
-        for item in self._whole.items():
-            yield from [item] if self._features.window == "whole" else self._windows(item, self._features.window)
+        for item in self.whole.items():
+            yield from [item] if self.features.window == "whole" else self._windows(item, self.features.window)
 
     def _windows(self, item: Item, window: float) -> Iterator[Item]:
         """Yield the windows of one file; where it is damaged or cut off, the last item says so.
@@ -153,7 +157,7 @@ class _Windows:
     def _placed(self, item: Item, found: Recording, window: float) -> Iterator[Item]:
         """Yield windows that are read later, each by its place."""
         frames = found.frames if found.is_whole else sum(map(len, found.blocks()))
-        seconds, hop = (frames or 0) / found.rate, self._features.hop or window
+        seconds, hop = (frames or 0) / found.rate, self.features.hop or window
         if not seconds:
             raise ItemError(item.key, "nothing recorded in it")
         for number in range(int(seconds / hop) + 1):
@@ -164,7 +168,7 @@ class _Windows:
     def _passed(self, item: Item, found: Recording, window: float) -> Iterator[Item]:
         """Yield the windows of a file that can only be decoded from its beginning on."""
         empty = True
-        for start, samples in found.windows(window, self._features.hop or window):
+        for start, samples in found.windows(window, self.features.hop or window):
             empty = False
             reader: Reader = InMemory(decode.wav_of(samples, found.rate))
             if not np.isfinite(samples).all():

@@ -53,7 +53,11 @@ def open_container(files: Files, columns: Columns) -> Container:
             f"{files.given}: no images there; looked for pictures, IDX files, .parquet, .tar, .zip and .csv{why}"
         )
     container: Container = _format(best).open_container(files, columns)
-    return _format("about").joined(container, tables, columns.key) if best == "folder" and tables else container
+    return (
+        _format("about").joined(container, tables, columns.key, columns.given)
+        if best == "folder" and tables
+        else container
+    )
 
 
 def format_of(name: str, at: str) -> ModuleType | None:

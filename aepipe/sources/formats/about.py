@@ -1,4 +1,4 @@
-"""Tables about the files next to them, as Hugging Face's ImageFolder has them.
+"""Tables about the files next to them, in a folder or an archive, as Hugging Face's ImageFolder has them.
 
 ``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet`` has a column ``file_name``: the path of each file, relative
 to the table's folder. Its other columns are columns of the items.
@@ -10,22 +10,30 @@ import posixpath
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aepipe.errors import SourceError
 from aepipe.sources.files import Found, Refused
 from aepipe.sources.formats import TABLES
-from aepipe.sources.item import Item
+from aepipe.sources.item import Container, Given, Item
 from aepipe.sources.passed_over import PassedOver
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from aepipe.sources.formats.folder import Folder
 
 FILE = "file_name"
+
+
+class Whole(Container, Protocol):
+    """A folder or archives.
+
+    Attributes:
+        about: places of tables about the items, which are no items.
+    """
+
+    about: frozenset[str]
 
 
 def is_table(name: str) -> bool:
@@ -33,41 +41,50 @@ def is_table(name: str) -> bool:
     return name.rpartition("/")[2] in TABLES
 
 
-def joined(whole: Folder, tables: Iterable[Found], key: str | None = None) -> Folder | Described:
-    """Return a folder whose items have the columns of tables about them, if there are any.
+def joined(whole: Whole, tables: Iterable[Found], key: str | None, given: Given) -> Container:
+    """Return a folder or archives whose items have the columns of tables about them, if there are any.
 
     Args:
-        whole: the folder.
-        tables: files for which :func:`is_table` holds.
+        whole: the folder or the archives.
+        tables: files for which :func:`is_table` holds; the place of one is where its own key would begin.
         key: the column with the id of each item; None takes its path.
+        given: what the recipe says of tables.
 
     Raises:
         SourceError: a table cannot be read, none has the column of ids, or the types of a column differ.
     """
     from aepipe.sources.formats import records
 
-    schemas = {found: records.columns(Path(found.path), found.place) for found in tables}
+    schemas = {found: records.columns(Path(found.path), found.place, given) for found in tables}
     schemas = {found: schema for found, schema in schemas.items() if FILE in schema.names}
     if not schemas:
         return whole
     whole.about = frozenset(found.place for found in schemas)
-    return Described(whole, schemas, key)
+    return Described(whole, schemas, key, given)
 
 
 class Described:
-    """A folder of files with tables about them.
+    """Files of a folder or of archives, with tables about them.
 
     Args:
-        whole: the folder.
+        whole: the folder or the archives; the key of an item is its path.
         tables: with the columns of each.
         key: the column with the id of each item; None takes its path.
+        given: what the recipe says of tables.
     """
 
-    def __init__(self, whole: Folder, tables: Mapping[Found, pa.Schema], key: str | None) -> None:
+    def __init__(self, whole: Whole, tables: Mapping[Found, pa.Schema], key: str | None, given: Given) -> None:
+        from aepipe.sources.formats import records
+        from aepipe.sources.formats.text_shards import TextShards
+
         self._whole = whole
         self._tables = tables
+        self._texts = TextShards(tables, given, lambda found: not records.is_typed(found.place))
+        self._texts.look(())
         self._key = key
         self._unknown = 0
+        self.kept: object = None
+        """What has to live as long as the tables."""
         self.gives = whole.gives
         if key is not None and key not in self._schema.names:
             raise SourceError(
@@ -83,18 +100,25 @@ class Described:
     def notes(self) -> Sequence[str]:
         """How many files the tables do not name."""
         names = ", ".join(found.place for found in self._tables)
-        return [f"{self._unknown:,} files have no row in {names}"] if self._unknown else []
+        found = [*getattr(self._whole, "notes", ()), *self._texts.notes()]
+        return [*found, f"{self._unknown:,} files have no row in {names}"] if self._unknown else found
 
     def schema(self) -> pa.Schema:
         """Return the columns of all tables, but for the paths."""
         return self._schema
 
-    @cached_property
+    def keep_types(self, known: pa.Schema) -> None:
+        """Let columns have the types that other rows have, where their values fit."""
+        self._texts.keep_types(known)
+
+    @property
     def _schema(self) -> pa.Schema:
         import pyarrow as pa
 
         seen: dict[str, tuple[pa.Field, Found]] = {}
-        for found, schema in self._tables.items():
+        typed = [(found, schema) for found, schema in self._tables.items() if found not in self._texts.found]
+        written = [(found, self._texts.schema()) for found in self._texts.found[:1]]
+        for found, schema in [*written, *typed]:
             for field in schema:
                 first, where = seen.setdefault(field.name, (field, found))
                 try:
@@ -104,7 +128,9 @@ class Described:
                         f"{found.path}: column {field.name!r} is {field.type}, and {first.type} in {where.place}"
                     ) from None
                 seen[field.name] = (both.field(0), where)
-        return pa.schema([field for field, _ in seen.values() if field.name != FILE])
+        own = [field for field, _ in seen.values() if field.name != FILE]
+        told = self._whole.schema()
+        return pa.schema([*told, *(field for field in own if field.name not in told.names)])
 
     def total(self) -> int | None:
         """Return the number of files, where that is cheap to know."""
@@ -115,9 +141,9 @@ class Described:
         rows, damaged = self._rows()
         names, self._unknown = self._schema.names, 0
         for item in self._whole.items():
-            record = rows.pop(_normal(item.place), None)
+            record = rows.pop(_normal(item.key), None)
             self._unknown += record is None
-            columns = {name: (record or {}).get(name) for name in names}
+            columns = {name: (record or {}).get(name) for name in names} | dict(item.columns)
             key = columns.get(self._key) if self._key else None
             yield replace(
                 item,
@@ -134,8 +160,11 @@ class Described:
         from aepipe.sources.formats import records
 
         rows, damaged = dict[str, dict[str, object]](), list[Item]()
+        self._texts.begin()
+        names = self._texts.schema().names
         for found in self._tables:
             folder = posixpath.dirname(found.place)
+            values_of = self._texts.typed(found, names) if found in self._texts.found else dict
             for line in records.read(Path(found.path), found.place):
                 name = line.record.get(FILE)
                 if line.trouble or not isinstance(name, str) or not name:
@@ -143,7 +172,7 @@ class Described:
                     damaged.append(Item(at, at, Refused(line.trouble or f"no {FILE}")))
                     continue
                 place = _normal(posixpath.normpath(posixpath.join(folder, name)))
-                rows[place] = {} if place in rows else line.record
+                rows[place] = {} if place in rows else values_of(line.record)
         return rows, damaged
 
 

@@ -13,15 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import islice
-from typing import Any
 
 from PIL import Image
 
 from aepipe.errors import ItemError
 from aepipe.sources.files import InMemory, Refused, WholeFile
 from aepipe.sources.images import camera, reading
-from aepipe.sources.item import Container, Item, Reader
-from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.item import Item, Reader, Within
 from aepipe.sources.pictures import format_of
 
 MARK = "i"
@@ -46,29 +44,8 @@ class _TiffPage:
 
 
 @dataclass(slots=True)
-class Pages:
+class Pages(Within):
     """A container of pictures, each page of them an item; files of one page are as they are."""
-
-    whole: Container
-
-    @property
-    def gives(self) -> frozenset[str]:
-        """What the files say of themselves."""
-        return self.whole.gives
-
-    @property
-    def passed_over(self) -> PassedOver:
-        """Files that are no pictures."""
-        return self.whole.passed_over
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the container guessed of its files."""
-        return tuple(getattr(self.whole, "notes", ()))
-
-    def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
-        """Return the columns of the files."""
-        return self.whole.schema()
 
     def total(self) -> None:
         """Return None: the number of pages is known only after all files have been opened."""

@@ -14,8 +14,7 @@ from aepipe.sources import base
 from aepipe.sources.files import Files, InMemory, Refused
 from aepipe.sources.formats.whole_files import files_or_lists
 from aepipe.sources.images import source as images
-from aepipe.sources.item import Columns, Container, Item
-from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.item import Columns, Container, Item, Within
 from aepipe.sources.video import decode
 
 SUFFIXES = (
@@ -87,25 +86,10 @@ class Video(images.Images):
 
 
 @dataclass(slots=True)
-class _Frames:
+class _Frames(Within):
     """A container of videos, as one of their frames; the key of a frame is ``file@second``."""
 
-    whole: Container
     step: float
-
-    @property
-    def gives(self) -> frozenset[str]:
-        """What the files say of themselves."""
-        return self.whole.gives
-
-    @property
-    def passed_over(self) -> PassedOver:
-        """Files that are no videos."""
-        return self.whole.passed_over
-
-    def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
-        """Return the columns of the files."""
-        return self.whole.schema()
 
     def total(self) -> None:
         """Return None: the number of frames is known only after all have been decoded."""
