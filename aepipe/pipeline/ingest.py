@@ -336,7 +336,8 @@ def check_bad(source: Source, rejected: list[Rejected], good: int, listed: Path)
     if bad and (bad == total or bad / total > allowed):
         raise SourceError(
             f"{source.location}: {bad:,} of {total:,} items ({bad / total:.1%}) are unreadable, and max_bad_share "
-            f"allows {allowed:.1%}: {_frequent(rejected)}. All are listed in {listed}"
+            f"allows {allowed:.1%}: {_frequent(rejected)}. All are listed in {listed}, "
+            "which `aepipe show --quarantine` prints"
         )
 
 

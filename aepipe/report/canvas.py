@@ -152,7 +152,7 @@ def frame(pen: ImageDraw.ImageDraw, at: tuple[float, float], side: float, *, fil
 
 
 def printable(text: str) -> str:
-    """Return a text without line breaks, controls and lone surrogates, in letters that there are fonts for."""
+    """Return a text in letters that can be drawn, without line breaks and controls."""
     if text.isascii() and text.isprintable():
         return text
     whole = text.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-r"""Fonts: which one has the letters of a text, and what is written in place of letters that none has.
+r"""Fonts: find one that has the letters of a text, and write others as letters that one has.
 
 Pillow's own font, which is always there, has little more than ASCII. For other letters the fonts of this machine are
 asked for by fontconfig, in the order that its user prefers; last comes the font that matplotlib brings. Letters that no
@@ -79,7 +79,7 @@ def sized(face: Face, pixels: float) -> Font:
 
 
 def drawable(text: str) -> str:
-    """Return a text in letters that there are fonts for: others without accents, or as their numbers."""
+    """Return a text in letters that can be drawn: others without accents, or as numbers."""
     text = unicodedata.normalize("NFC", text)
     return text if OWN.issuperset(text) else "".join(map(_drawable, text))
 

@@ -385,7 +385,7 @@ class Sniffer:
 
 
 def column_of_paths(texts: Mapping[str, Sequence[str]], endings: tuple[str, ...]) -> str | None:
-    """Return the first column of which nearly all texts end as the names of some kind of file do."""
+    """Return the first column whose texts nearly all end as names of some kind of file do."""
     for name, values in texts.items():
         named = [value for value in values if value.strip()]
         if named and sum(value.strip().lower().endswith(endings) for value in named) >= PATHS * len(named):

@@ -274,7 +274,7 @@ class Container(Protocol):
 
 @dataclass(slots=True)
 class Within:
-    """The base of containers whose items are parts of another's: what the files say stays as it is.
+    """The base of containers whose items are parts of another's: the files' facts stay.
 
     Attributes:
         whole: the container of whole files.

@@ -168,7 +168,7 @@ def is_picture(head: bytes) -> bool:
 
 
 def is_drawing(head: bytes) -> bool:
-    """Tell by its first bytes whether a file is a drawing, of which no pixels are known."""
+    """Tell by its first bytes whether a file is a drawing, which has no pixels."""
     return "a drawing" in (not_read(head) or "")
 
 

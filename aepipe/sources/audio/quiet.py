@@ -19,7 +19,10 @@ from functools import cache
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let the C library's ``stderr`` lead nowhere while any thread is in this block; on systems where that works."""
+    """Let the C library's ``stderr`` lead nowhere while any thread is in such a block.
+
+    Nothing is done on systems where that is not possible.
+    """
     _turned.count(+1)
     try:
         yield

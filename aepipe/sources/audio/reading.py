@@ -69,7 +69,7 @@ def is_recording(head: bytes, name: str = "") -> bool:
 
 
 def not_read(head: bytes) -> str | None:
-    """Return what bytes are instead of a recording, and what to do; None where that is not known."""
+    """Return what bytes are instead of a recording, and what to do; None for unknown ones."""
     if head[4:8] == b"ftyp" or head.startswith((_ASF, _EBML)):
         return "a film, or sound in a file of that sort: give it a name in .m4a, .mka or .wma if it is sound"
     return None

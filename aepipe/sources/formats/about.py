@@ -1,4 +1,4 @@
-"""Tables about the files next to them, in a folder or an archive, as Hugging Face's ImageFolder has them.
+"""Tables about files next to them, in folders and archives, as ImageFolder has them.
 
 ``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet`` has a column ``file_name``: the path of each file, relative
 to the table's folder. Its other columns are columns of the items.
@@ -42,7 +42,7 @@ def is_table(name: str) -> bool:
 
 
 def joined(whole: Whole, tables: Iterable[Found], key: str | None, given: Given) -> Container:
-    """Return a folder or archives whose items have the columns of tables about them, if there are any.
+    """Return files whose items have the columns of tables about them, if there are any.
 
     Args:
         whole: the folder or the archives.
