@@ -16,7 +16,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from aepipe.errors import RecipeError
@@ -155,6 +165,13 @@ class CodeRecipe(Options):
     fit: FitRecipe = FitRecipe()
     fallback: Literal["itq", "none"] = "itq"
     stands_for: str = ""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out later keys that say nothing, so that digests of releases stay as they were."""
+        found: dict[str, Any] = written(self)
+        usual = {"fallback": "itq", "stands_for": ""}
+        return {name: value for name, value in found.items() if usual.get(name) != value or name not in usual}
 
 
 class FinetuneRecipe(FitRecipe):

@@ -137,6 +137,20 @@ TABLES: Mapping[str, Table] = {
             "ITQ, 64 bits": "{itq:.3f}",
         },
     ),
+    "small": Table(
+        ("small-photos", "small-sentences"),
+        "count",
+        {
+            "collection": "{collection}",
+            "rows": "{count:,}",
+            "derived recipe": "{ours_map:.3f}",
+            "ITQ, 64 bits": "{itq_map:.3f}",
+            "LSH, 64 bits": "{lsh_map:.3f}",
+            "exact search, floats": "{float_map:.3f}",
+            "recall@10, ours": "{ours_recall_at_10:.3f}",
+            "ITQ": "{itq_recall_at_10:.3f}",
+        },
+    ),
     "retrieval-kinds": Table(
         ("retrieval-kinds",),
         "recipe",

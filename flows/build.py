@@ -71,7 +71,7 @@ def build(
 
 
 def simpler(job: Job, parts: dict[str, Any]) -> tuple[Job, dict[str, Any]]:
-    """Return a job and its parts, or those of rotated components where these measured better on held-out rows.
+    """Return a job and its parts, or those of rotated components if they are better.
 
     Args:
         job: a resolved recipe.

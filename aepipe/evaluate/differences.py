@@ -41,7 +41,7 @@ class Difference:
 
 
 def differences(before: Mapping[str, Any], again: Mapping[str, Any]) -> list[Difference]:
-    """Return the figures that differ between two scores, as :meth:`Scores.to_dict` gives them or JSON reads them."""
+    """Return the figures that differ between two scores, each a dict or what JSON reads."""
     first, second = (dict(_figures(json.loads(json.dumps(scores)))) for scores in (before, again))
     names = [*first, *(name for name in second if name not in first)]
     return [

@@ -101,7 +101,7 @@ def ingest(
 
 
 def ingest_next(store: Store, source: Source, name: str, previous: Ref | None) -> Ref:
-    """Read a source into rows, and give no id that any release of the collection gave to another key.
+    """Read a source into rows; no id is given twice in the life of a collection.
 
     Args:
         store: where artifacts are read and written.

@@ -49,13 +49,18 @@ ABOUT = frozenset(
 """Names of texts in the topmost folder that are about all other files."""
 STEPS = {"layer": 250, "finetune": 700}
 """Steps of training aimed at; on 6,700 photographs, twice as many added 4 % to mAP@1000."""
-MOST_EPOCHS = 40
+MOST_EPOCHS, MORE_EPOCHS = 40, 400
+"""Of any collection, and of one with few rows."""
+MOST_NEIGHBOURS, ROWS_OF_A_NEIGHBOUR, FEWEST_NEIGHBOURS = 20, 30, 6
+"""Edges of a row in the graph: one for so many rows, within bounds; of few rows, the 20 nearest are of any kind."""
 _BY_PATH = ("images", "audio", "video")  # kinds whose files may be named in lists
 _IN_CELLS = ("images", "text", "vectors")  # kinds whose files may lie in the cells of a table
 FOLDERS, NUMBERS = 4, 1000
 """Most parts of a path in a derived name, and the number above those that are tried after a name."""
-WALKABLE = 1000
-"""Rows from which bits learn from neighbours; on 6,700 photographs that added 12 % to mAP@1000."""
+WALKABLE = 100
+"""Rows from which bits learn from neighbours (``python -m benchmarks.quality.small``); of fewer, nothing is trained."""
+FEW = 1000
+"""Rows below which an epoch is so short that training takes more of them."""
 
 _NO_ROWS = "a table without rows"
 _REASONS = {"header": "  # the first line is a row like those below it"}
@@ -76,9 +81,9 @@ threshold = "median"  # each bit is one for half of the rows
 corruption = {{ kind = "mask", rate = 0.2, rescale = true }}
 objective = {{ kind = "reconstruction", decorrelation = 0.02 }}
 {fit}"""
-_COMPONENTS = """[[layers]]  # principal components, half whitened: small differences count, too
+_COMPONENTS = """[[layers]]  # principal components{why}
 net = {{ kind = "dense", width = {width}, activation = "linear" }}
-objective = "components"
+objective = {objective}
 fit = {{ epochs = 1, batch = 4096 }}"""
 _WALKS = """[finetune]  # bits agree where walks among nearest neighbours lead
 frozen = 1  # the lowest layer stays as it is
@@ -87,15 +92,16 @@ batch = {batch}
 lr = 2e-3
 warmup = 50
 corruption = {{ kind = "mask", rate = 0.2, rescale = true }}
-objective = {{ kind = "neighbourhood", whiten = 0.0 }}"""
-_RECONSTRUCTION = """[finetune]  # too few rows for walks among neighbours
-epochs = {epochs}
-batch = {batch}
-lr = 1e-3
-warmup = 50
-frozen = {frozen}
-corruption = [{shift}{{ kind = "mask", rate = 0.2, rescale = true }}]
-objective = {{ kind = "reconstruction", decorrelation = 0.02 }}"""
+objective = {{ kind = "neighbourhood", whiten = 0.0{few} }}"""
+_LINEAR = """[code]  # too few rows to train on: rotated components (ITQ)
+bits = {bits}
+normalize = false
+threshold = "median"  # each bit is one for half of the rows
+objective = "itq"
+fit = {{ epochs = 1, batch = 4096 }}
+
+[finetune]
+epochs = 0"""
 _MASKED = """[[layers]]  # learns to fill what is missing; each column is as probable as its kind says
 net = {{ kind = "dense", width = 256, holes = true }}
 likelihood = "columns"
@@ -176,7 +182,7 @@ def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | Non
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen)}"]
     blocks = [_source_block(hints.survey, kind, _relative(path, folder), options), hints.features]
-    blocks += stack(hints.survey.rows, bounded=hints.bounded, holes=hints.holes, walkable=hints.walkable or WALKABLE)
+    blocks += stack(hints.survey.rows, holes=hints.holes)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
     text = "\n\n".join([*head, *filter(None, blocks)]) + "\n"
     # A recipe that does not parse must never be written.
@@ -569,33 +575,36 @@ def _source_block(seen: Survey, kind: str, path: str, options: Mapping[str, str 
     return "\n".join(lines)
 
 
-def stack(rows: int, *, bounded: bool, holes: bool = False, walkable: int = WALKABLE) -> list[str]:
+def stack(rows: int, *, holes: bool = False) -> list[str]:
     """Return the blocks from the lowest layer to fine-tuning.
 
     Args:
         rows: of the collection.
-        bounded: cells lie within 0..1.
         holes: cells may be missing, and are of several sorts.
-        walkable: rows from which bits learn from neighbours.
     """
     bits = 64 if rows < 200_000 else 128
-    batch, walks = _batch(rows), rows >= walkable
-    epochs = {part: int(np.clip(round(steps * batch / rows), 1, MOST_EPOCHS)) for part, steps in STEPS.items()}
-    fit = f"fit = {{ epochs = {epochs['layer']}, batch = {batch}, warmup = 50 }}"
     # Of few rows, the last components hold single rows; a short question has nothing in common with them.
-    lowest = [_MASKED.format(fit=fit)] if holes else [_COMPONENTS.format(width=min(256, rows // 3))] if walks else []
-    likelihood = "bernoulli" if bounded and not lowest else "gaussian"
-    shift = '{ kind = "shift", pixels = 1 }, ' if bounded else ""
+    width = int(np.clip(rows // 3, 1, 256))
+    if rows < WALKABLE:
+        plain = _COMPONENTS.format(width=width, why="", objective='{ kind = "components", whiten = 0.0 }')
+        return [plain, _LINEAR.format(bits=bits)]
+    why = ", half whitened: small differences count, too"
+    components = _COMPONENTS.format(width=width, why=why, objective='"components"')
+    batch, most = _batch(rows), MORE_EPOCHS if rows < FEW else MOST_EPOCHS
+    epochs = {part: int(np.clip(round(steps * batch / rows), 1, most)) for part, steps in STEPS.items()}
+    fit = f"fit = {{ epochs = {epochs['layer']}, batch = {batch}, warmup = 50 }}"
+    k = int(np.clip(rows // ROWS_OF_A_NEIGHBOUR, FEWEST_NEIGHBOURS, MOST_NEIGHBOURS))
+    few = "" if k == MOST_NEIGHBOURS else f", k = {k}"
     return [
-        *lowest,
-        _LAYER.format(width=max(1024 if walks else 512, 2 * bits), likelihood=likelihood, fit=fit),
+        _MASKED.format(fit=fit) if holes else components,
+        _LAYER.format(width=max(1024, 2 * bits), likelihood="gaussian", fit=fit),
         _CODE.format(bits=bits, fit=fit),
-        _WALKS.format(epochs=epochs["finetune"], batch=batch)
-        if walks
-        else _RECONSTRUCTION.format(epochs=epochs["finetune"], batch=batch, shift=shift, frozen=int(holes)),
+        _WALKS.format(epochs=epochs["finetune"], batch=batch, few=few),
     ]
 
 
 def _batch(rows: int) -> int:
+    if rows < FEW:  # the other rows of a batch are what a row is told from
+        return 64
     # Fewer rows in a step where there are few, so that an epoch has a fair number of steps.
     return next((batch for batch in (512, 128) if rows >= 40 * batch), 32)

@@ -265,7 +265,7 @@ def _digest_of(*contents: bytes) -> str:
 
 
 def whole_graph(file: Path) -> bytes:
-    """Return a graph with all of its weights, also those that lie in files beside it.
+    """Return a graph with all of its weights, also those in files of their own.
 
     So the store holds, and digests cover, everything that an answer depends on.
 

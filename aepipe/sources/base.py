@@ -489,16 +489,12 @@ class Hints:
         survey: the number of items, and what labels and splits can be made of.
         seen: what the recipe is derived from, in words: ``60 documents``.
         features: the block ``[features]``, each choice with its reason; empty where the kind has nothing to choose.
-        bounded: rows are pictures of some sort: cells lie within 0..1, and may be shifted by a pixel in training.
         holes: cells may be missing, and are of several sorts.
-        walkable: rows from which bits learn from neighbours; 0 for the usual number.
         unreadable: items that were looked at and cannot be decoded, each with the reason.
     """
 
     survey: Survey
     seen: str
     features: str = ""
-    bounded: bool = False
     holes: bool = False
-    walkable: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()

@@ -1,4 +1,4 @@
-"""Fetch collections from addresses: ``s3://``, ``gs://`` and the other schemes of :data:`SCHEMES`.
+"""Fetch collections from addresses: ``s3://``, ``gs://`` and a few others.
 
 The schemes are a closed set. A driver of fsspec may do anything with an address: start programs, read a template, open
 another address. So other schemes, and chains of addresses (``a::b``), are refused before any driver is imported.

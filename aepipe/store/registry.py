@@ -134,7 +134,7 @@ def unchanged(name: str, ref: Ref, why: str) -> Event:
 
 
 def next_id(store: Store, name: str) -> int:
-    """Return the smallest id that a collection never gave, as far as this file knows; 0 without the file.
+    """Return the smallest id that a collection never gave; 0 without the file of it.
 
     Raises:
         CorruptError: the file does not hold a number.

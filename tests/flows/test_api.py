@@ -10,6 +10,7 @@ import pytest
 import aepipe
 from aepipe.errors import GateError, QueryError, RecipeError
 from aepipe.evaluate.differences import differences
+from aepipe.pipeline import fallback
 from aepipe.store import registry
 from aepipe.store.artifacts import Store
 from tests.support.samples import write_photos, write_tiny
@@ -49,6 +50,23 @@ def test_a_collection_is_made_renewed_and_refused_from_python(
     said = capfd.readouterr()
     assert not said.out
     assert "canary" not in said.err, "a refusal is raised, and not printed, too"
+
+
+def test_rotated_components_are_released_where_they_are_better(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = write_tiny(tmp_path, count=60, epochs=2)
+    better = fallback.Compared("map_at_1000", 0.1, 0.9)
+    monkeypatch.setattr(fallback, "compared", lambda *_: better)
+    made = aepipe.run(tiny, home=store.root).collection
+    assert made.release.recipe["code"]["objective"]["kind"] == "itq"
+    assert made.query(sorted((tmp_path / "photos").rglob("*.png"))[0], k=1).hits[0].distance == 0
+    quiet = aepipe.nightly(tiny, home=store.root, retrain="never")
+    assert (quiet.changed, quiet.done) == (False, ("nothing has changed",)), "they stand for the same recipe"
+    tiny.write_text(tiny.read_text().replace("epochs = 2", "epochs = 3") + "\n[gate]\nmax_regression = 1.0\n")
+    monkeypatch.setattr(fallback, "compared", lambda *_: fallback.Compared("map_at_1000", 0.9, 0.1))
+    changed = aepipe.nightly(tiny, home=store.root, retrain="never").collection
+    assert changed.release.recipe["code"]["objective"]["kind"] != "itq", "the recipe has changed, and is trained"
 
 
 def test_mistakes_are_raised_before_anything_is_made(tmp_path: Path, store: Store) -> None:

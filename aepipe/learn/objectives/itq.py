@@ -1,4 +1,4 @@
-"""Iterative quantisation as the layer of bits: rotated principal components, found in closed form.
+"""Iterative quantisation: bits are rotated principal components, in closed form.
 
 The leading components of the rows are rotated so that they lie close to the corners of a cube; a bit is the sign of one
 rotated component. It is the best that a linear map without training is known to do, and where rows are few, more than

@@ -197,4 +197,4 @@ def suggest(path: str, items: Iterable[Item]) -> base.Hints:
     """Return what a recipe for recordings should say; see :mod:`aepipe.sources`."""
     seen, _ = base.survey_items(items)
     features = "[features]\nrate = 16000  # samples in a second\nwindow = 1.0  # seconds that an item covers"
-    return base.Hints(seen, f"{seen.rows:,} {Audio.called}", features, bounded=True)
+    return base.Hints(seen, f"{seen.rows:,} {Audio.called}", features)

@@ -267,10 +267,9 @@ def suggest(path: str, items: Iterable[Item], *, called: str = Images.called) ->
         raise SourceError(
             f"{path}: of {len(sampled):,} {called} looked at {bad.total:,} cannot be decoded: {bad.summary()}"
         )
-    features, bounded = _features(looks)
     said = f"{seen.rows:,} {called}, of which {len(looks):,} were looked at"
     unreadable = tuple((name, reason) for name, reason, _ in bad.listed())
-    return base.Hints(seen, said, features, bounded, unreadable=unreadable)
+    return base.Hints(seen, said, _features(looks), unreadable=unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,19 +292,19 @@ class _Look:
         return cls(*picture.size, float((pixels.max(axis=2) - pixels.min(axis=2)).mean()))
 
 
-def _features(looks: list[_Look]) -> tuple[str, bool]:
-    """Return ``[features]``, and whether rows are pictures; those of a network are not."""
+def _features(looks: list[_Look]) -> str:
+    """Return ``[features]``."""
     coloured = float(np.mean([look.spread > COLOURED for look in looks]))
     height, width = (int(np.median([getattr(look, side) for look in looks])) for side in ("height", "width"))
     height, width = (height, width) if max(height, width) <= SMALL else (SIDE, SIDE)
     large = max(height, width) == SIDE
     if large and coloured >= PHOTOGRAPHS and _has_backbone():
         why = f"{coloured:.0%} have colours: photographs, of which it sees what is in them"
-        return f'[features]\nbackbone = "{BACKBONE}"  # {why}', False
+        return f'[features]\nbackbone = "{BACKBONE}"  # {why}'
     why = "height and width; larger sees more detail" if large else "height and width as they are"
     color = "rgb" if coloured >= 0.1 else "gray"
     size = f"size = [{height}, {width}]  # {why}"
-    return f'[features]\n{size}\ncolor = "{color}"  # {coloured:.0%} of them have colours', True
+    return f'[features]\n{size}\ncolor = "{color}"  # {coloured:.0%} of them have colours'
 
 
 def _has_backbone() -> bool:

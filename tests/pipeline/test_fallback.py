@@ -1,0 +1,77 @@
+"""Rotated components in place of trained bits that are worse: when, and what is said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from aepipe.evaluate.scores import Estimate, Scores
+from aepipe.pipeline import fallback
+from aepipe.pipeline.resolve import ResolvedRecipe, resolve
+from aepipe.recipe import Choice, CodeRecipe, LayerRecipe
+from aepipe.release.release import Release
+from aepipe.store import layout
+from aepipe.store.artifacts import Ref, Store
+from tests.support.releases import bare_plan, make_release
+
+
+def scored(store: Store, ours: float, itq: float, metric: str = "map_at_1000") -> Ref:
+    """Return scores in a store with these figures, and no others."""
+    made = Scores.from_dict(Release.open(store, ref=make_release(store, n=20, shape=(8, 8, 1))).scores)
+    figures = {"ours": ours, "itq": itq}
+    rows = tuple(
+        replace(made.rows[0], system=name, metrics={metric: Estimate(value, value - 0.1, value + 0.1)})
+        for name, value in figures.items()
+    )
+    with store.draft("segment") as draft:
+        text = json.dumps(replace(made, rows=rows).to_dict())
+        (draft.path / layout.Scores.SCORES).write_text(text)
+        return draft.finish({"of": "a test", **figures}, {})
+
+
+@pytest.mark.parametrize(
+    ("metric", "ours", "itq", "better"),
+    [
+        ("map_at_1000", 0.71, 0.70, "stack"),
+        ("map_at_1000", 0.70, 0.70, "stack"),
+        ("map_at_1000", 0.69, 0.70, "itq"),
+        ("recall_at_10", 0.45, 0.61, "stack"),
+        ("recall_at_10", 0.18, 0.49, "itq"),
+    ],
+)
+def test_what_measured_best_is_released(store: Store, metric: str, ours: float, itq: float, better: str) -> None:
+    found = fallback.compared(store, scored(store, ours, itq, metric), "map_at_1000")
+    assert found is not None
+    assert (found.better, found.metric) == (better, metric)
+    assert f"{ours:.3f}" in str(found)
+    assert f"{itq:.3f}" in str(found)
+
+
+def plan(store: Store) -> ResolvedRecipe:
+    make_release(store, n=20, shape=(8, 8, 1))
+    layers = (LayerRecipe(net=Choice(kind="dense", options={"width": 8})),)
+    return resolve(bare_plan(store, shape=(8, 8, 1)).recipe.model_copy(update={"layers": layers}))
+
+
+def test_the_simple_recipe_is_of_the_same_rows_and_bits(store: Store) -> None:
+    resolved = plan(store)
+    simple = fallback.linear(resolved)
+    assert simple.recipe.source == resolved.recipe.source
+    assert simple.recipe.code.bits == resolved.recipe.code.bits
+    assert simple.recipe.code.objective.kind == "itq"
+    assert simple.recipe.finetune.epochs == 0
+    assert fallback.linear(resolved).recipe == simple.recipe
+    other = replace(resolved, recipe=resolved.recipe.model_copy(update={"pretrain": False}))
+    assert fallback.linear(other).recipe.code.stands_for != simple.recipe.code.stands_for
+
+
+def test_it_applies_where_the_recipe_does_not_say_otherwise(store: Store) -> None:
+    resolved = plan(store)
+    assert fallback.applies(resolved)
+    assert not fallback.applies(fallback.linear(resolved))
+    never = resolved.recipe.model_copy(update={"code": CodeRecipe(fallback="none")})
+    assert not fallback.applies(replace(resolved, recipe=never))
+    named = CodeRecipe(normalize=False, objective=Choice(kind="itq"))
+    assert not fallback.applies(replace(resolved, recipe=resolved.recipe.model_copy(update={"code": named})))
