@@ -27,6 +27,7 @@ from aepipe import recipe as recipes
 from aepipe import sources
 from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError, UnclearError
 from aepipe.recipe import Choice, LayerRecipe, Recipe
+from aepipe.sources import base
 from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer, Survey
 from aepipe.sources.files import EMPTY, Files, Found, first_bytes, pointer_in
 from aepipe.sources.formats import archives, clip_retrieval, parquet, records, shards
@@ -53,7 +54,6 @@ MOST_EPOCHS, MORE_EPOCHS = 40, 400
 """Of any collection, and of one with few rows."""
 MOST_NEIGHBOURS, ROWS_OF_A_NEIGHBOUR, FEWEST_NEIGHBOURS = 20, 30, 6
 """Edges of a row in the graph: one for so many rows, within bounds; of few rows, the 20 nearest are of any kind."""
-_BY_PATH = ("images", "audio", "video")  # kinds whose files may be named in lists
 _IN_CELLS = ("images", "text", "vectors")  # kinds whose files may lie in the cells of a table
 FOLDERS, NUMBERS = 4, 1000
 """Most parts of a path in a derived name, and the number above those that are tried after a name."""
@@ -410,7 +410,7 @@ def _kind_of(file: Found, sniffers: Mapping[str, Sniffer]) -> tuple[str, str]:
     for kind, sniffer in sniffers.items():
         try:
             if sniffer.file(seen):
-                _refuse_list(seen, sniffers)
+                base.refuse_paths(seen, sniffers)
                 return kind, ""
         except ItemError as error:
             why = why or error.reason  # the first, as text says no to all that is none
@@ -422,18 +422,6 @@ def _kind_of(file: Found, sniffers: Mapping[str, Sniffer]) -> tuple[str, str]:
         raise ItemError(file.place, str(error)) from None
     except (SourceError, OSError, EOFError, zlib.error) as error:
         raise ItemError(file.place, str(error).partition(": ")[2]) from None
-
-
-def _refuse_list(seen: Glimpse, sniffers: Mapping[str, Sniffer]) -> None:
-    """Raise ItemError for a text that is nothing but names of other files."""
-    lines = seen.head.decode("utf-8", "replace").splitlines() if b"\0" not in seen.head else []
-    lines = lines[:-1] if len(seen.head) == HEAD else lines
-    for kind in _BY_PATH if any(map(str.strip, lines)) else ():
-        if sniffers[kind].texts({"": lines}, len(lines)) is not None:
-            option = sniffers[kind].option
-            raise ItemError(
-                seen.name, f"a list of paths: with a first line `{option}` and a name in .csv it is read as one"
-            )
 
 
 def _kind_in(file: Found, sniffers: Mapping[str, Sniffer]) -> str:
