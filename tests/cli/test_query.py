@@ -311,7 +311,7 @@ def test_keys_cannot_steer_the_terminal(aepipe: Aepipe, boot: Path, tmp_path: Pa
         (["--id", 0, "--json", "--paths-only"], "--json and --paths-only exclude each other"),
         (["--id", 0, "--null"], "--null parts the paths of --paths-only; give both"),
         (["--id", 0, "--name", "shoes"], "no release is in service under the name 'shoes'"),
-        (["--id", 0, "--picture", "no/such/hits.png"], "the picture cannot be written"),
+        (["--id", 0, "--picture", "no/such/hits.png"], "there is no folder"),
         (["--id", 0, "--picture", "hits.txt"], "the picture cannot be written"),
         (["--id", 0, "--bits", 65], "its codes have 64 bits, not 65"),
         (
