@@ -20,6 +20,10 @@ Out = Annotated[
 ]
 
 
+OTHERS = (".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".arrow", ".feather", ".zip", ".db", ".sqlite", ".duckdb", ".npy")
+"""Endings of files that nobody gives a folder."""
+
+
 def export(
     out: Out,
     place: Place,
@@ -48,6 +52,8 @@ def export(
         shape = collection.export_encoder(out)
         say(f"{out}: items [{', '.join(map(str, shape))}] in; embedding, logits and bits out")
         return
+    if out.suffix.lower() in OTHERS and not out.is_dir():
+        raise QueryError(f"{out}: rows are written as Parquet files into a folder; name a folder, or NAME.onnx")
     with showing():
         done = collection.export(out, bits=bits)
     say(f"{done.rows:,} rows in {len(done.files):,} file{'' if len(done.files) == 1 else 's'} in {done.folder}")

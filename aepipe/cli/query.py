@@ -321,8 +321,9 @@ def _print(release: Release, found: Answer, form: str, way: Way | None) -> None:
 
 def _path(release: Release, key: str, place: str) -> str:
     """Return the path of a row's original, or its key where that is not a file."""
-    path = release.items.root / place
-    return str(path) if path.is_file() else key
+    from aepipe.sources import file_at
+
+    return file_at(release.items.root, place) or key
 
 
 def _draw(release: Release, drawn: Sequence[Found], file: Path) -> None:

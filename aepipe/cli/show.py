@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,10 +11,11 @@ import typer
 
 from aepipe.cli.options import AsJson, Place, ReleaseText
 from aepipe.cli.output import check_file, check_picture, say, say_json, table, write_picture, write_text
-from aepipe.errors import QueryError
+from aepipe.errors import NotFoundError, QueryError
 from aepipe.release import lifecycle
 from aepipe.release.release import Release
 from aepipe.report.facts import describe, describe_text
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 
 if TYPE_CHECKING:
@@ -74,27 +76,40 @@ def show(
     check_picture(pictures.curves, pictures.map, chart=True)
     check_file(pictures.page)
     store = place.store()
-    wanted = lifecycle.find_all(store, release, place.name)
+    refused = _refused(store, place.name) if quarantine and release is None else {}
+    try:
+        wanted = lifecycle.find_all(store, release, place.name)
+    except NotFoundError:
+        if not refused:
+            raise
+        wanted = []
     found = [describe(store, ref) for ref in wanted]
-    if quarantine:
-        _list_quarantine(found, as_json=as_json)
-        return
     for ref in wanted:
         draw(store, ref, pictures)
-    if as_json:
+    if quarantine:
+        lists = {one["name"]: one["read"].get("list") for one in found}
+        _list_quarantine(refused | lists, as_json=as_json)
+    elif as_json:
         say_json(found)
     else:
         say("\n\n".join(map(describe_text, found)))
 
 
-def _list_quarantine(found: list[dict[str, Any]], *, as_json: bool) -> None:
-    """Print what was not read of the sources of some releases."""
+def _refused(store: Store, name: str | None) -> dict[str, str]:
+    """Return the lists of what runs and additions did not read, also of those that failed, by collection."""
+    before, after = layout.Root.quarantine("*").split("*")
+    files = {file.name.removeprefix(before).removesuffix(after): str(file) for file in store.root.glob(f"{before}*")}
+    return {one: file for one, file in sorted(files.items()) if name in (None, one, one.removesuffix("-added"))}
+
+
+def _list_quarantine(lists: Mapping[str, str | None], *, as_json: bool) -> None:
+    """Print what was not read of the sources of some collections."""
     from aepipe.store.rows import read_quarantine
 
     listed = [
-        {"collection": one["name"], **row}
-        for one in found
-        for row in (read_quarantine(Path(one["read"]["list"])) if one["read"].get("list") else ())
+        {"collection": name, **row}
+        for name, file in lists.items()
+        for row in (read_quarantine(Path(file)) if file else ())
     ]
     if as_json:
         say_json(listed)

@@ -367,7 +367,8 @@ def check_bad(source: Source, rejected: list[Rejected], good: int, listed: Path)
         remedy = f". Leave them out by exclude under [source], or say max_bad_share = {enough:g}" if good else ""
         raise SourceError(
             f"{source.location}: {bad:,} of {total:,} items ({bad / total:.1%}) are unreadable, and max_bad_share "
-            f"allows {allowed:.1%}: {_frequent(rejected)}. All are listed in {listed}{remedy}"
+            f"allows {allowed:.1%}: {_frequent(rejected)}. All are listed in {listed}, "
+            f"which `aepipe show --quarantine` prints{remedy}"
         )
 
 

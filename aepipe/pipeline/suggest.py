@@ -27,6 +27,7 @@ from aepipe import recipe as recipes
 from aepipe import sources
 from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError, UnclearError
 from aepipe.recipe import Choice, LayerRecipe, Recipe
+from aepipe.sources import base
 from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer
 from aepipe.sources.files import EMPTY, Files, Found, first_bytes, pointer_in
 from aepipe.sources.formats import archives, clip_retrieval, parquet, records, shards
@@ -415,6 +416,7 @@ def _kind_of(file: Found, sniffers: Mapping[str, Sniffer]) -> tuple[str, str]:
     for kind, sniffer in sniffers.items():
         try:
             if sniffer.file(seen):
+                base.refuse_paths(seen, sniffers)
                 return kind, ""
         except ItemError as error:
             why = why or error.reason  # the first, as text says no to all that is none

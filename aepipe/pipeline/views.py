@@ -58,7 +58,7 @@ def _slices(table: Rows, resolved: ResolvedRecipe) -> tuple[NDArray[np.int64], N
     n_held_out = int(len(train) * resolved.recipe.views.holdout)
     held_out, train = np.sort(shuffled[:n_held_out]), np.sort(shuffled[n_held_out:])
     if len(train) < 2:
-        raise SourceError(f"{resolved.recipe.file}: {len(train)} rows to train on; at least 2 are needed")
+        raise SourceError(f"{resolved.recipe.file}: rows to train on: {len(train):,}; at least 2 are needed")
     test = np.flatnonzero(table.of_split("test"))
     # Curves should show rows that training does not see: test rows, or else held-out ones.
     evaluation = (test if len(test) else held_out)[: resolved.recipe.views.evaluation]

@@ -5,10 +5,14 @@ Layout is in points; a picture has ``SCALE`` pixels to the point, so that it is 
 
 from __future__ import annotations
 
+import unicodedata
 from bisect import bisect_left
-from functools import cache
+from collections.abc import Iterator
+from itertools import islice
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from aepipe.report import fonts
 
 SCALE = 2
 PAPER, PALE, LINE = "#ffffff", "#f1f2f4", "#d5d8dd"
@@ -18,14 +22,6 @@ BLUE, ORANGE = "#2563a8", "#c2570c"
 
 SHARP_BELOW = 64
 """A picture with no longer side than this is shown in sharp squares, not smoothed."""
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-
-@cache
-def font(points: float) -> Font:
-    """Return Pillow's own font in a size."""
-    return ImageFont.load_default(points * SCALE)
 
 
 def blank(width: float, height: float) -> tuple[Image.Image, ImageDraw.ImageDraw]:
@@ -48,7 +44,17 @@ def write(
     shown = printable(text)
     if width is not None:
         shown = cut(shown, points, width)
-    pen.text((at[0] * SCALE, at[1] * SCALE), shown, fill=fill, font=font(points), anchor=anchor)
+    parts = list(fonts.runs(shown))
+    x, y, pixels = at[0] * SCALE, at[1] * SCALE, points * SCALE
+    if len(parts) == 1:
+        pen.text((x, y), shown, fill=fill, font=fonts.sized(parts[0][1], pixels), anchor=anchor)
+        return
+    # Fonts differ in height, so their letters meet on the line that they stand on.
+    x -= {"l": 0.0, "m": 0.5, "r": 1.0}[anchor[0]] * text_width(shown, points) * SCALE
+    y += {"a": 0.8, "m": 0.3, "s": 0.0}[anchor[1]] * pixels
+    for part, face in parts:
+        pen.text((x, y), part, fill=fill, font=fonts.sized(face, pixels), anchor="ls")
+        x += fonts.sized(face, pixels).getlength(part)
 
 
 def cut(text: str, points: float, width: float) -> str:
@@ -59,8 +65,13 @@ def cut(text: str, points: float, width: float) -> str:
     return _shortened(text, fitting) if fitting else ""
 
 
+def text_width(text: str, points: float) -> float:
+    """Return the width of a text in points."""
+    return sum(fonts.sized(face, points * SCALE).getlength(part) for part, face in fonts.runs(text)) / SCALE
+
+
 def _fits(text: str, points: float, width: float) -> bool:
-    return font(points).getlength(text) <= width * SCALE
+    return text_width(text, points) <= width
 
 
 def _shortened(text: str, kept: int) -> str:
@@ -93,16 +104,35 @@ def passage(text: str, side: float, *, points: float = 8.5) -> Image.Image:
     """Return a tile with the beginning of a text, in lines."""
     tile = Image.new("RGB", (round(side * SCALE),) * 2, PALE)
     pen = ImageDraw.Draw(tile)
-    room, step, lines = side - 12, points * 1.35, [""]
-    for word in printable(" ".join(text.split())).split(" "):
-        longer = f"{lines[-1]} {word}".strip()
-        lines[-1:] = [longer] if _fits(longer, points, room) else [lines[-1], word] if lines[-1] else [word]
+    room, step = side - 12, points * 1.35
     most = int((side - 10) / step)
+    lines = list(islice(_lines(printable(" ".join(text.split())), points, room), most + 1))
     if len(lines) > most:
-        lines = [*lines[: most - 1], f"{lines[most - 1]} …"]
+        last = lines[most - 1]
+        while not _fits(f"{last} …", points, room):
+            last = last[:-1].rstrip()
+        lines = [*lines[: most - 1], f"{last} …"]
     for number, line in enumerate(lines):
         write(pen, (6, 6 + number * step), line, points=points, fill=INK, width=room)
     return tile
+
+
+def _lines(text: str, points: float, room: float) -> Iterator[str]:
+    """Yield the lines of a text; scripts without spaces, and long words, are broken anywhere."""
+    line = ""
+    for word in text.split(" "):
+        longer = f"{line} {word}".strip()
+        if _fits(longer, points, room):
+            line = longer
+            continue
+        if line:
+            yield line
+        line = word
+        while not _fits(line, points, room):
+            fitting = bisect_left(range(1, len(line)), True, key=lambda n: not _fits(line[:n], points, room))
+            yield line[: max(1, fitting)]
+            line = line[max(1, fitting) :]
+    yield line
 
 
 def missing(caption: str, side: float) -> Image.Image:
@@ -122,5 +152,10 @@ def frame(pen: ImageDraw.ImageDraw, at: tuple[float, float], side: float, *, fil
 
 
 def printable(text: str) -> str:
-    """Return a text without line breaks, controls and lone surrogates, which no font can draw."""
-    return "".join(c if c.isprintable() else "?" for c in text.encode("utf-8", "replace").decode("utf-8"))
+    """Return a text in letters that can be drawn, without line breaks and controls."""
+    if text.isascii() and text.isprintable():
+        return text
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    # What only joins or directs letters is not seen.
+    seen = (c if c.isprintable() or c == " " else "" if unicodedata.category(c) == "Cf" else "?" for c in whole)
+    return fonts.drawable("".join(seen))

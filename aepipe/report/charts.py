@@ -8,11 +8,11 @@ from __future__ import annotations
 import io
 import json
 import math
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,13 +23,15 @@ from matplotlib import color_sequences
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
 from aepipe.pipeline.sweep import written
-from aepipe.report import canvas
+from aepipe.report import canvas, fonts
 from aepipe.report.canvas import BLUE, INK, MUTED, ORANGE, printable
 from aepipe.report.comparison import Column, Line, columns_of, count
 from aepipe.report.tables import Scores
@@ -48,6 +50,7 @@ WIDER = 1.2
 ROW = 17.0
 """Height of a recipe in a comparison."""
 MOST_PANELS = 5
+_FAMILY = "DejaVu Sans"
 SAME = 0.1
 """Share of a value that a panel spans at least: else noise would look as large as differences in other panels."""
 LOWER_IS_BETTER = frozenset({"reconstruction_bits", "reconstruction_float", "seconds", "parameters"})
@@ -77,6 +80,11 @@ class Chart:
     """
 
     figure: Figure
+
+    def __post_init__(self) -> None:
+        """Choose fonts for the texts that are in it."""
+        with styled():
+            _choose_fonts(self.figure)
 
     def save(self, file: Path) -> None:
         """Write it in the format that the file's name asks for.
@@ -108,10 +116,30 @@ class Chart:
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw in the project's own style, whatever a user's matplotlib is set to."""
-    with matplotlib.style.context(["default", str(STYLE)]), warnings.catch_warnings():
-        # Labels may be in any script; a letter that the font lacks becomes a box.
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
+    with matplotlib.style.context(["default", str(STYLE)]):
         yield
+
+
+def _choose_fonts(figure: Figure) -> None:
+    """Let texts of a figure have the fonts of this machine where matplotlib's own lacks their letters."""
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        axis.get_ticklabels()  # gives the labels their texts
+    for text in (one for one in figure.findobj() if isinstance(one, Text)):
+        letters = {letter for letter in text.get_text() if not _has(letter)}
+        if letters:
+            text.set_fontfamily([_FAMILY, *(_family(face.path) for face in fonts.faces_for(letters))])
+
+
+@cache
+def _has(letter: str) -> bool:
+    return letter.isascii() or get_font(findfont(_FAMILY)).get_char_index(ord(letter)) > 0
+
+
+@cache
+def _family(path: str) -> str:
+    """Return the name by which matplotlib knows the font in a file."""
+    fontManager.addfont(path)
+    return fontManager.ttflist[-1].name
 
 
 def panels(

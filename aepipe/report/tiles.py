@@ -187,13 +187,13 @@ def grid_picture(lines: Sequence[Line], *, title: str = "", heads: Sequence[str]
         side: of a tile, in points.
     """
     assert lines, "a grid has at least one line"
-    named = max(canvas.font(10).getlength(line.name) for line in lines) / canvas.SCALE
+    named = max(canvas.text_width(canvas.printable(line.name), 10) for line in lines)
     left = MARGIN + (min(named, 160) + NAME_GAP if named else 0)
     columns = max(len(line.tiles) for line in lines)
     top = MARGIN + (GRID_HEADER if title else 0) + (16 if heads else 0)
     pitch = side + CELL_GAP
     needed = left + columns * pitch - CELL_GAP + MARGIN
-    width = max(needed, 2 * MARGIN + canvas.font(13).getlength(title) / canvas.SCALE) if title else needed
+    width = max(needed, 2 * MARGIN + canvas.text_width(canvas.printable(title), 13)) if title else needed
     sheet, pen = canvas.blank(width, top + len(lines) * pitch - CELL_GAP + MARGIN)
     if title:
         canvas.write(pen, (MARGIN, MARGIN - 4), title, points=13)

@@ -162,13 +162,13 @@ def preview(location: Path, place: str) -> bytes:
 
 def _reader(location: Path, place: str) -> Reader | None:
     """Return what reads a place: a file, what its format has there, or a piece that a kind has cut from either."""
-    whole = _existing(location, place)
+    whole = file_at(location, place)
     if whole is not None:
         return WholeFile(whole)
     name, _, at = place.rpartition("#")
     # Formats count from 0, so a letter tells that a kind has cut the file.
     cut = _cutter(at) if at[:1].isalpha() else None
-    path = _existing(location, name) if name else None
+    path = file_at(location, name) if name else None
     if cut is not None:
         inner = Path(path) if path else _reader(location, name) if name else None
         return None if inner is None else lambda key: cut(inner, at, key)
@@ -182,7 +182,13 @@ def _cutter(at: str) -> Callable[[Path | Reader, str, str], bytes] | None:
     return next((module.preview for module in modules if getattr(module, "MARK", None) == at[0]), None)
 
 
-def _existing(location: Path, name: str) -> str | None:
+def file_at(location: Path, name: str) -> str | None:
+    """Return the path of the file at a place; None where no file is just that.
+
+    Args:
+        location: :attr:`Source.location`.
+        name: the place, or its part that names a file.
+    """
     # A place writes the bytes of a name that are no UTF-8 as \xff.
     raw = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), name.encode())
     paths = (str(location / name), str(location / os.fsdecode(raw)), str(existing(location / name)))

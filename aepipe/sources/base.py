@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from aepipe import recipe
-from aepipe.errors import SourceError
+from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import Files
 from aepipe.sources.item import Container, Given, Item, Select
 from aepipe.sources.passed_over import PassedOver
@@ -391,14 +391,33 @@ class Sniffer:
 
 
 def column_of_paths(texts: Mapping[str, Sequence[str]], endings: tuple[str, ...]) -> str | None:
-    """Return the first column whose texts all end as the names of some kind of file do."""
-    return next(
-        (name for name, values in texts.items() if values and all(_ends(value, endings) for value in values)), None
-    )
+    """Return the first column whose texts nearly all end as names of some kind of file do."""
+    for name, values in texts.items():
+        named = [value for value in values if value.strip()]
+        if named and sum(value.strip().lower().endswith(endings) for value in named) >= PATHS * len(named):
+            return name
+    return None
 
 
-def _ends(text: str, endings: tuple[str, ...]) -> bool:
-    return text.strip().lower().endswith(endings)
+def refuse_paths(seen: Glimpse, sniffers: Mapping[str, Sniffer]) -> None:
+    """Refuse a text that is nothing but paths of files.
+
+    Raises:
+        ItemError: it is; the reason says how to make a list of it.
+    """
+    lines = seen.head.decode("utf-8", "replace").splitlines() if b"\0" not in seen.head else []
+    lines = lines[:-1] if len(seen.head) == HEAD else lines
+    for kind in _BY_PATH if any(map(str.strip, lines)) else ():
+        if sniffers[kind].texts({"": lines}, len(lines)) is not None:
+            first = sniffers[kind].option
+            raise ItemError(
+                seen.name, f"a list of paths: with a first line `{first}` and a name in .csv it is read as one"
+            )
+
+
+_BY_PATH = ("images", "audio", "video")  # kinds whose files may be named in lists
+PATHS = 0.8
+"""Share of the texts of a column that end as names of files, from which it is one of paths."""
 
 
 @dataclass(slots=True)

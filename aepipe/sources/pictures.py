@@ -122,6 +122,11 @@ _BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"crx ": RAW} | dict.fromkeys(
     "HEIC",
 )
 """Formats by the brand of an ISO media file; all other brands are films."""
+_SVG = re.compile(
+    rb"(\xef\xbb\xbf)?\s*((<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE\s+svg[^>\[]*(\[.*?\])?\s*>)\s*)*<(\w+:)?svg[\s>/]",
+    re.DOTALL,
+)
+"""A drawing, whose first element is this; web pages have drawings in them, too."""
 _NOT_READ = {
     b"%!PS": "PostScript, a drawing and not a picture: export it as PNG",
     b"\xc5\xd0\xd3\xc6": "PostScript, a drawing and not a picture: export it as PNG",
@@ -162,6 +167,11 @@ def is_picture(head: bytes) -> bool:
     return format_of(head) is not None
 
 
+def is_drawing(head: bytes) -> bool:
+    """Tell by its first bytes whether a file is a drawing, which has no pixels."""
+    return "a drawing" in (not_read(head) or "")
+
+
 def not_read(data: bytes) -> str | None:
     """Return what bytes are instead of a picture, and what to do; None where that is not known."""
     known = next((why for signature, why in _NOT_READ.items() if data.startswith(signature)), None)
@@ -169,7 +179,7 @@ def not_read(data: bytes) -> str | None:
         return known or "empty file"
     if data[4:8] == b"ftyp" or (data[:4] == b"RIFF" and data[8:12] == b"AVI "):
         return "a film and not a picture"
-    if re.match(rb"(\xef\xbb\xbf)?\s*<(\?xml|!DOCTYPE svg|!--|svg)", data) and re.search(rb"<svg[\s>/]", data[:8192]):
+    if _SVG.match(data[:8192]):
         return "SVG, a drawing and not a picture: export it as PNG"
     if data[40:44] == b" EMF":
         return "EMF, a drawing and not a picture: export it as PNG"

@@ -36,3 +36,11 @@ def test_export_writes_the_encoder_alone(aepipe: Aepipe, tmp_path: Path) -> None
     refused = aepipe("export", "encoder.onnx", "--bits", "8")
     assert refused.exit_code == 2
     assert "--bits 8: a graph gives all bits" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.JSONL", "rows.xlsx"])
+def test_export_makes_no_folder_with_the_name_of_a_file(aepipe: Aepipe, tmp_path: Path, name: str) -> None:
+    found = aepipe("export", name)
+    assert found.exit_code == 2
+    assert f"{name}: rows are written as Parquet files into a folder; name a folder, or NAME.onnx" in found.stderr
+    assert not (tmp_path / name).exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from aepipe.codes.encoder import cosines
 from aepipe.errors import QueryError
 from aepipe.release import query as queries
 from aepipe.release.release import Release
+from aepipe.sources import file_at
 from aepipe.store.artifacts import Store
 from aepipe.store.segments import Row
 from tests.cli.conftest import Aepipe
@@ -202,6 +204,16 @@ def test_paths_only_gives_paths_of_originals_and_keys_of_those_that_are_gone(
         assert aepipe("query", "--id", row.id, "-k", 2, "--paths-only").stdout.splitlines()[0] == row.key
     finally:
         away.rename(boot)
+
+
+def test_paths_only_gives_names_that_are_no_utf_8(boot: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(boot.with_name("odd")) + b"\xff.png"))
+    shutil.copy(boot, odd)
+    try:
+        assert file_at(boot.parent, "odd\\xff.png") == str(odd)
+        assert file_at(boot.parent, "none\\xff.png") is None
+    finally:
+        odd.unlink()
 
 
 def test_nulls_part_paths_that_lines_would_not(aepipe: Aepipe, boot: Path, row: Row) -> None:

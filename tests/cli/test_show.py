@@ -16,10 +16,12 @@ from PIL import Image, ImageColor
 from aepipe import api
 from aepipe.api import UpdateResult
 from aepipe.cli import run
+from aepipe.pipeline.ingest import quarantine_file
 from aepipe.release.release import Release
 from aepipe.report import facts
 from aepipe.report.facts import scores_text
 from aepipe.store.artifacts import Ref, Store
+from aepipe.store.rows import Rejected
 from tests.cli.conftest import Aepipe
 from tests.support.releases import make_release, pictures_of
 
@@ -119,6 +121,20 @@ def test_what_was_not_read_is_said_and_listed(
     assert "1 x not a picture (train/notes.txt)" in said
     (store.root / "reading-pictures.json").unlink()
     assert json.loads(aepipe("show", "--json", ref.digest[:12], home=store).stdout)[0]["read"]["skipped"] == 4
+
+
+def test_what_a_failed_run_did_not_read_is_listed(aepipe: Aepipe, own_store: tuple[Store, Ref], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    empty, (full, _) = Store(tmp_path / "empty"), own_store
+    assert "no release is in service" in aepipe("show", "--quarantine", home=empty).stderr
+    for store in (empty, full):
+        quarantine_file(store, "scans", [Rejected("a.png", "a.png", "truncated")])
+        for more in ([], ["--name", "scans"]):
+            assert re.search(
+                r"scans +unreadable +truncated +a\.png", aepipe("show", "--quarantine", *more, home=store).stdout
+            )
+    aepipe("show", "--quarantine", "--hits", tmp_path / "h.png", "--name", "pictures", home=full)
+    assert (tmp_path / "h.png").exists()
 
 
 def test_a_store_of_an_earlier_version_says_what_it_knows(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> None:

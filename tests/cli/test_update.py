@@ -91,6 +91,16 @@ def test_unreadable_pictures_are_named(aepipe: Aepipe, own_store: Own, tmp_path:
     assert "1 of 1 items (100.0%) are unreadable" in result.stderr
 
 
+def test_files_that_are_passed_over_are_named(aepipe: Aepipe, own_store: Own, picture: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "more"
+    folder.mkdir()
+    (folder / "new.png").write_bytes(picture.read_bytes())
+    (folder / "drawing.svg").write_bytes(b"<svg/>")
+    result = aepipe("add", folder, home=own_store[0])
+    assert result.exit_code == 0
+    assert "passed over: 1 x SVG, a drawing and not a picture: export it as PNG (drawing.svg)" in result.stderr
+
+
 def test_a_condition_that_holds_for_no_row_is_said(aepipe: Aepipe, own_store: tuple[Store, Ref]) -> None:
     store, _ = own_store
     found = aepipe("remove", "--where", "label = 'nothing'", home=store)

@@ -407,3 +407,35 @@ def test_a_table_or_an_array_needs_no_name(tmp_path: Path) -> None:
         np.save(stream, np.ones((7, 3), np.float32))
     _, text, _ = suggest(str(tmp_path / "vectors"), folder=tmp_path)
     assert "Derived from 7 vectors" in text
+
+
+def test_drawings_are_no_documents(tmp_path: Path) -> None:
+    for number in range(4):
+        head = b'<?xml version="1.0"?>\n<!-- a drawing -->\n' if number % 2 else b""
+        (tmp_path / f"{number}.svg").write_bytes(head + b'<svg xmlns="http://www.w3.org/2000/svg"><text>A</text></svg>')
+    with pytest.raises(
+        SourceError, match=r"nothing in it .*0\.svg: SVG, a drawing and not a picture: export it as PNG"
+    ):
+        suggest(str(tmp_path), folder=tmp_path)
+    for number in range(9):
+        page = f'<?xml version="1.0"?><html><svg></svg><p>Words of page {number} on boats and the sea.</p></html>'
+        (tmp_path / f"{number}.html").write_text(page)
+    _, text, held = suggest(str(tmp_path), folder=tmp_path)
+    assert "Derived from 9 documents" in text
+    assert {place for place, _ in held.strangers} == {f"{number}.svg" for number in range(4)}
+
+
+def test_a_list_of_paths_is_one_also_where_some_are_odd(tmp_path: Path) -> None:
+    root = collection(tmp_path / "photos", ["a"], each=8)
+    lines = [f"photos/a/{number}.png" for number in range(8)]
+    (tmp_path / "list.csv").write_text("\n".join(["path", *lines, "photos/a/", ""]))
+    _, text, held = suggest(str(tmp_path / "list.csv"), folder=tmp_path)
+    assert 'kind = "images"' in text
+    assert 'image = "path"' in text
+    assert [reason for _, reason in held.strangers] == ["not a file"]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    with pytest.raises(SourceError, match=r"list\.txt: a list of paths: with a first line `image` and a name in \.csv"):
+        suggest(str(tmp_path / "list.txt"), folder=tmp_path)
+    (tmp_path / "list2.csv").write_text("\n".join(["image", *lines]))
+    assert "Derived from 8 images" in suggest(str(tmp_path / "list2.csv"), folder=tmp_path)[1]
+    assert root.is_dir()

@@ -206,7 +206,7 @@ def test_too_few_rows_are_refused(folder: Path, tmp_path: Path, store: Store) ->
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "one.png").write_bytes((folder / "pictures" / "00.png").read_bytes())
     job = planned(tmp_path, source={"kind": "images", "path": "pictures"})
-    with pytest.raises(SourceError, match=r"r\.toml: 1 rows to train on; at least 2 are needed"):
+    with pytest.raises(SourceError, match=r"r\.toml: rows to train on: 1; at least 2 are needed"):
         views(store, job, ingest(store, job.source))
 
 

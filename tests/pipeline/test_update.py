@@ -9,14 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
-from aepipe.errors import QueryError, SourceError
+from aepipe.errors import EmptyItemError, QueryError, SourceError
 from aepipe.pipeline import update
 from aepipe.pipeline.compact import compact, merge_rows
 from aepipe.pipeline.export import export
 from aepipe.pipeline.ingest import ingest
 from aepipe.pipeline.update import Added
 from aepipe.release import dedup as duplicates
+from aepipe.release import query as queries
 from aepipe.release.filter import ids_where
 from aepipe.release.lifecycle import next_id, verify
 from aepipe.release.release import Release
@@ -115,6 +117,30 @@ def test_unreadable_items_are_listed(store: Store, release: Release, tmp_path: P
         add(store, release, pictures_of(store) / CAR, pictures_of(store) / BUS)
     listed = pq.read_table(store.root / "quarantine-pictures-added.parquet").to_pylist()
     assert [one["key"] for one in listed] == [BUS]
+
+
+def test_what_is_passed_over_is_counted(
+    store: Store, release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "more"
+    folder.mkdir()
+    for name, like in (("new.png", 3), ("silent.png", 4)):
+        shutil.copy(pictures_of(store) / release.describe([like])[0].key, folder / name)
+    (folder / "notes.txt").write_text("not a picture")
+    decode = queries.decoder(release)
+
+    def hears(data: bytes, key: str) -> NDArray[np.generic]:
+        if key == "silent.png":
+            raise EmptyItemError(key, "silence")
+        return decode(data, key)
+
+    monkeypatch.setattr(queries, "decoder", lambda release: hears)
+    done, _ = add(store, release, folder)
+    assert (done.new, done.bad) == (1, ())
+    assert {fact["reason"]: fact["first"] for fact in done.passed_over} == {
+        "not a picture": ["notes.txt"],
+        "silence": ["silent.png"],
+    }
 
 
 def test_removed_rows_are_in_no_answer(store: Store, release: Release, tmp_path: Path) -> None:

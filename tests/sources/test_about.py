@@ -6,6 +6,7 @@ import json
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +17,7 @@ from aepipe.pipeline.ingest import ingest
 from aepipe.sources.loader import read_all
 from aepipe.store.artifacts import Store
 from aepipe.store.rows import Rows
-from tests.sources.test_archives import open_source, png, reasons
+from tests.sources.test_archives import check_read, open_source, pack, png, reasons
 
 
 def pictures(folder: Path, count: int = 20, start: int = 0) -> list[str]:
@@ -130,3 +131,73 @@ def test_columns_of_a_table_have_the_types_of_their_values(ending: str, tmp_path
     if ending == "csv":
         said = open_source(tmp_path / "photos", label="label", types={"year": "text"})
         assert {item.columns["year"] for item in said.items()} == {str(2010 + n) for n in range(20)}
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_values_of_a_table_in_text_have_types(ending: str, tmp_path: Path) -> None:
+    names = pictures(tmp_path, 4)
+    rows = [
+        {"file_name": name, "year": 2000 + n, "price": n / 2, "day": f"2024-01-0{n + 1}"}
+        for n, name in enumerate(names)
+    ]
+    write_table(tmp_path / f"metadata.{ending}", rows)
+    source = open_source(tmp_path)
+    types = {"year": pa.int64(), "price": pa.float64(), "day": pa.date32() if ending == "csv" else pa.string()}
+    assert {field.name: field.type for field in source.schema()} == types
+    assert [item.columns["year"] for item in source.items()] == [
+        2000 + names.index(item.key) for item in source.items()
+    ]
+    said = open_source(tmp_path, types={"year": "text"})
+    assert next(iter(said.items())).columns["year"] == "2000"
+    source.keep_types(pa.schema([("year", pa.float64())]))
+    assert source.schema().field("year").type == pa.float64()
+
+
+@pytest.mark.parametrize("packed", [".zip", ".tar", ".tar.gz"])
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_table_in_an_archive_is_about_the_files_next_to_it(packed: str, ending: str, tmp_path: Path) -> None:
+    rows = [{"file_name": f"{n}.png", "year": 2000 + n} for n in range(4)]
+    rows += [{"file_name": "gone.png", "year": 1}]
+    write_table(tmp_path / f"metadata.{ending}", rows)
+    table = (f"train/metadata.{ending}", (tmp_path / f"metadata.{ending}").read_bytes())
+    members = [table, *((f"train/{n}.png", png(n)) for n in range(3)), ("3.png", png(3))]
+    for folder, prefix in ((tmp_path / "one", ""), (tmp_path / "two", f"a{packed}/")):
+        folder.mkdir()
+        path = pack(folder / f"a{packed}", members)
+        source = open_source(folder if prefix else path)
+        found = {item.key: item.columns.get("year") for item in source.items()}
+        assert found.pop(f"{prefix}train/gone.png") is None
+        assert found.pop(f"{prefix}train/3.png") is None
+        assert found == {**{f"{prefix}train/{n}.png": 2000 + n for n in range(3)}, f"{prefix}3.png": None}
+        assert reasons(source)[f"{prefix}train/gone.png"] == "named in a table, and not there"
+        assert source.passed_over.counts == {"a table about the other files, whose columns it gives": 1}
+        assert source.notes == [f"1 files have no row in {prefix}train/metadata.{ending}"]
+        assert source.schema() == pa.schema([("year", pa.int64())])
+
+
+def test_a_table_in_an_archive_gives_ids(tmp_path: Path) -> None:
+    table = "file_name,id\n" + "".join(f"{n}.png,x{n}\n" for n in range(3))
+    path = pack(tmp_path / "a.zip", [*((f"{n}.png", png(n)) for n in range(3)), ("metadata.csv", table.encode())])
+    source = open_source(path, key="id")
+    assert check_read(source) == ["x0", "x1", "x2"]
+    with pytest.raises(SourceError, match=r"a\.zip: metadata\.csv: no column 'name'; it has: id"):
+        open_source(path, key="name")
+
+
+def test_a_damaged_table_in_an_archive_is_named(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.zip", [("0.png", png(0)), ("metadata.parquet", b"PAR1 no")])
+    with pytest.raises(SourceError, match=r"a\.zip: metadata\.parquet: "):
+        open_source(path)
+
+
+def test_recordings_in_windows_keep_what_is_said_of_their_table(tmp_path: Path) -> None:
+    sound = pytest.importorskip("soundfile", reason="needs the extra audio")
+    pytest.importorskip("soxr", reason="needs the extra audio")
+    for name in "ab":
+        sound.write(tmp_path / f"{name}.wav", 0.1 * np.sin(np.arange(16_000)), 16_000)
+    (tmp_path / "metadata.csv").write_text("file_name,year\na.wav,2001\n")
+    source = open_source(tmp_path, "audio")
+    assert [item.columns for item in source.items()] == [{"year": 2001}, {"year": None}]
+    assert source.notes == ["1 files have no row in metadata.csv"]
+    source.keep_types(pa.schema([("year", pa.float64())]))
+    assert [item.columns["year"] for item in source.items()] == [2001.0, None]

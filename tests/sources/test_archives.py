@@ -95,6 +95,36 @@ def test_pictures_in_an_archive(ending: str, tmp_path: Path) -> None:
     assert source.passed_over.counts == {"not a picture": 1, "hidden": 1, "left out by exclude": 1}
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_is_no_picture_is_named_as_in_a_folder(ending: str, tmp_path: Path) -> None:
+    others = {"a.svg": b'<svg xmlns="x"/>', "b.pdf": b"%PDF-1.7\n", "c.mp4": b"\0\0\0\x18ftypmp42".ljust(40, b"\0")}
+    members = [*((f"{n}.png", png(n)) for n in range(3)), *others.items(), ("empty", b"")]
+    packed = open_source(pack(tmp_path / f"photos{ending}", members))
+    (tmp_path / "folder").mkdir()
+    for name, data in members:
+        (tmp_path / "folder" / name).write_bytes(data)
+    whole = open_source(tmp_path / "folder")
+    assert sorted(check_read(packed)) == sorted(check_read(whole)) == ["0.png", "1.png", "2.png"]
+    assert packed.passed_over.counts == whole.passed_over.counts
+    assert {reason.partition(",")[0] for reason in packed.passed_over.counts} >= {
+        "SVG",
+        "PDF",
+        "a film and not a picture",
+    }
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links_in_an_archive_are_passed_over(kind: bytes, tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.tar", [("0.png", png(0)), ("1.png", png(1))])
+    with tarfile.open(path, "a") as archive:
+        link = tarfile.TarInfo("again.png")
+        link.type, link.linkname = kind, "0.png"
+        archive.addfile(link)
+    source = open_source(path)
+    assert check_read(source) == ["0.png", "1.png"]
+    assert source.passed_over.counts == {"a link in an archive, which is not followed": 1}
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_members_are_read_however_they_are_packed(method: int, tmp_path: Path) -> None:
     path = pack(tmp_path / "a.zip", [(f"{n}.bmp", png(n)) for n in range(5)], method)
@@ -254,9 +284,11 @@ def test_members_that_must_not_be_read_are_refused(tmp_path: Path, monkeypatch: 
         "/root.png": "path leaves the archive",
         "C:/x.png": "path leaves the archive",
         "bomb.png": "grows more than 1,000 times when it is unpacked",
-        "link.png": "a link",
         "ok.png": None,
     }
+    source = open_source(path)
+    list(source.items())
+    assert source.passed_over.first == {"a link in an archive, which is not followed": ["link.png"]}
     monkeypatch.setattr(zip, "MAX_BYTES", 100)
     assert reasons(open_source(path))["ok.png"] == "more than 0 MB"
     monkeypatch.setattr(zip, "MOST", 3)

@@ -125,7 +125,7 @@ def test_windows_have_the_label_of_their_file_in_a_list(tmp_path: Path) -> None:
     ("data", "says"),
     [
         (b"RIFF nonsense", "not a recording that can be read"),
-        (b"", "not a recording that can be read"),
+        (b"", "empty file"),
         (wav(np.zeros(RATE)), "silence"),
         (wav(np.zeros(0)), "nothing recorded there"),
         (wav(tone(440))[:5000], "cut off"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import platform
 import struct
+import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +18,7 @@ pytest.importorskip("soxr", reason="needs the extra audio")
 av = pytest.importorskip("av", reason="needs the extra video")
 
 from aepipe import sources
-from aepipe.errors import EmptyItemError, ItemError, SourceError
+from aepipe.errors import EmptyItemError, ExtraError, ItemError, SourceError
 from aepipe.pipeline.ingest import ingest
 from aepipe.sources import preview
 from aepipe.sources.audio import chunks, reading
@@ -312,3 +314,63 @@ def test_without_pyav_a_recording_for_it_names_the_extra(monkeypatch: pytest.Mon
     with pytest.raises(ModuleNotFoundError) as raised:
         ROW(data, "k")
     assert "aepipe[video]" in str(missing_extra(raised.value))
+
+
+def test_without_pyav_a_recording_for_it_is_found_when_the_recipe_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aepipe.sources.audio.source.find_spec", lambda name: None)
+    (tmp_path / "a.wav").write_bytes(written(SWEEP))
+    audio(tmp_path)
+    (tmp_path / "b.M4A").write_bytes(b"")
+    with pytest.raises(ExtraError, match=r"aepipe\[video\]"):
+        audio(tmp_path)
+
+
+def test_empty_files_and_sound_in_files_of_films_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(written(SWEEP))
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "b.mp4").write_bytes(encoded("mp4", "aac"))
+    source = audio(tmp_path)
+    assert {one.item.key: one.reason for one in read_all(source)}["empty.wav"] == "empty file"
+    ((reason, names),) = source.passed_over.first.items()
+    assert names == ["b.mp4"]
+    assert reason.startswith("a film, or sound in a file of that sort: give it a name in .m4a")
+    (tmp_path / "b.mp4").rename(tmp_path / "b.m4a")
+    assert {one.item.key: one.reason for one in read_all(audio(tmp_path))}["b.m4a@0"] is None
+
+
+NOISY = """
+import io, os, sys, threading
+from aepipe.sources.audio.reading import samples_of
+from aepipe.sources.audio.quiet import quiet
+import ctypes
+
+def tried():
+    try:
+        samples_of(open(sys.argv[1], "rb").read(), "k")
+    except Exception as error:
+        print("refused", error)
+
+threads = [threading.Thread(target=tried) for _ in range(4)]
+[one.start() for one in threads]
+with quiet():
+    print("our own line", file=sys.stderr, flush=True)
+    os.system("echo a child >&2")
+[one.join() for one in threads]
+libc = ctypes.CDLL(None)
+libc.perror(b"C again")
+"""
+
+
+def test_damaged_mp3_files_write_nothing_to_the_terminal(tmp_path: Path) -> None:
+    data = bytearray(written(SWEEP, "MP3"))
+    data[2000:3500] = np.random.default_rng(0).bytes(1500)
+    (tmp_path / "bad.mp3").write_bytes(data)
+    script = [sys.executable, "-c", NOISY, str(tmp_path / "bad.mp3")]
+    done = subprocess.run(script, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    said = done.stderr.splitlines()
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        assert said[:2] == ["our own line", "a child"]
+        assert [line.partition(":")[0] for line in said[2:]] == ["C again"]
+    assert done.stdout.count("refused") in (0, 4)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from aepipe.errors import ItemError
 from aepipe.sources.audio import chunks
-from aepipe.sources.files import MAX_BYTES, pointer_in
+from aepipe.sources.audio.quiet import quiet
+from aepipe.sources.files import EMPTY, MAX_BYTES, pointer_in
 from aepipe.sources.streams import Region
 
 if TYPE_CHECKING:
@@ -65,6 +66,13 @@ def is_recording(head: bytes, name: str = "") -> bool:
     if head.startswith(b"OggS"):
         return _FILMS[2] not in head
     return head.startswith(_HEADS) or head[8:12] in _FAMILIES.get(head[:4], ()) or _is_mpeg(head)
+
+
+def not_read(head: bytes) -> str | None:
+    """Return what bytes are instead of a recording, and what to do; None for unknown ones."""
+    if head[4:8] == b"ftyp" or head.startswith((_ASF, _EBML)):
+        return "a film, or sound in a file of that sort: give it a name in .m4a, .mka or .wma if it is sound"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +156,13 @@ def recording(stream: BinaryIO, key: str) -> Iterator[Recording]:
     if sound and sound.plain:
         yield _by_hand(stream, sound, key)
         return
+    with quiet(), _by_library(stream, sound, key) as found:
+        yield found
+
+
+@contextmanager
+def _by_library(stream: BinaryIO, sound: chunks.Sound | None, key: str) -> Iterator[Recording]:
+    """Open a recording by a library."""
     cut_off = sound.cut_off if sound else chunks.is_cut_off(stream)
     import soundfile
 
@@ -163,7 +178,8 @@ def recording(stream: BinaryIO, key: str) -> Iterator[Recording]:
         head = stream.read(1 << 13)
         if not (is_recording(head, "x.m4a") or is_recording(head.lstrip(b"\0"))):
             why = str(error).partition(": ")[2] or str(error)  # the library names its own stream first
-            raise ItemError(key, pointer_in(head) or f"not a recording that can be read: {why}") from None
+            why = f"not a recording that can be read: {why.rstrip('.')}" if head else EMPTY
+            raise ItemError(key, pointer_in(head) or why) from None
         with _by_ffmpeg(stream, key, cut_off=cut_off) as found:
             yield found
         return

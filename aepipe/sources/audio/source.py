@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -12,15 +13,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from aepipe import recipe
-from aepipe.errors import ItemError
+from aepipe.errors import ExtraError, ItemError
 from aepipe.sources import base
 from aepipe.sources.audio import decode
-from aepipe.sources.audio.reading import NOT_A_NUMBER, Recording, is_recording, recording
+from aepipe.sources.audio.reading import NOT_A_NUMBER, Recording, is_recording, not_read, recording
 from aepipe.sources.files import Files, InMemory, Refused
 from aepipe.sources.formats.whole_files import files_or_lists
 from aepipe.sources.item import Columns, Container, Item, Reader
 from aepipe.sources.pieces import Pieces
 from aepipe.sources.streams import kept, opened
+from aepipe.sources.video.decode import EXTRAS
 
 SUFFIXES = (
     *(".wav", ".wave", ".rf64", ".w64", ".bwf", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".m4b", ".aac"),
@@ -28,6 +30,10 @@ SUFFIXES = (
 )
 SHORT = 1 << 19
 """Samples of a window up to which those of one file are held in memory, where it can only be decoded in one pass."""
+
+
+BY_FFMPEG = (".m4a", ".m4b", ".aac", ".mka", ".weba", ".wma", ".amr", ".wv", ".ape", ".tta")
+"""Endings of recordings that libsndfile does not read."""
 
 
 class Options(base.Options):
@@ -78,7 +84,8 @@ class Audio(base.ItemSource):
         self._features = features
         self._decode = decode.decoder(features.model_dump())
         files = Files.at(options.path, base, options.exclude)
-        columns = Columns(options.audio, options.key, is_recording, given=options.given, option="audio")
+        _check_packages(files)
+        columns = Columns(options.audio, options.key, is_recording, not_read, options.given, "audio")
         whole = files_or_lists(files, SUFFIXES, columns, "a recording")
         super().__init__(options, name, files, _Windows(whole, features))
 
@@ -94,6 +101,16 @@ class Audio(base.ItemSource):
     def row(self, data: bytes, key: str) -> NDArray[np.generic]:
         """Return the mel spectrogram of a window, uint8[bands, frames, 1]."""
         return self._decode(data, key)
+
+
+def _check_packages(files: Files) -> None:
+    """Check that what the files need by their names is installed.
+
+    Raises:
+        ExtraError: it is not.
+    """
+    if find_spec("av") is None and any(found.place.lower().endswith(BY_FFMPEG) for found in files):
+        raise ExtraError("av", EXTRAS["av"])
 
 
 class _Windows(Pieces):

@@ -1,4 +1,4 @@
-"""Tables about the files next to them, as Hugging Face's ImageFolder has them.
+"""Tables about files next to them, in folders and archives, as ImageFolder has them.
 
 ``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet`` has a column ``file_name``: the path of each file, relative
 to the table's folder. Its other columns are columns of the items.
@@ -10,23 +10,30 @@ import posixpath
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aepipe.errors import SourceError
 from aepipe.sources.files import Found, Refused
 from aepipe.sources.formats import TABLES
-from aepipe.sources.item import Item
+from aepipe.sources.item import Container, Given, Item
 from aepipe.sources.passed_over import PassedOver
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from aepipe.sources.formats.folder import Folder
-    from aepipe.sources.item import Given
 
 FILE = "file_name"
+
+
+class Whole(Container, Protocol):
+    """A folder or archives.
+
+    Attributes:
+        about: places of tables about the items, which are no items.
+    """
+
+    about: frozenset[str]
 
 
 def is_table(name: str) -> bool:
@@ -34,12 +41,12 @@ def is_table(name: str) -> bool:
     return name.rpartition("/")[2] in TABLES
 
 
-def joined(whole: Folder, tables: Iterable[Found], key: str | None, given: Given) -> Folder | Described:
-    """Return a folder whose items have the columns of tables about them, if there are any.
+def joined(whole: Whole, tables: Iterable[Found], key: str | None, given: Given) -> Container:
+    """Return files whose items have the columns of tables about them, if there are any.
 
     Args:
-        whole: the folder.
-        tables: files for which :func:`is_table` holds.
+        whole: the folder or the archives.
+        tables: files for which :func:`is_table` holds; the place of one is where its own key would begin.
         key: the column with the id of each item; None takes its path.
         given: what the recipe says of tables.
 
@@ -57,27 +64,29 @@ def joined(whole: Folder, tables: Iterable[Found], key: str | None, given: Given
 
 
 class Described:
-    """A folder of files with tables about them.
+    """Files of a folder or of archives, with tables about them.
 
     The types of columns in text are told by all of their values.
 
     Args:
-        whole: the folder.
-        tables: with the columns of each; those of tables in text are text.
+        whole: the folder or the archives; the key of an item is its path.
+        tables: with the columns of each.
         key: the column with the id of each item; None takes its path.
         given: what the recipe says of tables.
     """
 
-    def __init__(self, whole: Folder, tables: Mapping[Found, pa.Schema], key: str | None, given: Given) -> None:
+    def __init__(self, whole: Whole, tables: Mapping[Found, pa.Schema], key: str | None, given: Given) -> None:
         from aepipe.sources.formats import records
         from aepipe.sources.formats.text_shards import TextShards
 
         self._whole = whole
         self._tables = tables
         self._texts = TextShards(tables, given, lambda found: not records.is_typed(found.place))
-        self._texts.look((FILE,))
+        self._texts.look(())
         self._key = key
         self._unknown = 0
+        self.kept: object = None
+        """What has to live as long as the tables."""
         self.gives = whole.gives
         if key is not None and key not in self._schema.names:
             raise SourceError(
@@ -93,8 +102,8 @@ class Described:
     def notes(self) -> Sequence[str]:
         """What was guessed of the tables, and how many files they do not name."""
         names = ", ".join(found.place for found in self._tables)
-        unknown = [f"{self._unknown:,} files have no row in {names}"] if self._unknown else []
-        return [*self._texts.notes(), *unknown]
+        found = [*getattr(self._whole, "notes", ()), *self._texts.notes()]
+        return [*found, f"{self._unknown:,} files have no row in {names}"] if self._unknown else found
 
     def schema(self) -> pa.Schema:
         """Return the columns of all tables, but for the paths."""
@@ -103,16 +112,16 @@ class Described:
     def keep_types(self, known: pa.Schema) -> None:
         """Let columns have the types that other rows have, where their values fit."""
         self._texts.keep_types(known)
-        self.__dict__.pop("_schema", None)
 
-    @cached_property
+    @property
     def _schema(self) -> pa.Schema:
         import pyarrow as pa
 
         seen: dict[str, tuple[pa.Field, Found]] = {}
-        typed = {field.name: field for field in (self._texts.schema() if self._texts.found else ())}
-        for found, schema in self._tables.items():
-            for field in schema if found not in self._texts.found else map(typed.__getitem__, schema.names):
+        typed = [(found, schema) for found, schema in self._tables.items() if found not in self._texts.found]
+        written = [(found, self._texts.schema()) for found in self._texts.found[:1]]
+        for found, schema in [*written, *typed]:
+            for field in schema:
                 first, where = seen.setdefault(field.name, (field, found))
                 try:
                     both = pa.unify_schemas([pa.schema([first]), pa.schema([field])], promote_options="permissive")
@@ -121,7 +130,9 @@ class Described:
                         f"{found.path}: column {field.name!r} is {field.type}, and {first.type} in {where.place}"
                     ) from None
                 seen[field.name] = (both.field(0), where)
-        return pa.schema([field for field, _ in seen.values() if field.name != FILE])
+        own = [field for field, _ in seen.values() if field.name != FILE]
+        told = self._whole.schema()
+        return pa.schema([*told, *(field for field in own if field.name not in told.names)])
 
     def total(self) -> int | None:
         """Return the number of files, where that is cheap to know."""
@@ -132,9 +143,9 @@ class Described:
         rows, damaged = self._rows()
         names, self._unknown = self._schema.names, 0
         for item in self._whole.items():
-            record = rows.pop(_normal(item.place), None)
+            record = rows.pop(_normal(item.key), None)
             self._unknown += record is None
-            columns = {name: (record or {}).get(name) for name in names}
+            columns = {name: (record or {}).get(name) for name in names} | dict(item.columns)
             key = columns.get(self._key) if self._key else None
             yield replace(
                 item,
@@ -152,18 +163,18 @@ class Described:
 
         rows, damaged = dict[str, dict[str, object]](), list[Item]()
         self._texts.begin()
+        names = self._texts.schema().names
         for found in self._tables:
             folder = posixpath.dirname(found.place)
-            text = found in self._texts.found
-            typed = self._texts.typed(found, self._schema.names) if text else dict
-            for line in self._texts.lines(found) if text else records.read(Path(found.path), found.place):
+            values_of = self._texts.typed(found, names) if found in self._texts.found else dict
+            for line in records.read(Path(found.path), found.place):
                 name = line.record.get(FILE)
                 if line.trouble or not isinstance(name, str) or not name:
                     at = f"{found.place}#{line.number}"
                     damaged.append(Item(at, at, Refused(line.trouble or f"no {FILE}")))
                     continue
                 place = _normal(posixpath.normpath(posixpath.join(folder, name)))
-                rows[place] = {} if place in rows else typed(line.record)
+                rows[place] = {} if place in rows else values_of(line.record)
         return rows, damaged
 
 

@@ -3,6 +3,9 @@
 A file and the texts with the same name up to the first dot belong together, as in the shards of WebDataset and
 img2dataset: ``0001.jpg``, ``0001.txt``, ``0001.json``, ``0001.cls``. There the file is the item, ``.cls`` is its label,
 and the fields of ``.json`` are columns; ``.txt`` is the column ``caption``, or ``txt`` where ``.json`` has a caption.
+
+A ``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet`` is a table about the files next to it, as in a folder;
+see :mod:`aepipe.sources.formats.about`.
 """
 
 from __future__ import annotations
@@ -13,14 +16,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.exclude import excluding
 from aepipe.sources.files import EMPTY, HIDDEN, Files, Found, Piece, Refused, pointer_in
-from aepipe.sources.formats import tar, zip
-from aepipe.sources.formats.members import Member
+from aepipe.sources.formats import about, tar, zip
+from aepipe.sources.formats.folder import ABOUT
+from aepipe.sources.formats.members import LINK, Member
 from aepipe.sources.item import Item, Reader
 from aepipe.sources.passed_over import PassedOver
 from aepipe.sources.pictures import SUFFIXES
@@ -29,12 +34,14 @@ from aepipe.sources.walk import EXCLUDED
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from aepipe.sources.item import Columns, Sniff
+    from aepipe.sources.item import Columns, Container, Given, Sniff
 
 BESIDE = (".txt", ".json", ".cls")
 """Endings of the texts about a file."""
 LOOKED_AT = 200
 """Files whose texts tell the columns and their types."""
+TABLED = 100
+"""Members of a tar archive among which a table about the others is looked for."""
 CAPTION, TEXT = "caption", "txt"
 _LONGEST = 1 << 20  # bytes of a text about a file
 _HEAD = 1 << 13
@@ -49,6 +56,7 @@ class Wanted:
         endings: of the names of items, in lower case; without endings every member is one.
         sniff: tells by the first bytes whether a member with another ending is an item.
         without: tells by its name whether a member is none.
+        instead: says what the first bytes of other members are, where it knows.
         key: the column with the id of each item; None takes the path of the member.
     """
 
@@ -56,11 +64,14 @@ class Wanted:
     endings: tuple[str, ...] = ()
     sniff: Sniff | None = None
     without: Callable[[str], bool] | None = None
+    instead: Callable[[bytes], str | None] | None = None
     key: str | None = None
 
     def refusal(self, member: Member) -> str | None:
         """Return why a member is no item; None where it is one."""
         reason = f"not {self.called}"
+        if isinstance(member.reader, Refused) and member.reader.reason == LINK:
+            return LINK
         if self.without is not None and self.without(member.name):
             return reason
         if not self.endings or member.name.lower().endswith(self.endings):
@@ -68,12 +79,17 @@ class Wanted:
         if isinstance(member.reader, Refused):
             return member.reader.reason
         try:
-            head = head_of(member.reader, member.name)
+            return self._why_not_like(head_of(member.reader, member.name), reason)
         except (ItemError, OSError):
             return reason
+
+    def _why_not_like(self, head: bytes, reason: str) -> str | None:
+        """Return why the first bytes of a member are not those of an item; None where they are."""
         if self.sniff is not None and self.sniff(head):
             return None
-        return EMPTY if not head else pointer_in(head) or reason
+        if not head:
+            return EMPTY
+        return pointer_in(head) or (self.instead and self.instead(head)) or reason
 
 
 def claims(name: str) -> bool:
@@ -90,9 +106,41 @@ def prevail(files: Iterable[Found]) -> bool:
     return archives > others
 
 
-def open_container(files: Files, columns: Columns) -> Archives:
+def open_container(files: Files, columns: Columns) -> Container:
     """Return the pictures in archives."""
-    return Archives(files, Wanted("a picture", SUFFIXES, columns.sniff, key=columns.key))
+    wanted = Wanted("a picture", SUFFIXES, columns.sniff, instead=columns.instead, key=columns.key)
+    return described(files, wanted, columns.given)
+
+
+def described(files: Files, wanted: Wanted, given: Given) -> Container:
+    """Return the items in archives, with the columns of tables about them.
+
+    Such a table is looked for among all members of a zip archive, and among the first :data:`TABLED` of a tar archive,
+    which can only be read from its beginning on.
+
+    Raises:
+        SourceError: an archive or a table is damaged, there is no column of ids, or the types of a column differ.
+    """
+    whole = Archives(files, replace(wanted, key=None))
+    folder, tables = TemporaryDirectory(prefix="aepipe-"), list[Found]()
+    try:
+        for place, member in whole.tables():
+            # Tables are read from files.
+            path = Path(folder.name, f"{len(tables)}-{PurePosixPath(member.name).name}")
+            path.write_bytes(member.reader(member.name))
+            tables.append(Found(place, str(path)))
+        joined = about.joined(whole, tables, wanted.key, given)
+    except ItemError as error:
+        raise SourceError(f"{files.given}: {error}") from None
+    except SourceError as error:
+        text = str(error)
+        for found in tables:
+            text = text.replace(found.path, f"{files.given}: {found.place}")
+        raise SourceError(text) from None
+    if not isinstance(joined, about.Described):
+        return Archives(files, wanted) if wanted.key is not None else whole
+    joined.kept = folder
+    return joined
 
 
 def read_at(path: Path, at: str, key: str) -> bytes:
@@ -137,6 +185,8 @@ class Archives:
         self._wanted = wanted
         self.passed_over = PassedOver()
         self.notes: Sequence[str] = ()
+        self.about: frozenset[str] = frozenset()
+        """Places of tables about the members; see :mod:`aepipe.sources.formats.about`."""
         if wanted.key is not None and wanted.key not in self._columns:
             raise SourceError(f"{files.given}: no column {wanted.key!r}; it has: {', '.join(self._columns) or 'none'}")
 
@@ -162,6 +212,19 @@ class Archives:
             for group in self._groups(found):
                 yield from self._items(group, found)
 
+    def tables(self) -> Iterator[tuple[str, Member]]:
+        """Yield the members that have the name of a table about others, with their places."""
+        # Shards of WebDataset have their texts beside the items, and there are thousands of them.
+        for found in self._files.claimed(claims) if self._wanted.endings and not self._beside else ():
+            module = _module(found.place)
+            for member in islice(module.members(found), TABLED if module is tar else None):
+                refused = isinstance(member.reader, Refused) or self._left_out(member)
+                if about.is_table(member.name) and not refused:
+                    yield self._prefix(found) + member.name, member
+
+    def _prefix(self, found: Found) -> str:
+        return "" if self._files.single else f"{found.place}/"
+
     def _groups(self, found: Found) -> Iterator[list[Member]]:
         """Yield members that belong together, if there are texts about them; else single ones."""
         members = _module(found.place).members(found)
@@ -171,11 +234,11 @@ class Archives:
 
     def _items(self, group: list[Member], found: Found) -> Iterator[Item]:
         """Yield the items of one group; count what is none."""
-        prefix = "" if self._files.single else f"{found.place}/"
+        prefix = self._prefix(found)
         beside = [member for member in group if member.ending in self._beside and not self._left_out(member)]
         chosen = list[Member]()
         for member in group:
-            reason = None if member in beside else self._left_out(member) or self._wanted.refusal(member)
+            reason = None if member in beside else self._why_not(member, prefix)
             if reason:
                 self.passed_over.add(prefix + member.name, reason)
             elif member not in beside:
@@ -198,6 +261,12 @@ class Archives:
                 label,
                 columns=columns,
             )
+
+    def _why_not(self, member: Member, prefix: str) -> str | None:
+        """Return why a member is no item; None where it is one."""
+        if prefix + member.name in self.about:
+            return ABOUT
+        return self._left_out(member) or self._wanted.refusal(member)
 
     def _left_out(self, member: Member) -> str | None:
         if _hidden(member.name):

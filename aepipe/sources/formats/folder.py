@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 _OTHERS = """
 .wav .wave .flac .mp3 .ogg .oga .opus .m4a .aac .aif .aiff .wma .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .wmv .flv
 .csv .tsv .jsonl .ndjson .parquet .pq .npy .npz .arrow .feather .ipc .db .db3 .sqlite .sqlite3 .duckdb .ddb
+.svg .svgz .eps .ai .wmf .emf .xcf .psb .exr .hdr .dcm
 .h5 .hdf5 .pkl .pt .onnx
 .zip .tar .tgz .gz .bz2 .xz .zst .7z .rar .iso .exe .dll .so .o .class .pyc .jar .ttf .otf .woff .woff2
 """
 OTHERS = frozenset(_OTHERS.split())
 """Endings of files that are neither pictures nor documents."""
+ABOUT = "a table about the other files, whose columns it gives"
+"""Why such a table is no item; see :mod:`aepipe.sources.formats.about`."""
 UNCOUNTED = 1000
 """Files that have to be looked into, from which a folder is not counted in advance."""
 
@@ -101,7 +104,7 @@ class Folder:
     def _why_not(self, found: Found) -> str | None:
         """Return why a file is no item; None where it is one."""
         if found.place in self.about:
-            return "a table about the other files, whose columns it gives"
+            return ABOUT
         if self._without is not None and self._without(found.place) and not self._files.single:
             return self._reason
         if self._is_named(found):

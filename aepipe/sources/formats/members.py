@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 
 from aepipe.sources.item import Reader
 
+LINK = "a link in an archive, which is not followed"
+"""Why a link is no item."""
 _DRIVE = re.compile("[A-Za-z]:")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import MAX_BYTES, Found, InMemory, Piece, Refused
-from aepipe.sources.formats.members import Member, leaves
+from aepipe.sources.formats.members import LINK, Member, leaves
 from aepipe.sources.item import Reader
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -80,6 +80,8 @@ def _reader(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> Rea
     """Return the reader of one member."""
     if leaves(member.name):
         return Refused("path leaves the archive")
+    if member.issym() or member.islnk():
+        return Refused(LINK)
     if not member.isreg() or member.issparse():
         return Refused("not a file")
     if _plain(Path(path)):

@@ -22,12 +22,13 @@ def files_or_lists(files: Files, endings: tuple[str, ...], columns: Columns, cal
         called: what one item is called, with its article.
     """
     there = list(files)
-    whole = Folder(files, endings, columns.sniff, called=called)
+    whole = Folder(files, endings, columns.sniff, called=called, instead=columns.instead)
     packed, listed = (any(one.claims(found.place) for found in there) for one in (archives, path_lists))
     held = any(map(parquet.holds, there))
     # Files first: a list, a table or an archive in a folder of them is about them.
     if (packed or listed or held) and not any(map(whole.is_item, there)):
         if packed:
-            return archives.Archives(files, archives.Wanted(called, endings, columns.sniff, key=columns.key))
+            wanted = archives.Wanted(called, endings, columns.sniff, instead=columns.instead, key=columns.key)
+            return archives.described(files, wanted, columns.given)
         return parquet.Tables(files, columns) if held else path_lists.Lists(files, columns)
     return about.joined(whole, [found for found in there if about.is_table(found.place)], columns.key, columns.given)

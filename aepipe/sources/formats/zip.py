@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import MAX_BYTES, Found, Piece, Refused, check_bytes
-from aepipe.sources.formats.members import Member, leaves
+from aepipe.sources.formats.members import LINK, Member, leaves
 from aepipe.sources.item import Reader
 
 MOST = 2_000_000
@@ -117,7 +117,7 @@ def _reader(stream: BinaryIO, name: str, info: zipfile.ZipInfo, path: str) -> Re
     checks = {
         "path leaves the archive": leaves(name),
         "encrypted": bool(info.flag_bits & _ENCRYPTED),
-        "a link": info.create_system == 3 and stat.S_ISLNK(mode),
+        LINK: info.create_system == 3 and stat.S_ISLNK(mode),
         f"packed by a method that is not known here: {info.compress_type}": info.compress_type not in _METHODS,
         f"more than {MAX_BYTES >> 20} MB": info.file_size > MAX_BYTES,
         f"grows more than {RATIO:,} times when it is unpacked": info.file_size > _SMALL

@@ -14,16 +14,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import islice
-from typing import Any
 
 from PIL import Image
 
 from aepipe.errors import ItemError
 from aepipe.sources.files import InMemory, Refused, WholeFile
 from aepipe.sources.images import camera, reading
-from aepipe.sources.item import Container, Item, Reader
-from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.item import Item, Reader
 from aepipe.sources.pictures import format_of
+from aepipe.sources.pieces import Pieces
 
 MARK = "i"
 """What a place ``scan.tif#i2`` begins with after the file: the number of a page."""
@@ -46,30 +45,8 @@ class _TiffPage:
         return _first(self.whole(key), self.at)
 
 
-@dataclass(slots=True)
-class Pages:
+class Pages(Pieces):
     """A container of pictures, each page of them an item; files of one page are as they are."""
-
-    whole: Container
-
-    @property
-    def gives(self) -> frozenset[str]:
-        """What the files say of themselves."""
-        return self.whole.gives
-
-    @property
-    def passed_over(self) -> PassedOver:
-        """Files that are no pictures."""
-        return self.whole.passed_over
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the container guessed of its files."""
-        return tuple(getattr(self.whole, "notes", ()))
-
-    def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
-        """Return the columns of the files."""
-        return self.whole.schema()
 
     def total(self) -> None:
         """Return None: the number of pages is known only after all files have been opened."""
@@ -77,7 +54,7 @@ class Pages:
 
     def items(self) -> Iterator[Item]:
         """Yield the pages of each file; a file that is damaged ends with an item that says so."""
-        for item in self.whole.items():
+        for item in self._whole.items():
             number = 0
             try:
                 for number, (reader, whole) in enumerate(_readers(item), 1):

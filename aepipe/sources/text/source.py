@@ -22,7 +22,7 @@ from pydantic import Field
 
 from aepipe import log, recipe
 from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError
-from aepipe.sources import base
+from aepipe.sources import base, pictures
 from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, SentenceEncoder, digest_of
 from aepipe.sources.files import Files
 from aepipe.sources.formats import archives, folder, records
@@ -318,7 +318,7 @@ def _stop_words() -> frozenset[str]:
 
 
 def _is_document(seen: base.Glimpse) -> bool:
-    if seen.table:
+    if seen.table or pictures.is_drawing(seen.head):
         return False
     form, head = recognise.format_of(seen.head, seen.name), seen.head
     if form:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from aepipe.errors import ItemError, QueryError
 from aepipe.sources.asked import file_named, nothing_at, path_named
-from aepipe.sources.files import WholeFile, pointer_in
+from aepipe.sources.files import EMPTY, WholeFile, pointer_in
 from aepipe.sources.images import decode
 from aepipe.sources.item import Decode, Item, Reader
 from aepipe.sources.streams import opened
@@ -173,7 +173,8 @@ def _opened(film: Path | Reader, key: str) -> Iterator[av.container.InputContain
             with av.open(file, "r", **lenient) as video:
                 yield _checked(video, key)
     except av.error.FFmpegError as error:
-        raise ItemError(key, pointer_in(head) or f"not a video that can be read: {error.strerror}") from None
+        why = f"not a video that can be read: {error.strerror}" if head else EMPTY
+        raise ItemError(key, pointer_in(head) or why) from None
 
 
 def _checked(video: av.container.InputContainer, key: str) -> av.container.InputContainer:
