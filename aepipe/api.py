@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BitCodes, concatenate
 from aepipe.errors import ExtraError, QueryError
-from aepipe.pipeline.rules import NightlyRules
+from aepipe.pipeline.rules import NightlyRules, check_rules
 from aepipe.release import lifecycle
 from aepipe.release import query as queries
 from aepipe.release.filter import ids_where, rows_named
@@ -477,9 +477,8 @@ def run(
         what: a recipe (a file, or the name of one that comes with the package), or a folder, file or glob to derive
             one from; that is written as ``NAME.toml`` in the working directory, if it is not there yet.
         home: the store; as for :func:`open`.
-        name: in service, in place of the recipe's own.
+        name, device: in place of the recipe's own.
         source: in place of the recipe's own ``[source] path``.
-        device: in place of the recipe's own.
         promote: false leaves the release out of service, whatever the gate says.
         save: where a derived recipe is written instead.
         server: address of a Prefect server's API; else ``$PREFECT_API_URL``, else one that runs for as long as this.
@@ -501,9 +500,8 @@ def run(
     with load_flow("local_server").session(store, server, lambda: jobs.check(order, promote=promote)):
         outcome = load_flow("build").build(**order, promote=promote)
     made = Release.open(store, ref=Ref.parse(outcome["release"]))
-    return RunResult(
-        Collection(store, made), outcome["in_service"], tuple(outcome["reasons"]), tuple(outcome["warnings"])
-    )
+    said = [tuple(outcome[name]) for name in ("reasons", "warnings")]
+    return RunResult(Collection(store, made), outcome["in_service"], *said)
 
 
 @naming_extras
@@ -526,9 +524,8 @@ def nightly(
     Args:
         recipe: a file, or the name of one that comes with the package.
         home: the store; as for :func:`open`.
-        name: in service, in place of the recipe's own.
+        name, device: in place of the recipe's own.
         source: in place of the recipe's own ``[source] path``.
-        device: in place of the recipe's own.
         server: as for :func:`run`.
         wait: seconds to wait for another run under its name.
         rules: ``retrain``, ``days``, ``cold``, ``keep``, ``hours``, ``metrics``; see :class:`NightlyRules`.
@@ -540,9 +537,7 @@ def nightly(
     >>> aepipe.nightly("photos.toml", days=7).done    # doctest: +SKIP
     ('nothing has changed',)
     """
-    if unknown := sorted(rules.keys() - NightlyRules.__annotations__.keys()):
-        known = ", ".join(NightlyRules.__annotations__)
-        raise QueryError(f"no such rule of nightly: {', '.join(unknown)}; these are: {known}")
+    check_rules(rules)
     file, store = load_flow("catalog").recipe_file(os.fspath(recipe)), open_store(home)
     jobs = load_flow("job")
     jobs.check_metrics(rules.get("metrics"))
@@ -578,8 +573,8 @@ def refresh(
     release = Release.open(store, name)
     from aepipe.pipeline.unchanged import unchanged
 
-    own = not (server or os.environ.get("PREFECT_API_URL"))  # a server of others records every run
-    if own and unchanged(store, release):
+    # A server of others records every run.
+    if not (server or os.environ.get("PREFECT_API_URL")) and unchanged(store, release):
         return UpdateResult(Collection(store, release), False, ("the source has not changed",))
     lifecycle.check_free(store, release.name, wait=wait)
     with load_flow("local_server").session(store, server):

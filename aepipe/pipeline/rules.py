@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict
+
+from aepipe.errors import QueryError
 
 
 class NightlyRules(TypedDict, total=False):
@@ -23,3 +26,14 @@ class NightlyRules(TypedDict, total=False):
     keep: int
     hours: float
     metrics: str | None
+
+
+def check_rules(rules: Mapping[str, Any]) -> None:
+    """Check that rules are known.
+
+    Raises:
+        QueryError: one is not.
+    """
+    if unknown := sorted(rules.keys() - NightlyRules.__annotations__.keys()):
+        known = ", ".join(NightlyRules.__annotations__)
+        raise QueryError(f"no such rule of nightly: {', '.join(unknown)}; these are: {known}")
