@@ -4,7 +4,6 @@
 >>> boots = aepipe.open(name="boots")                       # doctest: +SKIP
 >>> boots.query("image.png", k=3).to_pandas()               # doctest: +SKIP
 >>> boots.add("photos/2026-11/")                            # doctest: +SKIP
->>> aepipe.run("boots.toml").collection                     # doctest: +SKIP
 
 The verbs of the command line call these functions, so both give the same answers. To open and to query takes neither
 torch nor pyarrow nor Prefect: each method imports what it needs, and :func:`run`, :func:`nightly` and :func:`refresh`
@@ -477,8 +476,9 @@ def run(
         what: a recipe (a file, or the name of one that comes with the package), or a folder, file or glob to derive
             one from; that is written as ``NAME.toml`` in the working directory, if it is not there yet.
         home: the store; as for :func:`open`.
-        name, device: in place of the recipe's own.
+        name: in service, in place of the recipe's own.
         source: in place of the recipe's own ``[source] path``.
+        device: in place of the recipe's own.
         promote: false leaves the release out of service, whatever the gate says.
         save: where a derived recipe is written instead.
         server: address of a Prefect server's API; else ``$PREFECT_API_URL``, else one that runs for as long as this.
@@ -488,7 +488,6 @@ def run(
         RecipeError: the recipe cannot be run.
         SourceError: the source is missing, empty, or has too many unreadable items.
         BusyError: another run is writing under the same name.
-        ExtraError: an optional package is not installed.
 
     >>> done = aepipe.run("photos/")           # doctest: +SKIP
     >>> done.in_service, done.reasons          # doctest: +SKIP
@@ -524,8 +523,9 @@ def nightly(
     Args:
         recipe: a file, or the name of one that comes with the package.
         home: the store; as for :func:`open`.
-        name, device: in place of the recipe's own.
+        name: in service, in place of the recipe's own.
         source: in place of the recipe's own ``[source] path``.
+        device: in place of the recipe's own.
         server: as for :func:`run`.
         wait: seconds to wait for another run under its name.
         rules: ``retrain``, ``days``, ``cold``, ``keep``, ``hours``, ``metrics``; see :class:`NightlyRules`.
