@@ -149,6 +149,7 @@ def pass_night(job: Job, night: Night, rules: Rules) -> None:
         night.rows |= {"new": 0, "changed": 0, "vanished": 0}
     if release is None:
         _train(job, night, rows, "the first release")
+        night.done = night.done or ["what was damaged or missing is made again"]
         return
     serving = _in_service(job, release)
     if _learned(serving.resolved.recipe) != _learned(_recipe_of(release)):

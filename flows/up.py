@@ -67,7 +67,7 @@ def main() -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Run only where no other process does the same for a store; the kernel frees the lock when the process ends.
+    """Run only where no other process does the same for a store.
 
     Args:
         folder: of Prefect in the store, made where it is missing.
@@ -91,7 +91,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def check_port(port: int) -> None:
-    """Check that a server can listen on a port: otherwise the server of somebody else would get our deployments.
+    """Check that no other server listens on a port, which would get our deployments.
 
     Raises:
         AepipeError: another program listens there.

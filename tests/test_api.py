@@ -124,7 +124,7 @@ def test_mistakes_have_our_names(collection: Collection, tmp_path: Path) -> None
     (tmp_path / "x.png").write_bytes(b"no picture")
     with pytest.raises(ItemError, match="not an image"):
         collection.query(tmp_path / "x.png")
-    with pytest.raises(ItemError, match="No such file"):
+    with pytest.raises(ItemError, match="no such file or folder"):
         collection.query("nowhere.png")
     with pytest.raises(QueryError, match="nothing is asked"):
         collection.query()

@@ -169,7 +169,7 @@ def collection(store: Store, name: str) -> Iterator[Finding]:
 
 
 def log_lines(store: Store) -> Iterator[Finding]:
-    """Look for releases in service of which the log knows nothing, and for ones that the store has lost."""
+    """Look for releases in service that the log or the store has lost."""
     file = store.root / layout.Root.LOG
     for name in registry.unlogged(store):
         if registry.accepted(store, name):

@@ -1,4 +1,4 @@
-"""Say quickly whether a source is as the release in service has it; nothing is written, and no server starts."""
+"""Say quickly whether a source is as the release in service has it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECONDS = 1.5
 
 
 def unchanged(store: Store, release: Release, *, seconds: float = SECONDS) -> bool:
-    """Say whether a refresh of a release would find nothing new, nothing gone, and nothing else that is unreadable.
+    """Say whether a refresh of a release would find nothing to do.
 
     Args:
         store: of the collection.

@@ -297,7 +297,7 @@ def _once_in_service(store: Store, name: str) -> Iterator[Ref]:
     events = registry.history(store, name)
     if events:
         yield from (Ref("release", event.after) for event in reversed(events))
-    else:
+    elif name in registry.names(store):  # else nothing was ever in service, and releases were only made
         yield from reversed(registry.made(store, name))
 
 

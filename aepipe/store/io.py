@@ -55,7 +55,7 @@ def mapped(file: Path) -> NDArray[Any]:
 
 
 def damaged(array: NDArray[Any], what: str) -> CorruptError:
-    """Return the error for a mapped array whose numbers cannot be right; it names the file where it has one."""
+    """Return the error for a mapped array whose numbers cannot be right."""
     base: object = array
     while base is not None and not isinstance(base, np.memmap):
         base = getattr(base, "base", None)

@@ -209,7 +209,7 @@ def previous(store: Store, name: str) -> Ref:
 
 
 def made(store: Store, name: str) -> list[Ref]:
-    """Return the releases of a collection that can be read, in or out of service, in the order of their making."""
+    """Return the releases of a collection that can be read, the oldest first."""
     found = []
     for number, ref in enumerate(store.refs("release")):
         with suppress(StoreError):
@@ -220,7 +220,7 @@ def made(store: Store, name: str) -> list[Ref]:
 
 
 def unlogged(store: Store) -> list[str]:
-    """Return the names of which the log has lost lines: that of the release in service, or the first ones."""
+    """Return the names whose lines the log has lost: that in service, or the first ones."""
     events = history(store)
     first: dict[str, Event] = {}
     for event in events:
@@ -236,7 +236,7 @@ def unlogged(store: Store) -> list[str]:
 
 
 def accepted(store: Store, name: str) -> bool:
-    """Say whether somebody has put the release in service into a log that had lost its beginning."""
+    """Say whether a log that lost its beginning has the release in service again."""
     return any(event.before == event.after for event in history(store, name))
 
 
