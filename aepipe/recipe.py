@@ -14,7 +14,7 @@ import tomllib
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -137,7 +137,20 @@ class LayerRecipe(Options):
     fit: FitRecipe = FitRecipe()
 
 
-class CodeRecipe(Options):
+class GrownOptions(Options):
+    """Options that have got further keys since stores were written."""
+
+    later: ClassVar[frozenset[str]]
+    """Keys that are written only where they differ from their default, so that digests stay as they were."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = written(self)
+        fields = type(self).model_fields
+        return {name: value for name, value in found.items() if name not in self.later or value != fields[name].default}
+
+
+class CodeRecipe(GrownOptions):
     """The layer of bits on top of the stack.
 
     Attributes:
@@ -155,6 +168,8 @@ class CodeRecipe(Options):
             measured worse.
     """
 
+    later: ClassVar[frozenset[str]] = frozenset({"fallback", "stands_for"})
+
     bits: Positive = 64
     normalize: bool = True
     binarize: Choice = Choice(kind="straight-through")
@@ -165,13 +180,6 @@ class CodeRecipe(Options):
     fit: FitRecipe = FitRecipe()
     fallback: Literal["itq", "none"] = "itq"
     stands_for: str = ""
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out later keys that say nothing, so that digests of releases stay as they were."""
-        found: dict[str, Any] = written(self)
-        usual = {"fallback": "itq", "stands_for": ""}
-        return {name: value for name, value in found.items() if usual.get(name) != value or name not in usual}
 
 
 class FinetuneRecipe(FitRecipe):
@@ -217,7 +225,7 @@ class ComputeRecipe(Options):
     memory_gb: Annotated[float, Field(gt=0)] = 4.0
 
 
-class IndexRecipe(Options):
+class IndexRecipe(GrownOptions):
     """The index of a release.
 
     Attributes:
@@ -228,16 +236,12 @@ class IndexRecipe(Options):
         rerank: whether queries order hits by these embeddings, where they are kept and ``--fast`` is not asked for.
     """
 
+    later: ClassVar[frozenset[str]] = frozenset({"rerank"})
+
     kind: Choice = Choice(kind="flat")
     rows: Literal["all", "train"] = "all"
     embedding: Literal["int8", "none"] = "int8"
     rerank: bool = True
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out a later key that says nothing, so that digests of releases stay as they were."""
-        found: dict[str, Any] = written(self)
-        return found if not self.rerank else {name: value for name, value in found.items() if name != "rerank"}
 
 
 class EvaluateRecipe(Options):

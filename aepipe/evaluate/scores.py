@@ -9,8 +9,10 @@ Legend: N database rows, Q queries, K bits, D features, H width of the embedding
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -152,6 +154,11 @@ class Scores:
     def to_dict(self) -> dict[str, Any]:
         """Return a form for JSON."""
         return asdict(self)
+
+    @classmethod
+    def read(cls, file: Path) -> Scores:
+        """Read the output of :meth:`to_dict` from a JSON file."""
+        return cls.from_dict(json.loads(file.read_bytes()))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Scores:

@@ -167,8 +167,7 @@ def _all(bench: Bench) -> dict[str, Any]:
 
 def _scored(bench: Bench) -> dict[str, dict[str, float]]:
     """Take over the scores of our codes, and return those of the other systems."""
-    file = bench.store.verified(bench.made.scores) / layout.Scores.SCORES
-    scores = Scores.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    scores = Scores.read(bench.store.verified(bench.made.scores) / layout.Scores.SCORES)
     systems = {
         row.system: {name: row.metrics[name].value for name in RETRIEVAL if name in row.metrics} for row in scores.rows
     }

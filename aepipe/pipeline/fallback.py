@@ -7,7 +7,6 @@ they are what is released: the same store, index and encoder format, and no trai
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 
@@ -66,7 +65,7 @@ def compared(store: Store, measured: Ref, metric: str) -> Compared | None:
     Raises:
         CorruptError: the scores are not what was written.
     """
-    scores = Scores.from_dict(json.loads((store.verified(measured) / layout.Scores.SCORES).read_bytes()))
+    scores = Scores.read(store.verified(measured) / layout.Scores.SCORES)
     for name in (metric, LABEL_FREE):
         ours, itq = scores.metric(name, OURS), scores.metric(name, "itq")
         if ours is not None and itq is not None:

@@ -440,7 +440,7 @@ def _kind_in(file: Found, sniffers: Mapping[str, Sniffer]) -> str:
     try:
         for member, head in archives.heads(file, MEMBERS):
             seen = Glimpse(member.name, head, bool(records.name_by_content(member.name, head)))
-            found.update(kind for kind in [_kind_of_head(seen, sniffers)] if kind)
+            found.update(kind for kind in [_kind_of_file(seen, sniffers)] if kind)
     except SourceError as error:
         raise ItemError(file.place, str(error).partition(": ")[2]) from None
     others = Counter({kind: count for kind, count in found.items() if kind != "text"})
@@ -448,16 +448,6 @@ def _kind_in(file: Found, sniffers: Mapping[str, Sniffer]) -> str:
     if not best:
         raise ItemError(file.place, "an archive with nothing of a known kind in it")
     return best.most_common(1)[0][0]
-
-
-def _kind_of_head(seen: Glimpse, sniffers: Mapping[str, Sniffer]) -> str | None:
-    for kind, sniffer in sniffers.items():
-        try:
-            if sniffer.file(seen):
-                return kind
-        except ItemError:
-            continue
-    return None
 
 
 def _head(file: Found) -> bytes:

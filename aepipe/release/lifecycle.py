@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from aepipe.errors import AepipeError, CorruptError, NotFoundError, QueryError, StoreError
 from aepipe.log import step
@@ -234,7 +233,7 @@ def next_id(store: Store, name: str) -> int:
     Raises:
         CorruptError: the store's own file cannot be read.
     """
-    given = (int(facts.get("next_id", 0)) for _, facts in _releases(store, name))
+    given = (int(made.facts.get("next_id", 0)) for _, made in registry.releases(store, name))
     return max([registry.next_id(store, name), *given])
 
 
@@ -247,7 +246,7 @@ def ids_given(store: Store, name: str, since: int) -> dict[str, int]:
 
     found: dict[str, int] = {}
     # Most releases gave no such id, and their rows need not be read.
-    late = [ref for ref, facts in _releases(store, name) if facts.get("next_id", 0) > since]
+    late = [ref for ref, made in registry.releases(store, name) if made.facts.get("next_id", 0) > since]
     for ref in late:
         with suppress(StoreError):  # of a damaged one, the highest id is known all the same
             for part in (one for what, one in ReleaseManifest.read(store, ref).parts if what == "rows"):
@@ -255,15 +254,6 @@ def ids_given(store: Store, name: str, since: int) -> dict[str, int]:
                 pairs = zip(rows.keys(), rows.ids().tolist(), strict=True) if rows.next_id > since else ()
                 found |= {key: given for key, given in pairs if given >= since}
     return found
-
-
-def _releases(store: Store, name: str) -> Iterator[tuple[Ref, Mapping[str, Any]]]:
-    """Yield the releases of a collection that can be read, in or out of service, with their facts."""
-    for ref in store.refs("release"):
-        with suppress(StoreError):
-            facts = store.manifest(ref).facts
-            if facts.get("name") == name:
-                yield ref, facts
 
 
 def last_sound(store: Store, name: str) -> Release | None:

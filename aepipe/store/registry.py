@@ -29,7 +29,7 @@ from typing import TextIO
 
 from aepipe.errors import BusyError, CorruptError, NotFoundError, StoreError, system_words
 from aepipe.store import layout
-from aepipe.store.artifacts import Ref, Store
+from aepipe.store.artifacts import Manifest, Ref, Store
 from aepipe.store.io import disk_errors_named, write_durably
 
 logger = logging.getLogger(__name__)
@@ -210,13 +210,17 @@ def previous(store: Store, name: str) -> Ref:
 
 def made(store: Store, name: str) -> list[Ref]:
     """Return the releases of a collection that can be read, the oldest first."""
-    found = []
-    for number, ref in enumerate(store.refs("release")):
-        with suppress(StoreError):
-            one = store.manifest(ref)
-            if one.facts.get("name") == name:
-                found.append((one.created, number, ref))
+    found = [(one.created, number, ref) for number, (ref, one) in enumerate(releases(store, name))]
     return [ref for *_, ref in sorted(found)]
+
+
+def releases(store: Store, name: str) -> Iterator[tuple[Ref, Manifest]]:
+    """Yield the releases of a collection that can be read, with their manifests."""
+    for ref in store.refs("release"):
+        with suppress(StoreError):
+            found = store.manifest(ref)
+            if found.facts.get("name") == name:
+                yield ref, found
 
 
 def unlogged(store: Store) -> list[str]:

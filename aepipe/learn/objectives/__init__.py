@@ -155,6 +155,28 @@ class Descent(ABC, Generic[OptionsT]):
         return {name: term.detach() for name, term in terms.items()}
 
 
+class ClosedForm(Descent[OptionsT]):
+    """An objective that sets its solution before the first step; steps only measure its loss."""
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``reconstruction``, the negative log-likelihood in nats per row."""
+        return self.autoencode(batch)[1]
+
+    def phases(self) -> list[Phase]:
+        """Return the one phase, which changes nothing."""
+        return [Phase("closed form", list(self.model.parameters()), self.look)]
+
+    def look(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms; no parameter gets a gradient."""
+        with torch.no_grad():
+            return self.terms(batch)
+
+
+def affine_maps(half: nn.Module) -> list[nn.Linear]:
+    """Return the affine maps of an encoder or a decoder, in order."""
+    return [module for module in half.modules() if isinstance(module, nn.Linear)]
+
+
 def needs_prior(choices: Choices) -> str | None:
     """Return a refusal if the posterior has no prior, else None."""
     if isinstance(choices.posterior, posterior.Stochastic):

@@ -14,7 +14,6 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import likelihood, objectives, posterior
@@ -22,7 +21,7 @@ from aepipe.learn.autoencoder import Choices
 from aepipe.learn.batches import Feed
 from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.nets import dense
-from aepipe.learn.objectives import Batch, Descent, Phase
+from aepipe.learn.objectives import ClosedForm, affine_maps
 from aepipe.learn.pca import Components
 
 
@@ -58,12 +57,12 @@ class Options(objectives.Options):
         return None
 
 
-class Objective(Descent[Options]):
-    """The solution, set before the first step; steps only measure its loss."""
+class Objective(ClosedForm[Options]):
+    """Principal components, set before the first step."""
 
     def prepare(self, rows: Feed, neighbours: Neighbours | None) -> None:
         """Find the components and make them the weights; codes get a mean square of 1."""
-        (up,), (down,) = (_maps(half) for half in (self.model.net.encoder, self.model.net.decoder))
+        (up,), (down,) = (affine_maps(half) for half in (self.model.net.encoder, self.model.net.decoder))
         found = Components.of(rows, min(up.out_features, math.prod(rows.shape)))
         scale_F = found.scale(self.options.whiten)
         square_F = found.variance * scale_F**2
@@ -79,20 +78,3 @@ class Objective(Descent[Options]):
             up.bias[:count] = -(found.mean @ found.axes) * scale_F
             down.weight[:, :count] = found.axes * back_F
             down.bias.copy_(found.mean)
-
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``reconstruction``, the negative log-likelihood in nats per row."""
-        return self.autoencode(batch)[1]
-
-    def phases(self) -> list[Phase]:
-        """Return the one phase, which changes nothing."""
-        return [Phase("closed form", list(self.model.parameters()), self.look)]
-
-    def look(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the terms; no parameter gets a gradient."""
-        with torch.no_grad():
-            return self.terms(batch)
-
-
-def _maps(half: nn.Module) -> list[nn.Linear]:
-    return [module for module in half.modules() if isinstance(module, nn.Linear)]

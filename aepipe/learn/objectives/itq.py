@@ -25,7 +25,7 @@ from aepipe.learn import objectives
 from aepipe.learn.autoencoder import Choices
 from aepipe.learn.batches import Feed
 from aepipe.learn.neighbour_graph import Neighbours
-from aepipe.learn.objectives import Batch, Descent, Phase
+from aepipe.learn.objectives import ClosedForm, affine_maps
 from aepipe.learn.pca import Components
 
 ROWS = 100_000
@@ -61,12 +61,12 @@ class Options(objectives.Options):
         return None
 
 
-class Objective(Descent[Options]):
-    """The solution, set before the first step; steps only measure its loss."""
+class Objective(ClosedForm[Options]):
+    """Rotated components, set before the first step."""
 
     def prepare(self, rows: Feed, neighbours: Neighbours | None) -> None:
         """Find the components and their rotation, and make them the weights."""
-        (up,), (down,) = (_maps(half) for half in (self.model.net.encoder, self.model.net.decoder))
+        (up,), (down,) = (affine_maps(half) for half in (self.model.net.encoder, self.model.net.decoder))
         found = Components.of(rows, min(up.out_features, math.prod(rows.shape)))
         axes_DF = found.axes * found.scale(self.options.whiten)
         turned_DK = axes_DF @ self._rotation(found, rows, up.out_features).to(axes_DF.device)
@@ -76,19 +76,6 @@ class Objective(Descent[Options]):
             weight_DK, bias_D = _decoder(rows, up)
             down.weight.copy_(weight_DK)
             down.bias.copy_(bias_D)
-
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``reconstruction``, the negative log-likelihood in nats per row."""
-        return self.autoencode(batch)[1]
-
-    def phases(self) -> list[Phase]:
-        """Return the one phase, which changes nothing."""
-        return [Phase("closed form", list(self.model.parameters()), self.look)]
-
-    def look(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the terms; no parameter gets a gradient."""
-        with torch.no_grad():
-            return self.terms(batch)
 
     def _rotation(self, found: Components, rows: Feed, n_bits: int) -> Tensor:
         """Return the rotation, float32[F, K]; of fewer components than bits, several rotations side by side."""
@@ -120,7 +107,3 @@ def _decoder(rows: Feed, up: nn.Linear) -> tuple[Tensor, Tensor]:
     covariance_KK = squares / len(rows) - torch.outer(mean_K, mean_K) + RIDGE * torch.eye(len(mean_K))
     weight_DK = torch.linalg.solve(covariance_KK, both.T / len(rows) - torch.outer(mean_K, mean_D)).T
     return weight_DK.float(), (mean_D - weight_DK @ mean_K).float()
-
-
-def _maps(half: nn.Module) -> list[nn.Linear]:
-    return [module for module in half.modules() if isinstance(module, nn.Linear)]
