@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aepipe.cli.completion import recipes
 from aepipe.cli.options import AsJson, Home, open_store
 from aepipe.cli.output import say, say_json, write_picture
 from aepipe.cli.prefect import Api, Device, SourcePath, resumable
@@ -75,7 +76,10 @@ class Showing:
 
 def compare(
     recipes: Annotated[
-        list[str], typer.Argument(metavar="RECIPE...", help="Recipes, folders of them, or globs.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="RECIPE...", help="Recipes, folders of them, or globs.", show_default=False, autocompletion=recipes
+        ),
     ],
     making: Making,
     shown: Showing,
@@ -111,7 +115,9 @@ def compare(
 
 
 def study(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False)],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False, autocompletion=recipes)
+    ],
     making: Making,
     shown: Showing,
     vary: Annotated[

@@ -13,6 +13,7 @@ from click import Choice
 
 from aepipe import runs as library
 from aepipe.api import Collection
+from aepipe.cli.completion import kinds, recipes
 from aepipe.cli.options import Place, Wait, seconds
 from aepipe.cli.output import is_quiet, say, say_json
 from aepipe.cli.prefect import Api, Device, Settings, SourcePath, resumable
@@ -39,14 +40,21 @@ class Order:
     ] = True
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help="What a collection is of: images, text, table, ...; else told by its files."),
+        typer.Option(
+            "--kind",
+            help="What a collection is of: images, text, table, ...; else told by its files.",
+            autocompletion=kinds,
+        ),
     ] = None
     setting: Settings = None
 
 
 def run(
     what: Annotated[
-        str, typer.Argument(metavar="RECIPE_OR_PATH", help="A recipe, or a collection.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="RECIPE_OR_PATH", help="A recipe, or a collection.", show_default=False, autocompletion=recipes
+        ),
     ],
     place: Place,
     order: Order,
@@ -140,7 +148,9 @@ class Rules:
 
 
 def nightly(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False)],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False, autocompletion=recipes)
+    ],
     place: Place,
     rules: Rules,
     source: SourcePath = None,
@@ -192,7 +202,9 @@ def refresh(place: Place, api: Api = None, wait: Wait = "10m") -> None:
 
 
 def schedule(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False)],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False, autocompletion=recipes)
+    ],
     place: Place,
     rules: Rules,
     source: SourcePath = None,
