@@ -283,6 +283,7 @@ def _foresee(
         name=place.name,
         source=order.source,
         device=order.device,
+        promote=order.promote,
         save=save,
         kind=order.kind,
         settings=settings,
