@@ -223,9 +223,12 @@ def remarks(lines: Sequence[Line], shown: Sequence[Column]) -> list[str]:
     counts = {tuple(line.measured.items()) for line in lines if line.measured}
     if len(counts) == 1:
         of = dict(counts.pop())
-        found.append(
-            f"errors of {of['rebuilt']:,} unseen rows; probes trained on {of['train']:,}, asked about {of['test']:,}"
-        )
+        parts = {
+            "reconstruction": f"errors of {of['rebuilt']:,} unseen rows",
+            "probe": f"probes trained on {of['train']:,}, asked about {of['test']:,}",
+        }
+        told = [text for what, text in parts.items() if any(column.figure.startswith(what) for column in shown)]
+        found += ["; ".join(told)] if told else []
     reasons: dict[tuple[str, str], list[str]] = {}
     for line in lines:
         for column in shown:
