@@ -48,7 +48,7 @@ class Documents(Pieces):
 
     @property
     def notes(self) -> Sequence[str]:
-        """The encodings that were guessed, the attachments not read, and what the files' container says."""
+        """Guessed encodings, attachments that are not read, and what the files' container says."""
         attached = map(in_words, self._attached.facts())
         return [*super().notes, *encoding.notes_of(self._encodings), *attached]
 

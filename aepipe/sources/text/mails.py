@@ -1,4 +1,4 @@
-"""What a mail carries beside its text: its attachments, which are not read."""
+"""Attachments of a mail, which are not read."""
 
 from __future__ import annotations
 
