@@ -10,7 +10,7 @@ Legend: N database rows, Q queries, K bits, D features, H width of the embedding
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -219,20 +219,11 @@ def score(
     queries = first_queries(queries, n_queries)
     labelled = database.labels is not None and queries.labels is not None
     protocol = Protocol(database.codes.n_bits, len(database), len(queries), labelled, seed)
-    rows, notes = [], []
     known = Others() if others is None else others
     known.exact = known.exact or _exact(database, queries)
     neighbours, exact = known.exact
     systems = _systems(database, queries, neighbours, seed, {} if fitted is None else fitted, known.rows)
-    for done, (system, found) in enumerate(chain(systems, [(FLOAT, known.rows.get(FLOAT, exact))]), 1):
-        row = _row(system, found, seed) if isinstance(found, _Measured) else found
-        if isinstance(row, str):
-            notes.append(row)
-        else:
-            rows.append(row)
-        if system != OURS:
-            known.rows[system] = row
-        step(STAGE, done, 2 + len(BASELINES), system)
+    rows, notes = _rows(chain(systems, [(FLOAT, known.rows.get(FLOAT, exact))]), seed, known)
     both = None if database.labels is None or queries.labels is None else (database.labels, queries.labels)
     twins = near_duplicates(database.features, queries.features, neighbours)
     notes += describe_leaks(twins, database.keys, queries.keys)
@@ -354,6 +345,23 @@ class Others:
 
     exact: tuple[Ints, _Measured] | None = None
     rows: dict[str, Row | str] = field(default_factory=dict)
+
+
+def _rows(
+    systems: Iterable[tuple[str, _Measured | Row | str]], seed: int, known: Others
+) -> tuple[list[Row], list[str]]:
+    """Return a row for each system, or a note in its place; those of others than our codes are kept."""
+    rows, notes = list[Row](), list[str]()
+    for done, (system, found) in enumerate(systems, 1):
+        row = _row(system, found, seed) if isinstance(found, _Measured) else found
+        if isinstance(row, str):
+            notes.append(row)
+        else:
+            rows.append(row)
+        if system != OURS:
+            known.rows[system] = row
+        step(STAGE, done, 2 + len(BASELINES), system)
+    return rows, notes
 
 
 def _row(system: str, found: _Measured, seed: int) -> Row:
