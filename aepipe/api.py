@@ -397,7 +397,7 @@ class Collection:
         return event
 
     def rename(self, name: str, *, wait: float = 0) -> None:
-        """Give the collection another name; ids, log and releases stay, and this object has the new name.
+        """Give the collection another name; ids, log and releases stay.
 
         Recipes and schedules that have the old name are refused from then on, with the new one.
 
@@ -450,7 +450,7 @@ def open(home: FilePath | None = None, name: str | None = None, *, release: str 
 
 
 def collections(home: FilePath | None = None) -> list[Listed]:
-    """Return the collections of the stores that :func:`open` looks at, those of the first store first.
+    """Return the collections of the stores that :func:`open` looks at, store by store.
 
     >>> [one.name for one in aepipe.collections()]    # doctest: +SKIP
     ['boots', 'posts']

@@ -1,4 +1,4 @@
-"""Runs from Python: :func:`run`, :func:`nightly` and :func:`refresh` make and renew a collection.
+"""Runs from Python: :func:`run`, :func:`nightly` and :func:`refresh`.
 
 They import Prefect when they are called, and the stages of a run with it; :mod:`aepipe.api` opens what they have made.
 """

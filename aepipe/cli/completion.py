@@ -1,4 +1,4 @@
-"""Words that a shell completes: names of collections, releases, recipes, keys of rows and of recipes, columns.
+"""Words that a shell completes: names, releases, recipes, keys and columns.
 
 Each function gets what is typed so far, and returns words; a mistake of any sort gives none.
 """

@@ -63,7 +63,7 @@ class FormFlags:
     json: AsJson = False
 
     def check(self) -> Form:
-        """Check, before any work, that files can be written, and return the form of what is printed.
+        """Check, before any work, that files can be written; return the form of the output.
 
         Raises:
             QueryError: two forms are asked for, or a file cannot be written.

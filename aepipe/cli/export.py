@@ -35,7 +35,7 @@ def export(
         int | None, typer.Option("--bits", min=1, help="Write only the first bits of the codes.", metavar="N")
     ] = None,
 ) -> None:
-    """Write a release as Parquet, for SQL and data frames, or as one file; or its encoder, as one ONNX file.
+    """Write a release for SQL and data frames, or its encoder as one ONNX file.
 
     Columns: id, key, the source's own, label, split, embedding (float vector), code (bytes), and the
     code as 64-bit words: bit_count(xor(code_u64_0, q)) is the Hamming distance of 64-bit codes.

@@ -129,7 +129,7 @@ class Place:
         return open_store(self.folder)
 
     def store(self) -> Store:
-        """Return the store that has the collection, and say so where it is not that of the working directory."""
+        """Return the store that has the collection; say so where it is the user's."""
         found = places.find(self.name, self.folder)
         if self.folder is None and places.is_users(found):
             remark(f"{self.name or 'asked'}: in the user's store {found.root}")
@@ -162,7 +162,7 @@ class Loudness:
 
 
 def flat(verb: Callable[..., None]) -> Callable[..., None]:
-    """Return a verb with an option for each field of the dataclasses among its arguments, and with those of all verbs.
+    """Return a verb with an option for each field of its dataclasses, and those of all verbs.
 
     Options are grouped in the code and shared between verbs; Typer sees one flat signature.
     """

@@ -202,7 +202,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 0) 
 
 
 def fitted(head: Sequence[str], rows: Sequence[Sequence[str]], stays: Container[int]) -> str:
-    """Align cells under a faint heading, folded where the terminal is narrow; some columns stand on the left."""
+    """Align cells under a faint heading, some columns on the left; fold them if needed."""
     room = columns()
     if room is None:
         parted = [text_table([head, *rows], left=stays).split("\n")]
@@ -214,7 +214,7 @@ def fitted(head: Sequence[str], rows: Sequence[Sequence[str]], stays: Container[
 
 
 def columns() -> int | None:
-    """Return the columns of the terminal, or ``$COLUMNS``; None where the output is no terminal, and never folded."""
+    """Return the columns of the terminal, or ``$COLUMNS``; None where the output is none."""
     given = os.environ.get("COLUMNS", "")
     if given.isdecimal() and int(given):
         return max(NARROWEST, int(given))

@@ -93,7 +93,7 @@ def say_table(
 
 
 def say_csv(lines: Iterable[Sequence[object]]) -> None:
-    """Print lines of CSV; what is neither text nor number is written as JSON."""
+    """Print lines of CSV; lists and mappings are written as JSON."""
     import json
 
     written = io.StringIO()

@@ -336,7 +336,7 @@ class _Measured(NamedTuple):
 
 @dataclass(slots=True)
 class Others:
-    """What was measured of everything but our codes; it stays the same for all encoders of the same rows.
+    """What was measured of everything but our codes; the same for all encoders of the same rows.
 
     Attributes:
         exact: each query's nearest rows, and the metrics of exact search.

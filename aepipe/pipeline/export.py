@@ -1,4 +1,4 @@
-"""Export a release as Parquet for SQL and data frames, outside the store; or as one file of another format.
+"""Export a release for SQL and data frames: Parquet in a folder, or one file.
 
 Files: ``part-00000.parquet`` and so on, of at most a million rows each. Columns: ``id``, ``key``, the source's own
 columns, ``label``, ``split``, ``embedding`` (the encoder's float vector), ``code`` (its bytes) and ``code_u64_0``, ...
@@ -99,7 +99,7 @@ def export(store: Store, release: Ref, folder: Path, *, n_bits: int | None = Non
 
 
 def export_file(store: Store, release: Ref, file: Path, *, n_bits: int | None = None) -> Exported:
-    """Write a release as one file, in place of one of that name; its ending says which: :data:`ENDINGS`.
+    """Write a release as one file, in the format of its ending, one of :data:`ENDINGS`.
 
     In text, embeddings are lists of numbers, and the bytes of codes are in hex.
 

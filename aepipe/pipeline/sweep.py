@@ -78,7 +78,7 @@ def read_variations(texts: Sequence[str]) -> list[Variation]:
 
 
 def read_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Read several of ``code.bits=32``: one value for each key, in TOML, where words need no quotes.
+    """Read several of ``code.bits=32``: one value for each key, in TOML or a bare word.
 
     Raises:
         RecipeError: a text has another form, a key is given twice, or an option of its own says it.

@@ -1,4 +1,4 @@
-"""The collections of a store: list them, give one another name, and remove one with all that only it needs."""
+"""The collections of a store: list them, give one another name, remove one."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def listed(store: Store) -> list[Listed]:
 
 
 def rename(store: Store, name: str, new: str, *, wait: float = 0) -> Ref | None:
-    """Give a collection another name; its ids, its log and its releases stay, and the one in service stays there.
+    """Give a collection another name; ids, log, releases and the one in service stay.
 
     A renaming that was interrupted is completed by the same call.
 
@@ -106,7 +106,7 @@ def rename(store: Store, name: str, new: str, *, wait: float = 0) -> Ref | None:
 
 
 def drop(store: Store, name: str, *, dry_run: bool = False, wait: float = 0) -> Dropped:
-    """Remove a collection, all of its releases, and every artifact that no other collection needs.
+    """Remove a collection, its releases, and every artifact that no other collection needs.
 
     Args:
         store: where it is.
@@ -130,7 +130,7 @@ def drop(store: Store, name: str, *, dry_run: bool = False, wait: float = 0) -> 
 
 
 def mentions(store: Store, release: Ref | None, old: str, new: str) -> str:
-    """Return where the old name still stands, and what to write there; empty where nothing is known of it."""
+    """Return where the old name stands, and what to write there; empty if that is not known."""
     file = recipe_file_of(store, release) if release else ""
     return f'{file}: write name = "{new}" in place of "{old}"' if file else ""
 

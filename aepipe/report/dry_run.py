@@ -1,4 +1,4 @@
-"""What a run would do, told without doing it: what it would read, learn from, leave out, train and replace."""
+"""Foresee a run: the items it would read, leave out and learn from, and its training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows and hits for programs: one shape, whichever verb prints them; and their columns for tables.
+"""Rows and hits for programs, in one shape for all verbs; and their columns for tables.
 
 A row is an object with these keys, which are always there:
 

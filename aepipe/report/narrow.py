@@ -1,4 +1,4 @@
-"""Tables and lines on narrow terminals: cells fold, columns stand in blocks, nothing is lost.
+"""Tables and lines on narrow terminals: cells fold, and columns stand in blocks.
 
 A table that does not fit has its columns of text folded; where that is not enough, its columns are parted into blocks,
 one below the other, each with the first column.
@@ -20,7 +20,7 @@ _BREAKS = "/,;-"
 
 
 def blocks(rows: Sequence[Sequence[str]], room: int, *, left: Container[int] = (0,)) -> list[list[str]]:
-    """Return a table as lines that fit into a width, in one block or several; each begins with its heading.
+    """Return a table as lines that fit into a width, in blocks that begin with the heading.
 
     Args:
         rows: cells of equal count in each row, the heading first.
@@ -42,7 +42,7 @@ def blocks(rows: Sequence[Sequence[str]], room: int, *, left: Container[int] = (
 
 
 def folded(text: str, room: int) -> str:
-    """Return text whose long lines are folded between words, below the beginning of what they are about.
+    """Return text whose long lines are folded between words.
 
     A line of two columns goes on below the second; any other one is indented by two more.
     """
@@ -50,7 +50,7 @@ def folded(text: str, room: int) -> str:
 
 
 def reflowed(text: str, room: int) -> str:
-    """Return text whose paragraphs are filled anew; lines that are indented, or have columns, are only folded."""
+    """Return text with its paragraphs filled again; lines that are indented are only folded."""
     found: list[str] = []
     plain = False
     for line in text.split("\n"):
@@ -64,7 +64,7 @@ def reflowed(text: str, room: int) -> str:
 
 
 def pieces(text: str, room: int) -> list[str]:
-    """Return text in pieces that fit into a width, cut behind a space, a slash or the like where there is one."""
+    """Return text in pieces that fit into a width, cut behind a space or a slash if possible."""
     found = []
     while width(text) > room and len(text) > 1:
         end = _fitting(text, room)

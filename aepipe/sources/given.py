@@ -1,4 +1,4 @@
-"""Keys that were given beside a derived recipe, written into its text, so that the file says what was run."""
+"""Values of ``--set`` in a derived recipe: they are written into its text."""
 
 from __future__ import annotations
 

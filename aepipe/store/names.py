@@ -1,4 +1,4 @@
-"""Names of releases whose collection was renamed: a release keeps for ever the name that it was made under.
+"""Present names of releases whose collection was renamed.
 
 ::
 

@@ -1,9 +1,9 @@
-"""Where stores are: the one of the working directory, and one for each user.
+"""Where stores are: that of the working directory, and one for each user.
 
-What is made goes into ``$AEPIPE_HOME``, else into the nearest ``.aepipe`` from the working directory upwards, else into
-``./.aepipe``. What is asked is looked for there first, and then in the user's store: ``$XDG_DATA_HOME/aepipe``, by
-default ``~/.local/share/aepipe``, on a Mac ``~/Library/Application Support/aepipe``. Where ``$AEPIPE_HOME`` is set, or
-a folder is given, nothing else is looked at.
+Collections are made in ``$AEPIPE_HOME``, else in the nearest ``.aepipe`` from the working directory upwards, else in
+``./.aepipe``. They are looked for there first, and then in the user's store: ``$XDG_DATA_HOME/aepipe``, by default
+``~/.local/share/aepipe``, on a Mac ``~/Library/Application Support/aepipe``. Where ``$AEPIPE_HOME`` is set, or a folder
+is given, nothing else is looked at.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def users() -> Store:
 
 
 def looked_at(home: str | os.PathLike[str] | None = None) -> list[Store]:
-    """Return the stores that are looked at for what is asked, in this order; those that there are, or the first."""
+    """Return the stores that are looked at for a collection, in this order."""
     if home is not None:
         return [Store(Path(home).expanduser())]
     first, second = Store.locate(), users()
@@ -37,7 +37,7 @@ def looked_at(home: str | os.PathLike[str] | None = None) -> list[Store]:
 
 
 def find(name: str | None = None, home: str | os.PathLike[str] | None = None) -> Store:
-    """Return the store in which something is asked: the first that has the collection, or any where none is named.
+    """Return the store of a collection: the first that has it, or has any.
 
     Args:
         name: of the collection.

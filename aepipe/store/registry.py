@@ -301,7 +301,7 @@ def history(store: Store, name: str | None = None, *, refused: bool = False, dro
 
 
 def renamed(store: Store, name: str) -> str:
-    """Return the present name of the collection that was called so; empty where none was, or another one is now."""
+    """Return the present name of the collection that had this one; empty if there is none."""
     found = ""
     for event in _events(store):
         if event.action == RENAME and event.was == (found or name):
