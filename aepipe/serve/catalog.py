@@ -211,10 +211,11 @@ class Catalog:
             if ref is None:
                 return
             digest = ref.digest
-            now = self._served.get(name)
-            if (now is not None and now.digest == digest) or self._failed.get(name) == digest:
+            if self._failed.get(name) == digest:
                 return
-            self._served[name] = self._opened(name, ref)
+            now = self._served.get(name)
+            if now is None or now.digest != digest:
+                self._take_up(name, ref)
         except (AepipeError, OSError) as error:
             self._failed[name] = digest
             if self.trouble.get(name) != str(error):
@@ -223,14 +224,14 @@ class Catalog:
             return
         self._failed.pop(name, None)
         self.trouble.pop(name, None)
-        self.taken_up[name] = self.taken_up.get(name, 0) + 1
-        logger.info("%s: release %s answers", name, digest[:12])
 
-    def _opened(self, name: str, ref: Ref) -> Served:
+    def _take_up(self, name: str, ref: Ref) -> None:
         # A new store object, since one remembers the folders that it has read.
         served = Served(Release.open(Store(self.store.root), ref=ref))
         served.warm()
-        return served
+        self._served[name] = served
+        self.taken_up[name] = self.taken_up.get(name, 0) + 1
+        logger.info("%s: release %s answers", name, ref.short)
 
     def _wanted(self) -> list[str]:
         known = registry.names(self.store)

@@ -49,6 +49,8 @@ OPEN_BELOW = ("/static/", "/c/")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 JSON_BODY = 1 << 20
 """Bytes of a body of JSON."""
+DRAINED = 64 << 20
+"""Bytes of a body that is too large, up to which it is still read: most clients look at an answer only after that."""
 CLIENTS = 4096
 """Clients whose requests are counted."""
 CSP = (
@@ -221,7 +223,7 @@ class Guard:
         most = JSON_BODY if json else self._settings.max_upload
         said = headers.get("content-length", "")
         if said.isdecimal() and (len(said) > 15 or int(said) > most):
-            raise _too_large(most)
+            raise _too_large(most, read=len(said) <= 15 and int(said) <= DRAINED)
         size, whole = 0, False
 
         async def limited() -> Message:
@@ -276,9 +278,11 @@ class Guard:
             )
 
 
-def _too_large(most: int) -> AepipeError:
+def _too_large(most: int, *, read: bool = False) -> AepipeError:
+    """Return the error of a body that is too large; where it is still read to its end, the connection stays open."""
     size = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most:,} bytes"
-    return TooLargeError(f"the body is larger than {size}", headers={"Connection": "close"})
+    headers = {} if read else {"Connection": "close"}
+    return TooLargeError(f"the body is larger than {size}", headers=headers)
 
 
 def _path(scope: Scope) -> str:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from aepipe.errors import AepipeError
 from aepipe.evaluate.calibration import Confidence
+from aepipe.release.query import SNIPPET
 from aepipe.release.search import SearchOptions, search_options
 from aepipe.serve import listing, reviews
 from aepipe.serve.answers import CollectionFacts, CollectionSummary, Counted
 from aepipe.serve.asking import kinds_of
 from aepipe.serve.catalog import Served
 from aepipe.serve.pictures import SIZES
-from aepipe.serve.problems import BadRequestError, ForbiddenError, GoneError, MissingError
+from aepipe.serve.problems import BadRequestError, ForbiddenError, GoneError
 from aepipe.serve.requests import ItemsRequest, from_parameters
 from aepipe.serve.responses import as_json
 from aepipe.serve.service import Service, served, service_of
@@ -133,15 +136,14 @@ def _summary(service: Service, one: Served) -> dict[str, Any]:
 
 def _columns(one: Served) -> dict[str, str]:
     """Return the columns of the source by their names in conditions, each with its type where that is known."""
-    own = one.release.items.columns
-    try:
+    own = [name for name in one.release.items.columns if name != SNIPPET]
+    types: dict[str, str] = {}
+    with suppress(ModuleNotFoundError, OSError, AepipeError):  # rows may be collected, and the core cannot read them
         from aepipe.store.rows import Rows
 
-        types = dict(Rows(one.release.folders("rows")[0]).facts["columns"])
-    except (ModuleNotFoundError, OSError, KeyError, MissingError):
-        types = {}
+        types = {field.name: str(field.type) for field in Rows(one.release.folders("rows")[0]).own_schema}
     names = sql_names(own)
-    return {names[name]: str(types.get(name, "")) for name in own}
+    return {names[name]: types.get(name, "") for name in own}
 
 
 def _named(one: Served) -> dict[str, str]:
