@@ -15,6 +15,7 @@ from starlette.routing import Route
 from aepipe.errors import AepipeError, NotFoundError, StoreError
 from aepipe.serve import openapi
 from aepipe.serve.guards import Guard
+from aepipe.serve.handlers import page
 from aepipe.serve.problems import RequestError, UnforeseenError
 from aepipe.serve.responses import problem
 from aepipe.serve.routes import ENDPOINTS, Handler
@@ -27,6 +28,8 @@ def application(service: Service) -> Guard:
     """Return what answers requests to a service."""
     routes = [_route(one.path, one.handler, one.method) for one in ENDPOINTS]
     routes.append(_route("/openapi.json", _document, "GET"))
+    routes += [_route(path, page.document, "GET") for path in ("/", "/c/{rest:path}")]
+    routes.append(_route("/static/{file}", page.static, "GET"))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
