@@ -89,8 +89,8 @@ export function Bar({ facts, place, onCrop }: { facts: Facts; place: Place; onCr
   };
   const hint = t(HINTS[facts.kind] ?? "ask_picture") + (facts.kind === "images" ? ` – ${t("ask_key")}` : "");
   return (
-    <div class="bar">
-      <form role="search" onSubmit={submit}>
+    <div class="bar" role="search">
+      <form onSubmit={submit}>
         <span class={`field ${busy ? "busy" : ""}`}>
           <Icon name="search" />
           <input

@@ -3,11 +3,17 @@
 import { useEffect, useState } from "preact/hooks";
 import { getWhenDone, path, post, query, type Duplicates, type Facts, type Member } from "../api";
 import { t } from "../i18n";
-import { Tile } from "../parts/tile";
+import { bits, Tile } from "../parts/tile";
 import { address, change, type Place, useLoaded } from "../state";
 
 const RULES = ["best", "newest", "oldest", "first"] as const;
 const MOST_LISTED = 10_000;
+const SHOWN = 12;
+
+/** The row that stays, and the first of the others. */
+function shownOf(group: Member[]): Member[] {
+  return [...group].sort((a, b) => Number(b.mark === "keep") - Number(a.mark === "keep")).slice(0, SHOWN);
+}
 
 export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place }) {
   const radius = Number(place.parameters.get("radius") ?? 3);
@@ -65,7 +71,7 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
       <h1>{t("duplicates")}</h1>
       <div class="controls">
         <label>
-          {t("dup_text", { n: slider })}
+          {t("dup_text", { far: bits(slider) })}
           <input
             type="range"
             min="0"
@@ -114,7 +120,7 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
       {said && <p class="notice">{said}</p>}
       {groups.map((group) => (
         <div key={group[0]!.id} class={`group grid ${facts.pictures ? "pictures" : "texts"}`}>
-          {group.map((one) => (
+          {shownOf(group).map((one) => (
             <Tile
               key={one.id}
               facts={facts}
@@ -123,6 +129,7 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
               href={address(facts.name, "search", new URLSearchParams({ id: String(one.id), item: String(one.id) }))}
             />
           ))}
+          {group.length > SHOWN && <p class="told rest">{t("and_more", { n: group.length - SHOWN })}</p>}
         </div>
       ))}
       {next !== null && (

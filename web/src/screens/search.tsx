@@ -43,6 +43,7 @@ export function SearchScreen({ facts, place }: { facts: Facts; place: Place }) {
       <main id="content" class={asked ? "search" : "search start"}>
         {asked ? (
           <>
+            <h1 class="unseen">{facts.name}</h1>
             <FilterSheet facts={facts} parameters={place.parameters} />
             <Hits facts={facts} place={place} onShown={setShown} />
           </>
@@ -94,8 +95,7 @@ function Hits({ facts, place, onShown }: { facts: Facts; place: Place; onShown: 
   const asked = new URLSearchParams(place.parameters);
   asked.delete("item");
   const text = asked.toString();
-  const [hits, setHits] = useState<Hit[]>([]);
-  const [next, setNext] = useState<string | null>(null);
+  const [more, setMore] = useState<{ of: Found | undefined; hits: Hit[]; next: string | null }>();
   const [loading, setLoading] = useState(false);
   const end = useRef<HTMLButtonElement>(null);
   const first = useLoaded<Found>(
@@ -106,21 +106,22 @@ function Hits({ facts, place, onShown }: { facts: Facts; place: Place; onShown: 
     [facts.release, text],
   );
 
-  useEffect(() => {
-    setHits(first.value?.answer.hits ?? []);
-    setNext(first.value?.answer.next ?? null);
-  }, [first.value]);
+  // Further pages belong to the answer that they go on from.
+  const own = more?.of === first.value ? more : undefined;
+  const answered = first.value?.answer;
+  const hits = useMemo(() => [...(answered?.hits ?? []), ...(own?.hits ?? [])], [answered, own]);
+  const next = own ? own.next : (answered?.next ?? null);
   useEffect(() => onShown(hits), [hits]);
 
-  const more = async () => {
+  const goOn = async () => {
     if (!next || loading) return;
     setLoading(true);
+    const before = own?.hits ?? [];
     try {
-      const found = await ask(facts, asked, next, new AbortController().signal);
-      setHits((old) => [...old, ...found.answers[0]!.hits]);
-      setNext(found.answers[0]!.next);
+      const found = (await ask(facts, asked, next, new AbortController().signal)).answers[0]!;
+      setMore({ of: first.value, hits: [...before, ...found.hits], next: found.next });
     } catch {
-      setNext(null);
+      setMore({ of: first.value, hits: before, next: null });
     } finally {
       setLoading(false);
     }
@@ -128,7 +129,7 @@ function Hits({ facts, place, onShown }: { facts: Facts; place: Place; onShown: 
   useEffect(() => {
     // The button fires by itself when it is seen, but not for ever: the foot of the page stays in reach.
     if (!end.current || hits.length > 240) return;
-    const watcher = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && hits.length >= 60 && more());
+    const watcher = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && hits.length >= 60 && goOn());
     watcher.observe(end.current);
     return () => watcher.disconnect();
   }, [next, hits, loading]);
@@ -154,7 +155,7 @@ function Hits({ facts, place, onShown }: { facts: Facts; place: Place; onShown: 
       {found && (
         <div class="end">
           {next ? (
-            <button ref={end} onClick={more} disabled={loading}>
+            <button ref={end} onClick={goOn} disabled={loading}>
               {t("more")}
             </button>
           ) : (
