@@ -1,4 +1,4 @@
-"""What is answered, as types: they are written as JSON, and described in the OpenAPI document."""
+"""The types of answers: written as JSON, and described in the OpenAPI document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions from the network, made into those of the library: from rows, codes and bytes at hand, and nothing else.
+"""Questions from the network, made into those of the library.
 
 Nothing here takes a path. Words are bytes that a text's decoder reads; a row and a vector are written as the file that
 their decoder knows.
@@ -40,7 +40,7 @@ def kinds_of(release: Release) -> list[str]:
 
 
 class Handles:
-    """Uploads of the last minutes, by names that nobody can guess: codes and embeddings, not bytes."""
+    """Codes and embeddings of the last uploads, by names that nobody can guess."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,6 @@
-"""The collections that a service answers, each by the release in service, taken up while it runs.
+"""The collections that a service answers, each by its release in service.
+
+Others are taken up while the service runs.
 
 A release never changes, and one small file names the one in service. That file is read twice a second. Another release
 is opened and asked once before it takes the place of the old one, in one step; a request keeps the release that it
@@ -38,7 +40,7 @@ Ids = NDArray[np.int64]
 
 
 class Served:
-    """An open release, and what is worked out of it once.
+    """An open release, and figures that are worked out once for it.
 
     Attributes:
         release: that answers.
@@ -132,7 +134,7 @@ class Catalog:
         self._watcher = threading.Thread(target=self._watch, name="releases", daemon=True)
 
     def start(self) -> None:
-        """Begin to open what is in service, and to watch it, in a thread of its own."""
+        """Begin to open releases, and to watch for others, in a thread of its own."""
         self._watcher.start()
 
     def stop(self) -> None:
@@ -163,7 +165,7 @@ class Catalog:
         return found
 
     def pinned(self, name: str, digest: str | None) -> Served:
-        """Return the release of a collection whose digest begins with a text; that in service for None.
+        """Return the release whose digest begins with a text; the one in service for None.
 
         Raises:
             NotFoundError: nothing is in service under that name.

@@ -1,4 +1,7 @@
-"""Conditions in SQL from strangers: over the columns of the rows only, within a time, and one at a time."""
+"""Conditions in SQL from strangers: over columns only, and within a time.
+
+One of them is asked at a time.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every request passes: who calls whom, from where, with which token, how large and how slow.
+"""Checks of every request: who calls whom, with which token, how large and how slow.
 
 One layer of plain ASGI, because every further layer costs time on each request.
 
@@ -98,7 +98,7 @@ class Passage:
 
 
 class Rates:
-    """Requests of each client, as a bucket that fills by so many a second.
+    """Requests of each client, as a bucket that fills with time.
 
     Args:
         rate: requests a second.

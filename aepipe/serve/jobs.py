@@ -1,4 +1,4 @@
-"""Work that takes longer than a request may: one piece at a time, in a thread of its own, with its results kept."""
+"""Longer work: one piece at a time, in a thread of its own, its results kept."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Jobs:
             return self._taken(name) if name in self._done else None
 
     def close(self) -> None:
-        """Drop what waits; what is being done goes on until the process ends."""
+        """Drop all work that waits; the piece in the thread goes on until the process ends."""
         while True:
             try:
                 self._queue.get_nowait()

@@ -1,4 +1,4 @@
-"""Rows as lists: by id or in an order drawn at random, page by page, and one row with its code."""
+"""Rows as lists, page by page, by id or in an order drawn at random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Figures of a running service in the text format of Prometheus: counts and times by route, never by path."""
+"""Figures of a running service in the text format of Prometheus.
+
+They are counted by route, never by path.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Rows as small pictures: decoded, made upright and encoded again, so that no data about place or camera goes out."""
+"""Rows as small pictures, without data about place or camera.
+
+They are decoded, made upright and encoded again.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,7 @@ class Thumbnails:
 
 
 def drawn(release: Release, row_id: int, size: int) -> bytes:
-    """Return the picture of a row as JPEG, its longer side at most so many pixels.
+    """Return the picture of a row as JPEG, its longer side within a number of pixels.
 
     Raises:
         As :meth:`Thumbnails.make`.

@@ -1,4 +1,7 @@
-"""Threads that search, and a bounded queue before them: a request either gets its turn soon, or is refused at once."""
+"""Threads that search, and a bounded queue before them.
+
+A request either gets its turn soon, or is refused at once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Errors as answers: ``application/problem+json``, in words that speak of parameters and name no file of the server.
+"""Errors as answers of the type ``application/problem+json``.
+
+Their words speak of parameters, and name no file of the server.
 
 Source: RFC 9457, "Problem Details for HTTP APIs".
 """

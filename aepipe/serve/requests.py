@@ -1,4 +1,4 @@
-"""What may be asked: closed types, of which none can name a file, an address or stdin."""
+"""Types of requests: none of them can name a file, an address or stdin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is looked through at leisure: near-duplicates, releases, the difference of two, and what could not be read."""
+"""Near-duplicates, releases, the difference of two, and items that could not be read."""
 
 from __future__ import annotations
 

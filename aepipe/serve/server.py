@@ -29,7 +29,7 @@ ARRIVAL = 30.0
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP with a limit of time and of size for the headers of a request, which the library does not have."""
+    """HTTP with limits of time and size for the headers of a request."""
 
     _waiting: asyncio.TimerHandle | None = None
     _size = 0

@@ -1,4 +1,4 @@
-"""Who may ask: tokens of readers and writers from a file, and the cookie that a page gets for one.
+"""Tokens of readers and writers from a file, and the cookie that a page gets for one.
 
 A token comes as ``Authorization: Bearer``, or was traded for a cookie; never in an address, which logs and histories
 keep. The cookie is signed, so that it outlives a restart, and is worth nothing once the file has other tokens.

@@ -1,1 +1,4 @@
-"""The endpoints, one file for each subject; each reads its request, lets a thread work, and writes the answer."""
+"""The endpoints, one file for each subject.
+
+Each reads its request, lets a thread work, and writes the answer.
+"""

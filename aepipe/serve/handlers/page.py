@@ -1,4 +1,4 @@
-"""The page: one document for all its addresses, and its two files, which are named by their content."""
+"""The page: one document for all its addresses, and two files named by their content."""
 
 from __future__ import annotations
 

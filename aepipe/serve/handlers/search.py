@@ -67,7 +67,7 @@ async def search_post(request: Request) -> Response:
 
 
 async def encode(request: Request) -> Response:
-    """Answer with the codes of what is asked with."""
+    """Answer with the codes of questions."""
     queries, options = await asked(request)
     one, service = served(request, options.release), service_of(request)
 
