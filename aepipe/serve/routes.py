@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from aepipe.serve import answers, explaining, reviews
 from aepipe.serve.handlers import collections, operations, search
+from aepipe.serve.handlers import feedback as marking
 from aepipe.serve.handlers import reviews as reviewing
 from aepipe.serve.requests import ItemsRequest, Options, SearchRequest
 
@@ -133,6 +134,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "GET", f"{ONE}/diff", reviewing.diff, reviews.ReleaseDifference, reviewing.DiffRequest, errors=(400, 404, 410)
     ),
     Endpoint("GET", f"{ONE}/quarantine", reviewing.quarantine, dict[str, list[reviews.Unreadable]], errors=(404, 501)),
+    Endpoint("GET", f"{ONE}/feedback", marking.marked, dict[str, list[marking.Marked]], errors=(404, 501)),
+    Endpoint(
+        "POST",
+        f"{ONE}/feedback",
+        marking.mark,
+        dict[str, bool],
+        body=marking.FeedbackRequest,
+        errors=(400, 403, 404, 422, 507),
+    ),
+    Endpoint("GET", f"{ONE}/canaries.toml", marking.toml, errors=(404, 501)),
     Endpoint(
         "POST",
         f"{ONE}/remove",

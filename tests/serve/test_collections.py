@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from aepipe.pipeline.ingest import quarantine_file
+from aepipe.release import canaries
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from aepipe.store.rows import Rejected
@@ -161,6 +162,30 @@ def test_rows_are_removed_only_where_that_is_allowed(client: Client, tmp_path: P
         assert writer.get(f"{ONE}/search", id=4, k=30).json["rows"] == 19
         assert writer.post(f"{ONE}/remove", {}).status == 400
         assert writer.post(f"{ONE}/remove", {"ids": [3]}).status == 422
+
+
+def test_marks_are_canaries_of_later_releases(client: Client, tmp_path: Path) -> None:
+    assert client.post(f"{ONE}/feedback", {"hit": "x", "verdict": "good", "key": "y"}).status == 403
+    store = Store(tmp_path / "store")
+    make_release(store, n=40)
+    with running(store, write=True) as writer:
+        hits = writer.get(f"{ONE}/search", id=3, others="true", k=40).json["answers"][0]["hits"]
+        key = writer.get(f"{ONE}/items/3").json["key"]
+        code = writer.get(f"{ONE}/items/3").json["code"]
+        near, far = hits[0]["key"], hits[-1]["key"]
+        for body in ({"hit": near, "verdict": "good", "key": key}, {"hit": far, "verdict": "bad", "key": key}):
+            assert writer.post(f"{ONE}/feedback", body).status == 201
+        (found,) = writer.get(f"{ONE}/feedback").json["marks"]
+        assert (found["good"], found["bad"], found["passed"]) == ([near], [far], True)
+        for body in ({"hit": near, "verdict": "bad", "key": key}, {"hit": near, "verdict": "bad", "code": code}):
+            assert writer.post(f"{ONE}/feedback", body).status == 201
+        by_key, by_code = writer.get(f"{ONE}/feedback").json["marks"]
+        assert (by_key["good"], by_key["passed"], by_code["passed"]) == ([], False, False)
+        assert near in by_key["said"]
+        (tmp_path / "c.toml").write_bytes(writer.get(f"{ONE}/canaries.toml").body)
+        assert [one.passed for one in canaries.ask(Release.open(store), tmp_path / "c.toml")] == [False, False]
+        assert writer.post(f"{ONE}/feedback", {"hit": "gone", "verdict": "bad", "key": key}).status == 422
+        assert writer.post(f"{ONE}/feedback", {"hit": near, "verdict": "bad"}).status == 400
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/openapi.json"])

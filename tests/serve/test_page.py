@@ -18,6 +18,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 SCREENS = [
     "/c/pictures", "/c/pictures?id=3", "/c/pictures?id=3&item=9", "/c/docs?text=harbour", "/c/people?id=3",
     "/c/vectors?id=3", "/c/pictures/duplicates?radius=0", "/c/pictures/releases", "/c/pictures/unreadable",
+    "/c/pictures/feedback",
     "/c/pictures/docs",
 ]  # fmt: skip
 

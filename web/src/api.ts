@@ -145,6 +145,15 @@ export interface Unreadable {
   keys: string[];
 }
 
+export interface Marked {
+  key: string;
+  code: string;
+  good: string[];
+  bad: string[];
+  passed: boolean;
+  said: string;
+}
+
 /** An answer that is an error, in the words of the service. */
 export class Problem extends Error {
   constructor(

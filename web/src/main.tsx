@@ -8,6 +8,7 @@ import { Help } from "./parts/help";
 import { Top } from "./parts/top";
 import { DocsScreen } from "./screens/docs";
 import { DuplicatesScreen } from "./screens/duplicates";
+import { FeedbackScreen } from "./screens/feedback";
 import { ReleasesScreen } from "./screens/releases";
 import { SearchScreen } from "./screens/search";
 import { UnreadableScreen } from "./screens/unreadable";
@@ -65,6 +66,8 @@ function Screen({ facts, place }: { facts: Facts; place: ReturnType<typeof usePl
       return <ReleasesScreen key={key} facts={facts} place={place} />;
     case "unreadable":
       return <UnreadableScreen key={key} facts={facts} />;
+    case "feedback":
+      return <FeedbackScreen key={key} facts={facts} />;
     case "docs":
       return <DocsScreen facts={facts} />;
     default:

@@ -10,6 +10,7 @@ export function Help() {
     ["Enter", t("key_open")],
     ["l", t("key_like")],
     ["c", t("key_crop")],
+    ["g b", t("key_mark")],
     ["Esc", t("key_back")],
     ["?", t("key_help")],
   ];

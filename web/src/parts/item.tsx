@@ -1,10 +1,10 @@
 // One item, large, over the grid: its columns, what can be done with it, and why it is a hit.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { get, original, path, query, type Explanation, type Facts, type Hit, type Item } from "../api";
+import { get, original, path, post, query, type Explanation, type Facts, type Hit, type Item } from "../api";
 import { decimal, percent, t } from "../i18n";
 import { change, useLoaded } from "../state";
-import { ASKED } from "./asking";
+import { ASKED, question } from "./asking";
 import { isTyping } from "./help";
 import { Icon } from "./icons";
 import { bits, Face } from "./tile";
@@ -84,6 +84,9 @@ export function ItemDialog({
                 </a>
               )}
             </div>
+            {facts.write && asked !== null && hit && item.value && (
+              <Marks key={id} facts={facts} hit={item.value.key} asked={asked} />
+            )}
             <Lines item={item.value ?? shown} />
             {asked !== null && <Why facts={facts} a={asked} b={String(id)} />}
           </div>
@@ -103,6 +106,42 @@ export function ItemDialog({
         <Icon name="close" />
       </button>
     </dialog>
+  );
+}
+
+/** Good or bad: a test that every later release is asked. */
+function Marks({ facts, hit, asked }: { facts: Facts; hit: string; asked: string }) {
+  const [given, setGiven] = useState<"good" | "bad" | null>(null);
+  const [error, setError] = useState("");
+  const [name, value] = question(new URLSearchParams(location.search)) ?? ["code", asked];
+  const mark = async (verdict: "good" | "bad") => {
+    try {
+      const key = name === "id" ? (await get<Item>(path(facts.name, `/items/${value}`))).key : value;
+      const body = { hit, verdict, ...(name === "code" ? { code: value } : { key }) };
+      await post(path(facts.name, "/feedback"), JSON.stringify(body), "application/json");
+      setGiven(verdict);
+    } catch (problem) {
+      setError((problem as Error).message);
+    }
+  };
+  useEffect(() => {
+    const press = (event: KeyboardEvent) => {
+      if (!isTyping(event) && event.key === "g") mark("good");
+      if (!isTyping(event) && event.key === "b") mark("bad");
+    };
+    addEventListener("keydown", press);
+    return () => removeEventListener("keydown", press);
+  }, [hit, asked]);
+  return (
+    <div class="verdicts" role="group" aria-label={t("feedback")}>
+      <span class="told">{t("is_good")}</span>
+      {(["good", "bad"] as const).map((one) => (
+        <button key={one} aria-pressed={given === one} onClick={() => mark(one)}>
+          {t(one)}
+        </button>
+      ))}
+      {error && <span class="told">{t("failed", { text: error })}</span>}
+    </div>
   );
 }
 
