@@ -210,8 +210,12 @@ def _move_id(store: Store, old: str, new: str) -> None:
 
 
 def _notes(name: str) -> list[str]:
-    """Return the files about the last run and the last addition of a collection."""
-    return [layout.Root.reading(name), *(layout.Root.quarantine(one) for one in (name, f"{name}-added"))]
+    """Return the files about the last run and the last addition of a collection, and marks of its hits."""
+    return [
+        layout.Root.reading(name),
+        layout.Root.feedback(name),
+        *(layout.Root.quarantine(one) for one in (name, f"{name}-added")),
+    ]
 
 
 def _dropped(store: Store, name: str) -> Dropped:
