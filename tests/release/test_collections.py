@@ -9,7 +9,7 @@ import pytest
 
 from aepipe.errors import NotFoundError, QueryError, RecipeError
 from aepipe.pipeline import update
-from aepipe.release import collections, lifecycle
+from aepipe.release import collections, feedback, lifecycle
 from aepipe.release.origin import check_origin
 from aepipe.release.release import Release
 from aepipe.store import layout, names, reading, registry
@@ -29,6 +29,7 @@ def two_releases(store: Store, name: str = "pictures") -> list[Ref]:
 def test_a_renamed_collection_keeps_releases_ids_log_and_notes(store: Store) -> None:
     first, second = two_releases(store)
     reading.keep(store, "pictures", Release.open(store).part("rows"), {"files": 20})
+    feedback.add(store, "pictures", feedback.Mark("", "a", "good", "b"))
     ids, given = Release.open(store).items.ids.tolist(), lifecycle.next_id(store, "pictures")
     assert collections.rename(store, "pictures", "holidays") == second
     assert registry.names(store) == ["holidays"]
@@ -39,6 +40,7 @@ def test_a_renamed_collection_keeps_releases_ids_log_and_notes(store: Store) -> 
     assert [one.event.action for one in lifecycle.history(store, "holidays")] == ["promote", "promote", "rename"]
     assert lifecycle.history(store, "pictures") == []
     assert reading.facts_of(store, "holidays", opened.part("rows"))["files"] == 20
+    assert len(feedback.marks(store, "holidays")) == 1
     assert lifecycle.rollback(store, "holidays", why="a test").after == first.digest
     assert lifecycle.promote(store, second, why="a test").name == "holidays"
     assert registry.unlogged(store) == []
