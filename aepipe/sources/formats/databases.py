@@ -7,8 +7,10 @@ value a type of its own, so the types of its columns are told by all of their va
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +18,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from aepipe.errors import ExtraError, SourceError
+from aepipe.sources.files import MAX_BYTES
+from aepipe.sources.formats.plausible import check_rows
 from aepipe.sources.item import Select
 
 ENDINGS = (".db", ".db3", ".sqlite", ".sqlite3", ".duckdb", ".ddb")
@@ -24,11 +28,18 @@ _SETTINGS: dict[str, Any] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
+    "memory_limit": "2GB",
     "lock_configuration": "true",
 }
 _TYPES = {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "blob": pa.binary()}
 _FORBIDDEN = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
 _ASKED = {"data_version", "page_size"}  # settings that a full-text index asks for
+_STEPS, _STEPS_ASKED, _STEPS_A_BYTE, _STEPS_AT_ONCE = 300_000_000, 30_000_000_000, 100, 1_000_000
+"""Steps of SQLite's machine: for a table or a view, for a query of the recipe, for each byte of the file."""
+_LONG = "takes much longer than a file of its size should: a view without an end?"
+SECONDS = 60.0
+"""Time that DuckDB may take for its next rows."""
+_PACE = 10_000_000  # bytes of a file for which DuckDB may take another second
 _KEEPS_LOG = 2  # the version of the format with a log next to the file, in byte 18 of it
 
 
@@ -95,7 +106,9 @@ class Sqlite:
     def count(self) -> int:
         """Return the number of rows."""
         with self._reading() as database:
-            return int(database.execute(f"SELECT count(*) FROM ({self._sql()}\n)").fetchone()[0])
+            found = int(database.execute(f"SELECT count(*) FROM ({self._sql()}\n)").fetchone()[0])
+            check_rows(self._path, found)
+            return found
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
         """Yield some columns."""
@@ -202,8 +215,10 @@ class Sqlite:
             with closing(_sqlite(self._path)) as database:
                 if self._query:
                     database.set_authorizer(_only_this_file)
+                _bound(database, self._path, asked=self._query is not None)
                 yield database
-        except (sqlite3.Error, sqlite3.Warning, UnicodeError, OSError) as error:
+        except (sqlite3.Error, sqlite3.Warning, UnicodeError, OSError, ValueError) as error:
+            error = OSError(_LONG) if str(error) == "interrupted" else error
             what = f"query {self._query!r}" if self._query else "not a readable SQLite file"
             raise SourceError(f"{self._path}: {what}: {error}") from None
 
@@ -236,7 +251,9 @@ class DuckDB:
     def count(self) -> int:
         """Return the number of rows."""
         with self._reading(f"SELECT count(*) FROM ({self._sql}\n)") as reader:
-            return int(reader.read_all().column(0)[0].as_py())
+            found = int(reader.all().column(0)[0].as_py())
+            check_rows(self._path, found)
+            return found
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
         """Yield some columns."""
@@ -272,7 +289,7 @@ class DuckDB:
         """Return the tables and views, and whether each is a table."""
         asked = "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1"
         with self._reading(asked) as reader:
-            found = reader.read_all().to_pydict()
+            found = reader.all().to_pydict()
         names, kinds = found["table_name"], found["table_type"]
         return {name: kind == "BASE TABLE" for name, kind in zip(names, kinds, strict=True)}
 
@@ -281,12 +298,54 @@ class DuckDB:
         """Run a query; give the reader of its result to the block."""
         try:
             with self._duckdb.connect(str(self._path), read_only=True, config=_SETTINGS) as database:
-                found = database.sql(sql)
+                seconds = SECONDS + self._path.stat().st_size / _PACE
+                with _in_time(seconds, database.interrupt):
+                    found = database.sql(sql)
                 # DuckDB 1.4 gave the method its name of today.
-                yield (getattr(found, "to_arrow_reader", None) or found.fetch_arrow_reader)(1 << 12)
-        except (self._duckdb.Error, pa.ArrowException, OSError) as error:
+                reader = (getattr(found, "to_arrow_reader", None) or found.fetch_arrow_reader)(1 << 12)
+                yield _Result(reader, seconds, database.interrupt)
+        except (self._duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
             what = f"query {self._query!r}" if self._query else "not a readable DuckDB file"
             raise SourceError(f"{self._path}: {what}: {_line(error)}") from None
+
+
+class _Result:
+    """The result of a query of DuckDB, each part of it in time.
+
+    Attributes:
+        schema: its columns.
+    """
+
+    def __init__(self, reader: pa.RecordBatchReader, seconds: float, interrupt: Callable[[], None]) -> None:
+        self.schema: pa.Schema = reader.schema
+        self._reader = reader
+        self._in_time = partial(_in_time, seconds, interrupt)
+
+    def all(self) -> pa.Table:
+        """Return all rows."""
+        with self._in_time():
+            return self._reader.read_all()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows."""
+        while True:
+            with self._in_time():
+                batch = next(self._reader, None)
+            if batch is None:
+                return
+            yield batch
+
+
+@contextmanager
+def _in_time(seconds: float, interrupt: Callable[[], None]) -> Iterator[None]:
+    """Interrupt the work of the block when it has taken some seconds."""
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _chosen(path: Path, wanted: str | None, tables: dict[str, bool]) -> str:
@@ -312,6 +371,14 @@ def _sqlite(path: Path) -> sqlite3.Connection:
     spared = len(head) == 20 and head[18] == _KEEPS_LOG and not (log.exists() and log.stat().st_size)
     options = "mode=ro&immutable=1" if spared else "mode=ro"
     return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True)
+
+
+def _bound(database: sqlite3.Connection, path: Path, *, asked: bool) -> None:
+    """Bound what a view or a query may take: the steps of SQLite's machine, and the bytes of a value."""
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
+    most = (_STEPS_ASKED if asked else _STEPS) + _STEPS_A_BYTE * path.stat().st_size
+    left = iter(range(most // _STEPS_AT_ONCE))
+    database.set_progress_handler(lambda: int(next(left, None) is None), _STEPS_AT_ONCE)
 
 
 def _only_this_file(action: int, one: str | None, *_: object) -> int:
