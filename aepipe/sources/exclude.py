@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 
+from aepipe.errors import SourceError
+
 DEFAULT = (
     "@eaDir",
     "@Recycle",
@@ -105,8 +107,22 @@ def _is_path(pattern: str) -> bool:
 
 def _joined(patterns: Iterable[str]) -> re.Pattern[str] | None:
     """Return one expression that matches what any of the patterns does; None where there are none."""
-    text = "|".join(map(_regex, patterns))
+    text = "|".join(map(_checked, patterns))
     return re.compile(text, re.DOTALL) if text else None
+
+
+def _checked(pattern: str) -> str:
+    """Return the expression of a pattern.
+
+    Raises:
+        SourceError: it is none.
+    """
+    text = _regex(pattern)
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise SourceError(f"exclude: {pattern!r} under [source] is no pattern: {error}") from None
+    return text
 
 
 def _regex(pattern: str) -> str:

@@ -119,7 +119,7 @@ class Files:
         """Return the files at a path whose places are relative to a folder above it."""
         if not path.is_relative_to(root):
             raise SourceError(f"{path}: does not lie in {root}")
-        name = os.path.normpath(name)
+        name = os.path.normpath(name.lstrip("/"))  # a pattern that begins with one would be of the whole disk
         if path.is_dir():
             return cls(str(path), root, pattern="" if path == root else glob.escape(name), exclude=exclude)
         if path.exists():

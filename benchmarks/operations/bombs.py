@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -61,49 +62,56 @@ def measured(bomb: Bomb, *, limit: int, seconds: float) -> dict[str, Any]:
         seconds: after which it is ended.
     """
     with TemporaryDirectory(prefix="aepipe-bomb-") as folder:
-        path = Path(folder, "source", bomb.name)
+        path = Path(folder, bomb.name, bomb.name)
         path.parent.mkdir()
         bomb.write(path)
         size = path.stat().st_size
-        order = [sys.executable, "-m", "benchmarks.operations.bombs", "--child", bomb.name, folder, str(limit)]
-        began = time.perf_counter()
+        order = [sys.executable, "-m", "benchmarks.operations.bombs", "--child", folder, str(limit), bomb.name]
         try:
             done = subprocess.run(order, capture_output=True, text=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:
             return {"bytes": size, "peak_mb": float("nan"), "seconds": seconds, "said": "NOT ENDED"}
-        took = time.perf_counter() - began
     try:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or [""])[-1]
-        found = {"peak_mb": float("nan"), "seconds": took, "said": f"STATUS {done.returncode} {last[:200]}"}
+        found = {"peak_mb": float("nan"), "seconds": float("nan"), "said": f"STATUS {done.returncode} {last[:200]}"}
     return {"bytes": size, **found}
 
 
-def child(name: str, folder: str, limit: int) -> None:
-    """Read a bomb in this process, and print what it took."""
+def child(folder: str, limit: int, names: Sequence[str]) -> None:
+    """Read bombs in this process; print what each took, a line of JSON for each."""
+    from aepipe import sources
+
+    os.environ["OMP_NUM_THREADS"] = "1"
+    sources.kinds()  # so that their imports are not counted
+    before = _peak()
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    for name in names:
+        began = time.process_time()
+        said = _read(BOMBS[name], Path(folder, name))
+        peak = max(_peak() - before, _peak(resource.RUSAGE_CHILDREN))
+        took = time.process_time() - began
+        print(json.dumps({"file": name, "peak_mb": peak, "seconds": took, "said": said}), flush=True)
+
+
+def _read(bomb: Bomb, folder: Path) -> str:
+    """Read the items of a bomb; return what was said."""
     from aepipe import recipe, sources
     from aepipe.errors import AepipeError
     from aepipe.sources.loader import read_all
 
-    os.environ["OMP_NUM_THREADS"] = "1"
-    bomb = BOMBS[name]
-    options = {"kind": bomb.kind, "path": "source", "workers": 1, "max_bad_share": 1.0, **bomb.options}
+    options = {"kind": bomb.kind, "path": str(folder), "workers": 1, "max_bad_share": 1.0, **bomb.options}
     table = {"name": "bomb", "source": options, "features": dict(bomb.features), "layers": [{"net": "dense"}]}
-    how = recipe.parse(table, Path(folder, "bomb.toml"))
-    sources.kinds()  # so that their imports are not counted
-    before = _peak()
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    began, reasons, count = time.perf_counter(), set[str](), 0
+    reasons, count = set[str](), 0
     try:
+        how = recipe.parse(table, folder / "bomb.toml")
         for outcome in islice(read_all(sources.resolve(how).fitted(None)), ITEMS):
             count += outcome.reason is None
             reasons |= {outcome.reason} if outcome.reason else set()
     except AepipeError as error:
-        reasons.add(str(error).removeprefix(f"{how.file.parent / 'source'}").lstrip("/"))
-    said = [*([f"{count:,} items"] if count else []), *sorted(reasons)]
-    peak = max(_peak() - before, _peak(resource.RUSAGE_CHILDREN))
-    print(json.dumps({"peak_mb": peak, "seconds": time.perf_counter() - began, "said": "; ".join(said)[:200]}))
+        reasons.add(str(error).removeprefix(str(folder)).lstrip("/: "))
+    return "; ".join([*([f"{count:,} items"] if count else []), *sorted(reasons)])[:200]
 
 
 def _peak(who: int = resource.RUSAGE_SELF) -> float:
@@ -112,6 +120,6 @@ def _peak(who: int = resource.RUSAGE_SELF) -> float:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        child(sys.argv[2], int(sys.argv[3]), sys.argv[4:])
     else:
         main()

@@ -165,7 +165,9 @@ def _opened(
     except ValueError as error:
         raise SourceError(f"{path}: {error}") from None
     if len(found.names) > MOST_COLUMNS:
-        raise SourceError(f"{path}: {len(found.names):,} columns, and {MOST_COLUMNS:,} are allowed; keep one value a row")
+        raise SourceError(
+            f"{path}: {len(found.names):,} columns, and {MOST_COLUMNS:,} are allowed; keep one value a row"
+        )
     for column in found.names:
         if bad := encoding.bad_byte(column):
             raise SourceError(f"{path}: not a readable CSV file: a name of a column is not in UTF-8: {bad}")

@@ -37,7 +37,7 @@ _ASKED = {"data_version", "page_size"}  # settings that a full-text index asks f
 _STEPS, _STEPS_ASKED, _STEPS_A_BYTE, _STEPS_AT_ONCE = 300_000_000, 30_000_000_000, 100, 1_000_000
 """Steps of SQLite's machine: for a table or a view, for a query of the recipe, for each byte of the file."""
 _LONG = "takes much longer than a file of its size should: a view without an end?"
-SECONDS = 60.0
+SECONDS = 20.0
 """Time that DuckDB may take for its next rows."""
 _PACE = 10_000_000  # bytes of a file for which DuckDB may take another second
 _KEEPS_LOG = 2  # the version of the format with a log next to the file, in byte 18 of it

@@ -146,8 +146,8 @@ def _check_need(need: int, size: int, limit: int) -> None:
         raise UnreadableError(f"made to take more than {DEEPEST * limit / 1e9:.1f} GB of memory")
     if limit == MAX_PIXELS and need > max(PLAUSIBLE, RATIO * size):
         raise UnreadableError(
-            f"{need / 1e6:,.0f} MB out of {size / 1e6:.2f} MB, which is not plausible; max_megapixels under [source] can "
-            "allow it"
+            f"{need / 1e6:,.0f} MB out of {size / 1e6:.2f} MB, which is not plausible; a max_megapixels above "
+            f"{MAX_PIXELS / 1e6:g} under [source] allows it"
         )
 
 
