@@ -328,7 +328,7 @@ def load(file: Path, *, source: str | None = None) -> Recipe:
         RecipeError: the file is missing or is not TOML; or a key is missing, unknown or has a wrong value.
     """
     try:
-        table = tomllib.loads(_text_of(file))
+        table = tomllib.loads(text_of(file))
     except FileNotFoundError:
         raise RecipeError(f"{file}: no such recipe") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -339,8 +339,8 @@ def load(file: Path, *, source: str | None = None) -> Recipe:
     return parse(table, file)
 
 
-def _text_of(file: Path) -> str:
-    """Return the text of a recipe; a pipe or a device is not waited for.
+def text_of(file: Path) -> str:
+    """Return the text of a recipe, or of a file that it names; a pipe or a device is not waited for.
 
     Raises:
         OSError, ValueError: it cannot be read, is no file or too large.

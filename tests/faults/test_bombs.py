@@ -17,7 +17,8 @@ import pytest
 from benchmarks.operations.bomb_files import BOMBS
 
 MOST_MB, ADDRESSES = 1200, 4 << 30
-"""Peak of all of these together, above that of the imports, helpers included; and the limit of the process, which a bomb would break."""
+"""Peak of all of these together above that of the imports, helpers included; and the limit of the process, which a bomb
+would break."""
 TOO_LARGE, GROWS = "more than 200 megapixels", "unpacks to more than is plausible"
 REFUSED = {
     "huge.png": TOO_LARGE,

@@ -40,6 +40,7 @@ _LONG = "takes much longer than a file of its size should: a view without an end
 SECONDS = 20.0
 """Time that DuckDB may take for its next rows."""
 _PACE = 10_000_000  # bytes of a file for which DuckDB may take another second
+_BESIDE = ("-journal", "-wal", "-shm")
 _KEEPS_LOG = 2  # the version of the format with a log next to the file, in byte 18 of it
 
 
@@ -366,6 +367,10 @@ def _sqlite(path: Path) -> sqlite3.Connection:
     """Open a file for reading only."""
     with path.open("rb") as stream:
         head = stream.read(20)
+    for ending in _BESIDE:
+        beside = path.with_name(path.name + ending)
+        if beside.exists() and not beside.is_file():
+            raise OSError(f"{beside.name} next to it is no file")  # SQLite would wait for a pipe
     log = path.with_name(f"{path.name}-wal")
     # To read a file with a log, SQLite writes next to it; without a log in use that can be spared.
     spared = len(head) == 20 and head[18] == _KEEPS_LOG and not (log.exists() and log.stat().st_size)
