@@ -365,6 +365,7 @@ def heads(_: Path) -> Target:
             sniffer.file(sources_glimpse(data))
 
     return read, [
+        b"a word\n",
         b"\x89PNG\r\n\x1a\n",
         b"RIFF\0\0\0\0WEBP",
         b"\0\0\0\x18ftypheic",

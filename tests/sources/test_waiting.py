@@ -56,7 +56,7 @@ SORTS = ("pipe", "socket", "device")
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("name", ["a.png", "a.csv", "a.npy", "a.parquet", "a.zip", "a.tar.gz", "a.sqlite", "a.wav"])
 def test_as_the_path_of_a_source(name: str, sort: str, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="a named pipe|a socket|a device"):
+    with pytest.raises(SourceError, match=r"a named pipe|a socket|a device"):
         open_source(special(tmp_path / name, sort))
 
 
@@ -77,8 +77,7 @@ def test_as_a_member_of_a_list(sort: str, tmp_path: Path) -> None:
 def test_as_a_question(kind: str, sort: str, tmp_path: Path) -> None:
     path = special(tmp_path / {"vectors": "a.npy", "table": "a.csv", "audio": "a.wav"}.get(kind, "a.bin"), sort)
     with pytest.raises(AepipeError):
-        for item in sources.query_items(kind, str(path)):
-            item.read()
+        [item.read() for item in sources.query_items(kind, str(path))]
 
 
 @pytest.mark.parametrize("sort", SORTS)
@@ -97,10 +96,9 @@ def test_a_pipe_in_place_of_the_log_of_a_database(tmp_path: Path) -> None:
     put(tmp_path / "a.png", png(1))
     for ending in ("-journal", "-wal", "-shm"):
         os.mkfifo(f"{tmp_path / 'a.sqlite'}{ending}")
-    try:
-        assert [one.reason for one in read_all(open_source(tmp_path / "a.sqlite"))] == [None]
-    except SourceError as error:
-        assert len(str(error).splitlines()) == 1
+        with pytest.raises(SourceError, match=f"a.sqlite{ending} next to it is no file"):
+            open_source(tmp_path / "a.sqlite")
+        os.unlink(f"{tmp_path / 'a.sqlite'}{ending}")
 
 
 @pytest.mark.parametrize("sort", SORTS)
