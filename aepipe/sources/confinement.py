@@ -12,6 +12,7 @@ in them.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,8 +61,8 @@ class Bounds:
             # The folder that holds both is nearly everything; the path's own part of it is enough.
             parts = max(_DEEP, len(Path(folder).parts)) + 1
             folder = str(Path(*Path(os.path.dirname(real)).parts[:parts]))
-        near = os.path.relpath(folder, os.path.realpath(base))
-        return f'root = "{min(near, folder, key=len)}" under [source] allows it'
+        near = min(os.path.relpath(folder, os.path.realpath(base)), folder, key=len)
+        return f'root = "{near}" under [source] (--set source.root={shlex.quote(near)}) allows it'
 
     def _within(self, real: str) -> bool:
         if not self._real:

@@ -116,8 +116,8 @@ def tiff(width: int, height: int, *, samples: int = 1, bits: int = 8, rows: int 
 
 
 def gif(width: int, height: int, frames: int = 1) -> bytes:
-    """Return a GIF of frames that each cover the canvas and hold one pixel."""
-    frame = b"!\xf9\x04\x08\0\0\0\0" + b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02L\x01\0"
+    """Return a GIF of frames of one pixel on a large canvas."""
+    frame = b"!\xf9\x04\x08\0\0\0\0" + b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02D\x01\0"
     return b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(6) + frame * frames + b";"
 
 

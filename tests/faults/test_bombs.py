@@ -27,7 +27,7 @@ REFUSED = {
     "comment.png": "damaged",
     "comments.png": "damaged",
     "huge.tiff": TOO_LARGE,
-    "rgba.tiff": r"made to take more than 1\.6 GB of memory",
+    "rgba.tiff": r"made to take more than 1\.8 GB of memory",
     "strips.tiff": "which is not plausible",
     "floats.tiff": "which is not plausible",
     "huge.gif": TOO_LARGE,

@@ -198,7 +198,7 @@ def test_a_remedy_is_never_a_whole_disk(tmp_path: Path) -> None:
         ("/data/photos/2024/a.png", "/data/photos"),
         ("/srv/pictures/a/b.png", "/srv/pictures"),
     ):
-        assert bounds.remedy(path, Path("/nowhere/at/all/x")) == f'root = "{root}" under [source] allows it'
+        assert bounds.remedy(path, Path("/nowhere/at/all/x")).startswith(f'root = "{root}" under [source]')
     assert 'root = ".."' in Bounds(tmp_path / "a" / "b").remedy(str(tmp_path / "a" / "c" / "x"), tmp_path / "a" / "b")
 
 

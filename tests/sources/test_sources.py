@@ -157,6 +157,11 @@ def test_a_folder(tmp_path: Path) -> None:
     check_places(source)
 
 
+def remedy(root: Path) -> str:
+    """Return what a refusal says of the folder that would allow it."""
+    return f'root = "{root}" under [source] (--set source.root={root}) allows it'
+
+
 def test_links_are_not_followed_out_of_the_root(tmp_path: Path) -> None:
     put(tmp_path / "outside" / "secret.png", png(9))
     inside = put(tmp_path / "root" / "a.png", png(1))
@@ -171,7 +176,9 @@ def test_links_are_not_followed_out_of_the_root(tmp_path: Path) -> None:
         "a link to a folder, which is not followed": ["folder/", "loop/"],
         "a link to nothing": ["gone.png"],
         "the same file as another": ["in.png"],
-        f'a link out of the source; root = "{tmp_path}" under [source] allows it': ["out.png"],
+        f'a link out of the source; root = "{tmp_path}" under [source] (--set source.root={tmp_path}) allows it': [
+            "out.png"
+        ],
     }
     assert source.passed_over.total == 3  # folders are no files
 
@@ -337,7 +344,7 @@ def test_csv_list_of_paths(tmp_path: Path) -> None:
     assert refusals(source) == {
         **dict.fromkeys(
             ("../c.png", str(elsewhere)),
-            f'its path leads out of the source; root = "{tmp_path}" under [source] allows it',
+            f"its path leads out of the source; {remedy(tmp_path)}",
         ),
         "list.csv#5": "no path",
         "x/missing.png": f"no such file; paths are relative to {tmp_path / 'lists'}",

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from aepipe.errors import ExtraError, SourceError
 from aepipe.sources.files import MAX_BYTES
-from aepipe.sources.formats.plausible import check_rows
+from aepipe.sources.formats.plausible import check_rows, most_rows
+from aepipe.sources.formats.streams import stamp
 from aepipe.sources.item import Select
 
 ENDINGS = (".db", ".db3", ".sqlite", ".sqlite3", ".duckdb", ".ddb")
@@ -38,8 +39,8 @@ _STEPS, _STEPS_ASKED, _STEPS_A_BYTE, _STEPS_AT_ONCE = 300_000_000, 30_000_000_00
 """Steps of SQLite's machine: for a table or a view, for a query of the recipe, for each byte of the file."""
 _LONG = "takes much longer than a file of its size should: a view without an end?"
 SECONDS = 20.0
-"""Time that DuckDB may take for its next rows."""
-_PACE = 10_000_000  # bytes of a file for which DuckDB may take another second
+"""Time that DuckDB may take to count the rows of a view or a query."""
+_PACE, _PATIENT = 10_000_000, 60  # bytes for which it may take another second, and times that for a query of the recipe
 _BESIDE = ("-journal", "-wal", "-shm")
 _KEEPS_LOG = 2  # the version of the format with a log next to the file, in byte 18 of it
 
@@ -107,7 +108,8 @@ class Sqlite:
     def count(self) -> int:
         """Return the number of rows."""
         with self._reading() as database:
-            found = int(database.execute(f"SELECT count(*) FROM ({self._sql()}\n)").fetchone()[0])
+            some = f"SELECT 1 FROM ({self._sql()}\n) LIMIT {most_rows(self._path) + 1}"
+            found = int(database.execute(f"SELECT count(*) FROM ({some})").fetchone()[0])
             check_rows(self._path, found)
             return found
 
@@ -251,13 +253,15 @@ class DuckDB:
 
     def count(self) -> int:
         """Return the number of rows."""
-        with self._reading(f"SELECT count(*) FROM ({self._sql}\n)") as reader:
-            found = int(reader.all().column(0)[0].as_py())
-            check_rows(self._path, found)
-            return found
+        try:
+            return _rows_of(self._path, self._sql, 1 if self._query is None else _PATIENT, stamp(self._path))
+        except (self._duckdb.Error, OSError, ValueError) as error:
+            why = _LONG if isinstance(error, self._duckdb.InterruptException) else _line(error)
+            raise SourceError(f"{self._path}: {self._what}: {why}") from None
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
         """Yield some columns."""
+        self.count()  # a view may have rows without end
         with self._reading(self._sql) as reader:
             for batch in reader:
                 chosen = batch.select(list(names))
@@ -290,7 +294,7 @@ class DuckDB:
         """Return the tables and views, and whether each is a table."""
         asked = "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1"
         with self._reading(asked) as reader:
-            found = reader.all().to_pydict()
+            found = reader.read_all().to_pydict()
         names, kinds = found["table_name"], found["table_type"]
         return {name: kind == "BASE TABLE" for name, kind in zip(names, kinds, strict=True)}
 
@@ -299,42 +303,28 @@ class DuckDB:
         """Run a query; give the reader of its result to the block."""
         try:
             with self._duckdb.connect(str(self._path), read_only=True, config=_SETTINGS) as database:
-                seconds = SECONDS + self._path.stat().st_size / _PACE
-                with _in_time(seconds, database.interrupt):
-                    found = database.sql(sql)
+                found = database.sql(sql)
                 # DuckDB 1.4 gave the method its name of today.
-                reader = (getattr(found, "to_arrow_reader", None) or found.fetch_arrow_reader)(1 << 12)
-                yield _Result(reader, seconds, database.interrupt)
-        except (self._duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
-            what = f"query {self._query!r}" if self._query else "not a readable DuckDB file"
-            raise SourceError(f"{self._path}: {what}: {_line(error)}") from None
+                yield (getattr(found, "to_arrow_reader", None) or found.fetch_arrow_reader)(1 << 12)
+        except (self._duckdb.Error, pa.ArrowException, OSError) as error:
+            raise SourceError(f"{self._path}: {self._what}: {_line(error)}") from None
+
+    @property
+    def _what(self) -> str:
+        return f"query {self._query!r}" if self._query else "not a readable DuckDB file"
 
 
-class _Result:
-    """The result of a query of DuckDB, each part of it in time.
+@lru_cache(256)
+def _rows_of(path: Path, sql: str, patience: int, _: tuple[int, int]) -> int:
+    """Return the number of rows of a query of DuckDB, within bounds on it and on the time that it takes."""
+    import duckdb
 
-    Attributes:
-        schema: its columns.
-    """
-
-    def __init__(self, reader: pa.RecordBatchReader, seconds: float, interrupt: Callable[[], None]) -> None:
-        self.schema: pa.Schema = reader.schema
-        self._reader = reader
-        self._in_time = partial(_in_time, seconds, interrupt)
-
-    def all(self) -> pa.Table:
-        """Return all rows."""
-        with self._in_time():
-            return self._reader.read_all()
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows."""
-        while True:
-            with self._in_time():
-                batch = next(self._reader, None)
-            if batch is None:
-                return
-            yield batch
+    some = f"SELECT count(*) FROM (SELECT 1 FROM ({sql}\n) LIMIT {most_rows(path) + 1})"
+    seconds = patience * (SECONDS + path.stat().st_size / _PACE)
+    with duckdb.connect(str(path), read_only=True, config=_SETTINGS) as database, _in_time(seconds, database.interrupt):
+        found = int(database.execute(some).fetchall()[0][0])
+    check_rows(path, found)
+    return found
 
 
 @contextmanager

@@ -52,6 +52,10 @@ def check_rows(path: Path, rows: int) -> None:
     Raises:
         ValueError: it is more than a file of its size plausibly holds.
     """
-    size = os.path.getsize(path)
-    if rows > max(ROWS, ROWS_A_BYTE * size):
-        raise ValueError(f"{rows:,} rows in {size / 1e6:.2f} MB are not plausible")
+    if rows > most_rows(path):
+        raise ValueError(f"{rows:,} rows in {os.path.getsize(path) / 1e6:.2f} MB are not plausible")
+
+
+def most_rows(path: Path) -> int:
+    """Return how many rows a file of its size may have."""
+    return max(ROWS, ROWS_A_BYTE * os.path.getsize(path))

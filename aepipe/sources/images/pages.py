@@ -29,6 +29,8 @@ MARK = "i"
 LONGEST = 1024
 MOST = 10_000
 """Pages of a file that are read."""
+MOST_PIXELS = 1 << 35
+"""Pixels of all frames of an animation together: those of 10,000 frames of a film in its usual size are fewer."""
 _MANY = frozenset({"GIF", "PNG", "WebP", "AVIF", "HEIC", "FLI", "DCX"})
 _KIND_OF_PAGE = 254  # the tag of TIFF; its first bit says that a page is a small copy of another
 
@@ -156,6 +158,8 @@ def _frames(data: bytes, key: str) -> Iterator[bytes]:
     with reading.quiet():
         count = int(getattr(image, "n_frames", 1))
     _check_count(count, key)
+    if count * image.width * image.height > MOST_PIXELS:
+        raise ItemError(key, f"more than {MOST_PIXELS / 1e6:,.0f} megapixels in all its frames")
     if count < 2 or image.width * image.height > reading.MAX_PIXELS:
         return
     for number in range(count):

@@ -35,7 +35,7 @@ SMALL = 1 << 24
 """Bytes from which a picture asks for its share."""
 FEW = 1 << 19
 """Pixels below which it never needs that much; only a TIFF may have blocks that are larger than its picture."""
-DEEPEST = 8
+DEEPEST = 9
 """Decoded bytes for each pixel that is allowed; a file that needs more is made to fill the memory."""
 PLAUSIBLE, RATIO = 1 << 28, 500
 """Decoded bytes up to which a picture may be any times as large as its file, and the times above: only an empty one is
