@@ -16,7 +16,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 NO_PATH = "no path"
 NUL = "a path with a NUL character"
@@ -93,9 +93,9 @@ def path_in(text: object) -> tuple[str | None, str]:
     if "\0" in path:
         return None, NUL
     if path[:7].lower() == "file://":
-        parts = urlsplit(path)
-        path = unquote(parts.path) if parts.netloc in ("", "localhost") else ""
-        if not path or "\0" in path:
+        host, slash, rest = path[7:].partition("/")
+        path = unquote(f"/{rest}")
+        if host not in ("", "localhost") or not slash or "\0" in path:
             return None, ADDRESS
     elif "://" in path and path.partition("://")[0].isidentifier():
         return None, ADDRESS

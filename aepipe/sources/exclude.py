@@ -26,6 +26,7 @@ DEFAULT = (
 )
 """Left out of every source: thumbnails and bins of disks and systems. ``exclude = ["!*"]`` has none of them."""
 _WILD = re.compile(r"(\*\*/|/\*\*$|\*|\?|\[[!^]?\]?[^\]]*\])")
+_SET = re.compile(r"[\\[&~|]")
 _AS_REGEX = {"**/": "(?:.*/)?", "/**": "/.+", "*": "[^/]*", "?": "[^/]"}
 
 
@@ -133,5 +134,7 @@ def _regex(pattern: str) -> str:
 
 def _piece(text: str) -> str:
     if text.startswith("[") and text.endswith("]") and len(text) > 2:
-        return "[" + ("^" if text[1] in "!^" else "") + text[1 + (text[1] in "!^") : -1].replace("\\", r"\\") + "]"
+        inner = text[1 + (text[1] in "!^") : -1]
+        # Python keeps these letters in a set for operations on sets.
+        return "[" + ("^" if text[1] in "!^" else "") + _SET.sub(r"\\\g<0>", inner).replace("--", r"-\-") + "]"
     return _AS_REGEX.get(text) or re.escape(text)

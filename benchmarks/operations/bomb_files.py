@@ -81,18 +81,18 @@ def text_chunk(size: int) -> bytes:
     return _chunk(b"zTXt", b"Comment\0\0" + packed(size, b"A"))
 
 
-def tiff(width: int, height: int, *, samples: int = 1, bits: int = 8, rows: int = 0, kind: int = 8) -> bytes:
-    """Return a black TIFF, each strip packed; ``kind`` 8 is deflate, 5 LZW, 32773 PackBits."""
+def tiff(width: int, height: int, *, samples: int = 1, bits: int = 8, rows: int = 0) -> bytes:
+    """Return a black TIFF of strips that are all the same packed bytes."""
     rows = rows or height
     strips = -(-height // rows)
-    data = {8: packed, 32773: lambda size: b"\x81\0" * -(-size // 128)}[kind](-(-width * samples * bits // 8) * rows)
+    data = packed(-(-width * samples * bits // 8) * rows)
     alpha = [(338, 3, 1, 2)] if samples == 4 else []
     offset = 8 + len(data) + (len(data) & 1)
     tags = [
         (256, 4, 1, width),
         (257, 4, 1, height),
         (258, 3, 1, bits),
-        (259, 3, 1, kind),
+        (259, 3, 1, 8),
         (262, 3, 1, 2 if samples > 2 else 1),
         (273, 4, strips, 8),
         (277, 3, 1, samples),

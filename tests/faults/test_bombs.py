@@ -58,6 +58,12 @@ REFUSED = {
     "blobs.sqlite": "string or blob too big",
     "shape.npy": "not a readable array",
     "nested.html": "",
+    "nested.eml": "",
+    "ratio.tar.gz": GROWS,
+    "array.jsonl.gz": GROWS,
+    "zeros.npz": GROWS,
+    "train-images-idx3-ubyte.gz": "at most 8192 a side",
+    "frames.gif": "more than 34,360 megapixels in all its frames",
     "header.wav": "not a recording|nothing recorded|cut off|damaged",
 }
 """What is said of each, as an expression; empty where its items are read, or refused one by one."""

@@ -10,14 +10,12 @@ from queue import Empty, LifoQueue
 
 from aepipe.errors import ExtraError, ItemError
 from aepipe.sources.helper import Helper
-from aepipe.sources.text.passages import Document
+from aepipe.sources.text.passages import MOST_TEXT, Document
 
 ENCRYPTED = "encrypted: it needs a password"
 LIBRARY, EXTRA = "kreuzberg", "documents"
 SECONDS = 60.0
 """Time that one document may take."""
-MOST_TEXT = 1 << 26
-"""Letters of one document."""
 COMMAND = (sys.executable, "-m", "aepipe.sources.text.worker")
 _idle: LifoQueue[Helper] = LifoQueue()
 _stopped: dict[bytes, str] = {}  # why a reader was lost, by the digest of the document: that is not tried twice
