@@ -526,7 +526,7 @@ TABLES = [
     Bomb("quote.csv.gz", "table", gzipped(b'a,b\n1,"', b"x\n", 512 * MB)),
     Bomb("columns.csv", "table", text(b"a," * 500_000 + b"\n" + b"1," * 500_000 + b"\n")),
     Bomb("nested.jsonl", "table", text(b'{"a": ' + b"[" * MB + b"]" * MB + b', "b": 1}\n{"b": 2}\n')),
-    Bomb("array.json.gz", "table", gzipped(b'[{"a": 1}', b', {"a": 1}', 512 * MB, b"]")),
+    Bomb("array.jsonl.gz", "table", gzipped(b'[{"a": 1}', b', {"a": 1}', 512 * MB, b"]")),
     Bomb("keys.jsonl", "table", text(b"".join(b'{"k%d": 1}\n' % n for n in range(20_000)))),
     Bomb("digits.jsonl", "table", text(b'{"a": 1' + b"0" * MB + b"}\n" + b'{"a": 2}\n')),
     Bomb("runs.parquet", "table", lambda path: parquet(path, 1 << 27, "")),
