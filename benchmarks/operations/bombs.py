@@ -3,8 +3,8 @@
     python -m benchmarks.operations.bombs [NAME ...] [--limit-gb 6] [--seconds 60]
 
 Each file of :mod:`benchmarks.operations.bomb_files` is read as a run reads it, in a process of its own with a limit on
-memory. The peak is that of the process above its imports, or of the one that it has started; the seconds are those of its
-processor. What was said of the file is printed next to it: a reason, or the number of items that were read.
+memory. The peak is that of the process above its imports, or of the one that it has started; the seconds are those of
+its processor. What was said of the file is printed next to it: a reason, or the number of items that were read.
 """
 
 from __future__ import annotations
