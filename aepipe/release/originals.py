@@ -21,6 +21,9 @@ def original(release: Release, place: str) -> bytes:
 
 
 def file_of(release: Release, place: str) -> Path | None:
-    """Return the file at a row's place; None where its original is no file of its own, is gone or lies outside."""
+    """Return the file at a row's place.
+
+    None where its original is no file of its own, is gone, or lies outside.
+    """
     found = file_at(release.items.root, place, release.items.roots)
     return Path(found) if found else None

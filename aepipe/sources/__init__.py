@@ -186,7 +186,7 @@ def _cutter(at: str) -> Callable[[Path | Reader, str, str], bytes] | None:
 
 
 def file_at(location: Path, name: str, roots: tuple[Path, ...] = ()) -> str | None:
-    """Return the path of the file at a place; None where no file is just that, or it lies outside of these folders.
+    """Return the path of the file at a place; None where no file inside is just that.
 
     Args:
         location: :attr:`Source.location`.

@@ -1,4 +1,4 @@
-"""Confinement: what a list, a table, an archive or a link names lies inside the source, or is not read.
+"""Confinement: what lists, tables and links name lies inside the source, or is not read.
 
 One function decides, :meth:`Bounds.holds`: when a source is read, and when the original of a row is shown. A path is
 followed through all of its links first, so it counts where the bytes lie, not how they are named. Folders other than

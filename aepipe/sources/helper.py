@@ -1,7 +1,7 @@
-"""Processes that read files for this one: one that hangs is stopped, one that crashes is replaced.
+"""Helpers: processes that read files for this one, and may hang or crash.
 
-A compiled library may end its process over a file, or fill its memory; here that is the helper's. A request is a line
-of JSON, and bytes; the answer is a line of JSON.
+A compiled library may end its process over a file, or fill its memory; here that is the helper's. One that hangs is
+stopped, and another is started. A request is a line of JSON, and bytes; the answer is a line of JSON.
 """
 
 from __future__ import annotations

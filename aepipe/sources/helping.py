@@ -1,4 +1,4 @@
-"""The other side of :mod:`aepipe.sources.helper`: answer requests on stdin, within bounds on memory."""
+"""The helper's side of :mod:`aepipe.sources.helper`: answer requests, within bounds on memory."""
 
 from __future__ import annotations
 

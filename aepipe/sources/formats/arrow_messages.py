@@ -1,4 +1,4 @@
-"""What the batches of an Arrow file unpack to, told by their heads before a library unpacks them.
+"""What the batches of an Arrow file unpack to, told by their heads.
 
 A head is a table of FlatBuffers: its first number leads to a list of where its fields are. Of a packed batch, each
 buffer begins with the number of its bytes (Arrow columnar format, "Compressed buffers").

@@ -1,4 +1,4 @@
-"""What a file may grow to when it is read: bounds that are checked before anything is unpacked.
+"""What a file may grow to when it is read; checked before anything is unpacked.
 
 A small file may say that it holds any number of rows, or be packed so that it fills the memory. Real ones are far from
 these bounds: text is packed to a tenth, rarely to a hundredth.

@@ -1,4 +1,4 @@
-"""The program of a process that reads a sheet of a workbook; see :mod:`aepipe.sources.helper`.
+"""The program of a process that reads sheets of workbooks, for :mod:`aepipe.sources.helper`.
 
 A request is ``{"path": ..., "sheet": ...}``. The answer has ``names``, all sheets; ``chosen``, the one that was read;
 and its ``rows``; or ``trouble``, in the words of the library.
