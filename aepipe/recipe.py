@@ -340,7 +340,7 @@ def load(file: Path, *, source: str | None = None) -> Recipe:
 
 
 def text_of(file: Path) -> str:
-    """Return the text of a recipe, or of a file that it names; a pipe or a device is not waited for.
+    """Return the text of a recipe, or of a file that it names; a pipe is not waited for.
 
     Raises:
         OSError, ValueError: it cannot be read, is no file or too large.

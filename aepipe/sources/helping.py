@@ -1,4 +1,4 @@
-"""The helper's side of :mod:`aepipe.sources.helper`: answer requests, within bounds on memory."""
+"""The helper's side of :mod:`aepipe.sources.helper`: answer requests within bounds."""
 
 from __future__ import annotations
 
