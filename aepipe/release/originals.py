@@ -5,10 +5,12 @@ Whoever shows an original asks here, so that no row of a release leads out of th
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from aepipe.release.release import Release
 from aepipe.sources import file_at, preview
+from aepipe.sources.confinement import Bounds
 
 
 def original(release: Release, place: str) -> bytes:
@@ -27,3 +29,9 @@ def file_of(release: Release, place: str) -> Path | None:
     """
     found = file_at(release.items.root, place, release.items.roots)
     return Path(found) if found else None
+
+
+def inside(release: Release, place: str) -> bool:
+    """Tell whether the file of a place lies in the folders of the source, whether or not it is there."""
+    file = release.items.root / place.partition("#")[0]
+    return "\0" not in place and Bounds(release.items.root, release.items.roots).holds(os.path.normpath(file))

@@ -193,7 +193,7 @@ class ArrowTable:
     def batches(self, names: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
         """Yield some columns."""
         with self._reading() as reader:
-            for batch in _all(reader):
+            for batch in _checked(reader):
                 chosen = batch.select(list(names))
                 yield from (chosen.slice(start, size) for start in range(0, len(chosen), size))
 
@@ -201,7 +201,7 @@ class ArrowTable:
         """Return one value."""
         with self._reading() as reader:
             at = row
-            for batch in _all(reader):
+            for batch in _checked(reader):
                 if at < len(batch):
                     return batch.column(name)[at].as_py()
                 at -= len(batch)
@@ -227,6 +227,13 @@ def _all(reader: pa.ipc.RecordBatchStreamReader | pa.ipc.RecordBatchFileReader) 
     if isinstance(reader, pa.ipc.RecordBatchFileReader):
         return map(reader.get_batch, range(reader.num_record_batches))
     return iter(reader)
+
+
+def _checked(reader: pa.ipc.RecordBatchStreamReader | pa.ipc.RecordBatchFileReader) -> Iterator[pa.RecordBatch]:
+    """Yield the batches; of damaged offsets Arrow would make values of whatever lies in memory there."""
+    for batch in _all(reader):
+        batch.validate(full=True)
+        yield batch
 
 
 def _first_line(error: Exception) -> str:
