@@ -84,7 +84,7 @@ class Files:
         try:
             found = cls._at(text, base, exclude)
             return replace(found, base=base, roots=(*(_root(one, base) for one in roots), *found.roots))
-        except PermissionError as error:
+        except OSError as error:  # no permission, a name that is too long, a circle of links
             raise SourceError(f"{error.filename}: cannot be read: {error.strerror}") from None
         except ValueError:  # of a path with a NUL character
             raise SourceError(f"{text!r}: not a path") from None
