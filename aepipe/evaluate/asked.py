@@ -1,0 +1,148 @@
+"""Ask held-out items as users ask: in the order of embeddings or of codes, and among all rows or some.
+
+The answers are what confidence is calibrated on, see :mod:`aepipe.evaluate.calibration`.
+
+Legend: N database rows, Q queries, K bits, k hits, H width of the embedding, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.codes.encoder import cosines
+from aepipe.evaluate.exact_search import nearest
+from aepipe.evaluate.relevance import relevance_of
+from aepipe.evaluate.retrieval import NEIGHBOURS, word_distances
+
+if TYPE_CHECKING:
+    from aepipe.evaluate.relevance import Labels
+    from aepipe.evaluate.scores import Sample
+    from aepipe.evaluate.ties import Ints
+
+TOP = 10
+FILTERS = 20
+"""Conditions that are tried, each with its share of the queries."""
+SMALLEST = 0.02
+"""Least share of rows that a condition leaves."""
+FEWEST = 5 * TOP
+"""Rows that a condition leaves at least."""
+
+Chosen = NDArray[np.int64]
+Relevant = Callable[[int, Chosen], NDArray[np.bool_]]
+"""Says for a query which of some rows are relevant to it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """The first hits of Q queries.
+
+    Attributes:
+        n_queries: Q.
+        distance: int64[n], of all hits by code, in bits.
+        relevant: bool[n], of these.
+        apart: float64[m], 1 - cosine of all hits by embedding; empty where there are no embeddings.
+        relevant_apart: bool[m], of these.
+        nearest: float64[Q], cosine of the nearest row by embedding; NaN where there is none.
+        nearest_code: int64[Q], distance of the nearest row by code.
+    """
+
+    n_queries: int
+    distance: Ints
+    relevant: NDArray[np.bool_]
+    apart: NDArray[np.float64]
+    relevant_apart: NDArray[np.bool_]
+    nearest: NDArray[np.float64]
+    nearest_code: Ints
+
+
+def ask(database: Sample, queries: Sample, factor: int | None) -> Answers:
+    """Ask among all rows.
+
+    Args:
+        database: N rows.
+        queries: Q of them.
+        factor: so many times more hits by code than are wanted are ordered by their embeddings; None for none.
+    """
+    return _ask(database, queries, factor, [(np.arange(len(database)), np.arange(len(queries)))])
+
+
+def ask_some(database: Sample, queries: Sample, factor: int | None, seed: int) -> Answers:
+    """Ask under conditions: each leaves some rows, drawn at random, or the rows of some labels.
+
+    Args:
+        database: N rows.
+        queries: Q of them.
+        factor: see :func:`ask`.
+        seed: of the conditions.
+    """
+    rng = np.random.default_rng(seed)
+    turns = np.array_split(rng.permutation(len(queries)), FILTERS)
+    return _ask(database, queries, factor, [(one, turn) for one, turn in zip(_subsets(database, rng), turns)])
+
+
+def _subsets(database: Sample, rng: np.random.Generator) -> Iterator[Chosen]:
+    """Yield the rows that conditions leave, int64[n] each, ascending."""
+    labels = database.labels
+    for number in range(FILTERS):
+        share = SMALLEST ** rng.random()
+        chosen = rng.random(len(database)) < share
+        if labels is not None and number % 2:
+            chosen = _of_labels(labels, share, rng)
+        found = np.flatnonzero(chosen)
+        yield found if len(found) >= FEWEST else np.sort(rng.permutation(len(database))[:FEWEST])
+
+
+def _of_labels(labels: Labels, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return the rows that have one of some labels."""
+    sets = [one if isinstance(one, frozenset) else frozenset([one]) for one in labels.tolist()]
+    known = sorted({label for one in sets for label in one}, key=str)
+    wanted = set(rng.permutation(np.array(known, object))[: max(1, round(share * len(known)))].tolist())
+    return np.array([bool(one & wanted) for one in sets], bool)
+
+
+def _ask(database: Sample, queries: Sample, factor: int | None, turns: list[tuple[Chosen, Chosen]]) -> Answers:
+    found: list[tuple[NDArray[np.generic], ...]] = []
+    for rows, asked in turns:
+        relevant = _relevance(database, queries, rows, asked)
+        words = np.ascontiguousarray(database.codes[rows].words().T)
+        for place, query in enumerate(asked.tolist()):
+            far = word_distances(words, queries.codes[query : query + 1].words()[0]).astype(np.uint16)
+            found.append(_one(database, queries, rows, far, query, factor, lambda hits: relevant(place, hits)))  # noqa: B023
+    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
+    return Answers(len(queries), *columns)  # type: ignore[arg-type]
+
+
+def _one(
+    database: Sample,
+    queries: Sample,
+    rows: Chosen,
+    far: NDArray[np.uint16],
+    query: int,
+    factor: int | None,
+    relevant: Callable[[Chosen], NDArray[np.bool_]],
+) -> tuple[NDArray[np.generic], ...]:
+    """Return the hits of one query: distances, relevance; 1 - cosines, relevance; the nearest by both."""
+    # numpy sorts 16-bit integers by radix, which is fast and stable.
+    near = np.argsort(far, kind="stable")[: TOP * (factor or 1)]
+    by_code = near[:TOP]
+    least = far[by_code[:1]].astype(np.int64)
+    plain = far[by_code].astype(np.int64), relevant(by_code)
+    if factor is None or database.embeddings is None or queries.embeddings is None:
+        return *plain, np.empty(0), np.empty(0, bool), np.array([np.nan]), least
+    cosine = cosines(queries.embeddings[query], database.embeddings[rows[near]]).astype(np.float64)
+    order = np.argsort(-cosine, kind="stable")[:TOP]
+    return *plain, 1 - cosine[order], relevant(near[order]), cosine[order[:1]], least
+
+
+def _relevance(database: Sample, queries: Sample, rows: Chosen, asked: Chosen) -> Relevant:
+    """Return what says which of some rows are relevant: by label, else the nearest of them by features."""
+    if database.labels is not None and queries.labels is not None:
+        known = relevance_of(database.labels[rows], queries.labels[asked])
+        return lambda query, hits: np.isin(hits, known.rows(query))
+    near = nearest(database.features[rows], queries.features[asked], min(NEIGHBOURS, len(rows)))
+    return lambda query, hits: np.isin(hits, near[query])
