@@ -8,13 +8,15 @@ Legend: N database rows, Q queries, K bits, k hits, H width of the embedding, D 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.codes.encoder import cosines
+from aepipe.evaluate.calibration import FIRST as TOP
 from aepipe.evaluate.exact_search import nearest
 from aepipe.evaluate.relevance import relevance_of
 from aepipe.evaluate.retrieval import NEIGHBOURS, word_distances
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
     from aepipe.evaluate.scores import Sample
     from aepipe.evaluate.ties import Ints
 
-TOP = 10
+FIRST_RANKS, LATER_RANKS = slice(0, TOP), slice(TOP, 10 * TOP)
 FILTERS = 20
 """Conditions that are tried, each with its share of the queries."""
+ASKED = 1000
+"""Questions under conditions; of fewer queries, each asks several times."""
 SMALLEST = 0.02
 """Least share of rows that a condition leaves."""
 FEWEST = 5 * TOP
@@ -60,15 +64,16 @@ class Answers:
     nearest_code: Ints
 
 
-def ask(database: Sample, queries: Sample, factor: int | None) -> Answers:
+def ask(database: Sample, queries: Sample, factor: int | None, ranks: slice = FIRST_RANKS) -> Answers:
     """Ask among all rows.
 
     Args:
         database: N rows.
         queries: Q of them.
         factor: so many times more hits by code than are wanted are ordered by their embeddings; None for none.
+        ranks: of the hits, from 0.
     """
-    return _ask(database, queries, factor, [(np.arange(len(database)), np.arange(len(queries)))])
+    return _ask(database, queries, factor, [(np.arange(len(database)), np.arange(len(queries)))], ranks)
 
 
 def ask_some(database: Sample, queries: Sample, factor: int | None, seed: int) -> Answers:
@@ -81,8 +86,11 @@ def ask_some(database: Sample, queries: Sample, factor: int | None, seed: int) -
         seed: of the conditions.
     """
     rng = np.random.default_rng(seed)
-    turns = np.array_split(rng.permutation(len(queries)), FILTERS)
-    return _ask(database, queries, factor, [(one, turn) for one, turn in zip(_subsets(database, rng), turns)])
+    # Few queries ask several times, each time under another condition.
+    times = max(1, min(FILTERS // 2, ASKED // len(queries)))
+    order = np.concatenate([rng.permutation(len(queries)) for _ in range(times)])
+    pairs = list(zip(_subsets(database, rng), np.array_split(order, FILTERS), strict=True))
+    return replace(_ask(database, queries, factor, pairs, FIRST_RANKS), n_queries=len(queries))
 
 
 def _subsets(database: Sample, rng: np.random.Generator) -> Iterator[Chosen]:
@@ -105,38 +113,45 @@ def _of_labels(labels: Labels, share: float, rng: np.random.Generator) -> NDArra
     return np.array([bool(one & wanted) for one in sets], bool)
 
 
-def _ask(database: Sample, queries: Sample, factor: int | None, turns: list[tuple[Chosen, Chosen]]) -> Answers:
+def _ask(
+    database: Sample, queries: Sample, factor: int | None, turns: list[tuple[Chosen, Chosen]], ranks: slice
+) -> Answers:
     found: list[tuple[NDArray[np.generic], ...]] = []
     for rows, asked in turns:
+        if not len(asked):
+            continue
         relevant = _relevance(database, queries, rows, asked)
         words = np.ascontiguousarray(database.codes[rows].words().T)
         for place, query in enumerate(asked.tolist()):
             far = word_distances(words, queries.codes[query : query + 1].words()[0]).astype(np.uint16)
-            found.append(_one(database, queries, rows, far, query, factor, lambda hits: relevant(place, hits)))  # noqa: B023
-    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
-    return Answers(len(queries), *columns)  # type: ignore[arg-type]
+            near = np.argsort(far, kind="stable")[: ranks.stop * (factor or 1)]  # by radix, which is fast and stable
+            cosine = _cosines(database, queries, rows[near], query) if factor else None
+            found.append(_hits(near, far, cosine, partial(relevant, place), ranks))
+    columns: list[Any] = [np.concatenate(column) for column in zip(*found, strict=True)]
+    return Answers(len(queries), *columns)
 
 
-def _one(
-    database: Sample,
-    queries: Sample,
-    rows: Chosen,
+def _cosines(database: Sample, queries: Sample, rows: Chosen, query: int) -> NDArray[np.float64] | None:
+    """Return the cosines of a query's embedding with those of rows; None where they are not kept."""
+    if database.embeddings is None or queries.embeddings is None:
+        return None
+    return cosines(queries.embeddings[query], database.embeddings[rows]).astype(np.float64)
+
+
+def _hits(
+    near: Chosen,
     far: NDArray[np.uint16],
-    query: int,
-    factor: int | None,
+    cosine: NDArray[np.float64] | None,
     relevant: Callable[[Chosen], NDArray[np.bool_]],
+    ranks: slice,
 ) -> tuple[NDArray[np.generic], ...]:
-    """Return the hits of one query: distances, relevance; 1 - cosines, relevance; the nearest by both."""
-    # numpy sorts 16-bit integers by radix, which is fast and stable.
-    near = np.argsort(far, kind="stable")[: TOP * (factor or 1)]
-    by_code = near[:TOP]
-    least = far[by_code[:1]].astype(np.int64)
+    """Return the columns of :class:`Answers` of one query."""
+    by_code, least = near[ranks], far[near[:1]].astype(np.int64)
     plain = far[by_code].astype(np.int64), relevant(by_code)
-    if factor is None or database.embeddings is None or queries.embeddings is None:
+    if cosine is None:
         return *plain, np.empty(0), np.empty(0, bool), np.array([np.nan]), least
-    cosine = cosines(queries.embeddings[query], database.embeddings[rows[near]]).astype(np.float64)
-    order = np.argsort(-cosine, kind="stable")[:TOP]
-    return *plain, 1 - cosine[order], relevant(near[order]), cosine[order[:1]], least
+    order = np.argsort(-cosine, kind="stable")
+    return *plain, 1 - cosine[order[ranks]], relevant(near[order[ranks]]), cosine[order[:1]], least
 
 
 def _relevance(database: Sample, queries: Sample, rows: Chosen, asked: Chosen) -> Relevant:

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 
 USUAL = 0.99
 """Share of the held-out queries that are no farther from their nearest row than the usual distance."""
+FIRST = 10
+"""Hits of a question that curves are measured on."""
 ENOUGH = 100
 """Held-out queries below which no probability is told."""
 BINS, IN_BIN = 40, 25
 """Most parts that the hits are cut into by their cosine, and hits in each of them at least."""
 ITEMS, ITEMS_WHERE, WORDS, WORDS_WHERE = "items", "items where", "words", "words where"
 """Kinds of questions: with an item or with words, and among all rows or those of a condition."""
+LATER = "later"
+"""Hits of items that come after the first."""
 LABEL, SHARED, NEIGHBOUR = "label", "shared", "neighbour"
 MEANINGS = {
     LABEL: "has the same label",
@@ -75,7 +79,7 @@ class Curve:
         return cls(found.n_queries, tuple(distance.round(6).tolist()), *_by_cosine(found.apart, found.relevant_apart))
 
     def at(self, distance: int, cosine: float | None) -> float:
-        """Return the probability of a hit, by its cosine where it has one."""
+        """Return the probability of one of the first hits, by its cosine where it has one."""
         if cosine is None or not self.apart:
             return self.distance[distance]
         place = int(np.searchsorted(np.array(self.apart), 1 - cosine))
@@ -233,6 +237,14 @@ class Confidence:
             where: only rows under a condition are asked for.
         """
         return self.curves.get((WORDS_WHERE if where else WORDS) if words else ITEMS_WHERE if where else ITEMS)
+
+    def of_hit(self, curve: Curve, rank: int, distance: int, cosine: float | None) -> float:
+        """Return the probability of a hit.
+
+        Curves are those of the first hits; those after them are no better than later ones of items.
+        """
+        found, later = curve.at(distance, cosine), self.curves.get(LATER)
+        return found if rank <= FIRST or later is None else min(found, later.at(distance, cosine))
 
     def radius(self, least: float, *, where: bool = False) -> int:
         """Return the largest distance at which a row is relevant with at least a given probability.

@@ -120,17 +120,22 @@ class Strangers:
         return cls(names, median, spread, data["limit"], data["n_queries"])
 
     @classmethod
-    def measure(cls, figures: Mapping[str, Floats]) -> Strangers | None:
-        """Return the limit for figures of held-out items, float64[Q] each; None where these are too few."""
+    def measure(cls, figures: Mapping[str, Floats], same: NDArray[np.bool_]) -> Strangers | None:
+        """Return the limit for held-out items; None where these are too few.
+
+        Args:
+            figures: float64[Q] each.
+            same: bool[Q], which have the code of a row, so that they are never strangers.
+        """
         names, held = tuple(figures), np.column_stack(list(figures.values()))
         if len(held) < ENOUGH:
             return None
         median = np.median(held, axis=0)
         spread = np.maximum(np.quantile(held, HIGH, axis=0) - median, TINY)
         open_ended = cls(names, tuple(median.round(6).tolist()), tuple(spread.round(6).tolist()), np.inf, len(held))
-        ranked = np.sort(open_ended.apart(figures))
+        ranked = np.sort(np.where(same, 0, open_ended.apart(figures)))
         # Conformal prediction: a new item is beyond the n-th of N held-out ones with a chance of 1 - n / (N + 1).
-        place = min(len(held), int(np.ceil((1 - FALSE_ALARMS) * (len(held) + 1))))
+        place = min(len(held), round((1 - FALSE_ALARMS) * (len(held) + 1)))
         return cls(names, open_ended.median, open_ended.spread, round(float(ranked[place - 1]), 6), len(held))
 
     def apart(self, figures: Mapping[str, Floats]) -> Floats:

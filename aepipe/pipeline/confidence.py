@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from aepipe import sources
 from aepipe.codes.encoder import Encoder, quantize
 from aepipe.errors import ItemError
-from aepipe.evaluate.asked import Answers, ask, ask_some
-from aepipe.evaluate.calibration import ITEMS, ITEMS_WHERE, WORDS, WORDS_WHERE, Curve
+from aepipe.evaluate import scores as evaluation
+from aepipe.evaluate.asked import LATER_RANKS, Answers, ask, ask_some
+from aepipe.evaluate.calibration import ITEMS, ITEMS_WHERE, LATER, WORDS, WORDS_WHERE, Curve
 from aepipe.evaluate.scores import Sample, Scores
 from aepipe.evaluate.strangers import Space, Strangers, faint, fit_space, nearest_figure
 from aepipe.log import step
@@ -30,6 +31,8 @@ Figures = dict[str, NDArray[np.float64]]
 
 AXES, SEEN = 64, 4096
 """Principal components of the space that strangers are told by, and rows in it, at most."""
+LATER_QUERIES, LATER_FACTOR = 300, 10
+"""Queries whose later hits are looked at, and how many times more hits by code are ordered at most."""
 MOST_WORDS, SPANS = 8, 400
 """Words of a question at most, and questions with words that are asked at most."""
 
@@ -82,9 +85,13 @@ def measure(table: Rows, model: Path, database: Sample, queries: Sample, scores:
         found = ask(database, sample, factor)
         curves[plain] = Curve.of(found, scores.calibration.probability)
         curves[where] = Curve.of(ask_some(database, sample, factor, seed), scores.calibration.probability)
-        limit = Strangers.measure({"nearest": _nearest(found)} | figures)
+        limit = Strangers.measure({"nearest": _nearest(found)} | figures, found.nearest_code == 0)
         if limit:
             strangers[plain] = limit
+    if len(database) >= LATER_RANKS.stop:
+        some = evaluation.first_queries(queries, LATER_QUERIES)
+        later = ask(database, some, factor and min(factor, LATER_FACTOR), LATER_RANKS)
+        curves[LATER] = Curve.of(later, scores.calibration.probability)
     return Worth(curves, strangers, space)
 
 

@@ -211,7 +211,9 @@ def _with_confidence(
     curve = known.curve(words=question.words, where=options.where is not None) if known else None
     if curve is None:
         return hits if options.least is None else []
-    found = [replace(hit, confidence=round(curve.at(hit.distance, hit.cosine), 6)) for hit in hits]
+    assert known is not None, "it has the curve"
+    told = [known.of_hit(curve, hit.rank, hit.distance, hit.cosine) for hit in hits]
+    found = [replace(hit, confidence=round(one, 6)) for hit, one in zip(hits, told, strict=True)]
     if options.least is None:
         return found
     kept = [hit for hit in found if hit.confidence is not None and hit.confidence >= options.least]

@@ -7,6 +7,7 @@ search change nothing. Rows of the collection are not judged, nor is an item wit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,8 @@ def _nearest(
 ) -> list[tuple[float, int]]:
     """Return the figure of the nearest row of questions, and its distance in bits."""
     factor = (release.scores.get("reranking") or {}).get("factor")
-    if options == SearchOptions(options.top, factor=factor) and options.wanted == TOP and release is release.whole:
+    usual = options.where is None and replace(options, top=None, least=None) == SearchOptions(factor=factor)
+    if usual and options.wanted == TOP and release is release.whole:
         return [_of_hits(*found[place]) for place in places]
     if not places:
         return []

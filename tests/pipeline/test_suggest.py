@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from aepipe import recipe, sources
-from aepipe.errors import RecipeError, SourceError, UnclearError
+from aepipe.errors import ExtraError, RecipeError, SourceError, UnclearError
 from aepipe.pipeline.suggest import describe_strangers, hints_for, look, name_of, names_of, same_source, suggest
 from aepipe.sources.images import source as images
 from aepipe.sources.images.source import SIDE
