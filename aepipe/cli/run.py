@@ -206,9 +206,7 @@ def schedule(
     deployment.serve()
 
 
-def _recipe_for(
-    what: str, place: Place, save: Path | None, kind: str | None = None, *, pixels: bool = False
-) -> Path:
+def _recipe_for(what: str, place: Place, save: Path | None, kind: str | None = None, *, pixels: bool = False) -> Path:
     """Return the recipe that is asked for; say so where it was derived, and what the collection holds."""
     try:
         derive = load_flow("catalog").recipe_for

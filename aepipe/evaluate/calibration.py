@@ -93,7 +93,8 @@ def _by_cosine(apart: Floats, relevant: NDArray[np.bool_]) -> tuple[tuple[float,
         return (), ()
     order = np.argsort(apart, kind="stable")
     parts = np.array_split(order, max(1, min(BINS, len(order) // IN_BIN)))
-    found = falling(*(np.array(one, np.int64) for one in zip(*((relevant[p].sum(), len(p)) for p in parts), strict=True)))
+    hits = np.array([relevant[part].sum() for part in parts], np.int64)
+    found = falling(hits, np.array([len(part) for part in parts], np.int64))
     limits = [float(apart[part[-1]]) for part in parts]
     last = [i for i in range(len(parts)) if i + 1 == len(parts) or found[i + 1] != found[i]]
     return tuple(round(limits[i], 6) for i in last), tuple(round(float(found[i]), 6) for i in last)

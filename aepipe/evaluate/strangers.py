@@ -35,7 +35,7 @@ ROWS = ("nearest", "outside", "sparse", "dense")
 WORDS = ("nearest", "faint", "unknown")
 ENOUGH = 100
 """Held-out questions below which nothing is said."""
-FALSE_ALARMS = 0.015
+FALSE_ALARMS = 0.01
 """Share of held-out items above the limit; of new items it is at most 2 % then, also where few were held out."""
 HIGH = 0.95
 """The quantile whose distance from the median is the spread of a figure."""
@@ -136,7 +136,8 @@ class Strangers:
         ranked = np.sort(np.where(same, 0, open_ended.apart(figures)))
         # Conformal prediction: a new item is beyond the n-th of N held-out ones with a chance of 1 - n / (N + 1).
         place = min(len(held), round((1 - FALSE_ALARMS) * (len(held) + 1)))
-        return cls(names, open_ended.median, open_ended.spread, round(float(ranked[place - 1]), 6), len(held))
+        limit = float(np.ceil(ranked[place - 1] * 1e6) / 1e6)  # never below that item
+        return cls(names, open_ended.median, open_ended.spread, limit, len(held))
 
     def apart(self, figures: Mapping[str, Floats]) -> Floats:
         """Return how far questions are from the collection, by all figures together, float64[Q]."""

@@ -84,7 +84,9 @@ def measure(table: Rows, model: Path, database: Sample, queries: Sample, scores:
         step("evaluate", 0, None, f"confidence of {plain}")
         found = ask(database, sample, factor)
         curves[plain] = Curve.of(found, scores.calibration.probability)
-        curves[where] = Curve.of(ask_some(database, sample, factor, seed), scores.calibration.probability)
+        # Which rows are the nearest ones depends on how many a condition leaves; which have a label does not.
+        if scores.protocol.labelled:
+            curves[where] = Curve.of(ask_some(database, sample, factor, seed), scores.calibration.probability)
         limit = Strangers.measure({"nearest": _nearest(found)} | figures, found.nearest_code == 0)
         if limit:
             strangers[plain] = limit

@@ -90,7 +90,9 @@ def score(
         scratch.mkdir()
         scores, space = _measured(store, resolved.recipe, rows, model, codes, scratch, fitted=fitted)
         shutil.rmtree(scratch)
-        for file, array in zip((layout.Scores.SPACE, layout.Scores.SEEN), space.arrays() if space else (), strict=False):
+        for file, array in zip(
+            (layout.Scores.SPACE, layout.Scores.SEEN), space.arrays() if space else (), strict=False
+        ):
             np.save(draft.path / file, array)
         arrays = {f"{name}/{part}": array for name, one in fitted.items() for part, array in one.arrays().items()}
         save_file(arrays, draft.path / layout.Scores.BASELINES)

@@ -63,7 +63,9 @@ WALKABLE = 100
 FEW = 1000
 """Rows below which an epoch is so short that training takes more of them."""
 
-PIXELS = "With --pixels they are compared by their colours and shapes, which finds pictures that look alike, and not things"
+PIXELS = (
+    "With --pixels they are compared by their colours and shapes, which finds pictures that look alike, and not things"
+)
 """What can be done with photographs without the network that sees what is in them."""
 _NO_ROWS = "a table without rows"
 _ENDING = re.compile(
@@ -187,7 +189,11 @@ def suggest(
     column = held.columns.get(kind) if tables else None
     hints, options = hints_for(kind, path, column, headless=held.headless and tables)
     if hints.lacks and not pixels:
-        raise ExtraError(*hints.lacks, why=f"{path}: {hints.seen}, are photographs, and a network has to see what is in them", instead=PIXELS)
+        raise ExtraError(
+            *hints.lacks,
+            why=f"{path}: {hints.seen}, are photographs, and a network has to see what is in them",
+            instead=PIXELS,
+        )
     known = {place for place, _ in held.strangers}
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen, ensure_ascii=False)}"]

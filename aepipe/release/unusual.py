@@ -72,7 +72,9 @@ def unusual(
         return [None] * len(asked)
     limits = {kind: Strangers.from_dict(limit) for kind, limit in release.scores.get(KEY, {}).items()}
     outside = [place for place, one in enumerate(asked) if one.row is None]
-    judged = [place for place in outside if (limit := _limit(limits, asked[place])) and limit.knows(_whole(asked[place]))]
+    judged = [
+        place for place in outside if (limit := _limit(limits, asked[place])) and limit.knows(_whole(asked[place]))
+    ]
     told: list[str | None] = [None] * len(asked)
     for place, nearest in zip(judged, _nearest(release, judged, asked, found, options), strict=True):
         figures, limit = {**asked[place].figures, "nearest": nearest[0]}, _limit(limits, asked[place])

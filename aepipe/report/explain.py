@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aepipe.evaluate.calibration import SHARED
+from aepipe.evaluate.calibration import ENOUGH, ITEMS, ITEMS_WHERE, SHARED, WORDS, WORDS_WHERE
 from aepipe.report.tables import cells, health_line, protocol_line, reranking_line, text_table
 
 WIDTH = 100
@@ -18,16 +18,22 @@ SYSTEMS = {
     "spectral": "spectral hashing (2008)",
     "float": "exact search with the rows as they went in, not as codes; many times larger and slower",
 }
+ASKED = {
+    ITEMS: "items",
+    ITEMS_WHERE: "items under --where",
+    WORDS: "words",
+    WORDS_WHERE: "words under --where",
+}
 METRICS = {
     "map": "All rows in the order of their distance, over the whole collection: how early those {relevant} come. 1: "
     "all of them come first. Rows in random order have about the share of such rows.",
     "map_at_1000": "The same among the 1,000 nearest: how early the ones found there come. Papers on hashing use it.",
     "map_at_1000r": "The same, where those that could have been among the 1,000 and are not count as missed.",
     "p_at_100": "Of the 100 nearest rows, this share {relevant_verb}.",
-    "precision_r2": "Of the rows at most 2 bits away, this share {relevant_verb}; 0 for a question without such rows.",
+    "precision_r2": "Of the rows at most 2 bits away, this share {relevant_verb}; 0 where there are none.",
     "ball2": "This share of the questions has a row at most 2 bits away.",
-    "recall_at_10": "Of the 10 rows that exact search finds first, this share is among the 10 nearest by code. Needs no "
-    "labels. Codes that keep classes together may score low here and well above.",
+    "recall_at_10": "Of the 10 rows that exact search finds first, this share is among the 10 nearest by code. Codes "
+    "that keep classes together may score low here and well above.",
 }
 
 
@@ -90,8 +96,27 @@ def _below(scores: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "A query finds more rows by code than are wanted, and orders them by their embeddings, the longer vectors "
             "behind the codes. `--fast` leaves that out.",
         )
+    yield from _worth(scores)
     for note in scores["notes"]:
         yield note, ""
+
+
+def _worth(scores: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is known of confidence and of strangers."""
+    curves = (scores.get("calibration") or {}).get("curves", {})
+    kinds = [ASKED[kind] for kind, curve in curves.items() if curve["n_queries"] >= ENOUGH and kind in ASKED]
+    told = f"confidence: measured for {', '.join(kinds)}" if kinds else "confidence: not told"
+    yield (
+        told,
+        "The confidence of a hit is the share of hits as near as it that were right, for held-out items that asked in "
+        f"the same way. Below {ENOUGH} of these it is not told.",
+    )
+    if limits := scores.get("strangers"):
+        yield (
+            f"strangers: told of {' and '.join(ASKED[kind] for kind in limits)}",
+            'A question that is farther from the collection than 98 of 100 held-out items are is said to be "unlike '
+            'anything here", and its hits have no confidence.',
+        )
 
 
 def _folded(text: str) -> list[str]:

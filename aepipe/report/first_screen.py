@@ -24,8 +24,12 @@ def first_screen(release: Release, found: Mapping[str, Any], options: Sequence[s
         found: its facts, as :func:`aepipe.report.facts.describe` returns them.
         options: that other verbs need to find it: ``--name`` and ``--home``.
     """
-    place = "is in service" if found["in_service"] else f"is not in service: `aepipe promote {found['release'][:12]}`"
-    lines = [f"{found['name']}: {found['rows']:,} items can be asked; release {found['release'][:12]} {place}"]
+    lines = [f"{found['name']}: {found['rows']:,} items can be asked"]
+    if not found["in_service"]:
+        lines = [
+            f"{found['name']}: {found['rows']:,} items were learned; they can be asked once they are put into service, "
+            f"with `aepipe promote {found['release'][:12]}`"
+        ]
     if read := reading_lines(found["read"]):
         lines.append(text_table([(f"  {name}", text) for name, text in read], left=(0, 1)))
     if found["scores"]:
@@ -74,7 +78,7 @@ def _next(release: Release) -> list[tuple[list[str], str]]:
     return [
         (["query", *_question(release)], "the items most like this one"),
         (["show", "--page", f"{release.name}.html"], "a page with items, scores and curves"),
-        (["evaluate"], "all figures, next to those of other methods"),
+        (["evaluate", "--explain"], "all figures, each explained, next to those of other methods"),
     ]
 
 

@@ -89,13 +89,19 @@ def drawings(count: int) -> Iterator[bytes]:
         pen = ImageDraw.Draw(drawn)
         for _ in range(rng.integers(3, 12)):
             (a, b), (c, d) = np.sort(rng.integers(0, LARGE, (2, 2)), axis=0).tolist()
-            ink = tuple(rng.integers(0, 256, 3).tolist())
-            draw = (pen.line, pen.ellipse, pen.rectangle)[rng.integers(3)]
-            draw((a, b, c, d), ink) if draw == pen.line else draw((a, b, c, d), None, ink, int(rng.integers(1, 5)))
+            red, green, blue = rng.integers(0, 256, 3).tolist()
+            shape = ("line", "ellipse", "rectangle")[rng.integers(3)]
+            if shape == "line":
+                pen.line((a, b, c, d), (red, green, blue))
+            else:
+                draw = pen.ellipse if shape == "ellipse" else pen.rectangle
+                draw((a, b, c, d), None, (red, green, blue), int(rng.integers(1, 5)))
         yield picture(np.asarray(drawn))
 
 
-def foreign(count: int, languages: tuple[str, ...] = ("de", "fr", "es", "it", "pl", "fi", "ru", "vi")) -> Iterator[bytes]:
+def foreign(
+    count: int, languages: tuple[str, ...] = ("de", "fr", "es", "it", "pl", "fi", "ru", "vi")
+) -> Iterator[bytes]:
     """Yield texts of some sentences in other languages, from the translations of programs on this machine."""
     rng = np.random.default_rng(5)
     held = {one: _sentences(one) for one in languages}

@@ -132,6 +132,7 @@ def test_confidence_is_that_of_the_cosine_and_of_the_distance_where_there_is_non
         assert hit["confidence"] == (0.95 if hit["cosine"] > 0.999 else 0.4)
     assert {hit["confidence"] for hit in line["hits"]} == {0.95, 0.4}
     (fast,) = _lines(aepipe("query", boot, "--json", "--fast").stdout)
+    assert isinstance(fast["hits"], list)
     assert all(hit["confidence"] == round(1 - 0.01 * hit["distance"], 6) for hit in fast["hits"])
     assert "confidence" in aepipe("query", boot).stdout
     assert "confidence" not in aepipe("query", boot, "--bits", 20).stdout, "not measured for the first bits"
@@ -142,6 +143,7 @@ def test_confidence_is_that_of_the_kind_of_question(
 ) -> None:
     with_scores(monkeypatch, measured)
     (line,) = _lines(aepipe("query", boot, "--json", "--where", f"id >= {row.id - 5}").stdout)
+    assert isinstance(line["hits"], list)
     assert {hit["confidence"] for hit in line["hits"]} == {None}, "99 questions under a condition are too few"
     found = aepipe("query", boot, "--min-confidence", 0.5, "--where", "id >= 0")
     assert found.exit_code == 2
@@ -153,6 +155,7 @@ def test_hits_have_at_least_the_confidence_asked_for(
 ) -> None:
     with_scores(monkeypatch, measured)
     (some,) = _lines(aepipe("query", boot, "--json", "--min-confidence", 0.9).stdout)
+    assert isinstance(some["hits"], list)
     assert some["hits"]
     assert all(hit["confidence"] >= 0.9 for hit in some["hits"])
     (fast,) = _lines(aepipe("query", boot, "--json", "--fast", "--min-confidence", 0.9).stdout)
