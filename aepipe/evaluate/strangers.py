@@ -7,20 +7,21 @@ items is a stranger. No label is needed, and nothing is assumed about what stran
 ========== =========================================================================================
 nearest    how far the nearest row is: by embedding, else by code
 outside    distance to the nearest of some rows, in the space of the principal components and what they leave out
-sparse     the same, for the length of the item: thin strokes among filled shapes
+left       what the principal components leave out of it
+sparse     the distance again, for the length of the item: thin strokes among filled shapes
 dense      the same, for its distance from the mean of all rows
 faint      how short its embedding is
 unknown    the share of its words that the collection does not know
 ========== =========================================================================================
 
-Rows of words have ``nearest``, ``faint`` and ``unknown``, since most of their cells are 0; all others the first four.
+Rows of words have ``nearest``, ``faint`` and ``unknown``, since most of their cells are 0; all others the first five.
 
 Legend: N rows, Q questions, D features, H width of the embedding, C components, F figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +32,6 @@ from aepipe.codes.encoder import scaled
 
 Floats = NDArray[np.float64]
 
-ROWS = ("nearest", "outside", "sparse", "dense")
-WORDS = ("nearest", "faint", "unknown")
 ENOUGH = 100
 """Held-out questions below which nothing is said."""
 FALSE_ALARMS = 0.01
@@ -79,7 +78,7 @@ class Space:
         return np.column_stack([found, np.sqrt(np.maximum(left, 0))])
 
     def figures(self, items: NDArray[np.generic]) -> dict[str, Floats]:
-        """Return ``outside``, ``sparse`` and ``dense`` of rows, float64[Q] each."""
+        """Return ``outside``, ``left``, ``sparse`` and ``dense`` of rows, float64[Q] each."""
         at = self.project(items).astype(np.float64)
         seen = self.seen.astype(np.float64)
         square = np.square(at[:, :-1]).sum(axis=1)
@@ -90,6 +89,7 @@ class Space:
         outside = _log(np.sqrt(inside + np.square(at[:, -1])))
         return {
             "outside": outside,
+            "left": _log(at[:, -1]),
             "sparse": outside - _log(np.sqrt(length)),
             "dense": _log(np.sqrt(inside)) - _log(np.sqrt(whole)),
         }
@@ -203,7 +203,3 @@ def _axes(centred: NDArray[np.float32], count: int, seed: int) -> NDArray[np.flo
 def _log(values: NDArray[np.floating]) -> Floats:
     return np.log(values.astype(np.float64) + TINY)
 
-
-def names_for(words: bool) -> Sequence[str]:
-    """Return the figures of a collection, by whether its rows are words."""
-    return WORDS if words else ROWS

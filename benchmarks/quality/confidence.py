@@ -203,12 +203,12 @@ def ece(confidence: NDArray[np.float64], relevant: NDArray[np.bool_]) -> float:
 
 
 def calibration(collection: Collection, held: Sequence[Item], name: str) -> dict[str, float]:
-    """Return the calibration error for each kind of question, and the mean confidence of all hits."""
+    """Return the calibration error for each kind of question; ``many`` are the first 100 hits."""
     items, labels = [item for item, _ in held], [label for _, label in held]
     found = {"items": _errors(collection.answers(*items), labels)}
-    found["items, --fast"] = _errors(collection.answers(*items, fast=True), labels)
-    found["items, -k 100"] = _errors(collection.answers(*items, k=100), labels)
-    found["items, --where"] = _conditions(collection, items, labels)
+    found["fast"] = _errors(collection.answers(*items, fast=True), labels)
+    found["many"] = _errors(collection.answers(*items, k=100), labels)
+    found["where"] = _conditions(collection, items, labels)
     if name == "news":
         texts = [" ".join(_body(item).split()) for item in items]
         rng = np.random.default_rng(1)
@@ -216,7 +216,7 @@ def calibration(collection: Collection, held: Sequence[Item], name: str) -> dict
         kept = [at for at, some in enumerate(words) if some]
         asked = [words[at] for at in kept]
         found["words"] = _errors(collection.answers(*asked), [labels[at] for at in kept])
-        found["words, --where"] = _conditions(collection, asked, [labels[at] for at in kept])
+        found["words_where"] = _conditions(collection, asked, [labels[at] for at in kept])
     return found
 
 
@@ -281,13 +281,17 @@ def ask(folder: Path, data: Path, names: Sequence[str], count: int) -> list[dict
         collection = aepipe.open(folder / ".aepipe", name)
         held, absent = (read(folder / f"{name}-{what}.npz", 5 * count) for what in ("held", "absent"))
         row: dict[str, Any] = {"collection": name, "n_queries": len(held), **calibration(collection, held, name)}
-        row["false alarms"] = told_as_strange(collection, [item for item, _ in held])
+        row["false_alarms"] = told_as_strange(collection, [item for item, _ in held])
         kinds = {kind: told_as_strange(collection, items) for kind, items in others(name, data, held, count).items()}
-        row |= {"strangers": float(np.mean(list(kinds.values()))), "kinds": kinds}
-        row[ABSENT] = told_as_strange(collection, [item for item, _ in absent])
-        print(name, {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()})
-        rows.append(row)
+        row["found"] = float(np.mean(list(kinds.values())))
+        kinds[ABSENT] = told_as_strange(collection, [item for item, _ in absent])
+        rows += [row, *({"collection": name, "stranger": kind, "told": told} for kind, told in kinds.items())]
+        print(*(_rounded(one) for one in rows if one["collection"] == name), sep="\n", flush=True)
     return rows
+
+
+def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}
 
 
 def main() -> None:

@@ -41,6 +41,7 @@ def test_figures_are_distances_in_the_space() -> None:
     outside = np.log(np.sqrt(inside**2 + at[:, -1] ** 2))
     found = space.figures(asked)
     assert found["outside"] == pytest.approx(outside, abs=1e-3)
+    assert found["left"] == pytest.approx(np.log(at[:, -1]), abs=1e-3)
     assert found["sparse"] == pytest.approx(outside - np.log(np.linalg.norm(asked, axis=1)), abs=1e-3)
     assert found["dense"] == pytest.approx(np.log(inside) - np.log(np.linalg.norm(at, axis=1)), abs=1e-3)
 
