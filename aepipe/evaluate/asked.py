@@ -7,7 +7,7 @@ Legend: N database rows, Q queries, K bits, k hits, H width of the embedding, D 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from aepipe.codes.encoder import cosines
 from aepipe.evaluate.calibration import FIRST as TOP
+from aepipe.evaluate.calibration import Curve, falling
 from aepipe.evaluate.exact_search import nearest
 from aepipe.evaluate.relevance import relevance_of
 from aepipe.evaluate.retrieval import NEIGHBOURS, word_distances
@@ -31,6 +32,8 @@ FILTERS = 20
 """Conditions that are tried, each with its share of the queries."""
 ASKED = 1000
 """Questions under conditions; of fewer queries, each asks several times."""
+BINS, IN_BIN = 40, 25
+"""Most parts that the hits are cut into by their cosine, and hits in each of them at least."""
 SMALLEST = 0.02
 """Least share of rows that a condition leaves."""
 FEWEST = 5 * TOP
@@ -62,6 +65,34 @@ class Answers:
     relevant_apart: NDArray[np.bool_]
     nearest: NDArray[np.float64]
     nearest_code: Ints
+
+
+def curve_of(found: Answers, of_all: Sequence[float]) -> Curve:
+    """Measure the probability of relevance on the hits of held-out queries.
+
+    Args:
+        found: the hits.
+        of_all: K + 1 probabilities of all rows, which hold beyond the farthest of the hits.
+    """
+    trials = np.bincount(found.distance, minlength=len(of_all))
+    hits = np.bincount(found.distance, found.relevant, minlength=len(of_all)).astype(np.int64)
+    distance, farthest = falling(hits, trials), int(found.distance.max())
+    distance[farthest + 1 :] = np.minimum(distance[farthest], np.array(of_all)[farthest + 1 :])
+    by_cosine = _by_cosine(found.apart, found.relevant_apart)
+    return Curve(found.n_queries, tuple(distance.round(6).tolist()), *by_cosine)
+
+
+def _by_cosine(apart: NDArray[np.float64], relevant: NDArray[np.bool_]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return limits of 1 - cosine, and the probability up to each."""
+    if not len(apart):
+        return (), ()
+    order = np.argsort(apart, kind="stable")
+    parts = np.array_split(order, max(1, min(BINS, len(order) // IN_BIN)))
+    hits = np.array([relevant[part].sum() for part in parts], np.int64)
+    found = falling(hits, np.array([len(part) for part in parts], np.int64))
+    limits = [float(apart[part[-1]]) for part in parts]
+    last = [i for i in range(len(parts)) if i + 1 == len(parts) or found[i + 1] != found[i]]
+    return tuple(round(limits[i], 6) for i in last), tuple(round(float(found[i]), 6) for i in last)
 
 
 def ask(database: Sample, queries: Sample, factor: int | None, ranks: slice = FIRST_RANKS) -> Answers:

@@ -8,7 +8,7 @@ Legend: N database rows, Q queries, K bits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,6 @@ from aepipe.errors import QueryError
 
 if TYPE_CHECKING:
     from aepipe.codes.bitcodes import BitCodes
-    from aepipe.evaluate.asked import Answers
     from aepipe.evaluate.relevance import Labels
     from aepipe.evaluate.ties import Floats, Ints
 
@@ -29,8 +28,6 @@ FIRST = 10
 """Hits of a question that curves are measured on."""
 ENOUGH = 100
 """Held-out queries below which no probability is told."""
-BINS, IN_BIN = 40, 25
-"""Most parts that the hits are cut into by their cosine, and hits in each of them at least."""
 ITEMS, ITEMS_WHERE, WORDS, WORDS_WHERE = "items", "items where", "words", "words where"
 """Kinds of questions: with an item or with words, and among all rows or those of a condition."""
 LATER = "later"
@@ -64,20 +61,6 @@ class Curve:
         """Read the output of ``dataclasses.asdict``, also through JSON."""
         return cls(data["n_queries"], tuple(data["distance"]), tuple(data["apart"]), tuple(data["cosine"]))
 
-    @classmethod
-    def of(cls, found: Answers, of_all: Sequence[float]) -> Curve:
-        """Measure it on the hits of held-out queries.
-
-        Args:
-            found: the hits.
-            of_all: K + 1 probabilities of all rows, which hold beyond the farthest of the hits.
-        """
-        trials = np.bincount(found.distance, minlength=len(of_all))
-        hits = np.bincount(found.distance, found.relevant, minlength=len(of_all)).astype(np.int64)
-        distance, farthest = falling(hits, trials), int(found.distance.max())
-        distance[farthest + 1 :] = np.minimum(distance[farthest], np.array(of_all)[farthest + 1 :])
-        return cls(found.n_queries, tuple(distance.round(6).tolist()), *_by_cosine(found.apart, found.relevant_apart))
-
     def at(self, distance: int, cosine: float | None) -> float:
         """Return the probability of one of the first hits, by its cosine where it has one."""
         if cosine is None or not self.apart:
@@ -85,19 +68,6 @@ class Curve:
         place = int(np.searchsorted(np.array(self.apart), 1 - cosine))
         # Beyond the limits no hit was seen, so the last probability is too high, and its distance may say so.
         return self.cosine[place] if place < len(self.cosine) else min(self.cosine[-1], self.distance[distance])
-
-
-def _by_cosine(apart: Floats, relevant: NDArray[np.bool_]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return limits of 1 - cosine, and the probability up to each."""
-    if not len(apart):
-        return (), ()
-    order = np.argsort(apart, kind="stable")
-    parts = np.array_split(order, max(1, min(BINS, len(order) // IN_BIN)))
-    hits = np.array([relevant[part].sum() for part in parts], np.int64)
-    found = falling(hits, np.array([len(part) for part in parts], np.int64))
-    limits = [float(apart[part[-1]]) for part in parts]
-    last = [i for i in range(len(parts)) if i + 1 == len(parts) or found[i + 1] != found[i]]
-    return tuple(round(limits[i], 6) for i in last), tuple(round(float(found[i]), 6) for i in last)
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,4 +202,3 @@ def _axes(centred: NDArray[np.float32], count: int, seed: int) -> NDArray[np.flo
 
 def _log(values: NDArray[np.floating]) -> Floats:
     return np.log(values.astype(np.float64) + TINY)
-

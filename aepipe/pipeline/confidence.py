@@ -19,7 +19,7 @@ from aepipe import sources
 from aepipe.codes.encoder import Encoder, quantize
 from aepipe.errors import ItemError
 from aepipe.evaluate import scores as evaluation
-from aepipe.evaluate.asked import LATER_RANKS, Answers, ask, ask_some
+from aepipe.evaluate.asked import LATER_RANKS, Answers, ask, ask_some, curve_of
 from aepipe.evaluate.calibration import ITEMS, ITEMS_WHERE, LATER, WORDS, WORDS_WHERE, Curve
 from aepipe.evaluate.scores import Sample, Scores
 from aepipe.evaluate.strangers import Space, Strangers, faint, fit_space, nearest_figure
@@ -83,17 +83,17 @@ def measure(table: Rows, model: Path, database: Sample, queries: Sample, scores:
             continue
         step("evaluate", 0, None, f"confidence of {plain}")
         found = ask(database, sample, factor)
-        curves[plain] = Curve.of(found, scores.calibration.probability)
+        curves[plain] = curve_of(found, scores.calibration.probability)
         # Which rows are the nearest ones depends on how many a condition leaves; which have a label does not.
         if scores.protocol.labelled:
-            curves[where] = Curve.of(ask_some(database, sample, factor, seed), scores.calibration.probability)
+            curves[where] = curve_of(ask_some(database, sample, factor, seed), scores.calibration.probability)
         limit = Strangers.measure({"nearest": _nearest(found)} | figures, found.nearest_code == 0)
         if limit:
             strangers[plain] = limit
     if len(database) >= LATER_RANKS.stop:
         some = evaluation.first_queries(queries, LATER_QUERIES)
         later = ask(database, some, factor and min(factor, LATER_FACTOR), LATER_RANKS)
-        curves[LATER] = Curve.of(later, scores.calibration.probability)
+        curves[LATER] = curve_of(later, scores.calibration.probability)
     return Worth(curves, strangers, space)
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import quantize
-from aepipe.evaluate.asked import LATER_RANKS, Answers, ask, ask_some
-from aepipe.evaluate.calibration import ITEMS, ITEMS_WHERE, LATER, WORDS, Confidence, Curve
+from aepipe.evaluate.asked import LATER_RANKS, Answers, ask, ask_some, curve_of
+from aepipe.evaluate.calibration import ITEMS, ITEMS_WHERE, LATER, WORDS, Confidence
 from aepipe.evaluate.scores import Sample
 
 MOST = 0.05
@@ -61,7 +61,7 @@ def test_confidence_is_what_new_questions_get(kind: str, labels: bool) -> None:
     rng = np.random.default_rng(1)
     rows, held, new = (sample(rng, count, labels=labels) for count in (3000, 400, 400))
     told, asked = (_answers(kind, rows, some, seed) for seed, some in enumerate((held, new)))
-    curve = Curve.of(told, [0.0] * 33)
+    curve = curve_of(told, [0.0] * 33)
     if kind == "fast":
         assert error(np.array(curve.distance)[asked.distance], asked.relevant) <= MOST
         return
