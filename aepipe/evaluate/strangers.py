@@ -7,14 +7,13 @@ items is a stranger. No label is needed, and nothing is assumed about what stran
 ========== =========================================================================================
 nearest    how far the nearest row is: by embedding, else by code
 outside    distance to the nearest of some rows, in the space of the principal components and what they leave out
-left       what the principal components leave out of it
-sparse     the distance again, for the length of the item: thin strokes among filled shapes
+sparse     the same, for the length of the item: thin strokes among filled shapes
 dense      the same, for its distance from the mean of all rows
 faint      how short its embedding is
 unknown    the share of its words that the collection does not know
 ========== =========================================================================================
 
-Rows of words have ``nearest``, ``faint`` and ``unknown``, since most of their cells are 0; all others the first five.
+Rows of words have ``nearest``, ``faint`` and ``unknown``, since most of their cells are 0; all others the first four.
 
 Legend: N rows, Q questions, D features, H width of the embedding, C components, F figures.
 """
@@ -34,8 +33,9 @@ Floats = NDArray[np.float64]
 
 ENOUGH = 100
 """Held-out questions below which nothing is said."""
-FALSE_ALARMS = 0.01
-"""Share of held-out items above the limit; of new items it is at most 2 % then, also where few were held out."""
+FALSE_ALARMS, OF_FEW, FEW = 0.015, 0.02, 500
+"""Share of new items above the limit. The promise is 2 %; a limit of few held-out items would be their largest value
+were it less."""
 HIGH = 0.95
 """The quantile whose distance from the median is the spread of a figure."""
 POWER = 4
@@ -78,7 +78,7 @@ class Space:
         return np.column_stack([found, np.sqrt(np.maximum(left, 0))])
 
     def figures(self, items: NDArray[np.generic]) -> dict[str, Floats]:
-        """Return ``outside``, ``left``, ``sparse`` and ``dense`` of rows, float64[Q] each."""
+        """Return ``outside``, ``sparse`` and ``dense`` of rows, float64[Q] each."""
         at = self.project(items).astype(np.float64)
         seen = self.seen.astype(np.float64)
         square = np.square(at[:, :-1]).sum(axis=1)
@@ -89,7 +89,6 @@ class Space:
         outside = _log(np.sqrt(inside + np.square(at[:, -1])))
         return {
             "outside": outside,
-            "left": _log(at[:, -1]),
             "sparse": outside - _log(np.sqrt(length)),
             "dense": _log(np.sqrt(inside)) - _log(np.sqrt(whole)),
         }
@@ -135,7 +134,8 @@ class Strangers:
         open_ended = cls(names, tuple(median.round(6).tolist()), tuple(spread.round(6).tolist()), np.inf, len(held))
         ranked = np.sort(np.where(same, 0, open_ended.apart(figures)))
         # Conformal prediction: a new item is beyond the n-th of N held-out ones with a chance of 1 - n / (N + 1).
-        place = min(len(held), round((1 - FALSE_ALARMS) * (len(held) + 1)))
+        alarms = FALSE_ALARMS if len(held) >= FEW else OF_FEW
+        place = min(len(held), int(np.ceil((1 - alarms) * (len(held) + 1))))
         limit = float(np.ceil(ranked[place - 1] * 1e6) / 1e6)  # never below that item
         return cls(names, open_ended.median, open_ended.spread, limit, len(held))
 
