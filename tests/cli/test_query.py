@@ -36,7 +36,7 @@ def test_a_picture_of_the_collection_finds_itself(aepipe: Aepipe, boot: Path, ro
     name, head, first, *others = found.stdout.splitlines()
     assert name == str(boot)
     assert head.split() == ["rank", "distance", "similarity", "cosine", "key", "label"]
-    assert first.split() == ["1", "0", "1.000", "1.00", "1.000", row.key, row.label]
+    assert first.split() == ["1", "0", "1.000", "1.000", row.key, row.label]
     assert len([line for line in others if line]) == 2
 
 
