@@ -33,12 +33,12 @@ def scores(**more: Any) -> dict[str, Any]:
 def test_quality_is_said_in_plain_sentences() -> None:
     measured = {"precision": 0.874, "precision_codes": 0.8}
     assert quality(scores(reranking=measured)) == [
-        "Of the 10 nearest of a held-out item, 8.7 have its label.",
-        "Of the 100 nearest by code, 86.0 have its label (ITQ: 81.0).",
+        "Of the 10 nearest of an item that training did not see, 8.7 have its label.",
+        "Of the 100 nearest by code, 86.0 have its label (by ITQ, which needs no training: 81.0).",
     ]
     assert quality(scores(), itq=True) == ["Of the 100 nearest by code, 86.0 have its label."]
     assert quality(scores(protocol={"labelled": False})) == [
-        "Of the 10 true neighbours of a held-out item, 4.0 (ITQ: 4.9) are among the 10 nearest by code."
+        "Of the 10 true neighbours of an item that training did not see, 4.0 (by ITQ, which needs no training: 4.9) are among the 10 nearest by code."
     ]
 
 
