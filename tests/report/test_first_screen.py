@@ -38,7 +38,8 @@ def test_quality_is_said_in_plain_sentences() -> None:
     ]
     assert quality(scores(), itq=True) == ["Of the 100 nearest by code, 86.0 have its label."]
     assert quality(scores(protocol={"labelled": False})) == [
-        "Of the 10 true neighbours of an item that training did not see, 4.0 (by ITQ, which needs no training: 4.9) are among the 10 nearest by code."
+        "Of the 10 true neighbours of an item that training did not see, 4.0 (by ITQ, which needs no training: 4.9) "
+        "are among the 10 nearest by code."
     ]
 
 
