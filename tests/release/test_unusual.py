@@ -24,7 +24,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     """A collection of 600 pictures, of which 120 are held out."""
     store = Store(tmp_path_factory.mktemp("unusual") / "store")
     release = Release.open(store, ref=make_release(store, n=600, promote=False))
-    recipe = recipes.parse(release.recipe, Path("pictures.toml"))
+    asking = {**release.recipe, "evaluate": {**release.recipe["evaluate"], "queries": 200}}
+    recipe = recipes.parse(asking, Path("pictures.toml"))
     parts = {"rows": release.part("rows"), "model": release.part("encoder"), "codes": release.all_parts("codes")}
     resolved = ResolvedRecipe.__new__(ResolvedRecipe)
     object.__setattr__(resolved, "recipe", recipe)
