@@ -13,7 +13,7 @@ faint      how short its embedding is
 unknown    the share of its words that the collection does not know
 ========== =========================================================================================
 
-Rows of words have ``nearest``, ``faint`` and ``unknown``, since most of their cells are 0; all others the first four.
+Rows of words have ``faint`` and ``unknown``, since most of their cells are 0; all others the first four.
 
 Legend: N rows, Q questions, D features, H width of the embedding, C components, F figures.
 """

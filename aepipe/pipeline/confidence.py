@@ -87,7 +87,9 @@ def measure(table: Rows, model: Path, database: Sample, queries: Sample, scores:
         # Which rows are the nearest ones depends on how many a condition leaves; which have a label does not.
         if scores.protocol.labelled:
             curves[where] = curve_of(ask_some(database, sample, factor, seed), scores.calibration.probability)
-        limit = Strangers.measure({"nearest": _nearest(found)} | figures, found.nearest_code == 0)
+        # Among rows of words something is near whatever is asked: one word in common is enough.
+        told = figures if space is None else {"nearest": _nearest(found)} | figures
+        limit = Strangers.measure(told, found.nearest_code == 0)
         if limit:
             strangers[plain] = limit
     if len(database) >= LATER_RANKS.stop:
