@@ -162,7 +162,7 @@ def flat(items: NDArray[np.generic]) -> NDArray[np.float32]:
 
 
 def nearest_figure(cosine: float | None, distance: int) -> float:
-    """Return ``nearest``: by the cosine of the nearest embedding, else by the distance of the nearest code in bits."""
+    """Return ``nearest``: by the cosine of the nearest embedding, else by the code's distance."""
     return float(distance) if cosine is None else float(np.log(max(1 - cosine, 0) + 1e-3))
 
 

@@ -1,4 +1,4 @@
-"""Measure what answers are worth: confidence by kind of question, and the limit above which a question is a stranger.
+"""Measure what answers are worth: confidence by kind of question, and limits of strangers.
 
 Held-out items ask as users do: as they are, and, where they are texts, with some words of theirs; among all rows, and
 under conditions.

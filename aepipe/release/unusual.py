@@ -1,4 +1,6 @@
-"""Tell which questions are unlike the whole collection; see :mod:`aepipe.evaluate.strangers`.
+"""Tell which questions are unlike the whole collection, by their figures.
+
+These are explained in :mod:`aepipe.evaluate.strangers`.
 
 A question is judged by what it is and by its nearest row, whatever it asks for: conditions and other options of the
 search change nothing. Rows of the collection are not judged, nor is an item with the code of a row.

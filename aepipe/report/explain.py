@@ -1,4 +1,4 @@
-"""Explain figures where they stand: the scores of a release, each with a sentence of plain words below it."""
+"""Explain figures where they stand: scores, each with a sentence of plain words below it."""
 
 from __future__ import annotations
 

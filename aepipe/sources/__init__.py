@@ -124,7 +124,7 @@ def excerpt(kind: str, text: str, asked: str) -> str:
 
 
 def stranger_words(kind: str, features: Mapping[str, Any]) -> Callable[[bytes, str], float] | None:
-    """Return what gives the share of an item's words that a collection does not know; None where rows are not words."""
+    """Return what gives the share of an item's unknown words; None where rows are not words."""
     found = getattr(_decode(kind), "stranger_words", None)
     return None if found is None else cast("Callable[[bytes, str], float] | None", found(features))
 

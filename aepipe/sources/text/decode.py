@@ -81,7 +81,7 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
 
 
 def stranger_words(features: Mapping[str, Any]) -> Callable[[bytes, str], float] | None:
-    """Return what gives the share of words at the beginning of a document that the vocabulary lacks.
+    """Return what gives the share of unknown words at the beginning of a document.
 
     None where a network reads the documents, which knows no words.
     """
