@@ -1,4 +1,4 @@
-"""Ask held-out items as users ask: in the order of embeddings or of codes, and among all rows or some.
+"""Ask held-out items as users ask: by embedding or by code, among all rows or some.
 
 The answers are what confidence is calibrated on, see :mod:`aepipe.evaluate.calibration`.
 

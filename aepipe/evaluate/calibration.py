@@ -1,4 +1,4 @@
-"""Calibration: the probability that a hit is relevant to the query, by its distance or its cosine.
+"""Calibration: the probability that a hit is relevant, by its distance or its cosine.
 
 :func:`calibrate` measures it when a release is scored, for each kind of question on its own: with items or with words,
 among all rows or under a condition. :class:`Confidence` reads it back where queries are answered.
@@ -201,7 +201,7 @@ class Confidence:
         return cls(name, MEANINGS[found["meaning"]], enough, n_queries, found["usual"], found.get("usual_error"))
 
     def curve(self, *, words: bool, where: bool) -> Curve | None:
-        """Return the curve of a kind of question; None where it was not measured, or on too few queries.
+        """Return the curve of a kind of question; None where too few such queries were asked.
 
         Args:
             words: it is some words, and not an item.
