@@ -9,7 +9,7 @@ BIN := .venv/bin
 help:  ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: .venv/flows  ## learn codes for the sample in data/, and query it
+demo: .venv/flows,photos  ## learn codes for the sample in data/, and query it
 	@$(BIN)/aepipe run demo
 	@echo
 	@$(BIN)/aepipe query data/query.png -k 10 --picture hits.png

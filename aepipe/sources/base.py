@@ -545,6 +545,7 @@ class Hints:
         holes: cells may be missing, and are of several sorts.
         unreadable: items that were looked at and cannot be decoded, each with the reason.
         left_out: columns that rows are not made of, or that are not kept, each with the reason.
+        lacks: a package that the right recipe needs and that is not installed, and the extra that brings it.
     """
 
     survey: Survey
@@ -553,3 +554,4 @@ class Hints:
     holes: bool = False
     unreadable: tuple[tuple[str, str], ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    lacks: tuple[str, str] | None = None

@@ -97,6 +97,7 @@ def facts_of(service: Service, one: Served) -> CollectionFacts:
     """Return everything about a collection."""
     release = one.release
     known = Confidence.of(release.name, release.scores, release.n_bits)
+    curve = known.curve(words=False, where=False) if known else None
     facets = one.facets
     options: SearchOptions = search_options(release, {})
     return CollectionFacts(
@@ -105,7 +106,7 @@ def facts_of(service: Service, one: Served) -> CollectionFacts:
         columns=_columns(one),
         labels=[Counted(value, count) for value, count in facets["label"].counts.most_common(1000)],
         splits=[Counted(value, count) for value, count in facets["split"].counts.most_common(100)],
-        confidence=[round(float(share), 6) for share in known.probability] if known else None,
+        confidence=[round(float(share), 6) for share in curve.distance] if curve else None,
         meaning=known.meaning if known else None,
         reranked=options.factor is not None,
         scores=release.scores,
