@@ -32,6 +32,6 @@ def file_of(release: Release, place: str) -> Path | None:
 
 
 def inside(release: Release, place: str) -> bool:
-    """Tell whether the file of a place lies in the folders of the source, whether or not it is there."""
+    """Tell whether a place lies in the folders of the source; its file may be gone."""
     file = release.items.root / place.partition("#")[0]
     return "\0" not in place and Bounds(release.items.root, release.items.roots).holds(os.path.normpath(file))
