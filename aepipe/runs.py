@@ -77,7 +77,7 @@ def run(
         home: the store; else ``$AEPIPE_HOME``, else the nearest ``.aepipe`` upwards, else ``./.aepipe``.
         name: in service, in place of the recipe's own.
         server: address of a Prefect server's API; else ``$PREFECT_API_URL``, else one that runs for as long as this.
-        options: ``source``, ``device``, ``promote``, ``save``, ``kind``, ``settings``; see
+        options: ``source``, ``device``, ``promote``, ``save``, ``kind``, ``pixels``, ``settings``; see
             :class:`aepipe.pipeline.rules.RunOptions`.
 
     Raises:
@@ -137,7 +137,8 @@ def _ordered(
     """
     check_options(options)
     settings = options.get("settings")
-    derived = {"save": options.get("save"), "kind": options.get("kind"), "settings": settings}
+    derived: dict[str, Any] = {"save": options.get("save"), "kind": options.get("kind"), "settings": settings}
+    derived["pixels"] = options.get("pixels", False)
     recipe = load_flow("catalog").recipe_for(os.fspath(what), name=name, store=store, write=write, **derived)
     given = {"source": options.get("source"), "device": options.get("device"), "changes": settings}
     return recipe, load_flow("job").order(recipe.file, store, name=name, **given)

@@ -42,6 +42,7 @@ def recipe_for(
     store: Store | None = None,
     settings: Mapping[str, Any] | None = None,
     write: bool = True,
+    pixels: bool = False,
 ) -> RecipeFile:
     """Return a recipe by its path or name; for a collection of items, derive one and write it.
 
@@ -56,8 +57,10 @@ def recipe_for(
         store: the one that it is going to be in.
         settings: values by key that a derived recipe is to have.
         write: false only says what would be written.
+        pixels: compare photographs by their pixels where the network that sees what is in them is not installed.
 
     Raises:
+        ExtraError: that network is not installed.
         RecipeError: there is no such recipe, or the file to be written is a recipe for something else.
         SourceError: the items are of no known kind.
         StoreError: the recipe cannot be written.
@@ -74,7 +77,9 @@ def recipe_for(
             raise RecipeError(f"{file}: is a recipe for something else; write this one elsewhere with --save FILE")
         return RecipeFile(file, "kept")
     check_target(file)
-    _, text, held = suggest(what, name=chosen, folder=file.absolute().parent, kind=kind, settings=settings)
+    _, text, held = suggest(
+        what, name=chosen, folder=file.absolute().parent, kind=kind, settings=settings, pixels=pixels
+    )
     said = tuple(filter(None, [note, *held.describe()]))
     if not write:
         return RecipeFile(file, "written", text, said)
@@ -82,7 +87,7 @@ def recipe_for(
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError:  # another run was quicker, and may mean other items
-        return recipe_for(what, name=name, save=save, kind=kind, store=store, settings=settings)
+        return recipe_for(what, name=name, save=save, store=store, **asked)
     except OSError as error:
         raise RecipeError(f"{file}: cannot be written: {error.strerror}; name another with --save FILE") from None
     return RecipeFile(file, "written", text, said)

@@ -46,6 +46,10 @@ class Order:
             autocompletion=kinds,
         ),
     ] = None
+    pixels: Annotated[
+        bool,
+        typer.Option("--pixels", help="Compare photographs by their pixels where the extra `photos` is not installed."),
+    ] = False
     setting: Settings = None
     save: Annotated[
         Path | None,
@@ -108,7 +112,7 @@ def run(
         _foresee(what, place, order, as_json)
         return
     settings = order.settings()
-    recipe = _recipe_for(what, place, order.save, order.kind, settings, quiet=as_json)
+    recipe = _recipe_for(what, place, order.save, order.kind, settings, pixels=order.pixels, quiet=as_json)
     with resumable(), showing():
         done = library.run(
             recipe,
@@ -260,15 +264,16 @@ def _recipe_for(
     kind: str | None = None,
     settings: Mapping[str, Any] | None = None,
     *,
+    pixels: bool = False,
     quiet: bool = False,
 ) -> Path:
     """Return the recipe that is asked for; say so where it was derived, and what the collection holds."""
     try:
         recipe = load_flow("catalog").recipe_for(
-            what, name=place.name, save=save, kind=kind, store=place.making(), settings=settings
+            what, name=place.name, save=save, kind=kind, store=place.making(), settings=settings, pixels=pixels
         )
     except UnclearError as error:
-        return _recipe_for(what, place, save, _asked(error), settings, quiet=quiet)
+        return _recipe_for(what, place, save, _asked(error), settings, pixels=pixels, quiet=quiet)
     file: Path = recipe.file
     if not (quiet or is_quiet()):
         for line in recipe.said:
@@ -295,6 +300,7 @@ def _foresee(what: str, place: Place, order: Order, as_json: bool) -> None:
         promote=order.promote,
         save=order.save,
         kind=order.kind,
+        pixels=order.pixels,
         settings=order.settings(),
     )
     if as_json:

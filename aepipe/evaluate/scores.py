@@ -28,6 +28,7 @@ from aepipe.evaluate.exact_search import Features, distance_rows, nearest, small
 from aepipe.evaluate.relevance import Labels
 from aepipe.evaluate.reranking import Reranking, choose
 from aepipe.evaluate.retrieval import METRICS, NEIGHBOURS, neighbour_recall, retrieval, retrieval_by
+from aepipe.evaluate.strangers import Strangers
 from aepipe.evaluate.ties import Floats, Ints
 from aepipe.log import step
 
@@ -137,6 +138,7 @@ class Scores:
         calibration: probability of relevance by distance; None in scores of older versions.
         reranking: the gain by embeddings; None where they are not kept.
         duplicates: number of queries that nearly equal a database row.
+        strangers: the limits above which questions are unlike the collection, by kind of question.
     """
 
     protocol: Protocol
@@ -146,6 +148,7 @@ class Scores:
     calibration: Calibration | None = None
     reranking: Reranking | None = None
     duplicates: int = 0
+    strangers: Mapping[str, Strangers] = field(default_factory=dict)
 
     def metric(self, name: str, system: str = OURS) -> Estimate | None:
         """Return one estimate, None where it was not measured."""
@@ -182,6 +185,7 @@ class Scores:
             Calibration.from_dict(calibration) if calibration else None,
             Reranking.from_dict(reranking) if reranking else None,
             data.get("duplicates", 0),
+            {kind: Strangers.from_dict(limit) for kind, limit in data.get("strangers", {}).items()},
         )
 
 

@@ -39,6 +39,7 @@ class RunOptions(TypedDict, total=False):
         save: where a derived recipe is written; else ``NAME.toml`` in the working directory.
         kind: what a collection is of, where a recipe is derived: ``images``, ``text``, ``table`` and others; else its
             files tell.
+        pixels: compare photographs by their pixels where the network that sees what is in them is not installed.
         settings: other values of the recipe by key, as ``{"code.bits": 32, "source.header": False}``; a recipe that is
             derived is derived under them.
     """
@@ -48,6 +49,7 @@ class RunOptions(TypedDict, total=False):
     promote: bool
     save: str | PathLike[str] | None
     kind: str | None
+    pixels: bool
     settings: Mapping[str, Any] | None
 
 

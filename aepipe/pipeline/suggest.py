@@ -63,6 +63,10 @@ WALKABLE = 100
 FEW = 1000
 """Rows below which an epoch is so short that training takes more of them."""
 
+PIXELS = (
+    "With --pixels they are compared by their colours and shapes, which finds pictures that look alike, and not things"
+)
+"""What can be done with photographs without the network that sees what is in them."""
 _NO_ROWS = "a table without rows"
 _ENDING = re.compile(
     r"\.(tar|tgz|zip|parquet|pq|arrow|feather|csv|tsv|txt|jsonl|ndjson|json|npy|npz|xlsx|xls|ods|db|sqlite3?|duckdb)"
@@ -164,6 +168,7 @@ def suggest(
     folder: Path,
     kind: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    pixels: bool = False,
 ) -> tuple[str, str, Holding]:
     """Return the name and the text of a recipe, and what was found at the path.
 
@@ -173,8 +178,10 @@ def suggest(
         folder: where the recipe is going to lie; paths below it are written relative to it.
         kind: of source that is meant; told by the files where it is None.
         settings: values that are asked for, by key: ``{"source.header": False, "code.bits": 32}``.
+        pixels: compare photographs by their pixels where the network that sees what is in them is not installed.
 
     Raises:
+        ExtraError: that network is not installed.
         RecipeError: the name is not one, there is no such kind, or a value that is asked for is wrong.
         SourceError: the path does not exist, or holds nothing that can be learned from.
         UnclearError: there are files of several kinds, or most are of none.
@@ -190,6 +197,12 @@ def suggest(
     asked = settings or {}
     own = given.options(asked, "source")
     hints, options = hints_for(kind, path, column, headless=held.headless and tables, asked=own)
+    if hints.lacks and not pixels:
+        raise ExtraError(
+            *hints.lacks,
+            why=f"{path}: {hints.seen}, are photographs, and a network has to see what is in them",
+            instead=PIXELS,
+        )
     known = {place for place, _ in held.strangers}
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen, ensure_ascii=False)}"]

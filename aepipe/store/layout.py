@@ -168,6 +168,8 @@ class Scores:
 
     SCORES: Final = "scores.json"
     BASELINES: Final = "baselines.safetensors"
+    SPACE: Final = "space.npy"  # principal components of the rows, and some rows in them: what strangers are told by
+    SEEN: Final = "seen.npy"
 
 
 class Measures:
