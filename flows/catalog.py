@@ -77,9 +77,8 @@ def recipe_for(
             raise RecipeError(f"{file}: is a recipe for something else; write this one elsewhere with --save FILE")
         return RecipeFile(file, "kept")
     check_target(file)
-    _, text, held = suggest(
-        what, name=chosen, folder=file.absolute().parent, kind=kind, settings=settings, pixels=pixels
-    )
+    asked: dict[str, Any] = {"kind": kind, "settings": settings, "pixels": pixels}
+    _, text, held = suggest(what, name=chosen, folder=file.absolute().parent, **asked)
     said = tuple(filter(None, [note, *held.describe()]))
     if not write:
         return RecipeFile(file, "written", text, said)
