@@ -175,6 +175,24 @@ def seal_file(file: Path) -> dict[str, Any]:
 
 
 @contextmanager
+def table_errors_named(file: Path) -> Iterator[None]:
+    """Give the errors of a library that reads or writes tables the name of the file, which they often lack.
+
+    Raises:
+        CorruptError: the file is no table.
+        OSError: the system refused to read or to write it.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = str(error.strerror or error).partition("\n")[0]
+        raise OSError(error.errno or errno.EIO, reason, str(file)) from None
+    except ValueError as error:  # those of pyarrow among them
+        reason = str(error).partition("\n")[0]
+        raise CorruptError(f"{file}: corrupt, it cannot be read ({reason}); {REMEDY}") from None
+
+
+@contextmanager
 def disk_errors_named(root: Path) -> Iterator[None]:
     """Turn the disk errors of any library into ours, for writes under ``root``.
 
