@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aepipe.api import load_flow
 from aepipe.cli.options import AsJson, Home, open_store
 from aepipe.cli.output import say, say_json, write_picture
 from aepipe.cli.prefect import Api, Device, SourcePath, resumable
 from aepipe.cli.progress import showing
 from aepipe.errors import ExtraError, QueryError, TrainingError
+from aepipe.runs import load_flow
 
 if TYPE_CHECKING:
     from aepipe.report.charts import Chart

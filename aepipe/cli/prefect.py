@@ -20,6 +20,10 @@ Device = Annotated[
 SourcePath = Annotated[
     str | None, typer.Option("--source", help="In place of the recipe's own [source] path.", metavar="PATH")
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Another value of a key of the recipe; may be given again.", metavar="KEY=VALUE"),
+]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 from aepipe.errors import CorruptError
 from aepipe.report.tables import health_line, protocol_line, reranking_line, scores_table, text_table
 from aepipe.sources.passed_over import in_words
-from aepipe.store import layout, reading, registry
+from aepipe.store import layout, names, reading, registry
 from aepipe.store.artifacts import Ref, Store
 
 LABEL_FREE = "recall_at_10"
@@ -124,7 +124,8 @@ def card_of(store: Store, ref: Ref) -> dict[str, Any]:
         NotFoundError: the store has no such release.
         CorruptError: the file is not what was written.
     """
-    return _read(store.path(ref) / layout.Release.MANIFEST)
+    card = _read(store.path(ref) / layout.Release.MANIFEST)
+    return card | {"name": names.present(store, ref, card["name"])}
 
 
 def layer_names(recipe: Mapping[str, Any]) -> list[str]:

@@ -41,9 +41,20 @@ class Root:
     LOCKS: Final = "locks"  # one file for each collection
     WORK: Final = "work"  # checkpoints of training that was interrupted
     FEATURES: Final = "features"  # caches of what a frozen network says of an item
+    NAMES: Final = "names.json"  # present names of releases whose collection was renamed
     METRICS: Final = "metrics"  # one file for Prometheus for each collection
     REPORTS: Final = "reports"  # one page for each collection
     PREFECT: Final = "prefect"  # Prefect's own database
+
+    @staticmethod
+    def metrics(name: str) -> str:
+        """Return the figures of a collection for Prometheus."""
+        return f"{Root.METRICS}/{name}.prom"
+
+    @staticmethod
+    def report(name: str) -> str:
+        """Return the page of a collection."""
+        return f"{Root.REPORTS}/{name}.html"
 
     @staticmethod
     def quarantine(name: str) -> str:

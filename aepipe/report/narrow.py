@@ -1,0 +1,135 @@
+"""Tables and lines on narrow terminals: cells fold, columns stand in blocks, nothing is lost.
+
+A table that does not fit has its columns of text folded; where that is not enough, its columns are parted into blocks,
+one below the other, each with the first column.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Sequence
+
+from aepipe.report.tables import GAP, aligned, printable, width
+
+LEAST = 16
+"""Columns of the terminal that a column of text keeps at least, if it needs them."""
+_SECOND = re.compile(r"(\s*\S.*?\s{2,})\S")
+_BREAKS = " /,;-_#"
+
+
+def blocks(rows: Sequence[Sequence[str]], room: int, *, left: Container[int] = (0,)) -> list[list[str]]:
+    """Return a table as lines that fit into a width, in one block or several; each begins with its heading.
+
+    Args:
+        rows: cells of equal count in each row, the heading first.
+        room: columns of the terminal.
+        left: columns whose cells stand on the left and may be folded; the others stand on the right and may not.
+    """
+    shown = [[printable(cell) for cell in row] for row in rows]
+    natural = [max(width(cell) for cell in column) for column in zip(*shown, strict=True)]
+    least = [min(wide, LEAST) if number in left else wide for number, wide in enumerate(natural)]
+    found = []
+    for chosen in _parted(least, room):
+        widths = _shares([natural[one] for one in chosen], [least[one] for one in chosen], room)
+        stays = [place for place, one in enumerate(chosen) if one in left]
+        lines: list[str] = []
+        for row in shown:
+            lines += _row([row[one] for one in chosen], widths, stays)
+        found.append(lines)
+    return found
+
+
+def folded(text: str, room: int) -> str:
+    """Return text whose long lines are folded between words, below the beginning of what they are about.
+
+    A line of two columns goes on below the second; any other one is indented by two more.
+    """
+    return "\n".join(_folded(line, room) for line in text.split("\n"))
+
+
+def pieces(text: str, room: int) -> list[str]:
+    """Return text in pieces that fit into a width, cut behind a space, a slash or the like where there is one."""
+    found = []
+    while width(text) > room:
+        end = _fitting(text, room)
+        at = max(text.rfind(sign, end // 2, end) for sign in _BREAKS) + 1
+        end = at or end
+        found.append(text[:end].rstrip())
+        text = text[end:].lstrip(" ")
+    return [*found, text]
+
+
+def _folded(line: str, room: int) -> str:
+    if width(line) <= room:
+        return line
+    second = _SECOND.match(line)
+    start = len(second[1]) if second else 0
+    hang = start if 0 < start <= room // 2 else min(len(line) - len(line.lstrip()) + 2, room // 2)
+    first, *others = _words(line, room, hang)
+    return "\n".join([first, *(" " * hang + other for other in others)])
+
+
+def _words(line: str, room: int, hang: int) -> list[str]:
+    """Return a line in pieces between words; a word that is longer than a line, as a path, stays whole."""
+    found, most = [], room
+    while width(line) > most:
+        end = _fitting(line, most)
+        at = line.rfind(" ", len(line) - len(line.lstrip()) + 1, end + 1)
+        if at < 0 or not line[:at].strip():
+            at = line.find(" ", end)
+        if at < 0:
+            break
+        found.append(line[:at].rstrip())
+        line, most = line[at:].lstrip(), room - hang
+    return [*found, line]
+
+
+def _fitting(text: str, room: int) -> int:
+    """Return how many letters fit into a width, one at least."""
+    taken = 0
+    for place, letter in enumerate(text):
+        taken += width(letter)
+        if taken > room:
+            return max(1, place)
+    return len(text)
+
+
+def _parted(least: Sequence[int], room: int) -> list[list[int]]:
+    """Return the numbers of the columns of each block."""
+    first = least[0]
+    found: list[list[int]] = [[0]]
+    taken = first
+    for number in range(1, len(least)):
+        wanted = GAP + least[number]
+        if taken + wanted > room and len(found[-1]) > 1:
+            found.append([0])
+            taken = first
+        found[-1].append(number)
+        taken += wanted
+    return found
+
+
+def _shares(natural: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """Return the width of each column: as wide as it is, but the widest give way until all fit."""
+    widths = list(natural)
+    over = sum(widths) + GAP * (len(widths) - 1) - room
+    while over > 0:
+        spare = [wide - few for wide, few in zip(widths, least, strict=True)]
+        if not any(spare):
+            break
+        widest = max((wide for wide, more in zip(widths, spare, strict=True) if more), default=0)
+        place = next(n for n, wide in enumerate(widths) if wide == widest and spare[n])
+        widths[place] -= 1
+        over -= 1
+    return widths
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], left: Container[int]) -> list[str]:
+    """Return the lines of one row; cells that are folded go on below themselves."""
+    parts = [
+        pieces(cell, wide) if place in left else [cell]
+        for place, (cell, wide) in enumerate(zip(cells, widths, strict=True))
+    ]
+    height = max(map(len, parts))
+    lines = zip(*([*part, *[""] * (height - len(part))] for part in parts), strict=True)
+    return [aligned(line, widths, left) for line in lines]
