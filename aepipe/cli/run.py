@@ -42,6 +42,7 @@ class Order:
         typer.Option("--kind", help="What a collection is of: images, text, table, ...; else told by its files."),
     ] = None
     setting: Settings = None
+    wait: Wait = "0"
 
 
 def run(
@@ -104,6 +105,7 @@ def run(
             device=order.device,
             promote=order.promote,
             settings=settings,
+            wait=seconds(order.wait),
             server=api,
         )
     collection = done.collection

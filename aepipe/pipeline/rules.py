@@ -41,6 +41,7 @@ class RunOptions(TypedDict, total=False):
             files tell.
         settings: other values of the recipe by key, as ``{"code.bits": 32, "source.header": False}``; a recipe that is
             derived is derived under them.
+        wait: seconds to wait for another run under its name; 0 fails at once.
     """
 
     source: str | PathLike[str] | None
@@ -49,6 +50,7 @@ class RunOptions(TypedDict, total=False):
     save: str | PathLike[str] | None
     kind: str | None
     settings: Mapping[str, Any] | None
+    wait: float
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from aepipe.errors import NotFoundError, StoreError
 from aepipe.release.manifest import ReleaseManifest
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import KINDS, Ref, Store
+from aepipe.store.io import entries
 
 KEEP = 7
 HOURS = 24.0
@@ -82,7 +83,7 @@ def find(store: Store, *, keep: int = KEEP, hours: float = HOURS) -> Garbage:
     # Releases first: if this is interrupted, no release is left without its parts.
     everything = [ref for kind in reversed(KINDS) for ref in store.refs(kind)]
     refs = tuple(ref for ref in everything if ref not in needed and _written(store, ref) < until)
-    work = tuple(path for path in sorted((store.root / layout.Root.WORK).glob("*")) if _touched(path) < until)
+    work = tuple(path for path in entries(store.root / layout.Root.WORK) if _touched(path) < until)
     freed = sum(bytes_in(store.root / ref.kind / ref.digest) for ref in refs) + sum(map(bytes_in, work))
     return Garbage(refs, work, freed, tuple(kept))
 
@@ -97,7 +98,7 @@ def exclusive(store: Store, *, wait: float = 0) -> Iterator[None]:
     Raises:
         BusyError: a run is writing.
     """
-    names = {path.name for path in (store.root / layout.Root.LOCKS).glob("*")} | set(registry.names(store))
+    names = {path.name for path in entries(store.root / layout.Root.LOCKS)} | set(registry.names(store))
     with ExitStack() as held:
         for name in sorted(names):
             held.enter_context(registry.lock(store, name, wait=wait))

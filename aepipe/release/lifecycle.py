@@ -264,12 +264,15 @@ def last_sound(store: Store, name: str) -> Release | None:
 
     A new run continues from it: it keeps its ids, and the gate compares with it. It is the release in service, unless
     that one is damaged. Where the log was lost, the releases of the collection that are in the store stand for it.
+
+    Raises:
+        StoreError: the system refused to read one, which may be sound.
     """
     for ref in _once_in_service(store, name):
         try:
             release = Release.open(store, ref=ref)
             store.path(release.part("rows"))  # opening a release does not look at its rows
-        except StoreError:
+        except (CorruptError, NotFoundError):
             continue
         return release
     return None

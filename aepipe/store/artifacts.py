@@ -23,7 +23,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,16 @@ from typing import Any
 
 from aepipe.errors import CorruptError, NotFoundError, StoreError
 from aepipe.store import layout
-from aepipe.store.io import disk_errors_named, seal_file, sha256_of, sync_folder, write_durably
+from aepipe.store.io import (
+    disk_errors_named,
+    entries,
+    files_below,
+    seal_file,
+    sha256_of,
+    sync_folder,
+    unread,
+    write_durably,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +116,7 @@ class Draft:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "inputs": dict(inputs),
             "facts": dict(facts or {}),
-            "outputs": {name: seal_file(self.path / name) for name in _files(self.path)},
+            "outputs": {name: seal_file(self.path / name) for name in files_below(self.path)},
         }
         # The seal finds a damaged manifest, which no other checksum covers.
         body["seal"] = digest_of(body)
@@ -159,11 +168,17 @@ class Store:
         return (self.root / ref.kind / ref.digest / layout.MANIFEST).is_file()
 
     def refs(self, kind: str) -> list[Ref]:
-        """Return all artifacts of one kind, oldest first."""
-        folders = (
-            path.parent for path in (self.root / kind).glob(f"*/{layout.MANIFEST}") if path.parent.name[0] != "."
-        )
-        return [Ref(kind, path.name) for path in sorted(folders, key=lambda p: (p.stat().st_mtime_ns, p.name))]
+        """Return all artifacts of one kind, oldest first.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        found: list[tuple[int, str]] = []
+        for path in entries(self.root / kind):
+            with suppress(FileNotFoundError, NotADirectoryError):  # no artifact, or another process has removed it
+                if path.name[0] != "." and (path / layout.MANIFEST).is_file():
+                    found.append((path.stat().st_mtime_ns, path.name))
+        return [Ref(kind, name) for _, name in sorted(found)]
 
     def manifest(self, ref: Ref) -> Manifest:
         """Read a manifest.
@@ -171,6 +186,7 @@ class Store:
         Raises:
             NotFoundError: the store has no such artifact.
             CorruptError: the manifest is not what was written.
+            StoreError: the system refused to read it.
         """
         file = self.root / ref.kind / ref.digest / layout.MANIFEST
         try:
@@ -180,11 +196,11 @@ class Store:
         except FileNotFoundError:
             raise NotFoundError(f"{ref.kind}/{ref.short} is not in the store {self.root}") from None
         except OSError as error:
-            raise CorruptError(_corrupt(file, f"it cannot be read ({error.strerror})")) from None
+            raise unread(file, error, _corrupt(file, f"it cannot be read ({error.strerror})")) from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             sound = False
         if not sound:
-            raise CorruptError(_corrupt(file, "its checksum does not match"))
+            raise CorruptError(_named(file, "its checksum does not match"))
         return Manifest(body["inputs"], body["facts"], body["outputs"], body["created"])
 
     def path(self, ref: Ref) -> Path:
@@ -193,18 +209,19 @@ class Store:
         Raises:
             NotFoundError: the store has no such artifact.
             CorruptError: a file is missing or has another length.
+            StoreError: the system refused to look at one.
         """
         folder = self.root / ref.kind / ref.digest
         for name, sealed in self.manifest(ref).outputs.items():
             try:
                 about = (folder / name).stat()
-            except OSError:
-                raise CorruptError(_corrupt(folder / name, "it is missing")) from None
+            except OSError as error:
+                raise unread(folder / name, error, _corrupt(folder / name, "it is missing")) from None
             if not stat.S_ISREG(about.st_mode):
-                raise CorruptError(_corrupt(folder / name, "it is no file"))
+                raise CorruptError(_named(folder / name, "it is no file"))
             found = about.st_size
             if found != sealed["bytes"]:
-                raise CorruptError(_corrupt(folder / name, f"it has {found:,} bytes instead of {sealed['bytes']:,}"))
+                raise CorruptError(_named(folder / name, f"it has {found:,} bytes instead of {sealed['bytes']:,}"))
         return folder
 
     def verified(self, ref: Ref) -> Path:
@@ -213,6 +230,7 @@ class Store:
         Raises:
             NotFoundError: the store has no such artifact.
             CorruptError: a file is not what was written.
+            StoreError: the system refused to read one.
         """
         folder = self.path(ref)
         if ref not in self._verified:
@@ -220,9 +238,10 @@ class Store:
                 try:
                     digest = sha256_of(folder / name)
                 except OSError as error:
-                    raise CorruptError(_corrupt(folder / name, f"it cannot be read ({error.strerror})")) from None
+                    why = _corrupt(folder / name, f"it cannot be read ({error.strerror})")
+                    raise unread(folder / name, error, why) from None
                 if digest != sealed["sha256"]:
-                    raise CorruptError(_corrupt(folder / name, "its sha256 does not match the manifest"))
+                    raise CorruptError(_named(folder / name, "its sha256 does not match the manifest"))
             self._verified.add(ref)
         return folder
 
@@ -284,10 +303,6 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
 def _sweep(parent: Path) -> None:
     """Remove the drafts of processes of this host that died."""
     for path in parent.glob(".tmp-*-*-*"):
@@ -307,5 +322,9 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def _named(file: Path, what: str) -> str:
+    return f"{file}: {_corrupt(file, what)}"
+
+
 def _corrupt(file: Path, what: str) -> str:
-    return f"{file}: corrupt, {what}. Delete the folder {file.parent} and run again: it will be made again"
+    return f"corrupt, {what}. Delete the folder {file.parent} and run again: it will be made again"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import DTypeLike, NDArray
 
-from aepipe.errors import CorruptError, FullError, StoreError, TargetError, system_words
+from aepipe.errors import CorruptError, FullError, StoreError, TargetError, is_refusal, system_words
 
 REMEDY = "delete the folder and run again: it will be made again"
 """The advice for a directory of the store that is corrupt."""
@@ -47,11 +47,25 @@ def mapped(file: Path) -> NDArray[Any]:
 
     Raises:
         CorruptError: the file is missing, or is not an array.
+        StoreError: the system refused to read it.
     """
     try:
         return np.asarray(load_numpy(file))
     except (OSError, ValueError) as error:
-        raise CorruptError(f"{file}: corrupt, not an array ({error}); {REMEDY}") from None
+        raise unread(file, error, f"corrupt, not an array ({error}); {REMEDY}") from None
+
+
+def unread(file: Path, error: Exception, otherwise: str) -> StoreError:
+    """Return the error for a file that could not be read: what the system refused, or else that it is damaged.
+
+    Args:
+        file: of the store.
+        error: that was caught.
+        otherwise: what is said of a damaged file.
+    """
+    if isinstance(error, OSError) and is_refusal(error):
+        return StoreError(system_words(OSError(error.errno, error.strerror, str(file))))
+    return CorruptError(f"{file}: {otherwise}")
 
 
 def damaged(array: NDArray[Any], what: str) -> CorruptError:
@@ -152,6 +166,41 @@ def replacing(file: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def entries(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return what lies in a folder, by name; nothing where there is no folder.
+
+    ``Path.glob`` takes a folder that may not be read for an empty one.
+
+    Args:
+        folder: of the store.
+        pattern: that names match.
+
+    Raises:
+        StoreError: the folder cannot be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if path.match(pattern))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(system_words(error)) from None
+
+
+def files_below(folder: Path) -> list[str]:
+    """Return the files in a folder and in those below it, relative to it, sorted.
+
+    Raises:
+        StoreError: one of the folders cannot be read.
+    """
+    found: list[str] = []
+    for path in entries(folder):
+        if path.is_dir():
+            found += (f"{path.name}/{name}" for name in files_below(path))
+        elif path.is_file():
+            found.append(path.name)
+    return sorted(found)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk."""
     handle = os.open(folder, os.O_RDONLY)
@@ -209,6 +258,9 @@ def disk_errors_named(root: Path) -> Iterator[None]:
             ) from error
         if isinstance(error, OSError) and error.errno and str(error.filename).startswith(str(root)):
             raise StoreError(system_words(error)) from error
+        if type(error) is OSError and not error.errno:  # libraries in C say neither the file nor the number
+            nameless = OSError(errno.EIO, str(error).partition("\n")[0], str(root))
+            raise StoreError(system_words(nameless)) from error
         raise
 
 

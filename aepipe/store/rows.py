@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 from aepipe.errors import CorruptError
 from aepipe.store import layout
-from aepipe.store.io import array_in, table_errors_named
+from aepipe.store.io import REMEDY, array_in, entries, table_errors_named
 from aepipe.store.labels import SEPARATOR
 
 VERSION = 1
@@ -99,12 +99,15 @@ class Rows:
 
     Args:
         folder: their folder.
+
+    Raises:
+        CorruptError: it holds no rows.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.facts: dict[str, Any] = json.loads((folder / layout.Rows.CARD).read_text(encoding="utf-8"))
-        self._parts = sorted(folder.glob(layout.Rows.PARTS))
+        self._parts = row_files(folder)
         self._read_group = lru_cache(_HELD_GROUPS)(self._group)
 
     def __len__(self) -> int:
@@ -563,6 +566,19 @@ def _view(array: pa.FixedSizeBinaryArray, width: int) -> NDArray[np.uint8]:
 
 def _joined(parts: list[tuple[NDArray[np.int64], NDArray[Any]]]) -> tuple[NDArray[np.int64], NDArray[Any]]:
     return np.concatenate([ids for ids, _ in parts]), np.concatenate([features for _, features in parts])
+
+
+def row_files(folder: Path) -> list[Path]:
+    """Return the files of a table of rows, in their order.
+
+    Raises:
+        CorruptError: there is none.
+        StoreError: the folder cannot be read.
+    """
+    found = entries(folder, layout.Rows.PARTS)
+    if not found:
+        raise CorruptError(f"{folder}: corrupt, no {layout.Rows.PARTS} is in it; {REMEDY}")
+    return found
 
 
 @contextmanager
