@@ -17,7 +17,7 @@ from aepipe.evaluate.gate import Verdict
 from aepipe.log import RUN, JsonLines, Sparse, in_json
 from aepipe.pipeline import fallback
 from aepipe.pipeline.compact import merge_rows
-from aepipe.release.lifecycle import last_sound
+from aepipe.release.lifecycle import last_sound, mark_used
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from flows import artifacts, tasks
@@ -159,7 +159,10 @@ def rows_in_service(store: Store, name: str) -> str | None:
     now = registry.current(store, name)
     if now is not None and (release is None or release.ref != now):
         logger.warning("%s: release %s, in service, is damaged; this run goes on without it", name, now.short)
-    return str(merge_rows(store, release)) if release else None
+    if release is None:
+        return None
+    mark_used(store, release.ref)
+    return str(merge_rows(store, release))
 
 
 def show_progress() -> None:

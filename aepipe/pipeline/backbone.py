@@ -31,7 +31,7 @@ def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
     inputs = {"stage": "equip", "version": VERSION, "name": wanted.name, "sha256": wanted.sha256}
     inputs |= {"size": list(wanted.size) if wanted.size else None}
     ref = ref_of("backbone", inputs)
-    if not store.has(ref):
+    if not store.reuse(ref):
         step("backbone", 0, 1)
         with store.draft("backbone") as draft:
             for name, data in _files(wanted).items():

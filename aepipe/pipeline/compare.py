@@ -103,7 +103,7 @@ def compare(store: Store, resolved: ResolvedRecipe, made: BuildOutputs) -> Ref:
     inputs |= {name: ",".join(map(str, getattr(made, name))) for name in ("layers", "codes")}
     inputs |= {"stage": STAGE, "version": str(VERSION)}
     ref = ref_of("segment", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     figures = Figures()
     measured = _all(Bench(store, resolved, made, figures))

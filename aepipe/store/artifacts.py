@@ -13,9 +13,11 @@ A directory under its final name is complete. :mod:`aepipe.store.registry` knows
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -122,17 +124,25 @@ class Draft:
         body["seal"] = digest_of(body)
         write_durably(self.path / layout.MANIFEST, json.dumps(body, indent=1))
         sync_folder(self.path)
-        try:
-            self.path.rename(target)
-        except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-                raise
-            shutil.rmtree(self.path)
+        _mark(self.path / layout.MANIFEST)
+        self._take_name(ref, target)
         sync_folder(target.parent)
         seconds = round(time.monotonic() - self._began, 3)
         about = {"ref": str(ref), "stage": str(inputs.get("stage", ref.kind)), "seconds": seconds}
         logger.debug("%s is written", ref, extra=about)
         return ref
+
+    def _take_name(self, ref: Ref, target: Path) -> None:
+        """Rename the directory; drop it where the store has that artifact, and what has that name and is none."""
+        try:
+            self.path.rename(target)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+                raise
+            if self._store.reuse(ref) or not self._store.remove(ref, unused_since=0.0):
+                shutil.rmtree(self.path)
+            else:
+                self.path.rename(target)
 
 
 class Store:
@@ -166,6 +176,25 @@ class Store:
     def has(self, ref: Ref) -> bool:
         """Say whether the store has an artifact; one that has no manifest yet does not count."""
         return (self.root / ref.kind / ref.digest / layout.MANIFEST).is_file()
+
+    def reuse(self, ref: Ref) -> bool:
+        """Say whether the store has an artifact, and mark it as used now.
+
+        Whoever makes something of an artifact asks this, under the lock of a collection: what was used since that lock
+        was taken is not removed by :mod:`aepipe.release.gc`, whichever collection it serves.
+        """
+        with self._removal(fcntl.LOCK_SH):
+            found = self.has(ref)
+            if found:
+                _mark(self.root / ref.kind / ref.digest / layout.MANIFEST)
+        return found
+
+    def used(self, ref: Ref) -> float:
+        """Return when an artifact was made or last used, in seconds since the epoch; infinity if it is gone."""
+        try:
+            return (self.root / ref.kind / ref.digest / layout.MANIFEST).stat().st_mtime
+        except FileNotFoundError:
+            return math.inf
 
     def refs(self, kind: str) -> list[Ref]:
         """Return all artifacts of one kind, oldest first.
@@ -264,17 +293,51 @@ class Store:
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
-    def remove(self, ref: Ref) -> None:
+    def remove(self, ref: Ref, *, unused_since: float = math.inf) -> bool:
         """Remove an artifact; it loses its name before its files go, so nobody sees a part of it.
+
+        Args:
+            ref: of the artifact.
+            unused_since: it stays if it was used at that time, in seconds since the epoch, or later.
+
+        Returns:
+            Whether it is gone.
 
         Raises:
             StoreError: the store cannot be written.
         """
+        with disk_errors_named(self.root), self._removal(fcntl.LOCK_EX):
+            if self.has(ref) and self.used(ref) >= unused_since:
+                return False
+            self._clear(ref)
+        return True
+
+    def _clear(self, ref: Ref) -> None:
+        """Take away what stands under the name of an artifact, whatever it is."""
         temporary = self._temporary(ref.kind)
-        with disk_errors_named(self.root):
+        with suppress(FileNotFoundError):
             (self.root / ref.kind / ref.digest).rename(temporary)
+        if temporary.is_dir() and not temporary.is_symlink():
             shutil.rmtree(temporary, ignore_errors=True)
+        else:  # a file or a link in the place of a folder
+            temporary.unlink(missing_ok=True)
         self._verified.discard(ref)
+
+    @contextmanager
+    def _removal(self, how: int) -> Iterator[None]:
+        """Hold the lock between those who use artifacts, together, and those who remove one, alone."""
+        folder = self.root / layout.Root.LOCKS
+        try:
+            folder.mkdir(exist_ok=True)
+            stream = (folder / layout.Root.REMOVAL).open("a", encoding="utf-8")
+        except OSError as error:
+            if how == fcntl.LOCK_EX or error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}:
+                raise
+            yield  # nothing is removed from a store that can only be read, or that is not there
+            return
+        with stream:
+            fcntl.flock(stream, how)
+            yield
 
     def work(self, ref: Ref) -> Path:
         """Return the folder for checkpoints of an unfinished artifact; it outlives a kill."""
@@ -282,6 +345,7 @@ class Store:
         with disk_errors_named(self.root):
             self.create()
             path.mkdir(parents=True, exist_ok=True)
+            _mark(path)
         return path
 
     def _temporary(self, kind: str) -> Path:
@@ -291,6 +355,16 @@ class Store:
     def work_done(self, ref: Ref) -> None:
         """Remove the checkpoints of a finished artifact."""
         shutil.rmtree(self.root / layout.Root.WORK / ref.digest, ignore_errors=True)
+
+
+def _mark(manifest: Path) -> None:
+    """Note that an artifact is used now; by the clock of Python, since that of a file system is late by some ms."""
+    now = time.time_ns()
+    try:
+        os.utime(manifest, ns=(now, now))
+    except PermissionError:  # the file of another user
+        with suppress(OSError):
+            os.utime(manifest)
 
 
 def ref_of(kind: str, inputs: Mapping[str, Any]) -> Ref:
@@ -307,11 +381,11 @@ def _sweep(parent: Path) -> None:
     """Remove the drafts of processes of this host that died."""
     for path in parent.glob(".tmp-*-*-*"):
         host, pid, _ = path.name.rsplit("-", 2)
-        if host == f".tmp-{socket.gethostname()}" and pid.isdigit() and not _alive(int(pid)):
+        if host == f".tmp-{socket.gethostname()}" and pid.isdigit() and not is_alive(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Say whether a process of this host runs."""
     try:
         os.kill(pid, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from aepipe.errors import CorruptError, FullError, StoreError, TargetError, is_r
 REMEDY = "delete the folder and run again: it will be made again"
 """The advice for a directory of the store that is corrupt."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_OF_RUST = re.compile(r"\(os error (?P<number>\d+)\)")
+"""The end of the errors of libraries in Rust, such as safetensors."""
 _UNABLE = {errno.EOPNOTSUPP, errno.EINVAL}
 """Errors of file systems that cannot reserve room."""
 
@@ -258,6 +261,9 @@ def disk_errors_named(root: Path) -> Iterator[None]:
             ) from error
         if isinstance(error, OSError) and error.errno and str(error.filename).startswith(str(root)):
             raise StoreError(system_words(error)) from error
+        if found := _OF_RUST.search(str(error)):
+            number = int(found["number"])
+            raise StoreError(system_words(OSError(number, os.strerror(number), str(root)))) from error
         if type(error) is OSError and not error.errno:  # libraries in C say neither the file nor the number
             nameless = OSError(errno.EIO, str(error).partition("\n")[0], str(root))
             raise StoreError(system_words(nameless)) from error

@@ -61,7 +61,7 @@ class Pairs(Trials):
         return {"verbs": verbs, "wait": wait, "statuses": [status for status, _ in done], "wrong": wrong}
 
     def _at(self, when: float, verb: str, number: int, wait: str) -> tuple[int, list[str]]:
-        words = READING.get(verb) or [*self.words(verb), *(["--wait", wait] if verb in VERBS else [])]
+        words = READING.get(verb) or [*self.words(verb), *(["--wait", wait] if verb != "gc" else [])]
         words = [word.replace("FOLDER", f"out{number}{time.monotonic()}") for word in words]
         time.sleep(max(0.0, when - time.monotonic()))
         done = trials.do(words)

@@ -112,6 +112,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sound]:
     with plain_flows(), pytest.MonkeyPatch.context() as patched, _quiet():
         patched.chdir(folder)
         patched.setattr("aepipe.cli.doctor.packages", lambda: iter(()))
+        patched.setattr("aepipe.cli.app._drop_output", lambda: None)  # it is the output of this process
         write_collection(folder)
         (folder / "tiny" / "class0" / "torn.png").write_bytes(b"no picture")
         _done("run", "tiny.toml")
