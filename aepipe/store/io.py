@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import DTypeLike, NDArray
 
 from aepipe.errors import CorruptError, FullError, StoreError, TargetError, is_refusal, system_words
+from aepipe.store import layout
 
 REMEDY = "delete the folder and run again: it will be made again"
 """The advice for a directory of the store that is corrupt."""
@@ -217,6 +219,24 @@ def sha256_of(file: Path) -> str:
     """Return the sha256 of a file's bytes, as hex."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sealed_json(folder: Path, name: str) -> Any:  # noqa: ANN401  whatever JSON holds
+    """Read a small file of an artifact, and check it against the manifest; a draft has none yet.
+
+    Raises:
+        CorruptError: it is not what was written.
+        StoreError: the system refused to read it.
+    """
+    file, manifest = folder / name, folder / layout.MANIFEST
+    try:
+        data = file.read_bytes()
+        sealed = json.loads(manifest.read_bytes())["outputs"][name]["sha256"] if manifest.exists() else None
+        if sealed in {None, hashlib.sha256(data).hexdigest()}:
+            return json.loads(data)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise unread(file, error, f"corrupt, it cannot be read ({error}); {REMEDY}") from None
+    raise CorruptError(f"{file}: corrupt, its sha256 does not match the manifest; {REMEDY}")
 
 
 def seal_file(file: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 from aepipe.errors import CorruptError
 from aepipe.store import layout
-from aepipe.store.io import REMEDY, array_in, entries, table_errors_named
+from aepipe.store.io import REMEDY, array_in, entries, sealed_json, table_errors_named
 from aepipe.store.labels import SEPARATOR
 
 VERSION = 1
@@ -101,12 +101,12 @@ class Rows:
         folder: their folder.
 
     Raises:
-        CorruptError: it holds no rows.
+        CorruptError: it holds no rows, or their description is not what was written.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.facts: dict[str, Any] = json.loads((folder / layout.Rows.CARD).read_text(encoding="utf-8"))
+        self.facts: dict[str, Any] = sealed_json(folder, layout.Rows.CARD)
         self._parts = row_files(folder)
         self._read_group = lru_cache(_HELD_GROUPS)(self._group)
 

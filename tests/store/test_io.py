@@ -12,6 +12,7 @@ import pytest
 from aepipe.errors import CorruptError, FullError, NotFoundError, StoreError
 from aepipe.index.scan import faiss_errors_named
 from aepipe.release import lifecycle
+from aepipe.release.release import Release
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import disk_errors_named, entries, files_below, mapped, table_errors_named
 from aepipe.store.rows import Rows
@@ -126,3 +127,14 @@ def test_a_file_that_may_not_be_read_is_not_made_again(store: Store) -> None:
                 one(ref)
             assert not isinstance(caught.value, CorruptError | NotFoundError)
     manifest.chmod(0o600)
+
+
+def test_one_bit_of_the_description_of_rows_is_found(store: Store) -> None:
+    rows = store.path(Release.open(store, ref=make_release(store, n=12, shape=(8, 8, 1))).part("rows"))
+    assert Rows(rows).next_id == 12
+    file = rows / "rows.json"
+    whole = file.read_text()
+    for damaged in (whole.replace('"next_id": 12', '"next_id": 11'), whole.replace("{", "[", 1)):
+        file.write_text(damaged)
+        with pytest.raises(CorruptError, match=r"rows\.json: corrupt, "):
+            Rows(rows)
