@@ -91,7 +91,8 @@ def _show(database: Any, release: Release) -> tuple[list[str], dict[str, str]]: 
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    from aepipe.store.rows import Rows, row_files
+    from aepipe.store.row_files import row_files
+    from aepipe.store.rows import Rows
 
     folders = release.folders("rows")
     tables = [Rows(folder) for folder in folders]

@@ -22,7 +22,6 @@ import json
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import accumulate
@@ -38,8 +37,9 @@ from numpy.typing import NDArray
 
 from aepipe.errors import CorruptError
 from aepipe.store import layout
-from aepipe.store.io import REMEDY, array_in, entries, sealed_json, table_errors_named
+from aepipe.store.io import array_in, sealed_json, table_errors_named
 from aepipe.store.labels import SEPARATOR
+from aepipe.store.row_files import columns_of, opened, part_writer, row_files
 
 VERSION = 1
 FIXED = ("id", "key", "sha256", "place", "label", "split", "features")
@@ -144,7 +144,7 @@ class Rows:
     def table(self, columns: Iterable[str]) -> pa.Table:
         """Return some columns of all rows."""
         names = list(columns)
-        return pa.concat_tables(_columns(part, names) for part in self._parts)
+        return pa.concat_tables(columns_of(part, names) for part in self._parts)
 
     def ids(self, split: str | None = None) -> NDArray[np.int64]:
         """Return the ids, int64[N], or only those of a split."""
@@ -467,7 +467,7 @@ class RowsWriter:
             self._end_part()
             self._file = self._folder / layout.Rows.part(self._parts)
             with table_errors_named(self._file):
-                self._part = _part(self._file, self._schema)
+                self._part = part_writer(self._file, self._schema)
             self._parts, self._in_part = self._parts + 1, 0
         with table_errors_named(self._file):
             self._part.write_table(table, row_group_size=max(1, len(table)))
@@ -566,45 +566,3 @@ def _view(array: pa.FixedSizeBinaryArray, width: int) -> NDArray[np.uint8]:
 
 def _joined(parts: list[tuple[NDArray[np.int64], NDArray[Any]]]) -> tuple[NDArray[np.int64], NDArray[Any]]:
     return np.concatenate([ids for ids, _ in parts]), np.concatenate([features for _, features in parts])
-
-
-def row_files(folder: Path) -> list[Path]:
-    """Return the files of a table of rows, in their order.
-
-    Raises:
-        CorruptError: there is none.
-        StoreError: the folder cannot be read.
-    """
-    found = entries(folder, layout.Rows.PARTS)
-    if not found:
-        raise CorruptError(f"{folder}: corrupt, no {layout.Rows.PARTS} is in it; {REMEDY}")
-    return found
-
-
-@contextmanager
-def opened(part: Path) -> Iterator[pq.ParquetFile]:
-    """Open a table of the store, mapped.
-
-    Raises:
-        CorruptError: it is no table.
-        OSError: the system refused to read it.
-    """
-    with table_errors_named(part), pq.ParquetFile(part, memory_map=True) as file:
-        yield file
-
-
-def _columns(part: Path, names: list[str]) -> pa.Table:
-    with opened(part) as file:
-        return file.read(names)
-
-
-def _part(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Open one part; the choice of dictionaries and statistics saves space."""
-    unique = {"id", "key", "sha256", "place", "features"}
-    return pq.ParquetWriter(
-        path,
-        schema,
-        compression="zstd",
-        use_dictionary=[name for name in schema.names if name not in unique],
-        write_statistics=[name for name in schema.names if name not in {"features", "sha256"}],
-    )
