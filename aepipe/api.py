@@ -257,23 +257,26 @@ class Collection:
         self._reopen()
         return release.changed
 
-    def export(self, folder: FilePath, *, bits: int | None = None) -> Exported:
-        """Write the release as Parquet, in place of an earlier export in the folder.
+    def export(self, target: FilePath, *, bits: int | None = None) -> Exported:
+        """Write the release as Parquet, in place of an earlier export in the folder; or as one file.
 
         Args:
-            folder: missing, empty, or an earlier export.
+            target: a folder: missing, empty, or an earlier export; or a file, whose ending says what is written:
+                ``.parquet``, ``.arrow``, ``.feather``, ``.csv``, ``.tsv`` or ``.jsonl``.
             bits: write only the first bits of the codes.
 
         Raises:
-            QueryError: the folder holds anything else, or codes have fewer bits.
+            QueryError: the folder holds anything else, rows are not written under such an ending, or codes have fewer
+                bits.
             CorruptError: something in the store is not what was written.
 
         >>> boots.export("codes/", bits=32).rows    # doctest: +SKIP
         70000
         """
-        from aepipe.pipeline.export import export
+        from aepipe.pipeline.export import ENDINGS, export, export_file
 
-        return export(self.store, self.release.ref, Path(folder), n_bits=bits)
+        file = Path(target).suffix.lower() in ENDINGS and not Path(target).is_dir()
+        return (export_file if file else export)(self.store, self.release.ref, Path(target), n_bits=bits)
 
     def export_encoder(self, file: FilePath) -> tuple[int, ...]:
         """Write the encoder as one ONNX file, and return the shape of its input.

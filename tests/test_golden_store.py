@@ -44,12 +44,18 @@ def aepipe(*words: str) -> str:
     return found.stdout
 
 
+def _as_then(now: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer with the keys that hits had when the answers were kept; they have got more since."""
+    pairs = zip(now["hits"], then["hits"], strict=True)
+    return now | {"hits": [{key: hit[key] for key in before} for hit, before in pairs]}
+
+
 @pytest.mark.parametrize("one", ANSWERS, ids=lambda one: " ".join(one["ask"]))
 @pytest.mark.usefixtures("golden")
 def test_a_query_is_answered_as_before(one: dict[str, Any]) -> None:
     order = [] if "--rerank" in one["ask"] else [FAST]
     found = [json.loads(line) for line in aepipe("query", *one["ask"], *order, "--json").splitlines()]
-    assert found == one["answers"]
+    assert [_as_then(*pair) for pair in zip(found, one["answers"], strict=True)] == one["answers"]
     assert any(answer["hits"] for answer in found)
 
 
@@ -76,10 +82,8 @@ def test_a_changed_release_is_compacted_without_training(golden: Store) -> None:
     made = directories(golden) - before
     assert {ref.kind for ref in made} == {"rows", "segment", "release"}
     (line,) = aepipe("query", "--id", "4", "--name", "changed", FAST, "--json").splitlines()
-    assert (
-        json.loads(line)
-        == next(one for one in ANSWERS if one["ask"] == ["--id", "4", "--name", "changed"])["answers"][0]
-    )
+    then = next(one for one in ANSWERS if one["ask"] == ["--id", "4", "--name", "changed"])["answers"][0]
+    assert _as_then(json.loads(line), then) == then
 
 
 def test_a_run_makes_nothing_again(golden: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,12 +116,16 @@ def _agreed(question: str) -> bool:
     Raises:
         QueryError: nobody is.
     """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _somebody():
         raise QueryError(f"{question} Nobody is here to answer: say so with -y")
     if typer.confirm(question, err=True):
         return True
     complain("nothing is removed")
     return False
+
+
+def _somebody() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _cells(one: collections.Listed) -> tuple[str, ...]:

@@ -27,7 +27,8 @@ def _quietly(words: Words) -> Callable[[Context, str], list[str]]:
 
     def complete(ctx: Context, incomplete: str) -> list[str]:
         try:
-            return list(islice((one for one in words(ctx, incomplete) if one.startswith(incomplete)), MOST))
+            found = (one for one in words(ctx, incomplete) if one.startswith(incomplete))
+            return list(dict.fromkeys(islice(found, MOST)))
         except Exception:
             return []
 
@@ -95,9 +96,17 @@ def recipes(ctx: Context, incomplete: str) -> Iterator[str]:
     typed = Path(incomplete).expanduser()
     folder, head = (typed, "") if incomplete.endswith("/") else (typed.parent, incomplete.rpartition("/")[0])
     before = incomplete if incomplete.endswith("/") else f"{head}/" if head or incomplete.startswith("/") else ""
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not path.name.startswith("."):
             yield f"{before}{path.name}{'/' if path.is_dir() else ''}"
+
+
+@_quietly
+def kinds(ctx: Context, incomplete: str) -> Iterator[str]:
+    """Yield kinds of sources."""
+    from aepipe import sources
+
+    yield from sources.names()
 
 
 @_quietly

@@ -10,7 +10,7 @@ import typer
 
 from aepipe.api import Collection
 from aepipe.cli.options import AsJson, Place, ReleaseText
-from aepipe.cli.output import check_picture, say, say_json, write_picture
+from aepipe.cli.output import check_picture, columns, say, say_json, write_picture
 from aepipe.errors import QueryError
 from aepipe.evaluate.differences import differences
 from aepipe.report.facts import scores_text
@@ -60,7 +60,7 @@ def evaluate(
     if as_json:
         say_json(scores)
         return
-    say(f"{collection.name}, release {collection.release.ref.short}\n\n{scores_text(scores)}")
+    say(f"{collection.name}, release {collection.release.ref.short}\n\n{scores_text(scores, columns())}", fold=False)
     if again and not bits:
         say(f"\nmeasured in {time.monotonic() - began:.1f} s: {_compared(collection, scores)}")
 

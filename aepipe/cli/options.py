@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from aepipe.cli.completion import names
+from aepipe.cli.completion import names, releases
 from aepipe.cli.output import remark, set_loudness
 from aepipe.errors import QueryError
 from aepipe.store import places
@@ -24,11 +24,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 Why = Annotated[str, typer.Option("--why", help="The reason, for the log.", metavar="TEXT")]
 ReleaseText = Annotated[
     str | None,
-    typer.Argument(metavar="RELEASE", help="The first characters of a release's digest; else the one in service."),
+    typer.Argument(
+        metavar="RELEASE",
+        help="The first characters of a release's digest; else the one in service.",
+        autocompletion=releases,
+    ),
 ]
 ReleaseOption = Annotated[
     str | None,
-    typer.Option("--release", metavar="RELEASE", help="The first characters of its digest; else the one in service."),
+    typer.Option(
+        "--release",
+        metavar="RELEASE",
+        help="The first characters of its digest; else the one in service.",
+        autocompletion=releases,
+    ),
 ]
 Home = Annotated[
     Path | None,

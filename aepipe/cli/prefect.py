@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from aepipe.cli.completion import settings
 from aepipe.cli.output import complain
 
 Api = Annotated[
@@ -22,7 +23,12 @@ SourcePath = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Another value of a key of the recipe; may be given again.", metavar="KEY=VALUE"),
+    typer.Option(
+        "--set",
+        help="Another value of a key of the recipe; may be given again.",
+        metavar="KEY=VALUE",
+        autocompletion=settings,
+    ),
 ]
 
 

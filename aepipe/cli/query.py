@@ -68,7 +68,10 @@ class QueryInputs:
         typer.Argument(metavar="FILE|FOLDER|WORDS|-", help="Pictures, documents or words; - reads one from stdin."),
     ] = None
     id: Annotated[list[int] | None, typer.Option("--id", help="A row, by its id.", metavar="N")] = None
-    key: Annotated[list[str] | None, typer.Option("--key", help="A row, by its key.", metavar="KEY")] = None
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", help="A row, by its key.", metavar="KEY", autocompletion=completion.row_keys),
+    ] = None
     row: Annotated[
         list[str] | None, typer.Option("--row", help="A row of a table that is not in it, as JSON.", metavar="JSON")
     ] = None

@@ -13,6 +13,7 @@ from click import Choice
 
 from aepipe import runs as library
 from aepipe.api import Collection
+from aepipe.cli.completion import kinds, recipes
 from aepipe.cli.options import Place, Wait, seconds
 from aepipe.cli.output import is_quiet, say, say_json
 from aepipe.cli.prefect import Api, Device, Settings, SourcePath, resumable
@@ -23,7 +24,7 @@ from aepipe.pipeline.sweep import label, read_settings
 from aepipe.report.facts import describe, reading_lines
 from aepipe.report.first_screen import first_screen
 from aepipe.report.tables import text_table
-from aepipe.runs import NightlyRules, UpdateResult, load_flow
+from aepipe.runs import NightlyRules, RunResult, UpdateResult, load_flow
 from aepipe.sources.given import is_written
 from aepipe.store import registry
 
@@ -39,23 +40,38 @@ class Order:
     ] = True
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help="What a collection is of: images, text, table, ...; else told by its files."),
+        typer.Option(
+            "--kind",
+            help="What a collection is of: images, text, table, ...; else told by its files.",
+            autocompletion=kinds,
+        ),
     ] = None
     setting: Settings = None
     wait: Wait = "0"
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", help="Where a derived recipe is written; else ./NAME.toml.", metavar="FILE"),
+    ] = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return the values that are given for keys of the recipe.
+
+        Raises:
+            RecipeError: one cannot be read, or a key is given twice.
+        """
+        return read_settings(self.setting or [])
 
 
 def run(
     what: Annotated[
-        str, typer.Argument(metavar="RECIPE_OR_PATH", help="A recipe, or a collection.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="RECIPE_OR_PATH", help="A recipe, or a collection.", show_default=False, autocompletion=recipes
+        ),
     ],
     place: Place,
     order: Order,
     api: Api = None,
-    save: Annotated[
-        Path | None,
-        typer.Option("--save", help="Where a derived recipe is written; else ./NAME.toml.", metavar="FILE"),
-    ] = None,
     dry_run: Annotated[
         bool, typer.Option("-n", "--dry-run", help="Say what would be read, left out and trained; write nothing.")
     ] = False,
@@ -74,9 +90,8 @@ def run(
     good answers are, and what to try next; `aepipe show` has all figures. A new release goes into service
     only if it is no worse than the one before; otherwise it stays in the store, and the exit status is 1.
 
-    --set gives a key of the recipe another value, also before there is a recipe: a derived one is derived
-    with it and has it, in lines that say so. Words need no quotes. Keys are those of the recipe's tables,
-    a dot between: source.header, features.words, code.bits, finetune.epochs, layers.0.net.width, seed.
+    --set gives a key of the recipe another value, also where a recipe is derived: source.header,
+    features.words, code.bits, finetune.epochs, layers.0.net.width, seed. Words need no quotes.
 
     A Prefect server runs for as long as this takes, and its history stays in the store. With --api, or
     $PREFECT_API_URL, that server records the run instead.
@@ -84,18 +99,17 @@ def run(
     Examples:
       aepipe run photos/
       aepipe run posts.jsonl.gz
-      aepipe run embeddings.npy
       aepipe run fashion.toml --no-promote
       aepipe run fashion-mnist --source ~/data/fashion-mnist
       aepipe run 'scans/2026-*/*.png' --name scans --device cuda
       aepipe run people.csv --set source.header=false --set code.bits=32
       aepipe run photos/ -n               what would be done
     """
-    settings = read_settings(order.setting or [])
     if dry_run:
-        _foresee(what, place, order, save, settings, as_json)
+        _foresee(what, place, order, as_json)
         return
-    recipe = _recipe_for(what, place, save, order.kind, settings, quiet=as_json)
+    settings = order.settings()
+    recipe = _recipe_for(what, place, order.save, order.kind, settings, quiet=as_json)
     with resumable(), showing():
         done = library.run(
             recipe,
@@ -108,13 +122,7 @@ def run(
             wait=seconds(order.wait),
             server=api,
         )
-    collection = done.collection
-    found = describe(collection.store, collection.release.ref)
-    if as_json:
-        say_json(found | {"reasons": done.reasons, "warnings": done.warnings})
-    else:
-        screen = first_screen(collection.release, found, _options(place, collection))
-        say(screen.partition("\n")[0] if is_quiet() else screen)
+    _say_run(done, place, as_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +150,9 @@ class Rules:
 
 
 def nightly(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False)],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False, autocompletion=recipes)
+    ],
     place: Place,
     rules: Rules,
     source: SourcePath = None,
@@ -194,7 +204,9 @@ def refresh(place: Place, api: Api = None, wait: Wait = "10m") -> None:
 
 
 def schedule(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False)],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False, autocompletion=recipes)
+    ],
     place: Place,
     rules: Rules,
     source: SourcePath = None,
@@ -232,6 +244,17 @@ def schedule(
     deployment.serve()
 
 
+def _say_run(done: RunResult, place: Place, as_json: bool) -> None:
+    """Say what a run has made."""
+    collection = done.collection
+    found = describe(collection.store, collection.release.ref)
+    if as_json:
+        say_json(found | {"reasons": done.reasons, "warnings": done.warnings})
+    else:
+        screen = first_screen(collection.release, found, _options(place, collection))
+        say(screen.partition("\n")[0] if is_quiet() else screen)
+
+
 def _recipe_for(
     what: str,
     place: Place,
@@ -263,9 +286,7 @@ def _recipe_for(
     return file.absolute()
 
 
-def _foresee(
-    what: str, place: Place, order: Order, save: Path | None, settings: Mapping[str, Any], as_json: bool
-) -> None:
+def _foresee(what: str, place: Place, order: Order, as_json: bool) -> None:
     """Say what a run would do."""
     found, recipe = library.foresee(
         what,
@@ -273,9 +294,10 @@ def _foresee(
         name=place.name,
         source=order.source,
         device=order.device,
-        save=save,
+        promote=order.promote,
+        save=order.save,
         kind=order.kind,
-        settings=settings,
+        settings=order.settings(),
     )
     if as_json:
         say_json(found.to_json() | {"recipe": recipe})

@@ -14,8 +14,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import MutableMapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from aepipe.codes.encoder import Decoder
 from aepipe.errors import StoreError
 from aepipe.evaluate import scores as evaluation
 from aepipe.evaluate.baselines import Baseline, of_arrays
-from aepipe.evaluate.scores import Sample, Scores
+from aepipe.evaluate.scores import Others, Sample, Scores
 from aepipe.log import step
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
@@ -47,6 +47,8 @@ SAMPLE_SEED = 20092
 SAMPLE_SHARE = 0.1
 """Share of rows that are queries where no row is in the split ``test``."""
 MIN_QUERIES = 2
+MOST_KEPT = 8
+"""Sets of rows whose other systems are remembered."""
 BLOCK = 65_536
 """Rows whose missing cells are filled at a time."""
 
@@ -74,6 +76,7 @@ def score(
         CorruptError: an artifact is damaged, or a row has no code.
     """
     fitted = _fitted(store, before, model)
+    others = _Shared(fitted=fitted) if fitted else _others(store, resolved.recipe, rows)
     inputs = {"stage": "score", "version": VERSION, "rows": str(rows), "model": str(model)}
     inputs |= {"codes": ",".join(map(str, codes)), "queries": str(resolved.recipe.evaluate.queries)}
     inputs |= {"seed": str(resolved.recipe.seed), "rerank_recall": str(resolved.recipe.evaluate.rerank_recall)}
@@ -86,9 +89,11 @@ def score(
         # Inside the draft, so that nothing of it is left, however this ends.
         scratch = draft.path / "scratch"
         scratch.mkdir()
-        scores = measure(store, resolved.recipe, rows, model, codes, scratch, fitted=fitted)
+        scores = measure(store, resolved.recipe, rows, model, codes, scratch, others=others)
         shutil.rmtree(scratch)
-        arrays = {f"{name}/{part}": array for name, one in fitted.items() for part, array in one.arrays().items()}
+        arrays = {
+            f"{name}/{part}": array for name, one in others.fitted.items() for part, array in one.arrays().items()
+        }
         save_file(arrays, draft.path / layout.Scores.BASELINES)
         (draft.path / layout.Scores.SCORES).write_text(json.dumps(scores.to_dict(), indent=1), encoding="utf-8")
         return draft.finish(inputs, {"kind": "scores", "queries": scores.protocol.n_queries})
@@ -103,7 +108,7 @@ def measure(
     scratch: Path,
     *,
     n_bits: int | None = None,
-    fitted: MutableMapping[str, Baseline] | None = None,
+    others: _Shared | None = None,
 ) -> Scores:
     """Return the scores that :func:`score` writes, without writing anything.
 
@@ -115,7 +120,7 @@ def measure(
         codes: segments that together hold the codes of all rows.
         scratch: an empty folder for float features.
         n_bits: score only the first bits of the codes; None scores all.
-        fitted: see :func:`aepipe.evaluate.scores.score`.
+        others: see :func:`aepipe.evaluate.scores.score`.
 
     Raises:
         CodeError: there are fewer than 2 rows, or the codes have fewer bits.
@@ -139,7 +144,8 @@ def measure(
         seed=recipe.seed,
         n_queries=wanted.queries,
         rerank_recall=wanted.rerank_recall,
-        fitted=fitted,
+        fitted=others.fitted if others else None,
+        others=others,
     )
 
 
@@ -200,6 +206,27 @@ def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
         for side, at in positions.items()
     )
     return database_sample, query_sample
+
+
+@dataclass(slots=True)
+class _Shared(Others):
+    """Other systems, with their fitted baselines."""
+
+    fitted: dict[str, Baseline] = field(default_factory=dict)
+
+
+_KEPT: dict[tuple[object, ...], _Shared] = {}
+"""What was measured of other systems in this process: recipes that are compared have rows in common."""
+
+
+def _others(store: Store, recipe: Recipe, rows: Ref) -> _Shared:
+    """Return what was measured of other systems on the same rows, or what is going to hold it."""
+    key = (store.root, rows, recipe.code.bits, recipe.evaluate.queries, recipe.seed)
+    found = _KEPT.pop(key, None) or _Shared()
+    for oldest in list(_KEPT)[: max(0, len(_KEPT) - MOST_KEPT + 1)]:
+        del _KEPT[oldest]
+    _KEPT[key] = found
+    return found
 
 
 def _fitted(store: Store, before: Ref | None, model: Ref) -> dict[str, Baseline]:

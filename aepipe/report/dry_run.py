@@ -62,8 +62,7 @@ def foresee(store: Store, resolved: ResolvedRecipe) -> Foresight:
         SourceError: there are no items, or they cannot be read.
     """
     recipe, source = resolved.recipe, resolved.source
-    total = source.total()
-    rows = sum(1 for _ in source.items()) if total is None else total
+    rows = sum(1 for _ in source.items())  # what is passed over is known after that, too
     now = registry.current(store, recipe.name)
     read = {"passed_over": source.passed_over.facts(), "left_out": dict(source.left_out), "notes": list(source.notes)}
     fits = [layer.fit.epochs for layer in recipe.layers] if recipe.pretrain else []

@@ -13,8 +13,10 @@ from aepipe.report.tables import GAP, aligned, printable, width
 
 LEAST = 16
 """Columns of the terminal that a column of text keeps at least, if it needs them."""
+FAR = 8
+"""Spaces from which an indented line is the second column of those above it."""
 _SECOND = re.compile(r"(\s*\S.*?\s{2,})\S")
-_BREAKS = " /,;-_#"
+_BREAKS = "/,;-"
 
 
 def blocks(rows: Sequence[Sequence[str]], room: int, *, left: Container[int] = (0,)) -> list[list[str]]:
@@ -47,16 +49,31 @@ def folded(text: str, room: int) -> str:
     return "\n".join(_folded(line, room) for line in text.split("\n"))
 
 
+def reflowed(text: str, room: int) -> str:
+    """Return text whose paragraphs are filled anew; lines that are indented, or have columns, are only folded."""
+    found: list[str] = []
+    plain = False
+    for line in text.split("\n"):
+        prose = bool(line) and not line.startswith(" ") and not _SECOND.match(line)
+        if prose and plain:
+            found[-1] += f" {line}"
+        else:
+            found.append(line)
+        plain = prose
+    return "\n".join("\n".join(_words(line, room, 0)) if line[:1].strip() else folded(line, room) for line in found)
+
+
 def pieces(text: str, room: int) -> list[str]:
     """Return text in pieces that fit into a width, cut behind a space, a slash or the like where there is one."""
     found = []
-    while width(text) > room:
+    while width(text) > room and len(text) > 1:
         end = _fitting(text, room)
-        at = max(text.rfind(sign, end // 2, end) for sign in _BREAKS) + 1
-        end = at or end
+        at = text.rfind(" ", 1, end + 1)
+        at = at if at > end // 3 else max(text.rfind(sign, end // 2, end) for sign in _BREAKS) + 1
+        end = at if at > 0 else end
         found.append(text[:end].rstrip())
         text = text[end:].lstrip(" ")
-    return [*found, text]
+    return [*found, text] if text else found or [""]
 
 
 def _folded(line: str, room: int) -> str:
@@ -64,7 +81,9 @@ def _folded(line: str, room: int) -> str:
         return line
     second = _SECOND.match(line)
     start = len(second[1]) if second else 0
-    hang = start if 0 < start <= room // 2 else min(len(line) - len(line.lstrip()) + 2, room // 2)
+    indent = len(line) - len(line.lstrip())
+    # Far from the margin it is the second column already, below one that has a name.
+    hang = start if 0 < start <= room // 2 else min(indent + (2 if indent < FAR else 0), room // 2)
     first, *others = _words(line, room, hang)
     return "\n".join([first, *(" " * hang + other for other in others)])
 

@@ -107,7 +107,7 @@ def test_a_name_that_cannot_be_given(store: Store) -> None:
     ):
         with pytest.raises(QueryError, match=said):
             collections.rename(store, "pictures", new)
-    with pytest.raises(NotFoundError, match="no such collection in .*; there are: other, pictures, made"):
+    with pytest.raises(NotFoundError, match="there are: other, pictures, made"):
         collections.rename(store, "nothing", "x")
     assert registry.names(store) == ["other", "pictures"]
 
