@@ -4,8 +4,9 @@
 >>> aepipe.run("photos/")                             # doctest: +SKIP
 >>> aepipe.open(name="photos").query("boat.jpg")      # doctest: +SKIP
 
-:func:`open` opens a collection that is in service, :func:`run` and :func:`nightly` make and renew one. Importing the
-package imports nothing else: each name below is loaded when it is first used.
+:func:`open` opens a collection that is in service, :func:`connect` one behind ``aepipe serve``; :func:`run` and
+:func:`nightly` make and renew one. Importing the package imports nothing else: each name below is loaded when it is
+first used.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aepipe import errors
     from aepipe.api import Collection, Results, collections, open
+    from aepipe.client.remote import RemoteCollection, connect
     from aepipe.codes.bitcodes import BitCodes
     from aepipe.release.query import Answer
     from aepipe.release.search import Hit, QueryOptions
@@ -28,11 +30,13 @@ __all__ = [
     "Hit",
     "NightlyRules",
     "QueryOptions",
+    "RemoteCollection",
     "Results",
     "RunOptions",
     "RunResult",
     "UpdateResult",
     "collections",
+    "connect",
     "errors",
     "nightly",
     "open",
@@ -43,6 +47,8 @@ _ELSEWHERE = {
     "Answer": "release.query",
     "BitCodes": "codes.bitcodes",
     "Hit": "release.search",
+    "RemoteCollection": "client.remote",
+    "connect": "client.remote",
     "QueryOptions": "release.search",
     **dict.fromkeys(("NightlyRules", "RunOptions", "RunResult", "UpdateResult", "nightly", "refresh", "run"), "runs"),
 }

@@ -11,6 +11,7 @@ AepipeError
 ├── TrainingError          a loss that is not finite
 ├── GateError              a new release that is worse than the one in service
 ├── ExtraError             an optional package that is not installed
+├── ServiceError           a service that does not answer, or cannot
 ├── QueryError             a query that cannot be answered: an unknown id, contradicting options
 └── StoreError             anything about the store
     ├── TargetError        a file to be written whose folder is missing, or that is there already
@@ -147,6 +148,12 @@ class ExtraError(AepipeError):
 
 class QueryError(AepipeError):
     """A query that cannot be answered: an unknown id, an option that contradicts another."""
+
+
+class ServiceError(AepipeError):
+    """A service that cannot be reached, does not answer, or cannot do so now."""
+
+    status: ClassVar[int] = UNABLE
 
 
 class StoreError(AepipeError):

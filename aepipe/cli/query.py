@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -18,16 +18,16 @@ from aepipe.cli.output import check_picture, complain, fitted, say, say_json, sa
 from aepipe.cli.output import columns as columns_of_terminal
 from aepipe.cli.tables import AsJson, Format, form_of, say_csv
 from aepipe.errors import QueryError, shortened
-from aepipe.release.query import Answer
-from aepipe.release.release import Release
-from aepipe.release.search import QueryOptions
-from aepipe.release.things import check_rows
 from aepipe.report import hits
 from aepipe.report.tables import GAP, markdown_table, printable, short_line, width
 
 if TYPE_CHECKING:
     from aepipe.api import Collection
     from aepipe.cli.output import Way
+    from aepipe.client.remote import RemoteCollection
+    from aepipe.release.query import Answer
+    from aepipe.release.release import Release
+    from aepipe.release.search import QueryOptions
     from aepipe.report.tiles import Found
 
 Form = Literal["table", "json", "csv", "markdown", "paths", "null"]
@@ -83,14 +83,31 @@ class QueryInputs:
         Raises:
             QueryError: nothing is asked, or a row of what is no table.
         """
+        things = self._things()
+        if self.row:
+            from aepipe.release.things import check_rows
+
+            check_rows(collection.release)
+        return collection.answers(*things, keys=self.key or [], ids=self.id or [], codes=self.code or [], **options)
+
+    def remote_answers(self, collection: RemoteCollection, options: Mapping[str, Any]) -> Iterable[hits.Answer]:
+        """Ask a collection behind a service.
+
+        Raises:
+            QueryError: nothing is asked, or a row of what is no table.
+        """
+        things = self._things()
+        if self.row:
+            collection.check_rows()
+        return collection.answers(*things, keys=self.key or [], ids=self.id or [], codes=self.code or [], **options)
+
+    def _things(self) -> list[str]:
         things = [*(self.items or []), *(self.row or [])]
         if not (things or self.id or self.key or self.code):
             raise QueryError(
                 "nothing is asked: name files, folders or words, - for stdin, or give --id, --key or --code"
             )
-        if self.row:
-            check_rows(collection.release)
-        return collection.answers(*things, keys=self.key or [], ids=self.id or [], codes=self.code or [], **options)
+        return things
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +159,27 @@ class SearchFlags:
         """
         allowed = None if self.where is None else collection.ids_where(self.where)
         if allowed is not None and not len(allowed):
-            complain(f"no row of {collection.name} is one where {self.where}")
+            self._complain(collection.name)
+        return {**self._plain(), "where": allowed}
+
+    def remote_options(self, collection: RemoteCollection) -> QueryOptions:
+        """Return the options as a service takes them.
+
+        Raises:
+            QueryError: the condition of ``--where`` is not SQL.
+        """
+        if self.where is not None and not collection.count_where(self.where):
+            self._complain(collection.name)
+        return {**self._plain(), "where": self.where}
+
+    def _complain(self, name: str) -> None:
+        complain(f"no row of {name} is one where {self.where}")
+
+    def _plain(self) -> QueryOptions:
         return {
             "k": self.top,
             "radius": self.radius,
             "min_confidence": self.min_confidence,
-            "where": allowed,
             "others": self.others,
             "distinct": self.distinct,
             "fast": self.fast,
@@ -201,7 +233,40 @@ class OutputFlags:
         return Display(form, self.picture, self.thumbnails, self.columns)
 
 
-def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, place: Place) -> None:
+@dataclass(frozen=True, slots=True)
+class ServerFlags:
+    """The service that is asked in place of a store."""
+
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            help="Ask the service at this address, in place of a store; else $AEPIPE_SERVER.",
+            metavar="URL",
+        ),
+    ] = None
+
+    def connect(self, place: Place, display: Display) -> RemoteCollection | None:
+        """Return the collection behind the service; None where a store is asked.
+
+        Raises:
+            QueryError: a store is named, too, or pictures are wanted.
+            ServiceError: nothing answers at the address.
+        """
+        if self.server is not None and (place.home is not None or place.user):
+            raise QueryError("--server asks a service, and no store: leave out --home and --user")
+        address = self.server or ("" if place.home or place.user else os.environ.get("AEPIPE_SERVER"))
+        if not address:
+            return None
+        if display.picture or display.thumbnails:
+            asked = "--picture" if display.picture else "--thumbnails"
+            raise QueryError(f"{asked}: a service gives no originals; the page of the service shows them: {address}")
+        from aepipe.client.remote import connect
+
+        return connect(address, place.name)
+
+
+def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, service: ServerFlags, place: Place) -> None:
     """Find the rows most like a picture, a text, a row or a code.
 
     Each hit has a distance (bits that differ), a similarity (the share of bits that agree), and a
@@ -234,25 +299,41 @@ def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, place: Pla
       aepipe query boot.jpg --columns rank,path,year --format csv
       aepipe query boot.jpg --paths-only --null | xargs -0 feh
       aepipe query *.jpg --picture hits.png       a contact sheet
+      aepipe query boot.jpg --server http://search.example.org
 
+    With --server (or $AEPIPE_SERVER) a running `aepipe serve` answers; items are read on this machine and
+    sent to it, with the token of $AEPIPE_TOKEN where it wants one.
     In kitty, Ghostty, Konsole, iTerm2 and WezTerm the table comes with thumbnails; --thumbnails
     draws them with coloured characters in any other terminal.
     """
     display = form.display()
+    remote = service.connect(place, display)
+    if remote is not None:
+        remote = remote.first_bits(wanted.bits)
+        show(remote, asked.remote_answers(remote, wanted.remote_options(remote)), display)
+        return
     collection = place.open().first_bits(wanted.bits)
-    show(collection.release, asked.answers(collection, wanted.options(collection)), display)
+    release = collection.release
+    show(release, asked.answers(collection, wanted.options(collection)), display, release)
 
 
-def show(release: Release, answers: Iterable[Answer], display: Display) -> None:
+def show(shelf: hits.Shelf, answers: Iterable[hits.Answer], display: Display, release: Release | None = None) -> None:
     """Show answers as they come.
+
+    Args:
+        shelf: where hits come from.
+        answers: to its questions.
+        display: how they are shown.
+        release: whose originals are drawn, and which answered; None draws nothing.
 
     Raises:
         QueryError: the contact sheet cannot be written, or a code cannot be re-ranked.
         typer.Exit: an item could not be read; the others have been answered.
     """
-    way, named = _way(release, display), hits.chosen(release, display.columns)
+    way = None if release is None else _way(release, display)
+    named = hits.chosen(shelf, display.columns)
     if display.form == "csv":
-        say_csv([("query", *(named or hits.names(release)))])
+        say_csv([("query", *(named or hits.names(shelf)))])
     failed = False
     drawn: list[Found] = []
     for found in answers:
@@ -260,31 +341,33 @@ def show(release: Release, answers: Iterable[Answer], display: Display) -> None:
             complain(found.question.failure)
             failed = True
             continue
-        _print(release, found, display.form, way, named)
+        if release is not None and way is not None:
+            say_picture(_thumbnails(_tiles(release, found), way))
+        _print(shelf, found, display.form, named)
         # On stderr, so that a program that reads the hits need not know of it.
         if found.strange:
             complain(f"{shortened(found.question.text)}: {found.strange}")
-        if display.picture and len(drawn) < MOST_DRAWN:
+        if release is not None and display.picture and len(drawn) < MOST_DRAWN:
             drawn.append(_tiles(release, found))
-    if display.picture and drawn:
+    if release is not None and display.picture and drawn:
         _draw(release, drawn, display.picture)
     if failed:
         raise typer.Exit(UNREADABLE)
 
 
-def as_json(release: Release, found: Answer) -> dict[str, Any]:
+def as_json(shelf: hits.Shelf, found: hits.Answer) -> dict[str, Any]:
     """Return an answer as ``--json`` prints it."""
     assert found.question.code is not None
     return {
-        "fingerprint": release.fingerprint,
+        "fingerprint": shelf.fingerprint,
         "query": found.question.text,
         "code": found.question.code.hex()[0],
         "strange": found.strange,
-        "hits": [hits.hit_json(release, hit) for hit in found.hits],
+        "hits": [hits.hit_json(shelf, hit) for hit in found.hits],
     }
 
 
-def usual_columns(found: Answer) -> tuple[str, ...]:
+def usual_columns(found: hits.Answer) -> tuple[str, ...]:
     """Return the columns that a table for people has, where none are named."""
     known, reranked = (any(getattr(hit, name) is not None for hit in found.hits) for name in ("confidence", "cosine"))
     more = (*(("confidence",) if known else ()), *(("cosine",) if reranked else ()))
@@ -292,13 +375,15 @@ def usual_columns(found: Answer) -> tuple[str, ...]:
     return ("rank", "distance", "similarity", *more, "key", "label", *((hits.SNIPPET,) if snippets else ()))
 
 
-def as_table(release: Release, found: Answer, columns: Sequence[str] | None = None, *, markdown: bool = False) -> str:
+def as_table(
+    shelf: hits.Shelf, found: hits.Answer, columns: Sequence[str] | None = None, *, markdown: bool = False
+) -> str:
     """Return an answer as a table under the name of its query."""
     name = printable(shortened(found.question.text))
     if not found.hits:
         return f"{name}\nnothing found\n"
     head = tuple(columns or usual_columns(found))
-    rows = [hits.cells(release, hit, head) for hit in found.hits]
+    rows = [hits.cells(shelf, hit, head) for hit in found.hits]
     if markdown:
         return f"**{name}**\n\n{markdown_table([head, *rows])}\n"
     if columns is None and head[-1] == hits.SNIPPET:
@@ -314,33 +399,24 @@ def _with_short_ends(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list
     return [(*row[:-1], short_line(row[-1], spare)) for row in rows]
 
 
-def _tiles(release: Release, found: Answer) -> Found:
+def _tiles(release: Release, found: hits.Answer) -> Found:
     from aepipe.report.tiles import tiles
 
-    return tiles(release, found)
+    return tiles(release, cast("Answer", found))
 
 
-def _print(release: Release, found: Answer, form: Form, way: Way | None, columns: Sequence[str] | None = None) -> None:
+def _print(shelf: hits.Shelf, found: hits.Answer, form: Form, columns: Sequence[str] | None) -> None:
     if form == "json":
-        say_json(as_json(release, found))
+        say_json(as_json(shelf, found))
     elif form == "csv":
-        names = columns or hits.names(release)
-        lines = [[hits.value(release, hit, name) for name in names] for hit in found.hits]
+        names = columns or hits.names(shelf)
+        lines = [[hits.value(shelf, hit, name) for name in names] for hit in found.hits]
         if lines:
             say_csv([(found.question.text, *line) for line in lines])
     elif form in {"paths", "null"}:
-        say_paths([_path(release, hit.row.key, hit.row.place) for hit in found.hits], null=form == "null")
+        say_paths([shelf.path_of(hit.row.place) or hit.row.key for hit in found.hits], null=form == "null")
     else:
-        if way is not None:
-            say_picture(_thumbnails(_tiles(release, found), way))
-        say(as_table(release, found, columns, markdown=form == "markdown"), fold=False)
-
-
-def _path(release: Release, key: str, place: str) -> str:
-    """Return the path of a row's original, or its key where that is not a file."""
-    from aepipe.release.originals import file_of
-
-    return str(file_of(release, place) or key)
+        say(as_table(shelf, found, columns, markdown=form == "markdown"), fold=False)
 
 
 def _draw(release: Release, drawn: Sequence[Found], file: Path) -> None:

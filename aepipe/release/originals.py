@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from aepipe.release.release import Release
-from aepipe.sources import file_at, preview
+from aepipe.sources import preview
 from aepipe.sources.confinement import Bounds
 
 
@@ -27,7 +27,7 @@ def file_of(release: Release, place: str) -> Path | None:
 
     None where its original is no file of its own, is gone, or lies outside.
     """
-    found = file_at(release.items.root, place, release.items.roots)
+    found = release.path_of(place)
     return Path(found) if found else None
 
 

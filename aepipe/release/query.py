@@ -6,8 +6,6 @@ are decoded and encoded as those of the collection were, and searched by :mod:`a
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -21,10 +19,9 @@ from aepipe.evaluate.calibration import Confidence
 from aepipe.release.release import Release
 from aepipe.release.search import Hit, Question, SearchOptions, search
 from aepipe.release.unusual import figures_of, is_judged, unusual
+from aepipe.sources.arguments import items_named
 from aepipe.sources.item import Decode, Item
 
-STDIN = "-"
-_SLICE = re.compile(r"(?P<file>.+)@(?P<slice>p?[\d.]+(-[\d.]+)?)")
 AT_ONCE = 256
 """Questions that are encoded and searched together; a large folder is answered while it is read."""
 
@@ -66,7 +63,7 @@ def questions_from_paths(release: Release, texts: Sequence[str]) -> Iterator[Que
         return
     decode = decoder(release)
     block: list[Question] = []
-    for item in _items(release, texts):
+    for item in items_named(release.encoder.card.source, texts, release.recipe.get("features")):
         block.append(_read(item))
         if len(block) == AT_ONCE:
             yield from _encoded(release, block, decode)
@@ -157,7 +154,7 @@ def decoded_items(
         except ItemError as error:
             question = Question(row.key, failure=error)
         yield row.key, _decoded(question, decode)
-    for item in _items(release, paths):
+    for item in items_named(release.encoder.card.source, paths, release.recipe.get("features")):
         yield item.key, _decoded(_read(item), decode)
 
 
@@ -243,25 +240,6 @@ def _with_excerpts(release: Release, question: Question, hits: list[Hit]) -> lis
     shown = [sources.excerpt(kind, text, asked) if len(text) > SHOWN else text for text in texts]
     rows = [replace(hit.row, columns={**hit.row.columns, SNIPPET: text}) for hit, text in zip(hits, shown, strict=True)]
     return [replace(hit, row=row) for hit, row in zip(hits, rows, strict=True)]
-
-
-def _items(release: Release, texts: Sequence[str]) -> Iterator[Item]:
-    """Yield the items that texts name; their bytes are not read yet."""
-    from aepipe.sources import query_items
-    from aepipe.sources.remote import fetched, is_address
-
-    kind, features = release.encoder.card.source, release.recipe.get("features")
-    for text in texts:
-        if text == STDIN:
-            yield Item(STDIN, STDIN, lambda _: sys.stdin.buffer.read())
-        elif is_address(text):
-            # The part of a recording or a film, ``s3://bucket/clip.mp4@12.5``, is cut from the copy that was fetched.
-            sliced = _SLICE.fullmatch(text)
-            here = f"{fetched(sliced['file'])}@{sliced['slice']}" if sliced else str(fetched(text))
-            for item in query_items(kind, here, features):
-                yield replace(item, key=text)
-        else:
-            yield from query_items(kind, text, features)
 
 
 def _read(item: Item) -> Question:

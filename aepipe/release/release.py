@@ -179,6 +179,17 @@ class Release:
         """Whether rows were added or removed since the release was built."""
         return bool(self.all_parts("changes"))
 
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the source's own columns."""
+        return self.items.columns
+
+    def path_of(self, place: str) -> str | None:
+        """Return the file at a row's place; None where its original is no file of its own, is gone, or lies outside."""
+        from aepipe.sources import file_at
+
+        return file_at(self.items.root, place, self.items.roots)
+
     def __len__(self) -> int:
         return len(self.items)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -16,6 +15,7 @@ from aepipe.errors import QueryError
 from aepipe.release.query import questions_from_bytes, questions_from_paths
 from aepipe.release.release import Release
 from aepipe.release.search import Question
+from aepipe.sources.arguments import file_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,7 +38,7 @@ def questions_from_things(release: Release, things: Sequence[Thing]) -> Iterator
         if named:
             yield from questions_from_paths(release, [_text(thing) for thing in some])
         else:
-            yield from questions_from_bytes(release, [_file_bytes(thing) for thing in some])
+            yield from questions_from_bytes(release, [file_bytes(thing) for thing in some])
 
 
 def check_rows(release: Release) -> None:
@@ -54,24 +54,3 @@ def check_rows(release: Release) -> None:
 
 def _text(thing: Any) -> str:  # noqa: ANN401  a path, words or a mapping
     return json.dumps(dict(thing)) if isinstance(thing, Mapping) else str(thing)
-
-
-def _file_bytes(thing: Any) -> tuple[str, bytes]:  # noqa: ANN401  whatever a caller gives
-    """Return a thing in memory as the bytes of a file, with a name for messages.
-
-    Raises:
-        QueryError: it is neither bytes nor a picture nor an array.
-    """
-    if isinstance(thing, bytes | bytearray):
-        return "bytes", bytes(thing)
-    stream = io.BytesIO()
-    if isinstance(thing, np.ndarray) and (thing.ndim == 1 or thing.dtype.kind == "f"):
-        np.save(stream, thing)
-        return f"array{list(thing.shape)}", stream.getvalue()
-    import PIL.Image
-
-    picture = PIL.Image.fromarray(np.squeeze(thing)) if isinstance(thing, np.ndarray) else thing
-    if not isinstance(picture, PIL.Image.Image):
-        raise QueryError(f"{type(thing).__name__}: ask with a path, words, bytes, a picture, an array or a mapping")
-    picture.save(stream, "PNG")
-    return "picture", stream.getvalue()

@@ -21,14 +21,10 @@ where they were not measured.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-from aepipe.errors import QueryError
-from aepipe.release.release import Release
-from aepipe.release.search import Hit
-from aepipe.sources import file_at
-from aepipe.store.segments import Row
+from aepipe.errors import ItemError, QueryError
 
 SNIPPET = "snippet"
 """The column with the beginning of a document."""
@@ -38,12 +34,126 @@ FIXED = (*MEASURES, "id", "key", "path", "label", "split", SNIPPET)
 _DIGITS = {"similarity": 3, "confidence": 2, "cosine": 3}
 
 
-def row_json(release: Release, row: Row) -> dict[str, Any]:
+class Row(Protocol):
+    """What is shown of a row: of a release, or as a service tells it."""
+
+    @property
+    def id(self) -> int:
+        """Given once in a collection."""
+
+    @property
+    def key(self) -> str:
+        """The path relative to the source, or the id that the source gives."""
+
+    @property
+    def place(self) -> str:
+        """Where the original lies."""
+
+    @property
+    def label(self) -> str | None:
+        """The class, several with commas between."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Each class."""
+
+    @property
+    def split(self) -> str | None:
+        """``train`` or ``test``."""
+
+    @property
+    def columns(self) -> Mapping[str, str | None]:
+        """The source's own, as text, by name."""
+
+
+class Hit(Protocol):
+    """What is shown of a hit."""
+
+    @property
+    def rank(self) -> int:
+        """From 1."""
+
+    @property
+    def distance(self) -> int:
+        """In bits."""
+
+    @property
+    def similarity(self) -> float:
+        """Share of the bits that agree."""
+
+    @property
+    def confidence(self) -> float | None:
+        """Probability that it is of the query's kind."""
+
+    @property
+    def cosine(self) -> float | None:
+        """Of the embeddings."""
+
+    @property
+    def row(self) -> Row:
+        """That was found."""
+
+
+class Code(Protocol):
+    """One code."""
+
+    def hex(self) -> list[str]:
+        """Return it as the only text of a list."""
+
+
+class Question(Protocol):
+    """What is shown of a question."""
+
+    @property
+    def text(self) -> str:
+        """What the user called it."""
+
+    @property
+    def code(self) -> Code | None:
+        """That was searched with."""
+
+    @property
+    def failure(self) -> ItemError | None:
+        """Why there is no code."""
+
+
+class Answer(Protocol):
+    """What is shown of an answer."""
+
+    @property
+    def question(self) -> Question:
+        """That was asked."""
+
+    @property
+    def hits(self) -> Sequence[Hit]:
+        """Nearest first."""
+
+    @property
+    def strange(self) -> str | None:
+        """Why the question is unlike the collection."""
+
+
+class Shelf(Protocol):
+    """Where hits come from: a release, or a collection behind a service."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the encoder."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the source's own columns."""
+
+    def path_of(self, place: str) -> str | None:
+        """Return the file at a row's place; None where there is none on this machine."""
+
+
+def row_json(release: Shelf, row: Row) -> dict[str, Any]:
     """Return a row as every verb prints it for programs."""
     return {
         "id": row.id,
         "key": row.key,
-        "path": file_at(release.items.root, row.place),
+        "path": release.path_of(row.place),
         "label": row.label,
         "labels": list(row.labels),
         "split": row.split,
@@ -52,17 +162,17 @@ def row_json(release: Release, row: Row) -> dict[str, Any]:
     }
 
 
-def hit_json(release: Release, hit: Hit) -> dict[str, Any]:
+def hit_json(release: Shelf, hit: Hit) -> dict[str, Any]:
     """Return a hit as every verb prints it for programs."""
     return {name: getattr(hit, name) for name in MEASURES} | row_json(release, hit.row)
 
 
-def names(release: Release) -> tuple[str, ...]:
+def names(release: Shelf) -> tuple[str, ...]:
     """Return the columns that a table of hits can have, those of the source last."""
-    return (*FIXED, *(name for name in release.items.columns if name not in FIXED))
+    return (*FIXED, *(name for name in release.columns if name not in FIXED))
 
 
-def chosen(release: Release, text: str | None) -> tuple[str, ...] | None:
+def chosen(release: Shelf, text: str | None) -> tuple[str, ...] | None:
     """Return the columns that are named between commas; None where none are.
 
     Raises:
@@ -77,16 +187,16 @@ def chosen(release: Release, text: str | None) -> tuple[str, ...] | None:
     return found
 
 
-def value(release: Release, hit: Hit, name: str) -> Any:  # noqa: ANN401  a number, a text or None
+def value(release: Shelf, hit: Hit, name: str) -> Any:  # noqa: ANN401  a number, a text or None
     """Return what a hit has in a column."""
     if name in MEASURES:
         return getattr(hit, name)
     if name == "path":
-        return file_at(release.items.root, hit.row.place)
+        return release.path_of(hit.row.place)
     return getattr(hit.row, name) if name in FIXED and name != SNIPPET else hit.row.columns.get(name)
 
 
-def cells(release: Release, hit: Hit, columns: Sequence[str]) -> tuple[str, ...]:
+def cells(release: Shelf, hit: Hit, columns: Sequence[str]) -> tuple[str, ...]:
     """Return a hit as the cells of a table for people."""
     return tuple(_text(name, value(release, hit, name)) for name in columns)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ import pytest
 import uvicorn
 
 from aepipe import recipe, sources
+from aepipe.client.wire import UnixConnection
 from aepipe.index import hamming
 from aepipe.pipeline.ingest import ingest
 from aepipe.serve import server
@@ -61,15 +63,18 @@ class Client:
         port: of the service.
         service: itself, as it runs in this process.
         headers: of every request.
+        uds: the socket of a service that listens on one in place of a port.
     """
 
     port: int
     service: Service
     headers: dict[str, str] = field(default_factory=dict)
+    uds: Path | None = None
 
     def ask(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Reply:
         """Send one request as it is."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = UnixConnection(str(self.uds)) if self.uds else http.client.HTTPConnection("127.0.0.1", self.port)
+        connection.timeout = 30
         try:
             connection.request(method, path, body, {**self.headers, **(headers or {})})
             answer = connection.getresponse()
@@ -107,7 +112,8 @@ def running(store: Store, **given: Any) -> Iterator[Client]:
     thread = threading.Thread(target=runner.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
-        yield _ready(Client(listening.getsockname()[1], service))
+        port = 0 if settings.uds else listening.getsockname()[1]
+        yield _ready(Client(port, service, uds=settings.uds))
     finally:
         runner.should_exit = True
         thread.join(10)

@@ -1,0 +1,316 @@
+"""A collection behind a service, asked as :class:`aepipe.api.Collection` is.
+
+>>> import aepipe
+>>> boots = aepipe.connect("http://127.0.0.1:8477", "boots")    # doctest: +SKIP
+>>> boots.query("image.png", k=3).to_pandas()                   # doctest: +SKIP
+
+The answers are those that the service's machine would give. Items from outside are read here and sent as bytes; nothing
+is searched or encoded here, so neither an index nor a network is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from os import PathLike
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
+
+from aepipe.client.answers import RemoteAnswer, RemoteCode, RemoteHit, RemoteQuestion, RemoteResults
+from aepipe.client.asking import Asked, as_form, asked_bytes, asked_item, blocks
+from aepipe.client.wire import Wire
+from aepipe.errors import CodeError, FingerprintError, ItemError, NotFoundError, QueryError
+
+if TYPE_CHECKING:
+    from aepipe.codes.bitcodes import BitCodes
+
+MOST_HITS = 1000
+"""Hits on one page of an answer."""
+OPTIONS = ("k", "radius", "min_confidence", "bits", "where", "others", "distinct", "fast", "rerank", "oversample")
+COLLECTIONS = "/v1/collections"
+
+
+def connect(address: str, name: str | None = None, token: str | None = None) -> RemoteCollection:
+    """Connect to a collection behind a service, as ``aepipe serve`` starts one.
+
+    Args:
+        address: ``http://HOST:PORT``, ``https://HOST/PREFIX`` or ``unix:/PATH``.
+        name: of the collection; needed where the service has several.
+        token: of a reader; else ``$AEPIPE_TOKEN``.
+
+    Raises:
+        QueryError: it is no address, or the service wants another token.
+        NotFoundError: the service has no such collection, or several and none is named.
+        ServiceError: nothing answers at the address.
+
+    >>> aepipe.connect("http://127.0.0.1:8477", "boots")    # doctest: +SKIP
+    <aepipe collection boots: 70,000 rows, 64 bits, 3f9a0c11d2e4, at http://127.0.0.1:8477>
+    """
+    wire = Wire(address, token or os.environ.get("AEPIPE_TOKEN"))
+    if name is None:
+        known = [str(one["name"]) for one in wire.get(COLLECTIONS)["collections"]]
+        if len(known) != 1:
+            why = f"several collections are in service, choose one with --name: {', '.join(known)}"
+            raise NotFoundError(f"{wire.address}: {why if known else 'no release is in service'}")
+        name = known[0]
+    return RemoteCollection(wire, wire.get(f"{COLLECTIONS}/{quote(name, safe='')}"))
+
+
+class RemoteCollection:
+    """A collection behind a service, as it was when it was connected to.
+
+    Every question goes to that release, also when another one is in service meanwhile; once that release is collected,
+    questions are refused, and :func:`connect` gives the new one.
+
+    Args:
+        wire: to the service.
+        facts: about the collection, as the service tells them.
+        bits: compare only the first bits of its codes; None compares all.
+
+    Attributes:
+        name: in service.
+        fingerprint: of its encoder.
+        n_bits: of a code.
+        scores: that were measured when the release was made.
+        kind: of its source: images, text, table and so on.
+    """
+
+    def __init__(self, wire: Wire, facts: Mapping[str, Any], bits: int | None = None) -> None:
+        self._wire = wire
+        self._facts = facts
+        self._bits = bits
+        self._columns: tuple[str, ...] | None = None
+        self.name: str = facts["name"]
+        self.n_bits: int = facts["n_bits"] if bits is None else bits
+        shortened = bits is not None and bits < facts["n_bits"]
+        self.fingerprint: str = f"{facts['fingerprint']}/{bits}" if shortened else facts["fingerprint"]
+        self.scores: dict[str, Any] = facts["scores"]
+        self.kind: str = facts["kind"]
+
+    def __len__(self) -> int:
+        return int(self._facts["rows"])
+
+    def __repr__(self) -> str:
+        release = self._facts["release"][:12]
+        return (
+            f"<aepipe collection {self.name}: {len(self):,} rows, {self.n_bits} bits, {release}, "
+            f"at {self._wire.address}>"
+        )
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the source's own columns."""
+        if self._columns is None:
+            rows = self._items(limit="1")["items"]
+            snippets = ("snippet",) if any(one["snippet"] is not None for one in rows) else ()
+            self._columns = (*snippets, *(name for one in rows for name in one["columns"]))
+        return self._columns
+
+    def path_of(self, place: str) -> None:
+        """Return None: originals are files of the service's machine."""
+
+    def first_bits(self, bits: int | None) -> RemoteCollection:
+        """Return the collection seen through the first bits of its codes; itself for None.
+
+        Raises:
+            QueryError: codes have fewer bits.
+        """
+        if bits is None:
+            return self
+        if not 1 <= bits <= self._facts["n_bits"]:
+            raise QueryError(f"{self.name}: its codes have {self._facts['n_bits']} bits, not {bits!r}")
+        return RemoteCollection(self._wire, self._facts, bits)
+
+    def count_where(self, condition: str) -> int:
+        """Return how many rows a condition in SQL holds for.
+
+        Raises:
+            QueryError: it is not a condition, or takes too long.
+        """
+        return int(self._items(limit="1", where=condition)["total"])
+
+    def check_rows(self) -> None:
+        """Check that the collection can be asked with a row of a table.
+
+        Raises:
+            QueryError: it was learned from something else.
+        """
+        if self.kind != "table":
+            raise QueryError(f"{self.name} was learned from {self.kind}, so a row of a table is no question for it")
+
+    def query(
+        self,
+        *things: Any,  # noqa: ANN401  what aepipe.release.things.Thing is
+        keys: Sequence[str] = (),
+        ids: Sequence[int] = (),
+        codes: Sequence[str] | BitCodes = (),
+        **options: Any,  # noqa: ANN401  those of aepipe.release.search.QueryOptions
+    ) -> RemoteResults:
+        """Find the rows most like some things; see :meth:`aepipe.api.Collection.query`.
+
+        Args:
+            things: paths of files on this machine, words, bytes, pictures, arrays, or rows of a table as a mapping.
+            keys: rows of the collection.
+            ids: the same, by id.
+            codes: in hex, or packed.
+            options: those of :class:`aepipe.release.search.QueryOptions`; ``where`` is a condition in SQL.
+
+        Raises:
+            QueryError: nothing is asked, there is no such row or option, or the condition is not SQL.
+            ItemError: a thing cannot be read.
+            CodeError: a code of another length.
+            FingerprintError: a code that another encoder made.
+            ServiceError: the service does not answer.
+        """
+        found = list(self.answers(*things, keys=keys, ids=ids, codes=codes, **options))
+        if not found:
+            raise QueryError("nothing is asked: give things, keys, ids or codes")
+        for one in found:
+            if one.question.failure is not None:
+                raise one.question.failure
+        return RemoteResults(self.columns, found)
+
+    def answers(
+        self,
+        *things: Any,  # noqa: ANN401  what aepipe.release.things.Thing is
+        keys: Sequence[str] = (),
+        ids: Sequence[int] = (),
+        codes: Sequence[str] | BitCodes = (),
+        **options: Any,  # noqa: ANN401  those of aepipe.release.search.QueryOptions
+    ) -> Iterator[RemoteAnswer]:
+        """Yield the answers of :meth:`query` in blocks; a large folder is answered while it is read.
+
+        A thing that cannot be read raises nothing: its answer has no hits, and ``question.failure`` says why.
+
+        Raises:
+            As :meth:`query`, but for things.
+        """
+        wanted = self._options(options)
+        rows = [Asked(f"id {one}", "id", int(one)) for one in ids] + [Asked(f"key {one}", "key", one) for one in keys]
+        asked = chain(rows, self._asked_codes(codes), self._asked_things(things))
+        return (answer for block in blocks(asked) for answer in self._answered(block, wanted))
+
+    def encode(self, *things: Any) -> BitCodes:  # noqa: ANN401  what aepipe.release.things.Thing is
+        """Return the codes of things, in their order; they carry the collection's fingerprint.
+
+        Raises:
+            QueryError: there is no such file, or nothing is given.
+            ItemError: a thing cannot be read.
+            ServiceError: the service does not answer.
+        """
+        from aepipe.codes.bitcodes import BitCodes
+
+        found: list[str] = []
+        for block in blocks(self._asked_things(things)):
+            told = self._posted("encode", block, {})
+            for one, code, error in zip(block, told["codes"], told["errors"], strict=True):
+                if error is not None:
+                    raise one.failed(error)
+                found.append(code)
+        if not found:
+            raise QueryError("nothing is given to encode")
+        whole = BitCodes.from_hex(found, self._facts["n_bits"], self._facts["fingerprint"])
+        return whole if self._bits is None else whole.prefix(self._bits)
+
+    def _items(self, **parameters: str) -> Any:  # noqa: ANN401  JSON
+        return self._wire.get(f"{self._path}/items", [*parameters.items(), ("release", self._facts["release"])])
+
+    @property
+    def _path(self) -> str:
+        return f"{COLLECTIONS}/{quote(self.name, safe='')}"
+
+    def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options as parameters of the service.
+
+        Raises:
+            QueryError: there is no such option, or it cannot be sent.
+        """
+        unknown = next((name for name in given if name not in OPTIONS), None)
+        if unknown is not None:
+            raise QueryError(f"{unknown}: no option of a query; there are: {', '.join(OPTIONS)}")
+        if not isinstance(given.get("where"), str | None):
+            raise QueryError("where: a service takes a condition in SQL, and no ids")
+        if (given.get("k") or 0) > MOST_HITS:
+            raise QueryError(f"k: a service gives at most {MOST_HITS:,} hits of a question, not {given['k']:,}")
+        own = {"release": self._facts["release"], **({} if self._bits is None else {"bits": self._bits})}
+        return {**own, **{name: value for name, value in given.items() if value is not None and value is not False}}
+
+    def _asked_codes(self, codes: Sequence[str] | BitCodes) -> list[Asked]:
+        own, texts = (
+            getattr(codes, "fingerprint", ""),
+            cast("Iterable[str]", codes.hex() if hasattr(codes, "hex") else codes),
+        )
+        if own and own != self.fingerprint:
+            raise FingerprintError(f"codes of the encoder {own}, and {self.name} has {self.fingerprint}")
+        return [Asked(f"code {one}", "code", one) for one in texts]
+
+    def _asked_things(self, things: Sequence[Any]) -> Iterator[Asked]:
+        """Yield a question for each item in things, read on this machine.
+
+        Raises:
+            QueryError: a path does not exist, or a thing is of another type.
+        """
+        for thing in things:
+            from aepipe.sources.arguments import file_bytes, items_named
+
+            if isinstance(thing, Mapping):
+                self.check_rows()
+            if isinstance(thing, str | PathLike | Mapping):
+                text = json.dumps(dict(thing)) if isinstance(thing, Mapping) else str(thing)
+                yield from (asked_item(self.kind, item) for item in items_named(self.kind, [text]))
+            else:
+                name, data = file_bytes(thing)
+                try:
+                    yield asked_bytes(self.kind, name, data)
+                except ItemError as error:
+                    yield Asked(name, "bytes", b"", error)
+
+    def _answered(self, block: Sequence[Asked], options: Mapping[str, Any]) -> list[RemoteAnswer]:
+        """Ask some questions in one request, and follow the pages of those with more hits.
+
+        Raises:
+            QueryError: there is no such row, or an answer has more hits than a service gives.
+            CodeError: a code of another length.
+        """
+        if block[0].failure is not None:
+            return [RemoteAnswer(RemoteQuestion(block[0].text, failure=block[0].failure))]
+        try:
+            told = self._posted("search", block, options)["answers"]
+        except ItemError as error:
+            return [RemoteAnswer(RemoteQuestion(block[0].text, failure=error))]
+        for one, answer in zip(block, told, strict=True):
+            if answer["error"] is not None and not one.outside:
+                raise (CodeError if one.field == "code" else QueryError)(answer["error"])
+        return [self._answer(one, answer, options) for one, answer in zip(block, told, strict=True)]
+
+    def _answer(self, one: Asked, told: Mapping[str, Any], options: Mapping[str, Any]) -> RemoteAnswer:
+        if told["error"] is not None:
+            return RemoteAnswer(RemoteQuestion(one.text, failure=one.failed(told["error"])))
+        hits, after, total = list(told["hits"]), told["next"], told["total"]
+        if "k" not in options and ("radius" in options or "min_confidence" in options):
+            while after is not None:
+                more = self._posted("search", [one], {**options, "after": after})["answers"][0]
+                hits, after = hits + more["hits"], more["next"]
+            if len(hits) >= MOST_HITS and len(hits) % MOST_HITS == 0 and total != len(hits):
+                raise QueryError(f"{one.text}: more rows than a service lists; give k (--top), or a smaller radius")
+        question = RemoteQuestion(one.text, RemoteCode(told["code"]))
+        return RemoteAnswer(question, [RemoteHit.of(hit) for hit in hits], told["strange"])
+
+    def _posted(self, what: str, block: Sequence[Asked], options: Mapping[str, Any]) -> Any:  # noqa: ANN401  JSON
+        """Send some questions of one sort, and return what is answered.
+
+        Raises:
+            ItemError: the only one is an item that cannot be read.
+        """
+        path = f"{self._path}/{what}"
+        options = {"release": self._facts["release"], **options}
+        try:
+            if block[0].way == "form":
+                given = [(name, str(value).lower() if value is True else str(value)) for name, value in options.items()]
+                return self._wire.post(path, *as_form(block), given)
+            asked = {**options, "queries": [{one.field: one.value} for one in block]}
+            return self._wire.post(path, json.dumps(asked).encode(), "application/json")
+        except ItemError as error:
+            raise block[0].failed(error.reason) from None

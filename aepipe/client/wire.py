@@ -1,0 +1,222 @@
+"""Requests to a service over HTTP, HTTPS or a Unix socket; its errors become aepipe's own."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Sequence
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
+
+from aepipe.errors import (
+    AepipeError,
+    BusyError,
+    CodeError,
+    FingerprintError,
+    ItemError,
+    NotFoundError,
+    QueryError,
+    ServiceError,
+)
+
+SECONDS = 30
+"""How long an answer is waited for."""
+PROBLEM = "application/problem+json"
+UNAVAILABLE = 500
+"""Statuses from here on are no fault of the request."""
+BUSY = (408, 429)
+MOVED = range(300, 400)
+_KINDS: dict[str, type[AepipeError]] = {
+    "query": QueryError,
+    "code": CodeError,
+    "fingerprint": FingerprintError,
+    "not-found": NotFoundError,
+    "missing": NotFoundError,
+    "gone": NotFoundError,
+    "busy": BusyError,
+}
+"""Errors by the names that a service gives them."""
+
+Parameters = Sequence[tuple[str, str]]
+
+
+class UnixConnection(HTTPConnection):
+    """HTTP over a Unix socket.
+
+    Args:
+        path: of the socket.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        """Open the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Wire:
+    """The way to one service; one connection, which is kept.
+
+    Args:
+        address: ``http://HOST:PORT``, ``https://HOST/PREFIX`` or ``unix:/PATH``; a token may stand behind ``#token=``,
+            as ``aepipe serve`` prints it.
+        token: of a reader or a writer.
+
+    Attributes:
+        address: without the token.
+
+    Raises:
+        QueryError: it is none of these.
+    """
+
+    def __init__(self, address: str, token: str | None = None) -> None:
+        parts = _parsed(address)
+        self.address = address.partition("#")[0].rstrip("/")
+        self._parts = parts
+        self._prefix = "" if parts.scheme == "unix" else parts.path.rstrip("/")
+        token = token or parse_qs(parts.fragment).get("token", [""])[0]
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if not token.isascii() or not token.isprintable():
+            raise QueryError("the token holds letters that no token has; give the one of the service in $AEPIPE_TOKEN")
+        self._lock = threading.Lock()
+        self._connection: HTTPConnection | None = None
+
+    def get(self, path: str, parameters: Parameters = ()) -> Any:  # noqa: ANN401  JSON
+        """Ask with parameters, and return the answer.
+
+        Raises:
+            AepipeError: the service refuses the request; the class is that of the same mistake without a service.
+            ServiceError: there is no service at the address, or it does not answer.
+        """
+        return self._asked("GET", path, parameters)
+
+    def post(self, path: str, body: bytes, kind: str, parameters: Parameters = ()) -> Any:  # noqa: ANN401  JSON
+        """Send a body of a type, and return the answer.
+
+        Raises:
+            As :meth:`get`.
+        """
+        return self._asked("POST", path, parameters, body, {"Content-Type": kind})
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another one."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _asked(
+        self,
+        method: str,
+        path: str,
+        parameters: Parameters,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Any:  # noqa: ANN401  JSON
+        target = f"{self._prefix}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
+        with self._lock:
+            try:
+                answer, data = self._sent(method, target, body, {**self._headers, **(headers or {})})
+            except (OSError, HTTPException) as error:
+                self.close()
+                raise ServiceError(f"{self.address}: {_why(error)}") from None
+        kind = (answer.getheader("Content-Type") or "").partition(";")[0]
+        found = _json(data) if kind in {PROBLEM, "application/json"} else None
+        if answer.status == 200 and isinstance(found, dict):
+            return found
+        raise self._refusal(answer, found if kind == PROBLEM else None)
+
+    def _sent(
+        self, method: str, target: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[HTTPResponse, bytes]:
+        """Send a request; once more where the service has closed a connection that was kept."""
+        kept = self._connection is not None
+        try:
+            return self._once(method, target, body, headers)
+        except (ConnectionError, HTTPException):
+            if not kept:
+                raise
+            self.close()
+        return self._once(method, target, body, headers)
+
+    def _once(
+        self, method: str, target: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[HTTPResponse, bytes]:
+        if self._connection is None:
+            self._connection = _connection(self._parts)
+        self._connection.request(method, target, body, headers)
+        answer = self._connection.getresponse()
+        return answer, answer.read()
+
+    def _refusal(self, answer: HTTPResponse, problem: Any) -> AepipeError:  # noqa: ANN401  JSON
+        """Return what an answer other than the one wanted is for the user."""
+        if not isinstance(problem, dict) or not isinstance(problem.get("detail"), str):
+            moved = answer.getheader("Location") if answer.status in MOVED else None
+            why = f"has moved, give this address: {moved}" if moved else "no service of aepipe answers there"
+            return ServiceError(f"{self.address}: {answer.status} {answer.reason}: {why}")
+        name, said = str(problem.get("type", "")).rpartition(":")[2], problem["detail"]
+        pointer = next((one.get("pointer", "") for one in problem.get("errors", ())), "").strip("/")
+        if name == "unauthorized":
+            return QueryError(f"{self.address}: {said}; give a token in $AEPIPE_TOKEN, or token=")
+        if name == "item":
+            return ItemError("item", said)  # whoever asked knows what it was called
+        if answer.status in BUSY or (answer.status >= UNAVAILABLE and name != "extra"):
+            return ServiceError(f"{self.address}: {said}")
+        wrong = f"{pointer}: {said}" if pointer and not said.startswith(pointer) else said
+        return _KINDS.get(name, QueryError)(wrong)
+
+
+def _parsed(address: str) -> SplitResult:
+    """Return the parts of an address.
+
+    Raises:
+        QueryError: there is no service at such an address.
+    """
+    try:
+        parts = urlsplit(address)
+        usable = parts.path.startswith("/") if parts.scheme == "unix" else bool(parts.hostname)
+        _ = parts.port
+    except ValueError:
+        usable = False
+    if not usable or parts.scheme not in {"http", "https", "unix"} or parts.query or parts.username:
+        shown = address.partition("#")[0]
+        raise QueryError(f"{shown!r} is no address of a service: http://HOST:PORT, https://HOST/PREFIX or unix:/PATH")
+    return parts
+
+
+def _connection(parts: SplitResult) -> HTTPConnection:
+    if parts.scheme == "unix":
+        return UnixConnection(parts.path)
+    assert parts.hostname is not None, "checked when the address was read"
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        return HTTPSConnection(parts.hostname, parts.port, timeout=SECONDS, context=context)
+    return HTTPConnection(parts.hostname, parts.port, timeout=SECONDS)
+
+
+def _json(data: bytes) -> Any:  # noqa: ANN401  JSON
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+def _why(error: OSError | HTTPException) -> str:
+    """Return why no answer came."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {SECONDS} s"
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        return "nothing answers there; `aepipe serve` starts a service"
+    if isinstance(error, socket.gaierror):
+        return "there is no machine of that name"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not one that this machine trusts: {error.verify_message}"
+    if isinstance(error, HTTPException):
+        return "what answers there is no service"
+    return f"cannot be asked: {error.strerror or error}"
