@@ -259,7 +259,7 @@ class RemoteCollection:
                 self.check_rows()
             if isinstance(thing, str | PathLike | Mapping):
                 text = json.dumps(dict(thing)) if isinstance(thing, Mapping) else str(thing)
-                yield from (asked_item(self.kind, item) for item in items_named(self.kind, [text]))
+                yield from (asked_item(self.kind, item) for item in items_named(self.kind, [text], self._facts["cut"]))
             else:
                 name, data = file_bytes(thing)
                 try:

@@ -35,7 +35,7 @@ _DIGITS = {"similarity": 3, "confidence": 2, "cosine": 3}
 
 
 class Row(Protocol):
-    """What is shown of a row: of a release, or as a service tells it."""
+    """A row as it is shown: of a release, or as a service tells it."""
 
     @property
     def id(self) -> int:
@@ -67,7 +67,7 @@ class Row(Protocol):
 
 
 class Hit(Protocol):
-    """What is shown of a hit."""
+    """A hit as it is shown."""
 
     @property
     def rank(self) -> int:
@@ -102,7 +102,7 @@ class Code(Protocol):
 
 
 class Question(Protocol):
-    """What is shown of a question."""
+    """A question as it is shown."""
 
     @property
     def text(self) -> str:
@@ -118,7 +118,7 @@ class Question(Protocol):
 
 
 class Answer(Protocol):
-    """What is shown of an answer."""
+    """An answer as it is shown."""
 
     @property
     def question(self) -> Question:

@@ -197,6 +197,7 @@ class CollectionFacts(CollectionSummary):
         meaning: of that probability, in words; null without it.
         reranked: whether hits are ordered by their embeddings.
         scores: as ``aepipe show --json`` gives them.
+        cut: how documents are cut, ``passage`` and ``overlap``; empty where they are whole.
         map: whether there is a map.
         write: whether marks are taken.
         originals: whether files are handed out as they are.
@@ -210,6 +211,7 @@ class CollectionFacts(CollectionSummary):
     meaning: str | None
     reranked: bool
     scores: dict[str, Any]
+    cut: dict[str, Any]
     map: bool
     write: bool
     originals: bool

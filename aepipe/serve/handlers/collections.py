@@ -98,7 +98,7 @@ def facts_of(service: Service, one: Served) -> CollectionFacts:
     release = one.release
     known = Confidence.of(release.name, release.scores, release.n_bits)
     curve = known.curve(words=False, where=False) if known else None
-    facets = one.facets
+    facets, features = one.facets, release.recipe.get("features") or {}
     options: SearchOptions = search_options(release, {})
     return CollectionFacts(
         **_summary(service, one),
@@ -110,6 +110,7 @@ def facts_of(service: Service, one: Served) -> CollectionFacts:
         meaning=known.meaning if known else None,
         reranked=options.factor is not None,
         scores=release.scores,
+        cut={name: features[name] for name in ("passage", "overlap") if features.get(name) is not None},
         map=False,
         write=service.settings.write,
         originals=service.settings.originals,
