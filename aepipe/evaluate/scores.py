@@ -28,6 +28,7 @@ from aepipe.evaluate.relevance import Labels
 from aepipe.evaluate.reranking import Reranking, choose
 from aepipe.evaluate.retrieval import METRICS, NEIGHBOURS, neighbour_recall, retrieval, retrieval_by
 from aepipe.evaluate.ties import Floats, Ints
+from aepipe.evaluate.walks import WALK_MAP, Walks
 from aepipe.log import step
 
 OURS, FLOAT = "ours", "float"
@@ -113,7 +114,8 @@ class Protocol:
         n_bits: K.
         n_database: rows ranked.
         n_queries: number of queries.
-        labelled: whether relevance is by label; without labels only the recall of float neighbours is measured.
+        labelled: whether relevance is by label; without labels only the recall of float neighbours and the average
+            precision of walks are measured.
         seed: of the baselines and of the bootstrap.
     """
 
@@ -196,7 +198,7 @@ def score(
     """Measure our codes and every baseline on the same queries.
 
     The baselines are fitted on the database's features; one that cannot be fitted (more bits than features) is left
-    out with a note. Without labels, only ``recall_at_10`` of exact float neighbours is measured.
+    out with a note. Without labels, only ``recall_at_10`` of exact float neighbours and ``walk_map`` are measured.
 
     Args:
         database: N rows to search in.
@@ -216,8 +218,10 @@ def score(
     labelled = database.labels is not None and queries.labels is not None
     protocol = Protocol(database.codes.n_bits, len(database), len(queries), labelled, seed)
     rows, notes = [], []
-    neighbours, exact = _exact(database, queries)
-    systems = _systems(database, queries, neighbours, seed, {} if fitted is None else fitted)
+    walks = Walks.of(database.features, queries.features)
+    neighbours, exact = _exact(database, queries, walks)
+    yard = _Yardsticks(neighbours, walks)
+    systems = _systems(database, queries, yard, seed, {} if fitted is None else fitted)
     for done, (system, found) in enumerate([*systems, (FLOAT, exact)], 1):
         if isinstance(found, str):
             notes.append(found)
@@ -329,17 +333,24 @@ def describe_leaks(twins: Ints, rows: NDArray[np.str_] | None, queries: NDArray[
 
 
 class _Measured(NamedTuple):
-    """Metrics of one system per query, float64[Q] each, and its precision and recall by radius."""
+    """Metrics of one system per query, and its precision and recall by radius."""
 
     metrics: dict[str, Floats]
     within: tuple[Floats, ...] = ()
 
 
+class _Yardsticks(NamedTuple):
+    """The truth by which codes are measured without labels: nearest rows, int64[Q, k], and walks."""
+
+    neighbours: Ints
+    walks: Walks
+
+
 def _systems(
-    database: Sample, queries: Sample, neighbours: Ints, seed: int, fitted: MutableMapping[str, Baseline]
+    database: Sample, queries: Sample, yard: _Yardsticks, seed: int, fitted: MutableMapping[str, Baseline]
 ) -> Iterator[tuple[str, _Measured | str]]:
     """Yield each system of codes with its metrics, or with the reason why it has none."""
-    yield OURS, _measure(database, queries, neighbours)
+    yield OURS, _measure(database, queries, yard)
     n_bits = database.codes.n_bits
     sample = FitSample(database.features, n_bits, seed)
     for name, fit in BASELINES.items():
@@ -351,24 +362,26 @@ def _systems(
             continue
         theirs = Sample(fitted[name].codes(database.features), database.features, database.labels)
         asked = Sample(fitted[name].codes(queries.features), queries.features, queries.labels)
-        yield name, _measure(theirs, asked, neighbours)
+        yield name, _measure(theirs, asked, yard)
 
 
-def _measure(database: Sample, queries: Sample, neighbours: Ints) -> _Measured:
+def _measure(database: Sample, queries: Sample, yard: _Yardsticks) -> _Measured:
     """Measure the codes of one system."""
-    metrics = {"recall_at_10": neighbour_recall(database.codes, queries.codes, neighbours)}
+    codes = database.codes, queries.codes
+    metrics = {"recall_at_10": neighbour_recall(*codes, yard.neighbours), WALK_MAP: yard.walks.of_codes(*codes)}
     if database.labels is None or queries.labels is None:
         return _Measured(metrics)
     found = retrieval(database.codes, queries.codes, database.labels, queries.labels)
     return _Measured(metrics | found.named(), found.within or ())
 
 
-def _exact(database: Sample, queries: Sample) -> tuple[Ints, _Measured]:
+def _exact(database: Sample, queries: Sample, walks: Walks) -> tuple[Ints, _Measured]:
     """Return each query's nearest rows, int64[Q, k], and the metrics of exact search.
 
     Its recall of these neighbours is 1 by definition.
     """
-    metrics = {"recall_at_10": np.ones(len(queries))}
+    walked = walks.of_floats(database.features, queries.features)
+    metrics = {"recall_at_10": np.ones(len(queries)), WALK_MAP: walked}
     if database.labels is None or queries.labels is None:
         return nearest(database.features, queries.features, NEIGHBOURS), _Measured(metrics)
     found: list[Ints] = []
