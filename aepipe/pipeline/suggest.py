@@ -68,7 +68,7 @@ _ENDING = re.compile(
     r"\.(tar|tgz|zip|parquet|pq|arrow|feather|csv|tsv|txt|jsonl|ndjson|json|npy|npz|xlsx|xls|ods|db|sqlite3?|duckdb)"
     r"(\.(gz|bz2|xz|zst))?$"
 )
-_UNLABELLED = '[gate]\nmetric = "recall_at_10"  # without labels, neighbours among the rows are the measure'
+_UNLABELLED = '[gate]\nmetric = "walk_map"  # without labels, where walks among neighbours lead is the measure'
 _LAYER = """[[layers]]
 net = {{ kind = "dense", width = {width} }}
 likelihood = "{likelihood}"

@@ -336,6 +336,7 @@ def tuning_picture(tuned: Tuned) -> Chart:
         figure, (left, right) = panels(2, columns=2, size=(300.0, 200.0), title=f"{tuned.name}: {tuned.metric}")
         _draw_trials(left, tuned)
         _draw_finals(right, tuned)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside right upper")
     return Chart(figure)
 
 
@@ -352,7 +353,6 @@ def _draw_trials(axes: Axes, tuned: Tuned) -> None:
         axes.axhline(whole[GIVEN], color=ORANGE, linestyle="--", label="as given")
     axes.set(title="in the search", xlabel="trial")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-    axes.legend(loc="lower right")
 
 
 def _draw_finals(axes: Axes, tuned: Tuned) -> None:
