@@ -27,7 +27,7 @@ from aepipe.pipeline.resolve import ResolvedRecipe
 from aepipe.pipeline.search import GIVEN, Found, Search
 from aepipe.pipeline.space import Dimension
 from aepipe.pipeline.sweep import label
-from aepipe.pipeline.tune import Bench, Values, journal, metric_of, repeats, space_key, varied
+from aepipe.pipeline.tune import Bench, Values, check_metric, journal, metric_of, repeats, space_key, varied
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref
 from flows import tasks
@@ -60,6 +60,16 @@ class Settings:
     rows: int = 4000
     seed: int = 0
     space: str | None = None
+
+    def check(self, resolved: ResolvedRecipe) -> list[Dimension]:
+        """Return the space, after everything has been checked that needs no rows.
+
+        Raises:
+            QueryError: there is no such metric.
+            RecipeError: the file of the space cannot be used, or nothing in the recipe can be searched.
+        """
+        check_metric(self.metric)
+        return space.read_space(Path(self.space), resolved) if self.space else space.space_of(resolved)
 
 
 def run_name() -> str:
@@ -101,7 +111,7 @@ class Tuning:
         self.job, self.rows, self.wanted, self.store = job, rows, wanted, job.store
         self.sizes, self.count = views.sizes(job.store, rows, wanted.rows)
         self.metric = metric_of(job.store, job.resolved, rows, wanted.metric)
-        self.dimensions = dimensions_of(job.resolved, wanted.space)
+        self.dimensions = wanted.check(job.resolved)
         key = {"metric": self.metric, "sizes": self.sizes, "seed": wanted.seed, "space": space_key(self.dimensions)}
         self.file = journal(job.store, job.resolved, rows, key)
         self.search = Search(self.file, self.dimensions, seed=wanted.seed)
@@ -197,15 +207,6 @@ def measured(job: Job, bench: Bench, sampled: str, asked: str, number: int) -> t
     codes = aepipe.pipeline.finetune.codes(store, resolved, cut, layers, [asked])
     found = bench.measure(codes["train"], codes[asked], asked)
     return found.of_queries, found.unhealthy
-
-
-def dimensions_of(resolved: ResolvedRecipe, file: str | None) -> list[Dimension]:
-    """Return the space of a search, from a file where one is named.
-
-    Raises:
-        RecipeError: the file cannot be used, or nothing in the recipe can be searched.
-    """
-    return space.read_space(Path(file), resolved) if file else space.space_of(resolved)
 
 
 def _seconds(done: Sequence[Found]) -> float:

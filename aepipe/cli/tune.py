@@ -116,10 +116,11 @@ def tune(
     file = load_flow("catalog").recipe_file(recipe)
     order, settings = making.order(file), searching.settings()
     job = load_flow("job").check(order, promote=False)
+    space = load_flow("tune").Settings(**settings).check(job.resolved)
     if dry_run:
         from aepipe.pipeline.space import space_text
 
-        say(space_text(load_flow("tune").dimensions_of(job.resolved, settings["space"])).rstrip())
+        say(space_text(space).rstrip())
         return
     save, picture = written.files(file)
     outcome = _searched(order, settings, making)

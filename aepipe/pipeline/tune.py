@@ -126,6 +126,16 @@ class _ById:
         return found
 
 
+def check_metric(wanted: str) -> None:
+    """Check the name of a metric.
+
+    Raises:
+        QueryError: there is none of that name.
+    """
+    if wanted not in (AUTO, *METRICS):
+        raise QueryError(f"--metric {wanted}: no such metric; allowed: {AUTO}, {', '.join(METRICS)}")
+
+
 def metric_of(store: Store, resolved: ResolvedRecipe, rows: Ref, wanted: str = AUTO) -> str:
     """Return the metric of a search.
 
@@ -138,12 +148,11 @@ def metric_of(store: Store, resolved: ResolvedRecipe, rows: Ref, wanted: str = A
     Raises:
         QueryError: there is no such metric, or it needs labels and there are none.
     """
+    check_metric(wanted)
     labelled = Rows(store.verified(rows)).labels() is not None
     if wanted == AUTO:
         gate = resolved.recipe.gate.metric
         return gate if labelled and gate not in LABEL_FREE else WALK_MAP
-    if wanted not in METRICS:
-        raise QueryError(f"--metric {wanted}: no such metric; allowed: {AUTO}, {', '.join(METRICS)}")
     if wanted not in LABEL_FREE and not labelled:
         raise QueryError(f"--metric {wanted}: the rows have no labels; allowed: {AUTO}, {', '.join(LABEL_FREE)}")
     return wanted

@@ -36,14 +36,18 @@ def tuned_text(
     """
     given = recipes.load(file)
     table, kinds = tomlkit.parse(file.read_text(encoding="utf-8")), given.model_dump(mode="json")
-    for key, value in changes.items():
-        _put(table, key.split("."), value, kinds)
+    by_hand = RecipeError(f"{file}: these values cannot be written into it, do so by hand: {label(changes)}")
+    try:
+        for key, value in changes.items():
+            _put(table, key.split("."), value, kinds)
+    except RecipeError:
+        raise by_hand from None
     _move_paths(table, file.absolute().parent, folder.absolute(), source)
     head = "".join(f"# {line}\n" for reason in reasons for line in _wrapped(reason))
     text = f"{head}\n{tomlkit.dumps(table).lstrip()}"
     read = recipes.parse(tomllib.loads(text), folder / file.name)
     if _without_paths(read) != _without_paths(apply_settings(given, changes)):
-        raise RecipeError(f"{file}: these values cannot be written into it, do so by hand: {label(changes)}")
+        raise by_hand
     return text
 
 
