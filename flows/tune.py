@@ -1,4 +1,4 @@
-"""Search for a better recipe: train and measure one after the other; nothing goes into service.
+"""Search for a better recipe: train and measure many; nothing goes into service.
 
 A trial has stages: the same recipe on more and more of the rows. At the end the best ones are trained with seeds that
 the search did not use, and asked queries that it did not ask, before one is called better than the recipe as it was.
@@ -199,7 +199,7 @@ class Tuning:
 
 @task(name="trial", task_run_name="trial-{number}", cache_policy=NO_CACHE, persist_result=False)
 def measured(job: Job, bench: Bench, sampled: str, asked: str, number: int) -> tuple[NDArray[np.float64], str]:
-    """Train a recipe on a sample of the rows and ask some queries; ``number``, of the trial, names the run."""
+    """Train a recipe on a sample and ask some queries; ``number`` of the trial names the run."""
     store, resolved, cut = job.store, job.resolved, Ref.parse(sampled)
     layers: list[Ref] = []
     for _ in resolved.specs if resolved.recipe.pretrain else ():

@@ -210,7 +210,7 @@ def _against_itq(new: Scores, metric: str | None, rule: ItqRule) -> Finding:
 
 
 def decides_without_labels(scores: Scores) -> bool:
-    """Say whether walks tell trained bits from those of ITQ: there are no labels, and both were measured."""
+    """Say whether walks decide between trained bits and those of ITQ, as labels are missing."""
     measured = all(scores.metric(WALK_MAP, system) is not None for system in (OURS, "itq"))
     return measured and not scores.protocol.labelled
 

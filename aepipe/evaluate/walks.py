@@ -1,4 +1,4 @@
-"""Mean average precision without labels: rows to which walks among nearest neighbours lead are relevant.
+"""Mean average precision without labels: rows that walks on a graph reach are relevant.
 
 Rows and queries are joined with their nearest others by the cosine of their half whitened principal components. Random
 walks start at a query; the rows where they are most often are taken in place of those with its label. Single neighbours

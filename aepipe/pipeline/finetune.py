@@ -102,9 +102,9 @@ def finetune(
 def codes(
     store: Store, resolved: ResolvedRecipe, views: Ref, layers: Sequence[Ref], others: Sequence[str]
 ) -> dict[str, BitCodes]:
-    """Fine-tune the layers, and return codes without freezing an encoder, which takes longer than a short training.
+    """Fine-tune the layers and return codes, without freezing an encoder.
 
-    A bit whose activation equals its threshold but for rounding may differ from that of the frozen encoder.
+    Freezing takes longer than a short training. A bit whose activation equals its threshold but for rounding may differ from that of the frozen encoder.
 
     Args:
         store: where artifacts are read, and checkpoints written.

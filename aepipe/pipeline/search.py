@@ -1,4 +1,4 @@
-"""A search for a better recipe: which recipe is tried next, and what was found. The only room with Optuna.
+"""A search for a better recipe: which one is tried next, and what was found; by Optuna.
 
 The search is a journal, a file of JSON lines in the store, so one that was interrupted goes on where it stopped. What
 is tried next depends on the seed and on the finished trials alone: the same search gives the same trials, interrupted
@@ -168,7 +168,7 @@ class Search:
         return float(measured + sum(one.seconds for one in self.trials()))
 
     def measured(self, number: int, seed: int) -> NDArray[np.float64] | None:
-        """Return the metric of each query kept back, float64[Q], as noted; None where it is not measured yet."""
+        """Return the noted metric of each query kept back, float64[Q]; None where there is none."""
         found = self._study.user_attrs.get(f"final/{number}/{seed}")
         return np.array(found["values"], np.float64) if found else None
 
@@ -178,7 +178,7 @@ class Search:
         self._study.set_user_attr(f"final/{number}/{seed}", told)
 
     def finals(self) -> list[Final]:
-        """Return the recipes that were measured with the same seeds as the given one; that one comes first."""
+        """Return the recipes measured with the same seeds as the given one, which comes first."""
         found: dict[int, dict[int, NDArray[np.float64]]] = {}
         for name in self._study.user_attrs:
             if name.startswith("final/"):

@@ -1,4 +1,4 @@
-"""The space that a search for a better recipe goes through: keys of the recipe, and their ranges.
+"""The space of a search for a better recipe: keys of the recipe, and their ranges.
 
 A range suits what the recipe has: :data:`RANGES` names those of each kind of layer, corruption and objective. A file in
 TOML can take their place, with the same keys as ``aepipe study``::
@@ -135,7 +135,7 @@ def read_space(file: Path, resolved: ResolvedRecipe) -> list[Dimension]:
 
 
 def space_text(dimensions: list[Dimension]) -> str:
-    """Return a space as a file that :func:`read_space` reads, with what the recipe says of each key."""
+    """Return a space as a file for :func:`read_space`; a comment has the recipe's own value."""
     lines = [(f"{one.key} = {one.range_text()}", json.dumps(one.own, ensure_ascii=False)) for one in dimensions]
     wide = max(len(line) for line, _ in lines)
     return "\n".join(f"{line:{wide}}  # {own}" for line, own in lines) + "\n"

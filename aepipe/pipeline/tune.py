@@ -1,4 +1,4 @@
-"""What one trial of a search trains, and how it is measured: see :mod:`aepipe.pipeline.search`.
+"""One trial of a search: its training and its figures; see :mod:`aepipe.pipeline.search`.
 
 The metric is that of labels where there are labels, else that of walks (:mod:`aepipe.evaluate.walks`). Rows to search
 in are those that were trained on; queries are held out.
@@ -57,7 +57,7 @@ class Values:
 
 
 class Bench:
-    """Measures trained recipes on one sample of the rows; what does not depend on a recipe is found once.
+    """Measures trained recipes on a sample; whatever all of them share is found once.
 
     Args:
         store: where artifacts are read.
@@ -178,7 +178,7 @@ def space_key(dimensions: Sequence[Dimension]) -> list[dict[str, Any]]:
 
 
 def varied(resolved: ResolvedRecipe, changes: Mapping[str, Any], *, repeat: int = 1, seed: int = 0) -> ResolvedRecipe:
-    """Return a recipe with other values, to be trained on a sample; the source is not looked at again.
+    """Return a recipe with other values, for a sample; the source is not looked at again.
 
     Args:
         resolved: the recipe with every choice resolved.

@@ -1,4 +1,4 @@
-"""Write a recipe that a search found: the given file with other values, its comments kept, and the reasons on top."""
+"""Write a recipe that was found: the given file with other values, comments, and reasons."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def sample(store: Store, resolved: ResolvedRecipe, rows: Ref, size: int) -> Ref:
 
 
 def sizes(store: Store, rows: Ref, most: int) -> tuple[list[int], int]:
-    """Return the numbers of training rows of the stages of a trial, rising, and the number of all.
+    """Return the training rows of each stage of a trial, rising, and the number of all.
 
     Args:
         store: where artifacts are read and written.

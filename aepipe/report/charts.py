@@ -327,7 +327,7 @@ def _draw_dots(axes: Axes, column: Column, lines: Sequence[Line]) -> None:
 
 
 def tuning_picture(tuned: Tuned) -> Chart:
-    """Draw the metric of each trial and the best so far; and next to it the recipes that were measured once more.
+    """Draw the metric of each trial, and the recipes that were measured once more.
 
     Args:
         tuned: with at least one trial that has a figure.

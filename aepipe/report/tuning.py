@@ -1,4 +1,4 @@
-"""A search for a better recipe, for people: its trials in one table, the verdict below it, and one picture."""
+"""A search for a better recipe as a table: trials, those measured once more, the verdict."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Tuned:
 
 
 def tuning_table(tuned: Tuned, *, width: int) -> str:
-    """Return the best trials, a line each, and below them the recipes that were measured once more.
+    """Return the best trials, and below them the recipes that were measured once more.
 
     Args:
         tuned: with at least one trial.

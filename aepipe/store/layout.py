@@ -89,7 +89,7 @@ class Views:
 
 
 class Sample:
-    """Views of a sample of the rows, with queries that are held out; see :mod:`aepipe.pipeline.views`."""
+    """Views of a sample, with queries that are held out; see :mod:`aepipe.pipeline.views`."""
 
     ASKED: Final = "asked"  # arrays, as array_file names them
     KEPT_BACK: Final = "kept_back"
