@@ -104,7 +104,8 @@ def codes(
 ) -> dict[str, BitCodes]:
     """Fine-tune the layers and return codes, without freezing an encoder.
 
-    Freezing takes longer than a short training. A bit whose activation equals its threshold but for rounding may differ from that of the frozen encoder.
+    Freezing takes longer than a short training. A bit whose activation equals its threshold but for rounding may differ
+    from that of the frozen encoder.
 
     Args:
         store: where artifacts are read, and checkpoints written.
