@@ -138,7 +138,7 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     "criterion": Table(
-        ("criterion",),
+        ("criterion", "criterion-kept"),
         "walk_map",
         {
             "collection": "{collection}",
