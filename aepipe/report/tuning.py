@@ -72,6 +72,8 @@ def verdict(tuned: Tuned) -> str:
         )
     if tuned.finals:
         return "no trial is better than the recipe beyond chance, on queries that the search did not use"
+    if len(tuned.trials) < 2:
+        return "only the recipe as it was given was tried: a larger --budget leaves time for others"
     return "no trial measured better than the recipe"
 
 
@@ -154,7 +156,8 @@ def _counts(tuned: Tuned, shown: int) -> list[str]:
     early += f", {failed} failed" if failed else ""
     more = f"; the best {shown} are shown" if shown < len(states) - failed else ""
     stages = ", ".join(f"{size:,}" for size in tuned.sizes)
-    lines = [f"{len(states)} trials in {seconds:,.0f} s{early}{more}; trained on {stages} of {tuned.rows:,} rows"]
+    count = f"{len(states)} trial{'s' if len(states) > 1 else ''}"
+    lines = [f"{count} in {seconds:,.0f} s{early}{more}; trained on {stages} of {tuned.rows:,} rows"]
     first = next((one for one in tuned.trials if one.state == "failed"), None)
     return ["", *lines, *([f"trial {first.number} failed: {first.why}"] if first else [])]
 
