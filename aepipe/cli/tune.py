@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aepipe.api import load_flow
 from aepipe.cli.compare import WIDTH, Making
-from aepipe.cli.options import AsJson, open_store, seconds
-from aepipe.cli.output import check_file, check_picture, say, say_json, write_picture, write_text
+from aepipe.cli.completion import recipes
+from aepipe.cli.options import AsJson, seconds
+from aepipe.cli.output import check_file, check_picture, columns, say, say_json, write_picture, write_text
 from aepipe.cli.prefect import resumable
 from aepipe.cli.progress import showing
 from aepipe.errors import ExtraError
+from aepipe.runs import load_flow
 
 if TYPE_CHECKING:
     from aepipe.report.tuning import Tuned
@@ -84,12 +83,15 @@ class Writing:
 
 
 def tune(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False)],
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False, autocompletion=recipes),
+    ],
     making: Making,
     searching: Searching,
     written: Writing,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the space as a file for --space, and stop.")
+        bool, typer.Option("-n", "--dry-run", help="Print the space as a file for --space, and stop.")
     ] = False,
 ) -> None:
     """Search for a better recipe: train many, measure them, and write the best one.
@@ -153,7 +155,7 @@ def _check_packages() -> None:
 
 def _searched(order: dict[str, Any], settings: dict[str, Any], making: Making) -> dict[str, Any]:
     """Run the flow, and return what it says of the search."""
-    store = open_store(making.home)
+    store = making.store
     with resumable(), showing(), load_flow("local_server").session(store, making.api):
         outcome: dict[str, Any] = load_flow("tune").tune(order, settings)
     return outcome
@@ -177,7 +179,7 @@ def _show(found: Tuned, written: Writing) -> None:
     if written.as_json:
         say_json(as_json(found))
     else:
-        say(tuning_table(found, width=shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH))
+        say(tuning_table(found, width=columns() or WIDTH))
 
 
 def _write(found: Tuned, file: Path, recipe: str, save: Path, source: str | None) -> None:
