@@ -124,22 +124,28 @@ def tune(
 
         say(space_text(space).rstrip())
         return
-    save, picture = written.files(file)
+    files = written.files(file)
     outcome = _searched(order, settings, making)
     found = _read(outcome)
     _show(found, written)
     if outcome["interrupted"]:
         with resumable():
             raise KeyboardInterrupt
+    _keep(found, file, recipe, files, making.source, quiet=written.as_json)
+
+
+def _keep(found: Tuned, file: Path, recipe: str, files: tuple[Path, Path], source: str | None, *, quiet: bool) -> None:
+    """Write the picture, and the better recipe if there is one; say so."""
     from aepipe.report.charts import tuning_picture
 
+    save, picture = files
     write_picture(tuning_picture(found), picture)
+    said = [f"{picture}: the search as a picture"]
     if found.best is not None:
-        _write(found, file, recipe, save, making.source)
-    if not written.as_json:
-        say(f"{picture}: the search as a picture")
-        if found.best is not None:
-            say(f"{save}: the better recipe; `aepipe run {save}` trains it on all rows")
+        _write(found, file, recipe, save, source)
+        said.append(f"{save}: the better recipe; `aepipe run {save}` trains it on all rows")
+    for line in said if not quiet else ():
+        say(line)
 
 
 def _check_packages() -> None:
