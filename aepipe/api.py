@@ -297,7 +297,7 @@ class Collection:
         out: FilePath | None = None,
         keep: str = "best",
     ) -> Groups:
-        """Find rows that are identical, edited copies or alike in content, in groups around the first of each.
+        """Find groups of rows that are identical, edited copies, or alike in content.
 
         Args:
             radius: in bits, for rows alike in content; 3 where there is none, and 0 finds equal codes.

@@ -139,7 +139,7 @@ def _as_table(release: Release, found: Groups, top: int, order: Order) -> str:
 
 
 def unit(found: Groups) -> str:
-    """Return the unit of distances: bits have none, copies differ by some per cent of their details."""
+    """Return the unit of distances: none for bits, else per cent of details."""
     return "" if found.alike == "content" else " %"
 
 

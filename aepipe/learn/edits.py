@@ -1,4 +1,4 @@
-"""Edits of pictures, as people and programs make copies: each row gets some of them, drawn anew every time.
+"""Edits of pictures, as people and programs make copies; each row gets some of them.
 
 Crops, turns, mirrors and frames are one affine map of the row; then contrast, brightness, blur, noise and a band of
 words follow. Each is there with a chance of its own, so that many copies have one or two edits and few have all.

@@ -33,7 +33,7 @@ Floats = NDArray[np.float32]
 
 
 def guesses() -> Floats:
-    """Return the maps that are tried first, float32[V, 6]: crops, frames and turns, as they are and mirrored."""
+    """Return the maps that are tried first, float32[V, 6]; half of them mirror."""
     boxes = [(1.0, 0.0, 0.0), (0.85, 0.0, 0.0), (1.18, 0.0, 0.0)]
     boxes += [(0.78, x, y) for x, y in itertools.product((-0.2, 0.2), repeat=2)]
     boxes += [(0.9, x, y) for x, y in ((-0.1, 0), (0.1, 0), (0, -0.1), (0, 0.1))]
@@ -68,7 +68,7 @@ def views(pictures: Floats, maps: Floats) -> Floats:
 
 
 def agreement(first: Floats, second: Floats, maps: Floats) -> Floats:
-    """Return how well the details of pairs agree after the best map near a first guess, float32[P], at most 1.
+    """Return how well the details of pairs agree, laid one over the other, float32[P].
 
     Args:
         first: float32[P, S, S], brightness 0..1.
@@ -92,11 +92,11 @@ def moved(pictures: Floats, maps: Floats, ground: NDArray[np.integer]) -> Floats
 
 
 def softened(x: Floats, times: int) -> Floats:
-    """Return means over 3 x 3 cells, the middle ones weighing double, so many times."""
+    """Return means over 3 x 3 cells, the middle ones weighing double, taken some times."""
     for _ in range(times):
         y = np.pad(x, ((0, 0), (1, 1), (1, 1)), "edge")
-        y = (y[:, :-2] + 2 * y[:, 1:-1] + y[:, 2:]) / 4
-        x = (y[:, :, :-2] + 2 * y[:, :, 1:-1] + y[:, :, 2:]) / 4
+        y = y[:, :-2] + 2 * y[:, 1:-1] + y[:, 2:]
+        x = (y[:, :, :-2] + 2 * y[:, :, 1:-1] + y[:, :, 2:]) * np.float32(1 / 16)
     return x
 
 

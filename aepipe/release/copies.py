@@ -1,4 +1,4 @@
-"""Find edited copies among pictures: candidates by codes and by small views, then a comparison of details.
+"""Find edited copies among pictures: candidates first, then a comparison of details.
 
 Two rows are candidates where one is among the nearest of the other, by the codes of the release or by its small grey
 view as it is or mirrored. Of each pair one picture is laid over the other (:mod:`aepipe.release.alignment`), and it is
@@ -69,14 +69,14 @@ def calibrated(own: Floats, other: Floats, precision: float = PRECISION) -> Cali
 
 
 def find(release: Release, ids: NDArray[np.int64], pictures: NDArray[np.uint8]) -> tuple[Pairs, Floats, Calibration]:
-    """Return pairs of copies, int64[P, 2], as places in ``ids``; how far they agree; and the calibration.
+    """Return pairs of copies as places in ``ids``, how far each agrees, and the calibration.
 
     Args:
         release: whose codes give candidates.
         ids: int64[N] ascending, of rows that are all different.
         pictures: uint8[N, S, S], grey.
     """
-    grey = pictures.astype(np.float32) / 255
+    grey = pictures.astype(np.float32) / np.float32(255)
     maps = alignment.guesses()
     views = alignment.views(grey, maps[_plain(maps)])
     pairs = _unique([*_by_code(release, ids), *_by_view(views[:, 0], views)])

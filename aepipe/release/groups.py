@@ -1,4 +1,4 @@
-"""Groups of rows that are alike, and in which way each row is alike to the first of its group.
+"""Groups of rows that are alike, and what each row is to the first of its group.
 
 Legend: N rows in all, n rows in groups.
 """
@@ -69,7 +69,7 @@ class Groups(RaggedHits):
 def arranged(
     founder: NDArray[np.int64], distances: NDArray[np.uint16], ids: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the order of rows in groups, the largest first, and the offsets of groups in that order.
+    """Return the order of rows in groups, the largest first, and the offsets of groups.
 
     Args:
         founder: int64[n], the number of each row's group, in the order of the groups' first rows.

@@ -50,7 +50,7 @@ class _Seen:
 
 
 def twins(release: Release, alike: Literal["identical", "copies"], smallest: int) -> Groups:
-    """Return groups of identical rows, with their edited copies or without; see :func:`aepipe.release.dedup.search`."""
+    """Return groups of identical rows, with or without edited copies."""
     ids = np.asarray(release.items.ids)
     seen = _looked_at(release, ids, has_pictures(release.recipe["source"]["kind"]))
     known = np.array([one is not None for one in seen], bool)

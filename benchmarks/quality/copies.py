@@ -28,11 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from aepipe.codes.encoder import Encoder
+from aepipe import recipe as recipes
 from aepipe.release import alignment, copies
 from aepipe.release.alignment import SIDE, Floats
 from benchmarks.common import add_output, describe, write
 from benchmarks.quality.picture_edits import EDITS, STRENGTHS, edited
+from benchmarks.quality.vectors import train
+from flows.catalog import recipe_file
 
 PACKAGES = ("torch", "imagehash", "pillow")
 HASHES = ("phash", "dhash", "ahash")
@@ -41,6 +43,8 @@ ALIKE = 0.95
 """Correlation of pixels from which two originals are copies of each other."""
 
 Picture = Image.Image
+Edited = Callable[[], Iterator[list[Picture]]]
+"""Yields the asked pictures after each edit, at each strength."""
 
 
 def read(file: Path) -> tuple[list[Picture], NDArray[np.str_]]:
@@ -63,31 +67,16 @@ def small(pictures: list[Picture], side: int) -> NDArray[np.uint8]:
     )
 
 
-def trained(pictures: list[Picture], epochs: int) -> Encoder:
-    """Run the recipe `copies` on pictures, and return its encoder."""
-    import aepipe
-    from flows import catalog
-
-    with tempfile.TemporaryDirectory() as folder:
-        photos = Path(folder, "photos")
-        photos.mkdir()
-        for number, one in enumerate(pictures):
-            one.save(photos / f"{number:06}.png")
-        file = Path(folder, "copies.toml")
-        text = catalog.recipe_file("copies").read_text(encoding="utf-8")
-        file.write_text(text.replace("epochs = 40", f"epochs = {epochs}"), encoding="utf-8")
-        aepipe.run(file, home=Path(folder, "home"), source=photos)
-        encoder = aepipe.open(Path(folder, "home"), "copies").release.encoder
-        encoder.encode(np.zeros((1, *encoder.card.shape), np.uint8))  # its graph is read before the folder goes
-        return encoder
-
-
-def codes(encoder: Encoder, pictures: list[Picture]) -> NDArray[np.uint8]:
-    """Return codes, uint8[N, W]."""
-    height, width, _ = encoder.card.shape
-    rows = small(pictures, height)[..., None]
-    assert rows.shape[2] == width
-    return np.asarray(encoder.encode(rows).codes.packed)
+def coded(shown: list[Picture], known: list[Picture], edits: Edited, epochs: int) -> list[NDArray[np.uint8]]:
+    """Train the recipe `copies` on the pictures shown; return codes, uint8[n, W], of the known and of each edit's."""
+    chosen = recipes.load(recipe_file("copies"))
+    chosen = chosen.model_copy(update={"finetune": chosen.finetune.model_copy(update={"epochs": epochs})})
+    side = int(chosen.features["size"][0])
+    rows, *parts = [small(some, side)[..., None].astype(np.float32) for some in (shown, known, *edits())]
+    for one in (rows, *parts):
+        one /= 255
+    trained = train(chosen, rows, np.concatenate(parts), 0)[1]
+    return np.split(np.asarray(trained.packed), np.cumsum([len(part) for part in parts])[:-1])
 
 
 def hamming(asked: NDArray[np.uint8], known: NDArray[np.uint8]) -> Floats:
@@ -150,7 +139,7 @@ def recalls(score: Floats, right: NDArray[np.int64], left_out: NDArray[np.bool_]
 
 
 def systems(
-    known: list[Picture], edits: Callable[[], Iterator[list[Picture]]], encoder: Encoder, *, cnn: bool
+    known: list[Picture], edits: Edited, codes: list[NDArray[np.uint8]], *, cnn: bool
 ) -> Iterator[tuple[str, Floats]]:
     """Yield each system's name and scores, float32[edits * strengths, Q, N]."""
     for name in HASHES:
@@ -161,8 +150,7 @@ def systems(
         yield f"{name} + mirror", np.maximum(plain, np.stack([-hamming(some, turned) for some in asked]))
     if cnn:
         yield "cnn", _cosines(known, edits)
-    own = codes(encoder, known)
-    far = np.stack([hamming(codes(encoder, some), own) for some in edits()])
+    far = np.stack([hamming(some, codes[0]) for some in codes[1:]])
     yield "code", -far
     grey = small(known, SIDE).astype(np.float32) / np.float32(255)
     views = _plain_views(grey)
@@ -175,7 +163,7 @@ def _plain_views(grey: Floats) -> Floats:
     return alignment.views(grey, maps[[0, len(maps) // 2]])
 
 
-def _cosines(known: list[Picture], edits: Callable[[], Iterator[list[Picture]]]) -> Floats:
+def _cosines(known: list[Picture], edits: Edited) -> Floats:
     from aepipe.learn.onnx_export import efficientnet_lite0
     from aepipe.sources.backbone import Backbone
 
@@ -213,10 +201,7 @@ def main() -> None:
     pictures, classes = [pictures[place] for place in taken], classes[taken]
     half = np.isin(classes, rng.permutation(np.unique(classes))[: len(np.unique(classes)) // 2])
     known = [one for one, seen in zip(pictures, half, strict=True) if not (args.unseen and seen)]
-    began = time.monotonic()
     shown = [one for one, seen in zip(pictures, half, strict=True) if seen] if args.unseen else known
-    encoder = trained(shown, args.epochs)
-    print(f"{len(known):,} photographs, encoder from {len(shown):,} in {time.monotonic() - began:.0f} s", flush=True)
     asked = np.sort(rng.permutation(len(known))[: args.asked])
 
     def edits() -> Iterator[list[Picture]]:
@@ -224,14 +209,17 @@ def main() -> None:
             for strength in range(STRENGTHS):
                 yield [edited(known[place], name, strength, int(place)) for place in asked]
 
-    grey, own = small(known, SIDE), codes(encoder, known)
+    began = time.monotonic()
+    codes = coded(shown, known, edits, args.epochs)
+    print(f"{len(known):,} photographs, trained on {len(shown):,}, {time.monotonic() - began:.0f} s", flush=True)
+    grey, own = small(known, SIDE), codes[0]
     as_floats = grey.astype(np.float32) / np.float32(255)
     agreed = details(grey[asked], as_floats, hamming(own[asked], own), _plain_views(as_floats))
     left_out = copies_already(grey, asked, agreed)
     print(f"{int(left_out.sum()) - len(asked):,} pairs of originals are copies already")
     print(f"{'':18}" + "".join(f"{name[:8]:>9}" for name in EDITS) + "  overall")
     told = []
-    for name, score in systems(known, edits, encoder, cnn=args.cnn):
+    for name, score in systems(known, edits, codes, cnn=args.cnn):
         found, threshold = recalls(score.reshape(len(EDITS), STRENGTHS, *score.shape[1:]), asked, left_out)
         line = "".join(f"{value:9.3f}" for value in found.mean(1))
         print(f"{name:18}{line}{found.mean():9.3f}   {threshold:.3f}", flush=True)

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from aepipe.cli.dedup import dedup
+from aepipe.release import copies
 from aepipe.release import dedup as duplicates
 from aepipe.release.keep import Original, order_named
 from aepipe.release.release import Release
@@ -55,6 +56,7 @@ def test_one_of_each_group_is_kept_and_no_original_is_touched(
 ) -> None:
     """The examples of the help are run, and the marks are the same in every form."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(copies, "MADE", 10)
     release = Release.open(full_store)
     before = {path: path.read_bytes() for path in release.items.root.rglob("*") if path.is_file()}
     text = cast("str", dedup.__doc__)

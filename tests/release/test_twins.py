@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from aepipe.errors import QueryError
 from aepipe.pipeline.ingest import ingest
 from aepipe.release import alignment, copies, dedup
+from aepipe.release.alignment import Floats
 from aepipe.release.groups import COPY, FIRST, IDENTICAL
 from aepipe.release.made_copies import made
 from aepipe.release.release import Release
@@ -36,7 +39,7 @@ def captioned(picture: Image.Image) -> Image.Image:
     return found
 
 
-EDITS = {
+EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "cropped": lambda picture: picture.crop((20, 10, 140, 130)),
     "turned": lambda picture: picture.rotate(8, Image.Resampling.BICUBIC),
     "mirrored": ImageOps.mirror,
@@ -46,10 +49,10 @@ EDITS = {
 }
 
 
-def small(*pictures: Image.Image) -> np.ndarray:
+def small(*pictures: Image.Image) -> Floats:
     size = (alignment.SIDE, alignment.SIDE)
     rows = [np.asarray(one.convert("L").resize(size, Image.Resampling.BILINEAR)) for one in pictures]
-    return np.stack(rows).astype(np.float32) / 255
+    return np.stack(rows).astype(np.float32) / np.float32(255)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     return Release.open(store, ref=publish_rows(store, plan, rows, put_encoder(store, plan)))
 
 
-def named(release: Release, ids: np.ndarray) -> list[str]:
+def named(release: Release, ids: NDArray[np.int64]) -> list[str]:
     return [Path(row.key).name for row in release.describe(ids)]
 
 

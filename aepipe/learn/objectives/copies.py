@@ -1,6 +1,6 @@
-"""Codes of edited copies: two versions of one picture get bits that agree, and other pictures get other bits.
+"""Codes of edited copies: two versions of one picture get bits that agree.
 
-Both versions are edited anew in every step, the first only half of the time, for a collection holds originals, too. The
+Other pictures get other bits. Both versions are edited in every step, the first only half of the time, for a collection holds originals, too. The
 code has to pick out the other version among all rows of the batch. No labels are used, and what pictures show does not
 matter: two different photographs of one thing are as different as any.
 
