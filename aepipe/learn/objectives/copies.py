@@ -1,8 +1,8 @@
 """Codes of edited copies: two versions of one picture get bits that agree.
 
-Other pictures get other bits. Both versions are edited in every step, the first only half of the time, for a collection holds originals, too. The
-code has to pick out the other version among all rows of the batch. No labels are used, and what pictures show does not
-matter: two different photographs of one thing are as different as any.
+Other pictures get other bits. Both versions are edited in every step, the first only half of the time, for a collection
+holds originals, too. The code has to pick out the other version among all rows of the batch. No labels are used, and
+what pictures show does not matter: two different photographs of one thing are as different as any.
 
 Source: the loss is InfoNCE (van den Oord, Li and Vinyals, arXiv:1807.03748) with edits as positives (Chen et al.,
 "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020); for copies, Pizzi et al., "A
