@@ -304,24 +304,16 @@ class Collection:
             alike: ``identical``, ``copies`` or ``content``; else ``copies`` of pictures, ``content`` with a radius.
             smallest: rows that a group has at least.
             out: also write all groups there, as Parquet, with a mark for each row.
-            keep: marked so: ``best`` (most pixels, then bytes, then the oldest), ``newest``, ``oldest``, ``first``, or
-                ``path:GLOB``.
+            keep: marked so; see :func:`aepipe.release.keep.order_named`.
 
         Raises:
             QueryError: there is no such way, the radius is not in 0..K, groups of fewer than 2 rows are asked for, or
                 the file cannot be written.
-
-        >>> boots.dedup(radius=0).summary()    # doctest: +SKIP
-        '12 of 70,000 rows are in 6 groups (6 alike in content); to keep one of each would remove 6'
         """
         from aepipe.release import dedup
-        from aepipe.release.keep import order_named
 
-        order = order_named(keep)
-        found = dedup.search(self.release, alike, radius, smallest=smallest)
-        if out is not None:
-            dedup.write(self.release, found, Path(out), order)
-        return found
+        file = None if out is None else Path(out)
+        return dedup.search(self.release, alike, radius, smallest=smallest, out=file, keep=keep)
 
     def diff(self, before: str | None = None, *, k: int = 10, rows: int = 1000) -> Difference:
         """Compare an earlier release with this one: rows, bits and nearest neighbours.

@@ -32,7 +32,15 @@ KEY = b"aepipe"
 RADIUS = 3
 
 
-def search(release: Release, alike: Alike | None = None, radius: int | None = None, *, smallest: int = 2) -> Groups:
+def search(
+    release: Release,
+    alike: Alike | None = None,
+    radius: int | None = None,
+    *,
+    smallest: int = 2,
+    out: Path | None = None,
+    keep: str = BEST,
+) -> Groups:
     """Find the groups of rows that are alike in one way.
 
     Args:
@@ -40,10 +48,21 @@ def search(release: Release, alike: Alike | None = None, radius: int | None = No
         alike: the way; else ``content`` where there is a radius or rows are no pictures, and ``copies`` of pictures.
         radius: in bits, for ``content``; 3 where there is none.
         smallest: rows that a group has at least.
+        out: a file of Parquet to write, see :func:`write`.
+        keep: the order that marks rows in it, see :func:`aepipe.release.keep.order_named`.
 
     Raises:
-        QueryError: there is no such way, it has no radius, rows are no pictures, or as :func:`find` does.
+        QueryError: there is no such way or order, the way has no radius, rows are no pictures, or as :func:`find` and
+            :func:`write` do.
     """
+    order = order_named(keep)
+    found = _search(release, alike, radius, smallest)
+    if out is not None:
+        write(release, found, out, order)
+    return found
+
+
+def _search(release: Release, alike: Alike | None, radius: int | None, smallest: int) -> Groups:
     pictures = has_pictures(release.recipe["source"]["kind"])
     chosen = alike or ("copies" if pictures and radius is None else "content")
     if chosen not in get_args(Alike):
