@@ -312,8 +312,7 @@ class Collection:
         """
         from aepipe.release import dedup
 
-        file = None if out is None else Path(out)
-        return dedup.search(self.release, alike, radius, smallest=smallest, out=file, keep=keep)
+        return dedup.search(self.release, alike, radius, smallest=smallest, out=out and Path(out), keep=keep)
 
     def diff(self, before: str | None = None, *, k: int = 10, rows: int = 1000) -> Difference:
         """Compare an earlier release with this one: rows, bits and nearest neighbours.
