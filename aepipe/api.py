@@ -312,7 +312,7 @@ class Collection:
         """
         from aepipe.release import dedup
 
-        return dedup.search(self.release, alike, radius, smallest=smallest, out=out and Path(out), keep=keep)
+        return dedup.search(self.release, alike, radius, smallest=smallest, out=out, keep=keep)
 
     def diff(self, before: str | None = None, *, k: int = 10, rows: int = 1000) -> Difference:
         """Compare an earlier release with this one: rows, bits and nearest neighbours.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,10 @@ from aepipe.release.keep import BEST, Order, marked, order_named, write_csv
 from aepipe.release.release import Release
 from aepipe.report.tables import printable
 
-MOST_DRAWN, MOST_HITS = 6, 9
+if TYPE_CHECKING:
+    from PIL import Image
+
+MOST_DRAWN, LINES, MOST_HITS = 30, 6, 9
 SCREEN = (1920, 1080)
 """Width and height of a contact sheet at most, in pixels."""
 NAMED = 3
@@ -164,8 +167,6 @@ def _say_files(release: Release, found: Groups, order: Order) -> None:
 
 def _draw(release: Release, found: Groups, file: Path) -> None:
     """Write a contact sheet that fits a screen: one group per line, its first row framed."""
-    from PIL import Image
-
     from aepipe.report.tiles import Found, hits_picture, tile
 
     drawn = []
@@ -185,10 +186,27 @@ def _draw(release: Release, found: Groups, file: Path) -> None:
             for row, distance, words in zip(others, far, said, strict=True)
         ]
         drawn.append(Found(tile(release, first), hits))
-    shown = f"the first {len(drawn)} of " if len(drawn) < len(found) else ""
-    sheet = hits_picture(drawn, title=f"{release.name}: {shown}{len(found):,} groups, {_way(found)}")
-    sheet.thumbnail(SCREEN, Image.Resampling.LANCZOS)
-    write_picture(sheet, file)
+    title = f"{release.name}: {len(found):,} groups, {_way(found)}"
+    write_picture(
+        _side_by_side(
+            [hits_picture(drawn[at : at + LINES], title=title if not at else " ") for at in range(0, len(drawn), LINES)]
+        ),
+        file,
+    )
+
+
+def _side_by_side(sheets: list[Image.Image]) -> Image.Image:
+    """Join sheets of one height, as many as fit a screen."""
+    from PIL import Image
+
+    for sheet in sheets:
+        sheet.thumbnail(SCREEN, Image.Resampling.LANCZOS)
+    ends = [sum(sheet.width for sheet in sheets[: number + 1]) for number in range(len(sheets))]
+    shown = [sheet for sheet, end in zip(sheets, ends, strict=True) if end <= SCREEN[0]]
+    whole = Image.new("RGB", (ends[len(shown) - 1], max(sheet.height for sheet in shown)), "white")
+    for sheet, end in zip(shown, ends, strict=False):
+        whole.paste(sheet, (end - sheet.width, 0))
+    return whole
 
 
 def _way(found: Groups) -> str:

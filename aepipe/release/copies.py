@@ -25,6 +25,8 @@ BY_CODE, BY_VIEW = 10, 4
 """Nearest rows that become candidates."""
 MOST_VIEWED = 50_000
 """Pictures up to which views are compared, each with all others."""
+MOST_TURNED = 5_000
+"""Pictures up to which they are also compared cropped, framed and turned."""
 MADE = 150
 """Pictures of which copies are made."""
 PRECISION = 0.99
@@ -78,8 +80,8 @@ def find(release: Release, ids: NDArray[np.int64], pictures: NDArray[np.uint8]) 
     """
     grey = pictures.astype(np.float32) / np.float32(255)
     maps = alignment.guesses()
-    views = alignment.views(grey, maps[_plain(maps)])
-    pairs = _unique([*_by_code(release, ids), *_by_view(views[:, 0], views)])
+    views = views_of(grey, maps)
+    pairs = _unique([*_by_code(release, ids), *_by_view(views)])
     found = agreements(grey, grey, pairs, maps)
     judged = _judged(grey, views, pairs, found, maps)
     kept = found >= judged.threshold
@@ -115,6 +117,29 @@ def _agreed(first: Floats, second: Floats, pairs: Pairs, maps: Floats) -> Floats
     return alignment.agreement(first[pairs[:, 0]], second[pairs[:, 1]], maps[close.argmax(1)])
 
 
+def views_of(pictures: Floats, maps: Floats) -> Floats:
+    """Return the views that candidates are found by, float32[N, V, D]: as they are, mirrored, and of few all others.
+
+    Args:
+        pictures: float32[N, S, S].
+        maps: whose second half mirrors.
+    """
+    plain = [0, len(maps) // 2]
+    rest = [one for one in range(len(maps)) if one not in plain] if len(pictures) <= MOST_TURNED else []
+    return alignment.views(pictures, maps[plain + rest])
+
+
+def near_views(own: Floats, views: Floats) -> Pairs:
+    """Return for each view the places of candidates, int64[n, at most 2 BY_VIEW]: the nearest plain ones, and of all.
+
+    Args:
+        own: float32[n, D].
+        views: of :func:`views_of`.
+    """
+    count = min(BY_VIEW + 1, len(views))
+    return np.concatenate([nearest(own, views[:, :2], count), nearest(own, views, count)], 1)
+
+
 def nearest(own: Floats, views: Floats, count: int) -> Pairs:
     """Return for each view the places of the pictures that are most like it, int64[n, count].
 
@@ -131,11 +156,6 @@ def nearest(own: Floats, views: Floats, count: int) -> Pairs:
     return found
 
 
-def _plain(maps: Floats) -> list[int]:
-    # As it is, and mirrored: the first of each half.
-    return [0, len(maps) // 2]
-
-
 def _by_code(release: Release, ids: NDArray[np.int64]) -> list[Pairs]:
     hits = release.query(release.codes_of(ids), min(BY_CODE + 1, len(release)))
     places = np.searchsorted(ids, hits.ids).clip(max=len(ids) - 1)
@@ -144,12 +164,14 @@ def _by_code(release: Release, ids: NDArray[np.int64]) -> list[Pairs]:
     return [np.stack([own[known], places[known]], 1)]
 
 
-def _by_view(own: Floats, views: Floats) -> list[Pairs]:
-    count = min(BY_VIEW + 1, len(own))
-    if not 1 < len(own) <= MOST_VIEWED:
+def _by_view(views: Floats) -> list[Pairs]:
+    if not 1 < len(views) <= MOST_VIEWED:
         return []
-    near = nearest(own, views, count)
-    return [np.stack([np.repeat(np.arange(len(own)), count), near.ravel()], 1)]
+    return [_joined(near_views(views[:, 0], views))]
+
+
+def _joined(near: Pairs) -> Pairs:
+    return np.stack([np.repeat(np.arange(len(near)), near.shape[1]), near.ravel()], 1)
 
 
 def _unique(parts: Sequence[Pairs]) -> Pairs:
@@ -163,9 +185,7 @@ def _judged(grey: Floats, views: Floats, pairs: Pairs, found: Floats, maps: Floa
     chosen = np.sort(rng.permutation(len(grey))[:MADE])
     copies = made(grey[chosen], rng)
     own = np.stack([np.arange(len(chosen)), chosen], 1)
-    count = min(BY_VIEW, len(grey))
-    near = nearest(alignment.views(copies, maps[:1])[:, 0], views, count)
-    others = np.stack([np.repeat(np.arange(len(chosen)), count), near.ravel()], 1)
+    others = _joined(near_views(alignment.views(copies, maps[:1])[:, 0], views))
     # The nearest of an original by all candidates are the hardest; those that are copies of it prove nothing.
     place = np.full(len(grey), -1)
     place[chosen] = np.arange(len(chosen))

@@ -12,6 +12,7 @@ Legend: N rows in all, n rows in groups, G groups.
 from __future__ import annotations
 
 import json
+from os import PathLike
 from pathlib import Path
 from typing import get_args
 
@@ -38,7 +39,7 @@ def search(
     radius: int | None = None,
     *,
     smallest: int = 2,
-    out: Path | None = None,
+    out: str | PathLike[str] | None = None,
     keep: str = BEST,
 ) -> Groups:
     """Find the groups of rows that are alike in one way.
@@ -58,7 +59,7 @@ def search(
     order = order_named(keep)
     found = _search(release, alike, radius, smallest)
     if out is not None:
-        write(release, found, out, order)
+        write(release, found, Path(out), order)
     return found
 
 

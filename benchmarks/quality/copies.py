@@ -109,7 +109,7 @@ def details(asked: NDArray[np.uint8], known: Floats, far: Floats, views: Floats)
     """Return how far details agree with those of the candidates, float32[Q, N]; 0 for all others."""
     maps, grey = alignment.guesses(), asked.astype(np.float32) / np.float32(255)
     by_code = np.argpartition(far, copies.BY_CODE - 1, axis=1)[:, : copies.BY_CODE]
-    by_view = copies.nearest(alignment.views(grey, maps[:1])[:, 0], views, copies.BY_VIEW)
+    by_view = copies.near_views(alignment.views(grey, maps[:1])[:, 0], views)
     near = np.concatenate([by_code, by_view], 1)
     pairs = np.unique(np.stack([np.repeat(np.arange(len(asked)), near.shape[1]), near.ravel()], 1), axis=0)
     found = np.zeros(far.shape, np.float32)
@@ -153,14 +153,9 @@ def systems(
     far = np.stack([hamming(some, codes[0]) for some in codes[1:]])
     yield "code", -far
     grey = small(known, SIDE).astype(np.float32) / np.float32(255)
-    views = _plain_views(grey)
+    views = copies.views_of(grey, alignment.guesses())
     found = [details(small(some, SIDE), grey, one, views) for some, one in zip(edits(), far, strict=True)]
     yield "code and details", np.stack(found)
-
-
-def _plain_views(grey: Floats) -> Floats:
-    maps = alignment.guesses()
-    return alignment.views(grey, maps[[0, len(maps) // 2]])
 
 
 def _cosines(known: list[Picture], edits: Edited) -> Floats:
@@ -214,7 +209,7 @@ def main() -> None:
     print(f"{len(known):,} photographs, trained on {len(shown):,}, {time.monotonic() - began:.0f} s", flush=True)
     grey, own = small(known, SIDE), codes[0]
     as_floats = grey.astype(np.float32) / np.float32(255)
-    agreed = details(grey[asked], as_floats, hamming(own[asked], own), _plain_views(as_floats))
+    agreed = details(grey[asked], as_floats, hamming(own[asked], own), copies.views_of(as_floats, alignment.guesses()))
     left_out = copies_already(grey, asked, agreed)
     print(f"{int(left_out.sum()) - len(asked):,} pairs of originals are copies already")
     print(f"{'':18}" + "".join(f"{name[:8]:>9}" for name in EDITS) + "  overall")
