@@ -118,7 +118,9 @@ def _agreed(first: Floats, second: Floats, pairs: Pairs, maps: Floats) -> Floats
 
 
 def views_of(pictures: Floats, maps: Floats) -> Floats:
-    """Return the views that candidates are found by, float32[N, V, D]: as they are, mirrored, and of few all others.
+    """Return the views that candidates are found by, float32[N, V, D].
+
+    These are plain and mirrored ones, and of few pictures all others.
 
     Args:
         pictures: float32[N, S, S].
@@ -130,7 +132,7 @@ def views_of(pictures: Floats, maps: Floats) -> Floats:
 
 
 def near_views(own: Floats, views: Floats) -> Pairs:
-    """Return for each view the places of candidates, int64[n, at most 2 BY_VIEW]: the nearest plain ones, and of all.
+    """Return for each view the places of candidates: the nearest plain ones, and of all.
 
     Args:
         own: float32[n, D].
