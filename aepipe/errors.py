@@ -125,15 +125,24 @@ class GateError(AepipeError):
 
 
 class ExtraError(AepipeError):
-    """An optional package is not installed."""
+    """An optional package is not installed.
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed: pip install 'aepipe[{extra}]'")
+    Args:
+        package: that is missing.
+        extra: of aepipe that brings it.
+        why: what it is needed for.
+        instead: what can be done without it.
+    """
+
+    def __init__(self, package: str, extra: str, why: str = "", instead: str = "") -> None:
+        lead, rest = (f"{why}: " if why else ""), (f". {instead}" if instead else "")
+        super().__init__(f"{lead}{package} is not installed: pip install 'aepipe[{extra}]'{rest}")
         self.package = package
         self.extra = extra
+        self._told = (why, instead)
 
-    def __reduce__(self) -> tuple[type[ExtraError], tuple[str, str]]:
-        return type(self), (self.package, self.extra)
+    def __reduce__(self) -> tuple[type[ExtraError], tuple[str, str, str, str]]:
+        return type(self), (self.package, self.extra, *self._told)
 
 
 class QueryError(AepipeError):
@@ -184,6 +193,14 @@ _REMEDIES = {
     errno.ENOMEM: "give it more memory and run again",
     errno.EIO: "look for faults of the disk in the system's log; `aepipe verify --all` finds damaged files",
 }
+
+
+_REFUSALS = _REMEDIES.keys() - {errno.EROFS} | {errno.ENOLCK, errno.ESTALE, errno.ETIMEDOUT}
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Say whether the system refused to read a file, which then may be as it should be."""
+    return isinstance(error, OSError) and error.errno in _REFUSALS
 
 
 def system_words(error: OSError) -> str:

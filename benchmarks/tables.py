@@ -151,6 +151,27 @@ TABLES: Mapping[str, Table] = {
             "ITQ": "{itq_recall_at_10:.3f}",
         },
     ),
+    "confidence": Table(
+        ("confidence",),
+        "items",
+        {
+            "collection": "{collection}",
+            "new questions": "{n_queries:,}",
+            "items": "{items:.3f}",
+            "`--fast`": "{fast:.3f}",
+            "`-k 100`": "{many:.3f}",
+            "`--where`": "{where:.3f}",
+            "words": ("{words:.3f}", "–"),
+            "words, `--where`": ("{words_where:.3f}", "–"),
+            "false alarms": "{false_alarms:.1%}",
+            "strangers told": "{found:.0%}",
+        },
+    ),
+    "strangers": Table(
+        ("confidence",),
+        "stranger",
+        {"collection": "{collection}", "strangers": "{stranger}", "told": "{told:.0%}"},
+    ),
     "retrieval-kinds": Table(
         ("retrieval-kinds",),
         "recipe",
@@ -272,6 +293,17 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     # operations.md
+    "bombs": Table(
+        ("bombs",),
+        "file",
+        {
+            "file": "{file}",
+            "size, MB": "{size_mb:.2f}",
+            "peak, MB": "{peak_mb:.0f}",
+            "seconds": "{seconds:.1f}",
+            "said": "{said}",
+        },
+    ),
     "update": Table(
         ("update",),
         "change",

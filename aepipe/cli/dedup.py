@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -9,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aepipe.cli.options import AsJson, Place
+from aepipe.cli.options import Place
 from aepipe.cli.output import check_file, check_picture, complain, say, say_json, say_paths, table, write_picture
 from aepipe.cli.progress import showing
+from aepipe.cli.tables import AsJson, Form, Format, form_of, say_csv
 from aepipe.errors import QueryError
 from aepipe.release.groups import COPY, Alike, Groups
 from aepipe.release.keep import BEST, Order, marked, order_named, write_csv
 from aepipe.release.release import Release
-from aepipe.report.tables import printable
+from aepipe.report.hits import row_json
+from aepipe.report.tables import markdown_table, printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,6 +28,7 @@ MOST_DRAWN, LINES, MOST_HITS = 30, 6, 9
 SCREEN = (1920, 1080)
 """Width and height of a contact sheet at most, in pixels."""
 NAMED = 3
+_CSV = ("group", "mark", "alike", "distance", "id", "key", "path", "label", "split", "snippet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +69,21 @@ class FormFlags:
         Path | None,
         typer.Option("--picture", help="Draw the largest groups into a picture.", metavar="FILE"),
     ] = None
+    format: Format = None
     json: AsJson = False
 
-    def check(self) -> None:
-        """Check, before any work, that files can be written.
+    def check(self) -> Form:
+        """Check, before any work, that files can be written; return the form of the output.
 
         Raises:
             QueryError: two forms are asked for, or a file cannot be written.
         """
         check_picture(self.picture)
         check_file(self.out, self.csv)
-        if self.null and self.json:
-            raise QueryError("--json and --null exclude each other")
+        form = form_of(self.format, as_json=self.json)
+        if self.null and (self.json or self.format):
+            raise QueryError(f"{'--json' if self.json else '--format'} and --null exclude each other")
+        return form
 
 
 def dedup(place: Place, wanted: GroupFlags, form: FormFlags) -> None:
@@ -106,7 +113,7 @@ def dedup(place: Place, wanted: GroupFlags, form: FormFlags) -> None:
       aepipe dedup --picture doubles.png
       duckdb -c "select key from 'doubles.parquet' where mark = 'remove'"
     """
-    form.check()
+    shape = form.check()
     order = order_named(wanted.keep)
     collection = place.open()
     with showing():
@@ -118,17 +125,19 @@ def dedup(place: Place, wanted: GroupFlags, form: FormFlags) -> None:
         write_csv(release, found, form.csv, order)
     if form.picture is not None and len(found):
         _draw(release, found, form.picture)
-    if form.json:
+    if shape == "json":
         say_json(_as_json(release, found, form.top, order))
     elif form.null:
         _say_files(release, found, order)
+    elif shape == "csv":
+        say_csv([_CSV, *_csv_lines(release, found, form.top, order)])
     else:
         if form.top and len(found):
-            say(_as_table(release, found, form.top, order))
+            say(_as_table(release, found, form.top, order, markdown=shape == "markdown"), fold=False)
         say(found.summary())
 
 
-def _as_table(release: Release, found: Groups, top: int, order: Order) -> str:
+def _as_table(release: Release, found: Groups, top: int, order: Order, *, markdown: bool = False) -> str:
     """Return the largest groups as a table."""
     lines = []
     for number, (ids, distances) in enumerate(islice(found, top)):
@@ -138,7 +147,8 @@ def _as_table(release: Release, found: Groups, top: int, order: Order) -> str:
         named = printable(", ".join(others[:NAMED])) + more
         ways = ", ".join(dict.fromkeys(found.relations_of(number)[1:]))
         lines.append((f"{len(ids):,}", f"{distances.max()}{unit(found)}", ways, printable(kept), named))
-    return table(("rows", "farthest", "alike", "keep", "remove"), lines, left=3)
+    head = ("rows", "farthest", "alike", "keep", "remove")
+    return markdown_table([head, *lines]) + "\n" if markdown else table(head, lines, left=3)
 
 
 def unit(found: Groups) -> str:
@@ -151,10 +161,20 @@ def _as_json(release: Release, found: Groups, top: int, order: Order) -> dict[st
     groups = []
     for number, (ids, distances) in enumerate(islice(found, top)):
         marks = marked(release, ids.tolist(), order)
-        one = {"ids": ids.tolist(), "keys": [found.row.key for found, _ in marks], "distances": distances.tolist()}
-        groups.append(one | {"marks": [mark for _, mark in marks], "alike": found.relations_of(number)})
+        each = zip(marks, distances.tolist(), found.relations_of(number), strict=True)
+        rows = [
+            {"mark": mark, "alike": alike, "distance": far} | row_json(release, one.row)
+            for (one, mark), far, alike in each
+        ]
+        groups.append({"rows": rows})
     whole = {"name": release.name, "fingerprint": release.fingerprint, "alike": found.alike, "radius": found.radius}
     return whole | {"rows": found.rows, "groups": len(found), "rows_in_groups": len(found.ids), "largest": groups}
+
+
+def _csv_lines(release: Release, found: Groups, top: int, order: Order) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of the largest groups, each with the number of its group."""
+    for number, group in enumerate(_as_json(release, found, top, order)["largest"], 1):
+        yield from ((number, *(row[name] for name in _CSV[1:])) for row in group["rows"])
 
 
 def _say_files(release: Release, found: Groups, order: Order) -> None:
