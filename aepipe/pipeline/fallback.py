@@ -84,14 +84,18 @@ def linear(resolved: ResolvedRecipe) -> ResolvedRecipe:
     recipe = resolved.recipe
     width = min(MOST_COMPONENTS, math.prod(resolved.source.shape))
     once = FitRecipe(epochs=1, batch=4096)
+    options: dict[str, object] = {"width": width, "activation": "linear"}
+    if resolved.source.spans is not None:  # of a table, cells may be missing
+        options["holes"] = True
     components = LayerRecipe(
-        net=Choice(kind="dense", options={"width": width, "activation": "linear"}),
+        net=Choice(kind="dense", options=options),
         objective=Choice(kind="components", options={"whiten": 0.0}),
         fit=once,
     )
     stands_for = digest_of(recipe.model_dump(mode="json", include=set(TRAINED)))
     objective, bits = Choice(kind="itq"), recipe.code.bits
-    code = CodeRecipe(bits=bits, normalize=False, objective=objective, fit=once, stands_for=stands_for)
+    kept = recipe.code.embedding
+    code = CodeRecipe(bits=bits, normalize=False, objective=objective, fit=once, embedding=kept, stands_for=stands_for)
     changes = {"layers": (components,), "code": code, "finetune": FinetuneRecipe(epochs=0), "pretrain": True}
     simple = recipe.model_copy(update=changes)
     simple._file = recipe.file

@@ -10,6 +10,7 @@ bits and fine-tuning depend on the number of items, not on what they are.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import tomllib
@@ -26,6 +27,7 @@ import numpy as np
 from aepipe import recipe as recipes
 from aepipe import sources
 from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError, UnclearError
+from aepipe.pipeline import table_layers
 from aepipe.recipe import Choice, LayerRecipe, Recipe
 from aepipe.sources import base
 from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer
@@ -102,12 +104,6 @@ fit = {{ epochs = 1, batch = 4096 }}
 
 [finetune]
 epochs = 0"""
-_MASKED = """[[layers]]  # learns to fill what is missing; each column is as probable as its kind says
-net = {{ kind = "dense", width = 256, holes = true }}
-likelihood = "columns"
-corruption = {{ kind = "mcar", rate = 0.2 }}
-objective = "masked"
-{fit}"""
 
 
 @dataclass(slots=True)
@@ -184,7 +180,7 @@ def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | Non
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen, ensure_ascii=False)}"]
     blocks = [source_block(hints, kind, _relative(path, folder), options), hints.features]
-    blocks += stack(hints.survey.rows, holes=hints.holes)
+    blocks += stack(hints.survey.rows, cells=hints.cells)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
     text = "\n\n".join([*head, *filter(None, blocks)]) + "\n"
     # A recipe that does not parse must never be written.
@@ -330,7 +326,8 @@ def hints_for(
     if source.spans == []:  # a table without a column to learn from raises here
         raise SourceError(f"{path}: no column can be learned from")
     hints: Hints = module.suggest(whole, source.items())
-    return replace(hints, left_out=source.left_out), options
+    cells = 0 if source.spans is None else math.prod(source.shape)
+    return replace(hints, left_out=source.left_out, cells=cells), options
 
 
 def name_of(path: str) -> str:
@@ -536,17 +533,19 @@ def _is_headless(file: Found) -> bool:
     return records.holds(file) and records.is_headless(Path(file.path), file.place)
 
 
-def stack(rows: int, *, holes: bool = False) -> list[str]:
+def stack(rows: int, *, cells: int = 0) -> list[str]:
     """Return the blocks from the lowest layer to fine-tuning.
 
     Args:
         rows: of the collection.
-        holes: cells may be missing, and are of several sorts.
+        cells: of a row of a table; 0 for what is no table.
     """
     bits = 64 if rows < 200_000 else 128
     # Of few rows, the last components hold single rows; a short question has nothing in common with them.
     width = int(np.clip(rows // 3, 1, 256))
     if rows < WALKABLE:
+        if cells:
+            return [table_layers.components(cells), table_layers.LINEAR.format(bits=bits)]
         plain = _COMPONENTS.format(width=width, why="", objective='{ kind = "components", whiten = 0.0 }')
         return [plain, _LINEAR.format(bits=bits)]
     why = ", half whitened: small differences count, too"
@@ -555,9 +554,11 @@ def stack(rows: int, *, holes: bool = False) -> list[str]:
     epochs = {part: int(np.clip(round(steps * batch / rows), 1, most)) for part, steps in STEPS.items()}
     fit = f"fit = {{ epochs = {epochs['layer']}, batch = {batch}, warmup = 50 }}"
     k = int(np.clip(rows // ROWS_OF_A_NEIGHBOUR, FEWEST_NEIGHBOURS, MOST_NEIGHBOURS))
+    if cells:
+        return table_layers.blocks(bits, cells, fit=fit, epochs=epochs["finetune"], batch=batch, k=k)
     few = "" if k == MOST_NEIGHBOURS else f", k = {k}"
     return [
-        _MASKED.format(fit=fit) if holes else components,
+        components,
         _LAYER.format(width=max(1024, 2 * bits), likelihood="gaussian", fit=fit),
         _CODE.format(bits=bits, fit=fit),
         _WALKS.format(epochs=epochs["finetune"], batch=batch, few=few),

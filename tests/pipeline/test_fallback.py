@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from aepipe import recipe as recipes
 from aepipe.evaluate.scores import Estimate, Scores
 from aepipe.pipeline import fallback
 from aepipe.pipeline.resolve import ResolvedRecipe, resolve
+from aepipe.pipeline.suggest import suggest
 from aepipe.recipe import Choice, CodeRecipe, LayerRecipe
 from aepipe.release.release import Release
 from aepipe.store import layout
@@ -75,3 +79,12 @@ def test_it_applies_where_the_recipe_does_not_say_otherwise(store: Store) -> Non
     assert not fallback.applies(replace(resolved, recipe=never))
     named = CodeRecipe(normalize=False, objective=Choice(kind="itq"))
     assert not fallback.applies(replace(resolved, recipe=resolved.recipe.model_copy(update={"code": named})))
+
+
+def test_rotated_components_of_a_table_read_its_holes(tmp_path: Path) -> None:
+    lines = [f"{n % 7}.5,{'' if n % 3 else 'ab'[n % 2]}" for n in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["age,job", *lines]))
+    text = suggest(str(tmp_path / "t.csv"), folder=tmp_path)[1]
+    simple = fallback.linear(resolve(recipes.parse(tomllib.loads(text), tmp_path / "t.toml")))
+    assert simple.recipe.layers[0].net.options["holes"]
+    assert simple.recipe.code.embedding == "lowest"

@@ -14,7 +14,7 @@ Legend: B rows of a batch, K bits, S scales.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +50,7 @@ class Scale(recipe.Options):
     weight: Weight = 1.0
 
 
-class Options(objectives.Options):
+class Options(objectives.Options, recipe.GrownOptions):
     """Options of the objective.
 
     Attributes:
@@ -58,6 +58,7 @@ class Options(objectives.Options):
         one_way: weight of an edge whose end does not have its start among its neighbours.
         components: most leading principal components by which neighbours are found.
         whiten: 0 leaves components as large as they are, 1 makes them all equally large.
+        by: neighbours have the smallest ``angle``, or the smallest ``distance``.
         scales: far ones and near ones; bit i belongs to scale i modulo their number.
         nested: lengths of prefixes that are trained as codes of their own, like the whole code.
         reconstruction: weight of the negative log-likelihood of the clean row.
@@ -65,10 +66,12 @@ class Options(objectives.Options):
     """
 
     digest_name: ClassVar[str] = "neighbourhood.Options"
+    later: ClassVar[frozenset[str]] = frozenset({"by"})
     k: Annotated[int, Field(ge=1)] = 20
     one_way: Annotated[float, Field(ge=0, le=1)] = 0.05
     components: Annotated[int, Field(ge=1)] = 256
     whiten: Annotated[float, Field(ge=0, le=1)] = 0.5
+    by: Literal["angle", "distance"] = "angle"
     scales: Annotated[tuple[Scale, ...], Field(min_length=1, strict=False)] = (
         Scale(resemblance=0.4, sharpness=1.3),
         Scale(resemblance=0.8, sharpness=2.8),
@@ -104,6 +107,7 @@ class Objective(Descent[Options]):
             components=options.components,
             whiten=options.whiten,
             compute=self.compute,
+            by=options.by,
         )
         self.steps = [scale.steps or self.graph.longest(features_NF, scale.resemblance) for scale in options.scales]
         self._pass: int | None = None
