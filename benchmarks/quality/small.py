@@ -235,8 +235,9 @@ def main() -> None:
     """Print a line for each number of rows and each system, means over the seeds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--rows", default="100,200,300,640,1000")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", default="100,300,1000,3000,10000:1", help="numbers of rows; COUNT:SEEDS")
+    parser.add_argument("--seeds", type=int, default=3, help="of the numbers of rows that say none")
+    parser.add_argument("--name", help="of the collection in the result; that of the file without it")
     parser.add_argument("--label", type=int, default=0, help="the column of classes of a CSV file")
     parser.add_argument("--features", type=Path)
     add_output(parser, "small")
@@ -245,8 +246,9 @@ def main() -> None:
     if args.features:
         write_features(args.features, args.file)
     data, told = read(args.file, args.label), []
-    for count in map(int, args.rows.split(",")):
-        told.append({"collection": args.file.name.partition(".")[0], **_line(data, count, args.seeds)})
+    for count, _, seeds in (text.partition(":") for text in args.rows.split(",")):
+        line = _line(data, int(count), int(seeds or args.seeds))
+        told.append({"collection": args.name or args.file.name.partition(".")[0], **line})
         # After each line, so that nothing is lost if it is stopped.
         write(args.json, told, PACKAGES, settings={"file": args.file.name, "bits": 64})
 
