@@ -27,7 +27,6 @@ import numpy as np
 from aepipe import recipe as recipes
 from aepipe import sources
 from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError, UnclearError
-from aepipe.pipeline import table_layers
 from aepipe.recipe import Choice, LayerRecipe, Recipe
 from aepipe.sources import base
 from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer
@@ -37,6 +36,7 @@ from aepipe.sources.formats.folder import is_other
 from aepipe.sources.passed_over import PassedOver, in_words
 from aepipe.sources.remote import is_address
 from aepipe.sources.source_block import source_block
+from aepipe.sources.table import layers as of_tables
 from aepipe.store import registry
 
 FILES = 200
@@ -545,7 +545,7 @@ def stack(rows: int, *, cells: int = 0) -> list[str]:
     width = int(np.clip(rows // 3, 1, 256))
     if rows < WALKABLE:
         if cells:
-            return [table_layers.components(cells), table_layers.LINEAR.format(bits=bits)]
+            return [of_tables.components(cells), of_tables.LINEAR.format(bits=bits)]
         plain = _COMPONENTS.format(width=width, why="", objective='{ kind = "components", whiten = 0.0 }')
         return [plain, _LINEAR.format(bits=bits)]
     why = ", half whitened: small differences count, too"
@@ -555,7 +555,7 @@ def stack(rows: int, *, cells: int = 0) -> list[str]:
     fit = f"fit = {{ epochs = {epochs['layer']}, batch = {batch}, warmup = 50 }}"
     k = int(np.clip(rows // ROWS_OF_A_NEIGHBOUR, FEWEST_NEIGHBOURS, MOST_NEIGHBOURS))
     if cells:
-        return table_layers.blocks(bits, cells, fit=fit, epochs=epochs["finetune"], batch=batch, k=k)
+        return of_tables.blocks(bits, cells, fit=fit, epochs=epochs["finetune"], batch=batch, k=k)
     few = "" if k == MOST_NEIGHBOURS else f", k = {k}"
     return [
         components,
