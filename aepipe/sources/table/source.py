@@ -34,8 +34,8 @@ from aepipe.sources.table import decode as cells
 from aepipe.sources.table.ranks import Sampled, knots_of
 from aepipe.sources.tally import STRAY, Kind, Reading, Tally, reading_of
 
-APART = math.sqrt(2)
-"""Distance of two rows that differ in a category, where rows are weighted: that of two numbers in the mean square."""
+APART = 1.0
+"""Distance of two rows that differ in a category, where rows are weighted, in standard deviations of a number."""
 NAMED = 12
 """Columns that a note names."""
 KINDS: Mapping[str, Kind] = {
@@ -67,7 +67,7 @@ class Features(recipe.GrownOptions):
     Attributes:
         units: the units of columns, for messages: ``{ age = "years" }``.
         weighted: rows are near each other where a person would say so. A difference in a category counts as much as
-            the usual difference of two numbers, whatever the number of its levels. Where a few numbers are far larger
+            one standard deviation of a number, whatever the number of its levels. Where a few numbers are far larger
             than all others, their ranks are taken. A missing value is between all others. Without it, categories are 0
             and 1, as their likelihoods need them.
     """
@@ -373,7 +373,7 @@ def _key(name: str) -> str:
     return name if re.fullmatch("[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
-WEIGHTED = "[features]\nweighted = true  # categories count as much as numbers; ranks stand for numbers of heavy tails"
+WEIGHTED = "[features]\nweighted = true  # another category is a standard deviation; ranks stand for numbers of heavy tails"
 SNIFFER = base.Sniffer(rank=6, texts=lambda texts, rows: "", aside=True)
 """Its rank is the last: the rows of a table are the items only where no other kind finds its items in it."""
 
