@@ -32,7 +32,7 @@ from aepipe.learn.objectives.reconstruction import dependence
 Weight = Annotated[float, Field(ge=0)]
 
 
-class Scale(recipe.Options):
+class Scale(recipe.GrownOptions):
     """One scale: how far its bits look.
 
     Attributes:
@@ -42,12 +42,17 @@ class Scale(recipe.Options):
         sharpness: factor on the agreement of bits. With a larger one, a single wrong bit costs more, and fewer rows
             share a code.
         weight: of its term.
+        shared: it is trained with all bits, not only with those whose turn it is, so that the distance of whole codes is
+            right at this scale.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"shared"})
 
     resemblance: Annotated[float, Field(gt=0, le=1)] = 0.5
     steps: Annotated[int, Field(ge=1)] | None = None
     sharpness: Annotated[float, Field(gt=0)] = 2.0
     weight: Weight = 1.0
+    shared: bool = False
 
 
 class Options(objectives.Options, recipe.GrownOptions):
@@ -128,7 +133,8 @@ class Objective(Descent[Options]):
             "decorrelation": self.options.decorrelation * self._dependence(own_BK),
         }
         for place, there_BK in enumerate(far_BK):
-            scale, bits = self.options.scales[place], slice(place, None, len(self.options.scales))
+            scale = self.options.scales[place]
+            bits = slice(None) if scale.shared else slice(place, None, len(self.options.scales))
             found = [
                 surprise(own_BK[:, :length][:, bits], there_BK[:, :length][:, bits], scale.sharpness)
                 for length in self._lengths(own_BK.shape[1])

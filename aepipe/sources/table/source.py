@@ -373,7 +373,9 @@ def _key(name: str) -> str:
     return name if re.fullmatch("[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
-WEIGHTED = "[features]\nweighted = true  # another category is a standard deviation; ranks stand for numbers of heavy tails"
+WEIGHTED = (
+    "[features]\nweighted = true  # another category is a standard deviation; ranks stand for numbers of heavy tails"
+)
 SNIFFER = base.Sniffer(rank=6, texts=lambda texts, rows: "", aside=True)
 """Its rank is the last: the rows of a table are the items only where no other kind finds its items in it."""
 
