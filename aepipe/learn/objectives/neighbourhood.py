@@ -42,7 +42,7 @@ class Scale(recipe.GrownOptions):
         sharpness: factor on the agreement of bits. With a larger one, a single wrong bit costs more, and fewer rows
             share a code.
         weight: of its term.
-        shared: it is trained with all bits, not only with those whose turn it is, so that the distance of whole codes is
+        shared: it is learned by all bits, not only by those whose turn it is, so that the distance of whole codes is
             right at this scale.
     """
 
