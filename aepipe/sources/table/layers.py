@@ -1,7 +1,7 @@
 """The layers of a derived recipe for tables, from the lowest to fine-tuning.
 
 Each of the few cells of a row counts, so nothing is masked, and components keep distances as they are. All bits learn
-from single steps to the nearest rows, and half of them from long walks, too, which keep groups.
+from long walks, which keep groups, and from single steps, which keep the nearest rows.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ by = "distance"
 k = {k}
 reconstruction = 0.03
 scales = [
-  {{ resemblance = 0.4, sharpness = 1.3 }},  # every other bit keeps groups
-  {{ steps = 1, sharpness = 4.0, shared = true }},  # all of them keep the nearest rows
+  {{ resemblance = 0.4, sharpness = 1.3, shared = true }},  # all bits keep groups
+  {{ steps = 1, sharpness = 4.0, shared = true }},  # and the nearest rows
 ]"""
 LINEAR = """[code]  # too few rows to train on: rotated components (ITQ)
 bits = {bits}
