@@ -516,6 +516,8 @@ def test_of_heavy_tails_the_ranks_are_compared(tmp_path: Path) -> None:
     assert 1 < cells({"gain": 20000})[1] - cells({"gain": 0})[1] < 2
     plain, ranked = (weighted(tmp_path, text, leave_out=out)({"age": 49}) for out in (("income", "gain"), ("gain",)))
     assert plain[0] == ranked[1]
+    source = Table(Options(path="t.csv"), Features(weighted=True), base=tmp_path, name="t")
+    assert source.notes[-1].endswith("as a few numbers are far from all others: income, gain")
 
 
 def test_only_weighted_rows_have_other_digests(tmp_path: Path) -> None:

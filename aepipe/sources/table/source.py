@@ -229,6 +229,7 @@ class Table(base.ItemSource):
         columns, notes = self._judged(readings, tallies)
         if self._features.weighted:
             columns = [_weighted(column, readings[column["name"]], samples[column["name"]]) for column in columns]
+            notes += _ranked(columns)
         return columns, notes
 
     def _seen(self) -> Iterator[tuple[Item, bool]]:
@@ -330,6 +331,14 @@ def _weighted(column: dict[str, Any], reading: Reading, seen: Sampled) -> dict[s
         return column | {"apart": APART}
     knots = knots_of(list(_numbers(reading, seen)))
     return column | {"knots": knots} if knots else column
+
+
+def _ranked(columns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a note on the columns that are ranked, or none."""
+    names = [str(column["name"]) for column in columns if "knots" in column]
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    said = f"columns compared by rank, as a few numbers are far from all others: {', '.join(names[:NAMED])}{more}"
+    return [said] if names else []
 
 
 def _numbers(reading: Reading, seen: Sampled) -> Iterator[float]:
