@@ -57,6 +57,7 @@ def _times(arm: str, names: tuple[str, ...] = ("median", "mean", "p99")) -> str:
     return ", ".join(f"{{{arm}[{name}]:.3f}}" for name in names)
 
 
+COLLECTIONS = ("photos", "vectors", "posts", "letter", "adult")
 WIDTHS = ("search-32", "search-64", "search-128", "search-256")
 FAISS = "FAISS flat, rows"
 FASTER = ", ".join(f"{{multihash[x_{name}]:.1f}}" for name in ("median", "mean", "p99"))
@@ -138,7 +139,7 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     "rows": Table(
-        ("rows-photos", "rows-vectors", "rows-posts", "rows-letter", "rows-adult"),
+        tuple(f"rows-{name}{more}" for name in COLLECTIONS for more in ("", "-more")),
         "count",
         {
             "collection": "{collection}",
