@@ -3,13 +3,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo up test soak fuzz check format docs clean
+.PHONY: help demo up test soak fuzz page check format docs clean
 .DEFAULT_GOAL := help
 
 help:  ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: .venv/flows  ## learn codes for the sample in data/, and query it
+demo: .venv/flows,photos  ## learn codes for the sample in data/, and query it
 	@$(BIN)/aepipe run demo
 	@echo
 	@$(BIN)/aepipe query data/query.png -k 10 --picture hits.png
@@ -28,6 +28,10 @@ soak: .venv/dev  ## kill 50 nights, pass 100 others, kill workers, damage files:
 
 fuzz: .venv/fuzz  ## try a million inputs, guided by the code that they reach: 20 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.guided all
+
+page:  ## build the page of the service from web/ into the package
+	@command -v npm > /dev/null || { echo "the page is built with Node.js: install npm"; exit 1; }
+	cd web && npm ci --no-audit --no-fund --silent && npm run --silent build
 
 check: .venv/dev docs  ## lint, types, import contracts, spelling, documentation
 	$(BIN)/ruff check .

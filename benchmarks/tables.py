@@ -158,6 +158,27 @@ TABLES: Mapping[str, Table] = {
             "trained codes in service": "{released} of {seeds}",
         },
     ),
+    "confidence": Table(
+        ("confidence",),
+        "items",
+        {
+            "collection": "{collection}",
+            "new questions": "{n_queries:,}",
+            "items": "{items:.3f}",
+            "`--fast`": "{fast:.3f}",
+            "`-k 100`": "{many:.3f}",
+            "`--where`": "{where:.3f}",
+            "words": ("{words:.3f}", "–"),
+            "words, `--where`": ("{words_where:.3f}", "–"),
+            "false alarms": "{false_alarms:.1%}",
+            "strangers told": "{found:.0%}",
+        },
+    ),
+    "strangers": Table(
+        ("confidence",),
+        "stranger",
+        {"collection": "{collection}", "strangers": "{stranger}", "told": "{told:.0%}"},
+    ),
     "retrieval-kinds": Table(
         ("retrieval-kinds",),
         "recipe",

@@ -37,6 +37,10 @@ class Order:
         str | None,
         typer.Option("--kind", help="What a collection is of: images, text, table, ...; else told by its files."),
     ] = None
+    pixels: Annotated[
+        bool,
+        typer.Option("--pixels", help="Compare photographs by their pixels where the extra `photos` is not installed."),
+    ] = False
 
 
 def run(
@@ -75,7 +79,7 @@ def run(
       aepipe run fashion-mnist --source ~/data/fashion-mnist
       aepipe run 'scans/2026-*/*.png' --name scans --device cuda
     """
-    recipe = _recipe_for(what, place, save, order.kind)
+    recipe = _recipe_for(what, place, save, order.kind, pixels=order.pixels)
     with resumable(), showing():
         done = library.run(
             recipe,
@@ -202,12 +206,13 @@ def schedule(
     deployment.serve()
 
 
-def _recipe_for(what: str, place: Place, save: Path | None, kind: str | None = None) -> Path:
+def _recipe_for(what: str, place: Place, save: Path | None, kind: str | None = None, *, pixels: bool = False) -> Path:
     """Return the recipe that is asked for; say so where it was derived, and what the collection holds."""
     try:
-        recipe = load_flow("catalog").recipe_for(what, name=place.name, save=save, kind=kind, store=place.store())
+        derive = load_flow("catalog").recipe_for
+        recipe = derive(what, name=place.name, save=save, kind=kind, store=place.store(), pixels=pixels)
     except UnclearError as error:
-        return _recipe_for(what, place, save, _asked(error))
+        return _recipe_for(what, place, save, _asked(error), pixels=pixels)
     file: Path = recipe.file
     for line in recipe.said:
         say(f"{what}: {line}")

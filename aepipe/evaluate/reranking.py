@@ -1,7 +1,7 @@
 """Re-ranking by the embedding: its gain in precision, and the number of hits that it needs.
 
-A search by code returns ``factor`` times the wanted hits; these are sorted again by the cosine of their embeddings. Of few
-rows all are sorted again: the answer is an exact search of the embeddings.
+A search by code returns ``factor`` times the wanted hits; these are sorted again by the cosine of their embeddings. Of
+few rows all are sorted again: the answer is an exact search of the embeddings.
 
 Legend: N database rows, Q queries, H width of the embedding.
 """

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from aepipe.evaluate.exact_search import Features, distance_rows, nearest, small
 from aepipe.evaluate.relevance import Labels
 from aepipe.evaluate.reranking import Reranking, choose
 from aepipe.evaluate.retrieval import METRICS, NEIGHBOURS, neighbour_recall, retrieval, retrieval_by
+from aepipe.evaluate.strangers import Strangers
 from aepipe.evaluate.ties import Floats, Ints
 from aepipe.log import step
 
@@ -136,6 +137,7 @@ class Scores:
         calibration: probability of relevance by distance; None in scores of older versions.
         reranking: the gain by embeddings; None where they are not kept.
         duplicates: number of queries that nearly equal a database row.
+        strangers: the limits above which questions are unlike the collection, by kind of question.
     """
 
     protocol: Protocol
@@ -145,6 +147,7 @@ class Scores:
     calibration: Calibration | None = None
     reranking: Reranking | None = None
     duplicates: int = 0
+    strangers: Mapping[str, Strangers] = field(default_factory=dict)
 
     def metric(self, name: str, system: str = OURS) -> Estimate | None:
         """Return one estimate, None where it was not measured."""
@@ -181,6 +184,7 @@ class Scores:
             Calibration.from_dict(calibration) if calibration else None,
             Reranking.from_dict(reranking) if reranking else None,
             data.get("duplicates", 0),
+            {kind: Strangers.from_dict(limit) for kind, limit in data.get("strangers", {}).items()},
         )
 
 

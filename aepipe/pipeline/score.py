@@ -30,6 +30,7 @@ from aepipe.evaluate import scores as evaluation
 from aepipe.evaluate.baselines import Baseline, of_arrays
 from aepipe.evaluate.scores import Sample, Scores
 from aepipe.log import step
+from aepipe.pipeline import confidence
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.labels import any_several, label_sets
@@ -38,11 +39,12 @@ from aepipe.store.segments import CodeSegments
 
 if TYPE_CHECKING:
     from aepipe.evaluate.relevance import Labels
+    from aepipe.evaluate.strangers import Space
     from aepipe.pipeline.resolve import ResolvedRecipe
     from aepipe.recipe import Recipe
     from aepipe.release.release import Release
 
-VERSION = 4
+VERSION = 5
 SAMPLE_SEED = 20092
 SAMPLE_SHARE = 0.1
 """Share of rows that are queries where no row is in the split ``test``."""
@@ -86,8 +88,12 @@ def score(
         # Inside the draft, so that nothing of it is left, however this ends.
         scratch = draft.path / "scratch"
         scratch.mkdir()
-        scores = measure(store, resolved.recipe, rows, model, codes, scratch, fitted=fitted)
+        scores, space = _measured(store, resolved.recipe, rows, model, codes, scratch, fitted=fitted)
         shutil.rmtree(scratch)
+        for file, array in zip(
+            (layout.Scores.SPACE, layout.Scores.SEEN), space.arrays() if space else (), strict=False
+        ):
+            np.save(draft.path / file, array)
         arrays = {f"{name}/{part}": array for name, one in fitted.items() for part, array in one.arrays().items()}
         save_file(arrays, draft.path / layout.Scores.BASELINES)
         (draft.path / layout.Scores.SCORES).write_text(json.dumps(scores.to_dict(), indent=1), encoding="utf-8")
@@ -121,7 +127,23 @@ def measure(
         CodeError: there are fewer than 2 rows, or the codes have fewer bits.
         CorruptError: an artifact is damaged, or a row has no code.
     """
+    return _measured(store, recipe, rows, model, codes, scratch, n_bits=n_bits, fitted=fitted)[0]
+
+
+def _measured(
+    store: Store,
+    recipe: Recipe,
+    rows: Ref,
+    model: Ref,
+    codes: Sequence[Ref],
+    scratch: Path,
+    *,
+    n_bits: int | None = None,
+    fitted: MutableMapping[str, Baseline] | None = None,
+) -> tuple[Scores, Space | None]:
+    """Return scores, and the space that strangers are told by."""
     database, queries = samples(store, recipe, rows, codes, scratch)
+    whole = n_bits is None or n_bits == database.codes.n_bits
     if n_bits is not None and n_bits != database.codes.n_bits:
         # What is rebuilt, and what re-ranking has to look at, was never measured for a part of the code.
         database, queries = (
@@ -133,7 +155,7 @@ def measure(
     for sample in (database, queries):
         _fill(sample.features)
     wanted = recipe.evaluate
-    return evaluation.score(
+    found = evaluation.score(
         database,
         queries,
         seed=recipe.seed,
@@ -141,6 +163,11 @@ def measure(
         rerank_recall=wanted.rerank_recall,
         fitted=fitted,
     )
+    if not whole:
+        return found, None
+    asked = evaluation.first_queries(queries, wanted.queries)
+    worth = confidence.measure(Rows(store.verified(rows)), store.verified(model), database, asked, found, recipe.seed)
+    return worth.added(found), worth.space
 
 
 def measure_release(store: Store, release: Release, *, n_bits: int | None = None) -> Scores:

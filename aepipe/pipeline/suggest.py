@@ -65,6 +65,10 @@ WALKABLE = 100
 FEW = 1000
 """Rows below which an epoch is so short that training takes more of them."""
 
+PIXELS = (
+    "With --pixels they are compared by their colours and shapes, which finds pictures that look alike, and not things"
+)
+"""What can be done with photographs without the network that sees what is in them."""
 _NO_ROWS = "a table without rows"
 _ENDING = re.compile(
     r"\.(tar|tgz|zip|parquet|pq|arrow|feather|csv|tsv|txt|jsonl|ndjson|json|npy|npz|xlsx|xls|ods|db|sqlite3?|duckdb)"
@@ -153,7 +157,9 @@ class Holding:
         yield from (f"passed over: {in_words(fact)}" for fact in self.passed_over.facts())
 
 
-def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | None = None) -> tuple[str, str, Holding]:
+def suggest(
+    path: str, *, name: str | None = None, folder: Path, kind: str | None = None, pixels: bool = False
+) -> tuple[str, str, Holding]:
     """Return the name and the text of a recipe, and what was found at the path.
 
     Args:
@@ -161,8 +167,10 @@ def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | Non
         name: of the recipe; made of the path where it is None.
         folder: where the recipe is going to lie; paths below it are written relative to it.
         kind: of source that is meant; told by the files where it is None.
+        pixels: compare photographs by their pixels where the network that sees what is in them is not installed.
 
     Raises:
+        ExtraError: that network is not installed.
         RecipeError: the name is not one, or there is no such kind.
         SourceError: the path does not exist, or holds nothing that can be learned from.
         UnclearError: there are files of several kinds, or most are of none.
@@ -176,6 +184,12 @@ def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | Non
     tables = kind != "text" or records.prevail(Files.at(path, Path.cwd()))
     column = held.columns.get(kind) if tables else None
     hints, options = hints_for(kind, path, column, headless=held.headless and tables)
+    if hints.lacks and not pixels:
+        raise ExtraError(
+            *hints.lacks,
+            why=f"{path}: {hints.seen}, are photographs, and a network has to see what is in them",
+            instead=PIXELS,
+        )
     known = {place for place, _ in held.strangers}
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen, ensure_ascii=False)}"]

@@ -12,6 +12,7 @@ A kind of source is one folder with ``decode.py`` and ``source.py``; nothing els
 - optional: ``query_part(text, features) -> Item | None``, the part of a file that an argument names, where the recipe's
   ``[features]`` say how files are cut;
 - optional: ``excerpt(text, asked) -> str``, the part of an item's text that answers a question;
+- optional: ``stranger_words(features)``, what gives the share of an item's words that the collection does not know;
 - optional: ``EXTRAS``, the packages that the kind needs, each with the extra of aepipe that brings it;
 - optional: ``MARK``, a letter, and ``preview(whole, at, key) -> bytes``, where an item is a piece of a file: its place
   is ``file#at``, and ``at`` begins with the mark; ``whole`` is the path, or what reads it from an archive.
@@ -120,6 +121,12 @@ def excerpt(kind: str, text: str, asked: str) -> str:
     """Return what to show of an item's text next to a question: for documents, one sentence."""
     found = getattr(_decode(kind), "excerpt", None)
     return cast(str, found(text, asked)) if found else text
+
+
+def stranger_words(kind: str, features: Mapping[str, Any]) -> Callable[[bytes, str], float] | None:
+    """Return what gives the share of an item's unknown words; None where rows are not words."""
+    found = getattr(_decode(kind), "stranger_words", None)
+    return None if found is None else cast("Callable[[bytes, str], float] | None", found(features))
 
 
 def readable(kind: str, data: bytes, key: str) -> str:

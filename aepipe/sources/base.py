@@ -533,6 +533,7 @@ class Hints:
         cells: of a row of a table, some of which may be missing; 0 for what is no table.
         unreadable: items that were looked at and cannot be decoded, each with the reason.
         left_out: columns that rows are not made of, or that are not kept, each with the reason.
+        lacks: a package that the right recipe needs and that is not installed, and the extra that brings it.
     """
 
     survey: Survey
@@ -541,3 +542,4 @@ class Hints:
     cells: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    lacks: tuple[str, str] | None = None

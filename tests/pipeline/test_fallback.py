@@ -53,6 +53,31 @@ def test_what_measured_best_is_released(store: Store, metric: str, ours: float, 
     assert f"{itq:.3f}" in str(found)
 
 
+@pytest.mark.parametrize(
+    ("itq", "recalls", "better"),
+    [
+        (0.72, (0.51, 0.42), "stack"),
+        (0.72, (0.42, 0.51), "itq"),
+        (0.85, (0.51, 0.42), "itq"),
+        (0.65, (0.1, 0.9), "stack"),
+    ],
+)
+def test_where_chance_may_be_the_reason_the_neighbours_decide(
+    store: Store, itq: float, recalls: tuple[float, float], better: str
+) -> None:
+    """Intervals of the test's figures reach 0.1 to both sides."""
+    made = json.loads((store.verified(scored(store, 0.7, itq)) / layout.Scores.SCORES).read_bytes())
+    for row, value in zip(made["rows"], recalls, strict=True):
+        row["metrics"]["recall_at_10"] = {"value": value, "low": value, "high": value}
+    with store.draft("segment") as draft:
+        (draft.path / layout.Scores.SCORES).write_text(json.dumps(made))
+        measured = draft.finish({"of": "a tie", "itq": itq, "recalls": list(recalls)}, {})
+    found = fallback.compared(store, measured, "map_at_1000")
+    assert found is not None
+    assert found.better == better
+    assert ("may be chance; recall_at_10 0.510 against 0.420" in str(found)) == (better == "stack" and itq > 0.7)
+
+
 def plan(store: Store) -> ResolvedRecipe:
     make_release(store, n=20, shape=(8, 8, 1))
     layers = (LayerRecipe(net=Choice(kind="dense", options={"width": 8})),)

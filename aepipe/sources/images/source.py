@@ -269,7 +269,8 @@ def suggest(path: str, items: Iterable[Item], *, called: str = Images.called) ->
         )
     said = f"{seen.rows:,} {called}, of which {len(looks):,} were looked at"
     unreadable = tuple((name, reason) for name, reason, _ in bad.listed())
-    return base.Hints(seen, said, _features(looks), unreadable=unreadable)
+    missing = _missing_backbone() if _are_photographs(looks) else None
+    return base.Hints(seen, said, _features(looks), unreadable=unreadable, lacks=missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,11 +295,9 @@ class _Look:
 
 def _features(looks: list[_Look]) -> str:
     """Return ``[features]``."""
-    coloured = float(np.mean([look.spread > COLOURED for look in looks]))
-    height, width = (int(np.median([getattr(look, side) for look in looks])) for side in ("height", "width"))
-    height, width = (height, width) if max(height, width) <= SMALL else (SIDE, SIDE)
+    coloured, (height, width) = _coloured(looks), _sides(looks)
     large = max(height, width) == SIDE
-    if large and coloured >= PHOTOGRAPHS and _has_backbone():
+    if _are_photographs(looks) and _missing_backbone() is None:
         why = f"{coloured:.0%} have colours: photographs, of which it sees what is in them"
         return f'[features]\nbackbone = "{BACKBONE}"  # {why}'
     why = "height and width; larger sees more detail" if large else "height and width as they are"
@@ -307,5 +306,23 @@ def _features(looks: list[_Look]) -> str:
     return f'[features]\n{size}\ncolor = "{color}"  # {coloured:.0%} of them have colours'
 
 
-def _has_backbone() -> bool:
-    return all(find_spec(package) for package in decode.BACKBONES)
+def _coloured(looks: list[_Look]) -> float:
+    """Return the share of pictures with colours."""
+    return float(np.mean([look.spread > COLOURED for look in looks]))
+
+
+def _sides(looks: list[_Look]) -> tuple[int, int]:
+    """Return the height and width of rows."""
+    height, width = (int(np.median([getattr(look, side) for look in looks])) for side in ("height", "width"))
+    return (height, width) if max(height, width) <= SMALL else (SIDE, SIDE)
+
+
+def _are_photographs(looks: list[_Look]) -> bool:
+    """Whether most of the pictures are large and have colours."""
+    return max(_sides(looks)) == SIDE and _coloured(looks) >= PHOTOGRAPHS
+
+
+def _missing_backbone() -> tuple[str, str] | None:
+    """Return the package of the network that is not installed, and the extra that brings it; None where it is there."""
+    missing = next((package for package in decode.BACKBONES if find_spec(package) is None), None)
+    return None if missing is None else (missing, decode.EXTRAS[missing])
