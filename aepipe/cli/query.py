@@ -321,9 +321,9 @@ def _print(release: Release, found: Answer, form: str, way: Way | None) -> None:
 
 def _path(release: Release, key: str, place: str) -> str:
     """Return the path of a row's original, or its key where that is not a file."""
-    from aepipe.sources import file_at
+    from aepipe.release.originals import file_of
 
-    return file_at(release.items.root, place) or key
+    return str(file_of(release, place) or key)
 
 
 def _draw(release: Release, drawn: Sequence[Found], file: Path) -> None:

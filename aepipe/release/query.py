@@ -132,7 +132,8 @@ def decoded_items(
         QueryError: there is no such id or key, a path does not exist, or the release was not learned from images.
         FingerprintError: this version decodes in another way than the release's encoder expects.
     """
-    from aepipe.sources import has_pictures, preview
+    from aepipe.release.originals import original
+    from aepipe.sources import has_pictures
 
     card = release.encoder.card
     pictures = has_pictures(card.source)
@@ -142,7 +143,7 @@ def decoded_items(
     decode = decoder(release)
     for row in release.describe([*ids, *(release.id_of(key) for key in keys)]):
         try:
-            question = Question(row.key, data=preview(release.items.root, row.place))
+            question = Question(row.key, data=original(release, row.place))
         except ItemError as error:
             question = Question(row.key, failure=error)
         yield row.key, _decoded(question, decode)

@@ -167,6 +167,7 @@ class ItemSegments:
     def __init__(self, parts: Sequence[Items], removed: NDArray[np.int64]) -> None:
         self.columns = parts[0].columns
         self.root = parts[0].root
+        self.roots = tuple(dict.fromkeys(root for part in parts for root in part.roots))
         self._parts = parts
         self._removed = removed
 
@@ -274,6 +275,7 @@ class Items:
         ids: int64[N], ascending.
         columns: names of the source's own columns.
         root: the folder that places are relative to.
+        roots: other folders that originals may lie in.
 
     Raises:
         CorruptError: the folder does not hold items.
@@ -285,6 +287,7 @@ class Items:
             self.ids = mapped(folder / layout.Items.IDS)
             self.columns: list[str] = metadata["columns"]
             self.root = Path(metadata["root"])
+            self.roots = tuple(Path(one) for one in metadata.get("roots", ()))
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptError(
                 f"{folder}: corrupt, not the items of a release: {error}; delete it and run again"
@@ -300,6 +303,7 @@ class Items:
         *,
         columns: Sequence[str],
         root: Path,
+        roots: Sequence[str] = (),
     ) -> None:
         """Write the items of a segment.
 
@@ -310,12 +314,14 @@ class Items:
             columns: names of the source's own columns, in that order; they are not used as file names, for a column
                 may have any name.
             root: the folder that places are relative to.
+            roots: other folders that whole paths may lead into.
         """
         np.save(folder / layout.Items.IDS, ids)
         for name, values in strings.items():
             Strings.write(folder, name, values)
         np.save(folder / layout.Items.KEY_ORDER, _order_of(Strings.open(folder, "key")))
         metadata = {"schema": 1, "columns": list(columns), "root": str(root)}
+        metadata |= {"roots": list(roots)} if roots else {}
         (folder / layout.Items.CARD).write_text(json.dumps(metadata), encoding="utf-8")
 
     def __len__(self) -> int:
