@@ -68,7 +68,9 @@ def choose(
     *,
     target: float,
 ) -> Reranking:
-    """Choose the smallest factor that finds the wanted share of nearest embeddings; of few rows, one that takes all.
+    """Choose the smallest factor that finds the wanted share of nearest embeddings.
+
+    Of few rows, it takes all.
 
     Args:
         codes: of N database rows and of Q queries.

@@ -219,7 +219,7 @@ def bits(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) -> NDA
 
 
 def lift(lowest: Autoencoder, rows: Feed) -> float:
-    """Return the constant beside the codes of the lowest layer, with which the smaller distance is the smaller angle.
+    """Return a constant for the embedding, with which the smaller distance is the smaller angle.
 
     Args:
         lowest: the layer.
