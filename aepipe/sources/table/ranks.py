@@ -46,8 +46,8 @@ class Sampled:
 def knots_of(numbers: Sequence[float]) -> list[list[float]]:
     """Return numbers and their ranks, ascending, between which others are interpolated.
 
-    There are none where tails are light. Ranks are between -1 and 1 times half of :data:`SPREAD`; equal numbers have the
-    mean of their ranks, so that two numbers are as far from each other as rows lie between them.
+    There are none where tails are light. Ranks are between -1 and 1 times half of :data:`SPREAD`. Equal numbers have
+    the mean of their ranks, so that two numbers are as far from each other as rows lie between them.
     """
     values, counts = np.unique(np.asarray(numbers, np.float64), return_counts=True)
     if len(values) < 2 or _kurtosis(values, counts) < HEAVY:
