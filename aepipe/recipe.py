@@ -72,6 +72,15 @@ def _checked_name(text: str) -> str:
     return name
 
 
+def name_refusal(text: str) -> str:
+    """Return why a text cannot be the name of a collection; empty where it can."""
+    try:
+        _checked_name(text)
+    except PydanticCustomError as error:
+        return error.message()
+    return ""
+
+
 class Options(BaseModel):
     """Base of everything read from a recipe: frozen, typed strictly, unknown keys refused."""
 
