@@ -28,6 +28,7 @@ from aepipe.learn import stack
 from aepipe.learn.align import match_bits, reorder_bits
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Feed
+from aepipe.learn.edits import Edits
 from aepipe.learn.onnx_export import BATCH, freeze, freeze_decoder
 from aepipe.learn.stack import bits, fit_rotation, load_finetuned, thresholds, unroll
 from aepipe.learn.trainer import Curve, FileCheckpoint, Trainer
@@ -144,6 +145,7 @@ def _trainer(
         held_out=seen["held_out"],
         seed=resolved.recipe.seed + SEED_OFFSET,
         compute=compute,
+        edits=Edits(feeds["train"], resolved.finetune.edits, frozen) if resolved.finetune.edited else None,
     )
     return trainer, seen
 
