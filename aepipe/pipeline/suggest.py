@@ -55,6 +55,8 @@ MOST_EPOCHS, MORE_EPOCHS = 40, 400
 """Of any collection, and of one with few rows."""
 MOST_NEIGHBOURS, ROWS_OF_A_NEIGHBOUR, FEWEST_NEIGHBOURS = 20, 30, 6
 """Edges of a row in the graph: one for so many rows, within bounds; of few rows, the 20 nearest are of any kind."""
+REFRESHES = 5
+"""Parts of fine-tuning after each of which a part of the edges is found anew, where rows are edited."""
 _IN_CELLS = ("images", "text", "vectors", "audio", "video")  # kinds whose files may lie in the cells of a table
 FOLDERS, NUMBERS = 4, 1000
 """Most parts of a path in a derived name, and the number above those that are tried after a name."""
@@ -92,7 +94,8 @@ batch = {batch}
 lr = 2e-3
 warmup = 50
 corruption = {{ kind = "mask", rate = 0.2, rescale = true }}
-objective = {{ kind = "neighbourhood", whiten = 0.0{few} }}"""
+{edits}objective = {{ kind = "neighbourhood", whiten = 0.0{more} }}"""
+_EDITS = "edits = {kind}  # of each row and its partners, below the frozen layer\n"
 _LINEAR = """[code]  # too few rows to train on: rotated components (ITQ)
 bits = {bits}
 normalize = false
@@ -184,7 +187,7 @@ def suggest(path: str, *, name: str | None = None, folder: Path, kind: str | Non
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen, ensure_ascii=False)}"]
     blocks = [source_block(hints, kind, _relative(path, folder), options), hints.features]
-    blocks += stack(hints.survey.rows, holes=hints.holes)
+    blocks += stack(hints.survey.rows, holes=hints.holes, edits=hints.edits)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
     text = "\n\n".join([*head, *filter(None, blocks)]) + "\n"
     # A recipe that does not parse must never be written.
@@ -536,12 +539,13 @@ def _is_headless(file: Found) -> bool:
     return records.holds(file) and records.is_headless(Path(file.path), file.place)
 
 
-def stack(rows: int, *, holes: bool = False) -> list[str]:
+def stack(rows: int, *, holes: bool = False, edits: str = "") -> list[str]:
     """Return the blocks from the lowest layer to fine-tuning.
 
     Args:
         rows: of the collection.
         holes: cells may be missing, and are of several sorts.
+        edits: a change of whole rows that leaves them of their kind, as a recipe writes it; empty where none is known.
     """
     bits = 64 if rows < 200_000 else 128
     # Of few rows, the last components hold single rows; a short question has nothing in common with them.
@@ -555,12 +559,17 @@ def stack(rows: int, *, holes: bool = False) -> list[str]:
     epochs = {part: int(np.clip(round(steps * batch / rows), 1, most)) for part, steps in STEPS.items()}
     fit = f"fit = {{ epochs = {epochs['layer']}, batch = {batch}, warmup = 50 }}"
     k = int(np.clip(rows // ROWS_OF_A_NEIGHBOUR, FEWEST_NEIGHBOURS, MOST_NEIGHBOURS))
-    few = "" if k == MOST_NEIGHBOURS else f", k = {k}"
+    more = "" if k == MOST_NEIGHBOURS else f", k = {k}"
+    if edits:
+        # The first neighbours are those of rows as they are; codes that edits have taught find better ones.
+        more += f", refresh = {max(1, epochs['finetune'] // REFRESHES)}"
     return [
         _MASKED.format(fit=fit) if holes else components,
         _LAYER.format(width=max(1024, 2 * bits), likelihood="gaussian", fit=fit),
         _CODE.format(bits=bits, fit=fit),
-        _WALKS.format(epochs=epochs["finetune"], batch=batch, few=few),
+        _WALKS.format(
+            epochs=epochs["finetune"], batch=batch, more=more, edits=_EDITS.format(kind=edits) if edits else ""
+        ),
     ]
 
 

@@ -515,6 +515,7 @@ class Hints:
         holes: cells may be missing, and are of several sorts.
         unreadable: items that were looked at and cannot be decoded, each with the reason.
         left_out: columns that rows are not made of, or that are not kept, each with the reason.
+        edits: a change of whole rows that leaves them of their kind, as a recipe writes it; empty where none is known.
     """
 
     survey: Survey
@@ -523,3 +524,4 @@ class Hints:
     holes: bool = False
     unreadable: tuple[tuple[str, str], ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    edits: str = ""

@@ -24,6 +24,7 @@ from aepipe.index.float_knn import neighbours
 from aepipe.learn import batches, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import Feed
+from aepipe.learn.edits import Edits
 from aepipe.learn.stack import unroll
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Recipe
@@ -43,16 +44,16 @@ def read(file: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
     return (numbers - low) / np.maximum(high - low, 1e-9), table.iloc[:, 0].astype(str).to_numpy(np.str_)
 
 
-def train(recipe: Recipe, rows: NDArray[np.float32], others: NDArray[np.float32], seed: int) -> list[BitCodes]:
+def train(recipe: Recipe, rows: NDArray[np.generic], others: NDArray[np.generic], seed: int) -> list[BitCodes]:
     """Pretrain and fine-tune a stack on rows; return the codes of these and of others."""
     where = batches.resolve(recipe.compute)
     specs = [layer_specs.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers)]
     specs.append(layer_specs.code_spec(recipe.code))
     layers = [one.to(where.device) for one in stack.build(specs, rows.shape[1:], seed=seed)]
 
-    def fit(model: Any, training: layer_specs.Training, feed: Feed, number: int) -> None:
+    def fit(model: Any, training: layer_specs.Training, feed: Feed, number: int, edits: Edits | None = None) -> None:
         nothing = Feed(np.zeros((0, *feed.shape), np.float32), where)
-        trainer = Trainer(model, training, train=feed, held_out=nothing, seed=seed + number, compute=where)
+        trainer = Trainer(model, training, train=feed, held_out=nothing, seed=seed + number, compute=where, edits=edits)
         with tempfile.TemporaryDirectory() as folder:
             trainer.run(FileCheckpoint(Path(folder)), lambda *_: None, neighbours=neighbours)
 
@@ -62,7 +63,9 @@ def train(recipe: Recipe, rows: NDArray[np.float32], others: NDArray[np.float32]
     frozen = recipe.finetune.frozen
     below, top = layers[:frozen], unroll(layers[frozen:])
     feeds = [stack.codes(below, Feed(one, where), where, spill=Path("spill.npy")) for one in (rows, others)]
-    fit(top, layer_specs.finetune_training(recipe.finetune, specs), feeds[0], 1000)
+    training = layer_specs.finetune_training(recipe.finetune, specs)
+    fit(top, training, feeds[0], 1000, Edits(seen, training.edits, below) if training.edited else None)
+    top.eval()
     values = [
         np.concatenate([top.net.encoder(block).detach().cpu().numpy() for block in one.blocks()]) for one in feeds
     ]

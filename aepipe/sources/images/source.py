@@ -39,6 +39,8 @@ COLOURED = 0.02
 """Mean spread of the channels, as a share of white, from which a picture counts as coloured."""
 PHOTOGRAPHS = 0.5
 """Share of coloured pictures from which large ones are taken for photographs."""
+MOVED = 0.05
+"""Share of the longest side by which a picture may be moved and still is of its kind."""
 BACKBONE = "efficientnet-lite0"
 PACKAGED = {BACKBONE: 1280}
 """Networks that a package brings, and how many features each has."""
@@ -269,7 +271,9 @@ def suggest(path: str, items: Iterable[Item], *, called: str = Images.called) ->
         )
     said = f"{seen.rows:,} {called}, of which {len(looks):,} were looked at"
     unreadable = tuple((name, reason) for name, reason, _ in bad.listed())
-    return base.Hints(seen, said, _features(looks), unreadable=unreadable)
+    features = _features(looks)
+    edits = "" if "backbone" in features else _edits(looks)
+    return base.Hints(seen, said, features, unreadable=unreadable, edits=edits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,9 +298,7 @@ class _Look:
 
 def _features(looks: list[_Look]) -> str:
     """Return ``[features]``."""
-    coloured = float(np.mean([look.spread > COLOURED for look in looks]))
-    height, width = (int(np.median([getattr(look, side) for look in looks])) for side in ("height", "width"))
-    height, width = (height, width) if max(height, width) <= SMALL else (SIDE, SIDE)
+    coloured, (height, width) = _coloured(looks), _size(looks)
     large = max(height, width) == SIDE
     if large and coloured >= PHOTOGRAPHS and _has_backbone():
         why = f"{coloured:.0%} have colours: photographs, of which it sees what is in them"
@@ -305,6 +307,23 @@ def _features(looks: list[_Look]) -> str:
     color = "rgb" if coloured >= 0.1 else "gray"
     size = f"size = [{height}, {width}]  # {why}"
     return f'[features]\n{size}\ncolor = "{color}"  # {coloured:.0%} of them have colours'
+
+
+def _edits(looks: list[_Look]) -> str:
+    """Return a change after which a picture is still of its kind."""
+    # Left and right are the same to things in the world, not to letters, which have no colours.
+    mirror = ", mirror = 0.5" if _coloured(looks) >= PHOTOGRAPHS else ""
+    return f'{{ kind = "jitter", shift = {MOVED * max(_size(looks)):.1f}{mirror} }}'
+
+
+def _coloured(looks: list[_Look]) -> float:
+    return float(np.mean([look.spread > COLOURED for look in looks]))
+
+
+def _size(looks: list[_Look]) -> tuple[int, int]:
+    """Return the height and the width of rows that are made of pixels."""
+    height, width = (int(np.median([getattr(look, side) for look in looks])) for side in ("height", "width"))
+    return (height, width) if max(height, width) <= SMALL else (SIDE, SIDE)
 
 
 def _has_backbone() -> bool:
