@@ -193,15 +193,18 @@ class FinetuneRecipe(GrownOptions, FitRecipe):
         corruption: a change of the rows that the stack sees in training.
         edits: a change of whole items, before the frozen layers see them: of pictures, a ``jitter``. With pairs of
             rows, each of the two has an edit of its own.
+        edits_within: how many times as far from the nearest other rows an edited row may be as it was itself; each part
+            of an edit is weakened until it keeps to that. 0 takes edits as they are.
         objective: the principle of fine-tuning; some objectives train single layers only.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"edits"})
+    later: ClassVar[frozenset[str]] = frozenset({"edits", "edits_within"})
 
     epochs: Annotated[int, Field(ge=0)] = 10
     frozen: Annotated[int, Field(ge=0)] = 0
     corruption: Choice = Choice(kind="none")
     edits: Choice = Choice(kind="none")
+    edits_within: Annotated[float, Field(ge=0)] = 1.1
     objective: Choice = Choice(kind="reconstruction")
 
 

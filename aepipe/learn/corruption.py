@@ -55,6 +55,19 @@ class Corruption(Options, ABC):
         """Return why rows of a shape cannot be changed like this, with the remedy; None if they can."""
         return None
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of changes that can be made weaker one by one; none where the kind is one change."""
+        return ()
+
+    def by(self, factors: Mapping[str, float]) -> Corruption:
+        """Return the same with some parts multiplied."""
+        return self
+
+    def only(self, part: str, factor: float) -> Corruption:
+        """Return the same with one part multiplied, and no other."""
+        return self.by({name: factor if name == part else 0.0 for name in self.parts})
+
     @abstractmethod
     def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
         """Corrupt an array.
@@ -279,6 +292,23 @@ class Jitter(Corruption):
     mirror: Annotated[float, Field(ge=0, le=1)] = 0.0
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
     contrast: Annotated[float, Field(ge=0, le=2)] = 0.0
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """All of its numbers."""
+        return affine.Most._fields
+
+    def by(self, factors: Mapping[str, float]) -> Jitter:
+        """Return the same with some parts multiplied; the chance of a mirror stays, or becomes zero."""
+        found = {part: getattr(self, part) * factor for part, factor in factors.items()}
+        if factors.get("mirror"):
+            found["mirror"] = self.mirror
+        return self.model_copy(update=found)
+
+    def only(self, part: str, factor: float) -> Jitter:
+        """Return the same with one part multiplied, and no other; every image is mirrored, or none."""
+        found = self.by({name: factor if name == part else 0.0 for name in self.parts})
+        return found.model_copy(update={"mirror": float(found.mirror > 0)})
 
     def refusal(self, shape: Sequence[int]) -> str | None:
         """Refuse rows that are no pictures."""

@@ -2,19 +2,32 @@
 
 The layers that stay frozen in fine-tuning are not in its way: an edit changes the row of the item, as a corruption of
 the lowest layer would, and the frozen layers encode what comes of it, in every step.
+
+Which edits leave an item of its kind depends on the collection: letters may not be mirrored, landscapes may; pictures
+that were cut out and lined up are never moved, others are. The rows themselves tell. Where items of a collection differ
+by an edit, an edited row is one more row among them, as near to the nearest others as it was itself. Where they do not,
+it is a stranger. So each part of an edit is weakened until edited rows are hardly farther from others than rows are.
+
+Legend: B rows of a sample, N rows that they are compared with, F cells of a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from aepipe.learn.autoencoder import Autoencoder
-from aepipe.learn.batches import Feed
-from aepipe.learn.corruption import Corruption
+from aepipe.learn.batches import Compute, Feed
+from aepipe.learn.corruption import Clean, Corruption
+
+ASKED, COMPARED, NEAREST = 500, 10_000, 10
+"""Rows that are edited, rows that they are compared with, and how many of these count as near."""
+STRENGTHS = tuple(tenths / 10 for tenths in range(10, -1, -1))
+"""Factors that are tried, the strongest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +59,66 @@ class Edits:
             for layer in self.below:
                 row = layer.encode(row).mean
         return row
+
+
+def edits_of(
+    kind: Corruption, within: float, *, rows: Feed, below: Sequence[Autoencoder], seen: Feed, compute: Compute
+) -> Edits | None:
+    """Return the edits of a training, as strong as its rows bear them; None where nothing is edited.
+
+    Args:
+        kind: the change.
+        within: how many times as far from others an edited row may be as it was itself; 0 takes the change as it is.
+        rows: the training rows as they are.
+        below: the frozen layers, bottom up.
+        seen: the codes of the rows under the frozen layers.
+        compute: the device.
+    """
+    if isinstance(kind, Clean):
+        return None
+    edits = Edits(rows, kind, below)
+    return Strangeness(edits, seen, compute).weakened(within) if within and kind.parts else edits
+
+
+class Strangeness:
+    """How far edited rows are from the other rows of their collection.
+
+    Args:
+        edits: of the collection.
+        seen: the codes of its rows under the frozen layers.
+        compute: the device.
+    """
+
+    def __init__(self, edits: Edits, seen: Feed, compute: Compute) -> None:
+        self._edits, self._compute = edits, compute
+        # A fixed seed: what the rows bear is a fact about them, not a draw of this training.
+        order = torch.randperm(len(seen), generator=torch.Generator().manual_seed(0))
+        self._index_B, known_N = order[:ASKED], order[:COMPARED]
+        known_NF = seen.batch(known_N).flatten(1)
+        self._mean_F = known_NF.mean(0)
+        self._known_NF = F.normalize(known_NF - self._mean_F)
+        self._plain = self._distance(seen.batch(self._index_B))
+
+    def of(self, kind: Corruption) -> float:
+        """Return the mean distance of edited rows from their nearest others, as a multiple of that of the rows."""
+        edited = replace(self._edits, kind=kind).batch(self._index_B, self._compute.generator(0))
+        return self._distance(edited) / max(self._plain, 1e-12)
+
+    def weakened(self, within: float) -> Edits:
+        """Return the edits with each part, and all of them together, as strong as they stay within a multiple."""
+        kind = self._edits.kind
+        alone = {part: self._strongest([kind.only(part, by) for by in STRENGTHS], within) for part in kind.parts}
+        found = kind.by({part: STRENGTHS[place] for part, place in alone.items()})
+        together = [found.by(dict.fromkeys(kind.parts, factor)) for factor in STRENGTHS]
+        return replace(self._edits, kind=together[self._strongest(together, within)])
+
+    def _strongest(self, kinds: Sequence[Corruption], within: float) -> int:
+        """Return the place of the first that stays within; the last changes nothing."""
+        return next((at for at, kind in enumerate(kinds[:-1]) if self.of(kind) <= within), len(kinds) - 1)
+
+    def _distance(self, rows: Tensor) -> float:
+        """Return the mean of one minus the cosine with the nearest rows, but for the row itself."""
+        cosine_BN = F.normalize(rows.flatten(1) - self._mean_F) @ self._known_NF.T
+        cosine_BN.fill_diagonal_(-torch.inf)  # the rows that are edited are the first of those compared
+        nearest = cosine_BN.topk(min(NEAREST, cosine_BN.shape[1] - 1)).values
+        return 1 - float(nearest.mean())

@@ -34,6 +34,7 @@ class Training:
     objective: objectives.Options
     fit: FitRecipe
     edits: Corruption = NO_EDITS
+    edits_within: float = 0.0
 
     @property
     def edited(self) -> bool:
@@ -48,7 +49,7 @@ class Training:
             "fit": self.fit.model_dump(include=set(FitRecipe.model_fields)),
         }
         # Without edits, as digests were before there were any.
-        return found | ({"edits": _key(self.edits)} if self.edited else {})
+        return found | ({"edits": _key(self.edits), "edits_within": self.edits_within} if self.edited else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def finetune_training(recipe: FinetuneRecipe, specs: Sequence[LayerSpec], at: st
         RecipeError: a kind or one of its options is wrong, or the objective cannot train a whole stack.
     """
     edits = resolve(corruptions.KINDS, recipe.edits, f"{at}.edits")
-    found = replace(training(recipe, at, recipe), edits=edits)
+    found = replace(training(recipe, at, recipe), edits=edits, edits_within=recipe.edits_within)
     if edits.makes_holes and not specs[0].net.holes:
         raise RecipeError(
             f"{at}.edits: leaves missing cells, which the lowest net does not read; allowed: jitter, shift"

@@ -70,7 +70,7 @@ class Trainer:
         self.held_out = held_out
         self.compute = compute
         self._seed = seed
-        self._edits = edits
+        self.edits = edits
         self._posterior = model.posterior
         self._objective = objectives.build(self.model, training.objective, compute, seed=seed)
         self._phases = self._objective.phases()
@@ -166,10 +166,10 @@ class Trainer:
         at = self._position
         # Seeded again in every step, so a resumed run needs no state of a generator.
         self._generator.manual_seed(seed_of(self._seed, at.epoch, at.step))
-        edited = None if self._edits is None else self._edits.batch(index, self._generator)
+        edited = None if self.edits is None else self.edits.batch(index, self._generator)
         batch = self._batch(self.train.batch(index), self._generator, edited=edited)
         batch = batch._replace(
-            positions=index, pass_seed=seed_of(self._seed, at.epoch), passes=at.epoch, edits=self._edits
+            positions=index, pass_seed=seed_of(self._seed, at.epoch), passes=at.epoch, edits=self.edits
         )
         done = at.epoch * self.steps + at.step
         self.model.posterior = self._posterior.at(done / (self.training.fit.epochs * self.steps))

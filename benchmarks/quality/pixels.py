@@ -93,12 +93,12 @@ def main() -> None:
             for system, values in found.items():
                 figures = "".join(f"{value:8.4f}" for value in values)
                 print(f"{path.stem:14} seed {seed} {system:6}{figures}  {seconds:6.0f} s", flush=True)
-        line = {"collection": path.stem}
+        line: dict[str, float | str] = {"collection": path.stem}
         for system in runs[0]:
-            figures = np.array([run[system] for run in runs])
-            spread = figures.std(0, ddof=1) if given.seeds > 1 else np.zeros(len(SHOWN))
-            for name, mean, sd in zip(SHOWN, figures.mean(0), spread, strict=True):
-                line |= {f"{system}_{name}": float(mean), f"{system}_{name}_sd": float(sd)}
+            each = np.array([run[system] for run in runs])
+            spread = each.std(0, ddof=1) if given.seeds > 1 else np.zeros(len(SHOWN))
+            for name, mean, sd in zip(SHOWN, each.mean(0), spread, strict=True):
+                line |= {f"{system}_{name}": mean.item(), f"{system}_{name}_sd": sd.item()}
         told.append(line)
     write(given.json, told, PACKAGES, settings={"seeds": given.seeds, "queries": QUERIES, "bits": 64})
 

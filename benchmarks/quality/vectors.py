@@ -24,7 +24,7 @@ from aepipe.index.float_knn import neighbours
 from aepipe.learn import batches, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import Feed
-from aepipe.learn.edits import Edits
+from aepipe.learn.edits import Edits, edits_of
 from aepipe.learn.stack import unroll
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Recipe
@@ -64,7 +64,8 @@ def train(recipe: Recipe, rows: NDArray[np.generic], others: NDArray[np.generic]
     below, top = layers[:frozen], unroll(layers[frozen:])
     feeds = [stack.codes(below, Feed(one, where), where, spill=Path("spill.npy")) for one in (rows, others)]
     training = layer_specs.finetune_training(recipe.finetune, specs)
-    fit(top, training, feeds[0], 1000, Edits(seen, training.edits, below) if training.edited else None)
+    edits = edits_of(training.edits, training.edits_within, rows=seen, below=below, seen=feeds[0], compute=where)
+    fit(top, training, feeds[0], 1000, edits)
     top.eval()
     values = [
         np.concatenate([top.net.encoder(block).detach().cpu().numpy() for block in one.blocks()]) for one in feeds

@@ -40,7 +40,7 @@ COLOURED = 0.02
 PHOTOGRAPHS = 0.5
 """Share of coloured pictures from which large ones are taken for photographs."""
 MOVED = 0.05
-"""Share of the longest side by which a picture may be moved and still is of its kind."""
+"""Share of the longest side by which a picture may be moved and still be of its kind."""
 BACKBONE = "efficientnet-lite0"
 PACKAGED = {BACKBONE: 1280}
 """Networks that a package brings, and how many features each has."""
@@ -310,10 +310,9 @@ def _features(looks: list[_Look]) -> str:
 
 
 def _edits(looks: list[_Look]) -> str:
-    """Return a change after which a picture is still of its kind."""
-    # Left and right are the same to things in the world, not to letters, which have no colours.
-    mirror = ", mirror = 0.5" if _coloured(looks) >= PHOTOGRAPHS else ""
-    return f'{{ kind = "jitter", shift = {MOVED * max(_size(looks)):.1f}{mirror} }}'
+    """Return changes after which a picture may still be of its kind; fine-tuning finds those that its rows bear."""
+    shift = MOVED * max(_size(looks))
+    return f'{{ kind = "jitter", shift = {shift:.1f}, mirror = 0.5, brightness = 0.1, contrast = 0.3 }}'
 
 
 def _coloured(looks: list[_Look]) -> float:
