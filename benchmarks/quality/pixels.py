@@ -4,27 +4,31 @@
 
 A collection is a folder of gzipped IDX files, or a Parquet file with the columns ``image``, ``label`` and ``split``, as
 ``benchmarks.quality.glyphs`` and ``benchmarks.quality.cifar10`` write them. The recipe is the one that ``aepipe run``
-would write for the path, so no choice is made for a collection. 1,000 test pictures, the same in every run, are asked
-of the training pictures; labels are only used for the figures.
+derives for pixels from the number of rows and their size, so no choice is made for a collection. 1,000 test pictures,
+the same in every run, are asked of the training pictures; labels are only used for the figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import io
 import time
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from PIL import Image
 
 from aepipe import recipe as recipes
 from aepipe.evaluate.scores import Sample, score
-from aepipe.pipeline.suggest import suggest
+from aepipe.pipeline.suggest import stack
 from aepipe.recipe import Recipe
 from aepipe.sources.images.decode import decode
+from aepipe.sources.images.source import edits_of
 from benchmarks.common import add_output, describe, fashion_mnist, write
 from benchmarks.quality.vectors import train
 
@@ -37,14 +41,14 @@ Rows = NDArray[np.uint8]
 Classes = NDArray[np.str_]
 
 
-def derived(path: Path, seed: int) -> Recipe:
-    """Return the recipe that `aepipe run` would write for a collection."""
-    _, text, _ = suggest(str(path), folder=Path.cwd())
-    return recipes.parse(tomllib.loads(text) | {"seed": seed}, Path("pixels.toml"))
+def derived(rows: int, side: int, seed: int) -> Recipe:
+    """Return the recipe that `aepipe run` would write for so many pictures, as far as training goes."""
+    head = f'name = "pixels"\nseed = {seed}\n[source]\nkind = "images"\npath = "x"\n'
+    return recipes.parse(tomllib.loads("\n\n".join([head, *stack(rows, edits=edits_of(side))])), Path("pixels.toml"))
 
 
-def read(path: Path, recipe: Recipe) -> tuple[Rows, Classes, Rows, Classes]:
-    """Return training pictures, their classes, test pictures and theirs, as the recipe decodes them."""
+def read(path: Path) -> tuple[Rows, Classes, Rows, Classes]:
+    """Return training pictures, their classes, test pictures and theirs; all have the size of the first."""
     if path.is_dir():
         classes = []
         for name in ("train", "t10k"):
@@ -54,20 +58,21 @@ def read(path: Path, recipe: Recipe) -> tuple[Rows, Classes, Rows, Classes]:
         return rows, classes[0], asked, classes[1]
     table = pq.read_table(path)
     split, label = (np.array(table[name].to_pylist(), np.str_) for name in ("split", "label"))
-    size, color = tuple(recipe.features["size"]), recipe.features["color"]
-    images = [decode(cell, key="picture", size=size, color=color) for cell in table["image"].to_pylist()]
+    cells = table["image"].to_pylist()
+    first = Image.open(io.BytesIO(cells[0]))
+    color: Literal["gray", "rgb"] = "gray" if first.mode == "L" else "rgb"
+    images = [decode(cell, key="picture", size=first.size[::-1], color=color) for cell in cells]
     whole, test = np.stack(images), split == "test"
     return whole[~test], label[~test], whole[test], label[test]
 
 
 def measured(path: Path, seed: int, most: int) -> tuple[float, dict[str, list[float]]]:
     """Return the seconds of a training, and the figures of each system."""
-    recipe = derived(path, seed)
-    rows, classes, asked, truth = read(path, recipe)
+    rows, classes, asked, truth = read(path)
     chosen = np.random.default_rng(0).permutation(len(asked))[:QUERIES]
     rows, classes, asked, truth = rows[:most], classes[:most], asked[chosen], truth[chosen]
     began = time.monotonic()
-    codes = train(recipe, rows, asked, seed)
+    codes = train(derived(len(rows), max(rows.shape[1:3]), seed), rows, asked, seed)
     seconds = time.monotonic() - began
     flat = [one.reshape(len(one), -1) for one in (rows, asked)]
     samples = [Sample(*one) for one in zip(codes, flat, (classes, truth), strict=True)]

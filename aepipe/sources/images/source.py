@@ -39,8 +39,8 @@ COLOURED = 0.02
 """Mean spread of the channels, as a share of white, from which a picture counts as coloured."""
 PHOTOGRAPHS = 0.5
 """Share of coloured pictures from which large ones are taken for photographs."""
-MOVED = 0.05
-"""Share of the longest side by which a picture may be moved and still be of its kind."""
+MOVED = 0.1
+"""Share of the longest side by which a picture is moved at most."""
 BACKBONE = "efficientnet-lite0"
 PACKAGED = {BACKBONE: 1280}
 """Networks that a package brings, and how many features each has."""
@@ -272,7 +272,7 @@ def suggest(path: str, items: Iterable[Item], *, called: str = Images.called) ->
     said = f"{seen.rows:,} {called}, of which {len(looks):,} were looked at"
     unreadable = tuple((name, reason) for name, reason, _ in bad.listed())
     features = _features(looks)
-    edits = "" if "backbone" in features else _edits(looks)
+    edits = "" if "backbone" in features else edits_of(max(_size(looks)))
     return base.Hints(seen, said, features, unreadable=unreadable, edits=edits)
 
 
@@ -296,6 +296,16 @@ class _Look:
         return cls(*picture.size, float((pixels.max(axis=2) - pixels.min(axis=2)).mean()))
 
 
+def edits_of(side: int) -> str:
+    """Return changes after which a picture may be of its kind; of these, fine-tuning finds those that its rows bear.
+
+    Args:
+        side: the longest, in pixels.
+    """
+    more = "turn = 15, scale = 0.2, mirror = 0.5, brightness = 0.1, contrast = 0.3"
+    return f'{{ kind = "jitter", shift = {MOVED * side:.1f}, {more} }}'
+
+
 def _features(looks: list[_Look]) -> str:
     """Return ``[features]``."""
     coloured, (height, width) = _coloured(looks), _size(looks)
@@ -307,12 +317,6 @@ def _features(looks: list[_Look]) -> str:
     color = "rgb" if coloured >= 0.1 else "gray"
     size = f"size = [{height}, {width}]  # {why}"
     return f'[features]\n{size}\ncolor = "{color}"  # {coloured:.0%} of them have colours'
-
-
-def _edits(looks: list[_Look]) -> str:
-    """Return changes after which a picture may still be of its kind; fine-tuning finds those that its rows bear."""
-    shift = MOVED * max(_size(looks))
-    return f'{{ kind = "jitter", shift = {shift:.1f}, mirror = 0.5, brightness = 0.1, contrast = 0.3 }}'
 
 
 def _coloured(looks: list[_Look]) -> float:
