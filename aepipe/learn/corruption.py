@@ -300,7 +300,7 @@ class Jitter(Corruption):
 
     def by(self, factors: Mapping[str, float]) -> Jitter:
         """Return the same with some parts multiplied; the chance of a mirror stays, or becomes zero."""
-        found = {part: getattr(self, part) * factor for part, factor in factors.items()}
+        found = {part: round(getattr(self, part) * factor, 6) for part, factor in factors.items()}
         if factors.get("mirror"):
             found["mirror"] = self.mirror
         return self.model_copy(update=found)

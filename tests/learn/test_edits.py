@@ -1,4 +1,4 @@
-"""Edits: whole items change before the frozen layers see them, and the graph is found anew by codes."""
+"""Edits: whole items change below the frozen layers, as far as rows bear it; edges are found anew by codes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aepipe.learn import batches, stack
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import Feed
-from aepipe.learn.edits import Edits
+from aepipe.learn.edits import Edits, edits_of
 from aepipe.learn.trainer import Trainer
 from aepipe.recipe import CodeRecipe, ComputeRecipe, FinetuneRecipe, LayerRecipe
 from tests.learn.test_trainer import Memory, equal, quiet, weights
@@ -110,3 +110,43 @@ def test_rows_that_are_no_pictures_are_not_turned() -> None:
         layer_specs.check_edits(finetuning(edits="jitter"), (16,))
     with pytest.raises(RecipeError, match=r"finetune\.edits: leaves missing cells"):
         finetuning(edits="mcar")
+
+
+def squares(*, lined_up: bool = False, leaning: bool = False) -> Any:
+    """Return pictures of two squares each, anywhere or on a grid; the left one is the brighter one, or either."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((1500, 18, 18, 1), np.float32)
+    for row in x:
+        places = [4 * rng.integers(0, 4, 2) + 1 if lined_up else rng.integers(0, 14, 2) for _ in range(2)]
+        for bright, (i, j) in zip((1, 0.4), sorted(places, key=lambda one: one[1]) if leaning else places, strict=True):
+            row[i : i + 4, j : j + 4] = bright
+    return x
+
+
+def borne(rows: Any, within: float = 1.1, **options: float) -> Any:
+    feed = Feed(rows, CPU)
+    found = edits_of(corruptions.Jitter(**options), within, rows=feed, below=[], seen=feed, compute=CPU)
+    assert found is not None
+    return found.kind
+
+
+def test_rows_bear_the_moves_that_they_differ_by() -> None:
+    only = {"shift": 2.0, "turn": 0.0, "scale": 0.0}
+    assert borne(squares(), **only).shift > 1
+    assert borne(squares(lined_up=True), **only).shift < 0.5
+    assert borne(squares(lined_up=True), within=0, **only).shift == 2
+    assert borne(squares(lined_up=True), **only) == borne(squares(lined_up=True), **only)
+
+
+def test_what_is_never_mirrored_is_not_mirrored() -> None:
+    options = {"shift": 0.0, "turn": 0.0, "scale": 0.0, "mirror": 0.5}
+    assert borne(squares(leaning=True), **options).mirror == 0
+    assert borne(squares(), **options).mirror == 0.5
+
+
+def test_changes_without_parts_stay_as_they_are() -> None:
+    feed = Feed(ROWS, CPU)
+    assert edits_of(corruptions.Clean(), 1.1, rows=feed, below=[], seen=feed, compute=CPU) is None
+    mask = edits_of(corruptions.Mask(), 1.1, rows=feed, below=[], seen=feed, compute=CPU)
+    assert mask is not None
+    assert mask.kind == corruptions.Mask()
