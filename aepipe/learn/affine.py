@@ -1,4 +1,4 @@
-"""Pictures turned, sized, moved and mirrored, with another brightness and contrast, each by numbers of its own.
+"""Pictures turned, sized, moved, mirrored and lit, each by numbers of its own.
 
 The numbers of a row are drawn by whoever calls, evenly between -1 and 1, so arrays and tensors share everything else.
 

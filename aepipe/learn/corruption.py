@@ -272,9 +272,9 @@ class Shift(Corruption):
 
 
 class Jitter(Corruption):
-    """Turn, size, move, mirror and light each image by numbers of its own; outside of it, its edge goes on.
+    """Turn, size, move, mirror and light each image by numbers of its own.
 
-    A moved cell keeps its value, so all count as kept. Vectors stay as they are.
+    Outside of an image its edge goes on. A moved cell keeps its value, so all count as kept. Vectors stay as they are.
 
     Attributes:
         shift: pixels of the longest move in each direction.

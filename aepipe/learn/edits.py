@@ -64,7 +64,7 @@ class Edits:
 def edits_of(
     kind: Corruption, within: float, *, rows: Feed, below: Sequence[Autoencoder], seen: Feed, compute: Compute
 ) -> Edits | None:
-    """Return the edits of a training, as strong as its rows bear them; None where nothing is edited.
+    """Return the edits of a training, as strong as its rows bear; None where there are none.
 
     Args:
         kind: the change.
@@ -100,12 +100,12 @@ class Strangeness:
         self._plain = self._distance(seen.batch(self._index_B))
 
     def of(self, kind: Corruption) -> float:
-        """Return the mean distance of edited rows from their nearest others, as a multiple of that of the rows."""
+        """Return how many times as far edited rows are from their nearest others as they were."""
         edited = replace(self._edits, kind=kind).batch(self._index_B, self._compute.generator(0))
         return self._distance(edited) / max(self._plain, 1e-12)
 
     def weakened(self, within: float) -> Edits:
-        """Return the edits with each part, and all of them together, as strong as they stay within a multiple."""
+        """Return the edits, each part and then all together as strong as stays within a multiple."""
         kind = self._edits.kind
         alone = {part: self._strongest([kind.only(part, by) for by in STRENGTHS], within) for part in kind.parts}
         found = kind.by({part: STRENGTHS[place] for part, place in alone.items()})

@@ -1,6 +1,6 @@
 """Retrieval of small pictures by the recipe that is derived for them, next to ITQ, LSH and exact search on the pixels.
 
-    python -m benchmarks.quality.pixels fashion-mnist glyphs.parquet cifar10.parquet [--seeds 3] [--rows 60000]
+    python -m benchmarks.quality.pixels fashion-mnist glyphs.parquet cifar10.parquet [--seeds 3] [--rows 60000] [--plain]
 
 A collection is a folder of gzipped IDX files, or a Parquet file with the columns ``image``, ``label`` and ``split``, as
 ``benchmarks.quality.glyphs`` and ``benchmarks.quality.cifar10`` write them. The recipe is the one that ``aepipe run``
@@ -41,10 +41,10 @@ Rows = NDArray[np.uint8]
 Classes = NDArray[np.str_]
 
 
-def derived(rows: int, side: int, seed: int) -> Recipe:
-    """Return the recipe that `aepipe run` would write for so many pictures, as far as training goes."""
+def derived(rows: int, edits: str, seed: int) -> Recipe:
+    """Return the recipe that `aepipe run` would write for a number of pictures, as far as training goes."""
     head = f'name = "pixels"\nseed = {seed}\n[source]\nkind = "images"\npath = "x"\n'
-    return recipes.parse(tomllib.loads("\n\n".join([head, *stack(rows, edits=edits_of(side))])), Path("pixels.toml"))
+    return recipes.parse(tomllib.loads("\n\n".join([head, *stack(rows, edits=edits)])), Path("pixels.toml"))
 
 
 def read(path: Path) -> tuple[Rows, Classes, Rows, Classes]:
@@ -66,13 +66,14 @@ def read(path: Path) -> tuple[Rows, Classes, Rows, Classes]:
     return whole[~test], label[~test], whole[test], label[test]
 
 
-def measured(path: Path, seed: int, most: int) -> tuple[float, dict[str, list[float]]]:
-    """Return the seconds of a training, and the figures of each system."""
+def measured(path: Path, seed: int, most: int, *, plain: bool) -> tuple[float, dict[str, list[float]]]:
+    """Return the seconds of a training, with edits or without, and the figures of each system."""
     rows, classes, asked, truth = read(path)
     chosen = np.random.default_rng(0).permutation(len(asked))[:QUERIES]
     rows, classes, asked, truth = rows[:most], classes[:most], asked[chosen], truth[chosen]
     began = time.monotonic()
-    codes = train(derived(len(rows), max(rows.shape[1:3]), seed), rows, asked, seed)
+    edits = "" if plain else edits_of(max(rows.shape[1:3]))
+    codes = train(derived(len(rows), edits, seed), rows, asked, seed)
     seconds = time.monotonic() - began
     flat = [one.reshape(len(one), -1) for one in (rows, asked)]
     samples = [Sample(*one) for one in zip(codes, flat, (classes, truth), strict=True)]
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument("collections", type=Path, nargs="+")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=60_000, help="most training pictures")
+    parser.add_argument("--plain", action="store_true", help="the recipe that is derived for rows of other kinds")
     add_output(parser, "pixels")
     given = parser.parse_args()
     print(describe(*PACKAGES))
@@ -93,19 +95,23 @@ def main() -> None:
     for path in given.collections:
         runs = []
         for seed in range(given.seeds):
-            seconds, found = measured(path, seed, given.rows)
+            seconds, found = measured(path, seed, given.rows, plain=given.plain)
             runs.append(found)
             for system, values in found.items():
                 figures = "".join(f"{value:8.4f}" for value in values)
                 print(f"{path.stem:14} seed {seed} {system:6}{figures}  {seconds:6.0f} s", flush=True)
-        line: dict[str, float | str] = {"collection": path.stem}
+        line: dict[str, float | str] = {
+            "collection": path.stem,
+            "recipe": "as for other rows" if given.plain else "as for pixels",
+        }
         for system in runs[0]:
             each = np.array([run[system] for run in runs])
             spread = each.std(0, ddof=1) if given.seeds > 1 else np.zeros(len(SHOWN))
             for name, mean, sd in zip(SHOWN, each.mean(0), spread, strict=True):
                 line |= {f"{system}_{name}": mean.item(), f"{system}_{name}_sd": sd.item()}
         told.append(line)
-    write(given.json, told, PACKAGES, settings={"seeds": given.seeds, "queries": QUERIES, "bits": 64})
+    settings = {"rows": given.rows, "seeds": given.seeds, "queries": QUERIES, "bits": 64}
+    write(given.json, told, PACKAGES, settings=settings)
 
 
 if __name__ == "__main__":

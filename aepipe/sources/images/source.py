@@ -297,7 +297,7 @@ class _Look:
 
 
 def edits_of(side: int) -> str:
-    """Return changes after which a picture may be of its kind; of these, fine-tuning finds those that its rows bear.
+    """Return the largest edits of pictures; fine-tuning weakens them as the rows ask for.
 
     Args:
         side: the longest, in pixels.
