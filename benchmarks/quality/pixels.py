@@ -1,6 +1,6 @@
 """Retrieval of small pictures by the recipe that is derived for them, next to ITQ, LSH and exact search on the pixels.
 
-    python -m benchmarks.quality.pixels fashion-mnist glyphs.parquet cifar10.parquet [--seeds 3] [--rows 60000] [--plain]
+    python -m benchmarks.quality.pixels fashion-mnist glyphs.parquet cifar10.parquet [--rows 60000] [--plain]
 
 A collection is a folder of gzipped IDX files, or a Parquet file with the columns ``image``, ``label`` and ``split``, as
 ``benchmarks.quality.glyphs`` and ``benchmarks.quality.cifar10`` write them. The recipe is the one that ``aepipe run``
