@@ -25,7 +25,7 @@ from aepipe.errors import TrainingError
 from aepipe.learn import objectives
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Compute, Feed, seed_of
-from aepipe.learn.edits import Edits
+from aepipe.learn.edited_rows import EditedRows
 from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.objectives import Batch, Phase
 from aepipe.learn.spec import Training
@@ -62,7 +62,7 @@ class Trainer:
         held_out: Feed,
         seed: int,
         compute: Compute,
-        edits: Edits | None = None,
+        edits: EditedRows | None = None,
     ) -> None:
         self.model = model.to(compute.device)
         self.training = training

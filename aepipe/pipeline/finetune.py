@@ -28,7 +28,7 @@ from aepipe.learn import stack
 from aepipe.learn.align import match_bits, reorder_bits
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Feed
-from aepipe.learn.edits import edits_of
+from aepipe.learn.edited_rows import edited_rows_of
 from aepipe.learn.onnx_export import BATCH, freeze, freeze_decoder
 from aepipe.learn.stack import bits, fit_rotation, load_finetuned, thresholds, unroll
 from aepipe.learn.trainer import Curve, FileCheckpoint, Trainer
@@ -140,7 +140,7 @@ def _trainer(
     seen = {
         name: stack.codes(frozen, feed, compute, spill=work / layout.array_file(name)) for name, feed in feeds.items()
     }
-    edits = edits_of(
+    edits = edited_rows_of(
         resolved.finetune.edits,
         resolved.finetune.edits_within,
         rows=feeds["train"],

@@ -24,7 +24,7 @@ from aepipe.index.float_knn import neighbours
 from aepipe.learn import batches, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import Feed
-from aepipe.learn.edits import Edits, edits_of
+from aepipe.learn.edited_rows import EditedRows, edited_rows_of
 from aepipe.learn.stack import unroll
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Recipe
@@ -51,7 +51,9 @@ def train(recipe: Recipe, rows: NDArray[np.generic], others: NDArray[np.generic]
     specs.append(layer_specs.code_spec(recipe.code))
     layers = [one.to(where.device) for one in stack.build(specs, rows.shape[1:], seed=seed)]
 
-    def fit(model: Any, training: layer_specs.Training, feed: Feed, number: int, edits: Edits | None = None) -> None:
+    def fit(
+        model: Any, training: layer_specs.Training, feed: Feed, number: int, edits: EditedRows | None = None
+    ) -> None:
         nothing = Feed(np.zeros((0, *feed.shape), np.float32), where)
         trainer = Trainer(model, training, train=feed, held_out=nothing, seed=seed + number, compute=where, edits=edits)
         with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +66,7 @@ def train(recipe: Recipe, rows: NDArray[np.generic], others: NDArray[np.generic]
     below, top = layers[:frozen], unroll(layers[frozen:])
     feeds = [stack.codes(below, Feed(one, where), where, spill=Path("spill.npy")) for one in (rows, others)]
     training = layer_specs.finetune_training(recipe.finetune, specs)
-    edits = edits_of(training.edits, training.edits_within, rows=seen, below=below, seen=feeds[0], compute=where)
+    edits = edited_rows_of(training.edits, training.edits_within, rows=seen, below=below, seen=feeds[0], compute=where)
     fit(top, training, feeds[0], 1000, edits)
     top.eval()
     values = [

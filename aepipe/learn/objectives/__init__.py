@@ -30,7 +30,7 @@ from aepipe.learn import posterior
 from aepipe.learn.autoencoder import Autoencoder, Choices
 from aepipe.learn.batches import Compute, Feed
 from aepipe.learn.corruption import Corruption
-from aepipe.learn.edits import Edits
+from aepipe.learn.edited_rows import EditedRows
 from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.posterior import Encoding
 
@@ -86,7 +86,7 @@ class Batch(NamedTuple):
     positions: Tensor | None = None
     pass_seed: int | None = None
     passes: int = 0
-    edits: Edits | None = None
+    edits: EditedRows | None = None
 
 
 @dataclass(frozen=True, slots=True)

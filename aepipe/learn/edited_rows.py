@@ -31,7 +31,7 @@ STRENGTHS = tuple(tenths / 10 for tenths in range(10, -1, -1))
 
 
 @dataclass(frozen=True, slots=True)
-class Edits:
+class EditedRows:
     """A source of edited rows.
 
     Attributes:
@@ -61,9 +61,9 @@ class Edits:
         return row
 
 
-def edits_of(
+def edited_rows_of(
     kind: Corruption, within: float, *, rows: Feed, below: Sequence[Autoencoder], seen: Feed, compute: Compute
-) -> Edits | None:
+) -> EditedRows | None:
     """Return the edits of a training, as strong as its rows bear; None where there are none.
 
     Args:
@@ -76,7 +76,7 @@ def edits_of(
     """
     if isinstance(kind, Clean):
         return None
-    edits = Edits(rows, kind, below)
+    edits = EditedRows(rows, kind, below)
     return Strangeness(edits, seen, compute).weakened(within) if within and kind.parts else edits
 
 
@@ -89,7 +89,7 @@ class Strangeness:
         compute: the device.
     """
 
-    def __init__(self, edits: Edits, seen: Feed, compute: Compute) -> None:
+    def __init__(self, edits: EditedRows, seen: Feed, compute: Compute) -> None:
         self._edits, self._compute = edits, compute
         # A fixed seed: what the rows bear is a fact about them, not a draw of this training.
         order = torch.randperm(len(seen), generator=torch.Generator().manual_seed(0))
@@ -104,7 +104,7 @@ class Strangeness:
         edited = replace(self._edits, kind=kind).batch(self._index_B, self._compute.generator(0))
         return self._distance(edited) / max(self._plain, 1e-12)
 
-    def weakened(self, within: float) -> Edits:
+    def weakened(self, within: float) -> EditedRows:
         """Return the edits, each part and then all together as strong as stays within a multiple."""
         kind = self._edits.kind
         alone = {part: self._strongest([kind.only(part, by) for by in STRENGTHS], within) for part in kind.parts}

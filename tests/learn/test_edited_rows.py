@@ -1,4 +1,4 @@
-"""Edits: whole items change below the frozen layers, as far as rows bear it; edges are found anew by codes."""
+"""Edited rows: whole items change below the frozen layers, as far as rows bear it; edges are found anew by codes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aepipe.learn import batches, stack
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import Feed
-from aepipe.learn.edits import Edits, edits_of
+from aepipe.learn.edited_rows import EditedRows, edited_rows_of
 from aepipe.learn.trainer import Trainer
 from aepipe.recipe import CodeRecipe, ComputeRecipe, FinetuneRecipe, LayerRecipe
 from tests.learn.test_trainer import Memory, equal, quiet, weights
@@ -38,7 +38,7 @@ def trainer(training: layer_specs.Training, *, edited: bool = True) -> Trainer:
     raw = Feed(ROWS, CPU)
     seen = stack.codes(layers[:1], raw, CPU, spill=None)  # type: ignore[arg-type]
     nothing = Feed(np.zeros((0, 20), np.float32), CPU)
-    edits = Edits(raw, training.edits, layers[:1]) if edited else None
+    edits = EditedRows(raw, training.edits, layers[:1]) if edited else None
     return Trainer(layers[1], training, train=seen, held_out=nothing, seed=2, compute=CPU, edits=edits)
 
 
@@ -51,7 +51,7 @@ def test_an_edit_is_made_below_the_frozen_layers() -> None:
     layers = stack.build([LOWEST, CODE], (6, 6, 1), seed=0)
     raw, kind = Feed(ROWS, CPU), corruptions.Jitter()
     index = torch.tensor([3, 50, 3])
-    found = Edits(raw, kind, layers[:1]).batch(index, CPU.generator(4))
+    found = EditedRows(raw, kind, layers[:1]).batch(index, CPU.generator(4))
     expected = layers[0].encode(kind.corrupt_tensor(raw.batch(index), CPU.generator(4))[0]).mean
     torch.testing.assert_close(found, expected)
     assert not torch.equal(found[0], found[2])  # the same row twice, each with an edit of its own
@@ -125,7 +125,7 @@ def squares(*, lined_up: bool = False, leaning: bool = False) -> Any:
 
 def borne(rows: Any, within: float = 1.1, **options: float) -> Any:
     feed = Feed(rows, CPU)
-    found = edits_of(corruptions.Jitter(**options), within, rows=feed, below=[], seen=feed, compute=CPU)
+    found = edited_rows_of(corruptions.Jitter(**options), within, rows=feed, below=[], seen=feed, compute=CPU)
     assert found is not None
     return found.kind
 
@@ -146,7 +146,7 @@ def test_what_is_never_mirrored_is_not_mirrored() -> None:
 
 def test_changes_without_parts_stay_as_they_are() -> None:
     feed = Feed(ROWS, CPU)
-    assert edits_of(corruptions.Clean(), 1.1, rows=feed, below=[], seen=feed, compute=CPU) is None
-    mask = edits_of(corruptions.Mask(), 1.1, rows=feed, below=[], seen=feed, compute=CPU)
+    assert edited_rows_of(corruptions.Clean(), 1.1, rows=feed, below=[], seen=feed, compute=CPU) is None
+    mask = edited_rows_of(corruptions.Mask(), 1.1, rows=feed, below=[], seen=feed, compute=CPU)
     assert mask is not None
     assert mask.kind == corruptions.Mask()
