@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo up test soak fuzz check format docs clean
+.PHONY: help demo up test soak fuzz page check format docs clean
 .DEFAULT_GOAL := help
 
 help:  ## list what make can do
@@ -28,6 +28,10 @@ soak: .venv/dev  ## kill 50 nights, pass 100 others, kill workers, damage files:
 
 fuzz: .venv/fuzz  ## try a million inputs, guided by the code that they reach: 20 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.guided all
+
+page:  ## build the page of the service from web/ into the package
+	@command -v npm > /dev/null || { echo "the page is built with Node.js: install npm"; exit 1; }
+	cd web && npm ci --no-audit --no-fund --silent && npm run --silent build
 
 check: .venv/dev docs  ## lint, types, import contracts, spelling, documentation
 	$(BIN)/ruff check .

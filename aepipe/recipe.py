@@ -266,7 +266,7 @@ class EvaluateRecipe(Options):
     rerank_recall: Annotated[float, Field(gt=0, le=1)] = 0.9
 
 
-class GateRecipe(Options):
+class GateRecipe(GrownOptions):
     """The conditions under which a new release replaces the one in service.
 
     Attributes:
@@ -276,13 +276,17 @@ class GateRecipe(Options):
         warn_below_itq: refuse the release if ITQ codes of the same length are better by more than the interval, warn if
             by less; ``"forbid"`` refuses it in both cases, false does not compare. An encoder in service stays.
         canaries: a file of queries whose answers are known, relative to the recipe; see :mod:`aepipe.release.canaries`.
+        feedback: also ask the queries whose hits were marked on the page of the service.
         min_overlap: mean share of its 10 nearest rows that a row has to keep against the release in service.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"feedback"})
 
     metric: Literal["map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "recall_at_10"] = "map_at_1000"
     max_regression: Annotated[float, Field(ge=0)] = 0.01
     warn_below_itq: bool | Literal["forbid"] = True
     canaries: str | None = None
+    feedback: bool = True
     min_overlap: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 

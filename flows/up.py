@@ -1,10 +1,11 @@
-"""Run a Prefect server, the deployments and a worker: all that one machine needs.
+"""Run a Prefect server, deployments, a worker and the service: all for one machine.
 
-    python -m flows.up [--port 4200]
+    python -m flows.up [--port 4200] [--serve 8477]
 
 The server listens on 127.0.0.1 and keeps its history in ``$PREFECT_HOME``, else in ``prefect`` in the store, or in the
 PostgreSQL database of ``$PREFECT_API_DATABASE_CONNECTION_URL``. Where ``$PREFECT_API_URL`` names a server, that one is
-used. The deployments are those of ``prefect.yaml``; one of them runs at a time. Ctrl-C ends everything.
+used. The deployments are those of ``prefect.yaml``; one of them runs at a time. Where the extra ``serve`` is installed,
+the service answers on the other port; 0 leaves it out. Ctrl-C ends everything.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -40,7 +42,9 @@ def main() -> None:
     """Start server and worker, and end both in good order."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=4200)
-    port = parser.parse_args().port
+    parser.add_argument("--serve", type=int, default=8477, metavar="PORT", help="of the service; 0 for none")
+    chosen = parser.parse_args()
+    port = chosen.port
     # systemd and Docker send SIGTERM; without this, server and worker would outlive us.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     store = Store.locate()
@@ -56,6 +60,7 @@ def main() -> None:
                 running.enter_context(_process("server", "start", "--host", "127.0.0.1", "--port", str(port)))
             _wait(url)
             _deploy()
+            running.enter_context(service(chosen.serve, store))
             _print_line(f"{url.removesuffix('/api')} shows what runs; the store is {store.root}; Ctrl-C ends it")
             _work()
     except KeyboardInterrupt:
@@ -90,8 +95,12 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def check_port(port: int) -> None:
+def check_port(port: int, option: str = "--port") -> None:
     """Check that no other server listens on a port, which would get our deployments.
+
+    Args:
+        port: of 127.0.0.1.
+        option: that chooses another one.
 
     Raises:
         AepipeError: another program listens there.
@@ -103,7 +112,7 @@ def check_port(port: int) -> None:
         except OSError as error:
             raise AepipeError(
                 f"port {port} of 127.0.0.1 is taken ({error.strerror}): end what listens there, or choose another with "
-                "--port, or name that server with $PREFECT_API_URL"
+                f"{option}{', or name that server with $PREFECT_API_URL' if option == '--port' else ''}"
             ) from None
 
 
@@ -124,6 +133,21 @@ def _work() -> None:
             status = worker.wait()
         _print_line(f"the worker ended with status {status}; another one starts")
         time.sleep(PAUSE)
+
+
+@contextmanager
+def service(port: int, store: Store) -> Iterator[None]:
+    """Run the service of a store; nothing where it is not installed, or the port is 0."""
+    if not port or not all(map(find_spec, ("starlette", "msgspec", "uvicorn", "httptools"))):
+        yield
+        return
+    check_port(port, "--serve")
+    words = [sys.executable, "-m", "aepipe", "serve", "--port", str(port), "--home", str(store.root)]
+    started = subprocess.Popen(words, cwd=ROOT, start_new_session=True)
+    try:
+        yield
+    finally:
+        end_group(started, GRACE)
 
 
 @contextmanager

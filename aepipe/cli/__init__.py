@@ -24,6 +24,7 @@ class VerbModule(NamedTuple):
 VERBS = {
     "run": VerbModule("run", threads=True),
     "query": VerbModule("query"),
+    "serve": VerbModule("serve"),
     "dedup": VerbModule("dedup"),
     "show": VerbModule("show"),
     "evaluate": VerbModule("evaluate", threads=True),

@@ -17,7 +17,7 @@ from aepipe.evaluate.retrieval import METRICS, retrieval
 from aepipe.evaluate.scores import Scores, paired_difference
 from aepipe.pipeline.resolve import ResolvedRecipe
 from aepipe.recipe import GateRecipe
-from aepipe.release import canaries, diff
+from aepipe.release import canaries, diff, feedback
 from aepipe.release.lifecycle import last_sound
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Ref, Store
@@ -50,7 +50,7 @@ def run_gate(store: Store, resolved: ResolvedRecipe, release: Ref) -> Verdict:
         max_regression=gate.max_regression,
         itq=_rule(gate, new, old),
         pair=_asked_the_same(new, old, gate.metric, resolved.recipe.evaluate.queries) if old else None,
-        further=[*_canaries(new, gate), *([_neighbours(old, new, gate.min_overlap)] if old else [])],
+        further=[*_canaries(store, new, gate), *([_neighbours(old, new, gate.min_overlap)] if old else [])],
     )
     if verdict.passed or old is None:
         return verdict
@@ -93,11 +93,14 @@ def _short(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def _canaries(release: Release, gate: GateRecipe) -> Iterator[Finding]:
+def _canaries(store: Store, release: Release, gate: GateRecipe) -> Iterator[Finding]:
     """Ask the canaries: one finding for each failure, or one that says that all passed."""
-    if gate.canaries is None:
+    outcomes = [] if gate.canaries is None else canaries.ask(release, Path(gate.canaries))
+    if gate.feedback:
+        marked = feedback.canaries_of(release, feedback.marks(store, release.name))
+        outcomes += canaries.ask_all(release, marked, Path())
+    if not outcomes:
         return
-    outcomes = canaries.ask(release, Path(gate.canaries))
     for outcome in outcomes:
         if not outcome.passed:
             yield Finding(False, (outcome.said,))

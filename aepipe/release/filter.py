@@ -8,7 +8,10 @@ a stranger, so it cannot reach files, the network or settings, and more than one
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+import json
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,19 +29,35 @@ SETTINGS: dict[str, Any] = {"python_enable_replacements": "false", "autoinstall_
 MEMORY = "1GB"
 LABELS = "labels"
 """A list of texts, where rows have several labels."""
+_NAMES = """
+    ~~ !~~ ~~* !~~* ~~~ like_escape not_like_escape ilike_escape not_ilike_escape + - * / // % ||
+    lower upper length len strlen trim ltrim rtrim contains starts_with ends_with prefix suffix substring substr left
+    right regexp_matches regexp_full_match abs round floor ceil ceiling sqrt ln log exp greatest least ifnull nullif
+    isnan isinf isfinite date_part date_trunc year month day hour minute second quarter week dayofweek list_contains
+    list_has list_has_any list_has_all array_contains list_value
+"""
+PLAIN = frozenset(_NAMES.split())
+"""Functions of conditions from strangers: each takes little time and memory, and tells of nothing but its arguments."""
+AGAIN = 0.05
+"""Seconds between two interruptions of what does not end."""
 _SHOWN = f"replace(label, chr({ord(SEPARATOR)}), ', ')"
 _PARTED = f"string_split(label, chr({ord(SEPARATOR)}))"
 
 
-def ids_where(release: Release, condition: str) -> NDArray[np.int64]:
+def ids_where(
+    release: Release, condition: str, *, seconds: float | None = None, plain: bool = False
+) -> NDArray[np.int64]:
     """Return the ids of the rows for which a condition holds, int64[n], ascending.
 
     Args:
         release: whose rows are filtered.
         condition: in the SQL of DuckDB.
+        seconds: that it may take; None for any time.
+        plain: refuse queries within the condition, and all functions but those of :data:`PLAIN`.
 
     Raises:
-        QueryError: it is not a condition, names an unknown column, or reaches for files, the network or settings.
+        QueryError: it is not a condition, names an unknown column, reaches for files, the network or settings, or
+            takes too long.
         CorruptError: the rows of the release are missing.
     """
     import duckdb
@@ -54,7 +73,12 @@ def ids_where(release: Release, condition: str) -> NDArray[np.int64]:
             statements = duckdb.extract_statements(asked)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise QueryError(f"where {condition!r}: one condition is wanted, not several statements")
-            found = database.execute(asked).fetchnumpy()["id"]
+            if plain:
+                _check_plain(database, condition, asked)
+            with _interrupted_after(database, seconds):
+                found = database.execute(asked).fetchnumpy()["id"]
+        except duckdb.InterruptException:
+            raise QueryError(f"where {condition!r}: takes more than {seconds:g} seconds") from None
         except duckdb.Error as error:
             raise QueryError(f"where {condition!r}: {_reason(error, columns)}") from None
     ids: NDArray[np.int64] = np.asarray(found, np.int64)
@@ -138,6 +162,58 @@ def _check_names(condition: str, names: Mapping[str, str]) -> None:
         word = word[1:-1].replace('""', '"') if word[:1] == '"' else word
         if names.get(word, word) != word and word not in OURS:
             raise QueryError(f"where {condition!r}: the column {word!r} of the source is called {names[word]} here")
+
+
+def _check_plain(database: Any, condition: str, asked: str) -> None:  # noqa: ANN401
+    """Refuse a condition that is more than one over the columns.
+
+    Raises:
+        QueryError: it holds a query, or a function that is not among :data:`PLAIN`.
+    """
+    tree = json.loads(database.execute("SELECT json_serialize_sql(?)", [asked]).fetchone()[0])
+    for node in _nodes(tree):
+        if node.get("class") == "SUBQUERY":
+            raise QueryError(f"where {condition!r}: a query within a condition is not allowed here")
+        name = node.get("function_name")
+        if name is not None and name not in PLAIN:
+            raise QueryError(f"where {condition!r}: the function {name} is not allowed here")
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401  JSON
+    """Yield all objects of a tree."""
+    left = [tree]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            yield one
+            left.extend(one.values())
+        elif isinstance(one, list):
+            left.extend(one)
+
+
+@contextmanager
+def _interrupted_after(database: Any, seconds: float | None) -> Iterator[None]:  # noqa: ANN401
+    """Interrupt what a database does within the block, once that takes too long."""
+    if seconds is None:
+        yield
+        return
+    done = threading.Event()
+
+    def interrupt() -> None:
+        # Again and again: one that comes before the work begins is lost.
+        while not done.wait(AGAIN):
+            database.interrupt()
+
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        done.set()
+        timer.cancel()
+        if timer.is_alive():
+            timer.join()
 
 
 def _quoted(name: str) -> str:

@@ -37,10 +37,16 @@ HEAD = 1 << 13
 LOOKED_AT = 200
 """Items that a recipe is suggested from, and rows of a table that are read to tell what it holds."""
 SPLITS = frozenset({"train", "test"})
-LABELS = ("label", "category", "class", "target")
-"""Columns that may hold labels, the likeliest first."""
+_OTHER_LANGUAGES = (
+    *("klasse", "kategorie", "étiquette", "etiquette", "catégorie", "categorie", "classe", "etiqueta", "categoría"),
+    *("categoria", "clase", "etichetta", "метка", "класс", "категория", "标签", "类别", "標籤", "類別", "ラベル"),
+    *("カテゴリ", "クラス", "레이블", "라벨", "분류", "etykieta", "kategoria", "klasa", "etiket", "kategori", "sınıf"),
+)
+LABELS = ("label", "category", "class", "target", *_OTHER_LANGUAGES)
+"""Columns that may hold labels, the likeliest first; compared without case."""
 LISTS = ("labels", "categories", "classes", "targets", "topics", "tags")
 """Columns that may hold several labels of an item, where they are lists."""
+_TOLD_BY_NAME = (*LABELS, *LISTS, "split")
 
 
 class SplitShare(recipe.Options):
@@ -451,8 +457,9 @@ class Survey:
         self.files[PurePosixPath(item.place.partition("#")[0]).name.partition(".")[0]] += 1
         self.given["label"] += item.label is not None
         self.given["split"] += item.split is not None
-        for column in (*LABELS, *LISTS, "split"):
-            value = item.columns.get(column)
+        for column, value in item.columns.items():
+            if column.casefold() not in _TOLD_BY_NAME:
+                continue
             several = listed_labels(value)
             if several is not None:
                 self.lists.add(column)
@@ -467,10 +474,9 @@ class Survey:
         """
         if self.given["label"]:
             return "given"
-        names = [*LABELS, *(name for name in LISTS if name in self.lists)]
-        column = next((name for name in names if 2 <= len(self.columns.get(name, ())) <= max(2, self.rows // 3)), None)
-        if column:
-            return column
+        likely = min(self._may_be_labels(), key=_likelihood, default="")
+        if likely:
+            return likely
         # A folder ``column=value`` gives a column of its own.
         classes = {
             name: count for name, count in self.parents.items() if name and name not in SPLITS and "=" not in name
@@ -478,6 +484,13 @@ class Survey:
         # Folders by date or by author are no classes: there are many of them, or few items in each.
         plausible = 2 <= len(classes) <= max(2, self.rows // 5) and np.median(list(classes.values())) >= 3
         return "parent" if plausible and sum(classes.values()) >= 0.95 * self.rows else ""
+
+    def _may_be_labels(self) -> Iterator[str]:
+        """Yield the columns that have the name of a label, and few enough values."""
+        for name, values in self.columns.items():
+            one = name.casefold() in LABELS or (name.casefold() in LISTS and name in self.lists)
+            if one and 2 <= len(values) <= max(2, self.rows // 3):
+                yield name
 
     def split(self) -> str:
         """Return the option for splits: ``split``, ``top`` or ``file``.
@@ -492,6 +505,11 @@ class Survey:
             if set(seen) >= SPLITS and seen["train"] + seen["test"] >= 0.95 * self.rows:
                 return option
         return ""
+
+
+def _likelihood(name: str) -> tuple[int, bool]:
+    """Return what sorts columns of labels, the likeliest first."""
+    return _TOLD_BY_NAME.index(name.casefold()), name != name.casefold()
 
 
 def survey_items(items: Iterable[Item]) -> tuple[Survey, list[Item]]:

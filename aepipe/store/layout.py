@@ -41,6 +41,7 @@ class Root:
     LOCKS: Final = "locks"  # one file for each collection
     WORK: Final = "work"  # checkpoints of training that was interrupted
     FEATURES: Final = "features"  # caches of what a frozen network says of an item
+    FEEDBACK: Final = "feedback"  # one file for each collection: marks of hits, a line for each
     METRICS: Final = "metrics"  # one file for Prometheus for each collection
     REPORTS: Final = "reports"  # one page for each collection
     PREFECT: Final = "prefect"  # Prefect's own database

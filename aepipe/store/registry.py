@@ -125,7 +125,7 @@ def promote(store: Store, name: str, ref: Ref, *, why: str, action: str = "promo
     when = datetime.now(UTC).isoformat(timespec="seconds")
     event = Event(when, name, action, before.digest if before else "", ref.digest, why)
     with disk_errors_named(store.root):
-        _append(store.root / layout.Root.LOG, json.dumps(asdict(event)))
+        append_line(store.root / layout.Root.LOG, json.dumps(asdict(event)))
         folder = store.root / layout.Root.SERVICE
         folder.mkdir(exist_ok=True)
         write_durably(folder / name, ref.digest + "\n")
@@ -256,7 +256,7 @@ def refuse(store: Store, name: str, ref: Ref, *, why: str) -> None:
     when = datetime.now(UTC).isoformat(timespec="seconds")
     event = Event(when, name, REFUSE, before.digest if before else "", ref.digest, why)
     with disk_errors_named(store.root):
-        _append(store.root / layout.Root.LOG, json.dumps(asdict(event)))
+        append_line(store.root / layout.Root.LOG, json.dumps(asdict(event)))
 
 
 def history(store: Store, name: str | None = None, *, refused: bool = False) -> list[Event]:
@@ -333,7 +333,7 @@ def _stacked(stack: list[str], event: Event) -> list[str]:
     return stack if stack[-1:] == [event.after] else [*stack, event.after]
 
 
-def _append(file: Path, line: str) -> None:
+def append_line(file: Path, line: str) -> None:
     """Append one line to a log durably; first end a line that a crash cut off."""
     with file.open("ab+") as stream:
         if stream.tell():

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -16,7 +17,7 @@ from aepipe.errors import AepipeError, BusyError
 from aepipe.store import registry
 from aepipe.store.artifacts import Store
 from flows.up import AUTOMATIONS, alone, check_port
-from tests.flows.server import ROOT, ask, port_of, postgresql, process, user_environment, wait_for
+from tests.flows.server import ROOT, ask, free_port, port_of, postgresql, process, user_environment, wait_for
 from tests.support.samples import write_tiny
 
 
@@ -26,12 +27,13 @@ class Up:
     Attributes:
         environment: of a user of this server.
         log: its output.
+        served: port of the service.
         deployment: the one that runs every night.
         store: where artifacts are read and written.
     """
 
-    def __init__(self, env: dict[str, str], log: Path) -> None:
-        self.environment, self.log = env, log
+    def __init__(self, env: dict[str, str], log: Path, served: str) -> None:
+        self.environment, self.log, self.served = env, log, served
         self.store = Store(Path(env["AEPIPE_HOME"]))
         self.deployment = wait_for(lambda: self.ask("deployments/name/aepipe-nightly/nightly"), seconds=120, log=log)
         wait_for(self.workers, seconds=60, log=log)
@@ -87,8 +89,10 @@ def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
             words = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
             server = process(*words, cwd=tmp_path, environment=env | database, log=tmp_path / "server.log")
             running.enter_context(server)
-        ours = running.enter_context(process("-m", "flows.up", "--port", port, cwd=ROOT, environment=its, log=log))
-        one = Up(env, log)
+        served = str(free_port())
+        words = ["-m", "flows.up", "--port", port, "--serve", served]
+        ours = running.enter_context(process(*words, cwd=ROOT, environment=its, log=log))
+        one = Up(env, log, served)
         yield one
         assert one.processes(b"worker\0start")
         ours.terminate()
@@ -114,6 +118,8 @@ def test_the_deployments_of_the_clone_and_a_late_night(up: Up, tmp_path: Path) -
     up.wait(late, "COMPLETED", "FAILED", "CRASHED", seconds=120)
     assert up.state(late)["type"] == "COMPLETED", up.log.read_text()
     assert registry.names(up.store) == ["tiny"]
+    with urlopen(f"http://127.0.0.1:{up.served}/readyz", timeout=10) as answer:
+        assert answer.status == 200
 
 
 @pytest.mark.skipif("AEPIPE_SOAK" not in os.environ, reason="takes minutes: make soak")

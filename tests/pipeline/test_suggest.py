@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import tomllib
 from itertools import islice
@@ -102,6 +103,25 @@ def test_labels_and_splits_of_the_container_need_no_option(shared: Path, tmp_pat
     assert found.source.options.keys() == {"path"}  # IDX files know label and split
     assert found.features == {"size": [28, 28], "color": "gray"}
     assert (found.finetune.batch, found.gate.metric) == (512, "map_at_1000")
+
+
+@pytest.mark.parametrize(
+    ("columns", "label"),
+    [
+        (["text", "Label"], "Label"),
+        (["text", "Kategorie"], "Kategorie"),
+        (["text", "标签"], "标签"),
+        (["text", "tag", "Class", "class"], "class"),
+        (["text", "mood"], None),
+    ],
+)
+def test_labels_are_told_by_the_name_of_their_column_in_any_language(
+    tmp_path: Path, columns: list[str], label: str | None
+) -> None:
+    rows = [[POST.format(n), *(f"{n % 3}" for _ in columns[1:])] for n in range(40)]
+    with (tmp_path / "t.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([columns, *rows])
+    assert suggested(tmp_path / "t.csv").source.options.get("label") == label
 
 
 def test_columns_called_label_and_split_are_used() -> None:

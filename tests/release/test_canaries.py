@@ -61,10 +61,10 @@ def test_a_canary_that_cannot_be_asked_has_not_passed(release: Release, tmp_path
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[[canary]]\nlabel = 'x'", "either query or key is needed"),
+        ("[[canary]]\nlabel = 'x'", "either query or key or code is needed"),
         ("[[canary]]\nkey = 'x'", "hits or label is needed"),
         ("[[canary]]\nkey = 'x'\nhits = ['a']\nat_least = 2", "no more than 1 can be found"),
-        ("[[canary]]\nkey = 'x'\nlabel = 'a'\nwithn = 2", "withn: unknown key; allowed: query, key, hits"),
+        ("[[canary]]\nkey = 'x'\nlabel = 'a'\nwithn = 2", "withn: unknown key; allowed: query, key, code, hits"),
         ("[[canary", "not TOML"),
         ("", "canary: missing"),
     ],

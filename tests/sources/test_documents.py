@@ -141,12 +141,21 @@ def test_a_folder_of_all_formats_is_read_and_counted(tmp_path: Path) -> None:
     }
     assert len(found) + source.passed_over.total == len(MAKERS) + 3
     assert all("harbour pilot" in str(one.item.columns["snippet"]) for one in found.values() if not one.reason)
-    assert list(source.notes) == []
+    assert list(source.notes) == ["1 x an attachment of a mail, not read (a.eml: a.bin)"]
     # The same text in another format is the same row.
     rows = [found[f"a.{ending}"].features for ending in ("pdf", "docx", "odt", "html", "rtf", "txt")]
     for row in rows:
         np.testing.assert_array_equal(row, rows[0])
     assert suggest(str(tmp_path), folder=tmp_path.parent)[2].kind == "text"
+
+
+def test_attachments_of_mails_are_counted_and_named(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.eml").write_bytes(eml([f"{one} {number}" for one in TEXTS]))
+    (tmp_path / "odd.eml").write_bytes(b"Content-Type: multipart/mixed; boundary=\nSubject: x\n\nHarbour pilots")
+    source = text(tmp_path)
+    read(source)
+    assert "3 x an attachment of a mail, not read (0.eml: a.bin, 1.eml: a.bin, 2.eml: a.bin)" in source.notes
 
 
 def test_a_query_asks_with_the_text_of_a_document(tmp_path: Path) -> None:

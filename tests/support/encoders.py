@@ -25,17 +25,19 @@ def write_encoder(
     seed: int = 0,
     source: str = "images",
     features: dict[str, Any] | None = None,
+    dtype: str = "uint8",
 ) -> Path:
     """Write a dense network with random weights as an encoder, and return the folder.
 
     Args:
         folder: made where it is missing.
-        shape: of one decoded item, uint8.
+        shape: of one decoded item.
         hidden: widths of the layers; the last one's output is the embedding.
         n_bits: K.
         seed: of the weights; another seed has another fingerprint.
         source: kind of source in the encoder's metadata.
         features: options of the decoder in the metadata; for images, by default, those that give ``shape``.
+        dtype: of a decoded item: ``uint8``, or a kind of float.
     """
     rng = np.random.default_rng(seed)
     nodes = [
@@ -43,7 +45,7 @@ def write_encoder(
         helper.make_node("Flatten", ["real"], ["flat"]),
         helper.make_node("Div", ["flat", "scale"], ["layer0"]),
     ]
-    weights: dict[str, Any] = {"scale": np.float32(255.0), "zero": np.float32(0.0)}
+    weights: dict[str, Any] = {"scale": np.float32(255.0 if dtype == "uint8" else 1.0), "zero": np.float32(0.0)}
     width = int(np.prod(shape))
     for i, wide in enumerate(hidden, start=1):
         out = "embedding" if i == len(hidden) else f"layer{i}"
@@ -58,10 +60,10 @@ def write_encoder(
         helper.make_node("Cast", ["above"], ["bits"], to=TensorProto.UINT8),
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    _save(folder, nodes, weights, shape, (width, n_bits))
+    _save(folder, nodes, weights, shape, (width, n_bits), TensorProto.UINT8 if dtype == "uint8" else TensorProto.FLOAT)
     if features is None:
         features = _image_features(shape) if source == "images" else {}
-    write_card(folder, Card(source, features, shape, n_bits, BATCH))
+    write_card(folder, Card(source, features, shape, n_bits, BATCH, dtype))
     return folder
 
 
@@ -82,9 +84,10 @@ def _save(
     weights: dict[str, Any],
     shape: tuple[int, ...],
     widths: tuple[int, int],
+    given: int,
 ) -> None:
     """Write the graph with one input and three outputs."""
-    inputs = [helper.make_tensor_value_info("items", TensorProto.UINT8, (BATCH, *shape))]
+    inputs = [helper.make_tensor_value_info("items", given, (BATCH, *shape))]
     kinds = (TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.UINT8)
     names = ("embedding", "logits", "bits")
     outputs = [

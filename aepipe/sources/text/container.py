@@ -16,8 +16,9 @@ from aepipe.sources import encoding
 from aepipe.sources.base import SNIPPET, SNIPPET_LENGTH
 from aepipe.sources.files import InMemory, Refused
 from aepipe.sources.item import Container, Item
+from aepipe.sources.passed_over import PassedOver, in_words
 from aepipe.sources.pieces import Pieces
-from aepipe.sources.text import decode
+from aepipe.sources.text import decode, mails, recognise
 from aepipe.sources.text.passages import Cut
 
 _LOOK = 1 << 14  # letters that a beginning is made of
@@ -43,11 +44,13 @@ class Documents(Pieces):
         self._mail = mail
         self._alone = alone
         self._encodings: Counter[str] = Counter()
+        self._attached = PassedOver()
 
     @property
     def notes(self) -> Sequence[str]:
-        """The encodings that were guessed, and what the files' container guessed."""
-        return [*super().notes, *encoding.notes_of(self._encodings)]
+        """Guessed encodings, attachments that are not read, and what the files' container says."""
+        attached = map(in_words, self._attached.facts())
+        return [*super().notes, *encoding.notes_of(self._encodings), *attached]
 
     def schema(self) -> Any:  # noqa: ANN401  pyarrow has no types
         """Return the columns of the items, and the beginning of each document."""
@@ -63,6 +66,7 @@ class Documents(Pieces):
     def items(self) -> Iterator[Item]:
         """Yield the documents, or their passages; one that cannot be read is an item that says so."""
         self._encodings.clear()
+        self._attached.clear()
         shown = SNIPPET not in self._whole.schema().names
         for item in self._whole.items():
             for one, text in self._of(item):
@@ -78,6 +82,9 @@ class Documents(Pieces):
             return
         if read_as and not self._given:  # what the recipe says is no guess
             self._encodings[read_as] += 1
+        if not read_as and recognise.format_of(data, item.key) == recognise.MAIL:
+            for name in mails.attachments(data):
+                self._attached.add(f"{item.key}: {name}", "an attachment of a mail, not read")
         plain = read_as == encoding.UTF8
         passages = self._cut.passages(document) if self._cut else [("", "", document.text)]
         sha256 = hashlib.sha256(data).digest() if self._cut and not self._alone else b""

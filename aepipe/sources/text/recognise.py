@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _OFFICE = "application/vnd.openxmlformats-officedocument."
 _OPEN = "application/vnd.oasis.opendocument."
+MAIL = "EML"
 FORMATS: Mapping[str, str] = {
     "PDF": "application/pdf",
     "DOCX": f"{_OFFICE}wordprocessingml.document",
@@ -28,7 +29,7 @@ FORMATS: Mapping[str, str] = {
     "EPUB": "application/epub+zip",
     "HTML": "text/html",
     "RTF": "application/rtf",
-    "EML": "message/rfc822",
+    MAIL: "message/rfc822",
 }
 """The types by which the formats are known to the library that reads them."""
 _PARTS = (("word/", "DOCX"), ("ppt/", "PPTX"), ("xl/", "XLSX"))
@@ -59,7 +60,7 @@ def format_of(data: bytes, name: str) -> str | None:
         return _packed_format(data) if head.startswith(ZIP) else "OLD" if head.startswith(_OLE) else "RTF"
     if b"<" in head[:64] and _is_html(data[:HEAD]):
         return "HTML"
-    return "EML" if b":" in head[:80] and _is_coded_mail(data, name) else None
+    return MAIL if b":" in head[:80] and _is_coded_mail(data, name) else None
 
 
 def _packed_format(data: bytes) -> str | None:

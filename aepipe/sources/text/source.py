@@ -363,7 +363,7 @@ def _are_classes(values: Sequence[str]) -> bool:
 
 def _is_about(name: str, values: Sequence[str]) -> bool:
     """Whether a column is about the rows, and not learned from: labels, splits, numbers of rows."""
-    if name.lower() in {*base.LABELS, "split", "id", "key"}:
+    if name.casefold() in {*base.LABELS, "split", "id", "key"}:
         return True
     return bool(values) and len(set(values)) == len(values) and all(value.strip().isdecimal() for value in values)
 

@@ -1,0 +1,235 @@
+"""The types of answers: written as JSON, and described in the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from aepipe.release.query import SNIPPET
+from aepipe.release.search import Hit as Found
+
+
+class Hit(msgspec.Struct, omit_defaults=True):
+    """One row found, with the fields of ``aepipe query --json``.
+
+    Attributes:
+        rank: from 1.
+        id: of the row.
+        distance: in bits.
+        similarity: share of the bits that agree.
+        confidence: probability that it is of the query's kind; null where that was not measured.
+        cosine: of the embeddings; missing where hits are in the order of their codes.
+        key: of the row.
+        label: of the row; null where it has none.
+        labels: each of them, where a row may have several.
+        snippet: text of the row, where it has one.
+        columns: of the source, those that were asked for.
+    """
+
+    rank: int
+    id: int
+    distance: int
+    similarity: float
+    confidence: float | None
+    cosine: float | UnsetType
+    key: str
+    label: str | None
+    labels: list[str] | UnsetType
+    snippet: str | UnsetType | None
+    columns: dict[str, str | None] | UnsetType = UNSET
+
+
+class Answer(msgspec.Struct):
+    """A question and its hits.
+
+    Attributes:
+        query: what the question is called.
+        code: in hex; null where the question could not be read.
+        strange: why the question is unlike the collection; null where it is not.
+        total: rows that could be listed, where that is known; else null.
+        next: for ``after``: where the next hits begin; null at the end.
+        handle: for ``handle``: asks the same again for ten minutes, with its embedding; null but for uploads and words.
+        error: why there is no answer to this question; null where there is one.
+        hits: nearest first.
+    """
+
+    query: str
+    code: str | None
+    strange: str | None
+    total: int | None
+    next: str | None
+    handle: str | None
+    error: str | None
+    hits: list[Hit]
+
+
+class SearchAnswer(msgspec.Struct):
+    """Answers to all questions of a request.
+
+    Attributes:
+        name: of the collection.
+        release: the digest of the release that answered.
+        fingerprint: of its encoder.
+        rows: that can be found.
+        took_ms: time of the search, in milliseconds.
+        answers: in the order of the questions.
+    """
+
+    name: str
+    release: str
+    fingerprint: str
+    rows: int
+    took_ms: float
+    answers: list[Answer]
+
+
+class Encoded(msgspec.Struct):
+    """The codes of some questions, in hex, in their order.
+
+    Attributes:
+        release: the digest of the release.
+        fingerprint: of its encoder.
+        n_bits: of a code.
+        codes: null for what could not be read.
+        errors: why not; null where it could.
+    """
+
+    release: str
+    fingerprint: str
+    n_bits: int
+    codes: list[str | None]
+    errors: list[str | None]
+
+
+class Item(msgspec.Struct, omit_defaults=True):
+    """One row of a collection.
+
+    Attributes:
+        id: of the row.
+        key: of the row.
+        label: null where it has none.
+        labels: each of them, where it has several.
+        split: ``train`` or ``test``.
+        snippet: its text, where it has one.
+        columns: of the source.
+        code: in hex; only of a row that is asked for by its id.
+    """
+
+    id: int
+    key: str
+    label: str | None
+    split: str | None
+    labels: list[str] | UnsetType = UNSET
+    snippet: str | UnsetType | None = UNSET
+    columns: dict[str, str | None] | UnsetType = UNSET
+    code: str | UnsetType = UNSET
+
+
+class ItemList(msgspec.Struct):
+    """Some rows of a collection.
+
+    Attributes:
+        release: the digest of the release.
+        total: rows that fit.
+        next: for ``after``; null at the end.
+        items: the rows.
+    """
+
+    release: str
+    total: int
+    next: str | None
+    items: list[Item]
+
+
+class Counted(msgspec.Struct):
+    """A value with the number of rows that have it.
+
+    Attributes:
+        value: a label or a split.
+        count: rows.
+    """
+
+    value: str
+    count: int
+
+
+class CollectionSummary(msgspec.Struct):
+    """A collection in service.
+
+    Attributes:
+        name: by which it is asked.
+        kind: of its source: images, text, table, vectors, audio or video.
+        rows: that can be found.
+        n_bits: of a code.
+        release: digest of the release in service.
+        promoted: when it went into service; null where the log has lost that.
+        asks: what may be asked: some of ``id``, ``key``, ``code``, ``text``, ``vector``, ``row``, ``bytes``.
+        pictures: whether rows have pictures to look at.
+        trouble: why a newer release is not taken up; null where there is none.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    n_bits: int
+    release: str
+    promoted: str | None
+    asks: list[str]
+    pictures: bool
+    trouble: str | None
+
+
+class CollectionFacts(CollectionSummary):
+    """Everything about a collection.
+
+    Attributes:
+        fingerprint: of its encoder.
+        columns: of the source, with their types in SQL.
+        labels: with counts, the most frequent first.
+        splits: with counts.
+        confidence: probability at each distance from 0 on; null where it was not measured.
+        meaning: of that probability, in words; null without it.
+        reranked: whether hits are ordered by their embeddings.
+        scores: as ``aepipe show --json`` gives them.
+        map: whether there is a map.
+        write: whether marks are taken.
+        originals: whether files are handed out as they are.
+    """
+
+    fingerprint: str
+    columns: dict[str, str]
+    labels: list[Counted]
+    splits: list[Counted]
+    confidence: list[float] | None
+    meaning: str | None
+    reranked: bool
+    scores: dict[str, Any]
+    map: bool
+    write: bool
+    originals: bool
+
+
+def hit_of(found: Found, columns: list[str], *, several: bool) -> Hit:
+    """Return a hit as it is answered.
+
+    Args:
+        found: the hit.
+        columns: of the source that are wanted.
+        several: rows may have several labels.
+    """
+    row = found.row
+    return Hit(
+        found.rank,
+        row.id,
+        found.distance,
+        found.similarity,
+        found.confidence,
+        UNSET if found.cosine is None else found.cosine,
+        row.key,
+        row.label,
+        list(row.labels) if several else UNSET,
+        row.columns.get(SNIPPET) if SNIPPET in row.columns else UNSET,
+        {name: row.columns.get(name) for name in columns} if columns else UNSET,
+    )

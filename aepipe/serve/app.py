@@ -1,0 +1,83 @@
+"""The service as an ASGI application: routes within one guard."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from aepipe.errors import AepipeError, NotFoundError, StoreError
+from aepipe.serve import openapi
+from aepipe.serve.guards import Guard
+from aepipe.serve.handlers import page
+from aepipe.serve.problems import RequestError, UnforeseenError
+from aepipe.serve.responses import problem
+from aepipe.serve.routes import ENDPOINTS, Handler
+from aepipe.serve.service import Service
+
+logger = logging.getLogger("aepipe.serve")
+
+
+def application(service: Service) -> Guard:
+    """Return what answers requests to a service."""
+    routes = [_route(one.path, one.handler, one.method) for one in ENDPOINTS]
+    routes.append(_route("/openapi.json", _document, "GET"))
+    routes += [_route(path, page.document, "GET") for path in ("/", "/c/{rest:path}")]
+    routes.append(_route("/static/{file}", page.static, "GET"))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        service.catalog.start()
+        yield
+        service.close()
+
+    inner = Starlette(
+        routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _not_routed, Exception: _unforeseen}
+    )
+    inner.state.service = service
+    return Guard(inner, service.settings, service.tokens, service.metrics)
+
+
+def _route(path: str, handler: Handler, method: str) -> Route:
+    return Route(path.replace("{id}", "{id:int}"), _answering(path, handler), methods=[method])
+
+
+def _answering(template: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    """Return a handler whose errors are answers, and which is counted by its route."""
+
+    async def answer(request: Request) -> Response:
+        request.scope["aepipe.route"] = template
+        try:
+            return await handler(request)
+        except AepipeError as error:
+            name = request.scope["aepipe"].name
+            if isinstance(error, StoreError) and not isinstance(error, NotFoundError):
+                logger.error("request %s: %s", name, error)
+            return problem(error, name)
+
+    return answer
+
+
+async def _document(_: Request) -> Response:
+    """Answer with the description of all endpoints."""
+    return Response(openapi.document(), media_type="application/json")
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    """Answer a mistake of ours; the guard writes it into the log."""
+    found = UnforeseenError(f"an error that nobody foresaw ({type(error).__name__}); the log has the rest")
+    return problem(found, request.scope["aepipe"].name)
+
+
+async def _not_routed(request: Request, error: Exception) -> Response:
+    """Answer what has no route, or not with that method."""
+    assert isinstance(error, HTTPException)
+    found = RequestError(f"{request.method} {request.url.path}: {error.detail.lower()}", headers=error.headers)
+    found.code = error.status_code
+    return problem(found, request.scope["aepipe"].name)

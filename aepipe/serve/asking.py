@@ -1,0 +1,166 @@
+"""Questions from the network, made into those of the library.
+
+Nothing here takes a path. Words are bytes that a text's decoder reads; a row and a vector are written as the file that
+their decoder knows.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from msgspec import UNSET
+
+from aepipe.errors import AepipeError, ItemError, QueryError
+from aepipe.release import query as queries
+from aepipe.release.release import Release
+from aepipe.release.search import Question
+from aepipe.serve.requests import Query
+from aepipe.sources import drawing, has_pictures, has_text, preview
+
+HANDLES, KEPT = 256, 600.0
+"""Uploads that are remembered, and for how many seconds."""
+LARGEST = 2048
+"""Pixels of the longer side of a picture that a part is cut from."""
+UPLOAD = "upload"
+
+
+def kinds_of(release: Release) -> list[str]:
+    """Return the kinds of questions that a collection answers: some of the fields of a query."""
+    kind = release.encoder.card.source
+    own = {"table": ["row"], "vectors": ["vector"]}.get(kind, ["bytes"])
+    return ["id", "key", "code", *(["text"] if has_text(kind) else []), *own]
+
+
+class Handles:
+    """Codes and embeddings of the last uploads, by names that nobody can guess."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, tuple[float, Question]] = OrderedDict()
+
+    def keep(self, question: Question) -> str:
+        """Remember a question, and return its name."""
+        name = secrets.token_urlsafe(12)
+        with self._lock:
+            self._kept[name] = (time.monotonic(), replace(question, data=b""))
+            while len(self._kept) > HANDLES:
+                self._kept.popitem(last=False)
+        return name
+
+    def get(self, name: str, release: Release) -> Question:
+        """Return a question.
+
+        Raises:
+            QueryError: it is not kept, or no longer, or it was encoded by another encoder.
+        """
+        with self._lock:
+            when, found = self._kept.get(name, (0.0, None))
+        if found is None or time.monotonic() - when > KEPT or found.code is None:
+            raise QueryError("handle: this upload is no longer kept; send it again, or ask with its code")
+        if found.code.fingerprint != release.fingerprint:
+            raise QueryError("handle: this upload was read by another encoder; send it again")
+        whole = found.whole or found.code
+        return replace(found, code=whole.prefix(release.n_bits))
+
+
+def questions(release: Release, asked: Sequence[Query], handles: Handles) -> list[Question | AepipeError]:
+    """Return the questions of a request in their order; one that cannot be asked is its error.
+
+    Args:
+        release: that is asked.
+        asked: as they came.
+        handles: earlier uploads.
+    """
+    found: list[Question | AepipeError | None] = [None] * len(asked)
+    # Those that are decoded go together, because the encoder takes a batch in the time of one item.
+    named: list[tuple[int, tuple[str, bytes]]] = []
+    for place, one in enumerate(asked):
+        try:
+            if one.crop is UNSET and one.kind in {"id", "key", "code", "handle"}:
+                found[place] = _known(release, one, handles)
+            else:
+                named.append((place, _named_bytes(release, one)))
+        except AepipeError as error:
+            found[place] = error
+    read = queries.questions_from_bytes(release, [item for _, item in named])
+    for (place, _), question in zip(named, read, strict=True):
+        found[place] = question.failure or question
+    return [one for one in found if one is not None]
+
+
+def _known(release: Release, one: Query, handles: Handles) -> Question:
+    """Return the question of a row, a code or a handle.
+
+    Raises:
+        QueryError: there is no such row or handle.
+        CodeError: a code of another length.
+    """
+    if isinstance(one.handle, str):
+        return handles.get(one.handle, release)
+    if isinstance(one.code, str):
+        return next(queries.questions_from_codes(release, [one.code]))
+    ids = [one.id] if isinstance(one.id, int) else []
+    return next(queries.questions_from_rows(release, ids, [one.key] if isinstance(one.key, str) else []))
+
+
+def _named_bytes(release: Release, one: Query) -> tuple[str, bytes]:
+    """Return a name for messages, and the bytes of what is asked with.
+
+    Raises:
+        QueryError: the collection does not answer such questions.
+        ItemError: a part of a picture is wanted, and that cannot be read.
+    """
+    kind = release.encoder.card.source
+    if one.crop is not UNSET:
+        return one.name or "crop", _cropped(release, one)
+    if one.kind not in kinds_of(release):
+        raise QueryError(f"{release.name} is a collection of {kind}, which answers {', '.join(kinds_of(release))}")
+    if isinstance(one.text, str):
+        return one.text, one.text.encode("utf-8", "surrogateescape")
+    if isinstance(one.row, dict):
+        body = json.dumps(one.row)
+        return body if len(body) < 60 else f"{body[:56]}...", body.encode()
+    if isinstance(one.vector, list):
+        return "vector", np.array(one.vector, np.float32).tobytes()
+    assert isinstance(one.data, bytes), "a query has one of its fields"
+    return one.name or UPLOAD, one.data
+
+
+def _cropped(release: Release, one: Query) -> bytes:
+    """Return a part of a picture as a file; the picture is upright first.
+
+    Raises:
+        QueryError: the collection is none of pictures.
+        ItemError: the picture cannot be read.
+    """
+    kind = release.encoder.card.source
+    draw = drawing(kind) if has_pictures(kind) else None
+    if draw is None:
+        raise QueryError(f"crop: {release.name} is not a collection of pictures")
+    name = one.name or UPLOAD
+    data = one.data if isinstance(one.data, bytes) else _original(release, one)
+    picture = draw(data, name, LARGEST, lambda: release.encoder.card.features)
+    assert isinstance(one.crop, tuple)
+    left, top, width, height = one.crop
+    box = (left * picture.width, top * picture.height, (left + width) * picture.width, (top + height) * picture.height)
+    edges = (int(box[0]), int(box[1]), max(int(box[0]) + 1, round(box[2])), max(int(box[1]) + 1, round(box[3])))
+    stream = io.BytesIO()
+    picture.crop(edges).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _original(release: Release, one: Query) -> bytes:
+    row_id = one.id if isinstance(one.id, int) else release.id_of(str(one.key))
+    (row,) = release.describe([row_id])
+    try:
+        return preview(release.items.root, row.place)
+    except ItemError:
+        raise ItemError(row.key, "its file is no longer there") from None

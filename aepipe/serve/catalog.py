@@ -1,0 +1,245 @@
+"""The collections that a service answers, each by its release in service.
+
+Others are taken up while the service runs.
+
+A release never changes, and one small file names the one in service. That file is read twice a second. Another release
+is opened and asked once before it takes the place of the old one, in one step; a request keeps the release that it
+began with. Where the new one cannot be opened, the old one goes on answering, and the service says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.errors import AepipeError, NotFoundError, QueryError, StoreError
+from aepipe.release import lifecycle
+from aepipe.release.prefix import Prefix
+from aepipe.release.release import Release
+from aepipe.serve.facets import Facet
+from aepipe.serve.problems import GoneError
+from aepipe.store import registry
+from aepipe.store.artifacts import Ref, Store
+
+logger = logging.getLogger("aepipe.serve")
+
+EVERY = 0.5
+"""Seconds between two looks at what is in service."""
+PINNED = 4
+"""Releases that are kept open besides those in service."""
+BLOCK = 1 << 16
+"""Codes whose bits are counted at a time."""
+
+Ids = NDArray[np.int64]
+
+
+class Served:
+    """An open release, and figures that are worked out once for it.
+
+    Attributes:
+        release: that answers.
+        digest: of it.
+    """
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+        self.digest = release.ref.digest
+        self._lock = threading.RLock()
+        self._prefix: Release | None = None
+
+    def warm(self) -> None:
+        """Open every part, and ask once, so that no two threads do that at a time later.
+
+        Raises:
+            CorruptError: a part cannot be read.
+        """
+        release = self.release
+        release.encoder, release.decoder, release.index, release.scores, release.segments.width  # noqa: B018
+        some = self.ids[:1]
+        if len(some):
+            release.query(release.codes_of(some), 1)
+            release.describe(some)
+
+    def seen_through(self, bits: int | None) -> Release:
+        """Return the release seen through the first bits of its codes; all of them for None.
+
+        Raises:
+            QueryError: codes have fewer bits.
+        """
+        if bits is None or bits == self.release.n_bits:
+            return self.release
+        with self._lock:
+            if self._prefix is None or self._prefix.n_bits != bits:
+                self._prefix = Prefix(self.release, bits)
+            return self._prefix
+
+    @property
+    def ids(self) -> Ids:
+        """All ids, int64[N], ascending."""
+        return self.release.items.ids
+
+    @property
+    def facets(self) -> dict[str, Facet]:
+        """Which rows have which ``label``, and which ``split``."""
+        with self._lock:
+            return self._facets
+
+    @cached_property
+    def _facets(self) -> dict[str, Facet]:
+        return {name: Facet(self.release.items.column(name), self.ids) for name in ("label", "split")}
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """The share of rows that have each bit set, float64[K]."""
+        with self._lock:
+            return self._shares
+
+    @cached_property
+    def _shares(self) -> NDArray[np.float64]:
+        counts = np.zeros(self.release.n_bits, np.int64)
+        for start in range(0, len(self.ids), BLOCK):
+            counts += self.release.codes_of(self.ids[start : start + BLOCK]).unpack().sum(axis=0, dtype=np.int64)
+        return counts / max(1, len(self.ids))
+
+
+class Catalog:
+    """The collections of a store that are served, by name.
+
+    Args:
+        store: with the releases.
+        names: of the collections; empty for all in service, also those to come.
+
+    Attributes:
+        store: with the releases.
+        taken_up: releases that were opened, by name.
+        trouble: why the release in service under a name is not the one that answers.
+    """
+
+    def __init__(self, store: Store, names: Sequence[str] = ()) -> None:
+        self.store = store
+        self.taken_up: dict[str, int] = {}
+        self.trouble: dict[str, str] = {}
+        self._names = tuple(map(registry.tidy_name, names))
+        self._served: dict[str, Served] = {}
+        self._failed: dict[str, str] = {}
+        self._pinned: OrderedDict[str, Served] = OrderedDict()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="releases", daemon=True)
+
+    def start(self) -> None:
+        """Begin to open releases, and to watch for others, in a thread of its own."""
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+
+    @property
+    def names(self) -> list[str]:
+        """The collections that can be asked."""
+        return sorted(self._served)
+
+    @property
+    def missing(self) -> list[str]:
+        """Names that should be served and are not open yet."""
+        return sorted(set(self._wanted()) - set(self._served))
+
+    def get(self, name: str) -> Served:
+        """Return a collection's release in service.
+
+        Raises:
+            NotFoundError: nothing is in service under that name.
+        """
+        found = self._served.get(name) or self._served.get(registry.tidy_name(name))
+        if found is None:
+            raise NotFoundError(f"no collection {name!r} here; these are: {', '.join(self.names) or 'none yet'}")
+        return found
+
+    def pinned(self, name: str, digest: str | None) -> Served:
+        """Return the release whose digest begins with a text; the one in service for None.
+
+        Raises:
+            NotFoundError: nothing is in service under that name.
+            GoneError: there is no such release any more.
+        """
+        now = self.get(name)
+        if digest is None or now.digest.startswith(digest):
+            return now
+        with self._lock:
+            kept = next((one for one in self._pinned if one.startswith(digest)), None)
+            if kept is not None and self._pinned[kept].release.name == now.release.name:
+                self._pinned.move_to_end(kept)
+                return self._pinned[kept]
+            found = Served(self._found(now.release.name, digest, now))
+            found.warm()
+            self._pinned[found.digest] = found
+            while len(self._pinned) > PINNED:
+                self._pinned.popitem(last=False)
+            return found
+
+    def _found(self, name: str, digest: str, now: Served) -> Release:
+        try:
+            return Release.open(self.store, ref=lifecycle.find(self.store, digest, name))
+        except (NotFoundError, QueryError):
+            raise GoneError(f"{name}: the release {digest[:12]} is not here; in service is {now.digest}") from None
+
+    def look(self) -> None:
+        """Take up what has gone into service, and let go of what has left it."""
+        try:
+            wanted = self._wanted()
+        except StoreError as error:
+            logger.warning("%s", error)
+            return
+        for name in set(self._served) - set(wanted):
+            del self._served[name]
+            logger.info("%s: no longer in service", name)
+        for name in wanted:
+            self._look_at(name)
+
+    def _look_at(self, name: str) -> None:
+        """Take up the release in service under a name; where it cannot be opened, say why and keep the old one."""
+        digest = ""
+        try:
+            ref = registry.current(self.store, name)
+            if ref is None:
+                return
+            digest = ref.digest
+            if self._failed.get(name) == digest:
+                return
+            now = self._served.get(name)
+            if now is None or now.digest != digest:
+                self._take_up(name, ref)
+        except (AepipeError, OSError) as error:
+            self._failed[name] = digest
+            if self.trouble.get(name) != str(error):
+                logger.error("%s: the release in service cannot be opened: %s", name, error)
+            self.trouble[name] = str(error)
+            return
+        self._failed.pop(name, None)
+        self.trouble.pop(name, None)
+
+    def _take_up(self, name: str, ref: Ref) -> None:
+        # A new store object, since one remembers the folders that it has read.
+        served = Served(Release.open(Store(self.store.root), ref=ref))
+        served.warm()
+        self._served[name] = served
+        self.taken_up[name] = self.taken_up.get(name, 0) + 1
+        logger.info("%s: release %s answers", name, ref.short)
+
+    def _wanted(self) -> list[str]:
+        known = registry.names(self.store)
+        return [name for name in known if name in self._names] if self._names else known
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            self.look()
+            self._stop.wait(EVERY)

@@ -1,0 +1,183 @@
+"""Searches, codes, and why two rows are near."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+from msgspec import UNSET
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from aepipe.errors import AepipeError
+from aepipe.release.search import Question
+from aepipe.serve import asking, searching
+from aepipe.serve.answers import Encoded
+from aepipe.serve.catalog import Served
+from aepipe.serve.explaining import explain
+from aepipe.serve.pool import Pool
+from aepipe.serve.problems import BadRequestError, MediaTypeError, words_of
+from aepipe.serve.requests import (
+    MOST_QUERIES,
+    MOST_UPLOADS,
+    Options,
+    Query,
+    SearchRequest,
+    crop_of,
+    from_dict,
+    from_json,
+    from_parameters,
+    queries_of,
+)
+from aepipe.serve.responses import as_json, encoded
+from aepipe.serve.service import Service, served, service_of
+
+STREAM = "application/x-ndjson"
+READ = ("image/", "audio/", "video/", "text/plain", "application/x-npy", "application/octet-stream", "application/pdf")
+"""Types of raw bodies."""
+AT_ONCE = 64
+"""Questions between two pieces of a streamed answer."""
+
+
+async def search_get(request: Request) -> Response:
+    """Answer questions in the address: rows, codes, words."""
+    queries, rest = queries_of(request.query_params.multi_items())
+    options = from_parameters(rest, Options)
+    if not queries:
+        raise BadRequestError("nothing is asked: give id, key, code, text or handle")
+    if len(queries) > MOST_QUERIES:
+        raise BadRequestError(f"{len(queries):,} questions; {MOST_QUERIES:,} are taken at a time")
+    one = served(request, options.release)
+    tag = f'"{one.digest[:16]}"'
+    lasting = not any(query.kind == "handle" for query in queries)
+    if lasting and request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers={"ETag": tag})
+    headers = {"ETag": tag, "Cache-Control": "no-cache"} if lasting else {"Cache-Control": "no-store"}
+    return await _answered(request, one, queries, options, headers)
+
+
+async def search_post(request: Request) -> Response:
+    """Answer questions in the body: JSON, one file as it is, or several as a form."""
+    queries, options = await asked(request)
+    one = served(request, options.release)
+    if STREAM in request.headers.get("accept", ""):
+        return StreamingResponse(_streamed(service_of(request), one, queries, options), 200, _named(one), STREAM)
+    return await _answered(request, one, queries, options, {"Cache-Control": "no-store"})
+
+
+async def encode(request: Request) -> Response:
+    """Answer with the codes of questions."""
+    queries, options = await asked(request)
+    one, service = served(request, options.release), service_of(request)
+
+    def work() -> Encoded:
+        found = asking.questions(one.release, queries, service.handles)
+        codes = [each.code.hex()[0] if isinstance(each, Question) and each.code is not None else None for each in found]
+        errors = [words_of(each) if isinstance(each, AepipeError) else None for each in found]
+        if len(found) == 1 and isinstance(found[0], AepipeError):
+            raise found[0]
+        return Encoded(one.digest, one.release.fingerprint, one.release.n_bits, codes, errors)
+
+    return as_json(await _pool(service, queries).run(work), headers=_named(one))
+
+
+class Compared(msgspec.Struct, forbid_unknown_fields=True):
+    """Two rows or codes.
+
+    Attributes:
+        a, b: each an id, a key or a code.
+        release: the first characters of a digest; else the release in service.
+    """
+
+    a: str
+    b: str
+    release: str | None = None
+
+
+async def explain_get(request: Request) -> Response:
+    """Answer with the bits in which two rows differ."""
+    wanted = from_parameters(request.query_params.multi_items(), Compared)
+    one = served(request, wanted.release)
+    found = await service_of(request).searches.run(lambda: explain(one, wanted.a, wanted.b))
+    return as_json(found, headers=_named(one))
+
+
+async def asked(request: Request) -> tuple[Sequence[Query], Options]:
+    """Return the questions and options of a request with a body.
+
+    Raises:
+        RequestError: they are malformed, too many, or of a type that is not read.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        found = from_json(await request.body(), SearchRequest)
+        return found.queries, found
+    pairs = request.query_params.multi_items()
+    crop = next((crop_of(value) for name, value in pairs if name == "crop"), None)
+    named = next((value for name, value in pairs if name == "name"), "")
+    options = from_parameters([pair for pair in pairs if pair[0] not in {"crop", "name"}], Options)
+    if kind == "multipart/form-data":
+        return await _files(request, crop), options
+    if not kind.startswith(READ):
+        raise MediaTypeError(
+            f"a body of type {kind or 'none'}: JSON, a form, or one of {', '.join(READ)}* is read here"
+        )
+    body = await request.body()
+    if not body:
+        raise BadRequestError("the body is empty")
+    return [_upload(body, named, crop)], options
+
+
+async def _files(request: Request, crop: list[float] | None) -> list[Query]:
+    """Return the files of a form."""
+    async with request.form(max_files=MOST_UPLOADS, max_fields=MOST_UPLOADS) as form:
+        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        found = [_upload(await file.read(), file.filename or "", crop) for file in files]
+    if not found:
+        raise BadRequestError("the form holds no file")
+    return found
+
+
+def _upload(body: bytes, name: str, crop: list[float] | None) -> Query:
+    """Return the question of some bytes; their name is for messages only."""
+    if crop is None:
+        return Query(data=body, name=name[:200])
+    query = from_dict({"bytes": b"", "crop": crop, "name": name[:200]})
+    query.data = body
+    return query
+
+
+async def _answered(
+    request: Request, one: Served, queries: Sequence[Query], options: Options, headers: dict[str, str]
+) -> Response:
+    service = service_of(request)
+    found = await _pool(service, queries).run(
+        lambda: searching.search(one, queries, options, service.conditions, service.handles)
+    )
+    return as_json(found, headers={**headers, **_named(one)})
+
+
+async def _streamed(service: Service, one: Served, queries: Sequence[Query], options: Options) -> AsyncIterator[bytes]:
+    """Yield the answers line by line, in order."""
+    for start in range(0, len(queries), AT_ONCE):
+        block = queries[start : start + AT_ONCE]
+
+        def work(block: Sequence[Query] = block) -> bytes:
+            try:
+                found = list(searching.each(one, block, options, service.conditions, service.handles))
+            except AepipeError as error:
+                return encoded({"error": words_of(error)}) + b"\n"
+            return b"".join(encoded(answer) + b"\n" for answer in found)
+
+        yield await _pool(service, block).run(work)
+
+
+def _pool(service: Service, queries: Sequence[Query]) -> Pool:
+    """Return the threads for some questions: what has to be decoded may take much memory."""
+    heavy = any(query.data is not UNSET or query.crop is not UNSET for query in queries)
+    return service.decoding if heavy else service.searches
+
+
+def _named(one: Served) -> dict[str, str]:
+    return {"Aepipe-Release": one.digest}

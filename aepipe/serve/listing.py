@@ -1,0 +1,82 @@
+"""Rows as lists, page by page, by id or in an order drawn at random."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from msgspec import UNSET
+from numpy.typing import NDArray
+
+from aepipe.errors import QueryError
+from aepipe.release.query import SNIPPET
+from aepipe.serve.answers import Item, ItemList
+from aepipe.serve.catalog import Served
+from aepipe.serve.conditions import Conditions
+from aepipe.serve.problems import BadRequestError, MissingError
+from aepipe.serve.requests import ItemsRequest
+from aepipe.serve.searching import allowed, columns_of
+from aepipe.store.segments import Row
+
+
+def rows(served: Served, asked: ItemsRequest, conditions: Conditions) -> ItemList:
+    """Return some rows.
+
+    Raises:
+        BadRequestError: ``after`` is not the ``next`` of an earlier answer of this release.
+        QueryError: the condition is none over the columns, or takes too long.
+    """
+    found = allowed(served, asked, conditions)
+    ids = served.ids if found is None else found
+    start = _start(served, asked)
+    order = _drawn(len(ids), asked.seed) if asked.order == "random" else None
+    chosen = ids[start : start + asked.limit] if order is None else ids[order[start : start + asked.limit]]
+    columns = columns_of(served.release, asked.columns)
+    end = start + len(chosen)
+    following = f"{served.digest[:12]}-{end}" if end < len(ids) and len(chosen) else None
+    items = [item_of(row, columns) for row in served.release.describe(chosen)]
+    return ItemList(served.digest, len(ids), following, items)
+
+
+def row(served: Served, row_id: int) -> Item:
+    """Return a row with all columns and its code.
+
+    Raises:
+        MissingError: there is no such row.
+    """
+    release = served.release
+    try:
+        (found,) = release.describe([row_id])
+    except QueryError as error:
+        raise MissingError(str(error)) from None
+    item = item_of(found, release.items.columns)
+    item.code = release.codes_of([row_id]).hex()[0]
+    return item
+
+
+def item_of(found: Row, columns: list[str]) -> Item:
+    """Return a row as it is answered, with some columns of the source."""
+    return Item(
+        found.id,
+        found.key,
+        found.label,
+        found.split,
+        list(found.labels) if len(found.labels) > 1 else UNSET,
+        found.columns.get(SNIPPET) if SNIPPET in found.columns else UNSET,
+        {name: found.columns.get(name) for name in columns if name != SNIPPET} if columns else UNSET,
+    )
+
+
+def _start(served: Served, asked: ItemsRequest) -> int:
+    if asked.after is None:
+        return 0
+    digest, _, place = asked.after.partition("-")
+    if digest != served.digest[:12] or not place.isdecimal() or len(place) > 12:
+        raise BadRequestError("after: not the `next` of an answer of this release; ask anew", "/after")
+    return int(place)
+
+
+@lru_cache(4)
+def _drawn(count: int, seed: int) -> NDArray[np.int64]:
+    """Return the numbers below a count in an order drawn at random."""
+    return np.random.default_rng(seed).permutation(count)

@@ -1,0 +1,242 @@
+"""Types of requests: none of them can name a file, an address or stdin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from aepipe.serve.problems import BadRequestError
+
+MOST_QUERIES, MOST_UPLOADS = 10_000, 64
+"""Questions of one request, and those among them that bring bytes."""
+MOST_HITS = 1000
+
+Name: TypeAlias = Annotated[str, Meta(max_length=4096)]
+Words: TypeAlias = Annotated[str, Meta(max_length=1 << 20)]
+Condition: TypeAlias = Annotated[str, Meta(max_length=4096)]
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Number: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Crop: TypeAlias = tuple[Share, Share, Share, Share]
+"""Left, top, width and height of a part of the upright picture, each as a share of its side."""
+Asked = TypeVar("Asked", bound=msgspec.Struct)
+
+
+class Query(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """One question; exactly one of its fields is given, besides ``crop`` and ``name``.
+
+    Attributes:
+        id: a row of the collection.
+        key: the same, by its key.
+        code: a code, in hex.
+        text: words, for collections that answer words.
+        vector: of the collection's width, for collections of vectors.
+        row: names and values, for tables.
+        data: a file; ``bytes`` in JSON, as base64.
+        handle: an earlier upload, as its answer named it; kept for ten minutes.
+        crop: only this part of the picture, of ``bytes``, ``id`` or ``key``.
+        name: what messages call the upload.
+    """
+
+    id: Number | UnsetType = UNSET
+    key: Name | UnsetType = UNSET
+    code: Name | UnsetType = UNSET
+    text: Words | UnsetType = UNSET
+    vector: Annotated[list[float], Meta(max_length=65_536)] | UnsetType = UNSET
+    row: dict[str, str | float | int | bool | None] | UnsetType = UNSET
+    data: bytes | UnsetType = msgspec.field(default=UNSET, name="bytes")
+    handle: Name | UnsetType = UNSET
+    crop: Crop | UnsetType = UNSET
+    name: Name = ""
+
+    def __post_init__(self) -> None:
+        given = [kind for kind, value in self._given()]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of {', '.join(KINDS)} is wanted, not {', '.join(given) or 'none'}")
+        if self.crop is not UNSET:
+            if given[0] not in {"id", "key", "bytes"}:
+                raise ValueError("crop is a part of a picture: of bytes, id or key")
+            left, top, width, height = self.crop
+            if min(width, height) <= 0 or left + width > 1 + 1e-9 or top + height > 1 + 1e-9:
+                raise ValueError("crop has to lie inside of the picture: left, top, width, height from 0 to 1")
+
+    @property
+    def kind(self) -> str:
+        """The name of the field that is given."""
+        return next(kind for kind, _ in self._given())
+
+    def _given(self) -> Iterator[tuple[str, object]]:
+        values = (self.id, self.key, self.code, self.text, self.vector, self.row, self.data, self.handle)
+        return ((kind, value) for kind, value in zip(KINDS, values, strict=True) if value is not UNSET)
+
+
+KINDS = ("id", "key", "code", "text", "vector", "row", "bytes", "handle")
+"""Fields of a query, one of which it has."""
+
+
+class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Which hits are wanted; the names are those of ``aepipe query``.
+
+    Attributes:
+        k: most hits of a question; 10, with a radius at most 1,000.
+        radius: only rows within this distance, in bits.
+        min_confidence: only rows at distances with at least this probability of the query's kind.
+        bits: compare only the first bits of the codes.
+        others: leave a row out of its own hits.
+        distinct: of rows with equal codes find only the first.
+        fast: leave hits in the order of their codes.
+        rerank: order hits by their embeddings, or say why that cannot be done.
+        oversample: re-rank this many times more hits than are wanted.
+        label: only rows with one of these labels.
+        split: only rows of one of these splits.
+        where: only rows for which this condition in SQL holds.
+        columns: of the source, given with each hit; ``*`` for all.
+        after: where an earlier answer ended: its ``next``.
+        release: the first characters of a digest, at least 12; else the release in service.
+    """
+
+    k: Annotated[int, Meta(ge=1, le=MOST_HITS)] | None = None
+    radius: Annotated[int, Meta(ge=0, le=1 << 16)] | None = None
+    min_confidence: Share | None = None
+    bits: Annotated[int, Meta(ge=1, le=1 << 16)] | None = None
+    others: bool = False
+    distinct: bool = False
+    fast: bool = False
+    rerank: bool | None = None
+    oversample: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    label: list[Name] = []
+    split: list[Name] = []
+    where: Condition | None = None
+    columns: list[Name] = []
+    after: Name | None = None
+    release: Annotated[str, Meta(pattern="^[0-9a-f]{12,64}$")] | None = None
+
+
+class SearchRequest(Options):
+    """Questions, and which hits are wanted.
+
+    Attributes:
+        queries: each with its own answer.
+    """
+
+    queries: Annotated[list[Query], Meta(min_length=1, max_length=MOST_QUERIES)]
+
+    def __post_init__(self) -> None:
+        uploads = sum(one.data is not UNSET for one in self.queries)
+        if uploads > MOST_UPLOADS:
+            raise ValueError(f"{uploads} queries bring bytes; {MOST_UPLOADS} of a request may")
+
+
+class ItemsRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Which rows of a collection are listed.
+
+    Attributes:
+        after: the ``next`` of an earlier answer.
+        limit: most rows.
+        label: only rows with one of these labels.
+        split: only rows of one of these splits.
+        where: only rows for which this condition in SQL holds.
+        order: by id, or in an order drawn at random.
+        seed: of the drawn order.
+        columns: of the source, given with each row; ``*`` for all.
+        release: as for a search.
+    """
+
+    after: Name | None = None
+    limit: Annotated[int, Meta(ge=1, le=MOST_HITS)] = 50
+    label: list[Name] = []
+    split: list[Name] = []
+    where: Condition | None = None
+    order: Annotated[str, Meta(pattern="^(id|random)$")] = "id"
+    seed: Annotated[int, Meta(ge=0, le=(1 << 32) - 1)] = 0
+    columns: list[Name] = []
+    release: Annotated[str, Meta(pattern="^[0-9a-f]{12,64}$")] | None = None
+
+
+REPEATED = frozenset({"id", "key", "code", "text", "handle", "label", "split", "columns"})
+"""Parameters that may come several times."""
+_FLAGS = {"": True, "1": True, "true": True, "0": False, "false": False}
+
+
+def from_json(body: bytes, kind: type[Asked]) -> Asked:
+    """Read a body of JSON.
+
+    Raises:
+        BadRequestError: it is not JSON, or not of that type; the error names the place.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise BadRequestError.of(error) from None
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise BadRequestError(f"the body is not JSON: {error}") from None
+
+
+def from_parameters(pairs: list[tuple[str, str]], kind: type[Asked]) -> Asked:
+    """Read the parameters of a URL.
+
+    Raises:
+        BadRequestError: a parameter is unknown, comes twice, or has a wrong value.
+    """
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in REPEATED:
+            found.setdefault(name, []).append(value)
+        elif name in found:
+            raise BadRequestError(f"the parameter {name} comes twice", f"/{name}")
+        else:
+            found[name] = value
+    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for name, value in found.items():
+        if types.get(name) in (bool, bool | None):
+            found[name] = _FLAGS.get(value.lower(), value)
+    try:
+        return msgspec.convert(found, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequestError.of(error) from None
+
+
+def queries_of(pairs: list[tuple[str, str]]) -> tuple[list[Query], list[tuple[str, str]]]:
+    """Return the questions among the parameters of a URL, and the other parameters.
+
+    Raises:
+        BadRequestError: a question is malformed.
+    """
+    crops = [value for name, value in pairs if name == "crop"]
+    found, rest = [], []
+    for name, value in pairs:
+        if name in {"id", "key", "code", "text", "handle"}:
+            crop = {"crop": crop_of(crops[0])} if crops and name in {"id", "key"} else {}
+            found.append(from_dict({name: value, **crop}))
+        elif name != "crop":
+            rest.append((name, value))
+    return found, rest
+
+
+def from_dict(given: dict[str, Any]) -> Query:
+    """Return a question of values that may be text.
+
+    Raises:
+        BadRequestError: it is malformed.
+    """
+    try:
+        return msgspec.convert(given, Query, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequestError.of(error) from None
+
+
+def crop_of(text: str) -> list[float]:
+    """Return the four numbers of a ``crop``.
+
+    Raises:
+        BadRequestError: it has other than four numbers.
+    """
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) != 4:
+        raise BadRequestError("crop: four numbers from 0 to 1 are wanted: left,top,width,height", "/crop")
+    return found

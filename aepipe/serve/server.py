@@ -1,0 +1,183 @@
+"""A service on an address: one process, one event loop, an end within ten seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from aepipe.errors import QueryError
+from aepipe.serve.app import application
+from aepipe.serve.service import Service
+from aepipe.serve.settings import Settings
+from aepipe.serve.tokens import Tokens
+from aepipe.store.artifacts import Store
+
+logger = logging.getLogger("aepipe.serve")
+
+CONNECTIONS = 256
+GRACE = 10
+"""Seconds in which requests may end after the service was told to."""
+HEADERS = 64 << 10
+"""Bytes of the headers of a request."""
+ARRIVAL = 30.0
+"""Seconds in which the headers of a request have to arrive."""
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP with limits of time and size for the headers of a request."""
+
+    _waiting: asyncio.TimerHandle | None = None
+    _size = 0
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401  the library's own type
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._arrived()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        self._size = 0
+        self._wait()
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the address."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Stop waiting: the request is here."""
+        self._arrived()
+        super().on_headers_complete()
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        if self._size > HEADERS:
+            self.transport.abort()
+            raise ValueError("the headers of a request are too long")
+
+    def _wait(self) -> None:
+        self._arrived()
+        self._waiting = self.loop.call_later(ARRIVAL, self._too_late)
+
+    def _arrived(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _too_late(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.abort()
+
+
+class Server(uvicorn.Server):
+    """The library's server, which says that it is ending before it does."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ANN401
+        """Take a signal: the first one ends the service gracefully, the second one at once.
+
+        The library would raise the signal once more at the end, and the process would not end with status 0.
+        """
+        self.force_exit = self.should_exit
+        self.should_exit = self._service.ending = True
+
+
+def bound(settings: Settings) -> socket.socket:
+    """Return the socket that a service listens on.
+
+    Raises:
+        QueryError: the address cannot be listened on, or is one of the network and no tokens are asked for.
+    """
+    if not settings.is_local and settings.token_file is None:
+        raise QueryError(
+            f"--host {settings.host}: others could reach the service, so it has to ask for a token; "
+            "give --token-file FILE, which is made if it is missing"
+        )
+    if settings.uds is not None:
+        return _unix_socket(settings)
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        found = socket.socket(family, socket.SOCK_STREAM)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((settings.host.strip("[]"), settings.port))
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise QueryError(
+            f"{settings.host}:{settings.port}: cannot be listened on: {why}; --port takes another"
+        ) from None
+    return found
+
+
+def _unix_socket(settings: Settings) -> socket.socket:
+    assert settings.uds is not None
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if settings.uds.is_socket():
+            settings.uds.unlink()  # left by a service that was killed
+        found.bind(str(settings.uds))
+        settings.uds.chmod(0o660)
+    except OSError as error:
+        raise QueryError(f"{settings.uds}: cannot be listened on: {error.strerror or error}") from None
+    return found
+
+
+def address(settings: Settings, listening: socket.socket) -> str:
+    """Return the address of a service as people write it."""
+    if settings.uds is not None:
+        return f"unix:{settings.uds}"
+    host, port = listening.getsockname()[:2]
+    named = f"[{host}]" if ":" in host else host
+    return f"http://{named}:{port}{settings.root_path}/"
+
+
+def serve(store: Store, settings: Settings, tokens: Tokens | None, listening: socket.socket) -> None:
+    """Answer requests until a signal ends it; the socket is closed then.
+
+    Args:
+        store: with the collections.
+        settings: of the service.
+        tokens: of readers and writers; None where none are asked for.
+        listening: see :func:`bound`.
+    """
+    service = Service.of(store, settings, tokens)
+    config = uvicorn.Config(
+        application(service),
+        http=Protocol,
+        ws="none",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trust_proxy),
+        forwarded_allow_ips=list(settings.trust_proxy),
+        root_path=settings.root_path,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=GRACE,
+        backlog=128,
+    )
+    try:
+        Server(config, service).run(sockets=[listening])
+    finally:
+        service.close()
+        listening.close()
+        if settings.uds is not None:
+            settings.uds.unlink(missing_ok=True)

@@ -1,0 +1,110 @@
+"""What all requests of one service share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from aepipe.serve.asking import Handles
+from aepipe.serve.catalog import Catalog, Served
+from aepipe.serve.conditions import Conditions
+from aepipe.serve.jobs import Jobs
+from aepipe.serve.metrics import Metrics
+from aepipe.serve.pictures import Thumbnails
+from aepipe.serve.pool import Pool
+from aepipe.serve.problems import ForbiddenError
+from aepipe.serve.settings import Settings
+from aepipe.serve.tokens import Tokens
+from aepipe.store.artifacts import Store
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from aepipe.serve.guards import Passage
+
+PICTURES = 2
+"""Pictures that are decoded at a time: one of 50 million pixels takes 150 MB."""
+
+
+@dataclass(slots=True)
+class Service:
+    """The state of a service.
+
+    Attributes:
+        settings: it was started with.
+        catalog: its collections.
+        tokens: of readers and writers; None where everybody may ask who reaches it.
+        metrics: what was asked.
+        conditions: rows that fit conditions.
+        handles: uploads of the last minutes.
+        thumbnails: small pictures.
+        jobs: longer work.
+        searches: threads that search.
+        decoding: threads that decode.
+        ending: the service is being stopped.
+    """
+
+    settings: Settings
+    catalog: Catalog
+    tokens: Tokens | None
+    metrics: Metrics
+    conditions: Conditions
+    searches: Pool
+    decoding: Pool
+    handles: Handles = field(default_factory=Handles)
+    thumbnails: Thumbnails = field(default_factory=Thumbnails)
+    jobs: Jobs = field(default_factory=Jobs)
+    ending: bool = False
+
+    @classmethod
+    def of(cls, store: Store, settings: Settings, tokens: Tokens | None) -> Service:
+        """Return the service of a store; nothing is opened yet."""
+        seconds, queue = settings.request_seconds, settings.queue
+        return cls(
+            settings,
+            Catalog(store, settings.names),
+            tokens,
+            Metrics(),
+            Conditions(settings.where_seconds),
+            Pool(settings.threads, queue, seconds),
+            Pool(PICTURES, max(64, queue), seconds, "pictures"),
+        )
+
+    def close(self) -> None:
+        """Let go of threads and releases."""
+        self.catalog.stop()
+        self.jobs.close()
+        self.searches.close()
+        self.decoding.close()
+
+
+def service_of(request: Request) -> Service:
+    """Return the service that answers a request."""
+    return cast(Service, request.app.state.service)
+
+
+def served(request: Request, release: str | None = None) -> Served:
+    """Return the release that a request is for.
+
+    Args:
+        request: whose path names the collection.
+        release: the beginning of a digest; None for the release in service.
+
+    Raises:
+        NotFoundError: nothing is in service under that name.
+        GoneError: there is no such release any more.
+    """
+    return service_of(request).catalog.pinned(request.path_params["name"], release)
+
+
+def check_writer(request: Request) -> None:
+    """Check that whoever asks may change something.
+
+    Raises:
+        ForbiddenError: the service takes no changes, or not from this client.
+    """
+    passage = cast("Passage", request.scope["aepipe"])
+    if not service_of(request).settings.write:
+        raise ForbiddenError("this service takes no changes; it does when it is started with --write")
+    if passage.role != "write":
+        raise ForbiddenError("this token may only read")

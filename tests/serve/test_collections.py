@@ -1,0 +1,196 @@
+"""Collections, rows, pictures of rows, duplicates, releases, and removing rows."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from aepipe.pipeline.ingest import quarantine_file
+from aepipe.release import canaries
+from aepipe.release.release import Release
+from aepipe.store.artifacts import Store
+from aepipe.store.rows import Rejected
+from tests.serve.conftest import Client, running
+from tests.support.releases import make_release, pictures_of
+
+ONE = "/v1/collections/pictures"
+
+
+def test_all_collections_are_listed_with_what_they_answer(client: Client) -> None:
+    found = {one["name"]: one for one in client.get("/v1/collections").json["collections"]}
+    assert {name: one["asks"][3:] for name, one in found.items()} == {
+        "docs": ["text", "bytes"],
+        "people": ["row"],
+        "pictures": ["bytes"],
+        "vectors": ["vector"],
+    }
+    assert found["pictures"]["pictures"]
+    assert not found["docs"]["pictures"]
+    assert found["pictures"]["promoted"]
+
+
+def test_a_collection_tells_of_labels_and_of_its_columns(client: Client) -> None:
+    about = client.get("/v1/collections/people").json
+    assert about["columns"] == {"age": "int64", "job": "string"}
+    assert sum(one["count"] for one in about["labels"]) == 60
+    assert {one["value"] for one in about["splits"]} == {"train", "test"}
+    assert len(client.get(ONE).json["confidence"]) == 65
+    assert client.get("/v1/collections/none").status == 404
+
+
+def test_rows_are_listed_page_by_page(client: Client) -> None:
+    for order in ("id", "random"):
+        found: list[int] = []
+        after: dict[str, str] = {}
+        while True:
+            page = client.get(f"{ONE}/items", None, limit=25, order=order, seed=4, **after).json
+            found += [item["id"] for item in page["items"]]
+            if page["next"] is None:
+                break
+            after = {"after": page["next"]}
+        assert sorted(found) == list(range(60))
+        assert page["total"] == 60
+        assert (found == sorted(found)) == (order == "id")
+    assert client.get(f"{ONE}/items", where="id < 7", limit=50).json["total"] == 7
+    assert client.get(f"{ONE}/items", after="0123456789ab-5").status == 400
+
+
+def test_a_row_has_its_code_and_all_columns(client: Client, store: Store) -> None:
+    item = client.get("/v1/collections/people/items/3").json
+    assert item["columns"] == {"age": "23", "job": "baker"}
+    assert item["code"] == Release.open(store, "people").codes_of([3]).hex()[0]
+    assert client.get(f"{ONE}/items/1000").status == 404
+
+
+def test_pictures_are_small_and_have_nothing_but_pixels(client: Client) -> None:
+    first = client.get(f"{ONE}/items/3/thumb", s=112)
+    picture = Image.open(io.BytesIO(first.body))
+    assert (picture.format, max(picture.size) <= 112) == ("JPEG", True)
+    assert not picture.getexif()
+    again = client.get(f"{ONE}/items/3/thumb", {"If-None-Match": first.headers["etag"]}, s=112)
+    assert again.status == 304
+    release = client.get(ONE).json["release"]
+    assert "immutable" in client.get(f"{ONE}/items/3/thumb", s=112, release=release).headers["cache-control"]
+    assert client.get(f"{ONE}/items/3/thumb", s=113).status == 400
+    assert client.get("/v1/collections/docs/items/3/thumb").status == 404
+    assert client.get(f"{ONE}/items/1000/thumb").status == 404
+
+
+def test_what_is_gone_or_broken_is_said(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    make_release(store, n=10)
+    files = sorted(pictures_of(store).rglob("*.png"))
+    with running(store, originals=True) as client:
+        keys = {item["key"]: item["id"] for item in client.get(f"{ONE}/items").json["items"]}
+        names = [keys[file.relative_to(pictures_of(store)).as_posix()] for file in files[:2]]
+        assert client.get(f"{ONE}/items/{names[1]}/original").body == files[1].read_bytes()
+        files[0].unlink()
+        files[1].write_bytes(b"no picture")
+        assert client.get(f"{ONE}/items/{names[0]}/thumb").status == 410
+        assert client.get(f"{ONE}/items/{names[1]}/thumb").status == 422
+        assert client.get(f"{ONE}/items/{names[0]}/original").status == 410
+        files[0].symlink_to("/etc/hostname")
+        assert client.get(f"{ONE}/items/{names[0]}/original").status == 403
+
+
+def test_two_rows_are_compared_bit_by_bit(client: Client) -> None:
+    found = client.get(f"{ONE}/explain", a=3, b=9).json
+    differing = [bit for bit in found["bits"] if bit["a"] != bit["b"]]
+    assert len(differing) == found["distance"]
+    assert len(found["bits"]) == 64
+    assert all(0 <= bit["share"] <= 1 for bit in found["bits"])
+    key = client.get(f"{ONE}/items/9").json
+    assert client.get(f"{ONE}/explain", a=3, b=key["key"]).json["distance"] == found["distance"]
+    assert client.get(f"{ONE}/explain", a=3, b=key["code"]).json["distance"] == found["distance"]
+    assert client.get(f"{ONE}/explain", a=3, b="nothing").status == 422
+    assert client.get(f"{ONE}/explain", a=3).status == 400
+
+
+def test_duplicates_come_in_groups_with_their_marks(client: Client) -> None:
+    for _ in range(50):
+        found = client.get(f"{ONE}/duplicates", radius=0)
+        if found.status != 202:
+            break
+        assert found.headers["location"].startswith(f"{ONE}/duplicates")
+    groups = found.json["groups"]
+    assert found.json["total"] == len(groups) >= 1
+    assert all([one["mark"] for one in group].count("keep") == 1 for group in groups)
+    assert client.get(f"{ONE}/duplicates", radius=100).status == 422
+    assert client.get(f"{ONE}/duplicates", radius=0, keep="prettiest").status == 422
+
+
+def test_releases_and_their_difference(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    before = make_release(store, n=40, seed=0)
+    after = make_release(store, n=40, seed=1)
+    with running(store) as client:
+        events = client.get(f"{ONE}/releases").json["events"]
+        assert [event["after"] for event in events] == [after.digest, before.digest]
+        for _ in range(50):
+            found = client.get(f"{ONE}/diff", before=before.digest[:12])
+            if found.status != 202:
+                break
+        assert 0 <= found.json["overlap"] <= 1
+        assert not found.json["same_encoder"]
+        old = client.get(f"{ONE}/search", id=3, release=before.digest[:12])
+        assert old.headers["aepipe-release"] == old.json["release"] == before.digest
+        assert client.get(f"{ONE}/search", id=3, release="0" * 12).status == 410
+        assert client.get(f"{ONE}/diff", before="0" * 12).status == 410
+
+
+def test_what_was_not_read_is_grouped_by_its_reason(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    make_release(store, n=10)
+    quarantine_file(store, "pictures", [Rejected(f"{n}.png", f"{n}.png", "damaged") for n in range(3)])
+    with running(store) as client:
+        (found,) = client.get(f"{ONE}/quarantine").json["reasons"]
+        assert found == {"what": "unreadable", "reason": "damaged", "count": 3, "keys": ["0.png", "1.png", "2.png"]}
+
+
+def test_rows_are_removed_only_where_that_is_allowed(client: Client, tmp_path: Path) -> None:
+    assert client.post(f"{ONE}/remove", {"ids": [3]}).status == 403
+    store = Store(tmp_path / "store")
+    make_release(store, n=20)
+    with running(store, write=True) as writer:
+        assert writer.post(f"{ONE}/remove", {"ids": [3], "dry_run": True}).json == {"rows": 1, "removed": False}
+        assert writer.get(f"{ONE}/items/3").status == 200
+        assert writer.post(f"{ONE}/remove", {"ids": [3]}).json == {"rows": 1, "removed": True}
+        assert writer.get(f"{ONE}/items/3").status == 404
+        assert writer.get(f"{ONE}/search", id=4, k=30).json["rows"] == 19
+        assert writer.post(f"{ONE}/remove", {}).status == 400
+        assert writer.post(f"{ONE}/remove", {"ids": [3]}).status == 422
+
+
+def test_marks_are_canaries_of_later_releases(client: Client, tmp_path: Path) -> None:
+    assert client.post(f"{ONE}/feedback", {"hit": "x", "verdict": "good", "key": "y"}).status == 403
+    store = Store(tmp_path / "store")
+    make_release(store, n=40)
+    with running(store, write=True) as writer:
+        hits = writer.get(f"{ONE}/search", id=3, others="true", k=40).json["answers"][0]["hits"]
+        key = writer.get(f"{ONE}/items/3").json["key"]
+        code = writer.get(f"{ONE}/items/3").json["code"]
+        near, far = hits[0]["key"], hits[-1]["key"]
+        for body in ({"hit": near, "verdict": "good", "key": key}, {"hit": far, "verdict": "bad", "key": key}):
+            assert writer.post(f"{ONE}/feedback", body).status == 201
+        (found,) = writer.get(f"{ONE}/feedback").json["marks"]
+        assert (found["good"], found["bad"], found["passed"]) == ([near], [far], True)
+        for body in ({"hit": near, "verdict": "bad", "key": key}, {"hit": near, "verdict": "bad", "code": code}):
+            assert writer.post(f"{ONE}/feedback", body).status == 201
+        by_key, by_code = writer.get(f"{ONE}/feedback").json["marks"]
+        assert (by_key["good"], by_key["passed"], by_code["passed"]) == ([], False, False)
+        assert near in by_key["said"]
+        (tmp_path / "c.toml").write_bytes(writer.get(f"{ONE}/canaries.toml").body)
+        assert [one.passed for one in canaries.ask(Release.open(store), tmp_path / "c.toml")] == [False, False]
+        assert writer.post(f"{ONE}/feedback", {"hit": "gone", "verdict": "bad", "key": key}).status == 422
+        assert writer.post(f"{ONE}/feedback", {"hit": near, "verdict": "bad"}).status == 400
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/openapi.json"])
+def test_the_service_tells_of_itself(client: Client, path: str) -> None:
+    found = client.get(path)
+    assert found.status == 200
+    assert found.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "server" not in found.headers

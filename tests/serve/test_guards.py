@@ -1,0 +1,296 @@
+"""Who may ask and what: hosts, other pages, tokens, paths in questions, sizes, time, and load."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import stat
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aepipe.errors import QueryError
+from aepipe.serve import pool, server
+from aepipe.serve.problems import OverloadedError, words_of
+from aepipe.serve.settings import Settings
+from aepipe.serve.tokens import Tokens
+from aepipe.store.artifacts import Store
+from tests.serve.conftest import Client, running
+
+ONE = "/v1/collections/pictures"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.", "evil.example:80"])
+def test_only_its_own_names_are_answered(client: Client, host: str) -> None:
+    assert client.ask("GET", "/v1/collections", headers={"Host": host}).status == 421
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8477", "[::1]:80", "LOCALHOST"])
+def test_its_names_may_have_a_port(client: Client, host: str) -> None:
+    assert client.ask("GET", "/v1/collections", headers={"Host": host}).status == 200
+
+
+def test_pages_of_other_sites_get_nothing(client: Client) -> None:
+    for site in ("cross-site", "same-site"):
+        assert client.ask("GET", f"{ONE}/items", headers={"Sec-Fetch-Site": site}).status == 403
+        headers = {"Sec-Fetch-Site": site, "Content-Type": "text/plain"}
+        assert client.ask("POST", f"{ONE}/search", b"x", headers).status == 403
+    origin = {"Origin": "https://evil.example", "Content-Type": "text/plain"}
+    assert client.ask("POST", f"{ONE}/search", b"x", origin).status == 403
+    assert client.ask("GET", f"{ONE}/items", headers={"Sec-Fetch-Site": "same-origin"}).status == 200
+    assert client.get(f"{ONE}/items/1/thumb").headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_named_origins_may_ask(store: Store) -> None:
+    origin = {"Origin": "https://friend.example", "Sec-Fetch-Site": "cross-site"}
+    with running(store, cors=("https://friend.example",)) as client:
+        found = client.ask("GET", f"{ONE}/items", headers=origin)
+        assert (found.status, found.headers["access-control-allow-origin"]) == (200, "https://friend.example")
+        asked = client.ask("OPTIONS", f"{ONE}/search", headers={**origin, "Access-Control-Request-Method": "POST"})
+        assert asked.status == 204
+        assert client.ask("GET", f"{ONE}/items", headers={**origin, "Origin": "https://evil.example"}).status == 403
+
+
+def test_tokens_are_asked_for_and_traded_for_a_cookie(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    tokens = Tokens.at(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with running(store, token_file=file, write=True) as client:
+        assert client.get("/v1/collections").status == 401
+        assert client.get("/livez").status == client.get("/readyz").status == 200
+        assert client.get("/v1/collections", {"Authorization": "Bearer wrong"}).status == 401
+        reader = {"Authorization": f"Bearer {tokens.of['read']}"}
+        writer = {"Authorization": f"Bearer {tokens.of['write']}"}
+        assert client.get("/v1/collections", reader).status == 200
+        assert client.post(f"{ONE}/remove", {"ids": [1], "dry_run": True}, reader).status == 403
+        assert client.post(f"{ONE}/remove", {"ids": [1], "dry_run": True}, writer).status == 200
+        answer = client.post("/v1/session", {"token": tokens.of["read"]})
+        cookie = answer.headers["set-cookie"]
+        assert answer.status == 204
+        assert "HttpOnly" in cookie
+        assert "SameSite=strict" in cookie
+        held = {"Cookie": cookie.partition(";")[0]}
+        assert client.get("/v1/collections", held).status == 200
+        assert client.get("/v1/collections", {"Cookie": held["Cookie"][:-1] + "0"}).status in {200, 401}
+        assert client.get("/v1/collections", {"Cookie": "aepipe=write.9999999999.00"}).status == 401
+        tries = [client.post("/v1/session", {"token": "guess"}).status for _ in range(4)]
+        assert 429 in tries
+    assert Tokens.at(file) == tokens
+
+
+def test_tokens_that_others_can_read_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    Tokens.at(file)
+    file.chmod(0o644)
+    with pytest.raises(QueryError, match="chmod 600"):
+        Tokens.at(file)
+    file.chmod(0o600)
+    file.write_text("read short\n")
+    with pytest.raises(QueryError, match="two lines"):
+        Tokens.at(file)
+
+
+def test_addresses_of_the_network_need_tokens() -> None:
+    with pytest.raises(QueryError, match="--token-file"):
+        server.bound(Settings(host="0.0.0.0", port=0))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(QueryError, match="cannot be listened on"):
+            server.bound(Settings(port=taken.getsockname()[1]))
+
+
+def test_a_socket_file_is_listened_on_and_removed(store: Store, tmp_path: Path) -> None:
+    settings = Settings(uds=tmp_path / "s")
+    listening = server.bound(settings)
+    assert server.address(settings, listening) == f"unix:{tmp_path}/s"
+    listening.close()
+    server.bound(settings).close()  # one that was left behind is replaced
+
+
+PLACES = [
+    "/etc/passwd", "file:///etc/passwd", "s3://bucket/key", "http://127.0.0.1:1/x", "-", "../../etc/passwd",
+    "%2e%2e%2fetc%2fpasswd", "~/.ssh/id_rsa", "/dev/stdin", "memory://x", "\x00", "a::b", "/proc/self/environ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", PLACES)
+def test_no_question_opens_a_file_or_an_address(client: Client, text: str) -> None:
+    for name in ("pictures", "docs", "people", "vectors"):
+        place = f"/v1/collections/{name}/search"
+        for field in ("text", "key", "code", "handle", "after", "release", "columns", "where", "label", "split"):
+            asked: dict[str, Any] = (
+                {field: text} if field in {"text", "key", "code", "handle"} else {"id": 1, field: text}
+            )
+            found = client.get(place, None, **asked)
+            assert b"root:" not in found.body
+            assert found.status in {200, 400, 410, 422}, (field, found.body)
+        for body in ({"text": text}, {"key": text}, {"row": {"age": text}}, {"bytes": "LW4="}):
+            assert client.post(place, {"queries": [body]}).status in {200, 422}
+        assert client.post(place, {"queries": [{"path": text}]}).status == 400
+    for path in (f"{ONE}/items/{'%2e%2e%2f' * 3}etc%2fpasswd", f"/v1/collections/{'..%2f' * 3}etc"):
+        assert client.ask("GET", path).status in {404, 405}
+
+
+def test_words_are_words_also_where_a_file_has_that_name(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "harbour").write_text("flour oven dough")
+    monkeypatch.chdir(tmp_path)
+    place = "/v1/collections/docs/search"
+    as_words = client.get(place, text="harbour").json["answers"][0]
+    as_file = client.get(place, text="flour oven dough").json["answers"][0]
+    assert as_words["code"] != as_file["code"]
+    assert "sea" in as_words["hits"][0]["key"]
+
+
+CONDITIONS = [
+    "id IN (SELECT id FROM items)", "EXISTS (SELECT 1 FROM duckdb_settings())", "getenv('HOME') = 'x'",
+    "id = 1) OR (SELECT 1", "list_sum(range(1000000000000)) > 1", "repeat('a', 100000000) = 'x'",
+    "id = 1; DROP TABLE x",
+    "EXISTS (SELECT 1 FROM rows_on_disk)", "id IN (SELECT * FROM read_csv('/etc/passwd'))", "current_setting('x') = 1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", CONDITIONS)
+def test_conditions_reach_only_the_columns(client: Client, where: str) -> None:
+    begun = time.monotonic()
+    found = client.get(f"{ONE}/items", where=where)
+    assert found.status == 422
+    assert time.monotonic() - begun < 5
+    assert "/" not in found.json["detail"].replace(where, "")
+
+
+def test_a_condition_that_would_run_for_an_hour_is_stopped(store: Store) -> None:
+    pattern = " OR ".join([f"key LIKE '%{'_%' * 60}{n}'" for n in range(20)])
+    with running(store, where_seconds=0.01, threads=1) as client:
+        found = client.get(f"{ONE}/items", where=pattern)
+        assert found.status in {200, 422}
+        assert client.get(f"{ONE}/search", id=1).status == 200
+
+
+def test_bodies_have_limits(store: Store) -> None:
+    with running(store, max_upload=1000, request_seconds=1.5) as client:
+        assert client.post(f"{ONE}/search", b"x" * 2000).status == 413
+        assert client.post(f"{ONE}/search", {"queries": [{"key": "x" * 2000000}]}).status == 413
+        connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=10)
+        connection.putrequest("POST", f"{ONE}/search")
+        for header in (("Content-Type", "image/png"), ("Transfer-Encoding", "chunked")):
+            connection.putheader(*header)
+        connection.endheaders()
+        connection.send(b"3e8\r\n" + b"x" * 1000 + b"\r\n10\r\n" + b"y" * 16 + b"\r\n")
+        assert connection.getresponse().status == 413
+        connection.close()
+        slow = http.client.HTTPConnection("127.0.0.1", client.port, timeout=10)
+        slow.putrequest("POST", f"{ONE}/search")
+        for header in (("Content-Type", "image/png"), ("Content-Length", "100")):
+            slow.putheader(*header)
+        slow.endheaders()
+        slow.send(b"x")
+        assert slow.getresponse().status == 408
+        slow.close()
+
+
+def test_headers_have_limits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "ARRIVAL", 0.3)
+    with running(store) as client:
+        for sent in (b"GET / HT", b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000):
+            with socket.create_connection(("127.0.0.1", client.port), timeout=5) as line:
+                line.sendall(sent)
+                with suppress(ConnectionResetError):
+                    assert line.recv(100) == b""
+        assert client.get("/livez", {"Range": ", ".join(f"bytes={n}-" for n in range(200))}).status == 200
+
+
+def test_malformed_requests_are_named_with_their_place(client: Client) -> None:
+    for body, pointer in (
+        ({"queries": [{"id": 1}, {"id": "x"}]}, "/queries/1/id"),
+        ({"queries": [{"id": 1}], "k": 0}, "/k"),
+        ({"queries": [{"id": 1}], "radius": -1}, "/radius"),
+        ({"queries": [{"id": -1}]}, "/queries/0/id"),
+    ):
+        found = client.post(f"{ONE}/search", body)
+        assert (found.status, found.headers["content-type"]) == (400, "application/problem+json")
+        assert found.json["errors"][0]["pointer"].replace("...", "1").startswith(pointer[:9])
+    wrong: list[Any] = [{}, {"queries": []}, {"queries": [{}]}, {"queries": [{"id": 1, "key": "x"}]}, {"nothing": 1}]
+    for one in wrong:
+        assert client.post(f"{ONE}/search", one).status == 400
+    json_type = {"Content-Type": "application/json"}
+    for raw in (b"", b"{", b"[" * 5000, b"\xff", b'{"queries": [{"id": 1e999}]}'):
+        assert client.ask("POST", f"{ONE}/search", raw, json_type).status == 400
+    assert client.ask("POST", f"{ONE}/search", b"x", {"Content-Type": "application/zip"}).status == 415
+    assert client.ask("POST", f"{ONE}/items").status == 405
+    assert client.get(f"{ONE}/search", id=1, k=[1, 2]).status == 400
+
+
+def test_errors_name_no_file_of_the_server() -> None:
+    from aepipe.errors import CorruptError
+
+    assert words_of(QueryError("no such thing at /home/me/.aepipe/rows/x.npy: use --min-confidence")) == (
+        "no such thing at a file of the server: use min_confidence"
+    )
+    assert "/" not in words_of(CorruptError("/home/me/store/index.npy: damaged"))
+
+
+def test_a_client_has_its_rate(store: Store) -> None:
+    with running(store, rate=2) as client:
+        found = [client.get("/livez") for _ in range(12)]
+        refused = [one for one in found if one.status == 429]
+        assert refused
+        assert refused[0].headers["retry-after"] == "1"
+
+
+def test_under_load_requests_are_answered_or_refused_at_once(store: Store) -> None:
+    with running(store, threads=1, queue=2) as client:
+        statuses: list[int] = []
+        health: list[float] = []
+
+        def ask() -> None:
+            for number in range(15):
+                statuses.append(client.get(f"{ONE}/search", id=number, k=60).status)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            begun = time.monotonic()
+            assert client.get("/livez").status == 200
+            health.append(time.monotonic() - begun)
+        assert set(statuses) <= {200, 503}
+        assert 200 in statuses
+        assert len(statuses) == 120
+
+
+def test_a_full_queue_refuses() -> None:
+    import asyncio
+
+    async def ask() -> None:
+        busy = pool.Pool(1, 1, 0.5)
+        held = threading.Event()
+        first = [asyncio.ensure_future(busy.run(held.wait)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(OverloadedError):
+            await busy.run(held.wait)
+        held.set()
+        await asyncio.gather(*first)
+        assert busy.refused == 1
+        assert busy.held == 0
+        busy.close()
+
+    asyncio.run(ask())
+
+
+def test_figures_are_by_route_and_never_by_path(client: Client) -> None:
+    for number in range(3):
+        client.get(f"{ONE}/items/{number}")
+    text = client.get("/metrics").body.decode()
+    line = next(line for line in text.splitlines() if 'route="/v1/collections/{name}/items/{id}"' in line)
+    assert int(line.rpartition(" ")[2]) >= 3
+    assert "items/1" not in text
+    assert 'aepipe_release_info{name="pictures"' in text
+    assert json.loads(client.get("/readyz").body)["ready"]

@@ -1,0 +1,188 @@
+"""The page in a real browser: what it asks for, what it shows, keys alone, and no obstacles for anybody."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from aepipe.store.artifacts import Store
+from tests.serve.conftest import Client
+from tests.support.releases import pictures_of
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+SCREENS = [
+    "/c/pictures", "/c/pictures?id=3", "/c/pictures?id=3&item=9", "/c/docs?text=harbour", "/c/people?id=3",
+    "/c/vectors?id=3", "/c/pictures/duplicates?radius=0", "/c/pictures/releases", "/c/pictures/unreadable",
+    "/c/pictures/feedback",
+    "/c/pictures/docs",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, without a window."""
+    if not CHROMIUM:
+        missing = "needs Chromium: apt-get install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as driver:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: Any, client: Client) -> Iterator[Any]:
+    """A page of the service at the size of a desk; a mistake in its script fails the test."""
+    context = browser.new_context(base_url=f"http://127.0.0.1:{client.port}", locale="en-GB")
+    found = context.new_page()
+    found.set_default_timeout(10_000)
+    mistakes: list[str] = []
+    found.on("pageerror", lambda error: mistakes.append(str(error)))
+    yield found
+    context.close()
+    assert not mistakes
+
+
+def test_the_page_asks_for_little_and_only_here(page: Any, client: Client) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto("/c/pictures")
+    page.wait_for_selector(".tile")
+    before_tiles = [url for url in asked if "/thumb" not in url]
+    assert len(before_tiles) <= 6, before_tiles
+    assert all(url.startswith((f"http://127.0.0.1:{client.port}/", "data:")) for url in asked)
+    paths = [url.partition(str(client.port))[2] for url in asked[:3]]
+    parts = [client.ask("GET", path, headers={"Accept-Encoding": "gzip"}) for path in paths]
+    assert sum(len(part.body) for part in parts) <= 60_000
+    assert all(part.headers["content-encoding"] == "gzip" for part in parts)
+
+
+def test_an_item_leads_to_what_is_like_it(page: Any, client: Client) -> None:
+    page.goto("/c/pictures?id=3")
+    page.wait_for_selector(".tile")
+    assert page.locator(".summary").inner_text().startswith("The 30 nearest of 60")
+    page.locator(".tile").nth(2).click()
+    page.wait_for_selector("dialog.item .why .differs, dialog.item .why .strip")
+    item = int(page.url.rpartition("item=")[2])
+    page.get_by_role("button", name="Find what is like this").click()
+    page.wait_for_url(f"**/c/pictures?id={item}")
+    page.go_back()
+    page.wait_for_selector("dialog.item")
+    found = client.get("/v1/collections/pictures/search", id=item, k=30).json["answers"][0]["hits"]
+    page.goto(f"/c/pictures?id={item}")
+    page.wait_for_selector(".tile")
+    shown = [int(tile.get_attribute("data-id")) for tile in page.locator(".tile").all()[:5]]
+    assert shown == [hit["id"] for hit in found[:5]]
+
+
+def test_a_dropped_picture_is_asked_with_and_shared_by_its_code(page: Any, client: Client, store: Store) -> None:
+    picture = sorted(pictures_of(store).rglob("*.png"))[7]
+    page.goto("/c/pictures")
+    page.wait_for_selector(".tile")
+    held = page.evaluate_handle(
+        """bytes => { const data = new DataTransfer();
+        data.items.add(new File([new Uint8Array(bytes)], 'mine.png', { type: 'image/png' })); return data; }""",
+        list(picture.read_bytes()),
+    )
+    page.dispatch_event("body", "dragenter", {"dataTransfer": held})
+    assert page.locator(".drop").inner_text() == "Search by this file"
+    page.dispatch_event("body", "drop", {"dataTransfer": held})
+    page.wait_for_url("**code=*")
+    page.wait_for_selector(".chip img")
+    assert "mine.png" in page.locator(".chip").inner_text()
+    address = page.url
+    first = page.locator(".tile").first.get_attribute("data-id")
+    wanted = client.post("/v1/collections/pictures/search", picture.read_bytes()).json["answers"][0]
+    assert address.endswith(f"code={wanted['code']}")
+    assert int(first) == wanted["hits"][0]["id"]
+    page.get_by_role("button", name="Crop").click()
+    page.locator(".crop .box").press("ArrowRight")
+    page.get_by_role("button", name="Search by this part").click()
+    page.wait_for_function("address => location.href !== address", arg=address)
+
+
+def test_filters_are_in_the_address(page: Any) -> None:
+    page.goto("/c/pictures?id=3")
+    box = page.locator(".filters .choice", has_text="class1").locator("input")
+    box.check()
+    page.wait_for_url("**label=class1*")
+    page.wait_for_function("() => document.querySelector('.summary').innerText.includes('that fit')")
+    names = page.locator(".tile .name").all_inner_texts()
+    assert set(names) == {"class1"}
+    page.go_back()
+    page.wait_for_function("() => !document.querySelector('.summary').innerText.includes('that fit')")
+
+
+def test_words_are_typed_where_the_collection_answers_words(page: Any) -> None:
+    page.goto("/c/docs")
+    page.wait_for_selector(".tile")
+    page.keyboard.press("/")
+    page.keyboard.type("harbour pilot")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"text=harbour\+pilot$"))
+    page.wait_for_selector(".tile")
+    assert "harbour" in page.locator(".tile").first.inner_text()
+
+
+def test_everything_is_done_by_keys(page: Any) -> None:
+    page.goto("/c/pictures?id=3")
+    page.wait_for_selector(".tile")
+    page.locator(".tile").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog.item[open]")
+    first = page.url
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("url => location.href !== url", arg=first)
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog.item", state="detached")
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+
+
+@pytest.mark.parametrize("language", ["de-DE", "zh-CN"])
+def test_other_languages_are_spoken(browser: Any, client: Client, language: str) -> None:
+    context = browser.new_context(base_url=f"http://127.0.0.1:{client.port}", locale=language)
+    page = context.new_page()
+    page.goto("/c/pictures?id=3")
+    page.wait_for_selector(".tile")
+    assert page.locator("html").get_attribute("lang") == language[:2]
+    assert "nearest" not in page.locator(".summary").inner_text()
+    context.close()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_screen_has_an_obstacle(browser: Any, client: Client, scheme: str, width: int) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    size = {"width": width, "height": 800}
+    context = browser.new_context(
+        base_url=f"http://127.0.0.1:{client.port}", color_scheme=scheme, viewport=size, bypass_csp=True
+    )
+    page = context.new_page()
+    found = []
+    for screen in SCREENS:
+        page.goto(screen)
+        page.wait_for_load_state("networkidle")
+        for violation in axe.run(page).response["violations"]:
+            found.append((screen, violation["id"], [node["html"][:120] for node in violation["nodes"][:2]]))
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, screen
+    context.close()
+    assert not found
+
+
+def test_the_page_works_below_a_prefix(client: Client) -> None:
+    from aepipe.serve.handlers.page import _document
+
+    text = _document("/search").decode()
+    assert 'src="/search/static/app.' in text
+    assert 'name="root" content="/search"' in text

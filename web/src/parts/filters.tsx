@@ -1,0 +1,162 @@
+// Filters with counts: labels, splits, distance with what it is worth, and the order of hits.
+
+import { useEffect, useState } from "preact/hooks";
+import type { Counted, Facts } from "../api";
+import { number, percent, t } from "../i18n";
+import { change } from "../state";
+
+const SHOWN = 12;
+
+export function Filters({ facts, parameters }: { facts: Facts; parameters: URLSearchParams }) {
+  return (
+    <aside class="filters" aria-label={t("filters")}>
+      <Choices title={t("labels")} name="label" values={facts.labels} parameters={parameters} />
+      <Choices title={t("splits")} name="split" values={facts.splits} parameters={parameters} />
+      <Distance facts={facts} parameters={parameters} />
+      <fieldset>
+        <legend>{t("leave_out")}</legend>
+        <Flag name="others" text={t("others")} parameters={parameters} />
+        <Flag name="distinct" text={t("distinct")} parameters={parameters} />
+      </fieldset>
+      {facts.reranked && (
+        <fieldset>
+          <Flag name="fast" text={t("order")} parameters={parameters} />
+        </fieldset>
+      )}
+      <FirstBits facts={facts} parameters={parameters} />
+      <Condition parameters={parameters} columns={facts.columns} />
+    </aside>
+  );
+}
+
+function Choices({
+  title,
+  name,
+  values,
+  parameters,
+}: {
+  title: string;
+  name: string;
+  values: Counted[];
+  parameters: URLSearchParams;
+}) {
+  const [all, setAll] = useState(false);
+  const chosen = parameters.getAll(name);
+  if (values.length < 2) return null;
+  const shown = all ? values : values.filter((one, place) => place < SHOWN || chosen.includes(one.value));
+  const turn = (value: string) =>
+    change({ [name]: chosen.includes(value) ? chosen.filter((one) => one !== value) : [...chosen, value] });
+  return (
+    <fieldset>
+      <legend>{title}</legend>
+      {shown.map((one) => (
+        <label class="choice" key={one.value}>
+          <input type="checkbox" checked={chosen.includes(one.value)} onChange={() => turn(one.value)} />
+          <bdi>{one.value}</bdi>
+          <span class="count">{number(one.count)}</span>
+        </label>
+      ))}
+      {values.length > shown.length && (
+        <button class="quiet" onClick={() => setAll(true)}>
+          {t("show_all", { n: values.length })}
+        </button>
+      )}
+    </fieldset>
+  );
+}
+
+function Flag({ name, text, parameters }: { name: string; text: string; parameters: URLSearchParams }) {
+  const on = parameters.get(name) === "true";
+  return (
+    <label class="choice">
+      <input type="checkbox" checked={on} onChange={() => change({ [name]: on ? null : "true" })} />
+      {text}
+    </label>
+  );
+}
+
+function Distance({ facts, parameters }: { facts: Facts; parameters: URLSearchParams }) {
+  const most = Math.min(facts.n_bits, Math.ceil(facts.n_bits / 2));
+  const kept = parameters.get("radius");
+  const [value, setValue] = useState(kept === null ? most : Number(kept));
+  useEffect(() => setValue(kept === null ? most : Number(kept)), [kept]);
+  const share = facts.confidence?.[value];
+  const text =
+    value >= most
+      ? t("any_distance")
+      : share === undefined
+        ? t("at_most", { n: value })
+        : t("at_most_sure", { n: value, share: percent(share) });
+  return (
+    <fieldset>
+      <legend>{t("distance")}</legend>
+      <input
+        type="range"
+        min="0"
+        max={most}
+        value={value}
+        aria-label={t("distance")}
+        aria-valuetext={text}
+        onInput={(event) => setValue(Number(event.currentTarget.value))}
+        onChange={(event) => {
+          const wanted = Number(event.currentTarget.value);
+          change({ radius: wanted >= most ? null : String(wanted) }, { replace: true });
+        }}
+      />
+      <p class="told">{text}</p>
+    </fieldset>
+  );
+}
+
+function FirstBits({ facts, parameters }: { facts: Facts; parameters: URLSearchParams }) {
+  const lengths = [8, 16, 32, 64, 128].filter((one) => one < facts.n_bits);
+  if (!lengths.length) return null;
+  return (
+    <fieldset>
+      <label class="choice">
+        {t("first_bits")}
+        <select
+          value={parameters.get("bits") ?? ""}
+          onChange={(event) => change({ bits: event.currentTarget.value || null })}
+        >
+          <option value="">{t("all_bits")}</option>
+          {lengths.map((one) => (
+            <option key={one} value={one}>
+              {one}
+            </option>
+          ))}
+        </select>
+      </label>
+    </fieldset>
+  );
+}
+
+function Condition({ parameters, columns }: { parameters: URLSearchParams; columns: Record<string, string> }) {
+  const kept = parameters.get("where") ?? "";
+  const [text, setText] = useState(kept);
+  useEffect(() => setText(kept), [kept]);
+  const submit = (event: Event) => {
+    event.preventDefault();
+    change({ where: text.trim() || null });
+  };
+  const names = ["id", "key", "label", "split", ...Object.keys(columns)];
+  return (
+    <details open={!!kept}>
+      <summary>{t("condition")}</summary>
+      <form onSubmit={submit}>
+        <textarea
+          rows={2}
+          value={text}
+          spellcheck={false}
+          aria-label={t("condition")}
+          placeholder="label = 'Boot' AND id < 100"
+          onInput={(event) => setText(event.currentTarget.value)}
+        />
+        <button>{t("apply")}</button>
+        <p class="told">
+          <bdi>{names.join(", ")}</bdi>
+        </p>
+      </form>
+    </details>
+  );
+}
