@@ -151,6 +151,18 @@ TABLES: Mapping[str, Table] = {
             "ITQ": "{itq_recall_at_10:.3f}",
         },
     ),
+    "pixels": Table(
+        ("pixels-10000",),
+        "ours_map",
+        {
+            "collection": "{collection}",
+            "rows": "{count:,}",
+            "derived recipe": "{ours_map:.3f}, {ours_map_at_1000:.3f}, {ours_p_at_100:.3f}",
+            "ITQ, 64 bits": "{itq_map:.3f}, {itq_map_at_1000:.3f}, {itq_p_at_100:.3f}",
+            "LSH, 64 bits": "{lsh_map:.3f}, {lsh_map_at_1000:.3f}, {lsh_p_at_100:.3f}",
+            "exact search, pixels": "{float_map:.3f}, {float_map_at_1000:.3f}, {float_p_at_100:.3f}",
+        },
+    ),
     "retrieval-kinds": Table(
         ("retrieval-kinds",),
         "recipe",
