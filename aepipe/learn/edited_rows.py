@@ -13,6 +13,7 @@ Legend: B rows of a sample, N rows that they are compared with, F cells of a row
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,8 @@ from aepipe.learn.corruption import Clean, Corruption
 
 ASKED, COMPARED, NEAREST = 500, 10_000, 10
 """Rows that are edited, rows that they are compared with, and how many of these count as near."""
+VALUES = 1 << 26
+"""Most cells of the rows that are compared, 256 MB: fewer of them where they are wide."""
 STRENGTHS = tuple(tenths / 10 for tenths in range(10, -1, -1))
 """Factors that are tried, the strongest first."""
 
@@ -77,7 +80,9 @@ def edited_rows_of(
     if isinstance(kind, Clean):
         return None
     edits = EditedRows(rows, kind, below)
-    return Strangeness(edits, seen, compute).weakened(within) if within and kind.parts else edits
+    if not within or not kind.parts or len(seen) <= NEAREST:
+        return edits
+    return Strangeness(edits, seen, compute).weakened(within)
 
 
 class Strangeness:
@@ -93,7 +98,8 @@ class Strangeness:
         self._edits, self._compute = edits, compute
         # A fixed seed: what the rows bear is a fact about them, not a draw of this training.
         order = torch.randperm(len(seen), generator=torch.Generator().manual_seed(0))
-        self._index_B, known_N = order[:ASKED], order[:COMPARED]
+        known_N = order[: max(2 * NEAREST, min(COMPARED, VALUES // math.prod(seen.shape)))]
+        self._index_B = known_N[:ASKED]
         known_NF = seen.batch(known_N).flatten(1)
         self._mean_F = known_NF.mean(0)
         self._known_NF = F.normalize(known_NF - self._mean_F)

@@ -144,6 +144,12 @@ def test_what_is_never_mirrored_is_not_mirrored() -> None:
     assert borne(squares(), **options).mirror == 0.5
 
 
+def test_few_rows_tell_nothing_about_edits() -> None:
+    options = {"shift": 2.0, "turn": 0.0, "scale": 0.0}
+    assert borne(squares(lined_up=True)[:10], **options).shift == 2
+    assert borne(squares(lined_up=True)[:400], **options).shift < 2
+
+
 def test_changes_without_parts_stay_as_they_are() -> None:
     feed = Feed(ROWS, CPU)
     assert edited_rows_of(corruptions.Clean(), 1.1, rows=feed, below=[], seen=feed, compute=CPU) is None
