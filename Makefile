@@ -9,7 +9,7 @@ BIN := .venv/bin
 help:  ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: .venv/flows  ## learn codes for the sample in data/, and query it
+demo: .venv/flows,photos  ## learn codes for the sample in data/, and query it
 	@$(BIN)/aepipe run demo
 	@echo
 	@$(BIN)/aepipe query data/query.png -k 10 --picture hits.png
@@ -26,7 +26,7 @@ test: .venv/dev  ## run the tests
 soak: .venv/dev  ## kill 50 nights, pass 100 others, kill workers, damage files: half an hour
 	AEPIPE_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/faults/test_soak.py tests/faults/test_fuzz.py tests/faults/test_matrix.py tests/flows/test_up.py
 
-fuzz: .venv/fuzz  ## try a million inputs, guided by the code that they reach: 20 minutes
+fuzz: .venv/fuzz  ## try a million inputs, guided by the code that they reach: an hour
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.guided all
 
 page:  ## build the page of the service from web/ into the package

@@ -125,15 +125,24 @@ class GateError(AepipeError):
 
 
 class ExtraError(AepipeError):
-    """An optional package is not installed."""
+    """An optional package is not installed.
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed: pip install 'aepipe[{extra}]'")
+    Args:
+        package: that is missing.
+        extra: of aepipe that brings it.
+        why: what it is needed for.
+        instead: what can be done without it.
+    """
+
+    def __init__(self, package: str, extra: str, why: str = "", instead: str = "") -> None:
+        lead, rest = (f"{why}: " if why else ""), (f". {instead}" if instead else "")
+        super().__init__(f"{lead}{package} is not installed: pip install 'aepipe[{extra}]'{rest}")
         self.package = package
         self.extra = extra
+        self._told = (why, instead)
 
-    def __reduce__(self) -> tuple[type[ExtraError], tuple[str, str]]:
-        return type(self), (self.package, self.extra)
+    def __reduce__(self) -> tuple[type[ExtraError], tuple[str, str, str, str]]:
+        return type(self), (self.package, self.extra, *self._told)
 
 
 class QueryError(AepipeError):

@@ -163,6 +163,27 @@ TABLES: Mapping[str, Table] = {
             "exact search, pixels": "{float_map:.3f}, {float_map_at_1000:.3f}, {float_p_at_100:.3f}",
         },
     ),
+    "confidence": Table(
+        ("confidence",),
+        "items",
+        {
+            "collection": "{collection}",
+            "new questions": "{n_queries:,}",
+            "items": "{items:.3f}",
+            "`--fast`": "{fast:.3f}",
+            "`-k 100`": "{many:.3f}",
+            "`--where`": "{where:.3f}",
+            "words": ("{words:.3f}", "–"),
+            "words, `--where`": ("{words_where:.3f}", "–"),
+            "false alarms": "{false_alarms:.1%}",
+            "strangers told": "{found:.0%}",
+        },
+    ),
+    "strangers": Table(
+        ("confidence",),
+        "stranger",
+        {"collection": "{collection}", "strangers": "{stranger}", "told": "{told:.0%}"},
+    ),
     "retrieval-kinds": Table(
         ("retrieval-kinds",),
         "recipe",
@@ -284,6 +305,17 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     # operations.md
+    "bombs": Table(
+        ("bombs",),
+        "file",
+        {
+            "file": "{file}",
+            "size, MB": "{size_mb:.2f}",
+            "peak, MB": "{peak_mb:.0f}",
+            "seconds": "{seconds:.1f}",
+            "said": "{said}",
+        },
+    ),
     "update": Table(
         ("update",),
         "change",

@@ -41,6 +41,7 @@ def build(
     name: str | None = None,
     device: str | None = None,
     promote: bool = True,
+    changes: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Bring a collection's release up to date with its source and its recipe.
 
@@ -51,6 +52,7 @@ def build(
         name: instead of the recipe's own.
         device: instead of the recipe's own.
         promote: put the release into service if the gate lets it pass; otherwise it only stays in the store.
+        changes: other values of the recipe, by key.
 
     Returns:
         ``name``, ``release`` (its ref), ``in_service``, and the gate's ``reasons`` and ``warnings``.
@@ -61,7 +63,8 @@ def build(
         GateError: the new release is worse; it stays in the store, and the old one stays in service.
     """
     show_progress()
-    order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
+    order: dict[str, Any] = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
+    order["changes"] = changes
     job = tasks.resolve(order)
     with registry.lock(job.store, job.name):
         if promote:

@@ -91,6 +91,7 @@ def nightly(
     device: str | None = None,
     rules: Rules = _USUAL,
     wait: float = registry.WAIT,
+    changes: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Bring a collection up to date with as little work as possible.
 
@@ -102,6 +103,7 @@ def nightly(
         device: instead of the recipe's own.
         rules: when an encoder is trained, and what is kept.
         wait: seconds to wait for another run under its name.
+        changes: other values of the recipe, by key.
 
     Returns:
         ``name``, ``release`` (the ref now in service), ``changed``, and ``done``, a list of the steps taken.
@@ -112,7 +114,8 @@ def nightly(
         GateError: a release was refused; new rows that passed the gate before it are in service.
     """
     show_progress()
-    order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
+    order: dict[str, Any] = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
+    order["changes"] = changes
     job, night = tasks.resolve(order), Night()
     with registry.lock(job.store, job.name, wait=wait):
         before = registry.current(job.store, job.name)

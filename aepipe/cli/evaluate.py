@@ -10,9 +10,10 @@ import typer
 
 from aepipe.api import Collection
 from aepipe.cli.options import AsJson, Place, ReleaseText
-from aepipe.cli.output import check_picture, say, say_json, write_picture
+from aepipe.cli.output import check_picture, columns, say, say_json, write_picture
 from aepipe.errors import QueryError
 from aepipe.evaluate.differences import differences
+from aepipe.report.explain import explained
 from aepipe.report.facts import scores_text
 
 MOST_DIFFERENCES = 10
@@ -36,6 +37,7 @@ def evaluate(
             metavar="FILE",
         ),
     ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say below each figure what it means.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the scores of a release and of its baselines.
@@ -50,7 +52,10 @@ def evaluate(
       aepipe evaluate --again             the same figures, or a reason to look closer
       aepipe evaluate --bits 16           the worth of the first two bytes
       aepipe evaluate --picture curves.png
+      aepipe evaluate --explain           each figure in plain words
     """
+    if explain and as_json:
+        raise QueryError("--explain and --json exclude each other")
     check_picture(picture, chart=True)
     collection = place.open(release)
     began = time.monotonic()
@@ -60,7 +65,8 @@ def evaluate(
     if as_json:
         say_json(scores)
         return
-    say(f"{collection.name}, release {collection.release.ref.short}\n\n{scores_text(scores)}")
+    told = explained(scores) if explain else scores_text(scores, columns())
+    say(f"{collection.name}, release {collection.release.ref.short}\n\n{told}", fold=explain)
     if again and not bits:
         say(f"\nmeasured in {time.monotonic() - began:.1f} s: {_compared(collection, scores)}")
 

@@ -1,14 +1,15 @@
-"""Calibration: the probability, by distance, that a row is relevant to the query.
+"""Calibration: the probability that a hit is relevant, by its distance or its cosine.
 
-:func:`calibrate` measures it when a release is scored. :class:`Confidence` reads it back where queries are answered.
+:func:`calibrate` measures it when a release is scored, for each kind of question on its own: with items or with words,
+among all rows or under a condition. :class:`Confidence` reads it back where queries are answered.
 
 Legend: N database rows, Q queries, K bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,12 +24,50 @@ if TYPE_CHECKING:
 
 USUAL = 0.99
 """Share of the held-out queries that are no farther from their nearest row than the usual distance."""
+FIRST = 10
+"""Hits of a question that curves are measured on."""
+ENOUGH = 100
+"""Held-out queries below which no probability is told."""
+ITEMS, ITEMS_WHERE, WORDS, WORDS_WHERE = "items", "items where", "words", "words where"
+"""Kinds of questions: with an item or with words, and among all rows or those of a condition."""
+LATER = "later"
+"""Hits of items that come after the first."""
 LABEL, SHARED, NEIGHBOUR = "label", "shared", "neighbour"
 MEANINGS = {
     LABEL: "has the same label",
     SHARED: "has a label in common",
     NEIGHBOUR: "is one of the nearest by features",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The probability of relevance of the hits of one kind of question.
+
+    Attributes:
+        n_queries: held-out queries that it was measured on.
+        distance: K + 1 numbers that never rise, for hits by code.
+        apart: ascending limits of 1 - cosine, for hits by embedding; empty where these are not kept.
+        cosine: the probability up to each of these limits; it never rises.
+    """
+
+    n_queries: int
+    distance: tuple[float, ...]
+    apart: tuple[float, ...] = ()
+    cosine: tuple[float, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Curve:
+        """Read the output of ``dataclasses.asdict``, also through JSON."""
+        return cls(data["n_queries"], tuple(data["distance"]), tuple(data["apart"]), tuple(data["cosine"]))
+
+    def at(self, distance: int, cosine: float | None) -> float:
+        """Return the probability of one of the first hits, by its cosine where it has one."""
+        if cosine is None or not self.apart:
+            return self.distance[distance]
+        place = int(np.searchsorted(np.array(self.apart), 1 - cosine))
+        # Beyond the limits no hit was seen, so the last probability is too high, and its distance may say so.
+        return self.cosine[place] if place < len(self.cosine) else min(self.cosine[-1], self.distance[distance])
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +82,20 @@ class Calibration:
         usual: bits; for 99 % of the queries, the nearest row is at most this far away.
         usual_error: for 99 % of the queries, the reconstruction from the code is at most this far off, as a root mean
             square over the cells, 0..1; None where nothing was reconstructed.
+        curves: by kind of question; empty in scores of older versions, which knew one kind only.
     """
 
     meaning: str
     probability: tuple[float, ...]
     usual: int
     usual_error: float | None = None
+    curves: Mapping[str, Curve] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
         """Read the output of ``dataclasses.asdict``, also through JSON."""
-        return cls(data["meaning"], tuple(data["probability"]), data["usual"], data.get("usual_error"))
+        curves = {kind: Curve.from_dict(curve) for kind, curve in data.get("curves", {}).items()}
+        return cls(data["meaning"], tuple(data["probability"]), data["usual"], data.get("usual_error"), curves)
 
 
 def calibrate(
@@ -62,6 +104,7 @@ def calibrate(
     neighbours: Ints,
     labels: tuple[Labels, Labels] | None,
     errors: NDArray[np.float32] | None = None,
+    curves: Mapping[str, Curve] | None = None,
 ) -> Calibration:
     """Measure the probability of relevance at each distance.
 
@@ -71,6 +114,7 @@ def calibrate(
         neighbours: int64[Q, k], the nearest database rows of each query by features.
         labels: of the database and of the queries; None where there are none.
         errors: float32[Q], the reconstruction errors of the queries; None where they are not known.
+        curves: by kind of question.
 
     Raises:
         CodeError: the lengths differ.
@@ -90,7 +134,7 @@ def calibrate(
     probability = falling(relevant.sum(axis=0), size.sum(axis=0))
     usual_error = None if errors is None else round(float(np.quantile(errors, USUAL, method="higher")), 6)
     meaning = NEIGHBOUR if labels is None else SHARED if any(map(are_several, labels)) else LABEL
-    return Calibration(meaning, tuple(probability.round(6).tolist()), usual, usual_error)
+    return Calibration(meaning, tuple(probability.round(6).tolist()), usual, usual_error, curves or {})
 
 
 def falling(hits: Ints, trials: Ints) -> Floats:
@@ -121,7 +165,8 @@ class Confidence:
     Attributes:
         name: of the release.
         meaning: the relevance, in words: "has the same label".
-        probability: by distance, 0 to K.
+        curves: by kind of question; without those that were measured on too few queries.
+        n_queries: held-out queries of the release.
         usual: bits; for 99 % of the held-out queries, the nearest row is at most this far away.
         usual_error: for 99 % of them, the reconstruction is at most this far off, 0..1; None where that was not
             measured.
@@ -129,7 +174,8 @@ class Confidence:
 
     name: str
     meaning: str
-    probability: Sequence[float]
+    curves: Mapping[str, Curve]
+    n_queries: int
     usual: int
     usual_error: float | None = None
 
@@ -147,25 +193,58 @@ class Confidence:
         found = scores.get("calibration")
         if not found or len(found["probability"]) != n_bits + 1:
             return None
-        return cls(name, MEANINGS[found["meaning"]], found["probability"], found["usual"], found.get("usual_error"))
+        n_queries = scores["protocol"]["n_queries"]
+        # Scores of older versions hold one curve, of items among all rows, by distance only.
+        curves = found.get("curves") or {ITEMS: {"n_queries": n_queries, "distance": found["probability"]}}
+        read = {kind: Curve.from_dict({"apart": (), "cosine": ()} | curve) for kind, curve in curves.items()}
+        enough = {kind: curve for kind, curve in read.items() if curve.n_queries >= ENOUGH}
+        return cls(name, MEANINGS[found["meaning"]], enough, n_queries, found["usual"], found.get("usual_error"))
 
-    def radius(self, least: float) -> int:
+    def curve(self, *, words: bool, where: bool) -> Curve | None:
+        """Return the curve of a kind of question; None where too few such queries were asked.
+
+        Args:
+            words: it is some words, and not an item.
+            where: only rows under a condition are asked for.
+        """
+        return self.curves.get((WORDS_WHERE if where else WORDS) if words else ITEMS_WHERE if where else ITEMS)
+
+    def of_hit(self, curve: Curve, rank: int, distance: int, cosine: float | None) -> float:
+        """Return the probability of a hit.
+
+        Curves are those of the first hits; those after them are no better than later ones of items.
+        """
+        found, later = curve.at(distance, cosine), self.curves.get(LATER)
+        return found if rank <= FIRST or later is None else min(found, later.at(distance, cosine))
+
+    def radius(self, least: float, *, where: bool = False) -> int:
         """Return the largest distance at which a row is relevant with at least a given probability.
 
+        Args:
+            least: the probability.
+            where: only rows under a condition are asked for.
+
         Raises:
-            QueryError: even distance 0 has a lower probability.
+            QueryError: it was not measured, or even distance 0 has a lower probability.
         """
-        found = sum(probability >= least for probability in self.probability) - 1
-        if found < 0:
-            most = self.probability[0]
+        curve = self.curve(words=False, where=where)
+        if curve is None:
+            few = f"{self.n_queries} items were held out, and it takes {ENOUGH} of them to tell"
+            why = few if self.n_queries < ENOUGH else "for questions under a condition that was not measured"
+            raise QueryError(f"{self.name}: no hit has a confidence: {why}")
+        most = curve.distance[0]
+        if most < least:
             raise QueryError(
                 f"{self.name}: even a row with the same code {self.meaning} with a probability of {most:.2f} only; "
                 f"--min-confidence can be {most:.2f} at most"
             )
-        return found
+        return sum(one >= least for one in curve.distance) - 1
 
     def strange(self, nearest: int | None, error: float | None) -> str | None:
         """Explain why a query is unlike the collection; None where it is like it.
+
+        It is for questions that are a code, and for releases of older versions; others have figures, see
+        :mod:`aepipe.evaluate.strangers`.
 
         Args:
             nearest: distance of its nearest row, in bits; None where it is not known.

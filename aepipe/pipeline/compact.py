@@ -78,6 +78,8 @@ def merge_tables(store: Store, tables: Sequence[Ref], removed: NDArray[np.int64]
             writer.close(source="", next_id=next_id, rejected=parts[0].quarantine())
         kept = {name: first.facts[name] for name in ("location", *reading.NAMES) if name in first.facts}
         facts = Rows(draft.path).facts | kept
+        roots = sorted({root for one in tables for root in store.manifest(one).facts.get("roots", [])})
+        facts |= {"roots": roots} if roots else {}
         return draft.finish(inputs, facts | {"new": 0, "changed": 0, "vanished": 0})
 
 

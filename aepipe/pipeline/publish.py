@@ -107,7 +107,8 @@ def write_items(store: Store, rows: Ref, root: Path) -> Ref:
     strings |= {f"column.{i}": _column(table, name, order) for i, name in enumerate(table.columns)}
     with store.draft("segment") as draft:
         # Names as the source gave them: a column that has a name of ours is written under another one.
-        Items.write(draft.path, ids[order], strings, columns=list(table.facts["columns"]), root=root)
+        more = store.manifest(rows).facts.get("roots", ())
+        Items.write(draft.path, ids[order], strings, columns=list(table.facts["columns"]), root=root, roots=more)
         return draft.finish(inputs, {"kind": "items", "rows": len(ids)})
 
 

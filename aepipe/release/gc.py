@@ -83,7 +83,7 @@ def find(store: Store, *, keep: int = KEEP, hours: float = HOURS) -> Garbage:
     everything = [ref for kind in reversed(KINDS) for ref in store.refs(kind)]
     refs = tuple(ref for ref in everything if ref not in needed and _written(store, ref) < until)
     work = tuple(path for path in sorted((store.root / layout.Root.WORK).glob("*")) if _touched(path) < until)
-    freed = sum(_bytes(store.root / ref.kind / ref.digest) for ref in refs) + sum(map(_bytes, work))
+    freed = sum(bytes_in(store.root / ref.kind / ref.digest) for ref in refs) + sum(map(bytes_in, work))
     return Garbage(refs, work, freed, tuple(kept))
 
 
@@ -174,5 +174,6 @@ def _touched(folder: Path) -> float:
     return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
 
 
-def _bytes(folder: Path) -> int:
+def bytes_in(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -14,7 +14,7 @@ from aepipe.errors import AepipeError, CorruptError, NotFoundError, QueryError, 
 from aepipe.log import step
 from aepipe.release.manifest import MENDED_BY, ReleaseManifest, part_folder
 from aepipe.release.release import Release
-from aepipe.store import registry
+from aepipe.store import names, registry
 from aepipe.store.artifacts import KINDS, Ref, Store
 from aepipe.store.registry import Event
 
@@ -69,9 +69,9 @@ def find(store: Store, text: str | None, name: str | None = None) -> Ref:
         raise NotFoundError(f"no release starts with {text!r}; in the store {store.root}: {known}{meant}")
     if len(found) > 1:
         raise QueryError(f"several releases start with {text!r}: {', '.join(ref.digest[:16] for ref in found)}")
-    own = store.manifest(found[0]).facts.get("name", name)
-    if name is not None and own != registry.tidy_name(name):
-        raise QueryError(f"release {found[0].short} is one of {own}, not of {name}")
+    of = names.present(store, found[0], store.manifest(found[0]).facts.get("name") or name or "")
+    if name is not None and of != registry.tidy_name(name):
+        raise QueryError(f"release {found[0].short} is one of {of}, not of {name}")
     return found[0]
 
 
@@ -88,13 +88,16 @@ def find_all(store: Store, text: str | None, name: str | None) -> list[Ref]:
 
 
 def history(store: Store, name: str | None = None) -> list[HistoryEntry]:
-    """Return every promotion, rollback and refusal, oldest first.
+    """Return every promotion, rollback, refusal and renaming, oldest first.
 
     Args:
         store: where to look.
         name: of one collection; all where it is None.
     """
-    return [HistoryEntry(event, _scores(store, event)) for event in registry.history(store, name, refused=True)]
+    return [
+        HistoryEntry(event, _scores(store, event))
+        for event in registry.history(store, name, refused=True, dropped=True)
+    ]
 
 
 def promote(store: Store, ref: Ref, *, why: str, name: str | None = None, wait: float = 0) -> Event:

@@ -20,6 +20,7 @@ from aepipe.errors import FingerprintError, ItemError, QueryError
 from aepipe.evaluate.calibration import Confidence
 from aepipe.release.release import Release
 from aepipe.release.search import Hit, Question, SearchOptions, search
+from aepipe.release.unusual import figures_of, is_judged, unusual
 from aepipe.sources.item import Decode, Item
 
 STDIN = "-"
@@ -116,6 +117,21 @@ def questions_from_codes(release: Release, codes: Sequence[str] | BitCodes) -> I
         yield Question(f"code {text}", BitCodes.from_hex([text], release.n_bits, release.fingerprint))
 
 
+def check_pixels(release: Release) -> None:
+    """Check that a release was learned from the pixels of pictures.
+
+    Raises:
+        QueryError: it was not.
+    """
+    from aepipe.sources import has_pictures
+
+    card = release.encoder.card
+    pictures = has_pictures(card.source)
+    if not pictures or len(card.shape) != 3:
+        seen = "the features of a network" if pictures else card.source
+        raise QueryError(f"{release.name} was learned from {seen}, not from pixels: there is nothing to draw")
+
+
 def decoded_items(
     release: Release, paths: Sequence[str], ids: Sequence[int], keys: Sequence[str]
 ) -> Iterator[tuple[str, NDArray[np.generic] | ItemError]]:
@@ -131,17 +147,13 @@ def decoded_items(
         QueryError: there is no such id or key, a path does not exist, or the release was not learned from images.
         FingerprintError: this version decodes in another way than the release's encoder expects.
     """
-    from aepipe.sources import has_pictures, preview
+    from aepipe.release.originals import original
 
-    card = release.encoder.card
-    pictures = has_pictures(card.source)
-    if not pictures or len(card.shape) != 3:
-        seen = "the features of a network" if pictures else card.source
-        raise QueryError(f"{release.name} was learned from {seen}, not from pixels: there is nothing to draw")
+    check_pixels(release)
     decode = decoder(release)
     for row in release.describe([*ids, *(release.id_of(key) for key in keys)]):
         try:
-            question = Question(row.key, data=preview(release.items.root, row.place))
+            question = Question(row.key, data=original(release, row.place))
         except ItemError as error:
             question = Question(row.key, failure=error)
         yield row.key, _decoded(question, decode)
@@ -186,25 +198,37 @@ def answer(release: Release, questions: Sequence[Question], options: SearchOptio
         QueryError: re-ranking is asked for, and a code came without its embedding.
     """
     asked = [question for question in questions if question.code is not None]
-    found = iter(search(release, asked, options) if asked else [])
+    found = list(search(release, asked, options) if asked else [])
+    told = iter(zip(asked, found, unusual(release, asked, found, options), strict=True))
     known = Confidence.of(release.name, release.scores, release.n_bits)
     answered = []
     for question in questions:
-        hits, nearest = next(found) if question.code else ([], None)
-        if known:
-            hits = [replace(hit, confidence=known.probability[hit.distance]) for hit in hits]
-        # A row of the collection is its own nearest, and is not asked whether it belongs there.
-        outside = known if question.row is None else None
-        hits = _with_excerpts(release, question, hits)
-        # A few words are never decoded as well as the documents that the limit was measured on.
-        error = None if _is_words(question) else question.error
-        answered.append(Answer(question, hits, outside.strange(nearest, error) if outside else None))
+        if question.code is None:
+            answered.append(Answer(question, []))
+            continue
+        _, (hits, _), strange = next(told)
+        hits = _with_confidence(hits, None if strange else known, question, options)
+        answered.append(Answer(question, _with_excerpts(release, question, hits), strange))
     return answered
 
 
-def _is_words(question: Question) -> bool:
-    """Tell whether a question is the words that the user typed, and not a file."""
-    return question.data == question.text.encode("utf-8", "surrogateescape")
+def _with_confidence(
+    hits: list[Hit], known: Confidence | None, question: Question, options: SearchOptions
+) -> list[Hit]:
+    """Return hits with their confidence, where it was measured for such a question; without those that have too little.
+
+    What is unlike the collection has none: nothing that was measured holds for it.
+    """
+    curve = known.curve(words=question.words, where=options.where is not None) if known else None
+    if curve is None:
+        return hits if options.least is None else []
+    assert known is not None, "it has the curve"
+    told = [known.of_hit(curve, hit.rank, hit.distance, hit.cosine) for hit in hits]
+    found = [replace(hit, confidence=round(one, 6)) for hit, one in zip(hits, told, strict=True)]
+    if options.least is None:
+        return found
+    kept = [hit for hit in found if hit.confidence is not None and hit.confidence >= options.least]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(kept, 1)]
 
 
 def _with_excerpts(release: Release, question: Question, hits: list[Hit]) -> list[Hit]:
@@ -255,7 +279,12 @@ def _encoded(release: Release, block: Sequence[Question], decode: Decode) -> Ite
     if good:
         items = np.stack(good)
         found = release.encoder.encode(items)
-        errors = release.decoder.errors(items, found.codes).tolist() if release.decoder else [None] * len(good)
+        judged = is_judged(release)
+        # Only releases of older versions are judged by how well their items are decoded.
+        decoder = None if judged else release.decoder
+        errors = decoder.errors(items, found.codes).tolist() if decoder else [None] * len(good)
+        read = [one for one, item in zip(block, decoded, strict=True) if not isinstance(item, ItemError)]
+        figures = figures_of(release, items, found, read)
     for question, item in zip(block, decoded, strict=True):
         if isinstance(item, ItemError):
             yield Question(question.text, failure=item)
@@ -263,7 +292,9 @@ def _encoded(release: Release, block: Sequence[Question], decode: Decode) -> Ite
         place = next(places)
         whole, embedding = found.codes[place : place + 1], found.embedding[place]
         code = whole.prefix(release.n_bits)
-        yield Question(question.text, code, question.data, embedding=embedding, error=errors[place], whole=whole)
+        yield replace(
+            question, code=code, embedding=embedding, error=errors[place], whole=whole, figures=figures[place]
+        )
 
 
 def _decoded(question: Question, decode: Decode) -> NDArray[np.generic] | ItemError:

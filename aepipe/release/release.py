@@ -141,6 +141,12 @@ class Release:
             raise CorruptError(f"{file}: corrupt: {error}; {REMEDY}") from None
         return found
 
+    @cached_property
+    def space(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """The arrays of :class:`aepipe.evaluate.strangers.Space`; None where there are none."""
+        files = [self.folder("scores") / name for name in (layout.Scores.SPACE, layout.Scores.SEEN)]
+        return (mapped(files[0]), mapped(files[1])) if all(file.exists() for file in files) else None
+
     def part(self, what: str) -> Ref:
         """Return the first part of a kind, such as ``encoder``, ``index`` or ``rows``."""
         return self.all_parts(what)[0]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, TypedDict
 
@@ -58,6 +58,7 @@ class Question:
         error: reconstruction error of the item from its code; None where that is not known.
         failure: why there is no code.
         whole: the code with all bits, where only the first ones are compared; None where it is not known.
+        figures: how far it is from the collection, see :mod:`aepipe.evaluate.strangers`; empty where that is not known.
     """
 
     text: str
@@ -68,6 +69,12 @@ class Question:
     error: float | None = None
     failure: ItemError | None = None
     whole: BitCodes | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def words(self) -> bool:
+        """Whether it is the words that the user typed, and not a file."""
+        return bool(self.data) and self.data == self.text.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,8 @@ class Hit:
         distance: in bits.
         similarity: 1 - distance / K.
         row: id, key, label and columns.
-        confidence: probability that it is of the query's kind; None where that was not measured.
+        confidence: probability that it is of the query's kind; None where that was not measured for such a question,
+            or where the question is unlike the collection.
         cosine: similarity of the embeddings; None where hits are in the order of their codes.
     """
 
@@ -133,6 +141,7 @@ class SearchOptions:
         where: ids that may be found; None for all.
         others: leave a row of the collection out of its own hits.
         distinct: of rows with equal codes find only the first.
+        least: only hits with at least this confidence.
     """
 
     top: int | None = None
@@ -142,6 +151,7 @@ class SearchOptions:
     where: NDArray[np.int64] | None = None
     others: bool = False
     distinct: bool = False
+    least: float | None = None
 
     @property
     def wanted(self) -> int:
@@ -175,8 +185,10 @@ def search_options(release: Release, options: QueryOptions) -> SearchOptions:
         raise QueryError("--fast leaves hits in the order of their codes: --rerank and --oversample exclude it")
     fast = options.get("fast") or options.get("rerank") is False
     factor = None if fast else _oversampling(release, oversample, strict=strict)
-    radius = _radius(release, radius, options.get("min_confidence"))
-    return SearchOptions(k, radius, factor, strict, allowed, bool(options.get("others")), bool(options.get("distinct")))
+    least = options.get("min_confidence")
+    radius = _radius(release, radius, least, where=allowed is not None)
+    others, distinct = bool(options.get("others")), bool(options.get("distinct"))
+    return SearchOptions(k, radius, factor, strict, allowed, others, distinct, least)
 
 
 def _number(name: str, value: object, least: int) -> int | None:
@@ -208,7 +220,7 @@ def _allowed(release: Release, where: object) -> NDArray[np.int64] | None:
     return ids.astype(np.int64)
 
 
-def _radius(release: Release, radius: int | None, min_confidence: float | None) -> int | None:
+def _radius(release: Release, radius: int | None, min_confidence: float | None, *, where: bool) -> int | None:
     """Return the smaller of a radius and the distance of a confidence; None for neither."""
     if min_confidence is None:
         return radius
@@ -219,7 +231,7 @@ def _radius(release: Release, radius: int | None, min_confidence: float | None) 
         partial = release.n_bits != release.whole.n_bits
         why = "of the first bits" if partial else "of this release: run it again"
         raise QueryError(f"{release.name}: it was not measured what distances {why} are worth")
-    least = known.radius(min_confidence)
+    least = known.radius(min_confidence, where=where)
     return least if radius is None else min(least, radius)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aepipe.evaluate.calibration import SHARED
+from aepipe.release.originals import file_of
 from aepipe.release.release import Release
 from aepipe.report.facts import reading_lines
 from aepipe.report.tables import text_table
@@ -24,8 +25,12 @@ def first_screen(release: Release, found: Mapping[str, Any], options: Sequence[s
         found: its facts, as :func:`aepipe.report.facts.describe` returns them.
         options: that other verbs need to find it: ``--name`` and ``--home``.
     """
-    place = "is in service" if found["in_service"] else f"is not in service: `aepipe promote {found['release'][:12]}`"
-    lines = [f"{found['name']}: {found['rows']:,} items can be asked; release {found['release'][:12]} {place}"]
+    lines = [f"{found['name']}: {found['rows']:,} items can be asked"]
+    if not found["in_service"]:
+        lines = [
+            f"{found['name']}: {found['rows']:,} items were learned; they can be asked once they are put into service, "
+            f"with `aepipe promote {found['release'][:12]}`"
+        ]
     if read := reading_lines(found["read"]):
         lines.append(text_table([(f"  {name}", text) for name, text in read], left=(0, 1)))
     if found["scores"]:
@@ -49,19 +54,21 @@ def quality(scores: Mapping[str, Any], itq: bool = False) -> list[str]:
         shared = (scores.get("calibration") or {}).get("meaning") == SHARED
         label = "share a label with it" if shared else "have its label"
         if reranked is not None:
-            lines.append(f"Of the 10 nearest of a held-out item, {10 * reranked:.1f} {label}.")
+            lines.append(f"Of the 10 nearest of an item that training did not see, {10 * reranked:.1f} {label}.")
         if ours.get("p_at_100"):
             other = _beside(theirs, "p_at_100", 100)
             lines.append(f"Of the 100 nearest by code, {100 * ours['p_at_100']['value']:.1f} {label}{other}.")
     elif ours.get("recall_at_10"):
         true = f"{10 * ours['recall_at_10']['value']:.1f}{_beside(theirs, 'recall_at_10', 10)}"
-        lines.append(f"Of the 10 true neighbours of a held-out item, {true} are among the 10 nearest by code.")
+        lines.append(
+            f"Of the 10 true neighbours of an item that training did not see, {true} are among the 10 nearest by code."
+        )
     return lines
 
 
 def _beside(theirs: Mapping[str, Any], metric: str, of: int) -> str:
     found = theirs.get(metric)
-    return f" (ITQ: {of * found['value']:.1f})" if found else ""
+    return f" (by ITQ, which needs no training: {of * found['value']:.1f})" if found else ""
 
 
 def _is_itq(recipe: Mapping[str, Any]) -> bool:
@@ -74,7 +81,7 @@ def _next(release: Release) -> list[tuple[list[str], str]]:
     return [
         (["query", *_question(release)], "the items most like this one"),
         (["show", "--page", f"{release.name}.html"], "a page with items, scores and curves"),
-        (["evaluate"], "all figures, next to those of other methods"),
+        (["evaluate", "--explain"], "all figures, each explained, next to those of other methods"),
     ]
 
 
@@ -82,8 +89,8 @@ def _question(release: Release) -> list[str]:
     """Return the arguments that ask with an item of the collection: its file if it is one, else its key."""
     rows = release.describe(release.items.ids[:LOOKED_AT])
     for row in rows:
-        file = release.items.root / row.place
-        if file.is_file():
+        file = file_of(release, row.place)
+        if file is not None:
             return [_relative(file)]
     return ["--key", rows[0].key]
 

@@ -64,14 +64,15 @@ def explain(served: Served, a: str, b: str) -> Explanation:
     distance = int(one.code.distances(other.code)[0, 0])
     n_bits = served.release.n_bits
     known = Confidence.of(served.release.name, served.release.scores, n_bits)
+    curve, cosine = known.curve(words=False, where=False) if known else None, _cosine(one, other)
     values = zip(one.code.unpack()[0].tolist(), other.code.unpack()[0].tolist(), served.shares.tolist(), strict=True)
     return Explanation(
         one.text,
         other.text,
         distance,
         round(1 - distance / n_bits, 4),
-        known.probability[distance] if known else None,
-        _cosine(one, other),
+        curve.at(distance, cosine) if curve else None,
+        cosine,
         [Bit(int(first), int(second), round(share, 4)) for first, second, share in values],
     )
 

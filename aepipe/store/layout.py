@@ -41,10 +41,26 @@ class Root:
     LOCKS: Final = "locks"  # one file for each collection
     WORK: Final = "work"  # checkpoints of training that was interrupted
     FEATURES: Final = "features"  # caches of what a frozen network says of an item
+    NAMES: Final = "names.json"  # present names of releases whose collection was renamed
     FEEDBACK: Final = "feedback"  # one file for each collection: marks of hits, a line for each
     METRICS: Final = "metrics"  # one file for Prometheus for each collection
     REPORTS: Final = "reports"  # one page for each collection
     PREFECT: Final = "prefect"  # Prefect's own database
+
+    @staticmethod
+    def feedback(name: str) -> str:
+        """Return the marks of hits of a collection."""
+        return f"{Root.FEEDBACK}/{name}.jsonl"
+
+    @staticmethod
+    def metrics(name: str) -> str:
+        """Return the figures of a collection for Prometheus."""
+        return f"{Root.METRICS}/{name}.prom"
+
+    @staticmethod
+    def report(name: str) -> str:
+        """Return the page of a collection."""
+        return f"{Root.REPORTS}/{name}.html"
 
     @staticmethod
     def quarantine(name: str) -> str:
@@ -152,6 +168,8 @@ class Scores:
 
     SCORES: Final = "scores.json"
     BASELINES: Final = "baselines.safetensors"
+    SPACE: Final = "space.npy"  # principal components of the rows, and some rows in them: what strangers are told by
+    SEEN: Final = "seen.npy"
 
 
 class Measures:

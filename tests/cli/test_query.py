@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aepipe.codes.encoder import cosines
 from aepipe.errors import QueryError
 from aepipe.release import query as queries
 from aepipe.release.release import Release
+from aepipe.report.hits import MEASURES
 from aepipe.sources import file_at
 from aepipe.store.artifacts import Store
 from aepipe.store.segments import Row
@@ -34,8 +36,8 @@ def test_a_picture_of_the_collection_finds_itself(aepipe: Aepipe, boot: Path, ro
     assert found.exit_code == 0
     name, head, first, *others = found.stdout.splitlines()
     assert name == str(boot)
-    assert head.split() == ["rank", "distance", "similarity", "confidence", "cosine", "key", "label"]
-    assert first.split() == ["1", "0", "1.000", "1.00", "1.000", row.key, row.label]
+    assert head.split() == ["rank", "distance", "similarity", "cosine", "key", "label"]
+    assert first.split() == ["1", "0", "1.000", "1.000", row.key, row.label]
     assert len([line for line in others if line]) == 2
 
 
@@ -48,7 +50,7 @@ def test_json_has_what_programs_need(aepipe: Aepipe, boot: Path, full_store: Sto
     assert line["code"] == release.codes_of([row.id]).hex()[0]
     hits = line["hits"]
     assert isinstance(hits, list)
-    keys = {"rank", "id", "distance", "similarity", "confidence", "cosine", "key", "label"}
+    keys = {*MEASURES, "id", "key", "path", "label", "labels", "split", "snippet", "columns"}
     assert [set(hit) for hit in hits] == [keys] * 4
     assert [hit["rank"] for hit in hits] == [1, 2, 3, 4]
     first = {"rank": 1, "id": row.id, "distance": 0, "similarity": 1.0, "key": row.key, "label": row.label}
@@ -104,21 +106,63 @@ def test_the_first_bits_only(aepipe: Aepipe, boot: Path, full_store: Store, row:
     assert whole == all_bits
 
 
-def test_confidence_is_the_calibration_of_the_distance(aepipe: Aepipe, boot: Path, full_store: Store) -> None:
-    probability = Release.open(full_store).scores["calibration"]["probability"]
-    (line,) = _lines(aepipe("query", boot, "--json", "-k", 20).stdout)
+def with_scores(monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Change the scores that releases have."""
+    known = Release.scores.func  # type: ignore[attr-defined]
+    monkeypatch.setattr(Release, "scores", property(lambda release: change(known(release))))
+
+
+def measured(scores: dict[str, Any]) -> dict[str, Any]:
+    """Return scores as if 200 items had been held out."""
+    falling = [round(1 - 0.01 * bits, 6) for bits in range(65)]
+    curve = {"n_queries": 200, "distance": falling, "apart": [0.001, 0.5], "cosine": [0.95, 0.4]}
+    few = {**curve, "n_queries": 99}
+    found = {**scores["calibration"], "curves": {"items": curve, "items where": few}}
+    return {**scores, "calibration": found, "protocol": {**scores["protocol"], "n_queries": 200}}
+
+
+def test_confidence_is_that_of_the_cosine_and_of_the_distance_where_there_is_none(
+    aepipe: Aepipe, boot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "confidence" not in aepipe("query", boot).stdout, "too few items were held out to tell"
+    with_scores(monkeypatch, measured)
+    (line,) = _lines(aepipe("query", boot, "--json").stdout)
     assert isinstance(line["hits"], list)
-    for hit in line["hits"]:
-        assert hit["confidence"] == probability[hit["distance"]]
     assert line["strange"] is None
-    least = float(np.median([hit["confidence"] for hit in line["hits"]]))
-    (some,) = _lines(aepipe("query", boot, "--json", "--min-confidence", least).stdout)
-    assert isinstance(some["hits"], list)
-    radius = max(distance for distance, worth in enumerate(probability) if worth >= least)
-    (ball,) = _lines(aepipe("query", boot, "--json", "--radius", radius).stdout)
-    assert some["hits"] == ball["hits"]
+    for hit in line["hits"]:
+        assert hit["confidence"] == (0.95 if hit["cosine"] > 0.999 else 0.4)
+    assert {hit["confidence"] for hit in line["hits"]} == {0.95, 0.4}
+    (fast,) = _lines(aepipe("query", boot, "--json", "--fast").stdout)
+    assert isinstance(fast["hits"], list)
+    assert all(hit["confidence"] == round(1 - 0.01 * hit["distance"], 6) for hit in fast["hits"])
     assert "confidence" in aepipe("query", boot).stdout
     assert "confidence" not in aepipe("query", boot, "--bits", 20).stdout, "not measured for the first bits"
+
+
+def test_confidence_is_that_of_the_kind_of_question(
+    aepipe: Aepipe, boot: Path, row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_scores(monkeypatch, measured)
+    (line,) = _lines(aepipe("query", boot, "--json", "--where", f"id >= {row.id - 5}").stdout)
+    assert isinstance(line["hits"], list)
+    assert {hit["confidence"] for hit in line["hits"]} == {None}, "99 questions under a condition are too few"
+    found = aepipe("query", boot, "--min-confidence", 0.5, "--where", "id >= 0")
+    assert found.exit_code == 2
+    assert "under a condition" in found.stderr
+
+
+def test_hits_have_at_least_the_confidence_asked_for(
+    aepipe: Aepipe, boot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_scores(monkeypatch, measured)
+    (some,) = _lines(aepipe("query", boot, "--json", "--min-confidence", 0.9).stdout)
+    assert isinstance(some["hits"], list)
+    assert some["hits"]
+    assert all(hit["confidence"] >= 0.9 for hit in some["hits"])
+    (fast,) = _lines(aepipe("query", boot, "--json", "--fast", "--min-confidence", 0.9).stdout)
+    (ball,) = _lines(aepipe("query", boot, "--json", "--fast", "--radius", 10).stdout)
+    assert fast["hits"] == ball["hits"]
+    assert "can be 1.00 at most" not in aepipe("query", boot, "--min-confidence", 1.0).stderr
 
 
 def test_a_question_unlike_the_collection_has_a_warning(aepipe: Aepipe, full_store: Store) -> None:
@@ -179,13 +223,13 @@ def test_a_picture_that_cannot_be_rebuilt_is_answered_with_a_warning(
 
     monkeypatch.setattr(Release, "decoder", Blurred())
     assert aepipe("query", boot).stderr == "", "nothing was measured to compare with"
-    known = Release.scores.func  # type: ignore[attr-defined]
 
-    def scores(release: Release) -> dict[str, Any]:
-        found = known(release)
+    def older(scores: dict[str, Any]) -> dict[str, Any]:
+        """Return scores of a version that knew no figures of strangers."""
+        found = {name: value for name, value in scores.items() if name != "strangers"}
         return {**found, "calibration": found["calibration"] | {"usual_error": 0.1}}
 
-    monkeypatch.setattr(Release, "scores", property(scores))
+    with_scores(monkeypatch, older)
     said = aepipe("query", boot).stderr
     assert f"{boot}: nothing like it was learned: its code is off by 0.250 when it is decoded, not 0.100 at" in said
     monkeypatch.setattr(Blurred, "errors", lambda *_: np.full(1, 0.09, np.float32))

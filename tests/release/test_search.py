@@ -171,13 +171,12 @@ def test_words_are_compared_by_distance_only(store: Store, monkeypatch: pytest.M
     make_release(store, n=20)
     release, seen = Release.open(store), []
 
-    class Known:
-        probability = [1.0] * (release.n_bits + 1)
+    def strange(_: Confidence, nearest: int | None, error: float | None) -> None:
+        seen.append(error)
 
-        def strange(self, nearest: int | None, error: float | None) -> None:
-            seen.append(error)
-
-    monkeypatch.setattr(Confidence, "of", lambda *_: Known())
+    monkeypatch.setattr(Confidence, "strange", strange)
+    # Scores of a version that knew no figures of strangers.
+    release.__dict__["scores"] = {name: value for name, value in release.scores.items() if name != "strangers"}
     code = release.codes_of(release.items.ids[:1])
     asked = [Question(text, code, b"a cat", error=0.9) for text in ("a cat", "cat.txt")]
     assert len(answer(release, asked, SearchOptions(top=1))) == 2

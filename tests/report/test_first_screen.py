@@ -33,12 +33,13 @@ def scores(**more: Any) -> dict[str, Any]:
 def test_quality_is_said_in_plain_sentences() -> None:
     measured = {"precision": 0.874, "precision_codes": 0.8}
     assert quality(scores(reranking=measured)) == [
-        "Of the 10 nearest of a held-out item, 8.7 have its label.",
-        "Of the 100 nearest by code, 86.0 have its label (ITQ: 81.0).",
+        "Of the 10 nearest of an item that training did not see, 8.7 have its label.",
+        "Of the 100 nearest by code, 86.0 have its label (by ITQ, which needs no training: 81.0).",
     ]
     assert quality(scores(), itq=True) == ["Of the 100 nearest by code, 86.0 have its label."]
     assert quality(scores(protocol={"labelled": False})) == [
-        "Of the 10 true neighbours of a held-out item, 4.0 (ITQ: 4.9) are among the 10 nearest by code."
+        "Of the 10 true neighbours of an item that training did not see, 4.0 (by ITQ, which needs no training: 4.9) "
+        "are among the 10 nearest by code."
     ]
 
 
@@ -47,10 +48,7 @@ def test_what_can_be_asked_what_was_left_out_and_what_to_try(pictures: Store, mo
     found = describe(pictures, release.ref) | {"read": READ}
     monkeypatch.chdir(release.items.root)
     lines = first_screen(release, found, ["--name", "pictures"]).splitlines()
-    assert (
-        lines[0]
-        == f"pictures: {len(release.index)} items can be asked; release {release.ref.digest[:12]} is in service"
-    )
+    assert lines[0] == f"pictures: {len(release.index)} items can be asked"
     assert any("no picture" in line for line in lines)
     assert any("`aepipe show --quarantine`" in line for line in lines)
     tries = [shlex.split(line) for line in lines[lines.index("Try next:") + 1 :]]
@@ -58,7 +56,7 @@ def test_what_can_be_asked_what_was_left_out_and_what_to_try(pictures: Store, mo
     assert all("--name pictures" in " ".join(words) for words in tries)
     assert Path(tries[0][2]).is_file()
     aside = first_screen(release, found | {"in_service": False}).splitlines()[0]
-    assert aside.endswith(f"is not in service: `aepipe promote {release.ref.digest[:12]}`")
+    assert aside.endswith(f"once they are put into service, with `aepipe promote {release.ref.digest[:12]}`")
 
 
 def test_without_files_a_key_is_asked(pictures: Store, monkeypatch: pytest.MonkeyPatch) -> None:

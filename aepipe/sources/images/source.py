@@ -127,7 +127,7 @@ class Images(BackboneSource, base.ItemSource):
         self.size = features.size or (side, side)
         self.backbone = self._spec(base)
         self._decode = None if self.backbone else decode.decoder(self.features())
-        files = Files.at(options.path, base, options.exclude)
+        files = Files.at(options.path, base, options.exclude, options.root)
         super().__init__(options, name, files, self._open_container(files, options))
 
     @property
@@ -271,9 +271,10 @@ def suggest(path: str, items: Iterable[Item], *, called: str = Images.called) ->
         )
     said = f"{seen.rows:,} {called}, of which {len(looks):,} were looked at"
     unreadable = tuple((name, reason) for name, reason, _ in bad.listed())
+    missing = _missing_backbone() if _are_photographs(looks) else None
     features = _features(looks)
-    edits = "" if "backbone" in features else edits_of(max(_size(looks)))
-    return base.Hints(seen, said, features, unreadable=unreadable, edits=edits)
+    edits = "" if "backbone" in features else edits_of(max(_sides(looks)))
+    return base.Hints(seen, said, features, unreadable=unreadable, lacks=missing, edits=edits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,9 +309,9 @@ def edits_of(side: int) -> str:
 
 def _features(looks: list[_Look]) -> str:
     """Return ``[features]``."""
-    coloured, (height, width) = _coloured(looks), _size(looks)
+    coloured, (height, width) = _coloured(looks), _sides(looks)
     large = max(height, width) == SIDE
-    if large and coloured >= PHOTOGRAPHS and _has_backbone():
+    if _are_photographs(looks) and _missing_backbone() is None:
         why = f"{coloured:.0%} have colours: photographs, of which it sees what is in them"
         return f'[features]\nbackbone = "{BACKBONE}"  # {why}'
     why = "height and width; larger sees more detail" if large else "height and width as they are"
@@ -320,14 +321,22 @@ def _features(looks: list[_Look]) -> str:
 
 
 def _coloured(looks: list[_Look]) -> float:
+    """Return the share of pictures with colours."""
     return float(np.mean([look.spread > COLOURED for look in looks]))
 
 
-def _size(looks: list[_Look]) -> tuple[int, int]:
-    """Return the height and the width of rows that are made of pixels."""
+def _sides(looks: list[_Look]) -> tuple[int, int]:
+    """Return the height and width of rows."""
     height, width = (int(np.median([getattr(look, side) for look in looks])) for side in ("height", "width"))
     return (height, width) if max(height, width) <= SMALL else (SIDE, SIDE)
 
 
-def _has_backbone() -> bool:
-    return all(find_spec(package) for package in decode.BACKBONES)
+def _are_photographs(looks: list[_Look]) -> bool:
+    """Whether most of the pictures are large and have colours."""
+    return max(_sides(looks)) == SIDE and _coloured(looks) >= PHOTOGRAPHS
+
+
+def _missing_backbone() -> tuple[str, str] | None:
+    """Return the package of the network that is not installed, and the extra that brings it; None where it is there."""
+    missing = next((package for package in decode.BACKBONES if find_spec(package) is None), None)
+    return None if missing is None else (missing, decode.EXTRAS[missing])

@@ -14,7 +14,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,8 @@ _QUOTED = re.compile(r"\s*[>|:]|.*\b(writes|wrote|said)( in article)?:?\s*$|.*\b
 _RULE = re.compile(r"[-_=*\s]*$")
 _PART = re.compile(r"(?P<file>.+)@(?P<part>p?\d+|p\d+\.\d+)", re.DOTALL)
 _NAMED = 5
+LOOK, BEGINNING = 1 << 14, 120
+"""Letters of a text that are looked at for its beginning, and those of the beginning."""
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
@@ -76,6 +78,30 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
         return found
 
     return row
+
+
+def stranger_words(features: Mapping[str, Any]) -> Callable[[bytes, str], float] | None:
+    """Return what gives the share of unknown words at the beginning of a document.
+
+    None where a network reads the documents, which knows no words.
+    """
+    if features.get("backbone"):
+        return None
+    vocabulary, mail = set(features["vocabulary"]), features["mail"]
+    words_in = partial(cut, segment=scripts.segmenter(features.get("segmenter"))) if SCRIPTS in features else plain
+
+    def share(data: bytes, key: str) -> float:
+        words = words_in(spelled(beginning(text_of(data, key), mail=mail), mail=False))
+        # As if one more word were half known: of few words the share says little.
+        return 1 - (sum(word in vocabulary for word in words) + 0.5) / (len(words) + 1)
+
+    return share
+
+
+def beginning(text: str, *, mail: bool) -> str:
+    """Return the first letters of a text in one line."""
+    head = text[:LOOK]
+    return " ".join((body_of(head) if mail else head).split())[:BEGINNING]
 
 
 def _network_decoder(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
@@ -236,6 +262,8 @@ def document_of(data: bytes, key: str, given: str | None = None) -> tuple[passag
     text, found = _plain_text(data, key, given)
     if not text.strip():
         raise ItemError(key, "empty document")
+    if len(text) > passages.MOST_TEXT:
+        raise ItemError(key, f"more than {passages.MOST_TEXT >> 20} million letters: cut it into files of its parts")
     return passages.Document(text), found
 
 

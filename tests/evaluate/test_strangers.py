@@ -1,0 +1,93 @@
+"""Strangers: rows of another sort are found, and few others; a limit is the one that conformal prediction gives."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from aepipe.evaluate.strangers import ENOUGH, Space, Strangers, faint, fit_space, nearest_figure
+
+
+def rows(rng: np.random.Generator, count: int, width: int = 40) -> np.ndarray:
+    """Rows near a plane through the space."""
+    plane = np.random.default_rng(7).normal(size=(3, width))
+    return np.asarray(rng.normal(size=(count, 3)) @ plane + 0.1 * rng.normal(size=(count, width)), np.float32)
+
+
+def limit(space: Space, held: np.ndarray) -> Strangers:
+    found = Strangers.measure(space.figures(held), np.zeros(len(held), bool))
+    assert found is not None
+    return found
+
+
+def test_axes_are_those_of_an_exact_decomposition() -> None:
+    given = rows(np.random.default_rng(0), 300)
+    space = fit_space(given, 3, 1000, seed=0)
+    exact = np.linalg.svd(given - given.mean(axis=0), full_matrices=False)[2][:3]
+    assert np.abs((space.axes * exact).sum(axis=1)) == pytest.approx(np.ones(3), abs=1e-3)
+    again = Space.of_arrays(*space.arrays())
+    assert np.array_equal(again.project(given), space.project(given))
+
+
+def test_figures_are_distances_in_the_space() -> None:
+    rng = np.random.default_rng(1)
+    given, asked = rows(rng, 200), rows(rng, 20)
+    space = fit_space(given, 4, 1000, seed=0)
+    at, seen = space.project(asked), space.project(given)
+    inside = np.linalg.norm(at[:, None, :-1] - seen[None, :, :-1], axis=2).min(axis=1)
+    outside = np.log(np.sqrt(inside**2 + at[:, -1] ** 2))
+    found = space.figures(asked)
+    assert found["outside"] == pytest.approx(outside, abs=1e-3)
+    assert found["sparse"] == pytest.approx(outside - np.log(np.linalg.norm(asked, axis=1)), abs=1e-3)
+    assert found["dense"] == pytest.approx(np.log(inside) - np.log(np.linalg.norm(at, axis=1)), abs=1e-3)
+
+
+def test_strangers_are_found_and_new_rows_are_not() -> None:
+    rng = np.random.default_rng(2)
+    space = fit_space(rows(rng, 2000), 8, 2000, seed=0)
+    known = limit(space, rows(rng, 400))
+    new, other = space.figures(rows(rng, 4000)), space.figures(rng.normal(size=(400, 40)).astype(np.float32) * 2)
+    assert (known.apart(new) > known.limit).mean() <= 0.02 + 0.012, "two standard errors of the 400 held out"
+    assert (known.apart(other) > known.limit).mean() >= 0.95
+    first = {name: float(values[0]) for name, values in other.items()}
+    assert known.is_one(first) == bool(known.apart(other)[0] > known.limit)
+    assert known.knows(first)
+    assert not known.knows({})
+
+
+def test_the_limit_leaves_the_share_of_conformal_prediction() -> None:
+    figures = {"nearest": np.arange(1000.0)}
+    found = Strangers.measure(figures, np.zeros(1000, bool))
+    assert found is not None
+    assert (found.apart(figures) > found.limit).sum() == 14, "of 1,000 items the 986th is the limit"
+    same = np.arange(1000) >= 900
+    lower = Strangers.measure(figures, same)
+    assert lower is not None
+    assert (lower.apart(figures) > lower.limit)[:900].sum() == 14, "items with the code of a row are never strangers"
+
+
+def test_few_items_give_no_limit() -> None:
+    figures = {"nearest": np.zeros(ENOUGH - 1)}
+    assert Strangers.measure(figures, np.zeros(ENOUGH - 1, bool)) is None
+
+
+def test_a_missing_cell_is_no_distance() -> None:
+    given = rows(np.random.default_rng(3), 100)
+    space, hole = fit_space(given, 4, 1000, seed=0), given[:2].copy()
+    hole[:, 3] = np.nan
+    assert np.isfinite(np.stack(list(space.figures(hole).values()))).all()
+
+
+def test_a_copy_is_nearest_and_a_short_embedding_is_faint() -> None:
+    assert nearest_figure(1.0, 5) < nearest_figure(0.9, 0) < nearest_figure(-1.0, 0)
+    assert nearest_figure(None, 3) == 3
+    short, long = faint(np.array([[0.1, 0.0], [3.0, 4.0]]))
+    assert short > long
+
+
+def test_through_json() -> None:
+    found = Strangers(("nearest", "faint"), (0.5, 1.0), (0.1, 0.2), 1.5, 200)
+    assert Strangers.from_dict(json.loads(json.dumps(asdict(found)))) == found
