@@ -157,10 +157,10 @@ TABLES: Mapping[str, Table] = {
         {
             "collection": "{collection}",
             "rows": "{count:,}",
-            "derived recipe": "{ours_map:.3f}, {ours_map_at_1000:.3f}, {ours_p_at_100:.3f}",
-            "ITQ, 64 bits": "{itq_map:.3f}, {itq_map_at_1000:.3f}, {itq_p_at_100:.3f}",
-            "LSH, 64 bits": "{lsh_map:.3f}, {lsh_map_at_1000:.3f}, {lsh_p_at_100:.3f}",
-            "exact search, pixels": "{float_map:.3f}, {float_map_at_1000:.3f}, {float_p_at_100:.3f}",
+            "derived recipe": _three("ours"),
+            "the recipe of other rows": _three("plain"),
+            "ITQ, 64 bits": _three("itq"),
+            "exact search, pixels": _three("float"),
         },
     ),
     "confidence": Table(

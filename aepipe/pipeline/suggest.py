@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tomllib
 import zlib
 from collections import Counter
@@ -26,6 +25,7 @@ import numpy as np
 from aepipe import recipe as recipes
 from aepipe import sources
 from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError, UnclearError
+from aepipe.pipeline.places import absolute, name_of, relative
 from aepipe.recipe import Choice, LayerRecipe, Recipe
 from aepipe.sources import base, given
 from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer
@@ -35,7 +35,6 @@ from aepipe.sources.formats.folder import is_other
 from aepipe.sources.passed_over import PassedOver, in_words
 from aepipe.sources.remote import is_address
 from aepipe.sources.source_block import source_block
-from aepipe.store import registry
 
 FILES = 200
 """Files that are looked at to tell the kind of source."""
@@ -60,8 +59,6 @@ MOST_NEIGHBOURS, ROWS_OF_A_NEIGHBOUR, FEWEST_NEIGHBOURS = 20, 30, 6
 REFRESHES = 5
 """Parts of fine-tuning after each of which a part of the edges is found anew, where rows are edited."""
 _IN_CELLS = ("images", "text", "vectors", "audio", "video")  # kinds whose files may lie in the cells of a table
-FOLDERS, NUMBERS = 4, 1000
-"""Most parts of a path in a derived name, and the number above those that are tried after a name."""
 WALKABLE = 100
 """Rows from which bits learn from neighbours (``python -m benchmarks.quality.small``); of fewer, nothing is trained."""
 FEW = 1000
@@ -72,10 +69,6 @@ PIXELS = (
 )
 """What can be done with photographs without the network that sees what is in them."""
 _NO_ROWS = "a table without rows"
-_ENDING = re.compile(
-    r"\.(tar|tgz|zip|parquet|pq|arrow|feather|csv|tsv|txt|jsonl|ndjson|json|npy|npz|xlsx|xls|ods|db|sqlite3?|duckdb)"
-    r"(\.(gz|bz2|xz|zst))?$"
-)
 _UNLABELLED = '[gate]\nmetric = "recall_at_10"  # without labels, neighbours among the rows are the measure'
 _LAYER = """[[layers]]
 net = {{ kind = "dense", width = {width} }}
@@ -211,7 +204,7 @@ def suggest(
     known = {place for place, _ in held.strangers}
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen, ensure_ascii=False)}"]
-    blocks = [source_block(hints, kind, _relative(path, folder), options), hints.features]
+    blocks = [source_block(hints, kind, relative(path, folder), options), hints.features]
     blocks += stack(hints.survey.rows, holes=hints.holes, edits=hints.edits)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
     text = "\n\n".join([head[0], *given.written([head[1], *blocks], asked)]) + "\n"
@@ -365,64 +358,6 @@ def hints_for(
         raise SourceError(f"{path}: no column can be learned from")
     hints: Hints = module.suggest(whole, source.items())
     return replace(hints, left_out=source.left_out), options
-
-
-def name_of(path: str) -> str:
-    """Return a name for a collection: its folder or file, in the letters that names may have."""
-    return next(names_of(path))
-
-
-def names_of(path: str) -> Iterator[str]:
-    """Yield names for a collection, the best first.
-
-    The first is that of its folder or file; then come those with the folders above it, and with a number.
-    """
-    parts = [part for part in absolute(path).parts if not set(part) & set("*?[")]
-    words = [_ENDING.sub("", _word(part)) or "collection" for part in parts[-1:]]
-    words = [*filter(None, map(_word, parts[1:-1])), *words]
-    for count in range(1, min(len(words), FOLDERS) + 1):
-        yield _fitting("-".join(words[-count:]))
-    for number in range(2, NUMBERS):
-        yield f"{_fitting(words[-1], spare=4)}-{number}"
-
-
-def _word(part: str) -> str:
-    """Return the name of a folder or file in the letters that names may have."""
-    letters = (letter if recipes.in_names(letter) else "-" for letter in registry.tidy_name(part.lower()))
-    return re.sub("-+", "-", "".join(letters)).strip("-._")
-
-
-def _fitting(name: str, spare: int = 0) -> str:
-    """Cut a name to the length that is allowed, less some letters."""
-    name = name[: recipes.NAME_LETTERS - spare]
-    return name.encode()[: recipes.NAME_BYTES - spare].decode(errors="ignore").rstrip("-._")
-
-
-def same_source(file: Path, path: str) -> bool:
-    """Tell whether a file is a recipe for the same path."""
-    try:
-        there = tomllib.loads(file.read_text(encoding="utf-8"))["source"]["path"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    if is_address(path):
-        return bool(there == path)
-    return isinstance(there, str) and absolute(file.absolute().parent / Path(there).expanduser()) == absolute(path)
-
-
-def absolute(path: str | Path) -> Path:
-    """Return a path from the root, without ``..``.
-
-    Links are not followed, because a user may move a link on purpose.
-    """
-    return Path(os.path.abspath(Path(path).expanduser()))
-
-
-def _relative(path: str, folder: Path) -> str:
-    """Return a path as a recipe writes it: relative below the recipe's folder, else absolute."""
-    if is_address(path):
-        return path
-    whole = absolute(path)
-    return str(whole.relative_to(folder)) if whole.is_relative_to(folder) else str(whole)
 
 
 def _sniffers() -> dict[str, Sniffer]:

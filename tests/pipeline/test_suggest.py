@@ -16,7 +16,8 @@ from PIL import Image
 
 from aepipe import recipe, sources
 from aepipe.errors import ExtraError, RecipeError, SourceError, UnclearError
-from aepipe.pipeline.suggest import describe_strangers, hints_for, look, name_of, names_of, same_source, stack, suggest
+from aepipe.pipeline.places import name_of, names_of, same_source
+from aepipe.pipeline.suggest import describe_strangers, hints_for, look, stack, suggest
 from aepipe.sources.images import source as images
 from aepipe.sources.images.source import SIDE, edits_of
 
