@@ -1,4 +1,4 @@
-"""Where a collection is, and what it is called after: paths as recipes write them, and names made of them."""
+"""Paths of collections as recipes write them, and names that are made of them."""
 
 from __future__ import annotations
 
