@@ -77,7 +77,7 @@ def run(
         home: the store; else ``$AEPIPE_HOME``, else the nearest ``.aepipe`` upwards, else ``./.aepipe``.
         name: in service, in place of the recipe's own.
         server: address of a Prefect server's API; else ``$PREFECT_API_URL``, else one that runs for as long as this.
-        options: ``source``, ``device``, ``promote``, ``save``, ``kind``, ``pixels``, ``settings``; see
+        options: ``source``, ``device``, ``promote``, ``save``, ``kind``, ``pixels``, ``settings``, ``wait``; see
             :class:`aepipe.pipeline.rules.RunOptions`.
 
     Raises:
@@ -92,9 +92,10 @@ def run(
     >>> aepipe.run("mixed/", kind="images", settings={"code.bits": 32})    # doctest: +SKIP
     """
     store, jobs, promote = open_store(home), load_flow("job"), options.get("promote", True)
+    wait = options.get("wait", 0.0)
     _, order = _ordered(store, what, name, options)
-    with load_flow("local_server").session(store, server, lambda: jobs.check(order, promote=promote)):
-        outcome = load_flow("build").build(**order, promote=promote)
+    with load_flow("local_server").session(store, server, lambda: jobs.check(order, promote=promote, wait=wait)):
+        outcome = load_flow("build").build(**order, promote=promote, wait=wait)
     made = Release.open(store, ref=Ref.parse(outcome["release"]))
     said = [tuple(outcome[name]) for name in ("reasons", "warnings")]
     return RunResult(Collection(store, made), outcome["in_service"], *said)

@@ -18,7 +18,7 @@ from prefect import flow, runtime
 from pydantic import Field
 
 from aepipe import recipe as recipes
-from aepipe.errors import BusyError, GateError, RecipeError
+from aepipe.errors import GateError, RecipeError
 from aepipe.pipeline import fallback
 from aepipe.pipeline.compact import merge_rows
 from aepipe.recipe import Options, Recipe
@@ -197,14 +197,8 @@ def reason(job: Job, night: Night, release: Release, rules: Rules) -> str | None
 
 
 def tidy(store: Store, keep: int, hours: float = collector.HOURS) -> None:
-    """Remove artifacts that no release needs, unless another run is under way."""
-    try:
-        with collector.exclusive(store):
-            found = collector.find(store, keep=keep, hours=hours)
-            collector.collect(store, found)
-    except BusyError as error:
-        logger.info("nothing is removed from the store: %s", error)
-        return
+    """Remove artifacts that neither a release needs nor a run that is under way."""
+    found = collector.clean(store, keep=keep, hours=hours)
     if found.refs:
         logger.info("%d folders that nothing needs are removed, %d bytes", len(found.refs), found.freed)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from aepipe.cli.options import Wait, Where, seconds
+from aepipe.cli.options import Where
 from aepipe.cli.output import say, size, table
 from aepipe.release import gc as collector
 from aepipe.store.artifacts import KINDS
@@ -21,7 +21,6 @@ def gc(
     ] = collector.HOURS,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Remove nothing; only list what would go.")] = False,
     *,
-    wait: Wait = "0",
     where: Where,
 ) -> None:
     """Remove from the store what no release needs any more.
@@ -34,7 +33,7 @@ def gc(
       aepipe gc --keep 3
     """
     store = where.store()
-    found = collector.clean(store, keep=keep, hours=hours, dry_run=dry_run, wait=seconds(wait))
+    found = collector.clean(store, keep=keep, hours=hours, dry_run=dry_run)
     counts = [(kind, sum(ref.kind == kind for ref in found.refs)) for kind in KINDS]
     counts.append(("interrupted work", len(found.work)))
     rows = [(kind, f"{count:,}") for kind, count in counts if count]

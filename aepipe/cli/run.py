@@ -51,10 +51,15 @@ class Order:
         typer.Option("--pixels", help="Compare photographs by their pixels where the extra `photos` is not installed."),
     ] = False
     setting: Settings = None
+    wait: Wait = "0"
     save: Annotated[
         Path | None,
         typer.Option("--save", help="Where a derived recipe is written; else ./NAME.toml.", metavar="FILE"),
     ] = None
+
+    def replaced(self) -> dict[str, Any]:
+        """Return the answers in place of the recipe, as :func:`aepipe.run` takes it."""
+        return {"source": self.source, "device": self.device, "promote": self.promote}
 
     def settings(self) -> dict[str, Any]:
         """Return the values that are given for keys of the recipe.
@@ -111,17 +116,16 @@ def run(
     if dry_run:
         _foresee(what, place, order, as_json)
         return
-    settings = order.settings()
+    settings, limit = order.settings(), seconds(order.wait)
     recipe = _recipe_for(what, place, order.save, order.kind, settings, pixels=order.pixels, quiet=as_json)
     with resumable(), showing():
         done = library.run(
             recipe,
             home=place.folder,
             name=place.name,
-            source=order.source,
-            device=order.device,
-            promote=order.promote,
+            **order.replaced(),
             settings=settings,
+            wait=limit,
             server=api,
         )
     _say_run(done, place, as_json)

@@ -28,7 +28,7 @@ def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
     wanted = source.backbone
     inputs = wanted.inputs()
     ref = ref_of("backbone", inputs)
-    if not store.has(ref):
+    if not store.reuse(ref):
         step("backbone", 0, 1)
         with store.draft("backbone") as draft:
             for name, data in _files(wanted).items():

@@ -113,7 +113,7 @@ def compare(store: Store, resolved: ResolvedRecipe, made: BuildOutputs, *, figur
     if len(slow) < len(SLOW):
         inputs["measured"] = ",".join(slow)
     ref = ref_of("segment", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     found = Figures()
     measured = _all(Bench(store, resolved, made, found), slow)

@@ -42,6 +42,7 @@ class RunOptions(TypedDict, total=False):
         pixels: compare photographs by their pixels where the network that sees what is in them is not installed.
         settings: other values of the recipe by key, as ``{"code.bits": 32, "source.header": False}``; a recipe that is
             derived is derived under them.
+        wait: seconds to wait for another run under its name; 0 fails at once.
     """
 
     source: str | PathLike[str] | None
@@ -51,6 +52,7 @@ class RunOptions(TypedDict, total=False):
     kind: str | None
     pixels: bool
     settings: Mapping[str, Any] | None
+    wait: float
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -85,7 +85,7 @@ def score(
     if fitted:
         inputs["baselines"] = str(before)
     ref = ref_of("segment", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     with store.draft("segment") as draft:
         # Inside the draft, so that nothing of it is left, however this ends.

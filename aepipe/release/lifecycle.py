@@ -129,6 +129,7 @@ def promote(store: Store, ref: Ref, *, why: str, name: str | None = None, wait: 
     with registry.lock(store, own, wait=wait):
         if stays():
             return registry.unchanged(own, ref, why)
+        mark_used(store, ref)
         return registry.promote(store, own, ref, why=why)
 
 
@@ -150,7 +151,20 @@ def rollback(store: Store, name: str | None = None, *, why: str, wait: float = 0
         except (NotFoundError, CorruptError) as error:
             why = str(error).replace(MENDED_BY, "`aepipe history` lists the others, and `aepipe promote` takes one")
             raise type(error)(f"{chosen}: the release before cannot be put back: {why}") from None
+        mark_used(store, ref)
         return registry.promote(store, chosen, ref, why=why, action="rollback")
+
+
+def mark_used(store: Store, ref: Ref) -> None:
+    """Mark a release and its parts as used, so that whoever collects garbage leaves them.
+
+    Raises:
+        NotFoundError: one was just removed.
+    """
+    # The release first: as long as it is not removed, its parts are not.
+    for one in (ref, *(part for _, part in ReleaseManifest.read(store, ref).parts)):
+        if not store.reuse(one):
+            raise NotFoundError(f"{one.kind}/{one.short} of release {ref.short} was just removed from {store.root}")
 
 
 @contextmanager
@@ -264,12 +278,15 @@ def last_sound(store: Store, name: str) -> Release | None:
 
     A new run continues from it: it keeps its ids, and the gate compares with it. It is the release in service, unless
     that one is damaged. Where the log was lost, the releases of the collection that are in the store stand for it.
+
+    Raises:
+        StoreError: the system refused to read one, which may be sound.
     """
     for ref in _once_in_service(store, name):
         try:
             release = Release.open(store, ref=ref)
             store.path(release.part("rows"))  # opening a release does not look at its rows
-        except StoreError:
+        except (CorruptError, NotFoundError):
             continue
         return release
     return None

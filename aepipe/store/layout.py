@@ -39,6 +39,7 @@ class Root:
     SERVICE: Final = "service"  # one file for each collection: the release in service
     IDS: Final = "ids"  # one file for each collection: the first id that it never gave
     LOCKS: Final = "locks"  # one file for each collection
+    REMOVAL: Final = ".removal"  # among these: held by whoever removes an artifact, and shared by whoever uses one
     WORK: Final = "work"  # checkpoints of training that was interrupted
     FEATURES: Final = "features"  # caches of what a frozen network says of an item
     NAMES: Final = "names.json"  # present names of releases whose collection was renamed

@@ -17,6 +17,8 @@ import fcntl
 import json
 import logging
 import os
+import re
+import socket
 import time
 import unicodedata
 from collections.abc import Iterator
@@ -24,13 +26,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
+from math import inf
 from pathlib import Path
 from typing import TextIO
 
 from aepipe.errors import BusyError, CorruptError, NotFoundError, StoreError, system_words
 from aepipe.store import layout
-from aepipe.store.artifacts import Manifest, Ref, Store
-from aepipe.store.io import disk_errors_named, write_durably
+from aepipe.store.artifacts import Manifest, Ref, Store, is_alive
+from aepipe.store.io import disk_errors_named, entries, write_durably
 from aepipe.store.names import given as names_given
 
 logger = logging.getLogger(__name__)
@@ -41,6 +44,7 @@ IN_SERVICE = ("promote", "rollback")
 WAIT = 600.0
 """Seconds that a night waits for another run of its collection."""
 POLL = 0.1
+_HOLDER = re.compile(r"process (?P<process>\d+), since (?P<since>\S+?)(?:, on (?P<host>.+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,9 +347,43 @@ def lock(store: Store, name: str, *, wait: float = 0) -> Iterator[None]:
                 raise BusyError(f"{name}: another run is writing to {store.root} ({holder}); wait for its end")
             time.sleep(min(POLL, left))
         stream.truncate(0)
-        stream.write(f"process {os.getpid()}, since {datetime.now(UTC).isoformat(timespec='seconds')}")
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        stream.write(f"process {os.getpid()}, since {now}, on {socket.gethostname()}")
         stream.flush()
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # whoever is gone is known by its process, too
+                stream.truncate(0)
+
+
+def writing_since(store: Store) -> float:
+    """Return when the first process that writes to a store now began, in seconds since 1970.
+
+    Returns:
+        Infinity where none writes; 0 where somebody does, and it is not known since when.
+
+    Raises:
+        StoreError: a lock cannot be read.
+    """
+    return min((_since(file) for file in entries(store.root / layout.Root.LOCKS) if file.name[0] != "."), default=inf)
+
+
+def _since(lock_file: Path) -> float:
+    try:
+        text = lock_file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise StoreError(system_words(error)) from None
+    if not text:
+        return inf
+    found = _HOLDER.fullmatch(text)
+    if found is None:  # half of it is written
+        return 0.0
+    here = found["host"] in {None, socket.gethostname()}
+    if here and not is_alive(int(found["process"])):
+        return inf
+    began = datetime.fromisoformat(found["since"]).timestamp()
+    return began if began <= time.time() else 0.0
 
 
 def _taken(stream: TextIO) -> bool:
