@@ -182,11 +182,13 @@ class CodeRecipe(GrownOptions):
         fit: how long and how fast it is trained.
         fallback: ``itq`` releases rotated components where they measure better on held-out rows than the trained bits;
             ``none`` always releases the trained bits.
+        embedding: by what hits are ordered: by the code of the ``topmost`` layer below the bits, or by that of the
+            ``lowest`` layer, in the order of distances, as an exact search of the rows would.
         stands_for: written by a run that released rotated components: the digest of the recipe whose trained bits
             measured worse.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"fallback", "stands_for"})
+    later: ClassVar[frozenset[str]] = frozenset({"fallback", "embedding", "stands_for"})
 
     bits: Annotated[int, Field(ge=1, le=MOST_BITS)] = 64
     normalize: bool = True
@@ -197,6 +199,7 @@ class CodeRecipe(GrownOptions):
     objective: Choice = Choice(kind="reconstruction")
     fit: FitRecipe = FitRecipe()
     fallback: Literal["itq", "none"] = "itq"
+    embedding: Literal["topmost", "lowest"] = "topmost"
     stands_for: str = ""
 
 

@@ -13,6 +13,7 @@ Legend: N rows, K bits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,9 @@ from aepipe.learn.nets import Net, Turn
 from aepipe.learn.posterior import Rotation
 from aepipe.learn.spec import LayerSpec
 from aepipe.store.io import array_in
+
+LIFT = 2.0
+"""In lengths of codes. More brings angles nearer to distances, but leaves codes fewer of the values of a byte."""
 
 
 def build(specs: Sequence[LayerSpec], shape: Sequence[int], *, seed: int) -> list[Autoencoder]:
@@ -212,6 +216,18 @@ def bits(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) -> NDA
     above = _activations(model, rows).cpu() > thresholds(model, rows, kind)
     found: NDArray[np.uint8] = above.numpy().astype(np.uint8)
     return found
+
+
+def lift(lowest: Autoencoder, rows: Feed) -> float:
+    """Return a constant for the embedding, with which the smaller distance is the smaller angle.
+
+    Args:
+        lowest: the layer.
+        rows: the training rows.
+    """
+    with torch.no_grad():
+        squares = sum(float(lowest.encode(block).mean.square().sum()) for block in rows.blocks())
+    return LIFT * math.sqrt(squares / len(rows))
 
 
 def _activations(model: Autoencoder, rows: Feed) -> Tensor:

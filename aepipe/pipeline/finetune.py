@@ -96,7 +96,8 @@ def finetune(
     with store.draft("model") as draft:
         card = _card(store, resolved, views)
         _copy_backbone(store, card, draft.path)
-        _write(draft.path, card, stacked, trainer.model, seen["train"], resolved.recipe.code.threshold)
+        lift = stack.lift(stacked[0], feeds["train"]) if resolved.recipe.code.embedding == "lowest" else None
+        _write(draft.path, card, stacked, trainer.model, seen["train"], resolved.recipe.code.threshold, lift)
         curves = {resolved.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
         (draft.path / layout.Model.CURVES).write_text(json.dumps(curves, indent=1), encoding="utf-8")
         draft.finish(inputs, facts)
@@ -118,6 +119,8 @@ def _inputs(
         "threshold": resolved.recipe.code.threshold,
         **resolved.training_key(len(resolved.specs)),
     }
+    if resolved.recipe.code.embedding != "topmost":
+        inputs["embedding"] = resolved.recipe.code.embedding
     return inputs if after is None else inputs | {"after": str(after), "warm": warm}
 
 
@@ -217,16 +220,18 @@ def _write(
     trained: Autoencoder,
     train: Feed,
     threshold: Literal["zero", "median"],
+    lift: float | None,
 ) -> None:
     """Write weights, thresholds, and the graphs of encoder and decoder.
 
-    Thresholds are computed by the trained layers from the rows that these have read.
+    Thresholds are computed by the trained layers from the rows that these have read; ``lift`` is that of
+    :func:`aepipe.learn.onnx_export.freeze`.
     """
     threshold_K = thresholds(trained, train, threshold)
     whole = unroll([layer.eval() for layer in stacked])
     save_file(whole.state_dict(), folder / layout.Model.WEIGHTS)
     np.save(folder / layout.Model.THRESHOLDS, threshold_K.numpy())
-    (folder / GRAPH).write_bytes(freeze(stacked, threshold_K, card.shape, card.dtype))
+    (folder / GRAPH).write_bytes(freeze(stacked, threshold_K, card.shape, card.dtype, lift=lift))
     (folder / DECODER).write_bytes(freeze_decoder(whole))
     write_card(folder, card)
 

@@ -10,6 +10,7 @@ bits and fine-tuning depend on the number of items, not on what they are.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tomllib
 import zlib
@@ -35,6 +36,7 @@ from aepipe.sources.formats.folder import is_other
 from aepipe.sources.passed_over import PassedOver, in_words
 from aepipe.sources.remote import is_address
 from aepipe.sources.source_block import source_block
+from aepipe.sources.table import layers as of_tables
 
 FILES = 200
 """Files that are looked at to tell the kind of source."""
@@ -104,12 +106,6 @@ fit = {{ epochs = 1, batch = 4096 }}
 
 [finetune]
 epochs = 0"""
-_MASKED = """[[layers]]  # learns to fill what is missing; each column is as probable as its kind says
-net = {{ kind = "dense", width = 256, holes = true }}
-likelihood = "columns"
-corruption = {{ kind = "mcar", rate = 0.2 }}
-objective = "masked"
-{fit}"""
 
 
 @dataclass(slots=True)
@@ -205,7 +201,7 @@ def suggest(
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen, ensure_ascii=False)}"]
     blocks = [source_block(hints, kind, relative(path, folder), options), hints.features]
-    blocks += stack(hints.survey.rows, holes=hints.holes, edits=hints.edits)
+    blocks += stack(hints.survey.rows, cells=hints.cells, edits=hints.edits)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
     text = "\n\n".join([head[0], *given.written([head[1], *blocks], asked)]) + "\n"
     # A recipe that does not parse must never be written.
@@ -357,7 +353,8 @@ def hints_for(
     if source.spans == []:  # a table without a column to learn from raises here
         raise SourceError(f"{path}: no column can be learned from")
     hints: Hints = module.suggest(whole, source.items())
-    return replace(hints, left_out=source.left_out), options
+    cells = 0 if source.spans is None else math.prod(source.shape)
+    return replace(hints, left_out=source.left_out, cells=cells), options
 
 
 def _sniffers() -> dict[str, Sniffer]:
@@ -505,18 +502,20 @@ def _is_headless(file: Found) -> bool:
     return records.holds(file) and records.is_headless(Path(file.path), file.place)
 
 
-def stack(rows: int, *, holes: bool = False, edits: str = "") -> list[str]:
+def stack(rows: int, *, cells: int = 0, edits: str = "") -> list[str]:
     """Return the blocks from the lowest layer to fine-tuning.
 
     Args:
         rows: of the collection.
-        holes: cells may be missing, and are of several sorts.
+        cells: of a row of a table; 0 for what is no table.
         edits: a change of whole rows that leaves them of their kind, as a recipe writes it; empty where none is known.
     """
     bits = 64 if rows < 200_000 else 128
     # Of few rows, the last components hold single rows; a short question has nothing in common with them.
     width = int(np.clip(rows // 3, 1, 256))
     if rows < WALKABLE:
+        if cells:
+            return [of_tables.components(cells), of_tables.LINEAR.format(bits=bits)]
         plain = _COMPONENTS.format(width=width, why="", objective='{ kind = "components", whiten = 0.0 }')
         return [plain, _LINEAR.format(bits=bits)]
     why = ", half whitened: small differences count, too"
@@ -526,16 +525,16 @@ def stack(rows: int, *, holes: bool = False, edits: str = "") -> list[str]:
     epochs = {part: int(np.clip(round(count * batch / rows), 1, most)) for part, count in steps.items()}
     fit = f"fit = {{ epochs = {epochs['layer']}, batch = {batch}, warmup = 50 }}"
     k = int(np.clip(rows // ROWS_OF_A_NEIGHBOUR, FEWEST_NEIGHBOURS, MOST_NEIGHBOURS))
+    if cells:
+        return of_tables.blocks(bits, cells, fit=fit, epochs=epochs["finetune"], batch=batch, k=k)
     more = "" if k == MOST_NEIGHBOURS else f", k = {k}"
     if edits:
         # The first neighbours are those of rows as they are; codes that edits have taught find better ones.
         more += f", refresh = {max(1, epochs['finetune'] // REFRESHES)}"
-    widths = [
-        max(1024, 2 * bits),
-        *([max(512, 2 * bits)] if edits else []),
-    ]  # edits teach what a deeper stack can learn
+    # Edits teach what a deeper stack can learn.
+    widths = [max(1024, 2 * bits), *([max(512, 2 * bits)] if edits else [])]
     return [
-        _MASKED.format(fit=fit) if holes else components,
+        components,
         *(_LAYER.format(width=width, likelihood="gaussian", fit=fit) for width in widths),
         _CODE.format(bits=bits, fit=fit),
         _WALKS.format(

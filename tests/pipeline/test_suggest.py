@@ -249,8 +249,9 @@ def test_vectors_tables_and_recordings_are_recognised_by_content(tmp_path: Path)
     assert [one.kind for one in kinds_found.values()] == ["vectors", "vectors", "table"]
     assert suggested(tmp_path / "v.parquet").source.options["vectors"] == "vec"
     table = suggested(tmp_path / "t.csv")
-    assert table.layers[0].likelihood.kind == "columns"
-    assert table.layers[0].net.options["holes"]
+    assert table.layers[0].net.options == {"width": 1, "activation": "linear", "holes": True}
+    assert table.features == {"weighted": True}
+    assert table.code.embedding == "lowest"
     (tmp_path / "a.bin").write_bytes(b"RIFF\0\0\0\0WAVEfmt ")
     assert look(str(tmp_path / "a.bin")).kind == "audio"
     pictures = tmp_path / "pictures.csv"
