@@ -290,7 +290,7 @@ class GateRecipe(GrownOptions):
     """The conditions under which a new release replaces the one in service.
 
     Attributes:
-        metric: the score that must not fall; without labels, ``recall_at_10`` of exact float neighbours.
+        metric: the score that must not fall; without labels, ``walk_map`` or ``recall_at_10``.
         max_regression: the largest fall allowed against the release in service; a fall that may be chance, by its
             interval, is no reason to refuse.
         warn_below_itq: refuse the release if ITQ codes of the same length are better by more than the interval, warn if
@@ -302,7 +302,9 @@ class GateRecipe(GrownOptions):
 
     later: ClassVar[frozenset[str]] = frozenset({"feedback"})
 
-    metric: Literal["map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "recall_at_10"] = "map_at_1000"
+    metric: Literal["map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "recall_at_10", "walk_map"] = (
+        "map_at_1000"
+    )
     max_regression: Annotated[float, Field(ge=0)] = 0.01
     warn_below_itq: bool | Literal["forbid"] = True
     canaries: str | None = None

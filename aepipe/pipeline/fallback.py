@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from aepipe.evaluate.gate import KEPT, LABEL_FREE
+from aepipe.evaluate.gate import KEPT, LABEL_FREE, decides_without_labels
 from aepipe.evaluate.scores import OURS, Scores
+from aepipe.evaluate.walks import WALK_MAP
 from aepipe.pipeline.resolve import ResolvedRecipe, resolve
 from aepipe.recipe import Choice, CodeRecipe, FinetuneRecipe, FitRecipe, LayerRecipe
 from aepipe.store import layout
@@ -30,6 +31,7 @@ class Compared:
     Attributes:
         metric: its name.
         ours, itq: its means, larger is better.
+        kept: without labels, the recall of float neighbours, as a share of ITQ's; None with labels.
         recalls: of float neighbours, ours and that of ITQ, where ITQ is better by no more than chance may be; then they
             decide. None elsewhere.
     """
@@ -37,17 +39,29 @@ class Compared:
     metric: str
     ours: float
     itq: float
+    kept: float | None = None
     recalls: tuple[float, float] | None = None
 
     @property
     def better(self) -> str:
         """The method that measured best: ``stack`` or ``itq``."""
+        if self.lost:
+            return "itq"
         if self.recalls is not None:
             return "itq" if self.recalls[0] < self.recalls[1] else "stack"
-        wanted = self.itq * (KEPT if self.metric == LABEL_FREE else 1.0)
-        return "itq" if self.ours < wanted else "stack"
+        return "itq" if self.metric != LABEL_FREE and self.ours < self.itq else "stack"
+
+    @property
+    def lost(self) -> bool:
+        """Whether most of the neighbours that ITQ keeps are lost."""
+        return self.kept is not None and self.kept < KEPT
 
     def __str__(self) -> str:
+        if self.lost and self.ours >= self.itq:
+            return (
+                f"rotated components (ITQ) are released, because the trained codes keep only {self.kept:.0%} of the "
+                f"neighbours that ITQ keeps: {self.metric} {self.itq:.3f} against {self.ours:.3f}"
+            )
         if self.better == "itq":
             return (
                 f"rotated components (ITQ) are released, because they measured better than the trained codes: "
@@ -73,16 +87,22 @@ def compared(store: Store, measured: Ref, metric: str) -> Compared | None:
     Args:
         store: that holds the scores.
         measured: scores of the trained codes.
-        metric: that the gate looks at; where it was not measured, ``recall_at_10`` decides.
+        metric: that the gate looks at. Without labels ``walk_map`` decides, with a look at the recall of neighbours;
+            scores of earlier versions have that recall alone.
 
     Raises:
         CorruptError: the scores are not what was written.
     """
     scores = Scores.read(store.verified(measured) / layout.Scores.SCORES)
+    if decides_without_labels(scores):
+        metric = WALK_MAP
+    recall, theirs = (scores.metric(LABEL_FREE, system) for system in (OURS, "itq"))
+    kept = recall.value / max(theirs.value, 1e-9) if recall and theirs else None
     for name in (metric, LABEL_FREE):
         ours, itq = scores.metric(name, OURS), scores.metric(name, "itq")
         if ours is not None and itq is not None:
-            return Compared(name, ours.value, itq.value, _recalls(scores, name))
+            lost = kept if name in (WALK_MAP, LABEL_FREE) else None
+            return Compared(name, ours.value, itq.value, lost, _recalls(scores, name))
     return None
 
 
@@ -90,7 +110,7 @@ def _recalls(scores: Scores, metric: str) -> tuple[float, float] | None:
     """Return the recalls of both where ITQ's lead in a metric of labels lies within the interval of ours."""
     ours, itq = scores.metric(metric, OURS), scores.metric(metric, "itq")
     near, other = scores.metric(LABEL_FREE, OURS), scores.metric(LABEL_FREE, "itq")
-    if metric == LABEL_FREE or ours is None or itq is None or near is None or other is None:
+    if metric in (LABEL_FREE, WALK_MAP) or ours is None or itq is None or near is None or other is None:
         return None
     return (near.value, other.value) if ours.value < itq.value <= ours.high else None
 

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import DECODER, GRAPH, Card, Encoder, write_card
 from aepipe.index.float_knn import neighbours
 from aepipe.learn import stack
@@ -30,7 +31,7 @@ from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Feed
 from aepipe.learn.edited_rows import edited_rows_of
 from aepipe.learn.onnx_export import BATCH, freeze, freeze_decoder
-from aepipe.learn.stack import bits, fit_rotation, load_finetuned, thresholds, unroll
+from aepipe.learn.stack import activations, bits, fit_rotation, load_finetuned, thresholds, unroll
 from aepipe.learn.trainer import Curve, FileCheckpoint, Trainer
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
@@ -74,10 +75,7 @@ def finetune(
     if store.reuse(ref):
         return ref
     folder = store.verified(views)
-    feeds = {
-        name: Feed(np.load(folder / file, mmap_mode="r", allow_pickle=False), resolved.compute)
-        for name, file in layout.Views.ARRAYS.items()
-    }
+    feeds = _feeds(folder, resolved, layout.Views.ARRAYS)
     stacked = _stack(store, resolved, feeds["train"], layers, after if warm else None)
     began = time.monotonic()
     with disk_errors_named(store.root):
@@ -103,6 +101,54 @@ def finetune(
         draft.finish(inputs, facts)
     store.work_done(ref)
     return ref
+
+
+def codes(
+    store: Store, resolved: ResolvedRecipe, views: Ref, layers: Sequence[Ref], others: Sequence[str]
+) -> dict[str, BitCodes]:
+    """Fine-tune the layers and return codes, without freezing an encoder.
+
+    Freezing takes longer than a short training. A bit whose activation equals its threshold but for rounding may differ
+    from that of the frozen encoder.
+
+    Args:
+        store: where artifacts are read, and checkpoints written.
+        resolved: the recipe with every choice resolved.
+        views: written by :mod:`aepipe.pipeline.views`.
+        layers: as for :func:`finetune`.
+        others: names of further arrays of the views.
+
+    Returns:
+        The codes of the training rows as ``train``, and those of the others by their names.
+
+    Raises:
+        TrainingError: a loss is not finite.
+        FullError: the disk is full.
+    """
+    ref = ref_of("model", _inputs(resolved, views, layers, after=None, warm=False))
+    files = layout.Views.ARRAYS | {name: layout.array_file(name) for name in others}
+    with disk_errors_named(store.root):
+        work = store.work(ref)
+        feeds = _feeds(store.verified(views), resolved, files)
+        stacked = _stack(store, resolved, feeds["train"], layers, None)
+        trainer, seen = _trainer(resolved, stacked, feeds, work)
+        trainer.run(FileCheckpoint(work), partial(step, "fine-tuning"), neighbours=neighbours)
+    model = trainer.model
+    fit_rotation(model, seen["train"])
+    threshold_K = thresholds(model, seen["train"], resolved.recipe.code.threshold)
+    found = {
+        name: BitCodes.from_bits((activations(model, seen[name]).cpu() > threshold_K).numpy())
+        for name in ("train", *others)
+    }
+    store.work_done(ref)
+    return found
+
+
+def _feeds(folder: Path, resolved: ResolvedRecipe, files: Mapping[str, str]) -> dict[str, Feed]:
+    return {
+        name: Feed(np.load(folder / file, mmap_mode="r", allow_pickle=False), resolved.compute)
+        for name, file in files.items()
+    }
 
 
 def _inputs(

@@ -71,7 +71,7 @@ PIXELS = (
 )
 """What can be done with photographs without the network that sees what is in them."""
 _NO_ROWS = "a table without rows"
-_UNLABELLED = '[gate]\nmetric = "recall_at_10"  # without labels, neighbours among the rows are the measure'
+_UNLABELLED = '[gate]\nmetric = "walk_map"  # without labels, where walks among neighbours lead is the measure'
 _LAYER = """[[layers]]
 net = {{ kind = "dense", width = {width} }}
 likelihood = "{likelihood}"

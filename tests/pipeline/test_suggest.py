@@ -98,7 +98,7 @@ def test_folders_are_labels_only_where_they_look_like_classes(
 ) -> None:
     found = suggested(collection(tmp_path / "x", folders, each))
     assert found.source.options.get("label") == label
-    assert found.gate.metric == ("map_at_1000" if label else "recall_at_10")
+    assert found.gate.metric == ("map_at_1000" if label else "walk_map")
     assert found.source.options["split"] == ("top" if folders[0].startswith("train") else {"test": 0.1})
 
 
@@ -230,7 +230,7 @@ def test_files_of_text_with_any_name_are_documents(tmp_path: Path) -> None:
         (tmp_path / f"{n}.dat").write_text(sentence)
     found = suggested(tmp_path)
     assert found.source.kind == "text"
-    assert found.gate.metric == "recall_at_10"
+    assert found.gate.metric == "walk_map"
 
 
 def test_the_column_with_the_longest_texts_holds_the_documents(tmp_path: Path) -> None:
