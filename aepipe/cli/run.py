@@ -58,7 +58,7 @@ class Order:
     ] = None
 
     def replaced(self) -> dict[str, Any]:
-        """Return what is said in place of the recipe, as :func:`aepipe.run` takes it."""
+        """Return the answers in place of the recipe, as :func:`aepipe.run` takes it."""
         return {"source": self.source, "device": self.device, "promote": self.promote}
 
     def settings(self) -> dict[str, Any]:

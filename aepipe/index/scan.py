@@ -57,7 +57,7 @@ swig: Any = faiss  # the stubs of FAISS lack part of its functions
 
 @contextmanager
 def faiss_errors_named(file: Path) -> Iterator[None]:
-    """Make errors of the system out of those of FAISS, which are of one kind, whatever has happened.
+    """Make errors of the system out of those of FAISS, which are all of one kind.
 
     Raises:
         OSError: the file cannot be opened or written.

@@ -14,7 +14,7 @@ from aepipe.store.segments import Row
 
 
 class Hit(msgspec.Struct):
-    """One row found: the fields of ``aepipe query --json`` but for ``path``, which is the server's own.
+    """One row found, as ``aepipe query --json`` has it, without ``path``.
 
     Attributes:
         rank: from 1.

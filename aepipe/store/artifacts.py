@@ -190,7 +190,7 @@ class Store:
         return found
 
     def used(self, ref: Ref) -> float:
-        """Return when an artifact was made or last used, in seconds since the epoch; infinity if it is gone."""
+        """Return when an artifact was made or last used, in seconds since 1970; infinity if gone."""
         try:
             return (self.root / ref.kind / ref.digest / layout.MANIFEST).stat().st_mtime
         except FileNotFoundError:

@@ -61,7 +61,7 @@ def mapped(file: Path) -> NDArray[Any]:
 
 
 def unread(file: Path, error: Exception, otherwise: str) -> StoreError:
-    """Return the error for a file that could not be read: what the system refused, or else that it is damaged.
+    """Return the error for an unreadable file: the system refused it, or it is damaged.
 
     Args:
         file: of the store.
@@ -248,7 +248,7 @@ def seal_file(file: Path) -> dict[str, Any]:
 
 @contextmanager
 def table_errors_named(file: Path) -> Iterator[None]:
-    """Give the errors of a library that reads or writes tables the name of the file, which they often lack.
+    """Add the name of the file to errors of a library that reads or writes tables.
 
     Raises:
         CorruptError: the file is no table.

@@ -358,7 +358,7 @@ def lock(store: Store, name: str, *, wait: float = 0) -> Iterator[None]:
 
 
 def writing_since(store: Store) -> float:
-    """Return when the first of the processes that write to a store now began, in seconds since the epoch.
+    """Return when the first process that writes to a store now began, in seconds since 1970.
 
     Returns:
         Infinity where none writes; 0 where somebody does, and it is not known since when.
