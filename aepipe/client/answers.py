@@ -8,7 +8,7 @@ from typing import Any
 
 from aepipe.errors import ItemError
 from aepipe.report.hits import SNIPPET
-from aepipe.report.results import Found
+from aepipe.report.results import Answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,5 +100,5 @@ class RemoteAnswer:
     strange: str | None = None
 
 
-class RemoteResults(Found[RemoteAnswer, RemoteHit]):
+class RemoteResults(Answered[RemoteAnswer, RemoteHit]):
     """The answers of a service to questions, in the order asked."""

@@ -1,4 +1,4 @@
-"""Questions as they go over the network: names, numbers and bytes, in requests of a bounded size."""
+"""Questions as they go over the network, in requests of a bounded size."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ class Asked:
 
     @property
     def sent_name(self) -> str:
-        """What the bytes are called on the way: no folder of this machine, and no letter that a form would change."""
+        """What the bytes are called on the way.
+
+        It names no folder of this machine, and has no letter that a form would change.
+        """
         return _ODD.sub("_", self.text.rpartition("/")[2])[-NAME:] or "upload"
 
     def failed(self, said: str) -> ItemError:

@@ -185,7 +185,10 @@ class RemoteCollection:
         A thing that cannot be read raises nothing: its answer has no hits, and ``question.failure`` says why.
 
         Raises:
-            As :meth:`query`, but for things.
+            QueryError: there is no such row or option, or the condition is not SQL.
+            CodeError: a code of another length.
+            FingerprintError: a code that another encoder made.
+            ServiceError: the service does not answer.
         """
         wanted = self._options(options)
         rows = [Asked(f"id {one}", "id", int(one)) for one in ids] + [Asked(f"key {one}", "key", one) for one in keys]

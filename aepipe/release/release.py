@@ -185,7 +185,10 @@ class Release:
         return self.items.columns
 
     def path_of(self, place: str) -> str | None:
-        """Return the file at a row's place; None where its original is no file of its own, is gone, or lies outside."""
+        """Return the file at a row's place.
+
+        None where its original is no file of its own, is gone, or lies outside.
+        """
         from aepipe.sources import file_at
 
         return file_at(self.items.root, place, self.items.roots)

@@ -19,7 +19,7 @@ AnswerT = TypeVar("AnswerT", bound=hits.Answer)
 HitT = TypeVar("HitT", bound=hits.Hit)
 
 
-class Found(Generic[AnswerT, HitT]):
+class Answered(Generic[AnswerT, HitT]):
     """The answers to questions, in the order asked.
 
     Attributes:
@@ -67,7 +67,7 @@ class Found(Generic[AnswerT, HitT]):
         return "\n".join(lines) or "no questions"
 
 
-class Results(Found["Answer", "Hit"]):
+class Results(Answered["Answer", "Hit"]):
     """The answers to questions, in the order asked; a notebook shows them as pictures.
 
     Iterating yields :class:`aepipe.release.query.Answer`, each with its ``question`` and its ``hits``.

@@ -1,4 +1,4 @@
-"""Items that the arguments of a query stand for: files, words, addresses, and objects of Python."""
+"""Items that the arguments of a query stand for: files, words, objects of Python."""
 
 from __future__ import annotations
 

@@ -40,8 +40,10 @@ def _public(name: str) -> str:
 
 
 def _members(found: type) -> Iterator[str]:
-    """Describe the public methods and properties that a class itself defines."""
-    for name, member in vars(found).items():
+    """Describe the public methods and properties of a class, also those of our own classes that it extends."""
+    extended = [kind for kind in reversed(found.__mro__) if kind.__module__.startswith("aepipe.")]
+    members = {name: member for kind in extended for name, member in vars(kind).items()}
+    for name, member in members.items():
         if name.startswith("_"):
             continue
         member = member.__func__ if isinstance(member, classmethod | staticmethod) else member
