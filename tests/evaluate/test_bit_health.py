@@ -47,7 +47,9 @@ def test_random_bits_are_healthy() -> None:
     assert (found.healthy, found.reasons, found.remarks) == (True, (), ())
 
 
-@pytest.mark.parametrize(("rate", "dead"), [(0.004, True), (0.005, False), (0.006, False), (0.994, False), (0.996, True)])
+@pytest.mark.parametrize(
+    ("rate", "dead"), [(0.004, True), (0.005, False), (0.006, False), (0.994, False), (0.996, True)]
+)
 def test_the_dead_rate(rate: float, dead: bool) -> None:
     """A bit is dead below 0.5 % and above 99.5 %."""
     bits = random_bits(1000, 4)
