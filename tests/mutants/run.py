@@ -6,7 +6,7 @@
     python -m tests.mutants.run learn --files objectives/psd.py --tests tests/learn/objectives/test_psd.py
 
 Only functions that the tests of the room reach are changed, and each mutant is given to the tests that reach its
-function. Changes of texts are left out. A mutant that lives stands in ``living.toml`` with the reason, or is printed.
+function. Changes of texts are left out, and None in place of False. A mutant that lives stands in ``living.toml`` with the reason, or is printed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[2]
 LIVING = Path(__file__).with_name("living.toml")
 COPIED = ("aepipe", "flows", "tests", "docs", "data", "benchmarks")
 TEXT = re.compile(r"""[rbf]*("[^"]*"|'[^']*')""")
-NONE_YET = "aepipe.no.such.mutant*"
+NONE = "none"
+"""No mutant has this name: mutmut has no verb that makes mutants without trying them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,10 @@ class Mutant:
     killed: bool | None = None
 
     @property
-    def is_text(self) -> bool:
-        """Whether only the text of a string is different."""
-        return TEXT.sub("", self.before) == TEXT.sub("", self.after)
+    def is_quiet(self) -> bool:
+        """Whether only the text of a string is different, or None stands for False."""
+        before, after = (TEXT.sub("", one) for one in (self.before, self.after))
+        return before.replace("False", "None") == after.replace("False", "None")
 
     def __str__(self) -> str:
         return f"{self.file}\n  - {self.before}\n  + {self.after}"
@@ -78,18 +80,21 @@ def copied(room: str, files: Sequence[str], tests: Sequence[str]) -> Path:
         "pytest_add_cli_args_test_selection": list(tests),
     }
     with (folder / "pyproject.toml").open("a", encoding="utf-8") as project:
-        project.write("\n[tool.mutmut]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
+        project.write(
+            "\n[tool.mutmut]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+        )
     return folder
 
 
 def mutmut(folder: Path, *names: str) -> None:
-    """Make the mutants, and try those of the names."""
+    """Make the mutants where that was not done, and try those of the names."""
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *names]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     with (folder / "mutmut.log").open("a", encoding="utf-8") as log:
-        done = subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=log, check=False)
-    if done.returncode:
-        raise SystemExit(f"mutmut ended with status {done.returncode}: see {folder / 'mutmut.log'}")
+        subprocess.run(
+            command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=log, check=False
+        )
+    if not (folder / "mutants" / "mutmut-stats.json").is_file():
+        raise SystemExit(f"mutmut made no mutants: see {folder / 'mutmut.log'}")
 
 
 def made(folder: Path) -> Iterator[Mutant]:
@@ -108,14 +113,14 @@ def reached(folder: Path) -> set[str]:
 
 
 def drawn(folder: Path, most: int, seed: int) -> list[Mutant]:
-    """Draw mutants of functions that a test reaches, at most so many; texts are left out."""
+    """Draw mutants of functions that a test reaches, at most so many, without quiet ones."""
     functions = reached(folder)
     mutants = [one for one in made(folder) if one.name.rpartition("__mutmut_")[0] in functions]
     random.Random(seed).shuffle(mutants)
     found: list[Mutant] = []
     for mutant in mutants:
         shown = described(folder, mutant)
-        if not shown.is_text and len(found) < most:
+        if not shown.is_quiet and len(found) < most:
             found.append(shown)
         if len(found) == most:
             break
@@ -132,15 +137,13 @@ def described(folder: Path, mutant: Mutant) -> Mutant:
         lines = get_diff_for_mutant(mutant.name, path=mutant.file).splitlines()[2:]
     finally:
         os.chdir(here)
-    before, after = (
-        " ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in ("-", "+")
-    )
+    before, after = (" ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in ("-", "+"))
     return Mutant(mutant.name, mutant.file, before, after, mutant.killed)
 
 
 def explained() -> list[dict[str, Any]]:
     """Return the mutants that may live, with their reasons."""
-    listed: list[dict[str, Any]] = tomllib.loads(LIVING.read_text(encoding="utf-8"))["mutant"]
+    listed: list[dict[str, Any]] = tomllib.loads(LIVING.read_text(encoding="utf-8")).get("mutant", [])
     return listed
 
 
@@ -162,7 +165,7 @@ def main() -> int:
     given = parser.parse_args()
     began = time.monotonic()
     folder = copied(given.room, given.files, given.tests or [f"tests/{given.room}"])
-    mutmut(folder, NONE_YET)
+    mutmut(folder, NONE)
     fates = tried(folder, drawn(folder, given.most, given.seed))
     listed = {(one["file"], one["before"], one["after"]) for one in explained()}
     living = [mutant for mutant in fates if not mutant.killed]
