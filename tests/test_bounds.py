@@ -76,7 +76,9 @@ def ask(program: Path, project: Mapping[str, Version | None], folder: Path) -> M
     pinned.write_text("".join(f"{name}=={bound}\n" for name, bound in project.items() if bound), encoding="utf-8")
     options = ["--no-deps", "--disable-pip", "--progress-spinner", "off", "--format", "json", "--aliases", "on"]
     try:
-        done = subprocess.run([program, "-r", pinned, *options], capture_output=True, text=True, timeout=600)
+        done = subprocess.run(
+            [program, "-r", pinned, *options], capture_output=True, text=True, check=False, timeout=600
+        )
         report: Mapping[str, Any] = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None

@@ -6,7 +6,8 @@
     python -m tests.mutants.run learn --files objectives/psd.py --tests tests/learn/objectives/test_psd.py
 
 Only functions that the tests of the room reach are changed, and each mutant is given to the tests that reach its
-function. Changes of texts are left out, and None in place of False. A mutant that lives stands in ``living.toml`` with the reason, or is printed.
+function. Changes of texts are left out, and None in place of False. A mutant that lives stands in ``living.toml`` with
+the reason, or is printed.
 """
 
 from __future__ import annotations
