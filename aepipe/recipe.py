@@ -10,6 +10,8 @@ Paths in a recipe are relative to the recipe's own file. A mistake is one line: 
 
 from __future__ import annotations
 
+import math
+import stat
 import tomllib
 import unicodedata
 from collections.abc import Mapping
@@ -32,8 +34,14 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from aepipe.errors import RecipeError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
+BYTES, DEPTH, INTEGER, PATH = 1 << 20, 32, 1 << 53, 4096
+"""Limits of a recipe: bytes of its file, tables and lists within each other, integers, letters of a path."""
+WIDEST, MOST_BITS, MOST_LAYERS = 65_536, 65_536, 64
+"""Limits of networks: units of a layer, bits of a code, layers."""
+
+_SHOWN = 500  # letters of a wrong value in a message
 NAME_LETTERS, NAME_BYTES = 64, 120
 """Most letters of a name, and most bytes in UTF-8: it is part of file names, which some systems keep short."""
 
@@ -62,6 +70,15 @@ def _checked_name(text: str) -> str:
         limits = {"letters": NAME_LETTERS, "bytes": NAME_BYTES}
         raise PydanticCustomError("name", "It has more than {letters} letters or {bytes} bytes of UTF-8", limits)
     return name
+
+
+def name_refusal(text: str) -> str:
+    """Return why a text cannot be the name of a collection; empty where it can."""
+    try:
+        _checked_name(text)
+    except PydanticCustomError as error:
+        return error.message()
+    return ""
 
 
 class Options(BaseModel):
@@ -170,7 +187,7 @@ class CodeRecipe(GrownOptions):
 
     later: ClassVar[frozenset[str]] = frozenset({"fallback", "stands_for"})
 
-    bits: Positive = 64
+    bits: Annotated[int, Field(ge=1, le=MOST_BITS)] = 64
     normalize: bool = True
     binarize: Choice = Choice(kind="straight-through")
     threshold: Literal["zero", "median"] = "zero"
@@ -193,7 +210,7 @@ class FinetuneRecipe(FitRecipe):
         objective: the principle of fine-tuning; some objectives train single layers only.
     """
 
-    epochs: Annotated[int, Field(ge=0)] = 10
+    epochs: Annotated[int, Field(ge=0, le=1_000_000_000)] = 10
     frozen: Annotated[int, Field(ge=0)] = 0
     corruption: Choice = Choice(kind="none")
     objective: Choice = Choice(kind="reconstruction")
@@ -298,7 +315,7 @@ class Recipe(Options):
     source: Choice
     features: dict[str, Any] = Field(default_factory=dict)
     views: ViewsRecipe = ViewsRecipe()
-    layers: Annotated[tuple[LayerRecipe, ...], Field(min_length=1, strict=False)]
+    layers: Annotated[tuple[LayerRecipe, ...], Field(min_length=1, max_length=MOST_LAYERS, strict=False)]
     code: CodeRecipe = CodeRecipe()
     finetune: FinetuneRecipe = FinetuneRecipe()
     compute: ComputeRecipe = ComputeRecipe()
@@ -324,15 +341,29 @@ def load(file: Path, *, source: str | None = None) -> Recipe:
         RecipeError: the file is missing or is not TOML; or a key is missing, unknown or has a wrong value.
     """
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(text_of(file))
     except FileNotFoundError:
         raise RecipeError(f"{file}: no such recipe") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(f"{file}: not a readable TOML file: {error}") from None
     # Resolved here, as a path in a recipe is relative to the recipe and this one is not; an address stays as it is.
     if source is not None and isinstance(table.get("source"), dict):
         table["source"]["path"] = str(Path(source).expanduser().resolve()) if "://" not in source else source
     return parse(table, file)
+
+
+def text_of(file: Path) -> str:
+    """Return the text of a recipe, or of a file that it names; a pipe is not waited for.
+
+    Raises:
+        OSError, ValueError: it cannot be read, is no file or too large.
+    """
+    found = file.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise ValueError("a pipe or a device, not a file")
+    if found.st_size > BYTES:
+        raise ValueError(f"more than {BYTES:,} bytes")
+    return file.read_text(encoding="utf-8")
 
 
 def parse(table: Mapping[str, Any], file: Path) -> Recipe:
@@ -341,9 +372,29 @@ def parse(table: Mapping[str, Any], file: Path) -> Recipe:
     Raises:
         RecipeError: a key is missing, unknown or has a wrong value.
     """
+    if beyond := _beyond(table):
+        raise RecipeError(f"{file}: {beyond}")
     recipe = _validate(Recipe, table, where=str(file), at="")
     recipe._file = file
     return recipe
+
+
+def _beyond(table: Mapping[str, Any]) -> str:
+    """Return which value of a recipe is beyond its limits, and why; empty where none is."""
+    waiting: list[tuple[str, object, int]] = [("", table, 0)]
+    while waiting:
+        at, value, depth = waiting.pop()
+        if depth > DEPTH:
+            return f"{at[:80]}: more than {DEPTH} tables and lists within each other"
+        if isinstance(value, int) and abs(value) > INTEGER:
+            return f"{at}: an integer beyond {INTEGER:,}"
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{at}: {value} is no finite number"
+        if isinstance(value, str) and ("\0" in value or len(value) > (PATH if at.endswith("path") else BYTES)):
+            return f"{at}: a text with a NUL character, or of more than {PATH:,} letters"
+        inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+        waiting += [(f"{at}.{name}".lstrip("."), one, depth + 1) for name, one in inner]
+    return ""
 
 
 def resolve(kinds: Mapping[str, type[OptionsT]], choice: Choice, at: str) -> OptionsT:
@@ -387,7 +438,9 @@ def explain(model: type[BaseModel], detail: ErrorDetails, at: str) -> str:
         return f"{key}: unknown key; allowed: {', '.join(owner.model_fields)}"
     if detail["type"] == "missing":
         return f"{key}: missing"
-    return f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
+    shown = repr(detail["input"])
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    return f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {shown}"
 
 
 def _validate(model: type[OptionsT], table: Mapping[str, Any], where: str, at: str) -> OptionsT:

@@ -293,6 +293,17 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     # operations.md
+    "bombs": Table(
+        ("bombs",),
+        "file",
+        {
+            "file": "{file}",
+            "size, MB": "{size_mb:.2f}",
+            "peak, MB": "{peak_mb:.0f}",
+            "seconds": "{seconds:.1f}",
+            "said": "{said}",
+        },
+    ),
     "update": Table(
         ("update",),
         "change",

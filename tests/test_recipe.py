@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,34 @@ def test_every_packaged_recipe_is_sound() -> None:
     assert files
     for file in files:
         assert isinstance(load(file), Recipe)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("seed = 99999999999999999999\n{}", "seed: an integer beyond 9,007,199,254,740,992"),
+        ("{}[finetune]\nlr = inf\n", "finetune.lr: inf is no finite number"),
+        ("{}[code]\nbits = 1000000\n", "code.bits: input should be less than or equal to 65536"),
+        ("{}[views]\nholdout = " + "[" * 40 + "]" * 40, "more than 32 tables and lists within each other"),
+        ("{}[views]\nholdout = " + "[" * 99_999 + "]" * 99_999, "not a readable TOML file: maximum recursion depth"),
+        ("seed = " + "1" * 5000 + "\n{}", "not a readable TOML file: Exceeds the limit"),
+        ("{}" + '[[layers]]\nnet = "dense"\n' * 70, "layers: tuple should have at most 64 items"),
+        ("{}#" + "x" * (1 << 20), "more than 1,048,576 bytes"),
+    ],
+    ids=["integer", "infinite", "bits", "nested", "recursion", "digits", "layers", "bytes"],
+)
+def test_a_recipe_has_limits_that_are_said(text: str, why: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    whole = 'name = "x"\n[source]\nkind = "images"\npath = "p"\n[[layers]]\nnet = "dense"\n'
+    file.write_text(text.replace("{}", whole, 1))
+    with pytest.raises(RecipeError, match=re.escape(why)) as caught:
+        load(file)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a\\u0000b"], ids=["long", "nul"])
+def test_a_path_of_a_recipe_has_a_length(path: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text(f'name = "x"\n[source]\nkind = "images"\npath = "{path}"\n[[layers]]\nnet = "dense"')
+    with pytest.raises(RecipeError, match=r"source\.path: a text with a NUL character, or of more than 4,096 letters"):
+        load(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -9,17 +10,20 @@ from typing import Annotated, Any
 
 import typer
 
-from aepipe.cli.options import AsJson, Place
+from aepipe.cli.options import Place
 from aepipe.cli.output import check_file, check_picture, complain, say, say_json, say_paths, table, write_picture
 from aepipe.cli.progress import showing
+from aepipe.cli.tables import AsJson, Form, Format, form_of, say_csv
 from aepipe.errors import QueryError
 from aepipe.release.dedup import Groups
 from aepipe.release.keep import BEST, Order, marked, order_named, write_csv
 from aepipe.release.release import Release
-from aepipe.report.tables import printable
+from aepipe.report.hits import row_json
+from aepipe.report.tables import markdown_table, printable
 
 MOST_DRAWN, MOST_HITS = 30, 9
 NAMED = 3
+_CSV = ("group", "mark", "distance", "id", "key", "path", "label", "split", "snippet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +59,21 @@ class FormFlags:
         Path | None,
         typer.Option("--picture", help="Draw the largest groups into a picture.", metavar="FILE"),
     ] = None
+    format: Format = None
     json: AsJson = False
 
-    def check(self) -> None:
-        """Check, before any work, that files can be written.
+    def check(self) -> Form:
+        """Check, before any work, that files can be written; return the form of the output.
 
         Raises:
             QueryError: two forms are asked for, or a file cannot be written.
         """
         check_picture(self.picture)
         check_file(self.out, self.csv)
-        if self.null and self.json:
-            raise QueryError("--json and --null exclude each other")
+        form = form_of(self.format, as_json=self.json)
+        if self.null and (self.json or self.format):
+            raise QueryError(f"{'--json' if self.json else '--format'} and --null exclude each other")
+        return form
 
 
 def dedup(place: Place, wanted: GroupFlags, form: FormFlags) -> None:
@@ -89,7 +96,7 @@ def dedup(place: Place, wanted: GroupFlags, form: FormFlags) -> None:
       aepipe dedup --radius 0 --null | xargs -0 ls -l  the files to remove
       duckdb -c "select key from 'doubles.parquet' where mark = 'remove'"
     """
-    form.check()
+    shape = form.check()
     order = order_named(wanted.keep)
     collection = place.open()
     with showing():
@@ -99,17 +106,19 @@ def dedup(place: Place, wanted: GroupFlags, form: FormFlags) -> None:
         write_csv(release, found, form.csv, order)
     if form.picture is not None and len(found):
         _draw(release, found, form.picture)
-    if form.json:
+    if shape == "json":
         say_json(_as_json(release, found, form.top, order))
     elif form.null:
         _say_files(release, found, order)
+    elif shape == "csv":
+        say_csv([_CSV, *_csv_lines(release, found, form.top, order)])
     else:
         if form.top and len(found):
-            say(_as_table(release, found, form.top, order))
+            say(_as_table(release, found, form.top, order, markdown=shape == "markdown"), fold=False)
         say(found.summary())
 
 
-def _as_table(release: Release, found: Groups, top: int, order: Order) -> str:
+def _as_table(release: Release, found: Groups, top: int, order: Order, *, markdown: bool = False) -> str:
     """Return the largest groups as a table."""
     lines = []
     for ids, distances in islice(found, top):
@@ -118,18 +127,25 @@ def _as_table(release: Release, found: Groups, top: int, order: Order) -> str:
         more = f" and {len(others) - NAMED:,} more" if len(others) > NAMED else ""
         named = printable(", ".join(others[:NAMED])) + more
         lines.append((f"{len(ids):,}", str(int(distances.max())), printable(kept), named))
-    return table(("rows", "farthest", "keep", "remove"), lines, left=2)
+    head = ("rows", "farthest", "keep", "remove")
+    return markdown_table([head, *lines]) + "\n" if markdown else table(head, lines, left=2)
 
 
 def _as_json(release: Release, found: Groups, top: int, order: Order) -> dict[str, Any]:
     """Return the largest groups for programs."""
     groups = []
     for ids, distances in islice(found, top):
-        marks = marked(release, ids.tolist(), order)
-        one = {"ids": ids.tolist(), "keys": [found.row.key for found, _ in marks], "distances": distances.tolist()}
-        groups.append(one | {"marks": [mark for _, mark in marks]})
+        marks = zip(marked(release, ids.tolist(), order), distances.tolist(), strict=True)
+        rows = [{"mark": mark, "distance": far} | row_json(release, one.row) for (one, mark), far in marks]
+        groups.append({"rows": rows})
     whole = {"name": release.name, "fingerprint": release.fingerprint, "radius": found.radius, "rows": found.rows}
     return whole | {"groups": len(found), "rows_in_groups": len(found.ids), "largest": groups}
+
+
+def _csv_lines(release: Release, found: Groups, top: int, order: Order) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of the largest groups, each with the number of its group."""
+    for number, group in enumerate(_as_json(release, found, top, order)["largest"], 1):
+        yield from ((number, *(row[name] for name in _CSV[1:])) for row in group["rows"])
 
 
 def _say_files(release: Release, found: Groups, order: Order) -> None:

@@ -10,8 +10,9 @@ Legend: N database rows, Q queries, K bits, D features, H width of the embedding
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -196,6 +197,7 @@ def score(
     n_queries: int = 1000,
     rerank_recall: float = 0.9,
     fitted: MutableMapping[str, Baseline] | None = None,
+    others: Others | None = None,
 ) -> Scores:
     """Measure our codes and every baseline on the same queries.
 
@@ -209,6 +211,8 @@ def score(
         n_queries: most queries to measure; of more, a fixed sample is taken, the same in every run.
         rerank_recall: see ``target`` of :class:`Reranking`.
         fitted: fitted baselines by name, which are used as they are; those that are missing are fitted and added.
+        others: what was measured of other systems on the same rows and queries with the same seed, which is used as it
+            is; what is missing is measured and added.
 
     Raises:
         CodeError: codes, features or labels that do not match, or nothing to rank.
@@ -219,16 +223,11 @@ def score(
     queries = first_queries(queries, n_queries)
     labelled = database.labels is not None and queries.labels is not None
     protocol = Protocol(database.codes.n_bits, len(database), len(queries), labelled, seed)
-    rows, notes = [], []
-    neighbours, exact = _exact(database, queries)
-    systems = _systems(database, queries, neighbours, seed, {} if fitted is None else fitted)
-    for done, (system, found) in enumerate([*systems, (FLOAT, exact)], 1):
-        if isinstance(found, str):
-            notes.append(found)
-        else:
-            metrics = {name: estimate(found.metrics[name], seed) for name in METRICS if name in found.metrics}
-            rows.append(Row(system, metrics, *(tuple(curve.round(6).tolist()) for curve in found.within)))
-        step(STAGE, done, 2 + len(BASELINES), system)
+    known = Others() if others is None else others
+    known.exact = known.exact or _exact(database, queries)
+    neighbours, exact = known.exact
+    systems = _systems(database, queries, neighbours, seed, {} if fitted is None else fitted, known.rows)
+    rows, notes = _rows(chain(systems, [(FLOAT, known.rows.get(FLOAT, exact))]), seed, known)
     both = None if database.labels is None or queries.labels is None else (database.labels, queries.labels)
     twins = near_duplicates(database.features, queries.features, neighbours)
     notes += describe_leaks(twins, database.keys, queries.keys)
@@ -339,14 +338,57 @@ class _Measured(NamedTuple):
     within: tuple[Floats, ...] = ()
 
 
+@dataclass(slots=True)
+class Others:
+    """What was measured of everything but our codes; the same for all encoders of the same rows.
+
+    Attributes:
+        exact: each query's nearest rows, and the metrics of exact search.
+        rows: of baselines and of exact search, or the reason why there is none, by system.
+    """
+
+    exact: tuple[Ints, _Measured] | None = None
+    rows: dict[str, Row | str] = field(default_factory=dict)
+
+
+def _rows(
+    systems: Iterable[tuple[str, _Measured | Row | str]], seed: int, known: Others
+) -> tuple[list[Row], list[str]]:
+    """Return a row for each system, or a note in its place; those of others than our codes are kept."""
+    rows, notes = list[Row](), list[str]()
+    for done, (system, found) in enumerate(systems, 1):
+        row = _row(system, found, seed) if isinstance(found, _Measured) else found
+        if isinstance(row, str):
+            notes.append(row)
+        else:
+            rows.append(row)
+        if system != OURS:
+            known.rows[system] = row
+        step(STAGE, done, 2 + len(BASELINES), system)
+    return rows, notes
+
+
+def _row(system: str, found: _Measured, seed: int) -> Row:
+    metrics = {name: estimate(found.metrics[name], seed) for name in METRICS if name in found.metrics}
+    return Row(system, metrics, *(tuple(curve.round(6).tolist()) for curve in found.within))
+
+
 def _systems(
-    database: Sample, queries: Sample, neighbours: Ints, seed: int, fitted: MutableMapping[str, Baseline]
-) -> Iterator[tuple[str, _Measured | str]]:
-    """Yield each system of codes with its metrics, or with the reason why it has none."""
+    database: Sample,
+    queries: Sample,
+    neighbours: Ints,
+    seed: int,
+    fitted: MutableMapping[str, Baseline],
+    known: Mapping[str, Row | str],
+) -> Iterator[tuple[str, _Measured | Row | str]]:
+    """Yield each system of codes with its metrics, or with the reason why it has none; of known ones, what is known."""
     yield OURS, _measure(database, queries, neighbours)
     n_bits = database.codes.n_bits
     sample = FitSample(database.features, n_bits, seed)
     for name, fit in BASELINES.items():
+        if name in known:
+            yield name, known[name]
+            continue
         try:
             if name not in fitted:
                 fitted[name] = fit(database.features, n_bits, seed, sample)

@@ -70,7 +70,7 @@ def finetune(
     """
     inputs = _inputs(resolved, views, layers, after=after, warm=warm)
     ref = ref_of("model", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     folder = store.verified(views)
     feeds = {

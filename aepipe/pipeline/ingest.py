@@ -15,7 +15,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def ingest(
         given: ids by key that releases besides ``previous`` gave; these keys get them again.
 
     Returns:
-        The rows. Their facts are those of :class:`aepipe.store.rows.Rows`, ``location``, those of
+        The rows. Their facts are those of :class:`aepipe.store.rows.Rows`, ``location``, ``roots``, those of
         :data:`aepipe.store.reading.NAMES`, and the numbers of ``new``, ``changed`` and ``vanished`` keys compared with
         ``previous``.
 
@@ -97,9 +97,20 @@ def ingest(
             "ids": collection.lineage(),
         }
         facts = {**collection.finish(digest), **collection.changes()}
-        made = draft.finish(inputs, {**facts, "location": str(source.location), **read})
+        made = draft.finish(inputs, {**facts, **lying_in(source.location, source.roots), **read})
     reading.keep(store, source.name, made, read)
     return made
+
+
+def lying_in(location: Path, roots: Iterable[Path]) -> dict[str, Any]:
+    """Return the facts of rows that say where the items lie.
+
+    Args:
+        location: the folder that places are relative to.
+        roots: other folders, which whole paths may lead into.
+    """
+    more = sorted({str(root) for root in roots} - {str(location)})
+    return {"location": str(location), **({"roots": more} if more else {})}
 
 
 def ingest_next(store: Store, source: Source, name: str, previous: Ref | None) -> Ref:

@@ -79,7 +79,7 @@ def publish(
     )
     inputs = {"stage": STAGE, "version": VERSION, **manifest.to_json()}
     ref = ref_of("release", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     with store.draft("release") as draft:
         manifest.write(draft.path)
@@ -97,7 +97,7 @@ def write_items(store: Store, rows: Ref, root: Path) -> Ref:
     """
     inputs = {"stage": f"{STAGE}.items", "version": VERSION, "rows": str(rows), "root": str(root)}
     ref = ref_of("segment", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     table = Rows(store.verified(rows))
     ids = table.ids()
@@ -107,7 +107,8 @@ def write_items(store: Store, rows: Ref, root: Path) -> Ref:
     strings |= {f"column.{i}": _column(table, name, order) for i, name in enumerate(table.columns)}
     with store.draft("segment") as draft:
         # Names as the source gave them: a column that has a name of ours is written under another one.
-        Items.write(draft.path, ids[order], strings, columns=list(table.facts["columns"]), root=root)
+        more = store.manifest(rows).facts.get("roots", ())
+        Items.write(draft.path, ids[order], strings, columns=list(table.facts["columns"]), root=root, roots=more)
         return draft.finish(inputs, {"kind": "items", "rows": len(ids)})
 
 
@@ -118,7 +119,7 @@ def _index(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> Ref
     inputs = {"stage": f"{STAGE}.index", "version": VERSION, "rows": str(rows), "codes": [str(one) for one in codes]}
     inputs |= {"indexed": wanted, "kind": kind, "options": options}
     ref = ref_of("segment", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     table = Rows(store.verified(rows))
     ids = table.ids("train" if wanted == "train" else None)

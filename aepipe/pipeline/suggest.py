@@ -27,7 +27,7 @@ from aepipe import recipe as recipes
 from aepipe import sources
 from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError, UnclearError
 from aepipe.recipe import Choice, LayerRecipe, Recipe
-from aepipe.sources import base
+from aepipe.sources import base, given
 from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer
 from aepipe.sources.files import EMPTY, Files, Found, first_bytes, pointer_in
 from aepipe.sources.formats import archives, clip_retrieval, parquet, records, shards
@@ -162,7 +162,13 @@ class Holding:
 
 
 def suggest(
-    path: str, *, name: str | None = None, folder: Path, kind: str | None = None, pixels: bool = False
+    path: str,
+    *,
+    name: str | None = None,
+    folder: Path,
+    kind: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    pixels: bool = False,
 ) -> tuple[str, str, Holding]:
     """Return the name and the text of a recipe, and what was found at the path.
 
@@ -171,11 +177,12 @@ def suggest(
         name: of the recipe; made of the path where it is None.
         folder: where the recipe is going to lie; paths below it are written relative to it.
         kind: of source that is meant; told by the files where it is None.
+        settings: values that are asked for, by key: ``{"source.header": False, "code.bits": 32}``.
         pixels: compare photographs by their pixels where the network that sees what is in them is not installed.
 
     Raises:
         ExtraError: that network is not installed.
-        RecipeError: the name is not one, or there is no such kind.
+        RecipeError: the name is not one, there is no such kind, or a value that is asked for is wrong.
         SourceError: the path does not exist, or holds nothing that can be learned from.
         UnclearError: there are files of several kinds, or most are of none.
     """
@@ -187,7 +194,9 @@ def suggest(
     kind = kind or held.kind
     tables = kind != "text" or records.prevail(Files.at(path, Path.cwd()))
     column = held.columns.get(kind) if tables else None
-    hints, options = hints_for(kind, path, column, headless=held.headless and tables)
+    asked = settings or {}
+    own = given.options(asked, "source")
+    hints, options = hints_for(kind, path, column, headless=held.headless and tables, asked=own)
     if hints.lacks and not pixels:
         raise ExtraError(
             *hints.lacks,
@@ -200,7 +209,7 @@ def suggest(
     blocks = [source_block(hints, kind, _relative(path, folder), options), hints.features]
     blocks += stack(hints.survey.rows, holes=hints.holes)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
-    text = "\n\n".join([*head, *filter(None, blocks)]) + "\n"
+    text = "\n\n".join([head[0], *given.written([head[1], *blocks], asked)]) + "\n"
     # A recipe that does not parse must never be written.
     recipes.parse(tomllib.loads(text), folder / f"{chosen}.toml")
     return chosen, text, held
@@ -315,7 +324,12 @@ def describe_strangers(strangers: Sequence[tuple[str, str]], most: int = 5) -> I
 
 
 def hints_for(
-    kind: str, path: str, column: str | None = None, *, headless: bool = False
+    kind: str,
+    path: str,
+    column: str | None = None,
+    *,
+    headless: bool = False,
+    asked: Mapping[str, Any] | None = None,
 ) -> tuple[Hints, Mapping[str, str | bool]]:
     """Return the hints of a kind for a collection, and the options that name its column.
 
@@ -324,6 +338,7 @@ def hints_for(
         path: of the collection, relative to the working directory.
         column: that holds the items, in tables; None where there is none.
         headless: the first line of a table is a row.
+        asked: options that were given beside these.
 
     Raises:
         SourceError: the path does not exist, or holds nothing of the kind that can be read.
@@ -336,7 +351,7 @@ def hints_for(
     options |= {"header": False} if headless else {}
     bare = Recipe(
         name="derived",
-        source=Choice(kind=kind, options={"path": whole, **options}),
+        source=Choice(kind=kind, options={"path": whole, **options, **(asked or {})}),
         layers=(LayerRecipe(net=Choice(kind="dense")),),
     )
     # Without options for label and split, the items still have all of their columns.

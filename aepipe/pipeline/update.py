@@ -27,7 +27,7 @@ from aepipe.index.hamming import DeltaIndex
 from aepipe.log import step
 from aepipe.pipeline.compact import merge_codes, merge_tables
 from aepipe.pipeline.encode import encode
-from aepipe.pipeline.ingest import check_bad, quarantine_file
+from aepipe.pipeline.ingest import check_bad, lying_in, quarantine_file
 from aepipe.pipeline.publish import write_items
 from aepipe.recipe import Recipe
 from aepipe.release import lifecycle
@@ -39,6 +39,7 @@ from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of
+from aepipe.store.row_files import row_files
 from aepipe.store.rows import Rejected, Row, Rows, RowsWriter
 from aepipe.store.segments import CodeSegments, Items
 
@@ -98,7 +99,7 @@ def sources_of(release: Release, paths: Sequence[str]) -> list[Source]:
         RecipeError: this version does not understand the release's recipe.
     """
     read = recipe.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
-    return [sources.resolve(_with_path(read, _anchored(release, path))) for path in paths]
+    return [sources.resolve(_with_path(read, _anchored(release, path), release)) for path in paths]
 
 
 def add(store: Store, release: Release, sources: Sequence[Source], *, replace: bool = False) -> Added:
@@ -132,10 +133,16 @@ def add(store: Store, release: Release, sources: Sequence[Source], *, replace: b
             return Added(release.ref, 0, 0, new.unchanged, tuple(new.bad), passed_over)
         inputs = {"stage": ADD_STAGE, "version": ADD_VERSION, "release": str(release.ref), "source": new.digest}
         inputs |= {"features": store.manifest(release.part("rows")).inputs.get("features")}
-        written = draft.finish(inputs, {**Rows(draft.path).facts, "location": str(release.items.root)})
+        written = draft.finish(inputs, Rows(draft.path).facts | _lying_in(release, sources))
     ref = _publish_added(store, release, written, np.array(new.replaced, np.int64))
     counts = new.taken - len(new.replaced), len(new.replaced), new.unchanged
     return Added(ref, *counts, tuple(new.bad), passed_over)
+
+
+def _lying_in(release: Release, sources: Sequence[Source]) -> dict[str, Any]:
+    """Return where added items lie: those of another folder have whole paths."""
+    more = (root for source in sources for root in (source.location, *source.roots))
+    return lying_in(release.items.root, [*release.items.roots, *more])
 
 
 def remove(store: Store, release: Release, ids: NDArray[np.int64]) -> Ref:
@@ -375,8 +382,10 @@ def _anchored(release: Release, path: str) -> str:
     return f"{root}{ANCHOR}{whole.relative_to(root)}" if whole.is_relative_to(root) else str(whole)
 
 
-def _with_path(read: Recipe, path: str) -> Recipe:
-    options = {**read.source.options, "path": path}
+def _with_path(read: Recipe, path: str, release: Release) -> Recipe:
+    # Roots of a recipe are relative to its file, of which a release knows no more than where they led.
+    roots = [str(root) for root in release.items.roots if root.is_dir()]
+    options = {**read.source.options, "path": path, "root": roots}
     return read.model_copy(update={"source": read.source.model_copy(update={"options": options})})
 
 
@@ -384,7 +393,7 @@ def _digests(release: Release, ids: Sequence[int]) -> Mapping[int, bytes]:
     """Return the sha256 of some rows, by id."""
     import pyarrow.dataset as ds  # imports pandas, which takes a fifth of a second
 
-    files = [str(file) for folder in release.folders("rows") for file in sorted(folder.glob(layout.Rows.PARTS))]
+    files = [str(file) for folder in release.folders("rows") for file in row_files(folder)]
     wanted = ds.field("id").isin(pa.array(ids, pa.int64()))
     found = ds.dataset(files).to_table(columns=["id", "sha256"], filter=wanted)
     return dict(zip(found.column("id").to_pylist(), found.column("sha256").to_pylist(), strict=True))

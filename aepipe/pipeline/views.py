@@ -38,7 +38,7 @@ def views(store: Store, resolved: ResolvedRecipe, rows: Ref) -> Ref:
         "seed": resolved.recipe.seed,
     }
     ref = ref_of("views", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     table = Rows(store.verified(rows))
     train, held_out, evaluation = _slices(table, resolved)

@@ -24,7 +24,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError, model_validator
 
 from aepipe.errors import AepipeError, QueryError, RecipeError
-from aepipe.recipe import Options, explain
+from aepipe.recipe import Options, explain, text_of
 from aepipe.release import query as queries
 from aepipe.release.query import answer
 from aepipe.release.release import Release
@@ -111,14 +111,14 @@ def read(file: Path) -> tuple[Canary, ...]:
         RecipeError: it is missing, is not TOML, or a canary is incomplete.
     """
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(text_of(file))
         return _File.model_validate(table).canary
     except OSError as error:
         raise RecipeError(f"{file}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file}: not TOML: {error}") from None
     except ValidationError as error:
         raise RecipeError(f"{file}: {explain(_File, error.errors()[0], '')}") from None
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{file}: not TOML: {error}") from None
 
 
 def ask(release: Release, file: Path) -> list[Outcome]:

@@ -1,4 +1,4 @@
-"""Marks that people give to hits, as canaries: queries with hits that must be found, or must not.
+"""Marks of hits as canaries: queries with hits that must be found, or must not.
 
 A file of the store for each collection, to which lines are only added; of several marks for the same query and hit the
 last one counts.

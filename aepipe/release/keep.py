@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import ItemError, QueryError
+from aepipe.release.originals import file_of, original
 from aepipe.release.release import Release
 from aepipe.store.labels import shown
 from aepipe.store.segments import Row
@@ -91,14 +92,12 @@ def marked(release: Release, ids: list[int], order: Order) -> list[tuple[Origina
 
 def original_of(release: Release, row: Row) -> Original:
     """Look at a row's original: size, and pixels by its header."""
-    file = release.items.root / row.place
-    if file.is_file():
+    file = file_of(release, row.place)
+    if file is not None:
         known = file.stat()
         return Original(row, file, _pixels(file), known.st_size, known.st_mtime)
-    from aepipe.sources import preview
-
     try:
-        data = preview(release.items.root, row.place)
+        data = original(release, row.place)
     except ItemError:
         return Original(row, None, 0, 0, None)
     return Original(row, None, _pixels(io.BytesIO(data)), len(data), None)

@@ -117,6 +117,21 @@ def questions_from_codes(release: Release, codes: Sequence[str] | BitCodes) -> I
         yield Question(f"code {text}", BitCodes.from_hex([text], release.n_bits, release.fingerprint))
 
 
+def check_pixels(release: Release) -> None:
+    """Check that a release was learned from the pixels of pictures.
+
+    Raises:
+        QueryError: it was not.
+    """
+    from aepipe.sources import has_pictures
+
+    card = release.encoder.card
+    pictures = has_pictures(card.source)
+    if not pictures or len(card.shape) != 3:
+        seen = "the features of a network" if pictures else card.source
+        raise QueryError(f"{release.name} was learned from {seen}, not from pixels: there is nothing to draw")
+
+
 def decoded_items(
     release: Release, paths: Sequence[str], ids: Sequence[int], keys: Sequence[str]
 ) -> Iterator[tuple[str, NDArray[np.generic] | ItemError]]:
@@ -132,17 +147,13 @@ def decoded_items(
         QueryError: there is no such id or key, a path does not exist, or the release was not learned from images.
         FingerprintError: this version decodes in another way than the release's encoder expects.
     """
-    from aepipe.sources import has_pictures, preview
+    from aepipe.release.originals import original
 
-    card = release.encoder.card
-    pictures = has_pictures(card.source)
-    if not pictures or len(card.shape) != 3:
-        seen = "the features of a network" if pictures else card.source
-        raise QueryError(f"{release.name} was learned from {seen}, not from pixels: there is nothing to draw")
+    check_pixels(release)
     decode = decoder(release)
     for row in release.describe([*ids, *(release.id_of(key) for key in keys)]):
         try:
-            question = Question(row.key, data=preview(release.items.root, row.place))
+            question = Question(row.key, data=original(release, row.place))
         except ItemError as error:
             question = Question(row.key, failure=error)
         yield row.key, _decoded(question, decode)

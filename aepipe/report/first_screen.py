@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aepipe.evaluate.calibration import SHARED
+from aepipe.release.originals import file_of
 from aepipe.release.release import Release
 from aepipe.report.facts import reading_lines
 from aepipe.report.tables import text_table
@@ -88,8 +89,8 @@ def _question(release: Release) -> list[str]:
     """Return the arguments that ask with an item of the collection: its file if it is one, else its key."""
     rows = release.describe(release.items.ids[:LOOKED_AT])
     for row in rows:
-        file = release.items.root / row.place
-        if file.is_file():
+        file = file_of(release, row.place)
+        if file is not None:
             return [_relative(file)]
     return ["--key", rows[0].key]
 

@@ -80,10 +80,11 @@ def text_table(rows: Sequence[Sequence[str]], *, left: Container[int] = (0,)) ->
     """
     shown = [[printable(cell) for cell in row] for row in rows]
     widths = [max(width(cell) for cell in column) for column in zip(*shown, strict=True)]
-    return "\n".join(_aligned(row, widths, left) for row in shown)
+    return "\n".join(aligned(row, widths, left) for row in shown)
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int], left: Container[int]) -> str:
+def aligned(cells: Sequence[str], widths: Sequence[int], left: Container[int]) -> str:
+    """Return the cells of one row as a line, each in the width of its column."""
     padded = [(cell, " " * (most - width(cell))) for cell, most in zip(cells, widths, strict=True)]
     return (" " * GAP).join(cell + pad if i in left else pad + cell for i, (cell, pad) in enumerate(padded)).rstrip()
 
@@ -101,6 +102,15 @@ def width(text: str) -> int:
         return len(text)
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+
+
+def short_line(text: str, room: int) -> str:
+    """Return a text cut to a width, with a sign that it goes on."""
+    if width(text) <= room:
+        return text
+    while text and width(text) >= room:
+        text = text[: len(text) - max(1, (width(text) - room) // 2)]
+    return text + "…"
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from aepipe.errors import ItemError
+from aepipe.release import originals
 from aepipe.release.query import Answer
 from aepipe.release.release import Release
 from aepipe.release.search import Hit, Question
 from aepipe.report import canvas
-from aepipe.sources import drawing, has_text, preview, readable
+from aepipe.sources import drawing, has_text, readable
 from aepipe.store.segments import Row
 
 SIDE, GAP, MARGIN, ARROW = 112, 10, 20, 44
@@ -282,7 +283,7 @@ def original(release: Release, place: str, data: bytes = b"") -> Image.Image | N
     if draw is None:
         return None
     try:
-        data = data or preview(release.items.root, place)
+        data = data or originals.original(release, place)
         return draw(data, place, LONGEST, lambda: release.encoder.card.features)
     except ItemError:
         return None

@@ -20,10 +20,11 @@ from msgspec import UNSET
 
 from aepipe.errors import AepipeError, ItemError, QueryError
 from aepipe.release import query as queries
+from aepipe.release.originals import original
 from aepipe.release.release import Release
 from aepipe.release.search import Question
 from aepipe.serve.requests import Query
-from aepipe.sources import drawing, has_pictures, has_text, preview
+from aepipe.sources import drawing, has_pictures, has_text
 
 HANDLES, KEPT = 256, 600.0
 """Uploads that are remembered, and for how many seconds."""
@@ -161,6 +162,6 @@ def _original(release: Release, one: Query) -> bytes:
     row_id = one.id if isinstance(one.id, int) else release.id_of(str(one.key))
     (row,) = release.describe([row_id])
     try:
-        return preview(release.items.root, row.place)
+        return original(release, row.place)
     except ItemError:
         raise ItemError(row.key, "its file is no longer there") from None

@@ -10,10 +10,11 @@ import threading
 from collections import OrderedDict
 
 from aepipe.errors import ItemError, QueryError
+from aepipe.release.originals import original
 from aepipe.release.release import Release
 from aepipe.serve.catalog import Served
 from aepipe.serve.problems import GoneError, MissingError, RequestError
-from aepipe.sources import drawing, preview
+from aepipe.sources import drawing
 
 SIZES = (112, 224, 448)
 """Pixels of the longer side of a small picture; no others are made."""
@@ -81,7 +82,7 @@ def drawn(release: Release, row_id: int, size: int) -> bytes:
     except QueryError as error:
         raise MissingError(str(error)) from None
     try:
-        data = preview(release.items.root, row.place)
+        data = original(release, row.place)
     except ItemError:
         raise GoneError(f"{row.key}: its file is no longer there, or cannot be read") from None
     try:

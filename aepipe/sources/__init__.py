@@ -39,6 +39,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from aepipe.errors import ItemError, SourceError
+from aepipe.sources.confinement import Bounds, inside
 from aepipe.sources.files import WholeFile, existing
 from aepipe.sources.formats import format_of
 from aepipe.sources.item import Decode, Draw, Item, Reader, Source
@@ -148,18 +149,20 @@ def extras() -> dict[str, str]:
     return {package: extra for name in names() for package, extra in getattr(_decode(name), "EXTRAS", {}).items()}
 
 
-def preview(location: Path, place: str) -> bytes:
+def preview(location: Path, place: str, roots: tuple[Path, ...] = ()) -> bytes:
     """Return the bytes of one item, to show it.
 
     Args:
         location: :attr:`Source.location`.
         place: :attr:`Item.place`.
+        roots: :attr:`Source.roots`.
 
     Raises:
-        ItemError: they are not there any more.
+        ItemError: they are not there any more, or lie outside of these folders.
     """
+    bounds = Bounds(location, roots)
     try:
-        read = _reader(location, place)
+        read = _reader(bounds, place)
         if read is None:
             raise ItemError(place, f"no longer in {location}")
         return read(place)
@@ -167,17 +170,17 @@ def preview(location: Path, place: str) -> bytes:
         raise ItemError(place, f"cannot be read from {location}: {error}") from None
 
 
-def _reader(location: Path, place: str) -> Reader | None:
+def _reader(bounds: Bounds, place: str) -> Reader | None:
     """Return what reads a place: a file, what its format has there, or a piece that a kind has cut from either."""
-    whole = file_at(location, place)
+    whole = _file_in(bounds, place)
     if whole is not None:
         return WholeFile(whole)
     name, _, at = place.rpartition("#")
     # Formats count from 0, so a letter tells that a kind has cut the file.
     cut = _cutter(at) if at[:1].isalpha() else None
-    path = file_at(location, name) if name else None
+    path = _file_in(bounds, name) if name else None
     if cut is not None:
-        inner = Path(path) if path else _reader(location, name) if name else None
+        inner = Path(path) if path else _reader(bounds, name) if name else None
         return None if inner is None else lambda key: cut(inner, at, key)
     read = getattr(format_of(name, at), "read_at", None)
     return None if path is None or read is None else lambda key: cast(bytes, read(Path(path), at, key))
@@ -189,17 +192,22 @@ def _cutter(at: str) -> Callable[[Path | Reader, str, str], bytes] | None:
     return next((module.preview for module in modules if getattr(module, "MARK", None) == at[0]), None)
 
 
-def file_at(location: Path, name: str) -> str | None:
-    """Return the path of the file at a place; None where no file is just that.
+def file_at(location: Path, name: str, roots: tuple[Path, ...] = ()) -> str | None:
+    """Return the path of the file at a place; None where no file inside is just that.
 
     Args:
         location: :attr:`Source.location`.
         name: the place, or its part that names a file.
+        roots: :attr:`Source.roots`.
     """
+    return _file_in(Bounds(location, roots), name)
+
+
+def _file_in(bounds: Bounds, name: str) -> str | None:
     # A place writes the bytes of a name that are no UTF-8 as \xff.
-    raw = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), name.encode())
-    paths = (str(location / name), str(location / os.fsdecode(raw)), str(existing(location / name)))
-    return next((path for path in paths if os.path.isfile(path)), None)
+    raw = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), name.encode("utf-8", "replace"))
+    paths = (bounds.location / name, bounds.location / os.fsdecode(raw), existing(bounds.location / name))
+    return inside(bounds, map(os.path.normpath, paths))
 
 
 def _decode(kind: str) -> ModuleType:

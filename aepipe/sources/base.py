@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from aepipe import recipe
 from aepipe.errors import ItemError, SourceError
@@ -49,6 +49,10 @@ LISTS = ("labels", "categories", "classes", "targets", "topics", "tags")
 _TOLD_BY_NAME = (*LABELS, *LISTS, "split")
 
 
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
 class SplitShare(recipe.Options):
     """A split that the bytes of an item decide.
 
@@ -65,6 +69,8 @@ class Options(recipe.Options):
 
     Attributes:
         path: a file, a folder or a glob, relative to the recipe; ``~`` is the user's home.
+        root: a folder, or several, that paths in lists and tables, and links, may lead into; relative to the recipe.
+            Without it they stay in the folder of the source.
         label: a column, also of lists, which are several labels; or ``parent``, the name of the folder that the item is
             in.
         label_separator: between several labels in a text, as in ``cat|dog``; without it such a text is one label.
@@ -85,6 +91,7 @@ class Options(recipe.Options):
     """
 
     path: str
+    root: Annotated[tuple[str, ...], BeforeValidator(_several), Field(strict=False)] = ()
     label: str | None = None
     label_separator: Annotated[str | None, Field(min_length=1)] = None
     split: str | SplitShare | None = None
@@ -161,6 +168,11 @@ class ItemSource:
     def location(self) -> Path:
         """The folder that places are relative to."""
         return self._files.root
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """Other folders that items may lie in."""
+        return self._files.roots
 
     @property
     def max_bad_share(self) -> float:

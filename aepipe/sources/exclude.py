@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 
+from aepipe.errors import SourceError
+
 DEFAULT = (
     "@eaDir",
     "@Recycle",
@@ -24,6 +26,7 @@ DEFAULT = (
 )
 """Left out of every source: thumbnails and bins of disks and systems. ``exclude = ["!*"]`` has none of them."""
 _WILD = re.compile(r"(\*\*/|/\*\*$|\*|\?|\[[!^]?\]?[^\]]*\])")
+_SET = re.compile(r"[\\[&~|]")
 _AS_REGEX = {"**/": "(?:.*/)?", "/**": "/.+", "*": "[^/]*", "?": "[^/]"}
 
 
@@ -105,8 +108,22 @@ def _is_path(pattern: str) -> bool:
 
 def _joined(patterns: Iterable[str]) -> re.Pattern[str] | None:
     """Return one expression that matches what any of the patterns does; None where there are none."""
-    text = "|".join(map(_regex, patterns))
+    text = "|".join(map(_checked, patterns))
     return re.compile(text, re.DOTALL) if text else None
+
+
+def _checked(pattern: str) -> str:
+    """Return the expression of a pattern.
+
+    Raises:
+        SourceError: it is none.
+    """
+    text = _regex(pattern)
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise SourceError(f"exclude: {pattern!r} under [source] is no pattern: {error}") from None
+    return text
 
 
 def _regex(pattern: str) -> str:
@@ -117,5 +134,7 @@ def _regex(pattern: str) -> str:
 
 def _piece(text: str) -> str:
     if text.startswith("[") and text.endswith("]") and len(text) > 2:
-        return "[" + ("^" if text[1] in "!^" else "") + text[1 + (text[1] in "!^") : -1].replace("\\", r"\\") + "]"
+        inner = text[1 + (text[1] in "!^") : -1]
+        # Python keeps these letters in a set for operations on sets.
+        return "[" + ("^" if text[1] in "!^" else "") + _SET.sub(r"\\\g<0>", inner).replace("--", r"-\-") + "]"
     return _AS_REGEX.get(text) or re.escape(text)

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources import remote
+from aepipe.sources.confinement import Bounds
 from aepipe.sources.passed_over import PassedOver
 from aepipe.sources.walk import HIDDEN as HIDDEN  # noqa: PLC0414  formats have all of files from here
 from aepipe.sources.walk import SORTS, Walk, place_of, status_of
@@ -51,6 +52,8 @@ class Files:
         single: the path is one file.
         pattern: the file, the folder or the glob below the root; empty where it is the root itself.
         exclude: patterns of files that are left out; see :class:`aepipe.sources.exclude.Exclude`.
+        base: the folder of the recipe.
+        roots: folders outside of the root that lists and links may lead into; the file itself, where it is a link.
     """
 
     given: str
@@ -58,9 +61,11 @@ class Files:
     single: bool = False
     pattern: str = ""
     exclude: tuple[str, ...] = ()
+    base: Path = Path()
+    roots: tuple[Path, ...] = ()
 
     @classmethod
-    def at(cls, text: str, base: Path, exclude: tuple[str, ...] = ()) -> Files:
+    def at(cls, text: str, base: Path, exclude: tuple[str, ...] = (), roots: tuple[str, ...] = ()) -> Files:
         """Return the files at a path of a recipe.
 
         Args:
@@ -68,16 +73,26 @@ class Files:
                 one, which is fetched first. If it has a ``/./``, places are relative to the part before that.
             base: a folder.
             exclude: patterns of files that are left out, after those that always are.
+            roots: folders that paths in lists and tables, and links, may lead into; relative to ``base``.
 
         Raises:
-            SourceError: it does not exist, cannot be reached or read, or is no file; or a glob matches nothing.
+            SourceError: it does not exist, cannot be reached or read, or is no file; a glob matches nothing; or a
+                root is no folder.
         """
         if remote.is_address(text):
-            return replace(cls.at(str(remote.fetched(text)), base, exclude), given=text)
+            return replace(cls.at(str(remote.fetched(text)), base, exclude, roots), given=text)
         try:
-            return cls._at(text, base, exclude)
-        except PermissionError as error:
+            found = cls._at(text, base, exclude)
+            return replace(found, base=base, roots=(*(_root(one, base) for one in roots), *found.roots))
+        except OSError as error:  # no permission, a name that is too long, a circle of links
             raise SourceError(f"{error.filename}: cannot be read: {error.strerror}") from None
+        except ValueError:  # of a path with a NUL character
+            raise SourceError(f"{text!r}: not a path") from None
+
+    @property
+    def bounds(self) -> Bounds:
+        """The folders that files of the source lie in."""
+        return Bounds(self.root, self.roots)
 
     @classmethod
     def _at(cls, text: str, base: Path, exclude: tuple[str, ...]) -> Files:
@@ -91,7 +106,7 @@ class Files:
             return cls(str(path), path, exclude=exclude)
         if path.exists():
             _check_file(path)
-            return cls(str(path), path.parent, single=True, pattern=path.name)
+            return cls(str(path), path.parent, single=True, pattern=path.name, roots=_target(path))
         if not glob.has_magic(str(path)):
             raise SourceError(f"{path}: {_missing(path)}")
         fixed = next(index for index, part in enumerate(path.parts) if glob.has_magic(part))
@@ -104,12 +119,13 @@ class Files:
         """Return the files at a path whose places are relative to a folder above it."""
         if not path.is_relative_to(root):
             raise SourceError(f"{path}: does not lie in {root}")
-        name = os.path.normpath(name)
+        name = os.path.normpath(name.lstrip("/"))  # a pattern that begins with one would be of the whole disk
         if path.is_dir():
             return cls(str(path), root, pattern="" if path == root else glob.escape(name), exclude=exclude)
         if path.exists():
             _check_file(path)
-        files = cls(str(path), root, single=path.exists(), pattern=name, exclude=exclude)
+        roots = _target(path) if path.exists() else ()
+        files = cls(str(path), root, single=path.exists(), pattern=name, exclude=exclude, roots=roots)
         return files._matching("nothing matches" if glob.has_magic(name) else _missing(path))
 
     def _matching(self, why: str) -> Files:
@@ -205,7 +221,7 @@ class Files:
 
     def _listed(self, *, whole: bool) -> Iterator[Found]:
         """Yield all files; ``whole`` looks into hidden and excluded folders as well, to count what they hold."""
-        walk = Walk(str(self.root), self.exclude, whole=whole)
+        walk = Walk(str(self.root), self.exclude, whole=whole, base=self.base, roots=self.roots)
         if self.single:
             # The user names this link, so it may lead anywhere.
             yield Found(place_of(self.pattern), os.path.join(walk.root, self.pattern))
@@ -235,6 +251,24 @@ def _again(found: Found, root: Path, why_not: WhyNot, *, known: bool) -> str | N
 
 def _normal(base: Path, text: str) -> Path:
     return Path(os.path.normpath(base / Path(text).expanduser())).absolute()
+
+
+def _root(text: str, base: Path) -> Path:
+    """Return the folder that ``root`` under ``[source]`` names.
+
+    Raises:
+        SourceError: it is an address, or no folder.
+    """
+    path = existing(_normal(base, text))
+    if remote.is_address(text) or not path.is_dir():
+        raise SourceError(f"{text if remote.is_address(text) else path}: no folder; root under [source] names one here")
+    return path
+
+
+def _target(path: Path) -> tuple[Path, ...]:
+    """Return the file that a link leads to: whoever names a link says where it may lead."""
+    real = Path(os.path.realpath(path))
+    return () if real == Path(os.path.realpath(path.parent), path.name) else (real,)
 
 
 def _missing(path: Path) -> str:

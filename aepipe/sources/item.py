@@ -91,6 +91,10 @@ class Source(Protocol):
         """The folder that places are relative to."""
 
     @property
+    def roots(self) -> tuple[Path, ...]:
+        """Other folders that items may lie in, whose places are whole paths."""
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one row, (H, W, C) for images."""
 

@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import EmptyItemError, ItemError
-from aepipe.sources.files import Refused, WholeFile
+from aepipe.sources.files import InMemory, Refused, WholeFile
 from aepipe.sources.item import Decode, Item, Source
 
 Find: TypeAlias = Callable[[str, bytes], int]
 _CHUNK = 16  # items that a thread takes at once
 _WINDOW = 3  # chunks under way per thread
+_HELD = 64 << 20  # bytes of items that their container has read already and that are under way, at most
 _QUICK = 2.5e-4  # seconds per item, below which threads do not pay
 _TRIED = 64  # chunks that threads read before one is timed again
 _GONE = Refused("read already")
@@ -78,9 +79,12 @@ def read_all(source: Source, find: Find | None = None, row: Decode | None = None
             while chunk := next(chunks, None):
                 done, quick = _timed(work, chunk)
                 yield from done
+                held = deque[int]()
                 for one in () if quick else islice(chunks, _TRIED):
                     waiting.append(pool.submit(work, one))
-                    if len(waiting) >= _WINDOW * threads:
+                    held.append(sum(map(_weight, one)))
+                    while len(waiting) >= _WINDOW * threads or (waiting and sum(held) > _HELD):
+                        held.popleft()
                         yield from waiting.popleft().result()
                 while waiting:
                     yield from waiting.popleft().result()
@@ -129,5 +133,18 @@ def _unique(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
-    while chunk := list(islice(items, _CHUNK)):
+    """Yield some items at a time; large ones that are in memory already alone, so that few of them are."""
+    chunk, weight = list[Item](), 0
+    for item in items:
+        chunk.append(item)
+        weight += _weight(item)
+        if len(chunk) == _CHUNK or weight > _HELD // 4:
+            yield chunk
+            chunk, weight = [], 0
+    if chunk:
         yield chunk
+
+
+def _weight(item: Item) -> int:
+    """Return the bytes of an item that are in memory before it is read."""
+    return len(item.reader.data) if isinstance(item.reader, InMemory) else 0

@@ -7,12 +7,15 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aepipe.errors import SourceError
+from aepipe.sources.confinement import Bounds
 from aepipe.sources.exclude import excluding
 
 HIDDEN = "hidden"
 EXCLUDED = "left out by exclude"
+OUT = "a link out of the source"
 _LINKED = "a link to a folder, which is not followed"
 SORTS = {
     stat.S_IFIFO: "a named pipe",
@@ -56,12 +59,16 @@ class Walk:
     root: str
     exclude: tuple[str, ...]
     whole: bool
+    base: Path = Path()
+    roots: tuple[Path, ...] = ()
     home: str = ""
     names: frozenset[str] = frozenset()
     parents: dict[str, bool] = field(default_factory=dict)
+    bounds: Bounds = field(init=False)
 
     def __post_init__(self) -> None:
         self.home = os.path.realpath(self.root)
+        self.bounds = Bounds(Path(self.root), self.roots)
 
     def below(self, start: str, refusal: str | None = None) -> Iterator[Found]:
         """Yield what lies below a folder, which ends with ``/`` or is empty.
@@ -147,11 +154,12 @@ class Walk:
             return Found(place_of(name), path, "a link to nothing")
         if stat.S_ISDIR(status.st_mode):
             return Found(f"{place_of(name)}/", path, _LINKED)
-        if os.path.commonpath([real, self.home]) != self.home:
-            return Found(place_of(name), path, "a link out of the source")
+        if not self.bounds.holds(real):
+            return Found(place_of(name), path, f"{OUT}; {self.bounds.remedy(real, self.base)}")
         target = os.path.relpath(real, self.home).replace(os.sep, "/")
+        target = "" if target.startswith("../") else target
         sort = SORTS.get(stat.S_IFMT(status.st_mode))
-        reached = place_of(target) if self._reaches(target) else ""
+        reached = place_of(target) if target and self._reaches(target) else ""
         return Found(place_of(name), path, sort and f"a link to {sort}", (status.st_dev, status.st_ino), reached)
 
     def _reaches(self, name: str) -> bool:

@@ -167,6 +167,7 @@ class ItemSegments:
     def __init__(self, parts: Sequence[Items], removed: NDArray[np.int64]) -> None:
         self.columns = parts[0].columns
         self.root = parts[0].root
+        self.roots = tuple(dict.fromkeys(root for part in parts for root in part.roots))
         self._parts = parts
         self._removed = removed
 
@@ -216,6 +217,11 @@ class ItemSegments:
             if found is not None and not self._gone(np.array([found])).any():
                 return found
         return None
+
+    def keys_from(self, text: str) -> Iterator[str]:
+        """Yield the keys that begin with a text, those of each segment in their order."""
+        for part in self._parts:
+            yield from (key for row, key in part.keys_from(text) if not self._gone(part.ids[row : row + 1]).any())
 
     def id_of(self, key: str) -> int:
         """Return the id of a key.
@@ -274,6 +280,7 @@ class Items:
         ids: int64[N], ascending.
         columns: names of the source's own columns.
         root: the folder that places are relative to.
+        roots: other folders that originals may lie in.
 
     Raises:
         CorruptError: the folder does not hold items.
@@ -285,6 +292,7 @@ class Items:
             self.ids = mapped(folder / layout.Items.IDS)
             self.columns: list[str] = metadata["columns"]
             self.root = Path(metadata["root"])
+            self.roots = tuple(Path(one) for one in metadata.get("roots", ()))
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptError(
                 f"{folder}: corrupt, not the items of a release: {error}; delete it and run again"
@@ -300,6 +308,7 @@ class Items:
         *,
         columns: Sequence[str],
         root: Path,
+        roots: Sequence[str] = (),
     ) -> None:
         """Write the items of a segment.
 
@@ -310,12 +319,14 @@ class Items:
             columns: names of the source's own columns, in that order; they are not used as file names, for a column
                 may have any name.
             root: the folder that places are relative to.
+            roots: other folders that whole paths may lead into.
         """
         np.save(folder / layout.Items.IDS, ids)
         for name, values in strings.items():
             Strings.write(folder, name, values)
         np.save(folder / layout.Items.KEY_ORDER, _order_of(Strings.open(folder, "key")))
         metadata = {"schema": 1, "columns": list(columns), "root": str(root)}
+        metadata |= {"roots": list(roots)} if roots else {}
         (folder / layout.Items.CARD).write_text(json.dumps(metadata), encoding="utf-8")
 
     def __len__(self) -> int:
@@ -331,15 +342,30 @@ class Items:
 
     def find(self, key: str) -> int | None:
         """Return the id of a key; None where it is not present."""
+        wanted = _bytes(key)
+        rank = self._rank(wanted)
+        if rank == len(self._key_order) or self.strings("key").raw(self._row_at(rank)) != wanted:
+            return None
+        return int(self.ids[self._row_at(rank)])
+
+    def keys_from(self, text: str) -> Iterator[tuple[int, str]]:
+        """Yield position and key of the rows whose keys begin with a text, in the order of keys."""
+        keys, wanted = self.strings("key"), _bytes(text)
+        for rank in range(self._rank(wanted), len(self._key_order)):
+            row = self._row_at(rank)
+            if not keys.raw(row).startswith(wanted):
+                return
+            yield row, keys.text(row)
+
+    def _rank(self, wanted: bytes) -> int:
+        """Return how many keys come before some bytes."""
         # Binary search by hand: only the compared keys are read.
-        order, keys, wanted = self._key_order, self.strings("key"), _bytes(key)
-        low, high = 0, len(order)
+        keys = self.strings("key")
+        low, high = 0, len(self._key_order)
         while low < high:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if keys.raw(self._row_at(middle)) < wanted else (low, middle)
-        if low == len(order) or keys.raw(self._row_at(low)) != wanted:
-            return None
-        return int(self.ids[self._row_at(low)])
+        return low
 
     def _row_at(self, rank: int) -> int:
         """Return the position of the row whose key has a rank among all."""

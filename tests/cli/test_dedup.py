@@ -34,7 +34,12 @@ def test_groups_as_a_table_as_json_and_as_a_picture(aepipe: Aepipe, full_store: 
     assert (tmp_path / "x.parquet").exists()
     told = json.loads(aepipe("dedup", "--radius", 6, "-k", 2, "--json").stdout)
     assert (told["groups"], len(told["largest"])) == (len(found), 2)
-    assert told["largest"][0]["ids"] == found.of(0)[0].tolist()
+    assert [row["id"] for row in told["largest"][0]["rows"]] == found.of(0)[0].tolist()
+    shape = {"mark", "distance", "id", "key", "path", "label", "labels", "split", "snippet", "columns"}
+    assert set(told["largest"][0]["rows"][0]) == shape
+    rows = list(csv.DictReader(aepipe("dedup", "--radius", 6, "-k", 2, "--format", "csv").stdout.splitlines()))
+    assert [int(one["id"]) for one in rows if one["group"] == "1"] == found.of(0)[0].tolist()
+    assert aepipe("dedup", "--radius", 6, "--format", "markdown").stdout.startswith("| rows | farthest |")
 
 
 def test_no_groups_and_mistakes_are_reported(aepipe: Aepipe) -> None:
@@ -60,7 +65,7 @@ def test_one_of_each_group_is_kept_and_no_original_is_touched(
         words = shlex.split(example.split(" | ")[0])[1:]
         assert aepipe(*words).exit_code == 0, example
     assert before == {path: path.read_bytes() for path in before}
-    (group,) = json.loads(aepipe("dedup", "--radius", 0, "--json").stdout)["largest"]
+    group = _marked(aepipe("dedup", "--radius", 0, "--json").stdout)
     assert sorted(group["marks"]) == ["keep", "remove"]
     removed = group["keys"][group["marks"].index("remove")]
     files = aepipe("dedup", "--radius", 0, "--null").stdout
@@ -71,11 +76,17 @@ def test_one_of_each_group_is_kept_and_no_original_is_touched(
     assert [(line["key"], line["mark"]) for line in lines] == list(zip(group["keys"], group["marks"], strict=True))
     assert pq.read_table("doubles.parquet")["mark"].to_pylist() == group["marks"]
     for glob, kept in ((group["keys"][0], 0), (group["keys"][1], 1)):
-        (chosen,) = json.loads(aepipe("dedup", "--radius", 0, "--keep", f"path:{glob}", "--json").stdout)["largest"]
+        chosen = _marked(aepipe("dedup", "--radius", 0, "--keep", f"path:{glob}", "--json").stdout)
         assert chosen["marks"].index("keep") == kept
     wrong = aepipe("dedup", "--keep", "largest")
     assert wrong.exit_code == 2
     assert "give best, newest, oldest, first or path:GLOB" in wrong.stderr
+
+
+def _marked(text: str) -> dict[str, list[str]]:
+    """Return keys and marks of the only group."""
+    (group,) = json.loads(text)["largest"]
+    return {name: [row[name.removesuffix("s")] for row in group["rows"]] for name in ("keys", "marks")}
 
 
 def test_the_order_is_pixels_then_bytes_then_age(tmp_path: Path) -> None:

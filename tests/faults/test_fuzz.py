@@ -147,7 +147,9 @@ def idx() -> bytes:
 
 
 PICTURES = {"size": [28, 28], "color": "gray"}
-FILES: dict[str, tuple[str, Callable[[], bytes], dict[str, Any]]] = {
+Made = tuple[str, Callable[[], bytes], dict[str, Any]]
+"""The kind of a source, what makes its file, and its features."""
+FILES: dict[str, Made] = {
     **{
         f"a.{form}": ("images", partial(picture, form), PICTURES)
         for form in ("png", "jpeg", "gif", "webp", "tiff", "bmp")
@@ -164,9 +166,9 @@ FILES: dict[str, tuple[str, Callable[[], bytes], dict[str, Any]]] = {
 }
 
 
-def prepared(name: str, folder: Path) -> tuple[Path, bytes, Recipe]:
+def prepared(name: str, folder: Path, made: Made | None = None) -> tuple[Path, bytes, Recipe]:
     """Return a source's file, not written yet, with its sound bytes and a recipe for it."""
-    kind, whole, features = FILES[name]
+    kind, whole, features = made or FILES[name]
     file = folder / "source" / name
     file.parent.mkdir()
     if name == "list.csv":
@@ -174,6 +176,7 @@ def prepared(name: str, folder: Path) -> tuple[Path, bytes, Recipe]:
             (folder / place).parent.mkdir(exist_ok=True)
             (folder / place).write_bytes(picture("png"))
     options = {"kind": kind, "path": str(file.parent), "workers": 1, "max_bad_share": 1.0}
+    options |= {"pages": "all"} if name in ("frames.gif", "pages.tiff") else {}
     table = {"name": "fuzz", "source": options, "features": features, "layers": [{"net": "dense"}]}
     return file, whole(), recipe.parse(table, folder / "fuzz.toml")
 

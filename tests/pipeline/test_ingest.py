@@ -49,6 +49,7 @@ class Fake:
     kind: str = "fake"
     name: str = "things"
     location: Path = Path("/things")
+    roots: tuple[Path, ...] = ()
     shape: tuple[int, ...] = SHAPE
     dtype: str = "uint8"
     passed_over: PassedOver = field(default_factory=lambda: PassedOver(Counter(other=3), {"other": ["a", "b", "c"]}))

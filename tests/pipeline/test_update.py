@@ -18,6 +18,7 @@ from aepipe.pipeline.export import export
 from aepipe.pipeline.ingest import ingest
 from aepipe.pipeline.update import Added
 from aepipe.release import dedup as duplicates
+from aepipe.release import originals
 from aepipe.release import query as queries
 from aepipe.release.filter import ids_where
 from aepipe.release.lifecycle import next_id, verify
@@ -96,6 +97,11 @@ def test_a_folder_elsewhere_keeps_its_own_keys(store: Store, release: Release, t
     _, new = add(store, release, tmp_path / "car.png")
     row = new.describe([new.id_of("car.png")])[0]
     assert new.items.root / row.place == tmp_path / "car.png"
+    # It is outside of the collection's folder, and shown all the same: whoever added it said where it is.
+    assert originals.file_of(new, row.place) == tmp_path / "car.png"
+    merged = Release.open(store, ref=compact(store, new))
+    assert originals.original(merged, row.place) == (tmp_path / "car.png").read_bytes()
+    assert originals.file_of(release, row.place) is None
 
 
 def test_a_key_with_other_bytes_is_replaced_only_on_request(store: Store, release: Release) -> None:

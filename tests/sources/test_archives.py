@@ -378,9 +378,9 @@ def test_a_compressed_archive_that_grows_without_measure_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = pack(tmp_path / "a.tar.gz", [("a.png", png(1)), ("b.png", bytes(4 << 20))])
-    monkeypatch.setattr("aepipe.sources.formats.tar.MAX_BYTES", 1000)
-    monkeypatch.setattr("aepipe.sources.formats.tar.RATIO", 10)
-    with pytest.raises(SourceError, match="grows more than 10 times"):
+    monkeypatch.setattr("aepipe.sources.formats.plausible.PLAUSIBLE", 1000)
+    monkeypatch.setattr("aepipe.sources.formats.plausible.RATIO", 10)
+    with pytest.raises(SourceError, match="unpacks to more than is plausible"):
         list(open_source(path).items())
 
 

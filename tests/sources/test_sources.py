@@ -103,7 +103,7 @@ def test_decoders_need_no_heavy_library() -> None:
 @pytest.mark.parametrize(
     ("options", "features", "match"),
     [
-        ({"labels": "x"}, {}, r"source\.labels: unknown key; allowed: path, label"),
+        ({"labels": "x"}, {}, r"source\.labels: unknown key; allowed: path, root, label"),
         ({"max_bad_share": 2}, {}, r"source\.max_bad_share"),
         ({"split": {"test": 1.5}}, {}, r"source\.split"),
         ({}, {"size": [0, 4]}, r"features\.size\.0"),
@@ -157,6 +157,11 @@ def test_a_folder(tmp_path: Path) -> None:
     check_places(source)
 
 
+def remedy(root: Path) -> str:
+    """Return what a refusal says of the folder that would allow it."""
+    return f'root = "{root}" under [source] (--set source.root={root}) allows it'
+
+
 def test_links_are_not_followed_out_of_the_root(tmp_path: Path) -> None:
     put(tmp_path / "outside" / "secret.png", png(9))
     inside = put(tmp_path / "root" / "a.png", png(1))
@@ -171,7 +176,9 @@ def test_links_are_not_followed_out_of_the_root(tmp_path: Path) -> None:
         "a link to a folder, which is not followed": ["folder/", "loop/"],
         "a link to nothing": ["gone.png"],
         "the same file as another": ["in.png"],
-        "a link out of the source": ["out.png"],
+        f'a link out of the source; root = "{tmp_path}" under [source] (--set source.root={tmp_path}) allows it': [
+            "out.png"
+        ],
     }
     assert source.passed_over.total == 3  # folders are no files
 
@@ -335,11 +342,14 @@ def test_csv_list_of_paths(tmp_path: Path) -> None:
     assert [item.label for item in items] == ["cat", "dog", None, "cat", "cat", "cat", "cat"]
     assert items[0].columns == {"note": "says “hi”, twice"}
     assert refusals(source) == {
-        "../c.png": "path leaves the folder of the list",
+        **dict.fromkeys(
+            ("../c.png", str(elsewhere)),
+            f"its path leads out of the source; {remedy(tmp_path)}",
+        ),
         "list.csv#5": "no path",
         "x/missing.png": f"no such file; paths are relative to {tmp_path / 'lists'}",
     }
-    assert [preview(source.location, item.place) for item in items[:3]] == [png(1), png(2), png(3)]
+    assert [preview(source.location, item.place) for item in items[:2]] == [png(1), png(2)]
 
 
 def test_a_list_of_another_dialect(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from aepipe.learn.nets import (
     gain_of,
 )
 
-Width = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=recipe.WIDEST)]
 
 
 class Options(recipe.Options):

@@ -21,7 +21,7 @@ from aepipe import recipe
 from aepipe.errors import RecipeError
 from aepipe.learn.nets import ACTIVATIONS, PLAIN, Activation, Head, Net, affine, draw
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=recipe.WIDEST)]
 
 
 class Options(recipe.Options):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from aepipe import recipe
 from aepipe.learn.nets import ACTIVATIONS, PLAIN, Activation, Head, Holes, Net, affine
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=recipe.WIDEST)]
 
 
 class Options(recipe.Options):

@@ -67,7 +67,8 @@ class Objective(ClosedForm[Options]):
         scale_F = found.scale(self.options.whiten)
         square_F = found.variance * scale_F**2
         # A mean square of 1, so that layers above meet codes of the usual size after any whitening.
-        scale_F = scale_F / square_F[scale_F > 0].mean().sqrt()
+        if (scale_F > 0).any():  # not where all rows are equal
+            scale_F = scale_F / square_F[scale_F > 0].mean().sqrt()
         back_F = torch.where(scale_F > 0, 1 / scale_F.clamp(min=1e-12), 0.0)
         with torch.no_grad():
             for parameter in self.model.parameters():

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from aepipe.errors import AepipeError
 from aepipe.evaluate.calibration import Confidence
+from aepipe.release import originals
 from aepipe.release.query import SNIPPET
 from aepipe.release.search import SearchOptions, search_options
 from aepipe.serve import listing, reviews
@@ -22,7 +23,7 @@ from aepipe.serve.problems import BadRequestError, ForbiddenError, GoneError
 from aepipe.serve.requests import ItemsRequest, from_parameters
 from aepipe.serve.responses import as_json
 from aepipe.serve.service import Service, served, service_of
-from aepipe.sources import drawing, file_at
+from aepipe.sources import drawing
 from aepipe.store.column_names import sql_names
 
 FOREVER = "private, max-age=31536000, immutable"
@@ -83,13 +84,11 @@ async def original(request: Request) -> Response:
         raise ForbiddenError("this service hands no files out; it does when it is started with --originals")
     row = (await service.searches.run(lambda: listing.row(one, request.path_params["id"]))).id
     (found,) = one.release.describe([row])
-    file = file_at(one.release.items.root, found.place)
+    if not originals.inside(one.release, found.place):
+        raise ForbiddenError(f"{found.key}: lies outside of its source")
+    file = originals.file_of(one.release, found.place)
     if file is None:
         raise GoneError(f"{found.key}: its file is no longer there, or is a part of another one")
-    # Lists may name any file, so what lies outside of the source stays here.
-    root = os.path.realpath(one.release.items.root)
-    if os.path.commonpath([root, os.path.realpath(file)]) != root:
-        raise ForbiddenError(f"{found.key}: lies outside of its source")
     headers = {**_named(one), "Content-Security-Policy": "sandbox", "Cache-Control": "private, no-cache"}
     return FileResponse(file, headers=headers, filename=os.path.basename(file), media_type="application/octet-stream")
 

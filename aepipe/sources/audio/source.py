@@ -83,7 +83,7 @@ class Audio(base.ItemSource):
     def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
         self._features = features
         self._decode = decode.decoder(features.model_dump())
-        files = Files.at(options.path, base, options.exclude)
+        files = Files.at(options.path, base, options.exclude, options.root)
         _check_packages(files)
         columns = Columns(options.audio, options.key, is_recording, not_read, options.given, "audio")
         whole = files_or_lists(files, SUFFIXES, columns, "a recording")

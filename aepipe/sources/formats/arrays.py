@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import Files, Found, InMemory, Refused
 from aepipe.sources.formats import schemas
+from aepipe.sources.formats.plausible import check_packed
 from aepipe.sources.item import Item, Reader
 from aepipe.sources.passed_over import PassedOver
 from aepipe.store.io import load_numpy
@@ -154,6 +155,7 @@ def load(path: Path, name: str) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]
     """
     try:
         # It refuses arrays of Python objects, which would be unpickled: a file must not run code.
+        check_packed(path)
         found = load_numpy(path)
         held = {name: found} if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
     except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:

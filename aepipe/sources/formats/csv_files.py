@@ -22,6 +22,8 @@ from aepipe.sources.formats.dialect import Dialect, dialect_of
 from aepipe.sources.formats.streams import encoding_of, lines_of, stamp
 from aepipe.sources.item import Given
 
+MOST_COLUMNS = 100_000
+"""Columns of a file."""
 LONGEST = 1 << 26
 """Letters of a line, and of a row over several lines."""
 _SAMPLE_LINES, _SAMPLE = 1000, 1 << 20
@@ -162,6 +164,10 @@ def _opened(
         found = dialect_of(lines, delimiter=delimiter, header=header, usual=told, aligned=usual == " ")
     except ValueError as error:
         raise SourceError(f"{path}: {error}") from None
+    if len(found.names) > MOST_COLUMNS:
+        raise SourceError(
+            f"{path}: {len(found.names):,} columns, and {MOST_COLUMNS:,} are allowed; keep one value a row"
+        )
     for column in found.names:
         if bad := encoding.bad_byte(column):
             raise SourceError(f"{path}: not a readable CSV file: a name of a column is not in UTF-8: {bad}")

@@ -7,8 +7,10 @@ value a type of its own, so the types of its columns are told by all of their va
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +18,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from aepipe.errors import ExtraError, SourceError
+from aepipe.sources.files import MAX_BYTES
+from aepipe.sources.formats.plausible import check_rows, most_rows
+from aepipe.sources.formats.streams import stamp
 from aepipe.sources.item import Select
 
 ENDINGS = (".db", ".db3", ".sqlite", ".sqlite3", ".duckdb", ".ddb")
@@ -24,11 +29,19 @@ _SETTINGS: dict[str, Any] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
+    "memory_limit": "2GB",
     "lock_configuration": "true",
 }
 _TYPES = {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "blob": pa.binary()}
 _FORBIDDEN = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
 _ASKED = {"data_version", "page_size"}  # settings that a full-text index asks for
+_STEPS, _STEPS_ASKED, _STEPS_A_BYTE, _STEPS_AT_ONCE = 300_000_000, 30_000_000_000, 100, 1_000_000
+"""Steps of SQLite's machine: for a table or a view, for a query of the recipe, for each byte of the file."""
+_LONG = "takes much longer than a file of its size should: a view without an end?"
+SECONDS = 20.0
+"""Time that DuckDB may take to count the rows of a view or a query."""
+_PACE, _PATIENT = 10_000_000, 60  # bytes for which it may take another second, and times that for a query of the recipe
+_BESIDE = ("-journal", "-wal", "-shm")
 _KEEPS_LOG = 2  # the version of the format with a log next to the file, in byte 18 of it
 
 
@@ -95,7 +108,10 @@ class Sqlite:
     def count(self) -> int:
         """Return the number of rows."""
         with self._reading() as database:
-            return int(database.execute(f"SELECT count(*) FROM ({self._sql()}\n)").fetchone()[0])
+            some = f"SELECT 1 FROM ({self._sql()}\n) LIMIT {most_rows(self._path) + 1}"
+            found = int(database.execute(f"SELECT count(*) FROM ({some})").fetchone()[0])
+            check_rows(self._path, found)
+            return found
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
         """Yield some columns."""
@@ -202,8 +218,10 @@ class Sqlite:
             with closing(_sqlite(self._path)) as database:
                 if self._query:
                     database.set_authorizer(_only_this_file)
+                _bound(database, self._path, asked=self._query is not None)
                 yield database
-        except (sqlite3.Error, sqlite3.Warning, UnicodeError, OSError) as error:
+        except (sqlite3.Error, sqlite3.Warning, UnicodeError, OSError, ValueError) as error:
+            error = OSError(_LONG) if str(error) == "interrupted" else error
             what = f"query {self._query!r}" if self._query else "not a readable SQLite file"
             raise SourceError(f"{self._path}: {what}: {error}") from None
 
@@ -235,11 +253,15 @@ class DuckDB:
 
     def count(self) -> int:
         """Return the number of rows."""
-        with self._reading(f"SELECT count(*) FROM ({self._sql}\n)") as reader:
-            return int(reader.read_all().column(0)[0].as_py())
+        try:
+            return _rows_of(self._path, self._sql, 1 if self._query is None else _PATIENT, stamp(self._path))
+        except (self._duckdb.Error, OSError, ValueError) as error:
+            why = _LONG if isinstance(error, self._duckdb.InterruptException) else _line(error)
+            raise SourceError(f"{self._path}: {self._what}: {why}") from None
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
         """Yield some columns."""
+        self.count()  # a view may have rows without end
         with self._reading(self._sql) as reader:
             for batch in reader:
                 chosen = batch.select(list(names))
@@ -285,8 +307,36 @@ class DuckDB:
                 # DuckDB 1.4 gave the method its name of today.
                 yield (getattr(found, "to_arrow_reader", None) or found.fetch_arrow_reader)(1 << 12)
         except (self._duckdb.Error, pa.ArrowException, OSError) as error:
-            what = f"query {self._query!r}" if self._query else "not a readable DuckDB file"
-            raise SourceError(f"{self._path}: {what}: {_line(error)}") from None
+            raise SourceError(f"{self._path}: {self._what}: {_line(error)}") from None
+
+    @property
+    def _what(self) -> str:
+        return f"query {self._query!r}" if self._query else "not a readable DuckDB file"
+
+
+@lru_cache(256)
+def _rows_of(path: Path, sql: str, patience: int, _: tuple[int, int]) -> int:
+    """Return the number of rows of a query of DuckDB, within bounds on it and on the time that it takes."""
+    import duckdb
+
+    some = f"SELECT count(*) FROM (SELECT 1 FROM ({sql}\n) LIMIT {most_rows(path) + 1})"
+    seconds = patience * (SECONDS + path.stat().st_size / _PACE)
+    with duckdb.connect(str(path), read_only=True, config=_SETTINGS) as database, _in_time(seconds, database.interrupt):
+        found = int(database.execute(some).fetchall()[0][0])
+    check_rows(path, found)
+    return found
+
+
+@contextmanager
+def _in_time(seconds: float, interrupt: Callable[[], None]) -> Iterator[None]:
+    """Interrupt the work of the block when it has taken some seconds."""
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _chosen(path: Path, wanted: str | None, tables: dict[str, bool]) -> str:
@@ -307,11 +357,23 @@ def _sqlite(path: Path) -> sqlite3.Connection:
     """Open a file for reading only."""
     with path.open("rb") as stream:
         head = stream.read(20)
+    for ending in _BESIDE:
+        beside = path.with_name(path.name + ending)
+        if beside.exists() and not beside.is_file():
+            raise OSError(f"{beside.name} next to it is no file")  # SQLite would wait for a pipe
     log = path.with_name(f"{path.name}-wal")
     # To read a file with a log, SQLite writes next to it; without a log in use that can be spared.
     spared = len(head) == 20 and head[18] == _KEEPS_LOG and not (log.exists() and log.stat().st_size)
     options = "mode=ro&immutable=1" if spared else "mode=ro"
     return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True)
+
+
+def _bound(database: sqlite3.Connection, path: Path, *, asked: bool) -> None:
+    """Bound what a view or a query may take: the steps of SQLite's machine, and the bytes of a value."""
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
+    most = (_STEPS_ASKED if asked else _STEPS) + _STEPS_A_BYTE * path.stat().st_size
+    left = iter(range(most // _STEPS_AT_ONCE))
+    database.set_progress_handler(lambda: int(next(left, None) is None), _STEPS_AT_ONCE)
 
 
 def _only_this_file(action: int, one: str | None, *_: object) -> int:

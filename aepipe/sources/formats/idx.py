@@ -10,6 +10,7 @@ its bytes depend on the pixels alone, and it decodes to the same array as a PNG 
 from __future__ import annotations
 
 import gzip
+import math
 import re
 import struct
 import zlib
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from aepipe.errors import SourceError
 from aepipe.sources.files import Files, Found, InMemory
+from aepipe.sources.formats.plausible import BOMB, plausible_size
 from aepipe.sources.item import Item
 from aepipe.sources.passed_over import PassedOver
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"(?P<name>.*?)[-_.]?images[-_.]idx3-ubyte(\.gz)?$", re.IGNORECASE)
 _UBYTE = 0x08  # the type code of unsigned bytes
 # Larger sides come from a damaged header, and would ask for more memory than there is.
-_MAX_SIDE = 1 << 14
+_MAX_SIDE = 1 << 13
 
 
 def claims(name: str) -> bool:
@@ -152,6 +154,8 @@ def _header(stream: gzip.GzipFile | BufferedReader, path: Path, *, dimensions: i
     sizes: tuple[int, ...] = struct.unpack(f">{dimensions}I", head[4:])
     if any(not 0 < side <= _MAX_SIDE for side in sizes[1:]):
         raise SourceError(f"{path}: pictures of {sizes[1]} x {sizes[2]} pixels; at most {_MAX_SIDE} a side")
+    if math.prod(sizes) > (plausible_size(path) if _packed(path) else path.stat().st_size):
+        raise SourceError(f"{path}: {BOMB}" if _packed(path) else f"{path}: ends too early")
     return sizes
 
 
@@ -163,4 +167,8 @@ def _exactly(stream: gzip.GzipFile | BufferedReader, size: int, path: Path) -> b
 
 
 def _open(path: Path) -> gzip.GzipFile | BufferedReader:
-    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
+    return gzip.open(path, "rb") if _packed(path) else path.open("rb")
+
+
+def _packed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,7 @@ def objects(path: Path, given: str | None = None) -> Iterator[Object]:
     """
     name = encoding_of(path, given)
     if is_array(_head(path)):
-        yield from (_whole(one, escaped=True) for one in _array(path, given))
+        yield from (_whole(one, escaped=True) for one in _array(path, name))
         return
     for line in lines_of(path, name, LONGEST):
         if line is None or line.strip():
@@ -114,6 +115,8 @@ def _several(values: list[Any], kind: type) -> bool:
     return len(values) > 1 and all(isinstance(value, kind) for value in values)
 
 
+_decode = json.JSONDecoder().raw_decode
+_PIECE, _SPACES = 1 << 20, 64  # letters that are read at a time, and looked at for the next one that is no space
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _KINDS: dict[type, Kind] = {int: "integer", float: "number", bool: "bool"}
 
@@ -126,16 +129,88 @@ def _head(path: Path) -> bytes:
             raise SourceError(f"{path}: cannot be read to its end: {error}") from None
 
 
-def _array(path: Path, given: str | None) -> list[Any]:
-    with open_stream(path) as stream:
+def _array(path: Path, name: str) -> Iterator[Any]:
+    """Yield the values of an array, which is never in memory as a whole.
+
+    Args:
+        path: of the file.
+        name: of its encoding.
+
+    Raises:
+        SourceError: it is damaged, or has a value that is too long.
+    """
+    mark = "utf-8-sig" if name == encoding.UTF8 else name
+    with io.TextIOWrapper(open_stream(path), mark, encoding.reader_errors()) as stream:
         try:
-            text, _ = encoding.decode(stream.read(), given)
-            found: list[Any] = json.loads(text)
+            yield from _Array(stream).values()
         except DAMAGE as error:
             raise SourceError(f"{path}: cannot be read to its end: {error}") from None
         except (ValueError, RecursionError) as error:
             raise SourceError(f"{path}: not JSON: {error}") from None
-    return found
+
+
+class _Array:
+    """The values of an array in a stream of text, of which some is held."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        self._stream = stream
+        self._text = stream.read(_PIECE)
+        self._at = 0
+
+    def values(self) -> Iterator[Any]:
+        """Yield the values.
+
+        Raises:
+            ValueError: it is no array of JSON, or a value is longer than :data:`LONGEST`.
+        """
+        self._letter()  # the bracket that begins it
+        if self._letter() == "]":
+            return self._end()
+        self._at -= 1
+        while True:
+            yield self._value()
+            letter = self._letter()
+            if letter == "]":
+                return self._end()
+            if letter != ",":
+                raise ValueError(f"{letter!r} in place of a comma")
+
+    def _end(self) -> None:
+        if self._text[self._at :].strip() or self._stream.read(_PIECE).strip():
+            raise ValueError("more after the array")
+
+    def _letter(self) -> str:
+        """Return the next letter that is no space."""
+        while True:
+            rest = self._text[self._at : self._at + _SPACES].lstrip()
+            if rest:
+                self._at = self._text.index(rest[0], self._at) + 1
+                return rest[0]
+            self._at = min(len(self._text), self._at + _SPACES)
+            if self._at == len(self._text) and not self._more():
+                raise ValueError("it is cut off")
+
+    def _value(self) -> object:
+        self._letter()
+        self._at -= 1
+        while True:
+            try:
+                value, end = _decode(self._text, self._at)
+            except ValueError:
+                if len(self._text) - self._at > LONGEST or not self._more():
+                    raise
+            else:
+                # A number may go on in the next piece.
+                if end < len(self._text) or not self._more():
+                    self._at = end
+                    return value
+
+    def _more(self) -> bool:
+        """Hold more of the text; return whether there is any."""
+        rest = self._text[self._at :]
+        piece = self._stream.read(max(_PIECE, len(rest)))
+        self._text, self._at = rest + piece, 0
+        return bool(piece)
 
 
 def _object(line: str | None, name: str) -> Object:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -57,6 +57,7 @@ class Tables:
     def __init__(self, files: Files, columns: Columns) -> None:
         self._files = files
         self._columns = columns
+        self._bounds = files.bounds
         self._shards = Shards(files, columns.given)
         self._others = 0  # pictures of lists that are not taken
         self.passed_over = PassedOver()
@@ -139,8 +140,8 @@ class Tables:
             return at, path, InMemory(data)
         if path is None:
             return at, None, Refused(f"no {self._columns.option}")
-        place, reader = listed(self._files.root, str(PurePosixPath(found.place).parent), path)
-        return place or at, place, reader
+        named = listed(self._bounds, self._files, found, path)
+        return named.place or at, named.key, named.reader
 
     def _kept(self, field: pa.Field) -> bool:
         return field.name != self._columns.image and not _is_picture(field.type)

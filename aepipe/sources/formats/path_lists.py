@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aepipe.errors import ItemError, SourceError
-from aepipe.sources.files import Files, Found, Refused, WholeFile
+from aepipe.sources.confinement import Bounds, path_in
+from aepipe.sources.files import Files, Found, Refused, WholeFile, existing
 from aepipe.sources.item import Item, Reader
 from aepipe.sources.passed_over import PassedOver
+from aepipe.sources.walk import place_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,27 +41,45 @@ def read_at(path: Path, at: str, key: str) -> bytes:
     raise SourceError(f"{path}: a list holds no items itself")
 
 
-def listed(root: Path, folder: str, text: object) -> tuple[str, Reader]:
-    """Return the place and the reader of a file that a list names.
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A file that a cell names.
+
+    Attributes:
+        key: the path as the cell has it, relative to the source where it is relative; empty where there is none.
+        place: relative to the source where the file lies in its folder; else the whole path.
+        reader: of the file; refuses where it is missing, or outside of the source.
+    """
+
+    key: str
+    place: str
+    reader: Reader
+
+
+def listed(bounds: Bounds, files: Files, found: Found, text: object) -> Named:
+    """Return the file that a cell of a list or a table names.
 
     Args:
-        root: the folder that places are relative to.
-        folder: the list's folder, relative to the root.
-        text: the path, relative to the list's folder, or absolute.
-
-    Returns:
-        The place and the reader, which refuses where the path is missing or leads out of the list's folder.
+        bounds: of the source.
+        files: of the source.
+        found: the list or the table.
+        text: the path, relative to the folder of the list, or absolute.
     """
-    if not isinstance(text, str) or not text.strip():
-        return "", Refused("no path")
-    # Normalised first: ``x/../../c.png`` climbs, too.
-    path = os.path.normpath(text.strip())
-    if os.path.isabs(path):
-        return path, Listed(path)
-    place = str(PurePosixPath(folder, path))
-    if path.split(os.sep)[0] == "..":
-        return place, Refused("path leaves the folder of the list")
-    return place, Listed(str(root / place), str(root / folder))
+    path, why = path_in(text)
+    if path is None:
+        return Named("", "", Refused(why))
+    root, folder = str(files.root), os.path.dirname(found.path)
+    full = os.path.normpath(os.path.join(folder, path))
+    relative = not os.path.isabs(path)
+    near = full[len(root) + 1 :] if full.startswith(f"{root}/") else os.path.relpath(full, root)
+    key = place_of(near) if relative else path
+    place = key if relative and not key.startswith("../") else full
+    if not str(full).isascii():
+        full = str(existing(Path(full)))
+    if bounds.holds(full):
+        return Named(key, place, Listed(full, folder if relative else ""))
+    way = "a link on its path leads" if bounds.leads_out(full) else "its path leads"
+    return Named(key, place, Refused(f"{way} out of the source; {bounds.remedy(full, files.base)}"))
 
 
 class Lists:
@@ -72,6 +90,7 @@ class Lists:
 
         self._files = files
         self._columns = columns
+        self._bounds = files.bounds
         self.passed_over = PassedOver()
         self.gives: frozenset[str] = frozenset()
         first = files.first(claims)
@@ -106,29 +125,29 @@ class Lists:
         self._lists.begin()
         names = [field.name for field in self.schema()]
         for found in self._files.picked(self._why_not, self.passed_over):
-            folder, typed = str(PurePosixPath(found.place).parent), self._lists.typed(found, names)
+            typed = self._lists.typed(found, names)
             for line in self._lists.lines(found):
                 at = f"{found.place}#{line.number}"
                 if line.trouble:
                     yield Item(at, at, Refused(line.trouble), columns=dict.fromkeys(names))
                 else:
-                    yield self._item(line.record, folder, at, typed(line.record))
+                    yield self._item(line.record, found, at, typed(line.record))
 
     def _why_not(self, found: Found) -> str | None:
         """Return why a file is no list; None where it is one."""
         lacks = self._lists.missing.get(found.place)
         return f"no column {lacks!r}" if lacks is not None else None if claims(found.place) else "not a list"
 
-    def _item(self, row: Mapping[str, str | None], folder: str, at: str, own: dict[str, object]) -> Item:
+    def _item(self, row: Mapping[str, str | None], found: Found, at: str, own: dict[str, object]) -> Item:
         """Return one row as an item; ``at`` names it where it has no path."""
-        place, reader = listed(self._files.root, folder, row.get(self._columns.image))
-        key = (row.get(self._columns.key) or "") if self._columns.key else place
-        return Item(key or at, place or at, reader, columns=own)
+        named = listed(self._bounds, self._files, found, row.get(self._columns.image))
+        key = (row.get(self._columns.key) or "") if self._columns.key else named.key
+        return Item(key or at, named.place or at, named.reader, columns=own)
 
 
 @dataclass(frozen=True, slots=True)
 class Listed(WholeFile):
-    """Reads a file that a list names; the same letters may be written in several ways.
+    """Reads a file that a list names.
 
     Attributes:
         folder: that its path is relative to; empty for an absolute one.
@@ -138,11 +157,11 @@ class Listed(WholeFile):
 
     def __call__(self, key: str) -> bytes:
         """Return the bytes."""
-        for path in dict.fromkeys((self.path, *(unicodedata.normalize(form, self.path) for form in ("NFC", "NFD")))):
-            with suppress(FileNotFoundError):
-                return WholeFile(path)(key)
-        where = f"; paths are relative to {self.folder}" if self.folder else ""
-        raise ItemError(key, f"no such file{where}")
+        try:
+            return WholeFile(self.path)(key)
+        except FileNotFoundError:
+            where = f"; paths are relative to {self.folder}" if self.folder else ""
+            raise ItemError(key, f"no such file{where}") from None
 
 
 def _is_list(found: Found) -> bool:

@@ -307,11 +307,8 @@ class Records:
         self._others = pa.schema([field for field in self._schema if field.name not in self._used])
         self._own = self._others.names
         # Where all files together need another type than the tables in text.
-        self._fits = {
-            field.name: shards.schema.field(field.name).type
-            for field in schema
-            if field.name in shards.schema.names and shards.schema.field(field.name).type != field.type
-        }
+        types = {field.name: field.type for field in shards.schema}
+        self._fits = {one.name: types[one.name] for one in schema if types.get(one.name, one.type) != one.type}
 
     def _reader(self, line: Line) -> Reader:
         return Refused(line.trouble) if line.trouble else _Made(self._content, line.record)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import datetime
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
+from queue import Empty, LifoQueue
 from typing import Any
 
 from aepipe.errors import ExtraError, SourceError
 from aepipe.sources.files import EMPTY, first_bytes, pointer_in
 from aepipe.sources.formats.dialect import Dialect, layout_of
+from aepipe.sources.formats.plausible import check_packed
 from aepipe.sources.formats.streams import stamp
+from aepipe.sources.helper import Helper
 from aepipe.sources.item import Given
 
+SECONDS = 300.0
+"""Time that one sheet may take."""
+COMMAND = (sys.executable, "-m", "aepipe.sources.formats.sheet_reader")
+_idle: LifoQueue[Helper] = LifoQueue()
 ENDINGS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 _SAMPLE = 1000
 
@@ -55,22 +63,41 @@ class Sheet:
 @lru_cache(2)
 def _cells(path: Path, sheet: str | None, _: tuple[int, int]) -> tuple[list[list[str]], list[str]]:
     """Return the cells of a sheet, all rows of one length; and what there is to be said."""
+    if not find_spec("python_calamine"):
+        raise ExtraError("python-calamine", "tables")
     try:
-        from python_calamine import CalamineError, CalamineWorkbook
-    except ImportError:
-        raise ExtraError("python-calamine", "tables") from None
-    try:
-        book = CalamineWorkbook.from_path(str(path))
-        names = book.sheet_names
-        if sheet is not None and sheet not in names:
-            raise SourceError(f"{path}: no sheet {sheet!r}; it has: {', '.join(names)}")
-        chosen = sheet if sheet is not None else names[0]
-        rows = [[_text(value) for value in row] for row in book.get_sheet_by_name(chosen).iter_rows()]
-    except (CalamineError, OSError, IndexError) as error:
+        check_packed(path)
+        answer = _read(path, sheet)
+    except (OSError, ValueError) as error:
         raise SourceError(f"{path}: not a readable workbook: {_other(path) or error}") from None
+    names, chosen = answer["names"], answer["chosen"]
+    if chosen is None:
+        what = f"no sheet {sheet!r}" if sheet is not None else "no sheet"
+        raise SourceError(f"{path}: {what}; it has: {', '.join(names) or 'none'}")
+    rows: list[list[str]] = answer["rows"]
     others = [name for name in names if name != chosen]
     notes = [f"sheet {chosen!r} is read; the others are not: {', '.join(others)}"] if others and sheet is None else []
     return rows, notes
+
+
+def _read(path: Path, sheet: str | None) -> dict[str, Any]:
+    """Return what another process read.
+
+    Raises:
+        ValueError: it could not, with the reason.
+    """
+    try:
+        helper = _idle.get_nowait()
+    except Empty:
+        helper = Helper(COMMAND)
+    answer = helper.ask({"path": str(path), "sheet": sheet}, seconds=SECONDS)
+    if answer is None:
+        late = f"it took more than {SECONDS:g} seconds"
+        raise ValueError(late if helper.late else "its reader crashed or ran out of memory: it may be damaged")
+    _idle.put(helper)
+    if trouble := answer.get("trouble"):
+        raise ValueError(trouble)
+    return answer
 
 
 def _other(path: Path) -> str:
@@ -85,15 +112,3 @@ def _other(path: Path) -> str:
         return "it is a page of HTML or XML; save it as .xlsx or .csv"
     text = b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff"))
     return pointer_in(head) or ("it is text; if it is a table, name it .csv or .tsv" if text else "")
-
-
-def _text(value: Any) -> str:  # noqa: ANN401  a cell has one of many types
-    """Return a cell as CSV would have it: whole numbers without a point, dates as in ISO 8601."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1 << 53 else repr(value)
-    if isinstance(value, datetime.datetime):
-        midnight = value.time() == datetime.time()
-        return value.date().isoformat() if midnight else value.isoformat(" ")
-    return value.isoformat() if isinstance(value, datetime.date | datetime.time) else str(value)

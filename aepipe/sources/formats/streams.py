@@ -12,6 +12,7 @@ from typing import IO, cast
 
 from aepipe.errors import SourceError
 from aepipe.sources import encoding
+from aepipe.sources.formats.plausible import BOMB, plausible_size
 
 DAMAGE = (OSError, EOFError, zlib.error)
 """What a stream raises where it cannot be read to its end."""
@@ -26,9 +27,34 @@ def open_stream(path: Path) -> IO[bytes]:
     try:
         with path.open("rb") as stream:
             zipped = stream.read(2) == b"\x1f\x8b"
-        return cast(IO[bytes], gzip.open(path, "rb")) if zipped else path.open("rb")
+        return cast(IO[bytes], _Unpacked(path)) if zipped else path.open("rb")
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+class _Unpacked(gzip.GzipFile):
+    """A gzipped file that grows within bounds."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "rb")
+        self._most = plausible_size(path)
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return some bytes.
+
+        Raises:
+            OSError: there are more of them than is plausible.
+        """
+        return self._checked(super().read(self._most + 1 if size is None or size < 0 else size))
+
+    def read1(self, size: int = -1) -> bytes:
+        """Return some bytes; see :meth:`read`."""
+        return self._checked(super().read1(size))
+
+    def _checked(self, data: bytes) -> bytes:
+        if self.tell() > self._most:
+            raise OSError(f"it {BOMB}")
+        return data
 
 
 def encoding_of(path: Path, given: str | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -13,11 +12,10 @@ from pathlib import Path
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import MAX_BYTES, Found, InMemory, Piece, Refused
 from aepipe.sources.formats.members import LINK, Member, leaves
+from aepipe.sources.formats.plausible import BOMB, plausible_size
 from aepipe.sources.item import Reader
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-RATIO = 1000
-"""Times that a compressed archive may grow."""
 _DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, LZMAError)
 
 
@@ -61,13 +59,13 @@ def members(found: Found) -> Iterator[Member]:
     """
     try:
         with _open(Path(found.path)) as archive:
-            most = MAX_BYTES + RATIO * os.path.getsize(found.path) if not _plain(Path(found.path)) else None
+            most = None if _plain(Path(found.path)) else plausible_size(Path(found.path))
             while (member := archive.next()) is not None:
                 vars(archive)["members"].clear()  # tarfile keeps all members it has seen, however many there are
                 if member.isdir():
                     continue
                 if most is not None and member.offset_data + member.size > most:
-                    raise SourceError(f"{found.path}: grows more than {RATIO:,} times when it is unpacked")
+                    raise SourceError(f"{found.path}: {BOMB}")
                 name = member.name.removeprefix("./").encode("utf-8", "surrogateescape")
                 at = f"{member.offset_data}+{member.size}"
                 yield Member(name.decode("utf-8", "backslashreplace"), at, _reader(archive, member, found.path))

@@ -13,7 +13,10 @@ import pyarrow.parquet as pq
 
 from aepipe.errors import SourceError
 from aepipe.sources.files import Found
+from aepipe.sources.formats import arrow_messages
 from aepipe.sources.formats.databases import DATABASES, ENDINGS, database, kind_of
+from aepipe.sources.formats.plausible import BOMB, check_rows, plausible_size
+from aepipe.sources.formats.streams import stamp
 from aepipe.sources.item import ONLY_TABLE, Select
 
 _PARQUET = (".parquet", ".pq")
@@ -154,9 +157,21 @@ def reading(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         # Mapped, so that only the row groups that are read take memory.
         with pq.ParquetFile(path, memory_map=True) as table:
+            _check_parquet(path, table.metadata)
             yield table
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: not a readable Parquet file: {_first_line(error)}") from None
+
+
+def _check_parquet(path: Path, footer: pq.FileMetaData) -> None:
+    """Raise SourceError where a footer says more than a file of its size plausibly holds."""
+    most = plausible_size(path)
+    try:
+        check_rows(path, footer.num_rows)
+    except ValueError as error:
+        raise SourceError(f"{path}: {error}") from None
+    if any(footer.row_group(number).total_byte_size > most for number in range(footer.num_row_groups)):
+        raise SourceError(f"{path}: a row group {BOMB}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +193,7 @@ class ArrowTable:
     def batches(self, names: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
         """Yield some columns."""
         with self._reading() as reader:
-            for batch in _all(reader):
+            for batch in _checked(reader):
                 chosen = batch.select(list(names))
                 yield from (chosen.slice(start, size) for start in range(0, len(chosen), size))
 
@@ -186,7 +201,7 @@ class ArrowTable:
         """Return one value."""
         with self._reading() as reader:
             at = row
-            for batch in _all(reader):
+            for batch in _checked(reader):
                 if at < len(batch):
                     return batch.column(name)[at].as_py()
                 at -= len(batch)
@@ -200,6 +215,8 @@ class ArrowTable:
             raise SourceError(f"{self.path}: Feather version 1; write it again with pyarrow.feather.write_feather")
         try:
             with pa.memory_map(str(self.path)) as mapped:
+                start = 8 if head.startswith(b"ARROW1") else 0  # a file is a stream between two marks
+                arrow_messages.check(self.path, start, stamp(self.path))
                 yield pa.ipc.open_file(mapped) if head.startswith(b"ARROW1") else pa.ipc.open_stream(mapped)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise SourceError(f"{self.path}: not a readable Arrow file: {_first_line(error)}") from None
@@ -210,6 +227,13 @@ def _all(reader: pa.ipc.RecordBatchStreamReader | pa.ipc.RecordBatchFileReader) 
     if isinstance(reader, pa.ipc.RecordBatchFileReader):
         return map(reader.get_batch, range(reader.num_record_batches))
     return iter(reader)
+
+
+def _checked(reader: pa.ipc.RecordBatchStreamReader | pa.ipc.RecordBatchFileReader) -> Iterator[pa.RecordBatch]:
+    """Yield the batches; of damaged offsets Arrow would make values of whatever lies in memory there."""
+    for batch in _all(reader):
+        batch.validate(full=True)
+        yield batch
 
 
 def _first_line(error: Exception) -> str:

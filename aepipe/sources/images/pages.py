@@ -29,7 +29,10 @@ MARK = "i"
 LONGEST = 1024
 MOST = 10_000
 """Pages of a file that are read."""
+MOST_PIXELS = 1 << 35
+"""Pixels of all frames of an animation together: those of 10,000 frames of a film in its usual size are fewer."""
 _MANY = frozenset({"GIF", "PNG", "WebP", "AVIF", "HEIC", "FLI", "DCX"})
+_TOO_LARGE = (reading.UnreadableError, Image.DecompressionBombError)
 _KIND_OF_PAGE = 254  # the tag of TIFF; its first bit says that a page is a small copy of another
 
 
@@ -62,6 +65,9 @@ class Pages(Pieces):
                     yield replace(item, key=key, place=place, reader=reader, whole=whole)
             except ItemError as error:
                 yield replace(item, reader=Refused(error.reason))
+            except _TOO_LARGE as error:
+                reason = str(error) if isinstance(error, reading.UnreadableError) else "a frame with too many pixels"
+                yield replace(item, reader=Refused(reason))
             except reading.TROUBLE:
                 yield replace(item, reader=Refused(f"damaged after page {number}")) if number else item
             else:
@@ -79,7 +85,7 @@ def page(data: bytes, number: int, key: str) -> bytes:
         if format_of(data) == "TIFF":
             return _first(data, _tiff_pages(data, key)[number - 1])
         return next(islice(_frames(data, key), number - 1, None))
-    except (StopIteration, *reading.TROUBLE):
+    except (StopIteration, *_TOO_LARGE, *reading.TROUBLE):
         raise ItemError(key, f"no page {number} in it that can be read") from None
 
 
@@ -156,6 +162,8 @@ def _frames(data: bytes, key: str) -> Iterator[bytes]:
     with reading.quiet():
         count = int(getattr(image, "n_frames", 1))
     _check_count(count, key)
+    if count * image.width * image.height > MOST_PIXELS:
+        raise ItemError(key, f"more than {MOST_PIXELS / 1e6:,.0f} megapixels in all its frames")
     if count < 2 or image.width * image.height > reading.MAX_PIXELS:
         return
     for number in range(count):

@@ -35,8 +35,11 @@ SMALL = 1 << 24
 """Bytes from which a picture asks for its share."""
 FEW = 1 << 19
 """Pixels below which it never needs that much; only a TIFF may have blocks that are larger than its picture."""
-DEEPEST = 12
+DEEPEST = 9
 """Decoded bytes for each pixel that is allowed; a file that needs more is made to fill the memory."""
+PLAUSIBLE, RATIO = 1 << 28, 500
+"""Decoded bytes up to which a picture may be any times as large as its file, and the times above: only an empty one is
+packed that well."""
 _ORIENTATION = 0x0112  # the EXIF tag
 _NODATA = 42113  # the tag of GDAL
 _DEPTH, _SAMPLES, _STRIP, _TILE_WIDTH, _TILE_HEIGHT = 258, 277, 278, 322, 323  # tags of TIFF
@@ -119,14 +122,33 @@ def upright(data: bytes, kind: str, *, least: tuple[int, int], gray: bool, limit
     least = least[::-1] if turn >= 5 else least
     halvings = _reduced(image, kind, least, gray)
     need = 0 if pixels < FEW and kind != "TIFF" else _memory(image, kind, pixels >> 2 * halvings, pixels)
-    if need > DEEPEST * limit:
-        raise UnreadableError(f"made to take more than {DEEPEST * limit / 1e9:.1f} GB of memory")
+    _check_need(need, len(data), limit)
     with ROOM.taken(need) if need >= SMALL else nullcontext():
         whole, nodata = _loaded(image, kind, data, least, limit)
         if kind not in ("JPEG", "TIFF"):  # a PNG may have the tag at its end; Pillow turns a TIFF by itself
             turn = orientation(whole)
         by = _fraction(whole, least) if whole.width * whole.height > LARGE else 1
         yield turned(values.flattened(whole, by, nodata), turn)
+
+
+def _check_need(need: int, size: int, limit: int) -> None:
+    """Check what decoding takes, before it begins.
+
+    Args:
+        need: bytes.
+        size: of the file.
+        limit: pixels that are allowed; a recipe that sets it trusts its files.
+
+    Raises:
+        UnreadableError: it is more than pixels of any sort need, or than a file of that size plausibly holds.
+    """
+    if need > DEEPEST * limit:
+        raise UnreadableError(f"made to take more than {DEEPEST * limit / 1e9:.1f} GB of memory")
+    if limit == MAX_PIXELS and need > max(PLAUSIBLE, RATIO * size):
+        raise UnreadableError(
+            f"{need / 1e6:,.0f} MB out of {size / 1e6:.2f} MB, which is not plausible; a max_megapixels above "
+            f"{MAX_PIXELS / 1e6:g} under [source] allows it"
+        )
 
 
 def opened(data: bytes, kind: str, limit: int = MAX_PIXELS) -> ImageFile.ImageFile:

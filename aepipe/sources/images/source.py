@@ -125,7 +125,7 @@ class Images(BackboneSource, base.ItemSource):
         self.size = features.size or (side, side)
         self.backbone = self._spec(base)
         self._decode = None if self.backbone else decode.decoder(self.features())
-        files = Files.at(options.path, base, options.exclude)
+        files = Files.at(options.path, base, options.exclude, options.root)
         super().__init__(options, name, files, self._open_container(files, options))
 
     @property

@@ -89,7 +89,7 @@ class Table(base.ItemSource):
     def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
         self._features = features
         self._decode: Decode | None = None
-        files = Files.at(options.path, base, options.exclude)
+        files = Files.at(options.path, base, options.exclude, options.root)
         self._records = records.Records(files, _body, key=options.key, given=options.given)
         super().__init__(options, name, files, self._records)
         self._choices = options

@@ -262,6 +262,8 @@ def document_of(data: bytes, key: str, given: str | None = None) -> tuple[passag
     text, found = _plain_text(data, key, given)
     if not text.strip():
         raise ItemError(key, "empty document")
+    if len(text) > passages.MOST_TEXT:
+        raise ItemError(key, f"more than {passages.MOST_TEXT >> 20} million letters: cut it into files of its parts")
     return passages.Document(text), found
 
 

@@ -14,8 +14,12 @@ def attachments(data: bytes) -> list[str]:
     Args:
         data: all bytes of the mail.
     """
-    found = []
-    for part in message_from_bytes(data, policy=default).walk():
+    found = list[str]()
+    try:
+        parts = list(message_from_bytes(data, policy=default).walk())
+    except RecursionError:  # mails within mails, deeper than anybody sends
+        return found
+    for part in parts:
         try:
             name, attached = part.get_filename(), part.get_content_disposition() == "attachment"
         except Exception:  # the parser raises whatever a broken header leads it to

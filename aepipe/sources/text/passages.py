@@ -17,6 +17,8 @@ from aepipe.sources.text import scripts
 
 MARK = "p"
 """Begins the places of passages."""
+MOST_TEXT = 1 << 26
+"""Letters of one document."""
 _AT = re.compile(rf"{MARK}(?P<number>\d+)\+(?P<words>\d+)-(?P<overlap>\d+)(?:!(?P<inner>.*))?$")
 
 

@@ -119,7 +119,7 @@ class Text(BackboneSource, base.ItemSource):
         self._features = features
         self._learned: dict[str, Any] = {"vocabulary": [], "rarity": []}
         self.backbone = _spec(features.backbone, base)
-        files = Files.at(options.path, base, options.exclude)
+        files = Files.at(options.path, base, options.exclude, options.root)
         whole = _container(files, options)
         given = options.encoding if isinstance(whole, Folder) else None  # the texts of tables are decoded already
         alone = isinstance(whole, Folder) and len(list(islice(files, 2))) == 1

@@ -7,36 +7,21 @@ JSON: the ``pages``, and whether they are pages (``paged``); or ``trouble``, in 
 from __future__ import annotations
 
 import io
-import json
-import os
 import re
-import resource
-import signal
-import sys
 import zipfile
 from typing import Any
+
+from aepipe.sources.helping import serve
 
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 # Signs of XML itself have a wide form, which is the same letter where words are cut.
 _APART = {"&": "＆", "<": "＜", ">": "＞"}
 _REFERENCE = re.compile(rb"&(amp|lt|gt|quot|apos|#\d{1,7}|#[xX][0-9a-fA-F]{1,6});")
-MEMORY = 4 << 30
-"""Bytes that the process may have; a document that needs more is not read."""
 
 
 def main() -> None:
     """Read documents until there are no more."""
-    # Ctrl-C is for the process that asks; this one ends when its input does.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY if most < 0 else min(MEMORY, most), most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    source, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library says on stdout would be taken for an answer
-    while line := source.readline():
-        asked = json.loads(line)
-        answers.write(json.dumps(_answer(source.read(asked["size"]), asked["type"])).encode() + b"\n")
-        answers.flush()
+    serve(lambda asked, data: _answer(data, asked["type"]))
 
 
 def _answer(data: bytes, media_type: str) -> dict[str, Any]:

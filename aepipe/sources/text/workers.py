@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import hashlib
-import json
-import os
 import sys
-import threading
 from importlib.util import find_spec
 from itertools import accumulate
 from queue import Empty, LifoQueue
-from typing import IO, Any, cast
 
 from aepipe.errors import ExtraError, ItemError
-from aepipe.sources.text.passages import Document
+from aepipe.sources.helper import Helper
+from aepipe.sources.text.passages import MOST_TEXT, Document
 
 ENCRYPTED = "encrypted: it needs a password"
 LIBRARY, EXTRA = "kreuzberg", "documents"
 SECONDS = 60.0
 """Time that one document may take."""
-MOST_TEXT = 1 << 26
-"""Letters of one document."""
 COMMAND = (sys.executable, "-m", "aepipe.sources.text.worker")
-_idle: LifoQueue[_Worker] = LifoQueue()
+_idle: LifoQueue[Helper] = LifoQueue()
 _stopped: dict[bytes, str] = {}  # why a reader was lost, by the digest of the document: that is not tried twice
 
 
@@ -47,7 +40,7 @@ def extract(data: bytes, key: str, form: str, media_type: str) -> Document:
     if digest in _stopped:
         raise ItemError(key, _stopped[digest])
     worker = _taken()
-    answer = worker.ask(media_type, data)
+    answer = worker.ask({"type": media_type}, data, seconds=SECONDS)
     if answer is None:
         why = f"took more than {SECONDS:g} seconds to read" if worker.late else f"the reader of {form} files crashed"
         _stopped[digest] = f"{why}: the file may be damaged"
@@ -61,66 +54,11 @@ def extract(data: bytes, key: str, form: str, media_type: str) -> Document:
     return _joined(pages) if answer["paged"] else Document(pages[0])
 
 
-class _Worker:
-    """One process, which reads one document after the other."""
-
-    def __init__(self) -> None:
-        import subprocess  # here, because a cold query must not wait for it
-
-        self.late = False
-        self.process = subprocess.Popen(
-            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment()
-        )
-
-    def ask(self, media_type: str, data: bytes) -> dict[str, Any] | None:
-        """Return what the process read; None where it was too late, or has ended."""
-        timer = threading.Timer(SECONDS, self._stop)
-        timer.daemon = True
-        timer.start()
-        stdin, stdout = cast(IO[bytes], self.process.stdin), cast(IO[bytes], self.process.stdout)
-        try:
-            stdin.write(json.dumps({"type": media_type, "size": len(data)}).encode() + b"\n" + data)
-            stdin.flush()
-            line = stdout.readline()
-            found: dict[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None
-        except (OSError, ValueError):
-            found = None
-        finally:
-            timer.cancel()
-        if found is None:
-            self.end()
-        return found
-
-    def end(self) -> None:
-        """Stop the process, and wait until it is gone."""
-        self.process.kill()
-        for stream in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):
-                cast(IO[bytes], stream).close()
-        self.process.wait()
-
-    def _stop(self) -> None:
-        self.late = True
-        self.process.kill()
-
-
-def _taken() -> _Worker:
+def _taken() -> Helper:
     try:
         return _idle.get_nowait()
     except Empty:
-        return _Worker()
-
-
-@atexit.register
-def _end_all() -> None:
-    with contextlib.suppress(Empty):
-        while True:
-            _idle.get_nowait().end()
-
-
-def _environment() -> dict[str, str]:
-    # The process finds the same packages, wherever this one found them.
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        return Helper(COMMAND)
 
 
 def _reason(trouble: str, form: str) -> str:

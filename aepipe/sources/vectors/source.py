@@ -72,7 +72,7 @@ class Vectors(base.ItemSource):
         self._features = features
         self._learned: dict[str, list[float]] = {"mean": [], "scale": []}
         self._decode: Decode | None = None
-        files = Files.at(options.path, base, options.exclude)
+        files = Files.at(options.path, base, options.exclude, options.root)
         container, self._width = _container(files, options)
         super().__init__(options, name, files, container)
 

@@ -186,6 +186,8 @@ def _checked(video: av.container.InputContainer, key: str) -> av.container.Input
     stream = _pictures(video)
     if stream is None:
         raise ItemError(key, "sound only, no film" if video.streams.audio else "no pictures in it")
+    if stream.codec_context is None:
+        raise ItemError(key, "pictures in a codec that is not known here")
     if stream.codec_context.width * stream.codec_context.height > decode.MAX_PIXELS:
         raise ItemError(key, f"more than {decode.MAX_PIXELS:,} pixels")
     stream.thread_type = "AUTO"
