@@ -40,7 +40,7 @@ def of_project(text: str) -> dict[str, Version | None]:
 
 def faults(project: Mapping[str, Version | None], security: str) -> Iterator[str]:
     """Say where the bounds of the project and the table in the text of SECURITY.md disagree."""
-    table = {canonicalize_name(name): Version(bound) for name, bound, _ in ROW.findall(security)}
+    table: dict[str, Version] = {canonicalize_name(name): Version(bound) for name, bound, _ in ROW.findall(security)}
     others = OTHERS.search(security)
     known = {*table, *(re.findall(r"`([\w.-]+)`", others[1]) if others else ())}
     for name, least in table.items():
@@ -48,11 +48,11 @@ def faults(project: Mapping[str, Version | None], security: str) -> Iterator[str
             yield f"SECURITY.md: {name} is no dependency"
         elif (bound := project[name]) is not None and bound < least:
             yield f"pyproject.toml: {name}>={bound} is below {least}, which SECURITY.md gives a reason for"
-    for name, bound in project.items():
+    for one, bound in project.items():
         if bound is None:
-            yield f"pyproject.toml: {name} has no lower bound"
-        if name not in known:
-            yield f"SECURITY.md: {name} has not been compared with published advisories"
+            yield f"pyproject.toml: {one} has no lower bound"
+        if one not in known:
+            yield f"SECURITY.md: {one} has not been compared with published advisories"
 
 
 def advisories(report: Mapping[str, Any], security: str) -> tuple[int, list[str]]:
