@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from aepipe.pipeline.export import Exported
     from aepipe.pipeline.update import Added
     from aepipe.release.collections import Dropped, Listed
-    from aepipe.release.dedup import Groups
     from aepipe.release.diff import Difference
+    from aepipe.release.groups import Alike, Groups
     from aepipe.store.registry import Event
 
 __all__ = ["Collection", "Results", "collections", "open"]
@@ -289,31 +289,31 @@ class Collection:
 
         return export_graph(self.store, self.release.ref, Path(file))
 
-    def dedup(self, radius: int = 3, *, smallest: int = 2, out: FilePath | None = None, keep: str = "best") -> Groups:
-        """Find rows that are nearly the same, in groups around the first of each; exactly.
+    def dedup(
+        self,
+        radius: int | None = None,
+        *,
+        alike: Alike | None = None,
+        smallest: int = 2,
+        out: FilePath | None = None,
+        keep: str = "best",
+    ) -> Groups:
+        """Find groups of rows that are identical, edited copies, or alike in content.
 
         Args:
-            radius: bits in which a row may differ from the first of its group; 0 finds equal codes.
+            radius: in bits, for rows alike in content; 3 where there is none, and 0 finds equal codes.
+            alike: ``identical``, ``copies`` or ``content``; else ``copies`` of pictures, ``content`` with a radius.
             smallest: rows that a group has at least.
-            out: also write all groups there, as Parquet; one row of each is marked ``keep``, the others ``remove``.
-            keep: which one: ``best`` (most pixels, then bytes, then the oldest), ``newest``, ``oldest``, ``first``, or
-                ``path:GLOB``.
+            out: also write all groups there, as Parquet, with a mark for each row.
+            keep: marked so; see :func:`aepipe.release.keep.order_named`.
 
         Raises:
-            QueryError: the radius is not in 0..K, groups of fewer than 2 rows are asked for, or the file cannot be
-                written.
-
-        >>> boots.dedup(radius=0).summary()    # doctest: +SKIP
-        '12 of 70,000 rows are in 6 groups; to keep one of each would remove 6'
+            QueryError: there is no such way, the radius is not in 0..K, groups of fewer than 2 rows are asked for, or
+                the file cannot be written.
         """
         from aepipe.release import dedup
-        from aepipe.release.keep import order_named
 
-        order = order_named(keep)
-        found = dedup.find(self.release, radius, smallest=smallest)
-        if out is not None:
-            dedup.write(self.release, found, Path(out), order)
-        return found
+        return dedup.search(self.release, alike, radius, smallest=smallest, out=out, keep=keep)
 
     def diff(self, before: str | None = None, *, k: int = 10, rows: int = 1000) -> Difference:
         """Compare an earlier release with this one: rows, bits and nearest neighbours.

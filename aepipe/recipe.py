@@ -164,7 +164,8 @@ class GrownOptions(Options):
     def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
         found: dict[str, Any] = written(self)
         fields = type(self).model_fields
-        return {name: value for name, value in found.items() if name not in self.later or value != fields[name].default}
+        usual = {name for name in self.later if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in found.items() if name not in usual}
 
 
 class CodeRecipe(GrownOptions):
@@ -181,11 +182,13 @@ class CodeRecipe(GrownOptions):
         fit: how long and how fast it is trained.
         fallback: ``itq`` releases rotated components where they measure better on held-out rows than the trained bits;
             ``none`` always releases the trained bits.
+        embedding: by what hits are ordered: by the code of the ``topmost`` layer below the bits, or by that of the
+            ``lowest`` layer, in the order of distances, as an exact search of the rows would.
         stands_for: written by a run that released rotated components: the digest of the recipe whose trained bits
             measured worse.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"fallback", "stands_for"})
+    later: ClassVar[frozenset[str]] = frozenset({"fallback", "embedding", "stands_for"})
 
     bits: Annotated[int, Field(ge=1, le=MOST_BITS)] = 64
     normalize: bool = True
@@ -196,10 +199,11 @@ class CodeRecipe(GrownOptions):
     objective: Choice = Choice(kind="reconstruction")
     fit: FitRecipe = FitRecipe()
     fallback: Literal["itq", "none"] = "itq"
+    embedding: Literal["topmost", "lowest"] = "topmost"
     stands_for: str = ""
 
 
-class FinetuneRecipe(FitRecipe):
+class FinetuneRecipe(GrownOptions, FitRecipe):
     """End-to-end training of the unrolled stack with its binary bottleneck.
 
     Attributes:
@@ -207,12 +211,20 @@ class FinetuneRecipe(FitRecipe):
         frozen: number of the lowest layers that stay as they were pretrained; fine-tuning takes their codes as its
             rows, and corrupts these.
         corruption: a change of the rows that the stack sees in training.
+        edits: a change of whole items, before the frozen layers see them: of pictures, a ``jitter``. With pairs of
+            rows, each of the two has an edit of its own.
+        edits_within: how many times as far from the nearest other rows an edited row may be as it was itself; each part
+            of an edit is weakened until it keeps to that. 0 takes edits as they are.
         objective: the principle of fine-tuning; some objectives train single layers only.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"edits", "edits_within"})
 
     epochs: Annotated[int, Field(ge=0, le=1_000_000_000)] = 10
     frozen: Annotated[int, Field(ge=0)] = 0
     corruption: Choice = Choice(kind="none")
+    edits: Choice = Choice(kind="none")
+    edits_within: Annotated[float, Field(ge=0)] = 1.1
     objective: Choice = Choice(kind="reconstruction")
 
 
@@ -278,7 +290,7 @@ class GateRecipe(GrownOptions):
     """The conditions under which a new release replaces the one in service.
 
     Attributes:
-        metric: the score that must not fall; without labels, ``recall_at_10`` of exact float neighbours.
+        metric: the score that must not fall; without labels, ``walk_map`` or ``recall_at_10``.
         max_regression: the largest fall allowed against the release in service; a fall that may be chance, by its
             interval, is no reason to refuse.
         warn_below_itq: refuse the release if ITQ codes of the same length are better by more than the interval, warn if
@@ -290,7 +302,9 @@ class GateRecipe(GrownOptions):
 
     later: ClassVar[frozenset[str]] = frozenset({"feedback"})
 
-    metric: Literal["map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "recall_at_10"] = "map_at_1000"
+    metric: Literal["map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "recall_at_10", "walk_map"] = (
+        "map_at_1000"
+    )
     max_regression: Annotated[float, Field(ge=0)] = 0.01
     warn_below_itq: bool | Literal["forbid"] = True
     canaries: str | None = None

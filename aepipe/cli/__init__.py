@@ -30,6 +30,7 @@ VERBS = {
     "evaluate": VerbModule("evaluate", threads=True),
     "compare": VerbModule("compare", threads=True),
     "study": VerbModule("compare", threads=True),
+    "tune": VerbModule("tune", threads=True),
     "generate": VerbModule("generate", threads=True),
     "reconstruct": VerbModule("generate"),
     "interpolate": VerbModule("generate"),

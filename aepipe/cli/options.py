@@ -57,8 +57,12 @@ Wait = Annotated[
 LONGEST = 30 * 86400
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, option: str = "--wait") -> float:
     """Return a time such as ``90``, ``90s``, ``10m`` or ``2h`` in seconds.
+
+    Args:
+        text: the time.
+        option: that it was given to.
 
     Raises:
         QueryError: it is none, or longer than 30 days.
@@ -66,7 +70,7 @@ def seconds(text: str) -> float:
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)([smh]?)", text.strip(), re.ASCII)
     value = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else -1
     if not 0 <= value <= LONGEST:
-        raise QueryError(f"--wait {text!r}: no time up to 30 days; write it like 90s, 10m or 2h")
+        raise QueryError(f"{option} {text!r}: no time up to 30 days; write it like 90s, 10m or 2h")
     return value
 
 

@@ -44,7 +44,7 @@ class Encoding:
 
     Attributes:
         codes: N codes of K bits.
-        embedding: float32[N, H], the mean of the last layer below the bits.
+        embedding: float32[N, H], the mean of the last layer below the bits, or of the lowest one, lifted.
         logits: float32[N, K], the distance of each bit above its threshold.
     """
 

@@ -30,6 +30,7 @@ from aepipe.evaluate.reranking import Reranking, choose
 from aepipe.evaluate.retrieval import METRICS, NEIGHBOURS, neighbour_recall, retrieval, retrieval_by
 from aepipe.evaluate.strangers import Strangers
 from aepipe.evaluate.ties import Floats, Ints
+from aepipe.evaluate.walks import WALK_MAP, Walks
 from aepipe.log import step
 
 OURS, FLOAT = "ours", "float"
@@ -115,7 +116,8 @@ class Protocol:
         n_bits: K.
         n_database: rows ranked.
         n_queries: number of queries.
-        labelled: whether relevance is by label; without labels only the recall of float neighbours is measured.
+        labelled: whether relevance is by label; without labels only the recall of float neighbours and the average
+            precision of walks are measured.
         seed: of the baselines and of the bootstrap.
     """
 
@@ -202,7 +204,7 @@ def score(
     """Measure our codes and every baseline on the same queries.
 
     The baselines are fitted on the database's features; one that cannot be fitted (more bits than features) is left
-    out with a note. Without labels, only ``recall_at_10`` of exact float neighbours is measured.
+    out with a note. Without labels, only ``recall_at_10`` of exact float neighbours and ``walk_map`` are measured.
 
     Args:
         database: N rows to search in.
@@ -225,11 +227,11 @@ def score(
     protocol = Protocol(database.codes.n_bits, len(database), len(queries), labelled, seed)
     known = Others() if others is None else others
     known.exact = known.exact or _exact(database, queries)
-    neighbours, exact = known.exact
-    systems = _systems(database, queries, neighbours, seed, {} if fitted is None else fitted, known.rows)
+    yard, exact = known.exact
+    systems = _systems(database, queries, yard, seed, {} if fitted is None else fitted, known.rows)
     rows, notes = _rows(chain(systems, [(FLOAT, known.rows.get(FLOAT, exact))]), seed, known)
     both = None if database.labels is None or queries.labels is None else (database.labels, queries.labels)
-    twins = near_duplicates(database.features, queries.features, neighbours)
+    twins = near_duplicates(database.features, queries.features, yard.neighbours)
     notes += describe_leaks(twins, database.keys, queries.keys)
     reranking = None
     if database.embeddings is not None and queries.embeddings is not None:
@@ -240,7 +242,7 @@ def score(
         tuple(rows),
         bit_health(database.codes),
         tuple(notes),
-        calibrate(database.codes, queries.codes, neighbours, both, queries.errors),
+        calibrate(database.codes, queries.codes, yard.neighbours, both, queries.errors),
         reranking,
         int((twins >= 0).sum()),
     )
@@ -332,10 +334,17 @@ def describe_leaks(twins: Ints, rows: NDArray[np.str_] | None, queries: NDArray[
 
 
 class _Measured(NamedTuple):
-    """Metrics of one system per query, float64[Q] each, and its precision and recall by radius."""
+    """Metrics of one system per query, and its precision and recall by radius."""
 
     metrics: dict[str, Floats]
     within: tuple[Floats, ...] = ()
+
+
+class _Yardsticks(NamedTuple):
+    """The truth by which codes are measured without labels: nearest rows, int64[Q, k], and walks."""
+
+    neighbours: Ints
+    walks: Walks
 
 
 @dataclass(slots=True)
@@ -343,11 +352,11 @@ class Others:
     """What was measured of everything but our codes; the same for all encoders of the same rows.
 
     Attributes:
-        exact: each query's nearest rows, and the metrics of exact search.
+        exact: each query's nearest rows and walks, and the metrics of exact search.
         rows: of baselines and of exact search, or the reason why there is none, by system.
     """
 
-    exact: tuple[Ints, _Measured] | None = None
+    exact: tuple[_Yardsticks, _Measured] | None = None
     rows: dict[str, Row | str] = field(default_factory=dict)
 
 
@@ -376,13 +385,13 @@ def _row(system: str, found: _Measured, seed: int) -> Row:
 def _systems(
     database: Sample,
     queries: Sample,
-    neighbours: Ints,
+    yard: _Yardsticks,
     seed: int,
     fitted: MutableMapping[str, Baseline],
     known: Mapping[str, Row | str],
 ) -> Iterator[tuple[str, _Measured | Row | str]]:
     """Yield each system of codes with its metrics, or with the reason why it has none; of known ones, what is known."""
-    yield OURS, _measure(database, queries, neighbours)
+    yield OURS, _measure(database, queries, yard)
     n_bits = database.codes.n_bits
     sample = FitSample(database.features, n_bits, seed)
     for name, fit in BASELINES.items():
@@ -397,26 +406,29 @@ def _systems(
             continue
         theirs = Sample(fitted[name].codes(database.features), database.features, database.labels)
         asked = Sample(fitted[name].codes(queries.features), queries.features, queries.labels)
-        yield name, _measure(theirs, asked, neighbours)
+        yield name, _measure(theirs, asked, yard)
 
 
-def _measure(database: Sample, queries: Sample, neighbours: Ints) -> _Measured:
+def _measure(database: Sample, queries: Sample, yard: _Yardsticks) -> _Measured:
     """Measure the codes of one system."""
-    metrics = {"recall_at_10": neighbour_recall(database.codes, queries.codes, neighbours)}
+    codes = database.codes, queries.codes
+    metrics = {"recall_at_10": neighbour_recall(*codes, yard.neighbours), WALK_MAP: yard.walks.of_codes(*codes)}
     if database.labels is None or queries.labels is None:
         return _Measured(metrics)
     found = retrieval(database.codes, queries.codes, database.labels, queries.labels)
     return _Measured(metrics | found.named(), found.within or ())
 
 
-def _exact(database: Sample, queries: Sample) -> tuple[Ints, _Measured]:
-    """Return each query's nearest rows, int64[Q, k], and the metrics of exact search.
+def _exact(database: Sample, queries: Sample) -> tuple[_Yardsticks, _Measured]:
+    """Return each query's nearest rows and walks, and the metrics of exact search.
 
     Its recall of these neighbours is 1 by definition.
     """
-    metrics = {"recall_at_10": np.ones(len(queries))}
+    walks = Walks.of(database.features, queries.features)
+    walked = walks.of_floats(database.features, queries.features)
+    metrics = {"recall_at_10": np.ones(len(queries)), WALK_MAP: walked}
     if database.labels is None or queries.labels is None:
-        return nearest(database.features, queries.features, NEIGHBOURS), _Measured(metrics)
+        return _Yardsticks(nearest(database.features, queries.features, NEIGHBOURS), walks), _Measured(metrics)
     found: list[Ints] = []
 
     # One pass over the distances gives both the metrics and the neighbours.
@@ -426,4 +438,4 @@ def _exact(database: Sample, queries: Sample) -> tuple[Ints, _Measured]:
             yield first, distances
 
     metrics |= retrieval_by(passing(), database.labels, queries.labels).named()
-    return np.concatenate(found), _Measured(metrics)
+    return _Yardsticks(np.concatenate(found), walks), _Measured(metrics)

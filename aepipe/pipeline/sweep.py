@@ -150,6 +150,22 @@ def apply_settings(recipe: Recipe, settings: Settings) -> Recipe:
     return recipes.parse(table, recipe.file)
 
 
+def value_at(table: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401  a value of a recipe may be anything
+    """Return the entry at the end of a path, of a recipe as ``model_dump`` gives it.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    there: Any = table
+    parts = key.split(".")
+    for depth, part in enumerate(parts):
+        there, step = _step(there, part, ".".join(parts[:depth]))
+        if isinstance(there, Mapping) and step not in there:
+            raise RecipeError(f"{key}: the recipe has no such key")
+        there = there[step]
+    return there
+
+
 def written(value: object) -> str:
     """Return a value as short text: a word as it is, a table or a list as its values."""
     if isinstance(value, Mapping):

@@ -65,13 +65,13 @@ class Line:
     def merit(self) -> tuple[bool, float]:
         """Return a key that sorts better recipes first, and failures last.
 
-        It is mAP@1000, and without labels recall@10.
+        It is mAP@1000; without labels that of walks, which orders recipes as labels do.
         """
         found = next((x for name in MERITS if (x := self.figures.get(name)) is not None), None)
         return found is None, -(found or 0.0)
 
 
-MERITS = ("map_at_1000", "recall_at_10")
+MERITS = ("map_at_1000", "walk_map", "recall_at_10")
 
 
 def share(value: float) -> str:
@@ -125,6 +125,7 @@ COLUMNS = (
     Column("held_out_map_at_1000", ("held", "out"), "mAP@1000 of held-out rows", share, 0),
     Column("map_at_1000", ("mAP", "@1000"), "mAP@1000", share, 10),
     Column("p_at_100", ("P", "@100"), "P@100", share, 5),
+    Column("walk_map", ("walk", "mAP"), "mAP of walks", share, 10),
     Column("recall_at_10", ("recall", "@10"), "recall@10", share, 9),
     Column("entropy", ("bit", "entr."), "entropy of a bit", share, 2),
     Column("probe_embedding", ("", "probe"), "linear probe", share, 7),
@@ -214,7 +215,7 @@ def columns_of(lines: Sequence[Line], figures: Sequence[str] | None = None) -> l
         return [usual.get(name, Column(name, ("", name), name, error, 5)) for name in figures]
     found = [column for column in COLUMNS if any(line.figures.get(column.figure) is not None for line in lines)]
     labelled = any(column.figure == MERITS[0] for column in found)
-    return [column for column in found if not (labelled and column.figure == MERITS[1])]
+    return [column for column in found if not (labelled and column.figure in MERITS[1:])]
 
 
 def remarks(lines: Sequence[Line], shown: Sequence[Column]) -> list[str]:

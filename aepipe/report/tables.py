@@ -65,7 +65,10 @@ def reranking_line(scores: Scores) -> str | None:
     reached = f"hold {found['recall']:.0%} of the 10 nearest by embedding"
     if found["recall"] < found["target"]:
         reached += f", not the {found['target']:.0%} wanted"
-    line = f"re-ranking: {found['factor']} times more hits {reached}"
+    among = f"{found['factor']} times more hits"
+    if 10 * found["factor"] >= scores["protocol"]["n_database"]:
+        among = "all rows are compared, and"
+    line = f"re-ranking: {among} {reached}"
     if found["precision"] is None:
         return line
     return f"{line}; precision at 10 is {found['precision']:.3f} then, {found['precision_codes']:.3f} by codes alone"

@@ -10,9 +10,9 @@ import numpy as np
 
 from aepipe.errors import ExtraError, NotFoundError
 from aepipe.release import lifecycle
-from aepipe.release.dedup import Groups
 from aepipe.release.dedup import find as find_groups
 from aepipe.release.diff import Difference, Neighbours, compare
+from aepipe.release.groups import Groups
 from aepipe.release.keep import BEST, Order, marked, order_named
 from aepipe.release.release import Release
 from aepipe.serve.answers import Item, item_of

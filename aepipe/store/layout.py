@@ -47,6 +47,7 @@ class Root:
     METRICS: Final = "metrics"  # one file for Prometheus for each collection
     REPORTS: Final = "reports"  # one page for each collection
     PREFECT: Final = "prefect"  # Prefect's own database
+    SEARCHES: Final = "searches"  # one journal for each search for a better recipe
 
     @staticmethod
     def feedback(name: str) -> str:
@@ -103,6 +104,18 @@ class Views:
     CLEAN: Final = "clean.npy"  # the evaluation slice
     NOISY: Final = "noisy.npy"  # the same slice, corrupted
     ARRAYS: Final = {"train": TRAIN, "held_out": HELD_OUT, "clean": CLEAN, "noisy": NOISY}
+
+
+class Sample:
+    """Views of a sample, with queries that are held out; see :mod:`aepipe.pipeline.views`."""
+
+    ASKED: Final = "asked"  # arrays, as array_file names them
+    KEPT_BACK: Final = "kept_back"
+
+    @staticmethod
+    def ids(name: str) -> str:
+        """Return the file with the ids of an array's rows."""
+        return f"{name}_ids.npy"
 
 
 class Layer:

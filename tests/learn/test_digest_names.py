@@ -25,6 +25,7 @@ NAMES = {
     "objective": {
         "adversarial": "adversarial.Options",
         "components": "components.Options",
+        "copies": "copies.Options",
         "itq": "itq.Options",
         "contractive": "contractive.Options",
         "masked": "masked.Options",
@@ -71,6 +72,7 @@ NAMES = {
         "salt_pepper": "corrupt.SaltPepper",
         "block": "corrupt.Block",
         "shift": "corrupt.Shift",
+        "jitter": "corrupt.Jitter",
         "chain": "corrupt.Chain",
         "mcar": "missing.AtRandom",
         "mar": "missing.ByOthers",

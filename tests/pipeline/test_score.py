@@ -46,9 +46,9 @@ def scored(store: Store, plan: BarePlan, rows: Ref) -> Scores:
     model = put_encoder(store, plan, n_bits=16)
     ref = scoring.score(store, plan, rows, model, [encode(store, model, rows)])  # type: ignore[arg-type]
     assert store.manifest(ref).facts["kind"] == "scores"
-    assert sorted(store.manifest(ref).outputs) == sorted([layout.Scores.SCORES, layout.Scores.BASELINES]), (
-        "the features that were laid out are not kept"
-    )
+    assert sorted(store.manifest(ref).outputs) == sorted(
+        [layout.Scores.SCORES, layout.Scores.BASELINES, layout.Scores.SPACE, layout.Scores.SEEN]
+    ), "the features that were laid out are not kept"
     return Scores.from_dict(json.loads((store.path(ref) / layout.Scores.SCORES).read_text()))
 
 

@@ -16,9 +16,10 @@ from PIL import Image
 
 from aepipe import recipe, sources
 from aepipe.errors import ExtraError, RecipeError, SourceError, UnclearError
-from aepipe.pipeline.suggest import describe_strangers, hints_for, look, name_of, names_of, same_source, suggest
+from aepipe.pipeline.places import name_of, names_of, same_source
+from aepipe.pipeline.suggest import describe_strangers, hints_for, look, stack, suggest
 from aepipe.sources.images import source as images
-from aepipe.sources.images.source import SIDE
+from aepipe.sources.images.source import SIDE, edits_of
 
 
 def write(file: Path, *, size: tuple[int, int] = (20, 24), colour: bool = False, seed: int = 0) -> None:
@@ -48,6 +49,16 @@ def test_small_gray_pictures_are_taken_as_they_are(tmp_path: Path) -> None:
     found = suggested(collection(tmp_path / "bits", ["a", "b"]))
     assert found.features == {"size": [20, 24], "color": "gray"}
     assert found.name == "bits"
+
+
+def test_pictures_are_edited_where_no_network_looks_at_them() -> None:
+    plain, edited = ("\n".join(stack(3000, edits=edits)) for edits in ("", edits_of(28)))
+    assert "edits" not in plain
+    assert "refresh" not in plain
+    found = tomllib.loads(edited)
+    assert found["finetune"]["edits"] | {"shift": 2.8, "mirror": 0.5} == found["finetune"]["edits"]
+    assert found["finetune"]["objective"]["refresh"] == found["finetune"]["epochs"] // 5
+    assert [layer["net"]["width"] for layer in found["layers"]] == [256, 1024, 512]
 
 
 def test_large_coloured_pictures_become_small_and_stay_coloured(
@@ -87,7 +98,7 @@ def test_folders_are_labels_only_where_they_look_like_classes(
 ) -> None:
     found = suggested(collection(tmp_path / "x", folders, each))
     assert found.source.options.get("label") == label
-    assert found.gate.metric == ("map_at_1000" if label else "recall_at_10")
+    assert found.gate.metric == ("map_at_1000" if label else "walk_map")
     assert found.source.options["split"] == ("top" if folders[0].startswith("train") else {"test": 0.1})
 
 
@@ -219,7 +230,7 @@ def test_files_of_text_with_any_name_are_documents(tmp_path: Path) -> None:
         (tmp_path / f"{n}.dat").write_text(sentence)
     found = suggested(tmp_path)
     assert found.source.kind == "text"
-    assert found.gate.metric == "recall_at_10"
+    assert found.gate.metric == "walk_map"
 
 
 def test_the_column_with_the_longest_texts_holds_the_documents(tmp_path: Path) -> None:
@@ -238,8 +249,9 @@ def test_vectors_tables_and_recordings_are_recognised_by_content(tmp_path: Path)
     assert [one.kind for one in kinds_found.values()] == ["vectors", "vectors", "table"]
     assert suggested(tmp_path / "v.parquet").source.options["vectors"] == "vec"
     table = suggested(tmp_path / "t.csv")
-    assert table.layers[0].likelihood.kind == "columns"
-    assert table.layers[0].net.options["holes"]
+    assert table.layers[0].net.options == {"width": 1, "activation": "linear", "holes": True}
+    assert table.features == {"weighted": True}
+    assert table.code.embedding == "lowest"
     (tmp_path / "a.bin").write_bytes(b"RIFF\0\0\0\0WAVEfmt ")
     assert look(str(tmp_path / "a.bin")).kind == "audio"
     pictures = tmp_path / "pictures.csv"
