@@ -1,8 +1,8 @@
 """Collect garbage: remove what no release needs any more from a store.
 
 Needed is every part of a release that is in service, that a rollback would put back, or that is among the newest of its
-collection; of releases in service also what their model was trained from, so that the next run finds it. Young folders
-are left alone: a run under way, or a study, may just have written them.
+collection, and its map; of releases in service also what their model was trained from, so that the next run finds it.
+Young folders are left alone: a run under way, or a study, may just have written them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aepipe.errors import NotFoundError, StoreError
+from aepipe.release import maps
 from aepipe.release.manifest import ReleaseManifest
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import KINDS, Ref, Store
@@ -77,6 +78,7 @@ def find(store: Store, *, keep: int = KEEP, hours: float = HOURS) -> Garbage:
     in_service = [registry.resolve(store, name)[1] for name in registry.names(store)]
     kept = dict.fromkeys([*in_service, *_before(store), *_newest(store, keep)])
     needed = {part for ref in kept for part in (ref, *(one for _, one in ReleaseManifest.read(store, ref).parts))}
+    needed |= {maps.ref_of(ref) for ref in kept}
     needed |= _reach(store, [part for ref in in_service for _, part in ReleaseManifest.read(store, ref).parts])
     until = time.time() - 3600 * hours
     # Releases first: if this is interrupted, no release is left without its parts.
