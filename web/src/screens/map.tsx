@@ -63,7 +63,7 @@ function Whole({ facts, map, place }: { facts: Facts; map: MapFacts; place: Plac
   const rows = useMemo(() => new Rows(facts), [map]);
   const [loaded, setLoaded] = useState(0);
   const [failed, setFailed] = useState("");
-  const [seen, setSeen] = useState<Seen>({ count: 0, some: [] });
+  const [seen, setSeen] = useState<Seen | null>(null);
   const [over, setOver] = useState<Over | null>(null);
   const [marking, setMarking] = useState(false);
   const [around, setAround] = useState<Item[]>([]);
@@ -92,7 +92,7 @@ function Whole({ facts, map, place }: { facts: Facts; map: MapFacts; place: Plac
       },
       marked: (polygon) => {
         setMarking(false);
-        change({ area: polygon.length ? polygon.map((one) => one.map(Math.round).join("-")).join("_") : null });
+        change({ area: polygon.length ? areaOf(polygon, map.side) : null });
       },
     });
     plane.current = made;
@@ -136,7 +136,7 @@ function Whole({ facts, map, place }: { facts: Facts; map: MapFacts; place: Plac
   return (
     <>
       <p class="summary" aria-live="polite">
-        {loaded < map.rows
+        {loaded < map.rows || !seen
           ? t("map_loading", { n: loaded, rows: map.rows })
           : t("in_view", { n: seen.count, rows: map.rows })}
         {lit.length > 0 && ` · ${t("map_lit", { n: lit.length })} `}
@@ -185,7 +185,7 @@ function Whole({ facts, map, place }: { facts: Facts; map: MapFacts; place: Plac
         <Legend classes={map.classes} hidden={hidden} turn={turn} />
       </div>
       {area && <Marked facts={facts} points={points} rows={rows} area={area} hidden={hidden} loaded={loaded} onShown={setAround} />}
-      <InView facts={facts} rows={rows} seen={seen} />
+      {seen && <InView facts={facts} rows={rows} seen={seen} />}
       {open !== null && /^\d+$/.test(open) && (
         <ItemDialog facts={facts} id={Number(open)} around={area ? around : lit.map((one) => one.item)} asked={known} onCrop={null} />
       )}
@@ -205,6 +205,11 @@ const textOf = ({ x, y, zoom }: View): string => `${Math.round(x)}-${Math.round(
 function viewOf(text: string | null): View | null {
   const [x, y, zoom] = (text ?? "").split("-").map(Number);
   return x !== undefined && y !== undefined && zoom && Number.isFinite(x + y + zoom) ? { x, y, zoom } : null;
+}
+
+function areaOf(polygon: Polygon, side: number): string {
+  const within = (one: number) => Math.round(Math.min(side, Math.max(0, one)));
+  return polygon.map((one) => one.map(within).join("-")).join("_");
 }
 
 function polygonOf(text: string | null): Polygon | null {
@@ -232,9 +237,9 @@ function useHits(facts: Facts, parameters: URLSearchParams, rows: Rows): MapRow[
 }
 
 /** Lets the plane draw small pictures of what is in view. */
-function usePictures(facts: Facts, plane: Plane | null, seen: Seen, rows: Rows): void {
+function usePictures(facts: Facts, plane: Plane | null, seen: Seen | null, rows: Rows): void {
   useEffect(() => {
-    if (!facts.pictures || !plane || seen.count >= MOST_PICTURES || !seen.some.length) return;
+    if (!facts.pictures || !plane || !seen || seen.count >= MOST_PICTURES || !seen.some.length) return;
     const controller = new AbortController();
     rows.of(seen.some, controller.signal).then(
       (found) => {
@@ -249,7 +254,7 @@ function usePictures(facts: Facts, plane: Plane | null, seen: Seen, rows: Rows):
       () => undefined,
     );
     return () => controller.abort();
-  }, [plane, seen.some.join()]);
+  }, [plane, seen?.some.join()]);
 }
 
 function HoverCard({ facts, rows, over }: { facts: Facts; rows: Rows; over: Over }) {
