@@ -293,7 +293,7 @@ export class Plane {
       if (this.hidden[kind]) continue;
       const [left, top] = this.placeOf(x, y);
       context.beginPath();
-      context.arc(left, top, 7, 0, 2 * Math.PI);
+      context.arc(left, top, 5.5, 0, 2 * Math.PI);
       context.fillStyle = this.colours[kind]!;
       if (point < this.points.loaded) context.fill();
       context.stroke();
