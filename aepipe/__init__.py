@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aepipe import errors
-    from aepipe.api import Collection, NightlyRules, Results, RunResult, UpdateResult, nightly, open, refresh, run
+    from aepipe.api import Collection, Results, collections, open
     from aepipe.codes.bitcodes import BitCodes
     from aepipe.release.query import Answer
     from aepipe.release.search import Hit, QueryOptions
+    from aepipe.runs import NightlyRules, RunOptions, RunResult, UpdateResult, nightly, refresh, run
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,8 +29,10 @@ __all__ = [
     "NightlyRules",
     "QueryOptions",
     "Results",
+    "RunOptions",
     "RunResult",
     "UpdateResult",
+    "collections",
     "errors",
     "nightly",
     "open",
@@ -41,6 +44,7 @@ _ELSEWHERE = {
     "BitCodes": "codes.bitcodes",
     "Hit": "release.search",
     "QueryOptions": "release.search",
+    **dict.fromkeys(("NightlyRules", "RunOptions", "RunResult", "UpdateResult", "nightly", "refresh", "run"), "runs"),
 }
 """Modules of the public names that :mod:`aepipe.api` does not define."""
 

@@ -6,16 +6,14 @@
 >>> boots.add("photos/2026-11/")                            # doctest: +SKIP
 
 The verbs of the command line call these functions, so both give the same answers. To open and to query takes neither
-torch nor pyarrow nor Prefect: each method imports what it needs, and :func:`run`, :func:`nightly` and :func:`refresh`
-import Prefect. Nothing here prints.
+torch nor pyarrow nor Prefect: each method imports what it needs. :mod:`aepipe.runs` makes and renews collections.
+Nothing here prints.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from os import PathLike
 from pathlib import Path
@@ -25,8 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BitCodes, concatenate
-from aepipe.errors import ExtraError, QueryError
-from aepipe.pipeline.rules import NightlyRules, check_rules
+from aepipe.errors import QueryError
 from aepipe.release import lifecycle
 from aepipe.release import query as queries
 from aepipe.release.filter import ids_where, rows_named
@@ -37,18 +34,19 @@ from aepipe.release.release import Release
 from aepipe.release.search import QueryOptions, search_options
 from aepipe.release.things import Thing, questions_from_things
 from aepipe.report.results import Results
-from aepipe.sources.packages import methods_naming_extras, naming_extras
-from aepipe.store import registry
-from aepipe.store.artifacts import Ref, Store
+from aepipe.sources.packages import methods_naming_extras
+from aepipe.store import places, registry
+from aepipe.store.artifacts import Store
 
 if TYPE_CHECKING:
     from aepipe.pipeline.export import Exported
     from aepipe.pipeline.update import Added
-    from aepipe.release.dedup import Groups
+    from aepipe.release.collections import Dropped, Listed
     from aepipe.release.diff import Difference
+    from aepipe.release.groups import Alike, Groups
     from aepipe.store.registry import Event
 
-__all__ = ["Collection", "NightlyRules", "Results", "RunResult", "UpdateResult", "nightly", "open", "refresh", "run"]
+__all__ = ["Collection", "Results", "collections", "open"]
 
 FilePath: TypeAlias = "str | PathLike[str]"
 
@@ -259,23 +257,26 @@ class Collection:
         self._reopen()
         return release.changed
 
-    def export(self, folder: FilePath, *, bits: int | None = None) -> Exported:
-        """Write the release as Parquet, in place of an earlier export in the folder.
+    def export(self, target: FilePath, *, bits: int | None = None) -> Exported:
+        """Write the release as Parquet, in place of an earlier export in the folder; or as one file.
 
         Args:
-            folder: missing, empty, or an earlier export.
+            target: a folder: missing, empty, or an earlier export; or a file, whose ending says what is written:
+                ``.parquet``, ``.arrow``, ``.feather``, ``.csv``, ``.tsv`` or ``.jsonl``.
             bits: write only the first bits of the codes.
 
         Raises:
-            QueryError: the folder holds anything else, or codes have fewer bits.
+            QueryError: the folder holds anything else, rows are not written under such an ending, or codes have fewer
+                bits.
             CorruptError: something in the store is not what was written.
 
         >>> boots.export("codes/", bits=32).rows    # doctest: +SKIP
         70000
         """
-        from aepipe.pipeline.export import export
+        from aepipe.pipeline.export import ENDINGS, export, export_file
 
-        return export(self.store, self.release.ref, Path(folder), n_bits=bits)
+        file = Path(target).suffix.lower() in ENDINGS and not Path(target).is_dir()
+        return (export_file if file else export)(self.store, self.release.ref, Path(target), n_bits=bits)
 
     def export_encoder(self, file: FilePath) -> tuple[int, ...]:
         """Write the encoder as one ONNX file, and return the shape of its input.
@@ -288,31 +289,31 @@ class Collection:
 
         return export_graph(self.store, self.release.ref, Path(file))
 
-    def dedup(self, radius: int = 3, *, smallest: int = 2, out: FilePath | None = None, keep: str = "best") -> Groups:
-        """Find rows that are nearly the same, in groups around the first of each; exactly.
+    def dedup(
+        self,
+        radius: int | None = None,
+        *,
+        alike: Alike | None = None,
+        smallest: int = 2,
+        out: FilePath | None = None,
+        keep: str = "best",
+    ) -> Groups:
+        """Find groups of rows that are identical, edited copies, or alike in content.
 
         Args:
-            radius: bits in which a row may differ from the first of its group; 0 finds equal codes.
+            radius: in bits, for rows alike in content; 3 where there is none, and 0 finds equal codes.
+            alike: ``identical``, ``copies`` or ``content``; else ``copies`` of pictures, ``content`` with a radius.
             smallest: rows that a group has at least.
-            out: also write all groups there, as Parquet; one row of each is marked ``keep``, the others ``remove``.
-            keep: which one: ``best`` (most pixels, then bytes, then the oldest), ``newest``, ``oldest``, ``first``, or
-                ``path:GLOB``.
+            out: also write all groups there, as Parquet, with a mark for each row.
+            keep: marked so; see :func:`aepipe.release.keep.order_named`.
 
         Raises:
-            QueryError: the radius is not in 0..K, groups of fewer than 2 rows are asked for, or the file cannot be
-                written.
-
-        >>> boots.dedup(radius=0).summary()    # doctest: +SKIP
-        '12 of 70,000 rows are in 6 groups; to keep one of each would remove 6'
+            QueryError: there is no such way, the radius is not in 0..K, groups of fewer than 2 rows are asked for, or
+                the file cannot be written.
         """
         from aepipe.release import dedup
-        from aepipe.release.keep import order_named
 
-        order = order_named(keep)
-        found = dedup.find(self.release, radius, smallest=smallest)
-        if out is not None:
-            dedup.write(self.release, found, Path(out), order)
-        return found
+        return dedup.search(self.release, alike, radius, smallest=smallest, out=out, keep=keep)
 
     def diff(self, before: str | None = None, *, k: int = 10, rows: int = 1000) -> Difference:
         """Compare an earlier release with this one: rows, bits and nearest neighbours.
@@ -395,6 +396,34 @@ class Collection:
         self._reopen()
         return event
 
+    def rename(self, name: str, *, wait: float = 0) -> None:
+        """Give the collection another name; ids, log and releases stay.
+
+        Recipes and schedules that have the old name are refused from then on, with the new one.
+
+        Raises:
+            QueryError: it is no name, or another collection has it.
+            BusyError: a run is writing under one of the names.
+        """
+        from aepipe.release import collections
+
+        collections.rename(self.store, self.name, name, wait=wait)
+        self.release = Release.open(self.store, name)
+
+    def drop(self, *, dry_run: bool = False, wait: float = 0) -> Dropped:
+        """Remove the collection, all of its releases and what only they need; the source stays.
+
+        Args:
+            dry_run: remove nothing, only say what would go.
+            wait: seconds to wait for a run that is writing.
+
+        Raises:
+            BusyError: a run is writing.
+        """
+        from aepipe.release import collections
+
+        return collections.drop(self.store, self.name, dry_run=dry_run, wait=wait)
+
     def _reopen(self) -> None:
         self.release = Release.open(self.store, self.name)
 
@@ -403,7 +432,8 @@ def open(home: FilePath | None = None, name: str | None = None, *, release: str 
     """Open a collection.
 
     Args:
-        home: the store; else ``$AEPIPE_HOME``, else the nearest ``.aepipe`` from the working directory upwards.
+        home: the store; else ``$AEPIPE_HOME``, else the nearest ``.aepipe`` from the working directory upwards, else
+            the user's; see :mod:`aepipe.store.places`.
         name: of the collection; needed where several are in service.
         release: the first characters of a release's digest, which need not be in service; else the one that is.
 
@@ -415,186 +445,21 @@ def open(home: FilePath | None = None, name: str | None = None, *, release: str 
     >>> aepipe.open("~/.aepipe", "boots")    # doctest: +SKIP
     <aepipe collection boots: 70,000 rows, 64 bits, 3f9a0c11d2e4>
     """
-    store = open_store(home)
+    store = places.find(name, home)
     return Collection(store, Release.open(store, ref=lifecycle.find(store, release, name)))
 
 
+def collections(home: FilePath | None = None) -> list[Listed]:
+    """Return the collections of the stores that :func:`open` looks at, store by store.
+
+    >>> [one.name for one in aepipe.collections()]    # doctest: +SKIP
+    ['boots', 'posts']
+    """
+    from aepipe.release.collections import listed
+
+    return [one for store in places.looked_at(home) for one in listed(store)]
+
+
 def open_store(home: FilePath | None = None) -> Store:
-    """Return the store in a folder, or the one that every verb uses; nothing is made."""
+    """Return the store in a folder, or the one that collections are made in; nothing is made."""
     return Store(Path(home).expanduser()) if home is not None else Store.locate()
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What a run made, and the gate's verdict.
-
-    Attributes:
-        collection: the release of the run, open.
-        in_service: whether it is in service.
-        reasons: why the gate let it pass, or would not have.
-        warnings: what the gate found that does not refuse a release.
-    """
-
-    collection: Collection
-    in_service: bool
-    reasons: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateResult:
-    """What a night or a refresh changed.
-
-    Attributes:
-        collection: the release now in service, open.
-        changed: whether another one was before.
-        done: what was done, a sentence each.
-    """
-
-    collection: Collection
-    changed: bool
-    done: tuple[str, ...]
-
-
-@naming_extras
-def run(
-    what: FilePath,
-    *,
-    home: FilePath | None = None,
-    name: str | None = None,
-    source: FilePath | None = None,
-    device: str | None = None,
-    promote: bool = True,
-    save: FilePath | None = None,
-    server: str | None = None,
-) -> RunResult:
-    """Learn codes for a collection, index it, and put it into service if the gate lets it pass.
-
-    What the store has already is not made again, so a run that was interrupted continues where it stopped.
-
-    Args:
-        what: a recipe (a file, or the name of one that comes with the package), or a folder, file or glob to derive
-            one from; that is written as ``NAME.toml`` in the working directory, if it is not there yet.
-        home: the store; as for :func:`open`.
-        name: in service, in place of the recipe's own.
-        source: in place of the recipe's own ``[source] path``.
-        device: in place of the recipe's own.
-        promote: false leaves the release out of service, whatever the gate says.
-        save: where a derived recipe is written instead.
-        server: address of a Prefect server's API; else ``$PREFECT_API_URL``, else one that runs for as long as this.
-
-    Raises:
-        GateError: the new release is worse; it stays in the store, and the old one in service.
-        RecipeError: the recipe cannot be run.
-        SourceError: the source is missing, empty, or has too many unreadable items.
-        BusyError: another run is writing under the same name.
-
-    >>> done = aepipe.run("photos/")           # doctest: +SKIP
-    >>> done.in_service, done.reasons          # doctest: +SKIP
-    (True, ('it is the first release',))
-    """
-    store, jobs = open_store(home), load_flow("job")
-    recipe = load_flow("catalog").recipe_for(os.fspath(what), name=name, save=save, store=store)
-    order = jobs.order(recipe.file, store, name=name, source=source, device=device)
-    with load_flow("local_server").session(store, server, lambda: jobs.check(order, promote=promote)):
-        outcome = load_flow("build").build(**order, promote=promote)
-    made = Release.open(store, ref=Ref.parse(outcome["release"]))
-    said = [tuple(outcome[name]) for name in ("reasons", "warnings")]
-    return RunResult(Collection(store, made), outcome["in_service"], *said)
-
-
-@naming_extras
-def nightly(
-    recipe: FilePath,
-    *,
-    home: FilePath | None = None,
-    name: str | None = None,
-    source: FilePath | None = None,
-    device: str | None = None,
-    server: str | None = None,
-    wait: float = registry.WAIT,
-    **rules: Unpack[NightlyRules],
-) -> UpdateResult:
-    """Do what a collection needs tonight; where nothing has changed, nothing is done.
-
-    New rows are encoded by the encoder in service and can be found first. An encoder is trained where the recipe has
-    changed, where the one in service is old, or where the new rows are unlike those that it was made for.
-
-    Args:
-        recipe: a file, or the name of one that comes with the package.
-        home: the store; as for :func:`open`.
-        name: in service, in place of the recipe's own.
-        source: in place of the recipe's own ``[source] path``.
-        device: in place of the recipe's own.
-        server: as for :func:`run`.
-        wait: seconds to wait for another run under its name.
-        rules: ``retrain``, ``days``, ``cold``, ``keep``, ``hours``, ``metrics``; see :class:`NightlyRules`.
-
-    Raises:
-        GateError: a release was refused; new rows that may be served are in service.
-        AepipeError: as for :func:`run`.
-
-    >>> aepipe.nightly("photos.toml", days=7).done    # doctest: +SKIP
-    ('nothing has changed',)
-    """
-    check_rules(rules)
-    file, store = load_flow("catalog").recipe_file(os.fspath(recipe)), open_store(home)
-    jobs = load_flow("job")
-    jobs.check_metrics(rules.get("metrics"))
-    order = jobs.order(file, store, name=name, source=source, device=device)
-    with load_flow("local_server").session(store, server, lambda: jobs.check(order, wait=wait)):
-        flow = load_flow("nightly")
-        outcome = flow.nightly(**order, rules=flow.read_rules(rules), wait=wait)
-    return _updated(store, outcome, tuple(outcome["done"]))
-
-
-@naming_extras
-def refresh(
-    home: FilePath | None = None,
-    name: str | None = None,
-    *,
-    server: str | None = None,
-    wait: float = registry.WAIT,
-) -> UpdateResult:
-    """Bring a collection up to date with its source, with its encoder; nothing is trained.
-
-    Args:
-        home: the store; as for :func:`open`.
-        name: of the collection; needed where several are in service.
-        server: as for :func:`run`.
-        wait: seconds to wait for another run under its name.
-
-    Raises:
-        NotFoundError: nothing is in service under that name.
-        GateError: the collection with its new rows is worse; it stays as it is.
-        BusyError: another run is writing under the same name.
-    """
-    store = open_store(home)
-    release = Release.open(store, name)
-    from aepipe.pipeline.unchanged import unchanged
-
-    # A server of others records every run.
-    if not (server or os.environ.get("PREFECT_API_URL")) and unchanged(store, release):
-        return UpdateResult(Collection(store, release), False, ("the source has not changed",))
-    lifecycle.check_free(store, release.name, wait=wait)
-    with load_flow("local_server").session(store, server):
-        outcome = load_flow("refresh").refresh(name=name, shelf=str(store.root), wait=wait)
-    return _updated(store, outcome, (outcome["why"],))
-
-
-def load_flow(module: str) -> Any:  # noqa: ANN401  flows stand above this room, so nothing here may know their types
-    """Import a module of ``flows``, and Prefect with most of them.
-
-    Raises:
-        ExtraError: a package that it needs is not installed.
-    """
-    # By name, because flows stand above the library: an import statement here would be an import upwards.
-    try:
-        return import_module(f"flows.{module}")
-    except ModuleNotFoundError as error:
-        raise ExtraError(str(error.name), "flows") from None
-
-
-def _updated(store: Store, outcome: Mapping[str, Any], done: tuple[str, ...]) -> UpdateResult:
-    now = Release.open(store, ref=Ref.parse(outcome["release"]))
-    return UpdateResult(Collection(store, now), outcome["changed"], done)

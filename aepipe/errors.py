@@ -195,6 +195,14 @@ _REMEDIES = {
 }
 
 
+_REFUSALS = _REMEDIES.keys() - {errno.EROFS} | {errno.ENOLCK, errno.ESTALE, errno.ETIMEDOUT}
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Say whether the system refused to read a file, which then may be as it should be."""
+    return isinstance(error, OSError) and error.errno in _REFUSALS
+
+
 def system_words(error: OSError) -> str:
     """Return what the operating system refused as one line: the file, the reason and the remedy."""
     remedy = _REMEDIES.get(error.errno or 0, "`aepipe doctor` and `aepipe verify --all` look for the cause")

@@ -72,6 +72,15 @@ def _checked_name(text: str) -> str:
     return name
 
 
+def name_refusal(text: str) -> str:
+    """Return why a text cannot be the name of a collection; empty where it can."""
+    try:
+        _checked_name(text)
+    except PydanticCustomError as error:
+        return error.message()
+    return ""
+
+
 class Options(BaseModel):
     """Base of everything read from a recipe: frozen, typed strictly, unknown keys refused."""
 
@@ -172,11 +181,13 @@ class CodeRecipe(GrownOptions):
         fit: how long and how fast it is trained.
         fallback: ``itq`` releases rotated components where they measure better on held-out rows than the trained bits;
             ``none`` always releases the trained bits.
+        embedding: by what hits are ordered: by the code of the ``topmost`` layer below the bits, or by that of the
+            ``lowest`` layer, in the order of distances, as an exact search of the rows would.
         stands_for: written by a run that released rotated components: the digest of the recipe whose trained bits
             measured worse.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"fallback", "stands_for"})
+    later: ClassVar[frozenset[str]] = frozenset({"fallback", "embedding", "stands_for"})
 
     bits: Annotated[int, Field(ge=1, le=MOST_BITS)] = 64
     normalize: bool = True
@@ -187,6 +198,7 @@ class CodeRecipe(GrownOptions):
     objective: Choice = Choice(kind="reconstruction")
     fit: FitRecipe = FitRecipe()
     fallback: Literal["itq", "none"] = "itq"
+    embedding: Literal["topmost", "lowest"] = "topmost"
     stands_for: str = ""
 
 
@@ -269,7 +281,7 @@ class GateRecipe(GrownOptions):
     """The conditions under which a new release replaces the one in service.
 
     Attributes:
-        metric: the score that must not fall; without labels, ``recall_at_10`` of exact float neighbours.
+        metric: the score that must not fall; without labels, ``walk_map`` or ``recall_at_10``.
         max_regression: the largest fall allowed against the release in service; a fall that may be chance, by its
             interval, is no reason to refuse.
         warn_below_itq: refuse the release if ITQ codes of the same length are better by more than the interval, warn if
@@ -281,7 +293,9 @@ class GateRecipe(GrownOptions):
 
     later: ClassVar[frozenset[str]] = frozenset({"feedback"})
 
-    metric: Literal["map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "recall_at_10"] = "map_at_1000"
+    metric: Literal["map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "recall_at_10", "walk_map"] = (
+        "map_at_1000"
+    )
     max_regression: Annotated[float, Field(ge=0)] = 0.01
     warn_below_itq: bool | Literal["forbid"] = True
     canaries: str | None = None

@@ -57,6 +57,7 @@ def _times(arm: str, names: tuple[str, ...] = ("median", "mean", "p99")) -> str:
     return ", ".join(f"{{{arm}[{name}]:.3f}}" for name in names)
 
 
+COLLECTIONS = ("photos", "vectors", "posts", "letter", "adult")
 WIDTHS = ("search-32", "search-64", "search-128", "search-256")
 FAISS = "FAISS flat, rows"
 FASTER = ", ".join(f"{{multihash[x_{name}]:.1f}}" for name in ("median", "mean", "p99"))
@@ -137,18 +138,42 @@ TABLES: Mapping[str, Table] = {
             "ITQ, 64 bits": "{itq:.3f}",
         },
     ),
-    "small": Table(
-        ("small-photos", "small-sentences"),
+    "criterion": Table(
+        ("criterion", "criterion-kept"),
+        "walk_map",
+        {
+            "collection": "{collection}",
+            "rows": "{count:,}",
+            "recipes": "{recipes}",
+            "walks": "{walk_map:.3f}",
+            "recall": "{recall_at_10:.3f}",
+            "copies": "{copies_found:.3f}",
+            "clusters": "{clusters:.3f}",
+            "entropy": "{entropy:.3f}",
+            "independence": "{decorrelation:.3f}",
+            "right": "{right:.0%}",
+            "lost": "{lost:.4f}",
+            "time": "{seconds:.1f} s",
+        },
+    ),
+    "rows": Table(
+        tuple(f"rows-{name}{more}" for name in COLLECTIONS for more in ("", "-more")),
         "count",
         {
             "collection": "{collection}",
             "rows": "{count:,}",
-            "derived recipe": "{ours_map:.3f}",
-            "ITQ, 64 bits": "{itq_map:.3f}",
-            "LSH, 64 bits": "{lsh_map:.3f}",
-            "exact search, floats": "{float_map:.3f}",
-            "recall@10, ours": "{ours_recall_at_10:.3f}",
-            "ITQ": "{itq_recall_at_10:.3f}",
+            "seeds": "{seeds}",
+            "mAP": "{ours_map:.3f}",
+            "ITQ": "{itq_map:.3f}",
+            "LSH": "{lsh_map:.3f}",
+            "exact": "{float_map:.3f}",
+            "recall@10": "{ours_recall_at_10:.3f}",
+            "of ITQ": "{itq_recall_at_10:.3f}",
+            "of LSH": "{lsh_recall_at_10:.3f}",
+            "P@10 of an answer": "{answer_p_at_10:.3f}",
+            "of exact search": "{float_p_at_10:.3f}",
+            "recall of an answer": "{answer_hits_recall:.3f}",
+            "trained codes in service": "{released} of {seeds}",
         },
     ),
     "confidence": Table(

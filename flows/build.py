@@ -17,7 +17,7 @@ from aepipe.evaluate.gate import Verdict
 from aepipe.log import RUN, JsonLines, Sparse, in_json
 from aepipe.pipeline import fallback
 from aepipe.pipeline.compact import merge_rows
-from aepipe.release.lifecycle import last_sound
+from aepipe.release.lifecycle import last_sound, mark_used
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from flows import artifacts, tasks
@@ -41,6 +41,8 @@ def build(
     name: str | None = None,
     device: str | None = None,
     promote: bool = True,
+    changes: dict[str, Any] | None = None,
+    wait: float = 0,
 ) -> dict[str, Any]:
     """Bring a collection's release up to date with its source and its recipe.
 
@@ -51,6 +53,8 @@ def build(
         name: instead of the recipe's own.
         device: instead of the recipe's own.
         promote: put the release into service if the gate lets it pass; otherwise it only stays in the store.
+        changes: other values of the recipe, by key.
+        wait: seconds to wait for another run under its name.
 
     Returns:
         ``name``, ``release`` (its ref), ``in_service``, and the gate's ``reasons`` and ``warnings``.
@@ -61,9 +65,10 @@ def build(
         GateError: the new release is worse; it stays in the store, and the old one stays in service.
     """
     show_progress()
-    order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
+    order: dict[str, Any] = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
+    order["changes"] = changes
     job = tasks.resolve(order)
-    with registry.lock(job.store, job.name):
+    with registry.lock(job.store, job.name, wait=wait):
         if promote:
             check_job_origin(job)
         best, parts = simpler(job, make_parts(job))
@@ -154,7 +159,10 @@ def rows_in_service(store: Store, name: str) -> str | None:
     now = registry.current(store, name)
     if now is not None and (release is None or release.ref != now):
         logger.warning("%s: release %s, in service, is damaged; this run goes on without it", name, now.short)
-    return str(merge_rows(store, release)) if release else None
+    if release is None:
+        return None
+    mark_used(store, release.ref)
+    return str(merge_rows(store, release))
 
 
 def show_progress() -> None:

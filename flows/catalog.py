@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from aepipe.errors import RecipeError
 
@@ -40,6 +40,8 @@ def recipe_for(
     save: str | Path | None = None,
     kind: str | None = None,
     store: Store | None = None,
+    settings: Mapping[str, Any] | None = None,
+    write: bool = True,
     pixels: bool = False,
 ) -> RecipeFile:
     """Return a recipe by its path or name; for a collection of items, derive one and write it.
@@ -53,6 +55,8 @@ def recipe_for(
         save: where a derived recipe is written; else ``NAME.toml`` in the working directory.
         kind: of source that is meant, where a recipe is derived; told by the files where it is None.
         store: the one that it is going to be in.
+        settings: values by key that a derived recipe is to have.
+        write: false only says what would be written.
         pixels: compare photographs by their pixels where the network that sees what is in them is not installed.
 
     Raises:
@@ -73,15 +77,19 @@ def recipe_for(
             raise RecipeError(f"{file}: is a recipe for something else; write this one elsewhere with --save FILE")
         return RecipeFile(file, "kept")
     check_target(file)
-    _, text, held = suggest(what, name=chosen, folder=file.absolute().parent, kind=kind, pixels=pixels)
+    asked: dict[str, Any] = {"kind": kind, "settings": settings, "pixels": pixels}
+    _, text, held = suggest(what, name=chosen, folder=file.absolute().parent, **asked)
+    said = tuple(filter(None, [note, *held.describe()]))
+    if not write:
+        return RecipeFile(file, "written", text, said)
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError:  # another run was quicker, and may mean other items
-        return recipe_for(what, name=name, save=save, kind=kind, store=store, pixels=pixels)
+        return recipe_for(what, name=name, save=save, store=store, **asked)
     except OSError as error:
         raise RecipeError(f"{file}: cannot be written: {error.strerror}; name another with --save FILE") from None
-    return RecipeFile(file, "written", text, tuple(filter(None, [note, *held.describe()])))
+    return RecipeFile(file, "written", text, said)
 
 
 def _free(what: str, save: str | Path | None, store: Store | None) -> tuple[str, Path, str]:

@@ -32,7 +32,7 @@ def run_name() -> str:
 
 
 @flow(name="aepipe-compare", flow_run_name=run_name, persist_result=False, **HOOKS)
-def compare(orders: list[Order]) -> list[dict[str, Any]]:
+def compare(orders: list[Order], figures: list[str] | None = None) -> list[dict[str, Any]]:
     """Build and measure each order.
 
     All orders are resolved before the first starts. Those with the same source and features share their rows, which
@@ -40,6 +40,7 @@ def compare(orders: list[Order]) -> list[dict[str, Any]]:
 
     Args:
         orders: one for each line of the comparison.
+        figures: that are wanted; None for all.
 
     Returns:
         For each order its ``name``, ``changes`` and ``recipe``, and the refs ``release`` and ``measures``; or, in
@@ -56,16 +57,17 @@ def compare(orders: list[Order]) -> list[dict[str, Any]]:
     for number, (order, job) in enumerate(zip(orders, jobs, strict=True), 1):
         chapter(f"{number}/{len(jobs)}  {job.name}  {label(order.get('changes') or {})}".rstrip())
         about = {"name": job.name, "recipe": order["recipe"], "changes": order.get("changes") or {}}
-        found.append(about | attempt(job, rows))
+        found.append(about | attempt(job, rows, figures))
     return found
 
 
-def attempt(job: Job, rows: dict[str, str]) -> dict[str, Any]:
+def attempt(job: Job, rows: dict[str, str], figures: list[str] | None = None) -> dict[str, Any]:
     """Build and measure one order; a loss that is not finite is a result like others.
 
     Args:
         job: a resolved recipe.
         rows: all rows read so far, by source and features; those of this job are added.
+        figures: that are wanted; None for all.
     """
     recipe = job.resolved.recipe
     source = json.dumps([recipe.source.model_dump(mode="json"), recipe.features], sort_keys=True)
@@ -78,4 +80,4 @@ def attempt(job: Job, rows: dict[str, str]) -> dict[str, Any]:
             logger.warning("%s: %s", job.name, error)
             return {"release": None, "measures": None, "failed": str(error)}
         release = tasks.publish(job, parts)
-        return {"release": release, "measures": tasks.compare(job, parts), "failed": None}
+        return {"release": release, "measures": tasks.compare(job, parts, figures), "failed": None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def open_job(
     name: str | None = None,
     device: str | None = None,
     changes: Mapping[str, Any] | None = None,
+    text: str = "",
 ) -> Job:
     """Read and resolve a recipe: its mistakes are found before anything is touched.
 
@@ -56,12 +58,17 @@ def open_job(
         name: instead of the recipe's own.
         device: instead of the recipe's own.
         changes: other values by key, as in :mod:`aepipe.pipeline.sweep`.
+        text: of the recipe, where it is not written yet.
 
     Raises:
         RecipeError: there is no such recipe, or it cannot be run.
         SourceError: the source is missing.
     """
-    read = apply_settings(recipes.load(recipe_file(recipe), source=source), changes or {})
+    if text:
+        read = recipes.parse(tomllib.loads(text), Path(recipe))
+    else:
+        read = recipes.load(recipe_file(recipe), source=source)
+    read = apply_settings(read, changes or {})
     own = "" if source is not None else str(read.file.absolute())
     return Job(open_store(shelf), resolve(override(read, name=name, device=device)), own)
 
@@ -73,12 +80,14 @@ def order(
     name: str | None = None,
     source: str | os.PathLike[str] | None = None,
     device: str | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the parameters of :func:`open_job` and of a flow, with absolute paths."""
     if source is not None and "://" not in os.fspath(source):
         source = Path(source).expanduser().absolute()
     path = None if source is None else os.fspath(source)
-    return {"recipe": str(recipe.absolute()), "source": path, "shelf": str(store.root), "name": name, "device": device}
+    found = {"recipe": str(recipe.absolute()), "source": path, "shelf": str(store.root), "name": name, "device": device}
+    return found | ({"changes": dict(changes)} if changes else {})
 
 
 def check(order: Mapping[str, Any], *, promote: bool = True, wait: float = 0) -> Job:
@@ -129,7 +138,9 @@ def open_release_job(store: Store, release: Release, *, device: str | None = Non
     """
     read = recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
     known = store.manifest(release.part("rows")).inputs.get("features")
-    return Job(store, resolve(override(read, device=device), known), recipe_file_of(store, release.ref))
+    # The name of the release, which may have been renamed since.
+    read = override(read, name=release.name, device=device)
+    return Job(store, resolve(read, known), recipe_file_of(store, release.ref))
 
 
 def open_store(folder: str | None) -> Store:

@@ -18,7 +18,7 @@ from prefect import flow, runtime
 from pydantic import Field
 
 from aepipe import recipe as recipes
-from aepipe.errors import BusyError, GateError, RecipeError
+from aepipe.errors import GateError, RecipeError
 from aepipe.pipeline import fallback
 from aepipe.pipeline.compact import merge_rows
 from aepipe.recipe import Options, Recipe
@@ -91,6 +91,7 @@ def nightly(
     device: str | None = None,
     rules: Rules = _USUAL,
     wait: float = registry.WAIT,
+    changes: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Bring a collection up to date with as little work as possible.
 
@@ -102,6 +103,7 @@ def nightly(
         device: instead of the recipe's own.
         rules: when an encoder is trained, and what is kept.
         wait: seconds to wait for another run under its name.
+        changes: other values of the recipe, by key.
 
     Returns:
         ``name``, ``release`` (the ref now in service), ``changed``, and ``done``, a list of the steps taken.
@@ -112,7 +114,8 @@ def nightly(
         GateError: a release was refused; new rows that passed the gate before it are in service.
     """
     show_progress()
-    order = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
+    order: dict[str, Any] = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
+    order["changes"] = changes
     job, night = tasks.resolve(order), Night()
     with registry.lock(job.store, job.name, wait=wait):
         before = registry.current(job.store, job.name)
@@ -194,14 +197,8 @@ def reason(job: Job, night: Night, release: Release, rules: Rules) -> str | None
 
 
 def tidy(store: Store, keep: int, hours: float = collector.HOURS) -> None:
-    """Remove artifacts that no release needs, unless another run is under way."""
-    try:
-        with collector.exclusive(store):
-            found = collector.find(store, keep=keep, hours=hours)
-            collector.collect(store, found)
-    except BusyError as error:
-        logger.info("nothing is removed from the store: %s", error)
-        return
+    """Remove artifacts that neither a release needs nor a run that is under way."""
+    found = collector.clean(store, keep=keep, hours=hours)
     if found.refs:
         logger.info("%d folders that nothing needs are removed, %d bytes", len(found.refs), found.freed)
 

@@ -145,12 +145,12 @@ def publish(job: Job, parts: dict[str, Any]) -> str:
 
 
 @task(name="measure", **_PLAIN)
-def compare(job: Job, parts: dict[str, Any]) -> str:
+def compare(job: Job, parts: dict[str, Any], figures: list[str] | None = None) -> str:
     """Measure everything that a recipe built, so that it can be compared."""
     single = {what: Ref.parse(parts[what]) for what in ("rows", "views", "model", "scores")}
     layers, codes = (tuple(refs(parts[what])) for what in ("layers", "codes"))
     made = aepipe.pipeline.compare.BuildOutputs(layers=layers, codes=codes, **single)
-    return str(aepipe.pipeline.compare.compare(job.store, job.resolved, made))
+    return str(aepipe.pipeline.compare.compare(job.store, job.resolved, made, figures=figures))
 
 
 @task(name="judge", **_PLAIN)

@@ -48,6 +48,12 @@ def aepipe(*words: str) -> str:
     return found.stdout
 
 
+def _as_then(now: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer with the keys that hits had when the answers were kept; they have got more since."""
+    pairs = zip(now["hits"], then["hits"], strict=True)
+    return now | {"hits": [{key: hit[key] for key in before} for hit, before in pairs]}
+
+
 def without_confidence(answer: dict[str, Any]) -> dict[str, Any]:
     """Return an answer as it is given today: the 24 items held out of that store are too few to tell a confidence."""
     return {**answer, "hits": [{**hit, "confidence": None} for hit in answer["hits"]]}
@@ -66,7 +72,8 @@ def test_no_confidence_is_asked_for_where_few_items_were_held_out() -> None:
 def test_a_query_is_answered_as_before(one: dict[str, Any]) -> None:
     order = [] if "--rerank" in one["ask"] else [FAST]
     found = [json.loads(line) for line in aepipe("query", *one["ask"], *order, "--json").splitlines()]
-    assert found == [without_confidence(answer) for answer in one["answers"]]
+    then = [without_confidence(answer) for answer in one["answers"]]
+    assert [_as_then(*pair) for pair in zip(found, then, strict=True)] == then
     assert any(answer["hits"] for answer in found)
 
 
@@ -94,7 +101,8 @@ def test_a_changed_release_is_compacted_without_training(golden: Store) -> None:
     assert {ref.kind for ref in made} == {"rows", "segment", "release"}
     (line,) = aepipe("query", "--id", "4", "--name", "changed", FAST, "--json").splitlines()
     before = next(one for one in ANSWERS if one["ask"] == ["--id", "4", "--name", "changed"])["answers"][0]
-    assert json.loads(line) == without_confidence(before)
+    then = without_confidence(before)
+    assert _as_then(json.loads(line), then) == then
 
 
 def test_a_run_makes_nothing_again(golden: Store, monkeypatch: pytest.MonkeyPatch) -> None:

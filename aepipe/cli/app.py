@@ -23,7 +23,7 @@ from typer.main import get_command
 from aepipe.cli import VERBS
 from aepipe.cli.crash import unforeseen
 from aepipe.cli.options import flat
-from aepipe.cli.output import complain
+from aepipe.cli.output import columns, complain
 from aepipe.errors import INTERRUPTED, READER_GONE, UNABLE, WRONG_USE, AepipeError, system_words
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     Reader = Callable[[Context, object], object]
 
+HELP_WIDTH = 104
+"""Columns that the help of a verb is written for."""
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -117,7 +119,12 @@ class Verb(TyperCommand):
 
     def format_help_text(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the docstring with its own line breaks, so that examples stay examples."""
-        formatter.write("\n" + "".join(f"  {line}".rstrip() + "\n" for line in (self.help or "").splitlines()))
+        text, room = self.help or "", columns()
+        if room is not None and room < HELP_WIDTH:
+            from aepipe.report.narrow import reflowed
+
+            text = reflowed(text, room - 2)
+        formatter.write("\n" + "".join(f"  {line}".rstrip() + "\n" for line in text.splitlines()))
 
 
 app = typer.Typer(
@@ -146,7 +153,7 @@ def _print_version(wanted: bool) -> None:
 def _root(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Learn binary codes for a collection, and find what is like a picture, a text or a row."""

@@ -11,6 +11,7 @@ from aepipe.cli.options import AsJson, Place
 from aepipe.cli.output import check_picture, say, say_json, table, write_picture
 from aepipe.release.diff import ASKED, Difference, K, Neighbours
 from aepipe.release.release import Release
+from aepipe.report.hits import row_json
 
 DRAWN, NAMED = 8, 3
 METRICS = ("map_at_1000", "p_at_100", "recall_at_10")
@@ -104,8 +105,8 @@ def _as_json(found: Difference, top: int) -> dict[str, Any]:
         {
             "key": one.key,
             "common": one.common,
-            "before": [row.key for row in old.describe(one.before[0])],
-            "after": [row.key for row in new.describe(one.after[0])],
+            "before": [row_json(old, row) for row in old.describe(one.before[0])],
+            "after": [row_json(new, row) for row in new.describe(one.after[0])],
         }
         for one in found.most_changed(top)
     ]

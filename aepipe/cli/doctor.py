@@ -22,7 +22,7 @@ from urllib.request import urlopen
 import typer
 from packaging.requirements import Requirement
 
-from aepipe.cli.options import AsJson, Home, open_store
+from aepipe.cli.options import AsJson, Where
 from aepipe.cli.output import say, say_json, table
 from aepipe.errors import SHUT, AepipeError, BusyError
 from aepipe.release.release import Release
@@ -57,7 +57,7 @@ class Finding:
     said: str
 
 
-def doctor(home: Home = None, as_json: AsJson = False) -> None:
+def doctor(where: Where, as_json: AsJson = False) -> None:
     """Find problems of this installation and its store, and say how to fix them.
 
     Checks the packages, the store, the collections in service, the disk, the clock and the Prefect
@@ -67,7 +67,7 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
       aepipe doctor
       aepipe doctor --json
     """
-    found = list(examine(open_store(home), os.environ))
+    found = list(examine(where.store(), os.environ))
     if as_json:
         say_json([asdict(one) | {"what": JSON_NAMES.get(one.what, one.what)} for one in found])
     else:

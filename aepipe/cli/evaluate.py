@@ -10,7 +10,7 @@ import typer
 
 from aepipe.api import Collection
 from aepipe.cli.options import AsJson, Place, ReleaseText
-from aepipe.cli.output import check_picture, say, say_json, write_picture
+from aepipe.cli.output import check_picture, columns, say, say_json, write_picture
 from aepipe.errors import QueryError
 from aepipe.evaluate.differences import differences
 from aepipe.report.explain import explained
@@ -65,8 +65,8 @@ def evaluate(
     if as_json:
         say_json(scores)
         return
-    told = explained(scores) if explain else scores_text(scores)
-    say(f"{collection.name}, release {collection.release.ref.short}\n\n{told}")
+    told = explained(scores) if explain else scores_text(scores, columns())
+    say(f"{collection.name}, release {collection.release.ref.short}\n\n{told}", fold=explain)
     if again and not bits:
         say(f"\nmeasured in {time.monotonic() - began:.1f} s: {_compared(collection, scores)}")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from aepipe.cli.options import Home, Wait, open_store, seconds
+from aepipe.cli.options import Where
 from aepipe.cli.output import say, size, table
 from aepipe.release import gc as collector
 from aepipe.store.artifacts import KINDS
@@ -20,8 +20,8 @@ def gc(
         float, typer.Option("--hours", min=0, help="Folders written in the last HOURS stay.", metavar="HOURS")
     ] = collector.HOURS,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Remove nothing; only list what would go.")] = False,
-    wait: Wait = "0",
-    home: Home = None,
+    *,
+    where: Where,
 ) -> None:
     """Remove from the store what no release needs any more.
 
@@ -32,8 +32,8 @@ def gc(
       aepipe gc -n
       aepipe gc --keep 3
     """
-    store = open_store(home)
-    found = collector.clean(store, keep=keep, hours=hours, dry_run=dry_run, wait=seconds(wait))
+    store = where.store()
+    found = collector.clean(store, keep=keep, hours=hours, dry_run=dry_run)
     counts = [(kind, sum(ref.kind == kind for ref in found.refs)) for kind in KINDS]
     counts.append(("interrupted work", len(found.work)))
     rows = [(kind, f"{count:,}") for kind, count in counts if count]

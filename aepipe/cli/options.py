@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from aepipe.cli.completion import names, releases
+from aepipe.cli.output import remark, set_loudness
 from aepipe.errors import QueryError
+from aepipe.store import places
 from aepipe.store.artifacts import Store
 
 if TYPE_CHECKING:
@@ -21,16 +24,30 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 Why = Annotated[str, typer.Option("--why", help="The reason, for the log.", metavar="TEXT")]
 ReleaseText = Annotated[
     str | None,
-    typer.Argument(metavar="RELEASE", help="The first characters of a release's digest; else the one in service."),
+    typer.Argument(
+        metavar="RELEASE",
+        help="The first characters of a release's digest; else the one in service.",
+        autocompletion=releases,
+    ),
 ]
 ReleaseOption = Annotated[
     str | None,
-    typer.Option("--release", metavar="RELEASE", help="The first characters of its digest; else the one in service."),
+    typer.Option(
+        "--release",
+        metavar="RELEASE",
+        help="The first characters of its digest; else the one in service.",
+        autocompletion=releases,
+    ),
 ]
 Home = Annotated[
     Path | None,
-    typer.Option("--home", help="The store; else $AEPIPE_HOME, else the nearest .aepipe upwards.", metavar="DIR"),
+    typer.Option(
+        "--home",
+        help="The store; else $AEPIPE_HOME, else the nearest .aepipe upwards, else the user's.",
+        metavar="DIR",
+    ),
 ]
+User = Annotated[bool, typer.Option("--user", help="The user's store, ~/.local/share/aepipe, from any folder.")]
 
 
 Wait = Annotated[
@@ -40,8 +57,12 @@ Wait = Annotated[
 LONGEST = 30 * 86400
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, option: str = "--wait") -> float:
     """Return a time such as ``90``, ``90s``, ``10m`` or ``2h`` in seconds.
+
+    Args:
+        text: the time.
+        option: that it was given to.
 
     Raises:
         QueryError: it is none, or longer than 30 days.
@@ -49,8 +70,14 @@ def seconds(text: str) -> float:
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)([smh]?)", text.strip(), re.ASCII)
     value = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else -1
     if not 0 <= value <= LONGEST:
-        raise QueryError(f"--wait {text!r}: no time up to 30 days; write it like 90s, 10m or 2h")
+        raise QueryError(f"{option} {text!r}: no time up to 30 days; write it like 90s, 10m or 2h")
     return value
+
+
+def _folder(home: Path | None, user: bool) -> Path | None:
+    if home is not None and user:
+        raise QueryError("--home and --user exclude each other")
+    return places.users().root if user else home
 
 
 def open_store(home: Path | None) -> Store:
@@ -59,17 +86,58 @@ def open_store(home: Path | None) -> Store:
 
 
 @dataclass(frozen=True, slots=True)
+class Where:
+    """The store."""
+
+    home: Home = None
+    user: User = False
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the store that is asked for; None where none is.
+
+        Raises:
+            QueryError: two are.
+        """
+        return _folder(self.home, self.user)
+
+    def store(self) -> Store:
+        """Return the store that things are made in; nothing is made yet."""
+        return open_store(self.folder)
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """The store, and the collection in it."""
 
     name: Annotated[
-        str | None, typer.Option("--name", help="The collection; needed where several are in service.", metavar="NAME")
+        str | None,
+        typer.Option(
+            "--name", help="The collection; needed where several are in service.", metavar="NAME", autocompletion=names
+        ),
     ] = None
     home: Home = None
+    user: User = False
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the store that is asked for; None where none is.
+
+        Raises:
+            QueryError: two are.
+        """
+        return _folder(self.home, self.user)
+
+    def making(self) -> Store:
+        """Return the store that collections are made in; nothing is made yet."""
+        return open_store(self.folder)
 
     def store(self) -> Store:
-        """Return the store; nothing is made."""
-        return open_store(self.home)
+        """Return the store that has the collection; say so where it is the user's."""
+        found = places.find(self.name, self.folder)
+        if self.folder is None and places.is_users(found):
+            remark(f"{self.name or 'asked'}: in the user's store {found.root}")
+        return found
 
     def open(self, release: str | None = None) -> Collection:
         """Open the collection in service, or the release whose digest starts with a text.
@@ -82,11 +150,23 @@ class Place:
         # Verbs that open nothing, and the help of all of them, do without numpy and faiss.
         from aepipe import api
 
-        return api.open(self.home, self.name, release=release)
+        return api.open(self.store().root, self.name, release=release)
+
+
+@dataclass(frozen=True, slots=True)
+class Loudness:
+    """How much every verb says."""
+
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say only results, warnings and errors: no progress, no remarks.")
+    ] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say also what is written, and how long each stage took.")
+    ] = False
 
 
 def flat(verb: Callable[..., None]) -> Callable[..., None]:
-    """Return a verb with an option for each field of the dataclasses among its arguments.
+    """Return a verb with an option for each field of its dataclasses, and those of all verbs.
 
     Options are grouped in the code and shared between verbs; Typer sees one flat signature.
     """
@@ -100,10 +180,11 @@ def flat(verb: Callable[..., None]) -> Callable[..., None]:
         if name not in groups
     ]
     # Store and collection are the same options for all verbs, and come last in their help.
-    in_order = sorted(groups.values(), key=lambda group: group is Place)
-    parameters += [parameter for group in in_order for parameter in _fields(group)]
+    in_order = sorted(groups.values(), key=lambda group: group in (Place, Where))
+    parameters += [parameter for group in (*in_order, Loudness) for parameter in _fields(group)]
 
     def flattened(**given: Any) -> None:  # noqa: ANN401  whatever the verb's options are
+        set_loudness(given.pop("verbose") - given.pop("quiet"))
         gathered = {
             name: group(**{field.name: given.pop(field.name) for field in fields(group)})
             for name, group in groups.items()

@@ -17,8 +17,9 @@ import base64
 import json
 import logging
 import os
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -37,8 +38,40 @@ if TYPE_CHECKING:
     from aepipe.report.charts import Chart
 
 
-def say(text: str) -> None:
-    """Print text on stdout."""
+class _Loudness:
+    """How much is said: 0 usually, -1 quietly, 1 with all details."""
+
+    level = 0
+
+
+def set_loudness(level: int) -> None:
+    """Say more (1) or less (-1) than usual from now on."""
+    _Loudness.level = level
+
+
+def is_quiet() -> bool:
+    """Say whether only results, warnings and errors are wanted."""
+    return _Loudness.level < 0
+
+
+def is_verbose() -> bool:
+    """Say whether all details are wanted."""
+    return _Loudness.level > 0
+
+
+def remark(text: object) -> None:
+    """Print one line on stderr that nobody has to read."""
+    if not is_quiet():
+        complain(text)
+
+
+def say(text: str, *, fold: bool = True) -> None:
+    """Print text on stdout; long lines are folded between words where the terminal is narrow."""
+    room = columns() if fold else None
+    if room is not None and any(len(line) > room for line in text.splitlines()):
+        from aepipe.report.narrow import folded
+
+        text = folded(text, room)
     typer.echo(text.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8"))
 
 
@@ -123,6 +156,10 @@ def say_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     typer.echo(json.dumps(value, separators=(", ", ": ")))
 
 
+NARROWEST = 20
+"""Columns that a terminal has at least: narrower ones are not fitted."""
+
+
 def say_paths(paths: Sequence[str], *, null: bool = False) -> None:
     """Print one path per line, with the bytes of the file system: it need not be UTF-8.
 
@@ -154,9 +191,36 @@ def faint(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 0) -> str:
-    """Align cells under a faint heading: to the left from column ``left`` on, else to the right."""
-    first, *others = text_table([head, *rows], left=range(left, len(head))).split("\n")
-    return "\n".join([faint(first), *others])
+    """Align cells under a faint heading, folded where the terminal is narrow.
+
+    Args:
+        head: the heading.
+        rows: the cells of each row.
+        left: cells stand on the left from this column on, else on the right.
+    """
+    return fitted(head, rows, range(left, len(head)))
+
+
+def fitted(head: Sequence[str], rows: Sequence[Sequence[str]], stays: Container[int]) -> str:
+    """Align cells under a faint heading, some columns on the left; fold them if needed."""
+    room = columns()
+    if room is None:
+        parted = [text_table([head, *rows], left=stays).split("\n")]
+    else:
+        from aepipe.report.narrow import blocks
+
+        parted = blocks([head, *rows], room, left=stays)
+    return "\n\n".join("\n".join([faint(first), *others]) for first, *others in parted)
+
+
+def columns() -> int | None:
+    """Return the columns of the terminal, or ``$COLUMNS``; None where the output is none."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return max(NARROWEST, int(given))
+    if not sys.stdout.isatty():
+        return None
+    return max(NARROWEST, shutil.get_terminal_size().columns)
 
 
 Way = Literal["kitty", "iterm2", "blocks"]

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from aepipe.cli.completion import settings
 from aepipe.cli.output import complain
 
 Api = Annotated[
@@ -19,6 +20,15 @@ Device = Annotated[
 ]
 SourcePath = Annotated[
     str | None, typer.Option("--source", help="In place of the recipe's own [source] path.", metavar="PATH")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Another value of a key of the recipe; may be given again.",
+        metavar="KEY=VALUE",
+        autocompletion=settings,
+    ),
 ]
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from aepipe.cli.output import is_quiet, is_verbose
 from aepipe.log import JsonLines, Lines, Progress, in_json
 
 if TYPE_CHECKING:
@@ -84,12 +85,19 @@ def showing(stream: TextIO | None = None) -> Iterator[None]:
     level = logger.level
     with _handler(stream) as handler:
         logger.addHandler(handler)
-        logger.setLevel(logging.DEBUG if in_json() else logging.INFO)
+        logger.setLevel(_level())
         try:
             yield
         finally:
             logger.removeHandler(handler)
             logger.setLevel(level)
+
+
+def _level() -> int:
+    """Return the lowest level of records that are shown."""
+    if in_json() or is_verbose():
+        return logging.DEBUG
+    return logging.WARNING if is_quiet() else logging.INFO
 
 
 @contextmanager
@@ -98,7 +106,7 @@ def _handler(stream: TextIO) -> Iterator[logging.Handler]:
     if in_json():
         yield JsonLines(stream)
         return
-    if not stream.isatty() or os.environ.get("TERM") == "dumb":
+    if is_quiet() or is_verbose() or not stream.isatty() or os.environ.get("TERM") == "dumb":
         yield Lines(stream)
         return
     with _bars(stream) as bars:

@@ -12,28 +12,34 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from aepipe.cli.options import AsJson, Place
-from aepipe.cli.output import check_picture, complain, say, say_json, say_paths, say_picture, table, write_picture
+from aepipe.cli import completion
+from aepipe.cli.options import Place
+from aepipe.cli.output import check_picture, complain, fitted, say, say_json, say_paths, say_picture, write_picture
+from aepipe.cli.output import columns as columns_of_terminal
+from aepipe.cli.tables import AsJson, Format, form_of, say_csv
 from aepipe.errors import QueryError, shortened
 from aepipe.release.query import Answer
 from aepipe.release.release import Release
 from aepipe.release.search import QueryOptions
 from aepipe.release.things import check_rows
-from aepipe.report.tables import printable
+from aepipe.report import hits
+from aepipe.report.tables import GAP, markdown_table, printable, short_line, width
 
 if TYPE_CHECKING:
     from aepipe.api import Collection
     from aepipe.cli.output import Way
     from aepipe.report.tiles import Found
 
-Form = Literal["table", "json", "paths", "null"]
+Form = Literal["table", "json", "csv", "markdown", "paths", "null"]
 
 UNREADABLE = 2
 MOST_DRAWN = 50
 """Queries on one contact sheet; no program opens a picture of many more."""
 TILE_COLUMNS, TILE_LINES = 9, 4
-SNIPPET = "snippet"
-"""The column with the beginning of a document."""
+PIPED, SHORTEST = 120, 20
+"""Columns of a line that goes into a pipe, and those that a snippet has at least."""
+NUMBERS = (*hits.MEASURES, "id")
+"""Columns whose cells stand on the right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,13 @@ class Display:
         form: what is printed.
         picture: the file of a contact sheet; None draws none.
         thumbnails: whether the terminal shows them; None where it can show real pixels.
+        columns: of the table, between commas; None for the usual ones.
     """
 
     form: Form
     picture: Path | None
     thumbnails: bool | None
+    columns: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,10 @@ class QueryInputs:
         typer.Argument(metavar="FILE|FOLDER|WORDS|-", help="Pictures, documents or words; - reads one from stdin."),
     ] = None
     id: Annotated[list[int] | None, typer.Option("--id", help="A row, by its id.", metavar="N")] = None
-    key: Annotated[list[str] | None, typer.Option("--key", help="A row, by its key.", metavar="KEY")] = None
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", help="A row, by its key.", metavar="KEY", autocompletion=completion.row_keys),
+    ] = None
     row: Annotated[
         list[str] | None, typer.Option("--row", help="A row of a table that is not in it, as JSON.", metavar="JSON")
     ] = None
@@ -149,7 +160,17 @@ class SearchFlags:
 class OutputFlags:
     """Options of the output: format, picture, thumbnails."""
 
+    format: Format = None
     json: AsJson = False
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            help="Columns of the table, also the source's own: rank,key,path,year.",
+            metavar="NAME,NAME",
+            autocompletion=completion.columns,
+        ),
+    ] = None
     paths_only: Annotated[bool, typer.Option("--paths-only", help="Print one path (or key) per line.")] = False
     null: Annotated[bool, typer.Option("--null", "-0", help="End each of these with a NUL instead, for xargs -0.")] = (
         False
@@ -167,15 +188,17 @@ class OutputFlags:
         Raises:
             QueryError: two forms are asked for, NULs without paths, or a picture that cannot be written.
         """
-        if self.json and self.paths_only:
-            raise QueryError("--json and --paths-only exclude each other")
+        form: Form = form_of(self.format, as_json=self.json)
+        if self.paths_only and (self.json or self.format):
+            raise QueryError(f"{'--json' if self.json else '--format'} and --paths-only exclude each other")
+        if self.columns is not None and (self.paths_only or form == "json"):
+            raise QueryError(f"--columns is for tables; {'--paths-only' if self.paths_only else 'JSON'} has none")
         if self.null and not self.paths_only:
             raise QueryError("--null parts the paths of --paths-only; give both")
         check_picture(self.picture)
-        form: Form = "json" if self.json else "table"
         if self.paths_only:
             form = "null" if self.null else "paths"
-        return Display(form, self.picture, self.thumbnails)
+        return Display(form, self.picture, self.thumbnails, self.columns)
 
 
 def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, place: Place) -> None:
@@ -208,6 +231,7 @@ def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, place: Pla
       aepipe query --id 17 --others --distinct    like a row, without itself and duplicates
       aepipe query boot.jpg --fast                in the order of the codes alone
       aepipe query *.jpg --json | jq .hits        for programs
+      aepipe query boot.jpg --columns rank,path,year --format csv
       aepipe query boot.jpg --paths-only --null | xargs -0 feh
       aepipe query *.jpg --picture hits.png       a contact sheet
 
@@ -226,7 +250,9 @@ def show(release: Release, answers: Iterable[Answer], display: Display) -> None:
         QueryError: the contact sheet cannot be written, or a code cannot be re-ranked.
         typer.Exit: an item could not be read; the others have been answered.
     """
-    way = _way(release, display)
+    way, named = _way(release, display), hits.chosen(release, display.columns)
+    if display.form == "csv":
+        say_csv([("query", *(named or hits.names(release)))])
     failed = False
     drawn: list[Found] = []
     for found in answers:
@@ -234,7 +260,7 @@ def show(release: Release, answers: Iterable[Answer], display: Display) -> None:
             complain(found.question.failure)
             failed = True
             continue
-        _print(release, found, display.form, way)
+        _print(release, found, display.form, way, named)
         # On stderr, so that a program that reads the hits need not know of it.
         if found.strange:
             complain(f"{shortened(found.question.text)}: {found.strange}")
@@ -249,57 +275,43 @@ def show(release: Release, answers: Iterable[Answer], display: Display) -> None:
 def as_json(release: Release, found: Answer) -> dict[str, Any]:
     """Return an answer as ``--json`` prints it."""
     assert found.question.code is not None
-    several = any(len(hit.row.labels) > 1 for hit in found.hits)
     return {
         "fingerprint": release.fingerprint,
         "query": found.question.text,
         "code": found.question.code.hex()[0],
         "strange": found.strange,
-        "hits": [
-            {
-                "rank": hit.rank,
-                "id": hit.row.id,
-                "distance": hit.distance,
-                "similarity": hit.similarity,
-                "confidence": hit.confidence,
-                **({} if hit.cosine is None else {"cosine": hit.cosine}),
-                "key": hit.row.key,
-                "label": hit.row.label,
-                **({"labels": list(hit.row.labels)} if several else {}),
-                **({} if SNIPPET not in hit.row.columns else {SNIPPET: hit.row.columns[SNIPPET]}),
-            }
-            for hit in found.hits
-        ],
+        "hits": [hits.hit_json(release, hit) for hit in found.hits],
     }
 
 
-def as_table(found: Answer) -> str:
-    """Return an answer as a table under the name of its query."""
+def usual_columns(found: Answer) -> tuple[str, ...]:
+    """Return the columns that a table for people has, where none are named."""
     known, reranked = (any(getattr(hit, name) is not None for hit in found.hits) for name in ("confidence", "cosine"))
     more = (*(("confidence",) if known else ()), *(("cosine",) if reranked else ()))
-    snippets = any(SNIPPET in hit.row.columns for hit in found.hits)
-    head = ("rank", "distance", "similarity", *more, "key", "label", *((SNIPPET,) if snippets else ()))
-    rows = [
-        (
-            *(str(hit.rank), str(hit.distance), f"{hit.similarity:.3f}"),
-            *((f"{hit.confidence:.2f}",) if hit.confidence is not None else ()),
-            *((f"{hit.cosine:.3f}",) if hit.cosine is not None else ()),
-            *(hit.row.key, hit.row.label or ""),
-            *((hit.row.columns.get(SNIPPET) or "",) if snippets else ()),
-        )
-        for hit in found.hits
-    ]
+    snippets = any(hits.SNIPPET in hit.row.columns for hit in found.hits)
+    return ("rank", "distance", "similarity", *more, "key", "label", *((hits.SNIPPET,) if snippets else ()))
+
+
+def as_table(release: Release, found: Answer, columns: Sequence[str] | None = None, *, markdown: bool = False) -> str:
+    """Return an answer as a table under the name of its query."""
     name = printable(shortened(found.question.text))
-    if not rows:
+    if not found.hits:
         return f"{name}\nnothing found\n"
-    lines = table(head, rows, left=len(head) - (3 if snippets else 2))
-    return f"{name}\n{_cut(lines) if snippets else lines}\n"
+    head = tuple(columns or usual_columns(found))
+    rows = [hits.cells(release, hit, head) for hit in found.hits]
+    if markdown:
+        return f"**{name}**\n\n{markdown_table([head, *rows])}\n"
+    if columns is None and head[-1] == hits.SNIPPET:
+        rows = _with_short_ends(head, rows)
+    return f"{name}\n{fitted(head, rows, [place for place, name in enumerate(head) if name not in NUMBERS])}\n"
 
 
-def _cut(lines: str) -> str:
-    """Cut lines to the width of the terminal; the snippet of a document is their end."""
-    room = max(80, shutil.get_terminal_size((120, 24)).columns)
-    return "\n".join(line if len(line) <= room else line[: room - 1] + "…" for line in lines.splitlines())
+def _with_short_ends(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return rows whose last cells are cut to what the others leave of a line."""
+    room = columns_of_terminal() or PIPED
+    taken = sum(max(width(row[place]) for row in [head, *rows]) + GAP for place in range(len(head) - 1))
+    spare = room - taken if room - taken >= SHORTEST else room - SHORTEST
+    return [(*row[:-1], short_line(row[-1], spare)) for row in rows]
 
 
 def _tiles(release: Release, found: Answer) -> Found:
@@ -308,15 +320,20 @@ def _tiles(release: Release, found: Answer) -> Found:
     return tiles(release, found)
 
 
-def _print(release: Release, found: Answer, form: str, way: Way | None) -> None:
+def _print(release: Release, found: Answer, form: Form, way: Way | None, columns: Sequence[str] | None = None) -> None:
     if form == "json":
         say_json(as_json(release, found))
+    elif form == "csv":
+        names = columns or hits.names(release)
+        lines = [[hits.value(release, hit, name) for name in names] for hit in found.hits]
+        if lines:
+            say_csv([(found.question.text, *line) for line in lines])
     elif form in {"paths", "null"}:
         say_paths([_path(release, hit.row.key, hit.row.place) for hit in found.hits], null=form == "null")
     else:
         if way is not None:
             say_picture(_thumbnails(_tiles(release, found), way))
-        say(as_table(found))
+        say(as_table(release, found, columns, markdown=form == "markdown"), fold=False)
 
 
 def _path(release: Release, key: str, place: str) -> str:

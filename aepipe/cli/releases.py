@@ -8,19 +8,23 @@ from typing import Annotated
 
 import typer
 
-from aepipe.cli.options import AsJson, Place, ReleaseText, Wait, Why, seconds
-from aepipe.cli.output import complain, say, say_json, table
+from aepipe.cli.completion import releases
+from aepipe.cli.options import Place, ReleaseText, Wait, Why, seconds
+from aepipe.cli.output import complain, say
+from aepipe.cli.tables import Shape, say_table
 from aepipe.errors import UNABLE
 from aepipe.release import lifecycle
 from aepipe.store.registry import Event
 
 SHOWN = ("map_at_1000", "recall_at_10")
 
-Wanted = Annotated[str, typer.Argument(metavar="RELEASE", help="The first characters of its digest.")]
+Wanted = Annotated[
+    str, typer.Argument(metavar="RELEASE", help="The first characters of its digest.", autocompletion=releases)
+]
 
 
-def history(place: Place, as_json: AsJson = False) -> None:
-    """List promotions, rollbacks and refusals, oldest first, with reasons and scores.
+def history(place: Place, shape: Shape) -> None:
+    """List promotions, rollbacks, refusals and renamings, oldest first, with reasons and scores.
 
     Examples:
       aepipe history
@@ -28,15 +32,16 @@ def history(place: Place, as_json: AsJson = False) -> None:
     """
     store = place.store()
     entries = lifecycle.history(store, place.name)
-    if as_json:
-        say_json([asdict(one.event) | {"scores": one.scores} for one in entries])
-    elif entries:
+    form = shape.form()
+    if entries or form != "table":
         rows = [
             (e.when, e.name, e.action, e.before[:12] or "-", e.after[:12], *_shown(one.scores), e.why)
             for one in entries
             for e in (one.event,)
         ]
-        say(table(("when", "name", "action", "from", "to", *SHOWN, "why"), rows))
+        values = [asdict(one.event) | {"scores": dict(one.scores)} for one in entries]
+        head = ("when", "name", "action", "from", "to", *SHOWN, "why")
+        say_table(head, rows, form, values=values, left=(0, 1, 2, 3, 4, 7))
     else:
         under = f" under the name {place.name!r}" if place.name else ""
         say(f"nothing was ever in service{under} in the store {store.root}")

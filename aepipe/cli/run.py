@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from click import Choice
 
-from aepipe import api as library
-from aepipe.api import Collection, NightlyRules, UpdateResult, load_flow
+from aepipe import runs as library
+from aepipe.api import Collection
+from aepipe.cli.completion import kinds, recipes
 from aepipe.cli.options import Place, Wait, seconds
-from aepipe.cli.output import say
-from aepipe.cli.prefect import Api, Device, SourcePath, resumable
+from aepipe.cli.output import is_quiet, say, say_json
+from aepipe.cli.prefect import Api, Device, Settings, SourcePath, resumable
 from aepipe.cli.progress import showing
 from aepipe.cli.timezones import local_timezone
 from aepipe.errors import UnclearError
+from aepipe.pipeline.sweep import label, read_settings
 from aepipe.report.facts import describe, reading_lines
 from aepipe.report.first_screen import first_screen
 from aepipe.report.tables import text_table
+from aepipe.runs import NightlyRules, RunResult, UpdateResult, load_flow
+from aepipe.sources.given import is_written
 from aepipe.store import registry
 
 
@@ -35,25 +40,50 @@ class Order:
     ] = True
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help="What a collection is of: images, text, table, ...; else told by its files."),
+        typer.Option(
+            "--kind",
+            help="What a collection is of: images, text, table, ...; else told by its files.",
+            autocompletion=kinds,
+        ),
     ] = None
     pixels: Annotated[
         bool,
         typer.Option("--pixels", help="Compare photographs by their pixels where the extra `photos` is not installed."),
     ] = False
+    setting: Settings = None
+    wait: Wait = "0"
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", help="Where a derived recipe is written; else ./NAME.toml.", metavar="FILE"),
+    ] = None
+
+    def replaced(self) -> dict[str, Any]:
+        """Return the answers in place of the recipe, as :func:`aepipe.run` takes it."""
+        return {"source": self.source, "device": self.device, "promote": self.promote}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the values that are given for keys of the recipe.
+
+        Raises:
+            RecipeError: one cannot be read, or a key is given twice.
+        """
+        return read_settings(self.setting or [])
 
 
 def run(
     what: Annotated[
-        str, typer.Argument(metavar="RECIPE_OR_PATH", help="A recipe, or a collection.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="RECIPE_OR_PATH", help="A recipe, or a collection.", show_default=False, autocompletion=recipes
+        ),
     ],
     place: Place,
     order: Order,
     api: Api = None,
-    save: Annotated[
-        Path | None,
-        typer.Option("--save", help="Where a derived recipe is written; else ./NAME.toml.", metavar="FILE"),
-    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("-n", "--dry-run", help="Say what would be read, left out and trained; write nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was made, or would be, as JSON.")] = False,
 ) -> None:
     """Learn codes for a collection, index it, and put it into service.
 
@@ -68,36 +98,42 @@ def run(
     good answers are, and what to try next; `aepipe show` has all figures. A new release goes into service
     only if it is no worse than the one before; otherwise it stays in the store, and the exit status is 1.
 
+    --set gives a key of the recipe another value, also where a recipe is derived: source.header,
+    features.words, code.bits, finetune.epochs, layers.0.net.width, seed. Words need no quotes.
+
     A Prefect server runs for as long as this takes, and its history stays in the store. With --api, or
     $PREFECT_API_URL, that server records the run instead.
 
     Examples:
       aepipe run photos/
       aepipe run posts.jsonl.gz
-      aepipe run embeddings.npy
       aepipe run fashion.toml --no-promote
       aepipe run fashion-mnist --source ~/data/fashion-mnist
       aepipe run 'scans/2026-*/*.png' --name scans --device cuda
+      aepipe run people.csv --set source.header=false --set code.bits=32
+      aepipe run photos/ -n               what would be done
     """
-    recipe = _recipe_for(what, place, save, order.kind, pixels=order.pixels)
+    if dry_run:
+        _foresee(what, place, order, as_json)
+        return
+    settings, limit = order.settings(), seconds(order.wait)
+    recipe = _recipe_for(what, place, order.save, order.kind, settings, pixels=order.pixels, quiet=as_json)
     with resumable(), showing():
         done = library.run(
             recipe,
-            home=place.home,
+            home=place.folder,
             name=place.name,
-            source=order.source,
-            device=order.device,
-            promote=order.promote,
+            **order.replaced(),
+            settings=settings,
+            wait=limit,
             server=api,
         )
-    collection = done.collection
-    found = describe(collection.store, collection.release.ref)
-    say(first_screen(collection.release, found, _options(place, collection)))
+    _say_run(done, place, as_json)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """When a night trains, and what it leaves behind; see :class:`aepipe.api.NightlyRules`."""
+    """When a night trains, and what it leaves behind; see :class:`aepipe.runs.NightlyRules`."""
 
     retrain: Annotated[
         Literal["auto", "always", "never"],
@@ -120,11 +156,14 @@ class Rules:
 
 
 def nightly(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False)],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False, autocompletion=recipes)
+    ],
     place: Place,
     rules: Rules,
     source: SourcePath = None,
     device: Device = None,
+    setting: Settings = None,
     api: Api = None,
     wait: Wait = "10m",
 ) -> None:
@@ -143,10 +182,11 @@ def nightly(
     with resumable(), showing():
         done = library.nightly(
             recipe,
-            home=place.home,
+            home=place.folder,
             name=place.name,
             source=source,
             device=device,
+            settings=read_settings(setting or []),
             server=api,
             wait=seconds(wait),
             **rules.chosen(),
@@ -165,12 +205,14 @@ def refresh(place: Place, api: Api = None, wait: Wait = "10m") -> None:
       aepipe refresh --name photos
     """
     with resumable(), showing():
-        done = library.refresh(place.home, place.name, server=api, wait=seconds(wait))
+        done = library.refresh(place.store().root, place.name, server=api, wait=seconds(wait))
     _say_result(done, f", {'; '.join(done.done)}")
 
 
 def schedule(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False)],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe, as for run.", show_default=False, autocompletion=recipes)
+    ],
     place: Place,
     rules: Rules,
     source: SourcePath = None,
@@ -178,6 +220,7 @@ def schedule(
     timezone: Annotated[
         str | None, typer.Option("--timezone", help="Of --cron, as in Europe/Paris; else this machine's.")
     ] = None,
+    setting: Settings = None,
     api: Api = None,
 ) -> None:
     """Do what `aepipe nightly` does, at the hours of a schedule, until Ctrl-C.
@@ -191,7 +234,8 @@ def schedule(
     A run that the gate refuses is a failed run there; the release before it stays in service.
     """
     jobs, server = load_flow("job"), load_flow("local_server")
-    order = jobs.order(load_flow("catalog").recipe_file(recipe), place.store(), name=place.name, source=source)
+    file, settings = load_flow("catalog").recipe_file(recipe), read_settings(setting or [])
+    order = jobs.order(file, place.making(), name=place.name, source=source, changes=settings)
     name = jobs.open_job(**order).name
     server.prepare(server.LINES, api=api)
     serving = load_flow("schedule")
@@ -206,27 +250,75 @@ def schedule(
     deployment.serve()
 
 
-def _recipe_for(what: str, place: Place, save: Path | None, kind: str | None = None, *, pixels: bool = False) -> Path:
+def _say_run(done: RunResult, place: Place, as_json: bool) -> None:
+    """Say what a run has made."""
+    collection = done.collection
+    found = describe(collection.store, collection.release.ref)
+    if as_json:
+        say_json(found | {"reasons": done.reasons, "warnings": done.warnings})
+    else:
+        screen = first_screen(collection.release, found, _options(place, collection))
+        say(screen.partition("\n")[0] if is_quiet() else screen)
+
+
+def _recipe_for(
+    what: str,
+    place: Place,
+    save: Path | None,
+    kind: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    pixels: bool = False,
+    quiet: bool = False,
+) -> Path:
     """Return the recipe that is asked for; say so where it was derived, and what the collection holds."""
     try:
-        derive = load_flow("catalog").recipe_for
-        recipe = derive(what, name=place.name, save=save, kind=kind, store=place.store(), pixels=pixels)
+        recipe = load_flow("catalog").recipe_for(
+            what, name=place.name, save=save, kind=kind, store=place.making(), settings=settings, pixels=pixels
+        )
     except UnclearError as error:
-        return _recipe_for(what, place, save, _asked(error), pixels=pixels)
+        return _recipe_for(what, place, save, _asked(error), settings, pixels=pixels, quiet=quiet)
     file: Path = recipe.file
-    for line in recipe.said:
-        say(f"{what}: {line}")
-    if recipe.origin == "kept":
-        say(f"{file}: is a recipe for {what} already, and is run as it stands")
-    elif recipe.origin == "written":
-        say(f"{recipe.text}\n{file}: written; change it and run it with `aepipe run {file}`\n")
+    if not (quiet or is_quiet()):
+        for line in recipe.said:
+            say(f"{what}: {line}")
+        if recipe.origin == "kept":
+            but = f", but for {label(settings)} this time" if settings else ""
+            say(f"{file}: is a recipe for {what} already, and is run as it stands{but}")
+        elif recipe.origin == "written":
+            say(f"{recipe.text}\n{file}: written; change it and run it with `aepipe run {file}`\n")
+            once = {key: value for key, value in (settings or {}).items() if not is_written(key)}
+            if once:
+                say(f"{label(once)}: for this run; write it into {file} to keep it\n")
     return file.absolute()
+
+
+def _foresee(what: str, place: Place, order: Order, as_json: bool) -> None:
+    """Say what a run would do."""
+    found, recipe = library.foresee(
+        what,
+        home=place.folder,
+        name=place.name,
+        source=order.source,
+        device=order.device,
+        promote=order.promote,
+        save=order.save,
+        kind=order.kind,
+        pixels=order.pixels,
+        settings=order.settings(),
+    )
+    if as_json:
+        say_json(found.to_json() | {"recipe": recipe})
+        return
+    from aepipe.report.dry_run import foresight_text
+
+    say(foresight_text(found, recipe))
 
 
 def _options(place: Place, collection: Collection) -> list[str]:
     """Return the options by which another verb finds the collection that was run."""
     named = ["--name", collection.name] if len(registry.names(collection.store)) > 1 else []
-    return [*named, *(["--home", str(place.home)] if place.home else [])]
+    return [*named, *(["--home", str(place.home)] if place.home else []), *(["--user"] if place.user else [])]
 
 
 def _asked(error: UnclearError) -> str:

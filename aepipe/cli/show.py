@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aepipe.cli.options import AsJson, Place, ReleaseText
-from aepipe.cli.output import check_file, check_picture, say, say_json, table, write_picture, write_text
+from aepipe.cli.options import Place, ReleaseText
+from aepipe.cli.output import check_file, check_picture, columns, say, say_json, write_picture, write_text
+from aepipe.cli.tables import Form, Shape, say_table
 from aepipe.errors import NotFoundError, QueryError
 from aepipe.release import lifecycle
+from aepipe.release.query import check_pixels
 from aepipe.release.release import Release
 from aepipe.report.facts import describe, describe_text
 from aepipe.store import layout
@@ -54,7 +56,8 @@ def show(
     quarantine: Annotated[
         bool, typer.Option("--quarantine", help="List the items that could not be read, and the files passed over.")
     ] = False,
-    as_json: AsJson = False,
+    *,
+    shape: Shape,
 ) -> None:
     """Describe the releases in service: rows, scores, folders, and files that were not read.
 
@@ -72,6 +75,7 @@ def show(
       aepipe show --hits hits.png --curves curves.png --map map.png --filters filters.png
       aepipe show --json | jq '.[].scores'
     """
+    form = shape.form()
     check_picture(pictures.hits, pictures.filters)
     check_picture(pictures.curves, pictures.map, chart=True)
     check_file(pictures.page)
@@ -88,11 +92,13 @@ def show(
         draw(store, ref, pictures)
     if quarantine:
         lists = {one["name"]: one["read"].get("list") for one in found}
-        _list_quarantine(refused | lists, as_json=as_json)
-    elif as_json:
+        _list_quarantine(refused | lists, form)
+    elif form == "json":
         say_json(found)
+    elif form == "table":
+        say("\n\n".join(described(one) for one in found), fold=False)
     else:
-        say("\n\n".join(map(describe_text, found)))
+        _list_releases(found, form)
 
 
 def _refused(store: Store, name: str | None) -> dict[str, str]:
@@ -102,7 +108,7 @@ def _refused(store: Store, name: str | None) -> dict[str, str]:
     return {one: file for one, file in sorted(files.items()) if name in (None, one, one.removesuffix("-added"))}
 
 
-def _list_quarantine(lists: Mapping[str, str | None], *, as_json: bool) -> None:
+def _list_quarantine(lists: Mapping[str, str | None], form: Form) -> None:
     """Print what was not read of the sources of some collections."""
     from aepipe.store.rows import read_quarantine
 
@@ -111,12 +117,25 @@ def _list_quarantine(lists: Mapping[str, str | None], *, as_json: bool) -> None:
         for name, file in lists.items()
         for row in (read_quarantine(Path(file)) if file else ())
     ]
-    if as_json:
-        say_json(listed)
-        return
     head = ["collection", "what", "reason", "name"]
     rows = [[row["collection"], row["what"], row["reason"], _name(row)] for row in listed]
-    say(table(head, rows) if rows else "everything was read")
+    if rows or form != "table":
+        say_table(head, rows, form, values=listed, left=(0, 1, 2, 3))
+    else:
+        say("everything was read")
+
+
+def described(found: Mapping[str, Any]) -> str:
+    """Return the facts of a release for people, folded where the terminal is narrow."""
+    room = columns()
+    return describe_text(found) if room is None else describe_text(found, room)
+
+
+def _list_releases(found: Sequence[Mapping[str, Any]], form: Form) -> None:
+    """Print a line for each release."""
+    names = ("name", "release", "in_service", "created", "rows", "n_bits", "index", "path")
+    lines = [[str(one[name]) for name in names] for one in found]
+    say_table(names, lines, form, values=[{name: one[name] for name in names} for one in found])
 
 
 def _name(row: dict[str, Any]) -> str:
@@ -134,6 +153,8 @@ def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
     from aepipe.report.page import examples_picture, map_picture, training_picture
 
     release = Release.open(store, ref=ref)
+    if pictures.filters:
+        check_filters(release)
     if pictures.page:
         write_text(_page(store, release), pictures.page)
     if pictures.hits:
@@ -147,6 +168,17 @@ def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
         write_picture(map_picture(release), pictures.map)
     if pictures.filters:
         write_picture(_filters(store, release), pictures.filters)
+
+
+def check_filters(release: Release) -> None:
+    """Check, before anything is drawn, that weights of units are pictures.
+
+    Raises:
+        QueryError: rows are no pictures, as features of a network, words or cells of a table.
+    """
+    shape = release.encoder.card.shape
+    if len(shape) != 3 or shape[-1] not in {1, 3}:
+        check_pixels(release)
 
 
 def _page(store: Store, release: Release) -> str:

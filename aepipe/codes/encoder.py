@@ -33,6 +33,7 @@ DECODER = "decoder.onnx"
 FILE = "embedding.npy"
 DECODED = 256
 """Items that the decoder rebuilds in one call."""
+REMEDY = "`aepipe verify` lists the damage"
 LARGEST = 127
 """The largest absolute value of a quantized row."""
 
@@ -43,7 +44,7 @@ class Encoding:
 
     Attributes:
         codes: N codes of K bits.
-        embedding: float32[N, H], the mean of the last layer below the bits.
+        embedding: float32[N, H], the mean of the last layer below the bits, or of the lowest one, lifted.
         logits: float32[N, K], the distance of each bit above its threshold.
     """
 
@@ -83,7 +84,8 @@ class Encoder:
         card: facts about the graph.
     """
 
-    def __init__(self, graph: bytes, card: bytes) -> None:
+    def __init__(self, graph: bytes, card: bytes, file: str = GRAPH) -> None:
+        self._file = file
         self.fingerprint = fingerprint(graph, card)
         self.card = _read_card(card)
         self._session = session(graph)
@@ -96,13 +98,13 @@ class Encoder:
             CorruptError: a file is missing or is not an encoder.
         """
         try:
-            return cls((folder / GRAPH).read_bytes(), (folder / CARD).read_bytes())
+            return cls((folder / GRAPH).read_bytes(), (folder / CARD).read_bytes(), str(folder / GRAPH))
         except FileNotFoundError as error:
-            raise CorruptError(f"{error.filename}: missing; `aepipe verify` lists the damage") from None
+            raise CorruptError(f"{error.filename}: missing; {REMEDY}") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise CorruptError(f"{folder / CARD}: corrupt: {error}") from None
+            raise CorruptError(f"{folder / CARD}: corrupt: {error}; {REMEDY}") from None
         except RuntimeError as error:
-            raise CorruptError(f"{folder / GRAPH}: corrupt: {str(error).splitlines()[0]}") from None
+            raise CorruptError(f"{folder / GRAPH}: corrupt: {str(error).splitlines()[0]}; {REMEDY}") from None
 
     @property
     def n_bits(self) -> int:
@@ -124,6 +126,7 @@ class Encoder:
 
         Raises:
             ValueError: the items have another shape.
+            CorruptError: the graph cannot be computed.
         """
         if items.shape[1:] != self.card.shape:
             raise ValueError(f"items of shape {items.shape[1:]}: this encoder takes {self.card.shape}")
@@ -144,14 +147,15 @@ class Encoder:
         n = len(items)
         given = np.zeros((self.card.batch, *self.card.shape), np.uint8 if self.card.dtype == "uint8" else np.float32)
         given[:n] = items
-        embedding, logits, bits = self._session.run(["embedding", "logits", "bits"], {"items": given})
+        embedding, logits, bits = _computed(self._session, ["embedding", "logits", "bits"], given, self._file)
         return embedding[:n], logits[:n], bits[:n]
 
 
 class Decoder:
     """A frozen graph that rebuilds items from their codes; no code depends on it."""
 
-    def __init__(self, graph: bytes) -> None:
+    def __init__(self, graph: bytes, file: str = DECODER) -> None:
+        self._file = file
         self._session = session(graph)
 
     @classmethod
@@ -163,9 +167,9 @@ class Decoder:
         """
         file = folder / DECODER
         try:
-            return cls(file.read_bytes()) if file.exists() else None
+            return cls(file.read_bytes(), str(file)) if file.exists() else None
         except RuntimeError as error:
-            raise CorruptError(f"{file}: corrupt: {str(error).splitlines()[0]}") from None
+            raise CorruptError(f"{file}: corrupt: {str(error).splitlines()[0]}; {REMEDY}") from None
 
     def errors(self, items: NDArray[np.generic], codes: BitCodes) -> NDArray[np.float32]:
         """Return the distance of items from their decoded codes, float32[N].
@@ -176,12 +180,17 @@ class Decoder:
         Args:
             items: [N, *shape], as they go into the encoder; missing cells (NaN) do not count.
             codes: of these items.
+
+        Raises:
+            CorruptError: the graph cannot be computed, or gives other items.
         """
         bits = codes.unpack()
         parts = [np.empty(0, np.float32)]
         for start in range(0, len(items), DECODED):
-            rebuilt = self._session.run(["items"], {"bits": bits[start : start + DECODED]})[0]
-            given = scaled(items[start : start + DECODED].reshape(len(rebuilt), -1))
+            (rebuilt,) = _computed(self._session, ["items"], bits[start : start + DECODED], self._file)
+            given = scaled(items[start : start + DECODED].reshape(len(bits[start : start + DECODED]), -1))
+            if rebuilt.size != given.size:
+                raise CorruptError(f"{self._file}: corrupt: it gives items of shape {rebuilt.shape[1:]}; {REMEDY}")
             # A missing cell has no error; an item without any cell must not divide by zero.
             known, off = np.isfinite(given), rebuilt.reshape(given.shape) - np.nan_to_num(given)
             parts.append(np.sqrt(np.square(off * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)))
@@ -209,6 +218,19 @@ def scaled(items: NDArray[np.generic]) -> NDArray[np.float32]:
     return items.astype(np.float32) * np.float32(1 / 255) if items.dtype == np.uint8 else items.astype(np.float32)
 
 
+def _computed(graph: Any, names: list[str], given: NDArray[np.generic], file: str) -> list[Any]:  # noqa: ANN401
+    """Return the outputs of an open graph, which has one input.
+
+    Raises:
+        CorruptError: it cannot be computed.
+    """
+    try:
+        found: list[Any] = graph.run(names, {graph.get_inputs()[0].name: given})
+    except Exception as error:  # the library's own errors have no base in common
+        raise CorruptError(f"{file}: corrupt: {str(error).partition(chr(10))[0][:200]}; {REMEDY}") from None
+    return found
+
+
 def session(graph: bytes) -> Any:  # noqa: ANN401  onnxruntime has no types
     """Open a graph on one thread.
 
@@ -222,7 +244,7 @@ def session(graph: bytes) -> Any:  # noqa: ANN401  onnxruntime has no types
     # One thread: sums in another order could flip a bit near its threshold.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised, too
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's own errors have no base in common

@@ -22,11 +22,12 @@ from aepipe.evaluate.relevance import Labels
 
 FIGURES = (
     "reconstruction_bits", "reconstruction_float", "reconstruction_pca", "reconstruction_pca_30",
-    "held_out_map_at_1000", "map", "map_at_1000", "p_at_100", "recall_at_10", "entropy", "distinct_share", "dead_bits",
+    "held_out_map_at_1000", "map", "map_at_1000", "p_at_100", "recall_at_10", "walk_map", "entropy", "distinct_share",
+    "dead_bits",
     "probe_embedding", "probe_bits", "nmi_bits", "seconds", "parameters", "width", "epochs", "best_epoch",
 )  # fmt: skip
 """Names of the figures. Reconstructions are squared errors of a row, summed over its cells as the network sees them."""
-RETRIEVAL = ("map", "map_at_1000", "p_at_100", "recall_at_10")
+RETRIEVAL = ("map", "map_at_1000", "p_at_100", "recall_at_10", "walk_map")
 
 PENALTY = 100.0
 """Weight of the probe's squared weights: strong enough that the fit converges in a few seconds."""

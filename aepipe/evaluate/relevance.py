@@ -123,7 +123,35 @@ class SharedLabel:
             yield self.by_label[self.start[label] : self.start[label + 1]]
 
 
-Relevance: TypeAlias = EqualLabel | SharedLabel
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedRows:
+    """The rows that are relevant to each query, by their positions.
+
+    Attributes:
+        order: int64[N], the rows as they are; blocks of rows are read in this order.
+        wanted: int64[Q, R], ascending.
+    """
+
+    order: Ints
+    wanted: Ints
+
+    def of_queries(self, chunk: slice) -> NamedRows:
+        """Return the relevance of some queries."""
+        return NamedRows(self.order, self.wanted[chunk])
+
+    def rows(self, query: int) -> Ints:
+        """Return the relevant rows, int64[R]."""
+        found: Ints = self.wanted[query]
+        return found
+
+    def inside(self, query: int, start: int, stop: int) -> Ints:
+        """Return which rows of a block are relevant, as positions in the block."""
+        first, last = np.searchsorted(self.wanted[query], (start, stop))
+        found: Ints = self.wanted[query][first:last] - start
+        return found
+
+
+Relevance: TypeAlias = EqualLabel | SharedLabel | NamedRows
 
 
 def _set(label: object) -> frozenset[object]:

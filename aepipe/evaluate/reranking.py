@@ -1,13 +1,15 @@
 """Re-ranking by the embedding: its gain in precision, and the number of hits that it needs.
 
-A search by code returns ``factor`` times the wanted hits; these are sorted again by the cosine of their embeddings.
+A search by code returns ``factor`` times the wanted hits; these are sorted again by the cosine of their embeddings. Of
+few rows all are sorted again: the answer is an exact search of the embeddings.
 
 Legend: N database rows, Q queries, H width of the embedding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,10 @@ from aepipe.evaluate.ties import Ints
 
 TOP = 10
 FACTORS = (1, 2, 5, 10, 20, 50, 100, 200)
+FEW = 4096
+"""Rows up to which an answer is an exact search: their embeddings are read in a millisecond."""
+GROWTH = 2
+"""Times as many rows as were measured that are all compared, too: a collection grows."""
 QUERIES = 300
 """Most queries of the measurement: each is compared with every row."""
 BLOCK = 8192
@@ -64,6 +70,8 @@ def choose(
 ) -> Reranking:
     """Choose the smallest factor that finds the wanted share of nearest embeddings.
 
+    Of few rows, it takes all.
+
     Args:
         codes: of N database rows and of Q queries.
         embeddings: int8[N, H], which may be mapped, and int8[Q, H].
@@ -72,9 +80,11 @@ def choose(
     """
     asked = np.unique(np.linspace(0, len(codes[1]) - 1, QUERIES).astype(np.int64))
     queries, top = embeddings[1][asked], min(TOP, len(codes[0]))
-    places, wanted = _by_code(codes[0], codes[1][asked], top * FACTORS[-1]), _nearest(*embeddings, asked, top)
-    recalls = _shares_found(places, wanted, top)
-    factor = next((one for one in FACTORS if recalls[one] >= target), FACTORS[-1])
+    few = len(codes[0]) <= FEW
+    factors = (math.ceil(GROWTH * len(codes[0]) / top),) if few else FACTORS
+    places, wanted = _by_code(codes[0], codes[1][asked], top * factors[-1]), _nearest(*embeddings, asked, top)
+    recalls = _shares_found(places, wanted, top, factors)
+    factor = next((one for one in factors if recalls[one] >= target), factors[-1])
     if labels is None:
         return Reranking(factor, target, recalls[factor])
     reranked = [
@@ -115,9 +125,9 @@ def _by_code(database: BitCodes, queries: BitCodes, count: int) -> Ints:
     return np.stack([np.argsort(one, kind="stable")[:count] for one in far]).astype(np.int64)
 
 
-def _shares_found(places: Ints, wanted: Ints, top: int) -> dict[int, float]:
+def _shares_found(places: Ints, wanted: Ints, top: int, factors: Sequence[int]) -> dict[int, float]:
     # For each wanted row: whether it is among the places, and at which rank.
     same = [row[:, None] == among for row, among in zip(wanted, places, strict=True)]
     found = np.stack([one.any(axis=1) for one in same])
     rank = np.stack([one.argmax(axis=1) for one in same])
-    return {factor: float((found & (rank < top * factor)).mean()) for factor in FACTORS}
+    return {factor: float((found & (rank < top * factor)).mean()) for factor in factors}

@@ -36,7 +36,9 @@ from aepipe.evaluate.ties import (
 )
 
 CUT, TOP, RADIUS, NEIGHBOURS = 1000, 100, 2, 10
-METRICS = ("map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "ball2", "recall_at_10")
+METRICS = ("map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "ball2", "recall_at_10", "walk_map")
+LABEL_FREE = ("recall_at_10", "walk_map")
+"""Metrics that need no labels; the last is that of :mod:`aepipe.evaluate.walks`."""
 
 QUERY_CHUNK = 1000
 """Queries whose histograms are held at a time."""

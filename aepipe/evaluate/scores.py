@@ -10,8 +10,9 @@ Legend: N database rows, Q queries, K bits, D features, H width of the embedding
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from aepipe.evaluate.reranking import Reranking, choose
 from aepipe.evaluate.retrieval import METRICS, NEIGHBOURS, neighbour_recall, retrieval, retrieval_by
 from aepipe.evaluate.strangers import Strangers
 from aepipe.evaluate.ties import Floats, Ints
+from aepipe.evaluate.walks import WALK_MAP, Walks
 from aepipe.log import step
 
 OURS, FLOAT = "ours", "float"
@@ -114,7 +116,8 @@ class Protocol:
         n_bits: K.
         n_database: rows ranked.
         n_queries: number of queries.
-        labelled: whether relevance is by label; without labels only the recall of float neighbours is measured.
+        labelled: whether relevance is by label; without labels only the recall of float neighbours and the average
+            precision of walks are measured.
         seed: of the baselines and of the bootstrap.
     """
 
@@ -196,11 +199,12 @@ def score(
     n_queries: int = 1000,
     rerank_recall: float = 0.9,
     fitted: MutableMapping[str, Baseline] | None = None,
+    others: Others | None = None,
 ) -> Scores:
     """Measure our codes and every baseline on the same queries.
 
     The baselines are fitted on the database's features; one that cannot be fitted (more bits than features) is left
-    out with a note. Without labels, only ``recall_at_10`` of exact float neighbours is measured.
+    out with a note. Without labels, only ``recall_at_10`` of exact float neighbours and ``walk_map`` are measured.
 
     Args:
         database: N rows to search in.
@@ -209,6 +213,8 @@ def score(
         n_queries: most queries to measure; of more, a fixed sample is taken, the same in every run.
         rerank_recall: see ``target`` of :class:`Reranking`.
         fitted: fitted baselines by name, which are used as they are; those that are missing are fitted and added.
+        others: what was measured of other systems on the same rows and queries with the same seed, which is used as it
+            is; what is missing is measured and added.
 
     Raises:
         CodeError: codes, features or labels that do not match, or nothing to rank.
@@ -219,18 +225,13 @@ def score(
     queries = first_queries(queries, n_queries)
     labelled = database.labels is not None and queries.labels is not None
     protocol = Protocol(database.codes.n_bits, len(database), len(queries), labelled, seed)
-    rows, notes = [], []
-    neighbours, exact = _exact(database, queries)
-    systems = _systems(database, queries, neighbours, seed, {} if fitted is None else fitted)
-    for done, (system, found) in enumerate([*systems, (FLOAT, exact)], 1):
-        if isinstance(found, str):
-            notes.append(found)
-        else:
-            metrics = {name: estimate(found.metrics[name], seed) for name in METRICS if name in found.metrics}
-            rows.append(Row(system, metrics, *(tuple(curve.round(6).tolist()) for curve in found.within)))
-        step(STAGE, done, 2 + len(BASELINES), system)
+    known = Others() if others is None else others
+    known.exact = known.exact or _exact(database, queries)
+    yard, exact = known.exact
+    systems = _systems(database, queries, yard, seed, {} if fitted is None else fitted, known.rows)
+    rows, notes = _rows(chain(systems, [(FLOAT, known.rows.get(FLOAT, exact))]), seed, known)
     both = None if database.labels is None or queries.labels is None else (database.labels, queries.labels)
-    twins = near_duplicates(database.features, queries.features, neighbours)
+    twins = near_duplicates(database.features, queries.features, yard.neighbours)
     notes += describe_leaks(twins, database.keys, queries.keys)
     reranking = None
     if database.embeddings is not None and queries.embeddings is not None:
@@ -241,7 +242,7 @@ def score(
         tuple(rows),
         bit_health(database.codes),
         tuple(notes),
-        calibrate(database.codes, queries.codes, neighbours, both, queries.errors),
+        calibrate(database.codes, queries.codes, yard.neighbours, both, queries.errors),
         reranking,
         int((twins >= 0).sum()),
     )
@@ -333,20 +334,70 @@ def describe_leaks(twins: Ints, rows: NDArray[np.str_] | None, queries: NDArray[
 
 
 class _Measured(NamedTuple):
-    """Metrics of one system per query, float64[Q] each, and its precision and recall by radius."""
+    """Metrics of one system per query, and its precision and recall by radius."""
 
     metrics: dict[str, Floats]
     within: tuple[Floats, ...] = ()
 
 
+class _Yardsticks(NamedTuple):
+    """The truth by which codes are measured without labels: nearest rows, int64[Q, k], and walks."""
+
+    neighbours: Ints
+    walks: Walks
+
+
+@dataclass(slots=True)
+class Others:
+    """What was measured of everything but our codes; the same for all encoders of the same rows.
+
+    Attributes:
+        exact: each query's nearest rows and walks, and the metrics of exact search.
+        rows: of baselines and of exact search, or the reason why there is none, by system.
+    """
+
+    exact: tuple[_Yardsticks, _Measured] | None = None
+    rows: dict[str, Row | str] = field(default_factory=dict)
+
+
+def _rows(
+    systems: Iterable[tuple[str, _Measured | Row | str]], seed: int, known: Others
+) -> tuple[list[Row], list[str]]:
+    """Return a row for each system, or a note in its place; those of others than our codes are kept."""
+    rows, notes = list[Row](), list[str]()
+    for done, (system, found) in enumerate(systems, 1):
+        row = _row(system, found, seed) if isinstance(found, _Measured) else found
+        if isinstance(row, str):
+            notes.append(row)
+        else:
+            rows.append(row)
+        if system != OURS:
+            known.rows[system] = row
+        step(STAGE, done, 2 + len(BASELINES), system)
+    return rows, notes
+
+
+def _row(system: str, found: _Measured, seed: int) -> Row:
+    metrics = {name: estimate(found.metrics[name], seed) for name in METRICS if name in found.metrics}
+    return Row(system, metrics, *(tuple(curve.round(6).tolist()) for curve in found.within))
+
+
 def _systems(
-    database: Sample, queries: Sample, neighbours: Ints, seed: int, fitted: MutableMapping[str, Baseline]
-) -> Iterator[tuple[str, _Measured | str]]:
-    """Yield each system of codes with its metrics, or with the reason why it has none."""
-    yield OURS, _measure(database, queries, neighbours)
+    database: Sample,
+    queries: Sample,
+    yard: _Yardsticks,
+    seed: int,
+    fitted: MutableMapping[str, Baseline],
+    known: Mapping[str, Row | str],
+) -> Iterator[tuple[str, _Measured | Row | str]]:
+    """Yield each system of codes with its metrics, or with the reason why it has none; of known ones, what is known."""
+    yield OURS, _measure(database, queries, yard)
     n_bits = database.codes.n_bits
     sample = FitSample(database.features, n_bits, seed)
     for name, fit in BASELINES.items():
+        if name in known:
+            yield name, known[name]
+            continue
         try:
             if name not in fitted:
                 fitted[name] = fit(database.features, n_bits, seed, sample)
@@ -355,26 +406,29 @@ def _systems(
             continue
         theirs = Sample(fitted[name].codes(database.features), database.features, database.labels)
         asked = Sample(fitted[name].codes(queries.features), queries.features, queries.labels)
-        yield name, _measure(theirs, asked, neighbours)
+        yield name, _measure(theirs, asked, yard)
 
 
-def _measure(database: Sample, queries: Sample, neighbours: Ints) -> _Measured:
+def _measure(database: Sample, queries: Sample, yard: _Yardsticks) -> _Measured:
     """Measure the codes of one system."""
-    metrics = {"recall_at_10": neighbour_recall(database.codes, queries.codes, neighbours)}
+    codes = database.codes, queries.codes
+    metrics = {"recall_at_10": neighbour_recall(*codes, yard.neighbours), WALK_MAP: yard.walks.of_codes(*codes)}
     if database.labels is None or queries.labels is None:
         return _Measured(metrics)
     found = retrieval(database.codes, queries.codes, database.labels, queries.labels)
     return _Measured(metrics | found.named(), found.within or ())
 
 
-def _exact(database: Sample, queries: Sample) -> tuple[Ints, _Measured]:
-    """Return each query's nearest rows, int64[Q, k], and the metrics of exact search.
+def _exact(database: Sample, queries: Sample) -> tuple[_Yardsticks, _Measured]:
+    """Return each query's nearest rows and walks, and the metrics of exact search.
 
     Its recall of these neighbours is 1 by definition.
     """
-    metrics = {"recall_at_10": np.ones(len(queries))}
+    walks = Walks.of(database.features, queries.features)
+    walked = walks.of_floats(database.features, queries.features)
+    metrics = {"recall_at_10": np.ones(len(queries)), WALK_MAP: walked}
     if database.labels is None or queries.labels is None:
-        return nearest(database.features, queries.features, NEIGHBOURS), _Measured(metrics)
+        return _Yardsticks(nearest(database.features, queries.features, NEIGHBOURS), walks), _Measured(metrics)
     found: list[Ints] = []
 
     # One pass over the distances gives both the metrics and the neighbours.
@@ -384,4 +438,4 @@ def _exact(database: Sample, queries: Sample) -> tuple[Ints, _Measured]:
             yield first, distances
 
     metrics |= retrieval_by(passing(), database.labels, queries.labels).named()
-    return np.concatenate(found), _Measured(metrics)
+    return _Yardsticks(np.concatenate(found), walks), _Measured(metrics)

@@ -34,7 +34,7 @@ from aepipe.index.hits import Hits, RaggedHits
 from aepipe.index.postings import Postings, SomeCodes, checked_ids, group
 from aepipe.index.scan import CODES, Scan
 from aepipe.store import layout
-from aepipe.store.io import REMEDY, mapped
+from aepipe.store.io import REMEDY, mapped, unread
 
 if TYPE_CHECKING:
     from aepipe.recipe import Choice, Options
@@ -198,7 +198,7 @@ def open(folder: Path) -> RowIndex:
         return RowIndex(engine, postings, metadata["fingerprint"])
     except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, CodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CorruptError(f"{folder}: corrupt, not a {kind} index ({reason}); {REMEDY}") from None
+        raise unread(folder, error, f"corrupt, not a {kind} index ({reason}); {REMEDY}") from None
 
 
 def _metadata(file: Path) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _metadata(file: Path) -> dict[str, Any]:
         metadata: dict[str, Any] = json.loads(file.read_bytes())
         metadata["kind"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptError(f"{file}: corrupt, not the metadata of an index ({error}); {REMEDY}") from None
+        raise unread(file, error, f"corrupt, not the metadata of an index ({error}); {REMEDY}") from None
     return metadata
 
 
@@ -345,7 +345,7 @@ class DeltaIndex:
             sound = (metadata["kind"], metadata["removed"], metadata["base_rows"]) == (DELTA, len(removed), len(base))
             added = int(metadata["added"])
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-            raise CorruptError(f"{folder}: corrupt, not the changes of an index ({error}); {REMEDY}") from None
+            raise unread(folder, error, f"corrupt, not the changes of an index ({error}); {REMEDY}") from None
         if not sound:
             raise CorruptError(f"{folder}: corrupt, not the changes of this index; {REMEDY}")
         return cls(base, open(folder / layout.Index.ADDED) if added else None, removed)

@@ -8,6 +8,8 @@ Legend: M distinct codes, Q queries, W bytes of a code.
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,7 +41,37 @@ FOUND = 1 << 19
 COUNT_AT = 12
 """Byte offset of the number of codes in a saved FAISS index: after its type, bits, and bytes of a code."""
 
+_REFUSED = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOSPC,
+    errno.ENOMEM,
+    errno.EISDIR,
+    errno.ELOOP,
+)
+
 swig: Any = faiss  # the stubs of FAISS lack part of its functions
+
+
+@contextmanager
+def faiss_errors_named(file: Path) -> Iterator[None]:
+    """Make errors of the system out of those of FAISS, which are all of one kind.
+
+    Raises:
+        OSError: the file cannot be opened or written.
+        RuntimeError: it holds something else.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error).partition("\n")[0]
+        if refused := next((one for one in _REFUSED if os.strerror(one) in said), None):
+            raise OSError(refused, os.strerror(refused), str(file)) from None
+        if "write error" in said or "could not open" in said:
+            raise OSError(errno.EIO, said.rpartition(": ")[2], str(file)) from None
+        raise
 
 
 class Scan:
@@ -90,7 +122,8 @@ class Scan:
             OSError, ValueError, RuntimeError: the file is missing, or holds something else.
         """
         # Only IO_FLAG_MMAP_IFC maps a flat index; the older IO_FLAG_MMAP copies it into memory.
-        flat = swig.read_index_binary(str(folder / CODES), faiss.IO_FLAG_MMAP_IFC)
+        with faiss_errors_named(folder / CODES):
+            flat = swig.read_index_binary(str(folder / CODES), faiss.IO_FLAG_MMAP_IFC)
         if flat.code_size != n_bytes(n_bits):
             raise ValueError(f"{CODES} has codes of {flat.code_size} bytes")
         return cls(n_bits, flat, folder=folder)
@@ -112,7 +145,8 @@ class Scan:
         """
         if folder == self.folder:
             return
-        faiss.write_index_binary(self.flat, str(folder / CODES))
+        with faiss_errors_named(folder / CODES):
+            faiss.write_index_binary(self.flat, str(folder / CODES))
 
     def __len__(self) -> int:
         return self._count

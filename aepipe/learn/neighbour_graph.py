@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from aepipe.learn.pca import Components
 
 Neighbours = Callable[[NDArray[np.float32], int], NDArray[np.int32]]
 """``(features float32[N, F], k) -> int32[N, k]``: the k nearest other rows of each by inner product."""
+LIFT = 10.0
+"""The constant that is put beside rows, in root mean squares of their lengths."""
 LONGEST = 256
 """Most steps of a walk."""
 WALKED = 1 << 18
@@ -39,6 +42,7 @@ def graph_of(
     whiten: float,
     one_way: float,
     compute: Compute,
+    by: Literal["angle", "distance"] = "angle",
 ) -> tuple[Graph, NDArray[np.float32]]:
     """Build the graph of training rows: neighbours by cosine of their principal components.
 
@@ -51,15 +55,27 @@ def graph_of(
             more than in the rows themselves, but noise not as much as everything else.
         one_way: see :class:`Graph`.
         compute: the device.
+        by: the angle between rows, or their distance, in which rows of other lengths are far away.
 
     Returns:
         The graph, and the components, float32[N, F] of unit length.
     """
     found = Components.of(rows, min(components, math.prod(rows.shape)))
     features_NF = torch.cat([block.cpu() for block in found.blocks(rows, whiten)]).numpy()
-    # Of unit length, so that the inner product of a search is the cosine.
-    features_NF /= np.maximum(np.linalg.norm(features_NF, axis=1, keepdims=True), 1e-12)
-    return Graph(neighbours(features_NF, min(k, len(rows) - 1)), one_way, compute), features_NF
+    searched_NF = _unit(_lifted(features_NF) if by == "distance" else features_NF)
+    return Graph(neighbours(searched_NF, min(k, len(rows) - 1)), one_way, compute), _unit(features_NF)
+
+
+def _lifted(features_NF: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return features with a large constant beside them: then a smaller distance is a smaller angle."""
+    length = LIFT * float(np.sqrt(np.square(features_NF).sum(1).mean()))
+    return np.pad(features_NF, ((0, 0), (0, 1)), constant_values=length)
+
+
+def _unit(features_NF: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return features of unit length, so that the inner product of a search is the cosine."""
+    found: NDArray[np.float32] = features_NF / np.maximum(np.linalg.norm(features_NF, axis=1, keepdims=True), 1e-12)
+    return found
 
 
 class Graph:

@@ -31,7 +31,14 @@ IMAGE_WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49
 SENTENCE_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
-def freeze(layers: Sequence[Autoencoder], threshold_K: Tensor, shape: Sequence[int], dtype: str = "uint8") -> bytes:
+def freeze(
+    layers: Sequence[Autoencoder],
+    threshold_K: Tensor,
+    shape: Sequence[int],
+    dtype: str = "uint8",
+    *,
+    lift: float | None = None,
+) -> bytes:
     """Return an encoder as the bytes of an ONNX file; equal weights give equal bytes.
 
     Args:
@@ -39,9 +46,12 @@ def freeze(layers: Sequence[Autoencoder], threshold_K: Tensor, shape: Sequence[i
         threshold_K: the threshold of each bit.
         shape: of one decoded item.
         dtype: of one decoded item; every other than uint8 comes in as float32.
+        lift: the embedding is the code of the lowest layer with this constant beside it; where it is None, that of the
+            topmost layer below the bits. With a constant twice as long as codes are, the smaller of two distances is
+            the smaller angle.
     """
     # A copy: export moves a module to the CPU and to float32, and training may go on.
-    frozen = Frozen(copy.deepcopy(list(layers)), threshold_K)
+    frozen = Frozen(copy.deepcopy(list(layers)), threshold_K, lift)
     items = torch.zeros((BATCH, *shape), dtype=torch.uint8 if dtype == "uint8" else torch.float32)
     return exported(frozen, items, {"items": ["embedding", "logits", "bits"]})
 
@@ -49,8 +59,9 @@ def freeze(layers: Sequence[Autoencoder], threshold_K: Tensor, shape: Sequence[i
 class Frozen(nn.Module):
     """An encoder: decoded items in; embedding, distances from the thresholds and bits out."""
 
-    def __init__(self, layers: Sequence[Autoencoder], threshold_K: Tensor) -> None:
+    def __init__(self, layers: Sequence[Autoencoder], threshold_K: Tensor, lift: float | None = None) -> None:
         super().__init__()
+        self._lift = lift
         self.below = nn.ModuleList(layer.net.encoder for layer in layers[:-1])
         self.posteriors = [layer.posterior for layer in layers[:-1]]
         self.to_bits = layers[-1].net.encoder
@@ -60,10 +71,14 @@ class Frozen(nn.Module):
         """Return float32[B, H], float32[B, K] and uint8[B, K] for uint8 or float32 [B, *shape]."""
         # The same scaling as in training: it must be part of the graph, or ingestion and query could differ.
         code = items * (1 / 255) if items.dtype == torch.uint8 else items
+        codes = []
         for encoder, posterior in zip(self.below, self.posteriors, strict=True):
-            code = posterior.encode(encoder(code), None).mean
+            codes.append(code := posterior.encode(encoder(code), None).mean)
         logits = self.to_bits(code) - self.threshold
-        return code.flatten(1), logits, (logits > 0).to(torch.uint8)
+        embedding = code.flatten(1)
+        if self._lift is not None and codes:
+            embedding = F.pad(codes[0].flatten(1), (0, 1), value=self._lift)
+        return embedding, logits, (logits > 0).to(torch.uint8)
 
 
 def freeze_decoder(model: Autoencoder) -> bytes:

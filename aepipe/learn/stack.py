@@ -13,6 +13,7 @@ Legend: N rows, K bits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,9 @@ from aepipe.learn.nets import Net, Turn
 from aepipe.learn.posterior import Rotation
 from aepipe.learn.spec import LayerSpec
 from aepipe.store.io import array_in
+
+LIFT = 2.0
+"""In lengths of codes. More brings angles nearer to distances, but leaves codes fewer of the values of a byte."""
 
 
 def build(specs: Sequence[LayerSpec], shape: Sequence[int], *, seed: int) -> list[Autoencoder]:
@@ -181,7 +185,7 @@ def fit_rotation(model: Autoencoder, rows: Feed) -> None:
     """
     turns = [part for part in model.net.encoder.modules() if isinstance(part, Turn)]
     if turns and isinstance(model.posterior, Rotation) and model.posterior.iterations:
-        found = _activations(model, rows)
+        found = activations(model, rows)
         centred = (found - found.mean(0)).cpu().numpy()
         # A fixed seed: the rotation depends on the network and its rows alone.
         rotation = itq_rotation(centred, np.random.default_rng(0), iterations=model.posterior.iterations)
@@ -198,7 +202,7 @@ def thresholds(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) 
     """
     if kind == "zero":
         return torch.zeros(model.net.shape_out)
-    return _activations(model, rows).median(0).values.cpu()
+    return activations(model, rows).median(0).values.cpu()
 
 
 def bits(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) -> NDArray[np.uint8]:
@@ -209,11 +213,24 @@ def bits(model: Autoencoder, rows: Feed, kind: Literal["zero", "median"]) -> NDA
         rows: the training rows.
         kind: of the thresholds.
     """
-    above = _activations(model, rows).cpu() > thresholds(model, rows, kind)
+    above = activations(model, rows).cpu() > thresholds(model, rows, kind)
     found: NDArray[np.uint8] = above.numpy().astype(np.uint8)
     return found
 
 
-def _activations(model: Autoencoder, rows: Feed) -> Tensor:
+def lift(lowest: Autoencoder, rows: Feed) -> float:
+    """Return a constant for the embedding, with which the smaller distance is the smaller angle.
+
+    Args:
+        lowest: the layer.
+        rows: the training rows.
+    """
+    with torch.no_grad():
+        squares = sum(float(lowest.encode(block).mean.square().sum()) for block in rows.blocks())
+    return LIFT * math.sqrt(squares / len(rows))
+
+
+def activations(model: Autoencoder, rows: Feed) -> Tensor:
+    """Return the activations of the bits of all rows, before their thresholds, float32[N, K]."""
     with torch.no_grad():
         return torch.cat([model.net.encoder(block).float() for block in rows.blocks()])

@@ -14,8 +14,6 @@ from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.io import disk_errors_named
 
-VERSION = 1
-
 
 def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
     """Attach the frozen network to a source, with a cache of features; None without a network.
@@ -28,10 +26,9 @@ def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
     if not isinstance(source, BackboneSource) or source.backbone is None:
         return None
     wanted = source.backbone
-    inputs = {"stage": "equip", "version": VERSION, "name": wanted.name, "sha256": wanted.sha256}
-    inputs |= {"size": list(wanted.size) if wanted.size else None}
+    inputs = wanted.inputs()
     ref = ref_of("backbone", inputs)
-    if not store.has(ref):
+    if not store.reuse(ref):
         step("backbone", 0, 1)
         with store.draft("backbone") as draft:
             for name, data in _files(wanted).items():

@@ -66,7 +66,7 @@ def merge_tables(store: Store, tables: Sequence[Ref], removed: NDArray[np.int64]
     inputs = {"stage": ROWS_STAGE, "version": first.inputs.get("version"), "features": first.inputs.get("features")}
     inputs |= {"rows": [str(one) for one in tables], "removed": digest_of(removed.tolist()), "source": ""}
     ref = ref_of("rows", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     parts = [Rows(store.verified(one)) for one in tables]
     with store.draft("rows") as draft:
@@ -105,7 +105,7 @@ def merge_codes(store: Store, segments: Sequence[Ref], ids: NDArray[np.int64]) -
     inputs = {"stage": CODES_STAGE, "version": VERSION, "codes": [str(one) for one in segments]}
     inputs |= {"ids": digest_of(ids.tolist())}
     ref = ref_of("segment", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     held = CodeSegments.open(store, segments)
     with store.draft("segment") as draft:

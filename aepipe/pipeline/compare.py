@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,12 @@ MOST = 10_000
 """Rows to train a probe on, and rows to test it on."""
 BLOCK = 2048
 """Rows rebuilt at a time."""
+SLOW = {
+    "reconstruction": {"reconstruction_bits", "reconstruction_float", "parameters"},
+    "principal components": {"reconstruction_pca", "reconstruction_pca_30", "width"},
+    "probes": {"probe_embedding", "probe_bits", "nmi_bits"},
+}
+"""Measurements that take time, each with its figures."""
 NARROW = 30
 """Principal components of one yardstick: the width of the codes of Hinton and Salakhutdinov (2006)."""
 
@@ -88,13 +94,14 @@ class Side:
         return _encoded(encoder, self.rows[known]), self.labels[known]
 
 
-def compare(store: Store, resolved: ResolvedRecipe, made: BuildOutputs) -> Ref:
+def compare(store: Store, resolved: ResolvedRecipe, made: BuildOutputs, *, figures: Sequence[str] | None = None) -> Ref:
     """Measure reconstruction, retrieval, bits and probes, and the cost of training.
 
     Args:
         store: where artifacts are read and written.
         resolved: the recipe with every choice resolved.
         made: the artifacts that the other stages built from it.
+        figures: that are wanted; what takes time and is not among them is not measured. None for all.
 
     Raises:
         CorruptError: an artifact is damaged.
@@ -102,15 +109,18 @@ def compare(store: Store, resolved: ResolvedRecipe, made: BuildOutputs) -> Ref:
     inputs = {name: str(getattr(made, name)) for name in ("rows", "views", "model", "scores")}
     inputs |= {name: ",".join(map(str, getattr(made, name))) for name in ("layers", "codes")}
     inputs |= {"stage": STAGE, "version": str(VERSION)}
+    slow = [name for name in SLOW if figures is None or not SLOW[name].isdisjoint(figures)]
+    if len(slow) < len(SLOW):
+        inputs["measured"] = ",".join(slow)
     ref = ref_of("segment", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
-    figures = Figures()
-    measured = _all(Bench(store, resolved, made, figures))
+    found = Figures()
+    measured = _all(Bench(store, resolved, made, found), slow)
     body = {
         "name": resolved.recipe.name,
-        "figures": {name: figures.found.get(name) for name in FIGURES},
-        "notes": figures.notes,
+        "figures": {name: found.found.get(name) for name in FIGURES},
+        "notes": found.notes,
         **measured,
         "compute": resolved.compute.key(),
     }
@@ -149,25 +159,33 @@ class Bench:
             yield from (np.asarray(self.held_out[i : i + BLOCK]) for i in range(0, len(self.held_out), BLOCK))
 
 
-def _all(bench: Bench) -> dict[str, Any]:
-    """Measure everything, and return the entries that are reported with the figures."""
-    yardsticks = _scored(bench)
+def _all(bench: Bench, slow: Sequence[str]) -> dict[str, Any]:
+    """Measure everything, and return the entries that are reported with the figures.
+
+    Args:
+        bench: what is measured.
+        slow: which of :data:`SLOW`.
+    """
+    scores = Scores.read(bench.store.verified(bench.made.scores) / layout.Scores.SCORES)
+    yardsticks = _scored(bench, scores)
     _held_out(bench)
     _trained(bench)
-    step(STAGE, 0, 3, "reconstruction")
-    rebuilt = _rebuilt(bench)
-    step(STAGE, 1, 3, "principal components")
-    _components(bench)
-    step(STAGE, 2, 3, "probes")
-    _probed(bench)
-    step(STAGE, 3, 3)
+    rebuilt, measures = 0, dict(zip(SLOW, _MEASURES, strict=True))
+    for done, (name, measure) in enumerate(measures.items()):
+        step(STAGE, done, len(measures), name)
+        if name in slow:
+            rebuilt += measure(bench) or 0
+        else:
+            bench.figures.leave_out("it was not asked for", *sorted(SLOW[name]))
+    step(STAGE, len(measures), len(measures))
     counts = {"rebuilt": rebuilt, "train": len(bench.train.rows), "test": len(bench.test.rows)}
-    return {"yardsticks": yardsticks, "measured": counts}
+    ours = {name: scores.metric(name) for name in RETRIEVAL}
+    intervals = {name: [one.low, one.high] for name, one in ours.items() if one is not None}
+    return {"yardsticks": yardsticks, "measured": counts, "intervals": intervals}
 
 
-def _scored(bench: Bench) -> dict[str, dict[str, float]]:
+def _scored(bench: Bench, scores: Scores) -> dict[str, dict[str, float]]:
     """Take over the scores of our codes, and return those of the other systems."""
-    scores = Scores.read(bench.store.verified(bench.made.scores) / layout.Scores.SCORES)
     systems = {
         row.system: {name: row.metrics[name].value for name in RETRIEVAL if name in row.metrics} for row in scores.rows
     }
@@ -273,6 +291,10 @@ def _probed(bench: Bench) -> None:
     figures.add(names[1], lambda: probe_accuracy((bits[0], classes), (bits[1], truth)))
     clustered = (bits[1], truth) if len(truth) else (bits[0], classes)
     figures.add(names[2], lambda: cluster_nmi(*clustered, seed=SEED))
+
+
+_MEASURES: tuple[Callable[[Bench], int | None], ...] = (_rebuilt, _components, _probed)
+"""In the order of :data:`SLOW`."""
 
 
 def _side(table: Rows, split: str) -> Side:

@@ -67,7 +67,7 @@ def _training(store: Store, model: Ref, rows: Rows) -> tuple[NDArray[np.int64], 
     Where the views are gone, the held-out rows are not known, and no row counts as later.
     """
     text = store.manifest(model).inputs.get("views", "")
-    if not text or not store.has(Ref.parse(text)):
+    if not text or not store.reuse(Ref.parse(text)):
         return np.zeros(0, np.int64), rows.next_id
     views = Ref.parse(text)
     held_out: NDArray[np.int64] = np.load(store.verified(views) / layout.Views.HELD_OUT_IDS, allow_pickle=False)

@@ -46,7 +46,7 @@ def encode(store: Store, model: Ref, rows: Ref, *, known: Sequence[Ref] = (), em
     inputs = {"stage": "encode", "version": VERSION, "model": str(model), "rows": str(rows)}
     inputs |= {"known": ",".join(map(str, known)), "embedding": embedding}
     ref = ref_of("segment", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     encoder = Encoder.open(store.verified(model))
     table = Rows(store.verified(rows))

@@ -1,4 +1,4 @@
-"""Export a release as Parquet for SQL and data frames, outside the store.
+"""Export a release for SQL and data frames: Parquet in a folder, or one file.
 
 Files: ``part-00000.parquet`` and so on, of at most a million rows each. Columns: ``id``, ``key``, the source's own
 columns, ``label``, ``split``, ``embedding`` (the encoder's float vector), ``code`` (its bytes) and ``code_u64_0``, ...
@@ -10,6 +10,7 @@ Legend: N rows, H width of the embedding, K bits, W bytes of a code.
 
 from __future__ import annotations
 
+import csv
 import ctypes
 import errno
 import glob
@@ -18,7 +19,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -38,7 +39,7 @@ from aepipe.release.prefix import Prefix
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.column_names import OURS, sql_names
-from aepipe.store.io import disk_errors_named
+from aepipe.store.io import check_target, disk_errors_named
 from aepipe.store.labels import parted
 from aepipe.store.rows import Row, Rows
 
@@ -95,6 +96,95 @@ def export(store: Store, release: Ref, folder: Path, *, n_bits: int | None = Non
         _check_target(folder)  # somebody may have put files there meanwhile
         _put(temporary, folder)
     return Exported(folder, tuple(files), len(rows))
+
+
+def export_file(store: Store, release: Ref, file: Path, *, n_bits: int | None = None) -> Exported:
+    """Write a release as one file, in the format of its ending, one of :data:`ENDINGS`.
+
+    In text, embeddings are lists of numbers, and the bytes of codes are in hex.
+
+    Args:
+        store: where artifacts are read and written.
+        release: any release, in service or not.
+        file: to be written.
+        n_bits: write only the first bits of the codes; None writes all.
+
+    Raises:
+        QueryError: rows are not written under such an ending, or the codes have fewer bits.
+        CorruptError: an artifact is damaged, or the encoder gives other codes than the stored ones.
+        FullError: the disk is full.
+    """
+    file = file.expanduser().absolute()
+    if file.suffix.lower() not in ENDINGS:
+        raise QueryError(f"{file}: rows are not written under that ending; allowed: {', '.join(ENDINGS)}")
+    check_target(file)
+    opened = Release.open(store, ref=release)
+    rows = Rows(store.verified(merge_rows(store, opened)))
+    opened = opened if n_bits is None else Prefix(opened, n_bits)
+    layout = _Layout.of(opened, rows, store.manifest(opened.part("encoder")).facts.get("aligned"))
+    with disk_errors_named(file.parent), _temporary(file) as temporary:
+        made, done = temporary / file.name, 0
+        with ENDINGS[file.suffix.lower()](made, layout.schema) as put:
+            for group in _groups(opened, rows, layout):
+                put(group)
+                done += len(group)
+                step("export", done, len(rows))
+        with made.open("rb") as stream:
+            os.fsync(stream.fileno())
+        made.replace(file)
+    return Exported(file.parent, (file.name,), len(rows))
+
+
+Put = Callable[[pa.Table], None]
+
+
+@contextmanager
+def _parquet(file: Path, schema: pa.Schema) -> Iterator[Put]:
+    with _writer(file, schema) as writer:
+        yield lambda group: writer.write_table(group, row_group_size=max(1, len(group)))
+
+
+@contextmanager
+def _arrow(file: Path, schema: pa.Schema) -> Iterator[Put]:
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        yield writer.write_table
+
+
+@contextmanager
+def _csv(file: Path, schema: pa.Schema) -> Iterator[Put]:
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        lines = csv.writer(stream, delimiter="\t" if file.suffix.lower() == ".tsv" else ",", lineterminator="\n")
+        lines.writerow(schema.names)
+        yield lambda group: lines.writerows(
+            [json.dumps(one) if isinstance(one, list | dict) else one for one in _texts(row).values()]
+            for row in group.to_pylist()
+        )
+
+
+@contextmanager
+def _lines(file: Path, schema: pa.Schema) -> Iterator[Put]:
+    with file.open("w", encoding="utf-8") as stream:
+        yield lambda group: stream.writelines(
+            json.dumps(_texts(row), ensure_ascii=False, default=str) + "\n" for row in group.to_pylist()
+        )
+
+
+def _texts(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with bytes in hex, and floats with the digits that they have."""
+    found = {name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()}
+    found["embedding"] = [float(f"{value:.7g}") for value in row["embedding"]]
+    return found
+
+
+ENDINGS = {
+    ".parquet": _parquet,
+    ".arrow": _arrow,
+    ".feather": _arrow,
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".jsonl": _lines,
+}
+"""Endings of files that rows are written under, each with what opens such a file."""
 
 
 def _write(release: Release, rows: Rows, layout: _Layout, folder: Path) -> list[str]:

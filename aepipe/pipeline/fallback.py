@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from aepipe.evaluate.gate import KEPT, LABEL_FREE
+from aepipe.evaluate.gate import KEPT, LABEL_FREE, decides_without_labels
 from aepipe.evaluate.scores import OURS, Scores
+from aepipe.evaluate.walks import WALK_MAP
 from aepipe.pipeline.resolve import ResolvedRecipe, resolve
 from aepipe.recipe import Choice, CodeRecipe, FinetuneRecipe, FitRecipe, LayerRecipe
 from aepipe.store import layout
@@ -30,19 +31,37 @@ class Compared:
     Attributes:
         metric: its name.
         ours, itq: its means, larger is better.
+        kept: without labels, the recall of float neighbours, as a share of ITQ's; None with labels.
+        recalls: of float neighbours, ours and that of ITQ, where ITQ is better by no more than chance may be; then they
+            decide. None elsewhere.
     """
 
     metric: str
     ours: float
     itq: float
+    kept: float | None = None
+    recalls: tuple[float, float] | None = None
 
     @property
     def better(self) -> str:
         """The method that measured best: ``stack`` or ``itq``."""
-        wanted = self.itq * (KEPT if self.metric == LABEL_FREE else 1.0)
-        return "itq" if self.ours < wanted else "stack"
+        if self.lost:
+            return "itq"
+        if self.recalls is not None:
+            return "itq" if self.recalls[0] < self.recalls[1] else "stack"
+        return "itq" if self.metric != LABEL_FREE and self.ours < self.itq else "stack"
+
+    @property
+    def lost(self) -> bool:
+        """Whether most of the neighbours that ITQ keeps are lost."""
+        return self.kept is not None and self.kept < KEPT
 
     def __str__(self) -> str:
+        if self.lost and self.ours >= self.itq:
+            return (
+                f"rotated components (ITQ) are released, because the trained codes keep only {self.kept:.0%} of the "
+                f"neighbours that ITQ keeps: {self.metric} {self.itq:.3f} against {self.ours:.3f}"
+            )
         if self.better == "itq":
             return (
                 f"rotated components (ITQ) are released, because they measured better than the trained codes: "
@@ -50,8 +69,16 @@ class Compared:
             )
         return (
             f"the trained codes are released: {self.metric} {self.ours:.3f} against {self.itq:.3f} of rotated "
-            "components (ITQ)"
+            f"components (ITQ){self._decided}"
         )
+
+    @property
+    def _decided(self) -> str:
+        """Say what decided where the metric did not."""
+        if self.recalls is None:
+            return ""
+        ours, itq = self.recalls
+        return f", which may be chance; {LABEL_FREE} {ours:.3f} against {itq:.3f}"
 
 
 def compared(store: Store, measured: Ref, metric: str) -> Compared | None:
@@ -60,17 +87,32 @@ def compared(store: Store, measured: Ref, metric: str) -> Compared | None:
     Args:
         store: that holds the scores.
         measured: scores of the trained codes.
-        metric: that the gate looks at; where it was not measured, ``recall_at_10`` decides.
+        metric: that the gate looks at. Without labels ``walk_map`` decides, with a look at the recall of neighbours;
+            scores of earlier versions have that recall alone.
 
     Raises:
         CorruptError: the scores are not what was written.
     """
     scores = Scores.read(store.verified(measured) / layout.Scores.SCORES)
+    if decides_without_labels(scores):
+        metric = WALK_MAP
+    recall, theirs = (scores.metric(LABEL_FREE, system) for system in (OURS, "itq"))
+    kept = recall.value / max(theirs.value, 1e-9) if recall and theirs else None
     for name in (metric, LABEL_FREE):
         ours, itq = scores.metric(name, OURS), scores.metric(name, "itq")
         if ours is not None and itq is not None:
-            return Compared(name, ours.value, itq.value)
+            lost = kept if name in (WALK_MAP, LABEL_FREE) else None
+            return Compared(name, ours.value, itq.value, lost, _recalls(scores, name))
     return None
+
+
+def _recalls(scores: Scores, metric: str) -> tuple[float, float] | None:
+    """Return the recalls of both where ITQ's lead in a metric of labels lies within the interval of ours."""
+    ours, itq = scores.metric(metric, OURS), scores.metric(metric, "itq")
+    near, other = scores.metric(LABEL_FREE, OURS), scores.metric(LABEL_FREE, "itq")
+    if metric in (LABEL_FREE, WALK_MAP) or ours is None or itq is None or near is None or other is None:
+        return None
+    return (near.value, other.value) if ours.value < itq.value <= ours.high else None
 
 
 def applies(resolved: ResolvedRecipe) -> bool:
@@ -84,14 +126,18 @@ def linear(resolved: ResolvedRecipe) -> ResolvedRecipe:
     recipe = resolved.recipe
     width = min(MOST_COMPONENTS, math.prod(resolved.source.shape))
     once = FitRecipe(epochs=1, batch=4096)
+    options: dict[str, object] = {"width": width, "activation": "linear"}
+    if resolved.source.spans is not None:  # of a table, cells may be missing
+        options["holes"] = True
     components = LayerRecipe(
-        net=Choice(kind="dense", options={"width": width, "activation": "linear"}),
+        net=Choice(kind="dense", options=options),
         objective=Choice(kind="components", options={"whiten": 0.0}),
         fit=once,
     )
     stands_for = digest_of(recipe.model_dump(mode="json", include=set(TRAINED)))
     objective, bits = Choice(kind="itq"), recipe.code.bits
-    code = CodeRecipe(bits=bits, normalize=False, objective=objective, fit=once, stands_for=stands_for)
+    kept = recipe.code.embedding
+    code = CodeRecipe(bits=bits, normalize=False, objective=objective, fit=once, embedding=kept, stands_for=stands_for)
     changes = {"layers": (components,), "code": code, "finetune": FinetuneRecipe(epochs=0), "pretrain": True}
     simple = recipe.model_copy(update=changes)
     simple._file = recipe.file

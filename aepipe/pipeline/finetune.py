@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import DECODER, GRAPH, Card, Encoder, write_card
 from aepipe.index.float_knn import neighbours
 from aepipe.learn import stack
@@ -29,7 +30,7 @@ from aepipe.learn.align import match_bits, reorder_bits
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Feed
 from aepipe.learn.onnx_export import BATCH, freeze, freeze_decoder
-from aepipe.learn.stack import bits, fit_rotation, load_finetuned, thresholds, unroll
+from aepipe.learn.stack import activations, bits, fit_rotation, load_finetuned, thresholds, unroll
 from aepipe.learn.trainer import Curve, FileCheckpoint, Trainer
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
@@ -70,13 +71,10 @@ def finetune(
     """
     inputs = _inputs(resolved, views, layers, after=after, warm=warm)
     ref = ref_of("model", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     folder = store.verified(views)
-    feeds = {
-        name: Feed(np.load(folder / file, mmap_mode="r", allow_pickle=False), resolved.compute)
-        for name, file in layout.Views.ARRAYS.items()
-    }
+    feeds = _feeds(folder, resolved, layout.Views.ARRAYS)
     stacked = _stack(store, resolved, feeds["train"], layers, after if warm else None)
     began = time.monotonic()
     with disk_errors_named(store.root):
@@ -93,12 +91,61 @@ def finetune(
     with store.draft("model") as draft:
         card = _card(store, resolved, views)
         _copy_backbone(store, card, draft.path)
-        _write(draft.path, card, stacked, trainer.model, seen["train"], resolved.recipe.code.threshold)
+        lift = stack.lift(stacked[0], feeds["train"]) if resolved.recipe.code.embedding == "lowest" else None
+        _write(draft.path, card, stacked, trainer.model, seen["train"], resolved.recipe.code.threshold, lift)
         curves = {resolved.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
         (draft.path / layout.Model.CURVES).write_text(json.dumps(curves, indent=1), encoding="utf-8")
         draft.finish(inputs, facts)
     store.work_done(ref)
     return ref
+
+
+def codes(
+    store: Store, resolved: ResolvedRecipe, views: Ref, layers: Sequence[Ref], others: Sequence[str]
+) -> dict[str, BitCodes]:
+    """Fine-tune the layers and return codes, without freezing an encoder.
+
+    Freezing takes longer than a short training. A bit whose activation equals its threshold but for rounding may differ
+    from that of the frozen encoder.
+
+    Args:
+        store: where artifacts are read, and checkpoints written.
+        resolved: the recipe with every choice resolved.
+        views: written by :mod:`aepipe.pipeline.views`.
+        layers: as for :func:`finetune`.
+        others: names of further arrays of the views.
+
+    Returns:
+        The codes of the training rows as ``train``, and those of the others by their names.
+
+    Raises:
+        TrainingError: a loss is not finite.
+        FullError: the disk is full.
+    """
+    ref = ref_of("model", _inputs(resolved, views, layers, after=None, warm=False))
+    files = layout.Views.ARRAYS | {name: layout.array_file(name) for name in others}
+    with disk_errors_named(store.root):
+        work = store.work(ref)
+        feeds = _feeds(store.verified(views), resolved, files)
+        stacked = _stack(store, resolved, feeds["train"], layers, None)
+        trainer, seen = _trainer(resolved, stacked, feeds, work)
+        trainer.run(FileCheckpoint(work), partial(step, "fine-tuning"), neighbours=neighbours)
+    model = trainer.model
+    fit_rotation(model, seen["train"])
+    threshold_K = thresholds(model, seen["train"], resolved.recipe.code.threshold)
+    found = {
+        name: BitCodes.from_bits((activations(model, seen[name]).cpu() > threshold_K).numpy())
+        for name in ("train", *others)
+    }
+    store.work_done(ref)
+    return found
+
+
+def _feeds(folder: Path, resolved: ResolvedRecipe, files: Mapping[str, str]) -> dict[str, Feed]:
+    return {
+        name: Feed(np.load(folder / file, mmap_mode="r", allow_pickle=False), resolved.compute)
+        for name, file in files.items()
+    }
 
 
 def _inputs(
@@ -115,6 +162,8 @@ def _inputs(
         "threshold": resolved.recipe.code.threshold,
         **resolved.training_key(len(resolved.specs)),
     }
+    if resolved.recipe.code.embedding != "topmost":
+        inputs["embedding"] = resolved.recipe.code.embedding
     return inputs if after is None else inputs | {"after": str(after), "warm": warm}
 
 
@@ -205,16 +254,18 @@ def _write(
     trained: Autoencoder,
     train: Feed,
     threshold: Literal["zero", "median"],
+    lift: float | None,
 ) -> None:
     """Write weights, thresholds, and the graphs of encoder and decoder.
 
-    Thresholds are computed by the trained layers from the rows that these have read.
+    Thresholds are computed by the trained layers from the rows that these have read; ``lift`` is that of
+    :func:`aepipe.learn.onnx_export.freeze`.
     """
     threshold_K = thresholds(trained, train, threshold)
     whole = unroll([layer.eval() for layer in stacked])
     save_file(whole.state_dict(), folder / layout.Model.WEIGHTS)
     np.save(folder / layout.Model.THRESHOLDS, threshold_K.numpy())
-    (folder / GRAPH).write_bytes(freeze(stacked, threshold_K, card.shape, card.dtype))
+    (folder / GRAPH).write_bytes(freeze(stacked, threshold_K, card.shape, card.dtype, lift=lift))
     (folder / DECODER).write_bytes(freeze_decoder(whole))
     write_card(folder, card)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aepipe.evaluate.gate import Finding, ItqRule, Pair, Verdict, judge
 from aepipe.evaluate.relevance import Labels
-from aepipe.evaluate.retrieval import METRICS, retrieval
+from aepipe.evaluate.retrieval import LABEL_FREE, METRICS, retrieval
 from aepipe.evaluate.scores import Scores, paired_difference
 from aepipe.pipeline.resolve import ResolvedRecipe
 from aepipe.recipe import GateRecipe
@@ -127,9 +127,9 @@ def _asked_the_same(new: Release, old: Release, metric: str, queries: int) -> Pa
     Returns:
         None where the published scores already come from the same queries, or too few queries have labels.
     """
-    # Recall needs no labels: its reference is exact search among the release's own rows.
+    # These need no labels: their reference is exact search among the release's own rows.
     same_rows = new.all_parts("rows") == old.all_parts("rows") and np.array_equal(new.removed, old.removed)
-    if same_rows or metric not in METRICS or metric == "recall_at_10":
+    if same_rows or metric not in METRICS or metric in LABEL_FREE:
         return None
     asked = _queries(new, old, queries)
     if len(asked) < FEW:

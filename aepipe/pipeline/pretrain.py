@@ -50,7 +50,7 @@ def pretrain(store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence
         **resolved.training_key(len(below) + 1),
     }
     ref = ref_of("layer", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     with disk_errors_named(store.root):
         work = store.work(ref)

@@ -79,7 +79,7 @@ def publish(
     )
     inputs = {"stage": STAGE, "version": VERSION, **manifest.to_json()}
     ref = ref_of("release", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     with store.draft("release") as draft:
         manifest.write(draft.path)
@@ -97,7 +97,7 @@ def write_items(store: Store, rows: Ref, root: Path) -> Ref:
     """
     inputs = {"stage": f"{STAGE}.items", "version": VERSION, "rows": str(rows), "root": str(root)}
     ref = ref_of("segment", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     table = Rows(store.verified(rows))
     ids = table.ids()
@@ -119,7 +119,7 @@ def _index(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> Ref
     inputs = {"stage": f"{STAGE}.index", "version": VERSION, "rows": str(rows), "codes": [str(one) for one in codes]}
     inputs |= {"indexed": wanted, "kind": kind, "options": options}
     ref = ref_of("segment", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     table = Rows(store.verified(rows))
     ids = table.ids("train" if wanted == "train" else None)

@@ -65,7 +65,18 @@ def resolve(recipe: Recipe, known: Mapping[str, Any] | None = None) -> ResolvedR
         SourceError: the source is missing.
     """
     try:
-        source = sources.resolve(recipe).under(known)
+        return resolve_for(recipe, sources.resolve(recipe).under(known))
+    except RecipeError as error:
+        raise _named(error, recipe) from None
+
+
+def resolve_for(recipe: Recipe, source: Source) -> ResolvedRecipe:
+    """Resolve every choice of a recipe but its source, which is known already.
+
+    Raises:
+        RecipeError: as :func:`resolve`.
+    """
+    try:
         recipe = recipe.model_copy(update={"layers": tuple(_with_columns(one, source) for one in recipe.layers)})
         specs = (
             *(layer_specs.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers)),
@@ -81,9 +92,13 @@ def resolve(recipe: Recipe, known: Mapping[str, Any] | None = None) -> ResolvedR
             index=hamming.resolve(recipe.index.kind),
         )
     except RecipeError as error:
-        # Errors of the recipe's own parser name the file already.
-        text = str(error)
-        raise RecipeError(text if text.startswith(str(recipe.file)) else f"{recipe.file}: {text}") from None
+        raise _named(error, recipe) from None
+
+
+def _named(error: RecipeError, recipe: Recipe) -> RecipeError:
+    """Return an error that names the recipe's file; those of the recipe's own parser do already."""
+    text = str(error)
+    return RecipeError(text if text.startswith(str(recipe.file)) else f"{recipe.file}: {text}")
 
 
 def override(recipe: Recipe, *, name: str | None = None, device: str | None = None) -> Recipe:

@@ -1,8 +1,9 @@
-"""Rules of a night, as Python callers give them."""
+"""Options of a run and rules of a night, as Python callers give them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any, Literal, TypedDict
 
 from aepipe.errors import QueryError
@@ -26,6 +27,44 @@ class NightlyRules(TypedDict, total=False):
     keep: int
     hours: float
     metrics: str | None
+
+
+class RunOptions(TypedDict, total=False):
+    """What a run does in place of what its recipe says.
+
+    Attributes:
+        source: in place of the recipe's own ``[source] path``.
+        device: in place of the recipe's own.
+        promote: false leaves the release out of service, whatever the gate says.
+        save: where a derived recipe is written; else ``NAME.toml`` in the working directory.
+        kind: what a collection is of, where a recipe is derived: ``images``, ``text``, ``table`` and others; else its
+            files tell.
+        pixels: compare photographs by their pixels where the network that sees what is in them is not installed.
+        settings: other values of the recipe by key, as ``{"code.bits": 32, "source.header": False}``; a recipe that is
+            derived is derived under them.
+        wait: seconds to wait for another run under its name; 0 fails at once.
+    """
+
+    source: str | PathLike[str] | None
+    device: str | None
+    promote: bool
+    save: str | PathLike[str] | None
+    kind: str | None
+    pixels: bool
+    settings: Mapping[str, Any] | None
+    wait: float
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Check that options of a run are known.
+
+    Raises:
+        QueryError: one is not.
+    """
+    if unknown := sorted(options.keys() - RunOptions.__annotations__.keys()):
+        raise QueryError(
+            f"no such option of run: {', '.join(unknown)}; these are: {', '.join(RunOptions.__annotations__)}"
+        )
 
 
 def check_rules(rules: Mapping[str, Any]) -> None:

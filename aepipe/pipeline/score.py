@@ -14,8 +14,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import MutableMapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from aepipe.codes.encoder import Decoder
 from aepipe.errors import StoreError
 from aepipe.evaluate import scores as evaluation
 from aepipe.evaluate.baselines import Baseline, of_arrays
-from aepipe.evaluate.scores import Sample, Scores
+from aepipe.evaluate.scores import Others, Sample, Scores
 from aepipe.log import step
 from aepipe.pipeline import confidence
 from aepipe.store import layout
@@ -49,6 +49,8 @@ SAMPLE_SEED = 20092
 SAMPLE_SHARE = 0.1
 """Share of rows that are queries where no row is in the split ``test``."""
 MIN_QUERIES = 2
+MOST_KEPT = 8
+"""Sets of rows whose other systems are remembered."""
 BLOCK = 65_536
 """Rows whose missing cells are filled at a time."""
 
@@ -76,25 +78,27 @@ def score(
         CorruptError: an artifact is damaged, or a row has no code.
     """
     fitted = _fitted(store, before, model)
+    others = _Shared(fitted=fitted) if fitted else _others(store, resolved.recipe, rows)
     inputs = {"stage": "score", "version": VERSION, "rows": str(rows), "model": str(model)}
     inputs |= {"codes": ",".join(map(str, codes)), "queries": str(resolved.recipe.evaluate.queries)}
     inputs |= {"seed": str(resolved.recipe.seed), "rerank_recall": str(resolved.recipe.evaluate.rerank_recall)}
     if fitted:
         inputs["baselines"] = str(before)
     ref = ref_of("segment", inputs)
-    if store.has(ref):
+    if store.reuse(ref):
         return ref
     with store.draft("segment") as draft:
         # Inside the draft, so that nothing of it is left, however this ends.
         scratch = draft.path / "scratch"
         scratch.mkdir()
-        scores, space = _measured(store, resolved.recipe, rows, model, codes, scratch, fitted=fitted)
+        scores, space = _measured(store, resolved.recipe, rows, model, codes, scratch, others=others)
         shutil.rmtree(scratch)
         for file, array in zip(
             (layout.Scores.SPACE, layout.Scores.SEEN), space.arrays() if space else (), strict=False
         ):
             np.save(draft.path / file, array)
-        arrays = {f"{name}/{part}": array for name, one in fitted.items() for part, array in one.arrays().items()}
+        known = others.fitted
+        arrays = {f"{name}/{part}": array for name, one in known.items() for part, array in one.arrays().items()}
         save_file(arrays, draft.path / layout.Scores.BASELINES)
         (draft.path / layout.Scores.SCORES).write_text(json.dumps(scores.to_dict(), indent=1), encoding="utf-8")
         return draft.finish(inputs, {"kind": "scores", "queries": scores.protocol.n_queries})
@@ -109,7 +113,7 @@ def measure(
     scratch: Path,
     *,
     n_bits: int | None = None,
-    fitted: MutableMapping[str, Baseline] | None = None,
+    others: _Shared | None = None,
 ) -> Scores:
     """Return the scores that :func:`score` writes, without writing anything.
 
@@ -121,13 +125,13 @@ def measure(
         codes: segments that together hold the codes of all rows.
         scratch: an empty folder for float features.
         n_bits: score only the first bits of the codes; None scores all.
-        fitted: see :func:`aepipe.evaluate.scores.score`.
+        others: see :func:`aepipe.evaluate.scores.score`.
 
     Raises:
         CodeError: there are fewer than 2 rows, or the codes have fewer bits.
         CorruptError: an artifact is damaged, or a row has no code.
     """
-    return _measured(store, recipe, rows, model, codes, scratch, n_bits=n_bits, fitted=fitted)[0]
+    return _measured(store, recipe, rows, model, codes, scratch, n_bits=n_bits, others=others)[0]
 
 
 def _measured(
@@ -139,7 +143,7 @@ def _measured(
     scratch: Path,
     *,
     n_bits: int | None = None,
-    fitted: MutableMapping[str, Baseline] | None = None,
+    others: _Shared | None = None,
 ) -> tuple[Scores, Space | None]:
     """Return scores, and the space that strangers are told by."""
     database, queries = samples(store, recipe, rows, codes, scratch)
@@ -161,7 +165,8 @@ def _measured(
         seed=recipe.seed,
         n_queries=wanted.queries,
         rerank_recall=wanted.rerank_recall,
-        fitted=fitted,
+        fitted=others.fitted if others else None,
+        others=others,
     )
     if not whole:
         return found, None
@@ -227,6 +232,27 @@ def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
         for side, at in positions.items()
     )
     return database_sample, query_sample
+
+
+@dataclass(slots=True)
+class _Shared(Others):
+    """Other systems, with their fitted baselines."""
+
+    fitted: dict[str, Baseline] = field(default_factory=dict)
+
+
+_KEPT: dict[tuple[object, ...], _Shared] = {}
+"""What was measured of other systems in this process: recipes that are compared have rows in common."""
+
+
+def _others(store: Store, recipe: Recipe, rows: Ref) -> _Shared:
+    """Return what was measured of other systems on the same rows, or what is going to hold it."""
+    key = (store.root, rows, recipe.code.bits, recipe.evaluate.queries, recipe.seed)
+    found = _KEPT.pop(key, None) or _Shared()
+    for oldest in list(_KEPT)[: max(0, len(_KEPT) - MOST_KEPT + 1)]:
+        del _KEPT[oldest]
+    _KEPT[key] = found
+    return found
 
 
 def _fitted(store: Store, before: Ref | None, model: Ref) -> dict[str, Baseline]:

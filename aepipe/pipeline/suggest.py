@@ -10,6 +10,7 @@ bits and fine-tuning depend on the number of items, not on what they are.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import tomllib
@@ -27,7 +28,7 @@ from aepipe import recipe as recipes
 from aepipe import sources
 from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError, UnclearError
 from aepipe.recipe import Choice, LayerRecipe, Recipe
-from aepipe.sources import base
+from aepipe.sources import base, given
 from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer
 from aepipe.sources.files import EMPTY, Files, Found, first_bytes, pointer_in
 from aepipe.sources.formats import archives, clip_retrieval, parquet, records, shards
@@ -35,6 +36,7 @@ from aepipe.sources.formats.folder import is_other
 from aepipe.sources.passed_over import PassedOver, in_words
 from aepipe.sources.remote import is_address
 from aepipe.sources.source_block import source_block
+from aepipe.sources.table import layers as of_tables
 from aepipe.store import registry
 
 FILES = 200
@@ -72,7 +74,7 @@ _ENDING = re.compile(
     r"\.(tar|tgz|zip|parquet|pq|arrow|feather|csv|tsv|txt|jsonl|ndjson|json|npy|npz|xlsx|xls|ods|db|sqlite3?|duckdb)"
     r"(\.(gz|bz2|xz|zst))?$"
 )
-_UNLABELLED = '[gate]\nmetric = "recall_at_10"  # without labels, neighbours among the rows are the measure'
+_UNLABELLED = '[gate]\nmetric = "walk_map"  # without labels, where walks among neighbours lead is the measure'
 _LAYER = """[[layers]]
 net = {{ kind = "dense", width = {width} }}
 likelihood = "{likelihood}"
@@ -106,12 +108,6 @@ fit = {{ epochs = 1, batch = 4096 }}
 
 [finetune]
 epochs = 0"""
-_MASKED = """[[layers]]  # learns to fill what is missing; each column is as probable as its kind says
-net = {{ kind = "dense", width = 256, holes = true }}
-likelihood = "columns"
-corruption = {{ kind = "mcar", rate = 0.2 }}
-objective = "masked"
-{fit}"""
 
 
 @dataclass(slots=True)
@@ -162,7 +158,13 @@ class Holding:
 
 
 def suggest(
-    path: str, *, name: str | None = None, folder: Path, kind: str | None = None, pixels: bool = False
+    path: str,
+    *,
+    name: str | None = None,
+    folder: Path,
+    kind: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    pixels: bool = False,
 ) -> tuple[str, str, Holding]:
     """Return the name and the text of a recipe, and what was found at the path.
 
@@ -171,11 +173,12 @@ def suggest(
         name: of the recipe; made of the path where it is None.
         folder: where the recipe is going to lie; paths below it are written relative to it.
         kind: of source that is meant; told by the files where it is None.
+        settings: values that are asked for, by key: ``{"source.header": False, "code.bits": 32}``.
         pixels: compare photographs by their pixels where the network that sees what is in them is not installed.
 
     Raises:
         ExtraError: that network is not installed.
-        RecipeError: the name is not one, or there is no such kind.
+        RecipeError: the name is not one, there is no such kind, or a value that is asked for is wrong.
         SourceError: the path does not exist, or holds nothing that can be learned from.
         UnclearError: there are files of several kinds, or most are of none.
     """
@@ -187,7 +190,9 @@ def suggest(
     kind = kind or held.kind
     tables = kind != "text" or records.prevail(Files.at(path, Path.cwd()))
     column = held.columns.get(kind) if tables else None
-    hints, options = hints_for(kind, path, column, headless=held.headless and tables)
+    asked = settings or {}
+    own = given.options(asked, "source")
+    hints, options = hints_for(kind, path, column, headless=held.headless and tables, asked=own)
     if hints.lacks and not pixels:
         raise ExtraError(
             *hints.lacks,
@@ -198,9 +203,9 @@ def suggest(
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen, ensure_ascii=False)}"]
     blocks = [source_block(hints, kind, _relative(path, folder), options), hints.features]
-    blocks += stack(hints.survey.rows, holes=hints.holes)
+    blocks += stack(hints.survey.rows, cells=hints.cells)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
-    text = "\n\n".join([*head, *filter(None, blocks)]) + "\n"
+    text = "\n\n".join([head[0], *given.written([head[1], *blocks], asked)]) + "\n"
     # A recipe that does not parse must never be written.
     recipes.parse(tomllib.loads(text), folder / f"{chosen}.toml")
     return chosen, text, held
@@ -315,7 +320,12 @@ def describe_strangers(strangers: Sequence[tuple[str, str]], most: int = 5) -> I
 
 
 def hints_for(
-    kind: str, path: str, column: str | None = None, *, headless: bool = False
+    kind: str,
+    path: str,
+    column: str | None = None,
+    *,
+    headless: bool = False,
+    asked: Mapping[str, Any] | None = None,
 ) -> tuple[Hints, Mapping[str, str | bool]]:
     """Return the hints of a kind for a collection, and the options that name its column.
 
@@ -324,6 +334,7 @@ def hints_for(
         path: of the collection, relative to the working directory.
         column: that holds the items, in tables; None where there is none.
         headless: the first line of a table is a row.
+        asked: options that were given beside these.
 
     Raises:
         SourceError: the path does not exist, or holds nothing of the kind that can be read.
@@ -336,7 +347,7 @@ def hints_for(
     options |= {"header": False} if headless else {}
     bare = Recipe(
         name="derived",
-        source=Choice(kind=kind, options={"path": whole, **options}),
+        source=Choice(kind=kind, options={"path": whole, **options, **(asked or {})}),
         layers=(LayerRecipe(net=Choice(kind="dense")),),
     )
     # Without options for label and split, the items still have all of their columns.
@@ -344,7 +355,8 @@ def hints_for(
     if source.spans == []:  # a table without a column to learn from raises here
         raise SourceError(f"{path}: no column can be learned from")
     hints: Hints = module.suggest(whole, source.items())
-    return replace(hints, left_out=source.left_out), options
+    cells = 0 if source.spans is None else math.prod(source.shape)
+    return replace(hints, left_out=source.left_out, cells=cells), options
 
 
 def name_of(path: str) -> str:
@@ -550,17 +562,19 @@ def _is_headless(file: Found) -> bool:
     return records.holds(file) and records.is_headless(Path(file.path), file.place)
 
 
-def stack(rows: int, *, holes: bool = False) -> list[str]:
+def stack(rows: int, *, cells: int = 0) -> list[str]:
     """Return the blocks from the lowest layer to fine-tuning.
 
     Args:
         rows: of the collection.
-        holes: cells may be missing, and are of several sorts.
+        cells: of a row of a table; 0 for what is no table.
     """
     bits = 64 if rows < 200_000 else 128
     # Of few rows, the last components hold single rows; a short question has nothing in common with them.
     width = int(np.clip(rows // 3, 1, 256))
     if rows < WALKABLE:
+        if cells:
+            return [of_tables.components(cells), of_tables.LINEAR.format(bits=bits)]
         plain = _COMPONENTS.format(width=width, why="", objective='{ kind = "components", whiten = 0.0 }')
         return [plain, _LINEAR.format(bits=bits)]
     why = ", half whitened: small differences count, too"
@@ -569,9 +583,11 @@ def stack(rows: int, *, holes: bool = False) -> list[str]:
     epochs = {part: int(np.clip(round(steps * batch / rows), 1, most)) for part, steps in STEPS.items()}
     fit = f"fit = {{ epochs = {epochs['layer']}, batch = {batch}, warmup = 50 }}"
     k = int(np.clip(rows // ROWS_OF_A_NEIGHBOUR, FEWEST_NEIGHBOURS, MOST_NEIGHBOURS))
+    if cells:
+        return of_tables.blocks(bits, cells, fit=fit, epochs=epochs["finetune"], batch=batch, k=k)
     few = "" if k == MOST_NEIGHBOURS else f", k = {k}"
     return [
-        _MASKED.format(fit=fit) if holes else components,
+        components,
         _LAYER.format(width=max(1024, 2 * bits), likelihood="gaussian", fit=fit),
         _CODE.format(bits=bits, fit=fit),
         _WALKS.format(epochs=epochs["finetune"], batch=batch, few=few),

@@ -30,6 +30,8 @@ Settings = Mapping[str, Any]
 """One value for each key."""
 
 SHORT = ("fit.KEY", "width", "depth")
+_OPTIONS = {"name": "--name", "source.path": "--source", "source.kind": "--kind"}
+"""Keys of a recipe that have an option of their own where a recipe is run."""
 _WORD = re.compile(r"[A-Za-z_][\w.-]*")
 
 
@@ -75,6 +77,34 @@ def read_variations(texts: Sequence[str]) -> list[Variation]:
     return found
 
 
+def read_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Read several of ``code.bits=32``: one value for each key, in TOML or a bare word.
+
+    Raises:
+        RecipeError: a text has another form, a key is given twice, or an option of its own says it.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not (equals and re.fullmatch(r"[\w-]+(\.[\w-]+)*", key)):
+            raise RecipeError(f"--set {text}: not of the form KEY=VALUE, as in code.bits=32")
+        if key in _OPTIONS:
+            raise RecipeError(f"--set {text}: {_OPTIONS[key]} says that")
+        if key in found:
+            raise RecipeError(f"--set {key}: given twice")
+        found[key] = _value(value.strip())
+    return found
+
+
+def _value(text: str) -> Any:  # noqa: ANN401  whatever TOML has
+    """Return a value in TOML; what is none is a word, as a name, a path or a letter."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
 def grid(variations: Sequence[Variation]) -> Iterator[dict[str, Any]]:
     """Give all combinations; the last key varies fastest."""
     for values in itertools.product(*(one.values for one in variations)):
@@ -114,9 +144,26 @@ def apply_settings(recipe: Recipe, settings: Settings) -> Recipe:
     """
     table = recipe.model_dump(mode="json")
     # The depth comes first: the other keys count the layers that are left.
-    for key in sorted(settings, key=lambda key: key != "depth"):
+    # Then the short keys, so that a longer one says more exactly what is meant.
+    for key in sorted(settings, key=lambda key: (key != "depth", key != "width" and not key.startswith("fit."))):
         _set(table, key, settings[key])
     return recipes.parse(table, recipe.file)
+
+
+def value_at(table: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401  a value of a recipe may be anything
+    """Return the entry at the end of a path, of a recipe as ``model_dump`` gives it.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    there: Any = table
+    parts = key.split(".")
+    for depth, part in enumerate(parts):
+        there, step = _step(there, part, ".".join(parts[:depth]))
+        if isinstance(there, Mapping) and step not in there:
+            raise RecipeError(f"{key}: the recipe has no such key")
+        there = there[step]
+    return there
 
 
 def written(value: object) -> str:

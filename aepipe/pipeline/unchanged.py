@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from aepipe import recipe as recipes
 from aepipe import sources
 from aepipe.errors import AepipeError
 from aepipe.pipeline.ingest import PreviousRows, same_rows
 from aepipe.release.release import Release
+from aepipe.sources.backbone import BackboneSource
+from aepipe.sources.item import Source
 from aepipe.store import reading
-from aepipe.store.artifacts import Store
+from aepipe.store.artifacts import Store, ref_of
 
 SECONDS = 1.5
 """A source that takes longer is read by the refresh itself, so that nothing large is read twice."""
@@ -30,12 +34,16 @@ def unchanged(store: Store, release: Release, *, seconds: float = SECONDS) -> bo
     Returns:
         False also where that is not known: it would take longer, or the source cannot be read, which the refresh tells.
     """
-    if release.changed or release.recipe.get("features", {}).get("backbone"):
+    if release.changed:
         return False
     rows = release.part("rows")
     try:
         read = recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
-        source = sources.resolve(read).fitted(store.manifest(rows).inputs.get("features"))
+        known = store.manifest(rows).inputs.get("features")
+        source = sources.resolve(read)
+        if not _equipped(store, source, known or {}):
+            return False
+        source = source.fitted(known)
         before = PreviousRows.at(store, rows, source.features())
         with tempfile.TemporaryDirectory() as scratch:
             found = same_rows(source, before, Path(scratch), until=time.monotonic() + seconds)
@@ -43,3 +51,14 @@ def unchanged(store: Store, release: Release, *, seconds: float = SECONDS) -> bo
         return False
     kept = {key: value for key, value in reading.facts_of(store, release.name, rows).items() if key != "list"}
     return found is not None and json.dumps(found, sort_keys=True) == json.dumps(kept, sort_keys=True)
+
+
+def _equipped(store: Store, source: Source, known: Mapping[str, Any]) -> bool:
+    """Let a source have the frozen network of earlier rows, without opening it; false where that is another one."""
+    if not isinstance(source, BackboneSource) or source.backbone is None:
+        return True
+    before, ref = known.get("backbone", {}), ref_of("backbone", source.backbone.inputs())
+    if before.get("ref") != str(ref) or not store.has(ref):
+        return False
+    source.attach_later(str(ref), before["sha256"], lambda: store.verified(ref))
+    return True

@@ -39,6 +39,7 @@ from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of
+from aepipe.store.row_files import row_files
 from aepipe.store.rows import Rejected, Row, Rows, RowsWriter
 from aepipe.store.segments import CodeSegments, Items
 
@@ -392,7 +393,7 @@ def _digests(release: Release, ids: Sequence[int]) -> Mapping[int, bytes]:
     """Return the sha256 of some rows, by id."""
     import pyarrow.dataset as ds  # imports pandas, which takes a fifth of a second
 
-    files = [str(file) for folder in release.folders("rows") for file in sorted(folder.glob(layout.Rows.PARTS))]
+    files = [str(file) for folder in release.folders("rows") for file in row_files(folder)]
     wanted = ds.field("id").isin(pa.array(ids, pa.int64()))
     found = ds.dataset(files).to_table(columns=["id", "sha256"], filter=wanted)
     return dict(zip(found.column("id").to_pylist(), found.column("sha256").to_pylist(), strict=True))

@@ -1,56 +1,81 @@
 """Find rows of a release that are nearly the same, in groups around the first of each.
 
+Rows are alike in one of three ways, from the narrowest to the widest:
+
+- ``identical``: the same bytes; of pictures, or the same pixels;
+- ``copies``: the same picture, edited: resized, saved again, cropped, turned, mirrored, captioned, brighter;
+- ``content``: near codes, whatever the code of the release stands for.
+
 Legend: N rows in all, n rows in groups, G groups.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aepipe.errors import QueryError
 from aepipe.index import near_duplicates
-from aepipe.index.hits import RaggedHits
 from aepipe.index.postings import group
+from aepipe.release.groups import CONTENT, FIRST, Alike, Groups, arranged
 from aepipe.release.keep import BEST, Order, marked, order_named
 from aepipe.release.release import Release
+from aepipe.release.twins import twins
+from aepipe.sources import has_pictures
 from aepipe.store.labels import shown
 
-SCHEMA = 1
+SCHEMA = 2
 KEY = b"aepipe"
+RADIUS = 3
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Groups(RaggedHits):
-    """Groups of near rows, the largest first; equally large ones in the order of their ids.
+def search(
+    release: Release,
+    alike: Alike | None = None,
+    radius: int | None = None,
+    *,
+    smallest: int = 2,
+    out: str | PathLike[str] | None = None,
+    keep: str = BEST,
+) -> Groups:
+    """Find the groups of rows that are alike in one way.
 
-    A group holds the hits of its first row, itself among them: ids and distances, one group after another.
+    Args:
+        release: whose rows are grouped.
+        alike: the way; else ``content`` where there is a radius or rows are no pictures, and ``copies`` of pictures.
+        radius: in bits, for ``content``; 3 where there is none.
+        smallest: rows that a group has at least.
+        out: a file of Parquet to write, see :func:`write`.
+        keep: the order that marks rows in it, see :func:`aepipe.release.keep.order_named`.
 
-    Attributes:
-        radius: bits by which a row may differ from the first of its group.
-        rows: N.
+    Raises:
+        QueryError: there is no such way or order, the way has no radius, rows are no pictures, or as :func:`find` and
+            :func:`write` do.
     """
+    order = order_named(keep)
+    found = _search(release, alike, radius, smallest)
+    if out is not None:
+        write(release, found, Path(out), order)
+    return found
 
-    radius: int
-    rows: int
 
-    def __iter__(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint16]]]:
-        return (self.of(place) for place in range(len(self)))
-
-    def summary(self) -> str:
-        """Return the counts in a sentence."""
-        if not len(self):
-            return f"no two of {self.rows:,} rows are at most {self.radius} bits apart"
-        gone = len(self.ids) - len(self)
-        return (
-            f"{len(self.ids):,} of {self.rows:,} rows are in {len(self):,} groups; "
-            f"to keep one of each would remove {gone:,}"
-        )
+def _search(release: Release, alike: Alike | None, radius: int | None, smallest: int) -> Groups:
+    pictures = has_pictures(release.recipe["source"]["kind"])
+    chosen = alike or ("copies" if pictures and radius is None else "content")
+    if chosen not in get_args(Alike):
+        raise QueryError(f"rows cannot be alike as {chosen!r}: allowed: {', '.join(get_args(Alike))}")
+    if chosen == "content":
+        return find(release, RADIUS if radius is None else radius, smallest=smallest)
+    if radius is not None:
+        raise QueryError(f"a radius is of codes: allowed with --alike content, not with {chosen}")
+    if chosen == "copies" and not pictures:
+        raise QueryError("edited copies are found among pictures; allowed here: --alike identical or content")
+    _check_smallest(smallest)
+    return twins(release, chosen, smallest)
 
 
 def find(release: Release, radius: int, *, smallest: int = 2) -> Groups:
@@ -69,8 +94,7 @@ def find(release: Release, radius: int, *, smallest: int = 2) -> Groups:
     """
     if not 0 <= radius <= release.n_bits:
         raise QueryError(f"a radius of {radius} bits: codes of {release.name} have {release.n_bits}, so 0 to that")
-    if smallest < 2:
-        raise QueryError(f"groups of at least {smallest} rows: a group has 2 or more")
+    _check_smallest(smallest)
     all_ids = np.asarray(release.items.ids)
     codes, postings = group(release.segments.of(all_ids), all_ids)
     first, far = near_duplicates.groups(codes, radius)
@@ -81,16 +105,21 @@ def find(release: Release, radius: int, *, smallest: int = 2) -> Groups:
     kept = count[founder] >= smallest
     founder, distances, ids = founder[kept], distances[kept], ids[kept]
     # Distinct codes are in the order of their smallest ids, so the numbers of founders are in the order of ids, too.
-    order = np.lexsort((ids, distances, founder, -count[founder]))
-    changes = np.nonzero(np.diff(founder[order]))[0] + 1
-    offsets = np.concatenate([np.zeros(min(len(order), 1), np.int64), changes, np.array([len(order)])])
-    return Groups(ids[order], distances[order], offsets, radius, len(all_ids))
+    order, offsets = arranged(founder, distances, ids)
+    relations = np.full(len(order), CONTENT, object)
+    relations[offsets[:-1]] = FIRST
+    return Groups(ids[order], distances[order], offsets, radius, len(all_ids), "content", tuple(relations.tolist()))
+
+
+def _check_smallest(smallest: int) -> None:
+    if smallest < 2:
+        raise QueryError(f"groups of at least {smallest} rows: a group has 2 or more")
 
 
 def write(release: Release, found: Groups, file: Path, order: Order | None = None) -> None:
     """Write groups as Parquet, a line for each row.
 
-    Columns: ``group``, ``id``, ``key``, ``label``, ``distance``, ``size``, ``mark``.
+    Columns: ``group``, ``id``, ``key``, ``label``, ``distance``, ``size``, ``mark``, ``alike``.
 
     Args:
         release: whose rows are grouped.
@@ -113,8 +142,10 @@ def write(release: Release, found: Groups, file: Path, order: Order | None = Non
         "distance": pa.array(found.distances, pa.uint16()),
         "size": pa.array(np.repeat(sizes, sizes), pa.int64()),
         "mark": pa.array([mark for ids, _ in found for _, mark in marked(release, ids.tolist(), chosen)], pa.string()),
+        "alike": pa.array(found.relations, pa.string()),
     }
     metadata = {"schema": SCHEMA, "name": release.name, "fingerprint": release.fingerprint, "radius": found.radius}
+    metadata |= {"alike": found.alike}
     table = pa.table(columns).replace_schema_metadata({KEY: json.dumps(metadata).encode()})
     try:
         pq.write_table(table, file, compression="zstd")

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import QueryError
-from aepipe.store import layout
 from aepipe.store.column_names import OURS, sql_names
 from aepipe.store.labels import SEPARATOR
 
@@ -116,12 +115,13 @@ def _show(database: Any, release: Release) -> tuple[list[str], dict[str, str]]: 
     import pyarrow as pa
     import pyarrow.dataset as ds
 
+    from aepipe.store.row_files import row_files
     from aepipe.store.rows import Rows
 
     folders = release.folders("rows")
     tables = [Rows(folder) for folder in folders]
     own: dict[str, str] = tables[0].facts["columns"]
-    files = [str(file) for folder in folders for file in sorted(folder.glob(layout.Rows.PARTS))]
+    files = [str(file) for folder in folders for file in row_files(folder)]
     names = sql_names(own)
     shown = {name: name for name in OURS} | {new: own[name] for name, new in names.items()}
     rows = ds.dataset(files)

@@ -3,6 +3,11 @@
 Needed is every part of a release that is in service, that a rollback would put back, or that is among the newest of its
 collection, and its map; of releases in service also what their model was trained from, so that the next run finds it.
 Young folders are left alone: a run under way, or a study, may just have written them.
+
+Runs need not end for it. A run notes in its lock when it began, and marks each artifact that it uses, also one that
+another collection has made (:meth:`aepipe.store.artifacts.Store.reuse`). What was made or marked since the first of the
+runs under way began stays, whatever the hours say. Marks and removals exclude each other, and a removal looks at the
+mark once more.
 """
 
 from __future__ import annotations
@@ -13,16 +18,20 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
-from aepipe.errors import NotFoundError, StoreError
+from aepipe.errors import BusyError, NotFoundError, StoreError
 from aepipe.release import maps
 from aepipe.release.manifest import ReleaseManifest
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import KINDS, Ref, Store
+from aepipe.store.io import entries
 
 KEEP = 7
 HOURS = 24.0
+TRIES = 20
+"""Looks at a store that changes meanwhile."""
 _REF = re.compile(rf"(?:{'|'.join(KINDS)})/[0-9a-f]{{64}}")
 _TRAINED_FROM = ("model", "layer", "views")
 """Kinds whose inputs are needed, too; not rows, whose inputs are rows with what was removed since."""
@@ -37,15 +46,17 @@ class Garbage:
         work: folders with checkpoints of interrupted work.
         freed: bytes in all of these.
         kept: releases that stay.
+        until: whatever was used at that time, in seconds since the epoch, or later, stays.
     """
 
     refs: tuple[Ref, ...]
     work: tuple[Path, ...]
     freed: int
     kept: tuple[Ref, ...]
+    until: float = inf
 
 
-def clean(store: Store, *, keep: int = KEEP, hours: float = HOURS, dry_run: bool = False, wait: float = 0) -> Garbage:
+def clean(store: Store, *, keep: int = KEEP, hours: float = HOURS, dry_run: bool = False) -> Garbage:
     """Remove what no release needs, and return it.
 
     Args:
@@ -53,61 +64,71 @@ def clean(store: Store, *, keep: int = KEEP, hours: float = HOURS, dry_run: bool
         keep: releases of each collection that stay, the newest; those in service, and those before them, always do.
         hours: folders written in the last hours stay.
         dry_run: remove nothing.
-        wait: seconds to wait for each run that is writing.
 
     Raises:
-        BusyError: a run is writing.
         CorruptError: what is in service cannot be read, so its parts are not known.
         StoreError: the store cannot be written.
     """
     found = find(store, keep=keep, hours=hours)
-    if dry_run or not (found.refs or found.work):  # nothing is written, so a store that can only be read will do
-        return found
-    with exclusive(store, wait=wait):
-        found = find(store, keep=keep, hours=hours)  # once more, because it may have changed before the lock
-        collect(store, found)
+    while not (dry_run or collect(store, found)):
+        found = find(store, keep=keep, hours=hours)
     return found
 
 
 def find(store: Store, *, keep: int = KEEP, hours: float = HOURS) -> Garbage:
-    """Find what no release needs; see :func:`clean`, which holds the lock that this takes.
+    """Find what no release needs; see :func:`clean`.
 
     Raises:
         CorruptError: what is in service cannot be read, so its parts are not known.
+        StoreError: the store cannot be read.
     """
-    in_service = [registry.resolve(store, name)[1] for name in registry.names(store)]
+    # The clock is read before the locks: who takes one later uses things later, too.
+    until = min(time.time() - 3600 * hours, registry.writing_since(store))
+    for _ in range(TRIES):
+        names = registry.names(store)
+        with suppress(NotFoundError):  # another process has removed something meanwhile
+            found = _found(store, names, keep, until)
+            # A folder that others write to may be listed without a name that is in it all the time.
+            if registry.names(store) == names:
+                return found
+    raise BusyError(f"{store.root}: other processes change what is in service again and again; try it later")
+
+
+def _found(store: Store, names: list[str], keep: int, until: float) -> Garbage:
+    in_service = [registry.resolve(store, name)[1] for name in names]
     kept = dict.fromkeys([*in_service, *_before(store), *_newest(store, keep)])
     needed = {part for ref in kept for part in (ref, *(one for _, one in ReleaseManifest.read(store, ref).parts))}
     needed |= {maps.ref_of(ref) for ref in kept}
     needed |= _reach(store, [part for ref in in_service for _, part in ReleaseManifest.read(store, ref).parts])
-    until = time.time() - 3600 * hours
+    needed |= {part for ref in store.refs("release") if store.used(ref) >= until for part in _parts(store, ref)}
     # Releases first: if this is interrupted, no release is left without its parts.
     everything = [ref for kind in reversed(KINDS) for ref in store.refs(kind)]
-    refs = tuple(ref for ref in everything if ref not in needed and _written(store, ref) < until)
-    work = tuple(path for path in sorted((store.root / layout.Root.WORK).glob("*")) if _touched(path) < until)
-    freed = sum(_bytes(store.root / ref.kind / ref.digest) for ref in refs) + sum(map(_bytes, work))
-    return Garbage(refs, work, freed, tuple(kept))
+    refs = tuple(ref for ref in everything if ref not in needed and store.used(ref) < until)
+    work = tuple(path for path in entries(store.root / layout.Root.WORK) if _touched(path) < until)
+    freed = sum(bytes_in(store.root / ref.kind / ref.digest) for ref in refs) + sum(map(bytes_in, work))
+    return Garbage(refs, work, freed, tuple(kept), until)
 
 
 @contextmanager
 def exclusive(store: Store, *, wait: float = 0) -> Iterator[None]:
     """Hold the locks of all collections, so that no run writes.
 
-    Those of some collections would not do: a run takes what an earlier one of another collection has made, where the
-    inputs are the same, and nothing tells which folders these are before the run has ended.
-
     Raises:
         BusyError: a run is writing.
     """
-    names = {path.name for path in (store.root / layout.Root.LOCKS).glob("*")} | set(registry.names(store))
+    locks = {path.name for path in entries(store.root / layout.Root.LOCKS) if path.name[0] != "."}
+    names = locks | set(registry.names(store))
     with ExitStack() as held:
         for name in sorted(names):
             held.enter_context(registry.lock(store, name, wait=wait))
         yield
 
 
-def collect(store: Store, garbage: Garbage) -> None:
+def collect(store: Store, garbage: Garbage) -> bool:
     """Remove garbage; whoever holds a release open can still read it.
+
+    Returns:
+        False where a release has come into use since the garbage was found: then more is needed than was known.
 
     Raises:
         StoreError: the store cannot be written.
@@ -115,9 +136,20 @@ def collect(store: Store, garbage: Garbage) -> None:
     for ref in garbage.refs:
         if ref.kind == "release":
             _keep_ids(store, ref)
-        store.remove(ref)
+        if not store.remove(ref, unused_since=garbage.until) and ref.kind == "release":
+            return False
     for path in garbage.work:
-        shutil.rmtree(path, ignore_errors=True)
+        if _touched(path) < garbage.until:
+            shutil.rmtree(path, ignore_errors=True)
+    return True
+
+
+def _parts(store: Store, release: Ref) -> list[Ref]:
+    """Return the parts of a release; none of one that is damaged."""
+    try:
+        return [part for _, part in ReleaseManifest.read(store, release).parts]
+    except StoreError:
+        return []
 
 
 def _keep_ids(store: Store, release: Ref) -> None:
@@ -166,15 +198,18 @@ def _reach(store: Store, refs: Iterable[Ref]) -> set[Ref]:
     return found
 
 
-def _written(store: Store, ref: Ref) -> float:
-    """Return when a folder was written, in seconds since the epoch."""
-    return (store.root / ref.kind / ref.digest / layout.MANIFEST).stat().st_mtime
-
-
 def _touched(folder: Path) -> float:
-    """Return when anything in a folder was last written, in seconds since the epoch."""
-    return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    """Return when anything in a folder was last written, in seconds since the epoch; infinity if it is going away."""
+    try:
+        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except FileNotFoundError:
+        return inf
 
 
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def bytes_in(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    found = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # another process removes it
+            found += path.stat().st_size if path.is_file() else 0
+    return found

@@ -10,11 +10,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,20 @@ from aepipe.release.release import Release
 from aepipe.store.labels import shown
 from aepipe.store.segments import Row
 
-NearGroups: TypeAlias = "Iterable[tuple[NDArray[np.int64], NDArray[np.uint16]]]"
-"""Ids and distances of each group."""
+
+class NearGroups(Protocol):
+    """Ids and distances of each group, and what its rows are to its first."""
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint16]]]: ...
+
+    def relations_of(self, group: int) -> list[str]:
+        """Return what each row of a group is to its first."""
+
+
 Mark: TypeAlias = Literal["keep", "remove"]
 
 BEST, PATH = "best", "path:"
-COLUMNS = ("group", "mark", "id", "key", "path", "label", "distance", "size")
+COLUMNS = ("group", "mark", "alike", "id", "key", "path", "label", "distance", "size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +128,10 @@ def write_csv(release: Release, found: NearGroups, file: Path, order: Order) -> 
 
 def _lines(release: Release, found: NearGroups, order: Order) -> Iterator[tuple[object, ...]]:
     for number, (ids, distances) in enumerate(found):
-        marks = marked(release, ids.tolist(), order)
-        for (one, mark), distance in zip(marks, distances.tolist(), strict=True):
+        marks, relations = marked(release, ids.tolist(), order), found.relations_of(number)
+        for (one, mark), relation, distance in zip(marks, relations, distances.tolist(), strict=True):
             row = one.row
-            yield number, mark, row.id, row.key, one.path or "", shown(row.label) or "", distance, len(ids)
+            yield number, mark, relation, row.id, row.key, one.path or "", shown(row.label) or "", distance, len(ids)
 
 
 def _matches(one: Original, glob: str) -> bool:

@@ -14,7 +14,7 @@ from aepipe.errors import AepipeError, CorruptError, NotFoundError, QueryError, 
 from aepipe.log import step
 from aepipe.release.manifest import MENDED_BY, ReleaseManifest, part_folder
 from aepipe.release.release import Release
-from aepipe.store import registry
+from aepipe.store import names, registry
 from aepipe.store.artifacts import KINDS, Ref, Store
 from aepipe.store.registry import Event
 
@@ -69,9 +69,9 @@ def find(store: Store, text: str | None, name: str | None = None) -> Ref:
         raise NotFoundError(f"no release starts with {text!r}; in the store {store.root}: {known}{meant}")
     if len(found) > 1:
         raise QueryError(f"several releases start with {text!r}: {', '.join(ref.digest[:16] for ref in found)}")
-    own = store.manifest(found[0]).facts.get("name", name)
-    if name is not None and own != registry.tidy_name(name):
-        raise QueryError(f"release {found[0].short} is one of {own}, not of {name}")
+    of = names.present(store, found[0], store.manifest(found[0]).facts.get("name") or name or "")
+    if name is not None and of != registry.tidy_name(name):
+        raise QueryError(f"release {found[0].short} is one of {of}, not of {name}")
     return found[0]
 
 
@@ -88,13 +88,16 @@ def find_all(store: Store, text: str | None, name: str | None) -> list[Ref]:
 
 
 def history(store: Store, name: str | None = None) -> list[HistoryEntry]:
-    """Return every promotion, rollback and refusal, oldest first.
+    """Return every promotion, rollback, refusal and renaming, oldest first.
 
     Args:
         store: where to look.
         name: of one collection; all where it is None.
     """
-    return [HistoryEntry(event, _scores(store, event)) for event in registry.history(store, name, refused=True)]
+    return [
+        HistoryEntry(event, _scores(store, event))
+        for event in registry.history(store, name, refused=True, dropped=True)
+    ]
 
 
 def promote(store: Store, ref: Ref, *, why: str, name: str | None = None, wait: float = 0) -> Event:
@@ -126,6 +129,7 @@ def promote(store: Store, ref: Ref, *, why: str, name: str | None = None, wait: 
     with registry.lock(store, own, wait=wait):
         if stays():
             return registry.unchanged(own, ref, why)
+        mark_used(store, ref)
         return registry.promote(store, own, ref, why=why)
 
 
@@ -147,7 +151,20 @@ def rollback(store: Store, name: str | None = None, *, why: str, wait: float = 0
         except (NotFoundError, CorruptError) as error:
             why = str(error).replace(MENDED_BY, "`aepipe history` lists the others, and `aepipe promote` takes one")
             raise type(error)(f"{chosen}: the release before cannot be put back: {why}") from None
+        mark_used(store, ref)
         return registry.promote(store, chosen, ref, why=why, action="rollback")
+
+
+def mark_used(store: Store, ref: Ref) -> None:
+    """Mark a release and its parts as used, so that whoever collects garbage leaves them.
+
+    Raises:
+        NotFoundError: one was just removed.
+    """
+    # The release first: as long as it is not removed, its parts are not.
+    for one in (ref, *(part for _, part in ReleaseManifest.read(store, ref).parts)):
+        if not store.reuse(one):
+            raise NotFoundError(f"{one.kind}/{one.short} of release {ref.short} was just removed from {store.root}")
 
 
 @contextmanager
@@ -261,12 +278,15 @@ def last_sound(store: Store, name: str) -> Release | None:
 
     A new run continues from it: it keeps its ids, and the gate compares with it. It is the release in service, unless
     that one is damaged. Where the log was lost, the releases of the collection that are in the store stand for it.
+
+    Raises:
+        StoreError: the system refused to read one, which may be sound.
     """
     for ref in _once_in_service(store, name):
         try:
             release = Release.open(store, ref=ref)
             store.path(release.part("rows"))  # opening a release does not look at its rows
-        except StoreError:
+        except (CorruptError, NotFoundError):
             continue
         return release
     return None

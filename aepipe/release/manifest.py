@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aepipe.errors import CorruptError, NotFoundError
-from aepipe.store import layout
+from aepipe.store import layout, names
 from aepipe.store.artifacts import Ref, Store
 
 BUILT, CHANGED = 1, 2
@@ -27,7 +27,7 @@ class ReleaseManifest:
     """References and facts of one release; :func:`dataclasses.replace` makes that of the next.
 
     Attributes:
-        name: the collection's name in the registry.
+        name: the collection's name in the registry; after it was renamed, the new one.
         fingerprint: of the encoder.
         n_bits: bits of a code.
         n_rows: rows in the index, added ones included and removed ones not.
@@ -102,7 +102,8 @@ class ReleaseManifest:
             body = json.loads(file.read_bytes())
             schema = body["schema"]
             if schema in (BUILT, CHANGED):
-                return cls.parse(body)
+                found = cls.parse(body)
+                return replace(found, name=names.present(store, ref, found.name))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptError(f"{file}: corrupt, not a release ({error}); promote another one") from None
         raise CorruptError(f"{file}: schema {schema}; this version of aepipe reads {BUILT} and {CHANGED}")

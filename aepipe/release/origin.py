@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aepipe.errors import RecipeError, StoreError
 from aepipe.release.manifest import ReleaseManifest
-from aepipe.store import registry
+from aepipe.store import names, registry
 from aepipe.store.artifacts import Ref, Store
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def paths_by_name(store: Store) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for ref in store.refs("release"):
         try:
-            name = str(store.manifest(ref).facts["name"])
+            name = names.present(store, ref, str(store.manifest(ref).facts["name"]))
         except (StoreError, KeyError):
             continue
         found.setdefault(name, set()).add(path_of(store, ref))
@@ -75,6 +75,8 @@ def check_origin(store: Store, recipe: Recipe, *, given: bool) -> None:
     now = registry.current(store, recipe.name)
     then = path_of(store, now) if now else ""
     path = str(recipe.source.options.get("path", ""))
+    if now is None:
+        _check_renamed(store, recipe, path)
     if now is None or not then or not path or same_place(then, path):
         return
     if not given and _says_so(recipe_file_of(store, now), then, str(recipe.file.absolute()), path):
@@ -83,6 +85,20 @@ def check_origin(store: Store, recipe: Recipe, *, given: bool) -> None:
         f"{recipe.name}: the collection in service under this name was made from {then}, and this one is {path}; give "
         f"it a name of its own with --name, or, to replace the other, run with --no-promote and then `aepipe promote`"
     )
+
+
+def _check_renamed(store: Store, recipe: Recipe, path: str) -> None:
+    """Check that a recipe does not make a collection anew whose name has changed.
+
+    Raises:
+        RecipeError: the collection that had its name, and these items, has another name now.
+    """
+    other = registry.renamed(store, recipe.name)
+    if other and same_place(path, path_of(store, registry.resolve(store, other)[1])):
+        raise RecipeError(
+            f'{recipe.name}: the collection was renamed to {other}; write name = "{other}" into {recipe.file}, or give '
+            f"--name {other}; for one more collection of the same items, give another name"
+        )
 
 
 def _says_so(old_file: str, old_path: str, file: str, path: str) -> bool:

@@ -117,6 +117,21 @@ def questions_from_codes(release: Release, codes: Sequence[str] | BitCodes) -> I
         yield Question(f"code {text}", BitCodes.from_hex([text], release.n_bits, release.fingerprint))
 
 
+def check_pixels(release: Release) -> None:
+    """Check that a release was learned from the pixels of pictures.
+
+    Raises:
+        QueryError: it was not.
+    """
+    from aepipe.sources import has_pictures
+
+    card = release.encoder.card
+    pictures = has_pictures(card.source)
+    if not pictures or len(card.shape) != 3:
+        seen = "the features of a network" if pictures else card.source
+        raise QueryError(f"{release.name} was learned from {seen}, not from pixels: there is nothing to draw")
+
+
 def decoded_items(
     release: Release, paths: Sequence[str], ids: Sequence[int], keys: Sequence[str]
 ) -> Iterator[tuple[str, NDArray[np.generic] | ItemError]]:
@@ -133,13 +148,8 @@ def decoded_items(
         FingerprintError: this version decodes in another way than the release's encoder expects.
     """
     from aepipe.release.originals import original
-    from aepipe.sources import has_pictures
 
-    card = release.encoder.card
-    pictures = has_pictures(card.source)
-    if not pictures or len(card.shape) != 3:
-        seen = "the features of a network" if pictures else card.source
-        raise QueryError(f"{release.name} was learned from {seen}, not from pixels: there is nothing to draw")
+    check_pixels(release)
     decode = decoder(release)
     for row in release.describe([*ids, *(release.id_of(key) for key in keys)]):
         try:

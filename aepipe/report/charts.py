@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -30,11 +31,13 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
+from aepipe.pipeline.search import GIVEN
 from aepipe.pipeline.sweep import written
 from aepipe.report import canvas, fonts
 from aepipe.report.canvas import BLUE, INK, MUTED, ORANGE, printable
 from aepipe.report.comparison import Column, Line, columns_of, count
 from aepipe.report.tables import Scores
+from aepipe.report.tuning import Tuned
 
 STYLE = Path(__file__).with_name("aepipe.mplstyle")
 POINTS = 72.0
@@ -321,6 +324,51 @@ def _draw_dots(axes: Axes, column: Column, lines: Sequence[Line]) -> None:
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.set_xlabel("lower is better" if better is min else "higher is better")
     _number_axis(axes.xaxis, column, 3)
+
+
+def tuning_picture(tuned: Tuned) -> Chart:
+    """Draw the metric of each trial, and the recipes that were measured once more.
+
+    Args:
+        tuned: with at least one trial that has a figure.
+    """
+    with styled():
+        figure, (left, right) = panels(2, columns=2, size=(300.0, 200.0), title=f"{tuned.name}: {tuned.metric}")
+        _draw_trials(left, tuned)
+        _draw_finals(right, tuned)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside right upper")
+    return Chart(figure)
+
+
+def _draw_trials(axes: Axes, tuned: Tuned) -> None:
+    whole, early = (
+        {one.number: one.value for one in tuned.trials if one.state == state and one.value is not None}
+        for state in ("complete", "stopped")
+    )
+    axes.plot([*early], [*early.values()], "x", color=OTHER, label="stopped early")
+    axes.plot([*whole], [*whole.values()], "o", color=MUTED, label="trial")
+    best = [*accumulate(whole.values(), max)]
+    axes.step([*whole], best, where="post", color=BLUE, marker="", label="best so far")
+    if GIVEN in whole:
+        axes.axhline(whole[GIVEN], color=ORANGE, linestyle="--", label="as given")
+    axes.set(title="in the search", xlabel="trial")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+
+
+def _draw_finals(axes: Axes, tuned: Tuned) -> None:
+    """Draw a dot for each seed of each recipe, and their mean."""
+    axes.set_title("with other seeds and queries")
+    if not tuned.finals:
+        axes.set_axis_off()
+        axes.text(0, 0.5, "nothing to measure once more", color=MUTED, transform=axes.transAxes)
+        return
+    for place, one in enumerate(tuned.finals):
+        colour = BLUE if one.better else ORANGE if one.number == GIVEN else MUTED
+        axes.plot(one.means, [place] * len(one.means), "o", color=colour)
+        axes.plot(fmean(one.means), place, "|", color=colour, markersize=14)
+    names = ["as given" if one.number == GIVEN else f"trial {one.number}" for one in tuned.finals]
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
 
 
 def precision_picture(scores: Scores, *, title: str) -> Chart | None:

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from aepipe.errors import CorruptError, QueryError
-from aepipe.evaluate.probes import RETRIEVAL
+from aepipe.evaluate.probes import FIGURES, RETRIEVAL
 from aepipe.pipeline.sweep import label, written
 from aepipe.report.tables import GAP, text_table
 from aepipe.store import layout
@@ -21,6 +21,9 @@ NAME_AT_LEAST = 16
 SYSTEMS = {"itq": "ITQ codes", "float": "exact search"}
 """Systems that are scored together with our codes, and stand below the table for orientation."""
 SEED = "seed"
+RELEASE = 12 + GAP
+"""Columns of the terminal that the release takes."""
+INTERVAL = "half of the 95 % interval over the queries"
 CRITERION = "held_out_map_at_1000"
 TEST = (*RETRIEVAL, "probe_embedding", "probe_bits", "nmi_bits")
 """Figures that depend on test rows."""
@@ -41,6 +44,7 @@ class Line:
         measured: on how many rows.
         release: its ref; None where training failed.
         failed: why.
+        intervals: of 95 %, of retrieval figures over the queries; the lower and the upper end, by figure.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Line:
     measured: Mapping[str, int] = field(default_factory=dict)
     release: str | None = None
     failed: str | None = None
+    intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -60,13 +65,13 @@ class Line:
     def merit(self) -> tuple[bool, float]:
         """Return a key that sorts better recipes first, and failures last.
 
-        It is mAP@1000, and without labels recall@10.
+        It is mAP@1000; without labels that of walks, which orders recipes as labels do.
         """
         found = next((x for name in MERITS if (x := self.figures.get(name)) is not None), None)
         return found is None, -(found or 0.0)
 
 
-MERITS = ("map_at_1000", "recall_at_10")
+MERITS = ("map_at_1000", "walk_map", "recall_at_10")
 
 
 def share(value: float) -> str:
@@ -120,6 +125,7 @@ COLUMNS = (
     Column("held_out_map_at_1000", ("held", "out"), "mAP@1000 of held-out rows", share, 0),
     Column("map_at_1000", ("mAP", "@1000"), "mAP@1000", share, 10),
     Column("p_at_100", ("P", "@100"), "P@100", share, 5),
+    Column("walk_map", ("walk", "mAP"), "mAP of walks", share, 10),
     Column("recall_at_10", ("recall", "@10"), "recall@10", share, 9),
     Column("entropy", ("bit", "entr."), "entropy of a bit", share, 2),
     Column("probe_embedding", ("", "probe"), "linear probe", share, 7),
@@ -145,12 +151,13 @@ def read_line(store: Store, outcome: Mapping[str, Any]) -> Line:
     file = store.path(Ref.parse(outcome["measures"])) / layout.Measures.MEASURES
     try:
         stored = json.loads(file.read_bytes())
-        return Line(**told, **{name: stored[name] for name in ("figures", "notes", "yardsticks", "measured")})
+        kept = {name: stored[name] for name in ("figures", "notes", "yardsticks", "measured")}
+        return Line(**told, **kept, intervals=stored.get("intervals", {}))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptError(f"{file}: corrupt, not readable ({error}); `aepipe verify` lists what is damaged") from None
 
 
-def comparison_table(lines: Sequence[Line], *, width: int) -> str:
+def comparison_table(lines: Sequence[Line], *, width: int, figures: Sequence[str] | None = None) -> str:
     """Return a line for each recipe, the best first.
 
     Below stand other systems on the same rows, and reasons for figures that are missing.
@@ -158,45 +165,57 @@ def comparison_table(lines: Sequence[Line], *, width: int) -> str:
     Args:
         lines: at least one.
         width: of the terminal; columns of less weight are left out where it is too narrow.
+        figures: that are shown, in their order; None for the usual ones.
     """
     ranked = sorted(lines, key=Line.merit)
     yardsticks = _yardsticks(lines)
     everything = [*ranked, *yardsticks]
     least = min(NAME_AT_LEAST, max(len(line.name) for line in everything))
-    shown, spare = _fitting(columns_of(lines), everything, width - least)
-    rows = [[_cut(line.name, least + max(0, spare)), *(_cell(column, line) for column in shown)] for line in everything]
-    rows.insert(len(ranked), [""] * (len(shown) + 1))
-    heads = [["", *(column.head[0] for column in shown)], ["name", *(column.head[1] for column in shown)]]
+    wanted = columns_of(lines, figures)
+    shown, spare = _fitting(wanted, everything, width - least - _room(lines))
+    rows = [
+        [_cut(line.name, least + max(0, spare)), *(_cell(column, line) for column in shown), _release(line)]
+        for line in everything
+    ]
+    rows.insert(len(ranked), [""] * (len(shown) + 2))
+    named = "release" if _room(lines) else ""
+    heads = [["", *(column.head[0] for column in shown), ""], ["name", *(column.head[1] for column in shown), named]]
     return "\n".join([text_table([*heads, *rows]).rstrip(), "", *remarks(lines, shown)]).rstrip()
 
 
-def study_table(lines: Sequence[Line], *, width: int) -> str:
+def study_table(lines: Sequence[Line], *, width: int, figures: Sequence[str] | None = None) -> str:
     """Return a line for each variation in the order of the grid, a column for each varied key.
 
     Args:
         lines: at least one; all vary the same keys.
         width: of the terminal, as for :func:`comparison_table`.
+        figures: the same.
     """
     keys = list(lines[0].changes)
     heads = [key.rpartition(".") for key in keys]
     cells = [[written(line.changes[key]) for key in keys] for line in lines]
     leading = [[before + dot for before, dot, _ in heads], [last for _, _, last in heads], *cells]
     taken = sum(max(len(row[place]) for row in leading) + GAP for place in range(len(keys))) - GAP
-    shown, _ = _fitting(columns_of(lines), lines, width - taken)
-    rest = [[column.head[part] for column in shown] for part in (0, 1)]
-    rest += [[_cell(column, line) for column in shown] for line in lines]
+    shown, _ = _fitting(columns_of(lines, figures), lines, width - taken - _room(lines))
+    rest = [
+        [*(column.head[part] for column in shown), ("", "release" if _room(lines) else "")[part]] for part in (0, 1)
+    ]
+    rest += [[*(_cell(column, line) for column in shown), _release(line)] for line in lines]
     table = text_table([[*one, *other] for one, other in zip(leading, rest, strict=True)], left=())
     return "\n".join([table, "", *remarks(lines, shown)]).rstrip()
 
 
-def columns_of(lines: Sequence[Line]) -> list[Column]:
-    """Return the columns for which some line has a figure.
+def columns_of(lines: Sequence[Line], figures: Sequence[str] | None = None) -> list[Column]:
+    """Return the columns for which some line has a figure, or those that are chosen.
 
-    Recall of neighbours is one of them only where there are no labels.
+    Recall of neighbours is one of them only where there are no labels, or where it is chosen.
     """
+    if figures is not None:
+        usual = {column.figure: column for column in COLUMNS}
+        return [usual.get(name, Column(name, ("", name), name, error, 5)) for name in figures]
     found = [column for column in COLUMNS if any(line.figures.get(column.figure) is not None for line in lines)]
     labelled = any(column.figure == MERITS[0] for column in found)
-    return [column for column in found if not (labelled and column.figure == MERITS[1])]
+    return [column for column in found if not (labelled and column.figure in MERITS[1:])]
 
 
 def remarks(lines: Sequence[Line], shown: Sequence[Column]) -> list[str]:
@@ -205,21 +224,57 @@ def remarks(lines: Sequence[Line], shown: Sequence[Column]) -> list[str]:
     counts = {tuple(line.measured.items()) for line in lines if line.measured}
     if len(counts) == 1:
         of = dict(counts.pop())
-        found.append(
-            f"errors of {of['rebuilt']:,} unseen rows; probes trained on {of['train']:,}, asked about {of['test']:,}"
-        )
+        parts = {
+            "reconstruction": f"errors of {of['rebuilt']:,} unseen rows",
+            "probe": f"probes trained on {of['train']:,}, asked about {of['test']:,}",
+        }
+        told = [text for what, text in parts.items() if any(column.figure.startswith(what) for column in shown)]
+        found += ["; ".join(told)] if told else []
     reasons: dict[tuple[str, str], list[str]] = {}
     for line in lines:
         for column in shown:
             if column.figure in line.notes:
                 reasons.setdefault((column.title, line.notes[column.figure]), []).append(line.title)
     found += [f"no {title} of {', '.join(who)}: {why}" for (title, why), who in reasons.items()]
+    found += [f"{column.title}: ±{half:.3f} at most, {INTERVAL}" for column in shown if (half := _half(lines, column))]
     return found + [f"{line.title} failed: {line.failed}" for line in lines if line.failed]
+
+
+def chosen_figures(text: str | None) -> tuple[str, ...] | None:
+    """Return the figures that are named between commas; None where none are.
+
+    Raises:
+        QueryError: there is no such figure.
+    """
+    if text is None:
+        return None
+    found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in found if name not in FIGURES]
+    if unknown or not found:
+        raise QueryError(f"--figures {text}: no figure {', '.join(unknown)!r}; there are: {', '.join(FIGURES)}")
+    return found
+
+
+def _half(lines: Sequence[Line], column: Column) -> float:
+    """Return half of the widest interval of a figure; 0 where it has none."""
+    return max(
+        ((high - low) / 2 for line in lines for low, high in [line.intervals.get(column.figure, (0, 0))]), default=0
+    )
+
+
+def _room(lines: Sequence[Line]) -> int:
+    """Return the columns of the terminal that the releases take."""
+    return RELEASE if any(line.release for line in lines) else 0
+
+
+def _release(line: Line) -> str:
+    """Return the first characters of a release, as other verbs take them."""
+    return Ref.parse(line.release).short if line.release else ""
 
 
 def as_json(line: Line) -> dict[str, Any]:
     """Return all attributes of a line."""
-    names = ("name", "changes", "figures", "notes", "yardsticks", "measured", "release", "failed")
+    names = ("name", "changes", "figures", "intervals", "notes", "yardsticks", "measured", "release", "failed")
     return {name: getattr(line, name) for name in names}
 
 
@@ -270,15 +325,15 @@ def choose(lines: Sequence[Line]) -> tuple[list[Line], str]:
     return shown, f"chosen by {known[best]:.3f} mAP@1000 of held-out rows: {name}; only its test rows were looked at"
 
 
-def means_table(lines: Sequence[Line]) -> str | None:
+def means_table(lines: Sequence[Line], figures: Sequence[str] | None = None) -> str | None:
     """Return mean and deviation over the seeds of each variation; None without two seeds."""
     groups = {key: group for key, group in _groups(lines).items() if len(group) > 1}
     if SEED not in lines[0].changes or not groups:
         return None
-    columns = columns_of(lines)
+    columns = columns_of(lines, figures)
     heads = [["", *(column.head[0] for column in columns)], ["mean of seeds", *(column.head[1] for column in columns)]]
     rows = [[key or group[0].name, *(_mean(column, group) for column in columns)] for key, group in groups.items()]
-    return text_table([*heads, *rows])
+    return f"{text_table([*heads, *rows])}\n± is the standard deviation over the seeds"
 
 
 def _mean(column: Column, group: Sequence[Line]) -> str:

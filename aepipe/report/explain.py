@@ -34,6 +34,8 @@ METRICS = {
     "ball2": "This share of the questions has a row at most 2 bits away.",
     "recall_at_10": "Of the 10 rows that exact search finds first, this share is among the 10 nearest by code. Codes "
     "that keep classes together may score low here and well above.",
+    "walk_map": "Rows that walks from neighbour to neighbour reach, in place of those with a label: how early they "
+    "come. It orders recipes nearly as labels do, so it is the one to look at where there are no labels.",
 }
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from aepipe.errors import CorruptError
-from aepipe.report.tables import health_line, protocol_line, reranking_line, scores_table, text_table
+from aepipe.report.narrow import blocks, folded
+from aepipe.report.tables import cells, health_line, protocol_line, reranking_line, scores_table, text_table
 from aepipe.sources.passed_over import in_words
-from aepipe.store import layout, reading, registry
+from aepipe.store import layout, names, reading, registry
 from aepipe.store.artifacts import Ref, Store
 
 LABEL_FREE = "recall_at_10"
@@ -89,17 +90,22 @@ def reading_lines(read: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*lines, ("all names", f"`aepipe show --quarantine`, or {listed}")] if listed else lines
 
 
-def describe_text(found: Mapping[str, Any]) -> str:
-    """Return the result of :func:`describe` as lines for people."""
+def describe_text(found: Mapping[str, Any], room: int | None = None) -> str:
+    """Return the result of :func:`describe` as lines for people.
+
+    Args:
+        found: the facts.
+        room: columns of the terminal that lines and tables are folded to; None folds nothing.
+    """
     lines = facts(found)
     if found["promoted"]:
         lines.insert(1, ("why", found["promoted"]["why"]))
     parts = [found["name"], text_table([(f"  {name}", value) for name, value in lines], left=(0, 1))]
     if found["scores"]:
-        parts += ["", _indented(scores_text(found["scores"]))]
+        parts += ["", _indented(scores_text(found["scores"], room and room - 2))]
     if found["pretraining"]:
         parts += ["", f"  {scores_line(found['pretraining'])}"]
-    return "\n".join(parts)
+    return folded("\n".join(parts), room) if room else "\n".join(parts)
 
 
 def notes(found: Mapping[str, Any]) -> list[str]:
@@ -108,9 +114,18 @@ def notes(found: Mapping[str, Any]) -> list[str]:
     return [*_below(found["scores"]), *worth]
 
 
-def scores_text(scores: Mapping[str, Any]) -> str:
-    """Return the table of scores, the protocol above it and the health of the bits below."""
-    return "\n".join([protocol_line(scores), "", scores_table(scores), "", *_below(scores)])
+def scores_text(scores: Mapping[str, Any], room: int | None = None) -> str:
+    """Return the table of scores, the protocol above it and the health of the bits below.
+
+    Args:
+        scores: as ``scores.json`` has them.
+        room: columns of the terminal that lines and table are folded to; None folds nothing.
+    """
+    if room is None:
+        return "\n".join([protocol_line(scores), "", scores_table(scores), "", *_below(scores)])
+    parts = ["\n".join(block) for block in blocks(cells(scores), room)]
+    texts = [folded(protocol_line(scores), room), *parts, "\n".join(folded(line, room) for line in _below(scores))]
+    return "\n\n".join(texts)
 
 
 def _below(scores: Mapping[str, Any]) -> list[str]:
@@ -124,7 +139,8 @@ def card_of(store: Store, ref: Ref) -> dict[str, Any]:
         NotFoundError: the store has no such release.
         CorruptError: the file is not what was written.
     """
-    return _read(store.path(ref) / layout.Release.MANIFEST)
+    card = _read(store.path(ref) / layout.Release.MANIFEST)
+    return card | {"name": names.present(store, ref, card["name"])}
 
 
 def layer_names(recipe: Mapping[str, Any]) -> list[str]:

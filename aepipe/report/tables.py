@@ -65,7 +65,10 @@ def reranking_line(scores: Scores) -> str | None:
     reached = f"hold {found['recall']:.0%} of the 10 nearest by embedding"
     if found["recall"] < found["target"]:
         reached += f", not the {found['target']:.0%} wanted"
-    line = f"re-ranking: {found['factor']} times more hits {reached}"
+    among = f"{found['factor']} times more hits"
+    if 10 * found["factor"] >= scores["protocol"]["n_database"]:
+        among = "all rows are compared, and"
+    line = f"re-ranking: {among} {reached}"
     if found["precision"] is None:
         return line
     return f"{line}; precision at 10 is {found['precision']:.3f} then, {found['precision_codes']:.3f} by codes alone"
@@ -80,10 +83,11 @@ def text_table(rows: Sequence[Sequence[str]], *, left: Container[int] = (0,)) ->
     """
     shown = [[printable(cell) for cell in row] for row in rows]
     widths = [max(width(cell) for cell in column) for column in zip(*shown, strict=True)]
-    return "\n".join(_aligned(row, widths, left) for row in shown)
+    return "\n".join(aligned(row, widths, left) for row in shown)
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int], left: Container[int]) -> str:
+def aligned(cells: Sequence[str], widths: Sequence[int], left: Container[int]) -> str:
+    """Return the cells of one row as a line, each in the width of its column."""
     padded = [(cell, " " * (most - width(cell))) for cell, most in zip(cells, widths, strict=True)]
     return (" " * GAP).join(cell + pad if i in left else pad + cell for i, (cell, pad) in enumerate(padded)).rstrip()
 
@@ -101,6 +105,15 @@ def width(text: str) -> int:
         return len(text)
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+
+
+def short_line(text: str, room: int) -> str:
+    """Return a text cut to a width, with a sign that it goes on."""
+    if width(text) <= room:
+        return text
+    while text and width(text) >= room:
+        text = text[: len(text) - max(1, (width(text) - room) // 2)]
+    return text + "…"
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:

@@ -49,6 +49,7 @@ class Tile:
         labels: the same, or each of several.
         distance: in bits; None for a query.
         cosine: of the embeddings; None where hits are in the order of their codes.
+        said: under a hit, in place of its distance.
     """
 
     key: str
@@ -58,6 +59,7 @@ class Tile:
     text: str = ""
     labels: tuple[str, ...] = ()
     cosine: float | None = None
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +128,7 @@ def _draw_tile(sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: Tile, at: tup
     query = tile.distance is None
     canvas.frame(pen, at, SIDE, fill=mark or canvas.LINE, points=2 if query else 1 if mark else 0.5)
     cosine = "" if tile.cosine is None else f", cosine {tile.cosine:.2f}"
-    first = tile.key if query else f"{tile.distance} bit{'' if tile.distance == 1 else 's'}{cosine}"
+    first = tile.key if query else tile.said or f"{tile.distance} bit{'' if tile.distance == 1 else 's'}{cosine}"
     below = at[1] + SIDE + 6
     canvas.write(pen, (at[0], below), first, points=10, fill=canvas.MUTED if query else canvas.INK, width=SIDE)
     fill = canvas.ORANGE if mark == canvas.ORANGE else canvas.INK if query else canvas.MUTED

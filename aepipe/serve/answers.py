@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -9,36 +10,39 @@ from msgspec import UNSET, UnsetType
 
 from aepipe.release.query import SNIPPET
 from aepipe.release.search import Hit as Found
+from aepipe.store.segments import Row
 
 
-class Hit(msgspec.Struct, omit_defaults=True):
-    """One row found, with the fields of ``aepipe query --json``.
+class Hit(msgspec.Struct):
+    """One row found, as ``aepipe query --json`` has it, without ``path``.
 
     Attributes:
         rank: from 1.
-        id: of the row.
         distance: in bits.
         similarity: share of the bits that agree.
         confidence: probability that it is of the query's kind; null where that was not measured.
-        cosine: of the embeddings; missing where hits are in the order of their codes.
+        cosine: of the embeddings; null where hits are in the order of their codes.
+        id: of the row.
         key: of the row.
-        label: of the row; null where it has none.
-        labels: each of them, where a row may have several.
-        snippet: text of the row, where it has one.
-        columns: of the source, those that were asked for.
+        label: of the row; several with commas between; null without one.
+        labels: each of them.
+        split: ``train`` or ``test``.
+        snippet: the beginning of a document, or the sentence that answers; null for others.
+        columns: of the source, as text: all, or those that were asked for.
     """
 
     rank: int
-    id: int
     distance: int
     similarity: float
     confidence: float | None
-    cosine: float | UnsetType
+    cosine: float | None
+    id: int
     key: str
     label: str | None
-    labels: list[str] | UnsetType
-    snippet: str | UnsetType | None
-    columns: dict[str, str | None] | UnsetType = UNSET
+    labels: list[str]
+    split: str | None
+    snippet: str | None
+    columns: dict[str, str | None]
 
 
 class Answer(msgspec.Struct):
@@ -104,26 +108,26 @@ class Encoded(msgspec.Struct):
 
 
 class Item(msgspec.Struct, omit_defaults=True):
-    """One row of a collection.
+    """One row of a collection, with the fields of a hit.
 
     Attributes:
         id: of the row.
         key: of the row.
-        label: null where it has none.
-        labels: each of them, where it has several.
+        label: of the row; several with commas between; null without one.
+        labels: each of them.
         split: ``train`` or ``test``.
-        snippet: its text, where it has one.
-        columns: of the source.
+        snippet: the beginning of a document; null for others.
+        columns: of the source, as text: all, or those that were asked for.
         code: in hex; only of a row that is asked for by its id.
     """
 
     id: int
     key: str
     label: str | None
+    labels: list[str]
     split: str | None
-    labels: list[str] | UnsetType = UNSET
-    snippet: str | UnsetType | None = UNSET
-    columns: dict[str, str | None] | UnsetType = UNSET
+    snippet: str | None
+    columns: dict[str, str | None]
     code: str | UnsetType = UNSET
 
 
@@ -211,25 +215,18 @@ class CollectionFacts(CollectionSummary):
     originals: bool
 
 
-def hit_of(found: Found, columns: list[str], *, several: bool) -> Hit:
-    """Return a hit as it is answered.
+def hit_of(found: Found, columns: Sequence[str]) -> Hit:
+    """Return a hit as it is answered, with some columns of the source."""
+    measures = (found.rank, found.distance, found.similarity, found.confidence, found.cosine)
+    return Hit(*measures, *_fields(found.row, columns))
 
-    Args:
-        found: the hit.
-        columns: of the source that are wanted.
-        several: rows may have several labels.
-    """
-    row = found.row
-    return Hit(
-        found.rank,
-        row.id,
-        found.distance,
-        found.similarity,
-        found.confidence,
-        UNSET if found.cosine is None else found.cosine,
-        row.key,
-        row.label,
-        list(row.labels) if several else UNSET,
-        row.columns.get(SNIPPET) if SNIPPET in row.columns else UNSET,
-        {name: row.columns.get(name) for name in columns} if columns else UNSET,
-    )
+
+def item_of(row: Row, columns: Sequence[str]) -> Item:
+    """Return a row as it is answered, with some columns of the source."""
+    return Item(*_fields(row, columns))
+
+
+def _fields(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
+    """Return the fields that a hit has of its row."""
+    own = {name: row.columns.get(name) for name in columns if name != SNIPPET}
+    return row.id, row.key, row.label, list(row.labels), row.split, row.columns.get(SNIPPET), own

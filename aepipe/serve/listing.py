@@ -5,18 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from msgspec import UNSET
 from numpy.typing import NDArray
 
 from aepipe.errors import QueryError
-from aepipe.release.query import SNIPPET
-from aepipe.serve.answers import Item, ItemList
+from aepipe.serve.answers import Item, ItemList, item_of
 from aepipe.serve.catalog import Served
 from aepipe.serve.conditions import Conditions
 from aepipe.serve.problems import BadRequestError, MissingError
 from aepipe.serve.requests import ItemsRequest
 from aepipe.serve.searching import allowed, columns_of
-from aepipe.store.segments import Row
 
 
 def rows(served: Served, asked: ItemsRequest, conditions: Conditions) -> ItemList:
@@ -52,19 +49,6 @@ def row(served: Served, row_id: int) -> Item:
     item = item_of(found, release.items.columns)
     item.code = release.codes_of([row_id]).hex()[0]
     return item
-
-
-def item_of(found: Row, columns: list[str]) -> Item:
-    """Return a row as it is answered, with some columns of the source."""
-    return Item(
-        found.id,
-        found.key,
-        found.label,
-        found.split,
-        list(found.labels) if len(found.labels) > 1 else UNSET,
-        found.columns.get(SNIPPET) if SNIPPET in found.columns else UNSET,
-        {name: found.columns.get(name) for name in columns if name != SNIPPET} if columns else UNSET,
-    )
 
 
 def _start(served: Served, asked: ItemsRequest) -> int:

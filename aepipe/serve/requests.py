@@ -92,7 +92,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
         label: only rows with one of these labels.
         split: only rows of one of these splits.
         where: only rows for which this condition in SQL holds.
-        columns: of the source, given with each hit; ``*`` for all.
+        columns: of the source, given with each hit; else all.
         after: where an earlier answer ended: its ``next``.
         release: the first characters of a digest, at least 12; else the release in service.
     """
@@ -140,7 +140,7 @@ class ItemsRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tru
         where: only rows for which this condition in SQL holds.
         order: by id, or in an order drawn at random.
         seed: of the drawn order.
-        columns: of the source, given with each row; ``*`` for all.
+        columns: of the source, given with each row; else all.
         release: as for a search.
     """
 

@@ -10,14 +10,13 @@ import numpy as np
 
 from aepipe.errors import ExtraError, NotFoundError
 from aepipe.release import lifecycle
-from aepipe.release.dedup import Groups
 from aepipe.release.dedup import find as find_groups
 from aepipe.release.diff import Difference, Neighbours, compare
+from aepipe.release.groups import Groups
 from aepipe.release.keep import BEST, Order, marked, order_named
 from aepipe.release.release import Release
-from aepipe.serve.answers import Item
+from aepipe.serve.answers import Item, item_of
 from aepipe.serve.catalog import Served
-from aepipe.serve.listing import item_of
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import Store
 
@@ -175,17 +174,9 @@ def groups_of(served: Served, radius: int, smallest: int) -> Groups:
 def _members(release: Release, ids: Any, distances: Any, order: Order) -> Iterator[Member]:  # noqa: ANN401
     marks = {original.row.id: mark for original, mark in marked(release, ids.tolist(), order)}
     for row, distance in zip(release.describe(ids), np.asarray(distances).tolist(), strict=True):
-        item = item_of(row, [])
-        yield Member(
-            item.id,
-            item.key,
-            item.label,
-            item.split,
-            item.labels,
-            item.snippet,
-            distance=distance,
-            mark=marks[row.id],
-        )
+        item = item_of(row, release.items.columns)
+        fields = (item.id, item.key, item.label, item.labels, item.split, item.snippet, item.columns)
+        yield Member(*fields, distance=distance, mark=marks[row.id])
 
 
 def releases(store: Store, name: str) -> list[ReleaseEvent]:
@@ -227,7 +218,7 @@ def difference(before: Served, after: Served) -> ReleaseDifference:
 
 def _changed(found: Difference, one: Neighbours) -> Changed:
     sides = [
-        [item_of(row, []) for row in release.describe(ids)]
+        [item_of(row, release.items.columns) for row in release.describe(ids)]
         for release, (ids, _) in ((found.before, one.before), (found.after, one.after))
     ]
     return Changed(one.key, round(one.common, 4), *sides)

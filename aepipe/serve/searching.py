@@ -130,7 +130,7 @@ def allowed(served: Served, options: Options | ItemsRequest, conditions: Conditi
 
 
 def columns_of(release: Release, wanted: Sequence[str]) -> list[str]:
-    """Return the names of the source's columns that are wanted; ``*`` stands for all.
+    """Return the names of the source's columns that are wanted: all where none is named.
 
     Raises:
         BadRequestError: there is no such column.
@@ -139,7 +139,7 @@ def columns_of(release: Release, wanted: Sequence[str]) -> list[str]:
     if unknown := sorted(set(wanted) - {*known, "*"}):
         listed = ", ".join(known) or "none"
         raise BadRequestError(f"columns: no column {unknown[0]!r}; the source has {listed}", "/columns")
-    return list(known) if "*" in wanted else list(wanted)
+    return list(known) if "*" in wanted or not wanted else list(wanted)
 
 
 def _search_options(release: Release, options: Options, ids: Ids | None) -> SearchOptions:
@@ -193,7 +193,6 @@ def _answer(
 ) -> answers.Answer:
     question = found.question
     assert question.code is not None, "a question that could be read has a code"
-    several = any(len(hit.row.labels) > 1 for hit in found.hits)
     reranked = wanted.factor is not None and question.embedding is not None
     return answers.Answer(
         question.text,
@@ -203,7 +202,7 @@ def _answer(
         page.next(served, len(found.hits), reranked=reranked),
         handles.keep(question) if query.kind in {"bytes", "text", "row", "vector"} or query.crop else None,
         None,
-        [answers.hit_of(hit, columns, several=several) for hit in found.hits],
+        [answers.hit_of(hit, columns) for hit in found.hits],
     )
 
 

@@ -26,6 +26,8 @@ from aepipe.store import layout
 
 GRAPH = layout.Backbone.GRAPH
 TOKENIZER = layout.Backbone.TOKENIZER
+VERSION = 1
+"""Of the artifact of a network; another one makes the artifact anew."""
 LONGEST = 256
 """Tokens of a text that are read, including those that mark its beginning and end."""
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -138,6 +140,11 @@ class BackboneSpec:
     width: int
     size: tuple[int, int] | None = None
 
+    def inputs(self) -> dict[str, Any]:
+        """Return everything that its artifact in a store depends on, for the digest."""
+        size = list(self.size) if self.size else None
+        return {"stage": "equip", "version": VERSION, "name": self.name, "sha256": self.sha256, "size": size}
+
 
 class BackboneSource:
     """The part of a source that may have a frozen network; without one it is like any other.
@@ -163,6 +170,23 @@ class BackboneSource:
             CorruptError: it cannot be used.
         """
         raise NotImplementedError
+
+    def attach_later(self, ref: str, sha256: str, folder: Callable[[], Path]) -> None:
+        """Open the network only when an item is decoded that no earlier rows have.
+
+        Args:
+            ref: its artifact in the store.
+            sha256: of its files, as :meth:`attach` finds it.
+            folder: gives the folder of its files.
+        """
+        self._ref, self._sha256 = ref, sha256
+
+        def decode(data: bytes, key: str) -> NDArray[np.generic]:
+            self.attach(folder(), ref)
+            assert self._decode is not None
+            return self._decode(data, key)
+
+        self._decode = decode
 
     def use_cache(self, cache: FeatureCache) -> None:
         """Take features from a cache where it has them, and put new ones there."""

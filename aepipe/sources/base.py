@@ -542,7 +542,7 @@ class Hints:
         survey: the number of items, and what labels and splits can be made of.
         seen: what the recipe is derived from, in words: ``60 documents``.
         features: the block ``[features]``, each choice with its reason; empty where the kind has nothing to choose.
-        holes: cells may be missing, and are of several sorts.
+        cells: of a row of a table, some of which may be missing; 0 for what is no table.
         unreadable: items that were looked at and cannot be decoded, each with the reason.
         left_out: columns that rows are not made of, or that are not kept, each with the reason.
         lacks: a package that the right recipe needs and that is not installed, and the extra that brings it.
@@ -551,7 +551,7 @@ class Hints:
     survey: Survey
     seen: str
     features: str = ""
-    holes: bool = False
+    cells: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     lacks: tuple[str, str] | None = None

@@ -18,6 +18,8 @@ T = TypeVar("T")
 EXTRAS = {
     **dict.fromkeys(("onnx", "onnxscript", "pandas", "pyarrow", "pydantic", "rich", "safetensors", "torch"), "train"),
     "sklearn": "train",
+    "scipy": "train",
+    **dict.fromkeys(("optuna", "tomlkit"), "tune"),
     "charset_normalizer": "train",
     "python_calamine": "tables",
     "matplotlib": "report",

@@ -13,9 +13,11 @@ A directory under its final name is complete. :mod:`aepipe.store.registry` knows
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -23,7 +25,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +33,16 @@ from typing import Any
 
 from aepipe.errors import CorruptError, NotFoundError, StoreError
 from aepipe.store import layout
-from aepipe.store.io import disk_errors_named, seal_file, sha256_of, sync_folder, write_durably
+from aepipe.store.io import (
+    disk_errors_named,
+    entries,
+    files_below,
+    seal_file,
+    sha256_of,
+    sync_folder,
+    unread,
+    write_durably,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -107,23 +118,31 @@ class Draft:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "inputs": dict(inputs),
             "facts": dict(facts or {}),
-            "outputs": {name: seal_file(self.path / name) for name in _files(self.path)},
+            "outputs": {name: seal_file(self.path / name) for name in files_below(self.path)},
         }
         # The seal finds a damaged manifest, which no other checksum covers.
         body["seal"] = digest_of(body)
         write_durably(self.path / layout.MANIFEST, json.dumps(body, indent=1))
         sync_folder(self.path)
-        try:
-            self.path.rename(target)
-        except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-                raise
-            shutil.rmtree(self.path)
+        _mark(self.path / layout.MANIFEST)
+        self._take_name(ref, target)
         sync_folder(target.parent)
         seconds = round(time.monotonic() - self._began, 3)
         about = {"ref": str(ref), "stage": str(inputs.get("stage", ref.kind)), "seconds": seconds}
         logger.debug("%s is written", ref, extra=about)
         return ref
+
+    def _take_name(self, ref: Ref, target: Path) -> None:
+        """Rename the directory; drop it where the store has that artifact, and what has that name and is none."""
+        try:
+            self.path.rename(target)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+                raise
+            if self._store.reuse(ref) or not self._store.remove(ref, unused_since=0.0):
+                shutil.rmtree(self.path)
+            else:
+                self.path.rename(target)
 
 
 class Store:
@@ -158,12 +177,37 @@ class Store:
         """Say whether the store has an artifact; one that has no manifest yet does not count."""
         return (self.root / ref.kind / ref.digest / layout.MANIFEST).is_file()
 
+    def reuse(self, ref: Ref) -> bool:
+        """Say whether the store has an artifact, and mark it as used now.
+
+        Whoever makes something of an artifact asks this, under the lock of a collection: what was used since that lock
+        was taken is not removed by :mod:`aepipe.release.gc`, whichever collection it serves.
+        """
+        with self._removal(fcntl.LOCK_SH):
+            found = self.has(ref)
+            if found:
+                _mark(self.root / ref.kind / ref.digest / layout.MANIFEST)
+        return found
+
+    def used(self, ref: Ref) -> float:
+        """Return when an artifact was made or last used, in seconds since 1970; infinity if gone."""
+        try:
+            return (self.root / ref.kind / ref.digest / layout.MANIFEST).stat().st_mtime
+        except FileNotFoundError:
+            return math.inf
+
     def refs(self, kind: str) -> list[Ref]:
-        """Return all artifacts of one kind, oldest first."""
-        folders = (
-            path.parent for path in (self.root / kind).glob(f"*/{layout.MANIFEST}") if path.parent.name[0] != "."
-        )
-        return [Ref(kind, path.name) for path in sorted(folders, key=lambda p: (p.stat().st_mtime_ns, p.name))]
+        """Return all artifacts of one kind, oldest first.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        found: list[tuple[int, str]] = []
+        for path in entries(self.root / kind):
+            with suppress(FileNotFoundError, NotADirectoryError):  # no artifact, or another process has removed it
+                if path.name[0] != "." and (path / layout.MANIFEST).is_file():
+                    found.append((path.stat().st_mtime_ns, path.name))
+        return [Ref(kind, name) for _, name in sorted(found)]
 
     def manifest(self, ref: Ref) -> Manifest:
         """Read a manifest.
@@ -171,6 +215,7 @@ class Store:
         Raises:
             NotFoundError: the store has no such artifact.
             CorruptError: the manifest is not what was written.
+            StoreError: the system refused to read it.
         """
         file = self.root / ref.kind / ref.digest / layout.MANIFEST
         try:
@@ -180,11 +225,11 @@ class Store:
         except FileNotFoundError:
             raise NotFoundError(f"{ref.kind}/{ref.short} is not in the store {self.root}") from None
         except OSError as error:
-            raise CorruptError(_corrupt(file, f"it cannot be read ({error.strerror})")) from None
+            raise unread(file, error, _corrupt(file, f"it cannot be read ({error.strerror})")) from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             sound = False
         if not sound:
-            raise CorruptError(_corrupt(file, "its checksum does not match"))
+            raise CorruptError(_named(file, "its checksum does not match"))
         return Manifest(body["inputs"], body["facts"], body["outputs"], body["created"])
 
     def path(self, ref: Ref) -> Path:
@@ -193,18 +238,19 @@ class Store:
         Raises:
             NotFoundError: the store has no such artifact.
             CorruptError: a file is missing or has another length.
+            StoreError: the system refused to look at one.
         """
         folder = self.root / ref.kind / ref.digest
         for name, sealed in self.manifest(ref).outputs.items():
             try:
                 about = (folder / name).stat()
-            except OSError:
-                raise CorruptError(_corrupt(folder / name, "it is missing")) from None
+            except OSError as error:
+                raise unread(folder / name, error, _corrupt(folder / name, "it is missing")) from None
             if not stat.S_ISREG(about.st_mode):
-                raise CorruptError(_corrupt(folder / name, "it is no file"))
+                raise CorruptError(_named(folder / name, "it is no file"))
             found = about.st_size
             if found != sealed["bytes"]:
-                raise CorruptError(_corrupt(folder / name, f"it has {found:,} bytes instead of {sealed['bytes']:,}"))
+                raise CorruptError(_named(folder / name, f"it has {found:,} bytes instead of {sealed['bytes']:,}"))
         return folder
 
     def verified(self, ref: Ref) -> Path:
@@ -213,6 +259,7 @@ class Store:
         Raises:
             NotFoundError: the store has no such artifact.
             CorruptError: a file is not what was written.
+            StoreError: the system refused to read one.
         """
         folder = self.path(ref)
         if ref not in self._verified:
@@ -220,9 +267,10 @@ class Store:
                 try:
                     digest = sha256_of(folder / name)
                 except OSError as error:
-                    raise CorruptError(_corrupt(folder / name, f"it cannot be read ({error.strerror})")) from None
+                    why = _corrupt(folder / name, f"it cannot be read ({error.strerror})")
+                    raise unread(folder / name, error, why) from None
                 if digest != sealed["sha256"]:
-                    raise CorruptError(_corrupt(folder / name, "its sha256 does not match the manifest"))
+                    raise CorruptError(_named(folder / name, "its sha256 does not match the manifest"))
             self._verified.add(ref)
         return folder
 
@@ -245,17 +293,51 @@ class Store:
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
-    def remove(self, ref: Ref) -> None:
+    def remove(self, ref: Ref, *, unused_since: float = math.inf) -> bool:
         """Remove an artifact; it loses its name before its files go, so nobody sees a part of it.
+
+        Args:
+            ref: of the artifact.
+            unused_since: it stays if it was used at that time, in seconds since the epoch, or later.
+
+        Returns:
+            Whether it is gone.
 
         Raises:
             StoreError: the store cannot be written.
         """
+        with disk_errors_named(self.root), self._removal(fcntl.LOCK_EX):
+            if self.has(ref) and self.used(ref) >= unused_since:
+                return False
+            self._clear(ref)
+        return True
+
+    def _clear(self, ref: Ref) -> None:
+        """Take away what stands under the name of an artifact, whatever it is."""
         temporary = self._temporary(ref.kind)
-        with disk_errors_named(self.root):
+        with suppress(FileNotFoundError):
             (self.root / ref.kind / ref.digest).rename(temporary)
+        if temporary.is_dir() and not temporary.is_symlink():
             shutil.rmtree(temporary, ignore_errors=True)
+        else:  # a file or a link in the place of a folder
+            temporary.unlink(missing_ok=True)
         self._verified.discard(ref)
+
+    @contextmanager
+    def _removal(self, how: int) -> Iterator[None]:
+        """Hold the lock between those who use artifacts, together, and those who remove one, alone."""
+        folder = self.root / layout.Root.LOCKS
+        try:
+            folder.mkdir(exist_ok=True)
+            stream = (folder / layout.Root.REMOVAL).open("a", encoding="utf-8")
+        except OSError as error:
+            if how == fcntl.LOCK_EX or error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}:
+                raise
+            yield  # nothing is removed from a store that can only be read, or that is not there
+            return
+        with stream:
+            fcntl.flock(stream, how)
+            yield
 
     def work(self, ref: Ref) -> Path:
         """Return the folder for checkpoints of an unfinished artifact; it outlives a kill."""
@@ -263,6 +345,7 @@ class Store:
         with disk_errors_named(self.root):
             self.create()
             path.mkdir(parents=True, exist_ok=True)
+            _mark(path)
         return path
 
     def _temporary(self, kind: str) -> Path:
@@ -272,6 +355,16 @@ class Store:
     def work_done(self, ref: Ref) -> None:
         """Remove the checkpoints of a finished artifact."""
         shutil.rmtree(self.root / layout.Root.WORK / ref.digest, ignore_errors=True)
+
+
+def _mark(manifest: Path) -> None:
+    """Note that an artifact is used now; by the clock of Python, since that of a file system is late by some ms."""
+    now = time.time_ns()
+    try:
+        os.utime(manifest, ns=(now, now))
+    except PermissionError:  # the file of another user
+        with suppress(OSError):
+            os.utime(manifest)
 
 
 def ref_of(kind: str, inputs: Mapping[str, Any]) -> Ref:
@@ -284,19 +377,15 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
 def _sweep(parent: Path) -> None:
     """Remove the drafts of processes of this host that died."""
     for path in parent.glob(".tmp-*-*-*"):
         host, pid, _ = path.name.rsplit("-", 2)
-        if host == f".tmp-{socket.gethostname()}" and pid.isdigit() and not _alive(int(pid)):
+        if host == f".tmp-{socket.gethostname()}" and pid.isdigit() and not is_alive(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Say whether a process of this host runs."""
     try:
         os.kill(pid, 0)
@@ -307,5 +396,9 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def _named(file: Path, what: str) -> str:
+    return f"{file}: {_corrupt(file, what)}"
+
+
 def _corrupt(file: Path, what: str) -> str:
-    return f"{file}: corrupt, {what}. Delete the folder {file.parent} and run again: it will be made again"
+    return f"corrupt, {what}. Delete the folder {file.parent} and run again: it will be made again"

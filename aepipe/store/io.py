@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +17,14 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import DTypeLike, NDArray
 
-from aepipe.errors import CorruptError, FullError, StoreError, TargetError, system_words
+from aepipe.errors import CorruptError, FullError, StoreError, TargetError, is_refusal, system_words
+from aepipe.store import layout
 
 REMEDY = "delete the folder and run again: it will be made again"
 """The advice for a directory of the store that is corrupt."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_OF_RUST = re.compile(r"\(os error (?P<number>\d+)\)")
+"""The end of the errors of libraries in Rust, such as safetensors."""
 _UNABLE = {errno.EOPNOTSUPP, errno.EINVAL}
 """Errors of file systems that cannot reserve room."""
 
@@ -47,11 +52,25 @@ def mapped(file: Path) -> NDArray[Any]:
 
     Raises:
         CorruptError: the file is missing, or is not an array.
+        StoreError: the system refused to read it.
     """
     try:
         return np.asarray(load_numpy(file))
     except (OSError, ValueError) as error:
-        raise CorruptError(f"{file}: corrupt, not an array ({error}); {REMEDY}") from None
+        raise unread(file, error, f"corrupt, not an array ({error}); {REMEDY}") from None
+
+
+def unread(file: Path, error: Exception, otherwise: str) -> StoreError:
+    """Return the error for an unreadable file: the system refused it, or it is damaged.
+
+    Args:
+        file: of the store.
+        error: that was caught.
+        otherwise: what is said of a damaged file.
+    """
+    if isinstance(error, OSError) and is_refusal(error):
+        return StoreError(system_words(OSError(error.errno, error.strerror, str(file))))
+    return CorruptError(f"{file}: {otherwise}")
 
 
 def damaged(array: NDArray[Any], what: str) -> CorruptError:
@@ -152,6 +171,41 @@ def replacing(file: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def entries(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return what lies in a folder, by name; nothing where there is no folder.
+
+    ``Path.glob`` takes a folder that may not be read for an empty one.
+
+    Args:
+        folder: of the store.
+        pattern: that names match.
+
+    Raises:
+        StoreError: the folder cannot be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if path.match(pattern))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(system_words(error)) from None
+
+
+def files_below(folder: Path) -> list[str]:
+    """Return the files in a folder and in those below it, relative to it, sorted.
+
+    Raises:
+        StoreError: one of the folders cannot be read.
+    """
+    found: list[str] = []
+    for path in entries(folder):
+        if path.is_dir():
+            found += (f"{path.name}/{name}" for name in files_below(path))
+        elif path.is_file():
+            found.append(path.name)
+    return sorted(found)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk."""
     handle = os.open(folder, os.O_RDONLY)
@@ -167,11 +221,47 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def sealed_json(folder: Path, name: str) -> Any:  # noqa: ANN401  whatever JSON holds
+    """Read a small file of an artifact, and check it against the manifest; a draft has none yet.
+
+    Raises:
+        CorruptError: it is not what was written.
+        StoreError: the system refused to read it.
+    """
+    file, manifest = folder / name, folder / layout.MANIFEST
+    try:
+        data = file.read_bytes()
+        sealed = json.loads(manifest.read_bytes())["outputs"][name]["sha256"] if manifest.exists() else None
+        if sealed in {None, hashlib.sha256(data).hexdigest()}:
+            return json.loads(data)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise unread(file, error, f"corrupt, it cannot be read ({error}); {REMEDY}") from None
+    raise CorruptError(f"{file}: corrupt, its sha256 does not match the manifest; {REMEDY}")
+
+
 def seal_file(file: Path) -> dict[str, Any]:
     """Flush a file to the disk and return its ``sha256`` and ``bytes``."""
     with file.open("rb") as stream:
         os.fsync(stream.fileno())
     return {"sha256": sha256_of(file), "bytes": file.stat().st_size}
+
+
+@contextmanager
+def table_errors_named(file: Path) -> Iterator[None]:
+    """Add the name of the file to errors of a library that reads or writes tables.
+
+    Raises:
+        CorruptError: the file is no table.
+        OSError: the system refused to read or to write it.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = str(error.strerror or error).partition("\n")[0]
+        raise OSError(error.errno or errno.EIO, reason, str(file)) from None
+    except ValueError as error:  # those of pyarrow among them
+        reason = str(error).partition("\n")[0]
+        raise CorruptError(f"{file}: corrupt, it cannot be read ({reason}); {REMEDY}") from None
 
 
 @contextmanager
@@ -191,6 +281,12 @@ def disk_errors_named(root: Path) -> Iterator[None]:
             ) from error
         if isinstance(error, OSError) and error.errno and str(error.filename).startswith(str(root)):
             raise StoreError(system_words(error)) from error
+        if found := _OF_RUST.search(str(error)):
+            number = int(found["number"])
+            raise StoreError(system_words(OSError(number, os.strerror(number), str(root)))) from error
+        if type(error) is OSError and not error.errno:  # libraries in C say neither the file nor the number
+            nameless = OSError(errno.EIO, str(error).partition("\n")[0], str(root))
+            raise StoreError(system_words(nameless)) from error
         raise
 
 

@@ -39,12 +39,30 @@ class Root:
     SERVICE: Final = "service"  # one file for each collection: the release in service
     IDS: Final = "ids"  # one file for each collection: the first id that it never gave
     LOCKS: Final = "locks"  # one file for each collection
+    REMOVAL: Final = ".removal"  # among these: held by whoever removes an artifact, and shared by whoever uses one
     WORK: Final = "work"  # checkpoints of training that was interrupted
     FEATURES: Final = "features"  # caches of what a frozen network says of an item
+    NAMES: Final = "names.json"  # present names of releases whose collection was renamed
     FEEDBACK: Final = "feedback"  # one file for each collection: marks of hits, a line for each
     METRICS: Final = "metrics"  # one file for Prometheus for each collection
     REPORTS: Final = "reports"  # one page for each collection
     PREFECT: Final = "prefect"  # Prefect's own database
+    SEARCHES: Final = "searches"  # one journal for each search for a better recipe
+
+    @staticmethod
+    def feedback(name: str) -> str:
+        """Return the marks of hits of a collection."""
+        return f"{Root.FEEDBACK}/{name}.jsonl"
+
+    @staticmethod
+    def metrics(name: str) -> str:
+        """Return the figures of a collection for Prometheus."""
+        return f"{Root.METRICS}/{name}.prom"
+
+    @staticmethod
+    def report(name: str) -> str:
+        """Return the page of a collection."""
+        return f"{Root.REPORTS}/{name}.html"
 
     @staticmethod
     def quarantine(name: str) -> str:
@@ -86,6 +104,18 @@ class Views:
     CLEAN: Final = "clean.npy"  # the evaluation slice
     NOISY: Final = "noisy.npy"  # the same slice, corrupted
     ARRAYS: Final = {"train": TRAIN, "held_out": HELD_OUT, "clean": CLEAN, "noisy": NOISY}
+
+
+class Sample:
+    """Views of a sample, with queries that are held out; see :mod:`aepipe.pipeline.views`."""
+
+    ASKED: Final = "asked"  # arrays, as array_file names them
+    KEPT_BACK: Final = "kept_back"
+
+    @staticmethod
+    def ids(name: str) -> str:
+        """Return the file with the ids of an array's rows."""
+        return f"{name}_ids.npy"
 
 
 class Layer:

@@ -17,27 +17,34 @@ import fcntl
 import json
 import logging
 import os
+import re
+import socket
 import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
+from math import inf
 from pathlib import Path
 from typing import TextIO
 
 from aepipe.errors import BusyError, CorruptError, NotFoundError, StoreError, system_words
 from aepipe.store import layout
-from aepipe.store.artifacts import Manifest, Ref, Store
-from aepipe.store.io import disk_errors_named, write_durably
+from aepipe.store.artifacts import Manifest, Ref, Store, is_alive
+from aepipe.store.io import disk_errors_named, entries, write_durably
+from aepipe.store.names import given as names_given
 
 logger = logging.getLogger(__name__)
 
-REFUSE = "refuse"
+REFUSE, RENAME, DROP = "refuse", "rename", "drop"
+IN_SERVICE = ("promote", "rollback")
+"""Actions that put a release into service."""
 WAIT = 600.0
 """Seconds that a night waits for another run of its collection."""
 POLL = 0.1
+_HOLDER = re.compile(r"process (?P<process>\d+), since (?P<since>\S+?)(?:, on (?P<host>.+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +54,11 @@ class Event:
     Attributes:
         when: time in UTC, ISO 8601.
         name: of the collection.
-        action: ``promote``, ``rollback``, or ``refuse``: then ``after`` did not go into service.
+        action: ``promote``, ``rollback``, or ``refuse``: then ``after`` did not go into service; ``rename``, ``drop``.
         before: digest of the release in service before; empty for the first.
         after: digest of the release that was to go into service.
         why: the reason.
+        was: the name before, where it was renamed.
     """
 
     when: str
@@ -59,6 +67,12 @@ class Event:
     before: str
     after: str
     why: str
+    was: str = ""
+
+    def line(self) -> str:
+        """Return the line of the log; older versions know no name before."""
+        found = asdict(self)
+        return json.dumps(found if self.was else {key: value for key, value in found.items() if key != "was"})
 
 
 def names(store: Store) -> list[str]:
@@ -109,7 +123,9 @@ def resolve(store: Store, name: str | None = None) -> tuple[str, Ref]:
     chosen = tidy_name(name) if name else known[0]
     ref = current(store, chosen)
     if ref is None:
-        raise NotFoundError(f"no release is in service under the name {chosen!r}; these are: {', '.join(known)}")
+        now = renamed(store, chosen)
+        why = f"; it was renamed to {now}: --name {now}" if now else f"; these are: {', '.join(known)}"
+        raise NotFoundError(f"no release is in service under the name {chosen!r}{why}")
     return chosen, ref
 
 
@@ -125,7 +141,7 @@ def promote(store: Store, name: str, ref: Ref, *, why: str, action: str = "promo
     when = datetime.now(UTC).isoformat(timespec="seconds")
     event = Event(when, name, action, before.digest if before else "", ref.digest, why)
     with disk_errors_named(store.root):
-        append_line(store.root / layout.Root.LOG, json.dumps(asdict(event)))
+        append_line(store.root / layout.Root.LOG, event.line())
         folder = store.root / layout.Root.SERVICE
         folder.mkdir(exist_ok=True)
         write_durably(folder / name, ref.digest + "\n")
@@ -216,10 +232,11 @@ def made(store: Store, name: str) -> list[Ref]:
 
 def releases(store: Store, name: str) -> Iterator[tuple[Ref, Manifest]]:
     """Yield the releases of a collection that can be read, with their manifests."""
+    renamed = names_given(store)
     for ref in store.refs("release"):
         with suppress(StoreError):
             found = store.manifest(ref)
-            if found.facts.get("name") == name:
+            if renamed.get(ref.digest, found.facts.get("name")) == name:
                 yield ref, found
 
 
@@ -254,31 +271,48 @@ def refuse(store: Store, name: str, ref: Ref, *, why: str) -> None:
         return
     before = current(store, name)
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    event = Event(when, name, REFUSE, before.digest if before else "", ref.digest, why)
+    log(store, Event(when, name, REFUSE, before.digest if before else "", ref.digest, why))
+
+
+def log(store: Store, event: Event) -> None:
+    """Append an event to the log."""
     with disk_errors_named(store.root):
-        append_line(store.root / layout.Root.LOG, json.dumps(asdict(event)))
+        append_line(store.root / layout.Root.LOG, event.line())
 
 
-def history(store: Store, name: str | None = None, *, refused: bool = False) -> list[Event]:
+def history(store: Store, name: str | None = None, *, refused: bool = False, dropped: bool = False) -> list[Event]:
     """Return the changes of the releases in service, oldest first; a torn line is skipped.
+
+    A collection that was renamed has the lines under its name before, too, with its present name.
 
     Args:
         store: the store.
         name: of one collection; None for all.
-        refused: also return refusals.
+        refused: also return refusals and renamings, which changed nothing in service.
+        dropped: also return the lines of collections that were dropped.
     """
-    file = store.root / layout.Root.LOG
-    try:
-        lines = file.read_bytes().decode("utf-8", "replace").splitlines()
-    except FileNotFoundError:
-        lines = []
-    except OSError as error:
-        raise StoreError(
-            f"{file}: the log cannot be read ({error.strerror}); it is a file of text, which may also be missing"
-        ) from None
-    events = [event for line in lines if (event := _event(line)) is not None]
+    found: list[Event] = []
+    for event in _events(store):
+        if event.action == RENAME:
+            found = [replace(one, name=event.name) if one.name == event.was else one for one in found]
+        elif event.action == DROP and not dropped:
+            found = [one for one in found if one.name != event.name]
+            continue
+        found.append(event)
     wanted = None if name is None else tidy_name(name)
-    return [event for event in events if wanted in {None, event.name} and (refused or event.action != REFUSE)]
+    kept = (DROP, REFUSE, RENAME) if refused else (DROP,)
+    return [one for one in found if wanted in {None, one.name} and (one.action in kept or one.action in IN_SERVICE)]
+
+
+def renamed(store: Store, name: str) -> str:
+    """Return the present name of the collection that had this one; empty if there is none."""
+    found = ""
+    for event in _events(store):
+        if event.action == RENAME and event.was == (found or name):
+            found = event.name
+        elif event.name == name and event.action != REFUSE:
+            found = ""
+    return found if found in names(store) else ""
 
 
 @contextmanager
@@ -313,9 +347,43 @@ def lock(store: Store, name: str, *, wait: float = 0) -> Iterator[None]:
                 raise BusyError(f"{name}: another run is writing to {store.root} ({holder}); wait for its end")
             time.sleep(min(POLL, left))
         stream.truncate(0)
-        stream.write(f"process {os.getpid()}, since {datetime.now(UTC).isoformat(timespec='seconds')}")
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        stream.write(f"process {os.getpid()}, since {now}, on {socket.gethostname()}")
         stream.flush()
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # whoever is gone is known by its process, too
+                stream.truncate(0)
+
+
+def writing_since(store: Store) -> float:
+    """Return when the first process that writes to a store now began, in seconds since 1970.
+
+    Returns:
+        Infinity where none writes; 0 where somebody does, and it is not known since when.
+
+    Raises:
+        StoreError: a lock cannot be read.
+    """
+    return min((_since(file) for file in entries(store.root / layout.Root.LOCKS) if file.name[0] != "."), default=inf)
+
+
+def _since(lock_file: Path) -> float:
+    try:
+        text = lock_file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise StoreError(system_words(error)) from None
+    if not text:
+        return inf
+    found = _HOLDER.fullmatch(text)
+    if found is None:  # half of it is written
+        return 0.0
+    here = found["host"] in {None, socket.gethostname()}
+    if here and not is_alive(int(found["process"])):
+        return inf
+    began = datetime.fromisoformat(found["since"]).timestamp()
+    return began if began <= time.time() else 0.0
 
 
 def _taken(stream: TextIO) -> bool:
@@ -343,6 +411,20 @@ def append_line(file: Path, line: str) -> None:
         stream.write(line.encode() + b"\n")
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _events(store: Store) -> list[Event]:
+    """Return the lines of the log as they were written."""
+    file = store.root / layout.Root.LOG
+    try:
+        lines = file.read_bytes().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except OSError as error:
+        raise StoreError(
+            f"{file}: the log cannot be read ({error.strerror}); it is a file of text, which may also be missing"
+        ) from None
+    return [event for line in lines if (event := _event(line)) is not None]
 
 
 def _event(line: str) -> Event | None:

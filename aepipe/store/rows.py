@@ -37,8 +37,9 @@ from numpy.typing import NDArray
 
 from aepipe.errors import CorruptError
 from aepipe.store import layout
-from aepipe.store.io import array_in
+from aepipe.store.io import array_in, sealed_json, table_errors_named
 from aepipe.store.labels import SEPARATOR
+from aepipe.store.row_files import columns_of, opened, part_writer, row_files
 
 VERSION = 1
 FIXED = ("id", "key", "sha256", "place", "label", "split", "features")
@@ -98,12 +99,15 @@ class Rows:
 
     Args:
         folder: their folder.
+
+    Raises:
+        CorruptError: it holds no rows, or their description is not what was written.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.facts: dict[str, Any] = json.loads((folder / layout.Rows.CARD).read_text(encoding="utf-8"))
-        self._parts = sorted(folder.glob(layout.Rows.PARTS))
+        self.facts: dict[str, Any] = sealed_json(folder, layout.Rows.CARD)
+        self._parts = row_files(folder)
         self._read_group = lru_cache(_HELD_GROUPS)(self._group)
 
     def __len__(self) -> int:
@@ -128,7 +132,8 @@ class Rows:
     @property
     def own_schema(self) -> pa.Schema:
         """The names and types of the source's own columns, as in the source."""
-        written = pq.read_schema(self._parts[0])
+        with opened(self._parts[0]) as file:
+            written = file.schema_arrow
         return pa.schema([(name, written.field(column).type) for name, column in self.facts["columns"].items()])
 
     @property
@@ -138,7 +143,8 @@ class Rows:
 
     def table(self, columns: Iterable[str]) -> pa.Table:
         """Return some columns of all rows."""
-        return pa.concat_tables(pq.read_table(part, columns=list(columns), memory_map=True) for part in self._parts)
+        names = list(columns)
+        return pa.concat_tables(columns_of(part, names) for part in self._parts)
 
     def ids(self, split: str | None = None) -> NDArray[np.int64]:
         """Return the ids, int64[N], or only those of a split."""
@@ -224,7 +230,7 @@ class Rows:
         names = [name for name in (*FIXED, *self.columns) if name != "features"]
         none = np.empty(0, self.dtype)
         for part in self._parts:
-            with pq.ParquetFile(part, memory_map=True) as file:
+            with opened(part) as file:
                 for batch in file.iter_batches(_AT_ONCE, columns=names):
                     yield from (self._row(record, none) for record in batch.to_pylist())
 
@@ -237,7 +243,7 @@ class Rows:
     def tables(self) -> Iterator[pa.Table]:
         """Yield all columns as they are written, one row group at a time."""
         for part in self._parts:
-            with pq.ParquetFile(part, memory_map=True) as file:
+            with opened(part) as file:
                 yield from (file.read_row_group(group) for group in range(file.num_row_groups))
 
     def quarantine(self) -> list[Rejected]:
@@ -272,14 +278,15 @@ class Rows:
             start += count
             if wanted is not None and not wanted.any():
                 continue
-            with pq.ParquetFile(file, memory_map=True) as part:
+            with opened(file) as part:
                 table = part.read_row_group(group, columns=["id", "features"])
             ids, features = table.column("id").to_numpy(), self._array(table)
             yield (ids, features) if wanted is None else (ids[wanted], features[wanted])
 
     def _groups(self) -> Iterator[tuple[Path, int, int]]:
         for part in self._parts:
-            metadata = pq.read_metadata(part)
+            with opened(part) as file:
+                metadata = file.metadata
             counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
             yield from ((part, group, count) for group, count in enumerate(counts) if count)
 
@@ -293,7 +300,7 @@ class Rows:
 
     def _group(self, number: int) -> NDArray[Any]:
         file, group, _ = self._layout[number]
-        with pq.ParquetFile(file, memory_map=True) as part:
+        with opened(file) as part:
             return self._array(part.read_row_group(group, columns=["features"]))
 
     def _array(self, table: pa.Table) -> NDArray[Any]:
@@ -379,6 +386,7 @@ class RowsWriter:
         self._per_part = max(1, min(_PART_ROWS, _PART_BYTES // self._width) // self._group) * self._group
         self._pending: list[Row] = []
         self._part: pq.ParquetWriter | None = None
+        self._file = folder
         self._written = self._parts = self._in_part = 0
         self._splits: Counter[str] = Counter()
         self._labelled = self._several = 0
@@ -390,8 +398,7 @@ class RowsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._part is not None:
-            self._part.close()
+        self._end_part()
 
     def append(self, row: Row) -> None:
         """Add one row."""
@@ -429,9 +436,7 @@ class RowsWriter:
         self._flush()
         if self._part is None:
             self._write(self._table([]))
-        if self._part is not None:
-            self._part.close()
-            self._part = None
+        self._end_part()
         bad = write_quarantine(self._folder / layout.Rows.QUARANTINE, rejected, passed_over)
         body = {
             "schema": VERSION,
@@ -459,13 +464,21 @@ class RowsWriter:
     def _write(self, table: pa.Table) -> None:
         """Write one row group, into a new part if the last one is full."""
         if self._part is None or self._in_part + len(table) > self._per_part:
-            if self._part is not None:
-                self._part.close()
-            self._part = _part(self._folder / layout.Rows.part(self._parts), self._schema)
+            self._end_part()
+            self._file = self._folder / layout.Rows.part(self._parts)
+            with table_errors_named(self._file):
+                self._part = part_writer(self._file, self._schema)
             self._parts, self._in_part = self._parts + 1, 0
-        self._part.write_table(table, row_group_size=max(1, len(table)))
+        with table_errors_named(self._file):
+            self._part.write_table(table, row_group_size=max(1, len(table)))
         self._written += len(table)
         self._in_part += len(table)
+
+    def _end_part(self) -> None:
+        part, self._part = self._part, None
+        if part is not None:
+            with table_errors_named(self._file):
+                part.close()
 
     def _table(self, rows: list[Row]) -> pa.Table:
         """Return rows as a table."""
@@ -497,7 +510,8 @@ def write_quarantine(path: Path, rejected: Iterable[Rejected], passed_over: Iter
     ]
     texts = [(name, pa.string()) for name in ("key", "place", "reason", "what")]
     schema = pa.schema([*texts, ("count", pa.int64())])
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, compression="zstd")
+    with table_errors_named(path):
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, compression="zstd")
     return bad
 
 
@@ -552,15 +566,3 @@ def _view(array: pa.FixedSizeBinaryArray, width: int) -> NDArray[np.uint8]:
 
 def _joined(parts: list[tuple[NDArray[np.int64], NDArray[Any]]]) -> tuple[NDArray[np.int64], NDArray[Any]]:
     return np.concatenate([ids for ids, _ in parts]), np.concatenate([features for _, features in parts])
-
-
-def _part(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Open one part; the choice of dictionaries and statistics saves space."""
-    unique = {"id", "key", "sha256", "place", "features"}
-    return pq.ParquetWriter(
-        path,
-        schema,
-        compression="zstd",
-        use_dictionary=[name for name in schema.names if name not in unique],
-        write_statistics=[name for name in schema.names if name not in {"features", "sha256"}],
-    )

@@ -218,6 +218,11 @@ class ItemSegments:
                 return found
         return None
 
+    def keys_from(self, text: str) -> Iterator[str]:
+        """Yield the keys that begin with a text, those of each segment in their order."""
+        for part in self._parts:
+            yield from (key for row, key in part.keys_from(text) if not self._gone(part.ids[row : row + 1]).any())
+
     def id_of(self, key: str) -> int:
         """Return the id of a key.
 
@@ -337,15 +342,30 @@ class Items:
 
     def find(self, key: str) -> int | None:
         """Return the id of a key; None where it is not present."""
+        wanted = _bytes(key)
+        rank = self._rank(wanted)
+        if rank == len(self._key_order) or self.strings("key").raw(self._row_at(rank)) != wanted:
+            return None
+        return int(self.ids[self._row_at(rank)])
+
+    def keys_from(self, text: str) -> Iterator[tuple[int, str]]:
+        """Yield position and key of the rows whose keys begin with a text, in the order of keys."""
+        keys, wanted = self.strings("key"), _bytes(text)
+        for rank in range(self._rank(wanted), len(self._key_order)):
+            row = self._row_at(rank)
+            if not keys.raw(row).startswith(wanted):
+                return
+            yield row, keys.text(row)
+
+    def _rank(self, wanted: bytes) -> int:
+        """Return how many keys come before some bytes."""
         # Binary search by hand: only the compared keys are read.
-        order, keys, wanted = self._key_order, self.strings("key"), _bytes(key)
-        low, high = 0, len(order)
+        keys = self.strings("key")
+        low, high = 0, len(self._key_order)
         while low < high:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if keys.raw(self._row_at(middle)) < wanted else (low, middle)
-        if low == len(order) or keys.raw(self._row_at(low)) != wanted:
-            return None
-        return int(self.ids[self._row_at(low)])
+        return low
 
     def _row_at(self, rank: int) -> int:
         """Return the position of the row whose key has a rank among all."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from numpy.typing import NDArray
 
 from aepipe import recipe as recipes
 from aepipe.codes.bitcodes import BitCodes
+from aepipe.codes.encoder import quantize
 from aepipe.evaluate.scores import Sample, score
 from aepipe.index.float_knn import neighbours
 from aepipe.learn import batches, stack
 from aepipe.learn import spec as layer_specs
+from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Feed
 from aepipe.learn.stack import unroll
 from aepipe.learn.trainer import FileCheckpoint, Trainer
@@ -45,6 +48,13 @@ def read(file: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
 
 def train(recipe: Recipe, rows: NDArray[np.float32], others: NDArray[np.float32], seed: int) -> list[BitCodes]:
     """Pretrain and fine-tune a stack on rows; return the codes of these and of others."""
+    return [code for code, _ in encoded(recipe, rows, others, seed)]
+
+
+def encoded(
+    recipe: Recipe, rows: NDArray[np.float32], others: NDArray[np.float32], seed: int
+) -> list[tuple[BitCodes, NDArray[np.int8]]]:
+    """Pretrain and fine-tune a stack on rows; return codes and embeddings of these and of others."""
     where = batches.resolve(recipe.compute)
     specs = [layer_specs.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers)]
     specs.append(layer_specs.code_spec(recipe.code))
@@ -67,7 +77,19 @@ def train(recipe: Recipe, rows: NDArray[np.float32], others: NDArray[np.float32]
         np.concatenate([top.net.encoder(block).detach().cpu().numpy() for block in one.blocks()]) for one in feeds
     ]
     middle = np.median(values[0], axis=0)
-    return [BitCodes.from_bits(one > middle) for one in values]
+    finer = [_embeddings(layers, one, recipe, lift=stack.lift(layers[0], seen)) for one in (rows, others)]
+    return [(BitCodes.from_bits(one > middle), quantize(two)) for one, two in zip(values, finer, strict=True)]
+
+
+def _embeddings(
+    layers: Sequence[Autoencoder], rows: NDArray[np.float32], recipe: Recipe, *, lift: float
+) -> NDArray[np.float32]:
+    """Return the embeddings of rows, as the frozen encoder gives them."""
+    lowest, where = recipe.code.embedding == "lowest", batches.resolve(recipe.compute)
+    below = layers[:1] if lowest else layers[:-1]
+    found = stack.codes(below, Feed(rows, where), where, spill=Path("spill.npy"))
+    embedding = np.concatenate([block.cpu().numpy() for block in found.blocks()])
+    return np.pad(embedding, ((0, 0), (0, 1)), constant_values=lift) if lowest else embedding
 
 
 def main() -> None:

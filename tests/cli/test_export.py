@@ -38,9 +38,30 @@ def test_export_writes_the_encoder_alone(aepipe: Aepipe, tmp_path: Path) -> None
     assert "--bits 8: a graph gives all bits" in refused.stderr
 
 
-@pytest.mark.parametrize("name", ["rows.csv", "rows.JSONL", "rows.xlsx"])
+@pytest.mark.parametrize("name", ["rows.json", "rows.XLSX", "rows.csv.gz"])
 def test_export_makes_no_folder_with_the_name_of_a_file(aepipe: Aepipe, tmp_path: Path, name: str) -> None:
     found = aepipe("export", name)
     assert found.exit_code == 2
-    assert f"{name}: rows are written as Parquet files into a folder; name a folder, or NAME.onnx" in found.stderr
+    assert f"{name}: rows are not written under that ending; name a folder, or a file: NAME.parquet" in found.stderr
     assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.arrow", "rows.FEATHER", "rows.csv", "rows.tsv", "rows.jsonl"])
+def test_export_writes_one_file_where_the_name_has_an_ending(aepipe: Aepipe, tmp_path: Path, name: str) -> None:
+    pandas = pytest.importorskip("pandas")
+    (tmp_path / name).write_text("of before")
+    found = aepipe("export", name)
+    assert found.exit_code == 0
+    assert found.stdout == f"40 rows in {tmp_path / name}\n"
+    assert [path.name for path in tmp_path.iterdir()] == [name], "nothing else is left"
+    reads = {
+        ".parquet": pandas.read_parquet,
+        ".csv": pandas.read_csv,
+        ".tsv": lambda file: pandas.read_csv(file, sep="\t"),
+        ".jsonl": lambda file: pandas.read_json(file, lines=True),
+    }
+    table = reads.get(Path(name).suffix, pandas.read_feather)(tmp_path / name)
+    assert len(table) == 40
+    assert {"id", "key", "label", "code", "embedding"} <= set(table.columns)
+    code = table.code[0]
+    assert int(code if isinstance(code, str) else code.hex(), 16) == int(table.code_u64_0[0])

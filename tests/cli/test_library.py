@@ -99,7 +99,7 @@ def test_dedup(aepipe: Aepipe, opened: Collection, tmp_path: Path) -> None:
     said = json.loads(aepipe("dedup", "--radius", 5, "--out", tmp_path / "theirs.parquet", "--json").stdout)
     found = opened.dedup(5, out=tmp_path / "ours.parquet")
     assert (len(found), len(found.ids), found.radius) == (said["groups"], said["rows_in_groups"], 5)
-    assert [ids.tolist() for ids, _ in found][:20] == [one["ids"] for one in said["largest"]]
+    assert [ids.tolist() for ids, _ in found][:20] == [[row["id"] for row in one["rows"]] for one in said["largest"]]
     assert (tmp_path / "ours.parquet").read_bytes() == (tmp_path / "theirs.parquet").read_bytes()
 
 

@@ -19,6 +19,7 @@ from aepipe.codes.encoder import cosines
 from aepipe.errors import QueryError
 from aepipe.release import query as queries
 from aepipe.release.release import Release
+from aepipe.report.hits import MEASURES
 from aepipe.sources import file_at
 from aepipe.store.artifacts import Store
 from aepipe.store.segments import Row
@@ -49,7 +50,7 @@ def test_json_has_what_programs_need(aepipe: Aepipe, boot: Path, full_store: Sto
     assert line["code"] == release.codes_of([row.id]).hex()[0]
     hits = line["hits"]
     assert isinstance(hits, list)
-    keys = {"rank", "id", "distance", "similarity", "confidence", "cosine", "key", "label"}
+    keys = {*MEASURES, "id", "key", "path", "label", "labels", "split", "snippet", "columns"}
     assert [set(hit) for hit in hits] == [keys] * 4
     assert [hit["rank"] for hit in hits] == [1, 2, 3, 4]
     first = {"rank": 1, "id": row.id, "distance": 0, "similarity": 1.0, "key": row.key, "label": row.label}

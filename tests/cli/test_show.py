@@ -14,12 +14,12 @@ import pytest
 from PIL import Image, ImageColor
 
 from aepipe import api
-from aepipe.api import UpdateResult
 from aepipe.cli import run
 from aepipe.pipeline.ingest import quarantine_file
 from aepipe.release.release import Release
 from aepipe.report import facts
 from aepipe.report.facts import scores_text
+from aepipe.runs import UpdateResult
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Rejected
 from tests.cli.conftest import Aepipe

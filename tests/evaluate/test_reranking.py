@@ -46,6 +46,7 @@ def test_the_smallest_factor_that_reaches_the_target(
     target: float, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reranking, "BLOCK", block)
+    monkeypatch.setattr(reranking, "FEW", 0)
     codes, embeddings, labels = made(32)
     found = reranking.choose(codes, embeddings, labels, target=target)
     nearest = by_hand(50, codes, embeddings)
@@ -70,6 +71,7 @@ def test_the_smallest_factor_that_reaches_the_target(
 
 def test_without_labels_and_with_random_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reranking, "FACTORS", (1, 2))
+    monkeypatch.setattr(reranking, "FEW", 7)
     codes, embeddings, _ = made(32)
     blank = BitCodes.from_bits(np.zeros((N, 8), bool)), BitCodes.from_bits(np.zeros((Q, 8), bool))
     found = reranking.choose(blank, embeddings, None, target=0.9)
@@ -77,3 +79,12 @@ def test_without_labels_and_with_random_codes(monkeypatch: pytest.MonkeyPatch) -
     assert found.recall < 0.2, "it is told that the target was not reached"
     few = codes[0][:7], codes[1]
     assert reranking.choose(few, (embeddings[0][:7], embeddings[1]), None, target=0.9).recall == 1
+
+
+def test_of_few_rows_all_embeddings_are_compared() -> None:
+    codes, embeddings, labels = made(32)
+    blank = BitCodes.from_bits(np.zeros((N, 8), bool)), BitCodes.from_bits(np.zeros((Q, 8), bool))
+    found, blind = (reranking.choose(some, embeddings, labels, target=0.5) for some in (codes, blank))
+    assert found.recall == blind.recall == 1
+    assert 10 * found.factor == 2 * N
+    assert blind.precision == found.precision

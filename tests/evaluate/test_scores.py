@@ -79,7 +79,7 @@ def test_without_labels() -> None:
     database, queries = samples(labelled=False)
     scores = score(database, queries, seed=1)
     assert not scores.protocol.labelled
-    assert all(list(row.metrics) == ["recall_at_10"] for row in scores.rows)
+    assert all(list(row.metrics) == ["recall_at_10", "walk_map"] for row in scores.rows)
     assert not score(samples()[0], queries, seed=1).protocol.labelled
 
 

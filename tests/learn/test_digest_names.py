@@ -25,6 +25,7 @@ NAMES = {
     "objective": {
         "adversarial": "adversarial.Options",
         "components": "components.Options",
+        "copies": "copies.Options",
         "itq": "itq.Options",
         "contractive": "contractive.Options",
         "masked": "masked.Options",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,20 @@ def test_walks_go_as_far_as_their_ends_resemble_their_starts() -> None:
 def test_no_walk_is_endless() -> None:
     graph, _ = ring(200, 10)
     assert graph.longest(np.ones((200, 1), np.float32), 0.5) == 256
+
+
+@pytest.mark.parametrize(("by", "least", "most"), [("distance", 1.0, 1.0), ("angle", 0.0, 0.9)])
+def test_neighbours_by_distance_are_those_of_an_exact_search(by: Any, least: float, most: float) -> None:
+    """By angle, a row is near to one of another length; by distance it is not."""
+    points = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    alone = 1e9 * np.eye(60, dtype=np.float32)
+    wanted = np.argsort(np.square(points[:, None] - points[None]).sum(2) + alone, axis=1)[:, :5]
+    found: list[np.ndarray] = []
+
+    def neighbours(features: np.ndarray, k: int) -> np.ndarray:
+        found.append(np.argsort(alone - features @ features.T, axis=1)[:, :k].astype(np.int32))
+        return found[0]
+
+    graph_of(Feed(points, CPU), neighbours, k=5, components=9, whiten=0.0, one_way=1.0, compute=CPU, by=by)
+    shared = np.mean([np.isin(one, other).mean() for one, other in zip(wanted, found[0], strict=True)])
+    assert least <= shared <= most

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from aepipe.codes.bitcodes import BitCodes
-from aepipe.codes.encoder import DECODER, GRAPH, Card, Decoder, Encoder, write_card
+from aepipe.codes.encoder import DECODER, GRAPH, Card, Decoder, Encoder, cosines, write_card
 from aepipe.errors import CorruptError
 from aepipe.learn import batches, stack
 from aepipe.learn import spec as layer_specs
@@ -86,6 +86,22 @@ def test_no_rows_give_no_codes(encoder: Encoder) -> None:
 def test_items_of_another_shape_are_refused(encoder: Encoder) -> None:
     with pytest.raises(ValueError, match=r"items of shape \(12, 12, 1\): this encoder takes \(12, 12, 3\)"):
         encoder.encode(ITEMS[:2, :, :, :1])
+
+
+def test_cosines_of_lifted_embeddings_are_in_the_order_of_distances(
+    layers: Any, threshold: Any, encoder: Encoder, tmp_path: Path
+) -> None:
+    feed = Feed(ITEMS[:400], CPU)
+    (tmp_path / GRAPH).write_bytes(freeze(layers, threshold, SHAPE, lift=stack.lift(layers[0], feed)))
+    write_card(tmp_path, encoder.card)
+    found = Encoder.open(tmp_path).encode(ITEMS[:400])
+    np.testing.assert_array_equal(found.logits, encoder.encode(ITEMS[:400]).logits)
+    with torch.no_grad():
+        code = torch.cat([layers[0].encode(block).mean.flatten(1) for block in feed.blocks()]).numpy()
+    np.testing.assert_allclose(found.embedding[:, :-1], code, atol=1e-4)
+    far = np.square(code[:1] - code).sum(1)
+    angle = -cosines(found.embedding[0], found.embedding)
+    assert len(np.intersect1d(np.argsort(far)[:20], np.argsort(angle)[:20])) >= 18
 
 
 NETS = {"dense": {"width": 100}, "conv": {"channels": 4, "pool": 2}, "gru": {"width": 9}}

@@ -53,12 +53,12 @@ def test_rounding_errors_are_not_blown_up(widest: int, monkeypatch: pytest.Monke
     assert np.abs(found[:, 3:]).max() == 0
 
 
-def made(x: Any, width: int, whiten: float, folder: Path) -> Any:
+def made(x: Any, width: int, whiten: float, folder: Path, **net: Any) -> Any:
     """Train a layer of components and return it."""
     spec = layer_specs.layer_spec(
         LayerRecipe.model_validate(
             {
-                "net": {"kind": "dense", "width": width, "activation": "linear"},
+                "net": {"kind": "dense", "width": width, "activation": "linear", **net},
                 "objective": {"kind": "components", "whiten": whiten},
                 "fit": {"epochs": 1, "batch": 64},
             }
@@ -92,6 +92,16 @@ def test_units_beyond_the_cells_stay_silent(tmp_path: Path) -> None:
         code = model.encode(torch.from_numpy(x)).mean
         torch.testing.assert_close(model.decode(code), torch.from_numpy(x), atol=1e-3, rtol=0)
     assert code[:, 6:].abs().max() == 0
+
+
+def test_missing_cells_count_as_zero_in_a_layer_that_reads_holes(tmp_path: Path) -> None:
+    x = rows() - 7
+    x[::3, 2] = x[::5, 0] = np.nan
+    filled = np.nan_to_num(x)
+    with torch.no_grad():
+        found = made(x, 6, 0.0, tmp_path / "holes", holes=True).encode(torch.from_numpy(x)).mean
+        expected = made(filled, 6, 0.0, tmp_path / "filled").encode(torch.from_numpy(filled)).mean
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from aepipe import recipe as recipes
 from aepipe.evaluate.scores import Estimate, Scores
 from aepipe.pipeline import fallback
 from aepipe.pipeline.resolve import ResolvedRecipe, resolve
+from aepipe.pipeline.suggest import suggest
 from aepipe.recipe import Choice, CodeRecipe, LayerRecipe
 from aepipe.release.release import Release
 from aepipe.store import layout
@@ -49,6 +53,31 @@ def test_what_measured_best_is_released(store: Store, metric: str, ours: float, 
     assert f"{itq:.3f}" in str(found)
 
 
+@pytest.mark.parametrize(
+    ("itq", "recalls", "better"),
+    [
+        (0.72, (0.51, 0.42), "stack"),
+        (0.72, (0.42, 0.51), "itq"),
+        (0.85, (0.51, 0.42), "itq"),
+        (0.65, (0.1, 0.9), "stack"),
+    ],
+)
+def test_where_chance_may_be_the_reason_the_neighbours_decide(
+    store: Store, itq: float, recalls: tuple[float, float], better: str
+) -> None:
+    """Intervals of the test's figures reach 0.1 to both sides."""
+    made = json.loads((store.verified(scored(store, 0.7, itq)) / layout.Scores.SCORES).read_bytes())
+    for row, value in zip(made["rows"], recalls, strict=True):
+        row["metrics"]["recall_at_10"] = {"value": value, "low": value, "high": value}
+    with store.draft("segment") as draft:
+        (draft.path / layout.Scores.SCORES).write_text(json.dumps(made))
+        measured = draft.finish({"of": "a tie", "itq": itq, "recalls": list(recalls)}, {})
+    found = fallback.compared(store, measured, "map_at_1000")
+    assert found is not None
+    assert found.better == better
+    assert ("may be chance; recall_at_10 0.510 against 0.420" in str(found)) == (better == "stack" and itq > 0.7)
+
+
 def plan(store: Store) -> ResolvedRecipe:
     make_release(store, n=20, shape=(8, 8, 1))
     layers = (LayerRecipe(net=Choice(kind="dense", options={"width": 8})),)
@@ -75,3 +104,12 @@ def test_it_applies_where_the_recipe_does_not_say_otherwise(store: Store) -> Non
     assert not fallback.applies(replace(resolved, recipe=never))
     named = CodeRecipe(normalize=False, objective=Choice(kind="itq"))
     assert not fallback.applies(replace(resolved, recipe=resolved.recipe.model_copy(update={"code": named})))
+
+
+def test_rotated_components_of_a_table_read_its_holes(tmp_path: Path) -> None:
+    lines = [f"{n % 7}.5,{'' if n % 3 else 'ab'[n % 2]}" for n in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["age,job", *lines]))
+    text = suggest(str(tmp_path / "t.csv"), folder=tmp_path)[1]
+    simple = fallback.linear(resolve(recipes.parse(tomllib.loads(text), tmp_path / "t.toml")))
+    assert simple.recipe.layers[0].net.options["holes"]
+    assert simple.recipe.code.embedding == "lowest"

@@ -46,9 +46,9 @@ def scored(store: Store, plan: BarePlan, rows: Ref) -> Scores:
     model = put_encoder(store, plan, n_bits=16)
     ref = scoring.score(store, plan, rows, model, [encode(store, model, rows)])  # type: ignore[arg-type]
     assert store.manifest(ref).facts["kind"] == "scores"
-    assert sorted(store.manifest(ref).outputs) == sorted([layout.Scores.SCORES, layout.Scores.BASELINES]), (
-        "the features that were laid out are not kept"
-    )
+    assert sorted(store.manifest(ref).outputs) == sorted(
+        [layout.Scores.SCORES, layout.Scores.BASELINES, layout.Scores.SPACE, layout.Scores.SEEN]
+    ), "the features that were laid out are not kept"
     return Scores.from_dict(json.loads((store.path(ref) / layout.Scores.SCORES).read_text()))
 
 
@@ -158,3 +158,31 @@ def test_unusable_baselines_are_fitted_again(store: Store, plan: BarePlan) -> No
     (store.path(before) / layout.Scores.BASELINES).write_bytes(b"torn")
     again = scoring.score(store, plan, rows, model, codes, before=before)  # type: ignore[arg-type]
     assert "baselines" not in store.manifest(again).inputs
+
+
+def test_other_systems_are_measured_once_for_all_encoders_of_the_same_rows(
+    store: Store, plan: BarePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = put_rows(store, ["train"] * 40 + ["test"] * 10, [f"class{i % 3}" for i in range(50)])
+    measured: list[str] = []
+    real = evaluation._measure
+
+    def spy(*given: Any) -> Any:
+        measured.append("once")
+        return real(*given)
+
+    monkeypatch.setattr(evaluation, "_measure", spy)
+    monkeypatch.setattr(scoring, "_KEPT", {})
+    found, counts = [], []
+    for seed in (1, 2):
+        before = len(measured)
+        model = put_encoder(store, plan, n_bits=16, seed=seed)
+        codes = [encode(store, model, rows)]
+        found.append(scoring.score(store, plan, rows, model, codes))  # type: ignore[arg-type]
+        counts.append(len(measured) - before)
+    assert counts[0] > counts[1] == 1
+    monkeypatch.setattr(scoring, "_KEPT", {})
+    store.path(found[1]).rename(store.root / "aside")
+    again = scoring.score(store, plan, rows, model, codes)  # type: ignore[arg-type]
+    for name in (layout.Scores.SCORES, layout.Scores.BASELINES):
+        assert (store.path(again) / name).read_bytes() == (store.root / "aside" / name).read_bytes()

@@ -87,7 +87,7 @@ def test_folders_are_labels_only_where_they_look_like_classes(
 ) -> None:
     found = suggested(collection(tmp_path / "x", folders, each))
     assert found.source.options.get("label") == label
-    assert found.gate.metric == ("map_at_1000" if label else "recall_at_10")
+    assert found.gate.metric == ("map_at_1000" if label else "walk_map")
     assert found.source.options["split"] == ("top" if folders[0].startswith("train") else {"test": 0.1})
 
 
@@ -219,7 +219,7 @@ def test_files_of_text_with_any_name_are_documents(tmp_path: Path) -> None:
         (tmp_path / f"{n}.dat").write_text(sentence)
     found = suggested(tmp_path)
     assert found.source.kind == "text"
-    assert found.gate.metric == "recall_at_10"
+    assert found.gate.metric == "walk_map"
 
 
 def test_the_column_with_the_longest_texts_holds_the_documents(tmp_path: Path) -> None:
@@ -238,8 +238,9 @@ def test_vectors_tables_and_recordings_are_recognised_by_content(tmp_path: Path)
     assert [one.kind for one in kinds_found.values()] == ["vectors", "vectors", "table"]
     assert suggested(tmp_path / "v.parquet").source.options["vectors"] == "vec"
     table = suggested(tmp_path / "t.csv")
-    assert table.layers[0].likelihood.kind == "columns"
-    assert table.layers[0].net.options["holes"]
+    assert table.layers[0].net.options == {"width": 1, "activation": "linear", "holes": True}
+    assert table.features == {"weighted": True}
+    assert table.code.embedding == "lowest"
     (tmp_path / "a.bin").write_bytes(b"RIFF\0\0\0\0WAVEfmt ")
     assert look(str(tmp_path / "a.bin")).kind == "audio"
     pictures = tmp_path / "pictures.csv"

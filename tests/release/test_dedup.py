@@ -116,7 +116,7 @@ def test_groups_as_parquet(full_store: Store, tmp_path: Path) -> None:
     found = duplicates.find(release, 6)
     duplicates.write(release, found, tmp_path / "groups.parquet")
     table = pq.read_table(tmp_path / "groups.parquet")
-    assert table.column_names == ["group", "id", "key", "label", "distance", "size", "mark"]
+    assert table.column_names == ["group", "id", "key", "label", "distance", "size", "mark", "alike"]
     assert table.column("id").to_pylist() == found.ids.tolist()
     assert table.column("group").to_pylist()[-1] == len(found) - 1
     rows = release.describe(found.ids)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
+import socket
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,10 +17,11 @@ import pytest
 from aepipe.errors import BusyError, CorruptError
 from aepipe.pipeline import update
 from aepipe.release import gc as collector
+from aepipe.release import lifecycle
 from aepipe.release.lifecycle import verify
 from aepipe.release.release import Release
 from aepipe.store import registry
-from aepipe.store.artifacts import KINDS, Ref, Store
+from aepipe.store.artifacts import KINDS, Ref, Store, ref_of
 from tests.support.releases import make_release
 
 SHAPE = (8, 8, 1)
@@ -115,10 +121,90 @@ def test_a_damaged_release_out_of_service_goes(store: Store) -> None:
     assert store.refs("release") == refs[1:]
 
 
-def test_no_run_is_disturbed(store: Store) -> None:
+def test_nobody_writes_while_all_locks_are_held(store: Store) -> None:
     releases(store, 1)
     with registry.lock(store, "new"), pytest.raises(BusyError), collector.exclusive(store):
         pass
+
+
+def test_what_a_run_under_way_has_made_or_uses_stays(store: Store) -> None:
+    releases(store, 1)
+    unused, old = put(store, "layer", number=0), put(store, "layer", number=1)
+    hour = time.time() - 3600
+    for ref in (unused, old):
+        os.utime(store.root / "layer" / ref.digest / "manifest.json", (hour, hour))
+    with registry.lock(store, "another"):
+        assert store.reuse(old)
+        new = put(store, "layer", number=2)
+        assert collector.clean(store, hours=0.0).refs == (unused,)
+        assert {old, new} <= everything(store)
+    assert set(collector.clean(store, hours=0.0).refs) == {old, new}
+
+
+def test_a_run_that_was_killed_holds_nothing_back(store: Store) -> None:
+    releases(store, 1)
+    stray = put(store, "layer", number=0)
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    file = store.root / "locks" / "killed"
+    file.write_text(f"process {int(ended.stdout)}, since 2026-01-01T00:00:00+00:00, on {socket.gethostname()}")
+    assert registry.writing_since(store) == math.inf
+    for text in ("process 1, si", f"process {os.getpid()}, since 2999-01-01T00:00:00+00:00"):
+        file.write_text(text)
+        assert not collector.clean(store, hours=0.0).refs, "nobody knows when it began"
+    file.write_text("process 1, since 2026-01-01T00:00:00+00:00, on another.example")
+    assert not collector.clean(store, hours=0.0).refs, "nobody knows whether it runs"
+    file.write_text("")
+    assert collector.clean(store, hours=0.0).refs == (stray,)
+
+
+def test_a_release_that_is_promoted_meanwhile_keeps_its_parts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    refs, real = releases(store, 4), collector._keep_ids
+
+    def promoting(*given: object) -> None:
+        monkeypatch.setattr(collector, "_keep_ids", real)
+        lifecycle.promote(store, refs[0], why="a test")
+
+    monkeypatch.setattr(collector, "_keep_ids", promoting)
+    collector.clean(store, keep=1, hours=0.0)
+    assert registry.current(store, "pictures") == refs[0]
+    assert verify(store, refs[0])
+
+
+def test_runs_and_collectors_at_once(store: Store) -> None:
+    """What a run has made or used is there until it ends, although others collect garbage all the time."""
+    releases(store, 1)
+    missing, removed, ended = list[Ref](), [0], time.monotonic() + 1.5
+
+    def run(number: int) -> None:
+        rng = np.random.default_rng(number)
+        while time.monotonic() < ended:
+            with registry.lock(store, f"run{number}"):
+                used = []
+                for which in rng.integers(0, 20, 3).tolist():
+                    ref = ref_of("layer", {"number": which})
+                    used.append(ref if store.reuse(ref) else put(store, "layer", number=which))
+                    time.sleep(0.002)
+                    missing.extend(one for one in used if not store.has(one))
+
+    def tidy() -> None:
+        while time.monotonic() < ended:
+            removed[0] += len(collector.clean(store, hours=0.0).refs)
+
+    threads = [*(threading.Thread(target=run, args=(n,)) for n in range(3)), threading.Thread(target=tidy)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not missing
+    assert removed[0], "something was garbage in between"
+
+
+def test_what_stands_in_the_place_of_an_artifact_is_made_again(store: Store) -> None:
+    ref = put(store, "layer", number=0)
+    (store.root / "layer" / ref.digest / "manifest.json").unlink()
+    assert not store.has(ref)
+    assert put(store, "layer", number=0) == ref
+    assert store.verified(ref)
 
 
 def test_who_holds_an_open_release_goes_on(store: Store) -> None:

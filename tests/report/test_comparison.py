@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -14,6 +15,7 @@ from aepipe.report.comparison import (
     Line,
     as_json,
     choose,
+    chosen_figures,
     comparison_table,
     count,
     duration,
@@ -67,7 +69,7 @@ def test_the_table_fits_and_the_least_important_columns_go_first(width: int) -> 
     text = comparison_table([line("a-name-that-is-quite-long"), line("b")], width=width)
     assert max(map(len, text.splitlines()[:4])) <= width
     assert "mAP" in text
-    assert ("size" in text) == (width >= 80)
+    assert ("size" in text) == (width > 80)
 
 
 def test_a_study_has_a_column_for_each_key() -> None:
@@ -126,3 +128,20 @@ def test_means_over_seeds() -> None:
     assert rows[1].split()[:3] == ["code.bits=32", "0.600", f"±{stdev(HELD_OUT[32]):.3f}"]
     assert means_table([Line("demo", changes={"seed": 0})]) is None, "one is no mean"
     assert means_table([Line("demo", changes={"code.bits": bits}) for bits in (8, 16)]) is None
+
+
+def test_figures_are_chosen_releases_named_and_intervals_explained() -> None:
+    made = [
+        replace(one, release=f"release/{n}{'0' * 63}", intervals={"map_at_1000": [0.5, 0.5 + 0.1 * n]})
+        for n, one in enumerate([line("a"), line("b")], 1)
+    ]
+    text = comparison_table(made, width=120, figures=("seconds", "map_at_1000"))
+    head, names, *rows = text.splitlines()
+    assert names.split() == ["name", "time", "@1000", "release"]
+    assert head.split() == ["train", "mAP"]
+    assert rows[0].split()[-1].endswith("0" * 11)
+    assert "mAP@1000: ±0.100 at most, half of the 95 % interval over the queries" in text
+    assert "release" not in comparison_table([replace(line("a"), release=None)], width=120)
+    assert chosen_figures(" map , seconds") == ("map", "seconds")
+    with pytest.raises(QueryError, match="no figure 'speed'; there are: reconstruction_bits"):
+        chosen_figures("map,speed")

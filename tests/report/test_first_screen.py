@@ -61,7 +61,7 @@ def test_what_can_be_asked_what_was_left_out_and_what_to_try(pictures: Store, mo
 
 def test_without_files_a_key_is_asked(pictures: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     release = Release.open(pictures)
-    monkeypatch.setattr(Path, "is_file", lambda _: False)
+    monkeypatch.setattr("aepipe.report.first_screen.file_of", lambda *_: None)
     assert f"aepipe query --key {release.describe([0])[0].key}" in first_screen(
         release, {"name": "pictures", "rows": 2, "release": "0" * 64, "in_service": True, "read": {}, "scores": None}
     )

@@ -84,6 +84,23 @@ def test_a_query_gets_the_same_features_as_ingestion(network: Path, tmp_path: Pa
         decoder("images", source.features(), tmp_path)
 
 
+def test_a_network_that_is_attached_later_is_opened_by_the_first_item(network: Path, tmp_path: Path) -> None:
+    now, later = images(tmp_path, network), images(tmp_path, network)
+    now.attach(tmp_path, "backbone/x")
+    opened: list[Path] = []
+
+    def folder() -> Path:
+        opened.append(tmp_path)
+        return tmp_path
+
+    later.attach_later("backbone/x", now.features()["backbone"]["sha256"], folder)
+    assert later.features() == now.features()
+    assert not opened
+    for item in later.items():
+        np.testing.assert_array_equal(later.row(item.read(), "k"), now.row(item.read(), "k"))
+    assert opened == [tmp_path]
+
+
 def test_features_come_from_the_cache_the_second_time(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -475,3 +475,57 @@ def test_new_rows_are_made_for_an_encoder_although_their_values_tell_something_e
     write(tmp_path, "x,one\n1,k\n2,k\n")
     with pytest.raises(SourceError, match="column 'c' is gone, which the encoder in service reads"):
         table(tmp_path).under(known.features())
+
+
+def weighted(folder: Path, text: str, **options: Any) -> Callable[[dict[str, Any]], Any]:
+    """Return what makes weighted cells of a row; a missing cell counts as zero."""
+    source = Table(Options(path="t.csv", **options), Features(weighted=True), base=write(folder, text), name="t")
+    decode = sources.decoder("table", source.fitted(None).features())
+    return lambda row: np.nan_to_num(decode(json.dumps(row).encode(), "q"))
+
+
+def apart(one: Any, other: Any) -> float:
+    return float(np.linalg.norm(one - other))
+
+
+def test_another_category_weighs_as_much_as_one_deviation_of_a_number(tmp_path: Path) -> None:
+    """Whatever the number of levels; a missing value is between them."""
+    ages = np.random.default_rng(0).normal(40, 10, 300).round(2)
+    text = "age,sex,job\n" + "".join(f"{age},{'fm'[n % 2]},{'abcdefg'[n % 7]}\n" for n, age in enumerate(ages))
+    cells = weighted(tmp_path, text)
+    row = {"age": 40, "sex": "f", "job": "a"}
+    for change in ({"sex": "m"}, {"job": "g"}, {"age": 40 + ages.std()}):
+        assert apart(cells(row), cells(row | change)) == pytest.approx(1, abs=1e-6)
+    for change in ({"sex": None}, {"job": None}, {"job": "astronaut"}):
+        assert 0 < apart(cells(row), cells(row | change)) <= 0.5**0.5 + 1e-6
+
+
+def test_of_heavy_tails_the_ranks_are_compared(tmp_path: Path) -> None:
+    """Of incomes, one billionaire would make all others equal; a gain that few have counts like a category."""
+    rng = np.random.default_rng(1)
+    incomes = np.exp(rng.normal(10, 1.5, 2000)).round()
+    gains = np.where(rng.random(2000) < 0.9, 0, incomes)
+    text = "income,gain,age\n" + "".join(
+        f"{i},{g},{a:.2f}\n" for i, g, a in zip(incomes, gains, rng.normal(40, 9, 2000), strict=True)
+    )
+    cells = weighted(tmp_path, text)
+    quarters = np.quantile(incomes, [0.1, 0.3, 0.5, 0.7, 0.9])
+    found = np.array([cells({"income": value})[0] for value in quarters])
+    np.testing.assert_allclose(np.diff(found), 0.2 * math.sqrt(12), atol=0.05)
+    assert abs(cells({"income": 1e12})[0]) <= math.sqrt(3)
+    assert 1 < cells({"gain": 20000})[1] - cells({"gain": 0})[1] < 2
+    plain, ranked = (weighted(tmp_path, text, leave_out=out)({"age": 49}) for out in (("income", "gain"), ("gain",)))
+    assert plain[0] == ranked[1]
+    source = Table(Options(path="t.csv"), Features(weighted=True), base=tmp_path, name="t")
+    assert source.notes[-1].endswith("as a few numbers are far from all others: income, gain")
+
+
+def test_only_weighted_rows_have_other_digests(tmp_path: Path) -> None:
+    before = table(write(tmp_path), leave_out=("note",))
+    assert "weighted" not in before.features()
+    options = Options(path="t.csv", leave_out=("note",))
+    after = Table(options, Features(weighted=True), base=tmp_path, name="t")
+    assert after.features()["weighted"] is True
+    assert after.fitted(before.features()).features() == after.features()
+    assert before.fitted(after.features()).features() == before.features()
+    assert {span["likelihood"] for span in after.spans} == {"gaussian"}

@@ -6,12 +6,13 @@ export interface Hit {
   distance: number;
   similarity: number;
   confidence: number | null;
-  cosine?: number;
+  cosine: number | null;
   key: string;
   label: string | null;
-  labels?: string[];
-  snippet?: string | null;
-  columns?: Record<string, string | null>;
+  labels: string[];
+  split: string | null;
+  snippet: string | null;
+  columns: Record<string, string | null>;
 }
 
 export interface Answer {
@@ -38,10 +39,10 @@ export interface Item {
   id: number;
   key: string;
   label: string | null;
+  labels: string[];
   split: string | null;
-  labels?: string[];
-  snippet?: string | null;
-  columns?: Record<string, string | null>;
+  snippet: string | null;
+  columns: Record<string, string | null>;
   code?: string;
 }
 

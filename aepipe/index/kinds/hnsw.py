@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.index.hits import CodeHits
-from aepipe.index.scan import Scan, swig, threads_of_faiss
+from aepipe.index.scan import Scan, faiss_errors_named, swig, threads_of_faiss
 from aepipe.log import step
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class Hnsw(Scan):
     def save(self, folder: Path) -> None:
         """Write codes and graph into an existing folder."""
         super().save(folder)
-        swig.write_index_binary(self.graph, str(folder / FILE))
+        with faiss_errors_named(folder / FILE):
+            swig.write_index_binary(self.graph, str(folder / FILE))
 
     def nearest(self, packed: NDArray[np.uint8], k: int, threads: int = 1) -> CodeHits:
         """Return near codes, or scan where fewer than k are found; see :meth:`Scan.nearest`."""
@@ -94,7 +95,8 @@ def build(codes: Scan, offsets: NDArray[np.int64], *, links: int = 16, effort: i
 
 def open(folder: Path, codes: Scan, offsets: NDArray[np.int64], options: Mapping[str, Any]) -> Scan:
     """Open a saved graph; see :func:`aepipe.index.hamming.open`. The graph is read, not mapped."""
-    graph = swig.read_index_binary(str(folder / FILE))
+    with faiss_errors_named(folder / FILE):
+        graph = swig.read_index_binary(str(folder / FILE))
     if (graph.ntotal, graph.d) != (len(codes), codes.flat.d):
         raise ValueError(f"{FILE} does not belong to these codes")
     return Hnsw(codes, graph, options)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from aepipe.index.cost_model import compare_cost
 from aepipe.index.hits import CodeHits
-from aepipe.index.scan import Scan, swig, threads_of_faiss
+from aepipe.index.scan import Scan, faiss_errors_named, swig, threads_of_faiss
 
 if TYPE_CHECKING:
     from aepipe.recipe import Options
@@ -47,7 +47,8 @@ class Ivf(Scan):
     def save(self, folder: Path) -> None:
         """Write codes and cells into an existing folder."""
         super().save(folder)
-        swig.write_index_binary(self.cells, str(folder / FILE))
+        with faiss_errors_named(folder / FILE):
+            swig.write_index_binary(self.cells, str(folder / FILE))
 
     def nearest(self, packed: NDArray[np.uint8], k: int, threads: int = 1) -> CodeHits:
         """Return near codes, or scan where fewer than k are found; see :meth:`Scan.nearest`."""
@@ -136,7 +137,8 @@ def recalls(in_cells: Ivf, places: NDArray[np.int64], probes: Iterable[int]) -> 
 def open(folder: Path, codes: Scan, offsets: NDArray[np.int64], options: Mapping[str, Any]) -> Scan:
     """Open saved cells; see :func:`aepipe.index.hamming.open`."""
     # With the older IO_FLAG_MMAP, every query starts threads, which takes a hundred times as long as the query.
-    in_cells = swig.read_index_binary(str(folder / FILE), swig.IO_FLAG_MMAP_IFC)
+    with faiss_errors_named(folder / FILE):
+        in_cells = swig.read_index_binary(str(folder / FILE), swig.IO_FLAG_MMAP_IFC)
     if (in_cells.ntotal, in_cells.d) != (len(codes), codes.flat.d):
         raise ValueError(f"{FILE} does not belong to these codes")
     return Ivf(codes, in_cells, options)

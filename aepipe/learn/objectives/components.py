@@ -45,8 +45,8 @@ class Options(objectives.Options):
     def refusal(self, choices: Choices) -> str | None:
         """Refuse all but linear layers with a squared error on clean rows."""
         net = choices.net
-        if not isinstance(net, dense.Options) or net.hidden or net.tied or net.normalize or net.holes:
-            return "components are one map each way; allowed: a dense net without hidden, tied, normalize and holes"
+        if not isinstance(net, dense.Options) or net.hidden or net.tied or net.normalize:
+            return "components are one map each way; allowed: a dense net without hidden, tied and normalize"
         if net.activation != "linear" or net.code_activation not in {None, "linear"}:
             return f"components are linear, not {net.code_activation or net.activation}; allowed: activation linear"
         squared_error = isinstance(choices.likelihood, likelihood.Gaussian)
@@ -67,14 +67,16 @@ class Objective(ClosedForm[Options]):
         scale_F = found.scale(self.options.whiten)
         square_F = found.variance * scale_F**2
         # A mean square of 1, so that layers above meet codes of the usual size after any whitening.
-        scale_F = scale_F / square_F[scale_F > 0].mean().sqrt()
+        if (scale_F > 0).any():  # not where all rows are equal
+            scale_F = scale_F / square_F[scale_F > 0].mean().sqrt()
         back_F = torch.where(scale_F > 0, 1 / scale_F.clamp(min=1e-12), 0.0)
         with torch.no_grad():
             for parameter in self.model.parameters():
                 # Units beyond the components stay silent.
                 parameter.zero_()
-            count = len(scale_F)
-            up.weight[:count] = (found.axes * scale_F).T
+            count, width = found.axes.shape[1], len(found.mean)
+            # Cells come before their marks, which say nothing here: a missing cell is zero.
+            up.weight[:count, :width] = (found.axes * scale_F).T
             up.bias[:count] = -(found.mean @ found.axes) * scale_F
             down.weight[:, :count] = found.axes * back_F
             down.bias.copy_(found.mean)

@@ -14,7 +14,7 @@ Legend: B rows of a batch, K bits, S scales.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,7 @@ from aepipe.learn.objectives.reconstruction import dependence
 Weight = Annotated[float, Field(ge=0)]
 
 
-class Scale(recipe.Options):
+class Scale(recipe.GrownOptions):
     """One scale: how far its bits look.
 
     Attributes:
@@ -42,15 +42,20 @@ class Scale(recipe.Options):
         sharpness: factor on the agreement of bits. With a larger one, a single wrong bit costs more, and fewer rows
             share a code.
         weight: of its term.
+        shared: it is learned by all bits, not only by those whose turn it is, so that the distance of whole codes is
+            right at this scale.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"shared"})
 
     resemblance: Annotated[float, Field(gt=0, le=1)] = 0.5
     steps: Annotated[int, Field(ge=1)] | None = None
     sharpness: Annotated[float, Field(gt=0)] = 2.0
     weight: Weight = 1.0
+    shared: bool = False
 
 
-class Options(objectives.Options):
+class Options(objectives.Options, recipe.GrownOptions):
     """Options of the objective.
 
     Attributes:
@@ -58,6 +63,7 @@ class Options(objectives.Options):
         one_way: weight of an edge whose end does not have its start among its neighbours.
         components: most leading principal components by which neighbours are found.
         whiten: 0 leaves components as large as they are, 1 makes them all equally large.
+        by: neighbours have the smallest ``angle``, or the smallest ``distance``.
         scales: far ones and near ones; bit i belongs to scale i modulo their number.
         nested: lengths of prefixes that are trained as codes of their own, like the whole code.
         reconstruction: weight of the negative log-likelihood of the clean row.
@@ -65,10 +71,12 @@ class Options(objectives.Options):
     """
 
     digest_name: ClassVar[str] = "neighbourhood.Options"
+    later: ClassVar[frozenset[str]] = frozenset({"by"})
     k: Annotated[int, Field(ge=1)] = 20
     one_way: Annotated[float, Field(ge=0, le=1)] = 0.05
     components: Annotated[int, Field(ge=1)] = 256
     whiten: Annotated[float, Field(ge=0, le=1)] = 0.5
+    by: Literal["angle", "distance"] = "angle"
     scales: Annotated[tuple[Scale, ...], Field(min_length=1, strict=False)] = (
         Scale(resemblance=0.4, sharpness=1.3),
         Scale(resemblance=0.8, sharpness=2.8),
@@ -104,6 +112,7 @@ class Objective(Descent[Options]):
             components=options.components,
             whiten=options.whiten,
             compute=self.compute,
+            by=options.by,
         )
         self.steps = [scale.steps or self.graph.longest(features_NF, scale.resemblance) for scale in options.scales]
         self._pass: int | None = None
@@ -124,7 +133,8 @@ class Objective(Descent[Options]):
             "decorrelation": self.options.decorrelation * self._dependence(own_BK),
         }
         for place, there_BK in enumerate(far_BK):
-            scale, bits = self.options.scales[place], slice(place, None, len(self.options.scales))
+            scale = self.options.scales[place]
+            bits = slice(None) if scale.shared else slice(place, None, len(self.options.scales))
             found = [
                 surprise(own_BK[:, :length][:, bits], there_BK[:, :length][:, bits], scale.sharpness)
                 for length in self._lengths(own_BK.shape[1])

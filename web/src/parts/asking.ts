@@ -44,8 +44,7 @@ export async function ask(
   signal: AbortSignal,
 ): Promise<SearchAnswer> {
   const [kind, value] = question(parameters)!;
-  const columns = facts.pictures ? [] : Object.keys(facts.columns).length ? ["*"] : [];
-  const wanted = { ...options(parameters), k: String(PAGE), columns, after, release: facts.release };
+  const wanted = { ...options(parameters), k: String(PAGE), after, release: facts.release };
   if (kind === "row" || kind === "vector") {
     const { k, ...rest } = wanted;
     const body = { ...typed(rest), k: Number(k), queries: [{ [kind]: JSON.parse(value) }] };

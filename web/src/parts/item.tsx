@@ -162,11 +162,11 @@ export async function copy(text: string): Promise<boolean> {
 }
 
 function Lines({ item }: { item: Item | Hit }) {
-  const own = Object.entries(item.columns ?? {}).filter(([, value]) => value !== null && value !== "");
+  const own = Object.entries(item.columns).filter(([, value]) => value !== null && value !== "");
   const fixed: [string, string | null | undefined][] = [
     [t("key"), item.key],
-    [t("label"), item.labels?.join(", ") ?? item.label],
-    [t("split"), "split" in item ? item.split : null],
+    [t("label"), item.labels.join(", ")],
+    [t("split"), item.split],
     [t("id"), String(item.id)],
     [t("code"), "code" in item ? item.code : null],
   ];

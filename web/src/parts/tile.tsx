@@ -70,7 +70,7 @@ export function Face({
       </span>
     );
   }
-  const columns = Object.entries(item.columns ?? {}).filter(([, value]) => value !== null);
+  const columns = Object.entries(item.columns).filter(([, value]) => value !== null);
   if (!item.snippet && columns.length) {
     return (
       <span class="face cells">

@@ -216,8 +216,7 @@ function itemAddress(id: number): string {
 
 function Start({ facts, onShown }: { facts: Facts; onShown: (items: Item[]) => void }) {
   const [seed, setSeed] = useState(1);
-  const columns = facts.pictures || !Object.keys(facts.columns).length ? [] : ["*"];
-  const given = useMemo(() => query({ order: "random", seed, limit: EXAMPLES, columns }), [seed]);
+  const given = useMemo(() => query({ order: "random", seed, limit: EXAMPLES }), [seed]);
   const found = useLoaded((signal) => get<ItemList>(path(facts.name, `/items${given}`), signal), [given]);
   useEffect(() => onShown(found.value?.items ?? []), [found.value]);
   return (

@@ -1,0 +1,87 @@
+"""Values of ``--set`` in a derived recipe: they are written into its text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+AS_ASKED = "  # as asked"
+OWN = ("source", "features")
+"""Tables whose keys decide what is read, so a recipe is derived under them."""
+FLAT = ("views", "code", "finetune", "compute", "index", "evaluate", "gate")
+"""Tables of which a key is a line of its own."""
+ALONE = ("seed", "pretrain")
+
+
+def options(settings: Mapping[str, Any], table: str) -> dict[str, Any]:
+    """Return the keys that were given for a table, with tables inside it as mappings.
+
+    Args:
+        settings: values by the path of their key: ``{"source.types.zip": "text"}``.
+        table: ``source`` or ``features``.
+    """
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        first, _, rest = key.partition(".")
+        if first == table and rest:
+            *above, last = rest.split(".")
+            there = found
+            for part in above:
+                there = there.setdefault(part, {})
+            there[last] = value
+    return found
+
+
+def is_written(key: str) -> bool:
+    """Say whether a derived recipe has a line for a key; the others count for one run only."""
+    table, _, rest = key.partition(".")
+    return (table in OWN and bool(rest)) or (table in FLAT and bool(rest) and "." not in rest) or key in ALONE
+
+
+def written(blocks: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+    """Return the blocks of a derived recipe with a line for each key that was given.
+
+    Args:
+        blocks: the first is that of ``name``; each other one begins with the head of its table.
+        settings: values by the path of their key.
+    """
+    found = [block.split("\n") for block in blocks if block]
+    for key, value in settings.items():
+        if not is_written(key):
+            continue
+        table, dot, rest = key.partition(".")
+        line = f"{rest if dot else key} = {toml(value)}{AS_ASKED}"
+        own = found[0] if not dot else next((one for one in found if _heads(one[0], table)), None)
+        if own is None:
+            found.append([f"[{table}]", line])
+        else:
+            _put(own, line)
+    return ["\n".join(block) for block in found]
+
+
+def toml(value: object) -> str:
+    """Return a value as TOML writes it."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(str(name))} = {toml(one)}" for name, one in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return (
+        json.dumps(value, ensure_ascii=False) if isinstance(value, bool | int | float | str) else json.dumps(str(value))
+    )
+
+
+def _heads(line: str, table: str) -> bool:
+    return line.partition("]")[0] == f"[{table}"
+
+
+def _put(block: list[str], line: str) -> None:
+    """Put a line in place of that of the same key, else behind the last one that is no comment."""
+    first = line.partition(" = ")[0].partition(".")[0]
+    same = [number for number, other in enumerate(block) if other.partition("=")[0].strip().partition(".")[0] == first]
+    dotted = [number for number in same if block[number].endswith(AS_ASKED) and "." in line.partition(" = ")[0]]
+    if same and not dotted:
+        block[same[0]] = line
+        return
+    lines = [number for number, other in enumerate(block) if not other.startswith("#")]
+    block.insert(lines[-1] + 1, line)

@@ -1,0 +1,28 @@
+"""Two verbs on one store at once: both succeed, or one waits, or ends in a line that names the process it met.
+
+A part of the pairs in the suite, all of them in ``make soak``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from tests.faults import counts
+from tests.faults.programs import tried, wrongs
+
+EVERY = os.environ.get("AEPIPE_PAIRS", "1" if counts.ALL else "29")
+"""One of so many pairs is tried."""
+
+
+def test_two_verbs_at_once(tmp_path: Path) -> None:
+    found = tried("pairs", tmp_path, EVERY)
+    wrong, late = wrongs(found), sum(75 in one["statuses"] for one in found)
+    print(f"{len(found):,} pairs, {late} in which one came too late, {len(wrong)} wrong")  # noqa: T201
+    counts.keep("pairs", what="pairs of verbs at once", tried=len(found), late=late, wrong=len(wrong))
+    assert len(found) >= 5
+    assert not wrong, "\n".join(wrong)

@@ -1,0 +1,181 @@
+"""Collections are listed, renamed and dropped, and nothing that belongs to another one changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from aepipe.errors import NotFoundError, QueryError, RecipeError
+from aepipe.pipeline import update
+from aepipe.release import collections, feedback, lifecycle
+from aepipe.release.origin import check_origin
+from aepipe.release.release import Release
+from aepipe.store import layout, names, reading, registry
+from aepipe.store.artifacts import Ref, Store
+from tests.release.test_gc import SHAPE, everything, put
+from tests.support.releases import bare_plan, make_release
+
+
+def two_releases(store: Store, name: str = "pictures") -> list[Ref]:
+    """Put two releases of one collection into service, one after the other."""
+    first = make_release(store, name=name, n=20, shape=SHAPE)
+    second = update.remove(store, Release.open(store, name), Release.open(store, name).items.ids[:1])
+    registry.promote(store, name, second, why="a test")
+    return [first, second]
+
+
+def test_a_renamed_collection_keeps_releases_ids_log_and_notes(store: Store) -> None:
+    first, second = two_releases(store)
+    reading.keep(store, "pictures", Release.open(store).part("rows"), {"files": 20})
+    feedback.add(store, "pictures", feedback.Mark("", "a", "good", "b"))
+    ids, given = Release.open(store).items.ids.tolist(), lifecycle.next_id(store, "pictures")
+    assert collections.rename(store, "pictures", "holidays") == second
+    assert registry.names(store) == ["holidays"]
+    opened = Release.open(store, "holidays")
+    assert (opened.ref, opened.name, opened.items.ids.tolist()) == (second, "holidays", ids)
+    assert lifecycle.next_id(store, "holidays") == given
+    assert lifecycle.next_id(store, "pictures") == 0
+    assert [one.event.action for one in lifecycle.history(store, "holidays")] == ["promote", "promote", "rename"]
+    assert lifecycle.history(store, "pictures") == []
+    assert reading.facts_of(store, "holidays", opened.part("rows"))["files"] == 20
+    assert len(feedback.marks(store, "holidays")) == 1
+    assert lifecycle.rollback(store, "holidays", why="a test").after == first.digest
+    assert lifecycle.promote(store, second, why="a test").name == "holidays"
+    assert registry.unlogged(store) == []
+
+
+def test_what_is_changed_after_it_was_renamed_has_the_new_name(store: Store) -> None:
+    two_releases(store)
+    collections.rename(store, "pictures", "holidays")
+    release = Release.open(store, "holidays")
+    made = update.remove(store, release, release.items.ids[:1])
+    assert store.manifest(made).facts["name"] == "holidays"
+    collections.rename(store, "holidays", "pictures")
+    assert names.given(store) == {made.digest: "pictures"}, "others have the name again that they were made under"
+    assert collections.listed(store)[0].releases == 3
+
+
+@pytest.mark.parametrize("step", range(7))
+def test_a_rename_that_is_killed_is_completed_by_the_same_call(
+    store: Store, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, second = two_releases(store)
+    reading.keep(store, "pictures", Release.open(store).part("rows"), {"files": 20})
+    left = [step]
+
+    class Killed(BaseException):
+        pass
+
+    def dying(function: object) -> object:
+        def call(*given: object, **named: object) -> object:
+            if not left[0]:
+                raise Killed
+            left[0] -= 1
+            return function(*given, **named)  # type: ignore[operator]
+
+        return call
+
+    with monkeypatch.context() as patched:
+        for place in ("names.give", "write_durably", "registry.log"):
+            patched.setattr(f"aepipe.release.collections.{place}", dying(_found(place)))
+        patched.setattr(Path, "unlink", dying(Path.unlink))
+        with pytest.raises(Killed):
+            collections.rename(store, "pictures", "holidays")
+    assert registry.current(store, "pictures") == second or registry.current(store, "holidays") == second
+    if "pictures" in registry.names(store):
+        collections.rename(store, "pictures", "holidays")
+    assert registry.names(store) == ["holidays"]
+    assert Release.open(store).name == "holidays"
+    assert lifecycle.history(store, "pictures") == []
+    assert [one.event.action for one in lifecycle.history(store, "holidays")][:2] == ["promote", "promote"]
+
+
+def _found(place: str) -> object:
+    module, _, name = place.rpartition(".")
+    return getattr({"names": names, "registry": registry, "": collections}[module], name)
+
+
+def test_a_name_that_cannot_be_given(store: Store) -> None:
+    make_release(store, n=20, shape=SHAPE)
+    make_release(store, name="other", n=20, shape=SHAPE)
+    make_release(store, name="made", n=20, shape=SHAPE, promote=False)
+    for new, said in (
+        ("other", "another collection"),
+        ("made", "another"),
+        ("Big", "lower-case"),
+        ("pictures", "already"),
+    ):
+        with pytest.raises(QueryError, match=said):
+            collections.rename(store, "pictures", new)
+    with pytest.raises(NotFoundError, match="there are: other, pictures, made"):
+        collections.rename(store, "nothing", "x")
+    assert registry.names(store) == ["other", "pictures"]
+
+
+def test_a_recipe_with_the_old_name_is_told_the_new_one(store: Store) -> None:
+    make_release(store, n=20, shape=SHAPE)
+    collections.rename(store, "pictures", "holidays")
+    recipe = bare_plan(store, shape=SHAPE).recipe
+    with pytest.raises(RecipeError, match='renamed to holidays; write name = "holidays" into'):
+        check_origin(store, recipe, given=False)
+    with pytest.raises(NotFoundError, match="renamed to holidays: --name holidays"):
+        registry.resolve(store, "pictures")
+    collections.rename(store, "holidays", "trips")
+    assert registry.renamed(store, "pictures") == "trips"
+    make_release(store, n=30, shape=SHAPE)
+    assert registry.renamed(store, "pictures") == "", "another collection has the name now"
+    check_origin(store, recipe, given=False)
+
+
+def test_a_dropped_collection_takes_what_only_it_needs(store: Store) -> None:
+    kept = make_release(store, name="other", n=20, shape=SHAPE, seed=1)
+    before, alone = everything(store), put(store, "views", nobody="refers to it")
+    two_releases(store)
+    derived = put(store, "segment", of=str(Release.open(store, "pictures").part("scores")))
+    wanted = collections.drop(store, "pictures", dry_run=True)
+    assert wanted.rows == 19
+    assert len(wanted.releases) == 2
+    assert derived in wanted.refs
+    assert collections.drop(store, "pictures") == wanted
+    assert everything(store) == before | {alone}
+    assert lifecycle.verify(store, kept)
+    assert registry.names(store) == ["other"]
+    assert not [path for path in store.root.rglob("*pictures*") if path.parent.name != layout.Root.LOCKS]
+    with pytest.raises(NotFoundError):
+        collections.drop(store, "pictures")
+
+
+def test_a_dropped_collection_leaves_what_others_share(store: Store) -> None:
+    ours = make_release(store, n=20, shape=SHAPE)
+    card = Release.open(store, "pictures")
+    # A collection of the same items: all parts are the same, only the release is its own.
+    with store.draft("release") as draft:
+        body = card.manifest.to_json() | {"name": "twin"}
+        (draft.path / layout.Release.MANIFEST).write_text(json.dumps(body))
+        twin = draft.finish({**body, "stage": "publish"}, {**card.manifest.facts, "name": "twin", "next_id": 20})
+    registry.promote(store, "twin", twin, why="a test")
+    assert collections.drop(store, "pictures").refs == (ours,)
+    assert lifecycle.verify(store, twin)
+
+
+def test_a_new_collection_under_a_dropped_name_begins_anew(store: Store) -> None:
+    two_releases(store)
+    collections.drop(store, "pictures")
+    make_release(store, n=20, shape=SHAPE)
+    with pytest.raises(NotFoundError, match="no release before"):
+        registry.previous(store, "pictures")
+    assert len(registry.history(store, "pictures")) == 1
+    shown = [one.event.action for one in lifecycle.history(store, "pictures")]
+    assert shown == ["promote", "promote", "drop", "promote"]
+
+
+def test_collections_are_listed_by_name(store: Store) -> None:
+    make_release(store, n=20, shape=SHAPE)
+    make_release(store, name="made", n=20, shape=SHAPE, promote=False)
+    found = {one.name: one for one in collections.listed(store)}
+    assert list(found) == ["pictures", "made"]
+    assert (found["pictures"].rows, found["pictures"].kind, found["pictures"].n_bits) == (20, "images", 64)
+    assert (found["made"].rows, found["made"].in_service, found["made"].releases) == (None, False, 1)
+    assert found["pictures"].since

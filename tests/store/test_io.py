@@ -1,0 +1,140 @@
+"""What the system or a library says of a file becomes one line of ours; a refusal is not taken for damage."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from aepipe.errors import CorruptError, FullError, NotFoundError, StoreError
+from aepipe.index.scan import faiss_errors_named
+from aepipe.release import lifecycle
+from aepipe.release.release import Release
+from aepipe.store.artifacts import Ref, Store
+from aepipe.store.io import disk_errors_named, entries, files_below, mapped, table_errors_named
+from aepipe.store.rows import Rows
+from tests.faults.damage import as_others
+from tests.support.releases import make_release
+
+
+def test_a_folder_that_may_not_be_read_is_no_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "below").mkdir(parents=True)
+    (tmp_path / "folder" / "below" / "file").touch()
+    (tmp_path / "folder" / "one").touch()
+    assert [path.name for path in entries(tmp_path / "folder")] == ["below", "one"]
+    assert files_below(tmp_path / "folder") == ["below/file", "one"]
+    assert entries(tmp_path / "none") == []
+    (tmp_path / "folder" / "below").chmod(0)
+    with as_others() as stopped:
+        if not stopped:
+            pytest.skip("permissions do not count for this user")
+        with pytest.raises(StoreError, match=r"below: Permission denied; give this user permission"):
+            files_below(tmp_path / "folder")
+    (tmp_path / "folder" / "below").chmod(0o700)
+
+
+def test_releases_are_not_overlooked_where_their_folder_cannot_be_read(store: Store) -> None:
+    make_release(store, n=12, shape=(8, 8, 1))
+    (store.root / "release").chmod(0)
+    with as_others() as stopped:
+        if not stopped:
+            pytest.skip("permissions do not count for this user")
+        for ask in (lambda: store.refs("release"), lambda: lifecycle.last_sound(store, "pictures")):
+            with pytest.raises(StoreError, match="Permission denied"):
+                ask()
+    (store.root / "release").chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (OSError("23 requested and 0 written"), StoreError, "STORE: 23 requested and 0 written; look for faults"),
+        (ValueError("I/O error: Too many open files (os error 24)"), StoreError, "STORE: Too many open files; raise"),
+        (ValueError("I/O error: No space left on device (os error 28)"), FullError, "no room left"),
+        (OSError(errno.EIO, "Input/output error", "STORE/x"), StoreError, "STORE/x: Input/output error; look"),
+    ],
+)
+def test_errors_of_libraries_name_the_store(
+    tmp_path: Path, error: Exception, kind: type[StoreError], said: str
+) -> None:
+    if isinstance(error, OSError) and error.filename:
+        error.filename = str(tmp_path / "x")
+    with pytest.raises(kind) as caught, disk_errors_named(tmp_path):
+        raise error
+    assert said.replace("STORE", str(tmp_path)) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError("gone"), ValueError("another"), OSError(errno.EIO, "x", "/elsewhere")]
+)
+def test_errors_of_others_stay_as_they_are(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, disk_errors_named(tmp_path):
+        raise error
+    assert caught.value is error
+
+
+def test_errors_of_tables_name_their_file(tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    with pytest.raises(OSError, match=str(file)) as caught, table_errors_named(file):
+        raise OSError("Memory mapping file failed: Permission denied")
+    assert caught.value.errno == errno.EIO
+    with pytest.raises(CorruptError, match=f"{file}: corrupt, it cannot be read"), table_errors_named(file):
+        raise pa.ArrowInvalid("not a Parquet file")
+    (tmp_path / "rows.json").write_text("{}")
+    with pytest.raises(CorruptError, match=r"no rows-\*\.parquet is in it"):
+        Rows(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [("could not open x: Too many open files", errno.EMFILE), ("write error in x: Bad address", errno.EIO)],
+)
+def test_errors_of_faiss_are_those_of_the_system(tmp_path: Path, said: str, number: int) -> None:
+    with pytest.raises(OSError, match=str(tmp_path)) as caught, faiss_errors_named(tmp_path / "x"):
+        raise RuntimeError(said)
+    assert caught.value.errno == number
+    with pytest.raises(RuntimeError, match="holds no index"), faiss_errors_named(tmp_path / "x"):
+        raise RuntimeError("it holds no index")
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.EMFILE, StoreError), (errno.ENOENT, CorruptError)])
+def test_a_refusal_is_not_called_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[StoreError]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, "the reason")
+
+    monkeypatch.setattr("aepipe.store.io.load_numpy", refuse)
+    with pytest.raises(StoreError, match="the reason") as caught:
+        mapped(tmp_path / "array.npy")
+    assert type(caught.value) is kind
+    assert ("delete the folder" in str(caught.value)) == (kind is CorruptError)
+
+
+def test_a_file_that_may_not_be_read_is_not_made_again(store: Store) -> None:
+    ref = make_release(store, n=12, shape=(8, 8, 1))
+    manifest = store.root / "release" / ref.digest / "manifest.json"
+    manifest.chmod(0)
+    ask: list[Callable[[Ref], object]] = [store.manifest, store.verified]
+    with as_others() as stopped:
+        if not stopped:
+            pytest.skip("permissions do not count for this user")
+        for one in ask:
+            with pytest.raises(StoreError, match="Permission denied; give this user") as caught:
+                one(ref)
+            assert not isinstance(caught.value, CorruptError | NotFoundError)
+    manifest.chmod(0o600)
+
+
+def test_one_bit_of_the_description_of_rows_is_found(store: Store) -> None:
+    rows = store.path(Release.open(store, ref=make_release(store, n=12, shape=(8, 8, 1))).part("rows"))
+    assert Rows(rows).next_id == 12
+    file = rows / "rows.json"
+    whole = file.read_text()
+    for damaged in (whole.replace('"next_id": 12', '"next_id": 11'), whole.replace("{", "[", 1)):
+        file.write_text(damaged)
+        with pytest.raises(CorruptError, match=r"rows\.json: corrupt, "):
+            Rows(rows)
