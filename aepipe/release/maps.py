@@ -1,4 +1,4 @@
-"""The map of a release as it is stored: all rows on a plane, so that near codes lie near each other.
+"""The map of a release as it is stored: all rows on a plane, near codes near each other.
 
 :mod:`aepipe.release.placing` makes it, apart from any request. Rows lie in a shuffled order, so that each prefix is a
 fair sample. A map is a segment whose inputs name its release: it is found by them, and no release refers to it.
@@ -100,11 +100,15 @@ class Map:
         return found
 
     def points_of(self, ids: Ids) -> NDArray[np.int64]:
-        """Return the points of some rows, in the order of the ids; rows that are not on the map are left out."""
+        """Return the points of some rows, in the order of the ids.
+
+        Rows that are not on the map are left out.
+        """
         places = np.minimum(np.searchsorted(self.ids, ids, sorter=self._order), max(0, len(self) - 1))
         points: NDArray[np.int64] = self._order[places] if len(self) else np.zeros(0, np.int64)
         there = self.ids[points] == ids[: len(points)]
-        return points[there]
+        found: NDArray[np.int64] = points[there]
+        return found
 
     @cached_property
     def _order(self) -> NDArray[np.int64]:

@@ -13,9 +13,8 @@ import numpy as np
 from msgspec import Meta
 
 from aepipe.release.maps import NAMED, SIDE, Map
-from aepipe.serve.answers import Item
+from aepipe.serve.answers import Item, item_of
 from aepipe.serve.catalog import Served
-from aepipe.serve.listing import item_of
 from aepipe.serve.problems import BadRequestError, MissingError
 from aepipe.serve.requests import MOST_HITS, Name, Number
 from aepipe.serve.searching import columns_of
@@ -148,9 +147,7 @@ def map_of(served: Served) -> Map:
     found = served.map
     if found is None:
         name = served.release.name
-        raise MissingError(
-            f"{name}: no map of this release was made; `aepipe map` makes it, where the collection lies"
-        )
+        raise MissingError(f"{name}: no map of this release was made; `aepipe map` makes it, where the collection lies")
     return found
 
 
@@ -201,7 +198,10 @@ def at(served: Served, asked: AtRequest) -> MapRows:
 
 
 def colour(number: int) -> str:
-    """Return the colour of a class: a chosen one for the first, then hues that are far from each other, else grey."""
+    """Return the colour of a class.
+
+    The first have chosen ones, others hues that are far from each other; grey stands for what has no name.
+    """
     if number >= NAMED:
         return GREY
     if number < len(COLOURS):

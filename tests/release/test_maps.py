@@ -37,7 +37,12 @@ def made(release: Release) -> maps.Map:
 def test_all_rows_are_on_it_once_and_shuffled(made: maps.Map, release: Release) -> None:
     assert sorted(made.ids.tolist()) == release.items.ids.tolist()
     assert made.ids.tolist() != release.items.ids.tolist()
-    assert (made.x.dtype, made.classes.dtype, made.ids.dtype) == (np.uint16, np.uint8, np.int64)
+    assert [str(one.dtype) for one in (made.x, made.y, made.classes, made.ids)] == [
+        "uint16",
+        "uint16",
+        "uint8",
+        "int64",
+    ]
     assert np.ptp(made.x.astype(int)) > maps.SIDE * 0.3
 
 
@@ -53,7 +58,8 @@ def test_rows_with_equal_codes_lie_together(made: maps.Map, release: Release) ->
     codes = release.codes_of(release.items.ids)
     pair = np.argwhere(np.triu(codes.distances(codes) == 0, 1))[0]
     first, last = made.points_of(pair)
-    far = np.hypot(*(float(axis[first]) - float(axis[last]) for axis in (made.x, made.y)))
+    across, down = (float(axis[first]) - float(axis[last]) for axis in (made.x, made.y))
+    far = np.hypot(across, down)
     assert far < maps.SIDE / 20
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,8 +66,8 @@ def test_rows_are_told_by_place_point_and_id(client: Client, drawn: maps.Map) ->
     "asked",
     [{}, {"x": 3}, {"x": 3, "y": 4, "id": 1}, {"point": 60}, {"x": -1, "y": 0}, {"x": "nan", "y": 0}, {"point": "a"}],
 )
-def test_other_questions_are_refused(client: Client, asked: dict[str, object]) -> None:
-    assert client.get(f"{ONE}/map/at", **asked).status == 400
+def test_other_questions_are_refused(client: Client, asked: dict[str, Any]) -> None:
+    assert client.get(f"{ONE}/map/at", None, **asked).status == 400
 
 
 def test_a_map_is_taken_up_while_the_service_runs(tmp_path: Path) -> None:
