@@ -13,6 +13,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 
 import numpy as np
@@ -267,4 +268,7 @@ class Catalog:
     def _watch(self) -> None:
         while not self._stop.is_set():
             self.look()
+            for one in list(self._served.values()):
+                with suppress(AepipeError, OSError):  # whoever asks for them is told
+                    one.facets  # noqa: B018  else the first page of a large collection waits for them
             self._stop.wait(EVERY)
