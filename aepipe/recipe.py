@@ -164,7 +164,8 @@ class GrownOptions(Options):
     def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
         found: dict[str, Any] = written(self)
         fields = type(self).model_fields
-        return {name: value for name, value in found.items() if name not in self.later or value != fields[name].default}
+        usual = {name for name in self.later if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in found.items() if name not in usual}
 
 
 class CodeRecipe(GrownOptions):
@@ -202,7 +203,7 @@ class CodeRecipe(GrownOptions):
     stands_for: str = ""
 
 
-class FinetuneRecipe(FitRecipe):
+class FinetuneRecipe(GrownOptions, FitRecipe):
     """End-to-end training of the unrolled stack with its binary bottleneck.
 
     Attributes:
@@ -210,12 +211,20 @@ class FinetuneRecipe(FitRecipe):
         frozen: number of the lowest layers that stay as they were pretrained; fine-tuning takes their codes as its
             rows, and corrupts these.
         corruption: a change of the rows that the stack sees in training.
+        edits: a change of whole items, before the frozen layers see them: of pictures, a ``jitter``. With pairs of
+            rows, each of the two has an edit of its own.
+        edits_within: how many times as far from the nearest other rows an edited row may be as it was itself; each part
+            of an edit is weakened until it keeps to that. 0 takes edits as they are.
         objective: the principle of fine-tuning; some objectives train single layers only.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"edits", "edits_within"})
 
     epochs: Annotated[int, Field(ge=0, le=1_000_000_000)] = 10
     frozen: Annotated[int, Field(ge=0)] = 0
     corruption: Choice = Choice(kind="none")
+    edits: Choice = Choice(kind="none")
+    edits_within: Annotated[float, Field(ge=0)] = 1.1
     objective: Choice = Choice(kind="reconstruction")
 
 

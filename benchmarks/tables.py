@@ -176,6 +176,18 @@ TABLES: Mapping[str, Table] = {
             "trained codes in service": "{released} of {seeds}",
         },
     ),
+    "pixels": Table(
+        ("pixels-10000",),
+        "ours_map",
+        {
+            "collection": "{collection}",
+            "rows": "{count:,}",
+            "derived recipe": _three("ours"),
+            "the recipe of other rows": _three("plain"),
+            "ITQ, 64 bits": _three("itq"),
+            "exact search, pixels": _three("float"),
+        },
+    ),
     "confidence": Table(
         ("confidence",),
         "items",

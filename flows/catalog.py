@@ -68,7 +68,8 @@ def recipe_for(
     """
     if is_recipe(what):
         return RecipeFile(recipe_file(what))
-    from aepipe.pipeline.suggest import same_source, suggest
+    from aepipe.pipeline.places import same_source
+    from aepipe.pipeline.suggest import suggest
     from aepipe.store.io import check_target
 
     chosen, file, note = (name, Path(save or f"{name}.toml"), "") if name else _free(what, save, store)
@@ -98,7 +99,7 @@ def _free(what: str, save: str | Path | None, store: Store | None) -> tuple[str,
     Raises:
         RecipeError: all are taken.
     """
-    from aepipe.pipeline.suggest import absolute, name_of, names_of, same_source
+    from aepipe.pipeline.places import absolute, name_of, names_of, same_source
     from aepipe.release.origin import free_names
 
     path, first = what if "://" in what else str(absolute(what)), name_of(what)

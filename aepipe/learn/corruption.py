@@ -2,7 +2,7 @@
 
 A kind is a frozen options model with two methods that do the same, equal in distribution:
 
-- ``corrupt(x, rng)`` for arrays: pure NumPy and seeded, for views that are made once and for people who look at them;
+- ``corrupt(x, rng)`` for arrays: seeded by NumPy, for views that are made once and for people who look at them;
 - ``corrupt_tensor(x, generator)`` for tensors on the training device, where a copy through the CPU would cost too much.
 
 Both return ``(noisy, kept)``. ``noisy`` is like ``x``, whose values lie around 0..1. ``kept`` is bool of the same
@@ -23,7 +23,7 @@ Legend: N rows of an array, B rows of a batch of tensors, D cells of a row.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, ClassVar, TypeVar
 
@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from aepipe.learn import affine
 from aepipe.recipe import Choice, Options, resolve
 
 Array = TypeVar("Array", bound=np.floating)
@@ -49,6 +50,23 @@ class Corruption(Options, ABC):
     def makes_holes(self) -> bool:
         """Whether cells are left missing, NaN, for networks that read holes."""
         return False
+
+    def refusal(self, shape: Sequence[int]) -> str | None:
+        """Return why rows of a shape cannot be changed like this, with the remedy; None if they can."""
+        return None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of changes that can be made weaker one by one; none where the kind is one change."""
+        return ()
+
+    def by(self, factors: Mapping[str, float]) -> Corruption:
+        """Return the same with some parts multiplied."""
+        return self
+
+    def only(self, part: str, factor: float) -> Corruption:
+        """Return the same with one part multiplied, and no other."""
+        return self.by({name: factor if name == part else 0.0 for name in self.parts})
 
     @abstractmethod
     def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
@@ -253,6 +271,73 @@ class Shift(Corruption):
         return padded[each, rows[:, :, None], columns[:, None, :]], kept
 
 
+class Jitter(Corruption):
+    """Turn, size, move, mirror and light each image by numbers of its own.
+
+    Outside of an image its edge goes on. A moved cell keeps its value, so all count as kept. Vectors stay as they are.
+
+    Attributes:
+        shift: pixels of the longest move in each direction.
+        turn: degrees of the largest turn, either way.
+        scale: width and height change by a factor of ``exp(-scale)`` to ``exp(scale)`` each.
+        mirror: chance that left and right change places.
+        brightness: most that is added to all cells, or taken away; values stay within 0..1.
+        contrast: distances from the mean cell change by a factor of ``exp(-contrast)`` to ``exp(contrast)``.
+    """
+
+    digest_name: ClassVar[str] = "corrupt.Jitter"
+    shift: Annotated[float, Field(ge=0)] = 1.5
+    turn: Annotated[float, Field(ge=0, le=180)] = 8.0
+    scale: Annotated[float, Field(ge=0, le=1)] = 0.1
+    mirror: Annotated[float, Field(ge=0, le=1)] = 0.0
+    brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
+    contrast: Annotated[float, Field(ge=0, le=2)] = 0.0
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """All of its numbers."""
+        return affine.Most._fields
+
+    def by(self, factors: Mapping[str, float]) -> Jitter:
+        """Return the same with some parts multiplied; the chance of a mirror stays, or becomes zero."""
+        found = {part: round(getattr(self, part) * factor, 6) for part, factor in factors.items()}
+        if factors.get("mirror"):
+            found["mirror"] = self.mirror
+        return self.model_copy(update=found)
+
+    def only(self, part: str, factor: float) -> Jitter:
+        """Return the same with one part multiplied, and no other; every image is mirrored, or none."""
+        found = self.by({name: factor if name == part else 0.0 for name in self.parts})
+        return found.model_copy(update={"mirror": float(found.mirror > 0)})
+
+    def refusal(self, shape: Sequence[int]) -> str | None:
+        """Refuse rows that are no pictures."""
+        if len(shape) == 3:
+            return None
+        return f"turns and moves pictures, and these rows have the shape {tuple(shape)}; allowed: mask, or none"
+
+    def corrupt(self, x: NDArray[Array], rng: np.random.Generator) -> Corrupted[Array]:
+        """Return ``(noisy, kept)``."""
+        kept = np.ones(x.shape, np.bool_)
+        if x.ndim != 4:
+            return x.copy(), kept
+        draw = torch.from_numpy(rng.uniform(-1, 1, (len(x), affine.DRAWS)).astype(np.float32))
+        changed = affine.change(torch.from_numpy(np.array(x, np.float32)), draw, self._most)
+        return changed.numpy().astype(x.dtype), kept
+
+    def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return ``(noisy, kept)``."""
+        kept = torch.ones_like(x, dtype=torch.bool)
+        if x.ndim != 4:
+            return x, kept
+        draw = 2 * torch.rand((len(x), affine.DRAWS), generator=generator, device=x.device) - 1
+        return affine.change(x, draw, self._most), kept
+
+    @property
+    def _most(self) -> affine.Most:
+        return affine.Most(self.shift, self.turn, self.scale, self.mirror, self.brightness, self.contrast)
+
+
 class Missing(Corruption, ABC):
     """Base of the mechanisms of missing cells; a kind only gives each cell's chance.
 
@@ -434,6 +519,7 @@ KINDS: Mapping[str, type[Corruption]] = {
     "salt_pepper": SaltPepper,
     "block": Block,
     "shift": Shift,
+    "jitter": Jitter,
     "mcar": MCAR,
     "mar": MAR,
     "mnar": MNAR,

@@ -215,8 +215,8 @@ def fit(
     kept_back = 0 if len(cells) >= ENOUGH_ROWS else int(len(cells) * HELD_OUT)
     held_out, train = np.sort(order[:kept_back]), np.sort(order[kept_back:][:most])
     model = stack.build([spec], cells.shape[1:], seed=seed)[0]
-    feeds = {"train": Feed(cells[train], compute), "held_out": Feed(cells[held_out], compute)}
-    trainer = Trainer(model, spec.training, seed=seed, compute=compute, **feeds)
+    rows, others = Feed(cells[train], compute), Feed(cells[held_out], compute)
+    trainer = Trainer(model, spec.training, train=rows, held_out=others, seed=seed, compute=compute)
     trainer.run(FileCheckpoint(work), report)
     return trainer.model
 

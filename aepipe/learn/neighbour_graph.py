@@ -88,6 +88,9 @@ class Graph:
         near_NK: int32[N, k], the neighbours of each row.
         one_way: weight of an edge whose end does not have its start among its neighbours.
         compute: the device of the walks.
+
+    Attributes:
+        near_NK: as given.
     """
 
     def __init__(self, near_NK: NDArray[np.int32], one_way: float, compute: Compute) -> None:
@@ -98,6 +101,7 @@ class Graph:
         weight = np.where(np.isin(back, there), 1.0, one_way).reshape(n_rows, k)
         # Cumulated weights: an edge is drawn by counting those below a uniform number.
         reach = np.cumsum(weight, axis=1)
+        self.near_NK = near_NK
         self._near_NK = torch.from_numpy(near_NK.astype(np.int32)).to(compute.device)
         self._reach_NK = torch.from_numpy((reach / reach[:, -1:]).astype(np.float32)).to(compute.device)
 

@@ -23,23 +23,33 @@ from aepipe.learn.posterior import Posterior
 from aepipe.recipe import Choice, CodeRecipe, FinetuneRecipe, FitRecipe, LayerRecipe, Options, resolve
 
 RoleT = TypeVar("RoleT")
+NO_EDITS = corruptions.Clean()
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """How an autoencoder is trained: three resolved choices of a recipe."""
+    """How an autoencoder is trained: the resolved choices of a recipe."""
 
     corruption: Corruption
     objective: objectives.Options
     fit: FitRecipe
+    edits: Corruption = NO_EDITS
+    edits_within: float = 0.0
+
+    @property
+    def edited(self) -> bool:
+        """Whether whole items are edited before the lowest layer sees them."""
+        return self.edits != NO_EDITS
 
     def key(self) -> dict[str, Any]:
         """Return everything that changes the result, for a digest."""
-        return {
+        found = {
             "corruption": _key(self.corruption),
             "objective": _key(self.objective),
             "fit": self.fit.model_dump(include=set(FitRecipe.model_fields)),
         }
+        # Without edits, as digests were before there were any.
+        return found | ({"edits": _key(self.edits), "edits_within": self.edits_within} if self.edited else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +119,12 @@ def finetune_training(recipe: FinetuneRecipe, specs: Sequence[LayerSpec], at: st
     Raises:
         RecipeError: a kind or one of its options is wrong, or the objective cannot train a whole stack.
     """
-    found = training(recipe, at, recipe)
+    edits = resolve(corruptions.KINDS, recipe.edits, f"{at}.edits")
+    found = replace(training(recipe, at, recipe), edits=edits, edits_within=recipe.edits_within)
+    if edits.makes_holes and not specs[0].net.holes:
+        raise RecipeError(
+            f"{at}.edits: leaves missing cells, which the lowest net does not read; allowed: jitter, shift"
+        )
     if not found.objective.unrolled:
         able = [kind for kind, options in objectives.kinds().items() if options.unrolled]
         raise RecipeError(f"{at}.objective: trains single layers, not a whole stack; allowed: {', '.join(able)}")
@@ -122,6 +137,17 @@ def finetune_training(recipe: FinetuneRecipe, specs: Sequence[LayerSpec], at: st
     lowest = specs[recipe.frozen]
     _checked(replace(specs[-1], likelihood=lowest.likelihood, training=found), at, net=lowest.net)
     return found
+
+
+def check_edits(finetune: Training, shape: Sequence[int]) -> None:
+    """Check that rows of a shape can be edited as fine-tuning wants it.
+
+    Raises:
+        RecipeError: they cannot.
+    """
+    refused = finetune.edits.refusal(shape)
+    if refused:
+        raise RecipeError(f"finetune.edits: {refused}")
 
 
 def training(recipe: LayerRecipe | CodeRecipe | FinetuneRecipe, at: str, fit: FitRecipe) -> Training:

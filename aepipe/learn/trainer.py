@@ -25,6 +25,7 @@ from aepipe.errors import TrainingError
 from aepipe.learn import objectives
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Compute, Feed, seed_of
+from aepipe.learn.edited_rows import EditedRows
 from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.objectives import Batch, Phase
 from aepipe.learn.spec import Training
@@ -46,13 +47,22 @@ class Trainer:
         train: the rows.
         held_out: rows for the curve and for early stopping; may be empty.
         seed: of order and corruption.
+        edits: gives the training rows with a change of the whole item; None if they stay as they are.
 
     Raises:
         TrainingError: rows have missing cells, and the network does not read them.
     """
 
     def __init__(
-        self, model: Autoencoder, training: Training, *, train: Feed, held_out: Feed, seed: int, compute: Compute
+        self,
+        model: Autoencoder,
+        training: Training,
+        *,
+        train: Feed,
+        held_out: Feed,
+        seed: int,
+        compute: Compute,
+        edits: EditedRows | None = None,
     ) -> None:
         self.model = model.to(compute.device)
         self.training = training
@@ -60,6 +70,7 @@ class Trainer:
         self.held_out = held_out
         self.compute = compute
         self._seed = seed
+        self.edits = edits
         self._posterior = model.posterior
         self._objective = objectives.build(self.model, training.objective, compute, seed=seed)
         self._phases = self._objective.phases()
@@ -155,8 +166,11 @@ class Trainer:
         at = self._position
         # Seeded again in every step, so a resumed run needs no state of a generator.
         self._generator.manual_seed(seed_of(self._seed, at.epoch, at.step))
-        batch = self._batch(self.train.batch(index), self._generator)
-        batch = batch._replace(positions=index, pass_seed=seed_of(self._seed, at.epoch))
+        edited = None if self.edits is None else self.edits.batch(index, self._generator)
+        batch = self._batch(self.train.batch(index), self._generator, edited=edited)
+        batch = batch._replace(
+            positions=index, pass_seed=seed_of(self._seed, at.epoch), passes=at.epoch, edits=self.edits
+        )
         done = at.epoch * self.steps + at.step
         self.model.posterior = self._posterior.at(done / (self.training.fit.epochs * self.steps))
         rate = learning_rate(self.training, done, self.steps)
@@ -169,11 +183,13 @@ class Trainer:
                 # On the device, as a number would make the GPU wait in every step.
                 self._sums[name] = self._sums.get(name, 0) + term.double() * len(index)
 
-    def _batch(self, rows: Tensor, generator: torch.Generator, noisy: Tensor | None = None) -> Batch:
-        """Corrupt rows, unless they come corrupted; missing cells (NaN) are no target."""
+    def _batch(
+        self, rows: Tensor, generator: torch.Generator, noisy: Tensor | None = None, *, edited: Tensor | None = None
+    ) -> Batch:
+        """Corrupt rows, or their edited form, unless they come corrupted; missing cells (NaN) are no target."""
         kept, kind = None, self.training.corruption
         if noisy is None:
-            noisy, kept = kind.corrupt_tensor(rows, generator)
+            noisy, kept = kind.corrupt_tensor(rows if edited is None else edited, generator)
         # Without holes every cell counts; no mask spares work in every step.
         if not self.train.holes:
             return Batch(rows, noisy, None, generator, kept, kind)

@@ -29,6 +29,7 @@ from aepipe.learn import stack
 from aepipe.learn.align import match_bits, reorder_bits
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Feed
+from aepipe.learn.edited_rows import edited_rows_of
 from aepipe.learn.onnx_export import BATCH, freeze, freeze_decoder
 from aepipe.learn.stack import activations, bits, fit_rotation, load_finetuned, thresholds, unroll
 from aepipe.learn.trainer import Curve, FileCheckpoint, Trainer
@@ -82,6 +83,8 @@ def finetune(
         report = partial(step, "fine-tuning")
         curve = trainer.run(FileCheckpoint(store.work(ref)), report, neighbours=neighbours)
     facts: dict[str, Any] = {"seconds": round(time.monotonic() - began, 3), "rows": len(feeds["train"])}
+    if trainer.edits is not None:
+        facts["edits"] = trainer.edits.kind.model_dump(mode="json")  # as strong as the rows bear them
     facts |= {**(curve[-1] if curve else {}), "evaluation": trainer.evaluate(seen["clean"], seen["noisy"])}
     fit_rotation(trainer.model, seen["train"])  # of a posterior with a rotation; others stay as they are
     if after is not None:
@@ -186,6 +189,14 @@ def _trainer(
     seen = {
         name: stack.codes(frozen, feed, compute, spill=work / layout.array_file(name)) for name, feed in feeds.items()
     }
+    edits = edited_rows_of(
+        resolved.finetune.edits,
+        resolved.finetune.edits_within,
+        rows=feeds["train"],
+        below=frozen,
+        seen=seen["train"],
+        compute=compute,
+    )
     trainer = Trainer(
         unroll(stacked[len(frozen) :]),
         resolved.finetune,
@@ -193,6 +204,7 @@ def _trainer(
         held_out=seen["held_out"],
         seed=resolved.recipe.seed + SEED_OFFSET,
         compute=compute,
+        edits=edits,
     )
     return trainer, seen
 

@@ -83,11 +83,13 @@ def resolve_for(recipe: Recipe, source: Source) -> ResolvedRecipe:
             layer_specs.code_spec(recipe.code),
         )
         layer_specs.check_stack(specs, source.shape)
+        finetune = layer_specs.finetune_training(recipe.finetune, specs)
+        layer_specs.check_edits(finetune, source.shape)
         return ResolvedRecipe(
             recipe=recipe,
             source=source,
             specs=specs,
-            finetune=layer_specs.finetune_training(recipe.finetune, specs),
+            finetune=finetune,
             compute=batches.resolve(recipe.compute),
             index=hamming.resolve(recipe.index.kind),
         )

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import tomllib
 import zlib
 from collections import Counter
@@ -27,6 +26,7 @@ import numpy as np
 from aepipe import recipe as recipes
 from aepipe import sources
 from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError, UnclearError
+from aepipe.pipeline.places import absolute, name_of, relative
 from aepipe.recipe import Choice, LayerRecipe, Recipe
 from aepipe.sources import base, given
 from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer
@@ -37,7 +37,6 @@ from aepipe.sources.passed_over import PassedOver, in_words
 from aepipe.sources.remote import is_address
 from aepipe.sources.source_block import source_block
 from aepipe.sources.table import layers as of_tables
-from aepipe.store import registry
 
 FILES = 200
 """Files that are looked at to tell the kind of source."""
@@ -53,13 +52,15 @@ ABOUT = frozenset(
 """Names of texts in the topmost folder that are about all other files."""
 STEPS = {"layer": 250, "finetune": 700}
 """Steps of training aimed at; on 6,700 photographs, twice as many added 4 % to mAP@1000."""
+EDITED_STEPS = 1400
+"""Steps of fine-tuning where rows are edited: no row is seen twice."""
 MOST_EPOCHS, MORE_EPOCHS = 40, 400
 """Of any collection, and of one with few rows."""
 MOST_NEIGHBOURS, ROWS_OF_A_NEIGHBOUR, FEWEST_NEIGHBOURS = 20, 30, 6
 """Edges of a row in the graph: one for so many rows, within bounds; of few rows, the 20 nearest are of any kind."""
+REFRESHES = 5
+"""Parts of fine-tuning after each of which a part of the edges is found anew, where rows are edited."""
 _IN_CELLS = ("images", "text", "vectors", "audio", "video")  # kinds whose files may lie in the cells of a table
-FOLDERS, NUMBERS = 4, 1000
-"""Most parts of a path in a derived name, and the number above those that are tried after a name."""
 WALKABLE = 100
 """Rows from which bits learn from neighbours (``python -m benchmarks.quality.small``); of fewer, nothing is trained."""
 FEW = 1000
@@ -70,10 +71,6 @@ PIXELS = (
 )
 """What can be done with photographs without the network that sees what is in them."""
 _NO_ROWS = "a table without rows"
-_ENDING = re.compile(
-    r"\.(tar|tgz|zip|parquet|pq|arrow|feather|csv|tsv|txt|jsonl|ndjson|json|npy|npz|xlsx|xls|ods|db|sqlite3?|duckdb)"
-    r"(\.(gz|bz2|xz|zst))?$"
-)
 _UNLABELLED = '[gate]\nmetric = "walk_map"  # without labels, where walks among neighbours lead is the measure'
 _LAYER = """[[layers]]
 net = {{ kind = "dense", width = {width} }}
@@ -98,7 +95,8 @@ batch = {batch}
 lr = 2e-3
 warmup = 50
 corruption = {{ kind = "mask", rate = 0.2, rescale = true }}
-objective = {{ kind = "neighbourhood", whiten = 0.0{few} }}"""
+{edits}objective = {{ kind = "neighbourhood", whiten = 0.0{more} }}"""
+_EDITS = "edits = {kind}  # as far as the rows bear it\n"
 _LINEAR = """[code]  # too few rows to train on: rotated components (ITQ)
 bits = {bits}
 normalize = false
@@ -202,8 +200,8 @@ def suggest(
     known = {place for place, _ in held.strangers}
     held.strangers += [one for one in hints.unreadable if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen, ensure_ascii=False)}"]
-    blocks = [source_block(hints, kind, _relative(path, folder), options), hints.features]
-    blocks += stack(hints.survey.rows, cells=hints.cells)
+    blocks = [source_block(hints, kind, relative(path, folder), options), hints.features]
+    blocks += stack(hints.survey.rows, cells=hints.cells, edits=hints.edits)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
     text = "\n\n".join([head[0], *given.written([head[1], *blocks], asked)]) + "\n"
     # A recipe that does not parse must never be written.
@@ -359,64 +357,6 @@ def hints_for(
     return replace(hints, left_out=source.left_out, cells=cells), options
 
 
-def name_of(path: str) -> str:
-    """Return a name for a collection: its folder or file, in the letters that names may have."""
-    return next(names_of(path))
-
-
-def names_of(path: str) -> Iterator[str]:
-    """Yield names for a collection, the best first.
-
-    The first is that of its folder or file; then come those with the folders above it, and with a number.
-    """
-    parts = [part for part in absolute(path).parts if not set(part) & set("*?[")]
-    words = [_ENDING.sub("", _word(part)) or "collection" for part in parts[-1:]]
-    words = [*filter(None, map(_word, parts[1:-1])), *words]
-    for count in range(1, min(len(words), FOLDERS) + 1):
-        yield _fitting("-".join(words[-count:]))
-    for number in range(2, NUMBERS):
-        yield f"{_fitting(words[-1], spare=4)}-{number}"
-
-
-def _word(part: str) -> str:
-    """Return the name of a folder or file in the letters that names may have."""
-    letters = (letter if recipes.in_names(letter) else "-" for letter in registry.tidy_name(part.lower()))
-    return re.sub("-+", "-", "".join(letters)).strip("-._")
-
-
-def _fitting(name: str, spare: int = 0) -> str:
-    """Cut a name to the length that is allowed, less some letters."""
-    name = name[: recipes.NAME_LETTERS - spare]
-    return name.encode()[: recipes.NAME_BYTES - spare].decode(errors="ignore").rstrip("-._")
-
-
-def same_source(file: Path, path: str) -> bool:
-    """Tell whether a file is a recipe for the same path."""
-    try:
-        there = tomllib.loads(file.read_text(encoding="utf-8"))["source"]["path"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    if is_address(path):
-        return bool(there == path)
-    return isinstance(there, str) and absolute(file.absolute().parent / Path(there).expanduser()) == absolute(path)
-
-
-def absolute(path: str | Path) -> Path:
-    """Return a path from the root, without ``..``.
-
-    Links are not followed, because a user may move a link on purpose.
-    """
-    return Path(os.path.abspath(Path(path).expanduser()))
-
-
-def _relative(path: str, folder: Path) -> str:
-    """Return a path as a recipe writes it: relative below the recipe's folder, else absolute."""
-    if is_address(path):
-        return path
-    whole = absolute(path)
-    return str(whole.relative_to(folder)) if whole.is_relative_to(folder) else str(whole)
-
-
 def _sniffers() -> dict[str, Sniffer]:
     return dict(sorted(((kind, module.SNIFFER) for kind, module in sources.kinds().items()), key=_rank))
 
@@ -562,12 +502,13 @@ def _is_headless(file: Found) -> bool:
     return records.holds(file) and records.is_headless(Path(file.path), file.place)
 
 
-def stack(rows: int, *, cells: int = 0) -> list[str]:
+def stack(rows: int, *, cells: int = 0, edits: str = "") -> list[str]:
     """Return the blocks from the lowest layer to fine-tuning.
 
     Args:
         rows: of the collection.
         cells: of a row of a table; 0 for what is no table.
+        edits: a change of whole rows that leaves them of their kind, as a recipe writes it; empty where none is known.
     """
     bits = 64 if rows < 200_000 else 128
     # Of few rows, the last components hold single rows; a short question has nothing in common with them.
@@ -580,17 +521,25 @@ def stack(rows: int, *, cells: int = 0) -> list[str]:
     why = ", half whitened: small differences count, too"
     components = _COMPONENTS.format(width=width, why=why, objective='"components"')
     batch, most = _batch(rows), MORE_EPOCHS if rows < FEW else MOST_EPOCHS
-    epochs = {part: int(np.clip(round(steps * batch / rows), 1, most)) for part, steps in STEPS.items()}
+    steps = STEPS | ({"finetune": EDITED_STEPS} if edits else {})
+    epochs = {part: int(np.clip(round(count * batch / rows), 1, most)) for part, count in steps.items()}
     fit = f"fit = {{ epochs = {epochs['layer']}, batch = {batch}, warmup = 50 }}"
     k = int(np.clip(rows // ROWS_OF_A_NEIGHBOUR, FEWEST_NEIGHBOURS, MOST_NEIGHBOURS))
     if cells:
         return of_tables.blocks(bits, cells, fit=fit, epochs=epochs["finetune"], batch=batch, k=k)
-    few = "" if k == MOST_NEIGHBOURS else f", k = {k}"
+    more = "" if k == MOST_NEIGHBOURS else f", k = {k}"
+    if edits:
+        # The first neighbours are those of rows as they are; codes that edits have taught find better ones.
+        more += f", refresh = {max(1, epochs['finetune'] // REFRESHES)}"
+    # Edits teach what a deeper stack can learn.
+    widths = [max(1024, 2 * bits), *([max(512, 2 * bits)] if edits else [])]
     return [
         components,
-        _LAYER.format(width=max(1024, 2 * bits), likelihood="gaussian", fit=fit),
+        *(_LAYER.format(width=width, likelihood="gaussian", fit=fit) for width in widths),
         _CODE.format(bits=bits, fit=fit),
-        _WALKS.format(epochs=epochs["finetune"], batch=batch, few=few),
+        _WALKS.format(
+            epochs=epochs["finetune"], batch=batch, more=more, edits=_EDITS.format(kind=edits) if edits else ""
+        ),
     ]
 
 

@@ -546,6 +546,7 @@ class Hints:
         unreadable: items that were looked at and cannot be decoded, each with the reason.
         left_out: columns that rows are not made of, or that are not kept, each with the reason.
         lacks: a package that the right recipe needs and that is not installed, and the extra that brings it.
+        edits: a change of whole rows that leaves them of their kind, as a recipe writes it; empty where none is known.
     """
 
     survey: Survey
@@ -555,3 +556,4 @@ class Hints:
     unreadable: tuple[tuple[str, str], ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     lacks: tuple[str, str] | None = None
+    edits: str = ""

@@ -99,8 +99,8 @@ def train(rows: Points, epochs: int) -> Autoencoder:
     )
     spec = layer_specs.layer_spec(recipe, "layers.0")
     model = stack.build([spec], (2,), seed=0)[0]
-    feeds = {"train": Feed(rows, cpu), "held_out": Feed(rows[:0], cpu)}
-    trainer = Trainer(model, spec.training, seed=0, compute=cpu, **feeds)
+    feed, nothing = Feed(rows, cpu), Feed(rows[:0], cpu)
+    trainer = Trainer(model, spec.training, train=feed, held_out=nothing, seed=0, compute=cpu)
     trainer.run(FileCheckpoint(Path("never"), seconds=math.inf), lambda done, total, note: None)
     return model
 

@@ -27,6 +27,7 @@ from aepipe.learn import batches, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Feed
+from aepipe.learn.edited_rows import EditedRows, edited_rows_of
 from aepipe.learn.stack import unroll
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import Recipe
@@ -46,13 +47,13 @@ def read(file: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
     return (numbers - low) / np.maximum(high - low, 1e-9), table.iloc[:, 0].astype(str).to_numpy(np.str_)
 
 
-def train(recipe: Recipe, rows: NDArray[np.float32], others: NDArray[np.float32], seed: int) -> list[BitCodes]:
+def train(recipe: Recipe, rows: NDArray[np.generic], others: NDArray[np.generic], seed: int) -> list[BitCodes]:
     """Pretrain and fine-tune a stack on rows; return the codes of these and of others."""
     return [code for code, _ in encoded(recipe, rows, others, seed)]
 
 
 def encoded(
-    recipe: Recipe, rows: NDArray[np.float32], others: NDArray[np.float32], seed: int
+    recipe: Recipe, rows: NDArray[np.generic], others: NDArray[np.generic], seed: int
 ) -> list[tuple[BitCodes, NDArray[np.int8]]]:
     """Pretrain and fine-tune a stack on rows; return codes and embeddings of these and of others."""
     where = batches.resolve(recipe.compute)
@@ -60,9 +61,11 @@ def encoded(
     specs.append(layer_specs.code_spec(recipe.code))
     layers = [one.to(where.device) for one in stack.build(specs, rows.shape[1:], seed=seed)]
 
-    def fit(model: Any, training: layer_specs.Training, feed: Feed, number: int) -> None:
+    def fit(
+        model: Any, training: layer_specs.Training, feed: Feed, number: int, edits: EditedRows | None = None
+    ) -> None:
         nothing = Feed(np.zeros((0, *feed.shape), np.float32), where)
-        trainer = Trainer(model, training, train=feed, held_out=nothing, seed=seed + number, compute=where)
+        trainer = Trainer(model, training, train=feed, held_out=nothing, seed=seed + number, compute=where, edits=edits)
         with tempfile.TemporaryDirectory() as folder:
             trainer.run(FileCheckpoint(Path(folder)), lambda *_: None, neighbours=neighbours)
 
@@ -72,7 +75,10 @@ def encoded(
     frozen = recipe.finetune.frozen
     below, top = layers[:frozen], unroll(layers[frozen:])
     feeds = [stack.codes(below, Feed(one, where), where, spill=Path("spill.npy")) for one in (rows, others)]
-    fit(top, layer_specs.finetune_training(recipe.finetune, specs), feeds[0], 1000)
+    training = layer_specs.finetune_training(recipe.finetune, specs)
+    edits = edited_rows_of(training.edits, training.edits_within, rows=seen, below=below, seen=feeds[0], compute=where)
+    fit(top, training, feeds[0], 1000, edits)
+    top.eval()
     values = [
         np.concatenate([top.net.encoder(block).detach().cpu().numpy() for block in one.blocks()]) for one in feeds
     ]
@@ -82,7 +88,7 @@ def encoded(
 
 
 def _embeddings(
-    layers: Sequence[Autoencoder], rows: NDArray[np.float32], recipe: Recipe, *, lift: float
+    layers: Sequence[Autoencoder], rows: NDArray[np.generic], recipe: Recipe, *, lift: float
 ) -> NDArray[np.float32]:
     """Return the embeddings of rows, as the frozen encoder gives them."""
     lowest, where = recipe.code.embedding == "lowest", batches.resolve(recipe.compute)

@@ -52,8 +52,8 @@ def ours(precision: str, corruption: str) -> Arm:
         where = batches.resolve(ComputeRecipe.model_validate({"device": device, "precision": precision}))
         began = time.perf_counter()
         model = stack.build([spec], (784,), seed=seed)[0]
-        feeds = {"train": Feed(rows, where), "held_out": Feed(rows[:0], where)}
-        trainer = Trainer(model, spec.training, seed=seed, compute=where, **feeds)
+        feed, nothing = Feed(rows, where), Feed(rows[:0], where)
+        trainer = Trainer(model, spec.training, train=feed, held_out=nothing, seed=seed, compute=where)
         with tempfile.TemporaryDirectory() as folder:
             trainer.run(FileCheckpoint(Path(folder)), lambda *_: None)
         return time.perf_counter() - began, nn.Sequential(model.net.encoder, model.net.decoder)

@@ -46,8 +46,8 @@ def ours(kind: str, rows: np.ndarray, test: np.ndarray, batch: int, epochs: int,
     began = time.perf_counter()
     spec = layer_specs.layer_spec(LayerRecipe.model_validate(row), kind)
     model = stack.build([spec], (784,), seed=seed)[0]
-    feeds = {"train": Feed(rows, where), "held_out": Feed(rows[:0], where)}
-    trainer = Trainer(model, spec.training, seed=seed, compute=where, **feeds)
+    feed, nothing = Feed(rows, where), Feed(rows[:0], where)
+    trainer = Trainer(model, spec.training, train=feed, held_out=nothing, seed=seed, compute=where)
     with tempfile.TemporaryDirectory() as folder:
         trainer.run(FileCheckpoint(Path(folder)), lambda *_: None)
     seconds = time.perf_counter() - began

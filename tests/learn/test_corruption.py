@@ -23,6 +23,7 @@ OPTIONS: dict[str, Corruption] = {
     "salt_pepper": corruptions.SaltPepper(rate=0.4),
     "block": corruptions.Block(share=0.25),
     "shift": corruptions.Shift(pixels=2),
+    "jitter": corruptions.Jitter(mirror=0.5, brightness=0.1, contrast=0.2),
     "chain": corruptions.Chain(
         of=(Choice(kind="shift", options={"pixels": 1}), Choice(kind="mask", options={"rate": 0.3}))
     ),
@@ -128,6 +129,89 @@ def test_vectors_are_not_shifted() -> None:
     x = np.random.default_rng(0).random((4, 7), np.float32)
     noisy, _ = corruptions.Shift(pixels=2).corrupt(x, np.random.default_rng(0))
     np.testing.assert_array_equal(noisy, x)
+
+
+STILL = {"shift": 0.0, "turn": 0.0, "scale": 0.0}
+
+
+def dots(count: int, row: int, column: int, side: int = 9) -> NDArray[np.float32]:
+    x = np.zeros((count, side, side, 1), np.float32)
+    x[:, row, column] = 1
+    return x
+
+
+def places(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the centre of mass of each picture, in pixels from the first."""
+    weight = x[..., 0].astype(np.float64)
+    grid = np.indices(weight.shape[1:])
+    return np.stack([(weight * axis).sum((1, 2)) / weight.sum((1, 2)) for axis in grid], 1)
+
+
+def test_jitter_without_changes_is_the_picture() -> None:
+    x = np.random.default_rng(0).random((3, 6, 8, 3), np.float32)
+    noisy, kept = corruptions.Jitter(**STILL).corrupt(x, np.random.default_rng(0))
+    np.testing.assert_array_equal(noisy, x)
+    assert kept.all()
+
+
+def test_jitter_moves_both_ways_and_no_farther() -> None:
+    noisy, _ = corruptions.Jitter(**STILL | {"shift": 2.0}).corrupt(dots(500, 4, 4), np.random.default_rng(0))
+    moved = places(noisy) - 4
+    assert abs(moved).max() <= 2
+    np.testing.assert_allclose(moved.mean(0), 0, atol=0.2)
+    np.testing.assert_allclose(moved.std(0), 2 / np.sqrt(3), atol=0.1)
+
+
+def test_jitter_turns_about_the_middle() -> None:
+    noisy, _ = corruptions.Jitter(**STILL | {"turn": 90.0}).corrupt(dots(500, 4, 7), np.random.default_rng(0))
+    moved = places(noisy) - 4
+    np.testing.assert_allclose(np.hypot(*moved.T), 3, atol=0.35)
+    angles = np.degrees(np.arctan2(moved[:, 0], moved[:, 1]))
+    assert angles.min() < -70
+    assert angles.max() > 70
+    assert abs(angles).max() <= 91
+
+
+def test_jitter_sizes_by_its_factors() -> None:
+    noisy, _ = corruptions.Jitter(**STILL | {"scale": 0.3}).corrupt(dots(500, 4, 7), np.random.default_rng(0))
+    across = places(noisy)[:, 1] - 4
+    assert 3 * np.exp(-0.3) - 0.35 < across.min() < 2.6
+    assert 3.4 < across.max() < 3 * np.exp(0.3) + 0.35
+
+
+def test_jitter_mirrors_left_and_right_as_often_as_asked() -> None:
+    x = np.random.default_rng(0).random((1, 5, 6, 3), np.float32).repeat(400, 0)
+    noisy, _ = corruptions.Jitter(**STILL, mirror=0.25).corrupt(x, np.random.default_rng(0))
+    mirrored = np.isclose(noisy, x[:, :, ::-1], atol=1e-5).all((1, 2, 3))
+    assert np.isclose(noisy[~mirrored], x[0], atol=1e-5).all()
+    assert mirrored.mean() == pytest.approx(0.25, abs=0.06)
+
+
+def test_jitter_lights_within_the_range() -> None:
+    x = np.random.default_rng(0).uniform(0.3, 0.6, (300, 6, 6, 3)).astype(np.float32)
+    brighter, _ = corruptions.Jitter(**STILL, brightness=0.1).corrupt(x, np.random.default_rng(0))
+    added = (brighter - x).reshape(300, -1)
+    assert added.std(1).max() < 1e-5
+    assert 0.09 < abs(added).max() <= 0.1001
+    steeper, _ = corruptions.Jitter(**STILL, contrast=0.4).corrupt(x, np.random.default_rng(0))
+    factor = steeper.std((1, 2, 3)) / x.std((1, 2, 3))
+    assert np.exp(-0.41) < factor.min() < 0.75
+    assert 1.4 < factor.max() < np.exp(0.41)
+    np.testing.assert_allclose(steeper.mean((1, 2, 3)), x.mean((1, 2, 3)), atol=1e-5)
+    far, _ = corruptions.Jitter(**STILL, brightness=1.0).corrupt(x, np.random.default_rng(0))
+    assert (far.min(), far.max()) == (0, 1)
+
+
+def test_the_edge_of_a_picture_goes_on() -> None:
+    noisy, _ = corruptions.Jitter().corrupt(np.full((20, 7, 7, 1), 0.5, np.float32), np.random.default_rng(0))
+    np.testing.assert_allclose(noisy, 0.5, atol=1e-6)
+
+
+def test_jitter_leaves_vectors_and_refuses_them_as_items() -> None:
+    x = np.random.default_rng(0).random((4, 7), np.float32)
+    np.testing.assert_array_equal(corruptions.Jitter().corrupt(x, np.random.default_rng(0))[0], x)
+    assert corruptions.Jitter().refusal((28, 28, 1)) is None
+    assert "shape (7,)" in (corruptions.Jitter().refusal((7,)) or "")
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -44,8 +44,8 @@ def cosine(a: Any, b: Any) -> float:
 def test_the_displacement_points_where_the_density_of_noisy_rows_rises(tmp_path: Path) -> None:
     model = stack.build([spec()], (2,), seed=0)[0]
     rows = draw(10_000, WIDTH, seed=0)
-    feeds = {"train": Feed(rows, CPU), "held_out": Feed(rows[:0], CPU)}
-    Trainer(model, spec().training, seed=0, compute=CPU, **feeds).run(FileCheckpoint(tmp_path), lambda *_: None)
+    one = Trainer(model, spec().training, train=Feed(rows, CPU), held_out=Feed(rows[:0], CPU), seed=0, compute=CPU)
+    one.run(FileCheckpoint(tmp_path), lambda *_: None)
     spread = math.hypot(WIDTH, SIGMA)
     noisy = torch.from_numpy(draw(5_000, spread, seed=1)).double().requires_grad_()
     mixture = torch.distributions.MixtureSameFamily(

@@ -72,6 +72,7 @@ NAMES = {
         "salt_pepper": "corrupt.SaltPepper",
         "block": "corrupt.Block",
         "shift": "corrupt.Shift",
+        "jitter": "corrupt.Jitter",
         "chain": "corrupt.Chain",
         "mcar": "missing.AtRandom",
         "mar": "missing.ByOthers",

@@ -52,8 +52,8 @@ def recipe(**fit: Any) -> LayerRecipe:
 
 def trainer(spec: layer_specs.LayerSpec, rows: Any = ROWS, held_out: Any = ROWS[:100]) -> Trainer:
     model = stack.build([spec], (4, 4, 1), seed=3)[0]
-    feeds = {"train": Feed(rows, CPU), "held_out": Feed(held_out, CPU)}
-    return Trainer(model, spec.training, seed=5, compute=CPU, **feeds)
+    feed, others = Feed(rows, CPU), Feed(held_out, CPU)
+    return Trainer(model, spec.training, train=feed, held_out=others, seed=5, compute=CPU)
 
 
 def quiet(done: int, total: int, note: str) -> None:

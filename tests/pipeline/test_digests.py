@@ -55,6 +55,10 @@ class Complete(Store):
         """Return True."""
         return True
 
+    def reuse(self, ref: Ref) -> bool:
+        """Return True; nothing is marked, as nothing is there."""
+        return True
+
     def manifest(self, ref: Ref) -> Manifest:
         """Return the facts that stages read from the artifacts before theirs."""
         return Manifest({}, {"fingerprint": "f" * 64, "n_bits": 64, "rows": 1000}, {}, "")

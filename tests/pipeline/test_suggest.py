@@ -16,9 +16,10 @@ from PIL import Image
 
 from aepipe import recipe, sources
 from aepipe.errors import ExtraError, RecipeError, SourceError, UnclearError
-from aepipe.pipeline.suggest import describe_strangers, hints_for, look, name_of, names_of, same_source, suggest
+from aepipe.pipeline.places import name_of, names_of, same_source
+from aepipe.pipeline.suggest import describe_strangers, hints_for, look, stack, suggest
 from aepipe.sources.images import source as images
-from aepipe.sources.images.source import SIDE
+from aepipe.sources.images.source import SIDE, edits_of
 
 
 def write(file: Path, *, size: tuple[int, int] = (20, 24), colour: bool = False, seed: int = 0) -> None:
@@ -48,6 +49,16 @@ def test_small_gray_pictures_are_taken_as_they_are(tmp_path: Path) -> None:
     found = suggested(collection(tmp_path / "bits", ["a", "b"]))
     assert found.features == {"size": [20, 24], "color": "gray"}
     assert found.name == "bits"
+
+
+def test_pictures_are_edited_where_no_network_looks_at_them() -> None:
+    plain, edited = ("\n".join(stack(3000, edits=edits)) for edits in ("", edits_of(28)))
+    assert "edits" not in plain
+    assert "refresh" not in plain
+    found = tomllib.loads(edited)
+    assert found["finetune"]["edits"] | {"shift": 2.8, "mirror": 0.5} == found["finetune"]["edits"]
+    assert found["finetune"]["objective"]["refresh"] == found["finetune"]["epochs"] // 5
+    assert [layer["net"]["width"] for layer in found["layers"]] == [256, 1024, 512]
 
 
 def test_large_coloured_pictures_become_small_and_stay_coloured(

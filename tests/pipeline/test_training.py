@@ -227,3 +227,26 @@ def test_a_model_after_another_keeps_its_bits_in_place(folder: Path, store: Stor
     assert encode(store, warm, rows)
     wider = planned(folder, code=TABLE["code"] | {"bits": 14})
     assert store.manifest(finetune(store, wider, cut, [], after=first)).facts["aligned"] is None
+
+
+def test_edits_change_the_model_alone_and_it_says_how_strong_they_were(folder: Path, store: Store) -> None:
+    walks = {"kind": "neighbourhood", "k": 4, "refresh": 1}
+    jitter = {"kind": "jitter", "shift": 2.0, "mirror": 0.5}
+    usual = {"epochs": 2, "batch": 16, "frozen": 1, "objective": walks}
+    plain = trained(store, planned(folder, finetune=usual))
+    edited = trained(store, planned(folder, finetune=usual | {"edits": jitter}))
+    assert edited[:3] == plain[:3]
+    assert edited[3] != plain[3]
+    as_given = trained(store, planned(folder, finetune=usual | {"edits": jitter, "edits_within": 0.0}))
+    assert as_given[3] not in {plain[3], edited[3]}
+    assert "edits" not in store.manifest(plain[3]).facts
+    assert store.manifest(as_given[3]).facts["edits"]["shift"] == 2
+    assert 0 <= store.manifest(edited[3]).facts["edits"]["shift"] <= 2
+    Encoder.open(store.verified(edited[3]))
+
+
+def test_edits_of_pictures_are_refused_for_other_rows(folder: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((20, 5), np.float32))
+    changes = {"source": {"kind": "vectors", "path": str(tmp_path / "x.npy")}, "features": {}}
+    with pytest.raises(RecipeError, match=r"finetune\.edits: turns and moves pictures"):
+        planned(folder, **changes, finetune={"edits": "jitter"})

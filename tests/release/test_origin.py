@@ -10,7 +10,7 @@ import pytest
 
 from aepipe import recipe
 from aepipe.errors import RecipeError
-from aepipe.pipeline.suggest import names_of
+from aepipe.pipeline.places import names_of
 from aepipe.recipe import Recipe
 from aepipe.release.origin import FACT, check_origin, free_names, recipe_file_of
 from aepipe.store import registry

@@ -22,7 +22,7 @@ fsspec = pytest.importorskip("fsspec", reason="needs the extra remote")
 
 from aepipe import sources
 from aepipe.errors import SourceError
-from aepipe.pipeline import suggest
+from aepipe.pipeline import places, suggest
 from aepipe.pipeline.ingest import ingest
 from aepipe.recipe import Choice, LayerRecipe, Recipe
 from aepipe.sources import preview, remote, resolve
@@ -159,8 +159,8 @@ def test_a_recipe_is_suggested_for_an_address(tmp_path: Path) -> None:
     assert (name, held.kind) == ("my-photos", "images")
     assert f'path = "{address}"' in text
     (tmp_path / "r.toml").write_text(text)
-    assert suggest.same_source(tmp_path / "r.toml", address)
-    assert not suggest.same_source(tmp_path / "r.toml", address + "2")
+    assert places.same_source(tmp_path / "r.toml", address)
+    assert not places.same_source(tmp_path / "r.toml", address + "2")
 
 
 @pytest.mark.parametrize(

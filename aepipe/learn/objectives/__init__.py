@@ -30,6 +30,7 @@ from aepipe.learn import posterior
 from aepipe.learn.autoencoder import Autoencoder, Choices
 from aepipe.learn.batches import Compute, Feed
 from aepipe.learn.corruption import Corruption
+from aepipe.learn.edited_rows import EditedRows
 from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.posterior import Encoding
 
@@ -72,6 +73,8 @@ class Batch(NamedTuple):
         corruption: the one behind ``noisy``, for objectives that corrupt again; None if unknown.
         positions: int64[B], of the rows among the training rows; None for other rows.
         pass_seed: the same for all batches of one pass over the training rows, for draws that all of them share.
+        passes: how many passes over the training rows are done.
+        edits: gives other training rows, edited like these; None if rows are not edited.
     """
 
     clean: Tensor
@@ -82,6 +85,8 @@ class Batch(NamedTuple):
     corruption: Corruption | None = None
     positions: Tensor | None = None
     pass_seed: int | None = None
+    passes: int = 0
+    edits: EditedRows | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,9 @@ and the code has to pick out that row among all rows of the batch. Long walks te
 ranking; short ones teach the differences within a group, which order its top. Long and short ones take turns in the
 bits, so the Hamming distance is the sum of both, and every prefix of a code has bits of each. No labels are used.
 
+The first graph knows rows as they are: a picture that is moved a little has other neighbours. Codes that are trained on
+edited pictures know better, so after some passes a part of the edges can be found by the codes.
+
 Source: the loss is InfoNCE (van den Oord, Li and Vinyals, arXiv:1807.03748) with neighbours as positives (Dwibedi et
 al., "With a Little Help from My Friends", ICCV 2021); walks as a scale of similarity, Coifman and Lafon, "Diffusion
 Maps", 2006.
@@ -14,18 +17,20 @@ Legend: B rows of a batch, K bits, S scales.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from aepipe import recipe
 from aepipe.learn import objectives
-from aepipe.learn.autoencoder import Choices
-from aepipe.learn.batches import Feed
-from aepipe.learn.neighbour_graph import Neighbours, graph_of
+from aepipe.learn.autoencoder import Autoencoder, Choices
+from aepipe.learn.batches import Compute, Feed
+from aepipe.learn.neighbour_graph import Graph, Neighbours, graph_of
 from aepipe.learn.objectives import Batch, Descent
 from aepipe.learn.objectives.reconstruction import dependence
 
@@ -68,10 +73,12 @@ class Options(objectives.Options, recipe.GrownOptions):
         nested: lengths of prefixes that are trained as codes of their own, like the whole code.
         reconstruction: weight of the negative log-likelihood of the clean row.
         decorrelation: weight of the mean squared correlation of two bits, for each trained length.
+        refresh: passes over the rows after which edges are found by the codes, each time; 0 never does.
+        refreshed: share of the edges from each row that are found by the codes then.
     """
 
     digest_name: ClassVar[str] = "neighbourhood.Options"
-    later: ClassVar[frozenset[str]] = frozenset({"by"})
+    later: ClassVar[frozenset[str]] = frozenset({"by", "refresh", "refreshed"})
     k: Annotated[int, Field(ge=1)] = 20
     one_way: Annotated[float, Field(ge=0, le=1)] = 0.05
     components: Annotated[int, Field(ge=1)] = 256
@@ -84,6 +91,8 @@ class Options(objectives.Options, recipe.GrownOptions):
     nested: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = ()
     reconstruction: Weight = 0.001
     decorrelation: Weight = 3.0
+    refresh: Annotated[int, Field(ge=0)] = 0
+    refreshed: Annotated[float, Field(gt=0, le=1)] = 0.5
 
     def refusal(self, choices: Choices) -> str | None:
         """Refuse codes that are not bits, and fewer bits than scales."""
@@ -99,11 +108,17 @@ class Options(objectives.Options, recipe.GrownOptions):
 class Objective(Descent[Options]):
     """Agreement of a row's bits with those at the ends of its walks, and the reconstruction."""
 
+    def __init__(self, model: Autoencoder, options: Options, compute: Compute, *, seed: int = 0) -> None:
+        super().__init__(model, options, compute, seed=seed)
+        if options.refresh:
+            # Among what is saved: a training that goes on has the edges of the weights that found them.
+            self.own["found"] = Edges()
+
     def prepare(self, rows: Feed, neighbours: Neighbours | None) -> None:
         """Build the graph of the training rows, and find the longest walks."""
         assert neighbours is not None, "this objective needs a function that finds neighbours"
         options = self.options
-        self.rows = rows
+        self.rows, self._neighbours = rows, neighbours
         self.graph, features_NF = graph_of(
             rows,
             neighbours,
@@ -114,9 +129,12 @@ class Objective(Descent[Options]):
             compute=self.compute,
             by=options.by,
         )
+        self._first_NK = self.graph.near_NK
         self.steps = [scale.steps or self.graph.longest(features_NF, scale.resemblance) for scale in options.scales]
         self._pass: int | None = None
         self._ends: list[Tensor] = []
+        if options.refresh and len(self._found.near):
+            self.graph = self._mixed(self._found.near)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``reconstruction``, ``decorrelation``, and a term ``within N`` for each scale.
@@ -150,13 +168,49 @@ class Objective(Descent[Options]):
             return []
         if batch.pass_seed != self._pass:
             # All walks of a pass at once: for one batch they are little work, and a GPU would wait between steps.
+            self._refresh(batch.passes)
             generator = self.compute.generator(batch.pass_seed)
             self._ends = [self.graph.walk_all(steps, generator).cpu() for steps in self.steps]
             self._pass = batch.pass_seed
-        rows = [self.rows.batch(end_N[batch.positions]) for end_N in self._ends]
+        ends = [end_N[batch.positions] for end_N in self._ends]
+        if batch.edits is None:
+            rows = [self.rows.batch(end_B) for end_B in ends]
+        else:
+            rows = [batch.edits.batch(end_B, batch.generator) for end_B in ends]
         if batch.corruption is None:
             return rows
         return [batch.corruption.corrupt_tensor(one, batch.generator)[0] for one in rows]
+
+    @property
+    def _found(self) -> Edges:
+        return cast(Edges, self.own["found"])
+
+    def _refresh(self, passes: int) -> None:
+        """Find a part of the edges by the codes if so many passes are a multiple of ``refresh``, once."""
+        every = self.options.refresh
+        if not every or passes == 0 or passes % every or int(self._found.passes) == passes:
+            return
+        near_NK = self._neighbours(self._codes(), min(self._edges(), len(self.rows) - 1))
+        self._found.keep(torch.from_numpy(near_NK).to(self.compute.device), passes)
+        self.graph = self._mixed(self._found.near)
+
+    def _edges(self) -> int:
+        return max(1, round(self.options.refreshed * self.options.k))
+
+    def _mixed(self, near_NK: Tensor) -> Graph:
+        """Return the graph of the nearest first neighbours, and those that were found by codes."""
+        first = self._first_NK[:, : max(0, self._first_NK.shape[1] - near_NK.shape[1])]
+        return Graph(np.concatenate([first, near_NK.cpu().numpy()], axis=1), self.options.one_way, self.compute)
+
+    def _codes(self) -> NDArray[np.float32]:
+        """Return the codes of all training rows before they are cut to bits, of unit length, float32[N, K]."""
+        was = self.model.training
+        self.model.eval()
+        with torch.no_grad(), self.compute.autocast():
+            blocks = [self.model.net.encode(block)[0].float().tanh().cpu() for block in self.rows.blocks()]
+        self.model.train(was)
+        code_NK = torch.cat(blocks)
+        return F.normalize(code_NK - code_NK.mean(0)).numpy()
 
     def _dependence(self, code_BK: Tensor) -> Tensor:
         """Return the mean squared covariance of two bits, summed over the lengths.
@@ -168,6 +222,29 @@ class Objective(Descent[Options]):
 
     def _lengths(self, n_bits: int) -> list[int]:
         return sorted({min(length, n_bits) for length in (*self.options.nested, n_bits)})
+
+
+class Edges(nn.Module):
+    """Edges that were found by codes, int32[N, k], and the number of passes after which.
+
+    They are saved with the state of a training.
+    """
+
+    near: Tensor
+    passes: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keep(torch.zeros((0, 0), dtype=torch.int32), 0)
+
+    def keep(self, near_NK: Tensor, passes: int) -> None:
+        """Replace the edges."""
+        self.register_buffer("near", near_NK)
+        self.register_buffer("passes", torch.tensor(passes))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
+        # Of any number of rows, which is not known before there are edges.
+        self.keep(state_dict[f"{prefix}near"], int(state_dict[f"{prefix}passes"]))
 
 
 def surprise(here_BK: Tensor, there_BK: Tensor, sharpness: float) -> Tensor:

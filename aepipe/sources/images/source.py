@@ -39,6 +39,8 @@ COLOURED = 0.02
 """Mean spread of the channels, as a share of white, from which a picture counts as coloured."""
 PHOTOGRAPHS = 0.5
 """Share of coloured pictures from which large ones are taken for photographs."""
+MOVED = 0.1
+"""Share of the longest side by which a picture is moved at most."""
 BACKBONE = "efficientnet-lite0"
 PACKAGED = {BACKBONE: 1280}
 """Networks that a package brings, and how many features each has."""
@@ -270,7 +272,9 @@ def suggest(path: str, items: Iterable[Item], *, called: str = Images.called) ->
     said = f"{seen.rows:,} {called}, of which {len(looks):,} were looked at"
     unreadable = tuple((name, reason) for name, reason, _ in bad.listed())
     missing = _missing_backbone() if _are_photographs(looks) else None
-    return base.Hints(seen, said, _features(looks), unreadable=unreadable, lacks=missing)
+    features = _features(looks)
+    edits = "" if "backbone" in features else edits_of(max(_sides(looks)))
+    return base.Hints(seen, said, features, unreadable=unreadable, lacks=missing, edits=edits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +295,16 @@ class _Look:
         picture = decode.thumbnail(item.read(), item.key, LONGEST)
         pixels: NDArray[np.float64] = np.asarray(picture, np.float64) / 255
         return cls(*picture.size, float((pixels.max(axis=2) - pixels.min(axis=2)).mean()))
+
+
+def edits_of(side: int) -> str:
+    """Return the largest edits of pictures; fine-tuning weakens them as the rows ask for.
+
+    Args:
+        side: the longest, in pixels.
+    """
+    more = "turn = 15, scale = 0.2, mirror = 0.5, brightness = 0.1, contrast = 0.3"
+    return f'{{ kind = "jitter", shift = {MOVED * side:.1f}, {more} }}'
 
 
 def _features(looks: list[_Look]) -> str:
