@@ -110,7 +110,7 @@ def facts_of(service: Service, one: Served) -> CollectionFacts:
         meaning=known.meaning if known else None,
         reranked=options.factor is not None,
         scores=release.scores,
-        map=False,
+        map=one.has_map,
         write=service.settings.write,
         originals=service.settings.originals,
     )
