@@ -3,7 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo up test soak fuzz page check format docs clean
+ROOM ?= evaluate
+
+.PHONY: help demo up test soak fuzz mutants audit page check format docs clean
 .DEFAULT_GOAL := help
 
 help:  ## list what make can do
@@ -28,6 +30,13 @@ soak: .venv/dev  ## kill 50 nights, pass 100 others, kill workers, damage files,
 
 fuzz: .venv/fuzz  ## try a million inputs, guided by the code that they reach: an hour
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.guided all
+
+mutants: .venv/mutants  ## change 40 places of ROOM=evaluate, and see which changes its tests do not notice: minutes
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants.run $(ROOM)
+
+audit: .venv/dev  ## compare the lower bounds of dependencies with published advisories
+	@[ -x build/audit/bin/pip-audit ] || { $(PYTHON) -m venv build/audit && build/audit/bin/python -m pip install -qq --disable-pip-version-check pip-audit; } || echo "pip-audit cannot be installed here"
+	@$(BIN)/python -m tests.test_bounds --pip-audit build/audit/bin/pip-audit
 
 page:  ## build the page of the service from web/ into the package
 	@command -v npm > /dev/null || { echo "the page is built with Node.js: install npm"; exit 1; }

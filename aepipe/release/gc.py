@@ -1,8 +1,8 @@
 """Collect garbage: remove what no release needs any more from a store.
 
 Needed is every part of a release that is in service, that a rollback would put back, or that is among the newest of its
-collection; of releases in service also what their model was trained from, so that the next run finds it. Young folders
-are left alone: a run under way, or a study, may just have written them.
+collection, and its map; of releases in service also what their model was trained from, so that the next run finds it.
+Young folders are left alone: a run under way, or a study, may just have written them.
 
 Runs need not end for it. A run notes in its lock when it began, and marks each artifact that it uses, also one that
 another collection has made (:meth:`aepipe.store.artifacts.Store.reuse`). What was made or marked since the first of the
@@ -22,6 +22,7 @@ from math import inf
 from pathlib import Path
 
 from aepipe.errors import BusyError, NotFoundError, StoreError
+from aepipe.release import maps
 from aepipe.release.manifest import ReleaseManifest
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import KINDS, Ref, Store
@@ -97,6 +98,7 @@ def _found(store: Store, names: list[str], keep: int, until: float) -> Garbage:
     in_service = [registry.resolve(store, name)[1] for name in names]
     kept = dict.fromkeys([*in_service, *_before(store), *_newest(store, keep)])
     needed = {part for ref in kept for part in (ref, *(one for _, one in ReleaseManifest.read(store, ref).parts))}
+    needed |= {maps.ref_of(ref) for ref in kept}
     needed |= _reach(store, [part for ref in in_service for _, part in ReleaseManifest.read(store, ref).parts])
     needed |= {part for ref in store.refs("release") if store.used(ref) >= until for part in _parts(store, ref)}
     # Releases first: if this is interrupted, no release is left without its parts.

@@ -13,13 +13,15 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import AepipeError, NotFoundError, QueryError, StoreError
-from aepipe.release import lifecycle
+from aepipe.release import lifecycle, maps
+from aepipe.release.maps import Map
 from aepipe.release.prefix import Prefix
 from aepipe.release.release import Release
 from aepipe.serve.facets import Facet
@@ -42,13 +44,19 @@ Ids = NDArray[np.int64]
 class Served:
     """An open release, and figures that are worked out once for it.
 
+    Args:
+        release: that answers.
+        store: with its map, if it has one.
+
     Attributes:
         release: that answers.
         digest: of it.
     """
 
-    def __init__(self, release: Release) -> None:
+    def __init__(self, release: Release, store: Store) -> None:
         self.release = release
+        self._store = store
+        self._map: Map | None = None
         self.digest = release.ref.digest
         self._lock = threading.RLock()
         self._prefix: Release | None = None
@@ -93,6 +101,23 @@ class Served:
     @cached_property
     def _facets(self) -> dict[str, Facet]:
         return {name: Facet(self.release.items.column(name), self.ids) for name in ("label", "split")}
+
+    @property
+    def has_map(self) -> bool:
+        """Whether a map of the release was made; it may be made while the service runs."""
+        return self._map is not None or self._store.has(maps.ref_of(self.release.ref))
+
+    @property
+    def map(self) -> Map | None:
+        """The map of the release; None where none was made.
+
+        Raises:
+            CorruptError: it cannot be read.
+        """
+        with self._lock:
+            if self._map is None:
+                self._map = maps.find(self._store, self.release.ref)
+            return self._map
 
     @property
     def shares(self) -> NDArray[np.float64]:
@@ -179,7 +204,7 @@ class Catalog:
             if kept is not None and self._pinned[kept].release.name == now.release.name:
                 self._pinned.move_to_end(kept)
                 return self._pinned[kept]
-            found = Served(self._found(now.release.name, digest, now))
+            found = Served(self._found(now.release.name, digest, now), self.store)
             found.warm()
             self._pinned[found.digest] = found
             while len(self._pinned) > PINNED:
@@ -229,7 +254,8 @@ class Catalog:
 
     def _take_up(self, name: str, ref: Ref) -> None:
         # A new store object, since one remembers the folders that it has read.
-        served = Served(Release.open(Store(self.store.root), ref=ref))
+        store = Store(self.store.root)
+        served = Served(Release.open(store, ref=ref), store)
         served.warm()
         self._served[name] = served
         self.taken_up[name] = self.taken_up.get(name, 0) + 1
@@ -242,4 +268,7 @@ class Catalog:
     def _watch(self) -> None:
         while not self._stop.is_set():
             self.look()
+            for one in list(self._served.values()):
+                with suppress(AepipeError, OSError):  # whoever asks for them is told
+                    one.facets  # noqa: B018  else the first page of a large collection waits for them
             self._stop.wait(EVERY)

@@ -155,7 +155,7 @@ class ItemsRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tru
     release: Annotated[str, Meta(pattern="^[0-9a-f]{12,64}$")] | None = None
 
 
-REPEATED = frozenset({"id", "key", "code", "text", "handle", "label", "split", "columns"})
+REPEATED = frozenset({"id", "key", "code", "text", "handle", "label", "split", "columns", "point"})
 """Parameters that may come several times."""
 _FLAGS = {"": True, "1": True, "true": True, "0": False, "false": False}
 

@@ -9,9 +9,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from aepipe.serve import answers, explaining, reviews
+from aepipe.serve import answers, explaining, mapping, reviews
 from aepipe.serve.handlers import collections, operations, search
 from aepipe.serve.handlers import feedback as marking
+from aepipe.serve.handlers import map as maps
 from aepipe.serve.handlers import reviews as reviewing
 from aepipe.serve.requests import ItemsRequest, Options, SearchRequest
 
@@ -129,6 +130,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         reviewing.DuplicatesRequest,
         errors=(400, 404, 410, 422, 503),
     ),
+    Endpoint("GET", f"{ONE}/map", maps.map_facts, mapping.MapFacts, more=(_RELEASE,), errors=(404, 410, 503)),
+    Endpoint(
+        "GET", f"{ONE}/map/points", maps.map_points, parameters=mapping.PointsRequest, errors=(400, 404, 410, 503)
+    ),
+    Endpoint("GET", f"{ONE}/map/at", maps.map_at, mapping.MapRows, mapping.AtRequest, errors=(400, 404, 410, 422, 503)),
     Endpoint("GET", f"{ONE}/releases", reviewing.releases, dict[str, list[reviews.ReleaseEvent]], errors=(404,)),
     Endpoint(
         "GET", f"{ONE}/diff", reviewing.diff, reviews.ReleaseDifference, reviewing.DiffRequest, errors=(400, 404, 410)

@@ -9,7 +9,7 @@
       views/                Views
       layer/                Layer
       model/                Model, the files of the frozen encoder, and a copy of those of Backbone
-      segment/              one of Codes, Items, Index, Changes, Scores, Measures
+      segment/              one of Codes, Items, Index, Changes, Scores, Measures, Map
       release/              Release
 
 Stores of earlier versions hold these names, so none of them may change. Two formats keep their names to themselves: the
@@ -190,6 +190,16 @@ class Measures:
     """Figures by which a build is compared with others; see :mod:`aepipe.pipeline.compare`."""
 
     MEASURES: Final = "measures.json"
+
+
+class Map:
+    """The rows of a release on a plane; see :mod:`aepipe.release.maps`."""
+
+    CARD: Final = "map.json"
+    X: Final = "x.npy"
+    Y: Final = "y.npy"
+    CLASS: Final = "class.npy"
+    IDS: Final = "ids.npy"
 
 
 class Release:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from aepipe.codes.bitcodes import BitCodes, check_same, concatenate, n_bytes
+from aepipe.codes.bitcodes import BitCodes, check_same, concatenate, copied_words, n_bytes, words_of
 from aepipe.errors import CodeError, FingerprintError
 
 Bits = NDArray[np.uint8]
@@ -147,11 +147,34 @@ def test_text_that_is_no_code(text: str, message: str) -> None:
 
 def test_no_text_is_no_codes() -> None:
     assert BitCodes.from_hex([], 12).packed.shape == (0, 2)
+    assert BitCodes.from_hex(["00f0"], 12, F).fingerprint == F
+
+
+@pytest.mark.parametrize(("width", "size"), [(1, 1), (2, 2), (3, 1), (4, 4), (6, 2), (8, 8), (12, 4), (16, 8)])
+def test_the_widest_words_that_fit(width: int, size: int) -> None:
+    """Views share memory and keep what is equal; copies do not share it, and begin at a word."""
+    packed = np.random.default_rng(width).integers(0, 256, (5, width), dtype=np.uint8)
+    for words in (words_of(packed), copied_words(packed), copied_words(packed[:, ::-1][:, ::-1])):
+        assert words.dtype == np.dtype(f"u{size}")
+        np.testing.assert_array_equal(words.view(np.uint8), packed)
+    assert np.shares_memory(words_of(packed), packed)
+    assert not np.shares_memory(copied_words(packed), packed)
+    np.testing.assert_array_equal(copied_words(np.asfortranarray(packed)).view(np.uint8), packed)
+
+
+@pytest.mark.parametrize("n_bits", [64, 65, 128, 129])
+def test_words_at_their_edges(n_bits: int) -> None:
+    words = BitCodes.from_bits(np.ones((1, n_bits), np.uint8)).words()
+    assert words.shape == (1, -(-n_bits // 64))
+    assert sum(int(word).bit_count() for word in words[0]) == n_bits
 
 
 def test_codes_are_joined_in_order() -> None:
     one, two = BitCodes(np.array([[1], [2]], np.uint8), 8, F), BitCodes(np.array([[3]], np.uint8), 8, F)
-    assert concatenate([one, two]).packed.ravel().tolist() == [1, 2, 3]
+    joined = concatenate([one, two])
+    assert joined.packed.ravel().tolist() == [1, 2, 3]
+    assert (joined.n_bits, joined.fingerprint) == (8, F)
+    assert concatenate([one]).packed.ravel().tolist() == [1, 2]
     with pytest.raises(CodeError, match="no codes to join"):
         concatenate([])
 

@@ -24,3 +24,4 @@ def test_zeros_have_no_angle() -> None:
     assert rows.tolist() == [[0, 0], [64, 127]]
     assert cosines(rows[0], rows).tolist() == [0, 0]
     assert quantize(np.empty((0, 3), np.float32)).shape == (0, 3)
+    assert quantize(np.empty((3, 0), np.float32)).shape == (3, 0)

@@ -119,3 +119,9 @@ def test_every_extra_is_in_the_guide() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     for extra in project["project"]["optional-dependencies"]:
         assert f"`{extra}`" in read("guide/sources.md"), f"guide/sources.md lacks the extra {extra}"
+
+
+def test_the_tests_of_the_promises_exist() -> None:
+    named = re.findall(r"`(tests/[\w/.]+)`", read("concepts/reliability.md"))
+    assert len(named) > 30
+    assert [name for name in named if not (ROOT / name).is_file()] == []

@@ -7,7 +7,7 @@ import pytest
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import quantize
-from aepipe.evaluate.asked import LATER_RANKS, Answers, ask, ask_some, curve_of
+from aepipe.evaluate.asked import IN_BIN, LATER_RANKS, Answers, _by_cosine, ask, ask_some, curve_of
 from aepipe.evaluate.calibration import ITEMS, ITEMS_WHERE, LATER, WORDS, Confidence
 from aepipe.evaluate.scores import Sample
 
@@ -116,3 +116,11 @@ def test_a_curve_is_told_for_its_kind_of_question_only() -> None:
     assert plain is not None
     assert plain.at(1, 0.95) == 0.5
     assert before.curve(words=False, where=True) is None
+
+
+@pytest.mark.parametrize(("count", "limits"), [(0, 0), (1, 1), (IN_BIN, 1), (2 * IN_BIN, 2)])
+def test_few_hits_make_few_limits(count: int, limits: int) -> None:
+    """Each limit has 25 hits below it; all relevant up to the first, none later, so that no two are pooled."""
+    found = _by_cosine(np.arange(count) / 100, np.arange(count) < IN_BIN)
+    assert [len(part) for part in found] == [limits, limits]
+    assert found[1] == (1.0, 0.0)[:limits]

@@ -163,3 +163,9 @@ def test_known_figures_of_fashion_mnist(fashion: tuple[Sample, Sample], itq_64: 
         found = [float(values.mean()) for values in (figures.map, figures.map_at_cut, figures.p_at_top)]
         # Another draw of hyperplanes or of the first rotation moves them by about 0.01.
         assert found == pytest.approx(expected, abs=0.001 if name == "pca-sign" else 0.02), name
+
+
+def test_chosen_rows_are_centred() -> None:
+    given, rows = features(50), np.array([3, 1, 40])
+    found = np.concatenate(list(baselines.centred(given, given.mean(axis=0), rows)))
+    np.testing.assert_allclose(found, given[rows] - given.mean(axis=0), atol=1e-4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,7 +47,9 @@ def test_random_bits_are_healthy() -> None:
     assert (found.healthy, found.reasons, found.remarks) == (True, (), ())
 
 
-@pytest.mark.parametrize(("rate", "dead"), [(0.004, True), (0.006, False), (0.994, False), (0.996, True)])
+@pytest.mark.parametrize(
+    ("rate", "dead"), [(0.004, True), (0.005, False), (0.006, False), (0.994, False), (0.996, True)]
+)
 def test_the_dead_rate(rate: float, dead: bool) -> None:
     """A bit is dead below 0.5 % and above 99.5 %."""
     bits = random_bits(1000, 4)
@@ -66,6 +69,17 @@ def test_a_constant_bit_has_no_correlation() -> None:
     assert found.reasons[0].startswith("2 of 6 bits are dead")
 
 
+@pytest.mark.parametrize(("dead", "healthy"), [(0, True), (2, True), (3, False)])
+def test_one_bit_in_ten_may_be_dead(dead: int, healthy: bool) -> None:
+    """Two dead bits of 20 are accepted, three are not; the reason says both limits."""
+    bits = random_bits(1000, 20)
+    bits[:, :dead] = 1
+    found = judged(bits)
+    assert found.healthy is healthy
+    said = "3 of 20 bits are dead (one value in more than 99.5 % of the codes), 10% may be"
+    assert found.reasons == (() if healthy else (said,))
+
+
 def test_copies_and_complements_are_duplicates() -> None:
     """Both signs count, the first of equal bits is no duplicate, and one duplicate in ten bits is accepted."""
     bits = random_bits(1000, 10)
@@ -75,19 +89,39 @@ def test_copies_and_complements_are_duplicates() -> None:
     bits[:, 7] = bits[:, 2]
     found = judged(bits)
     assert found.duplicate_bits == (5, 7)
-    assert "2 of 10 bits are duplicates" in found.reasons[0]
+    said = "2 of 10 bits are duplicates (correlation above 0.99 with an earlier bit), 10% may be"
+    assert found.reasons == (said,)
+
+
+def test_neighbours_can_be_duplicates() -> None:
+    """A bit next to its copy counts, and two codes are enough for a correlation."""
+    bits = random_bits(1000, 10)
+    bits[:, 5] = bits[:, 4]
+    assert judged(bits).duplicate_bits == (5,)
+    assert judged(np.array([[0, 0], [1, 1]], np.uint8)).max_correlation == 1.0
 
 
 def test_a_collapse_to_few_codes() -> None:
     """Ten codes for 5,000 rows: every bit is balanced, and the codes are not healthy."""
     found = judged(random_bits(10, 64, seed=3)[np.arange(5000) % 10])
-    assert any("5,000 rows share 10 distinct codes" in reason for reason in found.reasons)
+    said = "5,000 rows share 10 distinct codes, at least 1% of the 5,000 possible are wanted"
+    assert said in found.reasons
+
+
+@pytest.mark.parametrize(("distinct", "n_bits", "few"), [(50, 64, False), (49, 64, True), (10, 8, False), (2, 8, True)])
+def test_the_share_of_distinct_codes(distinct: int, n_bits: int, few: bool) -> None:
+    """One per cent of the possible codes is enough, and no more are possible than the bits can tell apart."""
+    codes = np.unpackbits(np.arange(distinct, dtype=">u8").view(np.uint8).reshape(-1, 8), axis=1)[:, -n_bits:]
+    found = judged(codes[np.arange(5000) % distinct])
+    assert found.n_distinct == distinct
+    assert any("distinct codes" in reason for reason in found.reasons) is few
 
 
 def test_low_entropy() -> None:
     """Live bits with rare ones are reported."""
     found = judged(np.random.default_rng(4).random((2000, 16)) < 0.03)
     assert any("mean entropy" in reason for reason in found.reasons)
+    assert health._judged(replace(judged(random_bits(200, 8)), entropy=health.MIN_ENTROPY)).healthy
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
@@ -98,10 +132,18 @@ def test_few_codes_are_judged_for_collapse_only(n: int) -> None:
     assert "too few" in found.remarks[0]
 
 
+@pytest.mark.parametrize(("n", "said"), [(99, True), (100, False)])
+def test_a_hundred_codes_are_judged(n: int, said: bool) -> None:
+    assert bool(judged(random_bits(n, 8)).remarks) is said
+
+
 def test_small_collapse_one_bit_and_nothing() -> None:
     """Equal codes, one bit, no codes."""
     assert judged(np.ones((5, 8), np.uint8)).reasons == ("all 5 codes are equal",)
-    assert judged(random_bits(200, 1)).max_correlation == 0.0
+    assert judged(np.ones((2, 8), np.uint8)).reasons == ("all 2 codes are equal",)
+    assert judged(np.ones((1, 8), np.uint8)).healthy
+    alone = judged(random_bits(200, 1))
+    assert (alone.max_correlation, alone.mean_correlation) == (0.0, 0.0)
     with pytest.raises(CodeError, match="no codes"):
         bit_health(BitCodes(np.zeros((0, 1), np.uint8), 8))
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aepipe.codes.bitcodes import BitCodes
-from aepipe.evaluate.calibration import Calibration, calibrate, falling
+from aepipe.evaluate.calibration import Calibration, Curve, calibrate, falling
 from aepipe.evaluate.exact_search import nearest
 
 
@@ -64,3 +64,17 @@ def test_probabilities_are_shares_of_all_pairs() -> None:
 def test_through_json() -> None:
     calibration = Calibration("label", (0.9, 0.5, 0.1), 2)
     assert Calibration.from_dict(json.loads(json.dumps(asdict(calibration)))) == calibration
+
+
+def test_errors_and_curves_are_kept_and_come_back() -> None:
+    rng = np.random.default_rng(1)
+    own = rng.integers(0, 4, 100)
+    errors = np.linspace(0, 1, 30, dtype=np.float32)
+    curves = {"items": Curve(30, (0.9, 0.5), (0.1,), (0.8,))}
+    found = calibrate(
+        codes(rng, own), codes(rng, own[:30]), np.zeros((30, 1), np.int64), (own, own[:30]), errors, curves
+    )
+    assert (found.usual_error, found.curves) == (1.0, curves)
+    assert Calibration.from_dict(json.loads(json.dumps(asdict(found)))) == found
+    older = {name: value for name, value in asdict(found).items() if name not in ("curves", "usual_error")}
+    assert (Calibration.from_dict(older).usual_error, Calibration.from_dict(older).curves) == (None, {})

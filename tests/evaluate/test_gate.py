@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.evaluate.bit_health import BitHealth, bit_health
-from aepipe.evaluate.gate import ItqRule, Pair, Verdict, judge
+from aepipe.evaluate.gate import KEPT, ItqRule, Pair, Verdict, between, judge
 from aepipe.evaluate.scores import Estimate, Protocol, Row, Scores
 
 HEALTHY = bit_health(BitCodes.from_bits(np.random.default_rng(0).integers(0, 2, (500, 8))))
@@ -44,6 +45,8 @@ def test_first_release(health: BitHealth, passed: bool) -> None:
     found = verdict(scores(LABELLED, health=health), None)
     assert found.passed is passed
     assert "bits are healthy: 8 of 8" in found.reasons[0] if passed else "8 of 8 bits are dead" in found.reasons[0]
+    first = "it is the first release: there is none in service to compare with"
+    assert (found.reasons[1:] == (first,)) is passed
 
 
 @pytest.mark.parametrize(
@@ -98,6 +101,14 @@ def test_a_loss_that_may_be_chance_is_said_and_does_not_refuse(half: float, pass
     assert any("-0.0500 (" in one for one in found.reasons)
 
 
+def test_the_interval_of_a_difference_is_that_of_both() -> None:
+    """Each side is the root of the squares: what is below the new and above the old, and the other way round."""
+    found = between(Estimate(0.7, 0.67, 0.78), Estimate(0.6, 0.55, 0.64))
+    assert found.value == pytest.approx(0.1)
+    assert found.low == pytest.approx(0.1 - math.hypot(0.03, 0.04))
+    assert found.high == pytest.approx(0.1 + math.hypot(0.08, 0.05))
+
+
 @pytest.mark.parametrize(
     ("low", "high", "passed"), [(-0.061, 0.031, True), (-0.03, -0.011, False), (-0.03, -0.01, True)]
 )
@@ -108,6 +119,7 @@ def test_a_pair_refuses_only_where_its_interval_lies_below(low: float, high: flo
     )
     assert found.passed is passed
     assert any("60 queries are too few to tell" in one for one in found.warnings) is passed
+    assert found.reasons[-1].startswith("on the same 60 queries map_at_1000 is 0.6855, 0.7000 in service: -0.0145 (")
 
 
 @pytest.mark.parametrize(("half", "passed"), [(0.01, False), (0.05, True)])
@@ -115,7 +127,36 @@ def test_below_itq_by_more_than_the_interval(half: float, passed: bool) -> None:
     found = verdict(around(0.70, half, itq=0.75), None, itq="refuse")
     assert found.passed is passed
     assert any('`[code] fallback = "itq"`' in one for one in found.reasons) is not passed
-    assert any("below ITQ" in one for one in found.warnings) is passed
+    assert any("0.0500 below ITQ's 0.7500 at 8 bits" in one for one in found.warnings) is passed
+
+
+@pytest.mark.parametrize(("half", "warned"), [(0.05, False), (0.15, True)])
+def test_a_win_within_the_interval_is_said(half: float, warned: bool) -> None:
+    found = verdict(around(0.7, half, itq=0.6), None, itq="forbid")
+    gain = "map_at_1000 is 0.7000, ITQ at 8 bits has 0.6000"
+    assert (found.passed, found.reasons[-1]) == (True, gain)
+    assert found.warnings == ((f"{gain}: within the interval of 0.5500 to 0.8500",) if warned else ())
+
+
+def test_as_good_as_itq_is_no_loss() -> None:
+    """Equal figures pass under forbid; where ours are all alike, the interval says that it may be chance."""
+    found = verdict(scores(LABELLED, LABELLED), None, itq="forbid")
+    assert found.passed
+    assert "within the interval of 0.7000 to 0.7000" in found.warnings[0]
+
+
+@pytest.mark.parametrize(("half", "passed"), [(0.01, False), (0.012, True)])
+def test_the_kept_share_has_the_interval_of_itq(half: float, passed: bool) -> None:
+    """0.012 below the kept share of 0.2: the same share of ITQ's interval joins ours."""
+    found = scores({"recall_at_10": KEPT * 0.2 - 0.012}, {"recall_at_10": 0.2})
+    wide = tuple(
+        replace(row, metrics={"recall_at_10": Estimate(e.value, e.value - half, e.value + half)})
+        for row in found.rows
+        for e in row.metrics.values()
+    )
+    judged = verdict(replace(found, rows=wide), None, metric="recall_at_10", itq="refuse")
+    assert (math.hypot(half, KEPT * half) > 0.012) is passed
+    assert judged.passed is passed
 
 
 @pytest.mark.parametrize(("ours", "passed"), [(0.11, True), (0.09, False)])
@@ -152,9 +193,10 @@ def test_an_unknown_metric_falls_back_to_the_labelled_one() -> None:
 
 def test_no_common_metric_fails() -> None:
     """Scores that cannot be compared do not replace a release."""
-    found = verdict(scores({"map": 0.9}), scores({"ball2": 0.9}))
-    assert not found.passed
-    assert "cannot be compared" in found.reasons[0]
+    for new, old in (({"map": 0.9}, {"ball2": 0.9}), ({"map": 0.9}, {"map": 0.9}), ({}, {"map": 0.9})):
+        found = verdict(scores(new), scores(old))
+        assert not found.passed
+        assert "cannot be compared" in found.reasons[0]
 
 
 def test_different_protocols_are_warnings() -> None:
@@ -163,4 +205,9 @@ def test_different_protocols_are_warnings() -> None:
     assert found.passed
     assert any("16 bits, the old 8" in said for said in found.warnings)
     assert any("900 rows, the old 500" in said for said in found.warnings)
-    assert verdict(scores(LABELLED, n_database=520), scores(LABELLED)).warnings == ()
+    for few in (520, 550, 450):
+        assert verdict(scores(LABELLED, n_database=few), scores(LABELLED)).warnings == ()
+    fewer = scores(LABELLED)
+    fewer = replace(fewer, protocol=replace(fewer.protocol, n_queries=60))
+    said = "60 queries were asked of the new release, 100 of the old"
+    assert verdict(fewer, scores(LABELLED)).warnings == (said,)

@@ -74,11 +74,15 @@ def test_few_items_give_no_limit() -> None:
     assert Strangers.measure(figures, np.zeros(ENOUGH - 1, bool)) is None
 
 
-def test_a_missing_cell_is_no_distance() -> None:
+@pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf])
+def test_a_missing_cell_is_no_distance(missing: float) -> None:
     given = rows(np.random.default_rng(3), 100)
     space, hole = fit_space(given, 4, 1000, seed=0), given[:2].copy()
-    hole[:, 3] = np.nan
-    assert np.isfinite(np.stack(list(space.figures(hole).values()))).all()
+    hole[:, 3] = 0.0
+    empty = space.figures(hole)
+    hole[:, 3] = missing
+    for name, figure in space.figures(hole).items():
+        np.testing.assert_array_equal(figure, empty[name])
 
 
 def test_a_copy_is_nearest_and_a_short_embedding_is_faint() -> None:

@@ -57,6 +57,7 @@ VERBS: list[list[str]] = [
     ["evaluate", "--again"],
     ["evaluate", "--bits", "1"],
     ["evaluate", "--picture", "evaluate.png"],
+    ["map"],
     ["dedup"],
     ["dedup", "--radius", "0", "--out", "groups.parquet"],
     ["generate", "-n", "2", "--steps", "2", "--out", "made.npy"],

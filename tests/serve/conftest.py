@@ -21,6 +21,8 @@ from aepipe import recipe, sources
 from aepipe.client.wire import UnixConnection
 from aepipe.index import hamming
 from aepipe.pipeline.ingest import ingest
+from aepipe.release import placing
+from aepipe.release.release import Release
 from aepipe.serve import server
 from aepipe.serve.app import application
 from aepipe.serve.service import Service
@@ -137,7 +139,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with pictures, documents, a table and vectors in service; for tests that only read."""
     folder = tmp_path_factory.mktemp("served")
     store = Store(folder / "store")
-    make_release(store, n=60)
+    pictures = make_release(store, n=60)
+    placing.make(store, Release.open(store, ref=pictures))
     rng = np.random.default_rng(0)
     (folder / "docs").mkdir()
     for number in range(60):

@@ -18,7 +18,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 SCREENS = [
     "/c/pictures", "/c/pictures?id=3", "/c/pictures?id=3&item=9", "/c/docs?text=harbour", "/c/people?id=3",
     "/c/vectors?id=3", "/c/pictures/duplicates?radius=0", "/c/pictures/releases", "/c/pictures/unreadable",
-    "/c/pictures/feedback",
+    "/c/pictures/feedback", "/c/pictures/map", "/c/pictures/map?id=3&item=9", "/c/docs/map",
+    "/c/pictures/map?area=0-0_65535-0_65535-65535_0-65535",
     "/c/pictures/docs",
 ]  # fmt: skip
 
@@ -147,6 +148,71 @@ def test_everything_is_done_by_keys(page: Any) -> None:
     page.wait_for_selector("dialog.item", state="detached")
     page.keyboard.press("?")
     assert page.locator("#help").is_visible()
+
+
+def test_the_map_leads_to_items_and_back(page: Any, client: Client) -> None:
+    page.goto("/c/pictures/map?id=3")
+    lit = "60 of 60 items in view · 30 hits are lit"
+    page.wait_for_function("text => document.querySelector('.summary')?.innerText.startsWith(text)", arg=lit)
+    canvas = page.locator("canvas")
+    box = canvas.bounding_box()
+    wanted = client.get("/v1/collections/pictures/map/at", id=7).json["rows"][0]
+    scale = min(box["width"], box["height"]) / 65535
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    place = [at + (one - 32767.5) * scale for at, one in zip(middle, (wanted["x"], wanted["y"]), strict=True)]
+    page.mouse.move(*place)
+    page.wait_for_selector(".hover img")
+    page.mouse.click(*place)
+    page.wait_for_selector("dialog.item[open]")
+    found = int(page.url.rpartition("item=")[2])
+    near = client.get("/v1/collections/pictures/map/at", x=wanted["x"], y=wanted["y"], r=800, limit=9).json["rows"]
+    assert found in [one["item"]["id"] for one in near]
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog.item", state="detached")
+
+
+def test_the_map_moves_and_what_is_drawn_around_is_listed(page: Any) -> None:
+    page.goto("/c/pictures/map")
+    page.wait_for_selector("canvas[data-state=pictures]")
+    box = page.locator("canvas").bounding_box()
+    corners = [(0.02, 0.02), (0.98, 0.02), (0.98, 0.98), (0.02, 0.98), (0.02, 0.5)]
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.keyboard.down("Shift")
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=3)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    page.wait_for_selector(".marked .tile")
+    assert page.locator(".marked h2").inner_text().startswith("60 items")
+    page.locator(".legend button").first.click()
+    page.wait_for_url("**hide=0*")
+    page.wait_for_function("() => document.querySelector('.summary')?.innerText.startsWith('48 of 60')")
+    page.mouse.move(*places[0])
+    page.mouse.wheel(0, -2000)
+    page.wait_for_url("**at=*")
+    page.reload()
+    page.wait_for_function("() => document.querySelector('.summary')?.innerText.includes(' of 60 items in view')")
+    assert not page.locator(".summary").inner_text().startswith("48 ")
+
+
+def test_the_map_is_read_by_keys_and_as_a_table(page: Any) -> None:
+    page.goto("/c/pictures/map")
+    page.wait_for_function("() => document.querySelector('.summary')?.innerText.startsWith('60 of 60')")
+    page.locator("canvas").focus()
+    for key in ("+", "+", "ArrowLeft", "ArrowUp"):
+        page.keyboard.press(key)
+    page.wait_for_url("**at=*")
+    page.keyboard.press("0")
+    page.wait_for_function("() => !location.search.includes('at=')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".marked .tile")
+    page.locator("details summary").click()
+    page.wait_for_selector("table a")
+    assert page.locator("tbody tr").count() == 30
+    page.locator("tbody a").first.click()
+    page.wait_for_selector("dialog.item[open]")
 
 
 @pytest.mark.parametrize("language", ["de-DE", "zh-CN"])

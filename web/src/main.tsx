@@ -9,6 +9,7 @@ import { Top } from "./parts/top";
 import { DocsScreen } from "./screens/docs";
 import { DuplicatesScreen } from "./screens/duplicates";
 import { FeedbackScreen } from "./screens/feedback";
+import { MapScreen } from "./screens/map";
 import { ReleasesScreen } from "./screens/releases";
 import { SearchScreen } from "./screens/search";
 import { UnreadableScreen } from "./screens/unreadable";
@@ -60,6 +61,8 @@ function App() {
 function Screen({ facts, place }: { facts: Facts; place: ReturnType<typeof usePlace> }) {
   const key = `${facts.name} ${facts.release}`;
   switch (place.screen) {
+    case "map":
+      return <MapScreen key={key} facts={facts} place={place} />;
     case "duplicates":
       return <DuplicatesScreen key={key} facts={facts} place={place} />;
     case "releases":

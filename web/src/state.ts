@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { root } from "./api";
 
-export const SCREENS = ["search", "duplicates", "releases", "unreadable", "feedback", "docs"] as const;
+export const SCREENS = ["search", "map", "duplicates", "releases", "unreadable", "feedback", "docs"] as const;
 export type Screen = (typeof SCREENS)[number];
 
 export interface Place {

@@ -111,7 +111,7 @@ def facts_of(service: Service, one: Served) -> CollectionFacts:
         reranked=options.factor is not None,
         scores=release.scores,
         cut={name: features[name] for name in ("passage", "overlap") if features.get(name) is not None},
-        map=False,
+        map=one.has_map,
         write=service.settings.write,
         originals=service.settings.originals,
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -50,6 +53,30 @@ def test_the_inner_loop_never_rises_and_ends_at_the_minimum(rectified: bool, obs
     assert torch.allclose(one.cost(found, found @ one.atoms.T), costs[-1], atol=1e-4)
     assert (found == 0).float().mean() > 0.2, "a sparse code has zeros"
     assert not rectified or (found >= 0).all()
+
+
+@pytest.mark.parametrize("rectified", [False, True])
+def test_each_step_is_that_of_the_published_descent(rectified: bool) -> None:
+    """Decoded rows are combined as their codes are: the steps are those that decode each point anew."""
+    one = energy(rectified=rectified)
+    exact = replace(one, atoms=one.atoms.double(), target=one.target.double(), predicted=one.predicted.double())
+    for (code, cost), expected in zip(islice(descent(exact), 25), plain_descent(exact), strict=False):
+        torch.testing.assert_close(code, expected, atol=1e-9, rtol=0)
+        torch.testing.assert_close(cost, exact.cost(expected, expected @ exact.atoms.T), atol=1e-9, rtol=0)
+
+
+def plain_descent(one: Energy) -> Iterator[Any]:
+    """Yield the codes of the monotone descent of Beck and Teboulle, with nothing kept from step to step but codes."""
+    rate, momentum = 1 / largest_eigenvalue(one.atoms), 1.0
+    code = point = one.predicted
+    while True:
+        yield code
+        tried = one.proximal(point - rate * (one.error(point @ one.atoms.T) @ one.atoms), rate)
+        lower = one.cost(tried, tried @ one.atoms.T) <= one.cost(code, code @ one.atoms.T)
+        before, code = code, torch.where(lower[:, None], tried, code)
+        following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        point = code + momentum / following * (tried - code) + (momentum - 1) / following * (code - before)
+        momentum = following
 
 
 def test_the_step_is_never_too_long() -> None:

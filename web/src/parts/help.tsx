@@ -11,6 +11,8 @@ export function Help() {
     ["l", t("key_like")],
     ["c", t("key_crop")],
     ["g b", t("key_mark")],
+    ["+ − 0", t("key_zoom")],
+    ["Shift", t("key_area")],
     ["Esc", t("key_back")],
     ["?", t("key_help")],
   ];

@@ -13,6 +13,11 @@ const PATHS: Record<string, string> = {
   right: "M6 3l5 5-5 5",
   link: "M6.5 9.5l3-3M5 8L3.5 9.5a2 2 0 0 0 3 3L8 11M8 5l1.5-1.5a2 2 0 0 1 3 3L11 8",
   like: "M2 8h9M8 4l4 4-4 4M14 3v10",
+  plus: "M8 3v10M3 8h10",
+  minus: "M3 8h10",
+  whole: "M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4",
+  lasso: "M8 3c3.5 0 6 1.6 6 3.8S11.5 10.5 8 10.5 2 9 2 6.8 4.5 3 8 3ZM5 10c-1.5.5-2 2-1 3s2 .5 2 1.5",
+  map: "M2 4l4-2 4 2 4-2v10l-4 2-4-2-4 2zM6 2v10M10 4v10",
   filter: "M2 3h12L9.5 8.5V13l-3-1.5v-3z",
 };
 

@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get, original, path, post, query, type Explanation, type Facts, type Hit, type Item } from "../api";
 import { decimal, percent, t } from "../i18n";
-import { change, useLoaded } from "../state";
+import { address, change, placeOf, useLoaded } from "../state";
 import { ASKED, question } from "./asking";
 import { isTyping } from "./help";
 import { Icon } from "./icons";
@@ -32,6 +32,7 @@ export function ItemDialog({
     const next = around[place + step];
     if (place >= 0 && next) change({ item: String(next.id) }, { replace: true });
   };
+  const isMap = placeOf(new URL(location.href)).screen === "map";
   const close = () => change({ item: null });
   const like = () =>
     change({ ...Object.fromEntries([...ASKED, "crop", "item"].map((one) => [one, null])), id: String(id) });
@@ -74,6 +75,11 @@ export function ItemDialog({
                 <button onClick={() => onCrop(id)}>
                   <Icon name="crop" /> {t("crop")}
                 </button>
+              )}
+              {facts.map && !isMap && (
+                <a class="button" href={address(facts.name, "map", new URLSearchParams({ id: String(id) }))}>
+                  <Icon name="map" /> {t("show_on_map")}
+                </a>
               )}
               <button onClick={() => copy(location.href).then(setCopied)}>
                 <Icon name="link" /> {copied ? t("copied") : t("copy_link")}

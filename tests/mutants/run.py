@@ -1,0 +1,184 @@
+"""Mutants: small changes of the code that the tests should notice.
+
+``make mutants ROOM=evaluate`` tries 40 of those that mutmut makes of one room:
+
+    python -m tests.mutants.run evaluate --most 40 --seed 0
+    python -m tests.mutants.run learn --files objectives/psd.py --tests tests/learn/objectives/test_psd.py
+
+Only functions that the tests of the room reach are changed, and each mutant is given to the tests that reach its
+function. Changes of texts are left out, and None in place of False. A mutant that lives stands in ``living.toml`` with
+the reason, or is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+LIVING = Path(__file__).with_name("living.toml")
+COPIED = ("aepipe", "flows", "tests", "docs", "data", "benchmarks")
+TEXT = re.compile(r"""[rbf]*("[^"]*"|'[^']*')""")
+NONE = "none"
+"""No mutant has this name: mutmut has no verb that makes mutants without trying them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change of one function.
+
+    Attributes:
+        name: its name for mutmut.
+        file: the file, as a path inside the project.
+        before, after: the lines that differ, without the spaces around them.
+        killed: whether a test failed; None before it was tried.
+    """
+
+    name: str
+    file: str
+    before: str
+    after: str
+    killed: bool | None = None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether only the text of a string is different, or None stands for False."""
+        before, after = (TEXT.sub("", one) for one in (self.before, self.after))
+        return before.replace("False", "None") == after.replace("False", "None")
+
+    def __str__(self) -> str:
+        return f"{self.file}\n  - {self.before}\n  + {self.after}"
+
+
+def copied(room: str, files: Sequence[str], tests: Sequence[str]) -> Path:
+    """Copy the project into a folder of its own, where mutmut changes one room of it."""
+    folder = ROOT / "build" / "mutants" / room
+    shutil.rmtree(folder, ignore_errors=True)
+    left_out = shutil.ignore_patterns("__pycache__", "corpus")
+    for name in COPIED:
+        shutil.copytree(ROOT / name, folder / name, ignore=left_out)
+    for file in ROOT.glob("*.*"):
+        if file.is_file():
+            shutil.copy(file, folder)
+    changed = [f"aepipe/{room}/{file}" for file in files]
+    settings = {
+        "source_paths": ["aepipe"],
+        "only_mutate": changed,
+        "also_copy": [name for name in COPIED if name not in ("aepipe", "tests")],
+        "pytest_add_cli_args": ["-n0", "-p", "no:cacheprovider"],
+        "pytest_add_cli_args_test_selection": list(tests),
+    }
+    with (folder / "pyproject.toml").open("a", encoding="utf-8") as project:
+        project.write(
+            "\n[tool.mutmut]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+        )
+    return folder
+
+
+def mutmut(folder: Path, *names: str) -> None:
+    """Make the mutants where that was not done, and try those of the names."""
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *names]
+    with (folder / "mutmut.log").open("a", encoding="utf-8") as log:
+        subprocess.run(
+            command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=log, check=False
+        )
+    if not (folder / "mutants" / "mutmut-stats.json").is_file():
+        raise SystemExit(f"mutmut made no mutants: see {folder / 'mutmut.log'}")
+
+
+def made(folder: Path) -> Iterator[Mutant]:
+    """Yield the mutants of a folder, with what is known of them."""
+    for known in sorted((folder / "mutants" / "aepipe").rglob("*.meta")):
+        file = known.relative_to(folder / "mutants").with_suffix("")
+        codes = json.loads(known.read_text(encoding="utf-8"))["exit_code_by_key"]
+        for name, code in codes.items():
+            yield Mutant(name, str(file), "", "", None if code is None else code != 0)
+
+
+def reached(folder: Path) -> set[str]:
+    """Return the names of the functions that a test reaches, as mutants begin with them."""
+    stats = json.loads((folder / "mutants" / "mutmut-stats.json").read_text(encoding="utf-8"))
+    return {name for name, tests in stats["tests_by_mangled_function_name"].items() if tests}
+
+
+def drawn(folder: Path, most: int, seed: int) -> list[Mutant]:
+    """Draw mutants of functions that a test reaches, at most so many, without quiet ones."""
+    functions = reached(folder)
+    mutants = [one for one in made(folder) if one.name.rpartition("__mutmut_")[0] in functions]
+    random.Random(seed).shuffle(mutants)
+    found: list[Mutant] = []
+    for mutant in mutants:
+        shown = described(folder, mutant)
+        if not shown.is_quiet and len(found) < most:
+            found.append(shown)
+        if len(found) == most:
+            break
+    return found
+
+
+def described(folder: Path, mutant: Mutant) -> Mutant:
+    """Add the lines that differ."""
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        lines = get_diff_for_mutant(mutant.name, path=mutant.file).splitlines()[2:]
+    finally:
+        os.chdir(here)
+    before, after = (" ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in ("-", "+"))
+    return Mutant(mutant.name, mutant.file, before, after, mutant.killed)
+
+
+def explained() -> list[dict[str, Any]]:
+    """Return the mutants that may live, with their reasons."""
+    listed: list[dict[str, Any]] = tomllib.loads(LIVING.read_text(encoding="utf-8")).get("mutant", [])
+    return listed
+
+
+def tried(folder: Path, mutants: Sequence[Mutant]) -> list[Mutant]:
+    """Try mutants, and return them with their fates."""
+    mutmut(folder, *(mutant.name for mutant in mutants))
+    fates = {mutant.name: mutant.killed for mutant in made(folder)}
+    return [Mutant(one.name, one.file, one.before, one.after, fates[one.name]) for one in mutants]
+
+
+def main() -> int:
+    """Try mutants of a room, print those that live without a reason, and count."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("room", help="a folder of aepipe/")
+    parser.add_argument("--files", nargs="*", default=["*"], help="files of the room; all by default")
+    parser.add_argument("--tests", nargs="*", help="tests to run; those of the room by default")
+    parser.add_argument("--most", type=int, default=40, help="mutants to try")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    began = time.monotonic()
+    folder = copied(given.room, given.files, given.tests or [f"tests/{given.room}"])
+    mutmut(folder, NONE)
+    fates = tried(folder, drawn(folder, given.most, given.seed))
+    listed = {(one["file"], one["before"], one["after"]) for one in explained()}
+    living = [mutant for mutant in fates if not mutant.killed]
+    unknown = [mutant for mutant in living if (mutant.file, mutant.before, mutant.after) not in listed]
+    print(*unknown, sep="\n", end="\n" if unknown else "")
+    killed, alike = len(fates) - len(living), len(living) - len(unknown)
+    print(
+        f"{len(fates)} mutants of {given.room}: {killed} killed, {alike} live for a known reason, {len(unknown)} live "
+        f"({time.monotonic() - began:.0f} s)"
+    )
+    return bool(unknown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
