@@ -20,7 +20,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what the tests start: a shell ignores it for what runs in its background, and so would they."""
+    """Let Ctrl-C reach what the tests start, and let no width of a terminal fold their output.
+
+    A shell ignores Ctrl-C for what runs in its background, and so would they; workers of pytest-xdist set a width.
+    """
+    os.environ.pop("COLUMNS", None)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -34,9 +34,9 @@ def twins(tmp_path: Path) -> tuple[Collection, Store]:
 
 
 def test_query(aepipe: Aepipe, opened: Collection, boot: Path) -> None:
-    options = ("-k", 5, "--where", "label <> 'class9'", "--min-confidence", 0, "--bits", 64, "--oversample", 3)
+    options = ("-k", 5, "--where", "label <> 'class9'", "--bits", 64, "--oversample", 3)
     said = [json.loads(line) for line in aepipe("query", boot, "--id", 3, *options, "--json").stdout.splitlines()]
-    found = opened.query(boot, ids=[3], k=5, where="label <> 'class9'", min_confidence=0.0, bits=64, oversample=3)
+    found = opened.query(boot, ids=[3], k=5, where="label <> 'class9'", bits=64, oversample=3)
     assert [as_json(opened.release, one) | {"query": ""} for one in found] == [one | {"query": ""} for one in said]
     assert all(hit.cosine is not None for hit in found.hits)
 
