@@ -7,6 +7,7 @@ import os
 import sqlite3
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 from aepipe import recipe, sources
 from aepipe.errors import ItemError, SourceError
 from aepipe.release import originals
+from aepipe.release.release import Release
 from aepipe.sources import file_at, preview
 from aepipe.sources.confinement import ADDRESS, NO_PATH, NUL, Bounds, path_in
 from aepipe.sources.item import Source
@@ -218,6 +220,7 @@ def test_nothing_outside_is_shown_whatever_a_place_says(tree: Path) -> None:
 
 def test_a_release_shows_originals_inside_only(tree: Path) -> None:
     release: Any = SimpleNamespace(items=SimpleNamespace(root=tree / "c", roots=()))
+    release.path_of = partial(Release.path_of, release)
     assert originals.original(release, "p/a.png") == png(1)
     assert originals.file_of(release, "../private/x.png") is None
     release.items.roots = (tree / "private",)
