@@ -31,7 +31,7 @@ from tests.faults.damage import DAMAGES, as_others
 from tests.support.plain_flows import plain_flows, write_collection
 from tests.support.releases import make_release
 
-EVERY = int(os.environ.get("AEPIPE_MATRIX", "1" if counts.ALL else "61"))
+EVERY = int(os.environ.get("AEPIPE_MATRIX", "1" if counts.ALL else "97"))
 """In the suite, one of so many combinations is tried."""
 READING: dict[str, list[str]] = {
     "query": ["query", "--id", "3", "--json"],

@@ -226,8 +226,12 @@ def test_other_languages_are_spoken(browser: Any, client: Client, language: str)
     context.close()
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+SIZES = [("light", 360), ("dark", 1280)]
+"""In the suite, each scheme at one width; ``make soak`` looks at all."""
+ALL_SIZES = [(scheme, width) for scheme in ("light", "dark") for width in (360, 1280)]
+
+
+@pytest.mark.parametrize(("scheme", "width"), ALL_SIZES if "AEPIPE_SOAK" in os.environ else SIZES)
 def test_no_screen_has_an_obstacle(browser: Any, client: Client, scheme: str, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     size = {"width": width, "height": 800}
