@@ -285,10 +285,14 @@ def images(folder: Path) -> Data:
     return pixels.reshape(len(pixels), -1).astype(np.float32) / np.float32(255), labels
 
 
+SPLITS = ("tr", "te")  # codespell:ignore te
+"""Endings of the arrays of both splits, as the file names them."""
+
+
 def sentences(folder: Path) -> Data:
     """Return the sentence vectors of 20 Newsgroups."""
     with np.load(folder / "embeddings" / "20ng-minilm.npz", allow_pickle=False) as held:
-        parts = [np.concatenate([held[f"{what}tr"], held[f"{what}te"]]) for what in "xy"]
+        parts = [np.concatenate([held[what + split] for split in SPLITS]) for what in "xy"]
     return parts[0].astype(np.float32), parts[1].astype(np.str_)
 
 
