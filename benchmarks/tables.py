@@ -258,6 +258,11 @@ TABLES: Mapping[str, Table] = {
             "peak MB": "{peak_mb:.0f}",
         },
     ),
+    "serving": Table(
+        ("serving",),
+        "what",
+        {"what": "{what}", "value": "{value:,.2f}", "unit": "{unit}"},
+    ),
     "search": Table(
         WIDTHS,
         "median",

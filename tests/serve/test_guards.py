@@ -105,6 +105,18 @@ def test_addresses_of_the_network_need_tokens() -> None:
             server.bound(Settings(port=taken.getsockname()[1]))
 
 
+def test_answers_do_not_wait_for_an_acknowledgement(client: Client) -> None:
+    line = http.client.HTTPConnection("127.0.0.1", client.port)
+    seconds = []
+    for _ in range(20):
+        begun = time.perf_counter()
+        line.request("GET", f"{ONE}/items/1")
+        assert line.getresponse().read()
+        seconds.append(time.perf_counter() - begun)
+    line.close()
+    assert min(seconds) < 0.03, "each answer comes 40 ms late where small packets wait for each other"
+
+
 def test_a_socket_file_is_listened_on_and_removed(store: Store, tmp_path: Path) -> None:
     settings = Settings(uds=tmp_path / "s")
     listening = server.bound(settings)
