@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from aepipe.cli.completion import names
 from aepipe.cli.options import Wait, Where, seconds
-from aepipe.cli.output import complain, say, size
+from aepipe.cli.output import can_ask, complain, say, size
 from aepipe.cli.tables import Shape, say_table
 from aepipe.errors import QueryError
 from aepipe.release import collections
@@ -116,16 +115,12 @@ def _agreed(question: str) -> bool:
     Raises:
         QueryError: nobody is.
     """
-    if not _somebody():
+    if not can_ask():
         raise QueryError(f"{question} Nobody is here to answer: say so with -y")
     if typer.confirm(question, err=True):
         return True
     complain("nothing is removed")
     return False
-
-
-def _somebody() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _cells(one: collections.Listed) -> tuple[str, ...]:

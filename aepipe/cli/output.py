@@ -213,6 +213,11 @@ def fitted(head: Sequence[str], rows: Sequence[Sequence[str]], stays: Container[
     return "\n\n".join("\n".join([faint(first), *others]) for first, *others in parted)
 
 
+def can_ask() -> bool:
+    """Whether somebody is there to answer a question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def columns() -> int | None:
     """Return the columns of the terminal, or ``$COLUMNS``; None where the output is none."""
     given = os.environ.get("COLUMNS", "")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from aepipe.cli.options import Place, Wait, seconds
-from aepipe.cli.output import complain, say
+from aepipe.cli.output import can_ask, complain, say
 from aepipe.cli.progress import showing
 from aepipe.errors import QueryError
 from aepipe.release.filter import rows_named
@@ -98,7 +98,7 @@ def remove(
     if dry_run:
         say(f"{collection.name}: {row_count(len(ids))} of {row_count(len(collection))} would be removed")
         return
-    if which.where is not None and not yes and _asks():
+    if which.where is not None and not yes and can_ask():
         asked = f"{collection.name}: remove {row_count(len(ids))} of {row_count(len(collection))}?"
         if not typer.confirm(asked, err=True):
             complain("nothing is removed")
@@ -126,11 +126,6 @@ def compact(place: Place, wait: Wait = "0") -> None:
         say(f"{collection.name}: {row_count(len(collection.release))} in one index; release {now} is in service")
     else:
         say(f"{collection.name}: nothing was added or removed since release {now} was built")
-
-
-def _asks() -> bool:
-    """Whether somebody is there to answer."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _keys(words: list[str]) -> Iterator[str]:

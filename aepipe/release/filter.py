@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import QueryError
-from aepipe.store.column_names import OURS, sql_names
+from aepipe.store.column_names import OURS, quoted, sql_names
 from aepipe.store.labels import SEPARATOR
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _show(database: Any, release: Release) -> tuple[list[str], dict[str, str]]: 
     database.register("rows_on_disk", rows)
     database.register("removed", pa.table({"id": np.asarray(release.removed)}))
     read = {"label": _SHOWN} if any(table.several_labels for table in tables) else {}
-    listed = ", ".join(f"{read.get(written, _quoted(written))} AS {_quoted(new)}" for new, written in shown.items())
+    listed = ", ".join(f"{read.get(written, quoted(written))} AS {quoted(new)}" for new, written in shown.items())
     if read and LABELS not in {name.casefold() for name in shown}:
         listed, shown = f"{listed}, {_PARTED} AS {LABELS}", shown | {LABELS: LABELS}
     database.execute(f"CREATE VIEW items AS SELECT {listed} FROM rows_on_disk ANTI JOIN removed USING (id)")
@@ -214,10 +214,6 @@ def _interrupted_after(database: Any, seconds: float | None) -> Iterator[None]: 
         timer.cancel()
         if timer.is_alive():
             timer.join()
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _reason(error: Exception, columns: list[str]) -> str:

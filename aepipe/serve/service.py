@@ -97,6 +97,11 @@ def served(request: Request, release: str | None = None) -> Served:
     return service_of(request).catalog.pinned(request.path_params["name"], release)
 
 
+def named(one: Served) -> dict[str, str]:
+    """Return the header that names the release of an answer."""
+    return {"Aepipe-Release": one.digest}
+
+
 def check_writer(request: Request) -> None:
     """Check that whoever asks may change something.
 

@@ -21,7 +21,6 @@ from urllib.parse import unquote
 NO_PATH = "no path"
 NUL = "a path with a NUL character"
 ADDRESS = "an address; items of lists and tables are files"
-LEAVES = "path leaves the folder of the source"
 _DEEP = 2
 """Parts of a path that a remedy names at least, so that it never is a whole disk."""
 

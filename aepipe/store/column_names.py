@@ -45,6 +45,11 @@ def renamed(names: Iterable[str]) -> list[str]:
     ]
 
 
+def quoted(name: str) -> str:
+    """Return a name as SQL quotes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _free(name: str, place: int, ours: bool, taken: set[str]) -> str:
     """Return a name that no other column has."""
     base = f"source_{name}" if ours else name if name.strip() else f"column_{place}"

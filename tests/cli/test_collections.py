@@ -53,7 +53,7 @@ def test_drop_asks_with_the_count(aepipe: Aepipe, own_store: Own, monkeypatch: p
     assert nobody.exit_code == 2
     assert "Nobody is here to answer: say so with -y" in nobody.stderr
     asked: list[str] = []
-    monkeypatch.setattr("aepipe.cli.collections._somebody", lambda: True)
+    monkeypatch.setattr("aepipe.cli.collections.can_ask", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda text, err: asked.append(text))
     assert aepipe("drop", "pictures", home=store).exit_code == 0
     assert asked[0].startswith("pictures: remove 40 rows, 1 release")

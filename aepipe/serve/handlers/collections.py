@@ -22,7 +22,7 @@ from aepipe.serve.pictures import SIZES
 from aepipe.serve.problems import BadRequestError, ForbiddenError, GoneError
 from aepipe.serve.requests import ItemsRequest, from_parameters
 from aepipe.serve.responses import as_json
-from aepipe.serve.service import Service, served, service_of
+from aepipe.serve.service import Service, named, served, service_of
 from aepipe.sources import drawing
 from aepipe.store.column_names import sql_names
 
@@ -39,7 +39,7 @@ async def listed(request: Request) -> Response:
 async def described(request: Request) -> Response:
     """Answer with everything about a collection."""
     service, one = service_of(request), served(request, request.query_params.get("release"))
-    return as_json(await service.searches.run(lambda: facts_of(service, one)), headers=_named(one))
+    return as_json(await service.searches.run(lambda: facts_of(service, one)), headers=named(one))
 
 
 async def items(request: Request) -> Response:
@@ -47,14 +47,14 @@ async def items(request: Request) -> Response:
     wanted = from_parameters(request.query_params.multi_items(), ItemsRequest)
     service, one = service_of(request), served(request, wanted.release)
     found = await service.searches.run(lambda: listing.rows(one, wanted, service.conditions))
-    return as_json(found, headers=_named(one))
+    return as_json(found, headers=named(one))
 
 
 async def item(request: Request) -> Response:
     """Answer with one row and its code."""
     one = served(request, request.query_params.get("release"))
     found = await service_of(request).searches.run(lambda: listing.row(one, request.path_params["id"]))
-    return as_json(found, headers=_named(one))
+    return as_json(found, headers=named(one))
 
 
 async def thumbnail(request: Request) -> Response:
@@ -65,7 +65,7 @@ async def thumbnail(request: Request) -> Response:
     pinned = request.query_params.get("release")
     service, one, row = service_of(request), served(request, pinned), request.path_params["id"]
     tag = f'"{one.digest[:16]}-{row}-{size}"'
-    headers = {**_named(one), "ETag": tag, "Cache-Control": FOREVER if pinned else "private, no-cache"}
+    headers = {**named(one), "ETag": tag, "Cache-Control": FOREVER if pinned else "private, no-cache"}
     # Asked before anything is decoded.
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
@@ -89,7 +89,7 @@ async def original(request: Request) -> Response:
     file = originals.file_of(one.release, found.place)
     if file is None:
         raise GoneError(f"{found.key}: its file is no longer there, or is a part of another one")
-    headers = {**_named(one), "Content-Security-Policy": "sandbox", "Cache-Control": "private, no-cache"}
+    headers = {**named(one), "Content-Security-Policy": "sandbox", "Cache-Control": "private, no-cache"}
     return FileResponse(file, headers=headers, filename=os.path.basename(file), media_type="application/octet-stream")
 
 
@@ -145,7 +145,3 @@ def _columns(one: Served) -> dict[str, str]:
         types = {field.name: str(field.type) for field in Rows(one.release.folders("rows")[0]).own_schema}
     names = sql_names(own)
     return {names[name]: types.get(name, "") for name in own}
-
-
-def _named(one: Served) -> dict[str, str]:
-    return {"Aepipe-Release": one.digest}

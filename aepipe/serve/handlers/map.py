@@ -9,14 +9,14 @@ from aepipe.serve import mapping
 from aepipe.serve.handlers.collections import FOREVER
 from aepipe.serve.requests import from_parameters
 from aepipe.serve.responses import as_json
-from aepipe.serve.service import served, service_of
+from aepipe.serve.service import named, served, service_of
 
 
 async def map_facts(request: Request) -> Response:
     """Answer with what the map shows, and its classes with their colours."""
     service, one = service_of(request), served(request, request.query_params.get("release"))
     found = await service.searches.run(lambda: mapping.facts(one))
-    return as_json(found, headers={"Aepipe-Release": one.digest})
+    return as_json(found, headers=named(one))
 
 
 async def map_points(request: Request) -> Response:
@@ -25,7 +25,7 @@ async def map_points(request: Request) -> Response:
     service, one = service_of(request), served(request, wanted.release)
     tag = f'"{one.digest[:16]}-map-{wanted.chunk}"'
     cached = FOREVER if wanted.release else "private, no-cache"
-    headers = {"Aepipe-Release": one.digest, "ETag": tag, "Cache-Control": cached}
+    headers = {**named(one), "ETag": tag, "Cache-Control": cached}
     found = await service.searches.run(lambda: mapping.points(one, wanted.chunk))
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
@@ -37,4 +37,4 @@ async def map_at(request: Request) -> Response:
     wanted = from_parameters(request.query_params.multi_items(), mapping.AtRequest)
     service, one = service_of(request), served(request, wanted.release)
     found = await service.searches.run(lambda: mapping.at(one, wanted))
-    return as_json(found, headers={"Aepipe-Release": one.digest})
+    return as_json(found, headers=named(one))

@@ -15,7 +15,7 @@ from aepipe.serve import reviews
 from aepipe.serve.problems import BadRequestError
 from aepipe.serve.requests import from_json, from_parameters
 from aepipe.serve.responses import as_json
-from aepipe.serve.service import check_writer, served, service_of
+from aepipe.serve.service import check_writer, named, served, service_of
 
 AGAIN = {"Retry-After": "1"}
 
@@ -91,7 +91,7 @@ async def duplicates(request: Request) -> Response:
     if found is None:
         return _later(request)
     shown = await service.decoding.run(lambda: reviews.duplicates(one, found, wanted.keep, wanted.after, wanted.limit))
-    return as_json(shown, headers={"Aepipe-Release": one.digest})
+    return as_json(shown, headers=named(one))
 
 
 async def releases(request: Request) -> Response:

@@ -31,7 +31,7 @@ from aepipe.serve.requests import (
     queries_of,
 )
 from aepipe.serve.responses import as_json, encoded
-from aepipe.serve.service import Service, served, service_of
+from aepipe.serve.service import Service, named, served, service_of
 
 STREAM = "application/x-ndjson"
 READ = ("image/", "audio/", "video/", "text/plain", "application/x-npy", "application/octet-stream", "application/pdf")
@@ -62,7 +62,7 @@ async def search_post(request: Request) -> Response:
     queries, options = await asked(request)
     one = served(request, options.release)
     if STREAM in request.headers.get("accept", ""):
-        return StreamingResponse(_streamed(service_of(request), one, queries, options), 200, _named(one), STREAM)
+        return StreamingResponse(_streamed(service_of(request), one, queries, options), 200, named(one), STREAM)
     return await _answered(request, one, queries, options, {"Cache-Control": "no-store"})
 
 
@@ -79,7 +79,7 @@ async def encode(request: Request) -> Response:
             raise found[0]
         return Encoded(one.digest, one.release.fingerprint, one.release.n_bits, codes, errors)
 
-    return as_json(await _pool(service, queries).run(work), headers=_named(one))
+    return as_json(await _pool(service, queries).run(work), headers=named(one))
 
 
 class Compared(msgspec.Struct, forbid_unknown_fields=True):
@@ -100,7 +100,7 @@ async def explain_get(request: Request) -> Response:
     wanted = from_parameters(request.query_params.multi_items(), Compared)
     one = served(request, wanted.release)
     found = await service_of(request).searches.run(lambda: explain(one, wanted.a, wanted.b))
-    return as_json(found, headers=_named(one))
+    return as_json(found, headers=named(one))
 
 
 async def asked(request: Request) -> tuple[Sequence[Query], Options]:
@@ -155,7 +155,7 @@ async def _answered(
     found = await _pool(service, queries).run(
         lambda: searching.search(one, queries, options, service.conditions, service.handles)
     )
-    return as_json(found, headers={**headers, **_named(one)})
+    return as_json(found, headers={**headers, **named(one)})
 
 
 async def _streamed(service: Service, one: Served, queries: Sequence[Query], options: Options) -> AsyncIterator[bytes]:
@@ -177,7 +177,3 @@ def _pool(service: Service, queries: Sequence[Query]) -> Pool:
     """Return the threads for some questions: what has to be decoded may take much memory."""
     heavy = any(query.data is not UNSET or query.crop is not UNSET for query in queries)
     return service.decoding if heavy else service.searches
-
-
-def _named(one: Served) -> dict[str, str]:
-    return {"Aepipe-Release": one.digest}

@@ -22,6 +22,7 @@ from aepipe.sources.files import MAX_BYTES
 from aepipe.sources.formats.plausible import check_rows, most_rows
 from aepipe.sources.formats.streams import stamp
 from aepipe.sources.item import Select
+from aepipe.store.column_names import quoted
 
 ENDINGS = (".db", ".db3", ".sqlite", ".sqlite3", ".duckdb", ".ddb")
 _SETTINGS: dict[str, Any] = {
@@ -156,14 +157,14 @@ class Sqlite:
         if self._table is None:
             assert self._query is not None
             return self._query.strip().rstrip(";")
-        table = _quoted(self._table)
+        table = quoted(self._table)
         return f"SELECT * FROM {table} ORDER BY rowid" if self._has_rowid() else f"SELECT * FROM {table}"
 
     def _has_rowid(self) -> bool:
         # Views have none, nor have tables that are kept in the order of their keys.
         try:
             with closing(_sqlite(self._path)) as database:
-                database.execute(f"SELECT rowid FROM {_quoted(self._table or '')} LIMIT 0")
+                database.execute(f"SELECT rowid FROM {quoted(self._table or '')} LIMIT 0")
         except sqlite3.Error:
             return False
         return True
@@ -177,7 +178,7 @@ class Sqlite:
         with self._reading() as database:
             sql = self._sql()
             names = [column[0] for column in database.execute(f"SELECT * FROM ({sql}\n) LIMIT 0").description]
-            listed = ", ".join(f"group_concat(DISTINCT typeof({_quoted(name)}))" for name in names)
+            listed = ", ".join(f"group_concat(DISTINCT typeof({quoted(name)}))" for name in names)
             found = database.execute(f"SELECT {listed} FROM ({sql}\n)").fetchone()
         return pa.schema([(name, self._type(name, kinds)) for name, kinds in zip(names, found, strict=True)])
 
@@ -191,7 +192,7 @@ class Sqlite:
         if "blob" not in seen:
             self.notes.append(f"column {name!r} holds {' and '.join(seen)}: all of it is taken for text")
             return pa.string()
-        column, where = _quoted(name), f" FROM {_quoted(self._table)}" if self._table else " FROM …"
+        column, where = quoted(name), f" FROM {quoted(self._table)}" if self._table else " FROM …"
         raise SourceError(
             f"{self._path}: column {name!r} holds {' and '.join(seen)}; write them with one type, or say under "
             f"[source]: query = 'SELECT …, CAST({column} AS TEXT) AS {column}{where}'"
@@ -244,7 +245,7 @@ class DuckDB:
         if select.query:
             self._sql = self._checked(select.query)
         else:
-            self._sql = f"SELECT * FROM {_quoted(_chosen(path, select.table, self._tables()))}"
+            self._sql = f"SELECT * FROM {quoted(_chosen(path, select.table, self._tables()))}"
 
     def schema(self) -> pa.Schema:
         """Return the columns."""
@@ -256,7 +257,7 @@ class DuckDB:
         try:
             return _rows_of(self._path, self._sql, 1 if self._query is None else _PATIENT, stamp(self._path))
         except (self._duckdb.Error, OSError, ValueError) as error:
-            why = _LONG if isinstance(error, self._duckdb.InterruptException) else _line(error)
+            why = _LONG if isinstance(error, self._duckdb.InterruptException) else first_line(error)
             raise SourceError(f"{self._path}: {self._what}: {why}") from None
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
@@ -285,7 +286,7 @@ class DuckDB:
         try:
             statements = self._duckdb.extract_statements(query)
         except self._duckdb.Error as error:
-            raise SourceError(f"{self._path}: query {query!r}: {_line(error)}") from None
+            raise SourceError(f"{self._path}: query {query!r}: {first_line(error)}") from None
         if len(statements) != 1 or statements[0].type != self._duckdb.StatementType.SELECT:
             raise SourceError(f"{self._path}: query {query!r}: is not one SELECT")
         return query.strip().rstrip(";")
@@ -307,7 +308,7 @@ class DuckDB:
                 # DuckDB 1.4 gave the method its name of today.
                 yield (getattr(found, "to_arrow_reader", None) or found.fetch_arrow_reader)(1 << 12)
         except (self._duckdb.Error, pa.ArrowException, OSError) as error:
-            raise SourceError(f"{self._path}: {self._what}: {_line(error)}") from None
+            raise SourceError(f"{self._path}: {self._what}: {first_line(error)}") from None
 
     @property
     def _what(self) -> str:
@@ -382,9 +383,6 @@ def _only_this_file(action: int, one: str | None, *_: object) -> int:
     return sqlite3.SQLITE_DENY if forbidden else sqlite3.SQLITE_OK
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what an error of a library says in its first line."""
     return str(error).partition("\n")[0]
