@@ -83,9 +83,12 @@ def questions(release: Release, asked: Sequence[Query], handles: Handles) -> lis
     found: list[Question | AepipeError | None] = [None] * len(asked)
     # Those that are decoded go together, because the encoder takes a batch in the time of one item.
     named: list[tuple[int, tuple[str, bytes]]] = []
+    together = _rows(release, asked)
     for place, one in enumerate(asked):
         try:
-            if one.crop is UNSET and one.kind in {"id", "key", "code", "handle"}:
+            if place in together:
+                found[place] = together[place]
+            elif one.crop is UNSET and one.kind in {"id", "key", "code", "handle"}:
                 found[place] = _known(release, one, handles)
             else:
                 named.append((place, _named_bytes(release, one)))
@@ -95,6 +98,16 @@ def questions(release: Release, asked: Sequence[Query], handles: Handles) -> lis
     for (place, _), question in zip(named, read, strict=True):
         found[place] = question.failure or question
     return [one for one in found if one is not None]
+
+
+def _rows(release: Release, asked: Sequence[Query]) -> dict[int, Question]:
+    """Return the questions that are rows by id, looked up together; none where one of them is missing."""
+    places = [place for place, one in enumerate(asked) if isinstance(one.id, int) and one.crop is UNSET]
+    ids = [one.id for one in (asked[place] for place in places) if isinstance(one.id, int)]
+    try:
+        return dict(zip(places, queries.questions_from_rows(release, ids, []), strict=True))
+    except QueryError:  # each is looked up alone then, so that only the missing ones are errors
+        return {}
 
 
 def _known(release: Release, one: Query, handles: Handles) -> Question:
