@@ -44,6 +44,9 @@ IN_SERVICE = ("promote", "rollback")
 WAIT = 600.0
 """Seconds that a night waits for another run of its collection."""
 POLL = 0.1
+UNNAMED = 1.0
+"""Seconds in which a process that has just taken a lock writes who it is; one that lets it go erases that first."""
+POLL_UNNAMED = 0.005
 _HOLDER = re.compile(r"process (?P<process>\d+), since (?P<since>\S+?)(?:, on (?P<host>.+))?")
 
 
@@ -334,11 +337,16 @@ def lock(store: Store, name: str, *, wait: float = 0) -> Iterator[None]:
             folder = store.root / layout.Root.LOCKS
             folder.mkdir(exist_ok=True)
             stream = held.enter_context((folder / name).open("a+", encoding="utf-8"))
-        until = time.monotonic() + wait
+        begun = time.monotonic()
+        until = begun + wait
         said = not wait
         while not _taken(stream):
             stream.seek(0)
-            holder = stream.read().strip() or "another process"
+            holder = stream.read().strip()
+            if not holder and time.monotonic() - begun < UNNAMED:
+                time.sleep(POLL_UNNAMED)
+                continue
+            holder = holder or "another process"
             if not said:
                 logger.warning("%s: waiting at most %.0f s for the run that is writing (%s)", name, wait, holder)
                 said = True

@@ -171,7 +171,7 @@ def test_remove_says_how_many_rows_a_condition_names(
     found = aepipe("remove", "--where", "label = 'none'", home=store)
     assert (found.exit_code, found.stderr.strip().endswith("no row of pictures fits")) == (2, True)
     assert len(Release.open(store)) == 40
-    monkeypatch.setattr("aepipe.cli.update._asks", lambda: True)
+    monkeypatch.setattr("aepipe.cli.update.can_ask", lambda: True)
     refused = aepipe(*asked, home=store, stdin=b"n\n")
     assert "nothing is removed" in refused.stderr
     assert "remove 8 rows of 40 rows?" in refused.stderr

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -137,6 +139,30 @@ def test_a_torn_service_file_is_an_error_and_can_be_replaced(made: Store, torn: 
     promote(made, C)
     assert registry.current(made, "one") == C
     assert registry.previous(made, "one") == B
+
+
+def test_a_lock_that_is_just_taken_is_waited_for_until_it_names_its_process(made: Store) -> None:
+    file = made.root / "locks" / "one"
+    file.parent.mkdir(exist_ok=True)
+    with file.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        named = threading.Timer(0.1, file.write_text, ["process 1, since 2026-01-01"])
+        named.start()
+        with pytest.raises(BusyError, match="process 1, since"), registry.lock(made, "one"):
+            pass
+        named.join()
+
+
+def test_a_lock_that_is_just_let_go_is_taken(made: Store) -> None:
+    file = made.root / "locks" / "one"
+    file.parent.mkdir(exist_ok=True)
+    stream = file.open("a")
+    fcntl.flock(stream, fcntl.LOCK_EX)
+    gone = threading.Timer(0.1, stream.close)
+    gone.start()
+    with registry.lock(made, "one"):
+        assert file.read_text().startswith("process ")
+    gone.join()
 
 
 def test_a_locked_name_is_busy_until_its_process_ends(made: Store) -> None:
