@@ -33,6 +33,7 @@ from aepipe.release.query import Answer
 from aepipe.release.release import Release
 from aepipe.release.search import QueryOptions, search_options
 from aepipe.release.things import Thing, questions_from_things
+from aepipe.release.words import Mixture
 from aepipe.report.results import Results
 from aepipe.sources.packages import methods_naming_extras
 from aepipe.store import places, registry
@@ -99,6 +100,9 @@ class Collection:
         keys: Sequence[str] = (),
         ids: Sequence[int] = (),
         codes: Sequence[str] | BitCodes = (),
+        plus: str | Sequence[str] = (),
+        minus: str | Sequence[str] = (),
+        weight: float | None = None,
         **options: Unpack[QueryOptions],
     ) -> Results:
         """Find the rows most like some things.
@@ -110,6 +114,9 @@ class Collection:
             keys: rows of the collection.
             ids: the same, by id.
             codes: in hex, or packed.
+            plus: words that are added to each question, or are one alone.
+            minus: words that its hits are not to have.
+            weight: share of these words in a question with an item, 0..1; 0.5.
             options: ``k``, ``radius``, ``where``, ``fast`` and others; see
                 :class:`aepipe.release.search.QueryOptions`.
 
@@ -121,8 +128,10 @@ class Collection:
 
         >>> boots.query("image.png", k=3, where="label = 'Boot'")      # doctest: +SKIP
         >>> boots.query(ids=[17], radius=6, others=True).to_pandas()   # doctest: +SKIP
+        >>> boots.query("beach.jpg", plus="at night", minus="people")  # doctest: +SKIP
         """
-        found = list(self.answers(*things, keys=keys, ids=ids, codes=codes, **options))
+        asked = self.answers(*things, keys=keys, ids=ids, codes=codes, plus=plus, minus=minus, weight=weight, **options)
+        found = list(asked)
         if not found:
             raise QueryError("nothing is asked: give things, keys, ids or codes")
         queries.raise_failures(one.question for one in found)
@@ -134,6 +143,9 @@ class Collection:
         keys: Sequence[str] = (),
         ids: Sequence[int] = (),
         codes: Sequence[str] | BitCodes = (),
+        plus: str | Sequence[str] = (),
+        minus: str | Sequence[str] = (),
+        weight: float | None = None,
         **options: Unpack[QueryOptions],
     ) -> Iterator[Answer]:
         """Yield the answers of :meth:`query` in blocks; a large folder is answered while it is read.
@@ -146,9 +158,16 @@ class Collection:
             FingerprintError: a code that another encoder made.
         """
         release = self.first_bits(options.get("bits")).release
-        search = search_options(release, options)
-        rows, coded = queries.questions_from_rows(release, ids, keys), queries.questions_from_codes(release, codes)
-        return queries.answers(release, chain(rows, coded, questions_from_things(release, things)), search)
+        search, mixture = search_options(release, options), Mixture.of(plus, minus, weight)
+        if mixture and len(codes):
+            raise QueryError("a code cannot be mixed with words: ask with the item or the row that it is of")
+        asked = chain(
+            queries.questions_from_rows(release, ids, keys, mixture),
+            queries.questions_from_codes(release, codes),
+            questions_from_things(release, things, mixture),
+        )
+        alone = mixture and not (things or len(keys) or len(ids))
+        return queries.answers(release, queries.questions_from_words(release, [], mixture) if alone else asked, search)
 
     def encode(self, *things: Thing) -> BitCodes:
         """Return the codes of things, in their order; they carry the collection's fingerprint.

@@ -25,6 +25,7 @@ from aepipe.evaluate.calibration import Confidence
 from aepipe.release.filter import ids_where
 from aepipe.release.release import Release
 from aepipe.store.segments import Row
+from aepipe.words import Meaning
 
 logger = logging.getLogger("aepipe.query")
 
@@ -59,6 +60,8 @@ class Question:
         failure: why there is no code.
         whole: the code with all bits, where only the first ones are compared; None where it is not known.
         figures: how far it is from the collection, see :mod:`aepipe.evaluate.strangers`; empty where that is not known.
+        meaning: of words to a collection that is not of documents, alone or with an item; None for all else.
+        logits: [K], how far each bit of such words is from turning; None for all else.
     """
 
     text: str
@@ -70,6 +73,13 @@ class Question:
     failure: ItemError | None = None
     whole: BitCodes | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
+    meaning: Meaning | None = None
+    logits: NDArray[np.float32] | None = None
+
+    @property
+    def understood(self) -> tuple[str, ...]:
+        """What words were understood as, nearest first."""
+        return self.meaning.known if self.meaning else ()
 
     @property
     def words(self) -> bool:

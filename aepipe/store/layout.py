@@ -10,6 +10,7 @@
       layer/                Layer
       model/                Model, the files of the frozen encoder, and a copy of those of Backbone
       segment/              one of Codes, Items, Index, Changes, Scores, Measures, Map
+      words/                Words
       release/              Release
 
 Stores of earlier versions hold these names, so none of them may change. Two formats keep their names to themselves: the
@@ -200,6 +201,16 @@ class Map:
     Y: Final = "y.npy"
     CLASS: Final = "class.npy"
     IDS: Final = "ids.npy"
+
+
+class Words:
+    """What answers words; see :mod:`aepipe.words`."""
+
+    CARD: Final = "words.json"
+    GRAPH: Final = "text.onnx"
+    TOKENIZER: Final = "tokenizer.json"
+    SETTINGS: Final = "text.json"  # how many tokens the graph reads, and whether texts are padded
+    GAP: Final = "gap.npy"  # the means of texts and of pictures
 
 
 class Release:

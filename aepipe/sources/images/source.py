@@ -77,6 +77,8 @@ class Features(recipe.Options):
             of your own, relative to the recipe.
         mean: subtracted from the pixels, 0..255, for a network of your own; one number, or one for each channel.
         scale: divides the pixels after that; one number, or one for each channel.
+        words: what answers questions in words: the folder or ONNX file of the text tower of the backbone's model,
+            relative to the recipe; see :mod:`aepipe.words`.
     """
 
     size: Annotated[tuple[Side, Side] | None, Field(strict=False)] = None
@@ -85,6 +87,7 @@ class Features(recipe.Options):
     backbone: str | None = None
     mean: Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)] = (127.0,)
     scale: Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)] = (128.0,)
+    words: str | None = None
 
     @field_validator("mean", "scale", mode="before")
     @classmethod
@@ -97,6 +100,8 @@ class Features(recipe.Options):
         """Refuse options that contradict each other."""
         if self.backbone and self.color != "rgb":
             raise ValueError('a backbone looks at colours; allowed: color = "rgb"')
+        if self.words and not self.backbone:
+            raise ValueError("words need the features of a network; allowed: with a backbone")
         if not all(self.scale):
             raise ValueError("nothing can be divided by 0; allowed: a scale above 0")
         return self
