@@ -20,7 +20,7 @@ from aepipe.release.release import Release
 from aepipe.release.search import Hit, Question, SearchOptions, search
 from aepipe.release.unusual import figures_of, is_judged, unusual
 from aepipe.sources.arguments import items_named
-from aepipe.sources.item import Decode, Item
+from aepipe.sources.item import Decode, Item, asking
 
 AT_ONCE = 256
 """Questions that are encoded and searched together; a large folder is answered while it is read."""
@@ -280,6 +280,6 @@ def _decoded(question: Question, decode: Decode) -> NDArray[np.generic] | ItemEr
     if question.failure is not None:
         return question.failure
     try:
-        return decode(question.data, question.text)
+        return (asking(decode) if question.words else decode)(question.data, question.text)
     except ItemError as error:
         return error
