@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,10 @@ from aepipe.sources.networks.folder import Folder
 from aepipe.sources.networks.graph import whole_graph
 from aepipe.sources.networks.texts import Reading, SentenceEncoder
 from aepipe.store import layout
-from aepipe.store.rows import Rows
 from aepipe.words import Meaning, write_card
+
+if TYPE_CHECKING:
+    from aepipe.store.rows import Rows
 
 KIND, VERSION = "towers", 1
 EXTRAS = {"tokenizers": "text"}
