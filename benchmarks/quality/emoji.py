@@ -183,9 +183,7 @@ class _TextTower(nn.Module):
         return found
 
 
-def _fit(
-    pictures: nn.Module, texts: nn.Module, features: Tensor, emoji: Sequence[Emoji], tokenizer: Tokenizer
-) -> None:
+def _fit(pictures: nn.Module, texts: nn.Module, features: Tensor, emoji: Sequence[Emoji], tokenizer: Tokenizer) -> None:
     rng = np.random.default_rng(SEED)
     warmth = nn.Parameter(torch.tensor(np.log(1 / 0.07)))
     parameters = [*pictures.parameters(), *texts.parameters(), warmth]
@@ -236,7 +234,10 @@ def _write_text_half(tower: _TextTower, file: Path) -> None:
     ]
     inputs = [helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "tokens_in"])]
     outputs = [helper.make_tensor_value_info("text_embeds", TensorProto.FLOAT, [1, WIDTH])]
-    constants = [*_constants({"table": tower.table.weight, **_layers(tower)}), numpy_helper.from_array(np.array([1]), "tokens")]
+    constants = [
+        *_constants({"table": tower.table.weight, **_layers(tower)}),
+        numpy_helper.from_array(np.array([1]), "tokens"),
+    ]
     graph = helper.make_graph(nodes, "text", inputs, outputs, constants)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), file)
 
