@@ -1,9 +1,9 @@
 """Asymmetric search: a question that keeps its floats, among rows that are bits.
 
 The score of a row is the sum over its bits of what the question says of each: ``sum((2 b - 1) * z)``, where ``z`` is
-the question's value before it is cut to a bit. For values of +1 and -1 it is ``K - 2 * distance``, so the order is that of
-the codes; other values weigh each bit by how sure the question is of it. Every row is scored, by a table of 256 sums
-for each byte of a code, so the answer is exact.
+the question's value before it is cut to a bit. For values of +1 and -1 it is ``K - 2 * distance``, so the order is
+that of the codes; other values weigh each bit by how sure the question is of it. Every row is scored, by a table of 256
+sums for each byte of a code, so the answer is exact.
 
 Source: Gordo, Perronnin, Gong and Lazebnik, "Asymmetric Distances for Binary Embeddings", 2014.
 

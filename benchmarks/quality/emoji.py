@@ -1,8 +1,8 @@
 """Emoji as pictures with captions in English and Chinese, and two small towers that are trained on them.
 
 Pictures are those of the npm package ``emoji-datasource-google``, captions the labels and tags of ``emojibase-data``;
-both are MIT, and neither is fetched here. The towers are written as exports of CLIP are: a network for pictures, one for
-texts, a tokenizer, and what they expect.
+both are MIT, and neither is fetched here. The towers are written as exports of CLIP are: a network for pictures, one
+for texts, a tokenizer, and what they expect.
 
 Legend: N pairs, F features, V tokens, T tokens of a text.
 """
@@ -201,7 +201,7 @@ def _fit(pictures: nn.Module, texts: nn.Module, features: Tensor, emoji: Sequenc
             own = torch.arange(len(places))
             loss = nn.functional.cross_entropy(cosines, own) + nn.functional.cross_entropy(cosines.T, own)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     tokenizer.no_padding()
@@ -242,7 +242,7 @@ def _write_text_half(tower: _TextTower, file: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), file)
 
 
-def _layers(tower: Any) -> dict[str, Tensor]:  # noqa: ANN401  either tower
+def _layers(tower: Any) -> dict[str, Tensor]:
     return {
         "w1": tower.first.weight.T,
         "b1": tower.first.bias,
