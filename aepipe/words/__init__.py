@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -130,6 +130,12 @@ def opened(folder: Path) -> Words:
     if kind not in names():
         raise CorruptError(f"{file}: words of the kind {kind!r}; this version of aepipe reads {', '.join(names())}")
     return cast(Words, _kind(kind).opened(folder, card))
+
+
+def named(text: str, plus: Sequence[str], minus: Sequence[str]) -> str:
+    """Return the name of a question with words that are added to it, and others that are taken away."""
+    more = [*(f"+ {one}" for one in plus), *(f"- {one}" for one in minus)]
+    return " ".join([text, *more] if text else more).removeprefix("+ ")
 
 
 def write_card(folder: Path, kind: str, facts: Mapping[str, Any]) -> None:

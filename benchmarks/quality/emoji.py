@@ -112,7 +112,7 @@ def train(emoji: Sequence[Emoji], files: Sequence[Path], folder: Path) -> None:
     """
     (folder / "onnx").mkdir(parents=True)
     below = efficientnet("efficientnet-lite0", (SIDE, SIDE))
-    known = np.flatnonzero(~held_out(len(emoji)))
+    known = np.flatnonzero(~held_out(len(emoji))).tolist()
     tokenizer = _tokenizer([emoji[place] for place in known])
     tokenizer.save(str(folder / "tokenizer.json"))
     features = torch.from_numpy(_features(below, [files[place] for place in known], folder))
@@ -194,7 +194,7 @@ def _fit(pictures: nn.Module, texts: nn.Module, features: Tensor, emoji: Sequenc
     for _ in range(EPOCHS):
         order = rng.permutation(len(emoji))
         for places in (order[at : at + BATCH] for at in range(0, len(order), BATCH)):
-            captions = [emoji[place].captions(str(rng.choice(LANGUAGES)), rng) for place in places]
+            captions = [emoji[int(place)].captions(str(rng.choice(LANGUAGES)), rng) for place in places]
             tokens = torch.tensor([one.ids for one in tokenizer.encode_batch(captions)])
             seen, read = (nn.functional.normalize(one) for one in (pictures(features[places]), texts(tokens)))
             cosines = warmth.exp().clamp(max=WARMEST) * seen @ read.T
