@@ -85,7 +85,7 @@ def words_for(release: Release) -> Words:
     """
     found = release.words
     if found is None:
-        raise QueryError(f"{release.name} cannot mix words into a question. {NO_WORDS}")
+        raise QueryError(f"{release.name} does not answer words, nor can they be added to its questions. {NO_WORDS}")
     return found
 
 
