@@ -7,6 +7,8 @@ from pathlib import Path
 from aepipe.sources import pictures
 from aepipe.sources.files import first_bytes, pointer_in
 
+PARQUET, ARROW, SQLITE = b"PAR1", b"ARROW1", b"SQLite format 3\0"
+ARRAYS = (b"\x93NUMPY", b"PK")
 _HEAD = 1 << 13
 _STARTS = {
     b"%PDF-": "a document (PDF)",
@@ -16,9 +18,9 @@ _STARTS = {
     b"OggS": "a recording (Ogg)",
     b"RIFF": "a recording or a film",
     b"\x1aE\xdf\xa3": "a film (Matroska)",
-    b"PAR1": "a Parquet file",
-    b"ARROW1": "an Arrow file",
-    b"SQLite format 3\0": "a database of SQLite",
+    PARQUET: "a Parquet file",
+    ARROW: "an Arrow file",
+    SQLITE: "a database of SQLite",
     b"\x93NUMPY": "an array of numpy",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old file of Office",
     b"PK\x03\x04": "a zip archive",
@@ -29,11 +31,21 @@ _STARTS = {
 }
 
 
-def other(path: Path) -> str:
-    """Return what a file is by its first bytes, and what to do; empty where that is not known."""
+def other(path: Path, *own: bytes) -> str:
+    """Return what a file is by its first bytes, and what to do.
+
+    Args:
+        path: of the file.
+        own: first bytes of what it should be.
+
+    Returns:
+        Empty where it is what it should be, or that is not known.
+    """
     try:
         head = first_bytes(str(path), _HEAD)
     except OSError:
+        return ""
+    if head.startswith(own):
         return ""
     if not head:
         return "it is empty"
