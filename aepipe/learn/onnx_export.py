@@ -117,6 +117,18 @@ def efficientnet(name: str, size: tuple[int, int]) -> bytes:
         size: height and width of the images.
 
     Raises:
+        CorruptError: as :func:`pretrained`.
+    """
+    return exported(pretrained(name), torch.zeros((1, 3, *size)), {"pixels": ["features"]})
+
+
+def pretrained(name: str) -> Features:
+    """Return an EfficientNet-Lite with ImageNet weights.
+
+    Args:
+        name: one of :data:`IMAGE_WEIGHTS_SHA256`.
+
+    Raises:
         CorruptError: the weights that are installed are not those that this version knows.
     """
     from efficientnet_lite_pytorch import EfficientNet
@@ -129,8 +141,7 @@ def efficientnet(name: str, size: tuple[int, int]) -> bytes:
     network = EfficientNet.from_name(name)
     # Only tensors are read; a pickle could run code.
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    pixels = torch.zeros((1, 3, *size))
-    return exported(Features(network.eval()), pixels, {"pixels": ["features"]})
+    return Features(network.eval())
 
 
 class Features(nn.Module):
