@@ -111,8 +111,14 @@ def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
         SourceError: there is no such thing, or it has another space than the rows.
         ExtraError: a package is not installed.
     """
-    named = recipe.features.get(WORDS)
+    named = named_words(recipe.features)
     return words.resolve(named, base=recipe.file.parent, width=source.shape[0]) if named else None
+
+
+def named_words(features: Mapping[str, Any]) -> str | None:
+    """Return what a recipe names to answer words; of documents, that key is a number of words."""
+    named = features.get(WORDS)
+    return named if isinstance(named, str) and named else None
 
 
 def _named(error: RecipeError, recipe: Recipe) -> RecipeError:
@@ -137,9 +143,9 @@ def override(recipe: Recipe, *, name: str | None = None, device: str | None = No
     options = table["source"]["options"]
     if isinstance(options.get("path"), str) and "://" not in options["path"]:
         options["path"] = _absolute(base, options["path"])
-    features = table["features"]
-    if features.get(WORDS) and features[WORDS] not in words.names():
-        features[WORDS] = _absolute(base, features[WORDS])
+    named = named_words(table["features"])
+    if named and words.is_place(named):
+        table["features"][WORDS] = _absolute(base, named)
     if recipe.gate.canaries:
         table["gate"]["canaries"] = _absolute(base, recipe.gate.canaries)
     return recipes.parse(table, recipe.file)
