@@ -58,8 +58,8 @@ class Encoding:
 
     def lost(self) -> NDArray[np.bool_]:
         """Say which items have no code, bool[N]: the graph gives numbers for them that are not finite."""
-        lost: NDArray[np.bool_] = ~np.isfinite(self.embedding).all(axis=1) | np.isnan(self.logits).any(axis=1)
-        return lost
+        known: NDArray[np.bool_] = np.isfinite(self.embedding).all(axis=1, keepdims=True) & ~np.isnan(self.logits)
+        return np.asarray(~known.all(axis=1))
 
 
 @dataclass(frozen=True, slots=True)

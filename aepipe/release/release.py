@@ -196,8 +196,8 @@ class Release:
     def __len__(self) -> int:
         return len(self.items)
 
-    def encode(self, items: NDArray[np.uint8], *, threads: int = 1) -> BitCodes:
-        """Return the codes of decoded items, uint8[Q, *shape].
+    def encode(self, items: NDArray[np.generic], *, threads: int = 1) -> BitCodes:
+        """Return the codes of decoded items, [Q, *shape] of the type of the encoder.
 
         Raises:
             ItemError: one has no code.
