@@ -16,6 +16,7 @@ import pytest
 from filelock import FileLock
 
 from aepipe.store.artifacts import Store
+from tests.support.exporter import read_operators_once
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,6 +38,13 @@ def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patched.setenv("TMPDIR", str(tmp_path_factory.mktemp("scratch")))
         patched.setattr(tempfile, "tempdir", None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _exporter() -> None:
+    """Make exports quick, where some test trains."""
+    if "torch" in sys.modules:
+        read_operators_once()
 
 
 @pytest.fixture

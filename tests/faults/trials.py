@@ -25,6 +25,7 @@ from aepipe.release import lifecycle
 from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import Store
+from tests.support.exporter import read_operators_once
 from tests.support.plain_flows import write_collection
 from tests.support.releases import make_release
 
@@ -106,6 +107,7 @@ def import_early(work: Callable[[], Any]) -> None:
     """
     from aepipe.learn.onnx_export import exported
 
+    read_operators_once()
     exported(torch.nn.Linear(1, 1), torch.zeros(1, 1), {"given": ["found"]}, free=0)
     for name in in_child(lambda: [work(), *sys.modules][1:]):
         if name not in sys.modules:
