@@ -11,6 +11,7 @@ import pytest
 
 from docs.generate import COMMAND
 from docs.generate import pages as generated
+from tests.faults import counts
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -122,6 +123,10 @@ def test_every_extra_is_in_the_guide() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     for extra in project["project"]["optional-dependencies"]:
         assert f"`{extra}`" in read("guide/sources.md"), f"guide/sources.md lacks the extra {extra}"
+
+
+def test_the_counts_of_faults_are_on_the_page() -> None:
+    assert counts.table() in read("benchmarks/operations.md"), "`python -m tests.faults.counts` prints the table"
 
 
 def test_the_tests_of_the_promises_exist() -> None:

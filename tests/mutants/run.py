@@ -31,6 +31,8 @@ ROOT = Path(__file__).parents[2]
 LIVING = Path(__file__).with_name("living.toml")
 COPIED = ("aepipe", "flows", "tests", "docs", "data", "benchmarks")
 TEXT = re.compile(r"""[rbf]*("[^"]*"|'[^']*')""")
+SECONDS = 8
+"""A mutant without end is stopped after the usual time and this one, fifteen times over: others may use the machine."""
 NONE = "none"
 """No mutant has this name: mutmut has no verb that makes mutants without trying them."""
 CHILDREN = """
@@ -85,6 +87,7 @@ def copied(room: str, files: Sequence[str], tests: Sequence[str]) -> Path:
         "source_paths": ["aepipe"],
         "only_mutate": changed,
         "also_copy": ["sitecustomize.py", *(name for name in COPIED if name not in ("aepipe", "tests"))],
+        "timeout_constant": SECONDS,
         "pytest_add_cli_args": ["-n0", "-p", "no:cacheprovider"],
         "pytest_add_cli_args_test_selection": list(tests),
     }
