@@ -32,7 +32,7 @@ class Address:
     text: str = field(repr=False)
     scheme: str
     host: str
-    user: str
+    user: str = field(repr=False)
     password: str = field(repr=False)
     rest: str = field(repr=False)
 
@@ -63,9 +63,14 @@ class Address:
         return cls(text, found["scheme"], host if at or host else "", unquote(user), unquote(password), found["rest"])
 
     @property
+    def is_url(self) -> bool:
+        """Whether it names a server, and no folder or file."""
+        return self.text.startswith(f"{self.scheme}://")
+
+    @property
     def shown(self) -> str:
         """The address without user, password and options."""
-        if "://" not in self.text:
+        if not self.is_url:
             return _USER.sub(r"\1", self.text)
         return f"{self.scheme}://{self.host}{self.rest.partition('?')[0]}"
 
@@ -89,7 +94,7 @@ class Address:
     def hidden(self, text: object) -> str:
         """Return a text of a driver in one line, without anything secret of the address."""
         line = _USER.sub(r"\1", " ".join(str(text).split()))
-        options = [value for _, value in parse_qsl(self.rest.partition("?")[2])] if "://" in self.text else []
+        options = [value for _, value in parse_qsl(self.rest.partition("?")[2])] if self.is_url else []
         for secret in sorted((self.text, self.password, *options), key=len, reverse=True):
             if len(secret) > 2:
                 line = line.replace(secret, "***")

@@ -122,6 +122,7 @@ def export_to(store: Store, release: Ref, address: str, wanted: Wanted | None = 
         replace=wanted.replace,
         index=wanted.index,
         described=exporting.layout.described,
+        parts=tuple((wanted.table or "").split(".", 1)) if "." in (wanted.table or "").strip(".") else (),
         asking=int(exporting.rows.ids().min()) if len(exporting.rows) else 0,
     )
     system.write(table, _counted(exporting.groups(), table))

@@ -34,6 +34,7 @@ class Table:
         replace: whether one of that name may be replaced.
         index: whether an index for approximate search is made, where that is a step of its own.
         described: what the codes are: fingerprint, bits, order of the bits.
+        parts: the name parted at its dot into schema and table, where a user gave it so; empty where it is one.
         asking: the id of a row, for the question that is shown.
         notes: what the system adds for the user to read.
     """
@@ -45,6 +46,7 @@ class Table:
     replace: bool
     index: bool
     described: dict[str, Any]
+    parts: tuple[str, ...] = ()
     asking: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -101,8 +103,11 @@ class Table:
         found: dict[str, str] = {}
         for name in self.schema.names:
             new, number = clean(name), 2
+            stem = new
             while new in found.values() or (new != name and new in self.schema.names):
-                new, number = clean(f"{clean(name)[:50]}_{number}"), number + 1
+                while not (new := clean(f"{stem}_{number}")).endswith(f"_{number}"):
+                    stem = stem[:-1]
+                number += 1
             found[name] = new
             if new != name:
                 self.notes.append(f"the column {name!r} is called {new} there, because names like that are not allowed")

@@ -6,13 +6,16 @@ after a day.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from contextlib import closing, suppress
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from aepipe.errors import ExtraError
 from aepipe.pipeline.export.address import Address
 from aepipe.pipeline.export.table import K, Table
 
@@ -37,6 +40,8 @@ def open_system(address: Address) -> ClickHouse:
     Raises:
         ExtraError: chDB is not installed.
     """
+    if address.scheme == "chdb" and find_spec("chdb") is None:
+        raise ExtraError("chdb", "clickhouse", "--to chdb")
     return ClickHouse(address)
 
 
@@ -76,6 +81,7 @@ class ClickHouse:
     def _client(self) -> Client:
         import clickhouse_connect
 
+        logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())  # what fails is raised, too
         if self._address.scheme == "chdb":
             return clickhouse_connect.get_client(interface="chdb", path=self._address.rest, database="default")
         secure = self._address.scheme.endswith("https")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,14 @@ class OpenSearch:
 
     def question(self, table: Table) -> str:
         """Return the commands that load the files and ask."""
+        name, folder = shlex.quote(table.name), shlex.quote(str(self._folder))
         json_type, lines_type = (f"-H 'Content-Type: application/{kind}'" for kind in ("json", "x-ndjson"))
         return (
-            f"cd '{self._folder}'\n"
-            f"curl -X PUT $URL/{table.name} {json_type} --data-binary @index.json\n"
-            f"for part in bulk-*.ndjson; do curl $URL/{table.name}/_bulk {lines_type} --data-binary @$part; done\n"
-            f"curl -X POST $URL/{table.name}/_refresh\n"
-            f"curl $URL/{table.name}/_search {json_type} --data-binary @query.json"
+            f"cd {folder}\n"
+            f"curl -X PUT $URL/{name} {json_type} --data-binary @index.json\n"
+            f"for part in bulk-*.ndjson; do curl $URL/{name}/_bulk {lines_type} --data-binary @$part; done\n"
+            f"curl -X POST $URL/{name}/_refresh\n"
+            f"curl $URL/{name}/_search {json_type} --data-binary @query.json"
         )
 
 
@@ -92,7 +94,9 @@ def _documents(group: pa.Table, table: Table, names: dict[str, str]) -> Iterable
     for row, code in zip(group.select(table.packed.names).to_pylist(), packed.tolist(), strict=True):
         found = json_row(row | {"code": code})
         if table.width:
-            found["embedding"] = [float(f"{value:.7g}") for value in row["embedding"]]
+            # A vector of zeros has no cosine, and would be refused with its row.
+            numbers = [float(f"{value:.7g}") for value in row["embedding"]]
+            found["embedding"] = numbers if any(numbers) else None
         yield {
             names[name]: json.loads(value) if name in nested and value is not None else value
             for name, value in found.items()

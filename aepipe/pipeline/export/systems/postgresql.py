@@ -75,19 +75,19 @@ class PostgreSQL:
         """Return the question in SQL; it reads all codes, for the index is not exact."""
         return (
             "SELECT b.id, b.key, bit_count(a.code # b.code) AS distance\n"
-            f"FROM {_path(table.name)} a, {_path(table.name)} b\n"
+            f"FROM {_path(_parts(table))} a, {_path(_parts(table))} b\n"
             f"WHERE a.id = {table.asking}\n"
             f"ORDER BY distance, b.id LIMIT {K};"
         )
 
     def _make(self, connection: Connection[Any], table: Table, groups: Iterable[pa.Table]) -> None:
         """Write the rows, make the indexes, and exchange the names."""
-        found = connection.execute("SELECT to_regclass(%s)", [_path(table.name)]).fetchone()
+        found = connection.execute("SELECT to_regclass(%s)", [_path(_parts(table))]).fetchone()
         there = found is not None and found[0] is not None
         table.check_free(self._address.shown, there)
-        *schema, plain_name = _parts(table.name)
-        draft = f"{plain_name[:40]}_{secrets.token_hex(4)}"
-        path = ".".join(quoted(part) for part in (*schema, draft))
+        *schema, last = _parts(table)
+        draft = f"{last[:40]}_{secrets.token_hex(4)}"
+        path = _path((*schema, draft))
         vectors = _has_vectors(connection)
         names = table.fitting(_cut)
         columns = {names[one.name]: _type(one, table, vectors) for one in table.packed}
@@ -95,30 +95,28 @@ class PostgreSQL:
         connection.execute(f"CREATE TABLE {path} ({declared})")
         _copy(connection, f"COPY {path} ({', '.join(map(quoted, columns))}) FROM STDIN", table, groups, vectors)
         connection.execute(f"ALTER TABLE {path} ADD CONSTRAINT {quoted(draft + '_pkey')} PRIMARY KEY (id)")
-        indexes = {"_pkey": "_pkey"} | self._indexed(connection, path, draft, table, vectors)
+        indexes = ["_pkey", *self._indexed(connection, path, draft, table, vectors)]
         connection.execute(f"COMMENT ON TABLE {path} IS {_literal(table.about)}")
         if there:
-            connection.execute(f"DROP TABLE {_path(table.name)}")
-        connection.execute(f"ALTER TABLE {path} RENAME TO {quoted(plain_name)}")
+            connection.execute(f"DROP TABLE {_path((*schema, last))}")
+        connection.execute(f"ALTER TABLE {path} RENAME TO {quoted(last)}")
         for end in indexes:
-            old = ".".join(quoted(part) for part in (*schema, draft + end))
-            connection.execute(f"ALTER INDEX {old} RENAME TO {quoted(_cut(plain_name[:50] + end))}")
+            old = _path((*schema, draft + end))
+            connection.execute(f"ALTER INDEX {old} RENAME TO {quoted(_cut(last[:50] + end))}")
 
-    def _indexed(
-        self, connection: Connection[Any], path: str, draft: str, table: Table, vectors: bool
-    ) -> dict[str, str]:
+    def _indexed(self, connection: Connection[Any], path: str, draft: str, table: Table, vectors: bool) -> list[str]:
         """Make the graph over codes, if it can be had; return how its name ends."""
         if not table.index:
-            return {}
+            return []
         if not vectors:
             table.notes.append(
                 "the server has no pgvector, so there is no index for approximate search; exact search needs none"
             )
-            return {}
+            return []
         step("index", 0, 1)
         connection.execute(f"CREATE INDEX {quoted(draft + '_code')} ON {path} USING hnsw (code bit_hamming_ops)")
         step("index", 1, 1)
-        return {"_code": "_code"}
+        return ["_code"]
 
 
 def _copy(connection: Connection[Any], statement: str, table: Table, groups: Iterable[pa.Table], vectors: bool) -> None:
@@ -194,21 +192,22 @@ def _scalar(kind: pa.DataType) -> str:
     return "bytea" if pa.types.is_fixed_size_binary(kind) else _TYPES[kind]
 
 
-def _parts(name: str) -> tuple[str, ...]:
+def _parts(table: Table) -> tuple[str, ...]:
     """Return schema and name, or the name alone.
 
     Raises:
-        QueryError: the name is too long.
+        QueryError: one is too long.
     """
-    schema, dot, table = name.rpartition(".")
-    parts = (schema, table) if dot and schema and table else (name,)
+    parts = table.parts or (table.name,)
     if any(len(part.encode()) > LONGEST_NAME for part in parts):
-        raise QueryError(f"{name}: names in PostgreSQL have at most {LONGEST_NAME} bytes; name another one by --table")
+        raise QueryError(
+            f"{table.name}: names in PostgreSQL have at most {LONGEST_NAME} bytes; name another one by --table"
+        )
     return parts
 
 
-def _path(name: str) -> str:
-    return ".".join(quoted(part) for part in _parts(name))
+def _path(parts: Iterable[str]) -> str:
+    return ".".join(quoted(part) for part in parts)
 
 
 def _cut(name: str) -> str:

@@ -86,7 +86,7 @@ class Qdrant:
 
     @property
     def _url(self) -> str | None:
-        if "://" not in self._address.text:
+        if not self._address.is_url:
             return None
         secure = "s" if self._address.scheme.endswith("https") else ""
         host = self._address.host if ":" in self._address.host else f"{self._address.host}:6333"
