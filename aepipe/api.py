@@ -291,7 +291,9 @@ class Collection:
         embeddings: bool = True,
         index: bool = True,
     ) -> Sent:
-        """Write the release into a system that others run, as one table; the old one stays until the new one is whole.
+        """Write the release into a system that others run, as one table.
+
+        A table that is replaced stays until the new one is whole.
 
         Args:
             system: its address: ``postgresql://...``, ``duckdb:FILE``, ``lancedb:FOLDER``, ``clickhouse://...``,

@@ -28,7 +28,7 @@ def unforeseen(error: BaseException, complain: Callable[[str], None] | None = No
     try:
         file = _kept(error)
     except OSError:  # no room or no folder for it: better a long message than none
-        traceback.print_exception(error)
+        sys.stderr.write(_without_passwords("".join(traceback.format_exception(error))))
         where = "the traceback is above"
     else:
         where = f"the traceback is in {file}"

@@ -68,7 +68,7 @@ def export(
         bool, typer.Option("--embeddings/--no-embeddings", help="Without them, nothing is encoded once more.")
     ] = True,
 ) -> None:
-    """Write a release for SQL and data frames, or into a system; or its encoder as one ONNX file.
+    """Write a release as files, or into a system that others run; or its encoder as ONNX.
 
     Columns: id, key, the source's own, label, split, embedding (float vector), code (bytes), and the
     code as 64-bit words: bit_count(xor(code_u64_0, q)) is the Hamming distance of 64-bit codes.

@@ -1,4 +1,4 @@
-"""Addresses of systems: what is in them, and what of it may be shown."""
+"""Addresses of systems, and the part of each that may be shown."""
 
 from __future__ import annotations
 

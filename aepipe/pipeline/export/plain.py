@@ -49,7 +49,10 @@ def plain(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def jsonable(value: object) -> object:
-    """Return a value as JSON has it: bytes in hex, times as ISO 8601, numbers that are not finite as null."""
+    """Return a value as JSON has it.
+
+    Bytes are in hex, times as ISO 8601 writes them, and numbers that are not finite null.
+    """
     match value:
         case float():
             found: object = value if math.isfinite(value) else None

@@ -95,7 +95,7 @@ class Table:
         return [name for name, match in found.items() if match and int(match[1], 16) < time.time() - ABANDONED]
 
     def fitting(self, clean: Callable[[str], str]) -> dict[str, str]:
-        """Map the columns to names that the system takes, each its own; a note says which have changed.
+        """Map the columns to names that the system takes; a note says which have changed.
 
         Args:
             clean: returns a name that fits, equal for names that fit already.
@@ -126,7 +126,7 @@ class System(Protocol):
         """
 
     def question(self, table: Table) -> str:
-        """Return what gives the nearest ``K`` of the row ``table.asking``: of equals the smaller id first."""
+        """Return the query for the nearest ``K`` of a row, ``table.asking``."""
 
 
 def is_word(name: str) -> bool:

@@ -28,7 +28,9 @@ from aepipe.pipeline.export.rows import Exporting
 from aepipe.pipeline.export.system import Wanted, export_to
 from aepipe.pipeline.export.systems import opensearch, postgresql
 from aepipe.pipeline.export.table import Table
+from aepipe.release.query import answer, questions_from_rows
 from aepipe.release.release import Release
+from aepipe.release.search import search_options
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Row, RowsWriter
 from tests.support.releases import bare_plan, pictures_of, publish_rows, put_encoder, write_pictures
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 SHAPE = (4, 4, 1)
 N = 60
+GUIDE = Path(__file__).parents[3] / "docs" / "guide" / "systems.md"
 Hits = list[tuple[int, int, str]]
 System = tuple[str, Callable[[str], Hits]]
 Stores = dict[int, tuple[Store, Ref]]
@@ -439,3 +442,41 @@ def test_codes_alone_are_exported_without_encoding(
     assert [(one[2], one[0]) for one in found] == sorted(
         zip(distances.tolist(), release.items.ids.tolist(), strict=True)
     )[:10]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://db.example.org/shop",
+        "duckdb:x",
+        "clickhouse://h",
+        "lancedb:lance",
+        "qdrant://db.example.org",
+        "milvus:x",
+    ],
+)
+def test_the_guide_has_the_question_that_is_shown(address: str) -> None:
+    types = {"id": pa.int64(), "key": pa.string(), "code": pa.binary(8), "code_u64_0": pa.uint64()}
+    table = Table("boots", pa.schema(types), 64, 70_000, replace=False, index=True, described={}, asking=17)
+    assert systems.opened(address)[1].question(table) in GUIDE.read_text("utf-8")
+
+
+def test_the_guide_asks_postgresql_as_aepipe_answers(stores: Stores, in_postgresql: System) -> None:
+    import psycopg
+
+    address, _ = in_postgresql
+    store, ref = stores[64]
+    export_to(store, ref, address, Wanted("boots"))
+    asked = [one.partition("```")[0] for one in GUIDE.read_text("utf-8").split("```sql\n")[2:4]]
+    with psycopg.connect(address) as connection:
+        connection.execute("SET enable_seqscan = off")
+        settings, _, question = asked[0].partition("\n")
+        connection.execute(settings)
+        plan = "\n".join(one[0] for one in connection.execute(f"EXPLAIN {question}"))
+        near = [(distance, row, key) for row, key, distance in connection.execute(question)]
+        ranked = connection.execute(asked[1]).fetchall()
+    assert "boots_code" in plan
+    assert near == ours(store, ref, 17)
+    release = Release.open(store, ref=ref)
+    (one,) = answer(release, list(questions_from_rows(release, [17], [])), search_options(release, {"k": 10}))
+    assert {row for row, *_ in ranked} == {hit.row.id for hit in one.hits}

@@ -35,7 +35,9 @@ _TYPES = {
 
 
 def open_system(address: Address) -> ClickHouse:
-    """Return the system of ``clickhouse://user@host:8123/database``, ``clickhouse+https://...`` or ``chdb:FOLDER``.
+    """Return the system of an address.
+
+    It is ``clickhouse://user@host:8123/database``, ``clickhouse+https://...`` or ``chdb:FOLDER``.
 
     Raises:
         ExtraError: chDB is not installed.

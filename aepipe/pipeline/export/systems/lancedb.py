@@ -5,6 +5,7 @@ A table is one version of a Lance dataset, so a new one takes the place of the o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -51,15 +52,14 @@ class LanceDB:
                 raise
 
     def question(self, table: Table) -> str:
-        """Return the question in Python; the second search gets all rows that are as far as the last hit."""
+        """Return the question in Python; its second search gets all rows as far as the last hit."""
         return (
-            "import lancedb\n"
-            f"table = lancedb.connect({self._folder!r}).open_table({table.name!r})\n"
+            "import lancedb\n\n"
+            f"table = lancedb.connect({json.dumps(self._folder)}).open_table({json.dumps(table.name)})\n"
             f'code = table.search().where("id = {table.asking}").to_list()[0]["code"]\n'
-            "def near():\n"
-            '    return table.search(code, vector_column_name="code").distance_type("hamming").bypass_vector_index()\n'
-            f'last = near().limit({K}).to_list()[-1]["_distance"]\n'
-            "hits = near().distance_range(upper_bound=last + 1).limit(table.count_rows()).to_list()\n"
+            'near = table.search(code, vector_column_name="code").distance_type("hamming").bypass_vector_index()\n'
+            f'last = near.limit({K}).to_list()[-1]["_distance"]\n'
+            "hits = near.distance_range(upper_bound=last + 1).limit(table.count_rows()).to_list()\n"
             f'print(sorted((int(hit["_distance"]), hit["id"], hit["key"]) for hit in hits)[:{K}])'
         )
 

@@ -54,12 +54,13 @@ class Milvus:
             swap.put(temporary, self._folder)
 
     def question(self, table: Table) -> str:
-        """Return the question in Python; the second search gets all rows that are as far as the last hit."""
+        """Return the question in Python; its second search gets all rows as far as the last hit."""
+        name = json.dumps(table.name)
         return (
-            "from pymilvus import MilvusClient\n"
+            "from pymilvus import MilvusClient\n\n"
             'client = MilvusClient(uri="http://localhost:19530")\n'
-            f'code = client.get({table.name!r}, [{table.asking}], output_fields=["code"])[0]["code"][0]\n'
-            f'asked = dict(collection_name={table.name!r}, data=[code], anns_field="code", output_fields=["key"])\n'
+            f'code = client.get({name}, [{table.asking}], output_fields=["code"])[0]["code"][0]\n'
+            f'asked = dict(collection_name={name}, data=[code], anns_field="code", output_fields=["key"])\n'
             f'near = client.search(**asked, limit={K}, search_params={{"metric_type": "HAMMING"}})[0]\n'
             'within = {"radius": near[-1]["distance"] + 1, "range_filter": 0}\n'
             'within = {"metric_type": "HAMMING", "params": within}\n'

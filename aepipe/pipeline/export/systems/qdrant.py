@@ -1,10 +1,13 @@
-"""Qdrant: codes as vectors of -1 and +1, whose dot product is K - 2 times the Hamming distance.
+"""Qdrant: codes as vectors of -1 and +1.
+
+Their dot product is the number of bits minus twice the Hamming distance.
 
 The collection is written under another name, and an alias, which moves in one step, is the name that is asked.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
@@ -31,7 +34,10 @@ ANSWERS_IN = 60
 
 
 def open_system(address: Address) -> Qdrant:
-    """Return the system of ``qdrant://host:6333``, ``qdrant+https://...``, or ``qdrant:FOLDER`` for trials."""
+    """Return the system of an address.
+
+    It is ``qdrant://host:6333``, ``qdrant+https://...``, or ``qdrant:FOLDER`` for trials.
+    """
     return Qdrant(address)
 
 
@@ -62,14 +68,15 @@ class Qdrant:
             self._name(client, draft, table.name, old, old in aliases.values())
 
     def question(self, table: Table) -> str:
-        """Return the question in Python; the second search gets all rows that are as far as the last hit."""
-        where = f"path={self._address.rest!r}" if self._url is None else f"url={self._url!r}"
+        """Return the question in Python; its second search gets all rows as far as the last hit."""
+        where = f"path={json.dumps(self._address.rest)}" if self._url is None else f"url={json.dumps(self._url)}"
+        name = json.dumps(table.name)
         return (
-            "from qdrant_client import QdrantClient, models\n"
+            "from qdrant_client import QdrantClient, models\n\n"
             f"client = QdrantClient({where})\n"
-            f'code = client.retrieve({table.name!r}, [{table.asking}], with_vectors=["code"])[0].vector["code"]\n'
+            f'code = client.retrieve({name}, [{table.asking}], with_vectors=["code"])[0].vector["code"]\n'
             "exact = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))\n"
-            f'asked = dict(collection_name={table.name!r}, query=code, using="code", search_params=exact)\n'
+            f'asked = dict(collection_name={name}, query=code, using="code", search_params=exact)\n'
             f"last = client.query_points(**asked, limit={K}).points[-1].score\n"
             f"hits = client.query_points(**asked, score_threshold=last - 1, limit={max(table.rows, K)}).points\n"
             f'print(sorted((int({table.n_bits} - hit.score) // 2, hit.id, hit.payload["key"]) for hit in hits)[:{K}])'
