@@ -16,6 +16,8 @@ from aepipe.store.io import check_target
 
 SCHEMES = ("duckdb",)
 PACKAGES = {"duckdb": "sql"}
+MEMORY = "1GiB"
+"""That DuckDB may hold while rows come in."""
 
 
 def open_system(address: Address) -> DuckDB:
@@ -36,6 +38,7 @@ class DuckDB:
         with self._connected() as connection:
             there = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [table.name]).fetchone()
             table.check_free(self._address.shown, there is not None)
+            connection.execute(f"SET memory_limit = '{MEMORY}'")
             connection.execute("BEGIN")
             connection.register("incoming", table.schema.empty_table())
             connection.execute(f"CREATE OR REPLACE TABLE {quoted(table.name)} AS FROM incoming")

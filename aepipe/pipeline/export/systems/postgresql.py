@@ -86,7 +86,7 @@ class PostgreSQL:
         there = found is not None and found[0] is not None
         table.check_free(self._address.shown, there)
         *schema, last = _parts(table)
-        draft = f"{last[:40]}_{secrets.token_hex(4)}"
+        draft = f"{_cut(last, 40)}_{secrets.token_hex(4)}"
         path = _path((*schema, draft))
         vectors = _has_vectors(connection)
         names = table.fitting(_cut)
@@ -95,28 +95,23 @@ class PostgreSQL:
         connection.execute(f"CREATE TABLE {path} ({declared})")
         _copy(connection, f"COPY {path} ({', '.join(map(quoted, columns))}) FROM STDIN", table, groups, vectors)
         connection.execute(f"ALTER TABLE {path} ADD CONSTRAINT {quoted(draft + '_pkey')} PRIMARY KEY (id)")
-        indexes = ["_pkey", *self._indexed(connection, path, draft, table, vectors)]
+        _index(connection, path, draft, table, vectors)
         connection.execute(f"COMMENT ON TABLE {path} IS {_literal(table.about)}")
         if there:
             connection.execute(f"DROP TABLE {_path((*schema, last))}")
         connection.execute(f"ALTER TABLE {path} RENAME TO {quoted(last)}")
-        for end in indexes:
-            old = _path((*schema, draft + end))
-            connection.execute(f"ALTER INDEX {old} RENAME TO {quoted(_cut(last[:50] + end))}")
 
-    def _indexed(self, connection: Connection[Any], path: str, draft: str, table: Table, vectors: bool) -> list[str]:
-        """Make the graph over codes, if it can be had; return how its name ends."""
-        if not table.index:
-            return []
-        if not vectors:
-            table.notes.append(
-                "the server has no pgvector, so there is no index for approximate search; exact search needs none"
-            )
-            return []
+
+def _index(connection: Connection[Any], path: str, draft: str, table: Table, vectors: bool) -> None:
+    """Make the graph over codes, if it is wanted and can be had."""
+    if table.index and not vectors:
+        table.notes.append(
+            "the server has no pgvector, so there is no index for approximate search; exact search needs none"
+        )
+    elif table.index:
         step("index", 0, 1)
         connection.execute(f"CREATE INDEX {quoted(draft + '_code')} ON {path} USING hnsw (code bit_hamming_ops)")
         step("index", 1, 1)
-        return ["_code"]
 
 
 def _copy(connection: Connection[Any], statement: str, table: Table, groups: Iterable[pa.Table], vectors: bool) -> None:
@@ -140,9 +135,10 @@ def _rows(group: pa.Table, table: Table, vectors: bool) -> Iterator[tuple[Any, .
     bits = np.unpackbits(packed, axis=1, count=table.n_bits) + ord("0")
     columns["code"] = [row.tobytes().decode() for row in bits]
     if table.width:
-        opening, closing = "[]" if vectors and table.width <= WIDEST_VECTOR else "{}"
+        form = ",".join(["%.9g"] * table.width)  # one format for a row is far quicker than one for a number
+        form = f"[{form}]" if vectors and table.width <= WIDEST_VECTOR else f"{{{form}}}"
         floats = group["embedding"].combine_chunks().flatten().to_numpy().reshape(len(group), table.width)
-        columns["embedding"] = [opening + ",".join(f"{one:.9g}" for one in row) + closing for row in floats.tolist()]
+        columns["embedding"] = [form % tuple(row) for row in floats.tolist()]
     return zip(*(columns[name] for name in schema.names), strict=True)
 
 
@@ -210,8 +206,8 @@ def _path(parts: Iterable[str]) -> str:
     return ".".join(quoted(part) for part in parts)
 
 
-def _cut(name: str) -> str:
-    return name.encode()[:LONGEST_NAME].decode(errors="ignore")
+def _cut(name: str, most: int = LONGEST_NAME) -> str:
+    return name.encode()[:most].decode(errors="ignore")
 
 
 def _literal(text: str) -> str:
