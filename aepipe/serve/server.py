@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -24,19 +24,62 @@ GRACE = 10
 """Seconds in which requests may end after the service was told to."""
 HEADERS = 64 << 10
 """Bytes of the headers of a request."""
+PACKET = 64 << 10
+"""Bytes that wait for others at most."""
 ARRIVAL = 30.0
 """Seconds in which the headers of a request have to arrive."""
 
 
+class Together:
+    """A connection that sends what is written to it in one step of the event loop as one packet.
+
+    Headers and body are two writes, and each one that is sent by itself costs as much as finding a row does.
+
+    Args:
+        transport: of the connection.
+        loop: that it belongs to.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  all else is the connection's
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send some bytes, soon; at once where there are many."""
+        if not self._parts:
+            self._loop.call_soon(self.flush)
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > PACKET:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was written."""
+        if self._parts:
+            data = b"".join(self._parts)
+            self._parts, self._size = [], 0
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what was written, and end the connection."""
+        self.flush()
+        self._transport.close()
+
+
 class Protocol(HttpToolsProtocol):
-    """HTTP with limits of time and size for the headers of a request."""
+    """HTTP with limits of time and size for the headers of a request, and answers in one packet."""
 
     _waiting: asyncio.TimerHandle | None = None
     _size = 0
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401  the library's own type
         """Begin to wait for a request."""
-        super().connection_made(transport)
+        super().connection_made(Together(transport, self.loop))  # type: ignore[arg-type]
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -64,6 +107,8 @@ class Protocol(HttpToolsProtocol):
         """Stop waiting: the request is here."""
         self._arrived()
         super().on_headers_complete()
+        # The requests that have no answer yet: where this one is alone, it may be answered without a thread.
+        cast(dict[str, Any], self.scope)["aepipe.open"] = self.tasks
 
     def _count(self, size: int) -> None:
         self._size += size

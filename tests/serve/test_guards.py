@@ -16,7 +16,7 @@ import pytest
 
 from aepipe.errors import QueryError
 from aepipe.serve import pool, server
-from aepipe.serve.problems import OverloadedError, words_of
+from aepipe.serve.problems import OverloadedError, TooSlowError, words_of
 from aepipe.serve.settings import Settings
 from aepipe.serve.tokens import Tokens
 from aepipe.store.artifacts import Store
@@ -115,6 +115,14 @@ def test_answers_do_not_wait_for_an_acknowledgement(client: Client) -> None:
         seconds.append(time.perf_counter() - begun)
     line.close()
     assert min(seconds) < 0.03, "each answer comes 40 ms late where small packets wait for each other"
+
+
+def test_an_answer_is_one_packet(client: Client) -> None:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=5) as line:
+        for path in ("/livez", f"{ONE}/search?id=3"):
+            line.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            head, _, body = line.recv(1 << 16).partition(b"\r\n\r\n")
+            assert f"content-length: {len(body)}\r\n".encode() in head + b"\r\n"
 
 
 def test_a_socket_file_is_listened_on_and_removed(store: Store, tmp_path: Path) -> None:
@@ -295,6 +303,43 @@ def test_a_full_queue_refuses() -> None:
         busy.close()
 
     asyncio.run(ask())
+
+
+def test_nobody_waits_longer_than_the_limit_and_what_nobody_waits_for_is_not_begun() -> None:
+    import asyncio
+
+    async def ask() -> None:
+        busy = pool.Pool(1, 2, 0.1)
+        held, begun = threading.Event(), threading.Event()
+        found = await asyncio.gather(busy.run(held.wait), busy.run(begun.set), return_exceptions=True)
+        assert all(isinstance(one, TooSlowError) for one in found)
+        held.set()
+        assert await busy.run(lambda: 3) == 3
+        with pytest.raises(ZeroDivisionError):
+            await busy.run(lambda: 1 // 0)
+        assert not begun.is_set()
+        assert busy.held == 0
+        busy.close()
+
+    asyncio.run(ask())
+
+
+def test_only_what_was_short_is_done_without_a_thread(client: Client) -> None:
+    costs = pool.Costs()
+    assert not costs.is_short("id", alone=True)
+    for _ in range(20):
+        assert costs.timed("id", lambda: 3) == 3
+    assert costs.is_short("id", alone=False)
+    for _ in range(2):
+        costs.timed("id", lambda: time.sleep(pool.LATE))
+    assert not costs.is_short("id", alone=True)
+    costs.timed(None, lambda: 3)
+    assert not costs.is_short(None, alone=True)
+    one = client.service.catalog.get("pictures")
+    one.costs = pool.Costs()
+    known = [client.get(f"{ONE}/search", id=3).json for _ in range(20)]
+    assert all(answer["answers"] == known[0]["answers"] for answer in known)
+    assert one.costs.is_short(("id", False, None, None), alone=True)
 
 
 def test_figures_are_by_route_and_never_by_path(client: Client) -> None:

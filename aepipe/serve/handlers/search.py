@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -36,6 +36,8 @@ from aepipe.serve.service import Service, named, served, service_of
 STREAM = "application/x-ndjson"
 READ = ("image/", "audio/", "video/", "text/plain", "application/x-npy", "application/octet-stream", "application/pdf")
 """Types of raw bodies."""
+PLAIN = 100
+"""Hits up to which their number makes little of the time of a search."""
 AT_ONCE = 64
 """Questions between two pieces of a streamed answer."""
 
@@ -151,11 +153,26 @@ def _upload(body: bytes, name: str, crop: list[float] | None) -> Query:
 async def _answered(
     request: Request, one: Served, queries: Sequence[Query], options: Options, headers: dict[str, str]
 ) -> Response:
-    service = service_of(request)
-    found = await _pool(service, queries).run(
-        lambda: searching.search(one, queries, options, service.conditions, service.handles)
-    )
-    return as_json(found, headers={**headers, **named(one)})
+    service, like = service_of(request), _like(queries, options)
+
+    def work() -> bytes:
+        return encoded(searching.search(one, queries, options, service.conditions, service.handles))
+
+    alone = len(request.scope.get("aepipe.open", ())) == 1
+    if one.costs.is_short(like, alone=alone):
+        found = one.costs.timed(like, work)
+    else:
+        found = await _pool(service, queries).run(lambda: one.costs.timed(like, work))
+    return Response(found, headers={**headers, **named(one)}, media_type="application/json")
+
+
+def _like(queries: Sequence[Query], options: Options) -> Hashable:
+    """Return what says how long a search takes: that of one row or code without filters; None for any other."""
+    filters = (options.label, options.split, options.where, options.after, options.distinct)
+    reach = (options.radius, options.min_confidence, options.bits)
+    plain = (options.k or 1) <= PLAIN and not any(filters) and all(one is None for one in reach)
+    known = len(queries) == 1 and queries[0].kind in {"id", "key", "code", "handle"} and queries[0].crop is UNSET
+    return (queries[0].kind, options.fast, options.rerank, options.oversample) if plain and known else None
 
 
 async def _streamed(service: Service, one: Served, queries: Sequence[Query], options: Options) -> AsyncIterator[bytes]:
