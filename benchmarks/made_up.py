@@ -1,7 +1,8 @@
 """Make a release of made-up codes and keys: ``python -m benchmarks.made_up FOLDER ROWS [KIND]``.
 
 KIND is that of the index, else ``flat``. For another kind, codes lie in groups of 50 with few bits between them, as
-those of real items do; else they are drawn alone. The encoder is real and untrained. This is a program apart from ``benchmarks.common``: it imports most of aepipe.
+those of real items do; else they are drawn alone. The encoder is real and untrained. This is a program apart from
+``benchmarks.common``: it imports most of aepipe.
 """
 
 from __future__ import annotations

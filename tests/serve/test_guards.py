@@ -217,14 +217,24 @@ def test_bodies_have_limits(store: Store) -> None:
 
 
 def test_headers_have_limits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "ARRIVAL", 0.3)
+    begun = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: "
+    chunked = b"POST /livez HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: "
     with running(store) as client:
-        for sent in (b"GET / HT", b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000):
-            with socket.create_connection(("127.0.0.1", client.port), timeout=5) as line:
-                line.sendall(sent)
-                with suppress(ConnectionResetError):
-                    assert line.recv(100) == b""
+        assert _sent(client, b"GET\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+        assert _sent(client, begun + b"x" * 100_000 + b"\r\n\r\n") in {b"", b"HTTP/1.1 431 "}
+        assert _sent(client, begun + b"x" * 2_000_000) in {b"", b"HTTP/1.1 431 "}, "one that does not end is kept whole"
+        assert _sent(client, chunked + b"x" * 2_000_000) != b"HTTP/1.1 200 "
         assert client.get("/livez", {"Range": ", ".join(f"bytes={n}-" for n in range(200))}).status == 200
+        monkeypatch.setattr(server, "ARRIVAL", 0.2)
+        assert _sent(client, b"GET / HT") == b""
+
+
+def _sent(client: Client, request: bytes) -> bytes:
+    """Send some bytes; return the beginning of the answer, b"" where the connection is ended without one."""
+    with socket.create_connection(("127.0.0.1", client.port), timeout=5) as line, suppress(ConnectionError):
+        line.sendall(request)
+        return line.recv(13)
+    return b""
 
 
 def test_malformed_requests_are_named_with_their_place(client: Client) -> None:

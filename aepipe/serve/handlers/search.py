@@ -21,6 +21,7 @@ from aepipe.serve.problems import BadRequestError, MediaTypeError, words_of
 from aepipe.serve.requests import (
     MOST_QUERIES,
     MOST_UPLOADS,
+    Asked,
     Options,
     Query,
     SearchRequest,
@@ -115,10 +116,24 @@ async def asked(request: Request) -> tuple[Sequence[Query], Options]:
     if kind == "application/json":
         found = from_json(await request.body(), SearchRequest)
         return found.queries, found
+    return await uploaded(request, kind, Options)
+
+
+async def uploaded(request: Request, kind: str, parameters: type[Asked]) -> tuple[list[Query], Asked]:
+    """Return the files in the body of a request, as questions, and the parameters beside them.
+
+    Args:
+        request: with the files.
+        kind: of the body.
+        parameters: their type, besides ``crop`` and ``name``.
+
+    Raises:
+        RequestError: they are malformed, too many, or of a type that is not read.
+    """
     pairs = request.query_params.multi_items()
     crop = next((crop_of(value) for name, value in pairs if name == "crop"), None)
     named = next((value for name, value in pairs if name == "name"), "")
-    options = from_parameters([pair for pair in pairs if pair[0] not in {"crop", "name"}], Options)
+    options = from_parameters([pair for pair in pairs if pair[0] not in {"crop", "name"}], parameters)
     if kind == "multipart/form-data":
         return await _files(request, crop), options
     if not kind.startswith(READ):
