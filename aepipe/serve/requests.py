@@ -94,7 +94,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
         split: only rows of one of these splits.
         where: only rows for which this condition in SQL holds.
         columns: of the source, given with each hit; else all.
-        after: where an earlier answer ended: its ``next``.
+        after: where an earlier answer ended: its ``next``; the release of that answer goes on.
         release: the first characters of a digest, at least 12; else the release in service.
     """
 

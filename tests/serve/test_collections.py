@@ -144,6 +144,28 @@ def test_releases_and_their_difference(tmp_path: Path) -> None:
         assert client.get(f"{ONE}/diff", before="0" * 12).status == 410
 
 
+def test_pages_go_on_in_their_release_until_it_is_removed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    before = make_release(store, n=40, seed=0)
+    with running(store) as client:
+        first = client.get(f"{ONE}/search", id=3, k=5).json["answers"][0]
+        wanted = [hit["id"] for hit in client.get(f"{ONE}/search", id=3, k=10).json["answers"][0]["hits"]]
+        after = make_release(store, n=40, seed=1)
+        while client.get(ONE).json["release"] != after.digest:
+            time.sleep(0.02)
+        again = client.get(f"{ONE}/search", id=3, k=5, after=first["next"]).json
+        assert again["release"] == before.digest
+        assert [hit["id"] for hit in again["answers"][0]["hits"]] == wanted[5:]
+        store.remove(before)
+        asked = client.get(f"{ONE}/search", id=4, k=5, after=first["next"])
+        assert asked.status in {200, 410}, "an open release answers from its files, which are there until it is closed"
+    with running(store) as client:
+        gone = client.get(f"{ONE}/search", id=3, k=5, after=first["next"])
+        assert (gone.status, after.digest in gone.json["detail"]) == (410, True)
+        assert client.get(f"{ONE}/items/3/thumb", release=before.digest[:12]).status == 410
+        assert client.get(f"{ONE}/search", id=3, k=5).json["release"] == after.digest
+
+
 def test_what_was_not_read_is_grouped_by_its_reason(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     make_release(store, n=10)

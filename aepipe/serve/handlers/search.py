@@ -51,7 +51,7 @@ async def search_get(request: Request) -> Response:
         raise BadRequestError("nothing is asked: give id, key, code, text or handle")
     if len(queries) > MOST_QUERIES:
         raise BadRequestError(f"{len(queries):,} questions; {MOST_QUERIES:,} are taken at a time")
-    one = served(request, options.release)
+    one = served(request, searching.release_of(options))
     tag = f'"{one.digest[:16]}"'
     lasting = not any(query.kind == "handle" for query in queries)
     if lasting and request.headers.get("if-none-match") == tag:
@@ -63,7 +63,7 @@ async def search_get(request: Request) -> Response:
 async def search_post(request: Request) -> Response:
     """Answer questions in the body: JSON, one file as it is, or several as a form."""
     queries, options = await asked(request)
-    one = served(request, options.release)
+    one = served(request, searching.release_of(options))
     if STREAM in request.headers.get("accept", ""):
         return StreamingResponse(_streamed(service_of(request), one, queries, options), 200, named(one), STREAM)
     return await _answered(request, one, queries, options, {"Cache-Control": "no-store"})
@@ -72,7 +72,7 @@ async def search_post(request: Request) -> Response:
 async def encode(request: Request) -> Response:
     """Answer with the codes of questions."""
     queries, options = await asked(request)
-    one, service = served(request, options.release), service_of(request)
+    one, service = served(request, searching.release_of(options)), service_of(request)
 
     def work() -> Encoded:
         found = asking.questions(one.release, queries, service.handles)
