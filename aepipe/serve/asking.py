@@ -91,7 +91,7 @@ def questions(release: Release, asked: Sequence[Query], handles: Handles) -> lis
             elif one.crop is UNSET and one.kind in {"id", "key", "code", "handle"}:
                 found[place] = _known(release, one, handles)
             else:
-                named.append((place, _named_bytes(release, one)))
+                named.append((place, named_bytes(release, one)))
         except AepipeError as error:
             found[place] = error
     read = queries.questions_from_bytes(release, [item for _, item in named])
@@ -125,7 +125,7 @@ def _known(release: Release, one: Query, handles: Handles) -> Question:
     return next(queries.questions_from_rows(release, ids, [one.key] if isinstance(one.key, str) else []))
 
 
-def _named_bytes(release: Release, one: Query) -> tuple[str, bytes]:
+def named_bytes(release: Release, one: Query) -> tuple[str, bytes]:
     """Return a name for messages, and the bytes of what is asked with.
 
     Raises:
