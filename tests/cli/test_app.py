@@ -73,6 +73,12 @@ def test_nor_does_one_in_words(colours: Store, tmp_path: Path) -> None:
     assert heavy == "[]"
 
 
+def test_nor_does_one_in_known_words(known_colours: Store, tmp_path: Path) -> None:
+    hits, heavy, *_ = _cold_query(known_colours, tmp_path, "something red")
+    assert '"understood": ["red"' in hits
+    assert heavy == "[]"
+
+
 def _cold_query(store: Store, folder: Path, *asked: str) -> list[str]:
     """Return what a query in a process of its own prints, the heavy modules it loads, those of ours, and its limits."""
     script = f"""

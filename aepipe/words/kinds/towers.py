@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.errors import CorruptError, ExtraError, SourceError
+from aepipe.errors import CorruptError, ExtraError, RecipeError, SourceError
 from aepipe.log import step
 from aepipe.store import layout
 from aepipe.store.rows import Rows
@@ -106,14 +106,17 @@ class TowerWords:
         return Meaning((moved / max(float(np.linalg.norm(moved)), 1e-12)).astype(np.float32))
 
 
-def resolve(text: str, *, base: Path, width: int) -> Towers:
+def resolve(text: str, *, base: Path, width: int, backbone: str | None, columns: Sequence[str]) -> Towers:
     """Return the text tower in a folder or file.
 
     Raises:
+        RecipeError: columns are named, of whose words a tower knows nothing.
         SourceError: there is none, or it gives another number of features than the pictures have.
         CorruptError: it cannot be used.
         ExtraError: the library of its tokenizer is not installed.
     """
+    if columns:
+        raise RecipeError('source.words: columns are joined to words = "imagenet"; a text tower knows words by itself')
     _check_packages()
     place = (base / Path(text).expanduser()).resolve()
     if not place.exists():
