@@ -114,8 +114,10 @@ def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
     named, columns = recipe.features.get(WORDS), tuple(recipe.source.options.get(WORDS, ()))
     if not named and columns:
         raise RecipeError("source.words: columns are joined to what answers words; allowed: with [features] words")
-    given = {"backbone": recipe.features.get("backbone"), "columns": columns}
-    return words.resolve(named, base=recipe.file.parent, width=source.shape[0], **given) if named else None
+    if not named:
+        return None
+    base, backbone = recipe.file.parent, recipe.features.get("backbone")
+    return words.resolve(named, base=base, width=source.shape[0], backbone=backbone, columns=columns)
 
 
 def _named(error: RecipeError, recipe: Recipe) -> RecipeError:

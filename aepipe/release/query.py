@@ -21,7 +21,7 @@ from aepipe.release.search import Hit, Question, SearchOptions, search
 from aepipe.release.unusual import figures_of, is_judged, unusual
 from aepipe.release.words import NOTHING, Mixture, features_of, is_in_words, meaning_of, mixed
 from aepipe.sources.arguments import items_named
-from aepipe.sources.item import Decode, Item
+from aepipe.sources.item import Decode, Item, asking
 from aepipe.words import Meaning
 
 AT_ONCE = 256
@@ -348,6 +348,6 @@ def _decoded(question: Question, decode: Decode) -> NDArray[np.generic] | ItemEr
     if question.failure is not None:
         return question.failure
     try:
-        return decode(question.data, question.text)
+        return (asking(decode) if question.words else decode)(question.data, question.text)
     except ItemError as error:
         return error

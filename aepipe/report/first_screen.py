@@ -47,7 +47,10 @@ def _wordless(release: Release) -> list[str]:
     if release.all_parts("words") or seen_by not in BACKBONES:
         return []
     install = "pip install 'aepipe[words]', then " if missing() else ""
-    return ["", f'It does not answer words yet: {install}words = "imagenet" under [features] of its recipe, and run again.']
+    return [
+        "",
+        f'It does not answer words yet: {install}words = "imagenet" under [features] of its recipe, and run again.',
+    ]
 
 
 def quality(scores: Mapping[str, Any], itq: bool = False) -> list[str]:

@@ -210,7 +210,6 @@ class Words:
     CARD: Final = "words.json"
     GRAPH: Final = "text.onnx"
     TOKENIZER: Final = "tokenizer.json"
-    SETTINGS: Final = "text.json"  # how many tokens the graph reads, and whether texts are padded
     GAP: Final = "gap.npy"  # the means of texts and of pictures
     PHRASES: Final = "phrases.json"  # of known words; and, for each phrase, its vector and the word that it stands for
     VECTORS: Final = "vectors.npy"

@@ -3,7 +3,7 @@
 A kind of words is one file below ``kinds/``, and the folder is the registry: ``[features] words`` is the name of a
 kind, or the folder or file of a text tower. Each file has:
 
-- ``resolve(text, *, base, width, backbone, columns) -> WordsSpec``, what a recipe names, checked before anything starts;
+- ``resolve(text, *, base, width, backbone, columns) -> WordsSpec``, what a recipe names, checked before all else;
 - ``opened(folder, card) -> Words``, what answers with the files of an artifact; a cold query calls it, so it imports
   neither torch nor pyarrow nor pandas;
 - optional: ``EXTRAS``, the packages that the kind needs, each with the extra of aepipe that brings it.

@@ -68,7 +68,11 @@ class Known:
 
 
 def known(
-    encoder: SentenceVectors, rows: Rows, learned: NDArray[Any], classifier: tuple[Numbers, Numbers], columns: Sequence[str]
+    encoder: SentenceVectors,
+    rows: Rows,
+    learned: NDArray[Any],
+    classifier: tuple[Numbers, Numbers],
+    columns: Sequence[str],
 ) -> Known:
     """Return what is known of a collection.
 

@@ -1,7 +1,7 @@
 """Own words of a collection: names of folders, labels, and what chosen columns hold.
 
-A row carries a word, and what a word looks like is the mean of the rows that carry it. So "my cat Minka" finds what lies
-in the folder Minka, which no encoder of texts can know.
+A row carries a word, and what a word looks like is the mean of the rows that carry it. So "my cat Minka" finds what
+lies in the folder Minka, which no encoder of texts can know.
 
 Legend: N rows, F features.
 """

@@ -86,7 +86,8 @@ class SentenceVectors:
 
     def __call__(self, text: str) -> Vector:
         """Return the vector of a text, float32[D], of unit length."""
-        return self._network([self._numbered(text)])[0]
+        vector: Vector = self._network([self._numbered(text)])[0]
+        return vector
 
     def all(self, texts: Sequence[str], *, kept: bool = False) -> NDArray[np.float16]:
         """Return the vectors of texts, float16[N, D].
@@ -185,10 +186,8 @@ def unpacked(root: Path) -> SentenceVectors:
     try:
         unpack(draft)
         draft.chmod(0o755)
-        try:
+        with suppress(OSError):  # another process was first
             os.replace(draft, folder)
-        except OSError:  # another process was first
-            pass
         return SentenceVectors(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -233,11 +232,11 @@ def unpack(folder: Path) -> None:
     net |= {"rarest": np.float32(min(scores)), "longest": np.int64(max(map(len, pieces)))}
     # Sorted by their bytes, so that a piece is found in the file without reading all of it.
     encoded = [piece.encode() for piece in pieces]
-    order = sorted(range(len(encoded)), key=encoded.__getitem__)
+    ranked = sorted(range(len(encoded)), key=encoded.__getitem__)
     np.save(folder / TABLE, table)
-    np.save(folder / PIECES, np.array([encoded[number] for number in order]))
-    np.save(folder / SCORES, np.array([scores[number] for number in order], np.float32))
-    np.save(folder / NUMBERS, np.array(order, np.int32))
+    np.save(folder / PIECES, np.array([encoded[number] for number in ranked]))
+    np.save(folder / SCORES, np.array([scores[number] for number in ranked], np.float32))
+    np.save(folder / NUMBERS, np.array(ranked, np.int32))
     np.savez(folder / NETWORK, **net)
     (folder / CHARACTERS).write_bytes(charsmap)
 
@@ -249,7 +248,8 @@ def _installed() -> tuple[bytes, bytes]:
         CorruptError: they are not those that this version knows.
     """
     spec = find_spec(PACKAGE)
-    assert spec is not None and spec.origin is not None, "check_package() comes first"
+    assert spec is not None, "check_package() comes first"
+    assert spec.origin is not None, "it is no namespace"
     folder = Path(spec.origin).parent / "resources"
     found = []
     for name, sha256 in (("weights.npz", WEIGHTS_SHA256), ("sp.model", PIECES_SHA256)):

@@ -76,7 +76,9 @@ def test_classes_are_known_by_rows_and_else_by_their_weights() -> None:
 
 
 def test_another_backbone_has_no_names() -> None:
-    with pytest.raises(SourceError, match=r"is for the features of efficientnet-lite0, whose classes have names"):
+    with pytest.raises(
+        SourceError, match=r"is for the features of efficientnet-lite0 or efficientnet-lite2, whose classes have names"
+    ):
         resolved(backbone="clip")
 
 

@@ -29,7 +29,12 @@ def rows(tmp_path: Path) -> Rows:
         lines.append(f'{file};{file};No_{number // 3} place;"{tags}"')
     (tmp_path / "list.csv").write_text("\n".join(lines))
     source = {"kind": "images", "path": str(tmp_path / "list.csv"), "key": "key"}
-    table = {"name": "mine", "source": source, "features": {"size": [2, 2], "color": "gray"}, "layers": [{"net": "dense"}]}
+    table = {
+        "name": "mine",
+        "source": source,
+        "features": {"size": [2, 2], "color": "gray"},
+        "layers": [{"net": "dense"}],
+    }
     store = Store(tmp_path / "store")
     ref = ingest(store, sources.resolve(recipe.parse(table, tmp_path / "mine.toml")))
     return Rows(store.path(ref))
@@ -52,7 +57,13 @@ def test_a_column_that_is_not_there_is_named(rows: Rows) -> None:
 
 @pytest.mark.parametrize(
     ("given", "wanted"),
-    [("car_side", "car side"), ("IMG-2021.05", "IMG 2021 05"), ("snowyOwl", "snowy Owl"), ("2021", ""), ("貓 咪", "貓 咪")],
+    [
+        ("car_side", "car side"),
+        ("IMG-2021.05", "IMG 2021 05"),
+        ("snowyOwl", "snowy Owl"),
+        ("2021", ""),
+        ("貓 咪", "貓 咪"),
+    ],
 )
 def test_words_are_as_people_say_them(given: str, wanted: str) -> None:
     assert tidy(given) == wanted

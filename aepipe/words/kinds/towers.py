@@ -11,26 +11,32 @@ Legend: N pictures, V words, F features.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import CorruptError, ExtraError, RecipeError, SourceError
 from aepipe.log import step
+from aepipe.sources.networks import reading as readings
+from aepipe.sources.networks.folder import Folder
+from aepipe.sources.networks.graph import whole_graph
+from aepipe.sources.networks.texts import Reading, SentenceEncoder
 from aepipe.store import layout
-from aepipe.store.rows import Rows
 from aepipe.words import Meaning, write_card
-from aepipe.words.tower import TextTower, files_of
+
+if TYPE_CHECKING:
+    from aepipe.store.rows import Rows
 
 KIND, VERSION = "towers", 1
 EXTRAS = {"tokenizers": "text"}
+OUTPUTS = ("text_embeds", "sentence_embedding", "pooler_output")
+"""Outputs that lie in the space of both towers, the first that a graph has; else what :mod:`readings` takes."""
 SAMPLE = 512
 """Words of the vocabulary that the gap is measured on."""
 SEED = 20221
@@ -48,18 +54,22 @@ class Towers:
     """A text tower as a recipe names it; see :class:`aepipe.words.WordsSpec`.
 
     Attributes:
-        files: of the tower, by their names in the store.
-        place: for messages.
+        graph: the network.
+        tokenizer: its ``tokenizer.json``.
+        reading: how it reads.
+        said: what was read of its folder, in words.
     """
 
-    files: Mapping[str, bytes]
-    place: str
+    graph: bytes
+    tokenizer: bytes
+    reading: Reading
+    said: tuple[str, ...] = ()
     of_rows: bool = False
 
     def inputs(self) -> dict[str, Any]:
-        """Return the kind and the digests of the files."""
-        digests = {name: hashlib.sha256(data).hexdigest() for name, data in self.files.items()}
-        return {"kind": KIND, "version": VERSION, "files": digests}
+        """Return the kind, the digests of the files, and how they read."""
+        digests = [hashlib.sha256(data).hexdigest() for data in (self.graph, self.tokenizer)]
+        return {"kind": KIND, "version": VERSION, "files": digests, "reading": self.reading.to_json()}
 
     def make(self, folder: Path, rows: Rows, learned: NDArray[Any]) -> None:
         """Write the tower, and the gap as float32[2, F]: the means of texts and of pictures.
@@ -67,19 +77,19 @@ class Towers:
         Raises:
             CorruptError: the network fails.
         """
-        for name, data in self.files.items():
-            (folder / name).write_bytes(data)
-        tower = TextTower.open(folder)
-        texts = words_of(tower)
+        (folder / layout.Words.GRAPH).write_bytes(self.graph)
+        (folder / layout.Words.TOKENIZER).write_bytes(self.tokenizer)
+        tower = SentenceEncoder(folder, layout.Words.GRAPH, self.reading)
+        texts = words_of(folder / layout.Words.TOKENIZER)
         found = np.empty((len(texts), learned.shape[1]))
         for place, text in enumerate(texts):
-            found[place] = tower(text)
+            found[place] = tower(text, "query")
             step("words", place + 1, len(texts))
         centres = (found.mean(axis=0), mean_of(learned))
         lengths = (length_of(found, centres[0]), length_of(learned, centres[1]))
         np.save(folder / layout.Words.GAP, np.array(centres, np.float32))
-        facts = {"version": VERSION, "words": len(texts), "scale": lengths[1] / max(lengths[0], 1e-12)}
-        write_card(folder, KIND, facts)
+        facts = {"version": VERSION, "reading": self.reading.to_json(), "words": len(texts)}
+        write_card(folder, KIND, {**facts, "scale": lengths[1] / max(lengths[0], 1e-12)})
 
 
 class TowerWords:
@@ -91,7 +101,7 @@ class TowerWords:
         scale: of the difference of a text from the mean of texts.
     """
 
-    def __init__(self, tower: TextTower, gap: NDArray[np.float32], scale: float) -> None:
+    def __init__(self, tower: SentenceEncoder, gap: NDArray[np.float32], scale: float) -> None:
         self._tower, self._gap, self._scale = tower, gap, scale
 
     @property
@@ -102,11 +112,11 @@ class TowerWords:
 
     def __call__(self, text: str) -> Meaning:
         """Return what a text means."""
-        moved = self._gap[1] + self._scale * (self._tower(text) - self._gap[0])
+        moved = self._gap[1] + self._scale * (self._tower(text, "query").astype(np.float64) - self._gap[0])
         return Meaning((moved / max(float(np.linalg.norm(moved)), 1e-12)).astype(np.float32))
 
 
-def resolve(text: str, *, base: Path, width: int, backbone: str | None, columns: Sequence[str]) -> Towers:
+def resolve(text: str, *, base: Path, width: int, backbone: str | None = None, columns: Sequence[str] = ()) -> Towers:
     """Return the text tower in a folder or file.
 
     Raises:
@@ -119,15 +129,16 @@ def resolve(text: str, *, base: Path, width: int, backbone: str | None, columns:
         raise RecipeError('source.words: columns are joined to words = "imagenet"; a text tower knows words by itself')
     _check_packages()
     place = (base / Path(text).expanduser()).resolve()
-    if not place.exists():
-        raise SourceError(f"{place}: no such words; allowed: the folder or ONNX file of a text tower")
-    found = Towers(files_of(place), str(place))
-    names = (layout.Words.GRAPH, layout.Words.TOKENIZER, layout.Words.SETTINGS)
-    graph, tokenizer, settings = (found.files[name] for name in names)
-    own = len(TextTower(graph, tokenizer.decode("utf-8", "replace"), json.loads(settings), str(place))("a"))
-    if own != width:
+    folder = _folder_at(place)
+    shared = next((name for name in OUTPUTS if name in folder.ends[1]), None)
+    reading, said = readings.read(folder, {} if shared is None else {"output": shared})
+    tokenizer = folder.path / layout.Words.TOKENIZER
+    tower = SentenceEncoder(folder.graph.parent, folder.graph.name, reading, tokenizer)
+    if (own := len(tower("a", "query"))) != width:
         raise SourceError(f"{place}: gives {own} features for a text, and a picture has {width}: not of one model")
-    return found
+    # The graph that is kept has no other output, so a question need not look for it.
+    kept = replace(reading, output="")
+    return Towers(whole_graph(folder.graph, reading.output), tokenizer.read_bytes(), kept, said)
 
 
 def opened(folder: Path, card: Mapping[str, Any]) -> TowerWords:
@@ -139,17 +150,35 @@ def opened(folder: Path, card: Mapping[str, Any]) -> TowerWords:
     """
     _check_packages()
     try:
-        gap = np.load(folder / layout.Words.GAP)
-        return TowerWords(TextTower.open(folder), gap, float(card["scale"]))
+        tower = SentenceEncoder(folder, layout.Words.GRAPH, Reading.of(card["reading"]))
+        return TowerWords(tower, np.load(folder / layout.Words.GAP), float(card["scale"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptError(f"{folder}: corrupt: {error}; `aepipe verify` lists the damage") from None
 
 
-def words_of(tower: TextTower, most: int = SAMPLE) -> list[str]:
+def _folder_at(place: Path) -> Folder:
+    """Return the folder of a text tower, or that of a file, which may lie below ``onnx/``.
+
+    Raises:
+        SourceError: there is none.
+    """
+    if place.is_dir():
+        return Folder.at(place, "text")
+    if not place.is_file():
+        raise SourceError(f"{place}: no such words; allowed: the folder or ONNX file of a text tower")
+    above = place.parent.parent if place.parent.name == "onnx" else place.parent
+    beside = (place.parent / layout.Words.TOKENIZER).is_file()
+    return Folder(place.parent if beside else above, place)
+
+
+def words_of(tokenizer: Path, most: int = SAMPLE) -> list[str]:
     """Return words of a tower's vocabulary, drawn the same every time; a vocabulary without any gives its tokens."""
-    vocabulary = tower.vocabulary()
+    from tokenizers import Tokenizer
+
+    read = Tokenizer.from_file(str(tokenizer))
+    vocabulary = read.get_vocab(with_added_tokens=False)
     mark = next((one for one in MARKS if any(map(one.fullmatch, vocabulary))), PLAIN)
-    texts = {token: tower.token(number).strip() for token, number in vocabulary.items()}
+    texts = {token: read.decode([number]).strip() for token, number in vocabulary.items()}
     found = sorted({text for token, text in texts.items() if text.isalpha() and (mark.fullmatch(token) or _HAN(text))})
     found = found or sorted(set(texts.values()) - {""})
     if len(found) <= most:
