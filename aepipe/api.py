@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from aepipe.release.collections import Dropped, Listed
     from aepipe.release.diff import Difference
     from aepipe.release.groups import Alike, Groups
+    from aepipe.release.label import Labelled
     from aepipe.store.registry import Event
 
 __all__ = ["Collection", "Results", "collections", "open"]
@@ -333,6 +334,23 @@ class Collection:
         from aepipe.release import dedup
 
         return dedup.search(self.release, alike, radius, smallest=smallest, out=out, keep=keep)
+
+    def label(self, words: Sequence[str]) -> Labelled:
+        """Label all rows by words: which of them each row is most like, and how far it stands out from the others.
+
+        Args:
+            words: two at least, each a word or a phrase.
+
+        Raises:
+            QueryError: there are too few, or the collection answers no words.
+            CorruptError: something in the store is not what was written.
+
+        >>> photos.label(["a dog", "a cat", "a beach"]).counts()    # doctest: +SKIP
+        {'a dog': 812, 'a cat': 1066, 'a beach': 233}
+        """
+        from aepipe.release.label import label
+
+        return label(self.release, words)
 
     def diff(self, before: str | None = None, *, k: int = 10, rows: int = 1000) -> Difference:
         """Compare an earlier release with this one: rows, bits and nearest neighbours.

@@ -243,8 +243,12 @@ def answer(release: Release, questions: Sequence[Question], options: SearchOptio
     Raises:
         QueryError: re-ranking is asked for, and a code came without its embedding.
     """
+    if options.hybrid:
+        from aepipe.release.hybrid import known_by_words
+
+        questions = [known_by_words(release, question) for question in questions]
     asked = [question for question in questions if question.code is not None]
-    found = list(search(release, asked, options) if asked else [])
+    found = list(_searched(release, asked, options) if asked else [])
     told = iter(zip(asked, found, unusual(release, asked, found, options), strict=True))
     known = Confidence.of(release.name, release.scores, release.n_bits)
     answered = []
@@ -254,9 +258,20 @@ def answer(release: Release, questions: Sequence[Question], options: SearchOptio
             continue
         _, (hits, _), strange = next(told)
         strange = question.meaning.far if question.meaning else strange
-        hits = _with_confidence(hits, None if strange else known, question, options)
+        # What was measured of ranks and distances holds for hits by code alone.
+        hits = _with_confidence(hits, None if strange or options.hybrid else known, question, options)
         answered.append(Answer(question, _with_excerpts(release, question, hits), strange))
     return answered
+
+
+def _searched(
+    release: Release, asked: Sequence[Question], options: SearchOptions
+) -> Iterator[tuple[list[Hit], int | None]]:
+    if not options.hybrid:
+        return search(release, asked, options)
+    from aepipe.release.hybrid import fused
+
+    return fused(release, release.whole.fulltext, asked, options)
 
 
 def _with_confidence(
@@ -321,7 +336,7 @@ def _encoded(
         figures = figures_of(release, items, found, read)
     for question, item in zip(block, decoded, strict=True):
         if isinstance(item, ItemError):
-            yield Question(question.text, failure=item)
+            yield replace(question, failure=item)
             continue
         place = next(places)
         whole, embedding = found.codes[place : place + 1], found.embedding[place]

@@ -23,7 +23,7 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,9 @@ from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import REMEDY, mapped
 from aepipe.store.segments import CodeSegments, Items, ItemSegments, Row
 from aepipe.words import Words
+
+if TYPE_CHECKING:
+    from aepipe.release.fulltext import FullText
 
 
 class Release:
@@ -107,6 +110,19 @@ class Release:
             ExtraError: a package is not installed.
         """
         return words.opened(self.folder("words")) if self.all_parts("words") else None
+
+    @cached_property
+    def fulltext(self) -> FullText:
+        """The words of its documents; made where they are asked for first.
+
+        Raises:
+            ExtraError: a package is not installed.
+            QueryError: it is not of documents, or all originals are gone.
+            StoreError: the store cannot be written.
+        """
+        from aepipe.release import fulltext
+
+        return fulltext.opened(self._store, self)
 
     @cached_property
     def decoder(self) -> Decoder | None:

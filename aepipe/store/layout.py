@@ -9,7 +9,7 @@
       views/                Views
       layer/                Layer
       model/                Model, the files of the frozen encoder, and a copy of those of Backbone
-      segment/              one of Codes, Items, Index, Changes, Scores, Measures, Map
+      segment/              one of Codes, Items, Index, Changes, Scores, Measures, Map, FullText
       words/                Words
       release/              Release
 
@@ -202,6 +202,14 @@ class Map:
     Y: Final = "y.npy"
     CLASS: Final = "class.npy"
     IDS: Final = "ids.npy"
+
+
+class FullText:
+    """The words of all documents of a release; see :mod:`aepipe.release.fulltext`."""
+
+    INDEX: Final = "index"  # a folder of tantivy's
+    ID: Final = "id"  # a field of it: the row
+    TEXT: Final = "text"  # a field of it: the words of a document
 
 
 class Words:

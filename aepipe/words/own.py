@@ -45,15 +45,19 @@ class OwnWords:
 
     def means(self, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the mean features of the rows of each word, float64[n, F], and how many rows there are, int64[n]."""
-        total = np.zeros((len(self.texts), *rows.shape))
+        total = np.zeros((len(self.texts), int(np.prod(rows.shape))))
         counts = np.bincount([number for one in self.of_row for number in one], minlength=len(self.texts))
         start = 0
         for _, features in rows.batches(8192) if self.texts else ():
             held = self.of_row[start : start + len(features)]
             at = [place for place, numbers in enumerate(held) for _ in numbers]
-            np.add.at(total, [number for numbers in held for number in numbers], features[at].astype(np.float64))
+            np.add.at(
+                total,
+                [number for numbers in held for number in numbers],
+                features[at].reshape(len(at), -1).astype(np.float64),
+            )
             start += len(features)
-        return total.reshape(len(self.texts), -1) / np.maximum(counts, 1)[:, None], counts
+        return total / np.maximum(counts, 1)[:, None], counts
 
 
 def own_words(rows: Rows, columns: Sequence[str]) -> OwnWords:

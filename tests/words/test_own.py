@@ -14,7 +14,7 @@ from aepipe.errors import SourceError
 from aepipe.pipeline.ingest import ingest
 from aepipe.store.artifacts import Store
 from aepipe.store.rows import Rows
-from aepipe.words.own import carries, own_words, tidy
+from aepipe.words.own import OwnWords, carries, own_words, tidy
 
 
 @pytest.fixture
@@ -47,7 +47,9 @@ def test_folders_and_columns_are_words(rows: Rows) -> None:
     means, counts = found.means(rows)
     minka = found.texts.index("Minka")
     assert counts[minka] == 2
-    np.testing.assert_allclose(means[minka].ravel(), 20)
+    np.testing.assert_allclose(means[minka], 20)
+    means, counts = OwnWords((), ((),) * 6).means(rows)
+    assert (means.shape, counts.shape) == ((0, 4), (0,))
 
 
 def test_a_column_that_is_not_there_is_named(rows: Rows) -> None:
