@@ -1,8 +1,8 @@
 """Label all rows of a release by words: each row gets the words that it is most like, of those that are given.
 
 Nothing is learned, and no row needs a label (zero-shot classification). Words are encoded as questions are, and
-compared with the embeddings of the rows, or with their codes where no embeddings are kept. Some words are near everything, so
-each is measured by how much nearer it is to a row than to the usual one.
+compared with the embeddings of the rows by their cosine, or with their codes where no embeddings are kept. How sure a
+label is depends on how far it stands out from the other words: one of many that are alike is less sure.
 
 Legend: N rows, W words.
 """
@@ -25,8 +25,9 @@ from aepipe.store.io import check_target, replacing
 
 BLOCK = 1 << 16
 """Rows that are compared at a time."""
-SOFTNESS = 0.6
-"""Divides how near a word is, in standard deviations over the rows, before the exponential of it is its weight."""
+SOFTNESS = 0.05
+"""Divides the cosine of a word, before the exponential of it is its weight: measured on photographs, labels of which the
+confidence is p are right p of the time, or more often."""
 ENDINGS = (".csv", ".parquet")
 NAMES = ("id", "key", "label", "confidence")
 _MOST = 10_000
@@ -99,12 +100,10 @@ def chosen(near: Floats) -> tuple[NDArray[np.int64], Floats]:
     """Return the words that rows are labelled with, and how far they stand out from the others.
 
     Args:
-        near: float32[N, W], how near each word is to each row; changed.
+        near: float32[N, W], the cosine of each word and each row; changed.
     """
     if not len(near):
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
-    near -= near.mean(axis=0)
-    near /= np.maximum(near.std(axis=0), 1e-6)
     best = near.argmax(axis=1)
     near -= near.max(axis=1, keepdims=True)
     weights = np.exp(near / SOFTNESS)
@@ -156,10 +155,11 @@ def _write_parquet(rows: Iterator[tuple[int, str, str, float]], file: Path) -> N
 
 
 def _nearness(release: Release, asked: Sequence[Question], ids: NDArray[np.int64]) -> Floats:
-    """Return how near each word is to each row, float32[n, W]."""
+    """Return the cosine of each word and each row, float32[n, W]."""
     if release.segments.width is None:
         codes = concatenate(one.code for one in asked if one.code is not None)
-        return -codes.distances(release.codes_of(ids)).T.astype(np.float32)
+        # Of codes of K bits, the cosine is 1 - 2 d / K.
+        return 1 - 2 / np.float32(release.n_bits) * codes.distances(release.codes_of(ids)).T.astype(np.float32)
     rows = release.segments.embeddings_of(ids).astype(np.float32)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     told = np.stack([one.embedding for one in asked if one.embedding is not None]).astype(np.float32)
