@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,12 @@ if TYPE_CHECKING:
 __all__ = ["Collection", "Results", "collections", "open"]
 
 FilePath: TypeAlias = "str | PathLike[str]"
+
+
+class _Mixed(TypedDict):
+    plus: str | Sequence[str]
+    minus: str | Sequence[str]
+    weight: float | None
 
 
 @methods_naming_extras
@@ -101,6 +107,7 @@ class Collection:
         keys: Sequence[str] = (),
         ids: Sequence[int] = (),
         codes: Sequence[str] | BitCodes = (),
+        text: str | Sequence[str] = (),
         plus: str | Sequence[str] = (),
         minus: str | Sequence[str] = (),
         weight: float | None = None,
@@ -115,6 +122,7 @@ class Collection:
             keys: rows of the collection.
             ids: the same, by id.
             codes: in hex, or packed.
+            text: words, also where a file has such a name.
             plus: words that are added to each question, or are one alone.
             minus: words that its hits are not to have.
             weight: share of these words in a question with an item, 0..1; 0.5.
@@ -131,8 +139,8 @@ class Collection:
         >>> boots.query(ids=[17], radius=6, others=True).to_pandas()   # doctest: +SKIP
         >>> boots.query("beach.jpg", plus="at night", minus="people")  # doctest: +SKIP
         """
-        asked = self.answers(*things, keys=keys, ids=ids, codes=codes, plus=plus, minus=minus, weight=weight, **options)
-        found = list(asked)
+        mixture: _Mixed = {"plus": plus, "minus": minus, "weight": weight}
+        found = list(self.answers(*things, keys=keys, ids=ids, codes=codes, text=text, **mixture, **options))
         if not found:
             raise QueryError("nothing is asked: give things, keys, ids or codes")
         queries.raise_failures(one.question for one in found)
@@ -144,6 +152,7 @@ class Collection:
         keys: Sequence[str] = (),
         ids: Sequence[int] = (),
         codes: Sequence[str] | BitCodes = (),
+        text: str | Sequence[str] = (),
         plus: str | Sequence[str] = (),
         minus: str | Sequence[str] = (),
         weight: float | None = None,
@@ -165,9 +174,10 @@ class Collection:
         asked = chain(
             queries.questions_from_rows(release, ids, keys, mixture),
             queries.questions_from_codes(release, codes),
+            queries.questions_from_text(release, [text] if isinstance(text, str) else text, mixture),
             questions_from_things(release, things, mixture),
         )
-        alone = mixture and not (things or len(keys) or len(ids))
+        alone = mixture and not (things or text or len(keys) or len(ids))
         return queries.answers(release, queries.questions_from_words(release, [], mixture) if alone else asked, search)
 
     def encode(self, *things: Thing) -> BitCodes:

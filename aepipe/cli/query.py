@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, cast
 
 import typer
 
@@ -40,6 +40,14 @@ PIPED, SHORTEST = 120, 20
 """Columns of a line that goes into a pipe, and those that a snippet has at least."""
 NUMBERS = (*hits.MEASURES, "id")
 """Columns whose cells stand on the right."""
+
+
+class Mixed(TypedDict):
+    """Words that are added to each question, and taken away, and their share of it."""
+
+    plus: list[str]
+    minus: list[str]
+    weight: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +111,7 @@ class QueryInputs:
             keys=self.key or [],
             ids=self.id or [],
             codes=self.code or [],
-            plus=self.plus or [],
-            minus=self.minus or [],
-            weight=self.weight,
+            **self._mixture(),
             **options,
         )
 
@@ -118,7 +124,12 @@ class QueryInputs:
         things = self._things()
         if self.row:
             collection.check_rows()
-        return collection.answers(*things, keys=self.key or [], ids=self.id or [], codes=self.code or [], **options)
+        return collection.answers(
+            *things, keys=self.key or [], ids=self.id or [], codes=self.code or [], **self._mixture(), **options
+        )
+
+    def _mixture(self) -> Mixed:
+        return {"plus": self.plus or [], "minus": self.minus or [], "weight": self.weight}
 
     def _things(self) -> list[str]:
         things = [*(self.items or []), *(self.row or [])]

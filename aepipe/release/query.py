@@ -19,7 +19,7 @@ from aepipe.evaluate.calibration import Confidence
 from aepipe.release.release import Release
 from aepipe.release.search import Hit, Question, SearchOptions, search
 from aepipe.release.unusual import figures_of, is_judged, unusual
-from aepipe.release.words import NOTHING, Mixture, features_of, is_in_words, meaning_of, mixed
+from aepipe.release.words import NOTHING, Mixture, answers_words, features_of, is_in_words, meaning_of, mixed
 from aepipe.sources.arguments import items_named
 from aepipe.sources.item import Decode, Item, asking
 from aepipe.words import Meaning
@@ -86,6 +86,20 @@ def questions_from_words(release: Release, texts: Sequence[str], mixture: Mixtur
     if not texts:
         texts, meanings = [""], [mixed(release, None, mixture)]
     yield from _of_meanings(release, [Question(mixture.named(text)) for text in texts], meanings)
+
+
+def questions_from_text(release: Release, texts: Sequence[str], mixture: Mixture = NOTHING) -> Iterator[Question]:
+    """Encode words, also where a file has such a name.
+
+    Raises:
+        QueryError: the collection answers no words, or none can be added to its questions.
+    """
+    if not texts:
+        return
+    if release.all_parts("words") or not answers_words(release):
+        yield from questions_from_words(release, texts, mixture)
+        return
+    yield from questions_from_bytes(release, [(one, one.encode("utf-8", "surrogateescape")) for one in texts], mixture)
 
 
 def _of_meanings(release: Release, asked: Sequence[Question], meanings: Sequence[Meaning]) -> Iterator[Question]:

@@ -2,7 +2,9 @@
 
 Codes are compared first, so that only a few embeddings have to be read. These order the hits wherever a release keeps
 embeddings; among how many hits was measured when it was made, see :class:`aepipe.evaluate.reranking.Reranking`. A
-question that is only a code has no embedding, so its hits stay in the order of their codes.
+question that is only a code has no embedding, so its hits stay in the order of their codes. Words to a collection of
+pictures lie farther from its rows than pictures do, and by their codes alone more of their hits are lost: they are
+compared by the floats that their own code is made from, see :mod:`aepipe.index.asymmetric`.
 
 Legend: k neighbours, H width of the embedding.
 """
@@ -22,6 +24,7 @@ from aepipe.codes.bitcodes import BitCodes, concatenate
 from aepipe.codes.encoder import cosines, quantize
 from aepipe.errors import ItemError, QueryError
 from aepipe.evaluate.calibration import Confidence
+from aepipe.index import asymmetric
 from aepipe.release.filter import ids_where
 from aepipe.release.release import Release
 from aepipe.store.segments import Row
@@ -332,13 +335,27 @@ def _nearest(release: Release, codes: BitCodes, asked: Sequence[Question], optio
     k = _looked_at(release, options, options.wanted) + options.others
     done: dict[int, Ranked] = {}
     while left := [place for place in range(len(asked)) if place not in done]:
-        found = release.query(codes[np.array(left)], k, where=options.where)
-        for number, place in enumerate(left):
-            kept = _keep_wanted(release, *found.of(number), asked[place], options)
-            if len(kept[0]) >= options.wanted or found.count[number] < k or k >= most:
+        for place, found in _candidates(release, codes, asked, left, k, options.where):
+            kept = _keep_wanted(release, *found, asked[place], options)
+            if len(kept[0]) >= options.wanted or len(found[0]) < k or k >= most:
                 done[place] = kept
         k = min(most, MORE * k)
     return [done[place] for place in range(len(asked))]
+
+
+def _candidates(
+    release: Release, codes: BitCodes, asked: Sequence[Question], places: Sequence[int], k: int, where: Ids | None
+) -> Iterator[tuple[int, tuple[Ids, Distances]]]:
+    """Yield the k nearest rows of some questions: by their codes, of words by their floats against the rows' codes."""
+    plain = [place for place in places if asked[place].logits is None]
+    if plain:
+        found = release.query(codes[np.array(plain)], k, where=where)
+        yield from ((place, found.of(number)) for number, place in enumerate(plain))
+    for place in places:
+        logits = asked[place].logits
+        if logits is not None:
+            ids = asymmetric.search(release.index, logits[: release.n_bits], k, where)
+            yield place, (ids, codes[place : place + 1].distances(release.codes_of(ids))[0])
 
 
 def _looked_at(release: Release, options: SearchOptions, hits: int) -> int:
@@ -375,7 +392,10 @@ def _narrow(
     if release.n_bits == release.whole.n_bits:
         return ids, distances
     assert question.whole is not None, "what has an embedding has a code in full"
-    far = question.whole.distances(release.whole.codes_of(ids))[0]
+    codes = release.whole.codes_of(ids)
+    far = question.whole.distances(codes)[0]
+    if question.logits is not None:
+        far = -asymmetric.scores(codes.packed, question.logits)
     first = np.sort(np.lexsort((ids, far))[:wanted])
     return ids[first], distances[first]
 

@@ -19,7 +19,7 @@ from aepipe import sources
 from aepipe.errors import QueryError
 from aepipe.release.release import Release
 from aepipe.sources.asked import NO_WORDS, are_words
-from aepipe.words import Meaning, Words
+from aepipe.words import Meaning, Words, named
 
 SHARE = 0.5
 """Of the words in a question with an item."""
@@ -61,8 +61,7 @@ class Mixture:
 
     def named(self, text: str) -> str:
         """Return the name of a question with these words."""
-        more = [*(f"+ {one}" for one in self.plus), *(f"- {one}" for one in self.minus)]
-        return " ".join([text, *more] if text else more).removeprefix("+ ")
+        return named(text, self.plus, self.minus)
 
 
 NOTHING = Mixture()
@@ -86,7 +85,7 @@ def words_for(release: Release) -> Words:
     """
     found = release.words
     if found is None:
-        raise QueryError(f"{release.name} cannot mix words into a question. {NO_WORDS}")
+        raise QueryError(f"{release.name} does not answer words, nor can they be added to its questions. {NO_WORDS}")
     return found
 
 

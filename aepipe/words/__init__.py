@@ -136,6 +136,12 @@ def opened(folder: Path) -> Words:
     return cast(Words, _kind(kind).opened(folder, card))
 
 
+def named(text: str, plus: Sequence[str], minus: Sequence[str]) -> str:
+    """Return the name of a question with words that are added to it, and others that are taken away."""
+    more = [*(f"+ {one}" for one in plus), *(f"- {one}" for one in minus)]
+    return " ".join([text, *more] if text else more).removeprefix("+ ")
+
+
 def write_card(folder: Path, kind: str, facts: Mapping[str, Any]) -> None:
     """Write ``words.json``."""
     (folder / layout.Words.CARD).write_text(json.dumps({"kind": kind, **facts}, sort_keys=True), encoding="utf-8")

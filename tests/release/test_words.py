@@ -44,6 +44,15 @@ def test_words_and_files_are_answered_in_their_order(opened: Collection) -> None
     assert labels(found.hits) == ["blue", "red", "green"]
 
 
+def test_text_is_words_whatever_it_looks_like(opened: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(opened.store.root.parent / "pictures")
+    assert len(opened.query("red").answers) == EACH, "a folder is its pictures"
+    (found,) = opened.query(text="red", k=3)
+    assert found.question.text == "red"
+    assert set(labels(found.hits)) == {"red"}
+    assert len(opened.query(text=["red", "blue/red"], minus="white", k=1)) == 2
+
+
 def test_what_looks_like_a_missing_file_is_one(opened: Collection) -> None:
     with pytest.raises(ItemError, match="no such file or folder"):
         opened.query("red.png")
@@ -86,7 +95,7 @@ def test_where_none_are_answered_it_is_said(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     plain = Collection(store, Release.open(store, ref=make_release(store, n=20)))
     for asked in ({"plus": "red"}, {"minus": "red", "ids": [0]}):
-        with pytest.raises(QueryError, match=r"cannot mix words.*\[features\] words"):
+        with pytest.raises(QueryError, match=r"does not answer words.*\[features\] words"):
             plain.query(**asked)
     with pytest.raises(ItemError, match=r"no such file or folder.*\[features\] words"):
         plain.query("a red boot")
