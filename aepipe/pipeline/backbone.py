@@ -9,7 +9,8 @@ from __future__ import annotations
 from aepipe.learn import onnx_export
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
-from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, FeatureCache, whole_graph
+from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec
+from aepipe.sources.networks.cache import FeatureCache
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.io import disk_errors_named
@@ -47,8 +48,8 @@ def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
 def _files(wanted: BackboneSpec) -> dict[str, bytes]:
     """Return the files of a network: the user's own, or exported from a package."""
     if wanted.files:
-        return {name: whole_graph(file) if name == GRAPH else file.read_bytes() for name, file in wanted.files.items()}
+        return wanted.contents()
     if wanted.size is not None:
-        return {GRAPH: onnx_export.efficientnet_lite0(wanted.size)}
+        return {GRAPH: onnx_export.efficientnet(wanted.name, wanted.size)}
     graph, tokenizer = onnx_export.minilm()
     return {GRAPH: graph, TOKENIZER: tokenizer}
