@@ -22,12 +22,13 @@ from pydantic import Field, model_validator
 from aepipe import log, recipe
 from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError
 from aepipe.sources import base, pictures
-from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource
+from aepipe.sources.backbone import BackboneSource
 from aepipe.sources.files import Files
 from aepipe.sources.formats import archives, folder, records
 from aepipe.sources.formats.folder import Folder
 from aepipe.sources.item import Container, Item
-from aepipe.sources.networks.graph import Pooling, digest_of
+from aepipe.sources.networks.graph import Pooling
+from aepipe.sources.networks.texts import digest_in
 from aepipe.sources.pieces import is_alone
 from aepipe.sources.text import decode as words
 from aepipe.sources.text import documents, networks, recognise, scripts, workers
@@ -175,7 +176,8 @@ class Text(BackboneSource, base.ItemSource):
 
     def attach(self, folder: Path, ref: str) -> None:
         """Open the network; see :meth:`BackboneSource.attach`."""
-        self._ref, self._sha256 = ref, digest_of(folder / GRAPH, folder / TOKENIZER)
+        assert self._network, "it has a backbone"
+        self._ref, self._sha256 = ref, digest_in(folder, self._network.read_by)
         self._decode = words.decoder(self.features(), folder)
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
