@@ -178,6 +178,9 @@ class SearchFlags:
         bool,
         typer.Option("--rerank", help="Order hits by their embeddings, or say why that cannot be done."),
     ] = False
+    hybrid: Annotated[
+        bool, typer.Option("--hybrid", help="Of documents: hits by code and by their words (BM25), fused by rank.")
+    ] = False
     oversample: Annotated[
         int | None,
         typer.Option("--oversample", min=1, help="Re-rank this many times more hits than wanted.", metavar="FACTOR"),
@@ -192,14 +195,16 @@ class SearchFlags:
         allowed = None if self.where is None else collection.ids_where(self.where)
         if allowed is not None and not len(allowed):
             self._complain(collection.name)
-        return {**self._plain(), "where": allowed}
+        return {**self._plain(), "where": allowed, "hybrid": self.hybrid}
 
     def remote_options(self, collection: RemoteCollection) -> QueryOptions:
         """Return the options as a service takes them.
 
         Raises:
-            QueryError: the condition of ``--where`` is not SQL.
+            QueryError: the condition of ``--where`` is not SQL, or documents are to be asked by their words, too.
         """
+        if self.hybrid:
+            raise QueryError("--hybrid looks words up in a store: a service does not answer it")
         if self.where is not None and not collection.count_where(self.where):
             self._complain(collection.name)
         return {**self._plain(), "where": self.where}

@@ -111,8 +111,13 @@ def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
         SourceError: there is no such thing, or it has another space than the rows.
         ExtraError: a package is not installed.
     """
-    named = named_words(recipe.features)
-    return words.resolve(named, base=recipe.file.parent, width=source.shape[0]) if named else None
+    named, columns = named_words(recipe.features), tuple(recipe.source.options.get(WORDS, ()))
+    if not named and columns:
+        raise RecipeError("source.words: columns are joined to what answers words; allowed: with [features] words")
+    if not named:
+        return None
+    base, backbone = recipe.file.parent, recipe.features.get("backbone")
+    return words.resolve(named, base=base, width=source.shape[0], backbone=backbone, columns=columns)
 
 
 def named_words(features: Mapping[str, Any]) -> str | None:

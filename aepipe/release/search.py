@@ -128,6 +128,7 @@ class QueryOptions(TypedDict, total=False):
         oversample: re-rank this many times more hits than are wanted, in place of the factor that was measured.
         min_confidence: only rows at distances with at least this probability of the query's kind.
         bits: compare only the first bits of the codes.
+        hybrid: of documents: fuse hits by code with those by their words; see :mod:`aepipe.release.hybrid`.
     """
 
     k: int | None
@@ -140,6 +141,7 @@ class QueryOptions(TypedDict, total=False):
     oversample: int | None
     min_confidence: float | None
     bits: int | None
+    hybrid: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ class SearchOptions:
         others: leave a row of the collection out of its own hits.
         distinct: of rows with equal codes find only the first.
         least: only hits with at least this confidence.
+        hybrid: fuse hits by code with those by words.
     """
 
     top: int | None = None
@@ -165,6 +168,7 @@ class SearchOptions:
     others: bool = False
     distinct: bool = False
     least: float | None = None
+    hybrid: bool = False
 
     @property
     def wanted(self) -> int:
@@ -191,6 +195,7 @@ def search_options(release: Release, options: QueryOptions) -> SearchOptions:
     known = QueryOptions.__annotations__
     if unknown := sorted(options.keys() - known.keys()):
         raise QueryError(f"no such option of query: {', '.join(unknown)}; these are: {', '.join(known)}")
+    hybrid = _hybrid(options)
     k, radius, oversample = (_number(name, options.get(name), least) for name, least in LEAST.items())
     allowed = _allowed(release, options.get("where"))
     strict = bool(options.get("rerank") or oversample)
@@ -201,7 +206,21 @@ def search_options(release: Release, options: QueryOptions) -> SearchOptions:
     least = options.get("min_confidence")
     radius = _radius(release, radius, least, where=allowed is not None)
     others, distinct = bool(options.get("others")), bool(options.get("distinct"))
-    return SearchOptions(k, radius, factor, strict, allowed, others, distinct, least)
+    return SearchOptions(k, radius, factor, strict, allowed, others, distinct, least, hybrid)
+
+
+def _hybrid(options: QueryOptions) -> bool:
+    """Return whether hits by words are fused with those by code.
+
+    Raises:
+        QueryError: another option holds for hits by code only.
+    """
+    if not options.get("hybrid"):
+        return False
+    for name in ("radius", "min_confidence", "distinct"):
+        if options.get(name) not in (None, False):
+            raise QueryError(f"--hybrid fuses hits by their ranks: --{name.replace('_', '-')} excludes it")
+    return True
 
 
 def _number(name: str, value: object, least: int) -> int | None:

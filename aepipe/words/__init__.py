@@ -3,7 +3,7 @@
 A kind of words is one file below ``kinds/``, and the folder is the registry: ``[features] words`` is the name of a
 kind, or the folder or file of a text tower. Each file has:
 
-- ``resolve(text, *, base, width) -> WordsSpec``, what a recipe names, checked before anything starts;
+- ``resolve(text, *, base, width, backbone, columns) -> WordsSpec``, what a recipe names, checked before all else;
 - ``opened(folder, card) -> Words``, what answers with the files of an artifact; a cold query calls it, so it imports
   neither torch nor pyarrow nor pandas;
 - optional: ``EXTRAS``, the packages that the kind needs, each with the extra of aepipe that brings it.
@@ -104,20 +104,24 @@ def is_place(text: str) -> bool:
     return text == TOWERS or text not in names()
 
 
-def resolve(text: str, *, base: Path, width: int) -> WordsSpec:
+def resolve(
+    text: str, *, base: Path, width: int, backbone: str | None = None, columns: Sequence[str] = ()
+) -> WordsSpec:
     """Return what a recipe names under ``[features] words``.
 
     Args:
         text: the name of a kind, or a folder or file.
         base: that a path is relative to.
         width: F, features of a row.
+        backbone: that makes the rows, as the recipe names it.
+        columns: of the collection that hold words.
 
     Raises:
         SourceError: there is no such thing, or it gives another number of features.
         ExtraError: a package is not installed.
     """
     named = TOWERS if is_place(text) else text
-    return cast(WordsSpec, _kind(named).resolve(text, base=base, width=width))
+    return cast(WordsSpec, _kind(named).resolve(text, base=base, width=width, backbone=backbone, columns=columns))
 
 
 def opened(folder: Path) -> Words:

@@ -73,6 +73,12 @@ def test_nor_does_one_in_words(colours: Store, tmp_path: Path) -> None:
     assert heavy == "[]"
 
 
+def test_nor_does_one_in_known_words(known_colours: Store, tmp_path: Path) -> None:
+    hits, heavy, *_ = _cold_query(known_colours, tmp_path, "something red")
+    assert '"understood": ["red"' in hits
+    assert heavy == "[]"
+
+
 def _cold_query(store: Store, folder: Path, *asked: str) -> list[str]:
     """Return what a query in a process of its own prints, the heavy modules it loads, those of ours, and its limits."""
     script = f"""
@@ -217,6 +223,7 @@ def test_a_bug_is_one_line_with_the_file_of_its_traceback(
 
     monkeypatch.setattr("aepipe.store.registry.history", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["aepipe", "postgresql://me:s3cret@host/db"])
     found = aepipe("history")
     assert found.exit_code == 70
     (line,) = found.stderr.splitlines()
@@ -225,6 +232,7 @@ def test_a_bug_is_one_line_with_the_file_of_its_traceback(
     assert str(file) in line
     assert "report" in line
     assert "Traceback (most recent call last)" in file.read_text()
+    assert "postgresql://***@host/db" in file.read_text()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nothing"))
     found = aepipe("history")
     assert found.exit_code == 70

@@ -43,9 +43,11 @@ class Options(base.Options):
 
     Attributes:
         video: the column of videos, or of paths to them, in a table.
+        words: columns that questions in words may name, as of pictures.
     """
 
     video: str = "video"
+    words: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class Features(images.Features):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.errors import CorruptError, ExtraError, SourceError
+from aepipe.errors import CorruptError, ExtraError, RecipeError, SourceError
 from aepipe.log import step
 from aepipe.sources.networks import reading as readings
 from aepipe.sources.networks.folder import Folder
@@ -117,14 +117,17 @@ class TowerWords:
         return Meaning((moved / max(float(np.linalg.norm(moved)), 1e-12)).astype(np.float32))
 
 
-def resolve(text: str, *, base: Path, width: int) -> Towers:
+def resolve(text: str, *, base: Path, width: int, backbone: str | None = None, columns: Sequence[str] = ()) -> Towers:
     """Return the text tower in a folder or file.
 
     Raises:
+        RecipeError: columns are named, of whose words a tower knows nothing.
         SourceError: there is none, or it gives another number of features than the pictures have.
         CorruptError: it cannot be used.
         ExtraError: the library of its tokenizer is not installed.
     """
+    if columns:
+        raise RecipeError('source.words: columns are joined to words = "imagenet"; a text tower knows words by itself')
     _check_packages()
     place = (base / Path(text).expanduser()).resolve()
     folder = _folder_at(place)
