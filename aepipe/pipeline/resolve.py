@@ -111,13 +111,19 @@ def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
         SourceError: there is no such thing, or it has another space than the rows.
         ExtraError: a package is not installed.
     """
-    named, columns = recipe.features.get(WORDS), tuple(recipe.source.options.get(WORDS, ()))
+    named, columns = named_words(recipe.features), tuple(recipe.source.options.get(WORDS, ()))
     if not named and columns:
         raise RecipeError("source.words: columns are joined to what answers words; allowed: with [features] words")
     if not named:
         return None
     base, backbone = recipe.file.parent, recipe.features.get("backbone")
     return words.resolve(named, base=base, width=source.shape[0], backbone=backbone, columns=columns)
+
+
+def named_words(features: Mapping[str, Any]) -> str | None:
+    """Return what a recipe names to answer words; of documents the same key is the number of words in a row."""
+    named = features.get(WORDS)
+    return named if isinstance(named, str) and named else None
 
 
 def _named(error: RecipeError, recipe: Recipe) -> RecipeError:
@@ -142,9 +148,9 @@ def override(recipe: Recipe, *, name: str | None = None, device: str | None = No
     options = table["source"]["options"]
     if isinstance(options.get("path"), str) and "://" not in options["path"]:
         options["path"] = _absolute(base, options["path"])
-    features = table["features"]
-    if features.get(WORDS) and features[WORDS] not in words.names():
-        features[WORDS] = _absolute(base, features[WORDS])
+    named = named_words(table["features"])
+    if named and named not in words.names():
+        table["features"][WORDS] = _absolute(base, named)
     if recipe.gate.canaries:
         table["gate"]["canaries"] = _absolute(base, recipe.gate.canaries)
     return recipes.parse(table, recipe.file)
