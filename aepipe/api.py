@@ -40,7 +40,8 @@ from aepipe.store import places, registry
 from aepipe.store.artifacts import Store
 
 if TYPE_CHECKING:
-    from aepipe.pipeline.export import Exported
+    from aepipe.pipeline.export.rows import Exported
+    from aepipe.pipeline.export.system import Sent
     from aepipe.pipeline.update import Added
     from aepipe.release.collections import Dropped, Listed
     from aepipe.release.diff import Difference
@@ -287,13 +288,14 @@ class Collection:
         self._reopen()
         return release.changed
 
-    def export(self, target: FilePath, *, bits: int | None = None) -> Exported:
+    def export(self, target: FilePath, *, bits: int | None = None, embeddings: bool = True) -> Exported:
         """Write the release as Parquet, in place of an earlier export in the folder; or as one file.
 
         Args:
             target: a folder: missing, empty, or an earlier export; or a file, whose ending says what is written:
                 ``.parquet``, ``.arrow``, ``.feather``, ``.csv``, ``.tsv`` or ``.jsonl``.
             bits: write only the first bits of the codes.
+            embeddings: false leaves the embeddings out, which takes a fraction of the time.
 
         Raises:
             QueryError: the folder holds anything else, rows are not written under such an ending, or codes have fewer
@@ -303,10 +305,47 @@ class Collection:
         >>> boots.export("codes/", bits=32).rows    # doctest: +SKIP
         70000
         """
-        from aepipe.pipeline.export import ENDINGS, export, export_file
+        from aepipe.pipeline.export.file import ENDINGS, export_file
+        from aepipe.pipeline.export.parquet import export
 
-        file = Path(target).suffix.lower() in ENDINGS and not Path(target).is_dir()
-        return (export_file if file else export)(self.store, self.release.ref, Path(target), n_bits=bits)
+        write = export_file if Path(target).suffix.lower() in ENDINGS and not Path(target).is_dir() else export
+        return write(self.store, self.release.ref, Path(target), n_bits=bits, embeddings=embeddings)
+
+    def export_to(
+        self,
+        system: str,
+        *,
+        table: str | None = None,
+        replace: bool = False,
+        bits: int | None = None,
+        embeddings: bool = True,
+        index: bool = True,
+    ) -> Sent:
+        """Write the release into a system that others run, as one table.
+
+        A table that is replaced stays until the new one is whole.
+
+        Args:
+            system: its address: ``postgresql://...``, ``duckdb:FILE``, ``lancedb:FOLDER``, ``clickhouse://...``,
+                ``chdb:FOLDER``, ``qdrant://...``, ``qdrant:FOLDER``, ``opensearch:FOLDER`` or ``milvus:FOLDER``.
+            table: its name there; by default that of the collection.
+            replace: the table may be there already, and is replaced.
+            bits: write only the first bits of the codes.
+            embeddings: false leaves the embeddings out, which takes a fraction of the time.
+            index: false makes no index for approximate search, where that is a step of its own.
+
+        Raises:
+            ExtraError: the package that speaks to the system is not installed.
+            QueryError: there is no such system, the table is there already, or the codes have fewer bits.
+            ServiceError: the system refuses, or does not answer.
+            CorruptError: something in the store is not what was written.
+
+        >>> print(boots.export_to("duckdb:boots.duckdb").question)    # doctest: +SKIP
+        """
+        from aepipe.pipeline.export.system import Wanted, export_to
+
+        wanted = Wanted(table, replace=replace, n_bits=bits, embeddings=embeddings, index=index)
+        return export_to(self.store, self.release.ref, system, wanted)
 
     def export_encoder(self, file: FilePath) -> tuple[int, ...]:
         """Write the encoder as one ONNX file, and return the shape of its input.

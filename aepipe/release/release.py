@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 from aepipe import words
 from aepipe.codes.bitcodes import BitCodes
-from aepipe.codes.encoder import Decoder, Encoder
-from aepipe.errors import CorruptError, FingerprintError
+from aepipe.codes.encoder import Decoder, Encoder, why_lost
+from aepipe.errors import CorruptError, FingerprintError, ItemError
 from aepipe.index import hamming
 from aepipe.index.hamming import DeltaIndex, RowIndex
 from aepipe.index.hits import Hits, RaggedHits
@@ -210,9 +210,17 @@ class Release:
     def __len__(self) -> int:
         return len(self.items)
 
-    def encode(self, items: NDArray[np.uint8], *, threads: int = 1) -> BitCodes:
-        """Return the codes of decoded items, uint8[Q, *shape]."""
-        return self.encoder.encode(items, threads=threads).codes
+    def encode(self, items: NDArray[np.generic], *, threads: int = 1) -> BitCodes:
+        """Return the codes of decoded items, [Q, *shape] of the type of the encoder.
+
+        Raises:
+            ItemError: one has no code.
+        """
+        found = self.encoder.encode(items, threads=threads)
+        if (lost := found.lost()).any():
+            first = int(np.flatnonzero(lost)[0])
+            raise ItemError(f"item {first}", why_lost(items[first]))
+        return found.codes
 
     def query(
         self,

@@ -98,7 +98,7 @@ def questions(
             elif isinstance(one.text, str) and release.all_parts("words"):
                 found[place] = _in_words(release, one.text, mixture)
             else:
-                named.append((place, _named_bytes(release, one)))
+                named.append((place, named_bytes(release, one)))
         except AepipeError as error:
             found[place] = error
     read = _read(release, [item for _, item in named], mixture)
@@ -154,7 +154,7 @@ def _known(release: Release, one: Query, handles: Handles, mixture: Mixture) -> 
     return next(queries.questions_from_rows(release, ids, keys, mixture))
 
 
-def _named_bytes(release: Release, one: Query) -> tuple[str, bytes]:
+def named_bytes(release: Release, one: Query) -> tuple[str, bytes]:
     """Return a name for messages, and the bytes of what is asked with.
 
     Raises:

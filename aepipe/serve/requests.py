@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
@@ -96,7 +97,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
         split: only rows of one of these splits.
         where: only rows for which this condition in SQL holds.
         columns: of the source, given with each hit; else all.
-        after: where an earlier answer ended: its ``next``.
+        after: where an earlier answer ended: its ``next``; the release of that answer goes on.
         release: the first characters of a digest, at least 12; else the release in service.
     """
 
@@ -194,14 +195,18 @@ def from_parameters(pairs: list[tuple[str, str]], kind: type[Asked]) -> Asked:
             raise BadRequestError(f"the parameter {name} comes twice", f"/{name}")
         else:
             found[name] = value
-    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
-    for name, value in found.items():
-        if types.get(name) in (bool, bool | None):
-            found[name] = _FLAGS.get(value.lower(), value)
+    for name in _flags_of(kind) & found.keys():
+        found[name] = _FLAGS.get(found[name].lower(), found[name])
     try:
         return msgspec.convert(found, kind, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequestError.of(error) from None
+
+
+@cache
+def _flags_of(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the fields of a type that are true or false; asked once, since that takes longer than a search may."""
+    return frozenset(field.name for field in msgspec.structs.fields(kind) if field.type in (bool, bool | None))
 
 
 def queries_of(pairs: list[tuple[str, str]]) -> tuple[list[Query], list[tuple[str, str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -69,6 +70,15 @@ class Page:
         if found < self.size or end + self.size > (DEEPEST_RERANKED if reranked else DEEPEST):
             return None
         return f"{served.digest[:12]}-{self.size}-{end}"
+
+
+def release_of(options: Options) -> str | None:
+    """Return the digest of the release that a request names: itself, or by the answer that it goes on from.
+
+    A search that is paged goes on in the release where it began, also where another one has gone into service.
+    """
+    begun = options.after.partition("-")[0] if options.after else ""
+    return options.release or (begun if re.fullmatch("[0-9a-f]{12}", begun) else None)
 
 
 def search(

@@ -45,7 +45,7 @@ class Root:
     FEATURES: Final = "features"  # caches of what a frozen network says of an item
     TEXTS: Final = "texts"  # encoders of short texts, unpacked, by which words are known
     NAMES: Final = "names.json"  # present names of releases whose collection was renamed
-    FEEDBACK: Final = "feedback"  # one file for each collection: marks of hits, a line for each
+    FEEDBACK: Final = "feedback"  # for each collection a file of marks of hits, a line each, and a folder of uploads
     METRICS: Final = "metrics"  # one file for Prometheus for each collection
     REPORTS: Final = "reports"  # one page for each collection
     PREFECT: Final = "prefect"  # Prefect's own database
@@ -55,6 +55,11 @@ class Root:
     def feedback(name: str) -> str:
         """Return the marks of hits of a collection."""
         return f"{Root.FEEDBACK}/{name}.jsonl"
+
+    @staticmethod
+    def uploads(name: str) -> str:
+        """Return the folder of the files from outside whose hits were marked."""
+        return f"{Root.FEEDBACK}/{name}"
 
     @staticmethod
     def metrics(name: str) -> str:

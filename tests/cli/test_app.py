@@ -223,6 +223,7 @@ def test_a_bug_is_one_line_with_the_file_of_its_traceback(
 
     monkeypatch.setattr("aepipe.store.registry.history", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["aepipe", "postgresql://me:s3cret@host/db"])
     found = aepipe("history")
     assert found.exit_code == 70
     (line,) = found.stderr.splitlines()
@@ -231,6 +232,7 @@ def test_a_bug_is_one_line_with_the_file_of_its_traceback(
     assert str(file) in line
     assert "report" in line
     assert "Traceback (most recent call last)" in file.read_text()
+    assert "postgresql://***@host/db" in file.read_text()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nothing"))
     found = aepipe("history")
     assert found.exit_code == 70

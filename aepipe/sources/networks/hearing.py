@@ -92,6 +92,7 @@ class SoundEncoder:
 
     Attributes:
         sha256: of the graph with its weights, hex.
+        fixed: N, where the graph takes recordings of one length; else None.
 
     Raises:
         CorruptError: the file is no such graph.
@@ -108,7 +109,7 @@ class SoundEncoder:
         if len(shape) != 2 or kind not in REALS:
             takes = ", ".join(f"{name} {shape}" for name, (_, shape) in self._graph.inputs.items())
             raise CorruptError(f"{file}: takes {takes}, and raw sound, input_values [1, N], is what can be given")
-        self._input, self._fixed = sound[0], self._graph.length(sound[0], 1)
+        self._input, self.fixed = sound[0], self._graph.length(sound[0], 1)
         self.sha256 = digest_of_bytes(data)
 
     def __call__(self, samples: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
@@ -120,7 +121,7 @@ class SoundEncoder:
         heard = samples.astype(np.float64)
         if self._hearing.normalize:
             heard = (heard - heard.mean()) / np.sqrt(heard.var() + 1e-7)
-        length = self._fixed or max(len(heard), round(SHORTEST * self._hearing.rate))
+        length = self.fixed or max(len(heard), round(SHORTEST * self._hearing.rate))
         own = np.arange(length) < len(heard)
         filled = np.pad(heard[:length], (0, max(0, length - len(heard))))
         given = {self._input: filled[None], _MASK: own[None].astype(np.int64)}

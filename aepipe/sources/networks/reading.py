@@ -90,12 +90,14 @@ def _told(found: Reading, most: int) -> str:
 
 def _output(folder: Folder, chosen: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return the output to take, how tokens are pooled, and that in words."""
-    mode, left_out = _modules(folder)
-    pooling = chosen.get("pooling", mode)
+    listed = [one for one in folder.settings("modules.json").get("modules", []) if isinstance(one, dict)]
+    modules = {str(one.get("type", "")).rsplit(".", 1)[-1]: str(one.get("path", "")) for one in listed}
+    left_out = next((path or kind for kind, path in modules.items() if kind not in _INSIDE), "")
+    pooling = chosen.get("pooling") or _pooling(folder, modules.get("Pooling") or "1_Pooling")
     outputs = folder.ends[1]
     if "pooling" in chosen:  # what is pooled are tokens
         order: tuple[str, ...] = (*_TOKENS, *_OUTPUTS)
-    elif mode:
+    elif pooling:
         order = ("sentence_embedding", *_TOKENS, "text_embeds")
     else:
         order = (*_OUTPUTS, "pooler_output", *_TOKENS) if "clip" in folder.sort else (*_OUTPUTS, *_TOKENS)
@@ -112,19 +114,16 @@ def _output(folder: Folder, chosen: Mapping[str, Any]) -> tuple[str, str, str]:
     return output, pooling or "mean", f", {POOLED[pooling or 'mean']}{guessed}"
 
 
-def _modules(folder: Folder) -> tuple[str, str]:
-    """Return the pooling that sentence-transformers uses, and the module that has weights of its own; empty for none.
+def _pooling(folder: Folder, module: str) -> str:
+    """Return the pooling that a module of sentence-transformers does; empty where it is not there.
 
     Raises:
-        SourceError: the pooling is none that is known.
+        SourceError: it is none that is known.
     """
-    listed = [one for one in folder.settings("modules.json").get("modules", []) if isinstance(one, dict)]
-    kinds = {str(one.get("type", "")).rsplit(".", 1)[-1]: str(one.get("path", "")) for one in listed}
-    left_out = next((path or kind for kind, path in kinds.items() if kind not in _INSIDE), "")
-    name = f"{kinds.get('Pooling', '1_Pooling')}/config.json"
-    given = folder.settings(name) if Path(name).parent.name else {}
+    name = f"{Path(module).name}/config.json"
+    given = folder.settings(name)
     if not given:
-        return "", left_out
+        return ""
     modes = [mode.removeprefix(_MODE) for mode, on in given.items() if mode.startswith(_MODE) and on is True]
     if isinstance(named := given.get(_MODE.rstrip("_")), str):
         modes = [{"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}.get(named, named)]
@@ -133,7 +132,7 @@ def _modules(folder: Folder) -> tuple[str, str]:
             f"{folder.path / name}: pools by {' and '.join(modes) or 'nothing'}; allowed: one of {', '.join(_MODES)}; "
             'say pooling = "mean" under [features]'
         )
-    return _MODES[modes[0]], left_out
+    return _MODES[modes[0]]
 
 
 def _longest(folder: Folder) -> tuple[int, int]:

@@ -8,17 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import CorruptError
-from aepipe.sources.networks.graph import Graph, digest_of_bytes, first_line, pooled, unit, whole_graph
+from aepipe.sources.networks.graph import Graph, digest_of, digest_of_bytes, first_line, pooled, unit, whole_graph
 from aepipe.store import layout
 
 LONGEST = 256
 """Tokens of a text that are read, including those that mark its beginning and end, where nothing else is said."""
+ENGINE = "engine"
+"""Under this name features of a source say which program reads, where it is no graph."""
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 
 Sort = Literal["query", "passage"]
@@ -57,6 +59,45 @@ class Reading:
     def of(cls, read_by: Mapping[str, Any]) -> Self:
         """Return what :meth:`to_json` wrote; other names are passed over, and missing ones have their defaults."""
         return cls(**{one.name: read_by[one.name] for one in fields(cls) if one.name in read_by})
+
+
+class TextNetwork(Protocol):
+    """What reads texts.
+
+    Attributes:
+        sha256: of its files, hex.
+    """
+
+    sha256: str
+
+    def __call__(self, text: str, sort: Sort = "passage") -> NDArray[np.float16]:
+        """Return the features of a text, float16[F], of unit length."""
+
+
+def opened(folder: Path, read_by: Mapping[str, Any]) -> TextNetwork:
+    """Open a network as the features of a source describe it.
+
+    Args:
+        folder: with its files, by their names in a store.
+        read_by: what :class:`Reading` has, or the name of an engine.
+
+    Raises:
+        CorruptError: it cannot be used.
+    """
+    if ENGINE in read_by:
+        from aepipe.sources.networks.native import NativeEncoder
+
+        return NativeEncoder(folder)
+    return SentenceEncoder(folder, reading=Reading.of(read_by))
+
+
+def digest_in(folder: Path, read_by: Mapping[str, Any]) -> str:
+    """Return what :attr:`TextNetwork.sha256` will be, without opening the network."""
+    if ENGINE in read_by:
+        from aepipe.sources.networks.native import native_digest
+
+        return native_digest(folder)
+    return digest_of(folder / layout.Backbone.GRAPH, folder / layout.Backbone.TOKENIZER)
 
 
 class SentenceEncoder:

@@ -112,10 +112,10 @@ class _Network:
     """
 
     def __init__(self, read_by: Mapping[str, Any], folder: Path | None, *, mail: bool) -> None:
-        from aepipe.sources.networks.texts import Reading, SentenceEncoder
+        from aepipe.sources.networks.texts import opened
 
         assert folder is not None, "the network lies in the model's folder"
-        self._network = SentenceEncoder(folder, reading=Reading.of(read_by))
+        self._network = opened(folder, read_by)
         if self._network.sha256 != read_by["sha256"]:
             raise CorruptError(f"{folder}: not the network that the collection was read by; run again")
         self._mail = mail

@@ -50,8 +50,7 @@ def named(name: str, chosen: Mapping[str, Any], base: Path) -> Network:
         if chosen:
             raise RecipeError(f"{min(chosen)} under [features] is for networks of your own; {name} has its own")
         TEXTS[name].check()
-        known = TEXTS[name].reading
-        return Network(BackboneSpec(name, {}, "", TEXTS[name].width), known.to_json() if known else {})
+        return Network(BackboneSpec(name, {}, "", TEXTS[name].width), TEXTS[name].read_by)
     path = (base / Path(name).expanduser()).resolve()
     if path.is_dir():
         folder = Folder.at(path, "text", chosen.get("graph"))

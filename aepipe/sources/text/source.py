@@ -13,7 +13,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, Literal, Self
@@ -23,12 +22,14 @@ from pydantic import Field, model_validator
 from aepipe import log, recipe
 from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError
 from aepipe.sources import base, pictures
-from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource
+from aepipe.sources.backbone import BackboneSource
 from aepipe.sources.files import Files
 from aepipe.sources.formats import archives, folder, records
 from aepipe.sources.formats.folder import Folder
 from aepipe.sources.item import Container, Item
-from aepipe.sources.networks.graph import Pooling, digest_of
+from aepipe.sources.networks.graph import Pooling
+from aepipe.sources.networks.texts import digest_in
+from aepipe.sources.pieces import is_alone
 from aepipe.sources.text import decode as words
 from aepipe.sources.text import documents, networks, recognise, scripts, workers
 from aepipe.sources.text.container import Documents
@@ -150,8 +151,7 @@ class Text(BackboneSource, base.ItemSource):
         files = Files.at(options.path, base, options.exclude, options.root)
         whole = _container(files, options)
         given = options.encoding if isinstance(whole, Folder) else None  # the texts of tables are decoded already
-        alone = isinstance(whole, Folder) and len(list(islice(files, 2))) == 1
-        container = Documents(whole, _cut(features), given=given, mail=features.mail, alone=alone)
+        container = Documents(whole, _cut(features), given=given, mail=features.mail, alone=is_alone(files, whole))
         super().__init__(options, name, files, container)
 
     @property
@@ -176,7 +176,8 @@ class Text(BackboneSource, base.ItemSource):
 
     def attach(self, folder: Path, ref: str) -> None:
         """Open the network; see :meth:`BackboneSource.attach`."""
-        self._ref, self._sha256 = ref, digest_of(folder / GRAPH, folder / TOKENIZER)
+        assert self._network, "it has a backbone"
+        self._ref, self._sha256 = ref, digest_in(folder, self._network.read_by)
         self._decode = words.decoder(self.features(), folder)
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
