@@ -62,6 +62,7 @@ class ImageNet:
     backbone: str
     columns: tuple[str, ...] = ()
     of_rows: bool = True
+    exact: bool = False
 
     def inputs(self) -> dict[str, Any]:
         """Return the kind, what it is made with, and the columns."""
