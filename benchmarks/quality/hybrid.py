@@ -3,7 +3,8 @@
     python -m benchmarks.quality.hybrid 20news-bydate [--queries 1000] [--folder FOLDER] [--save hybrid]
 
 The recipe `newsgroups` is run, and the posts of its training split are asked with the subject lines of those of the
-test split, without "Re:" and without strokes, which would make paths of them. A post is relevant where it is of the question's group. P@10, and mAP over the first 100 hits.
+test split, without "Re:" and without strokes, which would make paths of them. A post is relevant where it is of the
+question's group. P@10, and mAP over the first 100 hits.
 
 - ``codes``: hits in the order of 64 bits; ``codes, re-ranked``: what `aepipe query` does.
 - ``BM25``: tantivy's, of the words that `--hybrid` looks up.

@@ -19,8 +19,8 @@ from aepipe.errors import ExtraError, RecipeError, SourceError, UnclearError
 from aepipe.pipeline.places import name_of, names_of, same_source
 from aepipe.pipeline.suggest import describe_strangers, hints_for, look, stack, suggest
 from aepipe.sources.images import source as images
-from aepipe.words.kinds import imagenet
 from aepipe.sources.images.source import SIDE, edits_of
+from aepipe.words.kinds import imagenet
 
 
 def write(file: Path, *, size: tuple[int, int] = (20, 24), colour: bool = False, seed: int = 0) -> None:
