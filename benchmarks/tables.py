@@ -242,6 +242,33 @@ TABLES: Mapping[str, Table] = {
         "method",
         {"recipe": "`{collection}`", "method": "{method}", "bytes": "{bytes:,.0f}", **RETRIEVAL},
     ),
+    "words-caltech": Table(
+        ("words-caltech",),
+        "accuracy",
+        {
+            "asked in": "{language}",
+            "classes": "{classes}",
+            "system": "{system}",
+            "P@10": "{p_at_10:.3f}",
+            "accuracy": "{accuracy:.3f}",
+        },
+    ),
+    "words-far": Table(
+        ("words-caltech",),
+        "far",
+        {
+            "asked in": "{language}",
+            "classes": "{classes}",
+            "with a warning": "{far}",
+            "their P@10": "{p_at_10_far:.3f}",
+            "P@10 of the others": "{p_at_10_others:.3f}",
+        },
+    ),
+    "hybrid": Table(
+        ("hybrid",),
+        "system",
+        {"system": "{system}", "P@10": "{p_at_10:.3f}", "mAP@100": ("{map_at_100:.3f}", "–")},
+    ),
     "retrieval-binarize": Table(
         ("retrieval-binarize",),
         "binarize",

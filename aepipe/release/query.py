@@ -287,9 +287,10 @@ def _searched(
 ) -> Iterator[tuple[list[Hit], int | None]]:
     if not options.hybrid:
         return search(release, asked, options)
+    from aepipe.release.fulltext import opened
     from aepipe.release.hybrid import fused
 
-    return fused(release, release.whole.fulltext, asked, options)
+    return fused(release, opened(release.store, release.whole), asked, options)
 
 
 def _with_confidence(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,14 @@ class Words(Protocol):
         Raises:
             CorruptError: a network fails.
         """
+
+
+@runtime_checkable
+class Names(Protocol):
+    """Words that are known one by one, so that they can name what features show."""
+
+    def name_of(self, features: NDArray[np.floating]) -> str | None:
+        """Return the known word that is most like features [F] of pictures; None where all are far."""
 
 
 class WordsSpec(Protocol):
