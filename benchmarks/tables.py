@@ -110,6 +110,11 @@ def _three(prefix: str) -> str:
 TABLES: Mapping[str, Table] = {
     "words-64": _words(64),
     "words-256": _words(256),
+    "words-not": Table(
+        ("words",),
+        "way",
+        {"the unwanted words are": "{way}", "right of 10": "{right:.3f}", "unwanted of 10": "{unwanted:.3f}"},
+    ),
     # retrieval.md
     "retrieval-fashion-mnist": Table(
         ("retrieval-fashion-mnist",),
