@@ -74,6 +74,30 @@ def test_a_whole_model_gives_its_text_half(folder: Path) -> None:
     np.testing.assert_allclose(tower_at(folder, 2)("black"), black / np.linalg.norm(black), atol=1e-3)
 
 
+def test_the_pooled_output_is_taken_where_it_is_the_shared_one(folder: Path) -> None:
+    """As in the text half of SigLIP, whose first output has a vector for each token."""
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["last_hidden_state"]),
+        helper.make_node("Gather", ["last_hidden_state", "last"], ["pooler_output"], axis=1),
+    ]
+    outputs = ["last_hidden_state", "pooler_output"]
+    graph = helper.make_graph(
+        nodes,
+        "text",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["n", "tokens"])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [
+            helper.make_tensor("table", TensorProto.FLOAT, (12, 2), np.arange(24, dtype=np.float32).tolist()),
+            helper.make_tensor("last", TensorProto.INT64, (), [-1]),
+        ],
+    )
+    file = folder / "onnx" / "text_model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), file)
+    (folder / "config.json").write_text(json.dumps({"model_type": "siglip_text_model"}))
+    last = np.array([0.0, 1.0])  # token 0 fills up to 64 of them, and the model looks at it
+    np.testing.assert_allclose(tower_at(folder, 2)("red blue"), last, atol=1e-3)
+
+
 def test_what_is_no_tower_is_refused_in_a_line(folder: Path) -> None:
     with pytest.raises(SourceError, match="no such words"):
         words.resolve("nowhere", base=folder, width=WIDTH)
