@@ -1,4 +1,4 @@
-"""The frozen network that a recipe for recordings names: a folder, or a file of the user's own."""
+"""The frozen network that a recipe for recordings names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Folders of networks as people have them: what Hugging Face Optimum, transformers.js and sentence-transformers write.
+"""Folders of networks as people have them.
 
-A folder has a graph, ``model.onnx`` itself or below ``onnx/``, and beside it what the network expects of its inputs.
-Its files may be links, as those in a cache of Hugging Face are; nothing of it is executed but the graph.
+Optimum of Hugging Face, transformers.js and sentence-transformers write them. A folder has a graph, ``model.onnx``
+itself or below ``onnx/``, and beside it what the network expects of its inputs. Its files may be links, as those in a
+cache of Hugging Face are; nothing of it is executed but the graph.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Folder:
         raise SourceError(f"{path}: no model.onnx in it or in onnx/{has}")
 
     def settings(self, *names: str) -> dict[str, Any]:
-        """Return the contents of the first of some files that is there, as JSON; empty where none is.
+        """Return what the first of some files that is there says; empty where none is.
 
         Raises:
             SourceError: it is not JSON.

@@ -1,4 +1,4 @@
-"""Networks whose weights are part of an installed package: their names in a recipe, and what they need."""
+"""Networks whose weights are part of an installed package."""
 
 from __future__ import annotations
 

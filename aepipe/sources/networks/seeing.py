@@ -1,4 +1,6 @@
-"""How a network wants to see pictures, as its folder says it: ``preprocessor_config.json`` and ``config.json``.
+"""How a network wants to see pictures, as its folder says it.
+
+Read are ``preprocessor_config.json`` and ``config.json``.
 
 Legend: H, W sides of the pictures that it takes.
 """

@@ -1,4 +1,4 @@
-"""The frozen network that a recipe for documents names: of a package, of a folder, or a file of the user's own."""
+"""The frozen network that a recipe for documents names: of a package, a folder, or a file."""
 
 from __future__ import annotations
 
