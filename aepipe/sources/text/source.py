@@ -13,7 +13,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, Literal, Self
@@ -30,6 +29,7 @@ from aepipe.sources.formats.folder import Folder
 from aepipe.sources.item import Container, Item
 from aepipe.sources.networks.graph import Pooling
 from aepipe.sources.networks.texts import digest_in
+from aepipe.sources.pieces import is_alone
 from aepipe.sources.text import decode as words
 from aepipe.sources.text import documents, networks, recognise, scripts, workers
 from aepipe.sources.text.container import Documents
@@ -151,8 +151,7 @@ class Text(BackboneSource, base.ItemSource):
         files = Files.at(options.path, base, options.exclude, options.root)
         whole = _container(files, options)
         given = options.encoding if isinstance(whole, Folder) else None  # the texts of tables are decoded already
-        alone = isinstance(whole, Folder) and len(list(islice(files, 2))) == 1
-        container = Documents(whole, _cut(features), given=given, mail=features.mail, alone=alone)
+        container = Documents(whole, _cut(features), given=given, mail=features.mail, alone=is_alone(files, whole))
         super().__init__(options, name, files, container)
 
     @property
