@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from aepipe.errors import RecipeError, SourceError
+from aepipe.errors import RecipeError
 from aepipe.sources.backbone import GRAPH, BackboneSpec
-from aepipe.sources.networks.folder import Folder, with_pooler
+from aepipe.sources.networks.folder import Folder, missing, with_pooler
 from aepipe.sources.networks.packaged import PICTURES
 from aepipe.sources.networks.pictures import Backbone
 from aepipe.sources.networks.seeing import Seeing
@@ -57,8 +57,7 @@ def named(name: str, chosen: Mapping[str, Any], base: Path) -> Network:
     if path.is_dir():
         return _of_folder(Folder.at(path, "vision", chosen.get("graph")), chosen)
     if not path.is_file():
-        allowed = ", ".join(PICTURES)
-        raise SourceError(f"{path}: no such backbone; allowed: {allowed}, a folder with a network, or an ONNX file")
+        raise missing(path, name, f"{', '.join(PICTURES)}, a folder with a network, or an ONNX file")
     if "graph" in chosen:
         raise RecipeError(f"graph under [features] names a file in a folder, and {name} is none")
     own = {option: chosen[option] for option in OWN if option in chosen}

