@@ -149,7 +149,9 @@ class Folder:
 
 
 def missing(path: Path, name: str, allowed: str) -> SourceError:
-    """Return the error that there is no such network; a name of Hugging Face gets the way to a folder.
+    """Return the error that there is no such network.
+
+    A name as Hugging Face has it gets the way to a folder.
 
     Args:
         path: where it would be.

@@ -92,7 +92,9 @@ class Graph:
         kinds = {name: self.inputs[name][0] for name in given}
         if strange := [f"{name} of {kind}" for name, kind in kinds.items() if kind not in _TYPES]:
             raise CorruptError(f"{self._file}: wants {', '.join(strange)}; allowed types: {', '.join(_TYPES)}")
-        cast = {name: np.ascontiguousarray(value, _TYPES[kinds[name]]) for name, value in given.items()}
+        cast: dict[str, NDArray[Any]] = {
+            name: np.ascontiguousarray(value, _TYPES[kinds[name]]) for name, value in given.items()
+        }
         try:
             return np.asarray(self._session.run([self.output], cast)[0], np.float64)
         except Exception as error:  # the library's errors have no base in common
