@@ -18,6 +18,7 @@ from aepipe.learn.batches import Compute
 from aepipe.learn.spec import LayerSpec, Training
 from aepipe.recipe import Choice, LayerRecipe, Options, Recipe
 from aepipe.sources.item import Source
+from aepipe.sources.networks import packaged
 from aepipe.words import WordsSpec
 
 WORDS = "words"
@@ -143,8 +144,9 @@ def override(recipe: Recipe, *, name: str | None = None, device: str | None = No
     if isinstance(options.get("path"), str) and "://" not in options["path"]:
         options["path"] = _absolute(base, options["path"])
     features = table["features"]
-    if features.get(WORDS) and features[WORDS] not in words.names():
-        features[WORDS] = _absolute(base, features[WORDS])
+    for option, known in ((WORDS, words.names()), ("backbone", packaged.NAMES)):
+        if isinstance(features.get(option), str) and features[option] not in known:
+            features[option] = _absolute(base, features[option])
     if recipe.gate.canaries:
         table["gate"]["canaries"] = _absolute(base, recipe.gate.canaries)
     return recipes.parse(table, recipe.file)

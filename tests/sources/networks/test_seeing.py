@@ -13,6 +13,7 @@ from PIL import Image
 
 from aepipe import recipe as recipes
 from aepipe.errors import CorruptError, RecipeError, SourceError
+from aepipe.pipeline import resolve
 from aepipe.sources import decoder
 from aepipe.sources.backbone import GRAPH
 from aepipe.sources.images.source import Features, Images, Options
@@ -348,3 +349,15 @@ def test_options_of_networks_are_refused_where_they_say_nothing(tmp_path: Path) 
         images(tmp_path, "efficientnet-lite0", output="x")
     with pytest.raises(RecipeError, match=r"graph under .features. names a file in a folder"):
         images(tmp_path, vision(tmp_path / "own.onnx", "image_embeds"), graph="x")
+
+
+def test_a_recipe_in_a_release_knows_where_its_network_was(tmp_path: Path) -> None:
+    fit = {"epochs": 1}
+    layers = {"layers": [{"net": {"kind": "dense", "width": 5}, "fit": fit}], "code": {"bits": 8, "fit": fit}}
+    table = {"name": "p", "source": {"kind": "images", "path": "x"}, **layers, "finetune": fit}
+    for name, expected in (
+        ("nets/clip", str(tmp_path / "nets" / "clip")),
+        ("efficientnet-lite2", "efficientnet-lite2"),
+    ):
+        read = recipes.parse({**table, "features": {"backbone": name}}, tmp_path / "p.toml")
+        assert resolve.override(read).features["backbone"] == expected
