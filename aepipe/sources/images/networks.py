@@ -79,7 +79,7 @@ def _of_folder(folder: Folder, chosen: Mapping[str, Any]) -> Network:
     seen_by |= {"mean": list(seeing.mean), "scale": list(seeing.scale)}
     network = _tried(folder.graph, seeing.size, seen_by, seeing.said)
     prepared: dict[str, Any] = {"resample": seeing.resample}
-    if seeing.resize is not None and "fit" not in chosen:
+    if seeing.resize is not None:
         prepared["resize"] = seeing.resize if isinstance(seeing.resize, int) else list(seeing.resize)
     return Network(network.spec, network.size, seen_by, prepared)
 

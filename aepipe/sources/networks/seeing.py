@@ -63,7 +63,7 @@ class Seeing:
 
         Args:
             folder: of the network.
-            chosen: what the recipe says in place of them, by the names of the attributes.
+            chosen: what the recipe says in place of them, by the names of the attributes; and ``fit``.
 
         Raises:
             SourceError: something is missing, with its name.
@@ -78,8 +78,8 @@ class Seeing:
         resize, size = _sizes(folder, given)
         if "size" in chosen:
             resize, size = _grown(resize, size, chosen["size"]), tuple(chosen["size"])
-        if "resize" in chosen:
-            resize = chosen["resize"]
+        if "fit" in chosen or "resize" in chosen:
+            resize = chosen.get("resize")
         if size is None:
             raise SourceError(f"{folder.path}: no size of pictures in {FILE}; say size = [224, 224] under [features]")
         normal: tuple[tuple[float, ...], ...] = ((), ())
@@ -105,7 +105,7 @@ class Seeing:
         """Return what was read, in words."""
         tokens = f", {POOLED[self.pooling]}" if self.output == "last_hidden_state" else ""
         height, width = self.size
-        first = f"shortest edge {self.resize}" if isinstance(self.resize, int) else _stretched(self.resize or self.size)
+        first = _stretched(self.size, chosen.get("fit")) if self.resize is None else _stretched(self.resize)
         centre = "" if self.resize in {None, self.size} else f", centre {height} x {width}"
         mean, scale = (" ".join(f"{one:.6g}" for one in ones) for ones in (self.mean, self.scale))
         how = f"{first} ({self.resample}){centre}, {self.channels}, mean {mean}, scale {scale}"
@@ -222,5 +222,7 @@ def _filter(given: Mapping[str, Any]) -> str:
     return FILTERS[number] if isinstance(number, int) and 0 <= number < len(FILTERS) else "bilinear"
 
 
-def _stretched(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"
+def _stretched(size: int | tuple[int, int], fit: str | None = None) -> str:
+    if isinstance(size, int):
+        return f"shortest edge {size}"
+    return f"{size[0]} x {size[1]}" + (f" by {fit}" if fit else "")
