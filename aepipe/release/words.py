@@ -84,6 +84,8 @@ def words_for(release: Release) -> Words:
         QueryError: nothing does.
     """
     found = release.words
+    if found is None and sources.has_text(release.recipe["source"]["kind"]):
+        raise QueryError(f"{release.name} has documents: write all words in one question; none are added or taken away")
     if found is None:
         raise QueryError(f"{release.name} does not answer words, nor can they be added to its questions. {NO_WORDS}")
     return found

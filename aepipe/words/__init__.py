@@ -74,6 +74,10 @@ class WordsSpec(Protocol):
     def of_rows(self) -> bool:
         """Whether the artifact depends on all rows of a release, and not only on those that its encoder has learned."""
 
+    @property
+    def exact(self) -> bool:
+        """Whether words tell rows of one kind apart, so that codes have to keep which rows are near by features."""
+
     def inputs(self) -> dict[str, Any]:
         """Return everything but rows and encoder that the artifact depends on, for its digest."""
 

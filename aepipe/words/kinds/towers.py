@@ -65,6 +65,7 @@ class Towers:
     reading: Reading
     said: tuple[str, ...] = ()
     of_rows: bool = False
+    exact: bool = True
 
     def inputs(self) -> dict[str, Any]:
         """Return the kind, the digests of the files, and how they read."""
