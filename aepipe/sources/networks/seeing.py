@@ -156,7 +156,7 @@ def _sizes(folder: Folder, given: Mapping[str, Any]) -> tuple[int | tuple[int, i
     if kind.startswith("ConvNext"):  # its own rule: what is large is not cut
         share = number(given.get("crop_pct") or 224 / 256, FILE, "crop_pct", 0.01, 100)
         return (int(edge / share), (edge, edge)) if edge < 384 else (None, (edge, edge))
-    return edge, crop or (edge, edge)
+    return int(edge * 256 / 224) if kind.startswith("Levit") else edge, crop or (edge, edge)
 
 
 def _of_graph(folder: Folder) -> tuple[int, int] | None:
@@ -214,7 +214,8 @@ def _normal(folder: Folder, given: Mapping[str, Any]) -> tuple[tuple[float, ...]
         raise SourceError(f"{folder.path}: image_mean and image_std in {FILE} are not of three channels")
     means = [number(one, FILE, "image_mean") for one in means]
     scales = [number(one, FILE, "image_std", 1e-9) for one in scales]
-    return tuple((one + shift) / factor for one in means), tuple(one / factor for one in scales)
+    twice = bool(given.get("include_top"))  # EfficientNet divides once more, where it has its classifier
+    return tuple((one + shift) / factor for one in means), tuple(one ** (1 + twice) / factor for one in scales)
 
 
 def _filter(given: Mapping[str, Any]) -> str:

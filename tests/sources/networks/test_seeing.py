@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...], str]]
             **NORMAL,
             "size": {"height": SIDE, "width": SIDE},
             "rescale_offset": True,
+            "include_top": True,
             "rescale_factor": 1 / 127.5,
             "resample": 0,
         },
@@ -180,6 +182,7 @@ def expected_pixels(picture: Image.Image, family: str) -> NDArray[np.float64]:
     if given.get("do_normalize", True):
         mean, deviation = (given.get(name, NORMAL[name]) for name in ("image_mean", "image_std"))
         pixels = (pixels - mean) / deviation
+        pixels = pixels / deviation if given.get("include_top") else pixels
     order = slice(None, None, -1 if given.get("do_flip_channel_order") else 1)
     return np.asarray(pixels.transpose(2, 0, 1)[order], np.float64)
 
@@ -225,6 +228,15 @@ def test_a_family_sees_what_its_own_library_shows_it(tmp_path: Path, name: str) 
         np.testing.assert_allclose(source.row(data, "k").astype(np.float64), expected, atol=2e-3)
         np.testing.assert_array_equal(see(data, "q"), source.row(data, "k"))
     assert output == "maps" or output in source.network_said[0]
+
+
+def test_a_row_depends_on_its_item_alone(tmp_path: Path) -> None:
+    source = attached(images(tmp_path, family(tmp_path / "net", "clip")), tmp_path / "store")
+    data = [item.read() for item in source.items()]
+    alone = [source.row(one, "k") for one in data]
+    with ThreadPoolExecutor(4) as pool:
+        for one, row in zip(data * 8, pool.map(lambda one: source.row(one, "k"), data * 8), strict=True):
+            np.testing.assert_array_equal(row, alone[data.index(one)])
 
 
 def test_the_recipe_comes_before_the_files(tmp_path: Path) -> None:
