@@ -7,7 +7,7 @@ Legend: H, W sides of the pictures that it takes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,28 +75,16 @@ class Seeing:
                 f"{folder.path}: no {FILE} in it, which says how pictures are prepared: copy it from where the network "
                 "is from, or say size, mean and scale under [features]"
             )
-        resize, size = _sizes(folder, given)
-        if "size" in chosen:
-            resize, size = _grown(resize, size, chosen["size"]), tuple(chosen["size"])
-        if "fit" in chosen or "resize" in chosen:
-            resize = chosen.get("resize")
-        if size is None:
-            raise SourceError(f"{folder.path}: no size of pictures in {FILE}; say size = [224, 224] under [features]")
-        normal: tuple[tuple[float, ...], ...] = ((), ())
-        if not {"mean", "scale"} <= chosen.keys():
-            normal = _normal(folder, given)
-        no_pooler = folder.sort in _NO_POOLER and "pooling" not in chosen
-        order = [name for name in _OUTPUTS if not (no_pooler and name == "pooler_output")]
-        if "pooling" in chosen:  # what is pooled are tokens
-            order = ["last_hidden_state"]
+        resize, size = _chosen_sizes(folder, given, chosen)
+        mean, scale = _normal(folder, given) if not {"mean", "scale"} <= chosen.keys() else ((), ())
         found = cls(
-            output=folder.output(chosen.get("output"), order),
+            output=folder.output(chosen.get("output"), _outputs(folder.sort, chosen)),
             pooling=chosen.get("pooling", "cls" if folder.sort in _FIRST_TOKEN else "mean"),
-            size=(size[0], size[1]),
+            size=size,
             resize=resize,
             resample=chosen.get("resample", _filter(given)),
-            mean=tuple(chosen.get("mean", normal[0])),
-            scale=tuple(chosen.get("scale", normal[1])),
+            mean=tuple(chosen.get("mean", mean)),
+            scale=tuple(chosen.get("scale", scale)),
             channels=chosen.get("channels", "bgr" if given.get("do_flip_channel_order") else "rgb"),
         )
         return replace(found, said=found._told(folder, chosen))
@@ -115,6 +103,29 @@ class Seeing:
         if self.output.startswith("logits"):
             said.append("it has only the scores of a classifier; an export with --task feature-extraction has features")
         return tuple(said)
+
+
+def _outputs(sort: str, chosen: Mapping[str, Any]) -> Sequence[str]:
+    """Return the outputs that may have the features of a network of a sort, the best first."""
+    if "pooling" in chosen:  # what is pooled are tokens
+        return ("last_hidden_state",)
+    return [name for name in _OUTPUTS if name != "pooler_output" or sort not in _NO_POOLER]
+
+
+def _chosen_sizes(
+    folder: Folder, given: Mapping[str, Any], chosen: Mapping[str, Any]
+) -> tuple[int | tuple[int, int] | None, tuple[int, int]]:
+    """Return what pictures are brought to, and the size that goes in, by the recipe or by the files.
+
+    Raises:
+        SourceError: neither says a size.
+    """
+    resize, size = _sizes(folder, given)
+    if "size" in chosen:
+        resize, size = _grown(resize, size, chosen["size"]), chosen["size"]
+    if size is None:
+        raise SourceError(f"{folder.path}: no size of pictures in {FILE}; say size = [224, 224] under [features]")
+    return chosen.get("resize") if {"fit", "resize"} & chosen.keys() else resize, size
 
 
 def _given(folder: Folder) -> dict[str, Any]:
