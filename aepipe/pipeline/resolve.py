@@ -145,8 +145,10 @@ def override(recipe: Recipe, *, name: str | None = None, device: str | None = No
         options["path"] = _absolute(base, options["path"])
     features = table["features"]
     for option, known in ((WORDS, words.names()), ("backbone", packaged.NAMES)):
-        if isinstance(features.get(option), str) and features[option] not in known:
-            features[option] = _absolute(base, features[option])
+        named = features.get(option)
+        # What is not there is named in the error as it was written.
+        if isinstance(named, str) and named not in known and os.path.exists(path := _absolute(base, named)):
+            features[option] = path
     if recipe.gate.canaries:
         table["gate"]["canaries"] = _absolute(base, recipe.gate.canaries)
     return recipes.parse(table, recipe.file)

@@ -367,9 +367,19 @@ def test_a_recipe_in_a_release_knows_where_its_network_was(tmp_path: Path) -> No
     fit = {"epochs": 1}
     layers = {"layers": [{"net": {"kind": "dense", "width": 5}, "fit": fit}], "code": {"bits": 8, "fit": fit}}
     table = {"name": "p", "source": {"kind": "images", "path": "x"}, **layers, "finetune": fit}
+    (tmp_path / "nets" / "clip").mkdir(parents=True)
     for name, expected in (
         ("nets/clip", str(tmp_path / "nets" / "clip")),
         ("efficientnet-lite2", "efficientnet-lite2"),
     ):
         read = recipes.parse({**table, "features": {"backbone": name}}, tmp_path / "p.toml")
         assert resolve.override(read).features["backbone"] == expected
+
+
+def test_a_name_of_the_hub_gets_the_way_to_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(
+        SourceError, match=r"`optimum-cli export onnx --model openai/clip-vit-base-patch32 FOLDER` makes"
+    ):
+        images(tmp_path, "openai/clip-vit-base-patch32")
+    with pytest.raises(SourceError, match=r"or an ONNX file$"):
+        images(tmp_path, "nets/mine.onnx")
