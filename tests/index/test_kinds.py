@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -258,8 +259,14 @@ def test_a_file_of_another_index_is_refused(tmp_path: Path, kind: str, file: str
 
 def test_options_of_kinds_are_checked() -> None:
     assert hamming.resolve(Choice(kind="ivf", options={"probes": 4})).model_dump() == {"cells": 0, "probes": 4}
-    wrong = [("ivf", {"probes": 0}), ("ivf", {"cells": -1}), ("ivf", {"cells": 65_537}), ("auto", {"recall": 1.5})]
-    for kind, options in [*wrong, ("hnsw", {"links": 1}), ("hnsw", {"breadth": 0}), ("hnsw", {"effort": 0})]:
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("ivf", {"probes": 0}),
+        ("ivf", {"cells": -1}),
+        ("ivf", {"cells": 65_537}),
+        ("auto", {"recall": 1.5}),
+    ]
+    wrong += [("hnsw", {"links": 1}), ("hnsw", {"breadth": 0}), ("hnsw", {"effort": 0})]
+    for kind, options in wrong:
         with pytest.raises(RecipeError, match=rf"index\.kind\.{next(iter(options))}"):
             hamming.resolve(Choice(kind=kind, options=options))
 
