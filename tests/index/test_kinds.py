@@ -271,6 +271,13 @@ def test_options_of_kinds_are_checked() -> None:
             hamming.resolve(Choice(kind=kind, options=options))
 
 
+def test_with_as_many_cells_as_codes_each_has_its_own() -> None:
+    codes = BitCodes(np.random.default_rng(5).integers(0, 256, (40, 8), dtype=np.uint8), 64)
+    engine = hamming.build(codes, np.arange(40), kind="ivf", options={"cells": 40, "probes": 1}).engine
+    assert isinstance(engine, ivf.Ivf)
+    assert [engine.cells.invlists.list_size(cell) for cell in range(engine.cells.nlist)] == [1] * 40
+
+
 def test_auto_chooses_flat_for_few_codes_and_multihash_for_many_near_ones() -> None:
     rng = np.random.default_rng(10)
     assert hamming.build(near_codes(rng, 2000, 64), np.arange(2000), kind="auto").engine.kind == "flat"
