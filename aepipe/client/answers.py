@@ -78,11 +78,13 @@ class RemoteQuestion:
         text: what the user called it.
         code: that was searched with; None where the item could not be read.
         failure: why not.
+        understood: what words were understood as, nearest first.
     """
 
     text: str
     code: RemoteCode | None = None
     failure: ItemError | None = None
+    understood: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

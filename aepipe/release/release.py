@@ -7,6 +7,7 @@
     segment/<digest>/               codes, items (one or more of each), index, scores
     segment/<digest>/               changes: the index of additions and ``removed.npy``, the ids of removed rows; only
                                     where rows were added or removed since the release was built
+    words/<digest>/                 what answers questions in words; only where the recipe names it
     rows/<digest>/                  the rows (one or more)
 
 Opening checks that every part is there at its full length and belongs to the others, and reads none of them: files are
@@ -22,11 +23,12 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe import words
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import Decoder, Encoder, why_lost
 from aepipe.errors import CorruptError, FingerprintError, ItemError
@@ -38,6 +40,10 @@ from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import REMEDY, mapped
 from aepipe.store.segments import CodeSegments, Items, ItemSegments, Row
+from aepipe.words import Words
+
+if TYPE_CHECKING:
+    from aepipe.release.fulltext import FullText
 
 
 class Release:
@@ -94,6 +100,29 @@ class Release:
         encoder = Encoder.open(self.folder("encoder"))
         self._check_fingerprint("encoder", encoder.fingerprint)
         return encoder
+
+    @cached_property
+    def words(self) -> Words | None:
+        """What answers questions in words; None where the recipe names nothing.
+
+        Raises:
+            CorruptError: it cannot be read.
+            ExtraError: a package is not installed.
+        """
+        return words.opened(self.folder("words")) if self.all_parts("words") else None
+
+    @cached_property
+    def fulltext(self) -> FullText:
+        """The words of its documents; made where they are asked for first.
+
+        Raises:
+            ExtraError: a package is not installed.
+            QueryError: it is not of documents, or all originals are gone.
+            StoreError: the store cannot be written.
+        """
+        from aepipe.release import fulltext
+
+        return fulltext.opened(self._store, self)
 
     @cached_property
     def decoder(self) -> Decoder | None:

@@ -78,6 +78,18 @@ class ReleaseEvent(msgspec.Struct):
     here: bool
 
 
+class History(msgspec.Struct):
+    """What happened to a collection.
+
+    Attributes:
+        release: digest of the release in service.
+        events: the newest first.
+    """
+
+    release: str
+    events: list[ReleaseEvent]
+
+
 class Changed(msgspec.Struct):
     """A row whose neighbours are others in another release.
 
@@ -137,6 +149,18 @@ class Unreadable(msgspec.Struct):
     reason: str
     count: int
     keys: list[str]
+
+
+class Quarantine(msgspec.Struct):
+    """What the last run did not read.
+
+    Attributes:
+        release: digest of the release in service.
+        reasons: the most frequent first.
+    """
+
+    release: str
+    reasons: list[Unreadable]
 
 
 def duplicates(served: Served, found: Groups, keep: str, after: int, limit: int) -> Duplicates:

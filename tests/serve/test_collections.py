@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from aepipe.pipeline.ingest import quarantine_file
-from aepipe.release import canaries
+from aepipe.release import canaries, feedback
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from aepipe.store.rows import Rejected
@@ -141,6 +144,28 @@ def test_releases_and_their_difference(tmp_path: Path) -> None:
         assert client.get(f"{ONE}/diff", before="0" * 12).status == 410
 
 
+def test_pages_go_on_in_their_release_until_it_is_removed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    before = make_release(store, n=40, seed=0)
+    with running(store) as client:
+        first = client.get(f"{ONE}/search", id=3, k=5).json["answers"][0]
+        wanted = [hit["id"] for hit in client.get(f"{ONE}/search", id=3, k=10).json["answers"][0]["hits"]]
+        after = make_release(store, n=40, seed=1)
+        while client.get(ONE).json["release"] != after.digest:
+            time.sleep(0.02)
+        again = client.get(f"{ONE}/search", id=3, k=5, after=first["next"]).json
+        assert again["release"] == before.digest
+        assert [hit["id"] for hit in again["answers"][0]["hits"]] == wanted[5:]
+        store.remove(before)
+        asked = client.get(f"{ONE}/search", id=4, k=5, after=first["next"])
+        assert asked.status in {200, 410}, "an open release answers from its files, which are there until it is closed"
+    with running(store) as client:
+        gone = client.get(f"{ONE}/search", id=3, k=5, after=first["next"])
+        assert (gone.status, after.digest in gone.json["detail"]) == (410, True)
+        assert client.get(f"{ONE}/items/3/thumb", release=before.digest[:12]).status == 410
+        assert client.get(f"{ONE}/search", id=3, k=5).json["release"] == after.digest
+
+
 def test_what_was_not_read_is_grouped_by_its_reason(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     make_release(store, n=10)
@@ -186,6 +211,64 @@ def test_marks_are_canaries_of_later_releases(client: Client, tmp_path: Path) ->
         assert [one.passed for one in canaries.ask(Release.open(store), tmp_path / "c.toml")] == [False, False]
         assert writer.post(f"{ONE}/feedback", {"hit": "gone", "verdict": "bad", "key": key}).status == 422
         assert writer.post(f"{ONE}/feedback", {"hit": near, "verdict": "bad"}).status == 400
+
+
+def test_marks_of_uploads_keep_the_file_for_later_models(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    make_release(store, n=40, seed=0)
+    picture = sorted(pictures_of(store).rglob("*.png"))[3].read_bytes()
+    with running(store, write=True) as writer:
+        answer = writer.post(f"{ONE}/search", picture, k=40).json["answers"][0]
+        near, far = answer["hits"][0]["key"], answer["hits"][-1]["key"]
+        for _ in range(2):  # the same bytes are kept once
+            assert (
+                writer.post(f"{ONE}/feedback", picture, hit=near, verdict="good", name="../my boot.PNG").status == 201
+            )
+        cropped = writer.post(f"{ONE}/feedback", picture, hit=far, verdict="bad", crop="0,0,0.5,0.5")
+        assert cropped.status == 201
+        asked = writer.get(f"{ONE}/feedback").json["marks"]
+        assert [(one["key"], one["code"], one["upload"][32:]) for one in asked] == [("", "", ".png")] * 2
+        assert [one["good"] for one in asked] == [[near], []]
+        assert all(str(tmp_path) not in one["said"] for one in asked)
+        kept = sorted((store.root / "feedback" / "pictures").iterdir())
+        assert sorted(one["upload"] for one in asked) == [file.name for file in kept]
+        assert picture in [file.read_bytes() for file in kept]
+        for body, status in ((b"no picture", 422), (b"x" * (feedback.UPLOAD + 1), 413)):
+            assert writer.post(f"{ONE}/feedback", body, hit=near, verdict="good").status == status
+        assert writer.post(f"{ONE}/feedback", picture, hit=near, verdict="good", key=near).status == 400
+        assert writer.post(f"{ONE}/feedback", picture, hit="gone", verdict="good").status == 422
+        assert len(list((store.root / "feedback" / "pictures").iterdir())) == 2
+        (store.root / "feedback" / "c.toml").write_bytes(writer.get(f"{ONE}/canaries.toml").body)
+        assert canaries.ask(Release.open(store), store.root / "feedback" / "c.toml")[0].passed
+        other = make_release(store, n=40, seed=1)  # of another encoder
+        while writer.get(ONE).json["release"] != other.digest:
+            time.sleep(0.02)
+        assert len(writer.get(f"{ONE}/feedback").json["marks"]) == 2
+
+
+def test_marks_are_bounded_and_a_full_disk_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "store")
+    make_release(store, n=20)
+    picture = sorted(pictures_of(store).rglob("*.png"))[3].read_bytes()
+    with running(store, write=True) as writer:
+        key, hit = (writer.get(f"{ONE}/items/{row}").json["key"] for row in (3, 4))
+        mark = {"hit": hit, "verdict": "good", "key": key}
+        assert writer.post(f"{ONE}/feedback", mark).status == 201
+        with monkeypatch.context() as full:
+            full.setattr(feedback, "append_line", no_space)
+            assert writer.post(f"{ONE}/feedback", {**mark, "verdict": "bad"}).status == 507
+            full.setattr(feedback, "write_durably", no_space)
+            assert writer.post(f"{ONE}/feedback", picture, hit=hit, verdict="good").status == 507
+        monkeypatch.setattr(feedback, "UPLOADS", len(picture) - 1)
+        assert writer.post(f"{ONE}/feedback", picture, hit=hit, verdict="good").status == 507
+        (kept,) = writer.get(f"{ONE}/feedback").json["marks"]
+        assert (kept["good"], kept["bad"]) == ([hit], [])
+        assert writer.get(f"{ONE}/search", id=3).status == 200
+
+
+def no_space(*_: object) -> None:
+    """Fail as a full disk does."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/openapi.json"])

@@ -13,7 +13,8 @@ tokenizers = pytest.importorskip("tokenizers", reason="needs the extra text")
 
 from aepipe.errors import CorruptError, ItemError, SourceError
 from aepipe.sources import decoder
-from aepipe.sources.backbone import GRAPH, LONGEST, TOKENIZER, SentenceEncoder
+from aepipe.sources.backbone import GRAPH, TOKENIZER
+from aepipe.sources.networks.texts import LONGEST, SentenceEncoder
 from aepipe.sources.text.source import Features, Options, Text
 
 WORDS = ["[UNK]", "the", "cat", "dog", "sat"]

@@ -98,7 +98,7 @@ async def releases(request: Request) -> Response:
     """Answer with what happened to a collection, the newest first."""
     service, one = service_of(request), served(request)
     found = await service.searches.run(lambda: reviews.releases(service.catalog.store, one.release.name))
-    return as_json({"release": one.digest, "events": found})
+    return as_json(reviews.History(one.digest, found))
 
 
 async def diff(request: Request) -> Response:
@@ -117,7 +117,7 @@ async def quarantine(request: Request) -> Response:
     """Answer with what the last run did not read, by reason."""
     service, one = service_of(request), served(request)
     found = await service.searches.run(lambda: reviews.quarantine(service.catalog.store, one.release.name))
-    return as_json({"release": one.digest, "reasons": found})
+    return as_json(reviews.Quarantine(one.digest, found))
 
 
 async def remove(request: Request) -> Response:

@@ -98,8 +98,9 @@ export function askTyped(facts: Facts, text: string): void {
   const hex = facts.n_bits / 4;
   if (asks.has("row") && trimmed.startsWith("{")) return change({ ...clear, row: trimmed });
   if (asks.has("vector") && trimmed.startsWith("[")) return change({ ...clear, vector: trimmed });
-  if (asks.has("text")) return change({ ...clear, text: trimmed });
+  if (asks.has("text") && facts.kind === "text") return change({ ...clear, text: trimmed });
   if (/^\d{1,15}$/.test(trimmed)) return change({ ...clear, id: trimmed });
   if (new RegExp(`^[0-9a-f]{${hex}}$`, "i").test(trimmed)) return change({ ...clear, code: trimmed.toLowerCase() });
-  change({ ...clear, key: trimmed });
+  const likeKey = /^\S*(\/\S*|\.[A-Za-z0-9]{1,5})$/.test(trimmed);
+  change({ ...clear, [asks.has("text") && !likeKey ? "text" : "key"]: trimmed });
 }
