@@ -217,7 +217,7 @@ def test_two_fingers_zoom_the_map(browser: Any, client: Client) -> None:
 
 def test_duplicates_are_chosen_by_how_they_are_alike(page: Any) -> None:
     page.goto("/c/pictures/duplicates")
-    ways = page.locator("select").first
+    ways = page.locator(".controls select").first
     page.wait_for_selector(".controls select")
     assert ways.input_value() == "copies"
     assert page.locator("input[type=range]").count() == 0
@@ -225,7 +225,7 @@ def test_duplicates_are_chosen_by_how_they_are_alike(page: Any) -> None:
     page.wait_for_url("**alike=content")
     page.wait_for_selector("input[type=range]")
     page.goto("/c/people/duplicates")
-    assert page.locator("select").first.locator("option").count() == 2
+    assert page.locator(".controls select").first.locator("option").count() == 2
 
 
 def test_a_mark_of_a_dropped_picture_keeps_it(browser: Any, tmp_path: Path) -> None:
