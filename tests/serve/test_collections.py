@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 import aepipe
+from aepipe.errors import QueryError
 from aepipe.pipeline.ingest import quarantine_file
 from aepipe.release import canaries, feedback
+from aepipe.release.filter import rows_named
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from aepipe.store.rows import Rejected
@@ -189,6 +191,18 @@ def test_pages_go_on_in_their_release_until_it_is_removed(tmp_path: Path) -> Non
         assert (gone.status, after.digest in gone.json["detail"]) == (410, True)
         assert client.get(f"{ONE}/items/3/thumb", release=before.digest[:12]).status == 410
         assert client.get(f"{ONE}/search", id=3, k=5).json["release"] == after.digest
+
+
+def test_ids_that_no_row_can_have_are_missing(client: Client, store: Store) -> None:
+    large = 2**64 + 3
+    for path in (f"{ONE}/items/{large}", f"{ONE}/items/{large}/thumb"):
+        assert client.get(path).status == 404
+    assert client.get(f"{ONE}/search", id=large).status == 400
+    assert client.get(f"{ONE}/explain", a=large, b=3).status == 422
+    with pytest.raises(QueryError, match="no row has the id"):
+        aepipe.open(store.root, "pictures").query(ids=[large])
+    with pytest.raises(QueryError, match="no row has the id"):
+        rows_named(Release.open(store, "pictures"), ids=[-large])
 
 
 def test_what_was_not_read_is_grouped_by_its_reason(tmp_path: Path) -> None:
