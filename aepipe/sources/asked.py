@@ -10,7 +10,7 @@ from pathlib import Path
 from aepipe.sources.files import Refused, existing
 from aepipe.sources.item import Item
 
-NO_WORDS = "It answers words where its recipe names a text tower, `[features] words`, when it is run"
+NO_WORDS = 'It answers words where its recipe has `[features] words`, "imagenet" or a text tower, when it is run'
 """For whoever asks a collection of pictures with words, and its release has none."""
 _LIKE_A_PATH = re.compile(r"\S*(/\S*|\.(?=\d*[A-Za-z])[A-Za-z0-9]{1,5})")
 
