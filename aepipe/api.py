@@ -385,7 +385,7 @@ class Collection:
         return dedup.search(self.release, alike, radius, smallest=smallest, out=out, keep=keep)
 
     def label(self, words: Sequence[str]) -> Labelled:
-        """Label all rows by words: which of them each row is most like, and how far it stands out from the others.
+        """Label each row by the word that it is most like, with a confidence.
 
         Args:
             words: two at least, each a word or a phrase.

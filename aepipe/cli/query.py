@@ -335,7 +335,7 @@ def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, service: S
       aepipe query holidays/ -k 3                 the 3 most like each picture of a folder
       curl -s $URL | aepipe query -               a picture from a pipe
       aepipe query "how do I mend a bicycle tyre" documents on a question
-      aepipe query "a dog on grass"               pictures of it, where the recipe names a text tower
+      aepipe query "a dog on grass"               pictures of it, where the recipe has `[features] words`
       aepipe query beach.jpg --plus "at night"    like a picture, but at night
       aepipe query "a street" --not snow          a street without snow
       aepipe query letter.txt                     documents like a document

@@ -1,8 +1,8 @@
-"""The words of all documents of a release, for BM25: an index of tantivy's, made when it is first asked.
+"""The words of all documents of a release, for BM25, in an index of tantivy's.
 
-Like a map, it is a segment whose inputs name its release: it is found by them, and no release refers to it. Words are
-cut as those of rows are, so it knows all scripts. The scores are Robertson's and Spärck Jones's BM25, as tantivy
-computes them.
+It is made when it is first asked. Like a map, it is a segment whose inputs name its release: it is found by them, and
+no release refers to it. Words are cut as those of rows are, so it knows all scripts. The scores are Robertson's and
+Spärck Jones's BM25, as tantivy computes them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class FullText:
         self._searcher = self._index.searcher()
 
     def search(self, text: str, most: int, where: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-        """Return the ids of the documents with the highest BM25 for a text, int64[n], the highest first.
+        """Return the ids of the documents with the highest BM25 for a text, int64[n].
 
         Args:
             text: the question.

@@ -53,9 +53,9 @@ def fused(
 
 
 def known_by_words(release: Release, question: Question) -> Question:
-    """Return a question of words that the encoder does not know with the code of an empty document; others as they are.
+    """Return a question of words that the encoder does not know with the code of no words.
 
-    It is answered by its words alone; distances of its hits say nothing.
+    Other questions stay as they are. It is answered by its words alone; distances of its hits say nothing.
     """
     if question.failure is None or not question.words:
         return question
@@ -70,7 +70,10 @@ def is_unknown(question: Question) -> bool:
 
 
 def ranked(first: Sequence[int], second: Sequence[int]) -> list[int]:
-    """Return the ids of two lists by the sum of their reciprocal ranks; of equals the one earlier in the first list."""
+    """Return the ids of two lists by the sum of their reciprocal ranks.
+
+    Of equals the one that is earlier in the first list comes first.
+    """
     scores: dict[int, float] = {}
     for ids in (first, second):
         for rank, row_id in enumerate(ids, 1):

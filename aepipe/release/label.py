@@ -1,4 +1,4 @@
-"""Label all rows of a release by words: each row gets the words that it is most like, of those that are given.
+"""Label all rows of a release by words that are given: each gets the one most like it.
 
 Nothing is learned, and no row needs a label (zero-shot classification). Words are encoded as questions are, and
 compared with the embeddings of the rows by their cosine, or with their codes where no embeddings are kept. How sure a

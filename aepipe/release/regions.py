@@ -22,7 +22,7 @@ SEED = 0
 
 
 def regions(release: Release, ids: NDArray[np.int64], places: NDArray[np.floating]) -> list[Region]:
-    """Return the parts of a map that have a name, the largest first; none where nothing names them.
+    """Return the parts of a map that have a name, the largest first.
 
     Args:
         release: whose rows lie there.

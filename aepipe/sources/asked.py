@@ -10,7 +10,7 @@ from pathlib import Path
 from aepipe.sources.files import Refused, existing
 from aepipe.sources.item import Item
 
-NO_WORDS = "To ask it in words, name what answers them in its recipe, `[features] words`, and run that again"
+NO_WORDS = 'To ask it in words, name "imagenet" or a text tower in its recipe, `[features] words`, and run that again'
 """For whoever asks a collection of pictures with words, and its release has none."""
 _LIKE_A_PATH = re.compile(r"\S*(/\S*|\.(?=\d*[A-Za-z])[A-Za-z0-9]{1,5})")
 

@@ -1,7 +1,7 @@
-"""Names of groups of ImageNet's classes: nobody asks for a Sealyham terrier, everybody for a dog.
+"""Names of groups of ImageNet's classes: a dog, a car, food.
 
-ImageNet names kinds of things, and few of the words that people use for all of a kind; its classes stand in the order
-of WordNet, so most groups are ranges.
+Nobody asks for a Sealyham terrier, everybody for a dog. ImageNet names kinds of things, and few of the words that
+people use for all of a kind; its classes stand in the order of WordNet, so most groups are ranges.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is known before a question: phrases, their vectors, and the features that they stand for.
+"""Known words: phrases, their vectors, and the features that they stand for.
 
 Known words are the classes of ImageNet, groups of these, and own words of the collection. What a class looks like is
 told by the classifier that the backbone was trained with: it is the mean of the rows of the collection, each by the
@@ -37,7 +37,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a collection.
+    """The known words of a collection.
 
     Attributes:
         phrases: P texts; of those for one word the first is its name.
@@ -59,7 +59,10 @@ class Known:
     first_own: int
 
     def regression(self) -> Numbers:
-        """Return the ridge regression from vectors to the directions of features from their mean, float64[D + 1, F]."""
+        """Return the ridge regression from vectors to features, float64[D + 1, F].
+
+        It gives directions from the mean of the features.
+        """
         wanted = unit(self.features)[self.targets]
         given = np.c_[self.vectors.astype(np.float64), np.ones(len(self.vectors))]
         gram = given.T @ given + RIDGE * np.eye(given.shape[1])
@@ -74,7 +77,7 @@ def known(
     classifier: tuple[Numbers, Numbers],
     columns: Sequence[str],
 ) -> Known:
-    """Return what is known of a collection.
+    """Return the known words of a collection.
 
     Args:
         encoder: of texts.

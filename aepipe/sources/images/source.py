@@ -92,8 +92,8 @@ class Features(recipe.Options):
             ``pooler``, its own.
         output: of the network, that has the features.
         graph: the file in the folder of the network.
-        words: what answers questions in words: the folder or ONNX file of the text tower of the backbone's model,
-            relative to the recipe; see :mod:`aepipe.words`.
+        words: what answers questions in words: ``imagenet``, or the folder or ONNX file of the text tower of the
+            backbone's model, relative to the recipe; see :mod:`aepipe.words`.
     """
 
     size: Annotated[tuple[Side, Side] | None, Field(strict=False)] = None
@@ -360,7 +360,7 @@ def _are_photographs(looks: list[_Look]) -> bool:
 
 
 def missing_words() -> str | None:
-    """Return the package that `words = "imagenet"` needs and that is not installed; None where all are there."""
+    """Return a package that `words = "imagenet"` lacks; None where all are there."""
     return next((package for package in WORDS if find_spec(package) is None), None)
 
 

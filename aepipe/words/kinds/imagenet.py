@@ -136,7 +136,7 @@ class ImageNetWords:
         told = _unit(vector @ self._regression[:-1].astype(np.float32) + self._regression[-1])
         features = _unit(self._centre + REACH * self._spread * _unit(mixed + BESIDE * told))
         names = [self._name(number) for number in chosen[:TOLD][weights[:TOLD] >= TOLD_SHARE]]
-        far = f"far from every word that is known here, of which the nearest is {names[0]}: hits may be of anything"
+        far = f"far from every word that is known here (the nearest is {names[0]}): hits may be of anything"
         return Meaning(features, tuple(dict.fromkeys(names)), far if best[chosen[0]] < FAR else None)
 
     def name_of(self, features: NDArray[np.floating]) -> str | None:
@@ -182,7 +182,7 @@ def resolve(text: str, *, base: Path, width: int, backbone: str | None, columns:
 
 
 def missing() -> str | None:
-    """Return a package that new words are made with and that is not installed; None where all are there."""
+    """Return a package that is wanted for new words; None where all are there."""
     return next((package for package in EXTRAS if find_spec(package) is None), None)
 
 
