@@ -16,6 +16,7 @@ tokenizers = pytest.importorskip("tokenizers", reason="needs the extra text")
 
 from aepipe import words
 from aepipe.errors import CorruptError, SourceError
+from aepipe.sources.networks.graph import whole_graph
 from aepipe.sources.networks.texts import SentenceEncoder
 from aepipe.store import layout
 from aepipe.store.artifacts import Store
@@ -32,9 +33,8 @@ def tower_at(place: Path, width: int = WIDTH) -> SentenceEncoder:
     """Return the tower that a recipe names, from the files that a store has of it."""
     found = towers.resolve(str(place), base=Path(), width=width)
     folder = place if place.is_dir() else place.parent
-    (folder / "kept.onnx").write_bytes(found.graph)
-    (folder / "kept.json").write_bytes(found.tokenizer)
-    return SentenceEncoder(folder, "kept.onnx", found.reading, folder / "kept.json")
+    (folder / "kept.onnx").write_bytes(whole_graph(found.graph, found.reading.output))
+    return SentenceEncoder(folder, "kept.onnx", found.reading, found.tokenizer)
 
 
 def test_features_are_the_output_for_the_tokens_without_padding(folder: Path) -> None:
