@@ -16,6 +16,7 @@ tokenizers = pytest.importorskip("tokenizers", reason="needs the extra text")
 
 from aepipe import words
 from aepipe.errors import CorruptError, SourceError
+from aepipe.sources.images.networks import named
 from aepipe.sources.networks.graph import whole_graph
 from aepipe.sources.networks.texts import SentenceEncoder
 from aepipe.store import layout
@@ -50,6 +51,28 @@ def test_a_tower_of_one_length_or_a_padding_model_gets_it(folder: Path) -> None:
     red, other = (tower_at(folder)(text) for text in ("red", "red the the the"))
     np.testing.assert_allclose(red, other)
     np.testing.assert_allclose(tower_at(folder)("red red red red blue"), tower_at(folder)("red red red red"))
+
+
+def test_one_file_with_both_halves_is_enough_for_both(folder: Path) -> None:
+    """As ``optimum-cli export onnx`` writes a model of two towers."""
+    halves = [onnx.load(folder / "onnx" / f"{name}_model.onnx").graph for name in ("vision", "text")]
+    graph = helper.make_graph(
+        [node for half in halves for node in half.node],
+        "both",
+        [one for half in halves for one in half.input],
+        [one for half in halves for one in half.output],
+        [one for half in halves for one in half.initializer],
+    )
+    both = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.save(both, folder / "onnx" / "model.onnx")
+    texts = tower_at(folder)("red")
+    prepared = {"size": (8, 8), "mean": (127.0,), "scale": (128.0,)}
+    network = named(str(folder), prepared, Path())
+    for name in ("vision", "text"):
+        (folder / "onnx" / f"{name}_model.onnx").unlink()
+    np.testing.assert_array_equal(tower_at(folder)("red"), texts)
+    whole = named(str(folder), prepared, Path())
+    assert (whole.spec.width, whole.spec.output) == (network.spec.width, "image_embeds")
 
 
 def test_a_whole_model_gives_its_text_half(folder: Path) -> None:
