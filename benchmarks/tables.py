@@ -603,6 +603,17 @@ HEADLINES = (
         "retrieval.md",
     ),
     Headline(
+        "words",
+        "system",
+        (
+            "emoji by names that no network saw, {float[bits]} bits, recall@10",
+            "{words as floats[share_held]:.2f} of the floats, re-ranked {words as floats, re-ranked[share_held]:.2f}",
+            "ITQ-CCA {ITQ-CCA[share_held]:.2f}, re-ranked {ITQ-CCA, re-ranked[share_held]:.2f}",
+        ),
+        "retrieval.md",
+        {"bits": 64},
+    ),
+    Headline(
         "search-64",
         "arm",
         (
