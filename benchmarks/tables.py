@@ -95,10 +95,10 @@ def _words(bits: int) -> Table:
         "words and rows compared by": "{system}",
         "held out, English": "{held_en:.3f}",
         "Chinese": "{held_zh:.3f}",
+        "share of floats": "{share_held:.3f}",
         "known, English": "{known_en:.3f}",
         "Chinese, known": "{known_zh:.3f}",
-        "share of floats, held out": "{share_held:.2f}",
-        "known": "{share_known:.2f}",
+        "share, known": "{share_known:.3f}",
     }
     return Table(("words",), "share_held", columns, only={"bits": bits})
 
@@ -241,6 +241,33 @@ TABLES: Mapping[str, Table] = {
         ("quantisers-sentences", "quantisers-fashion-mnist"),
         "method",
         {"recipe": "`{collection}`", "method": "{method}", "bytes": "{bytes:,.0f}", **RETRIEVAL},
+    ),
+    "words-caltech": Table(
+        ("words-caltech",),
+        "accuracy",
+        {
+            "asked in": "{language}",
+            "classes": "{classes}",
+            "system": "{system}",
+            "P@10": "{p_at_10:.3f}",
+            "accuracy": "{accuracy:.3f}",
+        },
+    ),
+    "words-far": Table(
+        ("words-caltech",),
+        "far",
+        {
+            "asked in": "{language}",
+            "classes": "{classes}",
+            "with a warning": "{far}",
+            "their P@10": "{p_at_10_far:.3f}",
+            "P@10 of the others": "{p_at_10_others:.3f}",
+        },
+    ),
+    "hybrid": Table(
+        ("hybrid",),
+        "system",
+        {"system": "{system}", "P@10": "{p_at_10:.3f}", "mAP@100": ("{map_at_100:.3f}", "–")},
     ),
     "retrieval-binarize": Table(
         ("retrieval-binarize",),

@@ -21,7 +21,7 @@ from aepipe import recipe as recipes
 from aepipe.errors import GateError, RecipeError
 from aepipe.pipeline import fallback
 from aepipe.pipeline.compact import merge_rows
-from aepipe.pipeline.resolve import WORDS
+from aepipe.pipeline.resolve import WORDS, named_words
 from aepipe.recipe import Options, Recipe
 from aepipe.release import gc as collector
 from aepipe.release.lifecycle import last_sound
@@ -295,5 +295,6 @@ def _learned(recipe: Recipe | None) -> dict[str, Any]:
     found = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in _NOT_LEARNED}
     options = found["source"]["options"]
     found["source"]["options"] = {key: value for key, value in options.items() if key not in _WHERE}
-    found["features"] = {key: value for key, value in found["features"].items() if key != WORDS}
+    if named_words(found["features"]):
+        found["features"] = {key: value for key, value in found["features"].items() if key != WORDS}
     return found

@@ -112,13 +112,19 @@ def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
         SourceError: there is no such thing, or it has another space than the rows.
         ExtraError: a package is not installed.
     """
-    named, columns = recipe.features.get(WORDS), tuple(recipe.source.options.get(WORDS, ()))
+    named, columns = named_words(recipe.features), tuple(recipe.source.options.get(WORDS, ()))
     if not named and columns:
         raise RecipeError("source.words: columns are joined to what answers words; allowed: with [features] words")
     if not named:
         return None
     base, backbone = recipe.file.parent, recipe.features.get("backbone")
     return words.resolve(named, base=base, width=source.shape[0], backbone=backbone, columns=columns)
+
+
+def named_words(features: Mapping[str, Any]) -> str | None:
+    """Return what a recipe names to answer words; of documents, that key is a number of words."""
+    named = features.get(WORDS)
+    return named if isinstance(named, str) and named else None
 
 
 def _named(error: RecipeError, recipe: Recipe) -> RecipeError:
@@ -144,11 +150,12 @@ def override(recipe: Recipe, *, name: str | None = None, device: str | None = No
     if isinstance(options.get("path"), str) and "://" not in options["path"]:
         options["path"] = _absolute(base, options["path"])
     features = table["features"]
-    for option, known in ((WORDS, words.names()), ("backbone", packaged.NAMES)):
-        named = features.get(option)
-        # What is not there is named in the error as it was written.
-        if isinstance(named, str) and named not in known and os.path.exists(path := _absolute(base, named)):
-            features[option] = path
+    named, network = named_words(features), features.get("backbone")
+    if named and words.is_place(named):
+        features[WORDS] = _absolute(base, named)
+    # What is not there is named in the error as it was written.
+    if isinstance(network, str) and network not in packaged.NAMES and os.path.exists(_absolute(base, network)):
+        features["backbone"] = _absolute(base, network)
     if recipe.gate.canaries:
         table["gate"]["canaries"] = _absolute(base, recipe.gate.canaries)
     return recipes.parse(table, recipe.file)

@@ -72,12 +72,13 @@ class FullText:
         ]
         if not terms:
             return np.zeros(0, np.int64)
-        wanted = most if where is None else self._searcher.num_docs
-        hits = self._searcher.search(tantivy.Query.boolean_query(terms), max(1, wanted)).hits
-        allowed = None if where is None else set(where.tolist())
-        ids = (self._searcher.doc(place)[layout.FullText.ID][0] for _, place in hits)
-        found = [row_id for row_id in ids if allowed is None or row_id in allowed][:most]
-        return np.array(found, np.int64)
+        asked = tantivy.Query.boolean_query(terms)
+        if where is not None:
+            rows = tantivy.Query.term_set_query(self._index.schema, layout.FullText.ID, where.tolist())
+            parts = [(tantivy.Occur.Must, one) for one in (asked, tantivy.Query.boost_query(rows, 0.0))]
+            asked = tantivy.Query.boolean_query(parts)
+        hits = self._searcher.search(asked, most).hits
+        return np.array([self._searcher.doc(place)[layout.FullText.ID][0] for _, place in hits], np.int64)
 
 
 def ref_of(release: Ref) -> Ref:
@@ -129,7 +130,7 @@ def _write(release: Release, folder: Path) -> int:
     """Write the words of all documents; return how many documents there are."""
     tantivy = _tantivy()
     schema = tantivy.SchemaBuilder()
-    schema.add_integer_field(layout.FullText.ID, stored=True)
+    schema.add_integer_field(layout.FullText.ID, stored=True, indexed=True)
     # Words are cut before: tantivy only parts them.
     schema.add_text_field(layout.FullText.TEXT, stored=False, tokenizer_name="whitespace", index_option="freq")
     writer = tantivy.Index(schema.build(), path=str(folder)).writer(MEMORY, 1)

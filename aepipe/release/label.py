@@ -26,8 +26,8 @@ from aepipe.store.io import check_target, replacing
 BLOCK = 1 << 16
 """Rows that are compared at a time."""
 SOFTNESS = 0.05
-"""Divides the cosine of a word, before the exponential of it is its weight: measured on photographs, labels of which the
-confidence is p are right p of the time, or more often."""
+"""Divides the cosine of a word, before the exponential of it is its weight: on photographs, labels of some confidence
+were right as often as it says, or more often."""
 ENDINGS = (".csv", ".parquet")
 NAMES = ("id", "key", "label", "confidence")
 _MOST = 10_000

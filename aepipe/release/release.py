@@ -23,7 +23,7 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +39,8 @@ from aepipe.release.manifest import ReleaseManifest, part_folder
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import REMEDY, mapped
-from aepipe.store.segments import CodeSegments, Items, ItemSegments, Row
+from aepipe.store.segments import CodeSegments, Items, ItemSegments, Row, ids_of
 from aepipe.words import Words
-
-if TYPE_CHECKING:
-    from aepipe.release.fulltext import FullText
 
 
 class Release:
@@ -51,6 +48,7 @@ class Release:
 
     Attributes:
         name: in service.
+        store: that holds it.
         ref: its own place in the store.
         manifest: everything that it refers to.
         fingerprint: of its encoder; all of its codes carry it.
@@ -67,7 +65,7 @@ class Release:
         self.n_bits = manifest.n_bits
         self.recipe = manifest.recipe
         self.parts = manifest.parts
-        self._store = store
+        self.store = store
         self._folders = {part: part_folder(store, ref, part) for what, part in self.parts if what != "rows"}
 
     @classmethod
@@ -110,19 +108,6 @@ class Release:
             ExtraError: a package is not installed.
         """
         return words.opened(self.folder("words")) if self.all_parts("words") else None
-
-    @cached_property
-    def fulltext(self) -> FullText:
-        """The words of its documents; made where they are asked for first.
-
-        Raises:
-            ExtraError: a package is not installed.
-            QueryError: it is not of documents, or all originals are gone.
-            StoreError: the store cannot be written.
-        """
-        from aepipe.release import fulltext
-
-        return fulltext.opened(self._store, self)
 
     @cached_property
     def decoder(self) -> Decoder | None:
@@ -195,7 +180,7 @@ class Release:
             CorruptError: rows are missing.
         """
         if what == "rows":
-            return [part_folder(self._store, self.ref, part) for part in self.all_parts(what)]
+            return [part_folder(self.store, self.ref, part) for part in self.all_parts(what)]
         return [self._folders[part] for part in self.all_parts(what)]
 
     @property
@@ -290,7 +275,7 @@ class Release:
             QueryError: there is no such id.
             CorruptError: a row of the release has no code.
         """
-        wanted = np.asarray(ids, np.int64)
+        wanted = ids_of(ids)
         self.items.check(wanted)
         return self.segments.of(wanted)
 
@@ -324,7 +309,7 @@ class Release:
         """Check by their manifests that codes and index were made by the encoder."""
         for what, part in self.parts:
             if what in {"codes", "index", "changes"}:
-                self._check_fingerprint(what, self._store.manifest(part).facts["fingerprint"])
+                self._check_fingerprint(what, self.store.manifest(part).facts["fingerprint"])
 
     def _check_fingerprint(self, what: str, found: str) -> None:
         if found != self.fingerprint:

@@ -35,7 +35,7 @@ def test_ranks_are_fused() -> None:
 
 
 def test_a_rare_word_is_found_by_itself(opened: Collection) -> None:
-    index = opened.release.fulltext
+    index = fulltext.opened(opened.store, opened.release)
     (only,) = index.search(RARE, 10)
     assert opened.release.describe([only])[0].key == "bread/3.txt"
     assert list(index.search(RARE, 10, np.array([0], np.int64))) == []
@@ -43,7 +43,7 @@ def test_a_rare_word_is_found_by_itself(opened: Collection) -> None:
 
 
 def test_words_of_all_scripts_are_found(opened: Collection) -> None:
-    (only,) = opened.release.fulltext.search("链条", 10)
+    (only,) = fulltext.opened(opened.store, opened.release).search("链条", 10)
     assert opened.release.describe([only])[0].key == "bicycle/0.txt"
     assert CHINESE in (opened.release.items.root / "bicycle" / "0.txt").read_text(encoding="utf-8")
 

@@ -49,6 +49,13 @@ def test_an_own_word_in_a_question_is_known(known_colours: Store) -> None:
     assert opened("the quarterly report of Pink").known == ("pink",)
 
 
+def test_features_are_named_by_the_nearest_word(known_colours: Store) -> None:
+    opened = words.opened(known_colours.path(known_colours.refs("words")[-1]))
+    assert isinstance(opened, words.Names)
+    assert opened.name_of(opened("红色").features) == "red"
+    assert opened.name_of(opened.centre) is None
+
+
 def test_every_class_and_group_has_a_name() -> None:
     phrases, targets, members = known._of_imagenet()
     assert len(phrases) == len(targets)

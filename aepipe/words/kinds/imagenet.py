@@ -46,6 +46,9 @@ FAR = 0.55
 TOLD, TOLD_SHARE = 3, 0.25
 """Known words that are named, at most; and the least share of the largest weight that one of them has."""
 
+ALIKE = 0.3
+"""Cosine that a known word and features have at least, for the word to name them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageNet:
@@ -59,6 +62,7 @@ class ImageNet:
     backbone: str
     columns: tuple[str, ...] = ()
     of_rows: bool = True
+    exact: bool = False
 
     def inputs(self) -> dict[str, Any]:
         """Return the kind, what it is made with, and the columns."""
@@ -134,6 +138,14 @@ class ImageNetWords:
         names = [self._name(number) for number in chosen[:TOLD][weights[:TOLD] >= TOLD_SHARE]]
         far = f"far from every word that is known here, of which the nearest is {names[0]}: hits may be of anything"
         return Meaning(features, tuple(dict.fromkeys(names)), far if best[chosen[0]] < FAR else None)
+
+    def name_of(self, features: NDArray[np.floating]) -> str | None:
+        """Return the known word that is most like features [F]; None where all are far."""
+        known = self._features.astype(np.float32)
+        known /= np.maximum(np.linalg.norm(known, axis=1, keepdims=True), 1e-12)
+        near = known @ _unit(features.astype(np.float32) - self._centre)
+        best = int(near.argmax())
+        return self._name(best) if near[best] >= ALIKE else None
 
     def _best(self, text: str, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the similarity of each known word, that of the nearest of its phrases, float32[C].
