@@ -100,8 +100,9 @@ def _output(folder: Folder, chosen: Mapping[str, Any]) -> tuple[str, str, str]:
         order: tuple[str, ...] = (*_TOKENS, *_OUTPUTS)
     elif pooling:
         order = ("sentence_embedding", *_TOKENS, "text_embeds")
-    else:
-        order = (*_OUTPUTS, "pooler_output", *_TOKENS) if "clip" in folder.sort else (*_OUTPUTS, *_TOKENS)
+    else:  # poolers of text towers are trained; those of others often are not
+        tower = "clip" in folder.sort or folder.sort in PADDED
+        order = (*_OUTPUTS, "pooler_output", *_TOKENS) if tower else (*_OUTPUTS, *_TOKENS)
     output = folder.output(chosen.get("output"), order)
     tokens = output in _TOKENS or output not in {*_OUTPUTS, "pooler_output"}
     if left_out and output != "sentence_embedding":

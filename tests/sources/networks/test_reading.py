@@ -155,6 +155,10 @@ def test_a_network_that_was_trained_on_filled_texts_sees_what_fills_them(tmp_pat
     assert (reader["length"], reader["longest"], reader["filler"], reader["unmasked"]) == (64, 64, 0, True)
     filled = np.concatenate([tokens("cat"), np.repeat(TABLE[:1], 61, axis=0)])
     np.testing.assert_allclose(row(found, "cat"), unit(filled.min(axis=0)), atol=1e-3)
+    for sort, output in (("siglip_text_model", "pooler_output"), ("bert", "last_hidden_state")):
+        text(net / "model.onnx", "last_hidden_state", "pooler_output")
+        write(net, config={"model_type": sort})
+        assert reading.read(Folder.at(net, "text"), {})[0].output == output
 
 
 def test_how_much_is_read_is_said(tmp_path: Path) -> None:

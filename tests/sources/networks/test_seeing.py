@@ -113,8 +113,20 @@ FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...], str]]
         "maps",
     ),
     "mobilevit": (
-        {**CENTRE, "size": {"shortest_edge": 9}, "do_flip_channel_order": True, "do_normalize": False, "resample": 2},
+        {
+            **CENTRE,
+            "feature_extractor_type": "MobileViTFeatureExtractor",
+            "size": {"shortest_edge": 9},
+            "do_flip_channel_order": True,
+            "resample": 2,
+        },
         {"model_type": "mobilevit"},
+        ("pooler_output",),
+        "pooler_output",
+    ),
+    "poolformer": (
+        {**NORMAL, **CENTRE, "size": {"shortest_edge": SIDE}, "crop_pct": 0.8, "resample": 3},
+        {"model_type": "poolformer"},
         ("pooler_output",),
         "pooler_output",
     ),
@@ -155,6 +167,7 @@ SHORTEST = {
     "convnext": 10,
     "resnet": 9,
     "mobilevit": 9,
+    "poolformer": 10,
     "timm": 10,
 }
 FILTERS = {0: Image.Resampling.NEAREST, 2: Image.Resampling.BILINEAR, 3: Image.Resampling.BICUBIC}
@@ -179,7 +192,7 @@ def expected_pixels(picture: Image.Image, family: str) -> NDArray[np.float64]:
     left, top = int((picture.width - width) / 2), int((picture.height - height) / 2)
     pixels = np.asarray(picture.crop((left, top, left + width, top + height)), np.float64)
     pixels = pixels * given.get("rescale_factor", 1 / 255) - (1 if given.get("rescale_offset") else 0)
-    if given.get("do_normalize", True):
+    if given.get("do_normalize", family != "mobilevit"):
         mean, deviation = (given.get(name, NORMAL[name]) for name in ("image_mean", "image_std"))
         pixels = (pixels - mean) / deviation
         pixels = pixels / deviation if given.get("include_top") else pixels

@@ -77,7 +77,7 @@ def said(graph: Path, contents: dict[str, Any]) -> Said:
     return found
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(contents=CONTENTS)
 def test_settings_of_any_sort_give_settings_or_one_line(graphs: dict[str, Path], contents: dict[str, Any]) -> None:
     try:
