@@ -110,6 +110,11 @@ def _three(prefix: str) -> str:
 TABLES: Mapping[str, Table] = {
     "words-64": _words(64),
     "words-256": _words(256),
+    "asymmetric": Table(
+        ("asymmetric",),
+        "floats",
+        {"bits": "{bits}", "rows": "{rows:,}", "floats, ms": "{floats:.1f}", "code, ms": "{code:.1f}"},
+    ),
     "words-not": Table(
         ("words",),
         "way",
