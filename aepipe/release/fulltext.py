@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe import sources
-from aepipe.errors import ExtraError, ItemError, NotFoundError, QueryError
+from aepipe.errors import ExtraError, ItemError, NotFoundError, QueryError, RecipeError, SourceError
 from aepipe.log import step
 from aepipe.release.originals import original
 from aepipe.release.release import Release
+from aepipe.sources.item import Item
 from aepipe.sources.text.decode import words_of
 from aepipe.store import artifacts, layout
 from aepipe.store.artifacts import Ref, Store
@@ -147,13 +148,33 @@ def _write(release: Release, folder: Path) -> int:
 
 
 def _texts(release: Release) -> Iterator[tuple[int, str]]:
-    """Yield the id and the text of each document whose original is still there."""
+    """Yield the id and the text of each document whose original is still there.
+
+    Documents are read in the order of their source, because one of many in a file takes as long as all of them. What
+    was added from elsewhere is read one by one.
+    """
     read, ids = text_reader(release), np.asarray(release.items.ids)
-    for start in range(0, len(ids), BLOCK):
-        for row in release.describe(ids[start : start + BLOCK]):
-            with contextlib.suppress(ItemError):
-                yield row.id, read(original(release, row.place), row.key)
-        step("full text", min(start + BLOCK, len(ids)), len(ids))
+    blocks = (release.describe(ids[start : start + BLOCK]) for start in range(0, len(ids), BLOCK))
+    left = {row.key: row for block in blocks for row in block}
+    for done, item in enumerate(_items(release)):
+        row = left.get(item.key)
+        with contextlib.suppress(ItemError):
+            if row is not None:
+                yield row.id, read(item.read(), item.key)
+                del left[item.key]
+        step("full text", min(done, len(ids)), len(ids))
+    for row in left.values():
+        with contextlib.suppress(ItemError):
+            yield row.id, read(original(release, row.place), row.key)
+    step("full text", len(ids), len(ids))
+
+
+def _items(release: Release) -> Iterator[Item]:
+    """Yield the items of the source of a release as far as it is still there."""
+    from aepipe import recipe as recipes
+
+    with contextlib.suppress(SourceError, RecipeError):
+        yield from sources.resolve(recipes.parse(release.recipe, Path("recipe"))).items()
 
 
 def _inputs_of(release: Ref) -> dict[str, Any]:

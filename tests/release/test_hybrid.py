@@ -34,6 +34,20 @@ def test_ranks_are_fused() -> None:
     assert ranked([5, 6], []) == [5, 6]
 
 
+def test_what_is_not_in_the_source_any_more_is_read_by_its_place(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("apart")
+    store, ref = make_posts_release(folder)
+    release = Release.open(store, ref=ref)
+    (folder / "posts" / "river" / "0.txt").unlink()
+    items = list(fulltext._items(release))
+    monkeypatch.setattr(fulltext, "_items", lambda _: items[:5])
+    found = dict(fulltext._texts(release))
+    assert len(found) == len(release) - 1
+    assert any(RARE in text for text in found.values())
+
+
 def test_a_rare_word_is_found_by_itself(opened: Collection) -> None:
     index = fulltext.opened(opened.store, opened.release)
     (only,) = index.search(RARE, 10)
