@@ -65,6 +65,6 @@ def nothing_at(text: str, wanted: str) -> Item:
         wanted: what the collection can be asked with: ``pictures``.
     """
     reason = f"no such file or folder; this collection answers {wanted}, and its own rows by --key or --id"
-    if not is_like_a_path(text):
+    if are_words(text):
         reason += f". {NO_WORDS}"
     return Item(text, text, Refused(reason))
