@@ -95,10 +95,10 @@ def _words(bits: int) -> Table:
         "words and rows compared by": "{system}",
         "held out, English": "{held_en:.3f}",
         "Chinese": "{held_zh:.3f}",
+        "share of floats": "{share_held:.3f}",
         "known, English": "{known_en:.3f}",
         "Chinese, known": "{known_zh:.3f}",
-        "share of floats, held out": "{share_held:.2f}",
-        "known": "{share_known:.2f}",
+        "share, known": "{share_known:.3f}",
     }
     return Table(("words",), "share_held", columns, only={"bits": bits})
 

@@ -139,7 +139,7 @@ def score(job: Job, rows: str, model: str, codes: Sequence[str], before: str | N
 
 @task(name="publish", **_PLAIN)
 def publish(job: Job, parts: dict[str, Any]) -> str:
-    """Publish rows, model, codes and scores as a release that answers words; it is not in service yet."""
+    """Publish a release of rows, model, codes, scores and words; it is not in service yet."""
     rows, model, scores = (Ref.parse(parts[what]) for what in ("rows", "model", "scores"))
     words = aepipe.pipeline.words.make_words(job.store, job.resolved.words, rows, model)
     made: Parts = {"rows": rows, "model": model, "codes": refs(parts["codes"]), "scores": scores, "words": words}

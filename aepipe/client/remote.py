@@ -18,7 +18,14 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
-from aepipe.client.answers import RemoteAnswer, RemoteCode, RemoteHit, RemoteQuestion, RemoteResults
+from aepipe.client.answers import (
+    RemoteAnswer,
+    RemoteCode,
+    RemoteHit,
+    RemoteQuestion,
+    RemoteResults,
+    RemoteRow,
+)
 from aepipe.client.asking import Asked, as_form, asked_bytes, asked_item, blocks
 from aepipe.client.wire import Wire
 from aepipe.errors import CodeError, FingerprintError, ItemError, NotFoundError, QueryError
@@ -227,8 +234,32 @@ class RemoteCollection:
         whole = BitCodes.from_hex(found, self._facts["n_bits"], self._facts["fingerprint"])
         return whole if self._bits is None else whole.prefix(self._bits)
 
+    def row(self, row_id: int) -> RemoteRow:
+        """Return a row by its id.
+
+        Raises:
+            NotFoundError: there is no such row.
+            ServiceError: the service does not answer.
+        """
+        return RemoteRow.of(self._wire.get(f"{self._path}/items/{row_id}", self._pinned))
+
+    def thumbnail(self, row_id: int) -> bytes | None:
+        """Return a small picture of a row, as JPEG; None where there is nothing to look at.
+
+        Raises:
+            ServiceError: the service does not answer.
+        """
+        try:
+            return self._wire.get_bytes(f"{self._path}/items/{row_id}/thumb", [("s", "224"), *self._pinned])
+        except (NotFoundError, QueryError):
+            return None
+
+    @property
+    def _pinned(self) -> list[tuple[str, str]]:
+        return [("release", self._facts["release"])]
+
     def _items(self, **parameters: str) -> Any:  # noqa: ANN401  JSON
-        return self._wire.get(f"{self._path}/items", [*parameters.items(), ("release", self._facts["release"])])
+        return self._wire.get(f"{self._path}/items", [*parameters.items(), *self._pinned])
 
     @property
     def _path(self) -> str:
@@ -315,7 +346,9 @@ class RemoteCollection:
             if len(hits) >= MOST_HITS and len(hits) % MOST_HITS == 0 and total != len(hits):
                 raise QueryError(f"{one.text}: more rows than a service lists; give k (--top), or a smaller radius")
         text = named(one.text, options.get("plus", ()), options.get("minus", ()))
-        question = RemoteQuestion(text, RemoteCode(told["code"]), understood=tuple(told.get("understood", ())))
+        own = {"row_id": one.value} if one.field == "id" else {"data": one.value} if one.field == "bytes" else {}
+        code, understood = RemoteCode(told["code"]), tuple(told.get("understood", ()))
+        question = RemoteQuestion(text, code, understood=understood, **own)
         return RemoteAnswer(question, [RemoteHit.of(hit) for hit in hits], told["strange"])
 
     def _posted(self, what: str, block: Sequence[Asked], options: Mapping[str, Any]) -> Any:  # noqa: ANN401  JSON

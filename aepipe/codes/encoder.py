@@ -57,7 +57,10 @@ class Encoding:
         return Encoding(self.codes[some], self.embedding[some], self.logits[some])
 
     def lost(self) -> NDArray[np.bool_]:
-        """Say which items have no code, bool[N]: the graph gives numbers for them that are not finite."""
+        """Say which items have no code, bool[N].
+
+        The graph gives numbers for them that are not finite.
+        """
         known: NDArray[np.bool_] = np.isfinite(self.embedding).all(axis=1, keepdims=True) & ~np.isnan(self.logits)
         return np.asarray(~known.all(axis=1))
 

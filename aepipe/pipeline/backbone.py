@@ -34,7 +34,7 @@ def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
     if not store.reuse(ref):
         step("backbone", 0, 1)
         with store.draft("backbone") as draft:
-            for name, data in _files(wanted).items():
+            for name, data in files_of(wanted).items():
                 (draft.path / name).write_bytes(data)
             draft.finish(inputs)
         step("backbone", 1, 1)
@@ -47,8 +47,12 @@ def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
     return ref
 
 
-def _files(wanted: BackboneSpec) -> dict[str, bytes]:
-    """Return the files of a network: the user's own, or exported from a package."""
+def files_of(wanted: BackboneSpec) -> dict[str, bytes]:
+    """Return the files of a network by their names in a store: the user's own, or exported from a package.
+
+    Raises:
+        CorruptError: its weights cannot be read, or are not those that this version knows.
+    """
     if wanted.files:
         return wanted.contents()
     if wanted.size is not None:

@@ -119,7 +119,7 @@ def _recalls(scores: Scores, metric: str) -> tuple[float, float] | None:
 
 
 def least_of(resolved: ResolvedRecipe) -> float:
-    """Return the share of ITQ's recall of neighbours that trained bits have to keep, without labels.
+    """Return the share of ITQ's recall that trained bits have to keep, without labels.
 
     Half of it is enough for who asks for rows of a kind. Words that tell rows of one kind apart find them by the
     features alone, so neighbours by features are what their codes are for.

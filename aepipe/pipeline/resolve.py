@@ -18,6 +18,7 @@ from aepipe.learn.batches import Compute
 from aepipe.learn.spec import LayerSpec, Training
 from aepipe.recipe import Choice, LayerRecipe, Options, Recipe
 from aepipe.sources.item import Source
+from aepipe.sources.networks import packaged
 from aepipe.words import WordsSpec
 
 WORDS = "words"
@@ -121,10 +122,7 @@ def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
 
 
 def named_words(features: Mapping[str, Any]) -> str | None:
-    """Return what a recipe names to answer words.
-
-    In recipes of documents the same key is the number of words in a row.
-    """
+    """Return what a recipe names to answer words; of documents, that key is a number of words."""
     named = features.get(WORDS)
     return named if isinstance(named, str) and named else None
 
@@ -151,9 +149,13 @@ def override(recipe: Recipe, *, name: str | None = None, device: str | None = No
     options = table["source"]["options"]
     if isinstance(options.get("path"), str) and "://" not in options["path"]:
         options["path"] = _absolute(base, options["path"])
-    named = named_words(table["features"])
-    if named and named not in words.names():
-        table["features"][WORDS] = _absolute(base, named)
+    features = table["features"]
+    named, network = named_words(features), features.get("backbone")
+    if named and words.is_place(named):
+        features[WORDS] = _absolute(base, named)
+    # What is not there is named in the error as it was written.
+    if isinstance(network, str) and network not in packaged.NAMES and os.path.exists(_absolute(base, network)):
+        features["backbone"] = _absolute(base, network)
     if recipe.gate.canaries:
         table["gate"]["canaries"] = _absolute(base, recipe.gate.canaries)
     return recipes.parse(table, recipe.file)

@@ -156,9 +156,9 @@ class ReleaseManifest:
 
     @property
     def parts(self) -> list[tuple[str, Ref]]:
-        """All references by kind (encoder, codes, items, index, changes, scores, words, rows), in order.
+        """All references by kind, in order; where a kind has several, the oldest comes first.
 
-        Where a kind has several references, the oldest comes first.
+        The kinds are encoder, codes, items, index, changes, scores, words and rows.
         """
         found: dict[str, tuple[Ref, ...]] = {
             "encoder": (self.encoder,),

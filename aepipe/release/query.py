@@ -256,8 +256,11 @@ def answer(release: Release, questions: Sequence[Question], options: SearchOptio
     """Search for all questions at once; those without a code get no hits.
 
     Raises:
-        QueryError: re-ranking is asked for, and a code came without its embedding.
+        QueryError: re-ranking is asked for, and a code came without its embedding; or a confidence, and it is words, of
+            which none was measured.
     """
+    if options.least is not None and (bare := next((one for one in questions if one.meaning), None)):
+        raise QueryError(f"{bare.text}: what hits of words are worth was not measured: leave out --min-confidence")
     if options.hybrid:
         from aepipe.release.hybrid import known_by_words
 

@@ -39,7 +39,7 @@ from aepipe.release.manifest import ReleaseManifest, part_folder
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import REMEDY, mapped
-from aepipe.store.segments import CodeSegments, Items, ItemSegments, Row
+from aepipe.store.segments import CodeSegments, Items, ItemSegments, Row, ids_of
 from aepipe.words import Words
 
 
@@ -275,7 +275,7 @@ class Release:
             QueryError: there is no such id.
             CorruptError: a row of the release has no code.
         """
-        wanted = np.asarray(ids, np.int64)
+        wanted = ids_of(ids)
         self.items.check(wanted)
         return self.segments.of(wanted)
 

@@ -1,4 +1,4 @@
-"""Questions in words to collections of pictures, sound and film, alone or together with an item.
+"""Questions in words to pictures, sound and film, alone or together with an item.
 
 Words become features of the space that pictures are in (:mod:`aepipe.words`), and these go through the encoder as those
 of a picture do. Several things in one question are mixed there: each is a direction away from the mean of all pictures,
@@ -68,12 +68,12 @@ NOTHING = Mixture()
 
 
 def answers_words(release: Release) -> bool:
-    """Whether a collection answers words: documents do, others where their recipe names what does."""
+    """Whether a collection answers words: documents do, and what has words in its release."""
     return sources.has_text(release.recipe["source"]["kind"]) or bool(release.all_parts("words"))
 
 
 def is_in_words(release: Release, text: str) -> bool:
-    """Whether an argument is a question in words to a collection that is not of documents; a file is a file."""
+    """Whether an argument is a question in words to pictures; a file is a file."""
     return bool(release.all_parts("words")) and are_words(text)
 
 

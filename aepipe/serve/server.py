@@ -21,7 +21,8 @@ from aepipe.store.artifacts import Store
 
 logger = logging.getLogger("aepipe.serve")
 
-CONNECTIONS = 256
+CONNECTIONS, BACKLOG = 256, 128
+"""Connections that are open, and those that wait to be."""
 GRACE = 10
 """Seconds in which requests may end after the service was told to."""
 HEADERS = 64 << 10
@@ -196,6 +197,7 @@ def bound(settings: Settings) -> socket.socket:
         found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((settings.host.strip("[]"), settings.port))
+        found.listen(BACKLOG)  # who asks as soon as the address is printed waits, and is not refused
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise QueryError(
@@ -212,6 +214,7 @@ def _unix_socket(settings: Settings) -> socket.socket:
             settings.uds.unlink()  # left by a service that was killed
         found.bind(str(settings.uds))
         settings.uds.chmod(0o660)
+        found.listen(BACKLOG)
     except OSError as error:
         raise QueryError(f"{settings.uds}: cannot be listened on: {error.strerror or error}") from None
     return found
@@ -249,7 +252,7 @@ def serve(store: Store, settings: Settings, tokens: Tokens | None, listening: so
         root_path=settings.root_path,
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=GRACE,
-        backlog=128,
+        backlog=BACKLOG,
     )
     try:
         Server(config, service).run(sockets=[listening])

@@ -10,7 +10,7 @@ from pathlib import Path
 from aepipe.sources.files import Refused, existing
 from aepipe.sources.item import Item
 
-NO_WORDS = 'It answers words where its recipe has `[features] words`, "imagenet" or a text tower, when it is run'
+NO_WORDS = "To ask it in words, name what answers them in its recipe, `[features] words`, and run that again"
 """For whoever asks a collection of pictures with words, and its release has none."""
 _LIKE_A_PATH = re.compile(r"\S*(/\S*|\.(?=\d*[A-Za-z])[A-Za-z0-9]{1,5})")
 
@@ -39,7 +39,7 @@ def is_like_a_path(text: str) -> bool:
 
 
 def are_words(text: str) -> bool:
-    """Whether a text is words, for a collection that is not of documents: no file, no address, nothing like a path.
+    """Whether a text is words for pictures: no file, no address, nothing like a path.
 
     What ends as pictures, recordings and films do is the name of a missing one, also with spaces and with a part of it
     (``my trip.mp4@12.5``).

@@ -1,4 +1,4 @@
-"""Sources whose rows are the features of a frozen network: which network, and its place in a store.
+"""Sources whose rows are the features of a frozen network.
 
 The networks themselves are in :mod:`aepipe.sources.networks`.
 """

@@ -1,4 +1,4 @@
-"""Words: a question in words becomes features in the space that the pictures of a collection are in.
+"""Words: a question in words becomes features, in the space of a collection's pictures.
 
 A kind of words is one file below ``kinds/``, and the folder is the registry: ``[features] words`` is the name of a
 kind, or the folder or file of a text tower. Each file has:
@@ -57,7 +57,7 @@ class Words(Protocol):
 
     @property
     def centre(self) -> NDArray[np.float32]:
-        """The mean of the pictures, float32[F]: what a picture is of which nothing is known."""
+        """The mean of the pictures, float32[F]: the least that is known of a picture."""
 
     def __call__(self, text: str) -> Meaning:
         """Return what a text means.
@@ -80,11 +80,11 @@ class WordsSpec(Protocol):
 
     @property
     def of_rows(self) -> bool:
-        """Whether the artifact depends on all rows of a release, and not only on those that its encoder has learned."""
+        """Whether the artifact depends on all rows, and not only on those that were learned."""
 
     @property
     def exact(self) -> bool:
-        """Whether words tell rows of one kind apart, so that codes have to keep which rows are near by features."""
+        """Whether words tell rows of one kind apart; codes then keep neighbours by features."""
 
     def inputs(self) -> dict[str, Any]:
         """Return everything but rows and encoder that the artifact depends on, for its digest."""
@@ -107,6 +107,11 @@ def names() -> list[str]:
     return [one.name for one in pkgutil.iter_modules(kinds.__path__)]
 
 
+def is_place(text: str) -> bool:
+    """Return whether a recipe names a folder or file, and no kind."""
+    return text == TOWERS or text not in names()
+
+
 def resolve(
     text: str, *, base: Path, width: int, backbone: str | None = None, columns: Sequence[str] = ()
 ) -> WordsSpec:
@@ -123,7 +128,7 @@ def resolve(
         SourceError: there is no such thing, or it gives another number of features.
         ExtraError: a package is not installed.
     """
-    named = text if text in names() and text != TOWERS else TOWERS
+    named = TOWERS if is_place(text) else text
     return cast(WordsSpec, _kind(named).resolve(text, base=base, width=width, backbone=backbone, columns=columns))
 
 
@@ -149,7 +154,7 @@ def opened(folder: Path) -> Words:
 
 
 def named(text: str, plus: Sequence[str], minus: Sequence[str]) -> str:
-    """Return the name of a question with words that are added to it, and others that are taken away."""
+    """Return the name of a question with words added to it, and others taken away."""
     more = [*(f"+ {one}" for one in plus), *(f"- {one}" for one in minus)]
     return " ".join([text, *more] if text else more).removeprefix("+ ")
 

@@ -1,7 +1,7 @@
 """Counts of the exhaustive tests of faults, and their table for the docs.
 
-``make soak`` leaves its own in ``counts.json``. Where the time was too short for all cases, ``tried`` of ``of`` were tried,
-drawn evenly.
+``make soak`` leaves its own in ``counts.json``. Where the time was too short for all cases, ``tried`` of ``of`` were
+tried, drawn evenly.
 
 python -m tests.faults.counts      prints the table
 """

@@ -265,9 +265,17 @@ def test_options_of_kinds_are_checked() -> None:
         ("ivf", {"cells": 65_537}),
         ("auto", {"recall": 1.5}),
     ]
-    for kind, options in [*wrong, ("hnsw", {"links": 1}), ("hnsw", {"breadth": 0}), ("hnsw", {"effort": 0})]:
+    wrong += [("hnsw", {"links": 1}), ("hnsw", {"breadth": 0}), ("hnsw", {"effort": 0})]
+    for kind, options in wrong:
         with pytest.raises(RecipeError, match=rf"index\.kind\.{next(iter(options))}"):
             hamming.resolve(Choice(kind=kind, options=options))
+
+
+def test_with_as_many_cells_as_codes_each_has_its_own() -> None:
+    codes = BitCodes(np.random.default_rng(5).integers(0, 256, (40, 8), dtype=np.uint8), 64)
+    engine = hamming.build(codes, np.arange(40), kind="ivf", options={"cells": 40, "probes": 1}).engine
+    assert isinstance(engine, ivf.Ivf)
+    assert [engine.cells.invlists.list_size(cell) for cell in range(engine.cells.nlist)] == [1] * 40
 
 
 def test_auto_chooses_flat_for_few_codes_and_multihash_for_many_near_ones() -> None:

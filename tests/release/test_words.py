@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aepipe.api import Collection
 from aepipe.errors import ItemError, QueryError
 from aepipe.release import gc
+from aepipe.release import query as queries
 from aepipe.release.release import Release
+from aepipe.release.search import SearchOptions
 from aepipe.release.words import Mixture
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release
@@ -35,6 +38,24 @@ def test_words_find_their_pictures(opened: Collection, colour: str, fast: bool) 
     assert found.strange is None
     assert labels(found.hits).count(colour) >= EACH - 2
     assert all(hit.confidence is None for hit in found.hits), "what such questions are worth was not measured"
+
+
+@pytest.mark.parametrize(
+    "options", [{"bits": 32}, {"bits": 32, "fast": True}, {"radius": 20}, {"distinct": True}, {"where": "id < 1000"}]
+)
+def test_options_of_a_search_hold_for_words(opened: Collection, options: dict[str, Any]) -> None:
+    (found,) = opened.query("red", **{"k": 5, **options})
+    assert labels(found.hits)[0] == "red"
+    assert all(hit.distance <= options.get("radius", 64) for hit in found.hits)
+
+
+def test_a_condition_leaves_only_its_rows(opened: Collection) -> None:
+    allowed = opened.ids_where("label = 'blue'")
+    (found,) = opened.query("red", where=allowed, fast=True)
+    assert set(labels(found.hits)) == {"blue"}
+    asked = list(queries.questions_from_words(opened.release, ["red"]))
+    with pytest.raises(QueryError, match="what hits of words are worth was not measured"):
+        queries.answer(opened.release, asked, SearchOptions(least=0.5))
 
 
 def test_words_and_files_are_answered_in_their_order(opened: Collection) -> None:

@@ -7,12 +7,16 @@ import io
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+import aepipe
+from aepipe.errors import QueryError
 from aepipe.pipeline.ingest import quarantine_file
 from aepipe.release import canaries, feedback
+from aepipe.release.filter import rows_named
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from aepipe.store.rows import Rejected
@@ -112,17 +116,40 @@ def test_two_rows_are_compared_bit_by_bit(client: Client) -> None:
     assert client.get(f"{ONE}/explain", a=3).status == 400
 
 
-def test_duplicates_come_in_groups_with_their_marks(client: Client) -> None:
-    for _ in range(50):
-        found = client.get(f"{ONE}/duplicates", radius=0)
+def duplicates(client: Client, **wanted: Any) -> Any:
+    """Return near-duplicates once they are found."""
+    for _ in range(100):
+        found = client.get(f"{ONE}/duplicates", **wanted)
         if found.status != 202:
             break
         assert found.headers["location"].startswith(f"{ONE}/duplicates")
-    groups = found.json["groups"]
-    assert found.json["total"] == len(groups) >= 1
+    assert found.status == 200, found.body
+    return found.json
+
+
+def test_duplicates_come_in_groups_with_their_marks(client: Client) -> None:
+    found = duplicates(client, radius=0)
+    groups = found["groups"]
+    assert (found["alike"], found["radius"]) == ("content", 0)
+    assert found["total"] == len(groups) >= 1
     assert all([one["mark"] for one in group].count("keep") == 1 for group in groups)
+    assert all(group[0]["relation"] == "first" for group in groups)
     assert client.get(f"{ONE}/duplicates", radius=100).status == 422
     assert client.get(f"{ONE}/duplicates", radius=0, keep="prettiest").status == 422
+
+
+def test_duplicates_are_told_from_what_is_only_alike(client: Client, store: Store) -> None:
+    here = aepipe.open(store.root, "pictures")
+    for alike in ("identical", "copies"):
+        wanted = here.dedup(alike=alike)
+        found = duplicates(client, alike=alike)
+        assert (found["alike"], found["total"], found["summary"]) == (alike, len(wanted), wanted.summary())
+        told = [[one["relation"] for one in group] for group in found["groups"]]
+        assert told == [wanted.relations_of(place) for place in range(len(told))]
+    assert duplicates(client)["alike"] == "copies", "as `aepipe dedup` does with pictures"
+    assert client.get(f"{ONE}/duplicates", alike="copies", radius=3).status == 422
+    assert client.get(f"{ONE}/duplicates", alike="friends").status == 400
+    assert client.get("/v1/collections/people/duplicates", alike="copies").status == 422
 
 
 def test_releases_and_their_difference(tmp_path: Path) -> None:
@@ -164,6 +191,18 @@ def test_pages_go_on_in_their_release_until_it_is_removed(tmp_path: Path) -> Non
         assert (gone.status, after.digest in gone.json["detail"]) == (410, True)
         assert client.get(f"{ONE}/items/3/thumb", release=before.digest[:12]).status == 410
         assert client.get(f"{ONE}/search", id=3, k=5).json["release"] == after.digest
+
+
+def test_ids_that_no_row_can_have_are_missing(client: Client, store: Store) -> None:
+    large = 2**64 + 3
+    for path in (f"{ONE}/items/{large}", f"{ONE}/items/{large}/thumb"):
+        assert client.get(path).status == 404
+    assert client.get(f"{ONE}/search", id=large).status == 400
+    assert client.get(f"{ONE}/explain", a=large, b=3).status == 422
+    with pytest.raises(QueryError, match="no row has the id"):
+        aepipe.open(store.root, "pictures").query(ids=[large])
+    with pytest.raises(QueryError, match="no row has the id"):
+        rows_named(Release.open(store, "pictures"), ids=[-large])
 
 
 def test_what_was_not_read_is_grouped_by_its_reason(tmp_path: Path) -> None:

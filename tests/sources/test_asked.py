@@ -63,7 +63,7 @@ def test_no_text_is_an_error_of_the_system(text: str, tmp_path: Path, monkeypatc
 def test_words_for_a_collection_of_files_are_told_what_it_answers(kind: str) -> None:
     assert "this collection answers" in failure(kind, "dog")
     said = failure(kind, "a black dog")
-    assert "--key or --id. It answers words where its recipe has" in said
+    assert "--key or --id. To ask it in words, name what answers them in its recipe" in said
     assert "Words" not in failure(kind, "missing.jpg")
     assert failure(kind, "missing.jpg").startswith("missing.jpg: no such file or folder")
 

@@ -210,6 +210,7 @@ def test_options_that_contradict_each_other_are_refused() -> None:
     for table, says in (
         ({"backbone": "x", "color": "gray"}, "a backbone looks at colours"),
         ({"scale": [1.0, 0.0, 1.0]}, "divided by 0"),
+        ({"mean": [1.0, 2.0]}, "colours have three channels"),
     ):
         with pytest.raises(RecipeError, match=says):
             recipes.options(Features, table, "features")

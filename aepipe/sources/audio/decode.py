@@ -66,7 +66,7 @@ class Slice:
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
-    """Return what makes a row of the bytes of a recording: a spectrogram, or float16[F] by a network.
+    """Return what makes a row of a recording: its spectrogram, or float16[F] by a network.
 
     A file that is longer than a window is cut after the first one; a shorter one is filled up with silence. With
     ``window = "whole"`` the frames of a row are spread over the whole file.

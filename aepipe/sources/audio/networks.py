@@ -1,4 +1,4 @@
-"""The frozen network that a recipe for recordings names: a folder, or a file of the user's own."""
+"""The frozen network that a recipe for recordings names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from aepipe.errors import RecipeError, SourceError
 from aepipe.sources.backbone import GRAPH, BackboneSpec
 from aepipe.sources.networks import hearing
-from aepipe.sources.networks.folder import Folder, with_pooler
+from aepipe.sources.networks.folder import Folder, missing, with_pooler
 from aepipe.sources.networks.hearing import Hearing, SoundEncoder
 
 
@@ -45,7 +45,7 @@ def named(name: str, chosen: Mapping[str, Any], base: Path, window: float | Lite
         how, said = hearing.read(folder, chosen)
         return _tried(folder.graph, how, said, window)
     if not path.is_file():
-        raise SourceError(f"{path}: no such backbone; allowed: a folder with a network, or an ONNX file")
+        raise missing(path, name, "a folder with a network, or an ONNX file")
     if "graph" in chosen:
         raise RecipeError(f"graph under [features] names a file in a folder, and {name} is none")
     return _tried(path, Hearing.of(chosen), (), window)

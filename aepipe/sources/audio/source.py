@@ -64,6 +64,7 @@ class Features(recipe.Options):
             ``pooler``, its own.
         output: of the network, that has the features.
         graph: the file in the folder of the network.
+        words: what answers questions in words, as for pictures; see :mod:`aepipe.words`.
     """
 
     rate: Annotated[int, Field(ge=1000, le=192_000)] = 16_000
@@ -76,6 +77,7 @@ class Features(recipe.Options):
     pooling: Pooling | None = None
     output: str | None = None
     graph: str | None = None
+    words: str | None = None
 
     @model_validator(mode="after")
     def _agree(self) -> Features:
@@ -83,6 +85,8 @@ class Features(recipe.Options):
         said = [name for name in OF_NETWORK if getattr(self, name) is not None]
         if self.backbone is None and said:
             raise ValueError(f"{said[0]} is an option of a backbone; allowed: backbone beside it")
+        if self.words and self.backbone is None:
+            raise ValueError("words need the features of a network; allowed: with a backbone")
         return self
 
     def network(self) -> dict[str, Any]:
@@ -138,7 +142,7 @@ class Audio(BackboneSource, base.ItemSource):
 
     def features(self) -> dict[str, Any]:
         """Return what decides a row; bands and frames are there to draw recordings, too."""
-        options = self._features.model_dump(mode="json", exclude={"backbone", *OF_NETWORK})
+        options = self._features.model_dump(mode="json", exclude={"backbone", "words", *OF_NETWORK})
         found = {"kind": self.kind, "decoder": decode.VERSION, **options}
         if not self._network:
             return found

@@ -52,9 +52,11 @@ Fit = Literal["stretch", "crop", "pad"]
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Resize = int | tuple[int, int]
 """The shortest edge, or height and width, that a picture is brought to before its centre is taken."""
-GAP, BESIDE = 3.0, 4
-"""Times that a picture may be too large before whole blocks of it are averaged, which is quicker; and the pixels beside
-a centre that the widest filter sees."""
+GAP = 3.0
+"""Times that a picture may be too large before whole blocks of it are averaged, which is quicker."""
+PANORAMA, BESIDE = 4, 4
+"""Times that a resized picture may be larger than the centre that is taken before only the centre is made; and the
+pixels next to it that the widest filter sees."""
 VERSION = 1
 """Changes whenever the same bytes would give other pixels."""
 PICTURES = True
@@ -253,9 +255,10 @@ def _centre(image: Image.Image, width: int, height: int, resize: Resize, by: Ima
     else:
         high, wide = resize
     left, top = int((wide - width) / 2), int((high - height) / 2)
-    # A panorama has a long side that nobody needs: only the centre is made, and as much beside it as the filter sees.
-    start = max(0, left - BESIDE), max(0, top - BESIDE)
-    end = min(wide, left + width + BESIDE), min(high, top + height + BESIDE)
+    # Of a panorama only the centre is made; of others all, because Pillow rounds in another order for parts.
+    beside = BESIDE if wide * high > PANORAMA * width * height else wide + high
+    start = max(0, left - beside), max(0, top - beside)
+    end = min(wide, left + width + beside), min(high, top + height + beside)
     across, down = image.width / wide, image.height / high
     box = (start[0] * across, start[1] * down, min(end[0] * across, image.width), min(end[1] * down, image.height))
     part = image.resize((end[0] - start[0], end[1] - start[1]), by, box, reducing_gap=GAP)

@@ -1,4 +1,4 @@
-"""The frozen network that a recipe for pictures names: of a package, of a folder, or a file of the user's own."""
+"""The frozen network that a recipe for pictures names: of a package, a folder, or a file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from aepipe.errors import RecipeError, SourceError
+from aepipe.errors import RecipeError
 from aepipe.sources.backbone import GRAPH, BackboneSpec
-from aepipe.sources.networks.folder import Folder, with_pooler
+from aepipe.sources.networks.folder import Folder, missing, with_pooler
 from aepipe.sources.networks.packaged import PICTURES
 from aepipe.sources.networks.pictures import Backbone
 from aepipe.sources.networks.seeing import Seeing
@@ -57,8 +57,7 @@ def named(name: str, chosen: Mapping[str, Any], base: Path) -> Network:
     if path.is_dir():
         return _of_folder(Folder.at(path, "vision", chosen.get("graph")), chosen)
     if not path.is_file():
-        allowed = ", ".join(PICTURES)
-        raise SourceError(f"{path}: no such backbone; allowed: {allowed}, a folder with a network, or an ONNX file")
+        raise missing(path, name, f"{', '.join(PICTURES)}, a folder with a network, or an ONNX file")
     if "graph" in chosen:
         raise RecipeError(f"graph under [features] names a file in a folder, and {name} is none")
     own = {option: chosen[option] for option in OWN if option in chosen}
@@ -80,7 +79,7 @@ def _of_folder(folder: Folder, chosen: Mapping[str, Any]) -> Network:
     seen_by |= {"mean": list(seeing.mean), "scale": list(seeing.scale)}
     network = _tried(folder.graph, seeing.size, seen_by, seeing.said)
     prepared: dict[str, Any] = {"resample": seeing.resample}
-    if seeing.resize is not None and "fit" not in chosen:
+    if seeing.resize is not None:
         prepared["resize"] = seeing.resize if isinstance(seeing.resize, int) else list(seeing.resize)
     return Network(network.spec, network.size, seen_by, prepared)
 

@@ -123,6 +123,8 @@ class Features(recipe.Options):
             raise ValueError('a backbone looks at colours; allowed: color = "rgb"')
         if self.words and not self.backbone:
             raise ValueError("words need the features of a network; allowed: with a backbone")
+        if 2 in {len(self.mean), len(self.scale)}:
+            raise ValueError("colours have three channels; allowed: one number, or one for each of them")
         if not all(self.scale):
             raise ValueError("nothing can be divided by 0; allowed: a scale above 0")
         if self.backbone is None and (said := self.chosen().keys() & {"channels", "pooling", "output", "graph"}):

@@ -1,1 +1,1 @@
-"""Frozen networks of somebody else: their graphs, what their folders say of them, and the features that they give."""
+"""Frozen networks of somebody else: their graphs, their folders, and their features."""

@@ -1,12 +1,15 @@
-"""Folders of networks as people have them: what Hugging Face Optimum, transformers.js and sentence-transformers write.
+"""Folders of networks as people have them.
 
-A folder has a graph, ``model.onnx`` itself or below ``onnx/``, and beside it what the network expects of its inputs.
-Its files may be links, as those in a cache of Hugging Face are; nothing of it is executed but the graph.
+Optimum of Hugging Face, transformers.js and sentence-transformers write them. A folder has a graph, ``model.onnx``
+itself or below ``onnx/``, and beside it what the network expects of its inputs. Its files may be links, as those in a
+cache of Hugging Face are; nothing of it is executed but the graph.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +21,8 @@ from aepipe.sources.networks.graph import first_line
 
 Tower = Literal["vision", "text", "audio"]
 """The part of a network that is wanted, as the files of two towers are named."""
-_LARGEST = 1 << 24
+_HUB = re.compile(r"[A-Za-z0-9][\w-]*/[\w.-]*[A-Za-z][\w.-]*(?<!\.onnx)")
+_LARGEST = 1 << 28
 """Bytes of a file of settings; a larger one is none."""
 
 
@@ -68,7 +72,7 @@ class Folder:
         raise SourceError(f"{path}: no model.onnx in it or in onnx/{has}")
 
     def settings(self, *names: str) -> dict[str, Any]:
-        """Return the contents of the first of some files that is there, as JSON; empty where none is.
+        """Return what the first of some files that is there says; empty where none is.
 
         Raises:
             SourceError: it is not JSON.
@@ -83,7 +87,7 @@ class Folder:
                 found = json.loads(file.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
                 raise SourceError(f"{file}: not readable: {first_line(error)}") from None
-            return found if isinstance(found, dict) else {"modules": found}
+            return {"modules": found} if isinstance(found, list) else table(found)
         return {}
 
     @cached_property
@@ -95,6 +99,10 @@ class Folder:
     def sort(self) -> str:
         """The type of the network, as transformers names it; empty where it is not said."""
         return str(self.config.get("model_type", ""))
+
+    def part(self, name: str) -> dict[str, Any]:
+        """Return what ``config.json`` says of one tower of two, under this name; else all of it."""
+        return table(self.config.get(name)) or self.config
 
     @cached_property
     def ends(self) -> tuple[dict[str, list[Any]], list[str]]:
@@ -140,6 +148,20 @@ class Folder:
         return f"{self.graph.relative_to(self.path)}, output {output}{also}"
 
 
+def missing(path: Path, name: str, allowed: str) -> SourceError:
+    """Return the error that there is no such network.
+
+    A name as Hugging Face has it gets the way to a folder.
+
+    Args:
+        path: where it would be.
+        name: as the recipe has it.
+        allowed: what could be named.
+    """
+    hub = f". Nothing is downloaded: `optimum-cli export onnx --model {name} FOLDER` makes a folder of it"
+    return SourceError(f"{path}: no such backbone; allowed: {allowed}{hub if _HUB.fullmatch(name) else ''}")
+
+
 def with_pooler(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a recipe says, with the output that ``pooling = "pooler"`` stands for."""
     if chosen.get("pooling") != "pooler":
@@ -147,15 +169,21 @@ def with_pooler(chosen: Mapping[str, Any]) -> dict[str, Any]:
     return {"output": "pooler_output", **{name: value for name, value in chosen.items() if name != "pooling"}}
 
 
-def checked(value: object, kind: type | tuple[type, ...], file: str, key: str) -> Any:  # noqa: ANN401  from JSON
-    """Return a value of a file of settings, where it is of the right kind.
+def table(value: object) -> dict[str, Any]:
+    """Return a table of settings; an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def number(value: object, file: str, key: str, least: float = -math.inf, most: float = math.inf) -> float:
+    """Return a number of a file of settings.
 
     Raises:
-        SourceError: it is not.
+        SourceError: it is none, or outside of the bounds.
     """
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise SourceError(f"{file}: {key} = {json.dumps(value)} is not what is expected; say it under [features]")
-    return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most or math.isinf(value):
+        shown = json.dumps(value)[:60]
+        raise SourceError(f"{file}: {key} = {shown} is not what is expected; say it under [features]")
+    return float(value)
 
 
 def _graphs(path: Path) -> list[Path]:

@@ -31,10 +31,15 @@ POOLED = {
     "weighted": "the mean of the tokens, later ones counting more",
 }
 """What :data:`Pooling` takes of the tokens, in words."""
-REALS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+REALS: Mapping[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+}
 """Types of inputs that take pixels or sound."""
-WHOLE_NUMBERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+WHOLE_NUMBERS: Mapping[str, type[np.generic]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 """Types of inputs that take tokens."""
+_TYPES = {**REALS, **WHOLE_NUMBERS, "tensor(bool)": np.bool_}
 _OPSET = re.compile(r"Opset (\d+) is under development")
 _OPSET_LIMIT = re.compile(r"Current official support for domain \S* ?is till opset (\d+)")
 _VERSION = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
@@ -84,8 +89,12 @@ class Graph:
         Raises:
             CorruptError: it cannot be computed.
         """
-        types = REALS | WHOLE_NUMBERS
-        cast = {name: np.ascontiguousarray(value, types[self.inputs[name][0]]) for name, value in given.items()}
+        kinds = {name: self.inputs[name][0] for name in given}
+        if strange := [f"{name} of {kind}" for name, kind in kinds.items() if kind not in _TYPES]:
+            raise CorruptError(f"{self._file}: wants {', '.join(strange)}; allowed types: {', '.join(_TYPES)}")
+        cast: dict[str, NDArray[Any]] = {
+            name: np.ascontiguousarray(value, _TYPES[kinds[name]]) for name, value in given.items()
+        }
         try:
             return np.asarray(self._session.run([self.output], cast)[0], np.float64)
         except Exception as error:  # the library's errors have no base in common

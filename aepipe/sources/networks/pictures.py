@@ -52,9 +52,10 @@ class Backbone:
             raise CorruptError(f"{file}: not a network that can be used: {error}") from None
         self._graph = Graph(data, file, output)
         (name, (kind, shape)), *others = self._graph.inputs.items()
+        takes = ", ".join(f"{one} {side}" for one, side in self._graph.inputs.values())
         coloured = len(shape) == 4 and (shape[1] == 3 or not isinstance(shape[1], int))
         if others or not coloured or kind not in REALS:
-            raise CorruptError(f"{file}: takes {kind} {shape}, and float [1, 3, H, W] is what can be given")
+            raise CorruptError(f"{file}: takes {takes}, and float [1, 3, H, W] is what can be given")
         self.sha256 = digest_of_bytes(data)
         self._file, self._input, self._pooling = file, name, pooling
         self._order = slice(None, None, -1 if channels == "bgr" else 1)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aepipe.errors import SourceError
-from aepipe.sources.networks.folder import Folder, with_pooler
+from aepipe.sources.networks.folder import Folder, number, table, with_pooler
 from aepipe.sources.networks.graph import POOLED
 from aepipe.sources.networks.texts import LONGEST, Reading
 from aepipe.store import layout
@@ -90,7 +90,8 @@ def _told(found: Reading, most: int) -> str:
 
 def _output(folder: Folder, chosen: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return the output to take, how tokens are pooled, and that in words."""
-    listed = [one for one in folder.settings("modules.json").get("modules", []) if isinstance(one, dict)]
+    given = folder.settings("modules.json").get("modules")
+    listed = [table(one) for one in given] if isinstance(given, list) else []
     modules = {str(one.get("type", "")).rsplit(".", 1)[-1]: str(one.get("path", "")) for one in listed}
     left_out = next((path or kind for kind, path in modules.items() if kind not in _INSIDE), "")
     pooling = chosen.get("pooling") or _pooling(folder, modules.get("Pooling") or "1_Pooling")
@@ -99,8 +100,9 @@ def _output(folder: Folder, chosen: Mapping[str, Any]) -> tuple[str, str, str]:
         order: tuple[str, ...] = (*_TOKENS, *_OUTPUTS)
     elif pooling:
         order = ("sentence_embedding", *_TOKENS, "text_embeds")
-    else:
-        order = (*_OUTPUTS, "pooler_output", *_TOKENS) if "clip" in folder.sort else (*_OUTPUTS, *_TOKENS)
+    else:  # poolers of text towers are trained; those of others often are not
+        tower = "clip" in folder.sort or folder.sort in PADDED
+        order = (*_OUTPUTS, "pooler_output", *_TOKENS) if tower else (*_OUTPUTS, *_TOKENS)
     output = folder.output(chosen.get("output"), order)
     tokens = output in _TOKENS or output not in {*_OUTPUTS, "pooler_output"}
     if left_out and output != "sentence_embedding":
@@ -137,8 +139,7 @@ def _pooling(folder: Folder, module: str) -> str:
 
 def _longest(folder: Folder) -> tuple[int, int]:
     """Return the tokens that are read, and those that the network could read."""
-    text = folder.config.get("text_config", folder.config)
-    places = text.get("max_position_embeddings") if isinstance(text, dict) else None
+    places = folder.part("text_config").get("max_position_embeddings")
     if isinstance(places, int) and "roberta" in folder.sort:
         places -= 2  # RoBERTa counts places from 2
     limits = [
@@ -146,9 +147,9 @@ def _longest(folder: Folder) -> tuple[int, int]:
         folder.settings("tokenizer_config.json").get("model_max_length"),
         places,
     ]
-    said = [int(one) for one in limits if isinstance(one, int | float) and 0 < one < 1e6]
+    said = [int(one) for one in limits if isinstance(one, int | float) and 1 < one < 1e6]
     most = min(said, default=LONGEST)
-    own = limits[0] if isinstance(limits[0], int) else USUAL
+    own = USUAL if limits[0] is None else int(number(limits[0], "sentence_bert_config.json", "max_seq_length", 2, 1e6))
     return min(most, own), most
 
 
@@ -175,8 +176,7 @@ def _filler(folder: Folder) -> int:
     for one in tokenizer.get("added_tokens", []):
         if named is not None and one.get("content") == named:
             return int(one["id"])
-    text = folder.config.get("text_config", folder.config)
-    for found in (text.get("pad_token_id"), folder.config.get("pad_token_id")):
+    for found in (folder.part("text_config").get("pad_token_id"), folder.config.get("pad_token_id")):
         if isinstance(found, int):
             return found
     raise SourceError(f"{folder.path}: its texts have one length, and no file names the token that fills them up")
@@ -188,7 +188,7 @@ def _prompts(folder: Folder) -> dict[str, str]:
     prompts = given.get("prompts")
     if not isinstance(prompts, dict):
         return {}
-    usual = prompts.get(given.get("default_prompt_name") or "", "")
+    usual = prompts.get(str(given.get("default_prompt_name") or ""), "")
     found = {
         sort: next((str(prompts[name]) for name in names if prompts.get(name)), str(usual))
         for sort, names in _PROMPTS.items()

@@ -1,19 +1,23 @@
-"""How a network wants to see pictures, as its folder says it: ``preprocessor_config.json`` and ``config.json``.
+"""How a network wants to see pictures, as its folder says it.
+
+Read are ``preprocessor_config.json`` and ``config.json``.
 
 Legend: H, W sides of the pictures that it takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aepipe.errors import SourceError
-from aepipe.sources.networks.folder import Folder, checked, with_pooler
+from aepipe.sources.networks.folder import Folder, number, table, with_pooler
 from aepipe.sources.networks.graph import POOLED
 
 FILE = "preprocessor_config.json"
+LARGEST = 4096
+"""Pixels of a side that pictures are brought to at most."""
 FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """Filters for resizing, in the order of Pillow's numbers, which the files of networks have."""
 _OUTPUTS = ("image_embeds", "pooler_output", "last_hidden_state")
@@ -59,7 +63,7 @@ class Seeing:
 
         Args:
             folder: of the network.
-            chosen: what the recipe says in place of them, by the names of the attributes.
+            chosen: what the recipe says in place of them, by the names of the attributes; and ``fit``.
 
         Raises:
             SourceError: something is missing, with its name.
@@ -71,28 +75,16 @@ class Seeing:
                 f"{folder.path}: no {FILE} in it, which says how pictures are prepared: copy it from where the network "
                 "is from, or say size, mean and scale under [features]"
             )
-        resize, size = _sizes(folder, given)
-        if "size" in chosen:
-            resize, size = _grown(resize, size, chosen["size"]), tuple(chosen["size"])
-        if "resize" in chosen:
-            resize = chosen["resize"]
-        if size is None:
-            raise SourceError(f"{folder.path}: no size of pictures in {FILE}; say size = [224, 224] under [features]")
-        normal: tuple[tuple[float, ...], ...] = ((), ())
-        if not {"mean", "scale"} <= chosen.keys():
-            normal = _normal(folder, given)
-        no_pooler = folder.sort in _NO_POOLER and "pooling" not in chosen
-        order = [name for name in _OUTPUTS if not (no_pooler and name == "pooler_output")]
-        if "pooling" in chosen:  # what is pooled are tokens
-            order = ["last_hidden_state"]
+        resize, size = _chosen_sizes(folder, given, chosen)
+        mean, scale = _normal(folder, given) if not {"mean", "scale"} <= chosen.keys() else ((), ())
         found = cls(
-            output=folder.output(chosen.get("output"), order),
+            output=folder.output(chosen.get("output"), _outputs(folder.sort, chosen)),
             pooling=chosen.get("pooling", "cls" if folder.sort in _FIRST_TOKEN else "mean"),
-            size=(size[0], size[1]),
+            size=size,
             resize=resize,
             resample=chosen.get("resample", _filter(given)),
-            mean=tuple(chosen.get("mean", normal[0])),
-            scale=tuple(chosen.get("scale", normal[1])),
+            mean=tuple(chosen.get("mean", mean)),
+            scale=tuple(chosen.get("scale", scale)),
             channels=chosen.get("channels", "bgr" if given.get("do_flip_channel_order") else "rgb"),
         )
         return replace(found, said=found._told(folder, chosen))
@@ -101,7 +93,7 @@ class Seeing:
         """Return what was read, in words."""
         tokens = f", {POOLED[self.pooling]}" if self.output == "last_hidden_state" else ""
         height, width = self.size
-        first = f"shortest edge {self.resize}" if isinstance(self.resize, int) else _stretched(self.resize or self.size)
+        first = _stretched(self.size, chosen.get("fit")) if self.resize is None else _stretched(self.resize)
         centre = "" if self.resize in {None, self.size} else f", centre {height} x {width}"
         mean, scale = (" ".join(f"{one:.6g}" for one in ones) for ones in (self.mean, self.scale))
         how = f"{first} ({self.resample}){centre}, {self.channels}, mean {mean}, scale {scale}"
@@ -113,23 +105,48 @@ class Seeing:
         return tuple(said)
 
 
+def _outputs(sort: str, chosen: Mapping[str, Any]) -> Sequence[str]:
+    """Return the outputs that may have the features of a network of a sort, the best first."""
+    if "pooling" in chosen:  # what is pooled are tokens
+        return ("last_hidden_state",)
+    return [name for name in _OUTPUTS if name != "pooler_output" or sort not in _NO_POOLER]
+
+
+def _chosen_sizes(
+    folder: Folder, given: Mapping[str, Any], chosen: Mapping[str, Any]
+) -> tuple[int | tuple[int, int] | None, tuple[int, int]]:
+    """Return what pictures are brought to, and the size that goes in, by the recipe or by the files.
+
+    Raises:
+        SourceError: neither says a size.
+    """
+    resize, size = _sizes(folder, given)
+    if "size" in chosen:
+        resize, size = _grown(resize, size, chosen["size"]), chosen["size"]
+    if size is None:
+        raise SourceError(f"{folder.path}: no size of pictures in {FILE}; say size = [224, 224] under [features]")
+    return chosen.get("resize") if {"fit", "resize"} & chosen.keys() else resize, size
+
+
 def _given(folder: Folder) -> dict[str, Any]:
     """Return what the folder says of pictures, under the names of transformers; empty where it says nothing."""
     given = folder.settings(FILE)
     if not given:
-        given = folder.settings("processor_config.json").get("image_processor", {})
-    timm = folder.config.get("pretrained_cfg")
-    if given or not isinstance(timm, dict):
-        return given if isinstance(given, dict) else {}
-    _, height, width = timm.get("input_size", (3, 224, 224))
-    share = float(timm.get("crop_pct") or 0.875)
+        given = table(folder.settings("processor_config.json").get("image_processor"))
+    timm = table(folder.config.get("pretrained_cfg"))
+    if given or not timm:
+        return given
+    sizes = timm.get("input_size") or [3, 224, 224]
+    height, width = _sides(sizes[1:] if isinstance(sizes, list) else sizes, "input_size")
+    share = number(timm.get("crop_pct") or 0.875, "config.json", "crop_pct", 0.01, 100)
+    filters = timm.get("interpolation")
     sides = {"height": int(height / share), "width": int(width / share)}
     squashed = timm.get("crop_mode") == "squash"
     return {
         "size": sides if squashed else {"shortest_edge": int(min(height, width) / share)},
         "crop_size": {"height": height, "width": width},
         "do_center_crop": True,
-        "resample": FILTERS.index(timm.get("interpolation", "")) if timm.get("interpolation") in FILTERS else 3,
+        "resample": FILTERS.index(filters) if filters in FILTERS else 3,
         "image_mean": timm.get("mean"),
         "image_std": timm.get("std"),
     }
@@ -137,8 +154,7 @@ def _given(folder: Folder) -> dict[str, Any]:
 
 def _sizes(folder: Folder, given: Mapping[str, Any]) -> tuple[int | tuple[int, int] | None, tuple[int, int] | None]:
     """Return what pictures are brought to, and the size of the centre that is taken."""
-    kind = str(given.get("image_processor_type") or given.get("feature_extractor_type") or "")
-    size = given.get("size")
+    kind, size = _kind(given), given.get("size")
     crop = _sides(given["crop_size"], "crop_size") if given.get("do_center_crop") and "crop_size" in given else None
     shortest = size.get("shortest_edge") if isinstance(size, dict) else None
     if isinstance(size, int) and (crop or kind.startswith(_SHORTEST)):
@@ -146,11 +162,17 @@ def _sizes(folder: Folder, given: Mapping[str, Any]) -> tuple[int | tuple[int, i
     if shortest is None:
         sides = _sides(size, "size") if size is not None else _of_graph(folder)
         return (sides, crop) if crop else (None, sides)
-    edge = int(checked(shortest, int, FILE, "size"))
+    edge = int(number(shortest, FILE, "size", 1, LARGEST))
+    usual = 224 / 256 if kind.startswith(("ConvNext", "Levit")) else 1
+    share = number(given.get("crop_pct") or usual, FILE, "crop_pct", 0.01, 100)
     if kind.startswith("ConvNext"):  # its own rule: what is large is not cut
-        share = float(given.get("crop_pct") or 224 / 256)
         return (int(edge / share), (edge, edge)) if edge < 384 else (None, (edge, edge))
-    return edge, crop or (edge, edge)
+    return int(edge / share), crop or (edge, edge)
+
+
+def _kind(given: Mapping[str, Any]) -> str:
+    """Return the name of the program that prepares pictures in transformers."""
+    return str(given.get("image_processor_type") or given.get("feature_extractor_type") or "")
 
 
 def _of_graph(folder: Folder) -> tuple[int, int] | None:
@@ -158,8 +180,7 @@ def _of_graph(folder: Folder) -> tuple[int, int] | None:
     shapes = [shape for shape in folder.ends[0].values() if len(shape) == 4]
     if shapes and all(isinstance(one, int) and one > 0 for one in shapes[0][2:]):
         return int(shapes[0][2]), int(shapes[0][3])
-    config = folder.config.get("vision_config", folder.config)
-    size = config.get("image_size") if isinstance(config, dict) else None
+    size = folder.part("vision_config").get("image_size")
     return None if size is None else _sides(size, "image_size")
 
 
@@ -174,7 +195,7 @@ def _sides(value: object, key: str) -> tuple[int, int]:
     sides = list(value) if isinstance(value, list | tuple) else [value, value]
     if len(sides) != 2:
         raise SourceError(f"{FILE}: {key} is not one size; say size = [224, 224] under [features]")
-    height, width = (int(checked(one, int, FILE, key)) for one in sides)
+    height, width = (int(number(one, FILE, key, 1, LARGEST)) for one in sides)
     return height, width
 
 
@@ -195,18 +216,22 @@ def _normal(folder: Folder, given: Mapping[str, Any]) -> tuple[tuple[float, ...]
     Raises:
         SourceError: the file does not say them.
     """
-    factor = float(given.get("rescale_factor") or 1 / 255) if given.get("do_rescale", True) else 1.0
+    said = given.get("rescale_factor") or 1 / 255
+    factor = number(said, FILE, "rescale_factor", 1e-9) if given.get("do_rescale", True) else 1.0
     # Of pixels in -1..1, the network's own mean is 1 higher.
     shift = 1.0 if given.get("rescale_offset") else 0.0
-    if not given.get("do_normalize", True):
+    if not given.get("do_normalize", not _kind(given).startswith("MobileViT")):
         return (shift / factor,), (1 / factor,)
     mean, deviation = given.get("image_mean"), given.get("image_std")
     if mean is None or deviation is None:
         raise SourceError(f"{folder.path}: no image_mean and image_std in {FILE}; say mean and scale under [features]")
-    means, scales = (one if isinstance(one, list | tuple) else [one] for one in (mean, deviation))
-    for one in (*means, *scales):
-        checked(one, (int, float), FILE, "image_mean")
-    return tuple((one + shift) / factor for one in means), tuple(one / factor for one in scales)
+    means, scales = (one if isinstance(one, list) else [one] for one in (mean, deviation))
+    if not {len(means), len(scales)} <= {1, 3}:
+        raise SourceError(f"{folder.path}: image_mean and image_std in {FILE} are not of three channels")
+    means = [number(one, FILE, "image_mean") for one in means]
+    scales = [number(one, FILE, "image_std", 1e-9) for one in scales]
+    twice = bool(given.get("include_top"))  # EfficientNet divides once more, where it has its classifier
+    return tuple((one + shift) / factor for one in means), tuple(one ** (1 + twice) / factor for one in scales)
 
 
 def _filter(given: Mapping[str, Any]) -> str:
@@ -214,5 +239,7 @@ def _filter(given: Mapping[str, Any]) -> str:
     return FILTERS[number] if isinstance(number, int) and 0 <= number < len(FILTERS) else "bilinear"
 
 
-def _stretched(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"
+def _stretched(size: int | tuple[int, int], fit: str | None = None) -> str:
+    if isinstance(size, int):
+        return f"shortest edge {size}"
+    return f"{size[0]} x {size[1]}" + (f" by {fit}" if fit else "")

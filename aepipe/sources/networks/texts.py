@@ -57,7 +57,7 @@ class Reading:
 
     @classmethod
     def of(cls, read_by: Mapping[str, Any]) -> Self:
-        """Return what :meth:`to_json` wrote; other names are passed over, and missing ones have their defaults."""
+        """Return what :meth:`to_json` wrote; other names are passed over."""
         return cls(**{one.name: read_by[one.name] for one in fields(cls) if one.name in read_by})
 
 

@@ -1,4 +1,4 @@
-"""The frozen network that a recipe for documents names: of a package, of a folder, or a file of the user's own."""
+"""The frozen network that a recipe for documents names: of a package, a folder, or a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from aepipe.errors import RecipeError, SourceError
 from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSpec
 from aepipe.sources.networks import reading
-from aepipe.sources.networks.folder import Folder, with_pooler
+from aepipe.sources.networks.folder import Folder, missing, with_pooler
 from aepipe.sources.networks.packaged import TEXTS
 from aepipe.sources.networks.texts import Reading, SentenceEncoder
 
@@ -57,12 +57,10 @@ def named(name: str, chosen: Mapping[str, Any], base: Path) -> Network:
         how, said = reading.read(folder, chosen)
         return _tried(folder.graph, path / TOKENIZER, how, said)
     tokenizer = path.with_name(TOKENIZER)
-    if not (path.is_file() and tokenizer.is_file()):
-        allowed = ", ".join(TEXTS)
-        raise SourceError(
-            f"{path}: no such network, or no {TOKENIZER} next to it; allowed: {allowed}, a folder with a network, or "
-            "both files"
-        )
+    if not path.is_file():
+        raise missing(path, name, f"{', '.join(TEXTS)}, a folder with a network, or an ONNX file")
+    if not tokenizer.is_file():
+        raise SourceError(f"{path}: no {TOKENIZER} next to it, which cuts texts into tokens")
     if "graph" in chosen:
         raise RecipeError(f"graph under [features] names a file in a folder, and {name} is none")
     return _tried(path, tokenizer, Reading.of(chosen) if chosen else None, ())

@@ -1,4 +1,4 @@
-"""Two towers: a model that has words and pictures in one space, as CLIP (Radford et al., 2021).
+"""Two towers: a model with words and pictures in one space, as CLIP (Radford et al., 2021).
 
 Features of texts lie apart from those of pictures (the modality gap; Liang et al., "Mind the Gap", 2022), and the
 encoder has learned from pictures only. So the gap is measured, on words of the tower's own vocabulary, of which nobody
@@ -173,7 +173,7 @@ def _folder_at(place: Path) -> Folder:
 
 
 def words_of(tokenizer: Path, most: int = SAMPLE) -> list[str]:
-    """Return words of a tower's vocabulary, drawn the same every time; a vocabulary without any gives its tokens."""
+    """Return words of a tower's vocabulary, the same every time; without any, its tokens."""
     from tokenizers import Tokenizer
 
     read = Tokenizer.from_file(str(tokenizer))

