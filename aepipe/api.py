@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from aepipe.release.query import Answer
 from aepipe.release.release import Release
 from aepipe.release.search import QueryOptions, search_options
 from aepipe.release.things import Thing, questions_from_things
+from aepipe.release.words import Mixture
 from aepipe.report.results import Results
 from aepipe.sources.packages import methods_naming_extras
 from aepipe.store import places, registry
@@ -45,11 +46,18 @@ if TYPE_CHECKING:
     from aepipe.release.collections import Dropped, Listed
     from aepipe.release.diff import Difference
     from aepipe.release.groups import Alike, Groups
+    from aepipe.release.label import Labelled
     from aepipe.store.registry import Event
 
 __all__ = ["Collection", "Results", "collections", "open"]
 
 FilePath: TypeAlias = "str | PathLike[str]"
+
+
+class _Mixed(TypedDict):
+    plus: str | Sequence[str]
+    minus: str | Sequence[str]
+    weight: float | None
 
 
 @methods_naming_extras
@@ -100,6 +108,10 @@ class Collection:
         keys: Sequence[str] = (),
         ids: Sequence[int] = (),
         codes: Sequence[str] | BitCodes = (),
+        text: str | Sequence[str] = (),
+        plus: str | Sequence[str] = (),
+        minus: str | Sequence[str] = (),
+        weight: float | None = None,
         **options: Unpack[QueryOptions],
     ) -> Results:
         """Find the rows most like some things.
@@ -111,6 +123,10 @@ class Collection:
             keys: rows of the collection.
             ids: the same, by id.
             codes: in hex, or packed.
+            text: words, also where a file has such a name.
+            plus: words that are added to each question, or are one alone.
+            minus: words that its hits are not to have.
+            weight: share of these words in a question with an item, 0..1; 0.5.
             options: ``k``, ``radius``, ``where``, ``fast`` and others; see
                 :class:`aepipe.release.search.QueryOptions`.
 
@@ -122,8 +138,10 @@ class Collection:
 
         >>> boots.query("image.png", k=3, where="label = 'Boot'")      # doctest: +SKIP
         >>> boots.query(ids=[17], radius=6, others=True).to_pandas()   # doctest: +SKIP
+        >>> boots.query("beach.jpg", plus="at night", minus="people")  # doctest: +SKIP
         """
-        found = list(self.answers(*things, keys=keys, ids=ids, codes=codes, **options))
+        mixture: _Mixed = {"plus": plus, "minus": minus, "weight": weight}
+        found = list(self.answers(*things, keys=keys, ids=ids, codes=codes, text=text, **mixture, **options))
         if not found:
             raise QueryError("nothing is asked: give things, keys, ids or codes")
         queries.raise_failures(one.question for one in found)
@@ -135,6 +153,10 @@ class Collection:
         keys: Sequence[str] = (),
         ids: Sequence[int] = (),
         codes: Sequence[str] | BitCodes = (),
+        text: str | Sequence[str] = (),
+        plus: str | Sequence[str] = (),
+        minus: str | Sequence[str] = (),
+        weight: float | None = None,
         **options: Unpack[QueryOptions],
     ) -> Iterator[Answer]:
         """Yield the answers of :meth:`query` in blocks; a large folder is answered while it is read.
@@ -147,9 +169,17 @@ class Collection:
             FingerprintError: a code that another encoder made.
         """
         release = self.first_bits(options.get("bits")).release
-        search = search_options(release, options)
-        rows, coded = queries.questions_from_rows(release, ids, keys), queries.questions_from_codes(release, codes)
-        return queries.answers(release, chain(rows, coded, questions_from_things(release, things)), search)
+        search, mixture = search_options(release, options), Mixture.of(plus, minus, weight)
+        if mixture and len(codes):
+            raise QueryError("a code cannot be mixed with words: ask with the item or the row that it is of")
+        asked = chain(
+            queries.questions_from_rows(release, ids, keys, mixture),
+            queries.questions_from_codes(release, codes),
+            queries.questions_from_text(release, [text] if isinstance(text, str) else text, mixture),
+            questions_from_things(release, things, mixture),
+        )
+        alone = mixture and not (things or text or len(keys) or len(ids))
+        return queries.answers(release, queries.questions_from_words(release, [], mixture) if alone else asked, search)
 
     def encode(self, *things: Thing) -> BitCodes:
         """Return the codes of things, in their order; they carry the collection's fingerprint.
@@ -353,6 +383,23 @@ class Collection:
         from aepipe.release import dedup
 
         return dedup.search(self.release, alike, radius, smallest=smallest, out=out, keep=keep)
+
+    def label(self, words: Sequence[str]) -> Labelled:
+        """Label all rows by words: which of them each row is most like, and how far it stands out from the others.
+
+        Args:
+            words: two at least, each a word or a phrase.
+
+        Raises:
+            QueryError: there are too few, or the collection answers no words.
+            CorruptError: something in the store is not what was written.
+
+        >>> photos.label(["a dog", "a cat", "a beach"]).counts()    # doctest: +SKIP
+        {'a dog': 812, 'a cat': 1066, 'a beach': 233}
+        """
+        from aepipe.release.label import label
+
+        return label(self.release, words)
 
     def diff(self, before: str | None = None, *, k: int = 10, rows: int = 1000) -> Difference:
         """Compare an earlier release with this one: rows, bits and nearest neighbours.

@@ -1,6 +1,8 @@
-"""Make a release of made-up codes and keys: ``python -m benchmarks.made_up FOLDER ROWS``.
+"""Make a release of made-up codes and keys: ``python -m benchmarks.made_up FOLDER ROWS [KIND]``.
 
-The encoder is real and untrained. This is a program apart from ``benchmarks.common``: it imports most of aepipe.
+KIND is that of the index, else ``flat``. For another kind, codes lie in groups of 50 with few bits between them, as
+those of real items do; else they are drawn alone. The encoder is real and untrained. This is a program apart from
+``benchmarks.common``: it imports most of aepipe.
 """
 
 from __future__ import annotations
@@ -32,24 +34,26 @@ WIDTH = 256
 FACTOR = 50
 """Hits whose embeddings a query compares, for each hit that is wanted; as was measured for Fashion-MNIST."""
 BLOCK = 100_000
+GROUP, FLIPPED = 50, 0.03
+"""Codes of a group, and the probability that a bit of one differs from its group's."""
 
 
 def main() -> None:
-    """Make a store and a picture in a folder: arguments are the folder and the number of rows."""
+    """Make a store and a picture in a folder: arguments are the folder, the number of rows, and the kind of index."""
     folder = Path(sys.argv[1])
-    make_release(Store(folder / "store"), int(sys.argv[2]))
+    make_release(Store(folder / "store"), int(sys.argv[2]), *sys.argv[3:4])
     pixels = np.random.default_rng(1).integers(0, 256, (28, 28), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "picture.png")
 
 
-def make_release(store: Store, rows: int) -> None:
+def make_release(store: Store, rows: int, kind: str = "flat") -> None:
     """Put a release with made-up codes and keys into service."""
     with store.draft("model") as draft:
         write_encoder(draft.path, hidden=(1024, WIDTH), n_bits=N_BITS)
         model = draft.finish({"benchmark": "model"})
     fingerprint = Encoder.open(store.path(model)).fingerprint
     rng = np.random.default_rng(0)
-    codes = BitCodes(rng.integers(0, 256, (rows, N_BITS // 8), dtype=np.uint8), N_BITS, fingerprint)
+    codes = BitCodes(drawn(rng, rows) if kind == "flat" else grouped(rng, rows), N_BITS, fingerprint)
     ids = np.arange(rows)
     facts = {"fingerprint": fingerprint, "n_bits": N_BITS, "rows": rows}
     with store.draft("segment") as draft:
@@ -61,7 +65,7 @@ def make_release(store: Store, rows: int) -> None:
             embeddings[start : start + BLOCK] = rng.integers(-127, 128, shape, dtype=np.int8)
         stored = draft.finish({"benchmark": "codes"}, facts)
     with store.draft("segment") as draft:
-        hamming.build(codes, ids).save(draft.path)
+        hamming.build(codes, ids, kind=kind).save(draft.path)
         indexed = draft.finish({"benchmark": "index"}, facts)
     parts = {"encoder": model, "items": make_items(store, ids), "index": indexed, "scores": make_scores(store)}
     parts["source_rows"] = make_rows(store, rows)
@@ -71,6 +75,20 @@ def make_release(store: Store, rows: int) -> None:
     with store.draft("release") as draft:
         (draft.path / "release.json").write_text(json.dumps(body))
         registry.promote(store, "benchmark", draft.finish({"benchmark": "release"}), why="benchmark")
+
+
+def drawn(rng: np.random.Generator, rows: int) -> NDArray[np.uint8]:
+    """Return codes whose bits are drawn, uint8[rows, W]."""
+    return rng.integers(0, 256, (rows, N_BITS // 8), dtype=np.uint8)
+
+
+def grouped(rng: np.random.Generator, rows: int) -> NDArray[np.uint8]:
+    """Return codes in groups, uint8[rows, W], in an order that is drawn."""
+    codes = drawn(rng, -(-rows // GROUP))[rng.integers(0, -(-rows // GROUP), rows)]
+    for start in range(0, rows, BLOCK):
+        some = codes[start : start + BLOCK]
+        some ^= np.packbits(rng.random((len(some), N_BITS)) < FLIPPED, axis=1)
+    return codes
 
 
 def make_items(store: Store, ids: NDArray[np.int64]) -> Ref:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, cast
 
 import typer
 
@@ -24,6 +24,7 @@ from aepipe.report.tables import GAP, markdown_table, printable, short_line, wid
 if TYPE_CHECKING:
     from aepipe.api import Collection
     from aepipe.cli.output import Way
+    from aepipe.client.answers import RemoteAnswer
     from aepipe.client.remote import RemoteCollection
     from aepipe.release.query import Answer
     from aepipe.release.release import Release
@@ -40,6 +41,14 @@ PIPED, SHORTEST = 120, 20
 """Columns of a line that goes into a pipe, and those that a snippet has at least."""
 NUMBERS = (*hits.MEASURES, "id")
 """Columns whose cells stand on the right."""
+
+
+class Mixed(TypedDict):
+    """Words that are added to each question, and taken away, and their share of it."""
+
+    plus: list[str]
+    minus: list[str]
+    weight: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,7 @@ class Display:
 
 @dataclass(frozen=True, slots=True)
 class QueryInputs:
-    """The questions; each item, row and code is one, and they may be mixed."""
+    """The questions; each item, row and code is one, and they may stand together."""
 
     items: Annotated[
         list[str] | None,
@@ -76,6 +85,16 @@ class QueryInputs:
         list[str] | None, typer.Option("--row", help="A row of a table that is not in it, as JSON.", metavar="JSON")
     ] = None
     code: Annotated[list[str] | None, typer.Option("--code", help="A code.", metavar="HEX")] = None
+    plus: Annotated[
+        list[str] | None, typer.Option("--plus", help="Words that are added to each question.", metavar="WORDS")
+    ] = None
+    minus: Annotated[
+        list[str] | None, typer.Option("--not", help="Words that its hits are not to have.", metavar="WORDS")
+    ] = None
+    weight: Annotated[
+        float | None,
+        typer.Option("--weight", min=0, max=1, help="Share of these words in a question; 0.5.", metavar="SHARE"),
+    ] = None
 
     def answers(self, collection: Collection, options: QueryOptions) -> Iterable[Answer]:
         """Ask the collection.
@@ -88,7 +107,14 @@ class QueryInputs:
             from aepipe.release.things import check_rows
 
             check_rows(collection.release)
-        return collection.answers(*things, keys=self.key or [], ids=self.id or [], codes=self.code or [], **options)
+        return collection.answers(
+            *things,
+            keys=self.key or [],
+            ids=self.id or [],
+            codes=self.code or [],
+            **self._mixture(),
+            **options,
+        )
 
     def remote_answers(self, collection: RemoteCollection, options: Mapping[str, Any]) -> Iterable[hits.Answer]:
         """Ask a collection behind a service.
@@ -99,15 +125,37 @@ class QueryInputs:
         things = self._things()
         if self.row:
             collection.check_rows()
-        return collection.answers(*things, keys=self.key or [], ids=self.id or [], codes=self.code or [], **options)
+        return collection.answers(
+            *things, keys=self.key or [], ids=self.id or [], codes=self.code or [], **self._mixture(), **options
+        )
+
+    def _mixture(self) -> Mixed:
+        return {"plus": self.plus or [], "minus": self.minus or [], "weight": self.weight}
 
     def _things(self) -> list[str]:
         things = [*(self.items or []), *(self.row or [])]
-        if not (things or self.id or self.key or self.code):
+        if not (things or self.id or self.key or self.code or self.plus or self.minus):
             raise QueryError(
                 "nothing is asked: name files, folders or words, - for stdin, or give --id, --key or --code"
             )
+        if self.weight is not None and not (self.plus or self.minus):
+            raise QueryError("--weight is the share of the words of --plus and --not; give one of these")
         return things
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """How answers are drawn.
+
+    Attributes:
+        kind: of the source.
+        title: above a contact sheet.
+        tiles: the pictures of an answer.
+    """
+
+    kind: str
+    title: str
+    tiles: Callable[[hits.Answer], Found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +194,9 @@ class SearchFlags:
         bool,
         typer.Option("--rerank", help="Order hits by their embeddings, or say why that cannot be done."),
     ] = False
+    hybrid: Annotated[
+        bool, typer.Option("--hybrid", help="Of documents: hits by code and by their words (BM25), fused by rank.")
+    ] = False
     oversample: Annotated[
         int | None,
         typer.Option("--oversample", min=1, help="Re-rank this many times more hits than wanted.", metavar="FACTOR"),
@@ -160,14 +211,16 @@ class SearchFlags:
         allowed = None if self.where is None else collection.ids_where(self.where)
         if allowed is not None and not len(allowed):
             self._complain(collection.name)
-        return {**self._plain(), "where": allowed}
+        return {**self._plain(), "where": allowed, "hybrid": self.hybrid}
 
     def remote_options(self, collection: RemoteCollection) -> QueryOptions:
         """Return the options as a service takes them.
 
         Raises:
-            QueryError: the condition of ``--where`` is not SQL.
+            QueryError: the condition of ``--where`` is not SQL, or documents are to be asked by their words, too.
         """
+        if self.hybrid:
+            raise QueryError("--hybrid looks words up in a store: a service does not answer it")
         if self.where is not None and not collection.count_where(self.where):
             self._complain(collection.name)
         return {**self._plain(), "where": self.where}
@@ -246,11 +299,11 @@ class ServerFlags:
         ),
     ] = None
 
-    def connect(self, place: Place, display: Display) -> RemoteCollection | None:
+    def connect(self, place: Place) -> RemoteCollection | None:
         """Return the collection behind the service; None where a store is asked.
 
         Raises:
-            QueryError: a store is named, too, or pictures are wanted.
+            QueryError: a store is named, too.
             ServiceError: nothing answers at the address.
         """
         if self.server is not None and (place.home is not None or place.user):
@@ -258,9 +311,6 @@ class ServerFlags:
         address = self.server or ("" if place.home or place.user else os.environ.get("AEPIPE_SERVER"))
         if not address:
             return None
-        if display.picture or display.thumbnails:
-            asked = "--picture" if display.picture else "--thumbnails"
-            raise QueryError(f"{asked}: a service gives no originals; the page of the service shows them: {address}")
         from aepipe.client.remote import connect
 
         return connect(address, place.name)
@@ -285,6 +335,9 @@ def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, service: S
       aepipe query holidays/ -k 3                 the 3 most like each picture of a folder
       curl -s $URL | aepipe query -               a picture from a pipe
       aepipe query "how do I mend a bicycle tyre" documents on a question
+      aepipe query "a dog on grass"               pictures of it, where the recipe names a text tower
+      aepipe query beach.jpg --plus "at night"    like a picture, but at night
+      aepipe query "a street" --not snow          a street without snow
       aepipe query letter.txt                     documents like a document
       aepipe query --row '{"age": 41}'            rows of a table like one that is not in it
       aepipe query --key train/0007.png           rows like a row of the collection
@@ -307,30 +360,30 @@ def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, service: S
     draws them with coloured characters in any other terminal.
     """
     display = form.display()
-    remote = service.connect(place, display)
+    remote = service.connect(place)
     if remote is not None:
         remote = remote.first_bits(wanted.bits)
-        show(remote, asked.remote_answers(remote, wanted.remote_options(remote)), display)
+        show(remote, asked.remote_answers(remote, wanted.remote_options(remote)), display, _remote_sheet(remote))
         return
     collection = place.open().first_bits(wanted.bits)
     release = collection.release
-    show(release, asked.answers(collection, wanted.options(collection)), display, release)
+    show(release, asked.answers(collection, wanted.options(collection)), display, _sheet(release))
 
 
-def show(shelf: hits.Shelf, answers: Iterable[hits.Answer], display: Display, release: Release | None = None) -> None:
+def show(shelf: hits.Shelf, answers: Iterable[hits.Answer], display: Display, sheet: Sheet) -> None:
     """Show answers as they come.
 
     Args:
         shelf: where hits come from.
         answers: to its questions.
         display: how they are shown.
-        release: whose originals are drawn, and which answered; None draws nothing.
+        sheet: how they are drawn.
 
     Raises:
         QueryError: the contact sheet cannot be written, or a code cannot be re-ranked.
         typer.Exit: an item could not be read; the others have been answered.
     """
-    way = None if release is None else _way(release, display)
+    way = _way(sheet.kind, display)
     named = hits.chosen(shelf, display.columns)
     if display.form == "csv":
         say_csv([("query", *(named or hits.names(shelf)))])
@@ -341,16 +394,16 @@ def show(shelf: hits.Shelf, answers: Iterable[hits.Answer], display: Display, re
             complain(found.question.failure)
             failed = True
             continue
-        if release is not None and way is not None:
-            say_picture(_thumbnails(_tiles(release, found), way))
+        if way is not None:
+            say_picture(_thumbnails(sheet.tiles(found), way))
         _print(shelf, found, display.form, named)
         # On stderr, so that a program that reads the hits need not know of it.
         if found.strange:
             complain(f"{shortened(found.question.text)}: {found.strange}")
-        if release is not None and display.picture and len(drawn) < MOST_DRAWN:
-            drawn.append(_tiles(release, found))
-    if release is not None and display.picture and drawn:
-        _draw(release, drawn, display.picture)
+        if display.picture and len(drawn) < MOST_DRAWN:
+            drawn.append(sheet.tiles(found))
+    if display.picture and drawn:
+        _draw(sheet.title, drawn, display.picture)
     if failed:
         raise typer.Exit(UNREADABLE)
 
@@ -358,11 +411,13 @@ def show(shelf: hits.Shelf, answers: Iterable[hits.Answer], display: Display, re
 def as_json(shelf: hits.Shelf, found: hits.Answer) -> dict[str, Any]:
     """Return an answer as ``--json`` prints it."""
     assert found.question.code is not None
+    understood = list(found.question.understood)
     return {
         "fingerprint": shelf.fingerprint,
         "query": found.question.text,
         "code": found.question.code.hex()[0],
         "strange": found.strange,
+        **({"understood": understood} if understood else {}),
         "hits": [hits.hit_json(shelf, hit) for hit in found.hits],
     }
 
@@ -380,6 +435,8 @@ def as_table(
 ) -> str:
     """Return an answer as a table under the name of its query."""
     name = printable(shortened(found.question.text))
+    if found.question.understood:
+        name = f"{name}\nunderstood as: {printable(', '.join(found.question.understood))}"
     if not found.hits:
         return f"{name}\nnothing found\n"
     head = tuple(columns or usual_columns(found))
@@ -399,10 +456,26 @@ def _with_short_ends(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list
     return [(*row[:-1], short_line(row[-1], spare)) for row in rows]
 
 
-def _tiles(release: Release, found: hits.Answer) -> Found:
-    from aepipe.report.tiles import tiles
+def _sheet(release: Release) -> Sheet:
+    def drawn(found: hits.Answer) -> Found:
+        from aepipe.report.tiles import tiles
 
-    return tiles(release, cast("Answer", found))
+        return tiles(release, cast("Answer", found))
+
+    return Sheet(release.recipe["source"]["kind"], _title(release.name, len(release.index), release.n_bits), drawn)
+
+
+def _remote_sheet(remote: RemoteCollection) -> Sheet:
+    def drawn(found: hits.Answer) -> Found:
+        from aepipe.client.pictures import tiles
+
+        return tiles(remote, cast("RemoteAnswer", found))
+
+    return Sheet(remote.kind, _title(remote.name, len(remote), remote.n_bits), drawn)
+
+
+def _title(name: str, rows: int, n_bits: int) -> str:
+    return f"{name}: {rows:,} rows, {n_bits} bits"
 
 
 def _print(shelf: hits.Shelf, found: hits.Answer, form: Form, columns: Sequence[str] | None) -> None:
@@ -419,21 +492,20 @@ def _print(shelf: hits.Shelf, found: hits.Answer, form: Form, columns: Sequence[
         say(as_table(shelf, found, columns, markdown=form == "markdown"), fold=False)
 
 
-def _draw(release: Release, drawn: Sequence[Found], file: Path) -> None:
+def _draw(title: str, drawn: Sequence[Found], file: Path) -> None:
     from aepipe.report.tiles import hits_picture
 
-    title = f"{release.name}: {len(release.index):,} rows, {release.n_bits} bits"
     write_picture(hits_picture(drawn, title=title), file)
 
 
-def _way(release: Release, display: Display, environment: Mapping[str, str] = os.environ) -> Way | None:
+def _way(kind: str, display: Display, environment: Mapping[str, str] = os.environ) -> Way | None:
     """Return how the terminal shows thumbnails; None for not at all."""
     if display.form != "table" or display.thumbnails is False or not (display.thumbnails or sys.stdout.isatty()):
         return None
     from aepipe.cli.output import pixels_way
     from aepipe.sources import has_pictures
 
-    if not has_pictures(release.recipe["source"]["kind"]):
+    if not has_pictures(kind):
         return None
     pixels = pixels_way(environment) if sys.stdout.isatty() else None
     return pixels or ("blocks" if display.thumbnails else None)

@@ -33,6 +33,13 @@ class RemoteRow:
     columns: Mapping[str, str | None]
     place: str = ""
 
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> RemoteRow:
+        """Return a row as the service tells it."""
+        snippet = told["snippet"]
+        columns = {**told["columns"], **({} if snippet is None else {SNIPPET: snippet})}
+        return cls(told["id"], told["key"], told["label"], tuple(told["labels"]), told["split"], columns)
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteHit:
@@ -48,11 +55,8 @@ class RemoteHit:
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> RemoteHit:
         """Return a hit as the service tells it."""
-        snippet = told["snippet"]
-        columns = {**told["columns"], **({} if snippet is None else {SNIPPET: snippet})}
-        row = RemoteRow(told["id"], told["key"], told["label"], tuple(told["labels"]), told["split"], columns)
         measures = (told["confidence"], told["cosine"])
-        return cls(told["rank"], told["distance"], told["similarity"], row, *measures)
+        return cls(told["rank"], told["distance"], told["similarity"], RemoteRow.of(told), *measures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +82,17 @@ class RemoteQuestion:
         text: what the user called it.
         code: that was searched with; None where the item could not be read.
         failure: why not.
+        understood: what words were understood as, nearest first.
+        row_id: the row that asked; None for all else, and for a row that was asked by its key.
+        data: the bytes of a file from this machine.
     """
 
     text: str
     code: RemoteCode | None = None
     failure: ItemError | None = None
+    understood: tuple[str, ...] = ()
+    row_id: int | None = None
+    data: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

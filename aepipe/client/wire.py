@@ -29,6 +29,7 @@ UNAVAILABLE = 500
 """Statuses from here on are no fault of the request."""
 BUSY = (408, 429)
 MOVED = range(300, 400)
+OK = 200
 _KINDS: dict[str, type[AepipeError]] = {
     "query": QueryError,
     "code": CodeError,
@@ -97,6 +98,17 @@ class Wire:
         """
         return self._asked("GET", path, parameters)
 
+    def get_bytes(self, path: str, parameters: Parameters = ()) -> bytes:
+        """Ask with parameters, and return the answer as it comes.
+
+        Raises:
+            As :meth:`get`.
+        """
+        answer, data = self._exchanged("GET", path, parameters)
+        if answer.status == OK:
+            return data
+        raise self._refusal(answer, _json(data) if _kind(answer) == PROBLEM else None)
+
     def post(self, path: str, body: bytes, kind: str, parameters: Parameters = ()) -> Any:  # noqa: ANN401  JSON
         """Send a body of a type, and return the answer.
 
@@ -119,18 +131,33 @@ class Wire:
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> Any:  # noqa: ANN401  JSON
+        answer, data = self._exchanged(method, path, parameters, body, headers)
+        kind = _kind(answer)
+        found = _json(data) if kind in {PROBLEM, "application/json"} else None
+        if answer.status == OK and isinstance(found, dict):
+            return found
+        raise self._refusal(answer, found if kind == PROBLEM else None)
+
+    def _exchanged(
+        self,
+        method: str,
+        path: str,
+        parameters: Parameters,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[HTTPResponse, bytes]:
+        """Send a request, and return the answer with its body.
+
+        Raises:
+            ServiceError: there is no service at the address, or it does not answer.
+        """
         target = f"{self._prefix}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
         with self._lock:
             try:
-                answer, data = self._sent(method, target, body, {**self._headers, **(headers or {})})
+                return self._sent(method, target, body, {**self._headers, **(headers or {})})
             except (OSError, HTTPException) as error:
                 self.close()
                 raise ServiceError(f"{self.address}: {_why(error)}") from None
-        kind = (answer.getheader("Content-Type") or "").partition(";")[0]
-        found = _json(data) if kind in {PROBLEM, "application/json"} else None
-        if answer.status == 200 and isinstance(found, dict):
-            return found
-        raise self._refusal(answer, found if kind == PROBLEM else None)
 
     def _sent(
         self, method: str, target: str, body: bytes | None, headers: dict[str, str]
@@ -198,6 +225,10 @@ def _connection(parts: SplitResult) -> HTTPConnection:
         context = ssl.create_default_context()
         return HTTPSConnection(parts.hostname, parts.port, timeout=SECONDS, context=context)
     return HTTPConnection(parts.hostname, parts.port, timeout=SECONDS)
+
+
+def _kind(answer: HTTPResponse) -> str:
+    return (answer.getheader("Content-Type") or "").partition(";")[0]
 
 
 def _json(data: bytes) -> Any:  # noqa: ANN401  JSON

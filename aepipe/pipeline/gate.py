@@ -97,8 +97,7 @@ def _canaries(store: Store, release: Release, gate: GateRecipe) -> Iterator[Find
     """Ask the canaries: one finding for each failure, or one that says that all passed."""
     outcomes = [] if gate.canaries is None else canaries.ask(release, Path(gate.canaries))
     if gate.feedback:
-        marked = feedback.canaries_of(release, feedback.marks(store, release.name))
-        outcomes += canaries.ask_all(release, marked, Path())
+        outcomes += canaries.ask_all(release, feedback.canaries_of(store, release), feedback.folder_of(store))
     if not outcomes:
         return
     for outcome in outcomes:

@@ -210,10 +210,11 @@ def _move_id(store: Store, old: str, new: str) -> None:
 
 
 def _notes(name: str) -> list[str]:
-    """Return the files about the last run and the last addition of a collection, and marks of its hits."""
+    """Return what tells of the last run and addition of a collection, and the marks of its hits."""
     return [
         layout.Root.reading(name),
         layout.Root.feedback(name),
+        layout.Root.uploads(name),
         *(layout.Root.quarantine(one) for one in (name, f"{name}-added")),
     ]
 
@@ -261,6 +262,7 @@ def _drop(store: Store, found: Dropped) -> None:
             shutil.rmtree(store.root / layout.Root.WORK / ref.digest, ignore_errors=True)
         names.give(store, dict.fromkeys(ref.digest for ref in found.releases))
         notes = [*_notes(found.name), layout.Root.metrics(found.name), layout.Root.report(found.name)]
+        shutil.rmtree(store.root / notes.pop(notes.index(layout.Root.uploads(found.name))), ignore_errors=True)
         for file in (*notes, f"{layout.Root.IDS}/{found.name}"):
             (store.root / file).unlink(missing_ok=True)
 

@@ -1,29 +1,36 @@
 """Marks of hits as canaries: queries with hits that must be found, or must not.
 
 A file of the store for each collection, to which lines are only added; of several marks for the same query and hit the
-last one counts.
+last one counts. An item from outside that was asked with is kept beside it, named by its bytes, so that every later
+encoder can be asked it; nothing there is changed or replaced.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
+from aepipe.errors import FullError
 from aepipe.release.canaries import Canary
 from aepipe.release.release import Release
 from aepipe.store import layout
 from aepipe.store.artifacts import Store
-from aepipe.store.io import disk_errors_named
+from aepipe.store.io import disk_errors_named, write_durably
 from aepipe.store.registry import append_line
 
 Verdict = Literal["good", "bad"]
 GOOD: Verdict = "good"
 WITHIN = 10
 """Nearest rows that are looked at, at least."""
+UPLOAD, UPLOADS = 8 << 20, 1 << 30
+"""Bytes of an upload that are kept with a mark, and of all those of a collection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class Mark:
         code: in hex, that was asked with; empty where a row was.
         fingerprint: of the encoder that made the code.
         note: further words.
+        upload: the file that was asked with, see :func:`keep`; empty where none was, or it was not kept.
     """
 
     when: str
@@ -47,9 +55,12 @@ class Mark:
     code: str = ""
     fingerprint: str = ""
     note: str = ""
+    upload: str = ""
 
 
-def mark(release: Release, hit: str, verdict: Verdict, *, key: str = "", code: str = "", note: str = "") -> Mark:
+def mark(
+    release: Release, hit: str, verdict: Verdict, *, key: str = "", code: str = "", note: str = "", upload: str = ""
+) -> Mark:
     """Return a mark of now.
 
     Args:
@@ -59,9 +70,40 @@ def mark(release: Release, hit: str, verdict: Verdict, *, key: str = "", code: s
         key: of the row that was asked with.
         code: that was asked with, in place of a row.
         note: further words.
+        upload: the file whose code it is, as :func:`keep` named it.
     """
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    return Mark(when, hit, verdict, key, code, release.fingerprint if code else "", note)
+    return Mark(when, hit, verdict, key, code, release.fingerprint if code else "", note, upload)
+
+
+def keep(store: Store, name: str, data: bytes, called: str = "") -> str:
+    """Keep an item from outside that was asked with, and return its name among those of its collection.
+
+    Args:
+        store: that keeps it.
+        name: of the collection.
+        data: its bytes, at most :data:`UPLOAD`.
+        called: its own name, of which only the ending is kept.
+
+    Raises:
+        FullError: the disk is full, or all uploads take more than :data:`UPLOADS`.
+        StoreError: this user may not write to the store.
+    """
+    folder = store.root / layout.Root.uploads(name)
+    ending = re.search(r"\.[a-z0-9]{1,8}$", called.lower())
+    file = folder / (hashlib.sha256(data).hexdigest()[:32] + (ending[0] if ending else ""))
+    with disk_errors_named(store.root):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            if sum(one.stat().st_size for one in folder.iterdir()) + len(data) > UPLOADS:
+                raise FullError(f"{name}: the uploads of marks take {UPLOADS >> 30} GiB, and no more are kept")
+            write_durably(file, data)
+    return file.name
+
+
+def folder_of(store: Store) -> Path:
+    """Return the folder that the files of uploads are named in, as ``NAME/FILE``."""
+    return store.root / layout.Root.FEEDBACK
 
 
 def add(store: Store, name: str, one: Mark) -> None:
@@ -87,26 +129,38 @@ def marks(store: Store, name: str) -> list[Mark]:
     return [found for line in lines if (found := _mark(line)) is not None]
 
 
-def canaries_of(release: Release, given: Iterable[Mark]) -> list[Canary]:
-    """Return the canaries that marks stand for, as far as a release can be asked them.
+def canaries_of(store: Store, release: Release) -> list[Canary]:
+    """Return the canaries that the marks of a collection stand for, as far as a release can be asked them.
 
-    Marks whose rows are gone are left out, and so are codes of another encoder. At least half of the good hits of a
-    query have to be among the first 10, or twice as many as there are, and none of the bad ones.
+    Marks whose rows are gone are left out, and so are codes of another encoder whose items were not kept. At least half
+    of the good hits of a query have to be among the first 10, or twice as many as there are, and none of the bad ones.
+    Items are named relative to :func:`folder_of`.
     """
     last: dict[tuple[str, str], dict[str, Verdict]] = {}
-    for one in given:
-        asked = one.key if one.key else one.code
-        gone = release.items.find(one.hit) is None or (one.key and release.items.find(one.key) is None)
-        if not gone and one.fingerprint in {"", release.fingerprint}:
-            last.setdefault(("key" if one.key else "code", asked), {})[one.hit] = one.verdict
+    for one in marks(store, release.name):
+        asked = _asked(store, release, one)
+        if asked is not None and release.items.find(one.hit) is not None:
+            last.setdefault(asked, {})[one.hit] = one.verdict
     return [_canary(kind, asked, verdicts) for (kind, asked), verdicts in last.items()]
 
 
+def _asked(store: Store, release: Release, one: Mark) -> tuple[str, str] | None:
+    """Return what a canary asks with, and how that is called there; None where a release cannot be asked it."""
+    if one.upload:
+        place = f"{release.name}/{one.upload}"
+        known = "/" not in one.upload and (folder_of(store) / place).is_file()
+        return ("query", place) if known else None
+    if one.key:
+        return ("key", one.key) if release.items.find(one.key) is not None else None
+    return ("code", one.code) if one.fingerprint in {"", release.fingerprint} else None
+
+
 def as_toml(given: Iterable[Canary]) -> str:
-    """Return canaries as the file that ``[gate] canaries`` names."""
+    """Return canaries as the file that ``[gate] canaries`` names; one with uploads lies in :func:`folder_of`."""
     blocks = []
     for one in given:
-        asked = f"key = {_quoted(one.key)}" if one.key is not None else f"code = {_quoted(one.code or '')}"
+        kind = "key" if one.key is not None else "code" if one.code is not None else "query"
+        asked = f"{kind} = {_quoted(one.key or one.code or one.query or '')}"
         lines = ["[[canary]]", asked]
         lines += [f"hits = [{', '.join(map(_quoted, one.hits))}]"] if one.hits else []
         lines += [f"not_hits = [{', '.join(map(_quoted, one.not_hits))}]"] if one.not_hits else []

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from aepipe.errors import QueryError
 from aepipe.store.column_names import OURS, quoted, sql_names
 from aepipe.store.labels import SEPARATOR
+from aepipe.store.segments import ids_of
 
 if TYPE_CHECKING:
     from aepipe.release.release import Release
@@ -101,7 +102,7 @@ def rows_named(
     chosen = np.zeros(0, np.int64) if where is None else ids_where(release, where)
     if where is not None and not len(chosen):
         raise QueryError(f"where {where!r}: no row of {release.name} fits")
-    named = np.array([*ids, *map(release.id_of, keys)], np.int64)
+    named = ids_of([*ids, *map(release.id_of, keys)])
     release.items.check(named)
     return np.union1d(named, chosen)
 

@@ -19,12 +19,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.errors import AepipeError, NotFoundError, QueryError, StoreError
+from aepipe.errors import AepipeError, ExtraError, NotFoundError, QueryError, StoreError
 from aepipe.release import lifecycle, maps
 from aepipe.release.maps import Map
 from aepipe.release.prefix import Prefix
 from aepipe.release.release import Release
 from aepipe.serve.facets import Facet
+from aepipe.serve.pool import Costs
 from aepipe.serve.problems import GoneError
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
@@ -51,6 +52,7 @@ class Served:
     Attributes:
         release: that answers.
         digest: of it.
+        costs: how long searches take.
     """
 
     def __init__(self, release: Release, store: Store) -> None:
@@ -58,6 +60,7 @@ class Served:
         self._store = store
         self._map: Map | None = None
         self.digest = release.ref.digest
+        self.costs = Costs()
         self._lock = threading.RLock()
         self._prefix: Release | None = None
 
@@ -69,6 +72,8 @@ class Served:
         """
         release = self.release
         release.encoder, release.decoder, release.index, release.scores, release.segments.width  # noqa: B018
+        with suppress(ExtraError):  # whoever asks in words is told
+            release.words  # noqa: B018
         some = self.ids[:1]
         if len(some):
             release.query(release.codes_of(some), 1)

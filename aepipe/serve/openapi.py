@@ -15,6 +15,14 @@ from aepipe.serve.routes import ENDPOINTS, Endpoint
 REF = "#/components/schemas/{name}"
 RAW = ("image/*", "audio/*", "video/*", "text/plain", "application/octet-stream")
 
+TOLD = {
+    202: "the work has begun; ask again",
+    204: "done",
+    206: "a part of the file",
+    304: "what you have is still right",
+}
+"""What the statuses of answers mean that are not the usual one."""
+
 
 @cache
 def document() -> bytes:
@@ -49,7 +57,10 @@ def _operation(endpoint: Endpoint, components: dict[str, Any]) -> dict[str, Any]
         "operationId": endpoint.handler.__name__,
         "summary": summary,
         "parameters": [*_in_path(endpoint.path), *_in_query(endpoint, components)],
-        "responses": {"200": _answer(endpoint), **{str(code): _error() for code in (*endpoint.errors, 401, 421, 429)}},
+        "responses": {
+            **{str(status): _answer(endpoint, status) for status in endpoint.statuses},
+            **{str(code): _error() for code in (*endpoint.errors, 401, 421, 429, 431)},
+        },
     }
     if endpoint.body is not None:
         found["requestBody"] = _body(endpoint)
@@ -94,11 +105,14 @@ def _told(kind: type) -> dict[str, str]:
     return {name.strip(): " ".join(text.split()) for names, _, text in pairs for name in names.split(",")}
 
 
-def _answer(endpoint: Endpoint) -> dict[str, Any]:
-    if endpoint.answer is None:
-        return {"description": "the answer"}
+def _answer(endpoint: Endpoint, status: int) -> dict[str, Any]:
+    told = TOLD.get(status, "the answer")
+    if status == 202:
+        return {"description": told, "content": {"application/json": {"schema": {"type": "object"}}}}
+    if endpoint.answer is None or status in {204, 304}:
+        return {"description": told}
     schema = msgspec.json.schema_components([endpoint.answer], ref_template=REF)[0][0]
-    return {"description": "the answer", "content": {"application/json": {"schema": schema}}}
+    return {"description": told, "content": {"application/json": {"schema": schema}}}
 
 
 def _error() -> dict[str, Any]:

@@ -6,18 +6,60 @@ A request either gets its turn soon, or is refused at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+import threading
+import time
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias, TypeVar
 
 from aepipe.serve.problems import OverloadedError, TooSlowError
 
 Result = TypeVar("Result")
+Task: TypeAlias = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 RETRY = {"Retry-After": "1"}
+ALONE, ALWAYS = 0.0025, 0.0005
+"""Seconds up to which a task is done without a thread: where no other request is open, and where some are."""
+LATE = 0.02
+"""Seconds after which a task that was thought to be short was not."""
+NEW = 0.02
+"""Seconds that are supposed of tasks which were never done."""
+
+
+class Costs:
+    """How long tasks take, by what they are like: for a short one, the way into a thread and back is the larger part.
+
+    Time of the processor counts, so that other work on the machine does not; where reading took long, all does.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[Hashable, float] = {}
+
+    def is_short(self, like: Hashable, *, alone: bool) -> bool:
+        """Return whether a task should be done at once, while all other requests wait.
+
+        Args:
+            like: what it is like; None where that says nothing about the time.
+            alone: no other request is open.
+        """
+        return like is not None and self._seconds.get(like, NEW) < (ALONE if alone else ALWAYS)
+
+    def timed(self, like: Hashable, work: Callable[[], Result]) -> Result:
+        """Return the result of a task, and remember how long it took."""
+        begun, own = time.perf_counter(), time.thread_time()
+        result = work()
+        if like is not None:
+            took, all_of_it = time.thread_time() - own, time.perf_counter() - begun
+            last = self._seconds.get(like, NEW)
+            self._seconds[like] = last + (max(took, all_of_it if all_of_it > LATE else 0) - last) / 4
+        return result
 
 
 class Pool:
     """Some threads, and places before them.
+
+    The way into a thread and back is short, because it is a large part of the time of a search: a queue there, and one
+    call of the event loop back.
 
     Args:
         threads: that work at a time.
@@ -33,7 +75,12 @@ class Pool:
         self._most = threads + queue
         self._seconds = seconds
         self._held = 0
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def held(self) -> int:
@@ -45,24 +92,51 @@ class Pool:
 
         Raises:
             OverloadedError: too many tasks wait already.
-            TooSlowError: it takes too long; the thread goes on until the function returns.
+            TooSlowError: it takes too long; where a thread has begun, it goes on until the function returns.
         """
         if self._held >= self._most:
             self.refused += 1
             raise OverloadedError("too many requests at a time: ask again in a second", headers=RETRY)
         self._held += 1
-        task = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        task.add_done_callback(self._done)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Result] = loop.create_future()
+        timer = loop.call_later(self._seconds, self._too_late, answer)
+        self._tasks.put((work, loop, answer))
         try:
-            return await asyncio.wait_for(asyncio.shield(task), self._seconds)
-        except TimeoutError:
-            raise TooSlowError(f"no answer within {self._seconds:g} seconds", headers=RETRY) from None
+            return await answer
+        finally:
+            timer.cancel()
 
     def close(self) -> None:
         """Let go of what waits, and of the threads once they are done."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        with suppress(Empty):
+            while True:
+                self._tasks.get_nowait()
+        for _ in self._threads:
+            self._tasks.put(None)
 
-    def _done(self, task: asyncio.Future[Result]) -> None:
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            work, loop, answer = task
+            result, error = None, None
+            if not answer.done():  # else nobody waits for it any more
+                try:
+                    result = work()
+                except BaseException as found:  # it is raised where the result is awaited
+                    error = found
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._done, answer, result, error)
+            del task, work, answer, result, error  # nothing is held while the thread waits
+
+    def _done(self, answer: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
         self._held -= 1
-        if not task.cancelled():
-            task.exception()  # looked at, so that one whose request has gone is not called unhandled
+        if answer.done():
+            return
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(result)
+
+    def _too_late(self, answer: asyncio.Future[Any]) -> None:
+        if not answer.done():
+            answer.set_exception(TooSlowError(f"no answer within {self._seconds:g} seconds", headers=RETRY))

@@ -124,6 +124,12 @@ class TooLargeError(RequestError):
     code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
+class LongRequestError(RequestError):
+    """The address and the headers are longer than this service reads."""
+
+    code = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
 class MediaTypeError(RequestError):
     """The body is of a type that is not read here."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
@@ -89,11 +90,14 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
         fast: leave hits in the order of their codes.
         rerank: order hits by their embeddings, or say why that cannot be done.
         oversample: re-rank this many times more hits than are wanted.
+        plus: words that are added to each question, of collections that answer words.
+        minus: words that hits are not to have.
+        weight: share of these words in a question, 0..1; 0.5.
         label: only rows with one of these labels.
         split: only rows of one of these splits.
         where: only rows for which this condition in SQL holds.
         columns: of the source, given with each hit; else all.
-        after: where an earlier answer ended: its ``next``.
+        after: where an earlier answer ended: its ``next``; the release of that answer goes on.
         release: the first characters of a digest, at least 12; else the release in service.
     """
 
@@ -106,6 +110,9 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
     fast: bool = False
     rerank: bool | None = None
     oversample: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    plus: list[Name] = []
+    minus: list[Name] = []
+    weight: Share | None = None
     label: list[Name] = []
     split: list[Name] = []
     where: Condition | None = None
@@ -155,7 +162,7 @@ class ItemsRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tru
     release: Annotated[str, Meta(pattern="^[0-9a-f]{12,64}$")] | None = None
 
 
-REPEATED = frozenset({"id", "key", "code", "text", "handle", "label", "split", "columns", "point"})
+REPEATED = frozenset({"id", "key", "code", "text", "handle", "label", "split", "columns", "point", "plus", "minus"})
 """Parameters that may come several times."""
 _FLAGS = {"": True, "1": True, "true": True, "0": False, "false": False}
 
@@ -188,14 +195,18 @@ def from_parameters(pairs: list[tuple[str, str]], kind: type[Asked]) -> Asked:
             raise BadRequestError(f"the parameter {name} comes twice", f"/{name}")
         else:
             found[name] = value
-    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
-    for name, value in found.items():
-        if types.get(name) in (bool, bool | None):
-            found[name] = _FLAGS.get(value.lower(), value)
+    for name in _flags_of(kind) & found.keys():
+        found[name] = _FLAGS.get(found[name].lower(), found[name])
     try:
         return msgspec.convert(found, kind, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequestError.of(error) from None
+
+
+@cache
+def _flags_of(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the fields of a type that are true or false; asked once, since that takes longer than a search may."""
+    return frozenset(field.name for field in msgspec.structs.fields(kind) if field.type in (bool, bool | None))
 
 
 def queries_of(pairs: list[tuple[str, str]]) -> tuple[list[Query], list[tuple[str, str]]]:

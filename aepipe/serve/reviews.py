@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from aepipe.errors import ExtraError, NotFoundError
-from aepipe.release import lifecycle
-from aepipe.release.dedup import find as find_groups
+from aepipe.release import dedup, lifecycle
 from aepipe.release.diff import Difference, Neighbours, compare
-from aepipe.release.groups import Groups
+from aepipe.release.groups import Alike, Groups
 from aepipe.release.keep import BEST, Order, marked, order_named
 from aepipe.release.release import Release
 from aepipe.serve.answers import Item, item_of
@@ -27,11 +26,13 @@ class Member(Item, kw_only=True):
     """A row of a group of near-duplicates.
 
     Attributes:
-        distance: bits from the first row of its group.
+        distance: from the first row of its group: bits, or for copies per cent of details that differ.
+        relation: what it is to that row: ``first``, ``identical``, ``edited copy`` or ``alike in content``.
         mark: ``keep`` or ``remove``.
     """
 
     distance: int
+    relation: str
     mark: str
 
 
@@ -40,7 +41,8 @@ class Duplicates(msgspec.Struct):
 
     Attributes:
         release: the digest of the release.
-        radius: bits in which a row may differ from the first of its group.
+        alike: how rows of a group are alike: ``identical``, ``copies`` or ``content``.
+        radius: by which a row may differ from the first of its group: bits, or for copies per cent of details.
         summary: the counts in a sentence.
         total: groups in all.
         removable: rows that would go if one of each group stayed.
@@ -49,6 +51,7 @@ class Duplicates(msgspec.Struct):
     """
 
     release: str
+    alike: str
     radius: int
     summary: str
     total: int
@@ -76,6 +79,18 @@ class ReleaseEvent(msgspec.Struct):
     why: str
     scores: dict[str, float]
     here: bool
+
+
+class History(msgspec.Struct):
+    """What happened to a collection.
+
+    Attributes:
+        release: digest of the release in service.
+        events: the newest first.
+    """
+
+    release: str
+    events: list[ReleaseEvent]
 
 
 class Changed(msgspec.Struct):
@@ -139,6 +154,18 @@ class Unreadable(msgspec.Struct):
     keys: list[str]
 
 
+class Quarantine(msgspec.Struct):
+    """What the last run did not read.
+
+    Attributes:
+        release: digest of the release in service.
+        reasons: the most frequent first.
+    """
+
+    release: str
+    reasons: list[Unreadable]
+
+
 def duplicates(served: Served, found: Groups, keep: str, after: int, limit: int) -> Duplicates:
     """Return some groups.
 
@@ -155,28 +182,36 @@ def duplicates(served: Served, found: Groups, keep: str, after: int, limit: int)
     order = order_named(keep or BEST)
     release = served.release
     shown = range(after, min(len(found), after + limit))
-    groups = [list(_members(release, *found.of(place), order)) for place in shown]
+    groups = [list(_members(release, *found.of(place), found.relations_of(place), order)) for place in shown]
     end = after + len(groups)
     gone = len(found.ids) - len(found)
     following = end if groups and end < len(found) else None
-    return Duplicates(served.digest, found.radius, found.summary(), len(found), gone, following, groups)
+    return Duplicates(served.digest, found.alike, found.radius, found.summary(), len(found), gone, following, groups)
 
 
-def groups_of(served: Served, radius: int, smallest: int) -> Groups:
-    """Find the groups of near-duplicates of a release.
+def groups_of(served: Served, alike: Alike | None, radius: int | None, smallest: int) -> Groups:
+    """Find the groups of near-duplicates of a release; as ``aepipe dedup`` does.
 
     Raises:
-        QueryError: the radius is larger than a code, or a group smaller than two.
+        QueryError: rows of this kind cannot be alike in that way, the radius is larger than a code, or a group smaller
+            than two.
     """
-    return find_groups(served.release, radius, smallest=smallest)
+    return dedup.search(served.release, alike, radius, smallest=smallest)
 
 
-def _members(release: Release, ids: Any, distances: Any, order: Order) -> Iterator[Member]:  # noqa: ANN401
+def _members(
+    release: Release,
+    ids: Any,  # noqa: ANN401
+    distances: Any,  # noqa: ANN401
+    relations: Sequence[str],
+    order: Order,
+) -> Iterator[Member]:
     marks = {original.row.id: mark for original, mark in marked(release, ids.tolist(), order)}
-    for row, distance in zip(release.describe(ids), np.asarray(distances).tolist(), strict=True):
+    told = zip(release.describe(ids), np.asarray(distances).tolist(), relations, strict=True)
+    for row, distance, relation in told:
         item = item_of(row, release.items.columns)
         fields = (item.id, item.key, item.label, item.labels, item.split, item.snippet, item.columns)
-        yield Member(*fields, distance=distance, mark=marks[row.id])
+        yield Member(*fields, distance=distance, relation=relation, mark=marks[row.id])
 
 
 def releases(store: Store, name: str) -> list[ReleaseEvent]:

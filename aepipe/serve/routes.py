@@ -34,6 +34,7 @@ class Endpoint:
         more: further parameters in the address, each with what it means.
         raw: whether a body may be a file as it is, or a form.
         errors: further statuses that it may have.
+        statuses: where it is no error.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Endpoint:
     more: tuple[tuple[str, str], ...] = ()
     raw: bool = False
     errors: tuple[int, ...] = ()
+    statuses: tuple[int, ...] = (200,)
 
 
 _RELEASE = ("release", "The first characters of a release's digest, at least 12; else the release in service.")
@@ -60,13 +62,19 @@ _UPLOADED = (
     ("crop", "left,top,width,height from 0 to 1: a part of the picture."),
     ("name", "What the file is called."),
 )
+_MARKED = (
+    ("hit", "Key of the row that was found; of a file in the body."),
+    ("verdict", "good or bad; of a file in the body."),
+    ("note", "Further words; of a file in the body."),
+    *_UPLOADED,
+)
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/livez", operations.alive),
     Endpoint("GET", "/readyz", operations.ready, dict[str, Any], errors=(503,)),
     Endpoint("GET", "/metrics", operations.figures),
-    Endpoint("POST", "/v1/session", operations.login, body=operations.Login, errors=(400, 401, 429)),
-    Endpoint("DELETE", "/v1/session", operations.logout),
+    Endpoint("POST", "/v1/session", operations.login, body=operations.Login, errors=(400, 401, 429), statuses=(204,)),
+    Endpoint("DELETE", "/v1/session", operations.logout, statuses=(204,)),
     Endpoint("GET", "/v1/collections", collections.listed, dict[str, list[answers.CollectionSummary]]),
     Endpoint("GET", ONE, collections.described, answers.CollectionFacts, more=(_RELEASE,), errors=(404, 410)),
     Endpoint(
@@ -77,6 +85,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Options,
         more=_ASKED,
         errors=(400, 404, 409, 410, 422, 501, 503),
+        statuses=(200, 304),
     ),
     Endpoint(
         "POST",
@@ -118,9 +127,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         collections.thumbnail,
         more=(("s", "Pixels of the longer side: 112, 224 or 448."), _RELEASE),
         errors=(400, 404, 410, 422, 503),
+        statuses=(200, 304),
     ),
     Endpoint(
-        "GET", f"{ONE}/items/{{id}}/original", collections.original, more=(_RELEASE,), errors=(403, 404, 410, 416)
+        "GET",
+        f"{ONE}/items/{{id}}/original",
+        collections.original,
+        more=(_RELEASE,),
+        errors=(403, 404, 410, 416),
+        statuses=(200, 206),
     ),
     Endpoint(
         "GET",
@@ -129,25 +144,40 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         reviews.Duplicates,
         reviewing.DuplicatesRequest,
         errors=(400, 404, 410, 422, 503),
+        statuses=(200, 202),
     ),
     Endpoint("GET", f"{ONE}/map", maps.map_facts, mapping.MapFacts, more=(_RELEASE,), errors=(404, 410, 503)),
     Endpoint(
-        "GET", f"{ONE}/map/points", maps.map_points, parameters=mapping.PointsRequest, errors=(400, 404, 410, 503)
+        "GET",
+        f"{ONE}/map/points",
+        maps.map_points,
+        parameters=mapping.PointsRequest,
+        errors=(400, 404, 410, 503),
+        statuses=(200, 304),
     ),
     Endpoint("GET", f"{ONE}/map/at", maps.map_at, mapping.MapRows, mapping.AtRequest, errors=(400, 404, 410, 422, 503)),
-    Endpoint("GET", f"{ONE}/releases", reviewing.releases, dict[str, list[reviews.ReleaseEvent]], errors=(404,)),
+    Endpoint("GET", f"{ONE}/releases", reviewing.releases, reviews.History, errors=(404,)),
     Endpoint(
-        "GET", f"{ONE}/diff", reviewing.diff, reviews.ReleaseDifference, reviewing.DiffRequest, errors=(400, 404, 410)
+        "GET",
+        f"{ONE}/diff",
+        reviewing.diff,
+        reviews.ReleaseDifference,
+        reviewing.DiffRequest,
+        errors=(400, 404, 410),
+        statuses=(200, 202),
     ),
-    Endpoint("GET", f"{ONE}/quarantine", reviewing.quarantine, dict[str, list[reviews.Unreadable]], errors=(404, 501)),
-    Endpoint("GET", f"{ONE}/feedback", marking.marked, dict[str, list[marking.Marked]], errors=(404, 501)),
+    Endpoint("GET", f"{ONE}/quarantine", reviewing.quarantine, reviews.Quarantine, errors=(404, 501)),
+    Endpoint("GET", f"{ONE}/feedback", marking.marked, marking.Marks, errors=(404, 501)),
     Endpoint(
         "POST",
         f"{ONE}/feedback",
         marking.mark,
         dict[str, bool],
         body=marking.FeedbackRequest,
-        errors=(400, 403, 404, 422, 507),
+        more=_MARKED,
+        raw=True,
+        errors=(400, 403, 404, 408, 413, 415, 422, 503, 507),
+        statuses=(201,),
     ),
     Endpoint("GET", f"{ONE}/canaries.toml", marking.toml, errors=(404, 501)),
     Endpoint(

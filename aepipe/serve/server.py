@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aepipe.errors import QueryError
 from aepipe.serve.app import application
+from aepipe.serve.problems import MEDIA_TYPE, BadRequestError, LongRequestError, problem_of
+from aepipe.serve.responses import encoded
 from aepipe.serve.service import Service
 from aepipe.serve.settings import Settings
 from aepipe.serve.tokens import Tokens
@@ -19,24 +21,69 @@ from aepipe.store.artifacts import Store
 
 logger = logging.getLogger("aepipe.serve")
 
-CONNECTIONS = 256
+CONNECTIONS, BACKLOG = 256, 128
+"""Connections that are open, and those that wait to be."""
 GRACE = 10
 """Seconds in which requests may end after the service was told to."""
 HEADERS = 64 << 10
 """Bytes of the headers of a request."""
+PACKET = 64 << 10
+"""Bytes that wait for others at most."""
 ARRIVAL = 30.0
 """Seconds in which the headers of a request have to arrive."""
 
 
+class Together:
+    """A connection that sends what is written to it in one step of the event loop as one packet.
+
+    Headers and body are two writes, and each one that is sent by itself costs as much as finding a row does.
+
+    Args:
+        transport: of the connection.
+        loop: that it belongs to.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  all else is the connection's
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send some bytes, soon; at once where there are many."""
+        if not self._parts:
+            self._loop.call_soon(self.flush)
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > PACKET:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was written."""
+        if self._parts:
+            data = b"".join(self._parts)
+            self._parts, self._size = [], 0
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what was written, and end the connection."""
+        self.flush()
+        self._transport.close()
+
+
 class Protocol(HttpToolsProtocol):
-    """HTTP with limits of time and size for the headers of a request."""
+    """HTTP with limits of time and size for the headers of a request, and answers in one packet."""
 
     _waiting: asyncio.TimerHandle | None = None
     _size = 0
+    _unfinished = 0
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401  the library's own type
         """Begin to wait for a request."""
-        super().connection_made(transport)
+        super().connection_made(Together(transport, self.loop))  # type: ignore[arg-type]
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -44,9 +91,17 @@ class Protocol(HttpToolsProtocol):
         self._arrived()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; a header that does not end is kept by the parser, so it is counted here."""
+        self._unfinished += len(data)
+        super().data_received(data)
+        if self._unfinished > HEADERS + PACKET and not self.transport.is_closing():
+            self._size += self._unfinished
+            self.send_400_response("")
+
     def on_message_begin(self) -> None:
         """Begin a request."""
-        self._size = 0
+        self._size = self._unfinished = 0
         self._wait()
         super().on_message_begin()
 
@@ -63,12 +118,34 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Stop waiting: the request is here."""
         self._arrived()
+        self._unfinished = 0
         super().on_headers_complete()
+        # The requests that have no answer yet: where this one is alone, it may be answered without a thread.
+        cast(dict[str, Any], self.scope)["aepipe.open"] = self.tasks
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._unfinished = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._unfinished = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, or has too long an address or headers."""
+        long = LongRequestError(f"the address and the headers are longer than {HEADERS >> 10} KiB")
+        found = problem_of(long if self._size > HEADERS else BadRequestError(msg))
+        body = encoded(found)
+        head = f"HTTP/1.1 {found.status} {found.title}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        self.transport.close()
 
     def _count(self, size: int) -> None:
         self._size += size
+        self._unfinished = 0
         if self._size > HEADERS:
-            self.transport.abort()
             raise ValueError("the headers of a request are too long")
 
     def _wait(self) -> None:
@@ -120,6 +197,7 @@ def bound(settings: Settings) -> socket.socket:
         found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((settings.host.strip("[]"), settings.port))
+        found.listen(BACKLOG)  # who asks as soon as the address is printed waits, and is not refused
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise QueryError(
@@ -136,6 +214,7 @@ def _unix_socket(settings: Settings) -> socket.socket:
             settings.uds.unlink()  # left by a service that was killed
         found.bind(str(settings.uds))
         settings.uds.chmod(0o660)
+        found.listen(BACKLOG)
     except OSError as error:
         raise QueryError(f"{settings.uds}: cannot be listened on: {error.strerror or error}") from None
     return found
@@ -173,7 +252,7 @@ def serve(store: Store, settings: Settings, tokens: Tokens | None, listening: so
         root_path=settings.root_path,
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=GRACE,
-        backlog=128,
+        backlog=BACKLOG,
     )
     try:
         Server(config, service).run(sockets=[listening])

@@ -103,14 +103,14 @@ def array_in(file: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[An
     return made
 
 
-def write_durably(file: Path, text: str) -> None:
+def write_durably(file: Path, text: str | bytes) -> None:
     """Write a small file so that after a crash it is either whole or absent.
 
     The bytes reach the disk before the name does.
     """
     beside = file.with_name(f".{file.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8") as stream:
-        stream.write(text)
+    with beside.open("wb") as stream:
+        stream.write(text.encode() if isinstance(text, str) else text)
         stream.flush()
         os.fsync(stream.fileno())
     beside.replace(file)

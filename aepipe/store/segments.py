@@ -38,6 +38,19 @@ BLOCK = 8192
 Places: TypeAlias = NDArray[np.int64]
 
 
+def ids_of(given: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:
+    """Return ids as int64[n].
+
+    Raises:
+        QueryError: one is larger than any row can have.
+    """
+    try:
+        return np.asarray(given, np.int64)
+    except OverflowError:
+        largest = max(map(int, given), key=abs)
+        raise QueryError(f"no row has the id {largest}: ids are below 2^63") from None
+
+
 class CodeSegments:
     """The codes of all rows, by one encoder, memory-mapped from several segments.
 
@@ -257,7 +270,7 @@ class ItemSegments:
         Raises:
             QueryError: an id is not present.
         """
-        wanted = np.asarray(ids, np.int64)
+        wanted = ids_of(ids)
         parts, places = np.full(len(wanted), -1), np.zeros(len(wanted), np.int64)
         for number, part in enumerate(self._parts):
             found, here = part.places(wanted)

@@ -218,7 +218,8 @@ class LanceDB(Arm):
         table: Any = lancedb.connect(str(self.folder)).open_table("codes")
 
         def search(code: Any) -> Any:
-            found = table.search(code.tolist()).distance_type("hamming").limit(K).to_arrow()
+            asked: Any = table.search(code.tolist())  # a builder of another type than the library says
+            found = asked.distance_type("hamming").limit(K).to_arrow()
             return found.column("_distance").to_numpy()
 
         return search

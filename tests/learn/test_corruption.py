@@ -83,6 +83,18 @@ def test_pure_and_seeded(kind: str, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", sorted(OPTIONS))
+def test_tensors_are_seeded_by_their_generator_alone(kind: str, shape: tuple[int, ...]) -> None:
+    x = torch.rand(20, *shape[1:], generator=torch.Generator().manual_seed(0))
+    found = list[torch.Tensor]()
+    for other in range(2):
+        torch.manual_seed(other)
+        found += OPTIONS[kind].corrupt_tensor(x.clone(), torch.Generator().manual_seed(1))
+    assert torch.equal(found[0].nan_to_num(9), found[2].nan_to_num(9))
+    assert torch.equal(found[1], found[3])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("kind", "lost"), [("none", 0), ("mask", 0.3), ("salt_pepper", 0.4), ("block", 0.25)])
 def test_share_of_lost_cells(kind: str, lost: float, shape: tuple[int, ...]) -> None:
     x = np.full(shape, 0.5, np.float32)

@@ -43,6 +43,8 @@ def test_a_renamed_collection_keeps_releases_ids_log_and_notes(store: Store) -> 
     assert len(feedback.marks(store, "holidays")) == 1
     assert lifecycle.rollback(store, "holidays", why="a test").after == first.digest
     assert lifecycle.promote(store, second, why="a test").name == "holidays"
+    again = lifecycle.promote(store, second, why="once more")
+    assert (again.before, again.after, again.why) == (second.digest, second.digest, "once more")
     assert registry.unlogged(store) == []
 
 

@@ -156,8 +156,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
-def publish(store: Store, name: str, source: dict[str, Any]) -> None:
-    """Put a collection of any kind into service, with an encoder that was not trained."""
+def publish(store: Store, name: str, source: dict[str, Any], *, holes: bool = True) -> None:
+    """Put a collection of any kind into service, with an encoder that was not trained; it reads holes, or not."""
     table = {
         "name": name,
         "source": {**source, "split": {"test": 0.2}},
@@ -171,6 +171,7 @@ def publish(store: Store, name: str, source: dict[str, Any]) -> None:
     rows = ingest(store, read)
     fitted, held = read.fitted(None), Rows(store.path(rows))
     card = {"source": source["kind"], "features": fitted.features(), "dtype": held.facts["dtype"]}
+    card |= {"holes": holes and source["kind"] == "table"}
     with store.draft("model") as draft:
         write_encoder(draft.path, shape=held.shape, hidden=(8,), n_bits=16, **card)
         model = draft.finish({"shape": list(held.shape), "n_bits": 16, "seed": 0})

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+import aepipe
+from aepipe.errors import QueryError
 from aepipe.pipeline.ingest import quarantine_file
-from aepipe.release import canaries
+from aepipe.release import canaries, feedback
+from aepipe.release.filter import rows_named
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from aepipe.store.rows import Rejected
@@ -109,17 +116,40 @@ def test_two_rows_are_compared_bit_by_bit(client: Client) -> None:
     assert client.get(f"{ONE}/explain", a=3).status == 400
 
 
-def test_duplicates_come_in_groups_with_their_marks(client: Client) -> None:
-    for _ in range(50):
-        found = client.get(f"{ONE}/duplicates", radius=0)
+def duplicates(client: Client, **wanted: Any) -> Any:
+    """Return near-duplicates once they are found."""
+    for _ in range(100):
+        found = client.get(f"{ONE}/duplicates", **wanted)
         if found.status != 202:
             break
         assert found.headers["location"].startswith(f"{ONE}/duplicates")
-    groups = found.json["groups"]
-    assert found.json["total"] == len(groups) >= 1
+    assert found.status == 200, found.body
+    return found.json
+
+
+def test_duplicates_come_in_groups_with_their_marks(client: Client) -> None:
+    found = duplicates(client, radius=0)
+    groups = found["groups"]
+    assert (found["alike"], found["radius"]) == ("content", 0)
+    assert found["total"] == len(groups) >= 1
     assert all([one["mark"] for one in group].count("keep") == 1 for group in groups)
+    assert all(group[0]["relation"] == "first" for group in groups)
     assert client.get(f"{ONE}/duplicates", radius=100).status == 422
     assert client.get(f"{ONE}/duplicates", radius=0, keep="prettiest").status == 422
+
+
+def test_duplicates_are_told_from_what_is_only_alike(client: Client, store: Store) -> None:
+    here = aepipe.open(store.root, "pictures")
+    for alike in ("identical", "copies"):
+        wanted = here.dedup(alike=alike)
+        found = duplicates(client, alike=alike)
+        assert (found["alike"], found["total"], found["summary"]) == (alike, len(wanted), wanted.summary())
+        told = [[one["relation"] for one in group] for group in found["groups"]]
+        assert told == [wanted.relations_of(place) for place in range(len(told))]
+    assert duplicates(client)["alike"] == "copies", "as `aepipe dedup` does with pictures"
+    assert client.get(f"{ONE}/duplicates", alike="copies", radius=3).status == 422
+    assert client.get(f"{ONE}/duplicates", alike="friends").status == 400
+    assert client.get("/v1/collections/people/duplicates", alike="copies").status == 422
 
 
 def test_releases_and_their_difference(tmp_path: Path) -> None:
@@ -139,6 +169,40 @@ def test_releases_and_their_difference(tmp_path: Path) -> None:
         assert old.headers["aepipe-release"] == old.json["release"] == before.digest
         assert client.get(f"{ONE}/search", id=3, release="0" * 12).status == 410
         assert client.get(f"{ONE}/diff", before="0" * 12).status == 410
+
+
+def test_pages_go_on_in_their_release_until_it_is_removed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    before = make_release(store, n=40, seed=0)
+    with running(store) as client:
+        first = client.get(f"{ONE}/search", id=3, k=5).json["answers"][0]
+        wanted = [hit["id"] for hit in client.get(f"{ONE}/search", id=3, k=10).json["answers"][0]["hits"]]
+        after = make_release(store, n=40, seed=1)
+        while client.get(ONE).json["release"] != after.digest:
+            time.sleep(0.02)
+        again = client.get(f"{ONE}/search", id=3, k=5, after=first["next"]).json
+        assert again["release"] == before.digest
+        assert [hit["id"] for hit in again["answers"][0]["hits"]] == wanted[5:]
+        store.remove(before)
+        asked = client.get(f"{ONE}/search", id=4, k=5, after=first["next"])
+        assert asked.status in {200, 410}, "an open release answers from its files, which are there until it is closed"
+    with running(store) as client:
+        gone = client.get(f"{ONE}/search", id=3, k=5, after=first["next"])
+        assert (gone.status, after.digest in gone.json["detail"]) == (410, True)
+        assert client.get(f"{ONE}/items/3/thumb", release=before.digest[:12]).status == 410
+        assert client.get(f"{ONE}/search", id=3, k=5).json["release"] == after.digest
+
+
+def test_ids_that_no_row_can_have_are_missing(client: Client, store: Store) -> None:
+    large = 2**64 + 3
+    for path in (f"{ONE}/items/{large}", f"{ONE}/items/{large}/thumb"):
+        assert client.get(path).status == 404
+    assert client.get(f"{ONE}/search", id=large).status == 400
+    assert client.get(f"{ONE}/explain", a=large, b=3).status == 422
+    with pytest.raises(QueryError, match="no row has the id"):
+        aepipe.open(store.root, "pictures").query(ids=[large])
+    with pytest.raises(QueryError, match="no row has the id"):
+        rows_named(Release.open(store, "pictures"), ids=[-large])
 
 
 def test_what_was_not_read_is_grouped_by_its_reason(tmp_path: Path) -> None:
@@ -186,6 +250,64 @@ def test_marks_are_canaries_of_later_releases(client: Client, tmp_path: Path) ->
         assert [one.passed for one in canaries.ask(Release.open(store), tmp_path / "c.toml")] == [False, False]
         assert writer.post(f"{ONE}/feedback", {"hit": "gone", "verdict": "bad", "key": key}).status == 422
         assert writer.post(f"{ONE}/feedback", {"hit": near, "verdict": "bad"}).status == 400
+
+
+def test_marks_of_uploads_keep_the_file_for_later_models(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    make_release(store, n=40, seed=0)
+    picture = sorted(pictures_of(store).rglob("*.png"))[3].read_bytes()
+    with running(store, write=True) as writer:
+        answer = writer.post(f"{ONE}/search", picture, k=40).json["answers"][0]
+        near, far = answer["hits"][0]["key"], answer["hits"][-1]["key"]
+        for _ in range(2):  # the same bytes are kept once
+            assert (
+                writer.post(f"{ONE}/feedback", picture, hit=near, verdict="good", name="../my boot.PNG").status == 201
+            )
+        cropped = writer.post(f"{ONE}/feedback", picture, hit=far, verdict="bad", crop="0,0,0.5,0.5")
+        assert cropped.status == 201
+        asked = writer.get(f"{ONE}/feedback").json["marks"]
+        assert [(one["key"], one["code"], one["upload"][32:]) for one in asked] == [("", "", ".png")] * 2
+        assert [one["good"] for one in asked] == [[near], []]
+        assert all(str(tmp_path) not in one["said"] for one in asked)
+        kept = sorted((store.root / "feedback" / "pictures").iterdir())
+        assert sorted(one["upload"] for one in asked) == [file.name for file in kept]
+        assert picture in [file.read_bytes() for file in kept]
+        for body, status in ((b"no picture", 422), (b"x" * (feedback.UPLOAD + 1), 413)):
+            assert writer.post(f"{ONE}/feedback", body, hit=near, verdict="good").status == status
+        assert writer.post(f"{ONE}/feedback", picture, hit=near, verdict="good", key=near).status == 400
+        assert writer.post(f"{ONE}/feedback", picture, hit="gone", verdict="good").status == 422
+        assert len(list((store.root / "feedback" / "pictures").iterdir())) == 2
+        (store.root / "feedback" / "c.toml").write_bytes(writer.get(f"{ONE}/canaries.toml").body)
+        assert canaries.ask(Release.open(store), store.root / "feedback" / "c.toml")[0].passed
+        other = make_release(store, n=40, seed=1)  # of another encoder
+        while writer.get(ONE).json["release"] != other.digest:
+            time.sleep(0.02)
+        assert len(writer.get(f"{ONE}/feedback").json["marks"]) == 2
+
+
+def test_marks_are_bounded_and_a_full_disk_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "store")
+    make_release(store, n=20)
+    picture = sorted(pictures_of(store).rglob("*.png"))[3].read_bytes()
+    with running(store, write=True) as writer:
+        key, hit = (writer.get(f"{ONE}/items/{row}").json["key"] for row in (3, 4))
+        mark = {"hit": hit, "verdict": "good", "key": key}
+        assert writer.post(f"{ONE}/feedback", mark).status == 201
+        with monkeypatch.context() as full:
+            full.setattr(feedback, "append_line", no_space)
+            assert writer.post(f"{ONE}/feedback", {**mark, "verdict": "bad"}).status == 507
+            full.setattr(feedback, "write_durably", no_space)
+            assert writer.post(f"{ONE}/feedback", picture, hit=hit, verdict="good").status == 507
+        monkeypatch.setattr(feedback, "UPLOADS", len(picture) - 1)
+        assert writer.post(f"{ONE}/feedback", picture, hit=hit, verdict="good").status == 507
+        (kept,) = writer.get(f"{ONE}/feedback").json["marks"]
+        assert (kept["good"], kept["bad"]) == ([hit], [])
+        assert writer.get(f"{ONE}/search", id=3).status == 200
+
+
+def no_space(*_: object) -> None:
+    """Fail as a full disk does."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/openapi.json"])

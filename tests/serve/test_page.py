@@ -6,13 +6,14 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aepipe.store.artifacts import Store
-from tests.serve.conftest import Client
-from tests.support.releases import pictures_of
+from tests.serve.conftest import Client, running
+from tests.support.releases import make_release, pictures_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 SCREENS = [
@@ -195,6 +196,59 @@ def test_the_map_moves_and_what_is_drawn_around_is_listed(page: Any) -> None:
     page.reload()
     page.wait_for_function("() => document.querySelector('.summary')?.innerText.includes(' of 60 items in view')")
     assert not page.locator(".summary").inner_text().startswith("48 ")
+
+
+def test_two_fingers_zoom_the_map(browser: Any, client: Client) -> None:
+    size = {"width": 360, "height": 740}
+    context = browser.new_context(base_url=f"http://127.0.0.1:{client.port}", viewport=size, has_touch=True)
+    page = context.new_page()
+    page.goto("/c/pictures/map")
+    page.wait_for_function("() => document.querySelector('.summary')?.innerText.startsWith('60 of 60')")
+    box = page.locator("canvas").bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    fingers = context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 20), ("touchMove", 60), ("touchMove", 140), ("touchEnd", 0)):
+        points = [{"x": middle[0] + side * apart, "y": middle[1], "id": side} for side in (-1, 1)] if apart else []
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    page.wait_for_url("**at=*")
+    page.wait_for_function("() => !document.querySelector('.summary').innerText.startsWith('60 of 60')")
+    context.close()
+
+
+def test_duplicates_are_chosen_by_how_they_are_alike(page: Any) -> None:
+    page.goto("/c/pictures/duplicates")
+    ways = page.locator(".controls select").first
+    page.wait_for_selector(".controls select")
+    assert ways.input_value() == "copies"
+    assert page.locator("input[type=range]").count() == 0
+    ways.select_option("content")
+    page.wait_for_url("**alike=content")
+    page.wait_for_selector("input[type=range]")
+    page.goto("/c/people/duplicates")
+    assert page.locator(".controls select").first.locator("option").count() == 2
+
+
+def test_a_mark_of_a_dropped_picture_keeps_it(browser: Any, tmp_path: Path) -> None:
+    held = Store(tmp_path / "store")
+    make_release(held, n=30)
+    picture = sorted(pictures_of(held).rglob("*.png"))[7]
+    with running(held, write=True) as client:
+        page = browser.new_page(base_url=f"http://127.0.0.1:{client.port}", locale="en-GB")
+        page.goto("/c/pictures")
+        page.wait_for_selector(".tile")
+        page.locator("input[type=file]").first.set_input_files(str(picture))
+        page.wait_for_url("**code=*")
+        page.locator(".tile").nth(1).click()
+        page.wait_for_selector(".verdicts")
+        assert "keeps the file" in page.locator(".verdicts").inner_text()
+        page.get_by_role("button", name="good", exact=True).click()
+        page.wait_for_selector(".verdicts [aria-pressed=true]")
+        (kept,) = (held.root / "feedback" / "pictures").iterdir()
+        assert kept.read_bytes() == picture.read_bytes()
+        page.goto("/c/pictures/feedback")
+        page.wait_for_selector(".marks li")
+        assert kept.name in page.locator(".marks").inner_text()
+        page.close()
 
 
 def test_the_map_is_read_by_keys_and_as_a_table(page: Any) -> None:

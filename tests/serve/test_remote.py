@@ -157,11 +157,29 @@ def test_the_environment_names_the_service(address: str, monkeypatch: pytest.Mon
     assert "no collection 'gone' here" in told("--id", "3", "--name", "gone").stderr
 
 
-def test_pictures_are_not_drawn_over_the_network(address: str, tmp_path: Path) -> None:
-    for flag in (("--picture", tmp_path / "hits.png"), ("--thumbnails",)):
-        found = told("--id", "3", "--name", "pictures", "--server", address, *flag)
-        assert found.exit_code == errors.WRONG_USE
-        assert "gives no originals" in found.stderr
+@pytest.mark.parametrize("asked", [("--id", "3"), ("--key", "{key}"), ("{file}",), ("--code", "{code}")])
+def test_pictures_are_drawn_over_the_network(
+    store: Store, address: str, tmp_path: Path, asked: tuple[str, ...]
+) -> None:
+    local = aepipe.open(store.root, "pictures")
+    file = str(sorted(pictures_of(store).rglob("*.png"))[0])
+    named = {"file": file, "key": local.release.describe([3])[0].key, "code": local.encode(file).hex()[0]}
+    given = [one.format(**named) for one in asked]
+    sheets = []
+    for way, place in (("here", ("--home", store.root)), ("there", ("--server", address))):
+        sheet = tmp_path / f"{way}.png"
+        found = told(*given, "--name", "pictures", "--picture", sheet, *place)
+        assert found.exit_code == 0, found.stderr
+        sheets.append(np.asarray(Image.open(sheet).convert("L"), np.int16))
+    assert sheets[0].shape == sheets[1].shape
+    # Thumbnails are JPEG, and a row that is asked by its key is not looked up once more.
+    unlike = np.abs(sheets[0] - sheets[1]) > 40
+    assert unlike.mean() < (0.1 if asked[0] == "--key" else 0.01)
+
+
+def test_thumbnails_are_shown_over_the_network(address: str) -> None:
+    shown = told("--id", "3", "--name", "pictures", "--server", address, "--thumbnails").stdout
+    assert "▀" in shown or "▄" in shown
 
 
 def test_python_asks_a_service_as_a_store(store: Store, address: str, inputs: Path) -> None:

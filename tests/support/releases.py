@@ -16,13 +16,15 @@ from aepipe.evaluate.scores import OURS, Sample
 from aepipe.index import hamming
 from aepipe.pipeline.encode import encode
 from aepipe.pipeline.ingest import ingest
-from aepipe.pipeline.publish import publish
+from aepipe.pipeline.publish import Parts, publish
+from aepipe.pipeline.words import make_words
 from aepipe.recipe import Options, Recipe
 from aepipe.sources.item import Source
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments
+from aepipe.words import WordsSpec
 from tests.support.encoders import write_encoder
 
 N_CLASSES = 5
@@ -38,11 +40,13 @@ class BarePlan:
         recipe: as it was written.
         source: reads the items.
         index: options of the index.
+        words: what answers words, where the recipe names it.
     """
 
     recipe: Recipe
     source: Source
     index: Options
+    words: WordsSpec | None = None
 
 
 def make_release(
@@ -119,8 +123,10 @@ def put_encoder(store: Store, plan: BarePlan, *, n_bits: int = 64, seed: int = 0
 def publish_rows(store: Store, plan: BarePlan, rows: Ref, model: Ref, known: tuple[Ref, ...] = ()) -> Ref:
     """Encode, score and publish rows; ``known`` segments of codes stay in the release."""
     codes = (*known, encode(store, model, rows, known=known))
+    words = make_words(store, plan.words, rows, model)
     scores = _put_scores(store, rows, codes)
-    return publish(store, plan.recipe, plan.source.location, rows=rows, model=model, codes=codes, scores=scores)
+    parts: Parts = {"rows": rows, "model": model, "codes": codes, "scores": scores, "words": words}
+    return publish(store, plan.recipe, plan.source.location, **parts)
 
 
 def _put_scores(store: Store, rows: Ref, codes: tuple[Ref, ...]) -> Ref:

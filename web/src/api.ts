@@ -24,6 +24,7 @@ export interface Answer {
   handle: string | null;
   error: string | null;
   hits: Hit[];
+  understood: string[];
 }
 
 export interface SearchAnswer {
@@ -101,11 +102,15 @@ export interface Explanation {
 
 export interface Member extends Item {
   distance: number;
+  relation: "first" | "identical" | "edited copy" | "alike in content";
   mark: "keep" | "remove";
 }
 
+export type Alike = "identical" | "copies" | "content";
+
 export interface Duplicates {
   release: string;
+  alike: Alike;
   radius: number;
   summary: string;
   total: number;
@@ -149,6 +154,7 @@ export interface Unreadable {
 export interface Marked {
   key: string;
   code: string;
+  upload: string;
   good: string[];
   bad: string[];
   passed: boolean;

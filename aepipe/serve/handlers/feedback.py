@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from aepipe.errors import QueryError
 from aepipe.release import canaries, feedback
+from aepipe.release import query as queries
 from aepipe.release.feedback import Verdict
-from aepipe.serve.problems import BadRequestError
-from aepipe.serve.requests import from_json
+from aepipe.release.release import Release
+from aepipe.serve import asking
+from aepipe.serve.handlers import search
+from aepipe.serve.problems import BadRequestError, TooLargeError
+from aepipe.serve.requests import Query, from_json
 from aepipe.serve.responses import as_json
 from aepipe.serve.service import check_writer, served, service_of
+from aepipe.store.artifacts import Store
 
 Text = Annotated[str, Meta(max_length=4096)]
 
@@ -42,7 +48,8 @@ class Marked(msgspec.Struct):
 
     Attributes:
         key: of the row that asks; empty where a code does.
-        code: in hex; empty where a row asks.
+        code: in hex; empty where a row asks, or a file.
+        upload: the file that asks, as it is called in the store; empty for others.
         good: keys of hits that are to be found.
         bad: keys of hits that must not be.
         passed: whether the release does that.
@@ -51,31 +58,68 @@ class Marked(msgspec.Struct):
 
     key: str
     code: str
+    upload: str
     good: list[str]
     bad: list[str]
     passed: bool
     said: str
 
 
+class Marks(msgspec.Struct):
+    """All marks of a collection.
+
+    Attributes:
+        release: digest of the release that they were asked.
+        marks: by question.
+    """
+
+    release: str
+    marks: list[Marked]
+
+
 async def mark(request: Request) -> Response:
-    """Keep a mark of a hit."""
+    """Keep a mark of a hit: JSON, or the file that was asked with as it is."""
     check_writer(request)
-    wanted = from_json(await request.body(), FeedbackRequest)
-    if bool(wanted.key) == bool(wanted.code):
-        raise BadRequestError("either key or code is needed: what was asked with")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        wanted, upload = from_json(await request.body(), FeedbackRequest), None
+        if bool(wanted.key) == bool(wanted.code):
+            raise BadRequestError("either key or code is needed: what was asked with")
+    else:
+        files, wanted = await search.uploaded(request, kind, FeedbackRequest)
+        upload = files[0]
+        if wanted.key or wanted.code or len(files) > 1:
+            raise BadRequestError("key, code and further files: the one file in the body is what was asked with")
+        if isinstance(upload.data, bytes) and len(upload.data) > feedback.UPLOAD:
+            raise TooLargeError(f"a file of more than {feedback.UPLOAD >> 20} MiB is not kept: mark its code")
     service, one = service_of(request), served(request)
-    verdict: Verdict = wanted.verdict
-
-    def work() -> None:
-        release = one.release
-        release.id_of(wanted.hit)
-        if wanted.key:
-            release.id_of(wanted.key)
-        kept = feedback.mark(release, wanted.hit, verdict, key=wanted.key, code=wanted.code, note=wanted.note)
-        feedback.add(service.catalog.store, release.name, kept)
-
-    await service.searches.run(work)
+    pool = service.decoding if upload else service.searches
+    await pool.run(lambda: _keep(service.catalog.store, one.release, wanted, upload))
     return as_json({"kept": True}, 201)
+
+
+def _keep(store: Store, release: Release, wanted: FeedbackRequest, upload: Query | None) -> None:
+    """Keep a mark, and the file that was asked with.
+
+    Raises:
+        QueryError: there is no such row.
+        ItemError: the file cannot be read.
+        FullError: there is no room.
+    """
+    release.id_of(wanted.hit)
+    if wanted.key:
+        release.id_of(wanted.key)
+    code, kept = wanted.code, ""
+    if upload is not None:
+        name, data = asking.named_bytes(release, upload)
+        (asked,) = queries.questions_from_bytes(release, [(name, data)])
+        if asked.failure is not None or asked.code is None:
+            raise asked.failure or QueryError(f"{name}: cannot be read")
+        (code,) = asked.code.hex()
+        kept = feedback.keep(store, release.name, data, ".png" if upload.crop is not UNSET else name)
+    verdict: Verdict = wanted.verdict
+    about = feedback.mark(release, wanted.hit, verdict, key=wanted.key, code=code, note=wanted.note, upload=kept)
+    feedback.add(store, release.name, about)
 
 
 async def marked(request: Request) -> Response:
@@ -83,21 +127,28 @@ async def marked(request: Request) -> Response:
     service, one = service_of(request), served(request)
 
     def work() -> list[Marked]:
-        asked = feedback.canaries_of(one.release, feedback.marks(service.catalog.store, one.release.name))
+        store = service.catalog.store
+        asked = feedback.canaries_of(store, one.release)
+        outcomes = canaries.ask_all(one.release, asked, feedback.folder_of(store))
         return [
-            Marked(each.key or "", each.code or "", list(each.hits), list(each.not_hits), outcome.passed, outcome.said)
-            for each in asked
-            for outcome in canaries.ask_all(one.release, [each], one.release.items.root)
+            Marked(
+                each.key or "",
+                each.code or "",
+                (each.query or "").rpartition("/")[2],
+                list(each.hits),
+                list(each.not_hits),
+                outcome.passed,
+                outcome.said,
+            )
+            for each, outcome in zip(asked, outcomes, strict=True)
         ]
 
-    return as_json({"release": one.digest, "marks": await service.searches.run(work)})
+    return as_json(Marks(one.digest, await service.searches.run(work)))
 
 
 async def toml(request: Request) -> Response:
     """Answer with the canaries as a file for ``[gate] canaries``."""
     service, one = service_of(request), served(request)
-    given = await service.searches.run(
-        lambda: feedback.canaries_of(one.release, feedback.marks(service.catalog.store, one.release.name))
-    )
+    given = await service.searches.run(lambda: feedback.canaries_of(service.catalog.store, one.release))
     headers = {"Content-Disposition": 'attachment; filename="canaries.toml"'}
     return PlainTextResponse(feedback.as_toml(given), headers=headers, media_type="application/toml")

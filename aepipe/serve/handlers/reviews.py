@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from aepipe.api import Collection
 from aepipe.release.filter import rows_named
+from aepipe.release.groups import Groups
 from aepipe.serve import reviews
 from aepipe.serve.problems import BadRequestError
 from aepipe.serve.requests import from_json, from_parameters
@@ -24,7 +25,8 @@ class DuplicatesRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Which groups of near-duplicates are wanted.
 
     Attributes:
-        radius: bits in which a row may differ from the first of its group.
+        alike: ``identical``, ``copies`` or ``content``; else ``copies`` of pictures, ``content`` with a radius.
+        radius: bits in which a row may differ from the first of its group, where it is alike in content; else 3.
         min_size: rows that a group has at least.
         keep: which row of a group is kept, as ``--keep`` of ``aepipe dedup``.
         after: groups that are skipped.
@@ -32,7 +34,8 @@ class DuplicatesRequest(msgspec.Struct, forbid_unknown_fields=True):
         release: the first characters of a digest; else the release in service.
     """
 
-    radius: Annotated[int, Meta(ge=0, le=1 << 16)] = 3
+    alike: Literal["identical", "copies", "content"] | None = None
+    radius: Annotated[int, Meta(ge=0, le=1 << 16)] | None = None
     min_size: Annotated[int, Meta(ge=2, le=1 << 30)] = 2
     keep: Annotated[str, Meta(max_length=1024)] = "best"
     after: Annotated[int, Meta(ge=0, le=1 << 40)] = 0
@@ -82,12 +85,14 @@ async def duplicates(request: Request) -> Response:
     """Answer with groups of near-duplicates; 202 while they are looked for."""
     wanted = from_parameters(request.query_params.multi_items(), DuplicatesRequest)
     service, one = service_of(request), served(request, wanted.release)
-    place = ("duplicates", one.digest, wanted.radius, wanted.min_size)
-    found = service.jobs.result(
-        place, lambda: reviews.groups_of(one, wanted.radius, wanted.min_size), wait=0
-    ) or await service.searches.run(
-        lambda: service.jobs.result(place, lambda: reviews.groups_of(one, wanted.radius, wanted.min_size))
-    )
+    asked = (wanted.alike, wanted.radius, wanted.min_size)
+    place = ("duplicates", one.digest, *asked)
+
+    def work() -> Groups:
+        return reviews.groups_of(one, *asked)
+
+    found = service.jobs.result(place, work, wait=0)
+    found = found or await service.searches.run(lambda: service.jobs.result(place, work))
     if found is None:
         return _later(request)
     shown = await service.decoding.run(lambda: reviews.duplicates(one, found, wanted.keep, wanted.after, wanted.limit))
@@ -98,7 +103,7 @@ async def releases(request: Request) -> Response:
     """Answer with what happened to a collection, the newest first."""
     service, one = service_of(request), served(request)
     found = await service.searches.run(lambda: reviews.releases(service.catalog.store, one.release.name))
-    return as_json({"release": one.digest, "events": found})
+    return as_json(reviews.History(one.digest, found))
 
 
 async def diff(request: Request) -> Response:
@@ -117,7 +122,7 @@ async def quarantine(request: Request) -> Response:
     """Answer with what the last run did not read, by reason."""
     service, one = service_of(request), served(request)
     found = await service.searches.run(lambda: reviews.quarantine(service.catalog.store, one.release.name))
-    return as_json({"release": one.digest, "reasons": found})
+    return as_json(reviews.Quarantine(one.digest, found))
 
 
 async def remove(request: Request) -> Response:

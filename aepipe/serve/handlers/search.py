@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from aepipe.errors import AepipeError
 from aepipe.release.search import Question
+from aepipe.release.words import Mixture
 from aepipe.serve import asking, searching
 from aepipe.serve.answers import Encoded
 from aepipe.serve.catalog import Served
@@ -21,6 +22,7 @@ from aepipe.serve.problems import BadRequestError, MediaTypeError, words_of
 from aepipe.serve.requests import (
     MOST_QUERIES,
     MOST_UPLOADS,
+    Asked,
     Options,
     Query,
     SearchRequest,
@@ -36,6 +38,8 @@ from aepipe.serve.service import Service, named, served, service_of
 STREAM = "application/x-ndjson"
 READ = ("image/", "audio/", "video/", "text/plain", "application/x-npy", "application/octet-stream", "application/pdf")
 """Types of raw bodies."""
+PLAIN = 100
+"""Hits up to which their number makes little of the time of a search."""
 AT_ONCE = 64
 """Questions between two pieces of a streamed answer."""
 
@@ -48,7 +52,7 @@ async def search_get(request: Request) -> Response:
         raise BadRequestError("nothing is asked: give id, key, code, text or handle")
     if len(queries) > MOST_QUERIES:
         raise BadRequestError(f"{len(queries):,} questions; {MOST_QUERIES:,} are taken at a time")
-    one = served(request, options.release)
+    one = served(request, searching.release_of(options))
     tag = f'"{one.digest[:16]}"'
     lasting = not any(query.kind == "handle" for query in queries)
     if lasting and request.headers.get("if-none-match") == tag:
@@ -60,7 +64,7 @@ async def search_get(request: Request) -> Response:
 async def search_post(request: Request) -> Response:
     """Answer questions in the body: JSON, one file as it is, or several as a form."""
     queries, options = await asked(request)
-    one = served(request, options.release)
+    one = served(request, searching.release_of(options))
     if STREAM in request.headers.get("accept", ""):
         return StreamingResponse(_streamed(service_of(request), one, queries, options), 200, named(one), STREAM)
     return await _answered(request, one, queries, options, {"Cache-Control": "no-store"})
@@ -69,10 +73,11 @@ async def search_post(request: Request) -> Response:
 async def encode(request: Request) -> Response:
     """Answer with the codes of questions."""
     queries, options = await asked(request)
-    one, service = served(request, options.release), service_of(request)
+    one, service = served(request, searching.release_of(options)), service_of(request)
 
     def work() -> Encoded:
-        found = asking.questions(one.release, queries, service.handles)
+        mixture = Mixture.of(options.plus, options.minus, options.weight)
+        found = asking.questions(one.release, queries, service.handles, mixture)
         codes = [each.code.hex()[0] if isinstance(each, Question) and each.code is not None else None for each in found]
         errors = [words_of(each) if isinstance(each, AepipeError) else None for each in found]
         if len(found) == 1 and isinstance(found[0], AepipeError):
@@ -113,10 +118,24 @@ async def asked(request: Request) -> tuple[Sequence[Query], Options]:
     if kind == "application/json":
         found = from_json(await request.body(), SearchRequest)
         return found.queries, found
+    return await uploaded(request, kind, Options)
+
+
+async def uploaded(request: Request, kind: str, parameters: type[Asked]) -> tuple[list[Query], Asked]:
+    """Return the files in the body of a request, as questions, and the parameters beside them.
+
+    Args:
+        request: with the files.
+        kind: of the body.
+        parameters: their type, besides ``crop`` and ``name``.
+
+    Raises:
+        RequestError: they are malformed, too many, or of a type that is not read.
+    """
     pairs = request.query_params.multi_items()
     crop = next((crop_of(value) for name, value in pairs if name == "crop"), None)
     named = next((value for name, value in pairs if name == "name"), "")
-    options = from_parameters([pair for pair in pairs if pair[0] not in {"crop", "name"}], Options)
+    options = from_parameters([pair for pair in pairs if pair[0] not in {"crop", "name"}], parameters)
     if kind == "multipart/form-data":
         return await _files(request, crop), options
     if not kind.startswith(READ):
@@ -151,11 +170,26 @@ def _upload(body: bytes, name: str, crop: list[float] | None) -> Query:
 async def _answered(
     request: Request, one: Served, queries: Sequence[Query], options: Options, headers: dict[str, str]
 ) -> Response:
-    service = service_of(request)
-    found = await _pool(service, queries).run(
-        lambda: searching.search(one, queries, options, service.conditions, service.handles)
-    )
-    return as_json(found, headers={**headers, **named(one)})
+    service, like = service_of(request), _like(queries, options)
+
+    def work() -> bytes:
+        return encoded(searching.search(one, queries, options, service.conditions, service.handles))
+
+    alone = len(request.scope.get("aepipe.open", ())) == 1
+    if one.costs.is_short(like, alone=alone):
+        found = one.costs.timed(like, work)
+    else:
+        found = await _pool(service, queries).run(lambda: one.costs.timed(like, work))
+    return Response(found, headers={**headers, **named(one)}, media_type="application/json")
+
+
+def _like(queries: Sequence[Query], options: Options) -> Hashable:
+    """Return what says how long a search takes: that of one row or code without filters; None for any other."""
+    filters = (options.label, options.split, options.where, options.after, options.distinct)
+    reach = (options.radius, options.min_confidence, options.bits)
+    plain = (options.k or 1) <= PLAIN and not any(filters) and all(one is None for one in reach)
+    known = len(queries) == 1 and queries[0].kind in {"id", "key", "code", "handle"} and queries[0].crop is UNSET
+    return (queries[0].kind, options.fast, options.rerank, options.oversample) if plain and known else None
 
 
 async def _streamed(service: Service, one: Served, queries: Sequence[Query], options: Options) -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ export interface Upload {
   name: string;
   preview: string | null;
   file: Blob;
+  crop?: number[] | undefined;
 }
 
 /** Files that were asked with, by their codes: the address holds the code. */
@@ -75,15 +76,17 @@ function typed(given: Record<string, unknown>): Record<string, unknown> {
   return found;
 }
 
+export const typeOf = (file: Blob): string =>
+  /^(image|audio|video)\//.test(file.type) ? file.type : "application/octet-stream";
+
 /** Sends a file, and goes to the address of its code. */
 export async function askFile(facts: Facts, file: Blob, name: string, crop?: number[]): Promise<Answer> {
-  const type = /^(image|audio|video)\//.test(file.type) ? file.type : "application/octet-stream";
   const given = query({ k: "1", name, crop: crop?.map((one) => one.toFixed(4)).join(",") });
-  const found = await post<SearchAnswer>(path(facts.name, `/search${given}`), file, type);
+  const found = await post<SearchAnswer>(path(facts.name, `/search${given}`), file, typeOf(file));
   const answer = found.answers[0]!;
   if (answer.code) {
     const preview = /^image\//.test(file.type) ? URL.createObjectURL(file) : null;
-    uploads.set(answer.code, { handle: answer.handle, name, preview, file });
+    uploads.set(answer.code, { handle: answer.handle, name, preview, file, crop });
     change({ ...Object.fromEntries([...ASKED, "crop", "item"].map((one) => [one, null])), code: answer.code });
   }
   return answer;
@@ -98,8 +101,9 @@ export function askTyped(facts: Facts, text: string): void {
   const hex = facts.n_bits / 4;
   if (asks.has("row") && trimmed.startsWith("{")) return change({ ...clear, row: trimmed });
   if (asks.has("vector") && trimmed.startsWith("[")) return change({ ...clear, vector: trimmed });
-  if (asks.has("text")) return change({ ...clear, text: trimmed });
+  if (asks.has("text") && facts.kind === "text") return change({ ...clear, text: trimmed });
   if (/^\d{1,15}$/.test(trimmed)) return change({ ...clear, id: trimmed });
   if (new RegExp(`^[0-9a-f]{${hex}}$`, "i").test(trimmed)) return change({ ...clear, code: trimmed.toLowerCase() });
-  change({ ...clear, key: trimmed });
+  const likeKey = /^\S*(\/\S*|\.[A-Za-z0-9]{1,5})$/.test(trimmed);
+  change({ ...clear, [asks.has("text") && !likeKey ? "text" : "key"]: trimmed });
 }

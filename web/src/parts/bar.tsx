@@ -87,7 +87,9 @@ export function Bar({ facts, place, onCrop }: { facts: Facts; place: Place; onCr
       setError(t("failed", { text: "JSON" }));
     }
   };
-  const hint = t(HINTS[facts.kind] ?? "ask_picture") + (facts.kind === "images" ? ` – ${t("ask_key")}` : "");
+  const words = facts.asks.includes("text") && facts.kind !== "text";
+  const typing = words ? "ask_words" : facts.kind === "images" ? "ask_key" : null;
+  const hint = t(HINTS[facts.kind] ?? "ask_picture") + (typing ? ` – ${t(typing)}` : "");
   return (
     <div class="bar" role="search">
       <form onSubmit={submit}>

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { get, original, path, post, query, type Explanation, type Facts, type Hit, type Item } from "../api";
 import { decimal, percent, t } from "../i18n";
 import { address, change, placeOf, useLoaded } from "../state";
-import { ASKED, question } from "./asking";
+import { ASKED, question, typeOf, uploadOf } from "./asking";
 import { isTyping } from "./help";
 import { Icon } from "./icons";
 import { bits, Face } from "./tile";
@@ -115,16 +115,26 @@ export function ItemDialog({
   );
 }
 
+/** Bytes of a file that the service keeps with a mark. */
+const MOST_KEPT = 8 << 20;
+
 /** Good or bad: a test that every later release is asked. */
 function Marks({ facts, hit, asked }: { facts: Facts; hit: string; asked: string }) {
   const [given, setGiven] = useState<"good" | "bad" | null>(null);
   const [error, setError] = useState("");
   const [name, value] = question(new URLSearchParams(location.search)) ?? ["code", asked];
+  const sent = name === "code" ? uploadOf(value) : undefined;
+  const upload = sent && sent.file.size <= MOST_KEPT ? sent : undefined;
   const mark = async (verdict: "good" | "bad") => {
     try {
-      const key = name === "id" ? (await get<Item>(path(facts.name, `/items/${value}`))).key : value;
-      const body = { hit, verdict, ...(name === "code" ? { code: value } : { key }) };
-      await post(path(facts.name, "/feedback"), JSON.stringify(body), "application/json");
+      if (upload) {
+        const given = query({ hit, verdict, name: upload.name, crop: upload.crop?.map((one) => one.toFixed(4)).join(",") });
+        await post(path(facts.name, `/feedback${given}`), upload.file, typeOf(upload.file));
+      } else {
+        const key = name === "id" ? (await get<Item>(path(facts.name, `/items/${value}`))).key : value;
+        const body = { hit, verdict, ...(name === "code" ? { code: value } : { key }) };
+        await post(path(facts.name, "/feedback"), JSON.stringify(body), "application/json");
+      }
       setGiven(verdict);
     } catch (problem) {
       setError((problem as Error).message);
@@ -146,6 +156,7 @@ function Marks({ facts, hit, asked }: { facts: Facts; hit: string; asked: string
           {t(one)}
         </button>
       ))}
+      {upload && <span class="told">{t("mark_keeps")}</span>}
       {error && <span class="told">{t("failed", { text: error })}</span>}
     </div>
   );

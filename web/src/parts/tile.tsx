@@ -17,12 +17,15 @@ export function Tile({
   href,
   release = facts.release,
   mark,
+  said,
 }: {
   facts: Facts;
   item: Shown | Hit;
   href: string;
   release?: string;
   mark?: "keep" | "remove";
+  /** In place of the distance. */
+  said?: string | undefined;
 }) {
   const sure = "confidence" in item && typeof item.confidence === "number" ? item.confidence : null;
   const far = "distance" in item && typeof item.distance === "number" ? item.distance : null;
@@ -33,7 +36,8 @@ export function Tile({
         <span class="name">
           <bdi>{item.label ?? item.key}</bdi>
         </span>
-        {far !== null && (
+        {said && <span class="badge">{said}</span>}
+        {said === undefined && far !== null && (
           <span class={`badge ${sure === null ? "" : sure >= 0.5 ? "sure" : "unsure"}`}>
             {bits(far)}
             {sure !== null && ` · ${percent(sure)}`}

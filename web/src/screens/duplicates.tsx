@@ -1,12 +1,18 @@
-// Groups of near-duplicates: which of each stays is decided by a rule, and the others as a list.
+// Groups of identical items, edited copies or items alike in content: a rule decides which of each stays.
 
 import { useEffect, useState } from "preact/hooks";
-import { getWhenDone, path, post, query, type Duplicates, type Facts, type Member } from "../api";
+import { getWhenDone, path, post, query, type Alike, type Duplicates, type Facts, type Member } from "../api";
 import { t } from "../i18n";
 import { bits, Tile } from "../parts/tile";
 import { address, change, type Place, useLoaded } from "../state";
 
 const RULES = ["best", "newest", "oldest", "first"] as const;
+const RELATIONS = {
+  first: "relation_first",
+  identical: "relation_identical",
+  "edited copy": "relation_edited",
+  "alike in content": "alike_content",
+} as const;
 const MOST_LISTED = 10_000;
 const SHOWN = 12;
 
@@ -16,15 +22,18 @@ function shownOf(group: Member[]): Member[] {
 }
 
 export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place }) {
-  const radius = Number(place.parameters.get("radius") ?? 3);
+  const ways: Alike[] = facts.kind === "images" ? ["copies", "identical", "content"] : ["content", "identical"];
+  const given = place.parameters.get("radius");
+  const alike = ways.find((one) => one === place.parameters.get("alike")) ?? (given === null ? ways[0]! : "content");
+  const radius = alike === "content" ? Number(given ?? 3) : null;
   const keep = place.parameters.get("keep") ?? "best";
-  const [slider, setSlider] = useState(radius);
+  const [slider, setSlider] = useState(radius ?? 3);
   const [groups, setGroups] = useState<Member[][]>([]);
   const [next, setNext] = useState<number | null>(null);
   const [said, setSaid] = useState("");
   const url = (after: number, limit = 50) =>
-    path(facts.name, `/duplicates${query({ radius, keep, after, limit, release: facts.release })}`);
-  const found = useLoaded((signal) => getWhenDone<Duplicates>(url(0), signal), [radius, keep]);
+    path(facts.name, `/duplicates${query({ alike, radius, keep, after, limit, release: facts.release })}`);
+  const found = useLoaded((signal) => getWhenDone<Duplicates>(url(0), signal), [alike, radius, keep]);
   useEffect(() => {
     setGroups(found.value?.groups ?? []);
     setNext(found.value?.next ?? null);
@@ -71,8 +80,19 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
       <h1>{t("duplicates")}</h1>
       <div class="controls">
         <label>
-          {t("dup_text", { far: bits(slider) })}
-          <input
+          {t("dup_alike")}{" "}
+          <select value={alike} onChange={(event) => change({ alike: event.currentTarget.value, radius: null })}>
+            {ways.map((one) => (
+              <option key={one} value={one}>
+                {t(`alike_${one}`)}
+              </option>
+            ))}
+          </select>
+        </label>
+        {radius !== null && (
+          <label>
+            {t("dup_text", { far: bits(slider) })}
+            <input
             type="range"
             min="0"
             max={Math.ceil(facts.n_bits / 4)}
@@ -80,7 +100,8 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
             onInput={(event) => setSlider(Number(event.currentTarget.value))}
             onChange={(event) => change({ radius: event.currentTarget.value }, { replace: true })}
           />
-        </label>
+          </label>
+        )}
         <label>
           {t("dup_keep")}{" "}
           <select value={keep} onChange={(event) => change({ keep: event.currentTarget.value })}>
@@ -126,6 +147,7 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
               facts={facts}
               item={{ ...one, confidence: null }}
               mark={one.mark}
+              said={found.value?.alike === "content" ? undefined : t(RELATIONS[one.relation])}
               href={address(facts.name, "search", new URLSearchParams({ id: String(one.id), item: String(one.id) }))}
             />
           ))}

@@ -25,12 +25,16 @@ export function FeedbackScreen({ facts }: { facts: Facts }) {
       )}
       <ul class="marks">
         {marks.map((one) => (
-          <li key={one.key + one.code}>
+          <li key={one.key + one.code + one.upload}>
             <div class="line">
               <span class={`badge ${one.passed ? "sure" : "remove"}`}>{t(one.passed ? "passed" : "not_passed")}</span>
-              <a href={address(facts.name, "search", asked(one))}>
-                <bdi>{one.key || one.code}</bdi>
-              </a>
+              {one.upload ? (
+                <bdi>{one.upload}</bdi>
+              ) : (
+                <a href={address(facts.name, "search", asked(one))}>
+                  <bdi>{one.key || one.code}</bdi>
+                </a>
+              )}
             </div>
             {([["good", one.good], ["bad", one.bad]] as const).map(
               ([name, keys]) =>
