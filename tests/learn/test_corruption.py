@@ -86,7 +86,7 @@ def test_pure_and_seeded(kind: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("kind", sorted(OPTIONS))
 def test_tensors_are_seeded_by_their_generator_alone(kind: str, shape: tuple[int, ...]) -> None:
     x = torch.rand(20, *shape[1:], generator=torch.Generator().manual_seed(0))
-    found = list[torch.Tensor]()
+    found: list[Any] = []
     for other in range(2):
         torch.manual_seed(other)
         found += OPTIONS[kind].corrupt_tensor(x.clone(), torch.Generator().manual_seed(1))
