@@ -247,7 +247,7 @@ class ComputeRecipe(GrownOptions):
         device: ``auto`` takes a GPU if there is one; else any name that torch knows.
         precision: of the matrix products; ``auto`` is bfloat16 if the hardware has it, else float32.
         memory_gb: limit for training rows and the codes of one layer; larger ones are read from disk.
-        draws: of the cells that a corruption changes, on a CPU: ``bits`` draws 16 bits for a cell, and takes a third of
+        draws: of the cells that a corruption changes, on a CPU: ``bits`` draws 16 bits for a cell, and takes half of
             the time of ``floats``. The same seed gives other weights with each.
     """
 

@@ -87,8 +87,8 @@ class Feed:
 class BitGenerator(torch.Generator):
     """A generator on the CPU that draws cells with 16 bits each, four of them in a word.
 
-    torch makes a number for each cell, which takes a tenth of a step; the words come from NumPy's fastest generator,
-    which torch's seeds.
+    torch makes a number for each cell, which takes most of the time of a corruption. The words come from NumPy's
+    fastest generator, which torch's seeds.
     """
 
     LEVELS: ClassVar[int] = 1 << 16

@@ -130,7 +130,7 @@ class Mask(Corruption):
     def corrupt_tensor(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return ``(noisy, kept)``."""
         (kept,) = _at_least(x, generator, self.rate)
-        return _scaled(x, kept, self.gain), kept
+        return x * (kept * self.gain if self.rescale else kept), kept
 
     @property
     def gain(self) -> float:
@@ -544,35 +544,18 @@ def tensor_by_rank(score: Tensor, rate: float, generator: torch.Generator) -> Te
     return ((rank + 0.5) / len(score)) ** ((1 - rate) / rate)
 
 
-# On the CPU, NumPy does the same arithmetic to the same bits, and does not make floats of truth values first, which
-# takes torch longer than all the rest.
-
-
 def _at_least(x: Tensor, generator: torch.Generator, *shares: float) -> list[Tensor]:
     """Return for each share which cells have a draw from 0..1 that is not below it; one draw serves all."""
     if isinstance(generator, BitGenerator):
         return generator.at_least(x.shape, shares)
     draw = _uniform(x, generator)
-    if x.device.type != "cpu":
-        return [draw >= share for share in shares]
-    return [torch.from_numpy(draw.numpy() >= np.float32(share)) for share in shares]
-
-
-def _scaled(x: Tensor, kept: Tensor, gain: float) -> Tensor:
-    """Return the cells that are kept times a gain, and zeros for the others."""
-    if not _is_plain(x):
-        return x * (kept if gain == 1 else kept * gain)
-    with np.errstate(invalid="ignore"):  # infinity times zero
-        found = x.numpy() * kept.numpy()
-        if gain != 1:
-            found *= np.float32(gain)
-    return torch.from_numpy(found)
+    return [draw >= share for share in shares]
 
 
 def _replaced(x: Tensor, kept: Tensor, upper: Tensor, values: tuple[float, float]) -> Tensor:
     """Return the cells that are kept, and for the others the first value, or where ``upper`` is true the second."""
     low, high = values
-    if not _is_plain(x):
+    if x.device.type != "cpu" or x.dtype != torch.float32 or x.requires_grad:
         return torch.where(kept, x, torch.where(upper, high, low).to(x.dtype))
     low_bits, high_bits = np.array(values, np.float32).view(np.int32)
     noise = _chosen(upper.numpy(), high_bits, low_bits)
@@ -584,11 +567,6 @@ def _chosen(first: NDArray[np.bool_], one: Bits, other: Bits) -> NDArray[np.int3
     mask = np.negative(first.view(np.int8)).astype(np.int32)
     found: NDArray[np.int32] = (one & mask) | (other & ~mask)
     return found
-
-
-def _is_plain(x: Tensor) -> bool:
-    """Say whether NumPy can work on a tensor: it is on the CPU, of float32, and has no gradient."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad
 
 
 def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:
