@@ -48,6 +48,16 @@ def test_a_renamed_collection_keeps_releases_ids_log_and_notes(store: Store) -> 
     assert registry.unlogged(store) == []
 
 
+def test_a_promotion_of_what_is_in_service_mends_a_lost_log_once(store: Store) -> None:
+    _, second = two_releases(store)
+    lines = registry.history(store)
+    (store.root / layout.Root.LOG).unlink()
+    for _ in range(2):
+        lifecycle.promote(store, second, why="the log was lost")
+        assert [(one.before, one.after) for one in registry.history(store)] == [(second.digest, second.digest)]
+    assert len(lines) == 2
+
+
 def test_what_is_changed_after_it_was_renamed_has_the_new_name(store: Store) -> None:
     two_releases(store)
     collections.rename(store, "pictures", "holidays")
