@@ -146,6 +146,8 @@ def test_a_dropped_collection_takes_what_only_it_needs(store: Store) -> None:
     before, alone = everything(store), put(store, "views", nobody="refers to it")
     two_releases(store)
     derived = put(store, "segment", of=str(Release.open(store, "pictures").part("scores")))
+    (store.work(derived) / "checkpoint").write_bytes(b"half")
+    (store.work(alone) / "checkpoint").write_bytes(b"half")
     wanted = collections.drop(store, "pictures", dry_run=True)
     assert wanted.rows == 19
     assert len(wanted.releases) == 2
@@ -154,6 +156,7 @@ def test_a_dropped_collection_takes_what_only_it_needs(store: Store) -> None:
     assert everything(store) == before | {alone}
     assert lifecycle.verify(store, kept)
     assert registry.names(store) == ["other"]
+    assert [path.name for path in (store.root / layout.Root.WORK).iterdir()] == [alone.digest]
     assert not [path for path in store.root.rglob("*pictures*") if path.parent.name != layout.Root.LOCKS]
     with pytest.raises(NotFoundError):
         collections.drop(store, "pictures")
