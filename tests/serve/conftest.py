@@ -156,7 +156,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
-def publish(store: Store, name: str, source: dict[str, Any], *, holes: bool = True) -> None:
+def publish(store: Store, name: str, source: dict[str, Any], *, holes: bool = True, **more: Any) -> None:
     """Put a collection of any kind into service, with an encoder that was not trained; it reads holes, or not."""
     table = {
         "name": name,
@@ -165,6 +165,7 @@ def publish(store: Store, name: str, source: dict[str, Any], *, holes: bool = Tr
         "code": {"bits": 16},
         "index": {"rows": "all", "embedding": "int8"},
         "evaluate": {"queries": 20},
+        **more,
     }
     parsed = recipe.parse(table, store.root.parent / f"{name}.toml")
     read = sources.resolve(parsed)
