@@ -2,9 +2,9 @@
 
     python -m benchmarks.serve [--rows 1000000] [--only latency throughput ...]
 
-Run it from the clone. Codes and keys are made up; photographs are clouds. Library and service are asked in turn, so that
-other load of the machine meets both; ``wrk`` (Debian's package) asks with 8 connections, and Chromium (Debian's, too)
-opens the page.
+Run it from the clone. Codes and keys are made up; photographs are clouds. Library and service are asked in turn, so
+that other load of the machine meets both; ``wrk`` (Debian's package) asks with 8 connections, and Chromium (Debian's,
+too) opens the page.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ GOALS = (
     Goal(23, "page: map of a million rows, a frame", "most", 60),
     Goal(24, "tests/serve/test_page.py", what="axe finds no obstacle on 15 screens; everything by keys alone"),
     Goal(25, "tests/test_architecture.py", what="the wheel holds the page; it works without Node.js and network"),
-    Goal(26, "tests/cli/test_cold.py", what="a cold query loads no module of the service"),
+    Goal(26, "tests/cli/test_app.py", what="a cold query loads none of the service"),
 )
 
 

@@ -31,12 +31,14 @@ DROP = """bytes => { const data = new DataTransfer();
 data.items.add(new File([new Uint8Array(bytes)], 'mine.jpg', { type: 'image/jpeg' })); return data; }"""
 FETCH = """async ids => { const began = performance.now(); performance.clearResourceTimings();
 const release = document.querySelector('.tile img').src.match(/release=([0-9a-f]+)/)[1];
-await Promise.all(ids.map(id => new Promise((done, fail) => { const one = new Image(); one.onload = done; one.onerror = fail;
+await Promise.all(ids.map(id => new Promise((done, fail) => {
+const one = new Image(); one.onload = done; one.onerror = fail;
 one.src = `/v1/collections/photos/items/${id}/thumb?s=448&release=${release}`; })));
 const sent = performance.getEntriesByType('resource').filter(one => one.transferSize > 0).length;
 return [performance.now() - began, sent]; }"""
 FRAMES = """() => { window.frames_ = []; let last = performance.now();
-const tell = now => { window.frames_.push(now - last); last = now; requestAnimationFrame(tell); }; requestAnimationFrame(tell); }"""
+const tell = now => { window.frames_.push(now - last); last = now; requestAnimationFrame(tell); };
+requestAnimationFrame(tell); }"""
 
 
 @contextmanager
@@ -67,7 +69,7 @@ def opened(folder: Path) -> Iterator[Figure]:
         yield Figure(row, f"page: {what}", float(np.median([one[name] for one in times])), unit)
 
 
-def _tried(chromium: Any, store: Store, number: int) -> dict[tuple[int, str, str], float]:  # noqa: ANN401
+def _tried(chromium: Any, store: Store, number: int) -> dict[tuple[int, str, str], float]:
     """Open the page in a new browser profile, of a service that has made no small picture yet."""
     found: dict[tuple[int, str, str], float] = {}
     with service(store.root) as running:
@@ -126,7 +128,7 @@ def mapped(store: Path) -> Iterator[Figure]:
         yield Figure(23, "page: map of a million rows, a frame", float(np.median(page.evaluate("frames_"))), "ms")
 
 
-def _page(chromium: Any, running: Running) -> Any:  # noqa: ANN401
+def _page(chromium: Any, running: Running) -> Any:
     context = chromium.new_context(base_url=f"http://127.0.0.1:{running.port}", locale="en-GB")
     page = context.new_page()
     page.set_default_timeout(60_000)

@@ -10,7 +10,7 @@ import socket
 import sys
 from typing import Any
 
-HITS = [
+HITS: list[dict[str, Any]] = [
     {"rank": rank, "id": 1000 + rank, "distance": rank, "similarity": 0.9, "confidence": None, "cosine": None,
      "key": f"photos/017/{rank:07d}.png", "label": "class7", "labels": ["class7"], "split": "train", "snippet": None,
      "columns": {}}
@@ -58,7 +58,7 @@ def fastapi(listening: socket.socket) -> None:
 
     app = FastAPI()
 
-    async def search(id: int, k: int = 10) -> Any:  # noqa: ANN401, A002  the name of the parameter
+    async def search(id: int, k: int = 10) -> Any:
         return {**ANSWER, "hits": HITS[:k]}
 
     app.get("/search", response_model=Found)(search)
@@ -77,7 +77,7 @@ def flask(listening: socket.socket) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     app = Flask(__name__)
 
-    def knn() -> Any:  # noqa: ANN401
+    def knn() -> Any:
         return jsonify({**ANSWER, "hits": HITS[: int(request.args["k"])]})
 
     app.get("/knn-service")(knn)

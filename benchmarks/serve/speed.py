@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,8 @@ def latency(store: Path, kind: str) -> Iterator[Figure]:
         ids = np.random.default_rng(2).integers(0, len(collection), BLOCK).tolist()
         for order, fast in (("as they come", False), ("in the order of codes", True)):
             flag = "&fast=true" if fast else ""
-            own, its, cpu = in_turn(
-                running,
-                lambda one, fast=fast: collection.query(ids=[one], k=10, fast=fast),
-                lambda one, flag=flag: line.ask(f"{name}/search?id={one}&k=10{flag}"),
-                ids,
-            )
+            library = partial(_by_id, collection, fast)
+            own, its, cpu = in_turn(running, library, partial(_by_id_there, line, name, flag), ids)
             about = f"{kind}, {order}"
             yield Figure(1, f"{about}: service less library, median", 1000 * (np.median(its) - np.median(own)), "ms")
             yield Figure(0, f"{about}: library, median", 1000 * np.median(own), "ms")
@@ -67,11 +64,19 @@ def latency(store: Path, kind: str) -> Iterator[Figure]:
         yield Figure(0, f"{kind}: memory, with the mapped embeddings", whole, "MB")
 
 
+def _by_id(collection: Any, fast: bool, one: int) -> object:
+    return collection.query(ids=[one], k=10, fast=fast)
+
+
+def _by_id_there(line: Line, name: str, flag: str, one: int) -> object:
+    return line.ask(f"{name}/search?id={one}&k=10{flag}")
+
+
 def _tenth(its: list[float], own: list[float]) -> float:
     return float(np.quantile(its, 0.1) - np.quantile(own, 0.1))
 
 
-def _other_questions(running: Running, collection: Any, line: Line) -> Iterator[Figure]:  # noqa: ANN401
+def _other_questions(running: Running, collection: Any, line: Line) -> Iterator[Figure]:
     """Yield what a picture and a thousand ids take."""
     name, jpeg = f"/v1/collections/{collection.name}", picture()
     own, its, _ = in_turn(
@@ -197,7 +202,7 @@ def _wrk(port: int, path: str) -> float:
     return float(found[1])
 
 
-def _threads(collection: Any, count: int) -> float:  # noqa: ANN401
+def _threads(collection: Any, count: int) -> float:
     until, done = time.perf_counter() + SECONDS, [0] * count
 
     def ask(place: int) -> None:

@@ -17,10 +17,7 @@ import numpy as np
 import pytest
 import uvicorn
 
-from aepipe import recipe, sources
 from aepipe.client.wire import UnixConnection
-from aepipe.index import hamming
-from aepipe.pipeline.ingest import ingest
 from aepipe.release import placing
 from aepipe.release.release import Release
 from aepipe.serve import server
@@ -28,11 +25,8 @@ from aepipe.serve.app import application
 from aepipe.serve.service import Service
 from aepipe.serve.settings import Settings
 from aepipe.serve.tokens import Tokens
-from aepipe.store import registry
 from aepipe.store.artifacts import Store
-from aepipe.store.rows import Rows
-from tests.support.encoders import write_encoder
-from tests.support.releases import BarePlan, make_release, publish_rows
+from tests.support.releases import make_release, publish_source
 
 WORDS = {"sea": "harbour pilot freighter tide anchor", "bread": "flour oven dough crust baker"}
 
