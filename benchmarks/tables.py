@@ -313,8 +313,13 @@ TABLES: Mapping[str, Table] = {
     ),
     "serving": Table(
         ("serving",),
-        "what",
-        {"what": "{what}", "value": "{value:,.2f}", "unit": "{unit}"},
+        "goal",
+        {"goal": "{goal}", "what": "{what}", "measured": "{measured}", "wanted": "{wanted}", "": "{is}"},
+    ),
+    "serving-told": Table(
+        ("serving",),
+        "told",
+        {"what": "{told}", "value": "{value:,.2f}", "unit": "{unit}"},
     ),
     "search": Table(
         WIDTHS,

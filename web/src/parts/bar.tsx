@@ -154,7 +154,7 @@ function Chip({
   const clear = () => change({ ...Object.fromEntries([...ASKED, "crop", "item"].map((one) => [one, null])) });
   return (
     <div class="chip">
-      {source && <img src={source} alt="" width="64" height="64" />}
+      {source && <img src={source} alt="" width="64" height="64" loading="lazy" />}
       <bdi>{crop ? t("part_of", { what: name }) : name}</bdi>
       {onCrop && (
         <button class="quiet" onClick={onCrop}>
