@@ -9,7 +9,7 @@ from aepipe.release.query import Answer, answer, questions_from_paths, questions
 from aepipe.release.release import Release
 from aepipe.release.search import search_options
 from aepipe.store.artifacts import Store
-from tests.serve.conftest import publish
+from tests.support.releases import publish_source
 
 SENTENCES = (
     "The harbour pilot waits for the tide and drinks his tea in the small house.",
@@ -28,7 +28,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
         text = " ".join(SENTENCES[place] for place in rng.permutation(3))
         (folder / "docs" / f"{number:02}.txt").write_text(f"{text} Number {number}.")
     store = Store(folder / "store")
-    publish(store, "docs", {"kind": "text", "path": "docs"}, features={"passage": 60, "most": 1.0})
+    publish_source(store, "docs", {"kind": "text", "path": "docs"}, features={"passage": 60, "most": 1.0})
     return Release.open(store, "docs")
 
 
