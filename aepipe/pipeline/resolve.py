@@ -109,6 +109,7 @@ def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
     """Return what answers words, where the recipe names it.
 
     Raises:
+        RecipeError: columns are named that the source does not have, or nothing answers words.
         SourceError: there is no such thing, or it has another space than the rows.
         ExtraError: a package is not installed.
     """
@@ -117,6 +118,11 @@ def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
         raise RecipeError("source.words: columns are joined to what answers words; allowed: with [features] words")
     if not named:
         return None
+    known = list(source.schema().names) if columns else []
+    for column in columns:
+        if column not in known:
+            others = f"its columns, without the label: {', '.join(known)}" if known else "it has none"
+            raise RecipeError(f"source.words: the source has no column {column!r}; {others}")
     base, backbone = recipe.file.parent, recipe.features.get("backbone")
     return words.resolve(named, base=base, width=source.shape[0], backbone=backbone, columns=columns)
 

@@ -217,7 +217,7 @@ def _hybrid(options: QueryOptions) -> bool:
     """
     if not options.get("hybrid"):
         return False
-    for name in ("radius", "min_confidence", "distinct"):
+    for name in ("radius", "min_confidence", "distinct", "rerank", "oversample"):
         if options.get(name) not in (None, False):
             raise QueryError(f"--hybrid fuses hits by their ranks: --{name.replace('_', '-')} excludes it")
     return True

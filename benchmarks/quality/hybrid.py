@@ -8,7 +8,7 @@ question's group. P@10, and mAP over the first 100 hits.
 
 - ``codes``: hits in the order of 64 bits; ``codes, re-ranked``: what `aepipe query` does.
 - ``BM25``: tantivy's, of the words that `--hybrid` looks up.
-- ``hybrid``: what `aepipe query --hybrid` does: the re-ranked list and that of BM25, fused by reciprocal ranks.
+- ``hybrid``: what `aepipe query --hybrid` does: the list of the codes and that of BM25, fused by reciprocal ranks.
 - ``chance``: the share of the question's group.
 """
 

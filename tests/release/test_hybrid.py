@@ -90,7 +90,7 @@ def test_a_condition_holds_for_words_too(opened: Collection) -> None:
     assert {hit.row.label for hit in found.hits} == {"river"}
 
 
-@pytest.mark.parametrize("option", [{"radius": 3}, {"min_confidence": 0.5}, {"distinct": True}])
+@pytest.mark.parametrize("option", [{"radius": 3}, {"min_confidence": 0.5}, {"distinct": True}, {"rerank": True}])
 def test_what_holds_for_codes_only_is_refused(opened: Collection, option: dict[str, float]) -> None:
     with pytest.raises(QueryError, match="--hybrid fuses hits by their ranks"):
         opened.query("bread", hybrid=True, **option)  # type: ignore[arg-type]

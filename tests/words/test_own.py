@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from aepipe import recipe, sources
-from aepipe.errors import SourceError
+from aepipe.errors import RecipeError, SourceError
 from aepipe.pipeline.ingest import ingest
+from aepipe.pipeline.resolve import resolve
 from aepipe.store.artifacts import Store
 from aepipe.store.rows import Rows
 from aepipe.words.own import OwnWords, carries, own_words, tidy
@@ -50,6 +51,16 @@ def test_folders_and_columns_are_words(rows: Rows) -> None:
     np.testing.assert_allclose(means[minka], 20)
     means, counts = OwnWords((), ((),) * 6).means(rows)
     assert (means.shape, counts.shape) == ((0, 4), (0,))
+
+
+def test_a_recipe_with_a_column_that_is_not_there_is_refused(rows: Rows, tmp_path: Path) -> None:
+    source = {"kind": "images", "path": str(tmp_path / "list.csv"), "key": "key", "words": ["titel"]}
+    table = {"name": "mine", "source": source, "layers": [{"net": {"kind": "dense", "width": 4}}]}
+    with pytest.raises(RecipeError, match=r"source\.words: columns are joined to what answers words"):
+        resolve(recipe.parse(table, tmp_path / "mine.toml"))
+    table |= {"features": {"backbone": "efficientnet-lite0", "words": "imagenet"}}
+    with pytest.raises(RecipeError, match=r"no column 'titel'; its columns, without the label: key, title, tags"):
+        resolve(recipe.parse(table, tmp_path / "mine.toml"))
 
 
 def test_a_column_that_is_not_there_is_named(rows: Rows) -> None:

@@ -312,7 +312,7 @@ export class Plane {
     context.textBaseline = "middle";
     context.lineJoin = "round";
     context.lineWidth = 4;
-    context.strokeStyle = style.getPropertyValue("--ground") || "Canvas";
+    context.strokeStyle = style.backgroundColor;
     context.fillStyle = style.color;
     const drawn: [number, number, number][] = [];
     for (const { name, x, y } of this.regions) {
