@@ -126,7 +126,7 @@ class Collection:
             text: words, also where a file has such a name.
             plus: words that are added to each question, or are one alone.
             minus: words that its hits are not to have.
-            weight: share of these words in a question with an item, 0..1; 0.5.
+            weight: share of added words in a question with an item, 0..1; 0.5.
             options: ``k``, ``radius``, ``where``, ``fast`` and others; see
                 :class:`aepipe.release.search.QueryOptions`.
 

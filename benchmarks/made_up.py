@@ -55,6 +55,7 @@ def make_release(store: Store, rows: int, kind: str = "flat") -> None:
     rng = np.random.default_rng(0)
     codes = BitCodes(drawn(rng, rows) if kind == "flat" else grouped(rng, rows), N_BITS, fingerprint)
     ids = np.arange(rows)
+    about = {"rows": rows, "kind": kind}
     facts = {"fingerprint": fingerprint, "n_bits": N_BITS, "rows": rows}
     with store.draft("segment") as draft:
         np.save(draft.path / "ids.npy", ids)
@@ -63,10 +64,10 @@ def make_release(store: Store, rows: int, kind: str = "flat") -> None:
         for start in range(0, rows, BLOCK):
             shape = (min(BLOCK, rows - start), WIDTH)
             embeddings[start : start + BLOCK] = rng.integers(-127, 128, shape, dtype=np.int8)
-        stored = draft.finish({"benchmark": "codes"}, facts)
+        stored = draft.finish({"benchmark": "codes", **about}, facts)
     with store.draft("segment") as draft:
         hamming.build(codes, ids, kind=kind).save(draft.path)
-        indexed = draft.finish({"benchmark": "index"}, facts)
+        indexed = draft.finish({"benchmark": "index", **about}, facts)
     parts = {"encoder": model, "items": make_items(store, ids), "index": indexed, "scores": make_scores(store)}
     parts["source_rows"] = make_rows(store, rows)
     body = {"schema": 1, "name": "benchmark", **facts, "codes": [str(stored)]}
@@ -74,7 +75,7 @@ def make_release(store: Store, rows: int, kind: str = "flat") -> None:
     body |= {what: str(part) for what, part in parts.items()} | {"source_path": ""}
     with store.draft("release") as draft:
         (draft.path / "release.json").write_text(json.dumps(body))
-        registry.promote(store, "benchmark", draft.finish({"benchmark": "release"}), why="benchmark")
+        registry.promote(store, "benchmark", draft.finish({"benchmark": "release", **about}), why="benchmark")
 
 
 def drawn(rng: np.random.Generator, rows: int) -> NDArray[np.uint8]:
@@ -97,7 +98,7 @@ def make_items(store: Store, ids: NDArray[np.int64]) -> Ref:
     strings = {"key": keys, "place": keys, "label": [f"class{i % 10}" for i in ids], "split": ["train"] * len(ids)}
     with store.draft("segment") as draft:
         Items.write(draft.path, ids, strings, columns=[], root=folder_of(store))
-        return draft.finish({"benchmark": "items"})
+        return draft.finish({"benchmark": "items", "rows": len(ids)})
 
 
 def make_rows(store: Store, rows: int) -> Ref:
@@ -107,7 +108,7 @@ def make_rows(store: Store, rows: int) -> Ref:
     """
     with store.draft("rows") as draft, RowsWriter(draft.path, shape=SHAPE, columns=pa.schema([])) as writer:
         writer.close(source="", next_id=rows)
-        return draft.finish({"benchmark": "rows"})
+        return draft.finish({"benchmark": "rows", "rows": rows})
 
 
 def recipe_of(folder: Path) -> dict[str, Any]:

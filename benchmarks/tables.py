@@ -110,6 +110,16 @@ def _three(prefix: str) -> str:
 TABLES: Mapping[str, Table] = {
     "words-64": _words(64),
     "words-256": _words(256),
+    "asymmetric": Table(
+        ("asymmetric",),
+        "floats",
+        {"bits": "{bits}", "rows": "{rows:,}", "floats, ms": "{floats:.1f}", "code, ms": "{code:.1f}"},
+    ),
+    "words-not": Table(
+        ("words",),
+        "way",
+        {"the unwanted words are": "{way}", "right of 10": "{right:.3f}", "unwanted of 10": "{unwanted:.3f}"},
+    ),
     # retrieval.md
     "retrieval-fashion-mnist": Table(
         ("retrieval-fashion-mnist",),
@@ -303,8 +313,13 @@ TABLES: Mapping[str, Table] = {
     ),
     "serving": Table(
         ("serving",),
-        "what",
-        {"what": "{what}", "value": "{value:,.2f}", "unit": "{unit}"},
+        "goal",
+        {"goal": "{goal}", "what": "{what}", "measured": "{measured}", "wanted": "{wanted}", "": "{is}"},
+    ),
+    "serving-told": Table(
+        ("serving",),
+        "told",
+        {"what": "{told}", "value": "{value:,.2f}", "unit": "{unit}"},
     ),
     "search": Table(
         WIDTHS,
@@ -596,6 +611,17 @@ HEADLINES = (
             "ITQ {map_at_1000[itq]:.3f}, exact search of floats {map_at_1000[float]:.3f}",
         ),
         "retrieval.md",
+    ),
+    Headline(
+        "words",
+        "system",
+        (
+            "emoji by names that no network saw, {float[bits]} bits, recall@10",
+            "{words as floats[share_held]:.2f} of the floats, re-ranked {words as floats, re-ranked[share_held]:.2f}",
+            "ITQ-CCA {ITQ-CCA[share_held]:.2f}, re-ranked {ITQ-CCA, re-ranked[share_held]:.2f}",
+        ),
+        "retrieval.md",
+        {"bits": 64},
     ),
     Headline(
         "search-64",

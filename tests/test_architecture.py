@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -105,3 +106,19 @@ def test_the_wheel_works_outside_the_clone(installed: Path, tmp_path: Path) -> N
     assert (installed / "flows" / "recipes" / "demo.toml").is_file()
     assert (installed / "flows" / "recipes" / "zoo" / "vae.toml").is_file()
     assert not (installed / "tests").exists()
+
+
+def test_the_wheel_serves_its_page(installed: Path, tmp_path: Path) -> None:
+    environment = {"PYTHONPATH": str(installed), "PATH": "/nowhere", "HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "aepipe", "serve", "--port", "0", "--home", str(tmp_path / "store")]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as run:
+        try:
+            assert run.stdout
+            address = run.stdout.readline().split()[-1]
+            page = urlopen(address, timeout=20).read().decode()
+            for part in re.findall(r'(?:src|href)="/(static/[^"]+)"', page):
+                assert urlopen(address + part, timeout=20).read()
+        finally:
+            run.terminate()
+    assert "static/app." in page
+    assert run.returncode == 0

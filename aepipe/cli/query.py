@@ -93,7 +93,7 @@ class QueryInputs:
     ] = None
     weight: Annotated[
         float | None,
-        typer.Option("--weight", min=0, max=1, help="Share of these words in a question; 0.5.", metavar="SHARE"),
+        typer.Option("--weight", min=0, max=1, help="Share of added words in a question; 0.5.", metavar="SHARE"),
     ] = None
 
     def answers(self, collection: Collection, options: QueryOptions) -> Iterable[Answer]:

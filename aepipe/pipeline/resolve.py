@@ -128,7 +128,10 @@ def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
 
 
 def named_words(features: Mapping[str, Any]) -> str | None:
-    """Return what a recipe names to answer words; of documents, that key is a number of words."""
+    """Return what a recipe names to answer words.
+
+    In recipes of documents the same key is the number of words in a row.
+    """
     named = features.get(WORDS)
     return named if isinstance(named, str) and named else None
 

@@ -2,7 +2,9 @@
 
 Words become features of the space that pictures are in (:mod:`aepipe.words`), and these go through the encoder as those
 of a picture do. Several things in one question are mixed there: each is a direction away from the mean of all pictures,
-and the question is their weighted sum at the distance of its first part.
+and the question is their weighted sum at the distance of its first part. Words that hits are not to have are taken out
+of it as a direction, and a little more (Widdows, "Orthogonal Negation in Vector Spaces", 2003): the question keeps
+nothing of them, and is not asked for their opposite, which is anything.
 
 Legend: F features.
 """
@@ -23,6 +25,8 @@ from aepipe.words import Meaning, Words, named
 
 SHARE = 0.5
 """Of the words in a question with an item."""
+AWAY = 0.4
+"""Of the weight: how far a question moves away from words that hits are not to have (docs/benchmarks/retrieval.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,8 @@ class Mixture:
     Attributes:
         plus: what its hits are to have, too.
         minus: what they are not to have.
-        weight: share of these words in the question, 0..1; the item has the rest.
+        weight: share of the added words in the question, 0..1, the item has the rest; and how far it moves away from
+            unwanted ones.
     """
 
     plus: tuple[str, ...] = ()
@@ -118,9 +123,12 @@ def mixed(release: Release, item: Meaning | None, mixture: Mixture) -> Meaning:
         return item
     words = words_for(release)
     plus, minus = ([words(text) for text in texts] for texts in (mixture.plus, mixture.minus))
-    centre, asked = words.centre.astype(np.float64), _direction(plus, words) - _direction(minus, words)
+    centre, asked = words.centre.astype(np.float64), _direction(plus, words)
     if item is not None:
-        asked = mixture.weight * asked + (1 - mixture.weight) * _direction([item], words)
+        share = mixture.weight if plus else 0.0
+        asked = share * asked + (1 - share) * _direction([item], words)
+    for one in minus:
+        asked = _without(asked, _direction([one], words), AWAY * mixture.weight / len(minus))
     parts = [*([item] if item else []), *plus, *minus]
     length = float(np.linalg.norm(parts[0].features - centre))
     known = tuple(name for one in parts[: len(parts) - len(minus)] for name in one.known)
@@ -150,6 +158,12 @@ def _direction(several: Sequence[Meaning], words: Words) -> NDArray[np.float64]:
     for one in several:
         found += _unit(one.features.astype(np.float64) - words.centre) / len(several)
     return found
+
+
+def _without(asked: NDArray[np.float64], unwanted: NDArray[np.float64], away: float) -> NDArray[np.float64]:
+    """Return a direction without what it shares with another one, and a little away from that."""
+    asked = _unit(asked)
+    return asked - (max(0.0, float(asked @ unwanted)) + away) * unwanted
 
 
 def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:

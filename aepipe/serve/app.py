@@ -26,7 +26,9 @@ logger = logging.getLogger("aepipe.serve")
 
 def application(service: Service) -> Guard:
     """Return what answers requests to a service."""
-    routes = [_route(one.path, one.handler, one.method) for one in ENDPOINTS]
+    # Routes are tried in their order, and most requests are searches.
+    ordered = sorted(ENDPOINTS, key=lambda one: not one.path.endswith("/search"))
+    routes = [_route(one.path, one.handler, one.method) for one in ordered]
     routes.append(_route("/openapi.json", _document, "GET"))
     routes += [_route(path, page.document, "GET") for path in ("/", "/c/{rest:path}")]
     routes.append(_route("/static/{file}", page.static, "GET"))

@@ -92,7 +92,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
         oversample: re-rank this many times more hits than are wanted.
         plus: words that are added to each question, of collections that answer words.
         minus: words that hits are not to have.
-        weight: share of these words in a question, 0..1; 0.5.
+        weight: share of the added words in a question, 0..1; 0.5.
         label: only rows with one of these labels.
         split: only rows of one of these splits.
         where: only rows for which this condition in SQL holds.

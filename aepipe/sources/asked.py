@@ -10,8 +10,10 @@ from pathlib import Path
 from aepipe.sources.files import Refused, existing
 from aepipe.sources.item import Item
 
-NO_WORDS = "To ask it in words, name what answers them in its recipe, `[features] words`, and run that again"
+NO_WORDS = 'To ask it in words, name "imagenet" or a text tower in its recipe, `[features] words`, and run that again'
 """For whoever asks a collection of pictures with words, and its release has none."""
+STDIN = "-"
+"""The argument that stands for what comes from a pipe."""
 _LIKE_A_PATH = re.compile(r"\S*(/\S*|\.(?=\d*[A-Za-z])[A-Za-z0-9]{1,5})")
 
 
@@ -46,9 +48,9 @@ def are_words(text: str) -> bool:
     """
     from aepipe.sources.pictures import SUFFIXES
 
-    if not text.strip() or path_named(text) is not None or "://" in text:
-        return False
     whole = text.rpartition("@")[0] or text
+    if not text.strip() or text == STDIN or "://" in text or path_named(text) or path_named(whole):
+        return False
     ending, kind = os.path.splitext(whole)[1].lower(), mimetypes.guess_type(whole)[0] or ""
     if ending in SUFFIXES or kind.partition("/")[0] in {"image", "audio", "video"}:
         return False
@@ -63,6 +65,6 @@ def nothing_at(text: str, wanted: str) -> Item:
         wanted: what the collection can be asked with: ``pictures``.
     """
     reason = f"no such file or folder; this collection answers {wanted}, and its own rows by --key or --id"
-    if not is_like_a_path(text):
+    if are_words(text):
         reason += f". {NO_WORDS}"
     return Item(text, text, Refused(reason))

@@ -11,6 +11,7 @@ figure is the share of them whose own picture is among the first 10 of all, ties
 - ``float``: the cosine of both towers' features, as CLIP is used.
 - ``codes``: a code on both sides. ``words as floats``: the question's floats against bits, as a query in words is
   answered with ``--fast``. ``re-ranked``: the same, its first 100 ordered by embeddings; by default more are.
+- ``not``: of pairs of tags, one wanted and one not, how many of the first 10 emoji have the first alone, or both.
 - the others are fitted on the pairs that the towers were trained on (:mod:`benchmarks.quality.cross_modal`); for
   ``re-ranked``, their first 100 are ordered by the cosine of the towers.
 """
@@ -21,7 +22,7 @@ import argparse
 import json
 import tempfile
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,16 +46,20 @@ from aepipe.pipeline.views import views
 from aepipe.pipeline.words import make_words
 from aepipe.release.query import questions_from_words
 from aepipe.release.release import Release
+from aepipe.release.words import Mixture, mixed, words_for
 from aepipe.sources.networks.texts import Reading, SentenceEncoder
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Rows
+from aepipe.words import Meaning, Words
 from benchmarks.common import add_output, describe, write
 from benchmarks.quality import emoji
 from benchmarks.quality.cross_modal import METHODS
 
 PACKAGES = ("torch", "faiss-cpu")
 TOP, LOOKED_AT = 10, 100
+FEWEST, PAIRS = 8, 400
+"""Emoji that a tag has, and pairs of tags of which one is wanted and one is not."""
 RECIPE = """name = "emoji"
 seed = {seed}
 [source]
@@ -145,6 +150,55 @@ def ours(release: Release, asked: Questions) -> Iterator[tuple[str, dict[str, fl
     yield "embeddings", asked.recalls(finer.astype(np.float64))
 
 
+def negated(release: Release, found: Sequence[emoji.Emoji]) -> list[dict[str, Any]]:
+    """Print how many of the first 10 hits are right where one tag is wanted and another is not; return it by way."""
+    tags: dict[str, set[int]] = {}
+    for place, one in enumerate(found):
+        for tag in one.tags["en"]:
+            tags.setdefault(tag, set()).add(place)
+    pairs = _pairs(tags)
+    ids = np.array([release.id_of(f"{number:05d}.png") for number in range(len(release))])
+    rows, words = release.segments.embeddings_of(ids), words_for(release)
+    lines = []
+    for way in ("not said", "subtracted", "`--not`"):
+        asked = [_negated(release, words, way, *pair).features for pair in pairs]
+        embeddings = release.encoder.encode(np.stack(asked).astype(np.float16)).embedding
+        shares = []
+        for (wanted, unwanted), embedding in zip(pairs, embeddings, strict=True):
+            best = set(np.argsort(-cosines(embedding, rows), kind="stable")[:TOP].tolist())
+            right, wrong = tags[wanted] - tags[unwanted], tags[wanted] & tags[unwanted]
+            shares.append((len(best & right) / TOP, len(best & wrong) / TOP))
+        right_share, wrong_share = np.mean(shares, axis=0).tolist()
+        lines.append({"way": way, "pairs": len(pairs), "right": right_share, "unwanted": wrong_share})
+        print(f"{way:12} right {right_share:.3f}  unwanted {wrong_share:.3f}", flush=True)
+    return lines
+
+
+def _pairs(tags: Mapping[str, set[int]]) -> list[tuple[str, str]]:
+    """Return pairs of tags that have emoji in common, and of which the first has others, too."""
+    some = [tag for tag, places in tags.items() if len(places) >= FEWEST]
+    found = [
+        (one, other)
+        for one in some
+        for other in some
+        if one != other and len(tags[one] & tags[other]) >= FEWEST / 2 and len(tags[one] - tags[other]) >= FEWEST / 2
+    ]
+    order = np.random.default_rng(0).permutation(len(found))[:PAIRS]
+    return [found[place] for place in order]
+
+
+def _negated(release: Release, words: Words, way: str, wanted: str, unwanted: str) -> Meaning:
+    """Return what a tag means without another one, in one of three ways."""
+    meaning = words(wanted)
+    if way == "`--not`":
+        return mixed(release, meaning, Mixture(minus=(unwanted,)))
+    if way == "not said":
+        return meaning
+    first, second = (words(one).features - words.centre for one in (wanted, unwanted))
+    moved = words.centre + first - second
+    return Meaning(moved / np.linalg.norm(moved))
+
+
 def others(pictures: Floats, texts: Floats, asked: Questions, bits: int) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield the figures of the other methods, fitted on the pairs of both languages that are not held out."""
     known = asked.parts["known_en"] | asked.parts["known_zh"]
@@ -194,6 +248,7 @@ def main() -> None:
             emoji.train(found, emoji.write_pictures(found, folder / "pictures"), folder / "towers")
         asked = Questions.of(found)
         lines = [line for bits in map(int, args.bits.split(",")) for line in _lines(folder, asked, bits, args.seeds)]
+        lines += negated(released(folder, 64, 0, len(found)), found)
     settings = {"pictures": len(found), "held_out": int(emoji.held_out(len(found)).sum()), "seeds": args.seeds}
     write(args.json, lines, PACKAGES, settings=settings)
 

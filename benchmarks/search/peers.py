@@ -215,7 +215,7 @@ class LanceDB(Arm):
         """Open the table."""
         import lancedb
 
-        table = lancedb.connect(str(self.folder)).open_table("codes")
+        table: Any = lancedb.connect(str(self.folder)).open_table("codes")
 
         def search(code: Any) -> Any:
             asked: Any = table.search(code.tolist())  # a builder of another type than the library says

@@ -17,7 +17,7 @@ from aepipe.release.query import questions_from_paths
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Ref, Store
 from flows.job import open_job
-from tests.serve.conftest import publish
+from tests.support.releases import publish_source
 from tests.support.samples import write_photos, write_tiny
 
 
@@ -40,7 +40,7 @@ def test_a_row_without_a_code_is_refused_wherever_it_comes_from(store: Store, tm
     rows = [{"age": age, "job": "baker" if age % 2 else "pilot"} for age in range(20, 60)]
     table = store.root.parent / "people.jsonl"
     table.write_text("\n".join(map(json.dumps, rows)))
-    publish(store, "people", {"kind": "table", "path": "people.jsonl"}, holes=False)
+    publish_source(store, "people", {"kind": "table", "path": "people.jsonl"}, holes=False)
     release = Release.open(store, "people")
     asked = [{"age": 40, "job": "pilot"}, {"age": 40}, {"age": 41, "job": "baker"}]
     questions = list(questions_from_paths(release, [json.dumps(row) for row in asked]))

@@ -17,10 +17,7 @@ import numpy as np
 import pytest
 import uvicorn
 
-from aepipe import recipe, sources
 from aepipe.client.wire import UnixConnection
-from aepipe.index import hamming
-from aepipe.pipeline.ingest import ingest
 from aepipe.release import placing
 from aepipe.release.release import Release
 from aepipe.serve import server
@@ -28,11 +25,8 @@ from aepipe.serve.app import application
 from aepipe.serve.service import Service
 from aepipe.serve.settings import Settings
 from aepipe.serve.tokens import Tokens
-from aepipe.store import registry
 from aepipe.store.artifacts import Store
-from aepipe.store.rows import Rows
-from tests.support.encoders import write_encoder
-from tests.support.releases import BarePlan, make_release, publish_rows
+from tests.support.releases import make_release, publish_source
 
 WORDS = {"sea": "harbour pilot freighter tide anchor", "bread": "flour oven dough crust baker"}
 
@@ -150,33 +144,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     rows = [{"age": int(age), "job": "baker" if age % 2 else "pilot", "label": f"c{age % 3}"} for age in range(20, 80)]
     (folder / "people.jsonl").write_text("\n".join(map(json.dumps, rows)))
     np.save(folder / "vectors.npy", rng.normal(size=(60, 12)).astype(np.float32))
-    publish(store, "docs", {"kind": "text", "path": "docs"})
-    publish(store, "people", {"kind": "table", "path": "people.jsonl", "label": "label"})
-    publish(store, "vectors", {"kind": "vectors", "path": "vectors.npy"})
+    publish_source(store, "docs", {"kind": "text", "path": "docs"})
+    publish_source(store, "people", {"kind": "table", "path": "people.jsonl", "label": "label"})
+    publish_source(store, "vectors", {"kind": "vectors", "path": "vectors.npy"})
     return store
-
-
-def publish(store: Store, name: str, source: dict[str, Any], *, holes: bool = True) -> None:
-    """Put a collection of any kind into service, with an encoder that was not trained; it reads holes, or not."""
-    table = {
-        "name": name,
-        "source": {**source, "split": {"test": 0.2}},
-        "layers": [{"net": "dense"}],
-        "code": {"bits": 16},
-        "index": {"rows": "all", "embedding": "int8"},
-        "evaluate": {"queries": 20},
-    }
-    parsed = recipe.parse(table, store.root.parent / f"{name}.toml")
-    read = sources.resolve(parsed)
-    rows = ingest(store, read)
-    fitted, held = read.fitted(None), Rows(store.path(rows))
-    card = {"source": source["kind"], "features": fitted.features(), "dtype": held.facts["dtype"]}
-    card |= {"holes": holes and source["kind"] == "table"}
-    with store.draft("model") as draft:
-        write_encoder(draft.path, shape=held.shape, hidden=(8,), n_bits=16, **card)
-        model = draft.finish({"shape": list(held.shape), "n_bits": 16, "seed": 0})
-    plan = BarePlan(parsed, fitted, hamming.resolve(parsed.index.kind))
-    registry.promote(store, name, publish_rows(store, plan, rows, model), why="made by a test")
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,30 @@ class BarePlan:
     source: Source
     index: Options
     words: WordsSpec | None = None
+
+
+def publish_source(store: Store, name: str, source: dict[str, Any], *, holes: bool = True, **more: Any) -> None:
+    """Put a collection of any kind into service, with an encoder that was not trained; it reads holes, or not."""
+    table = {
+        "name": name,
+        "source": {**source, "split": {"test": 0.2}},
+        "layers": [{"net": "dense"}],
+        "code": {"bits": 16},
+        "index": {"rows": "all", "embedding": "int8"},
+        "evaluate": {"queries": 20},
+        **more,
+    }
+    parsed = recipe.parse(table, store.root.parent / f"{name}.toml")
+    read = sources.resolve(parsed)
+    rows = ingest(store, read)
+    fitted, held = read.fitted(None), Rows(store.path(rows))
+    card = {"source": source["kind"], "features": fitted.features(), "dtype": held.facts["dtype"]}
+    card |= {"holes": holes and source["kind"] == "table"}
+    with store.draft("model") as draft:
+        write_encoder(draft.path, shape=held.shape, hidden=(8,), n_bits=16, **card)
+        model = draft.finish({"shape": list(held.shape), "n_bits": 16, "seed": 0})
+    plan = BarePlan(parsed, fitted, hamming.resolve(parsed.index.kind))
+    registry.promote(store, name, publish_rows(store, plan, rows, model), why="made by a test")
 
 
 def make_release(

@@ -16,6 +16,8 @@ tokenizers = pytest.importorskip("tokenizers", reason="needs the extra text")
 
 from aepipe import words
 from aepipe.errors import CorruptError, SourceError
+from aepipe.sources.images.networks import named
+from aepipe.sources.networks.graph import whole_graph
 from aepipe.sources.networks.texts import SentenceEncoder
 from aepipe.store import layout
 from aepipe.store.artifacts import Store
@@ -32,9 +34,8 @@ def tower_at(place: Path, width: int = WIDTH) -> SentenceEncoder:
     """Return the tower that a recipe names, from the files that a store has of it."""
     found = towers.resolve(str(place), base=Path(), width=width)
     folder = place if place.is_dir() else place.parent
-    (folder / "kept.onnx").write_bytes(found.graph)
-    (folder / "kept.json").write_bytes(found.tokenizer)
-    return SentenceEncoder(folder, "kept.onnx", found.reading, folder / "kept.json")
+    (folder / "kept.onnx").write_bytes(whole_graph(found.graph, found.reading.output))
+    return SentenceEncoder(folder, "kept.onnx", found.reading, found.tokenizer)
 
 
 def test_features_are_the_output_for_the_tokens_without_padding(folder: Path) -> None:
@@ -50,6 +51,28 @@ def test_a_tower_of_one_length_or_a_padding_model_gets_it(folder: Path) -> None:
     red, other = (tower_at(folder)(text) for text in ("red", "red the the the"))
     np.testing.assert_allclose(red, other)
     np.testing.assert_allclose(tower_at(folder)("red red red red blue"), tower_at(folder)("red red red red"))
+
+
+def test_one_file_with_both_halves_is_enough_for_both(folder: Path) -> None:
+    """As ``optimum-cli export onnx`` writes a model of two towers."""
+    halves = [onnx.load(folder / "onnx" / f"{name}_model.onnx").graph for name in ("vision", "text")]
+    graph = helper.make_graph(
+        [node for half in halves for node in half.node],
+        "both",
+        [one for half in halves for one in half.input],
+        [one for half in halves for one in half.output],
+        [one for half in halves for one in half.initializer],
+    )
+    both = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.save(both, folder / "onnx" / "model.onnx")
+    texts = tower_at(folder)("red")
+    prepared = {"size": (8, 8), "mean": (127.0,), "scale": (128.0,)}
+    network = named(str(folder), prepared, Path())
+    for name in ("vision", "text"):
+        (folder / "onnx" / f"{name}_model.onnx").unlink()
+    np.testing.assert_array_equal(tower_at(folder)("red"), texts)
+    whole = named(str(folder), prepared, Path())
+    assert (whole.spec.width, whole.spec.output) == (network.spec.width, "image_embeds")
 
 
 def test_a_whole_model_gives_its_text_half(folder: Path) -> None:
@@ -72,6 +95,30 @@ def test_a_whole_model_gives_its_text_half(folder: Path) -> None:
     onnx.save(helper.make_model(whole, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), file)
     black = np.array([8.0, 9.0])
     np.testing.assert_allclose(tower_at(folder, 2)("black"), black / np.linalg.norm(black), atol=1e-3)
+
+
+def test_the_pooled_output_is_taken_where_it_is_the_shared_one(folder: Path) -> None:
+    """As in the text half of SigLIP, whose first output has a vector for each token."""
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["last_hidden_state"]),
+        helper.make_node("Gather", ["last_hidden_state", "last"], ["pooler_output"], axis=1),
+    ]
+    outputs = ["last_hidden_state", "pooler_output"]
+    graph = helper.make_graph(
+        nodes,
+        "text",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["n", "tokens"])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [
+            helper.make_tensor("table", TensorProto.FLOAT, (12, 2), np.arange(24, dtype=np.float32).tolist()),
+            helper.make_tensor("last", TensorProto.INT64, (), [-1]),
+        ],
+    )
+    file = folder / "onnx" / "text_model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), file)
+    (folder / "config.json").write_text(json.dumps({"model_type": "siglip_text_model"}))
+    last = np.array([0.0, 1.0])  # token 0 fills up to 64 of them, and the model looks at it
+    np.testing.assert_allclose(tower_at(folder, 2)("red blue"), last, atol=1e-3)
 
 
 def test_what_is_no_tower_is_refused_in_a_line(folder: Path) -> None:

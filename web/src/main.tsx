@@ -2,7 +2,7 @@
 
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { get, login, post, Problem, root, type Facts, type Summary } from "./api";
+import { get, login, path, post, Problem, root, type Facts, type Summary } from "./api";
 import { t } from "./i18n";
 import { Help } from "./parts/help";
 import { Top } from "./parts/top";
@@ -27,10 +27,14 @@ function App() {
     [turn],
   );
   const chosen = all.value?.find((one) => one.name === place.collection) ?? all.value?.[0];
-  const facts = useLoaded(
-    chosen ? (signal) => get<Facts>(`${root}/v1/collections/${encodeURIComponent(chosen.name)}`, signal) : null,
-    [chosen?.name, chosen?.release],
-  );
+  // The collection of the address is asked for beside the list, and once more where the list knows a newer release.
+  const name = chosen?.name ?? place.collection;
+  const [newer, setNewer] = useState("");
+  const facts = useLoaded(name ? (signal) => get<Facts>(path(name), signal) : null, [name, newer]);
+  useEffect(() => {
+    const known = facts.value;
+    if (chosen && known?.name === chosen.name && known.release !== chosen.release) setNewer(chosen.release);
+  }, [chosen?.release, facts.value]);
 
   useEffect(() => {
     if (chosen && chosen.name !== place.collection) go(address(chosen.name, place.screen), { replace: true });

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
@@ -62,13 +63,11 @@ class Reading:
 
 
 class TextNetwork(Protocol):
-    """What reads texts.
+    """What reads texts."""
 
-    Attributes:
-        sha256: of its files, hex.
-    """
-
-    sha256: str
+    @property
+    def sha256(self) -> str:
+        """The sha256 over its files, hex."""
 
     def __call__(self, text: str, sort: Sort = "passage") -> NDArray[np.float16]:
         """Return the features of a text, float16[F], of unit length."""
@@ -111,9 +110,6 @@ class SentenceEncoder:
         reading: how it reads; None as a network of which nothing is said.
         tokenizer: the file, where it lies elsewhere.
 
-    Attributes:
-        sha256: of both files, hex.
-
     Raises:
         CorruptError: one of them cannot be used.
     """
@@ -128,10 +124,10 @@ class SentenceEncoder:
         from tokenizers import Tokenizer
 
         self._reading = reading or Reading()
-        self._file, tokens = folder / graph, tokenizer or folder / layout.Backbone.TOKENIZER
+        self._file, self._tokens = folder / graph, tokenizer or folder / layout.Backbone.TOKENIZER
         try:
             network = whole_graph(self._file, self._reading.output)
-            self._tokenizer = Tokenizer.from_file(str(tokens))
+            self._tokenizer = Tokenizer.from_file(str(self._tokens))
         except CorruptError:
             raise
         except Exception as error:  # the libraries' errors have no base in common
@@ -142,7 +138,11 @@ class SentenceEncoder:
         # A tokenizer's file may ask for padding, which would make features depend on its length.
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self._reading.longest)
-        self.sha256 = digest_of_bytes(network, tokens.read_bytes())
+
+    @cached_property
+    def sha256(self) -> str:
+        """The sha256 over both files, hex; words of a release need none, and networks are large."""
+        return digest_of_bytes(whole_graph(self._file, self._reading.output), self._tokens.read_bytes())
 
     def __call__(self, text: str, sort: Sort = "passage") -> NDArray[np.float16]:
         """Return the features of a text, float16[F], of unit length.

@@ -10,7 +10,6 @@ Legend: N pictures, V words, F features.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -54,23 +53,24 @@ class Towers:
     """A text tower as a recipe names it; see :class:`aepipe.words.WordsSpec`.
 
     Attributes:
-        graph: the network.
+        graph: the file of the network.
         tokenizer: its ``tokenizer.json``.
         reading: how it reads.
+        sha256: of both files as a store has them, hex.
         said: what was read of its folder, in words.
     """
 
-    graph: bytes
-    tokenizer: bytes
+    graph: Path
+    tokenizer: Path
     reading: Reading
+    sha256: str
     said: tuple[str, ...] = ()
     of_rows: bool = False
     exact: bool = True
 
     def inputs(self) -> dict[str, Any]:
-        """Return the kind, the digests of the files, and how they read."""
-        digests = [hashlib.sha256(data).hexdigest() for data in (self.graph, self.tokenizer)]
-        return {"kind": KIND, "version": VERSION, "files": digests, "reading": self.reading.to_json()}
+        """Return the kind, the digest of the files, and how they read."""
+        return {"kind": KIND, "version": VERSION, "sha256": self.sha256, "reading": self.reading.to_json()}
 
     def make(self, folder: Path, rows: Rows, learned: NDArray[Any]) -> None:
         """Write the tower, and the gap as float32[2, F]: the means of texts and of pictures.
@@ -78,9 +78,11 @@ class Towers:
         Raises:
             CorruptError: the network fails.
         """
-        (folder / layout.Words.GRAPH).write_bytes(self.graph)
-        (folder / layout.Words.TOKENIZER).write_bytes(self.tokenizer)
-        tower = SentenceEncoder(folder, layout.Words.GRAPH, self.reading)
+        (folder / layout.Words.GRAPH).write_bytes(whole_graph(self.graph, self.reading.output))
+        (folder / layout.Words.TOKENIZER).write_bytes(self.tokenizer.read_bytes())
+        # The graph that is kept has no other output, so a question need not look for it.
+        reading = replace(self.reading, output="")
+        tower = SentenceEncoder(folder, layout.Words.GRAPH, reading)
         texts = words_of(folder / layout.Words.TOKENIZER)
         found = np.empty((len(texts), learned.shape[1]))
         for place, text in enumerate(texts):
@@ -89,7 +91,7 @@ class Towers:
         centres = (found.mean(axis=0), mean_of(learned))
         lengths = (length_of(found, centres[0]), length_of(learned, centres[1]))
         np.save(folder / layout.Words.GAP, np.array(centres, np.float32))
-        facts = {"version": VERSION, "reading": self.reading.to_json(), "words": len(texts)}
+        facts = {"version": VERSION, "reading": reading.to_json(), "words": len(texts)}
         write_card(folder, KIND, {**facts, "scale": lengths[1] / max(lengths[0], 1e-12)})
 
 
@@ -131,15 +133,15 @@ def resolve(text: str, *, base: Path, width: int, backbone: str | None = None, c
     _check_packages()
     place = (base / Path(text).expanduser()).resolve()
     folder = _folder_at(place)
-    shared = next((name for name in OUTPUTS if name in folder.ends[1]), None)
-    reading, said = readings.read(folder, {} if shared is None else {"output": shared})
+    reading, said = readings.read(folder, {})
+    shared = next((name for name in OUTPUTS if name in folder.ends[1]), reading.output)
+    if shared != reading.output:
+        reading, said = readings.read(folder, {"output": shared})
     tokenizer = folder.path / layout.Words.TOKENIZER
     tower = SentenceEncoder(folder.graph.parent, folder.graph.name, reading, tokenizer)
     if (own := len(tower("a", "query"))) != width:
         raise SourceError(f"{place}: gives {own} features for a text, and a picture has {width}: not of one model")
-    # The graph that is kept has no other output, so a question need not look for it.
-    kept = replace(reading, output="")
-    return Towers(whole_graph(folder.graph, reading.output), tokenizer.read_bytes(), kept, said)
+    return Towers(folder.graph, tokenizer, reading, tower.sha256, said)
 
 
 def opened(folder: Path, card: Mapping[str, Any]) -> TowerWords:

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { thumb, type Facts } from "../api";
 import { t } from "../i18n";
 import { change, type Place } from "../state";
-import { ASKED, askFile, askTyped, question, uploadOf } from "./asking";
+import { ASKED, askFile, askTyped, question, uploadOf, mixes } from "./asking";
 import { Icon } from "./icons";
 
 const HINTS: Record<string, Parameters<typeof t>[0]> = {
@@ -87,8 +87,7 @@ export function Bar({ facts, place, onCrop }: { facts: Facts; place: Place; onCr
       setError(t("failed", { text: "JSON" }));
     }
   };
-  const words = facts.asks.includes("text") && facts.kind !== "text";
-  const typing = words ? "ask_words" : facts.kind === "images" ? "ask_key" : null;
+  const typing = mixes(facts) ? "ask_words" : facts.kind === "images" ? "ask_key" : null;
   const hint = t(HINTS[facts.kind] ?? "ask_picture") + (typing ? ` – ${t(typing)}` : "");
   return (
     <div class="bar" role="search">
@@ -155,7 +154,7 @@ function Chip({
   const clear = () => change({ ...Object.fromEntries([...ASKED, "crop", "item"].map((one) => [one, null])) });
   return (
     <div class="chip">
-      {source && <img src={source} alt="" width="64" height="64" />}
+      {source && <img src={source} alt="" width="64" height="64" loading="lazy" />}
       <bdi>{crop ? t("part_of", { what: name }) : name}</bdi>
       {onCrop && (
         <button class="quiet" onClick={onCrop}>

@@ -1,15 +1,20 @@
 // The line above every screen: collection, screens, language, theme, help.
 
+import { useEffect, useRef } from "preact/hooks";
 import type { Summary } from "../api";
 import { LANGUAGES, language, setLanguage, t } from "../i18n";
 import { address, go, SCREENS, type Place } from "../state";
 import { Icon } from "./icons";
 
 export function Top({ place, all, chosen }: { place: Place; all: Summary[]; chosen: Summary }) {
+  const tabs = useRef<HTMLElement>(null);
+  useEffect(() => {
+    tabs.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [place.screen]);
   return (
     <header class="top">
       <a class="brand" href={address(chosen.name)}>
-        <Icon name="logo" /> aepipe
+        <Icon name="logo" /> <span>aepipe</span>
       </a>
       {all.length > 1 ? (
         <select
@@ -29,7 +34,7 @@ export function Top({ place, all, chosen }: { place: Place; all: Summary[]; chos
           <bdi>{chosen.name}</bdi>
         </span>
       )}
-      <nav>
+      <nav ref={tabs}>
         {SCREENS.map((screen) => (
           <a
             key={screen}
@@ -41,29 +46,31 @@ export function Top({ place, all, chosen }: { place: Place; all: Summary[]; chos
         ))}
       </nav>
       <span class="space" />
-      <select
-        class="quiet language"
-        aria-label={t("language")}
-        value={language}
-        onChange={(event) => setLanguage(event.currentTarget.value)}
-      >
-        {Object.entries(LANGUAGES).map(([code, name]) => (
-          <option key={code} value={code} lang={code}>
-            {name}
-          </option>
-        ))}
-      </select>
-      <button class="icon" title={t("theme")} aria-label={t("theme")} onClick={turnTheme}>
-        <Icon name="theme" />
-      </button>
-      <button
-        class="icon"
-        title={t("help")}
-        aria-label={t("help")}
-        onClick={() => document.querySelector<HTMLDialogElement>("#help")?.showModal()}
-      >
-        <Icon name="help" />
-      </button>
+      <span class="tools">
+        <select
+          class="quiet language"
+          aria-label={t("language")}
+          value={language}
+          onChange={(event) => setLanguage(event.currentTarget.value)}
+        >
+          {Object.entries(LANGUAGES).map(([code, name]) => (
+            <option key={code} value={code} lang={code}>
+              {name}
+            </option>
+          ))}
+        </select>
+        <button class="icon" title={t("theme")} aria-label={t("theme")} onClick={turnTheme}>
+          <Icon name="theme" />
+        </button>
+        <button
+          class="icon"
+          title={t("help")}
+          aria-label={t("help")}
+          onClick={() => document.querySelector<HTMLDialogElement>("#help")?.showModal()}
+        >
+          <Icon name="help" />
+        </button>
+      </span>
     </header>
   );
 }
