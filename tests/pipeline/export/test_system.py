@@ -418,6 +418,14 @@ def test_names_that_do_not_fit_are_changed_and_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "name"), [("lancedb:x", "möbel"), ("milvus:x", "a-b"), ("opensearch:x", "A b"), ("opensearch:x", "_a")]
+)
+def test_a_name_that_a_system_does_not_take_is_refused(stores: Stores, address: str, name: str) -> None:
+    with pytest.raises(QueryError, match=rf"^{name}: names in \w+ have .*; name another one by --table$"):
+        export_to(*stores[20], address, Wanted(name))
+
+
+@pytest.mark.parametrize(
     "address", ["duckdb:x", "postgresql://h/d", "lancedb:x", "clickhouse://h", "chdb:x", "qdrant:x"]
 )
 def test_a_missing_package_is_found_before_work_begins(
