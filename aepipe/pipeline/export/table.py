@@ -84,6 +84,20 @@ class Table:
         if there and not self.replace:
             raise QueryError(f"{where}: {self.name} is there already; say --replace, or name another one by --table")
 
+    def check_name(self, system: str, pattern: str, allowed: str) -> None:
+        """Check that the system takes the name.
+
+        Args:
+            system: its name.
+            pattern: a regular expression that the whole name has to match.
+            allowed: the same in words.
+
+        Raises:
+            QueryError: it does not.
+        """
+        if not re.fullmatch(pattern, self.name):
+            raise QueryError(f"{self.name}: names in {system} have {allowed}; name another one by --table")
+
     def draft(self, separator: str = _DRAFT) -> str:
         """Return a name under which the table is written, until it is whole."""
         return f"{self.name}{separator}{int(time.time()):x}_{secrets.token_hex(4)}"

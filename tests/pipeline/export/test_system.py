@@ -7,6 +7,7 @@ import io
 import json
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -115,7 +116,8 @@ def ours(store: Store, ref: Ref, asked: int) -> Hits:
 def in_python(question: str) -> Hits:
     """Run a question in Python, and return what it prints."""
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Qdrant's local mode is always exact, and says so
         exec(question, {})
     found: Hits = eval(printed.getvalue(), {})
     return found
@@ -415,6 +417,14 @@ def test_names_that_do_not_fit_are_changed_and_told() -> None:
     assert [found["id"], found["a.b"], found[long + "1"], found[long + "2"]] == ["id", "a.b", "ä" * 31, "ä" * 30 + "_2"]
     assert len(table.notes) == 2
     assert table.fitting(lambda name: name.replace(".", "_"))["a.b"] == "a_b_2"
+
+
+@pytest.mark.parametrize(
+    ("address", "name"), [("lancedb:x", "möbel"), ("milvus:x", "a-b"), ("opensearch:x", "A b"), ("opensearch:x", "_a")]
+)
+def test_a_name_that_a_system_does_not_take_is_refused(stores: Stores, address: str, name: str) -> None:
+    with pytest.raises(QueryError, match=rf"^{name}: names in \w+ have .*; name another one by --table$"):
+        export_to(*stores[20], address, Wanted(name))
 
 
 @pytest.mark.parametrize(

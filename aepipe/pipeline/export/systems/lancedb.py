@@ -35,6 +35,7 @@ class LanceDB:
         """Make the table; see :class:`aepipe.pipeline.export.table.System`."""
         import lancedb
 
+        table.check_name("LanceDB", r"[A-Za-z0-9_.-]+", "letters of English, digits and ._- only")
         failed: list[Exception] = []
         with self._address.refusals_named(RuntimeError, ValueError, OSError):
             database = lancedb.connect(self._folder)

@@ -44,6 +44,7 @@ class Milvus:
 
     def write(self, table: Table, groups: Iterable[pa.Table]) -> None:
         """Write the files; see :class:`aepipe.pipeline.export.table.System`."""
+        table.check_name("Milvus", r"[A-Za-z_][A-Za-z0-9_]{,254}", "letters of English, digits and _ only")
         table.check_free(self._address.shown, swap.check_folder(self._folder, _is_part))
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         with disk_errors_named(self._folder.parent), swap.temporary_folder(self._folder) as temporary:

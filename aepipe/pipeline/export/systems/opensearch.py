@@ -43,6 +43,8 @@ class OpenSearch:
 
     def write(self, table: Table, groups: Iterable[pa.Table]) -> None:
         """Write the files; see :class:`aepipe.pipeline.export.table.System`."""
+        pattern = r'(?![_+-])[^A-Z\\/*?"<>| ,#:]{1,255}'
+        table.check_name("OpenSearch", pattern, "no capitals, spaces or signs of paths")
         table.check_free(self._address.shown, swap.check_folder(self._folder, _is_part))
         names = table.fitting(lambda name: name.replace(".", "_").lstrip("_") or "column")
         self._folder.parent.mkdir(parents=True, exist_ok=True)
