@@ -126,7 +126,7 @@ def _known(release: Release, one: Query, handles: Handles) -> Question:
 
 
 def named_bytes(release: Release, one: Query) -> tuple[str, bytes]:
-    """Return a name for messages, and the bytes of what is asked with.
+    """Return a name for messages, and the bytes of a question.
 
     Raises:
         QueryError: the collection does not answer such questions.

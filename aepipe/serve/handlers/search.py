@@ -121,7 +121,7 @@ async def asked(request: Request) -> tuple[Sequence[Query], Options]:
 
 
 async def uploaded(request: Request, kind: str, parameters: type[Asked]) -> tuple[list[Query], Asked]:
-    """Return the files in the body of a request, as questions, and the parameters beside them.
+    """Return the files in the body of a request, as questions, and its parameters.
 
     Args:
         request: with the files.
