@@ -132,9 +132,9 @@ def marks(store: Store, name: str) -> list[Mark]:
 def canaries_of(store: Store, release: Release) -> list[Canary]:
     """Return the canaries that the marks of a collection stand for.
 
-    They are those that a release can be asked. Marks whose rows are gone are left out, and so are codes of another encoder whose items were not kept. At least half
-    of the good hits of a query have to be among the first 10, or twice as many as there are, and none of the bad ones.
-    Items are named relative to :func:`folder_of`.
+    They are those that a release can be asked. Marks whose rows are gone are left out, and so are codes of another
+    encoder whose items were not kept. At least half of the good hits of a query have to be among the first 10, or
+    twice as many as there are, and none of the bad ones. Items are named relative to :func:`folder_of`.
     """
     last: dict[tuple[str, str], dict[str, Verdict]] = {}
     for one in marks(store, release.name):

@@ -29,7 +29,8 @@ NEW = 0.02
 class Costs:
     """How long tasks take, by what they are like.
 
-    For a short one, the way into a thread and back is the larger part. Time of the processor counts, so that other work on the machine does not; where reading took long, all does.
+    For a short one, the way into a thread and back is the larger part. Time of the processor counts, so that other
+    work on the machine does not; where reading took long, all does.
     """
 
     def __init__(self) -> None:
