@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,22 +33,31 @@ from aepipe.release.query import Answer
 from aepipe.release.release import Release
 from aepipe.release.search import QueryOptions, search_options
 from aepipe.release.things import Thing, questions_from_things
+from aepipe.release.words import Mixture
 from aepipe.report.results import Results
 from aepipe.sources.packages import methods_naming_extras
 from aepipe.store import places, registry
 from aepipe.store.artifacts import Store
 
 if TYPE_CHECKING:
-    from aepipe.pipeline.export import Exported
+    from aepipe.pipeline.export.rows import Exported
+    from aepipe.pipeline.export.system import Sent
     from aepipe.pipeline.update import Added
     from aepipe.release.collections import Dropped, Listed
     from aepipe.release.diff import Difference
     from aepipe.release.groups import Alike, Groups
+    from aepipe.release.label import Labelled
     from aepipe.store.registry import Event
 
 __all__ = ["Collection", "Results", "collections", "open"]
 
 FilePath: TypeAlias = "str | PathLike[str]"
+
+
+class _Mixed(TypedDict):
+    plus: str | Sequence[str]
+    minus: str | Sequence[str]
+    weight: float | None
 
 
 @methods_naming_extras
@@ -99,6 +108,10 @@ class Collection:
         keys: Sequence[str] = (),
         ids: Sequence[int] = (),
         codes: Sequence[str] | BitCodes = (),
+        text: str | Sequence[str] = (),
+        plus: str | Sequence[str] = (),
+        minus: str | Sequence[str] = (),
+        weight: float | None = None,
         **options: Unpack[QueryOptions],
     ) -> Results:
         """Find the rows most like some things.
@@ -110,6 +123,10 @@ class Collection:
             keys: rows of the collection.
             ids: the same, by id.
             codes: in hex, or packed.
+            text: words, also where a file has such a name.
+            plus: words that are added to each question, or are one alone.
+            minus: words that its hits are not to have.
+            weight: share of added words in a question with an item, 0..1; 0.5.
             options: ``k``, ``radius``, ``where``, ``fast`` and others; see
                 :class:`aepipe.release.search.QueryOptions`.
 
@@ -121,8 +138,10 @@ class Collection:
 
         >>> boots.query("image.png", k=3, where="label = 'Boot'")      # doctest: +SKIP
         >>> boots.query(ids=[17], radius=6, others=True).to_pandas()   # doctest: +SKIP
+        >>> boots.query("beach.jpg", plus="at night", minus="people")  # doctest: +SKIP
         """
-        found = list(self.answers(*things, keys=keys, ids=ids, codes=codes, **options))
+        mixture: _Mixed = {"plus": plus, "minus": minus, "weight": weight}
+        found = list(self.answers(*things, keys=keys, ids=ids, codes=codes, text=text, **mixture, **options))
         if not found:
             raise QueryError("nothing is asked: give things, keys, ids or codes")
         queries.raise_failures(one.question for one in found)
@@ -134,6 +153,10 @@ class Collection:
         keys: Sequence[str] = (),
         ids: Sequence[int] = (),
         codes: Sequence[str] | BitCodes = (),
+        text: str | Sequence[str] = (),
+        plus: str | Sequence[str] = (),
+        minus: str | Sequence[str] = (),
+        weight: float | None = None,
         **options: Unpack[QueryOptions],
     ) -> Iterator[Answer]:
         """Yield the answers of :meth:`query` in blocks; a large folder is answered while it is read.
@@ -146,9 +169,17 @@ class Collection:
             FingerprintError: a code that another encoder made.
         """
         release = self.first_bits(options.get("bits")).release
-        search = search_options(release, options)
-        rows, coded = queries.questions_from_rows(release, ids, keys), queries.questions_from_codes(release, codes)
-        return queries.answers(release, chain(rows, coded, questions_from_things(release, things)), search)
+        search, mixture = search_options(release, options), Mixture.of(plus, minus, weight)
+        if mixture and len(codes):
+            raise QueryError("a code cannot be mixed with words: ask with the item or the row that it is of")
+        asked = chain(
+            queries.questions_from_rows(release, ids, keys, mixture),
+            queries.questions_from_codes(release, codes),
+            queries.questions_from_text(release, [text] if isinstance(text, str) else text, mixture),
+            questions_from_things(release, things, mixture),
+        )
+        alone = mixture and not (things or text or len(keys) or len(ids))
+        return queries.answers(release, queries.questions_from_words(release, [], mixture) if alone else asked, search)
 
     def encode(self, *things: Thing) -> BitCodes:
         """Return the codes of things, in their order; they carry the collection's fingerprint.
@@ -257,13 +288,14 @@ class Collection:
         self._reopen()
         return release.changed
 
-    def export(self, target: FilePath, *, bits: int | None = None) -> Exported:
+    def export(self, target: FilePath, *, bits: int | None = None, embeddings: bool = True) -> Exported:
         """Write the release as Parquet, in place of an earlier export in the folder; or as one file.
 
         Args:
             target: a folder: missing, empty, or an earlier export; or a file, whose ending says what is written:
                 ``.parquet``, ``.arrow``, ``.feather``, ``.csv``, ``.tsv`` or ``.jsonl``.
             bits: write only the first bits of the codes.
+            embeddings: false leaves the embeddings out, which takes a fraction of the time.
 
         Raises:
             QueryError: the folder holds anything else, rows are not written under such an ending, or codes have fewer
@@ -273,10 +305,47 @@ class Collection:
         >>> boots.export("codes/", bits=32).rows    # doctest: +SKIP
         70000
         """
-        from aepipe.pipeline.export import ENDINGS, export, export_file
+        from aepipe.pipeline.export.file import ENDINGS, export_file
+        from aepipe.pipeline.export.parquet import export
 
-        file = Path(target).suffix.lower() in ENDINGS and not Path(target).is_dir()
-        return (export_file if file else export)(self.store, self.release.ref, Path(target), n_bits=bits)
+        write = export_file if Path(target).suffix.lower() in ENDINGS and not Path(target).is_dir() else export
+        return write(self.store, self.release.ref, Path(target), n_bits=bits, embeddings=embeddings)
+
+    def export_to(
+        self,
+        system: str,
+        *,
+        table: str | None = None,
+        replace: bool = False,
+        bits: int | None = None,
+        embeddings: bool = True,
+        index: bool = True,
+    ) -> Sent:
+        """Write the release into a system that others run, as one table.
+
+        A table that is replaced stays until the new one is whole.
+
+        Args:
+            system: its address: ``postgresql://...``, ``duckdb:FILE``, ``lancedb:FOLDER``, ``clickhouse://...``,
+                ``chdb:FOLDER``, ``qdrant://...``, ``qdrant:FOLDER``, ``opensearch:FOLDER`` or ``milvus:FOLDER``.
+            table: its name there; by default that of the collection.
+            replace: the table may be there already, and is replaced.
+            bits: write only the first bits of the codes.
+            embeddings: false leaves the embeddings out, which takes a fraction of the time.
+            index: false makes no index for approximate search, where that is a step of its own.
+
+        Raises:
+            ExtraError: the package that speaks to the system is not installed.
+            QueryError: there is no such system, the table is there already, or the codes have fewer bits.
+            ServiceError: the system refuses, or does not answer.
+            CorruptError: something in the store is not what was written.
+
+        >>> print(boots.export_to("duckdb:boots.duckdb").question)    # doctest: +SKIP
+        """
+        from aepipe.pipeline.export.system import Wanted, export_to
+
+        wanted = Wanted(table, replace=replace, n_bits=bits, embeddings=embeddings, index=index)
+        return export_to(self.store, self.release.ref, system, wanted)
 
     def export_encoder(self, file: FilePath) -> tuple[int, ...]:
         """Write the encoder as one ONNX file, and return the shape of its input.
@@ -314,6 +383,23 @@ class Collection:
         from aepipe.release import dedup
 
         return dedup.search(self.release, alike, radius, smallest=smallest, out=out, keep=keep)
+
+    def label(self, words: Sequence[str]) -> Labelled:
+        """Label each row by the word that it is most like, with a confidence.
+
+        Args:
+            words: two at least, each a word or a phrase.
+
+        Raises:
+            QueryError: there are too few, or the collection answers no words.
+            CorruptError: something in the store is not what was written.
+
+        >>> photos.label(["a dog", "a cat", "a beach"]).counts()    # doctest: +SKIP
+        {'a dog': 812, 'a cat': 1066, 'a beach': 233}
+        """
+        from aepipe.release.label import label
+
+        return label(self.release, words)
 
     def diff(self, before: str | None = None, *, k: int = 10, rows: int = 1000) -> Difference:
         """Compare an earlier release with this one: rows, bits and nearest neighbours.

@@ -89,11 +89,37 @@ def _interval(system: str) -> str:
     return f"{{{system}:.3f}} ±{{{system}_half:.3f}}"
 
 
+def _words(bits: int) -> Table:
+    """Return the table of words that find pictures, by codes of so many bits."""
+    columns: dict[str, Column] = {
+        "words and rows compared by": "{system}",
+        "held out, English": "{held_en:.3f}",
+        "Chinese": "{held_zh:.3f}",
+        "share of floats": "{share_held:.3f}",
+        "known, English": "{known_en:.3f}",
+        "Chinese, known": "{known_zh:.3f}",
+        "share, known": "{share_known:.3f}",
+    }
+    return Table(("words",), "share_held", columns, only={"bits": bits})
+
+
 def _three(prefix: str) -> str:
     return f"{{{prefix}_map:.3f}} / {{{prefix}_map_at_1000:.3f}} / {{{prefix}_p_at_100:.3f}}"
 
 
 TABLES: Mapping[str, Table] = {
+    "words-64": _words(64),
+    "words-256": _words(256),
+    "asymmetric": Table(
+        ("asymmetric",),
+        "floats",
+        {"bits": "{bits}", "rows": "{rows:,}", "floats, ms": "{floats:.1f}", "code, ms": "{code:.1f}"},
+    ),
+    "words-not": Table(
+        ("words",),
+        "way",
+        {"the unwanted words are": "{way}", "right of 10": "{right:.3f}", "unwanted of 10": "{unwanted:.3f}"},
+    ),
     # retrieval.md
     "retrieval-fashion-mnist": Table(
         ("retrieval-fashion-mnist",),
@@ -225,6 +251,33 @@ TABLES: Mapping[str, Table] = {
         ("quantisers-sentences", "quantisers-fashion-mnist"),
         "method",
         {"recipe": "`{collection}`", "method": "{method}", "bytes": "{bytes:,.0f}", **RETRIEVAL},
+    ),
+    "words-caltech": Table(
+        ("words-caltech",),
+        "accuracy",
+        {
+            "asked in": "{language}",
+            "classes": "{classes}",
+            "system": "{system}",
+            "P@10": "{p_at_10:.3f}",
+            "accuracy": "{accuracy:.3f}",
+        },
+    ),
+    "words-far": Table(
+        ("words-caltech",),
+        "far",
+        {
+            "asked in": "{language}",
+            "classes": "{classes}",
+            "with a warning": "{far}",
+            "their P@10": "{p_at_10_far:.3f}",
+            "P@10 of the others": "{p_at_10_others:.3f}",
+        },
+    ),
+    "hybrid": Table(
+        ("hybrid",),
+        "system",
+        {"system": "{system}", "P@10": "{p_at_10:.3f}", "mAP@100": ("{map_at_100:.3f}", "–")},
     ),
     "retrieval-binarize": Table(
         ("retrieval-binarize",),
@@ -558,6 +611,17 @@ HEADLINES = (
             "ITQ {map_at_1000[itq]:.3f}, exact search of floats {map_at_1000[float]:.3f}",
         ),
         "retrieval.md",
+    ),
+    Headline(
+        "words",
+        "system",
+        (
+            "emoji by names that no network saw, {float[bits]} bits, recall@10",
+            "{words as floats[share_held]:.2f} of the floats, re-ranked {words as floats, re-ranked[share_held]:.2f}",
+            "ITQ-CCA {ITQ-CCA[share_held]:.2f}, re-ranked {ITQ-CCA, re-ranked[share_held]:.2f}",
+        ),
+        "retrieval.md",
+        {"bits": 64},
     ),
     Headline(
         "search-64",

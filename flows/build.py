@@ -84,7 +84,8 @@ def simpler(job: Job, parts: dict[str, Any]) -> tuple[Job, dict[str, Any]]:
     """
     if not fallback.applies(job.resolved):
         return job, parts
-    found = fallback.compared(job.store, Ref.parse(parts["scores"]), job.resolved.recipe.gate.metric)
+    scores, metric = Ref.parse(parts["scores"]), job.resolved.recipe.gate.metric
+    found = fallback.compared(job.store, scores, metric, least=fallback.least_of(job.resolved))
     if found is None:
         return job, parts
     logger.info("%s: %s", job.name, found)

@@ -21,6 +21,7 @@ from aepipe import recipe as recipes
 from aepipe.errors import GateError, RecipeError
 from aepipe.pipeline import fallback
 from aepipe.pipeline.compact import merge_rows
+from aepipe.pipeline.resolve import WORDS, named_words
 from aepipe.recipe import Options, Recipe
 from aepipe.release import gc as collector
 from aepipe.release.lifecycle import last_sound
@@ -40,7 +41,7 @@ RETRAIN_DAYS = 30
 KEEP = 7
 _NOT_LEARNED = {"name", "index", "evaluate", "gate", "compute"}
 """Tables of a recipe that the encoder does not depend on."""
-_WHERE = {"path", "workers", "max_bad_share", "max_vanished_share"}
+_WHERE = {"path", "workers", "max_bad_share", "max_vanished_share", "words"}
 """Keys of ``[source]`` that change where and how rows are read, but not the rows."""
 
 
@@ -294,4 +295,6 @@ def _learned(recipe: Recipe | None) -> dict[str, Any]:
     found = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in _NOT_LEARNED}
     options = found["source"]["options"]
     found["source"]["options"] = {key: value for key, value in options.items() if key not in _WHERE}
+    if named_words(found["features"]):
+        found["features"] = {key: value for key, value in found["features"].items() if key != WORDS}
     return found

@@ -26,9 +26,11 @@ import aepipe.pipeline.pretrain
 import aepipe.pipeline.publish
 import aepipe.pipeline.score
 import aepipe.pipeline.views
+import aepipe.pipeline.words
 from aepipe.evaluate.drift import Drift
 from aepipe.evaluate.gate import Verdict
 from aepipe.pipeline.backbone import attach_backbone
+from aepipe.pipeline.publish import Parts
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref
 from flows.job import Job, open_job
@@ -137,11 +139,12 @@ def score(job: Job, rows: str, model: str, codes: Sequence[str], before: str | N
 
 @task(name="publish", **_PLAIN)
 def publish(job: Job, parts: dict[str, Any]) -> str:
-    """Publish rows, model, codes and scores as a release; it is not in service yet."""
-    single = {what: Ref.parse(parts[what]) for what in ("rows", "model", "scores")}
+    """Publish a release of rows, model, codes, scores and words; it is not in service yet."""
+    rows, model, scores = (Ref.parse(parts[what]) for what in ("rows", "model", "scores"))
+    words = aepipe.pipeline.words.make_words(job.store, job.resolved.words, rows, model)
+    made: Parts = {"rows": rows, "model": model, "codes": refs(parts["codes"]), "scores": scores, "words": words}
     recipe, root = job.resolved.recipe, job.resolved.source.location
-    codes, file = refs(parts["codes"]), job.recipe_file
-    return str(aepipe.pipeline.publish.publish(job.store, recipe, root, codes=codes, recipe_file=file, **single))
+    return str(aepipe.pipeline.publish.publish(job.store, recipe, root, recipe_file=job.recipe_file, **made))
 
 
 @task(name="measure", **_PLAIN)

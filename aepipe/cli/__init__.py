@@ -26,6 +26,7 @@ VERBS = {
     "query": VerbModule("query"),
     "serve": VerbModule("serve"),
     "dedup": VerbModule("dedup"),
+    "label": VerbModule("label"),
     "map": VerbModule("map", threads=True),
     "show": VerbModule("show"),
     "evaluate": VerbModule("evaluate", threads=True),

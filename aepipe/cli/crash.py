@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import tempfile
 import traceback
@@ -27,11 +28,12 @@ def unforeseen(error: BaseException, complain: Callable[[str], None] | None = No
     try:
         file = _kept(error)
     except OSError:  # no room or no folder for it: better a long message than none
-        traceback.print_exception(error)
+        sys.stderr.write(_without_passwords("".join(traceback.format_exception(error))))
         where = "the traceback is above"
     else:
         where = f"the traceback is in {file}"
-    line = f"unforeseen error, {cause[:300]}; {where}: please report it with that text where you have aepipe from"
+    cause = _without_passwords(cause)[:300]
+    line = f"unforeseen error, {cause}; {where}: please report it with that text where you have aepipe from"
     (complain or _plainly)(line)
     return UNFORESEEN
 
@@ -40,9 +42,14 @@ def _kept(error: BaseException) -> str:
     """Write the traceback, the command line and the versions into a new file, and return its name."""
     handle, file = tempfile.mkstemp(prefix="aepipe-", suffix=".txt", text=True)
     with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-        stream.write(f"{sys.argv}\nPython {sys.version}\n{platform.platform()}\n\n")
-        traceback.print_exception(error, file=stream)
+        stream.write(_without_passwords(f"{sys.argv}\nPython {sys.version}\n{platform.platform()}\n\n"))
+        stream.write(_without_passwords("".join(traceback.format_exception(error))))
     return file
+
+
+def _without_passwords(text: str) -> str:
+    """Return a text whose addresses have no user and password."""
+    return re.sub(r"(://)[^/\s'\"]*@", r"\1***@", text)
 
 
 def _plainly(line: str) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, cast
 
 import typer
 
@@ -43,6 +43,14 @@ NUMBERS = (*hits.MEASURES, "id")
 """Columns whose cells stand on the right."""
 
 
+class Mixed(TypedDict):
+    """Words that are added to each question, and taken away, and their share of it."""
+
+    plus: list[str]
+    minus: list[str]
+    weight: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Display:
     """How answers are shown.
@@ -62,7 +70,7 @@ class Display:
 
 @dataclass(frozen=True, slots=True)
 class QueryInputs:
-    """The questions; each item, row and code is one, and they may be mixed."""
+    """The questions; each item, row and code is one, and they may stand together."""
 
     items: Annotated[
         list[str] | None,
@@ -77,6 +85,16 @@ class QueryInputs:
         list[str] | None, typer.Option("--row", help="A row of a table that is not in it, as JSON.", metavar="JSON")
     ] = None
     code: Annotated[list[str] | None, typer.Option("--code", help="A code.", metavar="HEX")] = None
+    plus: Annotated[
+        list[str] | None, typer.Option("--plus", help="Words that are added to each question.", metavar="WORDS")
+    ] = None
+    minus: Annotated[
+        list[str] | None, typer.Option("--not", help="Words that its hits are not to have.", metavar="WORDS")
+    ] = None
+    weight: Annotated[
+        float | None,
+        typer.Option("--weight", min=0, max=1, help="Share of added words in a question; 0.5.", metavar="SHARE"),
+    ] = None
 
     def answers(self, collection: Collection, options: QueryOptions) -> Iterable[Answer]:
         """Ask the collection.
@@ -89,7 +107,14 @@ class QueryInputs:
             from aepipe.release.things import check_rows
 
             check_rows(collection.release)
-        return collection.answers(*things, keys=self.key or [], ids=self.id or [], codes=self.code or [], **options)
+        return collection.answers(
+            *things,
+            keys=self.key or [],
+            ids=self.id or [],
+            codes=self.code or [],
+            **self._mixture(),
+            **options,
+        )
 
     def remote_answers(self, collection: RemoteCollection, options: Mapping[str, Any]) -> Iterable[hits.Answer]:
         """Ask a collection behind a service.
@@ -100,14 +125,21 @@ class QueryInputs:
         things = self._things()
         if self.row:
             collection.check_rows()
-        return collection.answers(*things, keys=self.key or [], ids=self.id or [], codes=self.code or [], **options)
+        return collection.answers(
+            *things, keys=self.key or [], ids=self.id or [], codes=self.code or [], **self._mixture(), **options
+        )
+
+    def _mixture(self) -> Mixed:
+        return {"plus": self.plus or [], "minus": self.minus or [], "weight": self.weight}
 
     def _things(self) -> list[str]:
         things = [*(self.items or []), *(self.row or [])]
-        if not (things or self.id or self.key or self.code):
+        if not (things or self.id or self.key or self.code or self.plus or self.minus):
             raise QueryError(
                 "nothing is asked: name files, folders or words, - for stdin, or give --id, --key or --code"
             )
+        if self.weight is not None and not (self.plus or self.minus):
+            raise QueryError("--weight is the share of the words of --plus and --not; give one of these")
         return things
 
 
@@ -162,6 +194,9 @@ class SearchFlags:
         bool,
         typer.Option("--rerank", help="Order hits by their embeddings, or say why that cannot be done."),
     ] = False
+    hybrid: Annotated[
+        bool, typer.Option("--hybrid", help="Of documents: hits by code and by their words (BM25), fused by rank.")
+    ] = False
     oversample: Annotated[
         int | None,
         typer.Option("--oversample", min=1, help="Re-rank this many times more hits than wanted.", metavar="FACTOR"),
@@ -176,14 +211,16 @@ class SearchFlags:
         allowed = None if self.where is None else collection.ids_where(self.where)
         if allowed is not None and not len(allowed):
             self._complain(collection.name)
-        return {**self._plain(), "where": allowed}
+        return {**self._plain(), "where": allowed, "hybrid": self.hybrid}
 
     def remote_options(self, collection: RemoteCollection) -> QueryOptions:
         """Return the options as a service takes them.
 
         Raises:
-            QueryError: the condition of ``--where`` is not SQL.
+            QueryError: the condition of ``--where`` is not SQL, or documents are to be asked by their words, too.
         """
+        if self.hybrid:
+            raise QueryError("--hybrid looks words up in a store: a service does not answer it")
         if self.where is not None and not collection.count_where(self.where):
             self._complain(collection.name)
         return {**self._plain(), "where": self.where}
@@ -298,6 +335,9 @@ def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, service: S
       aepipe query holidays/ -k 3                 the 3 most like each picture of a folder
       curl -s $URL | aepipe query -               a picture from a pipe
       aepipe query "how do I mend a bicycle tyre" documents on a question
+      aepipe query "a dog on grass"               pictures of it, where the recipe has `[features] words`
+      aepipe query beach.jpg --plus "at night"    like a picture, but at night
+      aepipe query "a street" --not snow          a street without snow
       aepipe query letter.txt                     documents like a document
       aepipe query --row '{"age": 41}'            rows of a table like one that is not in it
       aepipe query --key train/0007.png           rows like a row of the collection
@@ -371,11 +411,13 @@ def show(shelf: hits.Shelf, answers: Iterable[hits.Answer], display: Display, sh
 def as_json(shelf: hits.Shelf, found: hits.Answer) -> dict[str, Any]:
     """Return an answer as ``--json`` prints it."""
     assert found.question.code is not None
+    understood = list(found.question.understood)
     return {
         "fingerprint": shelf.fingerprint,
         "query": found.question.text,
         "code": found.question.code.hex()[0],
         "strange": found.strange,
+        **({"understood": understood} if understood else {}),
         "hits": [hits.hit_json(shelf, hit) for hit in found.hits],
     }
 
@@ -393,6 +435,8 @@ def as_table(
 ) -> str:
     """Return an answer as a table under the name of its query."""
     name = printable(shortened(found.question.text))
+    if found.question.understood:
+        name = f"{name}\nunderstood as: {printable(', '.join(found.question.understood))}"
     if not found.hits:
         return f"{name}\nnothing found\n"
     head = tuple(columns or usual_columns(found))

@@ -82,6 +82,7 @@ class RemoteQuestion:
         text: what the user called it.
         code: that was searched with; None where the item could not be read.
         failure: why not.
+        understood: what words were understood as, nearest first.
         row_id: the row that asked; None for all else, and for a row that was asked by its key.
         data: the bytes of a file from this machine.
     """
@@ -89,6 +90,7 @@ class RemoteQuestion:
     text: str
     code: RemoteCode | None = None
     failure: ItemError | None = None
+    understood: tuple[str, ...] = ()
     row_id: int | None = None
     data: bytes = b""
 

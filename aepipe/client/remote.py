@@ -29,13 +29,19 @@ from aepipe.client.answers import (
 from aepipe.client.asking import Asked, as_form, asked_bytes, asked_item, blocks
 from aepipe.client.wire import Wire
 from aepipe.errors import CodeError, FingerprintError, ItemError, NotFoundError, QueryError
+from aepipe.words import named
 
 if TYPE_CHECKING:
     from aepipe.codes.bitcodes import BitCodes
 
 MOST_HITS = 1000
 """Hits on one page of an answer."""
-OPTIONS = ("k", "radius", "min_confidence", "bits", "where", "others", "distinct", "fast", "rerank", "oversample")
+OPTIONS = (
+    *("k", "radius", "min_confidence", "bits", "where", "others", "distinct", "fast", "rerank", "oversample"),
+    *("plus", "minus", "weight"),
+)
+MIXED = ("plus", "minus")
+"""Options that are several texts."""
 COLLECTIONS = "/v1/collections"
 
 
@@ -162,7 +168,8 @@ class RemoteCollection:
             keys: rows of the collection.
             ids: the same, by id.
             codes: in hex, or packed.
-            options: those of :class:`aepipe.release.search.QueryOptions`; ``where`` is a condition in SQL.
+            options: those of :class:`aepipe.release.search.QueryOptions`; ``where`` is a condition in SQL. And
+                ``plus``, ``minus`` and ``weight``.
 
         Raises:
             QueryError: nothing is asked, there is no such row or option, or the condition is not SQL.
@@ -198,6 +205,9 @@ class RemoteCollection:
             ServiceError: the service does not answer.
         """
         wanted = self._options(options)
+        alone = not (things or len(keys) or len(ids) or len(codes)) and (wanted.get("plus") or wanted.get("minus"))
+        if alone:
+            return iter(self._answered([Asked("", "text", "")], wanted))
         rows = [Asked(f"id {one}", "id", int(one)) for one in ids] + [Asked(f"key {one}", "key", one) for one in keys]
         asked = chain(rows, self._asked_codes(codes), self._asked_things(things))
         return (answer for block in blocks(asked) for answer in self._answered(block, wanted))
@@ -266,10 +276,12 @@ class RemoteCollection:
             raise QueryError(f"{unknown}: no option of a query; there are: {', '.join(OPTIONS)}")
         if not isinstance(given.get("where"), str | None):
             raise QueryError("where: a service takes a condition in SQL, and no ids")
+        given = {**given, **{name: [one] for name in MIXED if isinstance(one := given.get(name), str)}}
         if (given.get("k") or 0) > MOST_HITS:
             raise QueryError(f"k: a service gives at most {MOST_HITS:,} hits of a question, not {given['k']:,}")
         own = {"release": self._facts["release"], **({} if self._bits is None else {"bits": self._bits})}
-        return {**own, **{name: value for name, value in given.items() if value is not None and value is not False}}
+        said = {name: value for name, value in given.items() if value is not None and value is not False}
+        return {**own, **{name: value for name, value in said.items() if name not in MIXED or value}}
 
     def _asked_codes(self, codes: Sequence[str] | BitCodes) -> list[Asked]:
         own, texts = (
@@ -288,9 +300,13 @@ class RemoteCollection:
         """
         for thing in things:
             from aepipe.sources.arguments import file_bytes, items_named
+            from aepipe.sources.asked import are_words
 
             if isinstance(thing, Mapping):
                 self.check_rows()
+            if isinstance(thing, str) and self.kind != "text" and "text" in self._facts["asks"] and are_words(thing):
+                yield Asked(thing, "text", thing)
+                continue
             if isinstance(thing, str | PathLike | Mapping):
                 text = json.dumps(dict(thing)) if isinstance(thing, Mapping) else str(thing)
                 yield from (asked_item(self.kind, item) for item in items_named(self.kind, [text], self._facts["cut"]))
@@ -329,8 +345,10 @@ class RemoteCollection:
                 hits, after = hits + more["hits"], more["next"]
             if len(hits) >= MOST_HITS and len(hits) % MOST_HITS == 0 and total != len(hits):
                 raise QueryError(f"{one.text}: more rows than a service lists; give k (--top), or a smaller radius")
+        text = named(one.text, options.get("plus", ()), options.get("minus", ()))
         own = {"row_id": one.value} if one.field == "id" else {"data": one.value} if one.field == "bytes" else {}
-        question = RemoteQuestion(one.text, RemoteCode(told["code"]), **own)
+        code, understood = RemoteCode(told["code"]), tuple(told.get("understood", ()))
+        question = RemoteQuestion(text, code, understood=understood, **own)
         return RemoteAnswer(question, [RemoteHit.of(hit) for hit in hits], told["strange"])
 
     def _posted(self, what: str, block: Sequence[Asked], options: Mapping[str, Any]) -> Any:  # noqa: ANN401  JSON
@@ -343,7 +361,8 @@ class RemoteCollection:
         options = {"release": self._facts["release"], **options}
         try:
             if block[0].way == "form":
-                given = [(name, str(value).lower() if value is True else str(value)) for name, value in options.items()]
+                said = [(name, one) for name, value in options.items() for one in (value if name in MIXED else [value])]
+                given = [(name, str(one).lower() if one is True else str(one)) for name, one in said]
                 return self._wire.post(path, *as_form(block), given)
             asked = {**options, "queries": [{one.field: one.value} for one in block]}
             return self._wire.post(path, json.dumps(asked).encode(), "application/json")

@@ -52,6 +52,18 @@ class Encoding:
     embedding: NDArray[np.float32]
     logits: NDArray[np.float32]
 
+    def __getitem__(self, some: NDArray[np.bool_]) -> Encoding:
+        """Return a part, by a mask."""
+        return Encoding(self.codes[some], self.embedding[some], self.logits[some])
+
+    def lost(self) -> NDArray[np.bool_]:
+        """Say which items have no code, bool[N].
+
+        The graph gives numbers for them that are not finite.
+        """
+        known: NDArray[np.bool_] = np.isfinite(self.embedding).all(axis=1, keepdims=True) & ~np.isnan(self.logits)
+        return np.asarray(~known.all(axis=1))
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -195,6 +207,13 @@ class Decoder:
             known, off = np.isfinite(given), rebuilt.reshape(given.shape) - np.nan_to_num(given)
             parts.append(np.sqrt(np.square(off * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)))
         return np.concatenate(parts)
+
+
+def why_lost(item: NDArray[np.generic]) -> str:
+    """Return why an item has no code, see :meth:`Encoding.lost`."""
+    if np.isnan(item.astype(np.float32)).any():
+        return "a value is missing; only a net that says `holes = true` reads rows with missing values"
+    return "its numbers are too large for the encoder"
 
 
 def quantize(embedding: NDArray[np.float32]) -> NDArray[np.int8]:

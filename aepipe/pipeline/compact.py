@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from aepipe import recipe
 from aepipe.codes import encoder as encoders
 from aepipe.log import step
-from aepipe.pipeline.publish import publish
+from aepipe.pipeline.publish import Parts, publish
 from aepipe.release.origin import recipe_file_of
 from aepipe.release.release import Release
 from aepipe.store import layout, reading
@@ -42,9 +42,8 @@ def compact(store: Store, release: Release) -> Ref:
     codes = merge_codes(store, release.all_parts("codes"), release.items.ids)
     read = recipe.parse(release.recipe, store.path(release.ref) / layout.Release.MANIFEST)
     model, scores = release.part("encoder"), release.part("scores")
-    made = {"rows": rows, "model": model, "scores": scores}
-    file = recipe_file_of(store, release.ref)
-    return publish(store, read, release.items.root, codes=[codes], recipe_file=file, **made)
+    made: Parts = {"rows": rows, "model": model, "codes": [codes], "scores": scores, "words": release.manifest.words}
+    return publish(store, read, release.items.root, recipe_file=recipe_file_of(store, release.ref), **made)
 
 
 def merge_rows(store: Store, release: Release) -> Ref:

@@ -25,6 +25,7 @@ from aepipe.evaluate.scores import Sample, Scores
 from aepipe.evaluate.strangers import Space, Strangers, faint, fit_space, nearest_figure
 from aepipe.log import step
 from aepipe.sources.base import SNIPPET
+from aepipe.sources.item import asking
 from aepipe.store.rows import Rows
 
 Figures = dict[str, NDArray[np.float64]]
@@ -117,7 +118,7 @@ def _as_words(
 ) -> tuple[Sample, Figures]:
     """Return questions of some words of held-out texts, with the figures of each but the nearest."""
     card = encoder.card
-    decode = sources.decoder(card.source, card.features, model)
+    decode = asking(sources.decoder(card.source, card.features, model))
     unknown = sources.stranger_words(card.source, card.features)
     rows, kept, shares = list[NDArray[np.generic]](), list[int](), list[float]()
     for place, words in _spans(_texts(table, queries), seed):

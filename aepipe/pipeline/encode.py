@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from aepipe.codes import encoder as encoders
 from aepipe.codes.bitcodes import n_bytes
 from aepipe.codes.encoder import Encoder
+from aepipe.errors import SourceError, shortened
 from aepipe.log import step
 from aepipe.pipeline.compact import merge_codes
 from aepipe.store import layout
@@ -42,6 +43,9 @@ def encode(store: Store, model: Ref, rows: Ref, *, known: Sequence[Ref] = (), em
         rows: the collection.
         known: segments of codes that this encoder made earlier.
         embedding: keep the embeddings too, one byte for each unit.
+
+    Raises:
+        SourceError: a row has no code, as one with missing values under an encoder that reads none.
     """
     inputs = {"stage": "encode", "version": VERSION, "model": str(model), "rows": str(rows)}
     inputs |= {"known": ",".join(map(str, known)), "embedding": embedding}
@@ -70,12 +74,26 @@ def _encode(encoder: Encoder, table: Rows, ids: NDArray[np.int64], folder: Path,
         new = np.isin(block, ids, assume_unique=True)
         if new.any():
             found = encoder.encode(items[new], threads=os.cpu_count() or 1)
+            _check(table, block[new], items[new], found)
             places = np.searchsorted(ids, block[new])
             codes[places] = found.codes.packed
             if finer is not None:
                 finer[places] = encoders.quantize(found.embedding)
         seen += len(block)
         step("encoding", seen, len(table))
+
+
+def _check(table: Rows, ids: NDArray[np.int64], items: NDArray[np.generic], found: encoders.Encoding) -> None:
+    """Refuse rows that have no code.
+
+    Raises:
+        SourceError: there is one.
+    """
+    lost = found.lost()
+    if lost.any():
+        key = table.keys()[int(np.flatnonzero(table.ids() == ids[lost][0])[0])]
+        more = f" (as {lost.sum() - 1:,} others)" if lost.sum() > 1 else ""
+        raise SourceError(f"{shortened(key)}{more}: {encoders.why_lost(items[lost][0])}")
 
 
 def reuse_codes(store: Store, codes: Sequence[Ref], *, before: Ref, after: Ref) -> list[Ref]:

@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, compose, helper, numpy_helper, version_converter
 
 from aepipe.codes.encoder import GRAPH, Encoder, session
 from aepipe.errors import CorruptError, QueryError
 from aepipe.release.release import Release
 from aepipe.sources import backbone
+from aepipe.sources.networks.pictures import Backbone
 from aepipe.store.artifacts import Ref, Store
 
 KEY = "aepipe"
@@ -66,13 +68,14 @@ def _with_network(network: Path, stack: ModelProto, features: dict[str, Any]) ->
     """
     (opset,) = (one.version for one in stack.opset_import if one.domain == "")
     below = onnx.load(network)
-    given = {below.graph.input[0].name: np.zeros((1, 3, *features["size"]), np.float32)}
-    maps = session(network.read_bytes()).run(None, given)[0].ndim == 4
+    given, taken = below.graph.input[0].name, below.graph.input[0].type.tensor_type.elem_type
+    seen = {given: np.zeros((1, 3, *features["size"]), helper.tensor_dtype_to_np_dtype(taken))}
+    (found,) = session(network.read_bytes()).run(None, seen)
     try:
         parts = [
-            _prepared(features["size"], features["backbone"]),
+            _prepared(features["size"], features["backbone"], taken),
             version_converter.convert_version(below, opset),
-            _unit(*_shape(stack), maps=maps),
+            _unit(_shape(stack), found, features["backbone"].get("pooling", "mean")),
             stack,
             _first(stack),
         ]
@@ -97,42 +100,72 @@ def _above(below: ModelProto, above: ModelProto) -> ModelProto:
     return compose.merge_models(below, above, io_map=list(zip(ends, starts, strict=False)), outputs=outputs)
 
 
-def _prepared(size: Sequence[int], seen_by: dict[str, Any]) -> ModelProto:
-    """Return the graph from a picture, uint8[1, H, W, 3], to a network's input, [1, 3, H, W]."""
+def _prepared(size: Sequence[int], seen_by: dict[str, Any], taken: int) -> ModelProto:
+    """Return the graph from a picture, uint8[1, H, W, 3], to a network's input, [1, 3, H, W].
+
+    Args:
+        size: H, W.
+        seen_by: mean, scale and channels of the network.
+        taken: the type of numbers that it takes.
+    """
     mean, scale = (np.array(seen_by[name], np.float32).reshape(1, -1, 1, 1) for name in ("mean", "scale"))
+    order = np.array([2, 1, 0] if seen_by.get("channels") == "bgr" else [0, 1, 2])
     nodes = [
         helper.make_node("Cast", ["items"], ["real"], to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["real"], ["channels"], perm=[0, 3, 1, 2]),
+        helper.make_node("Transpose", ["real"], ["colours"], perm=[0, 3, 1, 2]),
+        helper.make_node("Gather", ["colours", "order"], ["channels"], axis=1),
         helper.make_node("Sub", ["channels", "mean"], ["centred"]),
-        helper.make_node("Div", ["centred", "scale"], ["prepared"]),
+        helper.make_node("Div", ["centred", "scale"], ["scaled"]),
+        helper.make_node("Cast", ["scaled"], ["prepared"], to=taken),
     ]
     items = helper.make_tensor_value_info("items", TensorProto.UINT8, [1, *size, 3])
-    found = helper.make_tensor_value_info("prepared", TensorProto.FLOAT, [1, 3, *size])
-    return _model(nodes, [items], [found], mean=mean, scale=scale)
+    found = helper.make_tensor_value_info("prepared", taken, [1, 3, *size])
+    return _model(nodes, [items], [found], mean=mean, scale=scale, order=order)
 
 
-def _unit(batch: int, width: int, *, maps: bool) -> ModelProto:
+def _unit(rows: Sequence[int], found: NDArray[Any], pooling: str) -> ModelProto:
     """Return the graph from a picture's features to a batch of unit vectors, [B, F].
 
-    The first row is computed as :class:`aepipe.sources.backbone.Backbone` does; the others are zeros.
+    The first row is computed as :class:`aepipe.sources.networks.pictures.Backbone` does; the others are zeros.
+
+    Args:
+        rows: B and F.
+        found: what the network gives for one picture.
+        pooling: how tokens or maps become one vector.
     """
-    means = [helper.make_node("ReduceMean", ["features", "sides"], ["mean"], keepdims=0)] if maps else []
     nodes = [
-        helper.make_node("Cast", ["seen"], ["features"], to=TensorProto.DOUBLE),
-        *means,
-        helper.make_node("ReduceSumSquare", ["mean" if maps else "features", "all"], ["square"]),
+        helper.make_node("Cast", ["seen"], ["real"], to=TensorProto.DOUBLE),
+        *_pooled(found.ndim, pooling),
+        helper.make_node("ReduceSumSquare", ["features", "all"], ["square"]),
         helper.make_node("Sqrt", ["square"], ["length"]),
         helper.make_node("Max", ["length", "least"], ["positive"]),
-        helper.make_node("Div", ["mean" if maps else "features", "positive"], ["unit"]),
+        helper.make_node("Div", ["features", "positive"], ["unit"]),
         helper.make_node("Cast", ["unit"], ["short"], to=TensorProto.FLOAT16),
         helper.make_node("Cast", ["short"], ["row"], to=TensorProto.FLOAT),
         helper.make_node("Pad", ["row", "below"], ["rows"]),
     ]
-    seen = helper.make_tensor_value_info("seen", TensorProto.FLOAT, [1, width, None, None] if maps else [1, width])
-    rows = helper.make_tensor_value_info("rows", TensorProto.FLOAT, [batch, width])
-    sides = {"sides": np.array([2, 3])} if maps else {}
-    below = np.array([0, 0, batch - 1, 0])
-    return _model(nodes, [seen], [rows], all=np.array([1]), least=np.float64(1e-12), below=below, **sides)
+    seen = helper.make_tensor_value_info("seen", helper.np_dtype_to_tensor_dtype(found.dtype), found.shape)
+    made = helper.make_tensor_value_info("rows", TensorProto.FLOAT, rows)
+    tokens = found.shape[1]
+    constants: dict[str, Any] = {"sides": np.array([1] if found.ndim == 3 else [2, 3]), "least": np.float64(1e-12)}
+    constants |= {"all": np.array([1]), "below": np.array([0, 0, rows[0] - 1, 0])}
+    constants |= {"at": np.array(0 if pooling == "cls" else tokens - 1)}
+    constants |= {"shares": (np.arange(1, tokens + 1, dtype=np.float64) * 2 / (tokens * (tokens + 1)))[None, :, None]}
+    return _model(nodes, [seen], [made], **constants)
+
+
+def _pooled(ndim: int, pooling: str) -> list[Any]:
+    """Return the nodes that make one vector of tokens or maps, as :func:`aepipe.sources.networks.graph.pooled` does."""
+    if ndim == 2:
+        return [helper.make_node("Identity", ["real"], ["features"])]
+    if pooling == "max":
+        return [helper.make_node("ReduceMax", ["real", "sides"], ["features"], keepdims=0)]
+    if ndim == 3 and pooling in {"cls", "last"}:
+        return [helper.make_node("Gather", ["real", "at"], ["features"], axis=1)]
+    if ndim == 3 and pooling == "weighted":
+        weighted = helper.make_node("Mul", ["real", "shares"], ["weighted"])
+        return [weighted, helper.make_node("ReduceSum", ["weighted", "sides"], ["features"], keepdims=0)]
+    return [helper.make_node("ReduceMean", ["real", "sides"], ["features"], keepdims=0)]
 
 
 def _first(stack: ModelProto) -> ModelProto:
@@ -163,7 +196,7 @@ def _check(model: ModelProto, folder: Path, encoder: Encoder) -> None:
     """
     features = encoder.card.features
     seen_by, shape = features["backbone"], (2, *features["size"], 3)
-    see = backbone.Backbone(folder / backbone.GRAPH, mean=seen_by["mean"], scale=seen_by["scale"])
+    see = Backbone.of(folder, backbone.GRAPH, seen_by)
     whole = session(model.SerializeToString())
     for picture in np.random.default_rng(0).integers(0, 256, shape, np.uint8):
         bits = whole.run(["bits"], {"items": picture[None]})[0]

@@ -34,6 +34,7 @@ class Compared:
         kept: without labels, the recall of float neighbours, as a share of ITQ's; None with labels.
         recalls: of float neighbours, ours and that of ITQ, where ITQ is better by no more than chance may be; then they
             decide. None elsewhere.
+        least: the share of ITQ's recall that is kept at least.
     """
 
     metric: str
@@ -41,6 +42,7 @@ class Compared:
     itq: float
     kept: float | None = None
     recalls: tuple[float, float] | None = None
+    least: float = KEPT
 
     @property
     def better(self) -> str:
@@ -53,8 +55,8 @@ class Compared:
 
     @property
     def lost(self) -> bool:
-        """Whether most of the neighbours that ITQ keeps are lost."""
-        return self.kept is not None and self.kept < KEPT
+        """Whether too many of the neighbours that ITQ keeps are lost."""
+        return self.kept is not None and self.kept < self.least
 
     def __str__(self) -> str:
         if self.lost and self.ours >= self.itq:
@@ -81,7 +83,7 @@ class Compared:
         return f", which may be chance; {LABEL_FREE} {ours:.3f} against {itq:.3f}"
 
 
-def compared(store: Store, measured: Ref, metric: str) -> Compared | None:
+def compared(store: Store, measured: Ref, metric: str, *, least: float = KEPT) -> Compared | None:
     """Compare codes with those of ITQ; None where no metric was measured for both.
 
     Args:
@@ -89,6 +91,7 @@ def compared(store: Store, measured: Ref, metric: str) -> Compared | None:
         measured: scores of the trained codes.
         metric: that the gate looks at. Without labels ``walk_map`` decides, with a look at the recall of neighbours;
             scores of earlier versions have that recall alone.
+        least: the share of ITQ's recall that is kept at least, without labels.
 
     Raises:
         CorruptError: the scores are not what was written.
@@ -102,7 +105,7 @@ def compared(store: Store, measured: Ref, metric: str) -> Compared | None:
         ours, itq = scores.metric(name, OURS), scores.metric(name, "itq")
         if ours is not None and itq is not None:
             lost = kept if name in (WALK_MAP, LABEL_FREE) else None
-            return Compared(name, ours.value, itq.value, lost, _recalls(scores, name))
+            return Compared(name, ours.value, itq.value, lost, _recalls(scores, name), least)
     return None
 
 
@@ -113,6 +116,15 @@ def _recalls(scores: Scores, metric: str) -> tuple[float, float] | None:
     if metric in (LABEL_FREE, WALK_MAP) or ours is None or itq is None or near is None or other is None:
         return None
     return (near.value, other.value) if ours.value < itq.value <= ours.high else None
+
+
+def least_of(resolved: ResolvedRecipe) -> float:
+    """Return the share of ITQ's recall that trained bits have to keep, without labels.
+
+    Half of it is enough for who asks for rows of a kind. Words that tell rows of one kind apart find them by the
+    features alone, so neighbours by features are what their codes are for.
+    """
+    return 1.0 if resolved.words is not None and resolved.words.exact else KEPT
 
 
 def applies(resolved: ResolvedRecipe) -> bool:

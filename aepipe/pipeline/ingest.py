@@ -363,6 +363,7 @@ def _reading(source: Source, rejected: list[Rejected]) -> dict[str, Any]:
         "unreadable": unreadable.facts(),
         "left_out": dict(source.left_out),
         "notes": [*source.notes, *renamed(source.schema().names)],
+        **({"backbone": said} if (said := list(getattr(source, "network_said", ()))) else {}),
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,33 +33,39 @@ BLOCK = 65_536
 """Values of a column that are converted to text at a time."""
 
 
-def publish(
-    store: Store,
-    recipe: Recipe,
-    root: Path,
-    *,
-    rows: Ref,
-    model: Ref,
-    codes: Sequence[Ref],
-    scores: Ref,
-    recipe_file: str = "",
-) -> Ref:
+class Parts(TypedDict):
+    """What a release is published from.
+
+    Attributes:
+        rows: the collection; a row that only the codes have has vanished from it and is left out.
+        model: the encoder.
+        codes: segments that together hold the codes of all rows.
+        scores: written by :mod:`aepipe.pipeline.score`.
+        words: written by :mod:`aepipe.pipeline.words`, where the recipe names them.
+    """
+
+    rows: Ref
+    model: Ref
+    codes: Sequence[Ref]
+    scores: Ref
+    words: NotRequired[Ref | None]
+
+
+def publish(store: Store, recipe: Recipe, root: Path, *, recipe_file: str = "", **parts: Unpack[Parts]) -> Ref:
     """Publish a release.
 
     Args:
         store: where artifacts are read and written.
         recipe: all of it was made by this recipe.
         root: the folder that places are relative to.
-        rows: the collection; a row that only the codes have has vanished from it and is left out.
-        model: the encoder.
-        codes: segments that together hold the codes of all rows.
-        scores: written by :mod:`aepipe.pipeline.score`.
         recipe_file: that says where the items are; empty where it was said otherwise.
+        parts: references; see :class:`Parts`.
 
     Raises:
         CorruptError: an artifact is damaged, or a row has no code.
         FingerprintError: the codes come from two encoders.
     """
+    rows, codes = parts["rows"], parts["codes"]
     held = write_items(store, rows, root)
     indexed = _index(store, recipe, rows, codes)
     index_facts = store.manifest(indexed).facts
@@ -68,14 +74,15 @@ def publish(
         fingerprint=index_facts["fingerprint"],
         n_bits=index_facts["n_bits"],
         n_rows=index_facts["rows"],
-        encoder=model,
+        encoder=parts["model"],
         codes=tuple(codes),
         items=held,
         index=indexed,
-        scores=scores,
+        scores=parts["scores"],
         source_rows=rows,
         recipe=recipe.model_dump(mode="json"),
         source_path=str(root),
+        words=parts.get("words"),
     )
     inputs = {"stage": STAGE, "version": VERSION, **manifest.to_json()}
     ref = ref_of("release", inputs)

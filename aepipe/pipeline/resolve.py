@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aepipe import recipe as recipes
-from aepipe import sources
+from aepipe import sources, words
 from aepipe.errors import RecipeError
 from aepipe.index import hamming
 from aepipe.learn import batches
@@ -18,6 +18,11 @@ from aepipe.learn.batches import Compute
 from aepipe.learn.spec import LayerSpec, Training
 from aepipe.recipe import Choice, LayerRecipe, Options, Recipe
 from aepipe.sources.item import Source
+from aepipe.sources.networks import packaged
+from aepipe.words import WordsSpec
+
+WORDS = "words"
+"""The key under ``[features]`` that names what answers words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class ResolvedRecipe:
         finetune: training of the unrolled stack.
         compute: device and precision on this machine.
         index: options of the index.
+        words: what answers questions in words; None where the recipe names nothing.
     """
 
     recipe: Recipe
@@ -39,6 +45,7 @@ class ResolvedRecipe:
     finetune: Training
     compute: Compute
     index: Options
+    words: WordsSpec | None = None
 
     def training_key(self, depth: int) -> dict[str, Any]:
         """Return the inputs of the first ``depth`` layers except their rows, for a digest."""
@@ -92,9 +99,35 @@ def resolve_for(recipe: Recipe, source: Source) -> ResolvedRecipe:
             finetune=finetune,
             compute=batches.resolve(recipe.compute),
             index=hamming.resolve(recipe.index.kind),
+            words=_words(recipe, source),
         )
     except RecipeError as error:
         raise _named(error, recipe) from None
+
+
+def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
+    """Return what answers words, where the recipe names it.
+
+    Raises:
+        SourceError: there is no such thing, or it has another space than the rows.
+        ExtraError: a package is not installed.
+    """
+    named, columns = named_words(recipe.features), tuple(recipe.source.options.get(WORDS, ()))
+    if not named and columns:
+        raise RecipeError("source.words: columns are joined to what answers words; allowed: with [features] words")
+    if not named:
+        return None
+    base, backbone = recipe.file.parent, recipe.features.get("backbone")
+    return words.resolve(named, base=base, width=source.shape[0], backbone=backbone, columns=columns)
+
+
+def named_words(features: Mapping[str, Any]) -> str | None:
+    """Return what a recipe names to answer words.
+
+    In recipes of documents the same key is the number of words in a row.
+    """
+    named = features.get(WORDS)
+    return named if isinstance(named, str) and named else None
 
 
 def _named(error: RecipeError, recipe: Recipe) -> RecipeError:
@@ -119,6 +152,13 @@ def override(recipe: Recipe, *, name: str | None = None, device: str | None = No
     options = table["source"]["options"]
     if isinstance(options.get("path"), str) and "://" not in options["path"]:
         options["path"] = _absolute(base, options["path"])
+    features = table["features"]
+    named, network = named_words(features), features.get("backbone")
+    if named and words.is_place(named):
+        features[WORDS] = _absolute(base, named)
+    # What is not there is named in the error as it was written.
+    if isinstance(network, str) and network not in packaged.NAMES and os.path.exists(_absolute(base, network)):
+        features["backbone"] = _absolute(base, network)
     if recipe.gate.canaries:
         table["gate"]["canaries"] = _absolute(base, recipe.gate.canaries)
     return recipes.parse(table, recipe.file)

@@ -96,6 +96,7 @@ lr = 2e-3
 warmup = 50
 corruption = {{ kind = "mask", rate = 0.2, rescale = true }}
 {edits}objective = {{ kind = "neighbourhood", whiten = 0.0{more} }}"""
+_DRAWS = '[compute]\ndraws = "bits"  # which cells are left out in training is drawn fast, on a CPU'
 _EDITS = "edits = {kind}  # as far as the rows bear it\n"
 _LINEAR = """[code]  # too few rows to train on: rotated components (ITQ)
 bits = {bits}
@@ -540,6 +541,7 @@ def stack(rows: int, *, cells: int = 0, edits: str = "") -> list[str]:
         _WALKS.format(
             epochs=epochs["finetune"], batch=batch, more=more, edits=_EDITS.format(kind=edits) if edits else ""
         ),
+        _DRAWS,
     ]
 
 

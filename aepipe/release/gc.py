@@ -22,7 +22,7 @@ from math import inf
 from pathlib import Path
 
 from aepipe.errors import BusyError, NotFoundError, StoreError
-from aepipe.release import maps
+from aepipe.release import fulltext, maps
 from aepipe.release.manifest import ReleaseManifest
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import KINDS, Ref, Store
@@ -98,7 +98,7 @@ def _found(store: Store, names: list[str], keep: int, until: float) -> Garbage:
     in_service = [registry.resolve(store, name)[1] for name in names]
     kept = dict.fromkeys([*in_service, *_before(store), *_newest(store, keep)])
     needed = {part for ref in kept for part in (ref, *(one for _, one in ReleaseManifest.read(store, ref).parts))}
-    needed |= {maps.ref_of(ref) for ref in kept}
+    needed |= {made.ref_of(ref) for ref in kept for made in (maps, fulltext)}
     needed |= _reach(store, [part for ref in in_service for _, part in ReleaseManifest.read(store, ref).parts])
     needed |= {part for ref in store.refs("release") if store.used(ref) >= until for part in _parts(store, ref)}
     # Releases first: if this is interrupted, no release is left without its parts.

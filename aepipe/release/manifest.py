@@ -1,8 +1,9 @@
 """The manifest of a release, ``release.json``: references, fingerprint, resolved recipe.
 
 Schema 1 is a release as it was built. Schema 2 adds three keys at its end (``more_items``, ``more_rows``, ``changes``)
-once rows were added or removed: a version that does not know them must not open such a release. The order of keys is
-part of the file, because its bytes are sealed.
+once rows were added or removed: a version that does not know them must not open such a release. Either has ``words``
+as its last key where the release answers words; a version that does not know it answers everything else. The order of
+keys is part of the file, because its bytes are sealed.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class ReleaseManifest:
         more_items: keys and columns of added rows.
         more_rows: added rows.
         changes: of the index, and the removed ids; None for a release as it was built.
+        words: what answers questions in words; None where the recipe names none.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ReleaseManifest:
     more_items: tuple[Ref, ...] = ()
     more_rows: tuple[Ref, ...] = ()
     changes: Ref | None = None
+    words: Ref | None = None
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> ReleaseManifest:
@@ -84,6 +87,7 @@ class ReleaseManifest:
             more_items=_refs(body.get("more_items", ())),
             more_rows=_refs(body.get("more_rows", ())),
             changes=Ref.parse(body["changes"]) if body.get("changes") else None,
+            words=Ref.parse(body["words"]) if body.get("words") else None,
         )
 
     @classmethod
@@ -128,7 +132,7 @@ class ReleaseManifest:
         if self.changes is not None:
             body |= {"more_items": [str(one) for one in self.more_items]}
             body |= {"more_rows": [str(one) for one in self.more_rows], "changes": str(self.changes)}
-        return body
+        return body if self.words is None else body | {"words": str(self.words)}
 
     def write(self, folder: Path) -> None:
         """Write the file into an existing folder."""
@@ -152,9 +156,9 @@ class ReleaseManifest:
 
     @property
     def parts(self) -> list[tuple[str, Ref]]:
-        """All references by kind (encoder, codes, items, index, changes, scores, rows), in order.
+        """All references by kind, in order; where a kind has several, the oldest comes first.
 
-        Where a kind has several references, the oldest comes first.
+        The kinds are encoder, codes, items, index, changes, scores, words and rows.
         """
         found: dict[str, tuple[Ref, ...]] = {
             "encoder": (self.encoder,),
@@ -163,6 +167,7 @@ class ReleaseManifest:
             "index": (self.index,),
             "changes": () if self.changes is None else (self.changes,),
             "scores": (self.scores,),
+            "words": () if self.words is None else (self.words,),
             "rows": (self.source_rows, *self.more_rows),
         }
         return [(what, ref) for what, refs in found.items() for ref in refs]

@@ -48,6 +48,23 @@ class Class:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of a map.
+
+    Attributes:
+        name: of it.
+        x: of its middle, in the units of the map.
+        y: the same.
+        count: rows that it was named by.
+    """
+
+    name: str
+    x: float
+    y: float
+    count: int
+
+
 class Map:
     """A map, memory-mapped.
 
@@ -57,6 +74,8 @@ class Map:
         classes: uint8[N].
         ids: int64[N].
         landmarks: L.
+        legend: the classes.
+        regions: parts with a name, the largest first; none where no word is known that names them.
 
     Raises:
         CorruptError: the folder does not hold a map.
@@ -67,6 +86,7 @@ class Map:
             card = json.loads((folder / layout.Map.CARD).read_bytes())
             self.landmarks: int = card["landmarks"]
             self.legend = [Class(**one) for one in card["classes"]]
+            self.regions = [Region(**one) for one in card.get("regions", ())]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CorruptError(f"{folder}: corrupt, not a map: {error}; {REMEDY}") from None
         self.x: NDArray[np.uint16] = mapped(folder / layout.Map.X)

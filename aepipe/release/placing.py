@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from aepipe.index import hamming
 from aepipe.log import step
 from aepipe.release import maps
 from aepipe.release.maps import LANDMARKS, NAMED, NONE, OTHERS, SEED, SIDE, Map
+from aepipe.release.regions import regions
 from aepipe.release.release import Release
 from aepipe.store import layout
 from aepipe.store.artifacts import Store
@@ -57,6 +59,7 @@ def make(store: Store, release: Release, *, threads: int = 1) -> Map:
     order = rng.permutation(len(release.items.ids))
     landmarks = np.sort(order[:LANDMARKS])
     places = _scaled(_places(release, landmarks, threads))
+    named = regions(release, np.asarray(release.items.ids)[landmarks], places[landmarks] * SIDE)
     places += rng.uniform(-JITTER, JITTER, places.shape)
     points = np.clip(np.rint(places * SIDE), 0, SIDE).astype(np.uint16)[order]
     classes, legend = _classes(release.items.column("label"), len(order))
@@ -66,6 +69,7 @@ def make(store: Store, release: Release, *, threads: int = 1) -> Map:
         for name, column in columns.items():
             np.save(draft.path / name, np.ascontiguousarray(column))
         card: dict[str, Any] = {"schema": 1, "landmarks": len(landmarks), "classes": legend}
+        card |= {"regions": [asdict(one) for one in named]} if named else {}
         (draft.path / layout.Map.CARD).write_text(json.dumps(card), encoding="utf-8")
         facts = {"rows": len(order), "landmarks": len(landmarks)}
         return Map(store.path(draft.finish(maps.inputs_of(release.ref), facts)))

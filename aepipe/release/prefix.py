@@ -66,7 +66,7 @@ class Prefix(Release):
         """None: items cannot be decoded from the first bits alone."""
         return
 
-    def encode(self, items: NDArray[np.uint8], *, threads: int = 1) -> BitCodes:
+    def encode(self, items: NDArray[np.generic], *, threads: int = 1) -> BitCodes:
         """Return the prefixes of the codes of decoded items; see :meth:`Release.encode`."""
         return self._whole.encode(items, threads=threads).prefix(self.n_bits)
 

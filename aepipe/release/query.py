@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BitCodes
+from aepipe.codes.encoder import Encoding, why_lost
 from aepipe.errors import FingerprintError, ItemError, QueryError
 from aepipe.evaluate.calibration import Confidence
 from aepipe.release.release import Release
 from aepipe.release.search import Hit, Question, SearchOptions, search
 from aepipe.release.unusual import figures_of, is_judged, unusual
+from aepipe.release.words import NOTHING, Mixture, answers_words, features_of, is_in_words, meaning_of, mixed
 from aepipe.sources.arguments import items_named
-from aepipe.sources.item import Decode, Item
+from aepipe.sources.item import Decode, Item, asking
+from aepipe.words import Meaning
 
 AT_ONCE = 256
 """Questions that are encoded and searched together; a large folder is answered while it is read."""
@@ -52,37 +55,93 @@ def raise_failures(questions: Iterable[Question]) -> None:
             raise question.failure
 
 
-def questions_from_paths(release: Release, texts: Sequence[str]) -> Iterator[Question]:
+def questions_from_paths(release: Release, texts: Sequence[str], mixture: Mixture = NOTHING) -> Iterator[Question]:
     """Read and encode items: files, all of a folder, words, a row as JSON, ``-`` for stdin.
 
+    Args:
+        release: that is asked.
+        texts: as people write them.
+        mixture: words that are added to each.
+
     Raises:
-        QueryError: a path does not exist.
+        QueryError: a path does not exist, or words are added and the collection answers none.
         FingerprintError: this version decodes in another way than the release's encoder expects.
+    """
+    for in_words, some in groupby(texts, lambda text: is_in_words(release, text)):
+        yield from (questions_from_words if in_words else _questions_from_files)(release, list(some), mixture)
+
+
+def questions_from_words(release: Release, texts: Sequence[str], mixture: Mixture = NOTHING) -> Iterator[Question]:
+    """Encode words for a collection that is not of documents.
+
+    Args:
+        release: that is asked.
+        texts: each is a question; without any, the mixture is one.
+        mixture: words that are added to each.
+
+    Raises:
+        QueryError: the collection answers no words.
+        CorruptError: a network fails.
+    """
+    meanings = [mixed(release, meaning_of(release, text), mixture) for text in texts]
+    if not texts:
+        texts, meanings = [""], [mixed(release, None, mixture)]
+    yield from _of_meanings(release, [Question(mixture.named(text)) for text in texts], meanings)
+
+
+def questions_from_text(release: Release, texts: Sequence[str], mixture: Mixture = NOTHING) -> Iterator[Question]:
+    """Encode words, also where a file has such a name.
+
+    Raises:
+        QueryError: the collection answers no words, or none can be added to its questions.
     """
     if not texts:
         return
+    if release.all_parts("words") or not answers_words(release):
+        yield from questions_from_words(release, texts, mixture)
+        return
+    yield from questions_from_bytes(release, [(one, one.encode("utf-8", "surrogateescape")) for one in texts], mixture)
+
+
+def _of_meanings(release: Release, asked: Sequence[Question], meanings: Sequence[Meaning]) -> Iterator[Question]:
+    """Encode what words have a part in."""
+    # Rows are of this precision, and a question goes through the encoder as a row does.
+    found = release.encoder.encode(np.stack([one.features for one in meanings]).astype(np.float16))
+    for place, (question, meaning) in enumerate(zip(asked, meanings, strict=True)):
+        whole = found.codes[place : place + 1]
+        code, embedding, logits = whole.prefix(release.n_bits), found.embedding[place], found.logits[place]
+        yield replace(question, code=code, embedding=embedding, whole=whole, meaning=meaning, logits=logits)
+
+
+def _questions_from_files(release: Release, texts: Sequence[str], mixture: Mixture) -> Iterator[Question]:
     decode = decoder(release)
     block: list[Question] = []
     for item in items_named(release.encoder.card.source, texts, release.recipe.get("features")):
         block.append(_read(item))
         if len(block) == AT_ONCE:
-            yield from _encoded(release, block, decode)
+            yield from _encoded(release, block, decode, mixture)
             block = []
-    yield from _encoded(release, block, decode)
+    yield from _encoded(release, block, decode, mixture)
 
 
-def questions_from_bytes(release: Release, named: Sequence[tuple[str, bytes]]) -> Iterator[Question]:
+def questions_from_bytes(
+    release: Release, named: Sequence[tuple[str, bytes]], mixture: Mixture = NOTHING
+) -> Iterator[Question]:
     """Encode items given as bytes, each with a name for messages.
 
     Raises:
+        QueryError: words are added to them, and the collection answers none.
         FingerprintError: this version decodes in another way than the release's encoder expects.
     """
     if named:
-        yield from _encoded(release, [Question(name, data=held) for name, held in named], decoder(release))
+        asked = [Question(name, data=held) for name, held in named]
+        yield from _encoded(release, asked, decoder(release), mixture)
 
 
-def questions_from_rows(release: Release, ids: Sequence[int], keys: Sequence[str]) -> Iterator[Question]:
-    """Look up the codes of rows of the collection.
+def questions_from_rows(
+    release: Release, ids: Sequence[int], keys: Sequence[str], mixture: Mixture = NOTHING
+) -> Iterator[Question]:
+    """Look up the codes of rows of the collection; with words added, they are encoded.
 
     Raises:
         QueryError: there is no such id or key.
@@ -91,6 +150,11 @@ def questions_from_rows(release: Release, ids: Sequence[int], keys: Sequence[str
         return
     named = [(f"id {row_id}", row_id) for row_id in ids] + [(f"key {key}", release.id_of(key)) for key in keys]
     wanted = [row_id for _, row_id in named]
+    if mixture:
+        meanings = [mixed(release, Meaning(features), mixture) for features in features_of(release, wanted)]
+        rows = zip(named, release.describe(wanted), strict=True)
+        yield from _of_meanings(release, [Question(mixture.named(text), row=row) for (text, _), row in rows], meanings)
+        return
     codes = release.whole.codes_of(wanted)
     kept = release.segments.width is not None
     embeddings = release.segments.embeddings_of(np.array(wanted, np.int64)) if kept else [None] * len(wanted)
@@ -192,10 +256,17 @@ def answer(release: Release, questions: Sequence[Question], options: SearchOptio
     """Search for all questions at once; those without a code get no hits.
 
     Raises:
-        QueryError: re-ranking is asked for, and a code came without its embedding.
+        QueryError: re-ranking is asked for, and a code came without its embedding; or a confidence, and it is words, of
+            which none was measured.
     """
+    if options.least is not None and (bare := next((one for one in questions if one.meaning), None)):
+        raise QueryError(f"{bare.text}: what hits of words are worth was not measured: leave out --min-confidence")
+    if options.hybrid:
+        from aepipe.release.hybrid import known_by_words
+
+        questions = [known_by_words(release, question) for question in questions]
     asked = [question for question in questions if question.code is not None]
-    found = list(search(release, asked, options) if asked else [])
+    found = list(_searched(release, asked, options) if asked else [])
     told = iter(zip(asked, found, unusual(release, asked, found, options), strict=True))
     known = Confidence.of(release.name, release.scores, release.n_bits)
     answered = []
@@ -204,9 +275,22 @@ def answer(release: Release, questions: Sequence[Question], options: SearchOptio
             answered.append(Answer(question, []))
             continue
         _, (hits, _), strange = next(told)
-        hits = _with_confidence(hits, None if strange else known, question, options)
+        strange = question.meaning.far if question.meaning else strange
+        # What was measured of ranks and distances holds for hits by code alone.
+        hits = _with_confidence(hits, None if strange or options.hybrid else known, question, options)
         answered.append(Answer(question, _with_excerpts(release, question, hits), strange))
     return answered
+
+
+def _searched(
+    release: Release, asked: Sequence[Question], options: SearchOptions
+) -> Iterator[tuple[list[Hit], int | None]]:
+    if not options.hybrid:
+        return search(release, asked, options)
+    from aepipe.release.fulltext import opened
+    from aepipe.release.hybrid import fused
+
+    return fused(release, opened(release.store, release.whole), asked, options)
 
 
 def _with_confidence(
@@ -216,11 +300,12 @@ def _with_confidence(
 
     What is unlike the collection has none: nothing that was measured holds for it.
     """
-    curve = known.curve(words=question.words, where=options.where is not None) if known else None
+    measured = known if question.meaning is None else None
+    curve = measured.curve(words=question.words, where=options.where is not None) if measured else None
     if curve is None:
         return hits if options.least is None else []
-    assert known is not None, "it has the curve"
-    told = [known.of_hit(curve, hit.rank, hit.distance, hit.cosine) for hit in hits]
+    assert measured is not None, "it has the curve"
+    told = [measured.of_hit(curve, hit.rank, hit.distance, hit.cosine) for hit in hits]
     found = [replace(hit, confidence=round(one, 6)) for hit, one in zip(hits, told, strict=True)]
     if options.least is None:
         return found
@@ -249,14 +334,19 @@ def _read(item: Item) -> Question:
         return Question(item.key, failure=error)
 
 
-def _encoded(release: Release, block: Sequence[Question], decode: Decode) -> Iterator[Question]:
-    """Decode and encode items; one that cannot be decoded keeps its place, with the reason."""
+def _encoded(
+    release: Release, block: Sequence[Question], decode: Decode, mixture: Mixture = NOTHING
+) -> Iterator[Question]:
+    """Decode and encode items; one for which that cannot be done keeps its place, with the reason."""
     decoded = [_decoded(question, decode) for question in block]
+    if mixture:
+        yield from _encoded_with_words(release, block, decoded, mixture)
+        return
+    found = _codes(release, block, decoded)
     good = [item for item in decoded if not isinstance(item, ItemError)]
     places = iter(range(len(good)))
-    if good:
+    if found is not None:
         items = np.stack(good)
-        found = release.encoder.encode(items)
         judged = is_judged(release)
         # Only releases of older versions are judged by how well their items are decoded.
         decoder = None if judged else release.decoder
@@ -265,8 +355,9 @@ def _encoded(release: Release, block: Sequence[Question], decode: Decode) -> Ite
         figures = figures_of(release, items, found, read)
     for question, item in zip(block, decoded, strict=True):
         if isinstance(item, ItemError):
-            yield Question(question.text, failure=item)
+            yield replace(question, failure=item)
             continue
+        assert found is not None
         place = next(places)
         whole, embedding = found.codes[place : place + 1], found.embedding[place]
         code = whole.prefix(release.n_bits)
@@ -275,11 +366,38 @@ def _encoded(release: Release, block: Sequence[Question], decode: Decode) -> Ite
         )
 
 
+def _codes(
+    release: Release, block: Sequence[Question], decoded: list[NDArray[np.generic] | ItemError]
+) -> Encoding | None:
+    """Encode what was decoded; an item that has no code becomes the reason. None where nothing is left."""
+    places = np.array([n for n, item in enumerate(decoded) if not isinstance(item, ItemError)], np.int64)
+    if not len(places):
+        return None
+    items = np.stack([item for item in decoded if not isinstance(item, ItemError)])
+    found = release.encoder.encode(items)
+    lost = found.lost()
+    for place, item in zip(places[lost].tolist(), items[lost], strict=True):
+        decoded[place] = ItemError(block[place].text, why_lost(item))
+    return None if lost.all() else found[~lost] if lost.any() else found
+
+
+def _encoded_with_words(
+    release: Release, block: Sequence[Question], decoded: Sequence[NDArray[np.generic] | ItemError], mixture: Mixture
+) -> Iterator[Question]:
+    """Encode features of items with words added; one that could not be decoded keeps its place, with the reason."""
+    for question, item in zip(block, decoded, strict=True):
+        if isinstance(item, ItemError):
+            yield Question(question.text, failure=item)
+            continue
+        named = replace(question, text=mixture.named(question.text))
+        yield from _of_meanings(release, [named], [mixed(release, Meaning(item.astype(np.float32)), mixture)])
+
+
 def _decoded(question: Question, decode: Decode) -> NDArray[np.generic] | ItemError:
     """Decode one item, or return why it cannot be decoded."""
     if question.failure is not None:
         return question.failure
     try:
-        return decode(question.data, question.text)
+        return (asking(decode) if question.words else decode)(question.data, question.text)
     except ItemError as error:
         return error

@@ -7,6 +7,7 @@
     segment/<digest>/               codes, items (one or more of each), index, scores
     segment/<digest>/               changes: the index of additions and ``removed.npy``, the ids of removed rows; only
                                     where rows were added or removed since the release was built
+    words/<digest>/                 what answers questions in words; only where the recipe names it
     rows/<digest>/                  the rows (one or more)
 
 Opening checks that every part is there at its full length and belongs to the others, and reads none of them: files are
@@ -27,9 +28,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe import words
 from aepipe.codes.bitcodes import BitCodes
-from aepipe.codes.encoder import Decoder, Encoder
-from aepipe.errors import CorruptError, FingerprintError
+from aepipe.codes.encoder import Decoder, Encoder, why_lost
+from aepipe.errors import CorruptError, FingerprintError, ItemError
 from aepipe.index import hamming
 from aepipe.index.hamming import DeltaIndex, RowIndex
 from aepipe.index.hits import Hits, RaggedHits
@@ -38,6 +40,7 @@ from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import REMEDY, mapped
 from aepipe.store.segments import CodeSegments, Items, ItemSegments, Row, ids_of
+from aepipe.words import Words
 
 
 class Release:
@@ -45,6 +48,7 @@ class Release:
 
     Attributes:
         name: in service.
+        store: that holds it.
         ref: its own place in the store.
         manifest: everything that it refers to.
         fingerprint: of its encoder; all of its codes carry it.
@@ -61,7 +65,7 @@ class Release:
         self.n_bits = manifest.n_bits
         self.recipe = manifest.recipe
         self.parts = manifest.parts
-        self._store = store
+        self.store = store
         self._folders = {part: part_folder(store, ref, part) for what, part in self.parts if what != "rows"}
 
     @classmethod
@@ -94,6 +98,16 @@ class Release:
         encoder = Encoder.open(self.folder("encoder"))
         self._check_fingerprint("encoder", encoder.fingerprint)
         return encoder
+
+    @cached_property
+    def words(self) -> Words | None:
+        """What answers questions in words; None where the recipe names nothing.
+
+        Raises:
+            CorruptError: it cannot be read.
+            ExtraError: a package is not installed.
+        """
+        return words.opened(self.folder("words")) if self.all_parts("words") else None
 
     @cached_property
     def decoder(self) -> Decoder | None:
@@ -166,7 +180,7 @@ class Release:
             CorruptError: rows are missing.
         """
         if what == "rows":
-            return [part_folder(self._store, self.ref, part) for part in self.all_parts(what)]
+            return [part_folder(self.store, self.ref, part) for part in self.all_parts(what)]
         return [self._folders[part] for part in self.all_parts(what)]
 
     @property
@@ -196,9 +210,17 @@ class Release:
     def __len__(self) -> int:
         return len(self.items)
 
-    def encode(self, items: NDArray[np.uint8], *, threads: int = 1) -> BitCodes:
-        """Return the codes of decoded items, uint8[Q, *shape]."""
-        return self.encoder.encode(items, threads=threads).codes
+    def encode(self, items: NDArray[np.generic], *, threads: int = 1) -> BitCodes:
+        """Return the codes of decoded items, [Q, *shape] of the type of the encoder.
+
+        Raises:
+            ItemError: one has no code.
+        """
+        found = self.encoder.encode(items, threads=threads)
+        if (lost := found.lost()).any():
+            first = int(np.flatnonzero(lost)[0])
+            raise ItemError(f"item {first}", why_lost(items[first]))
+        return found.codes
 
     def query(
         self,
@@ -287,7 +309,7 @@ class Release:
         """Check by their manifests that codes and index were made by the encoder."""
         for what, part in self.parts:
             if what in {"codes", "index", "changes"}:
-                self._check_fingerprint(what, self._store.manifest(part).facts["fingerprint"])
+                self._check_fingerprint(what, self.store.manifest(part).facts["fingerprint"])
 
     def _check_fingerprint(self, what: str, found: str) -> None:
         if found != self.fingerprint:

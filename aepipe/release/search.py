@@ -2,7 +2,9 @@
 
 Codes are compared first, so that only a few embeddings have to be read. These order the hits wherever a release keeps
 embeddings; among how many hits was measured when it was made, see :class:`aepipe.evaluate.reranking.Reranking`. A
-question that is only a code has no embedding, so its hits stay in the order of their codes.
+question that is only a code has no embedding, so its hits stay in the order of their codes. Words to a collection of
+pictures lie farther from its rows than pictures do, and by their codes alone more of their hits are lost: they are
+compared by the floats that their own code is made from, see :mod:`aepipe.index.asymmetric`.
 
 Legend: k neighbours, H width of the embedding.
 """
@@ -22,9 +24,11 @@ from aepipe.codes.bitcodes import BitCodes, concatenate
 from aepipe.codes.encoder import cosines, quantize
 from aepipe.errors import ItemError, QueryError
 from aepipe.evaluate.calibration import Confidence
+from aepipe.index import asymmetric
 from aepipe.release.filter import ids_where
 from aepipe.release.release import Release
 from aepipe.store.segments import Row
+from aepipe.words import Meaning
 
 logger = logging.getLogger("aepipe.query")
 
@@ -59,6 +63,8 @@ class Question:
         failure: why there is no code.
         whole: the code with all bits, where only the first ones are compared; None where it is not known.
         figures: how far it is from the collection, see :mod:`aepipe.evaluate.strangers`; empty where that is not known.
+        meaning: of words to a collection that is not of documents, alone or with an item; None for all else.
+        logits: [K], how far each bit of such words is from turning; None for all else.
     """
 
     text: str
@@ -70,6 +76,13 @@ class Question:
     failure: ItemError | None = None
     whole: BitCodes | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
+    meaning: Meaning | None = None
+    logits: NDArray[np.float32] | None = None
+
+    @property
+    def understood(self) -> tuple[str, ...]:
+        """What words were understood as, nearest first."""
+        return self.meaning.known if self.meaning else ()
 
     @property
     def words(self) -> bool:
@@ -115,6 +128,7 @@ class QueryOptions(TypedDict, total=False):
         oversample: re-rank this many times more hits than are wanted, in place of the factor that was measured.
         min_confidence: only rows at distances with at least this probability of the query's kind.
         bits: compare only the first bits of the codes.
+        hybrid: of documents: fuse hits by code with those by their words; see :mod:`aepipe.release.hybrid`.
     """
 
     k: int | None
@@ -127,6 +141,7 @@ class QueryOptions(TypedDict, total=False):
     oversample: int | None
     min_confidence: float | None
     bits: int | None
+    hybrid: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +157,7 @@ class SearchOptions:
         others: leave a row of the collection out of its own hits.
         distinct: of rows with equal codes find only the first.
         least: only hits with at least this confidence.
+        hybrid: fuse hits by code with those by words.
     """
 
     top: int | None = None
@@ -152,6 +168,7 @@ class SearchOptions:
     others: bool = False
     distinct: bool = False
     least: float | None = None
+    hybrid: bool = False
 
     @property
     def wanted(self) -> int:
@@ -178,6 +195,7 @@ def search_options(release: Release, options: QueryOptions) -> SearchOptions:
     known = QueryOptions.__annotations__
     if unknown := sorted(options.keys() - known.keys()):
         raise QueryError(f"no such option of query: {', '.join(unknown)}; these are: {', '.join(known)}")
+    hybrid = _hybrid(options)
     k, radius, oversample = (_number(name, options.get(name), least) for name, least in LEAST.items())
     allowed = _allowed(release, options.get("where"))
     strict = bool(options.get("rerank") or oversample)
@@ -188,7 +206,21 @@ def search_options(release: Release, options: QueryOptions) -> SearchOptions:
     least = options.get("min_confidence")
     radius = _radius(release, radius, least, where=allowed is not None)
     others, distinct = bool(options.get("others")), bool(options.get("distinct"))
-    return SearchOptions(k, radius, factor, strict, allowed, others, distinct, least)
+    return SearchOptions(k, radius, factor, strict, allowed, others, distinct, least, hybrid)
+
+
+def _hybrid(options: QueryOptions) -> bool:
+    """Return whether hits by words are fused with those by code.
+
+    Raises:
+        QueryError: another option holds for hits by code only.
+    """
+    if not options.get("hybrid"):
+        return False
+    for name in ("radius", "min_confidence", "distinct"):
+        if options.get(name) not in (None, False):
+            raise QueryError(f"--hybrid fuses hits by their ranks: --{name.replace('_', '-')} excludes it")
+    return True
 
 
 def _number(name: str, value: object, least: int) -> int | None:
@@ -303,13 +335,27 @@ def _nearest(release: Release, codes: BitCodes, asked: Sequence[Question], optio
     k = _looked_at(release, options, options.wanted) + options.others
     done: dict[int, Ranked] = {}
     while left := [place for place in range(len(asked)) if place not in done]:
-        found = release.query(codes[np.array(left)], k, where=options.where)
-        for number, place in enumerate(left):
-            kept = _keep_wanted(release, *found.of(number), asked[place], options)
-            if len(kept[0]) >= options.wanted or found.count[number] < k or k >= most:
+        for place, found in _candidates(release, codes, asked, left, k, options.where):
+            kept = _keep_wanted(release, *found, asked[place], options)
+            if len(kept[0]) >= options.wanted or len(found[0]) < k or k >= most:
                 done[place] = kept
         k = min(most, MORE * k)
     return [done[place] for place in range(len(asked))]
+
+
+def _candidates(
+    release: Release, codes: BitCodes, asked: Sequence[Question], places: Sequence[int], k: int, where: Ids | None
+) -> Iterator[tuple[int, tuple[Ids, Distances]]]:
+    """Yield the k nearest rows of some questions: by their codes, of words by their floats against the rows' codes."""
+    plain = [place for place in places if asked[place].logits is None]
+    if plain:
+        found = release.query(codes[np.array(plain)], k, where=where)
+        yield from ((place, found.of(number)) for number, place in enumerate(plain))
+    for place in places:
+        logits = asked[place].logits
+        if logits is not None:
+            ids = asymmetric.search(release.index, logits[: release.n_bits], k, where)
+            yield place, (ids, codes[place : place + 1].distances(release.codes_of(ids))[0])
 
 
 def _looked_at(release: Release, options: SearchOptions, hits: int) -> int:
@@ -346,7 +392,10 @@ def _narrow(
     if release.n_bits == release.whole.n_bits:
         return ids, distances
     assert question.whole is not None, "what has an embedding has a code in full"
-    far = question.whole.distances(release.whole.codes_of(ids))[0]
+    codes = release.whole.codes_of(ids)
+    far = question.whole.distances(codes)[0]
+    if question.logits is not None:
+        far = -asymmetric.scores(codes.packed, question.logits)
     first = np.sort(np.lexsort((ids, far))[:wanted])
     return ids[first], distances[first]
 

@@ -15,6 +15,7 @@ from aepipe.errors import QueryError
 from aepipe.release.query import questions_from_bytes, questions_from_paths
 from aepipe.release.release import Release
 from aepipe.release.search import Question
+from aepipe.release.words import NOTHING, Mixture
 from aepipe.sources.arguments import file_bytes
 
 if TYPE_CHECKING:
@@ -24,11 +25,17 @@ Thing: TypeAlias = "str | PathLike[str] | bytes | Image | NDArray[np.generic] | 
 """A path or words; the bytes of a file; a picture; an array of pixels or a vector; a row of a table."""
 
 
-def questions_from_things(release: Release, things: Sequence[Thing]) -> Iterator[Question]:
+def questions_from_things(release: Release, things: Sequence[Thing], mixture: Mixture = NOTHING) -> Iterator[Question]:
     """Yield a question for each item in things; a folder stands for all of its items.
 
+    Args:
+        release: that is asked.
+        things: paths, words and objects.
+        mixture: words that are added to each.
+
     Raises:
-        QueryError: a path does not exist, or a thing is of another type.
+        QueryError: a path does not exist, a thing is of another type, or words are added and the collection answers
+            none.
         FingerprintError: this version decodes in another way than the release's encoder expects.
     """
     if any(isinstance(thing, Mapping) for thing in things):
@@ -36,9 +43,9 @@ def questions_from_things(release: Release, things: Sequence[Thing]) -> Iterator
     # Neighbours of one sort go together: the encoder takes a batch in the time that it takes for one item.
     for named, some in groupby(things, lambda thing: isinstance(thing, str | PathLike | Mapping)):
         if named:
-            yield from questions_from_paths(release, [_text(thing) for thing in some])
+            yield from questions_from_paths(release, [_text(thing) for thing in some], mixture)
         else:
-            yield from questions_from_bytes(release, [file_bytes(thing) for thing in some])
+            yield from questions_from_bytes(release, [file_bytes(thing) for thing in some], mixture)
 
 
 def check_rows(release: Release) -> None:

@@ -3,7 +3,8 @@
 These are explained in :mod:`aepipe.evaluate.strangers`.
 
 A question is judged by what it is and by its nearest row, whatever it asks for: conditions and other options of the
-search change nothing. Rows of the collection are not judged, nor is an item with the code of a row.
+search change nothing. Rows of the collection are not judged, nor is an item with the code of a row, nor are words to a
+collection that is not of documents: what answers these says by itself where they are far from all that it knows.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def unusual(
     if known is None and not is_judged(release):
         return [None] * len(asked)
     limits = {kind: Strangers.from_dict(limit) for kind, limit in release.scores.get(KEY, {}).items()}
-    outside = [place for place, one in enumerate(asked) if one.row is None]
+    outside = [place for place, one in enumerate(asked) if one.row is None and one.meaning is None]
     judged = [
         place for place in outside if (limit := _limit(limits, asked[place])) and limit.knows(_whole(asked[place]))
     ]

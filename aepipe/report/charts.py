@@ -20,7 +20,7 @@ from typing import Any
 
 import matplotlib.style
 import numpy as np
-from matplotlib import color_sequences
+from matplotlib import color_sequences, patheffects
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -47,6 +47,8 @@ PANEL = (225.0, 165.0)
 """Width and height of a panel with its axes."""
 
 NAMES = 130.0
+REGION = 150.0
+"""Points that the name of a part of a map takes at most."""
 """Width of a name next to a panel, at most."""
 WIDER = 1.2
 """Letters of a chart are this much wider than those of a canvas, by which names are cut."""
@@ -403,6 +405,7 @@ def plane_picture(
     *,
     tiles: Mapping[int, Image.Image] | None = None,
     title: str = "",
+    names: Sequence[tuple[str, tuple[float, float]]] = (),
 ) -> Chart:
     """Draw a map: each row a dot in the colour of its class, and some rows as pictures.
 
@@ -411,6 +414,7 @@ def plane_picture(
         labels: the class of each row, None where it is not known.
         tiles: pictures of some rows, by position; where two would overlap the first one stays.
         title: a line above everything.
+        names: of parts of the map, with their places in the units of the points.
     """
     assert len(points), "a map shows at least one row"
     frequent = [label for label, _ in Counter(label for label in labels if label).most_common(len(CLASSES))]
@@ -427,6 +431,7 @@ def plane_picture(
         axes.set_axis_off()
         _draw_classes(axes, placed, labels, colours)
         _draw_tiles(axes, placed, tiles or {})
+        _draw_names(axes, names, _placed(points, np.array([at for _, at in names]).reshape(-1, 2))[0])
         if title:
             figure.text(MARGIN / wide, 1 - MARGIN / tall, _short(title, wide - 2 * MARGIN, 12), va="top", fontsize=12)
         if colours:
@@ -435,16 +440,24 @@ def plane_picture(
     return Chart(figure)
 
 
-def _placed(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:
-    """Return places in points, and the height they take; outliers are moved in to the edge."""
+def _placed(
+    points: NDArray[np.floating], others: NDArray[np.floating] | None = None
+) -> tuple[NDArray[np.float64], float]:
+    """Return places in points, and the height they take; outliers are moved in to the edge.
+
+    Args:
+        points: by which all is placed.
+        others: places that are wanted instead of those of the points.
+    """
     low, high = np.quantile(points, [0.0005, 0.9995], axis=0)
     inner = SIDE - 2 * TILE
     scale = inner / max(float((high - low).max()), 1e-12)
     extent = (high - low) * scale
+    wanted = points if others is None else others
     if extent[1] > extent[0]:  # the longer side lies down
-        points, low, extent = points[:, ::-1], low[::-1], extent[::-1]
+        wanted, low, extent = wanted[:, ::-1], low[::-1], extent[::-1]
     corner = np.array([TILE + (inner - extent[0]) / 2, TILE])
-    at: NDArray[np.float64] = corner + ((points - low) * scale).clip(-TILE / 2, extent + TILE / 2)
+    at: NDArray[np.float64] = corner + ((wanted - low) * scale).clip(-TILE / 2, extent + TILE / 2)
     return at, float(extent[1]) + 2 * TILE
 
 
@@ -470,3 +483,11 @@ def _draw_tiles(axes: Axes, placed: NDArray[np.float64], tiles: Mapping[int, Ima
         pixels = OffsetImage(np.asarray(canvas.fit(picture, TILE)), zoom=1 / canvas.SCALE, interpolation="nearest")
         box = AnnotationBbox(pixels, (at[0], at[1]), pad=0.05, bboxprops={"edgecolor": "white", "linewidth": 1})
         axes.add_artist(box)
+
+
+def _draw_names(axes: Axes, names: Sequence[tuple[str, tuple[float, float]]], placed: NDArray[np.float64]) -> None:
+    """Write the names of parts of a map above everything else, with a white edge."""
+    edge = [patheffects.withStroke(linewidth=3, foreground="white")]
+    for (name, _), (x, y) in zip(names, placed, strict=True):
+        text = _short(name, REGION)
+        axes.text(x, y, text, ha="center", va="center", fontsize=10, weight="bold", path_effects=edge, zorder=5)

@@ -65,6 +65,8 @@ def foresee(store: Store, resolved: ResolvedRecipe) -> Foresight:
     rows = sum(1 for _ in source.items())  # what is passed over is known after that, too
     now = registry.current(store, recipe.name)
     read = {"passed_over": source.passed_over.facts(), "left_out": dict(source.left_out), "notes": list(source.notes)}
+    read |= {"backbone": said} if (said := list(getattr(source, "network_said", ()))) else {}
+    read |= {"words": said} if (said := list(getattr(resolved.words, "said", ()))) else {}
     fits = [layer.fit.epochs for layer in recipe.layers] if recipe.pretrain else []
     return Foresight(
         name=recipe.name,

@@ -84,6 +84,8 @@ def reading_lines(read: Mapping[str, Any]) -> list[tuple[str, str]]:
         "passed over": [in_words(fact) for fact in read.get("passed_over", ())],
         "left out": [f"column {name}: {why}" for name, why in read.get("left_out", {}).items()],
         "guessed": list(read.get("notes", ())),
+        "backbone": list(read.get("backbone", ())),
+        "words": list(read.get("words", ())),
     }
     lines = [(name if not number else "", text) for name, held in groups.items() for number, text in enumerate(held)]
     listed = read.get("list") if groups["unreadable"] or groups["passed over"] else None

@@ -36,7 +36,21 @@ def first_screen(release: Release, found: Mapping[str, Any], options: Sequence[s
     if found["scores"]:
         lines += ["", *quality(found["scores"], _is_itq(release.recipe))]
     tries = [(f"  {shlex.join(['aepipe', *words, *options])}", what) for words, what in _next(release)]
-    return "\n".join([*lines, "", "Try next:", text_table(tries, left=(0, 1))])
+    return "\n".join([*lines, "", "Try next:", text_table(tries, left=(0, 1)), *_wordless(release)])
+
+
+def _wordless(release: Release) -> list[str]:
+    """Return how a collection of photographs would answer words, where it could and does not."""
+    from aepipe.words.kinds.imagenet import BACKBONES, missing
+
+    seen_by = release.recipe.get("features", {}).get("backbone")
+    if release.all_parts("words") or seen_by not in BACKBONES:
+        return []
+    install = "pip install 'aepipe[words]', then " if missing() else ""
+    return [
+        "",
+        f'It does not answer words yet: {install}words = "imagenet" under [features] of its recipe, and run again.',
+    ]
 
 
 def quality(scores: Mapping[str, Any], itq: bool = False) -> list[str]:
@@ -77,9 +91,11 @@ def _is_itq(recipe: Mapping[str, Any]) -> bool:
 
 
 def _next(release: Release) -> list[tuple[list[str], str]]:
-    """Return three commands to try, each with what it does."""
+    """Return commands to try, each with what it does."""
+    words = [(["query", "a dog on grass"], "what you can say in words")] if release.all_parts("words") else []
     return [
         (["query", *_question(release)], "the items most like this one"),
+        *words,
         (["show", "--page", f"{release.name}.html"], "a page with items, scores and curves"),
         (["evaluate", "--explain"], "all figures, each explained, next to those of other methods"),
     ]

@@ -116,6 +116,10 @@ class Question(Protocol):
     def failure(self) -> ItemError | None:
         """Why there is no code."""
 
+    @property
+    def understood(self) -> Sequence[str]:
+        """What words were understood as, nearest first."""
+
 
 class Answer(Protocol):
     """An answer as it is shown."""

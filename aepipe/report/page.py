@@ -133,6 +133,7 @@ def map_picture(release: Release, *, rows: int = 2000, tiles: int = 200) -> Char
         tiles: rows whose originals are drawn where there is room, at most.
     """
     from aepipe.evaluate.probes import plane
+    from aepipe.release.regions import regions
     from aepipe.report.charts import plane_picture
 
     shown = release.describe(_evenly(release.items.ids, rows))
@@ -143,7 +144,10 @@ def map_picture(release: Release, *, rows: int = 2000, tiles: int = 200) -> Char
         if picture is not None:
             pictures[position] = picture
     title = f"{release.name}: {len(shown):,} of {len(release.items):,} rows by their {release.n_bits} bits"
-    return plane_picture(plane(bits), _main_labels(shown), tiles=pictures, title=title)
+    points = plane(bits)
+    named = regions(release, np.array([row.id for row in shown], np.int64), points)
+    names = [(one.name, (one.x, one.y)) for one in named]
+    return plane_picture(points, _main_labels(shown), tiles=pictures, title=title, names=names)
 
 
 def _main_labels(rows: Sequence[Row]) -> list[str | None]:

@@ -57,6 +57,7 @@ class Answer(msgspec.Struct):
         handle: for ``handle``: asks the same again for ten minutes, with its embedding; null but for uploads and words.
         error: why there is no answer to this question; null where there is one.
         hits: nearest first.
+        understood: what words were understood as, nearest first; empty where they are understood as they are.
     """
 
     query: str
@@ -67,6 +68,7 @@ class Answer(msgspec.Struct):
     handle: str | None
     error: str | None
     hits: list[Hit]
+    understood: list[str] = []
 
 
 class SearchAnswer(msgspec.Struct):

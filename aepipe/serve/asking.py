@@ -1,7 +1,7 @@
 """Questions from the network, made into those of the library.
 
-Nothing here takes a path. Words are bytes that a text's decoder reads; a row and a vector are written as the file that
-their decoder knows.
+Nothing here takes a path. Words are bytes that a text's decoder reads, and where a collection is not of documents, what
+its release has for words; a row and a vector are written as the file that their decoder knows.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from aepipe.release import query as queries
 from aepipe.release.originals import original
 from aepipe.release.release import Release
 from aepipe.release.search import Question
+from aepipe.release.words import NOTHING, Mixture, answers_words
 from aepipe.serve.requests import Query
-from aepipe.sources import drawing, has_pictures, has_text
+from aepipe.sources import drawing, has_pictures
+from aepipe.sources.asked import NO_WORDS
 
 HANDLES, KEPT = 256, 600.0
 """Uploads that are remembered, and for how many seconds."""
@@ -37,7 +39,7 @@ def kinds_of(release: Release) -> list[str]:
     """Return the kinds of questions that a collection answers: some of the fields of a query."""
     kind = release.encoder.card.source
     own = {"table": ["row"], "vectors": ["vector"]}.get(kind, ["bytes"])
-    return ["id", "key", "code", *(["text"] if has_text(kind) else []), *own]
+    return ["id", "key", "code", *(["text"] if answers_words(release) else []), *own]
 
 
 class Handles:
@@ -72,32 +74,56 @@ class Handles:
         return replace(found, code=whole.prefix(release.n_bits))
 
 
-def questions(release: Release, asked: Sequence[Query], handles: Handles) -> list[Question | AepipeError]:
+def questions(
+    release: Release, asked: Sequence[Query], handles: Handles, mixture: Mixture = NOTHING
+) -> list[Question | AepipeError]:
     """Return the questions of a request in their order; one that cannot be asked is its error.
 
     Args:
         release: that is asked.
         asked: as they came.
         handles: earlier uploads.
+        mixture: words that are added to each.
     """
     found: list[Question | AepipeError | None] = [None] * len(asked)
     # Those that are decoded go together, because the encoder takes a batch in the time of one item.
     named: list[tuple[int, tuple[str, bytes]]] = []
-    together = _rows(release, asked)
+    together = {} if mixture else _rows(release, asked)
     for place, one in enumerate(asked):
         try:
             if place in together:
                 found[place] = together[place]
             elif one.crop is UNSET and one.kind in {"id", "key", "code", "handle"}:
-                found[place] = _known(release, one, handles)
+                found[place] = _known(release, one, handles, mixture)
+            elif isinstance(one.text, str) and release.all_parts("words"):
+                found[place] = _in_words(release, one.text, mixture)
             else:
                 named.append((place, named_bytes(release, one)))
         except AepipeError as error:
             found[place] = error
-    read = queries.questions_from_bytes(release, [item for _, item in named])
+    read = _read(release, [item for _, item in named], mixture)
     for (place, _), question in zip(named, read, strict=True):
-        found[place] = question.failure or question
+        found[place] = question.failure or question if isinstance(question, Question) else question
     return [one for one in found if one is not None]
+
+
+def _in_words(release: Release, text: str, mixture: Mixture) -> Question:
+    """Return the question of words; without any, that of the words that would be added.
+
+    Raises:
+        QueryError: there are neither.
+    """
+    if not (text.strip() or mixture):
+        raise QueryError("text: no words")
+    return next(queries.questions_from_words(release, [text] if text.strip() else [], mixture))
+
+
+def _read(release: Release, named: Sequence[tuple[str, bytes]], mixture: Mixture) -> Sequence[Question | AepipeError]:
+    """Return the questions of some bytes; an error in place of each where words cannot be added to them."""
+    try:
+        return list(queries.questions_from_bytes(release, named, mixture))
+    except QueryError as error:
+        return [error] * len(named)
 
 
 def _rows(release: Release, asked: Sequence[Query]) -> dict[int, Question]:
@@ -110,19 +136,22 @@ def _rows(release: Release, asked: Sequence[Query]) -> dict[int, Question]:
         return {}
 
 
-def _known(release: Release, one: Query, handles: Handles) -> Question:
+def _known(release: Release, one: Query, handles: Handles, mixture: Mixture) -> Question:
     """Return the question of a row, a code or a handle.
 
     Raises:
-        QueryError: there is no such row or handle.
+        QueryError: there is no such row or handle, or words are added to a code.
         CodeError: a code of another length.
     """
+    if mixture and one.kind in {"handle", "code"}:
+        raise QueryError(f"{one.kind}: it cannot be mixed with words; send the item, or name the row, that it is of")
     if isinstance(one.handle, str):
         return handles.get(one.handle, release)
     if isinstance(one.code, str):
         return next(queries.questions_from_codes(release, [one.code]))
     ids = [one.id] if isinstance(one.id, int) else []
-    return next(queries.questions_from_rows(release, ids, [one.key] if isinstance(one.key, str) else []))
+    keys = [one.key] if isinstance(one.key, str) else []
+    return next(queries.questions_from_rows(release, ids, keys, mixture))
 
 
 def named_bytes(release: Release, one: Query) -> tuple[str, bytes]:
@@ -136,7 +165,10 @@ def named_bytes(release: Release, one: Query) -> tuple[str, bytes]:
     if one.crop is not UNSET:
         return one.name or "crop", _cropped(release, one)
     if one.kind not in kinds_of(release):
-        raise QueryError(f"{release.name} is a collection of {kind}, which answers {', '.join(kinds_of(release))}")
+        more = f". {NO_WORDS}" if one.kind == "text" and has_pictures(kind) else ""
+        raise QueryError(
+            f"{release.name} is a collection of {kind}, which answers {', '.join(kinds_of(release))}{more}"
+        )
     if isinstance(one.text, str):
         return one.text, one.text.encode("utf-8", "surrogateescape")
     if isinstance(one.row, dict):

@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.errors import AepipeError, NotFoundError, QueryError, StoreError
+from aepipe.errors import AepipeError, ExtraError, NotFoundError, QueryError, StoreError
 from aepipe.release import lifecycle, maps
 from aepipe.release.maps import Map
 from aepipe.release.prefix import Prefix
@@ -72,6 +72,8 @@ class Served:
         """
         release = self.release
         release.encoder, release.decoder, release.index, release.scores, release.segments.width  # noqa: B018
+        with suppress(ExtraError):  # whoever asks in words is told
+            release.words  # noqa: B018
         some = self.ids[:1]
         if len(some):
             release.query(release.codes_of(some), 1)

@@ -45,6 +45,22 @@ class Shown(msgspec.Struct):
     count: int
 
 
+class Named(msgspec.Struct):
+    """A part of the map with a name.
+
+    Attributes:
+        name: a known word that its rows are like.
+        x: of its middle.
+        y: of its middle.
+        count: rows that it was named by.
+    """
+
+    name: str
+    x: int
+    y: int
+    count: int
+
+
 class MapFacts(msgspec.Struct):
     """What a map shows.
 
@@ -57,6 +73,7 @@ class MapFacts(msgspec.Struct):
         chunks: of these answers.
         landmarks: rows that were placed first.
         classes: the most frequent labels first.
+        regions: parts with a name, the largest first; of collections whose words are known one by one.
     """
 
     release: str
@@ -66,6 +83,7 @@ class MapFacts(msgspec.Struct):
     chunks: int
     landmarks: int
     classes: list[Shown]
+    regions: list[Named]
 
 
 class MapPoint(msgspec.Struct):
@@ -160,7 +178,8 @@ def facts(served: Served) -> MapFacts:
     found = map_of(served)
     classes = [Shown(one.number, one.label, colour(one.number), one.count) for one in found.legend]
     chunks = -(-len(found) // CHUNK)
-    return MapFacts(served.digest, len(found), SIDE, CHUNK, chunks, found.landmarks, classes)
+    regions = [Named(one.name, round(one.x), round(one.y), one.count) for one in found.regions]
+    return MapFacts(served.digest, len(found), SIDE, CHUNK, chunks, found.landmarks, classes, regions)
 
 
 def points(served: Served, chunk: int) -> bytes:

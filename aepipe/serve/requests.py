@@ -90,6 +90,9 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
         fast: leave hits in the order of their codes.
         rerank: order hits by their embeddings, or say why that cannot be done.
         oversample: re-rank this many times more hits than are wanted.
+        plus: words that are added to each question, of collections that answer words.
+        minus: words that hits are not to have.
+        weight: share of the added words in a question, 0..1; 0.5.
         label: only rows with one of these labels.
         split: only rows of one of these splits.
         where: only rows for which this condition in SQL holds.
@@ -107,6 +110,9 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
     fast: bool = False
     rerank: bool | None = None
     oversample: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    plus: list[Name] = []
+    minus: list[Name] = []
+    weight: Share | None = None
     label: list[Name] = []
     split: list[Name] = []
     where: Condition | None = None
@@ -156,7 +162,7 @@ class ItemsRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tru
     release: Annotated[str, Meta(pattern="^[0-9a-f]{12,64}$")] | None = None
 
 
-REPEATED = frozenset({"id", "key", "code", "text", "handle", "label", "split", "columns", "point"})
+REPEATED = frozenset({"id", "key", "code", "text", "handle", "label", "split", "columns", "point", "plus", "minus"})
 """Parameters that may come several times."""
 _FLAGS = {"": True, "1": True, "true": True, "0": False, "false": False}
 

@@ -14,6 +14,7 @@ from aepipe.errors import AepipeError
 from aepipe.release import query as queries
 from aepipe.release.release import Release
 from aepipe.release.search import TOP, QueryOptions, Question, SearchOptions, search_options
+from aepipe.release.words import Mixture
 from aepipe.serve import answers, asking
 from aepipe.serve.catalog import Served
 from aepipe.serve.conditions import Conditions
@@ -105,11 +106,12 @@ def each(
         As :func:`search`.
     """
     release, page = served.seen_through(options.bits), Page.of(options, served)
+    mixture = Mixture.of(options.plus, options.minus, options.weight)
     wanted = _search_options(release, options, allowed(served, options, conditions))
     columns = columns_of(release, options.columns)
     alone = len(asked) == 1
     for start in range(0, len(asked), queries.AT_ONCE):
-        block = asking.questions(release, asked[start : start + queries.AT_ONCE], handles)
+        block = asking.questions(release, asked[start : start + queries.AT_ONCE], handles, mixture)
         for error in block if alone else ():
             if isinstance(error, AepipeError):
                 raise error
@@ -213,6 +215,7 @@ def _answer(
         handles.keep(question) if query.kind in {"bytes", "text", "row", "vector"} or query.crop else None,
         None,
         [answers.hit_of(hit, columns) for hit in found.hits],
+        list(question.understood),
     )
 
 

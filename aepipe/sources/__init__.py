@@ -5,7 +5,8 @@ A kind of source is one folder with ``decode.py`` and ``source.py``; nothing els
 ``decode.py`` is what a query needs of a kind, so it imports neither pydantic, pyarrow nor torch:
 
 - ``VERSION``, which changes whenever the same bytes would give another row;
-- ``decoder(features, folder) -> Decode``, which makes rows of bytes exactly as they were made at ingestion;
+- ``decoder(features, folder) -> Decode``, which makes rows of bytes exactly as they were made at ingestion; where
+  questions of some words are read otherwise, what it returns has a function ``asked`` for them;
 - ``query_items(text) -> Iterator[Item]``, the items that an argument on the command line names;
 - optional: ``PICTURES = True`` where items are pictures, ``TEXT = True`` where they can be read;
 - optional: ``draw``, which makes a picture of an item to look at; see :data:`aepipe.sources.item.Draw`;

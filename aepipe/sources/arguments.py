@@ -13,10 +13,10 @@ import numpy as np
 
 from aepipe.errors import QueryError
 from aepipe.sources import query_items
+from aepipe.sources.asked import STDIN
 from aepipe.sources.item import Item
 from aepipe.sources.remote import fetched, is_address
 
-STDIN = "-"
 _SLICE = re.compile(r"(?P<file>.+)@(?P<slice>p?[\d.]+(-[\d.]+)?)")
 
 

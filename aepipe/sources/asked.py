@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import re
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 from aepipe.sources.files import Refused, existing
 from aepipe.sources.item import Item
 
+NO_WORDS = 'To ask it in words, name "imagenet" or a text tower in its recipe, `[features] words`, and run that again'
+"""For whoever asks a collection of pictures with words, and its release has none."""
+STDIN = "-"
+"""The argument that stands for what comes from a pipe."""
 _LIKE_A_PATH = re.compile(r"\S*(/\S*|\.(?=\d*[A-Za-z])[A-Za-z0-9]{1,5})")
 
 
@@ -35,6 +40,23 @@ def is_like_a_path(text: str) -> bool:
     return _LIKE_A_PATH.fullmatch(text) is not None
 
 
+def are_words(text: str) -> bool:
+    """Whether a text is words for pictures: no file, no address, nothing like a path.
+
+    What ends as pictures, recordings and films do is the name of a missing one, also with spaces and with a part of it
+    (``my trip.mp4@12.5``).
+    """
+    from aepipe.sources.pictures import SUFFIXES
+
+    whole = text.rpartition("@")[0] or text
+    if not text.strip() or text == STDIN or "://" in text or path_named(text) or path_named(whole):
+        return False
+    ending, kind = os.path.splitext(whole)[1].lower(), mimetypes.guess_type(whole)[0] or ""
+    if ending in SUFFIXES or kind.partition("/")[0] in {"image", "audio", "video"}:
+        return False
+    return not (is_like_a_path(text) or is_like_a_path(whole))
+
+
 def nothing_at(text: str, wanted: str) -> Item:
     """Return an item that says that a text names nothing, and what the collection answers.
 
@@ -43,6 +65,6 @@ def nothing_at(text: str, wanted: str) -> Item:
         wanted: what the collection can be asked with: ``pictures``.
     """
     reason = f"no such file or folder; this collection answers {wanted}, and its own rows by --key or --id"
-    if not is_like_a_path(text):
-        reason += ". Words are for a collection of documents"
+    if are_words(text):
+        reason += f". {NO_WORDS}"
     return Item(text, text, Refused(reason))

@@ -28,7 +28,9 @@ from aepipe.sources.walk import Found as Found  # noqa: PLC0414
 ANCHOR = "/./"
 """Separates the root of a source from the rest of a path, as in rsync."""
 MAX_BYTES = 1 << 28
-"""Larger items are refused, so that a few of them cannot fill the memory."""
+"""Larger items are refused, so that a few of them cannot fill the memory; files and pieces of files are read one at a
+time from here on, up to :data:`MAX_FILE`."""
+MAX_FILE = 1 << 30
 SAME = "the same file as another"
 EMPTY = "empty file"
 _POINTERS = {
@@ -397,12 +399,12 @@ class WholeFile:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
                 raise ItemError(key, "not a file")
-            check_bytes(found.st_size, key)
+            check_bytes(found.st_size, key, MAX_FILE)
             data = os.read(handle, found.st_size + 1)
             # The file has grown in the meantime, or the system returns less at a time.
             while len(data) != found.st_size and (more := os.read(handle, 1 << 20)):
                 data += more
-                check_bytes(len(data), key)
+                check_bytes(len(data), key, MAX_FILE)
             return data
         finally:
             os.close(handle)
@@ -418,7 +420,7 @@ class Piece:
 
     def __call__(self, key: str) -> bytes:
         """Return the bytes."""
-        check_bytes(self.size, key)
+        check_bytes(self.size, key, MAX_FILE)
         with open(self.path, "rb") as stream:
             stream.seek(self.offset)
             data = stream.read(self.size)
@@ -450,11 +452,21 @@ class Refused:
         raise ItemError(key, self.reason)
 
 
-def check_bytes(size: int, key: str) -> None:
+def is_large(reader: object) -> bool:
+    """Tell whether a reader reads more than :data:`MAX_BYTES` of a file."""
+    if isinstance(reader, Piece):
+        return reader.size > MAX_BYTES
+    try:
+        return isinstance(reader, WholeFile) and os.stat(reader.path).st_size > MAX_BYTES
+    except OSError:  # whoever reads it says so
+        return False
+
+
+def check_bytes(size: int, key: str, most: int = MAX_BYTES) -> None:
     """Check that an item is not too large.
 
     Raises:
         ItemError: it is.
     """
-    if size > MAX_BYTES:
-        raise ItemError(key, f"more than {MAX_BYTES >> 20} MB")
+    if size > most:
+        raise ItemError(key, f"more than {most >> 20} MB")

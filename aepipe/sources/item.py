@@ -32,6 +32,15 @@ The features are a function, because most kinds need none, and to read them a re
 """
 
 
+def asking(decode: Decode) -> Decode:
+    """Return what makes the row of a question of some words.
+
+    That is the function ``asked`` of what makes the rows of items; where it has none, both are the same.
+    """
+    found: Decode = getattr(decode, "asked", decode)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One thing of a collection, its bytes not read yet.

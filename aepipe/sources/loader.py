@@ -13,15 +13,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
+from threading import Lock
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import EmptyItemError, ItemError
-from aepipe.sources.files import InMemory, Refused, WholeFile
+from aepipe.sources.files import InMemory, Refused, WholeFile, is_large
 from aepipe.sources.item import Decode, Item, Source
 
 Find: TypeAlias = Callable[[str, bytes], int]
@@ -31,6 +33,7 @@ _HELD = 64 << 20  # bytes of items that their container has read already and tha
 _QUICK = 2.5e-4  # seconds per item, below which threads do not pay
 _TRIED = 64  # chunks that threads read before one is timed again
 _GONE = Refused("read already")
+_ONE_AT_A_TIME = Lock()  # for items that are large, so that a few of them cannot fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +110,12 @@ def _unknown(_: str, __: bytes) -> int:
 def _read(item: Item, row: Decode, find: Find) -> Outcome:
     """Read, hash, and decode one item unless its features are known."""
     try:
-        data = item.read()
-        sha256 = hashlib.sha256(data).digest()
-        known = find(item.key, sha256)
-        features = row(data, item.key) if known < 0 else None
+        with _ONE_AT_A_TIME if is_large(item.reader) else nullcontext():
+            data = item.read()
+            sha256 = hashlib.sha256(data).digest()
+            known = find(item.key, sha256)
+            features = row(data, item.key) if known < 0 else None
+            del data
     except ItemError as error:
         return Outcome(_without_bytes(item), reason=error.reason, empty=isinstance(error, EmptyItemError))
     return Outcome(_without_bytes(item), sha256, features, known)

@@ -25,6 +25,10 @@ EXTRAS = {
     "matplotlib": "report",
     **dict.fromkeys(("prefect", "prometheus_client"), "flows"),
     "duckdb": "sql",
+    "psycopg": "postgresql",
+    "lancedb": "lancedb",
+    **dict.fromkeys(("clickhouse_connect", "chdb"), "clickhouse"),
+    "qdrant_client": "qdrant",
     "fsspec": "remote",
 }
 """Packages that rooms need; those of a kind of source stand in its ``decode.EXTRAS``."""

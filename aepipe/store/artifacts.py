@@ -46,7 +46,7 @@ from aepipe.store.io import (
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("backbone", "rows", "views", "layer", "model", "segment", "release")
+KINDS = ("backbone", "rows", "views", "layer", "model", "segment", "words", "release")
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by aepipe; see https://bford.info/cachedir/\n"
 
 

@@ -9,7 +9,8 @@
       views/                Views
       layer/                Layer
       model/                Model, the files of the frozen encoder, and a copy of those of Backbone
-      segment/              one of Codes, Items, Index, Changes, Scores, Measures, Map
+      segment/              one of Codes, Items, Index, Changes, Scores, Measures, Map, FullText
+      words/                Words
       release/              Release
 
 Stores of earlier versions hold these names, so none of them may change. Two formats keep their names to themselves: the
@@ -42,6 +43,7 @@ class Root:
     REMOVAL: Final = ".removal"  # among these: held by whoever removes an artifact, and shared by whoever uses one
     WORK: Final = "work"  # checkpoints of training that was interrupted
     FEATURES: Final = "features"  # caches of what a frozen network says of an item
+    TEXTS: Final = "texts"  # encoders of short texts, unpacked, by which words are known
     NAMES: Final = "names.json"  # present names of releases whose collection was renamed
     FEEDBACK: Final = "feedback"  # for each collection a file of marks of hits, a line each, and a folder of uploads
     METRICS: Final = "metrics"  # one file for Prometheus for each collection
@@ -205,6 +207,29 @@ class Map:
     Y: Final = "y.npy"
     CLASS: Final = "class.npy"
     IDS: Final = "ids.npy"
+
+
+class FullText:
+    """The words of all documents of a release; see :mod:`aepipe.release.fulltext`."""
+
+    INDEX: Final = "index"  # a folder of tantivy's
+    ID: Final = "id"  # a field of it: the row
+    TEXT: Final = "text"  # a field of it: the words of a document
+
+
+class Words:
+    """What answers words; see :mod:`aepipe.words`."""
+
+    CARD: Final = "words.json"
+    GRAPH: Final = "text.onnx"
+    TOKENIZER: Final = "tokenizer.json"
+    GAP: Final = "gap.npy"  # the means of texts and of pictures
+    PHRASES: Final = "phrases.json"  # of known words; and, for each phrase, its vector and the word that it stands for
+    VECTORS: Final = "vectors.npy"
+    TARGETS: Final = "targets.npy"
+    FEATURES: Final = "features.npy"  # of known words, from the mean of the rows
+    CENTRE: Final = "centre.npy"  # that mean
+    REGRESSION: Final = "regression.npy"  # from vectors to features
 
 
 class Release:

@@ -15,9 +15,9 @@ from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import write_into_folder
 
-NAMES = ("files", "skipped", "passed_over", "unreadable", "left_out", "notes")
+NAMES = ("files", "skipped", "passed_over", "unreadable", "left_out", "notes", "backbone")
 """Facts of rows that are about reading: files that were read, files passed over (how many, and by reason), unreadable
-items by reason, columns that are not learned from, and guesses in words."""
+items by reason, columns that are not learned from, guesses in words, and what the folder of a frozen network says."""
 
 
 def keep(store: Store, name: str, rows: Ref, facts: Mapping[str, Any]) -> None:

@@ -159,13 +159,13 @@ def systems(
 
 
 def _cosines(known: list[Picture], edits: Edited) -> Floats:
-    from aepipe.learn.onnx_export import efficientnet_lite0
-    from aepipe.sources.backbone import Backbone
+    from aepipe.learn.onnx_export import efficientnet
+    from aepipe.sources.networks.pictures import Backbone
 
     size = (128, 128)
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder, "backbone.onnx")
-        graph.write_bytes(efficientnet_lite0(size))
+        graph.write_bytes(efficientnet("efficientnet-lite0", size))
         network = Backbone(graph, mean=[127.0], scale=[128.0])
 
         def features(pictures: list[Picture]) -> Floats:

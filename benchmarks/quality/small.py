@@ -120,15 +120,15 @@ def read(file: Path, label: int) -> Data:
 
 def write_features(photos: Path, file: Path) -> None:
     """Write the features of the photographs in an archive."""
-    from aepipe.learn.onnx_export import efficientnet_lite0
-    from aepipe.sources.backbone import Backbone
+    from aepipe.learn.onnx_export import efficientnet
     from aepipe.sources.images.decode import decode
+    from aepipe.sources.networks.pictures import Backbone
 
     size = (224, 224)
     rows, classes = [], []
     with tempfile.TemporaryDirectory() as folder, tarfile.open(photos) as archive:
         graph = Path(folder, "backbone.onnx")
-        graph.write_bytes(efficientnet_lite0(size))
+        graph.write_bytes(efficientnet("efficientnet-lite0", size))
         network = Backbone(graph, mean=[127.0], scale=[128.0])
         for member in archive:
             stream = archive.extractfile(member) if member.isfile() else None

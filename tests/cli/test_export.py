@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,46 @@ def test_export_writes_one_file_where_the_name_has_an_ending(aepipe: Aepipe, tmp
     assert {"id", "key", "label", "code", "embedding"} <= set(table.columns)
     code = table.code[0]
     assert int(code if isinstance(code, str) else code.hex(), 16) == int(table.code_u64_0[0])
+
+
+def test_export_into_a_system_shows_the_question_there(aepipe: Aepipe, tmp_path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    found = aepipe("export", "--to", "duckdb:all.duckdb", "--bits", 20, "--table", "few", "--no-embeddings")
+    assert found.exit_code == 0
+    said, _, question = found.stdout.partition(
+        "\n\nThe hits of `aepipe query --id 0 --fast --bits 20` are given there by\n\n"
+    )
+    assert said == "40 rows in few of duckdb:all.duckdb"
+    hits = [
+        json.loads(line) for line in aepipe("query", "--id", 0, "--fast", "--bits", 20, "--json").stdout.splitlines()
+    ]
+    with duckdb.connect(tmp_path / "all.duckdb") as connection:
+        expected = [(hit["id"], hit["key"], hit["distance"]) for hit in hits[0]["hits"]]
+        assert connection.execute(question).fetchall() == expected
+    again = aepipe("export", "--to", "all.duckdb", "--table", "few")
+    assert again.exit_code == 2
+    assert again.stderr.splitlines()[-1].endswith("few is there already; say --replace, or name another one by --table")
+    assert aepipe("export", "--to", "all.duckdb", "--table", "few", "--replace").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "name a folder or a file, or a system by --to"),
+        (["out", "--to", "x.duckdb"], "OUT and --to exclude each other"),
+        (["out", "--replace"], "--table, --replace and --no-index belong to --to"),
+        (["postgresql://me:s3cret@h/db"], "a system is named by --to"),
+        (["--to", "mysql://me:s3cret@h/db"], "mysql: no such system; allowed: postgresql://"),
+        (["--to", "postgresql://me:s3cret@127.0.0.1:1/db"], "postgresql://127.0.0.1:1/db: connection failed"),
+        (["rows.duckdb"], "or a database by --to duckdb:rows.duckdb"),
+        (["--to", "nowhere/rows.duckdb"], "there is no folder"),
+    ],
+)
+def test_export_names_what_is_wrong_and_no_password(
+    aepipe: Aepipe, tmp_path: Path, given: list[str], said: str
+) -> None:
+    found = aepipe("export", *given)
+    assert found.exit_code in {2, 3}
+    assert said in found.stderr
+    assert "s3cret" not in found.stderr
+    assert not list(tmp_path.iterdir())

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
@@ -147,6 +150,40 @@ def test_promote_waits_for_no_run(aepipe: Aepipe, own_store: Own) -> None:
         assert aepipe("promote", second.digest[:8], "--wait", "soon", home=store).exit_code == 2
     assert found.exit_code == waited.exit_code == 75
     assert f"process {os.getpid()}" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "last"),
+    [
+        (["query", "--id", "3"], "describe"),
+        (["export", "out"], "codes_of"),
+        (["diff", "--top", "0"], "codes_of"),
+        (["dedup"], "codes_of"),
+    ],
+)
+def test_a_long_question_holds_up_no_promotion(
+    aepipe: Aepipe, own_store: Own, words: list[str], last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, first = own_store
+    second = _another(store)
+    asking, may_answer, quick = Event(), Event(), getattr(Release, last)
+
+    def slow(*given: Any, **options: Any) -> Any:
+        asking.set()
+        assert may_answer.wait(60)
+        return quick(*given, **options)
+
+    with ThreadPoolExecutor() as threads:
+        with monkeypatch.context() as patched:
+            patched.setattr(Release, last, slow)
+            asked = threads.submit(aepipe, *words, home=store)
+            assert asking.wait(60)
+        promoted = aepipe("promote", first.digest[:8], home=store)
+        collected = aepipe("gc", "--keep", "2", home=store)
+        may_answer.set()
+    assert (promoted.exit_code, collected.exit_code, registry.current(store, "pictures")) == (0, 0, first)
+    assert asked.result().exit_code == 0
+    assert second != first
 
 
 def test_verify_reads_everything(aepipe: Aepipe, own_store: Own) -> None:

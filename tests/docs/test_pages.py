@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from docs.generate import COMMAND, pages
+from docs.generate import COMMAND
+from docs.generate import pages as generated
+from tests.faults import counts
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+pages = cache(generated)
 
 
 def read(page: str) -> str:
@@ -121,7 +125,11 @@ def test_every_extra_is_in_the_guide() -> None:
         assert f"`{extra}`" in read("guide/sources.md"), f"guide/sources.md lacks the extra {extra}"
 
 
+def test_the_counts_of_faults_are_on_the_page() -> None:
+    assert counts.table() in read("benchmarks/operations.md"), "`python -m tests.faults.counts` prints the table"
+
+
 def test_the_tests_of_the_promises_exist() -> None:
-    named = re.findall(r"`(tests/[\w/.]+)`", read("concepts/reliability.md"))
+    named = re.findall(r"`(tests/[\w/.]+)(?:::\w+)?`", read("concepts/reliability.md"))
     assert len(named) > 30
     assert [name for name in named if not (ROOT / name).is_file()] == []

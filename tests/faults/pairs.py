@@ -90,15 +90,15 @@ class Pairs(Trials):
         return [*late, *self.damage()]
 
 
-def _slow(owner: Any, name: str, patched: pytest.MonkeyPatch) -> None:
+def slow(owner: Any, name: str, patched: pytest.MonkeyPatch) -> None:
     """Let a function begin a moment later."""
     quick: Callable[..., Any] = getattr(owner, name)
 
-    def slow(*given: Any, **options: Any) -> Any:
+    def late(*given: Any, **options: Any) -> Any:
         time.sleep(PAUSE)
         return quick(*given, **options)
 
-    patched.setattr(owner, name, slow)
+    patched.setattr(owner, name, late)
 
 
 def main(folder: Path, every: int) -> None:
@@ -111,8 +111,8 @@ def main(folder: Path, every: int) -> None:
         patched.setattr("tempfile.tempdir", str(folder))
         patched.setattr("aepipe.cli.doctor.packages", lambda: iter(()))
         pairs.prepare()
-        _slow(registry, "write_durably", patched)
-        _slow(Draft, "finish", patched)
+        slow(registry, "write_durably", patched)
+        slow(Draft, "finish", patched)
         for first, second, wait in [*writing, *reading][every // 2 :: every]:
             print(json.dumps(pairs.attempt(first, second, wait)), flush=True)  # noqa: T201  the output
 

@@ -40,6 +40,7 @@ from aepipe.pipeline.score import score
 from aepipe.pipeline.views import views
 from aepipe.store import artifacts, registry
 from aepipe.store.artifacts import Ref, Store
+from tests.support.exporter import read_operators_once
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120
@@ -155,6 +156,7 @@ def main(words: list[str]) -> None:
 def serve() -> None:
     """Fork a process for each line of standard input, and print its exit status."""
     # An export imports a thousand modules. Nothing else may be done here: what makes threads does not survive a fork.
+    read_operators_once()
     exported(torch.nn.Linear(1, 1), torch.zeros(1, 1), {"given": ["found"]}, free=0)
     gc.freeze()  # these objects stay, and no child needs to search them for garbage
     for line in sys.stdin:

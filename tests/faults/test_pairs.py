@@ -17,6 +17,8 @@ from tests.faults.programs import tried, wrongs
 
 EVERY = os.environ.get("AEPIPE_PAIRS", "1" if counts.ALL else "29")
 """One of so many pairs is tried."""
+FIRST_RUNS = os.environ.get("AEPIPE_FIRST_RUNS", "100" if counts.ALL else "2")
+"""Times that two runs begin a store."""
 
 
 def test_two_verbs_at_once(tmp_path: Path) -> None:
@@ -25,4 +27,13 @@ def test_two_verbs_at_once(tmp_path: Path) -> None:
     print(f"{len(found):,} pairs, {late} in which one came too late, {len(wrong)} wrong")  # noqa: T201
     counts.keep("pairs", what="pairs of verbs at once", tried=len(found), late=late, wrong=len(wrong))
     assert len(found) >= 5
+    assert not wrong, "\n".join(wrong)
+
+
+def test_two_first_runs(tmp_path: Path) -> None:
+    found = tried("first_runs", tmp_path, FIRST_RUNS)
+    wrong = wrongs(found)
+    print(f"{len(found):,} times two first runs, {len(wrong)} wrong")  # noqa: T201
+    counts.keep("first runs", what="two first runs on a new store", tried=len(found), wrong=len(wrong))
+    assert len(found) >= 2
     assert not wrong, "\n".join(wrong)

@@ -5,13 +5,18 @@ The parent only imports and prepares, because what makes threads does not surviv
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
 from typer.testing import CliRunner, Result
 
 from aepipe.cli.app import app
@@ -20,6 +25,7 @@ from aepipe.release import lifecycle
 from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import Store
+from tests.support.exporter import read_operators_once
 from tests.support.plain_flows import write_collection
 from tests.support.releases import make_release
 
@@ -57,7 +63,7 @@ class Trials:
     def prepare(self) -> None:
         """Make a collection with a release before, something removed, and something new in its source."""
         os.chdir(self.folder)
-        in_child(self._prepare)
+        import_early(self._prepare)
         self.old = next(event.after for event in registry.history(self.store, NAME))
 
     def words(self, verb: str) -> list[str]:
@@ -92,6 +98,22 @@ class Trials:
         shutil.copy(next((self.folder / "more").rglob("090.png")), self.folder / "more.png")
         assert made.exit_code == removed.exit_code == 0, made.output + removed.output
         return []
+
+
+def import_early(work: Callable[[], Any]) -> None:
+    """Import what some work imports, so that children that do it have nothing left to import.
+
+    A child does the work; nothing of it happens in this process but the imports, and an export, which makes no threads.
+    """
+    from aepipe.learn.onnx_export import exported
+
+    read_operators_once()
+    exported(torch.nn.Linear(1, 1), torch.zeros(1, 1), {"given": ["found"]}, free=0)
+    for name in in_child(lambda: [work(), *sys.modules][1:]):
+        if name not in sys.modules:
+            with suppress(Exception):  # some modules are made under names that cannot be imported
+                import_module(name)
+    gc.freeze()  # these objects stay, and no child needs to search them for garbage
 
 
 def do(words: list[str]) -> Result:

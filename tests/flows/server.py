@@ -99,7 +99,7 @@ def postgresql() -> Iterator[str]:
     # PostgreSQL refuses to run as root.
     other: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
     # A folder of its own: pytest closes its own folders to other users, and this server runs as one.
-    with tempfile.TemporaryDirectory(prefix="postgresql-") as name:
+    with tempfile.TemporaryDirectory(prefix="postgresql-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
         if other:

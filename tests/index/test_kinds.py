@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -258,16 +259,30 @@ def test_a_file_of_another_index_is_refused(tmp_path: Path, kind: str, file: str
 
 def test_options_of_kinds_are_checked() -> None:
     assert hamming.resolve(Choice(kind="ivf", options={"probes": 4})).model_dump() == {"cells": 0, "probes": 4}
-    for kind, options in (("ivf", {"probes": 0}), ("hnsw", {"links": 1}), ("auto", {"recall": 1.5})):
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("ivf", {"probes": 0}),
+        ("ivf", {"cells": -1}),
+        ("ivf", {"cells": 65_537}),
+        ("auto", {"recall": 1.5}),
+    ]
+    wrong += [("hnsw", {"links": 1}), ("hnsw", {"breadth": 0}), ("hnsw", {"effort": 0})]
+    for kind, options in wrong:
         with pytest.raises(RecipeError, match=rf"index\.kind\.{next(iter(options))}"):
             hamming.resolve(Choice(kind=kind, options=options))
+
+
+def test_with_as_many_cells_as_codes_each_has_its_own() -> None:
+    codes = BitCodes(np.random.default_rng(5).integers(0, 256, (40, 8), dtype=np.uint8), 64)
+    engine = hamming.build(codes, np.arange(40), kind="ivf", options={"cells": 40, "probes": 1}).engine
+    assert isinstance(engine, ivf.Ivf)
+    assert [engine.cells.invlists.list_size(cell) for cell in range(engine.cells.nlist)] == [1] * 40
 
 
 def test_auto_chooses_flat_for_few_codes_and_multihash_for_many_near_ones() -> None:
     rng = np.random.default_rng(10)
     assert hamming.build(near_codes(rng, 2000, 64), np.arange(2000), kind="auto").engine.kind == "flat"
     centres = rng.random((2000, 64)) < 0.5
-    bits = centres[rng.integers(0, 2000, 1_000_000)]
+    bits = centres[rng.integers(0, 2000, 200_000)]
     codes = BitCodes(np.packbits(bits ^ (rng.random(bits.shape, np.float32) < 0.02), axis=1), 64)
     assert hamming.build(codes, np.arange(len(codes)), kind="auto").engine.kind == "multihash"
     uniform = BitCodes(rng.integers(0, 256, (200_000, 32), dtype=np.uint8), 256)

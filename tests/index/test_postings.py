@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BitCodes, words_of
 from aepipe.index import external_sort, hamming, hash_tables, postings, scan
+from aepipe.index.hits import CodeHits
 from tests.index.test_kinds import near_codes
 
 PARTS = [(64, 8), (50, 1), (1 << 20, 256)]
@@ -105,6 +106,17 @@ for rows in map(int, sys.argv[1:]):
     assert len(built) == rows
 """
 """A process of its own: in one that has run for long, the table of interned strings may grow by megabytes meanwhile."""
+
+
+@pytest.mark.parametrize("k", [1, 3, 50])
+def test_only_codes_with_fewer_than_k_nearer_rows_are_opened(k: int) -> None:
+    rng = np.random.default_rng(k)
+    query = np.sort(rng.integers(0, 7, 60))
+    distances = np.concatenate([np.sort(rng.integers(0, 9, (query == one).sum())) for one in range(7)])
+    sizes = rng.integers(1, 6, 60)
+    nearer = (query[:, None] == query) & (distances < distances[:, None])
+    found = postings._needed(CodeHits(query, distances.astype(np.uint16), np.arange(60)), sizes, k)
+    assert found.tolist() == (np.where(nearer, sizes, 0).sum(axis=1) < k).tolist()
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:

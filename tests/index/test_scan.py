@@ -7,6 +7,7 @@ import pytest
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.index import scan
+from aepipe.index.hits import CodeHits
 from aepipe.index.scan import Scan
 
 
@@ -55,3 +56,19 @@ def test_a_search_within_the_limit_of_a_sample_finds_the_nearest(
         np.testing.assert_array_equal(one.positions, expected.positions[:count])
         np.testing.assert_array_equal(one.distances, expected.distances[:count])
     assert count == k
+
+
+def test_only_queries_with_too_few_codes_are_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first position is a code like any other; -1 is none."""
+    packed = np.arange(8, dtype=np.uint8)[:, None]
+    codes, quick, scanned = Scan.of(BitCodes(packed, 8)), Scan.nearest, []
+
+    def nearest(self: Scan, asked: np.ndarray, k: int, threads: int = 1) -> CodeHits:
+        scanned.append(asked.ravel().tolist())
+        return quick(self, asked, k, threads)
+
+    monkeypatch.setattr(Scan, "nearest", nearest)
+    positions, distances = np.array([[0, 1], [4, -1]]), np.array([[0, 1], [0, -1]], np.int32)
+    found = codes.completed(packed[[0, 4]], 2, distances, positions, 1)
+    assert scanned == [[4]]
+    assert found.positions.reshape(2, 2).tolist() == [[0, 1], [4, 0]]

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
+from aepipe.learn import batches
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import spec as layer_specs
+from aepipe.learn.batches import BitGenerator, Compute
 from aepipe.learn.corruption import Array, Corrupted, Corruption
-from aepipe.recipe import Choice, LayerRecipe
+from aepipe.recipe import Choice, ComputeRecipe, LayerRecipe
 
 SHAPES = [(2000, 36), (2000, 6, 6, 1)]
 OPTIONS: dict[str, Corruption] = {
@@ -78,6 +80,18 @@ def test_pure_and_seeded(kind: str, shape: tuple[int, ...]) -> None:
     assert not np.shares_memory(noisy, x)
     assert one.makes_holes == (kind in HOLES)
     assert np.isnan(noisy).any() == (kind in HOLES)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", sorted(OPTIONS))
+def test_tensors_are_seeded_by_their_generator_alone(kind: str, shape: tuple[int, ...]) -> None:
+    x = torch.rand(20, *shape[1:], generator=torch.Generator().manual_seed(0))
+    found: list[Any] = []
+    for other in range(2):
+        torch.manual_seed(other)
+        found += OPTIONS[kind].corrupt_tensor(x.clone(), torch.Generator().manual_seed(1))
+    assert torch.equal(found[0].nan_to_num(9), found[2].nan_to_num(9))
+    assert torch.equal(found[1], found[3])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -289,3 +303,59 @@ def test_equal_values_are_missing_equally_often() -> None:
     # Ranks of the lower half are uniform in 0..1/2 in random order, with a mean chance of 1/4; of the upper, 3/4.
     assert 1 - kept[:1000].mean() == pytest.approx(0.25, abs=0.01)
     assert np.ptp(kept[:1000].reshape(4, 250, 50).mean((1, 2))) < 0.03
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        corruptions.Mask(rate=0.3),
+        corruptions.Mask(rate=0.2, rescale=True),
+        corruptions.SaltPepper(rate=0.4, low=-0.1, high=0.7),
+    ],
+)
+def test_tensors_on_the_cpu_have_the_bytes_that_torch_gives(kind: Any) -> None:
+    x = torch.rand((64, 30), generator=torch.Generator().manual_seed(1)) - 0.3
+    x[0] = torch.tensor([float("nan"), float("inf"), -0.0]).repeat(10)
+    noisy, kept = kind.corrupt_tensor(x, torch.Generator().manual_seed(2))
+    # With a gradient it takes the way of other devices.
+    other, also = kind.corrupt_tensor(x.clone().requires_grad_(), torch.Generator().manual_seed(2))
+    assert torch.equal(kept, also)
+    assert torch.equal(noisy.view(torch.int32), other.detach().view(torch.int32))
+
+
+@pytest.mark.parametrize("rate", [1e-6, 0.2, 0.25, 0.999])
+def test_cells_that_are_drawn_in_bits_have_the_chance_that_is_asked_for(rate: float) -> None:
+    x = torch.ones(1001, 333)
+    generator = Compute(torch.device("cpu"), torch.float32, 1, bits=True).generator(4)
+    noisy, kept = corruptions.Mask(rate=rate).corrupt_tensor(x, generator)
+    lost = max(rate, 1 / BitGenerator.LEVELS)
+    assert abs((~kept).float().mean().item() - lost) < 5 * (lost / kept.numel()) ** 0.5 + 1 / BitGenerator.LEVELS
+    assert torch.equal(noisy, kept.float())
+    again = Compute(torch.device("cpu"), torch.float32, 1, bits=True).generator(4)
+    assert torch.equal(corruptions.Mask(rate=rate).corrupt_tensor(x, again)[1], kept)
+    assert not torch.equal(corruptions.Mask(rate=0.5).corrupt_tensor(x, again)[1], kept)
+
+
+def test_cells_in_bits_are_lost_alike_in_every_row_and_column() -> None:
+    x = torch.full((4000, 50), 0.5)
+    noisy, kept = corruptions.SaltPepper(rate=0.4).corrupt_tensor(x, BitGenerator().manual_seed(0))
+    for axis, spread in ((0, 0.4 * 0.6 / 4000), (1, 0.4 * 0.6 / 50)):
+        assert ((kept.float().mean(axis) - 0.6).abs() < 5.5 * spread**0.5).all()
+    assert abs((noisy == 1).float().mean().item() - 0.2) < 0.005
+    assert abs((noisy == 0).float().mean().item() - 0.2) < 0.005
+    together = torch.corrcoef(kept[:, :8].float().T)
+    assert (together - torch.eye(8)).abs().max() < 0.08, "four cells of a word are independent"
+
+
+def test_draws_in_bits_are_another_training_on_the_cpu_and_only_there() -> None:
+    asked = batches.resolve(ComputeRecipe(device="cpu", precision="float32", draws="bits"))
+    assert asked.key() == {"device": "cpu", "precision": "float32", "draws": "bits"}
+    assert isinstance(asked.generator(1), BitGenerator)
+    assert batches.resolve(ComputeRecipe(device="meta", precision="float32", draws="bits")).key().keys() == {
+        "device",
+        "precision",
+    }
+    usual = batches.resolve(ComputeRecipe(device="cpu", precision="float32"))
+    assert usual.key() == {"device": "cpu", "precision": "float32"}
+    assert type(usual.generator(1)) is torch.Generator
+    assert "draws" not in ComputeRecipe().model_dump()

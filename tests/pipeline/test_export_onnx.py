@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto
 
 torch = pytest.importorskip("torch")
 
@@ -21,9 +23,11 @@ from aepipe.release.release import Release
 from aepipe.sources import decoder
 from aepipe.sources.backbone import GRAPH
 from aepipe.sources.images.decode import decode
+from aepipe.sources.networks.pictures import Backbone
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from tests.sources.test_backbone import SIZE, write_network
+from tests.support.networks import WIDTH, vision
 from tests.support.releases import write_pictures
 
 FIT = {"epochs": 1, "batch": 16}
@@ -74,6 +78,26 @@ def test_one_graph_gives_the_bits_of_a_query(store: Store, tmp_path: Path, poole
     said = json.loads(onnx.load(tmp_path / "out" / "one.onnx").metadata_props[0].value)
     assert (said["name"], said["fingerprint"]) == ("seen", release.fingerprint)
     assert said["features"]["size"] == list(SIZE)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max", "last", "weighted"])
+def test_tokens_are_pooled_below_a_stack_as_the_network_does(tmp_path: Path, pooling: str) -> None:
+    file = vision(tmp_path / "net.onnx", "last_hidden_state", half=True)
+    seen_by = {"mean": [10.0, 20.0, 30.0], "scale": [50.0], "channels": "bgr", "pooling": pooling}
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    found = np.zeros((1, 5, WIDTH), np.float16)
+    network = onnx.version_converter.convert_version(onnx.load(file), 20)
+    parts = [
+        export_onnx._prepared((8, 8), seen_by, TensorProto.FLOAT16),
+        network,
+        export_onnx._unit((2, WIDTH), found, pooling),
+    ]
+    named = [export_onnx._part(n, part, 10, network.opset_import) for n, part in enumerate(parts)]
+    joined = reduce(export_onnx._above, named)
+    (rows,) = session(joined.SerializeToString()).run(None, {"items": picture[None]})
+    expected = Backbone.of(tmp_path, "net.onnx", seen_by)(picture).astype(np.float64)
+    np.testing.assert_allclose(rows[0], expected, atol=2e-3)
+    assert not rows[1].any()
 
 
 def test_without_a_network_it_takes_the_encoders_batch(store: Store, tmp_path: Path) -> None:

@@ -6,10 +6,13 @@ import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from aepipe import recipe as recipes
+from aepipe.evaluate.gate import KEPT
 from aepipe.evaluate.scores import Estimate, Scores
 from aepipe.pipeline import fallback
 from aepipe.pipeline.resolve import ResolvedRecipe, resolve
@@ -51,6 +54,18 @@ def test_what_measured_best_is_released(store: Store, metric: str, ours: float, 
     assert (found.better, found.metric) == (better, metric)
     assert f"{ours:.3f}" in str(found)
     assert f"{itq:.3f}" in str(found)
+
+
+def test_words_that_tell_rows_apart_ask_for_all_neighbours(store: Store) -> None:
+    resolved = plan(store)
+    assert fallback.least_of(resolved) == KEPT
+    exact, kinds = (SimpleNamespace(exact=exact) for exact in (True, False))
+    assert fallback.least_of(replace(resolved, words=cast(Any, kinds))) == KEPT
+    least = fallback.least_of(replace(resolved, words=cast(Any, exact)))
+    for ours, better in ((0.45, "itq"), (0.62, "stack")):
+        found = fallback.compared(store, scored(store, ours, 0.61, "recall_at_10"), "map_at_1000", least=least)
+        assert found is not None
+        assert found.better == better
 
 
 @pytest.mark.parametrize(

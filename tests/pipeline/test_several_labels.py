@@ -21,7 +21,7 @@ from aepipe.evaluate.retrieval import retrieval
 from aepipe.index import hamming
 from aepipe.pipeline import compare
 from aepipe.pipeline.encode import encode
-from aepipe.pipeline.export import export
+from aepipe.pipeline.export.parquet import export
 from aepipe.pipeline.gate import run_gate
 from aepipe.pipeline.ingest import ingest
 from aepipe.pipeline.publish import publish

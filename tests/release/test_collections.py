@@ -43,7 +43,19 @@ def test_a_renamed_collection_keeps_releases_ids_log_and_notes(store: Store) -> 
     assert len(feedback.marks(store, "holidays")) == 1
     assert lifecycle.rollback(store, "holidays", why="a test").after == first.digest
     assert lifecycle.promote(store, second, why="a test").name == "holidays"
+    again = lifecycle.promote(store, second, why="once more")
+    assert (again.before, again.after, again.why) == (second.digest, second.digest, "once more")
     assert registry.unlogged(store) == []
+
+
+def test_a_promotion_of_what_is_in_service_mends_a_lost_log_once(store: Store) -> None:
+    _, second = two_releases(store)
+    lines = registry.history(store)
+    (store.root / layout.Root.LOG).unlink()
+    for _ in range(2):
+        lifecycle.promote(store, second, why="the log was lost")
+        assert [(one.before, one.after) for one in registry.history(store)] == [(second.digest, second.digest)]
+    assert len(lines) == 2
 
 
 def test_what_is_changed_after_it_was_renamed_has_the_new_name(store: Store) -> None:
@@ -134,6 +146,8 @@ def test_a_dropped_collection_takes_what_only_it_needs(store: Store) -> None:
     before, alone = everything(store), put(store, "views", nobody="refers to it")
     two_releases(store)
     derived = put(store, "segment", of=str(Release.open(store, "pictures").part("scores")))
+    (store.work(derived) / "checkpoint").write_bytes(b"half")
+    (store.work(alone) / "checkpoint").write_bytes(b"half")
     wanted = collections.drop(store, "pictures", dry_run=True)
     assert wanted.rows == 19
     assert len(wanted.releases) == 2
@@ -142,6 +156,7 @@ def test_a_dropped_collection_takes_what_only_it_needs(store: Store) -> None:
     assert everything(store) == before | {alone}
     assert lifecycle.verify(store, kept)
     assert registry.names(store) == ["other"]
+    assert [path.name for path in (store.root / layout.Root.WORK).iterdir()] == [alone.digest]
     assert not [path for path in store.root.rglob("*pictures*") if path.parent.name != layout.Root.LOCKS]
     with pytest.raises(NotFoundError):
         collections.drop(store, "pictures")

@@ -16,6 +16,7 @@ from aepipe.errors import QueryError
 from aepipe.index import cost_model, near_duplicates
 from aepipe.index.scan import Scan
 from aepipe.release import dedup as duplicates
+from aepipe.release.groups import Alike, Groups
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release
@@ -61,6 +62,16 @@ def full_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store(tmp_path_factory.mktemp("doubles") / "store")
     make_release(store, n=120, n_bits=32)
     return store
+
+
+@pytest.mark.parametrize(
+    ("alike", "said"),
+    [("identical", "identical"), ("copies", "copies of one picture"), ("content", "at most 3 bits apart")],
+)
+def test_no_group_is_said_in_the_words_of_what_was_asked(alike: Alike, said: str) -> None:
+    none = np.empty(0, np.int64)
+    found = Groups(none, none.astype(np.uint16), np.zeros(1, np.int64), radius=3, rows=1000, alike=alike, remark="so")
+    assert found.summary() == f"no two of 1,000 rows are {said}; so"
 
 
 @pytest.mark.parametrize("radius", [0, 2, 6, 32])

@@ -86,3 +86,13 @@ def test_a_missing_key_is_named(store: Store) -> None:
 def test_a_missing_release_says_how_to_go_on(store: Store) -> None:
     with pytest.raises(NotFoundError, match="aepipe rollback"):
         ReleaseManifest.read(store, Ref("release", "f" * 64))
+
+
+def test_words_are_the_last_key_and_only_where_there_are_some() -> None:
+    words = Ref("words", "e" * 64)
+    for built in (of_schema(1), of_schema(2)):
+        assert "words" not in built.to_json()
+        answering = replace(built, words=words)
+        assert list(answering.to_json()) == [*built.to_json(), "words"]
+        assert ReleaseManifest.parse(answering.to_json()) == answering
+        assert [ref for what, ref in answering.parts if what == "words"] == [words]

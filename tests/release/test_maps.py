@@ -31,7 +31,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 @pytest.fixture(scope="module")
 def made(release: Release) -> maps.Map:
     """Its map."""
-    return placing.make(release._store, release)
+    return placing.make(release.store, release)
 
 
 def test_all_rows_are_on_it_once_and_shuffled(made: maps.Map, release: Release) -> None:
@@ -65,10 +65,10 @@ def test_rows_with_equal_codes_lie_together(made: maps.Map, release: Release) ->
 
 def test_it_is_the_same_each_time(made: maps.Map, release: Release) -> None:
     before = made.chunk(0, len(made))
-    release._store.remove(maps.ref_of(release.ref))
-    again = placing.make(release._store, release, threads=2)
+    release.store.remove(maps.ref_of(release.ref))
+    again = placing.make(release.store, release, threads=2)
     assert again.chunk(0, len(again)) == before
-    assert placing.make(release._store, release).chunk(0, 80) == before
+    assert placing.make(release.store, release).chunk(0, 80) == before
 
 
 def test_rows_beyond_the_landmarks_lie_with_their_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from aepipe import recipe
 from aepipe.errors import RecipeError
 from aepipe.pipeline.places import names_of
 from aepipe.recipe import Recipe
-from aepipe.release.origin import FACT, check_origin, free_names, recipe_file_of
+from aepipe.release.origin import FACT, check_origin, free_names, paths_by_name, recipe_file_of
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from tests.support.releases import make_release
@@ -80,6 +80,18 @@ def test_recipe_and_items_may_move_together(store: Store, tmp_path: Path) -> Non
     check_origin(store, moved, given=False)
     with pytest.raises(RecipeError, match="made from"):
         check_origin(store, recipe_at(new / "r.toml", new / "others"), given=False)
+
+
+def test_a_damaged_release_hides_no_other(store: Store, tmp_path: Path) -> None:
+    made = [
+        serve(store, recipe_at(tmp_path / f"{name}.toml", tmp_path / name, name)) for name in ("one", "two", "three")
+    ]
+    for name in ("one", "two", "three"):
+        (store.root / "service" / name).unlink()
+    refs = store.refs("release")
+    assert sorted(refs) == sorted(made)
+    (store.root / "release" / refs[0].digest / "manifest.json").write_text("torn")
+    assert len(paths_by_name(store)) == 2
 
 
 def test_names_that_others_have_are_passed_over(store: Store, tmp_path: Path) -> None:

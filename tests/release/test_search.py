@@ -166,6 +166,16 @@ def test_a_factor_that_was_not_measured_is_asked_for(store: Store) -> None:
     assert None not in [hit.cosine for hit in found(release, 3, oversample=3)]
 
 
+@pytest.mark.parametrize(("bits", "said"), [(None, "of this release: run it again"), (8, "of the first bits")])
+def test_a_confidence_that_was_not_measured_says_why(store: Store, bits: int | None, said: str) -> None:
+    make_release(store, n=20)
+    release = Release.open(store)
+    release.__dict__["scores"] = {**release.scores, "calibration": None}
+    asked = release if bits is None else Prefix(release, bits)
+    with pytest.raises(QueryError, match=f"it was not measured what distances {said} are worth"):
+        search_options(asked, {"min_confidence": 0.5})
+
+
 def test_words_are_compared_by_distance_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few words are decoded worse than the documents that the usual error was measured on."""
     make_release(store, n=20)

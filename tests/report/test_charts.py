@@ -158,7 +158,7 @@ class TestFiles:
 class TestCurves:
     """Losses over epochs."""
 
-    @settings(deadline=None)
+    @settings(deadline=None, max_examples=30)
     @given(st.floats(-1e9, 1e9), st.floats(0, 1e9))
     def test_ticks_are_few_and_ascending_and_the_range_is_within_the_axis(self, low: float, span: float) -> None:
         (axes,) = axes_of(curves_picture({"": {"valid": [low + span, low]}}))

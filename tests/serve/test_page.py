@@ -90,6 +90,27 @@ def test_an_item_leads_to_what_is_like_it(page: Any, client: Client) -> None:
     assert shown == [hit["id"] for hit in found[:5]]
 
 
+def test_words_find_pictures_and_more_words_go_with_them(browser: Any, colours: Store) -> None:
+    with running(colours) as own:
+        context = browser.new_context(base_url=f"http://127.0.0.1:{own.port}", locale="en-GB")
+        found = context.new_page()
+        found.goto("/c/colours")
+        found.fill("#field", "red")
+        found.press("#field", "Enter")
+        found.wait_for_selector(".tile")
+        found.get_by_label("and …", exact=True).fill("white")
+        with found.expect_response(lambda answer: "minus=blue" in answer.url):
+            found.get_by_label("but not …").fill("blue")
+            found.get_by_label("but not …").press("Enter")
+        found.wait_for_selector(".hits:not(.loading) .tile")
+        assert found.url.endswith("/c/colours?text=red&plus=white&minus=blue")
+        shown = [int(tile.get_attribute("data-id")) for tile in found.locator(".tile").all()[:5]]
+        parameters: dict[str, Any] = {"text": "red", "plus": "white", "minus": "blue", "k": 30}
+        hits = own.get("/v1/collections/colours/search", **parameters).json["answers"][0]["hits"]
+        assert shown == [hit["id"] for hit in hits[:5]]
+        context.close()
+
+
 def test_a_dropped_picture_is_asked_with_and_shared_by_its_code(page: Any, client: Client, store: Store) -> None:
     picture = sorted(pictures_of(store).rglob("*.png"))[7]
     page.goto("/c/pictures")

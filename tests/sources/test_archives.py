@@ -142,6 +142,36 @@ def test_documents_in_an_archive(ending: str, tmp_path: Path) -> None:
     assert next(iter(source.items())).columns["snippet"] == "apple pear plum number0"
 
 
+def mailbox(*texts: str, begins: str = "From a@b.org Mon Jan  5 10:00:00 2026\n") -> bytes:
+    """Return a mailbox of mails with these texts."""
+    return "".join(f"{begins}Subject: {n}\nTo: c@d.org\n\n{text}\n\n" for n, text in enumerate(texts)).encode()
+
+
+def test_mails_of_a_mailbox_are_documents(tmp_path: Path) -> None:
+    # A line of a mail may begin with the same word.
+    told = ("ships in the harbour", "bread\n\nFrom here on, flour", "tide")
+    (tmp_path / "in.mbox").write_bytes(mailbox(*told))
+    (tmp_path / "out.MBOX").write_bytes(mailbox("one more").replace(b"\n", b"\r\n"))
+    few = {"least": 1, "most": 1.0}
+    found = list(read_all(open_source(tmp_path, "text", few).fitted(None)))
+    assert [one.item.key for one in found] == ["in.mbox/1.eml", "in.mbox/2.eml", "in.mbox/3.eml", "out.MBOX/1.eml"]
+    assert [one.reason for one in found] == [None] * 4
+    again = [preview(tmp_path, one.item.place).decode() for one in found]
+    for number, text in enumerate(told):
+        assert f"Subject: {number}" in again[number]
+        assert text in again[number]
+    assert not any("From a@b.org" in mail for mail in again)
+    single = [item.key for item in open_source(tmp_path / "in.mbox", "text").items()]
+    assert single == ["1.eml", "2.eml", "3.eml"]
+
+
+@pytest.mark.parametrize("data", [b"no mails here\n", b"\nFrom a@b.org Mon\nSubject: late\n\nx\n", b"From nothing\n"])
+def test_a_file_that_is_no_mailbox_says_so(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "in.mbox").write_bytes(data)
+    with pytest.raises(SourceError, match=r"in\.mbox: not a mailbox"):
+        list(open_source(tmp_path, "text").items())
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_recordings_in_an_archive(ending: str, tmp_path: Path) -> None:
     sound = pytest.importorskip("soundfile", reason="needs the extra audio")

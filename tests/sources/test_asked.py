@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aepipe import sources
 from aepipe.errors import ItemError, QueryError, shortened
-from aepipe.sources.asked import file_named, path_named
+from aepipe.sources.asked import are_words, file_named, path_named
 from aepipe.sources.text import passages
 from aepipe.sources.text.passages import Cut, Document
 from tests.support.documents import pdf
@@ -62,8 +62,9 @@ def test_no_text_is_an_error_of_the_system(text: str, tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("kind", ["audio", "images", "video"])
 def test_words_for_a_collection_of_files_are_told_what_it_answers(kind: str) -> None:
     assert "this collection answers" in failure(kind, "dog")
-    assert "--key or --id. Words are for a collection of documents" in failure(kind, "a black dog")
-    assert "Words" not in failure(kind, "missing.jpg")
+    said = failure(kind, "a black dog")
+    assert "--key or --id. To ask it in words, name" in said
+    assert not any("words" in failure(kind, text) for text in ("missing.jpg", "my trip.jpg", " "))
     assert failure(kind, "missing.jpg").startswith("missing.jpg: no such file or folder")
 
 
@@ -134,3 +135,25 @@ def test_parts_of_a_text_without_pages() -> None:
     with pytest.raises(ValueError, match="no part 2; there are: none"):
         passages.part(document, "2", None)
     assert passages.part(Document("short"), "1", Cut(30, 0)) == "short"
+
+
+@pytest.mark.parametrize(
+    "text", ["dog", "a dog on grass", "dog vs. cat", "狗在草地上", "no. 5", "Ein Hund, der lacht!"]
+)
+def test_what_names_nothing_is_words(text: str) -> None:
+    assert are_words(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "x.jpg", "my trip.JPG", "a/b", "clip.mp4@12.5", "my clip.mp4@1-2", "scan.tif@2", "s3://a b/c", "-"],
+)
+def test_what_looks_like_a_file_is_none(text: str) -> None:
+    assert not are_words(text)
+
+
+def test_a_file_is_a_file_whatever_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dog").touch()
+    assert not are_words("dog")
+    assert not are_words("dog@1-2")

@@ -110,6 +110,21 @@ def test_a_file_is_cut_into_windows_that_can_be_read_again(tmp_path: Path) -> No
     assert [item.key for item in halves] == ["long.wav@0", "long.wav@0.5", "long.wav@1", "long.wav@1.5", "long.wav@2"]
 
 
+def test_windows_of_a_recording_are_in_one_split(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"{number}.wav").write_bytes(wav(np.concatenate([tone(200 + 10 * number + n) for n in range(4)])))
+    (tmp_path / "short.wav").write_bytes(wav(tone(990)))
+    source, found = audio(tmp_path, split={"test": 0.5}), dict[str, set[str]]()
+    for one in read_all(source):
+        found.setdefault(one.item.key.partition("@")[0], set()).add(source.split(one.item, one.sha256))
+    assert {len(splits) for splits in found.values()} == {1}
+    assert set.union(*found.values()) == {"train", "test"}
+    (one,) = [one for one in read_all(source) if one.item.key == "short.wav@0"]
+    assert one.item.whole == b""
+    alone = audio(tmp_path, "0.wav", split={"test": 0.5})
+    assert [one.item.whole for one in read_all(alone)] == [b""] * 4
+
+
 def test_windows_have_the_label_of_their_file_in_a_list(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(tone(300, 2.0)))
     (tmp_path / "list.csv").write_text("audio,digit\na.wav,7\nb.wav,8\n")

@@ -35,7 +35,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_to_its_end(tmp_path: Path, m
 
     monkeypatch.setattr(os, "fstat", grown_afterwards)
     assert WholeFile(str(tmp_path / "a"))("a") == b"some and more"
-    monkeypatch.setattr(files, "MAX_BYTES", 20)
+    monkeypatch.setattr(files, "MAX_FILE", 20)
     with pytest.raises(ItemError, match="more than"):
         WholeFile(str(tmp_path / "a"))("a")
 

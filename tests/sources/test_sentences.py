@@ -13,7 +13,8 @@ tokenizers = pytest.importorskip("tokenizers", reason="needs the extra text")
 
 from aepipe.errors import CorruptError, ItemError, SourceError
 from aepipe.sources import decoder
-from aepipe.sources.backbone import GRAPH, LONGEST, TOKENIZER, SentenceEncoder
+from aepipe.sources.backbone import GRAPH, TOKENIZER
+from aepipe.sources.networks.texts import LONGEST, SentenceEncoder
 from aepipe.sources.text.source import Features, Options, Text
 
 WORDS = ["[UNK]", "the", "cat", "dog", "sat"]
@@ -73,7 +74,7 @@ def test_a_query_gets_the_same_features_as_ingestion(tmp_path: Path) -> None:
 
 
 def test_unusable_networks_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"no such network, or no tokenizer\.json next to it"):
+    with pytest.raises(SourceError, match=r"no such backbone; allowed: all-minilm-l6-v2, "):
         text(tmp_path, "nowhere.onnx")
     with pytest.raises(CorruptError, match=r"wants \['words'\]"):
         text(tmp_path, write_network(tmp_path / "net", wants="words"))

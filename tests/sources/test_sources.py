@@ -11,6 +11,8 @@ import struct
 import subprocess
 import sys
 import tarfile
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from aepipe.errors import ItemError, QueryError, RecipeError, SourceError
 from aepipe.sources import drawing, files, has_pictures, has_text, kinds, names, preview, query_items, resolve
 from aepipe.sources.images.decode import decode
 from aepipe.sources.item import Item, Source
+from aepipe.sources.loader import read_all
 
 SIZE = 6
 
@@ -511,9 +514,32 @@ def test_a_share_of_the_test_split_follows_the_bytes(tmp_path: Path) -> None:
 def test_items_that_are_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path / "a.png", png(1))
     make_tar(tmp_path / "a.tar", [("b.png", png(1))])
-    monkeypatch.setattr(files, "MAX_BYTES", 1 << 4)
+    monkeypatch.setattr(files, "MAX_FILE", 1 << 4)
     assert refusals(open_source(tmp_path / "a.png")) == {"a.png": "more than 0 MB"}
     assert refusals(open_source(tmp_path / "a.tar"))["b.png"] == "more than 0 MB"
+
+
+def test_large_items_are_read_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(40):
+        put(tmp_path / f"{number}.png", png(number))
+    monkeypatch.setattr(files, "MAX_BYTES", 1 << 4)
+    source, under_way, most, lock = open_source(tmp_path), 0, 0, threading.Lock()
+
+    def row(data: bytes, key: str) -> np.ndarray:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.001)  # long enough for threads to be of use
+        with lock:
+            under_way -= 1
+        return source.row(data, key)
+
+    assert [one.reason for one in read_all(source, row=row)] == [None] * 40
+    assert most == 1
+    monkeypatch.setattr(files, "MAX_BYTES", 1 << 20)
+    assert len(list(read_all(source, row=row))) == 40
+    assert most > 1
 
 
 def test_previews_of_items_that_are_gone(tmp_path: Path) -> None:

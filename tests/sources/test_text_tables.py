@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from aepipe import recipe, sources
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources import preview
 from aepipe.sources.files import Files
@@ -451,3 +452,24 @@ def test_what_only_has_the_name_of_a_workbook_is_named(tmp_path: Path, data: byt
     (tmp_path / "t.xls").write_bytes(data)
     with pytest.raises(SourceError, match=f"t.xls: not a readable workbook: {says}"):
         open_table(tmp_path / "t.xls", "t.xls")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.arrow", "t.npz", "t.sqlite"])
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4, "it is a picture (PNG)"),
+        (b"%PDF-1.7\n\xe2\xe3\xcf\xd3" + bytes(range(256)) * 4, "it is a document (PDF)"),
+        (b"\x7fELF" + bytes(range(256)) * 4, "it is a program"),
+    ],
+)
+def test_a_file_with_the_name_of_a_table_is_called_what_it_is(
+    name: str, head: bytes, says: str, tmp_path: Path
+) -> None:
+    write(tmp_path, head, name)
+    kind = "vectors" if name.endswith(".npz") else "table"
+    made = {"name": "a", "source": {"kind": kind, "path": name}, "layers": [{"net": {"kind": "dense", "width": 8}}]}
+    with pytest.raises(SourceError) as error:
+        list(sources.resolve(recipe.parse(made, tmp_path / "a.toml")).items())
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)

@@ -15,6 +15,7 @@ import pytest
 from aepipe import sources
 from aepipe.errors import ItemError, QueryError, SourceError
 from aepipe.sources.loader import Outcome, read_all
+from aepipe.sources.vectors import decode
 from aepipe.sources.vectors.source import Features, Options, Vectors
 
 ROWS = np.random.default_rng(0).normal(3, 2, (6, 4)).astype(np.float32)
@@ -61,6 +62,15 @@ def test_rows_of_unit_length_keep_only_the_direction(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         rows(vectors(tmp_path, normalize="unit")), ROWS / np.linalg.norm(ROWS, axis=1)[:, None], atol=1e-6
     )
+
+
+@pytest.mark.parametrize("largest", [1e-40, 1.0, 3e38])
+def test_the_direction_of_a_vector_does_not_depend_on_its_length(largest: float) -> None:
+    features = {"width": 12, "normalize": "unit", "mean": [], "scale": []}
+    vector = np.linspace(-largest, largest, 12).astype(np.float32)
+    row = decode.decoder(features)(vector.tobytes(), "v")
+    assert np.linalg.norm(row) == pytest.approx(1, abs=1e-4)
+    assert row == pytest.approx(np.linspace(-1, 1, 12) / np.linalg.norm(np.linspace(-1, 1, 12)), abs=1e-4)
 
 
 def test_columns_are_standardised_by_the_train_split_and_keep_its_scale(tmp_path: Path) -> None:

@@ -143,6 +143,17 @@ def test_frames_before_a_break_are_kept_and_the_break_is_reported(tmp_path: Path
     assert len(found) < 20
 
 
+def test_frames_of_a_film_are_in_one_split(tmp_path: Path) -> None:
+    for number in range(3):
+        render(tmp_path / f"{number}.mp4", scenes(number + 3)[number:], rate=5, each=5)
+    wholes = {item.key.partition("@")[0]: set[bytes]() for item in source(tmp_path).items()}
+    for item in source(tmp_path).items():
+        wholes[item.key.partition("@")[0]].add(item.whole)
+    assert sorted(map(len, wholes.values())) == [1, 1, 1]
+    assert len(set.union(*wholes.values()) - {b""}) == 3
+    assert {item.whole for item in source(tmp_path, "0.mp4").items()} == {b""}
+
+
 def test_frames_have_the_label_of_their_file_in_a_list(tmp_path: Path) -> None:
     render(tmp_path / "a.mp4", scenes(2))
     (tmp_path / "list.csv").write_text("video,label\na.mp4,dog\nb.mp4,cat\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -119,6 +120,21 @@ def test_a_flipped_byte_is_found(store: Store) -> None:
         store.verified(ref)
 
 
+@pytest.mark.parametrize("what", ["a folder without its list of files", "a file", "an empty folder"])
+def test_what_has_the_name_of_an_artifact_and_is_none_makes_room(store: Store, what: str) -> None:
+    ref = put(store)
+    shutil.rmtree(folder(store, ref))
+    if what == "a file":
+        folder(store, ref).write_text("no folder")
+    else:
+        folder(store, ref).mkdir()
+        if what != "an empty folder":
+            (folder(store, ref) / "a.txt").write_text("torn")
+    assert put(store, text="once more") == ref
+    assert (store.verified(ref) / "a.txt").read_text() == "once more"
+    assert drafts(store) == []
+
+
 @pytest.mark.parametrize("what", ["truncated", "longer", "missing"])
 def test_another_length_is_found_without_reading(store: Store, what: str) -> None:
     ref = put(store)
@@ -127,8 +143,9 @@ def test_another_length_is_found_without_reading(store: Store, what: str) -> Non
         file.unlink()
     else:
         file.write_bytes(bytes(255 if what == "truncated" else 257))
-    with pytest.raises(CorruptError, match=f"{file}: corrupt"):
+    with pytest.raises(CorruptError, match=f"{file}: corrupt") as caught:
         store.path(ref)
+    assert what == "missing" or f"it has {file.stat().st_size} bytes instead of 256" in str(caught.value)
 
 
 def test_any_change_of_a_manifest_is_found(store: Store) -> None:

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -13,9 +14,11 @@ from aepipe.errors import CorruptError, FullError, NotFoundError, StoreError
 from aepipe.index.scan import faiss_errors_named
 from aepipe.release import lifecycle
 from aepipe.release.release import Release
+from aepipe.store import names
 from aepipe.store.artifacts import Ref, Store
-from aepipe.store.io import disk_errors_named, entries, files_below, mapped, table_errors_named
+from aepipe.store.io import array_in, disk_errors_named, entries, files_below, mapped, table_errors_named
 from aepipe.store.rows import Rows
+from aepipe.store.segments import Strings
 from tests.faults.damage import as_others
 from tests.support.releases import make_release
 
@@ -127,6 +130,31 @@ def test_a_file_that_may_not_be_read_is_not_made_again(store: Store) -> None:
                 one(ref)
             assert not isinstance(caught.value, CorruptError | NotFoundError)
     manifest.chmod(0o600)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 3)])
+def test_an_array_of_the_store_is_of_its_type_whatever_its_size(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    array_in(tmp_path / "some.npy", np.int32, shape)
+    found = np.load(tmp_path / "some.npy")
+    assert (found.dtype, found.shape) == (np.dtype(np.int32), shape)
+
+
+def test_strings_out_of_order_are_damage(tmp_path: Path) -> None:
+    Strings.write(tmp_path, "key", ["one", None, "two"])
+    offsets = np.load(tmp_path / "key.offsets.npy")
+    assert [Strings.open(tmp_path, "key")[one] for one in range(3)] == ["one", None, "two"]
+    offsets[1] = 2**40
+    np.save(tmp_path / "key.offsets.npy", offsets)
+    with pytest.raises(CorruptError, match=r"key\.offsets\.npy: corrupt, a string ends before it begins, or after"):
+        Strings.open(tmp_path, "key")[0]
+
+
+@pytest.mark.parametrize(("text", "said"), [("[1]", "not the names of releases; put a copy"), ("{", "Expecting")])
+def test_names_of_releases_that_are_no_table_are_damage(store: Store, text: str, said: str) -> None:
+    store.create()
+    (store.root / "names.json").write_text(text)
+    with pytest.raises(CorruptError, match=rf"names\.json: corrupt.*{said}"):
+        names.given(store)
 
 
 def test_one_bit_of_the_description_of_rows_is_found(store: Store) -> None:

@@ -121,6 +121,38 @@ def test_a_torn_line_of_the_log_is_skipped(made: Store) -> None:
     assert len(registry.history(made)) == 2
 
 
+def test_a_renamed_collection_has_its_lines_under_its_present_name(made: Store) -> None:
+    promote(made, A, B, name="one")
+    promote(made, C, name="two")
+    when = "2026-01-01T00:00:00+00:00"
+    registry.log(made, registry.Event(when, "new", registry.RENAME, B.digest, B.digest, "test", was="one"))
+    assert [(one.name, one.after) for one in registry.history(made)] == [
+        ("new", A.digest),
+        ("new", B.digest),
+        ("two", C.digest),
+    ]
+
+
+def test_a_log_that_tells_of_all_names_lacks_none(made: Store) -> None:
+    promote(made, A, B, name="one")
+    promote(made, C, name="two")
+    assert registry.unlogged(made) == []
+    log = made.root / "log.jsonl"
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[1:]))
+    assert registry.unlogged(made) == ["one"], "its first line is lost"
+
+
+def test_the_highest_id_outlives_the_release_that_gave_it(made: Store) -> None:
+    with made.draft("release") as draft:
+        (draft.path / "release.json").write_text("{}")
+        ref = draft.finish({"a": "release"}, {"next_id": 7})
+    registry.keep_next_id(made, "one", ref)
+    assert registry.next_id(made, "one") == 7
+    made.remove(ref, unused_since=0.0)
+    registry.keep_next_id(made, "one", ref)
+    assert registry.next_id(made, "one") == 7
+
+
 def test_every_change_is_one_line_of_json(made: Store) -> None:
     registry.promote(made, "one", A, why="two\nlines \u2028 and ä")
     promote(made, B)

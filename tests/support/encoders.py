@@ -26,6 +26,7 @@ def write_encoder(
     source: str = "images",
     features: dict[str, Any] | None = None,
     dtype: str = "uint8",
+    holes: bool = False,
 ) -> Path:
     """Write a dense network with random weights as an encoder, and return the folder.
 
@@ -38,6 +39,7 @@ def write_encoder(
         source: kind of source in the encoder's metadata.
         features: options of the decoder in the metadata; for images, by default, those that give ``shape``.
         dtype: of a decoded item: ``uint8``, or a kind of float.
+        holes: missing cells (NaN) are read as 0.
     """
     rng = np.random.default_rng(seed)
     nodes = [
@@ -45,6 +47,12 @@ def write_encoder(
         helper.make_node("Flatten", ["real"], ["flat"]),
         helper.make_node("Div", ["flat", "scale"], ["layer0"]),
     ]
+    if holes:
+        nodes[1:1] = [
+            helper.make_node("IsNaN", ["real"], ["missing"]),
+            helper.make_node("Where", ["missing", "zero", "real"], ["filled"]),
+        ]
+        nodes[3].input[0] = "filled"
     weights: dict[str, Any] = {"scale": np.float32(255.0 if dtype == "uint8" else 1.0), "zero": np.float32(0.0)}
     width = int(np.prod(shape))
     for i, wide in enumerate(hidden, start=1):

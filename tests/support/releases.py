@@ -17,13 +17,15 @@ from aepipe.evaluate.scores import OURS, Sample
 from aepipe.index import hamming
 from aepipe.pipeline.encode import encode
 from aepipe.pipeline.ingest import ingest
-from aepipe.pipeline.publish import publish
+from aepipe.pipeline.publish import Parts, publish
+from aepipe.pipeline.words import make_words
 from aepipe.recipe import Options, Recipe
 from aepipe.sources.item import Source
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments
+from aepipe.words import WordsSpec
 from tests.support.encoders import write_encoder
 
 N_CLASSES = 5
@@ -39,15 +41,17 @@ class BarePlan:
         recipe: as it was written.
         source: reads the items.
         index: options of the index.
+        words: what answers words, where the recipe names it.
     """
 
     recipe: Recipe
     source: Source
     index: Options
+    words: WordsSpec | None = None
 
 
-def publish_source(store: Store, name: str, source: dict[str, Any]) -> None:
-    """Put a collection of any kind into service, with an encoder that was not trained."""
+def publish_source(store: Store, name: str, source: dict[str, Any], *, holes: bool = True, **more: Any) -> None:
+    """Put a collection of any kind into service, with an encoder that was not trained; it reads holes, or not."""
     table = {
         "name": name,
         "source": {**source, "split": {"test": 0.2}},
@@ -55,12 +59,14 @@ def publish_source(store: Store, name: str, source: dict[str, Any]) -> None:
         "code": {"bits": 16},
         "index": {"rows": "all", "embedding": "int8"},
         "evaluate": {"queries": 20},
+        **more,
     }
     parsed = recipe.parse(table, store.root.parent / f"{name}.toml")
     read = sources.resolve(parsed)
     rows = ingest(store, read)
     fitted, held = read.fitted(None), Rows(store.path(rows))
     card = {"source": source["kind"], "features": fitted.features(), "dtype": held.facts["dtype"]}
+    card |= {"holes": holes and source["kind"] == "table"}
     with store.draft("model") as draft:
         write_encoder(draft.path, shape=held.shape, hidden=(8,), n_bits=16, **card)
         model = draft.finish({"shape": list(held.shape), "n_bits": 16, "seed": 0})
@@ -142,8 +148,10 @@ def put_encoder(store: Store, plan: BarePlan, *, n_bits: int = 64, seed: int = 0
 def publish_rows(store: Store, plan: BarePlan, rows: Ref, model: Ref, known: tuple[Ref, ...] = ()) -> Ref:
     """Encode, score and publish rows; ``known`` segments of codes stay in the release."""
     codes = (*known, encode(store, model, rows, known=known))
+    words = make_words(store, plan.words, rows, model)
     scores = _put_scores(store, rows, codes)
-    return publish(store, plan.recipe, plan.source.location, rows=rows, model=model, codes=codes, scores=scores)
+    parts: Parts = {"rows": rows, "model": model, "codes": codes, "scores": scores, "words": words}
+    return publish(store, plan.recipe, plan.source.location, **parts)
 
 
 def _put_scores(store: Store, rows: Ref, codes: tuple[Ref, ...]) -> Ref:

@@ -24,6 +24,7 @@ export interface Answer {
   handle: string | null;
   error: string | null;
   hits: Hit[];
+  understood: string[];
 }
 
 export interface SearchAnswer {

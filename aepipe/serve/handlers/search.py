@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from aepipe.errors import AepipeError
 from aepipe.release.search import Question
+from aepipe.release.words import Mixture
 from aepipe.serve import asking, searching
 from aepipe.serve.answers import Encoded
 from aepipe.serve.catalog import Served
@@ -76,7 +77,8 @@ async def encode(request: Request) -> Response:
     one, service = served(request, searching.release_of(options)), service_of(request)
 
     def work() -> Encoded:
-        found = asking.questions(one.release, queries, service.handles)
+        mixture = Mixture.of(options.plus, options.minus, options.weight)
+        found = asking.questions(one.release, queries, service.handles, mixture)
         codes = [each.code.hex()[0] if isinstance(each, Question) and each.code is not None else None for each in found]
         errors = [words_of(each) if isinstance(each, AepipeError) else None for each in found]
         if len(found) == 1 and isinstance(found[0], AepipeError):

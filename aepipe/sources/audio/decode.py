@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.errors import EmptyItemError, QueryError
+from aepipe.errors import CorruptError, EmptyItemError, QueryError
 from aepipe.sources.asked import nothing_at, path_named
 from aepipe.sources.audio.reading import Samples, samples_of
 from aepipe.sources.files import WholeFile
 from aepipe.sources.item import Decode, Item, Reader
 from aepipe.sources.streams import opened
+from aepipe.store import layout
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,14 +66,44 @@ class Slice:
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
-    """Return what makes a row of the bytes of a recording.
+    """Return what makes a row of a recording: its spectrogram, or float16[F] by a network.
 
     A file that is longer than a window is cut after the first one; a shorter one is filled up with silence. With
     ``window = "whole"`` the frames of a row are spread over the whole file.
 
     The function raises :class:`ItemError` for bytes that are no recording or are cut off, and for samples that are not
     numbers; :class:`EmptyItemError` for silence, whose rows would all be equal.
+
+    Raises:
+        CorruptError: the network is not the one that made the rows of the collection.
     """
+    if heard_by := features.get("backbone"):
+        return _by_network(heard_by, features["window"], folder)
+    return _spectrogram(features)
+
+
+def _by_network(heard_by: Mapping[str, Any], window: float | str, folder: Path | None) -> Decode:
+    """Return what makes rows by the network in a folder."""
+    from aepipe.sources.networks.hearing import Hearing, SoundEncoder
+
+    assert folder is not None, "the network lies in the model's folder"
+    hearing = Hearing.of(heard_by)
+    network = SoundEncoder(folder / layout.Backbone.GRAPH, hearing)
+    if network.sha256 != heard_by["sha256"]:
+        raise CorruptError(f"{folder}: not the network that the collection was heard by; run again")
+
+    def row(data: bytes, key: str) -> NDArray[np.float16]:
+        longest = float("inf") if window == "whole" else float(window)
+        samples = at_rate(*samples_of(data, key, seconds=longest), hearing.rate)
+        if not len(samples) or float(np.square(samples).max()) < SILENCE:
+            raise EmptyItemError(key, "silence")
+        return network(samples)
+
+    return row
+
+
+def _spectrogram(features: Mapping[str, Any]) -> Decode:
+    """Return what makes the mel spectrogram of a recording, uint8[bands, frames, 1]."""
     rate, bands, frames, window = (features[name] for name in ("rate", "bands", "frames", "window"))
 
     def row(data: bytes, key: str) -> NDArray[np.uint8]:
@@ -128,7 +159,7 @@ def draw(data: bytes, key: str, longest: int, features: Callable[[], Mapping[str
     """
     from PIL import Image
 
-    row = decoder(features())(data, key)
+    row = _spectrogram(features())(data, key)
     return Image.fromarray(row[::-1, :, 0].copy())
 
 

@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aepipe import recipe
 from aepipe.errors import ExtraError, ItemError
 from aepipe.sources import base
-from aepipe.sources.audio import decode
+from aepipe.sources.audio import decode, networks
 from aepipe.sources.audio.reading import NOT_A_NUMBER, Recording, is_recording, not_read, recording
+from aepipe.sources.backbone import GRAPH, BackboneSource
 from aepipe.sources.files import Files, InMemory, Refused
 from aepipe.sources.formats.whole_files import files_or_lists
 from aepipe.sources.item import Columns, Container, Item, Reader
-from aepipe.sources.pieces import Pieces
+from aepipe.sources.networks.graph import Pooling, digest_of
+from aepipe.sources.pieces import Pieces, is_alone
 from aepipe.sources.streams import kept, opened
 from aepipe.sources.video.decode import EXTRAS
 
@@ -55,6 +56,15 @@ class Features(recipe.Options):
         hop: seconds from one window to the next; without it, windows follow each other without gaps.
         bands: mel bands of a row, from low to high frequencies.
         frames: steps in time of a row.
+        backbone: a frozen network whose features of the raw sound are the rows, in place of bands and frames: a folder
+            as Optimum writes it, or an ONNX file of your own; paths are relative to the recipe. A folder says the rate
+            and what the options below say, and each of them that is set comes before it.
+        normalize: bring each recording to mean 0 and variance 1 before the network hears it.
+        pooling: how the steps of the network become one vector: ``cls``, ``mean``, ``max``, ``last``, ``weighted``, or
+            ``pooler``, its own.
+        output: of the network, that has the features.
+        graph: the file in the folder of the network.
+        words: what answers questions in words, as for pictures; see :mod:`aepipe.words`.
     """
 
     rate: Annotated[int, Field(ge=1000, le=192_000)] = 16_000
@@ -62,6 +72,31 @@ class Features(recipe.Options):
     hop: Annotated[float, Field(gt=0)] | None = None
     bands: Annotated[int, Field(ge=2, le=256)] = 32
     frames: Annotated[int, Field(ge=2, le=2048)] = 32
+    backbone: str | None = None
+    normalize: bool | None = None
+    pooling: Pooling | None = None
+    output: str | None = None
+    graph: str | None = None
+    words: str | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Features:
+        """Refuse options that say nothing."""
+        said = [name for name in OF_NETWORK if getattr(self, name) is not None]
+        if self.backbone is None and said:
+            raise ValueError(f"{said[0]} is an option of a backbone; allowed: backbone beside it")
+        if self.words and self.backbone is None:
+            raise ValueError("words need the features of a network; allowed: with a backbone")
+        return self
+
+    def network(self) -> dict[str, Any]:
+        """Return what the recipe sets of the network's options, by their names."""
+        rate = {"rate": self.rate} if "rate" in self.model_fields_set else {}
+        return rate | {name: value for name in OF_NETWORK if (value := getattr(self, name)) is not None}
+
+
+OF_NETWORK = ("normalize", "pooling", "output", "graph")
+"""Options that only a network has."""
 
 
 def open_source(options: Options, features: Features, *, base: Path, name: str) -> Audio:
@@ -69,38 +104,51 @@ def open_source(options: Options, features: Features, *, base: Path, name: str) 
     return Audio(options, features, base=base, name=name)
 
 
-class Audio(base.ItemSource):
+class Audio(BackboneSource, base.ItemSource):
     """A source of recordings; see :class:`aepipe.sources.item.Source`.
 
     Raises:
-        SourceError: the path does not exist or holds no recordings, or a column is missing.
+        SourceError: the path does not exist or holds no recordings, a column is missing, or there is no such backbone.
     """
 
     kind = "audio"
     called = "recordings"
-    dtype = "uint8"
 
     def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
-        self._features = features
-        self._decode = decode.decoder(features.model_dump())
+        self._features, network = features, features.backbone
+        self._network = network and networks.named(network, features.network(), base, features.window)
+        self.backbone = self._network.spec if self._network else None
+        self._decode = None if self.backbone else decode.decoder(features.model_dump())
         files = Files.at(options.path, base, options.exclude, options.root)
         _check_packages(files)
         columns = Columns(options.audio, options.key, is_recording, not_read, options.given, "audio")
         whole = files_or_lists(files, SUFFIXES, columns, "a recording")
-        super().__init__(options, name, files, _Windows(whole, features))
+        super().__init__(options, name, files, _Windows(whole, features, alone=is_alone(files, whole)))
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Bands, frames, and 1."""
-        return (self._features.bands, self._features.frames, 1)
+    def shape(self) -> tuple[int, ...]:
+        """Bands, frames, and 1; or the number of features of a network."""
+        return (self.backbone.width,) if self.backbone else (self._features.bands, self._features.frames, 1)
+
+    @property
+    def dtype(self) -> str:
+        """Bytes for spectrograms, short floats for features."""
+        return "float16" if self.backbone else "uint8"
+
+    def attach(self, folder: Path, ref: str) -> None:
+        """Open the network; see :meth:`BackboneSource.attach`."""
+        self._ref, self._sha256 = ref, digest_of(folder / GRAPH)
+        self._decode = decode.decoder(self.features(), folder)
 
     def features(self) -> dict[str, Any]:
-        """Return what decides a row."""
-        return {"kind": self.kind, "decoder": decode.VERSION, **self._features.model_dump(mode="json")}
-
-    def row(self, data: bytes, key: str) -> NDArray[np.generic]:
-        """Return the mel spectrogram of a window, uint8[bands, frames, 1]."""
-        return self._decode(data, key)
+        """Return what decides a row; bands and frames are there to draw recordings, too."""
+        options = self._features.model_dump(mode="json", exclude={"backbone", "words", *OF_NETWORK})
+        found = {"kind": self.kind, "decoder": decode.VERSION, **options}
+        if not self._network:
+            return found
+        hearing = self._network.hearing
+        network = {"ref": self._ref, "sha256": self._sha256, **hearing.to_json()}
+        return {**found, "rate": hearing.rate, "backbone": network}
 
 
 def _check_packages(files: Files) -> None:
@@ -116,8 +164,8 @@ def _check_packages(files: Files) -> None:
 class _Windows(Pieces):
     """A container of the windows of recordings; the key of a window is ``file@seconds``."""
 
-    def __init__(self, whole: Container, features: Features) -> None:
-        super().__init__(whole)
+    def __init__(self, whole: Container, features: Features, *, alone: bool) -> None:
+        super().__init__(whole, alone=alone)
         self._features = features
 
     def total(self) -> int | None:
@@ -127,7 +175,10 @@ class _Windows(Pieces):
     def items(self) -> Iterator[Item]:
         """Yield the windows of each file; a file that cannot be read is one item that says so."""
         for item in self._whole.items():
-            yield from [item] if self._features.window == "whole" else self._windows(item, self._features.window)
+            if self._features.window == "whole":
+                yield item
+            else:
+                yield from self._together(item, self._windows(item, self._features.window))
 
     def _windows(self, item: Item, window: float) -> Iterator[Item]:
         """Yield the windows of one file; where it is damaged or cut off, the last item says so.

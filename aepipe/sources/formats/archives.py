@@ -1,4 +1,4 @@
-"""Archives of whole files, tar and zip, with texts about those files.
+"""Archives of whole files, tar, zip and mbox, with texts about those files.
 
 A file and the texts with the same name up to the first dot belong together, as in the shards of WebDataset and
 img2dataset: ``0001.jpg``, ``0001.txt``, ``0001.json``, ``0001.cls``. There the file is the item, ``.cls`` is its label,
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.exclude import excluding
 from aepipe.sources.files import EMPTY, HIDDEN, Files, Found, Piece, Refused, pointer_in
-from aepipe.sources.formats import about, tar, zip
+from aepipe.sources.formats import about, mbox, tar, zip
 from aepipe.sources.formats.folder import ABOUT
 from aepipe.sources.formats.members import LINK, Member
 from aepipe.sources.item import Item, Reader
@@ -94,7 +94,7 @@ class Wanted:
 
 def claims(name: str) -> bool:
     """Whether a file has the name of an archive."""
-    return tar.claims(name) or zip.claims(name)
+    return any(one.claims(name) for one in (tar, zip, mbox))
 
 
 def prevail(files: Iterable[Found]) -> bool:
@@ -390,4 +390,4 @@ def _hidden(name: str) -> bool:
 
 
 def _module(name: str) -> ModuleType:
-    return zip if zip.claims(name) else tar
+    return next((one for one in (zip, mbox) if one.claims(name)), tar)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources.files import Files, Found, InMemory, Refused
 from aepipe.sources.formats import schemas
+from aepipe.sources.formats.contents import ARRAYS, other
 from aepipe.sources.formats.plausible import check_packed
 from aepipe.sources.item import Item, Reader
 from aepipe.sources.passed_over import PassedOver
@@ -162,7 +163,7 @@ def load(path: Path, name: str) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]
         why = str(error).partition("\n")[0]
         if "Object arrays" in why or "Python objects" in why:
             why = "it holds Python objects, as numpy makes of rows of different lengths; save numbers, [N, D]"
-        raise SourceError(f"{path}: not a readable array: {why}") from None
+        raise SourceError(f"{path}: not a readable array: {other(path, *ARRAYS) or why}") from None
     rows = [key for key, array in held.items() if _is_rows(array)]
     if name not in held and len(rows) == 1:
         name = rows[0]

@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from aepipe.errors import SourceError
 from aepipe.sources import encoding
+from aepipe.sources.formats.contents import other
 from aepipe.sources.formats.dialect import Dialect, dialect_of
 from aepipe.sources.formats.streams import encoding_of, lines_of, stamp
 from aepipe.sources.item import Given
@@ -157,7 +158,7 @@ def _opened(
         if size > _SAMPLE:
             break
     if _controls(lines) > _CONTROLS * size:
-        why = "no text, or in an unknown encoding; if you know it, say encoding = ... under [source]"
+        why = other(path) or "no text, or in an unknown encoding; if you know it, say encoding = ... under [source]"
         raise SourceError(f"{path}: not a CSV file: {why}")
     try:
         told = "," if usual == " " else usual

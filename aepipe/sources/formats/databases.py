@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from aepipe.errors import ExtraError, SourceError
 from aepipe.sources.files import MAX_BYTES
+from aepipe.sources.formats.contents import SQLITE, other
 from aepipe.sources.formats.plausible import check_rows, most_rows
 from aepipe.sources.formats.streams import stamp
 from aepipe.sources.item import Select
@@ -224,7 +225,7 @@ class Sqlite:
         except (sqlite3.Error, sqlite3.Warning, UnicodeError, OSError, ValueError) as error:
             error = OSError(_LONG) if str(error) == "interrupted" else error
             what = f"query {self._query!r}" if self._query else "not a readable SQLite file"
-            raise SourceError(f"{self._path}: {what}: {error}") from None
+            raise SourceError(f"{self._path}: {what}: {other(self._path, SQLITE) or error}") from None
 
 
 _PARTS = ("data", "idx", "content", "docsize", "config", "segments", "segdir", "stat", "node", "parent", "rowid")
@@ -308,7 +309,7 @@ class DuckDB:
                 # DuckDB 1.4 gave the method its name of today.
                 yield (getattr(found, "to_arrow_reader", None) or found.fetch_arrow_reader)(1 << 12)
         except (self._duckdb.Error, pa.ArrowException, OSError) as error:
-            raise SourceError(f"{self._path}: {self._what}: {first_line(error)}") from None
+            raise SourceError(f"{self._path}: {self._what}: {other(self._path, SQLITE) or first_line(error)}") from None
 
     @property
     def _what(self) -> str:

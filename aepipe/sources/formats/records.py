@@ -20,6 +20,7 @@ import pyarrow as pa
 from aepipe.errors import ExtraError, ItemError, SourceError
 from aepipe.sources.files import Files, Found, InMemory, Refused, check_pointer, first_bytes, why_not_like
 from aepipe.sources.formats import json_files, schemas, text_tables, typed
+from aepipe.sources.formats.contents import other
 from aepipe.sources.formats.parquet import split_cell
 from aepipe.sources.formats.path_lists import check_names
 from aepipe.sources.formats.shards import Shards
@@ -281,9 +282,9 @@ class Records:
         self._unify()
         shards = self._shards
         if shards.first is None and not self._texts.found:
-            raise SourceError(
-                f"{self._files.given}: no .csv, .tsv, .jsonl, .xlsx, .parquet, .arrow, .sqlite or .duckdb in it"
-            )
+            what = next((other(Path(found.path)) for found in self._files), "") if self._files.single else ""
+            none = "no .csv, .tsv, .jsonl, .xlsx, .parquet, .arrow, .sqlite or .duckdb in it"
+            raise SourceError(f"{self._files.given}: {what or none}")
         lacks = next((name for name in wanted if name not in shards.schema.names), None)
         if lacks is not None and shards.first is not None:
             known = ", ".join(shards.schema.names) or "none"

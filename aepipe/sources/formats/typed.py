@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from aepipe.errors import SourceError
 from aepipe.sources.files import Found
 from aepipe.sources.formats import arrow_messages
+from aepipe.sources.formats.contents import ARROW, PARQUET, other
 from aepipe.sources.formats.databases import DATABASES, ENDINGS, database, first_line, kind_of
 from aepipe.sources.formats.plausible import BOMB, check_rows, plausible_size
 from aepipe.sources.formats.streams import stamp
@@ -160,7 +161,7 @@ def reading(path: Path) -> Iterator[pq.ParquetFile]:
             _check_parquet(path, table.metadata)
             yield table
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path}: not a readable Parquet file: {first_line(error)}") from None
+        raise SourceError(f"{path}: not a readable Parquet file: {other(path, PARQUET) or first_line(error)}") from None
 
 
 def _check_parquet(path: Path, footer: pq.FileMetaData) -> None:
@@ -219,7 +220,9 @@ class ArrowTable:
                 arrow_messages.check(self.path, start, stamp(self.path))
                 yield pa.ipc.open_file(mapped) if head.startswith(b"ARROW1") else pa.ipc.open_stream(mapped)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise SourceError(f"{self.path}: not a readable Arrow file: {first_line(error)}") from None
+            raise SourceError(
+                f"{self.path}: not a readable Arrow file: {other(self.path, ARROW) or first_line(error)}"
+            ) from None
 
 
 def _all(reader: pa.ipc.RecordBatchStreamReader | pa.ipc.RecordBatchFileReader) -> Iterator[pa.RecordBatch]:

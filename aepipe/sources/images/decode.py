@@ -11,11 +11,13 @@ The steps, in this order:
    other formats likewise (:mod:`aepipe.sources.images.reading`).
 4. The values become 8 bits, and transparency is laid on a ground (:mod:`aepipe.sources.images.values`).
 5. The camera's orientation is applied.
-6. A triangle filter, wide enough to avoid aliasing, makes the exact size.
+6. A filter, wide enough to avoid aliasing, makes the exact size: a triangle, where nothing else is said.
 
 ``fit`` says how a picture of another aspect becomes H x W: ``stretch`` (the default) keeps the whole picture and adds
 nothing, as Tiny Images did (Torralba, Fergus, Freeman, 2008); ``crop`` takes the largest centred part of the wanted
 aspect; ``pad`` keeps the aspect and adds white. All three are the same for a picture that has the aspect already.
+``resize`` is what networks of others do instead: the shortest edge, or both sides, are brought to a length, and the
+centre of the wanted size is taken.
 
 The result depends on the bytes and the options alone: not on the process, the thread or the pictures before.
 """
@@ -35,17 +37,26 @@ from PIL import Image, ImageOps
 from aepipe.errors import CorruptError, ItemError, QueryError
 from aepipe.sources import pictures
 from aepipe.sources.asked import file_named, nothing_at, path_named
-from aepipe.sources.backbone import GRAPH, Backbone
 from aepipe.sources.files import Files, WholeFile
 from aepipe.sources.formats.folder import Folder
 from aepipe.sources.images import pages, reading
 from aepipe.sources.images.pages import MARK
 from aepipe.sources.images.values import in_mode
 from aepipe.sources.item import Decode, Item, Reader
+from aepipe.sources.networks.pictures import Backbone
 from aepipe.sources.pictures import SUFFIXES, format_of, is_picture, not_read
+from aepipe.store import layout
 
 Color = Literal["gray", "rgb"]
 Fit = Literal["stretch", "crop", "pad"]
+Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+Resize = int | tuple[int, int]
+"""The shortest edge, or height and width, that a picture is brought to before its centre is taken."""
+GAP = 3.0
+"""Times that a picture may be too large before whole blocks of it are averaged, which is quicker."""
+PANORAMA, BESIDE = 4, 4
+"""Times that a resized picture may be larger than the centre that is taken before only the centre is made; and the
+pixels next to it that the widest filter sees."""
 VERSION = 1
 """Changes whenever the same bytes would give other pixels."""
 PICTURES = True
@@ -67,18 +78,20 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
         CorruptError: the network is not the one that made the rows of the collection.
     """
     size, color, fit = tuple(features["size"]), features["color"], features["fit"]
-    limit = _limit(features)
+    resample, resize, limit = features.get("resample", "bilinear"), features.get("resize"), _limit(features)
 
     def pixels(data: bytes, key: str) -> NDArray[np.uint8]:
-        return decode(data, key=key, size=size, color=color, fit=fit, limit=limit)
+        return decode(data, key=key, size=size, color=color, fit=fit, limit=limit, resample=resample, resize=resize)
 
     wanted = features.get("backbone")
     if wanted is None:
         return pixels
     assert folder is not None, "the network lies in the model's folder"
-    network = Backbone(folder / GRAPH, mean=wanted["mean"], scale=wanted["scale"])
+    network = Backbone.of(folder, layout.Backbone.GRAPH, wanted)
     if network.sha256 != wanted["sha256"]:
-        raise CorruptError(f"{folder / GRAPH}: not the network that the collection was seen by; run again")
+        raise CorruptError(
+            f"{folder / layout.Backbone.GRAPH}: not the network that the collection was seen by; run again"
+        )
     return lambda data, key: network(pixels(data, key))
 
 
@@ -127,6 +140,8 @@ def decode(
     color: Color = "rgb",
     fit: Fit = "stretch",
     limit: int = MAX_PIXELS,
+    resample: Filter = "bilinear",
+    resize: Resize | None = None,
 ) -> NDArray[np.uint8]:
     """Decode a picture of any format in :mod:`aepipe.sources.pictures`: its first frame.
 
@@ -137,6 +152,8 @@ def decode(
         color: ``gray`` gives C = 1 (the luma of ITU-R BT.601), ``rgb`` gives C = 3.
         fit: how another aspect is changed; see the module.
         limit: pixels that a picture may have.
+        resample: the filter that makes the size.
+        resize: what the picture is brought to before its centre is taken; without it, ``fit`` makes the size.
 
     Returns:
         uint8[H, W, C], owned and contiguous.
@@ -147,9 +164,12 @@ def decode(
     """
     height, width = size
     mode = "L" if color == "gray" else "RGB"
-    with _upright(data, key, (2 * width, 2 * height), color == "gray", limit) as image:
+    high, wide = size if resize is None else (resize, resize) if isinstance(resize, int) else resize
+    with _upright(data, key, (2 * wide, 2 * high), color == "gray", limit) as image:
         # One channel is resized faster than three, so gray is made before resizing and colour after it.
-        image = _fitted(in_mode(image, "L") if mode == "L" else image, width, height, fit)
+        image = in_mode(image, "L") if mode == "L" else image
+        by = Image.Resampling[resample.upper()]
+        image = _fitted(image, width, height, fit, by) if resize is None else _centre(image, width, height, resize, by)
         return np.array(in_mode(image, mode)).reshape(height, width, -1)
 
 
@@ -215,16 +235,35 @@ def _upright(data: bytes, key: str, least: tuple[int, int], gray: bool, limit: i
         raise ItemError(key, reason if kind in _COMMON else f"{reason} {kind}") from error
 
 
-def _fitted(image: Image.Image, width: int, height: int, fit: Fit) -> Image.Image:
+def _fitted(image: Image.Image, width: int, height: int, fit: Fit, by: Image.Resampling) -> Image.Image:
     """Resize a picture to a size; ``fit`` tells how another aspect is changed."""
     if image.size == (width, height):
         return image
     if fit == "pad":
-        return ImageOps.pad(image, (width, height), Image.Resampling.BILINEAR, color="white")
+        return ImageOps.pad(image, (width, height), by, color="white")
     # A box may cut through pixels; cropping first would round it.
     box = _centred(image.width, image.height, width / height) if fit == "crop" else None
     # The gap averages whole blocks first where a picture is more than six times too large, which is quicker.
-    return image.resize((width, height), Image.Resampling.BILINEAR, box, reducing_gap=3.0)
+    return image.resize((width, height), by, box, reducing_gap=GAP)
+
+
+def _centre(image: Image.Image, width: int, height: int, resize: Resize, by: Image.Resampling) -> Image.Image:
+    """Return the centre of a picture that was resized; where it is larger than the picture, black is around it."""
+    if isinstance(resize, int):
+        short = min(image.size)
+        wide, high = (resize * side // short for side in image.size)
+    else:
+        high, wide = resize
+    left, top = int((wide - width) / 2), int((high - height) / 2)
+    # Of a panorama only the centre is made; of others all, because Pillow rounds in another order for parts.
+    beside = BESIDE if wide * high > PANORAMA * width * height else wide + high
+    start = max(0, left - beside), max(0, top - beside)
+    end = min(wide, left + width + beside), min(high, top + height + beside)
+    across, down = image.width / wide, image.height / high
+    box = (start[0] * across, start[1] * down, min(end[0] * across, image.width), min(end[1] * down, image.height))
+    part = image.resize((end[0] - start[0], end[1] - start[1]), by, box, reducing_gap=GAP)
+    left, top = left - start[0], top - start[1]
+    return part.crop((left, top, left + width, top + height))
 
 
 def _centred(width: int, height: int, aspect: float) -> tuple[float, float, float, float]:

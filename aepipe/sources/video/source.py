@@ -15,7 +15,7 @@ from aepipe.sources.files import Files, InMemory, Refused
 from aepipe.sources.formats.whole_files import files_or_lists
 from aepipe.sources.images import source as images
 from aepipe.sources.item import Columns, Container, Item
-from aepipe.sources.pieces import Pieces
+from aepipe.sources.pieces import Pieces, is_alone
 from aepipe.sources.video import decode
 
 SUFFIXES = (
@@ -43,9 +43,11 @@ class Options(base.Options):
 
     Attributes:
         video: the column of videos, or of paths to them, in a table.
+        words: columns that questions in words may name, as of pictures.
     """
 
     video: str = "video"
+    words: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class Features(images.Features):
@@ -84,14 +86,15 @@ class Video(images.Images):
     def _open_container(self, files: Files, options: base.Options) -> Container:
         column = getattr(options, "video", "video")
         columns = Columns(column, options.key, decode.is_video, given=options.given, option="video")
-        return _Frames(files_or_lists(files, SUFFIXES, columns, "a video"), self._step)
+        whole = files_or_lists(files, SUFFIXES, columns, "a video")
+        return _Frames(whole, self._step, alone=is_alone(files, whole))
 
 
 class _Frames(Pieces):
     """A container of videos, as one of their frames; the key of a frame is ``file@second``."""
 
-    def __init__(self, whole: Container, step: float) -> None:
-        super().__init__(whole)
+    def __init__(self, whole: Container, step: float, *, alone: bool) -> None:
+        super().__init__(whole, alone=alone)
         self._step = step
 
     def total(self) -> None:
@@ -101,19 +104,21 @@ class _Frames(Pieces):
     def items(self) -> Iterator[Item]:
         """Yield the frames of each file; a damaged file ends with an item that says so."""
         for item in self._whole.items():
-            if isinstance(item.reader, Refused):
-                yield item
-                continue
-            try:
-                for second, picture in decode.frames(item.reader, item.key, self._step):
-                    mark = decode.named(second)
-                    yield replace(
-                        item, key=f"{item.key}@{mark}", place=f"{item.place}#v{mark}", reader=InMemory(picture)
-                    )
-            except ItemError as error:
-                yield replace(item, reader=Refused(error.reason))
-            except OSError as error:
-                yield replace(item, reader=Refused(f"cannot be read: {error.strerror}"))
+            yield from self._together(item, self._frames(item))
+
+    def _frames(self, item: Item) -> Iterator[Item]:
+        """Yield the frames of one file; where it is damaged, the last item says so."""
+        if isinstance(item.reader, Refused):
+            yield item
+            return
+        try:
+            for second, picture in decode.frames(item.reader, item.key, self._step):
+                mark = decode.named(second)
+                yield replace(item, key=f"{item.key}@{mark}", place=f"{item.place}#v{mark}", reader=InMemory(picture))
+        except ItemError as error:
+            yield replace(item, reader=Refused(error.reason))
+        except OSError as error:
+            yield replace(item, reader=Refused(f"cannot be read: {error.strerror}"))
 
 
 SNIFFER = base.Sniffer(

@@ -17,7 +17,11 @@ const uploads = new Map<string, Upload>();
 export const uploadOf = (code: string): Upload | undefined => uploads.get(code);
 
 export const ASKED = ["id", "key", "code", "text", "row", "vector"] as const;
-const OPTIONS = ["radius", "min_confidence", "bits", "others", "distinct", "fast", "where", "label", "split"];
+const OPTIONS = ["radius", "min_confidence", "bits", "others", "distinct", "fast", "where", "weight"];
+const SEVERAL = ["label", "split", "plus", "minus"];
+
+/** Whether words find what is no text, and can be added to questions. */
+export const mixes = (facts: Facts): boolean => facts.asks.includes("text") && facts.kind !== "text";
 
 export function question(parameters: URLSearchParams): [string, string] | null {
   for (const name of ASKED) {
@@ -29,9 +33,9 @@ export function question(parameters: URLSearchParams): [string, string] | null {
 
 export function options(parameters: URLSearchParams): Record<string, string | string[]> {
   const found: Record<string, string | string[]> = {};
-  for (const name of OPTIONS) {
+  for (const name of [...OPTIONS, ...SEVERAL]) {
     const values = parameters.getAll(name);
-    if (values.length) found[name] = name === "label" || name === "split" ? values : values[0]!;
+    if (values.length) found[name] = SEVERAL.includes(name) ? values : values[0]!;
   }
   return found;
 }
@@ -53,6 +57,11 @@ export async function ask(
   }
   const crop = parameters.get("crop");
   const upload = kind === "code" ? uploads.get(value) : undefined;
+  if (upload && (parameters.has("plus") || parameters.has("minus"))) {
+    // What was kept of a file cannot be mixed with words: the file is sent once more.
+    const type = upload.file.type || "application/octet-stream";
+    return post(path(facts.name, `/search${query({ ...wanted, name: upload.name })}`), upload.file, type, signal);
+  }
   if (upload?.handle) {
     try {
       return await get(path(facts.name, `/search${query({ ...wanted, handle: upload.handle })}`), signal);
@@ -70,7 +79,7 @@ function typed(given: Record<string, unknown>): Record<string, unknown> {
   for (const [name, value] of Object.entries(given)) {
     if (value === null || value === undefined) continue;
     if (["others", "distinct", "fast"].includes(name)) found[name] = value === "true" || value === "1";
-    else if (["radius", "min_confidence", "bits"].includes(name)) found[name] = Number(value);
+    else if (["radius", "min_confidence", "bits", "weight"].includes(name)) found[name] = Number(value);
     else found[name] = value;
   }
   return found;
@@ -101,8 +110,9 @@ export function askTyped(facts: Facts, text: string): void {
   const hex = facts.n_bits / 4;
   if (asks.has("row") && trimmed.startsWith("{")) return change({ ...clear, row: trimmed });
   if (asks.has("vector") && trimmed.startsWith("[")) return change({ ...clear, vector: trimmed });
-  if (asks.has("text")) return change({ ...clear, text: trimmed });
+  if (asks.has("text") && facts.kind === "text") return change({ ...clear, text: trimmed });
   if (/^\d{1,15}$/.test(trimmed)) return change({ ...clear, id: trimmed });
   if (new RegExp(`^[0-9a-f]{${hex}}$`, "i").test(trimmed)) return change({ ...clear, code: trimmed.toLowerCase() });
-  change({ ...clear, key: trimmed });
+  const likeKey = /^\S*(\/\S*|\.[A-Za-z0-9]{1,5})$/.test(trimmed);
+  change({ ...clear, [asks.has("text") && !likeKey ? "text" : "key"]: trimmed });
 }

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { thumb, type Facts } from "../api";
 import { t } from "../i18n";
 import { change, type Place } from "../state";
-import { ASKED, askFile, askTyped, question, uploadOf } from "./asking";
+import { ASKED, askFile, askTyped, question, uploadOf, mixes } from "./asking";
 import { Icon } from "./icons";
 
 const HINTS: Record<string, Parameters<typeof t>[0]> = {
@@ -87,7 +87,8 @@ export function Bar({ facts, place, onCrop }: { facts: Facts; place: Place; onCr
       setError(t("failed", { text: "JSON" }));
     }
   };
-  const hint = t(HINTS[facts.kind] ?? "ask_picture") + (facts.kind === "images" ? ` – ${t("ask_key")}` : "");
+  const typing = mixes(facts) ? "ask_words" : facts.kind === "images" ? "ask_key" : null;
+  const hint = t(HINTS[facts.kind] ?? "ask_picture") + (typing ? ` – ${t(typing)}` : "");
   return (
     <div class="bar" role="search">
       <form onSubmit={submit}>

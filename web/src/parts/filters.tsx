@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Counted, Facts } from "../api";
 import { number, percent, t } from "../i18n";
 import { change } from "../state";
+import { mixes } from "./asking";
 
 const SHOWN = 12;
 
@@ -12,6 +13,7 @@ export function Filters({ facts, parameters }: { facts: Facts; parameters: URLSe
     <aside class="filters" aria-label={t("filters")}>
       <Choices title={t("labels")} name="label" values={facts.labels} parameters={parameters} />
       <Choices title={t("splits")} name="split" values={facts.splits} parameters={parameters} />
+      {mixes(facts) && <Words parameters={parameters} />}
       <Distance facts={facts} parameters={parameters} />
       <fieldset>
         <legend>{t("leave_out")}</legend>
@@ -26,6 +28,53 @@ export function Filters({ facts, parameters }: { facts: Facts; parameters: URLSe
       <FirstBits facts={facts} parameters={parameters} />
       <Condition parameters={parameters} columns={facts.columns} />
     </aside>
+  );
+}
+
+/** Words that are added to the question, and others that are taken away, with their share. */
+function Words({ parameters }: { parameters: URLSearchParams }) {
+  const share = Number(parameters.get("weight") ?? 0.5);
+  const some = parameters.has("plus") || parameters.has("minus");
+  return (
+    <fieldset>
+      <legend>{t("words_more")}</legend>
+      <WordsField name="plus" text={t("words_plus")} kept={parameters.get("plus") ?? ""} />
+      <WordsField name="minus" text={t("words_minus")} kept={parameters.get("minus") ?? ""} />
+      {some && (
+        <label class="told">
+          {t("words_weight", { share: percent(share) })}
+          <input
+            type="range"
+            min="0"
+            max="1"
+            step="0.05"
+            value={share}
+            onChange={(event) => change({ weight: event.currentTarget.value }, { replace: true })}
+          />
+        </label>
+      )}
+    </fieldset>
+  );
+}
+
+function WordsField({ name, text, kept }: { name: string; text: string; kept: string }) {
+  const [value, setValue] = useState(kept);
+  useEffect(() => setValue(kept), [kept]);
+  const submit = (event: Event) => {
+    event.preventDefault();
+    change({ [name]: value.trim() || null });
+  };
+  return (
+    <form onSubmit={submit}>
+      <input
+        type="search"
+        value={value}
+        aria-label={text}
+        placeholder={text}
+        onInput={(event) => setValue(event.currentTarget.value)}
+        onChange={submit}
+      />
+    </form>
   );
 }
 

@@ -1,6 +1,6 @@
 // Draws the points of a map on a canvas, and moves over it: as a density when far, as dots, as pictures when near.
 
-import type { MapClass, MapRow, Points, Polygon } from "./points";
+import type { MapClass, MapRegion, MapRow, Points, Polygon } from "./points";
 
 export interface View {
   x: number;
@@ -23,6 +23,7 @@ const REST = 160;
 const FRAME = 32; // milliseconds that a frame may take while the map moves
 const FEWEST = 65_536;
 const STEPS = 48;
+const NAME = 13; // pixels of the letters of a name
 
 export class Plane {
   view: View;
@@ -58,6 +59,7 @@ export class Plane {
     readonly points: Points,
     readonly side: number,
     classes: MapClass[],
+    readonly regions: MapRegion[],
     readonly told: Told,
   ) {
     this.context = canvas.getContext("2d")!;
@@ -178,6 +180,7 @@ export class Plane {
     if (far) this.paint(cell);
     else this.dots(found);
     context.globalAlpha = 1;
+    this.names();
     this.rings();
     this.outline();
     const state = far ? "density" : this.inView < MOST_PICTURES && this.pictures.size ? "pictures" : "dots";
@@ -298,6 +301,30 @@ export class Plane {
       if (point < this.points.loaded) context.fill();
       context.stroke();
     }
+  }
+
+  /** Names of parts of the map, the largest first; one that would cover another is left out. */
+  private names(): void {
+    const { context } = this;
+    const style = getComputedStyle(this.canvas);
+    context.font = `600 ${NAME}px ${style.fontFamily}`;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.lineJoin = "round";
+    context.lineWidth = 4;
+    context.strokeStyle = style.getPropertyValue("--ground") || "Canvas";
+    context.fillStyle = style.color;
+    const drawn: [number, number, number][] = [];
+    for (const { name, x, y } of this.regions) {
+      const [left, top] = this.placeOf(x, y);
+      const half = context.measureText(name).width / 2;
+      if (left + half < 0 || left - half > this.width || top < 0 || top > this.height) continue;
+      if (drawn.some(([a, b, wide]) => Math.abs(a - left) < wide + half + 4 && Math.abs(b - top) < NAME + 2)) continue;
+      drawn.push([left, top, half]);
+      context.strokeText(name, left, top);
+      context.fillText(name, left, top);
+    }
+    this.canvas.dataset.names = String(drawn.length);
   }
 
   private outline(): void {

@@ -17,6 +17,15 @@ export interface MapFacts {
   chunks: number;
   landmarks: number;
   classes: MapClass[];
+  regions: MapRegion[];
+}
+
+/** A part of the map with a name. */
+export interface MapRegion {
+  name: string;
+  x: number;
+  y: number;
+  count: number;
 }
 
 export interface MapRow {

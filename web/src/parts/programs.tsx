@@ -46,6 +46,9 @@ function python(facts: Facts, [kind, value]: [string, string], given: Given): st
   return `import aepipe\n\naepipe.open(name=${string(facts.name)}).query(${asked}${more.join("")}).to_pandas()`;
 }
 
+const mixed = (name: string, words: string[]) =>
+  words.map((one) => ` --${name === "minus" ? "not" : name} ${quoted(one)}`).join("");
+
 function command(facts: Facts, [kind, value]: [string, string], given: Given): string {
   const asked = kind === "text" ? quoted(value) : `--${kind} ${quoted(value)}`;
   const conditions = ["label", "split"].flatMap((name) => {
@@ -55,6 +58,6 @@ function command(facts: Facts, [kind, value]: [string, string], given: Given): s
   const where = [...conditions, given.where ? `(${given.where})` : ""].filter(Boolean).join(" AND ");
   const more = Object.entries(given)
     .filter(([name]) => !["label", "split", "where"].includes(name))
-    .map(([name, one]) => (one === "true" ? ` --${name}` : ` --${name.replace("_", "-")} ${one}`));
+    .map(([name, one]) => (one === "true" ? ` --${name}` : Array.isArray(one) ? mixed(name, one) : ` --${name.replace("_", "-")} ${one}`));
   return `aepipe query ${asked}${more.join("")}${where ? ` --where ${quoted(where)}` : ""} --name ${quoted(facts.name)}`;
 }

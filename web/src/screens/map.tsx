@@ -75,7 +75,7 @@ function Whole({ facts, map, place }: { facts: Facts; map: MapFacts; place: Plac
   const lit = useHits(facts, parameters, rows);
 
   useEffect(() => {
-    const made = new Plane(canvas.current!, points, map.side, map.classes, {
+    const made = new Plane(canvas.current!, points, map.side, map.classes, map.regions, {
       moved: (view, count, some) => {
         setSeen({ count, some });
         const text = textOf(view);

@@ -19,8 +19,8 @@ import pytest
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import Encoder
 from aepipe.errors import CorruptError, FullError, QueryError
-from aepipe.pipeline import export as exporting
-from aepipe.pipeline.export import export
+from aepipe.pipeline.export import parquet, rows, swap
+from aepipe.pipeline.export.parquet import export
 from aepipe.release.query import answer, questions_from_rows
 from aepipe.release.release import Release
 from aepipe.release.search import search_options
@@ -131,7 +131,7 @@ def test_sql_finds_what_the_index_finds(store: Store, ref: Ref, tmp_path: Path) 
 def test_sql_orders_candidates_by_their_embeddings(store: Store, ref: Ref, tmp_path: Path) -> None:
     export(store, ref, tmp_path / "out")
     release = Release.open(store, ref=ref)
-    page = (Path(__file__).parents[2] / "docs" / "guide" / "sql.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "guide" / "sql.md").read_text(encoding="utf-8")
     query = page[page.index("WITH a AS") :].split("```")[0].replace("out/*.parquet", f"{tmp_path}/out/*.parquet")
     columns = range(-(-release.n_bits // 64))
     query = query.replace("10 * 50", "10 * 3").replace(
@@ -168,8 +168,8 @@ def small(store: Store) -> Ref:
 
 
 def test_parts_have_a_limited_size(store: Store, small: Ref, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "PART_ROWS", 18)
-    monkeypatch.setattr(exporting, "GROUP_ROWS", 7)
+    monkeypatch.setattr(parquet, "PART_ROWS", 18)
+    monkeypatch.setattr(rows, "GROUP_ROWS", 7)
     done = export(store, small, tmp_path / "out")
     assert done.files == ("part-00000.parquet", "part-00001.parquet", "part-00002.parquet")
     sizes = [pq.read_metadata(tmp_path / "out" / file).num_rows for file in done.files]
@@ -181,7 +181,7 @@ def test_parts_have_a_limited_size(store: Store, small: Ref, tmp_path: Path, mon
 
 
 def test_a_million_rows_are_one_part() -> None:
-    assert exporting.PART_ROWS == 1_000_000
+    assert parquet.PART_ROWS == 1_000_000
 
 
 def test_an_earlier_export_is_replaced_as_a_whole(store: Store, small: Ref, tmp_path: Path) -> None:
@@ -262,6 +262,6 @@ def test_two_folders_exchange_names_without_the_system_call(tmp_path: Path, monk
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_text(name)
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
-    exporting._exchange(tmp_path / "a", tmp_path / "b")
+    swap._exchange(tmp_path / "a", tmp_path / "b")
     assert (os.listdir(tmp_path / "a"), os.listdir(tmp_path / "b")) == (["b"], ["a"])
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]

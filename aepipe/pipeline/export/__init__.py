@@ -1,0 +1,1 @@
+"""Exports of a release: Parquet, one file, or a table in a system that others run."""

@@ -1,0 +1,1 @@
+"""Systems that a release is exported to, one file each."""

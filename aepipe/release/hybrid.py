@@ -1,0 +1,112 @@
+"""Hits by codes and by words together: what means the same, and what says the same.
+
+Two lists of rows are fused by the reciprocals of their ranks, which needs no scale of distances or scores.
+
+Source: Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning
+Methods", SIGIR 2009.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.codes.encoder import cosines
+from aepipe.errors import ItemError
+from aepipe.release.fulltext import FullText, text_reader
+from aepipe.release.originals import original
+from aepipe.release.release import Release
+from aepipe.release.search import Hit, Question, SearchOptions, search
+
+DEPTH = 100
+"""Hits of each list that are fused."""
+LATE = 60
+"""Is added to each rank, so that the first ranks do not decide alone."""
+DIGITS = 4
+
+
+def fused(
+    release: Release, fulltext: FullText, asked: Sequence[Question], options: SearchOptions
+) -> Iterator[tuple[list[Hit], int | None]]:
+    """Yield the hits of each question, and the distance of the nearest row if it is known.
+
+    Args:
+        release: that is searched.
+        fulltext: of its documents.
+        asked: questions with their codes; one without a text is answered by its code alone.
+        options: which hits.
+
+    Raises:
+        QueryError: re-ranking is asked for, and a question has no embedding.
+    """
+    wide = replace(options, top=max(DEPTH, options.wanted))
+    for question, (hits, nearest) in zip(asked, search(release, asked, wide), strict=True):
+        if is_unknown(question):
+            hits = []
+        own = [] if question.row is None or not options.others else [question.row.id]
+        words = fulltext.search(_text(release, question), DEPTH + len(own), options.where)
+        ids = ranked([hit.row.id for hit in hits], [one for one in words.tolist() if one not in own])
+        yield _described(release, question, hits, ids[: options.wanted]), nearest
+
+
+def known_by_words(release: Release, question: Question) -> Question:
+    """Return a question of words that the encoder does not know with the code of no words.
+
+    Other questions stay as they are. It is answered by its words alone; distances of its hits say nothing.
+    """
+    if question.failure is None or not question.words:
+        return question
+    card = release.encoder.card
+    whole = release.encoder.encode(np.zeros((1, *card.shape), card.dtype)).codes
+    return replace(question, failure=None, code=whole.prefix(release.n_bits), whole=whole)
+
+
+def is_unknown(question: Question) -> bool:
+    """Whether a question has come by :func:`known_by_words` to its code."""
+    return question.words and question.embedding is None
+
+
+def ranked(first: Sequence[int], second: Sequence[int]) -> list[int]:
+    """Return the ids of two lists by the sum of their reciprocal ranks.
+
+    Of equals the one that is earlier in the first list comes first.
+    """
+    scores: dict[int, float] = {}
+    for ids in (first, second):
+        for rank, row_id in enumerate(ids, 1):
+            scores[row_id] = scores.get(row_id, 0.0) + 1 / (LATE + rank)
+    return sorted(scores, key=lambda row_id: -scores[row_id])
+
+
+def _text(release: Release, question: Question) -> str:
+    """Return the text of a question; empty where it has none."""
+    read = text_reader(release)
+    if question.row is None:
+        return read(question.data, question.text) if question.data else ""
+    try:
+        return read(original(release, question.row.place), question.row.key)
+    except ItemError:
+        return ""
+
+
+def _described(release: Release, question: Question, hits: Sequence[Hit], ids: Sequence[int]) -> list[Hit]:
+    """Return hits in the order of ids; those that only words found get their distance and cosine, too."""
+    known = {hit.row.id: hit for hit in hits}
+    missing = np.array([row_id for row_id in ids if row_id not in known], np.int64)
+    known |= {hit.row.id: hit for hit in _by_words(release, question, missing)}
+    return [replace(known[row_id], rank=rank) for rank, row_id in enumerate(ids, 1)]
+
+
+def _by_words(release: Release, question: Question, ids: NDArray[np.int64]) -> Iterator[Hit]:
+    if not len(ids):
+        return
+    assert question.code is not None, "what is searched has a code"
+    far = question.code.distances(release.codes_of(ids))[0].tolist()
+    near: list[float | None] = [None] * len(ids)
+    if question.embedding is not None and release.segments.width is not None:
+        near = cosines(question.embedding, release.segments.embeddings_of(ids)).round(DIGITS).tolist()
+    for row, distance, cosine in zip(release.describe(ids), far, near, strict=True):
+        yield Hit(0, distance, round(1 - distance / release.n_bits, DIGITS), row, cosine=cosine)

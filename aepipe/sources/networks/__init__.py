@@ -1,0 +1,1 @@
+"""Frozen networks of somebody else: their graphs, their folders, and their features."""

@@ -1,0 +1,1 @@
+"""Kinds of words, one file for each."""

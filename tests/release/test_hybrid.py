@@ -1,0 +1,125 @@
+"""Documents found by their words, beside their codes."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tantivy", reason="needs the extra hybrid")
+
+from aepipe.api import Collection
+from aepipe.errors import ExtraError, ItemError, QueryError
+from aepipe.release import fulltext, gc
+from aepipe.release.hybrid import ranked
+from aepipe.release.release import Release
+from aepipe.store.artifacts import Store
+from tests.support.posts import CHINESE, RARE, make_posts_release
+
+
+@pytest.fixture(scope="module")
+def posts(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_posts_release(tmp_path_factory.mktemp("posts"))[0]
+
+
+@pytest.fixture
+def opened(posts: Store) -> Collection:
+    return Collection(posts, Release.open(posts))
+
+
+def test_ranks_are_fused() -> None:
+    assert ranked([1, 2, 3], [3, 4, 1]) == [1, 3, 2, 4]
+    assert ranked([], [7]) == [7]
+    assert ranked([5, 6], []) == [5, 6]
+
+
+def test_what_is_not_in_the_source_any_more_is_read_by_its_place(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("apart")
+    store, ref = make_posts_release(folder)
+    release = Release.open(store, ref=ref)
+    (folder / "posts" / "river" / "0.txt").unlink()
+    items = list(fulltext._items(release))
+    monkeypatch.setattr(fulltext, "_items", lambda _: items[:5])
+    found = dict(fulltext._texts(release))
+    assert len(found) == len(release) - 1
+    assert any(RARE in text for text in found.values())
+
+
+def test_a_rare_word_is_found_by_itself(opened: Collection) -> None:
+    index = fulltext.opened(opened.store, opened.release)
+    (only,) = index.search(RARE, 10)
+    assert opened.release.describe([only])[0].key == "bread/3.txt"
+    assert list(index.search(RARE, 10, np.array([0], np.int64))) == []
+    assert list(index.search("!?", 10)) == []
+
+
+def test_words_of_all_scripts_are_found(opened: Collection) -> None:
+    (only,) = fulltext.opened(opened.store, opened.release).search("链条", 10)
+    assert opened.release.describe([only])[0].key == "bicycle/0.txt"
+    assert CHINESE in (opened.release.items.root / "bicycle" / "0.txt").read_text(encoding="utf-8")
+
+
+def test_hits_of_both_lists_have_all_figures(opened: Collection) -> None:
+    (found,) = opened.query(f"{RARE} guitar", k=5, hybrid=True)
+    assert "bread/3.txt" in [hit.row.key for hit in found.hits]
+    assert [hit.rank for hit in found.hits] == [1, 2, 3, 4, 5]
+    for hit in found.hits:
+        assert hit.similarity == pytest.approx(1 - hit.distance / 64, abs=1e-4)
+        assert hit.cosine is not None
+        assert hit.confidence is None
+
+
+def test_words_that_no_vocabulary_has_are_found(opened: Collection) -> None:
+    (found,) = opened.query(RARE, k=5, hybrid=True)
+    assert [hit.row.key for hit in found.hits] == ["bread/3.txt"]
+    with pytest.raises(ItemError, match="none of its words"):
+        opened.query(RARE, k=5)
+
+
+def test_a_row_asks_with_its_text_and_is_left_out_of_its_hits(opened: Collection) -> None:
+    (found,) = opened.query(keys=["river/2.txt"], k=3, hybrid=True, others=True)
+    assert {hit.row.label for hit in found.hits} == {"river"}
+    assert "river/2.txt" not in [hit.row.key for hit in found.hits]
+
+
+def test_a_condition_holds_for_words_too(opened: Collection) -> None:
+    (found,) = opened.query(f"{RARE} river", k=5, hybrid=True, where="label = 'river'")
+    assert {hit.row.label for hit in found.hits} == {"river"}
+
+
+@pytest.mark.parametrize("option", [{"radius": 3}, {"min_confidence": 0.5}, {"distinct": True}])
+def test_what_holds_for_codes_only_is_refused(opened: Collection, option: dict[str, float]) -> None:
+    with pytest.raises(QueryError, match="--hybrid fuses hits by their ranks"):
+        opened.query("bread", hybrid=True, **option)  # type: ignore[arg-type]
+
+
+def test_the_index_is_made_once_and_kept_with_its_release(posts: Store, opened: Collection) -> None:
+    opened.query("bread", hybrid=True)
+    ref = fulltext.ref_of(opened.release.ref)
+    made = posts.manifest(ref).created
+    Collection(posts, Release.open(posts)).query("bread", hybrid=True)
+    assert posts.manifest(ref).created == made
+    assert ref not in gc.find(posts, hours=0).refs
+    assert not opened.verify().damage
+
+
+def test_pictures_have_no_words(colours: Store) -> None:
+    with pytest.raises(QueryError, match="words are looked up in documents"):
+        Collection(colours, Release.open(colours)).query("red", hybrid=True)
+
+
+def test_without_the_package_it_is_named(opened: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fulltext, "find_spec", lambda _: None)
+    with pytest.raises(ExtraError, match=r"tantivy is not installed: pip install 'aepipe\[hybrid\]'"):
+        opened.query("bread", hybrid=True)
+
+
+def test_originals_that_are_gone_are_said(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("gone")
+    store, ref = make_posts_release(folder)
+    shutil.rmtree(folder / "posts")
+    with pytest.raises(QueryError, match="no original is left"):
+        Collection(store, Release.open(store, ref=ref)).query("bread", hybrid=True)

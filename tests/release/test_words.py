@@ -1,0 +1,136 @@
+"""Questions in words to a collection of pictures: alone, together with an item, and where none are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aepipe.api import Collection
+from aepipe.errors import ItemError, QueryError
+from aepipe.release import gc
+from aepipe.release import query as queries
+from aepipe.release.release import Release
+from aepipe.release.search import SearchOptions
+from aepipe.release.words import Mixture
+from aepipe.store.artifacts import Store
+from tests.support.releases import make_release
+from tests.support.towers import COLOURS, EACH
+
+
+@pytest.fixture
+def opened(colours: Store, monkeypatch: pytest.MonkeyPatch) -> Collection:
+    monkeypatch.chdir(colours.root.parent)
+    return Collection(colours, Release.open(colours))
+
+
+def labels(found: Iterable[object]) -> list[str]:
+    return [hit.row.label for hit in found]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("fast", [False, True])
+def test_words_find_their_pictures(opened: Collection, colour: str, fast: bool) -> None:
+    (found,) = opened.query(colour, k=EACH, fast=fast)
+    assert found.question.text == colour
+    assert found.strange is None
+    assert labels(found.hits).count(colour) >= EACH - 2
+    assert all(hit.confidence is None for hit in found.hits), "what such questions are worth was not measured"
+
+
+@pytest.mark.parametrize(
+    "options", [{"bits": 32}, {"bits": 32, "fast": True}, {"radius": 20}, {"distinct": True}, {"where": "id < 1000"}]
+)
+def test_options_of_a_search_hold_for_words(opened: Collection, options: dict[str, Any]) -> None:
+    (found,) = opened.query("red", **{"k": 5, **options})
+    assert labels(found.hits)[0] == "red"
+    assert all(hit.distance <= options.get("radius", 64) for hit in found.hits)
+
+
+def test_a_condition_leaves_only_its_rows(opened: Collection) -> None:
+    allowed = opened.ids_where("label = 'blue'")
+    (found,) = opened.query("red", where=allowed, fast=True)
+    assert set(labels(found.hits)) == {"blue"}
+    asked = list(queries.questions_from_words(opened.release, ["red"]))
+    with pytest.raises(QueryError, match="what hits of words are worth was not measured"):
+        queries.answer(opened.release, asked, SearchOptions(least=0.5))
+
+
+def test_words_and_files_are_answered_in_their_order(opened: Collection) -> None:
+    red = "pictures/red/0.png"
+    found = opened.query("blue", red, "green", k=1)
+    assert [one.question.text for one in found] == ["blue", red, "green"]
+    assert labels(found.hits) == ["blue", "red", "green"]
+
+
+def test_text_is_words_whatever_it_looks_like(opened: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(opened.store.root.parent / "pictures")
+    assert len(opened.query("red").answers) == EACH, "a folder is its pictures"
+    (found,) = opened.query(text="red", k=3)
+    assert found.question.text == "red"
+    assert set(labels(found.hits)) == {"red"}
+    assert len(opened.query(text=["red", "blue/red"], minus="white", k=1)) == 2
+
+
+def test_what_looks_like_a_missing_file_is_one(opened: Collection) -> None:
+    with pytest.raises(ItemError, match="no such file or folder"):
+        opened.query("red.png")
+
+
+def test_words_are_added_to_pictures_and_rows(opened: Collection) -> None:
+    (file,) = opened.query("pictures/red/0.png", plus="white", k=5)
+    (row,) = opened.query(keys=["red/0.png"], plus="white", k=5)
+    assert file.question.text == "pictures/red/0.png + white"
+    assert set(labels(file.hits)) == set(labels(row.hits)) == {"pink"}
+    assert [hit.row.id for hit in file.hits] == [hit.row.id for hit in row.hits]
+
+
+def test_words_are_taken_away(opened: Collection) -> None:
+    yellow = opened.query("yellow", k=3 * EACH)
+    without = opened.query("yellow", minus=["green"], k=3 * EACH)
+    assert without.answers[0].question.text == "yellow - green"
+    assert labels(without.hits).count("green") < max(labels(yellow.hits).count("green"), 1)
+    assert set(labels(opened.query(plus="red", k=5).hits)) == {"red"}
+    assert "black" not in labels(opened.query(minus="black", k=EACH).hits)
+
+
+def test_the_weight_decides_between_item_and_words(opened: Collection) -> None:
+    asked = ["pictures/red/0.png"]
+    assert set(labels(opened.query(*asked, plus="blue", weight=0.0, k=5).hits)) == {"red"}
+    assert set(labels(opened.query(*asked, plus="blue", weight=1.0, k=5).hits)) == {"blue"}
+    for weight in (-0.1, 1.1, float("nan")):
+        with pytest.raises(QueryError, match="a number from 0 to 1"):
+            opened.query(*asked, plus="blue", weight=weight)
+
+
+def test_a_code_has_nothing_to_mix(opened: Collection) -> None:
+    with pytest.raises(QueryError, match="a code cannot be mixed with words"):
+        opened.query(codes=["00" * 8], plus="red")
+    with pytest.raises(QueryError, match="words to add or to leave out are empty"):
+        opened.query("red", minus=" ")
+
+
+def test_where_none_are_answered_it_is_said(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    plain = Collection(store, Release.open(store, ref=make_release(store, n=20)))
+    for asked in ({"plus": "red"}, {"minus": "red", "ids": [0]}):
+        with pytest.raises(QueryError, match=r"does not answer words.*\[features\] words"):
+            plain.query(**asked)
+    with pytest.raises(ItemError, match=r"no such file or folder.*\[features\] words"):
+        plain.query("a red boot")
+
+
+def test_garbage_and_verification_know_words(opened: Collection) -> None:
+    (ref,) = opened.store.refs("words")
+    assert ref in {part for _, part in opened.release.parts}
+    assert ref not in gc.find(opened.store, hours=0).refs
+    assert not opened.verify().damage
+
+
+def test_names_of_mixtures() -> None:
+    mixture = Mixture(("at night", "rain"), ("snow",))
+    assert mixture.named("beach.jpg") == "beach.jpg + at night + rain - snow"
+    assert mixture.named("") == "at night + rain - snow"
+    assert Mixture(minus=("snow",)).named("") == "- snow"
