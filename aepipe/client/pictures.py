@@ -1,4 +1,4 @@
-"""Pictures of a remote collection's rows, for contact sheets and terminals: small ones that the service makes."""
+"""Small pictures of rows behind a service, for contact sheets and terminals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from aepipe.sources import drawing, has_pictures
 
 
 def tiles(remote: RemoteCollection, found: RemoteAnswer) -> Found:
-    """Return the pictures of an answer; that of a file is drawn here, all others come from the service.
+    """Return the pictures of an answer.
+
+    That of a file is drawn here, all others come from the service.
 
     Raises:
         ServiceError: the service does not answer.

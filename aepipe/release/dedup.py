@@ -63,16 +63,20 @@ def search(
     return found
 
 
+def usual_way(release: Release, radius: int | None) -> Alike:
+    """Return how rows are compared where nobody says it: pictures as copies, all with a radius by their codes."""
+    return "copies" if has_pictures(release.recipe["source"]["kind"]) and radius is None else "content"
+
+
 def _search(release: Release, alike: Alike | None, radius: int | None, smallest: int) -> Groups:
-    pictures = has_pictures(release.recipe["source"]["kind"])
-    chosen = alike or ("copies" if pictures and radius is None else "content")
+    chosen = alike or usual_way(release, radius)
     if chosen not in get_args(Alike):
         raise QueryError(f"rows cannot be alike as {chosen!r}: allowed: {', '.join(get_args(Alike))}")
     if chosen == "content":
         return find(release, RADIUS if radius is None else radius, smallest=smallest)
     if radius is not None:
         raise QueryError(f"a radius is of codes: allowed with --alike content, not with {chosen}")
-    if chosen == "copies" and not pictures:
+    if chosen == "copies" and not has_pictures(release.recipe["source"]["kind"]):
         raise QueryError("edited copies are found among pictures; allowed here: --alike identical or content")
     _check_smallest(smallest)
     return twins(release, chosen, smallest)

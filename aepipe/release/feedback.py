@@ -77,7 +77,7 @@ def mark(
 
 
 def keep(store: Store, name: str, data: bytes, called: str = "") -> str:
-    """Keep an item from outside that was asked with, and return its name among those of its collection.
+    """Keep an item from outside that was asked with, and return the name of its file.
 
     Args:
         store: that keeps it.
@@ -130,11 +130,11 @@ def marks(store: Store, name: str) -> list[Mark]:
 
 
 def canaries_of(store: Store, release: Release) -> list[Canary]:
-    """Return the canaries that the marks of a collection stand for, as far as a release can be asked them.
+    """Return the canaries that the marks of a collection stand for.
 
-    Marks whose rows are gone are left out, and so are codes of another encoder whose items were not kept. At least half
-    of the good hits of a query have to be among the first 10, or twice as many as there are, and none of the bad ones.
-    Items are named relative to :func:`folder_of`.
+    They are those that a release can be asked. Marks whose rows are gone are left out, and so are codes of another
+    encoder whose items were not kept. At least half of the good hits of a query have to be among the first 10, or
+    twice as many as there are, and none of the bad ones. Items are named relative to :func:`folder_of`.
     """
     last: dict[tuple[str, str], dict[str, Verdict]] = {}
     for one in marks(store, release.name):
@@ -156,7 +156,10 @@ def _asked(store: Store, release: Release, one: Mark) -> tuple[str, str] | None:
 
 
 def as_toml(given: Iterable[Canary]) -> str:
-    """Return canaries as the file that ``[gate] canaries`` names; one with uploads lies in :func:`folder_of`."""
+    """Return canaries as a file for ``[gate] canaries``.
+
+    One that names uploads has to lie in :func:`folder_of`.
+    """
     blocks = []
     for one in given:
         kind = "key" if one.key is not None else "code" if one.code is not None else "query"

@@ -155,7 +155,7 @@ def _known(release: Release, one: Query, handles: Handles, mixture: Mixture) -> 
 
 
 def named_bytes(release: Release, one: Query) -> tuple[str, bytes]:
-    """Return a name for messages, and the bytes that are asked with.
+    """Return a name for messages, and the bytes of a question.
 
     Raises:
         QueryError: the collection does not answer such questions.

@@ -27,9 +27,10 @@ NEW = 0.02
 
 
 class Costs:
-    """How long tasks take, by what they are like: for a short one, the way into a thread and back is the larger part.
+    """How long tasks take, by what they are like.
 
-    Time of the processor counts, so that other work on the machine does not; where reading took long, all does.
+    For a short one, the way into a thread and back is the larger part. Time of the processor counts, so that other
+    work on the machine does not; where reading took long, all does.
     """
 
     def __init__(self) -> None:

@@ -73,9 +73,9 @@ class Page:
 
 
 def release_of(options: Options) -> str | None:
-    """Return the digest of the release that a request names: itself, or by the answer that it goes on from.
+    """Return the digest of the release that a request names; None for that in service.
 
-    A search that is paged goes on in the release where it began, also where another one has gone into service.
+    A search that is paged names it by its last answer: it goes on in the release where it began.
     """
     begun = options.after.partition("-")[0] if options.after else ""
     return options.release or (begun if re.fullmatch("[0-9a-f]{12}", begun) else None)

@@ -34,7 +34,7 @@ ARRIVAL = 30.0
 
 
 class Together:
-    """A connection that sends what is written to it in one step of the event loop as one packet.
+    """A connection that sends all writes of one step of the event loop as one packet.
 
     Headers and body are two writes, and each one that is sent by itself costs as much as finding a row does.
 
@@ -134,7 +134,7 @@ class Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no request, or has too long an address or headers."""
+        """Answer bytes that are no request, or a request with too long headers."""
         long = LongRequestError(f"the address and the headers are longer than {HEADERS >> 10} KiB")
         found = problem_of(long if self._size > HEADERS else BadRequestError(msg))
         body = encoded(found)

@@ -21,7 +21,8 @@ ANSWER = {"name": "benchmark", "release": "0" * 64, "fingerprint": "0" * 64, "ro
 
 def main() -> None:
     """Run one of the servers on a free port, which it prints."""
-    listening = socket.socket()
+    # With the protocol named, asyncio does not let an answer wait for an acknowledgement.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     listening.listen(128)
     print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)

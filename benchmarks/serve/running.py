@@ -54,16 +54,15 @@ class Line:
     """
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._port = port
+        self._socket = self._connected()
 
     def ask(self, path: str, body: bytes | None = None, kind: str = "application/json") -> tuple[int, bytes]:
         """Send a request; return the status and the body of the answer."""
         head = f"{'GET' if body is None else 'POST'} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         if body is not None:
             head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-        self._socket.sendall(head.encode() + b"\r\n" + (body or b""))
-        data = self._socket.recv(1 << 16)
+        data = self._sent(head.encode() + b"\r\n" + (body or b""))
         while b"\r\n\r\n" not in data:
             data += self._more()
         head_, _, found = data.partition(b"\r\n\r\n")
@@ -75,6 +74,22 @@ class Line:
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
+
+    def _connected(self) -> socket.socket:
+        found = socket.create_connection(("127.0.0.1", self._port), timeout=60)
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return found
+
+    def _sent(self, request: bytes) -> bytes:
+        """Send a request, and return the beginning of its answer; a service closes what was idle for 5 seconds."""
+        for _ in range(2):
+            with contextlib.suppress(ConnectionError):
+                self._socket.sendall(request)
+                if data := self._socket.recv(1 << 16):
+                    return data
+            self._socket.close()
+            self._socket = self._connected()
+        raise ConnectionError("the connection has ended")
 
     def _more(self) -> bytes:
         data = self._socket.recv(1 << 16)

@@ -138,15 +138,18 @@ def test_duplicates_come_in_groups_with_their_marks(client: Client) -> None:
     assert client.get(f"{ONE}/duplicates", radius=0, keep="prettiest").status == 422
 
 
-def test_duplicates_are_told_from_what_is_only_alike(client: Client, store: Store) -> None:
-    here = aepipe.open(store.root, "pictures")
-    for alike in ("identical", "copies"):
-        wanted = here.dedup(alike=alike)
-        found = duplicates(client, alike=alike)
-        assert (found["alike"], found["total"], found["summary"]) == (alike, len(wanted), wanted.summary())
-        told = [[one["relation"] for one in group] for group in found["groups"]]
-        assert told == [wanted.relations_of(place) for place in range(len(told))]
-    assert duplicates(client)["alike"] == "copies", "as `aepipe dedup` does with pictures"
+def test_duplicates_are_told_from_what_is_only_alike(client: Client, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    make_release(store, n=10)
+    here = aepipe.open(store.root)
+    with running(store) as few:
+        for alike in ("identical", "copies"):
+            wanted = here.dedup(alike=alike)
+            found = duplicates(few, alike=alike)
+            assert (found["alike"], found["total"], found["summary"]) == (alike, len(wanted), wanted.summary())
+            told = [[one["relation"] for one in group] for group in found["groups"]]
+            assert told == [wanted.relations_of(place) for place in range(len(told))]
+        assert duplicates(few)["alike"] == "copies", "as `aepipe dedup` does with pictures"
     assert client.get(f"{ONE}/duplicates", alike="copies", radius=3).status == 422
     assert client.get(f"{ONE}/duplicates", alike="friends").status == 400
     assert client.get("/v1/collections/people/duplicates", alike="copies").status == 422

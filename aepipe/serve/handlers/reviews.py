@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aepipe.api import Collection
+from aepipe.release.dedup import usual_way
 from aepipe.release.filter import rows_named
 from aepipe.release.groups import Groups
 from aepipe.serve import reviews
@@ -85,7 +86,7 @@ async def duplicates(request: Request) -> Response:
     """Answer with groups of near-duplicates; 202 while they are looked for."""
     wanted = from_parameters(request.query_params.multi_items(), DuplicatesRequest)
     service, one = service_of(request), served(request, wanted.release)
-    asked = (wanted.alike, wanted.radius, wanted.min_size)
+    asked = (wanted.alike or usual_way(one.release, wanted.radius), wanted.radius, wanted.min_size)
     place = ("duplicates", one.digest, *asked)
 
     def work() -> Groups:

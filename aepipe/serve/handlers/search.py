@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Hashable, Sequence
+from itertools import pairwise
 
 import msgspec
 from msgspec import UNSET
@@ -40,8 +41,8 @@ READ = ("image/", "audio/", "video/", "text/plain", "application/x-npy", "applic
 """Types of raw bodies."""
 PLAIN = 100
 """Hits up to which their number makes little of the time of a search."""
-AT_ONCE = 64
-"""Questions between two pieces of a streamed answer."""
+FIRST, AT_ONCE = 8, 64
+"""Questions of the first piece of a streamed answer, and of each other one."""
 
 
 async def search_get(request: Request) -> Response:
@@ -122,7 +123,7 @@ async def asked(request: Request) -> tuple[Sequence[Query], Options]:
 
 
 async def uploaded(request: Request, kind: str, parameters: type[Asked]) -> tuple[list[Query], Asked]:
-    """Return the files in the body of a request, as questions, and the parameters beside them.
+    """Return the files in the body of a request, as questions, and its parameters.
 
     Args:
         request: with the files.
@@ -194,8 +195,8 @@ def _like(queries: Sequence[Query], options: Options) -> Hashable:
 
 async def _streamed(service: Service, one: Served, queries: Sequence[Query], options: Options) -> AsyncIterator[bytes]:
     """Yield the answers line by line, in order."""
-    for start in range(0, len(queries), AT_ONCE):
-        block = queries[start : start + AT_ONCE]
+    for start, end in pairwise([0, *range(FIRST, len(queries), AT_ONCE), len(queries)]):
+        block = queries[start:end]
 
         def work(block: Sequence[Query] = block) -> bytes:
             try:

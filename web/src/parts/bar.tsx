@@ -147,6 +147,8 @@ function Chip({
   crop: string | null;
   onCrop: (() => void) | null;
 }) {
+  const [later, setLater] = useState(false);
+  useEffect(() => setLater(true), []); // the hits are asked for before the picture of the question
   if (["text", "row", "vector"].includes(kind)) return null;
   const upload = kind === "code" ? uploadOf(value) : undefined;
   const name = upload?.name ?? (kind === "id" ? `${t("id")} ${value}` : kind === "code" ? `${t("code")} ${value}` : value);
@@ -154,7 +156,7 @@ function Chip({
   const clear = () => change({ ...Object.fromEntries([...ASKED, "crop", "item"].map((one) => [one, null])) });
   return (
     <div class="chip">
-      {source && <img src={source} alt="" width="64" height="64" loading="lazy" />}
+      {source && <img {...(later ? { src: source } : {})} alt="" width="64" height="64" />}
       <bdi>{crop ? t("part_of", { what: name }) : name}</bdi>
       {onCrop && (
         <button class="quiet" onClick={onCrop}>
