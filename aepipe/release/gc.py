@@ -207,9 +207,10 @@ def _touched(folder: Path) -> float:
 
 
 def bytes_in(folder: Path) -> int:
-    """Return the bytes of all files below a folder."""
+    """Return the bytes of all files below a folder, as far as no other process removes them meanwhile."""
     found = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # another process removes it
-            found += path.stat().st_size if path.is_file() else 0
+    with suppress(FileNotFoundError):
+        for path in folder.rglob("*"):
+            with suppress(FileNotFoundError):
+                found += path.stat().st_size if path.is_file() else 0
     return found

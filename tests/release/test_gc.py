@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -90,6 +91,22 @@ def test_what_a_model_in_service_was_trained_from_stays(store: Store) -> None:
     assert collector._reach(store, [model]) == {model, layer, below, views}
     releases(store, 1)
     assert {stray, layer, model} <= set(collect(store).refs)
+
+
+def test_bytes_are_counted_while_another_process_removes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, quick = tmp_path / "some", Path.is_file
+    (folder / "below").mkdir(parents=True)
+    (folder / "one").write_bytes(bytes(10))
+    assert collector.bytes_in(folder) == 10
+
+    def removed(path: Path) -> bool:
+        there = quick(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        return there
+
+    monkeypatch.setattr(Path, "is_file", removed)
+    assert collector.bytes_in(folder) in {0, 10}
+    assert collector.bytes_in(folder) == 0, "it is gone"
 
 
 def test_what_is_young_stays(store: Store) -> None:
