@@ -186,7 +186,7 @@ def check(result: dict[str, Any]) -> dict[str, Any]:
 def command_line() -> str:
     """Return the command of this process, without folders of this machine."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    program = spec.name if spec else Path(sys.argv[0]).name
+    program = spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).name
     words = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
     return shlex.join(["python", "-m", program, *words])
 

@@ -64,7 +64,10 @@ def search(
 
 
 def usual_way(release: Release, radius: int | None) -> Alike:
-    """Return how rows are compared where nobody says it: pictures as copies, all with a radius by their codes."""
+    """Return how rows are compared where nobody says it.
+
+    Pictures are compared as copies; with a radius, and all else, by their codes.
+    """
     return "copies" if has_pictures(release.recipe["source"]["kind"]) and radius is None else "content"
 
 

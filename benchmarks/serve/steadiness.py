@@ -73,7 +73,11 @@ def _promoted(store: Store, running: Running, ref: Ref) -> float:
 def _let_go(running: Running, store: Store, old: Ref, now: Ref) -> float:
     """Return the seconds until no file is mapped that only the old release refers to."""
     parts = {ref: set((store.path(ref) / "release.json").read_text().split('"')) for ref in (old, now)}
-    own = [text.partition("/")[2][:16] for text in parts[old] - parts[now] if text.startswith("segment/")]
+    own, new = (
+        [text.partition("/")[2] for text in parts[one] - parts[other] if text.startswith("segment/")]
+        for one, other in ((old, now), (now, old))
+    )
+    assert any(running.maps(text) for text in new), "the files of a release are mapped by their digests"
     began = time.perf_counter()
     while any(running.maps(text) for text in own):
         assert time.perf_counter() - began < 30, "the old release is kept"
