@@ -203,11 +203,12 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     "pixels": Table(
-        ("pixels-10000",),
+        ("pixels", "pixels-10000"),
         "ours_map",
         {
             "collection": "{collection}",
             "rows": "{count:,}",
+            "seeds": "{seeds}",
             "derived recipe": _three("ours"),
             "the recipe of other rows": _three("plain"),
             "ITQ, 64 bits": _three("itq"),

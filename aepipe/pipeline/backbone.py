@@ -48,7 +48,7 @@ def attach_backbone(store: Store, resolved: ResolvedRecipe) -> Ref | None:
 
 
 def files_of(wanted: BackboneSpec) -> dict[str, bytes]:
-    """Return the files of a network by their names in a store: the user's own, or exported from a package.
+    """Return the files of a network by their names in a store: the user's own, or a package's.
 
     Raises:
         CorruptError: its weights cannot be read, or are not those that this version knows.

@@ -207,7 +207,7 @@ def _touched(folder: Path) -> float:
 
 
 def bytes_in(folder: Path) -> int:
-    """Return the bytes of all files below a folder, as far as no other process removes them meanwhile."""
+    """Return the bytes of all files below a folder; what another process removes is not counted."""
     found = 0
     with suppress(FileNotFoundError):
         for path in folder.rglob("*"):
