@@ -137,7 +137,8 @@ class ImageNetWords:
         features = _unit(self._centre + REACH * self._spread * _unit(mixed + BESIDE * told))
         names = [self._name(number) for number in chosen[:TOLD][weights[:TOLD] >= TOLD_SHARE]]
         far = f"far from every word that is known here (the nearest is {names[0]}): hits may be of anything"
-        return Meaning(features, tuple({name.casefold(): name for name in reversed(names)}.values())[::-1], far if best[chosen[0]] < FAR else None)
+        told_once = {name.casefold(): name for name in names}
+        return Meaning(features, tuple(told_once.values()), far if best[chosen[0]] < FAR else None)
 
     def name_of(self, features: NDArray[np.floating]) -> str | None:
         """Return the known word that is most like features [F]; None where all are far."""
