@@ -33,9 +33,11 @@ def load_numpy(what: Path | BinaryIO) -> NDArray[Any] | NpzFile:
     """Load a ``.npy`` array, mapped if it is a path, or an ``.npz`` archive; never pickles.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is a pipe or a device, which is not waited for.
         ValueError: it is neither; numpy's many kinds of errors become this one.
     """
+    if isinstance(what, Path) and what.exists() and not what.is_file():
+        raise OSError(errno.EINVAL, "not a file")
     try:
         found: NDArray[Any] | NpzFile = np.load(
             what, mmap_mode="r" if isinstance(what, Path) else None, allow_pickle=False

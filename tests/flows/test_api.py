@@ -57,14 +57,14 @@ def test_rotated_components_are_released_where_they_are_better(
 ) -> None:
     tiny = write_tiny(tmp_path, count=60, epochs=2)
     better = fallback.Compared("map_at_1000", 0.1, 0.9)
-    monkeypatch.setattr(fallback, "compared", lambda *_: better)
+    monkeypatch.setattr(fallback, "compared", lambda *_, **__: better)
     made = aepipe.run(tiny, home=store.root).collection
     assert made.release.recipe["code"]["objective"]["kind"] == "itq"
     assert made.query(sorted((tmp_path / "photos").rglob("*.png"))[0], k=1).hits[0].distance == 0
     quiet = aepipe.nightly(tiny, home=store.root, retrain="never")
     assert (quiet.changed, quiet.done) == (False, ("nothing has changed",)), "they stand for the same recipe"
     tiny.write_text(tiny.read_text().replace("epochs = 2", "epochs = 3") + "\n[gate]\nmax_regression = 1.0\n")
-    monkeypatch.setattr(fallback, "compared", lambda *_: fallback.Compared("map_at_1000", 0.9, 0.1))
+    monkeypatch.setattr(fallback, "compared", lambda *_, **__: fallback.Compared("map_at_1000", 0.9, 0.1))
     changed = aepipe.nightly(tiny, home=store.root, retrain="never").collection
     assert changed.release.recipe["code"]["objective"]["kind"] != "itq", "the recipe has changed, and is trained"
 
