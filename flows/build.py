@@ -88,11 +88,16 @@ def simpler(job: Job, parts: dict[str, Any]) -> tuple[Job, dict[str, Any]]:
     found = fallback.compared(job.store, scores, metric, least=fallback.least_of(job.resolved))
     if found is None:
         return job, parts
-    logger.info("%s: %s", job.name, found)
     if found.better == "stack":
+        logger.info("%s: %s", job.name, found)
         return job, parts
     simple = Job(job.store, fallback.linear(job.resolved), job.recipe_file)
-    return simple, make_parts(simple, parts["rows"])
+    made = make_parts(simple, parts["rows"])
+    if not fallback.kept_its_lead(job.store, found, Ref.parse(made["scores"]), scores):
+        logger.info("%s: the trained codes are released: rotated components (ITQ), once made, measured worse", job.name)
+        return job, parts
+    logger.info("%s: %s", job.name, found)
+    return simple, made
 
 
 def make_parts(job: Job, rows: str | None = None) -> dict[str, Any]:

@@ -109,6 +109,27 @@ def compared(store: Store, measured: Ref, metric: str, *, least: float = KEPT) -
     return None
 
 
+def kept_its_lead(store: Store, found: Compared, made: Ref, trained: Ref) -> bool:
+    """Tell whether rotated components, once they are made, measure as well as the trained codes.
+
+    Of few rows, another rotation may find less than the one that was measured.
+
+    Args:
+        store: that holds the scores.
+        found: what was measured before they were made.
+        made: scores of the rotated components.
+        trained: scores of the trained codes.
+
+    Raises:
+        CorruptError: the scores are not what was written.
+    """
+    if found.lost or found.recalls is not None:
+        return True
+    scores = [Scores.read(store.verified(ref) / layout.Scores.SCORES) for ref in (made, trained)]
+    new, old = (one.metric(found.metric, OURS) for one in scores)
+    return new is None or old is None or new.value >= old.value
+
+
 def _recalls(scores: Scores, metric: str) -> tuple[float, float] | None:
     """Return the recalls of both where ITQ's lead in a metric of labels lies within the interval of ours."""
     ours, itq = scores.metric(metric, OURS), scores.metric(metric, "itq")

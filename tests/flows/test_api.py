@@ -58,6 +58,7 @@ def test_rotated_components_are_released_where_they_are_better(
     tiny = write_tiny(tmp_path, count=60, epochs=2)
     better = fallback.Compared("map_at_1000", 0.1, 0.9)
     monkeypatch.setattr(fallback, "compared", lambda *_, **__: better)
+    monkeypatch.setattr(fallback, "kept_its_lead", lambda *_: True)
     made = aepipe.run(tiny, home=store.root).collection
     assert made.release.recipe["code"]["objective"]["kind"] == "itq"
     assert made.query(sorted((tmp_path / "photos").rglob("*.png"))[0], k=1).hits[0].distance == 0

@@ -56,6 +56,16 @@ def test_what_measured_best_is_released(store: Store, metric: str, ours: float, 
     assert f"{itq:.3f}" in str(found)
 
 
+def test_rotated_components_that_measure_worse_once_made_are_not_released(store: Store) -> None:
+    trained = scored(store, 0.72, 0.81)
+    found = fallback.compared(store, trained, "map_at_1000")
+    assert found is not None
+    for measured, kept in ((0.71, False), (0.72, True), (0.80, True)):
+        assert fallback.kept_its_lead(store, found, scored(store, measured, 0.81), trained) is kept
+    lost = replace(found, kept=0.1)
+    assert fallback.kept_its_lead(store, lost, scored(store, 0.1, 0.81), trained), "neighbours are what decided"
+
+
 def test_words_that_tell_rows_apart_ask_for_all_neighbours(store: Store) -> None:
     resolved = plan(store)
     assert fallback.least_of(resolved) == KEPT
