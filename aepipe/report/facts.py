@@ -228,7 +228,9 @@ def _estimate(scores: Mapping[str, Any], metric: str) -> Mapping[str, float] | N
 
 def _named(choice: Mapping[str, Any]) -> str:
     options = choice.get("options", {})
-    return " ".join([str(choice["kind"]), *(str(value) for value in _flat(options.values()))])
+    # What is only switched on or off says nothing without its name.
+    told = [value for value in _flat(options.values()) if not isinstance(value, bool)]
+    return " ".join([str(choice["kind"]), *map(str, told)])
 
 
 def _flat(values: Iterable[Any]) -> list[Any]:

@@ -15,6 +15,8 @@ from aepipe.report.tables import text_table
 
 LOOKED_AT = 20
 """Rows among which one is looked for whose original is a file."""
+ENOUGH = 1000
+"""Items from which it is told how many of the 100 nearest have a label."""
 
 
 def first_screen(release: Release, found: Mapping[str, Any], options: Sequence[str] = ()) -> str:
@@ -69,7 +71,8 @@ def quality(scores: Mapping[str, Any], itq: bool = False) -> list[str]:
         label = "share a label with it" if shared else "have its label"
         if reranked is not None:
             lines.append(f"Of the 10 nearest of an item that training did not see, {10 * reranked:.1f} {label}.")
-        if ours.get("p_at_100"):
+        # Of a small collection, fewer than 100 items may have the label at all.
+        if ours.get("p_at_100") and scores["protocol"]["n_database"] >= ENOUGH:
             other = _beside(theirs, "p_at_100", 100)
             lines.append(f"Of the 100 nearest by code, {100 * ours['p_at_100']['value']:.1f} {label}{other}.")
     elif ours.get("recall_at_10"):

@@ -28,7 +28,7 @@ def scores(**more: Any) -> dict[str, Any]:
     """Return scores with some figures."""
     systems = {"ours": {"p_at_100": 0.86, "recall_at_10": 0.4}, "itq": {"p_at_100": 0.81, "recall_at_10": 0.49}}
     rows = [{"system": name, "metrics": {k: {"value": v} for k, v in row.items()}} for name, row in systems.items()]
-    return {"rows": rows, "protocol": {"labelled": True}, **more}
+    return {"rows": rows, "protocol": {"labelled": True, "n_database": 5000}, **more}
 
 
 def test_quality_is_said_in_plain_sentences() -> None:
@@ -38,6 +38,8 @@ def test_quality_is_said_in_plain_sentences() -> None:
         "Of the 100 nearest by code, 86.0 have its label (by ITQ, which needs no training: 81.0).",
     ]
     assert quality(scores(), itq=True) == ["Of the 100 nearest by code, 86.0 have its label."]
+    few = {"labelled": True, "n_database": 400}
+    assert len(quality(scores(reranking=measured, protocol=few))) == 1, "100 of 400 may be more than have the label"
     assert quality(scores(protocol={"labelled": False})) == [
         "Of the 10 true neighbours of an item that training did not see, 4.0 (by ITQ, which needs no training: 4.9) "
         "are among the 10 nearest by code."
