@@ -114,3 +114,15 @@ def test_pictures_are_sent_with_their_words(asked: Client, colours: Store, here:
     assert [hit.row.id for hit in found.hits] == [hit.row.id for hit in expected.hits]
     with pytest.raises(QueryError, match="weight"):
         remote.query("red", plus="white", weight=3.0)
+
+
+def test_words_that_look_like_a_path_are_words(asked: Client, client: Client, here: Collection) -> None:
+    remote = aepipe.connect(f"http://127.0.0.1:{asked.port}", "colours")
+    found, expected = (one.query(text=["red/white", "red"], plus="white", k=3) for one in (remote, here))
+    assert repr(found) == repr(expected)
+    for wrong, said in (("", "text: no words"), (["red", " "], "text: no words"), (5, "text: a text is wanted")):
+        for one in (remote, here):
+            with pytest.raises(QueryError, match=said):
+                one.query(text=wrong)  # type: ignore[arg-type]
+    with pytest.raises(QueryError, match="does not answer words"):
+        aepipe.connect(f"http://127.0.0.1:{client.port}", "pictures").query(text="red")
