@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -67,6 +68,12 @@ class Query(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_o
     def kind(self) -> str:
         """The name of the field that is given."""
         return next(kind for kind, _ in self._given())
+
+    @property
+    def said(self) -> list[str]:
+        """The texts in it, which its error may repeat."""
+        row = json.dumps(self.row) if isinstance(self.row, dict) else ""
+        return [one for one in (self.key, self.code, self.text, self.handle, self.name, row) if isinstance(one, str)]
 
     def _given(self) -> Iterator[tuple[str, object]]:
         values = (self.id, self.key, self.code, self.text, self.vector, self.row, self.data, self.handle)

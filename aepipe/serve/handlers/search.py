@@ -80,7 +80,10 @@ async def encode(request: Request) -> Response:
         mixture = Mixture.of(options.plus, options.minus, options.weight)
         found = asking.questions(one.release, queries, service.handles, mixture)
         codes = [each.code.hex()[0] if isinstance(each, Question) and each.code is not None else None for each in found]
-        errors = [words_of(each) if isinstance(each, AepipeError) else None for each in found]
+        errors = [
+            words_of(each, query.said) if isinstance(each, AepipeError) else None
+            for each, query in zip(found, queries, strict=True)
+        ]
         if len(found) == 1 and isinstance(found[0], AepipeError):
             raise found[0]
         return Encoded(one.digest, one.release.fingerprint, one.release.n_bits, codes, errors)
@@ -202,7 +205,8 @@ async def _streamed(service: Service, one: Served, queries: Sequence[Query], opt
             try:
                 found = list(searching.each(one, block, options, service.conditions, service.handles))
             except AepipeError as error:
-                return encoded({"error": words_of(error)}) + b"\n"
+                said = [options.where or "", *(text for query in block for text in query.said)]
+                return encoded({"error": words_of(error, said)}) + b"\n"
             return b"".join(encoded(answer) + b"\n" for answer in found)
 
         yield await _pool(service, block).run(work)
