@@ -208,7 +208,9 @@ class RemoteCollection:
             ServiceError: the service does not answer.
         """
         wanted, words = self._options(options), self._asked_texts(texts_of("text", text))
-        alone = not (things or words or len(keys) or len(ids) or len(codes)) and (wanted.get("plus") or wanted.get("minus"))
+        alone = not (things or words or len(keys) or len(ids) or len(codes)) and (
+            wanted.get("plus") or wanted.get("minus")
+        )
         if alone:
             return iter(self._answered([Asked("", "text", "")], wanted))
         rows = [Asked(f"id {one}", "id", int(one)) for one in ids] + [Asked(f"key {one}", "key", one) for one in keys]
@@ -227,11 +229,7 @@ class RemoteCollection:
 
         found: list[str] = []
         for block in blocks(self._asked_things(things)):
-            told = self._posted("encode", block, {})
-            for one, code, error in zip(block, told["codes"], told["errors"], strict=True):
-                if error is not None:
-                    raise one.failed(error)
-                found.append(code)
+            found += self._encoded(block)
         if not found:
             raise QueryError("nothing is given to encode")
         whole = BitCodes.from_hex(found, self._facts["n_bits"], self._facts["fingerprint"])
@@ -339,11 +337,30 @@ class RemoteCollection:
         try:
             told = self._posted("search", block, options)["answers"]
         except ItemError as error:
+            if len(block) > 1:  # too large together
+                return [answer for one in block for answer in self._answered([one], options)]
             return [RemoteAnswer(RemoteQuestion(block[0].text, failure=error))]
         for one, answer in zip(block, told, strict=True):
             if answer["error"] is not None and not one.outside:
                 raise (CodeError if one.field == "code" else QueryError)(answer["error"])
         return [self._answer(one, answer, options) for one, answer in zip(block, told, strict=True)]
+
+    def _encoded(self, block: Sequence[Asked]) -> list[str]:
+        """Return the codes of some questions.
+
+        Raises:
+            ItemError: one cannot be read.
+        """
+        try:
+            told = self._posted("encode", block, {})
+        except ItemError:
+            if len(block) == 1:
+                raise
+            return [code for one in block for code in self._encoded([one])]  # too large together
+        for one, error in zip(block, told["errors"], strict=True):
+            if error is not None:
+                raise one.failed(error)
+        return list(told["codes"])
 
     def _answer(self, one: Asked, told: Mapping[str, Any], options: Mapping[str, Any]) -> RemoteAnswer:
         if told["error"] is not None:

@@ -282,7 +282,7 @@ def _too_large(most: int, *, read: bool = False) -> AepipeError:
     """Return the error of a body that is too large; where it is still read to its end, the connection stays open."""
     size = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most:,} bytes"
     headers = {} if read else {"Connection": "close"}
-    return TooLargeError(f"the body is larger than {size}", headers=headers)
+    return TooLargeError(f"larger than the service takes: at most {size}", headers=headers)
 
 
 def _path(scope: Scope) -> str:
