@@ -220,7 +220,8 @@ class Wire:
                 f"{self.address} is no aepipe service (404); leave out the path, or give that of its proxy"
             )
         if name == "unauthorized":
-            return QueryError(f"{self.address}: {said}; give a token in $AEPIPE_TOKEN, or token=")
+            which = "the right one" if self._headers else "a token"
+            return QueryError(f"{self.address}: {said}; give {which} in $AEPIPE_TOKEN, or token=")
         if name == "item" or answer.status == TOO_LARGE:
             return ItemError("item", said)  # whoever asked knows what it was called
         if answer.status in BUSY or (answer.status >= UNAVAILABLE and name != "extra"):

@@ -187,6 +187,9 @@ class Guard:
         role = self._tokens.role_in(headers)
         open_to_all = path in OPEN or path.startswith(OPEN_BELOW)
         if role is None and not open_to_all:
+            if headers.get("authorization"):
+                wrong = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+                raise UnauthorizedError("the token is wrong: it is none of this service", headers=wrong)
             raise UnauthorizedError(
                 "a token is needed: Authorization: Bearer TOKEN", headers={"WWW-Authenticate": "Bearer"}
             )

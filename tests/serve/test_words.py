@@ -57,6 +57,11 @@ def test_words_are_added_and_taken_away(asked: Client, here: Collection) -> None
     by_id, by_key = asked.post(f"{PATH}/search", body).json["answers"]
     (expected,) = here.query(ids=[row], plus="white", k=3)
     assert ids(by_id) == ids(by_key) == [hit.row.id for hit in expected.hits]
+    (expected,) = here.query(plus=["red", "white"], k=3)
+    for reply in (asked.get(f"{PATH}/search", plus=["red", "white"], k=3, weight=".5"),
+                  asked.post(f"{PATH}/search", {"plus": ["red", "white"], "k": 3})):  # fmt: skip
+        (found,) = reply.json["answers"]
+        assert (found["query"], ids(found)) == ("red + white", [hit.row.id for hit in expected.hits])
     (found,) = asked.get(f"{PATH}/search", text="yellow", minus="green", k=3).json["answers"]
     assert found["query"] == "yellow - green"
     picture = (here.store.root.parent / "pictures" / "red" / "0.png").read_bytes()

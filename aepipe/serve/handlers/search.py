@@ -49,8 +49,9 @@ async def search_get(request: Request) -> Response:
     """Answer questions in the address: rows, codes, words."""
     queries, rest = queries_of(request.query_params.multi_items())
     options = from_parameters(rest, Options)
+    queries = queries or _words_alone(options)
     if not queries:
-        raise BadRequestError("nothing is asked: give id, key, code, text or handle")
+        raise BadRequestError("nothing is asked: give id, key, code, text or handle, or plus and minus")
     if len(queries) > MOST_QUERIES:
         raise BadRequestError(f"{len(queries):,} questions; {MOST_QUERIES:,} are taken at a time")
     one = served(request, searching.release_of(options))
@@ -121,8 +122,13 @@ async def asked(request: Request) -> tuple[Sequence[Query], Options]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         found = from_json(await request.body(), SearchRequest)
-        return found.queries, found
+        return found.queries or _words_alone(found), found
     return await uploaded(request, kind, Options)
+
+
+def _words_alone(options: Options) -> list[Query]:
+    """Return the question that added words are without another one; none where none are added."""
+    return [Query(text="")] if options.plus or options.minus else []
 
 
 async def uploaded(request: Request, kind: str, parameters: type[Asked]) -> tuple[list[Query], Asked]:
