@@ -38,6 +38,7 @@ from aepipe.report.results import Results
 from aepipe.sources.packages import methods_naming_extras
 from aepipe.store import places, registry
 from aepipe.store.artifacts import Store
+from aepipe.words import texts_of
 
 if TYPE_CHECKING:
     from aepipe.pipeline.export.rows import Exported
@@ -170,15 +171,16 @@ class Collection:
         """
         release = self.first_bits(options.get("bits")).release
         search, mixture = search_options(release, options), Mixture.of(plus, minus, weight)
+        texts = texts_of("text", text)
         if mixture and len(codes):
             raise QueryError("a code cannot be mixed with words: ask with the item or the row that it is of")
         asked = chain(
             queries.questions_from_rows(release, ids, keys, mixture),
             queries.questions_from_codes(release, codes),
-            queries.questions_from_text(release, [text] if isinstance(text, str) else text, mixture),
+            queries.questions_from_text(release, texts, mixture),
             questions_from_things(release, things, mixture),
         )
-        alone = mixture and not (things or text or len(keys) or len(ids))
+        alone = mixture and not (things or texts or len(keys) or len(ids))
         return queries.answers(release, queries.questions_from_words(release, [], mixture) if alone else asked, search)
 
     def encode(self, *things: Thing) -> BitCodes:

@@ -29,7 +29,7 @@ from aepipe.client.answers import (
 from aepipe.client.asking import Asked, as_form, asked_bytes, asked_item, blocks
 from aepipe.client.wire import Wire
 from aepipe.errors import CodeError, FingerprintError, ItemError, NotFoundError, QueryError
-from aepipe.words import named
+from aepipe.words import named, texts_of
 
 if TYPE_CHECKING:
     from aepipe.codes.bitcodes import BitCodes
@@ -159,6 +159,7 @@ class RemoteCollection:
         keys: Sequence[str] = (),
         ids: Sequence[int] = (),
         codes: Sequence[str] | BitCodes = (),
+        text: str | Sequence[str] = (),
         **options: Any,  # noqa: ANN401  those of aepipe.release.search.QueryOptions
     ) -> RemoteResults:
         """Find the rows most like some things; see :meth:`aepipe.api.Collection.query`.
@@ -168,6 +169,7 @@ class RemoteCollection:
             keys: rows of the collection.
             ids: the same, by id.
             codes: in hex, or packed.
+            text: words, also where a file has such a name.
             options: those of :class:`aepipe.release.search.QueryOptions`; ``where`` is a condition in SQL. And
                 ``plus``, ``minus`` and ``weight``.
 
@@ -178,7 +180,7 @@ class RemoteCollection:
             FingerprintError: a code that another encoder made.
             ServiceError: the service does not answer.
         """
-        found = list(self.answers(*things, keys=keys, ids=ids, codes=codes, **options))
+        found = list(self.answers(*things, keys=keys, ids=ids, codes=codes, text=text, **options))
         if not found:
             raise QueryError("nothing is asked: give things, keys, ids or codes")
         for one in found:
@@ -192,6 +194,7 @@ class RemoteCollection:
         keys: Sequence[str] = (),
         ids: Sequence[int] = (),
         codes: Sequence[str] | BitCodes = (),
+        text: str | Sequence[str] = (),
         **options: Any,  # noqa: ANN401  those of aepipe.release.search.QueryOptions
     ) -> Iterator[RemoteAnswer]:
         """Yield the answers of :meth:`query` in blocks; a large folder is answered while it is read.
@@ -204,12 +207,14 @@ class RemoteCollection:
             FingerprintError: a code that another encoder made.
             ServiceError: the service does not answer.
         """
-        wanted = self._options(options)
-        alone = not (things or len(keys) or len(ids) or len(codes)) and (wanted.get("plus") or wanted.get("minus"))
+        wanted, words = self._options(options), self._asked_texts(texts_of("text", text))
+        alone = not (things or words or len(keys) or len(ids) or len(codes)) and (
+            wanted.get("plus") or wanted.get("minus")
+        )
         if alone:
             return iter(self._answered([Asked("", "text", "")], wanted))
         rows = [Asked(f"id {one}", "id", int(one)) for one in ids] + [Asked(f"key {one}", "key", one) for one in keys]
-        asked = chain(rows, self._asked_codes(codes), self._asked_things(things))
+        asked = chain(rows, self._asked_codes(codes), words, self._asked_things(things))
         return (answer for block in blocks(asked) for answer in self._answered(block, wanted))
 
     def encode(self, *things: Any) -> BitCodes:  # noqa: ANN401  what aepipe.release.things.Thing is
@@ -224,11 +229,7 @@ class RemoteCollection:
 
         found: list[str] = []
         for block in blocks(self._asked_things(things)):
-            told = self._posted("encode", block, {})
-            for one, code, error in zip(block, told["codes"], told["errors"], strict=True):
-                if error is not None:
-                    raise one.failed(error)
-                found.append(code)
+            found += self._encoded(block)
         if not found:
             raise QueryError("nothing is given to encode")
         whole = BitCodes.from_hex(found, self._facts["n_bits"], self._facts["fingerprint"])
@@ -292,6 +293,13 @@ class RemoteCollection:
             raise FingerprintError(f"codes of the encoder {own}, and {self.name} has {self.fingerprint}")
         return [Asked(f"code {one}", "code", one) for one in texts]
 
+    def _asked_texts(self, texts: Sequence[str]) -> list[Asked]:
+        if texts and "text" not in self._facts["asks"]:
+            from aepipe.sources.asked import NO_WORDS
+
+            raise QueryError(f"{self.name} does not answer words, nor can they be added to its questions. {NO_WORDS}")
+        return [Asked(one, "text", one) for one in texts]
+
     def _asked_things(self, things: Sequence[Any]) -> Iterator[Asked]:
         """Yield a question for each item in things, read on this machine.
 
@@ -329,11 +337,30 @@ class RemoteCollection:
         try:
             told = self._posted("search", block, options)["answers"]
         except ItemError as error:
+            if len(block) > 1:  # too large together
+                return [answer for one in block for answer in self._answered([one], options)]
             return [RemoteAnswer(RemoteQuestion(block[0].text, failure=error))]
         for one, answer in zip(block, told, strict=True):
             if answer["error"] is not None and not one.outside:
                 raise (CodeError if one.field == "code" else QueryError)(answer["error"])
         return [self._answer(one, answer, options) for one, answer in zip(block, told, strict=True)]
+
+    def _encoded(self, block: Sequence[Asked]) -> list[str]:
+        """Return the codes of some questions.
+
+        Raises:
+            ItemError: one cannot be read.
+        """
+        try:
+            told = self._posted("encode", block, {})
+        except ItemError:
+            if len(block) == 1:
+                raise
+            return [code for one in block for code in self._encoded([one])]  # too large together
+        for one, error in zip(block, told["errors"], strict=True):
+            if error is not None:
+                raise one.failed(error)
+        return list(told["codes"])
 
     def _answer(self, one: Asked, told: Mapping[str, Any], options: Mapping[str, Any]) -> RemoteAnswer:
         if told["error"] is not None:

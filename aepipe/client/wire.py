@@ -29,7 +29,9 @@ UNAVAILABLE = 500
 """Statuses from here on are no fault of the request."""
 BUSY = (408, 429)
 MOVED = range(300, 400)
-OK = 200
+OK, NOT_FOUND, TOO_LARGE = 200, 404, 413
+PIECE, SOON = 64 << 10, 5
+"""Bytes of a body that are sent before a refusal can break them off, and seconds in which a refusal is there."""
 _KINDS: dict[str, type[AepipeError]] = {
     "query": QueryError,
     "code": CodeError,
@@ -157,7 +159,33 @@ class Wire:
                 return self._sent(method, target, body, {**self._headers, **(headers or {})})
             except (OSError, HTTPException) as error:
                 self.close()
+                broken = isinstance(error, ConnectionError | ssl.SSLError) and body is not None and len(body) > PIECE
+                refused = self._too_large(method, target, body, headers or {}) if broken and body else None
+                if refused is not None:
+                    return refused
                 raise ServiceError(f"{self.address}: {_why(error)}") from None
+
+    def _too_large(
+        self, method: str, target: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[HTTPResponse, bytes] | None:
+        """Return the answer that a body is too large; None where that is not so.
+
+        A service closes the connection on a body far over its limit, often before its answer was read: it is asked once
+        more with the headers alone.
+        """
+        connection = _connection(self._parts)
+        connection.timeout = min(SECONDS, SOON)
+        try:
+            connection.putrequest(method, target)
+            for name, value in {**self._headers, **headers, "Content-Length": str(len(body))}.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            answer = connection.getresponse()
+            return (answer, answer.read()) if answer.status == TOO_LARGE else None
+        except (OSError, HTTPException):
+            return None
+        finally:
+            connection.close()
 
     def _sent(
         self, method: str, target: str, body: bytes | None, headers: dict[str, str]
@@ -184,19 +212,30 @@ class Wire:
     def _refusal(self, answer: HTTPResponse, problem: Any) -> AepipeError:  # noqa: ANN401  JSON
         """Return what an answer other than the one wanted is for the user."""
         if not isinstance(problem, dict) or not isinstance(problem.get("detail"), str):
-            moved = answer.getheader("Location") if answer.status in MOVED else None
-            why = f"has moved, give this address: {moved}" if moved else "no service of aepipe answers there"
-            return ServiceError(f"{self.address}: {answer.status} {answer.reason}: {why}")
+            return self._foreign(answer)
         name, said = str(problem.get("type", "")).rpartition(":")[2], problem["detail"]
         pointer = next((one.get("pointer", "") for one in problem.get("errors", ())), "").strip("/")
+        if answer.status == NOT_FOUND and name == "request":  # what answers is a service, but not below this path
+            return ServiceError(
+                f"{self.address} is no aepipe service (404); leave out the path, or give that of its proxy"
+            )
         if name == "unauthorized":
-            return QueryError(f"{self.address}: {said}; give a token in $AEPIPE_TOKEN, or token=")
-        if name == "item":
+            which = "the right one" if self._headers else "a token"
+            return QueryError(f"{self.address}: {said}; give {which} in $AEPIPE_TOKEN, or token=")
+        if name == "item" or answer.status == TOO_LARGE:
             return ItemError("item", said)  # whoever asked knows what it was called
         if answer.status in BUSY or (answer.status >= UNAVAILABLE and name != "extra"):
             return ServiceError(f"{self.address}: {said}")
         wrong = f"{pointer}: {said}" if pointer and not said.startswith(pointer) else said
         return _KINDS.get(name, QueryError)(wrong)
+
+    def _foreign(self, answer: HTTPResponse) -> AepipeError:
+        """Return what an answer is that no service of ours gave."""
+        if answer.status == TOO_LARGE:  # a proxy in front of one
+            return ItemError("item", "larger than the service takes")
+        moved = answer.getheader("Location") if answer.status in MOVED else None
+        why = f"has moved, give this address: {moved}" if moved else "no service of aepipe answers there"
+        return ServiceError(f"{self.address}: {answer.status} {answer.reason}: {why}")
 
 
 def _parsed(address: str) -> SplitResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -61,9 +62,21 @@ def _answering(template: str, handler: Handler) -> Callable[[Request], Awaitable
             name = request.scope["aepipe"].name
             if isinstance(error, StoreError) and not isinstance(error, NotFoundError):
                 logger.error("request %s: %s", name, error)
-            return problem(error, name)
+            return problem(error, name, await _said(request))
 
     return answer
+
+
+async def _said(request: Request) -> list[str]:
+    """Return the texts of a request that its error may repeat: path, parameters, and a body of JSON that was read."""
+    found = [request.url.path, *request.path_params.values(), *request.query_params.values()]
+    if hasattr(request, "_body") and request.headers.get("content-type", "").startswith("application/json"):
+        body = await request.body()
+        try:
+            found.append(json.dumps(json.loads(body), ensure_ascii=False))
+        except (ValueError, RecursionError):
+            found.append(body.decode("utf-8", "replace"))
+    return [str(one) for one in found]
 
 
 async def _document(_: Request) -> Response:
@@ -82,4 +95,4 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     found = RequestError(f"{request.method} {request.url.path}: {error.detail.lower()}", headers=error.headers)
     found.code = error.status_code
-    return problem(found, request.scope["aepipe"].name)
+    return problem(found, request.scope["aepipe"].name, await _said(request))

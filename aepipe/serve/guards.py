@@ -187,6 +187,9 @@ class Guard:
         role = self._tokens.role_in(headers)
         open_to_all = path in OPEN or path.startswith(OPEN_BELOW)
         if role is None and not open_to_all:
+            if headers.get("authorization"):
+                wrong = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+                raise UnauthorizedError("the token is wrong: it is none of this service", headers=wrong)
             raise UnauthorizedError(
                 "a token is needed: Authorization: Bearer TOKEN", headers={"WWW-Authenticate": "Bearer"}
             )
@@ -282,7 +285,7 @@ def _too_large(most: int, *, read: bool = False) -> AepipeError:
     """Return the error of a body that is too large; where it is still read to its end, the connection stays open."""
     size = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most:,} bytes"
     headers = {} if read else {"Connection": "close"}
-    return TooLargeError(f"the body is larger than {size}", headers=headers)
+    return TooLargeError(f"larger than the service takes: at most {size}", headers=headers)
 
 
 def _path(scope: Scope) -> str:

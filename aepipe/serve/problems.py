@@ -1,6 +1,6 @@
 """Errors as answers of the type ``application/problem+json``.
 
-Their words speak of parameters, and name no file of the server.
+Their words speak of parameters, and name no file of the server that was not named in the request.
 
 Source: RFC 9457, "Problem Details for HTTP APIs".
 """
@@ -8,7 +8,7 @@ Source: RFC 9457, "Problem Details for HTTP APIs".
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
 import msgspec
@@ -194,21 +194,31 @@ def status_of(error: AepipeError) -> int:
     return next(int(status) for kind, status in STATUS if isinstance(error, kind))
 
 
-def problem_of(error: AepipeError, instance: str = "") -> Problem:
-    """Return an error as the body of an answer."""
+def problem_of(error: AepipeError, instance: str = "", said: Sequence[str] = ()) -> Problem:
+    """Return an error as the body of an answer; see :func:`words_of`."""
     status = HTTPStatus(status_of(error))
     faults = error.faults if isinstance(error, RequestError) else []
     kind = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__.removesuffix("Error")).lower()
-    return Problem(f"urn:aepipe:{kind}", status.phrase, status, words_of(error), instance, faults)
+    return Problem(f"urn:aepipe:{kind}", status.phrase, status, words_of(error, said), instance, faults)
 
 
-def words_of(error: AepipeError) -> str:
-    """Return the text of an error for people who asked over the network."""
+def words_of(error: AepipeError, said: Sequence[str] = ()) -> str:
+    """Return the text of an error for people who asked over the network.
+
+    Args:
+        error: as the library raised it.
+        said: what they asked; their own words are said again as they are.
+    """
     if isinstance(error, StoreError) and not isinstance(error, NotFoundError | BusyError | FullError):
         return NOT_SAID[CorruptError if isinstance(error, CorruptError) else StoreError]
     # Flags of the command line are parameters here, and no file of the server is named.
-    text = _FLAG.sub(lambda flag: flag[1].replace("-", "_"), str(error))
-    return _PATH.sub("a file of the server", text)
+    text = _replaced(_FLAG, lambda flag: flag[1].replace("-", "_"), str(error), said)
+    return _replaced(_PATH, lambda _: "a file of the server", text, said)
+
+
+def _replaced(pattern: re.Pattern[str], by: Callable[[re.Match[str]], str], text: str, said: Sequence[str]) -> str:
+    """Return a text with what fits a pattern replaced, save where it was said."""
+    return pattern.sub(lambda found: found[0] if any(found[0] in one for one in said) else by(found), text)
 
 
 def _as_pointer(path: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -68,6 +70,12 @@ class Query(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_o
         """The name of the field that is given."""
         return next(kind for kind, _ in self._given())
 
+    @property
+    def said(self) -> list[str]:
+        """The texts in it, which its error may repeat."""
+        row = json.dumps(self.row) if isinstance(self.row, dict) else ""
+        return [one for one in (self.key, self.code, self.text, self.handle, self.name, row) if isinstance(one, str)]
+
     def _given(self) -> Iterator[tuple[str, object]]:
         values = (self.id, self.key, self.code, self.text, self.vector, self.row, self.data, self.handle)
         return ((kind, value) for kind, value in zip(KINDS, values, strict=True) if value is not UNSET)
@@ -125,12 +133,14 @@ class SearchRequest(Options):
     """Questions, and which hits are wanted.
 
     Attributes:
-        queries: each with its own answer.
+        queries: each with its own answer; without any, ``plus`` and ``minus`` are one question.
     """
 
-    queries: Annotated[list[Query], Meta(min_length=1, max_length=MOST_QUERIES)]
+    queries: Annotated[list[Query], Meta(max_length=MOST_QUERIES)] = []
 
     def __post_init__(self) -> None:
+        if not (self.queries or self.plus or self.minus):
+            raise ValueError("nothing is asked: queries, plus and minus are empty")
         uploads = sum(one.data is not UNSET for one in self.queries)
         if uploads > MOST_UPLOADS:
             raise ValueError(f"{uploads} queries bring bytes; {MOST_UPLOADS} of a request may")
@@ -165,6 +175,8 @@ class ItemsRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tru
 REPEATED = frozenset({"id", "key", "code", "text", "handle", "label", "split", "columns", "point", "plus", "minus"})
 """Parameters that may come several times."""
 _FLAGS = {"": True, "1": True, "true": True, "0": False, "false": False}
+_SHORT = re.compile(r"\.[0-9]+|[0-9]+\.", re.ASCII)
+"""Numbers as people write them, and JSON does not: ``.3``."""
 
 
 def from_json(body: bytes, kind: type[Asked]) -> Asked:
@@ -197,10 +209,19 @@ def from_parameters(pairs: list[tuple[str, str]], kind: type[Asked]) -> Asked:
             found[name] = value
     for name in _flags_of(kind) & found.keys():
         found[name] = _FLAGS.get(found[name].lower(), found[name])
+    for name in _shares_of(kind) & found.keys():
+        if _SHORT.fullmatch(found[name]):
+            found[name] = float(found[name])
     try:
         return msgspec.convert(found, kind, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequestError.of(error) from None
+
+
+@cache
+def _shares_of(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the fields of a type that are shares."""
+    return frozenset(field.name for field in msgspec.structs.fields(kind) if field.type in (Share, Share | None))
 
 
 @cache

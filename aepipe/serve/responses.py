@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,8 +24,8 @@ def encoded(what: Any) -> bytes:  # noqa: ANN401
     return _encoder.encode(what)
 
 
-def problem(error: AepipeError, instance: str) -> Response:
-    """Return an error as an answer."""
-    found = problem_of(error, instance)
+def problem(error: AepipeError, instance: str, said: Sequence[str] = ()) -> Response:
+    """Return an error as an answer; what was said in the request is said as it is."""
+    found = problem_of(error, instance, said)
     headers = error.headers if isinstance(error, RequestError) else {}
     return Response(_encoder.encode(found), found.status, headers, MEDIA_TYPE)

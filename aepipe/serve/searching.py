@@ -121,7 +121,9 @@ def each(
             if isinstance(one, Question):
                 yield _answer(served, release, next(hits), wanted, page, columns, handles, query)
             else:
-                yield answers.Answer(query.name or query.kind, None, None, None, None, None, words_of(one), [])
+                yield answers.Answer(
+                    query.name or query.kind, None, None, None, None, None, words_of(one, query.said), []
+                )
 
 
 def allowed(served: Served, options: Options | ItemsRequest, conditions: Conditions) -> Ids | None:

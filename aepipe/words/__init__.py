@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.errors import CorruptError
+from aepipe.errors import CorruptError, QueryError
 from aepipe.store import layout
 from aepipe.words import kinds
 
@@ -151,6 +151,24 @@ def opened(folder: Path) -> Words:
     if kind not in names():
         raise CorruptError(f"{file}: words of the kind {kind!r}; this version of aepipe reads {', '.join(names())}")
     return cast(Words, _kind(kind).opened(folder, card))
+
+
+def texts_of(name: str, given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the words of an argument; a text is one of them.
+
+    Args:
+        name: of the argument.
+        given: one text, or several.
+
+    Raises:
+        QueryError: it is no text, or an empty one.
+    """
+    texts = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else None
+    if texts is None or not all(isinstance(one, str) for one in texts):
+        raise QueryError(f"{name}: a text is wanted, or several, not {given!r}")
+    if not all(one.strip() for one in texts):
+        raise QueryError(f"{name}: no words")
+    return texts
 
 
 def named(text: str, plus: Sequence[str], minus: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from aepipe.errors import QueryError
+import aepipe
+from aepipe.errors import QueryError, ServiceError
 from aepipe.release.filter import ids_where
 from aepipe.serve import conditions, metrics, pool, server
 from aepipe.serve.problems import OverloadedError, TooSlowError, words_of
@@ -300,6 +301,18 @@ def test_errors_name_no_file_of_the_server() -> None:
         "no such thing at a file of the server: use min_confidence"
     )
     assert "/" not in words_of(CorruptError("/home/me/store/index.npy: damaged"))
+
+
+def test_errors_repeat_what_was_asked(client: Client) -> None:
+    key = "/etc/né/--fast"
+    said = f"no row has the key {key!r}"
+    assert client.get("/v1/nope").json["detail"] == "GET /v1/nope: not found"
+    assert said in client.get(f"{ONE}/search", key=key).json["detail"]
+    assert said in client.post(f"{ONE}/search", {"queries": [{"key": key}]}).json["detail"]
+    found = client.post(f"{ONE}/search", {"queries": [{"key": key}, {"id": 1}]}).json["answers"]
+    assert said in found[0]["error"]
+    with pytest.raises(ServiceError, match=r"/zzz is no aepipe service \(404\)"):
+        aepipe.connect(f"http://127.0.0.1:{client.port}/zzz", "pictures")
 
 
 def test_a_client_has_its_rate(store: Store) -> None:

@@ -250,6 +250,7 @@ def test_duplicates_are_chosen_by_how_they_are_alike(page: Any) -> None:
     page.wait_for_url("**alike=content")
     page.wait_for_selector("input[type=range]")
     page.goto("/c/people/duplicates")
+    page.wait_for_selector(".controls select option", state="attached")
     assert page.locator(".controls select").first.locator("option").count() == 2
 
 

@@ -23,6 +23,7 @@ from aepipe.cli.app import app
 from aepipe.client import asking, wire
 from aepipe.client.asking import Asked, blocks
 from aepipe.client.wire import Wire
+from aepipe.serve import guards
 from aepipe.store.artifacts import Store
 from tests.serve.conftest import Client, running
 from tests.support.releases import pictures_of
@@ -244,7 +245,7 @@ def test_a_socket_and_a_token(store: Store, tmp_path: Path, monkeypatch: pytest.
         token, address = found.service.tokens.of["read"], f"unix:{tmp_path}/s.sock"
         with pytest.raises(errors.QueryError, match="AEPIPE_TOKEN"):
             aepipe.connect(address)
-        with pytest.raises(errors.QueryError, match="AEPIPE_TOKEN"):
+        with pytest.raises(errors.QueryError, match=r"the token is wrong.*; give the right one in \$AEPIPE_TOKEN"):
             aepipe.connect(address, token="wrong")
         assert aepipe.connect(f"{address}#token={token}").name == "pictures"
         assert token not in repr(aepipe.connect(address, token=token))
@@ -348,3 +349,22 @@ print([name for name in heavy if name in sys.modules])
     )
     assert found.returncode == 0, found.stderr
     assert found.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_file_that_is_too_large_is_one_that_cannot_be_read(
+    store: Store, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "DRAINED", 1 << 20)
+    good = sorted((inputs / "some").iterdir())[:3]
+    most = max(len(file.read_bytes()) for file in good) + 1000  # so all of them together are too large
+    large = [tmp_path / "1.png", tmp_path / "2.png"]  # the one is read to its end, at the other the service hangs up
+    for file, size in zip(large, (1 << 19, 24 << 20), strict=True):
+        file.write_bytes(bytes(size))
+    with running(store, names=("pictures",), max_upload=most) as found:
+        remote = aepipe.connect(f"http://127.0.0.1:{found.port}")
+        answers = list(remote.answers(good[0], *large, *good[1:], k=1))
+        failures = [one.question.failure for one in answers]
+        assert [one is None for one in failures] == [True, False, False, True, True]
+        assert all("larger than the service takes" in str(one) for one in failures[1:3])
+        assert str(failures[2]).startswith(str(large[1]))
+        assert len(remote.encode(*good)) == 3

@@ -57,6 +57,11 @@ def test_words_are_added_and_taken_away(asked: Client, here: Collection) -> None
     by_id, by_key = asked.post(f"{PATH}/search", body).json["answers"]
     (expected,) = here.query(ids=[row], plus="white", k=3)
     assert ids(by_id) == ids(by_key) == [hit.row.id for hit in expected.hits]
+    (expected,) = here.query(plus=["red", "white"], k=3)
+    for reply in (asked.get(f"{PATH}/search", plus=["red", "white"], k=3, weight=".5"),
+                  asked.post(f"{PATH}/search", {"plus": ["red", "white"], "k": 3})):  # fmt: skip
+        (found,) = reply.json["answers"]
+        assert (found["query"], ids(found)) == ("red + white", [hit.row.id for hit in expected.hits])
     (found,) = asked.get(f"{PATH}/search", text="yellow", minus="green", k=3).json["answers"]
     assert found["query"] == "yellow - green"
     picture = (here.store.root.parent / "pictures" / "red" / "0.png").read_bytes()
@@ -114,3 +119,15 @@ def test_pictures_are_sent_with_their_words(asked: Client, colours: Store, here:
     assert [hit.row.id for hit in found.hits] == [hit.row.id for hit in expected.hits]
     with pytest.raises(QueryError, match="weight"):
         remote.query("red", plus="white", weight=3.0)
+
+
+def test_words_that_look_like_a_path_are_words(asked: Client, client: Client, here: Collection) -> None:
+    remote = aepipe.connect(f"http://127.0.0.1:{asked.port}", "colours")
+    found, expected = (one.query(text=["red/white", "red"], plus="white", k=3) for one in (remote, here))
+    assert repr(found) == repr(expected)
+    for wrong, said in (("", "text: no words"), (["red", " "], "text: no words"), (5, "text: a text is wanted")):
+        for one in (remote, here):
+            with pytest.raises(QueryError, match=said):
+                one.query(text=wrong)  # type: ignore[arg-type]
+    with pytest.raises(QueryError, match="does not answer words"):
+        aepipe.connect(f"http://127.0.0.1:{client.port}", "pictures").query(text="red")

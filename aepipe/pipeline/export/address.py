@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 from aepipe.errors import QueryError, ServiceError
@@ -78,6 +80,19 @@ class Address:
     def path(self) -> str:
         """What follows the host, without the slash and the options: the database."""
         return unquote(self.rest.partition("?")[0].strip("/"))
+
+    def check_folder(self) -> None:
+        """Check that a folder can be where the address names one.
+
+        Raises:
+            QueryError: a file is there, or above it.
+        """
+        if self.is_url or "://" in self.rest:
+            return
+        path = Path(self.rest).expanduser()
+        there = next((one for one in (path, *path.parents) if os.path.exists(one)), None)
+        if there is not None and not there.is_dir():
+            raise QueryError(f"{there}: not a folder")
 
     @contextmanager
     def refusals_named(self, *errors: type[Exception]) -> Iterator[None]:

@@ -49,8 +49,9 @@ async def search_get(request: Request) -> Response:
     """Answer questions in the address: rows, codes, words."""
     queries, rest = queries_of(request.query_params.multi_items())
     options = from_parameters(rest, Options)
+    queries = queries or _words_alone(options)
     if not queries:
-        raise BadRequestError("nothing is asked: give id, key, code, text or handle")
+        raise BadRequestError("nothing is asked: give id, key, code, text or handle, or plus and minus")
     if len(queries) > MOST_QUERIES:
         raise BadRequestError(f"{len(queries):,} questions; {MOST_QUERIES:,} are taken at a time")
     one = served(request, searching.release_of(options))
@@ -80,7 +81,10 @@ async def encode(request: Request) -> Response:
         mixture = Mixture.of(options.plus, options.minus, options.weight)
         found = asking.questions(one.release, queries, service.handles, mixture)
         codes = [each.code.hex()[0] if isinstance(each, Question) and each.code is not None else None for each in found]
-        errors = [words_of(each) if isinstance(each, AepipeError) else None for each in found]
+        errors = [
+            words_of(each, query.said) if isinstance(each, AepipeError) else None
+            for each, query in zip(found, queries, strict=True)
+        ]
         if len(found) == 1 and isinstance(found[0], AepipeError):
             raise found[0]
         return Encoded(one.digest, one.release.fingerprint, one.release.n_bits, codes, errors)
@@ -118,8 +122,13 @@ async def asked(request: Request) -> tuple[Sequence[Query], Options]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         found = from_json(await request.body(), SearchRequest)
-        return found.queries, found
+        return found.queries or _words_alone(found), found
     return await uploaded(request, kind, Options)
+
+
+def _words_alone(options: Options) -> list[Query]:
+    """Return the question that added words are without another one; none where none are added."""
+    return [Query(text="")] if options.plus or options.minus else []
 
 
 async def uploaded(request: Request, kind: str, parameters: type[Asked]) -> tuple[list[Query], Asked]:
@@ -202,7 +211,8 @@ async def _streamed(service: Service, one: Served, queries: Sequence[Query], opt
             try:
                 found = list(searching.each(one, block, options, service.conditions, service.handles))
             except AepipeError as error:
-                return encoded({"error": words_of(error)}) + b"\n"
+                said = [options.where or "", *(text for query in block for text in query.said)]
+                return encoded({"error": words_of(error, said)}) + b"\n"
             return b"".join(encoded(answer) + b"\n" for answer in found)
 
         yield await _pool(service, block).run(work)

@@ -117,7 +117,7 @@ def in_python(question: str) -> Hits:
     """Run a question in Python, and return what it prints."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Qdrant's local mode is always exact, and says so
+        warnings.simplefilter("error", UserWarning)
         exec(question, {})
     found: Hits = eval(printed.getvalue(), {})
     return found
@@ -436,6 +436,21 @@ def test_a_missing_package_is_found_before_work_begins(
     monkeypatch.setattr(systems, "find_spec", lambda _: None)
     with pytest.raises(ExtraError, match=r"--to [a-z]+: [a-z_]+ is not installed: pip install 'aepipe\[[a-z]+\]'"):
         export_to(*stores[20], address)
+
+
+@pytest.mark.parametrize("scheme", ["chdb", "qdrant", "lancedb"])
+def test_a_file_in_place_of_a_folder_is_found_before_work_begins(stores: Stores, scheme: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.jpg"
+    file.write_bytes(b"x")
+    for path in (file, file / "below"):
+        with pytest.raises(QueryError, match=rf"^{file}: not a folder$"):
+            export_to(*stores[20], f"{scheme}:{path}")
+
+
+def test_a_server_that_does_not_answer_is_named_in_a_line(stores: Stores) -> None:
+    said = r"^clickhouse://127\.0\.0\.1:9: no connection to the server: Connection refused$"
+    with pytest.raises(ServiceError, match=said):
+        export_to(*stores[20], "clickhouse://127.0.0.1:9")
 
 
 def test_codes_alone_are_exported_without_encoding(

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from aepipe.errors import ExtraError
+from aepipe.errors import ExtraError, ServiceError
 from aepipe.pipeline.export.address import Address
 from aepipe.pipeline.export.table import K, Table
 
@@ -41,9 +41,11 @@ def open_system(address: Address) -> ClickHouse:
 
     Raises:
         ExtraError: chDB is not installed.
+        QueryError: a file is where its folder should be.
     """
     if address.scheme == "chdb" and find_spec("chdb") is None:
         raise ExtraError("chdb", "clickhouse", "--to chdb")
+    address.check_folder()
     return ClickHouse(address)
 
 
@@ -57,7 +59,8 @@ class ClickHouse:
         """Make the table; see :class:`aepipe.pipeline.export.table.System`."""
         from clickhouse_connect.driver.exceptions import ClickHouseError
 
-        with self._address.refusals_named(ClickHouseError, OSError), closing(self._client()) as client:
+        named = self._address.refusals_named(ClickHouseError, OSError)
+        with named, self._losses_named(), closing(self._client()) as client:
             there = str(client.command(f"EXISTS TABLE {_quoted(table.name)}")) == "1"
             table.check_free(self._address.shown, there)
             for name in table.abandoned(str(client.command("SHOW TABLES")).split("\n")):
@@ -79,6 +82,26 @@ class ClickHouse:
             f"FROM {name}\n"
             f"ORDER BY distance, id LIMIT {K};"
         )
+
+    @contextmanager
+    def _losses_named(self) -> Iterator[None]:
+        """Say in a line that the server was not reached; its driver tells of its own pools and requests.
+
+        Raises:
+            ServiceError: it was not.
+        """
+        from clickhouse_connect.driver.exceptions import OperationalError
+
+        try:
+            yield
+        except OperationalError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, OSError):
+                cause = cause.__cause__ or cause.__context__
+            if cause is None:
+                raise
+            why = self._address.hidden(cause.strerror or cause)
+            raise ServiceError(f"{self._address.shown}: no connection to the server: {why}") from None
 
     def _client(self) -> Client:
         import clickhouse_connect

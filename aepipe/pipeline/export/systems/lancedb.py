@@ -20,7 +20,12 @@ PACKAGES = {"lancedb": "lancedb"}
 
 
 def open_system(address: Address) -> LanceDB:
-    """Return the system of an address, ``lancedb:FOLDER``, or ``lancedb:s3://bucket/folder``."""
+    """Return the system of an address, ``lancedb:FOLDER``, or ``lancedb:s3://bucket/folder``.
+
+    Raises:
+        QueryError: a file is there.
+    """
+    address.check_folder()
     return LanceDB(address)
 
 

@@ -37,7 +37,11 @@ def open_system(address: Address) -> Qdrant:
     """Return the system of an address.
 
     It is ``qdrant://host:6333``, ``qdrant+https://...``, or ``qdrant:FOLDER`` for trials.
+
+    Raises:
+        QueryError: a file is there.
     """
+    address.check_folder()
     return Qdrant(address)
 
 
@@ -71,12 +75,18 @@ class Qdrant:
         """Return the question in Python; its second search gets all rows as far as the last hit."""
         where = f"path={json.dumps(self._address.rest)}" if self._url is None else f"url={json.dumps(self._url)}"
         name = json.dumps(table.name)
+        # A folder has no index and no quantisation, and its client warns of settings for them.
+        imported, exact, given = "QdrantClient", "", ""
+        if self._url is not None:
+            imported, given = "QdrantClient, models", ", search_params=exact"
+            ignored = "models.QuantizationSearchParams(ignore=True)"
+            exact = f"exact = models.SearchParams(exact=True, quantization={ignored})\n"
         return (
-            "from qdrant_client import QdrantClient, models\n\n"
+            f"from qdrant_client import {imported}\n\n"
             f"client = QdrantClient({where})\n"
             f'code = client.retrieve({name}, [{table.asking}], with_vectors=["code"])[0].vector["code"]\n'
-            "exact = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))\n"
-            f'asked = dict(collection_name={name}, query=code, using="code", search_params=exact)\n'
+            f"{exact}"
+            f'asked = dict(collection_name={name}, query=code, using="code"{given})\n'
             f"last = client.query_points(**asked, limit={K}).points[-1].score\n"
             f"hits = client.query_points(**asked, score_threshold=last - 1, limit={max(table.rows, K)}).points\n"
             f'print(sorted((int({table.n_bits} - hit.score) // 2, hit.id, hit.payload["key"]) for hit in hits)[:{K}])'
