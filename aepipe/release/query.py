@@ -22,6 +22,7 @@ from aepipe.release.search import Hit, Question, SearchOptions, search
 from aepipe.release.unusual import figures_of, is_judged, unusual
 from aepipe.release.words import NOTHING, Mixture, answers_words, features_of, is_in_words, meaning_of, mixed
 from aepipe.sources.arguments import items_named
+from aepipe.sources.asked import not_utf8
 from aepipe.sources.item import Decode, Item, asking
 from aepipe.words import Meaning
 
@@ -100,7 +101,11 @@ def questions_from_text(release: Release, texts: Sequence[str], mixture: Mixture
     if release.all_parts("words") or not answers_words(release):
         yield from questions_from_words(release, texts, mixture)
         return
-    yield from questions_from_bytes(release, [(one, one.encode("utf-8", "surrogateescape")) for one in texts], mixture)
+    for bad, some in groupby(texts, not_utf8):
+        if bad:
+            yield from (Question(text, failure=ItemError(text, bad)) for text in some)
+        else:
+            yield from questions_from_bytes(release, [(text, text.encode()) for text in some], mixture)
 
 
 def _of_meanings(release: Release, asked: Sequence[Question], meanings: Sequence[Meaning]) -> Iterator[Question]:

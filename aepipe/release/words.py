@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe import sources
-from aepipe.errors import QueryError
+from aepipe.errors import ItemError, QueryError, shortened
 from aepipe.release.release import Release
-from aepipe.sources.asked import NO_WORDS, are_words
+from aepipe.sources.asked import NO_WORDS, are_words, not_utf8
 from aepipe.words import Meaning, Words, named
 
 SHARE = 0.5
@@ -49,6 +49,9 @@ class Mixture:
             raise QueryError(f"weight: a number from 0 to 1 is wanted, not {self.weight!r}")
         if "" in {text.strip() for text in (*self.plus, *self.minus)}:
             raise QueryError("words to add or to leave out are empty")
+        for text in (*self.plus, *self.minus):
+            if bad := not_utf8(text):
+                raise QueryError(f"{shortened(text)}: {bad}")
 
     @classmethod
     def of(cls, plus: str | Sequence[str], minus: str | Sequence[str], weight: float | None) -> Mixture:
@@ -101,9 +104,13 @@ def meaning_of(release: Release, text: str) -> Meaning:
 
     Raises:
         QueryError: it answers none.
+        ItemError: they are not in UTF-8.
         CorruptError: a network fails.
     """
-    return words_for(release)(text)
+    words = words_for(release)
+    if bad := not_utf8(text):
+        raise ItemError(text, bad)
+    return words(text)
 
 
 def mixed(release: Release, item: Meaning | None, mixture: Mixture) -> Meaning:

@@ -26,7 +26,7 @@ from aepipe.release.search import Question
 from aepipe.release.words import NOTHING, Mixture, answers_words
 from aepipe.serve.requests import Query
 from aepipe.sources import drawing, has_pictures
-from aepipe.sources.asked import NO_WORDS
+from aepipe.sources.asked import NO_WORDS, not_utf8
 
 HANDLES, KEPT = 256, 600.0
 """Uploads that are remembered, and for how many seconds."""
@@ -170,7 +170,9 @@ def named_bytes(release: Release, one: Query) -> tuple[str, bytes]:
             f"{release.name} is a collection of {kind}, which answers {', '.join(kinds_of(release))}{more}"
         )
     if isinstance(one.text, str):
-        return one.text, one.text.encode("utf-8", "surrogateescape")
+        if bad := not_utf8(one.text):
+            raise ItemError(one.text, bad)
+        return one.text, one.text.encode()
     if isinstance(one.row, dict):
         body = json.dumps(one.row)
         return body if len(body) < 60 else f"{body[:56]}...", body.encode()

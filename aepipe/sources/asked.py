@@ -41,7 +41,12 @@ def is_like_a_path(text: str) -> bool:
 
 
 def are_words(text: str) -> bool:
-    """Whether a text is words for pictures: no file, no address, nothing like a path.
+    """Whether a text is words for pictures, and in UTF-8; see :func:`is_worded`."""
+    return is_worded(text) and not_utf8(text) is None
+
+
+def is_worded(text: str) -> bool:
+    """Whether a text is meant as words: no file, no address, nothing like a path.
 
     What ends as pictures, recordings and films do is the name of a missing one, also with spaces and with a part of it
     (``my trip.mp4@12.5``).
@@ -57,6 +62,18 @@ def are_words(text: str) -> bool:
     return not (is_like_a_path(text) or is_like_a_path(whole))
 
 
+def not_utf8(text: str) -> str | None:
+    """Return why a text cannot be written in UTF-8, with the place of its first bad byte; None where it can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        code, place = ord(text[error.start]), len(text[: error.start].encode())
+        # Python keeps a byte that it could not decode as one of these; the others are halves of a character.
+        bad = f"byte 0x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else "half a character"
+        return f"not in UTF-8: {bad} at {place:,}"
+    return None
+
+
 def nothing_at(text: str, wanted: str) -> Item:
     """Return an item that says that a text names nothing, and what the collection answers.
 
@@ -65,6 +82,8 @@ def nothing_at(text: str, wanted: str) -> Item:
         wanted: what the collection can be asked with: ``pictures``.
     """
     reason = f"no such file or folder; this collection answers {wanted}, and its own rows by --key or --id"
-    if are_words(text):
+    if bad := not_utf8(text):
+        reason = bad if is_worded(text) else f"{reason}; {bad}"
+    elif are_words(text):
         reason += f". {NO_WORDS}"
     return Item(text, text, Refused(reason))

@@ -123,3 +123,9 @@ def test_originals_that_are_gone_are_said(tmp_path_factory: pytest.TempPathFacto
     shutil.rmtree(folder / "posts")
     with pytest.raises(QueryError, match="no original is left"):
         Collection(store, Release.open(store, ref=ref)).query("bread", hybrid=True)
+
+
+def test_a_text_that_is_not_in_utf_8_is_refused_alone(opened: Collection) -> None:
+    found = list(opened.answers(text=["bread", "\ud800", "guitar"], k=1))
+    assert [bool(one.hits) for one in found] == [True, False, True]
+    assert "not in UTF-8: half a character at 0" in str(found[1].question.failure)

@@ -134,3 +134,11 @@ def test_names_of_mixtures() -> None:
     assert mixture.named("beach.jpg") == "beach.jpg + at night + rain - snow"
     assert mixture.named("") == "at night + rain - snow"
     assert Mixture(minus=("snow",)).named("") == "- snow"
+
+
+def test_text_that_is_not_in_utf_8_is_refused(opened: Collection) -> None:
+    for text, said in (("\udcff", "byte 0xff at 0"), ("ä\ud800", "half a character at 2")):
+        with pytest.raises(ItemError, match=f"not in UTF-8: {said}"):
+            opened.query(text=text)
+        with pytest.raises(QueryError, match=f"not in UTF-8: {said}"):
+            opened.query("red", plus=text)

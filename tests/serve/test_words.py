@@ -78,6 +78,13 @@ def test_what_cannot_be_asked_is_said(asked: Client, given: dict[str, Any], said
     assert said in found.body.decode()
 
 
+@pytest.mark.parametrize("given", [{"text": "\ud800"}, {"text": "\udcff"}])
+def test_half_a_character_is_no_word(asked: Client, given: dict[str, Any]) -> None:
+    found = asked.post(f"{PATH}/search", {"queries": [given]})
+    assert found.status in {200, 400, 422}
+    assert asked.post(f"{PATH}/search", {"queries": [{"text": "red"}], "plus": list(given.values())}).status == 400
+
+
 def test_a_collection_without_words_says_what_to_do(client: Client) -> None:
     for given in ({"text": "red"}, {"id": 0, "plus": "red"}):
         found = client.get("/v1/collections/pictures/search", **given)
@@ -114,3 +121,14 @@ def test_pictures_are_sent_with_their_words(asked: Client, colours: Store, here:
     assert [hit.row.id for hit in found.hits] == [hit.row.id for hit in expected.hits]
     with pytest.raises(QueryError, match="weight"):
         remote.query("red", plus="white", weight=3.0)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["\udcff"], ["red", "--plus", "\udcff"], ["red", "--not", "\udcff"], ["red", "--where", "\udcff"]]
+)
+def test_what_is_not_in_utf_8_is_one_line(asked: Client, arguments: list[str]) -> None:
+    where = ["--server", f"http://127.0.0.1:{asked.port}"]
+    found = CliRunner().invoke(app, ["query", *arguments, *where], prog_name="aepipe")
+    assert found.exit_code == 2, found.output
+    (line,) = found.stderr.splitlines()
+    assert "not in UTF-8: byte 0xff at 0" in line
