@@ -78,11 +78,9 @@ def test_what_cannot_be_asked_is_said(asked: Client, given: dict[str, Any], said
     assert said in found.body.decode()
 
 
-@pytest.mark.parametrize("given", [{"text": "\ud800"}, {"text": "\udcff"}])
-def test_half_a_character_is_no_word(asked: Client, given: dict[str, Any]) -> None:
-    found = asked.post(f"{PATH}/search", {"queries": [given]})
-    assert found.status in {200, 400, 422}
-    assert asked.post(f"{PATH}/search", {"queries": [{"text": "red"}], "plus": list(given.values())}).status == 400
+def test_half_a_character_is_no_word(asked: Client) -> None:
+    for body in ({"queries": [{"text": "\ud800"}]}, {"queries": [{"text": "red"}], "plus": ["\ud800"]}):
+        assert asked.post(f"{PATH}/search", body).status == 400
 
 
 def test_a_collection_without_words_says_what_to_do(client: Client) -> None:
