@@ -304,7 +304,7 @@ class RemoteCollection:
         """
         for thing in things:
             from aepipe.sources.arguments import file_bytes, items_named
-            from aepipe.sources.asked import are_words
+            from aepipe.sources.asked import are_words, told
 
             if isinstance(thing, Mapping):
                 self.check_rows()
@@ -313,7 +313,9 @@ class RemoteCollection:
                 continue
             if isinstance(thing, str | PathLike | Mapping):
                 text = json.dumps(dict(thing)) if isinstance(thing, Mapping) else str(thing)
-                yield from (asked_item(self.kind, item) for item in items_named(self.kind, [text], self._facts["cut"]))
+                words = "text" in self._facts["asks"]
+                for item in items_named(self.kind, [text], self._facts["cut"]):
+                    yield asked_item(self.kind, told(item, words=words))
             else:
                 name, data = file_bytes(thing)
                 try:

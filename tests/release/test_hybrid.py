@@ -136,7 +136,7 @@ def test_numbers_are_found_in_words_and_alone(tmp_path: Path) -> None:
     store, _ = make_posts_release(tmp_path, more={("river", 2): "pump XJ-905, error 0x80070005; ISO9001 from 1987"})
     opened = Collection(store, Release.open(store))
     for text in ("905", "XJ-905 will not start", "0x80070005", "iso9001", "1987", "xj"):
-        found = fulltext.opened(store, opened.release).search(text, 10)
-        assert [row.key for row in opened.release.describe(found)][:1] == ["river/2.txt"], text
+        ids = fulltext.opened(store, opened.release).search(text, 10)
+        assert [row.key for row in opened.release.describe(ids)][:1] == ["river/2.txt"], text
     (found,) = opened.query("XJ-905 will not start", k=3, hybrid=True)
     assert "river/2.txt" in [hit.row.key for hit in found.hits]

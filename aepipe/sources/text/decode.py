@@ -317,7 +317,7 @@ def words_of(text: str, *, mail: bool, segment: scripts.Segment | None = None) -
 
 
 def terms_of(text: str) -> list[str]:
-    """Return what is looked up of a text: its words, where digits are letters (``xj``, ``905``, ``iso9001``)."""
+    """Return the words of a text to look up, with digits as letters: ``905``, ``iso9001``."""
     found = spelled(text, mail=False)
     return scripts.words(found, digits=True) if scripts.concerns(found) else _TERM.findall(found)
 
