@@ -46,9 +46,9 @@ SHOWN = 200
 """Letters of a name or a question that a message shows."""
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, most: int = SHOWN) -> str:
     """Return a text with its middle left out, where it is too long for a message."""
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 70].rstrip()} ... {text[-60:].lstrip()}"
+    return text if len(text) <= most else f"{text[: most - 70].rstrip()} ... {text[-60:].lstrip()}"
 
 
 class AepipeError(Exception):

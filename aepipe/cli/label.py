@@ -11,7 +11,7 @@ import typer
 from aepipe.cli.options import AsJson, Place
 from aepipe.cli.output import complain, remark, say, say_json
 from aepipe.cli.tables import say_csv
-from aepipe.errors import QueryError, system_words
+from aepipe.errors import QueryError, shortened, system_words
 
 if TYPE_CHECKING:
     from aepipe.api import Collection
@@ -89,7 +89,11 @@ def _text(file: str) -> str:
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         return data.decode("utf-8")
+    except FileNotFoundError:
+        raise QueryError(
+            f"{shortened(file)}: no such file; write the words into one, each in a line of its own, or give - for stdin"
+        ) from None
     except OSError as error:
-        raise QueryError(f"{file}: {system_words(error)}") from None
+        raise QueryError(system_words(error)) from None
     except UnicodeDecodeError:
         raise QueryError(f"{file}: not text in UTF-8") from None

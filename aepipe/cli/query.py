@@ -39,6 +39,8 @@ MOST_DRAWN = 50
 TILE_COLUMNS, TILE_LINES = 9, 4
 PIPED, SHORTEST = 120, 20
 """Columns of a line that goes into a pipe, and those that a snippet has at least."""
+TITLE = 120
+"""Letters of a question above its hits."""
 NUMBERS = (*hits.MEASURES, "id")
 """Columns whose cells stand on the right."""
 
@@ -434,7 +436,7 @@ def as_table(
     shelf: hits.Shelf, found: hits.Answer, columns: Sequence[str] | None = None, *, markdown: bool = False
 ) -> str:
     """Return an answer as a table under the name of its query."""
-    name = printable(shortened(found.question.text))
+    name = printable(shortened(found.question.text, TITLE))
     if found.question.understood:
         name = f"{name}\nunderstood as: {printable(', '.join(found.question.understood))}"
     if not found.hits:

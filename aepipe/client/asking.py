@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from aepipe.errors import ItemError, shortened
+from aepipe.errors import ItemError, QueryError, shortened
 
 if TYPE_CHECKING:
     from aepipe.sources.item import Item
@@ -85,6 +85,17 @@ def asked_item(kind: str, item: Item) -> Asked:
         return Asked(item.key, "bytes", b"", error)
 
 
+def check_letters(option: str, *texts: str) -> None:
+    """Check that texts can be sent.
+
+    Raises:
+        QueryError: one is not in UTF-8.
+    """
+    for text in texts:
+        if bad := _bad(text):
+            raise QueryError(f"{option} {text!r}: {bad}")
+
+
 def asked_bytes(kind: str, name: str, data: bytes) -> Asked:
     """Return the question of some bytes in a collection of a kind.
 
@@ -95,7 +106,8 @@ def asked_bytes(kind: str, name: str, data: bytes) -> Asked:
         return Asked(name, "row", _row(name, data))
     if kind == "vectors":
         return Asked(name, "vector", _vector(name, data))
-    if kind == "text" and data == name.encode("utf-8", "surrogateescape"):
+    # What is not in UTF-8 cannot be sent as a text.
+    if kind == "text" and data == name.encode("utf-8", "surrogateescape") and not _bad(name):
         return Asked(name, "text", name)
     return Asked(name, "bytes", data)
 
@@ -149,3 +161,9 @@ def as_form(block: Sequence[Asked]) -> tuple[bytes, str]:
         head = f'--{border}\r\nContent-Disposition: form-data; name="file"; filename="{one.sent_name}"\r\n\r\n'
         parts += [head.encode("utf-8", "replace"), one.value, b"\r\n"]
     return b"".join([*parts, f"--{border}--\r\n".encode()]), f"multipart/form-data; boundary={border}"
+
+
+def _bad(text: str) -> str | None:
+    from aepipe.sources.asked import not_utf8
+
+    return not_utf8(text)

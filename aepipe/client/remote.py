@@ -26,7 +26,7 @@ from aepipe.client.answers import (
     RemoteResults,
     RemoteRow,
 )
-from aepipe.client.asking import Asked, as_form, asked_bytes, asked_item, blocks
+from aepipe.client.asking import Asked, as_form, asked_bytes, asked_item, blocks, check_letters
 from aepipe.client.wire import Wire
 from aepipe.errors import CodeError, FingerprintError, ItemError, NotFoundError, QueryError
 from aepipe.words import named, texts_of
@@ -142,6 +142,7 @@ class RemoteCollection:
         Raises:
             QueryError: it is not a condition, or takes too long.
         """
+        check_letters("where", condition)
         return int(self._items(limit="1", where=condition)["total"])
 
     def check_rows(self) -> None:
@@ -278,6 +279,9 @@ class RemoteCollection:
         if not isinstance(given.get("where"), str | None):
             raise QueryError("where: a service takes a condition in SQL, and no ids")
         given = {**given, **{name: [one] for name in MIXED if isinstance(one := given.get(name), str)}}
+        check_letters("where", given.get("where") or "")
+        for name in MIXED:
+            check_letters(name, *(given.get(name) or ()))
         if (given.get("k") or 0) > MOST_HITS:
             raise QueryError(f"k: a service gives at most {MOST_HITS:,} hits of a question, not {given['k']:,}")
         own = {"release": self._facts["release"], **({} if self._bits is None else {"bits": self._bits})}
@@ -308,7 +312,7 @@ class RemoteCollection:
         """
         for thing in things:
             from aepipe.sources.arguments import file_bytes, items_named
-            from aepipe.sources.asked import are_words
+            from aepipe.sources.asked import are_words, told
 
             if isinstance(thing, Mapping):
                 self.check_rows()
@@ -317,7 +321,9 @@ class RemoteCollection:
                 continue
             if isinstance(thing, str | PathLike | Mapping):
                 text = json.dumps(dict(thing)) if isinstance(thing, Mapping) else str(thing)
-                yield from (asked_item(self.kind, item) for item in items_named(self.kind, [text], self._facts["cut"]))
+                words = "text" in self._facts["asks"]
+                for item in items_named(self.kind, [text], self._facts["cut"]):
+                    yield asked_item(self.kind, told(item, words=words))
             else:
                 name, data = file_bytes(thing)
                 try:

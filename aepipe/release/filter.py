@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import QueryError
+from aepipe.sources.asked import not_utf8
 from aepipe.store.column_names import OURS, quoted, sql_names
 from aepipe.store.labels import SEPARATOR
 from aepipe.store.segments import ids_of
@@ -62,6 +63,8 @@ def ids_where(
     """
     import duckdb
 
+    if bad := not_utf8(condition):
+        raise QueryError(f"where {condition!r}: {bad}")
     if not condition.strip():
         raise QueryError("where: an empty condition; write it as after WHERE in SQL: \"label = 'Boot'\"")
     with duckdb.connect(":memory:", config=SETTINGS) as database:

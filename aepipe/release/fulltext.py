@@ -1,7 +1,8 @@
 """The words of all documents of a release, for BM25, in an index of tantivy's.
 
 It is made when it is first asked. Like a map, it is a segment whose inputs name its release: it is found by them, and
-no release refers to it. Words are cut as those of rows are, so it knows all scripts. The scores are Robertson's and
+no release refers to it. Words are cut as those of rows are, so it knows all scripts; digits belong to words here, so
+that part numbers, error codes and years are found. The scores are Robertson's and
 Spärck Jones's BM25, as tantivy computes them.
 """
 
@@ -24,11 +25,11 @@ from aepipe.log import step
 from aepipe.release.originals import original
 from aepipe.release.release import Release
 from aepipe.sources.item import Item
-from aepipe.sources.text.decode import words_of
+from aepipe.sources.text.decode import terms_of
 from aepipe.store import artifacts, layout
 from aepipe.store.artifacts import Ref, Store
 
-VERSION = 1
+VERSION = 2
 EXTRA = "hybrid"
 MEMORY = 50_000_000
 """Bytes that the writer of an index takes."""
@@ -66,7 +67,7 @@ class FullText:
             where: that may be found; None for all.
         """
         tantivy = _tantivy()
-        words = list(dict.fromkeys(words_of(text, mail=False)))[:MOST_WORDS]
+        words = list(dict.fromkeys(terms_of(text)))[:MOST_WORDS]
         terms = [
             (tantivy.Occur.Should, tantivy.Query.term_query(self._index.schema, layout.FullText.TEXT, word))
             for word in words
@@ -139,7 +140,7 @@ def _write(release: Release, folder: Path) -> int:
     for row_id, text in _texts(release):
         document = tantivy.Document()
         document.add_integer(layout.FullText.ID, row_id)
-        document.add_text(layout.FullText.TEXT, " ".join(words_of(text, mail=False)))
+        document.add_text(layout.FullText.TEXT, " ".join(terms_of(text)))
         writer.add_document(document)
         count += 1
     writer.commit()

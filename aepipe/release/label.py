@@ -21,6 +21,7 @@ from aepipe.errors import QueryError
 from aepipe.release.query import questions_from_paths, questions_from_words, raise_failures
 from aepipe.release.release import Release
 from aepipe.release.search import Question
+from aepipe.release.words import advice, answers_words
 from aepipe.store.io import check_target, replacing
 
 BLOCK = 1 << 16
@@ -85,6 +86,8 @@ def label(release: Release, words: Sequence[str]) -> Labelled:
         CorruptError: something in the store is not what was written.
     """
     known = words_in("\n".join(words))
+    if not answers_words(release):
+        raise QueryError(f"{release.name}: this collection does not answer words{advice(release)}")
     asked = list((questions_from_words if release.all_parts("words") else questions_from_paths)(release, known))
     raise_failures(asked)
     far = tuple(f"{one.text}: {one.meaning.far}" for one in asked if one.meaning and one.meaning.far)

@@ -20,8 +20,9 @@ from aepipe.evaluate.calibration import Confidence
 from aepipe.release.release import Release
 from aepipe.release.search import Hit, Question, SearchOptions, search
 from aepipe.release.unusual import figures_of, is_judged, unusual
-from aepipe.release.words import NOTHING, Mixture, answers_words, features_of, is_in_words, meaning_of, mixed
+from aepipe.release.words import NOTHING, Mixture, advice, answers_words, features_of, is_in_words, meaning_of, mixed
 from aepipe.sources.arguments import items_named
+from aepipe.sources.asked import not_utf8, told
 from aepipe.sources.item import Decode, Item, asking
 from aepipe.words import Meaning
 
@@ -100,7 +101,11 @@ def questions_from_text(release: Release, texts: Sequence[str], mixture: Mixture
     if release.all_parts("words") or not answers_words(release):
         yield from questions_from_words(release, texts, mixture)
         return
-    yield from questions_from_bytes(release, [(one, one.encode("utf-8", "surrogateescape")) for one in texts], mixture)
+    for bad, some in groupby(texts, not_utf8):
+        if bad:
+            yield from (Question(text, failure=ItemError(text, bad)) for text in some)
+        else:
+            yield from questions_from_bytes(release, [(text, text.encode()) for text in some], mixture)
 
 
 def _of_meanings(release: Release, asked: Sequence[Question], meanings: Sequence[Meaning]) -> Iterator[Question]:
@@ -116,8 +121,9 @@ def _of_meanings(release: Release, asked: Sequence[Question], meanings: Sequence
 def _questions_from_files(release: Release, texts: Sequence[str], mixture: Mixture) -> Iterator[Question]:
     decode = decoder(release)
     block: list[Question] = []
+    words = answers_words(release)
     for item in items_named(release.encoder.card.source, texts, release.recipe.get("features")):
-        block.append(_read(item))
+        block.append(_read(told(item, words=words, advice="" if words else advice(release))))
         if len(block) == AT_ONCE:
             yield from _encoded(release, block, decode, mixture)
             block = []

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe import sources
-from aepipe.errors import QueryError
+from aepipe.errors import ItemError, QueryError, shortened
 from aepipe.release.release import Release
-from aepipe.sources.asked import NO_WORDS, are_words
+from aepipe.sources.asked import are_words, not_utf8
 from aepipe.words import Meaning, Words, named
 
 SHARE = 0.5
@@ -49,6 +49,9 @@ class Mixture:
             raise QueryError(f"weight: a number from 0 to 1 is wanted, not {self.weight!r}")
         if "" in {text.strip() for text in (*self.plus, *self.minus)}:
             raise QueryError("words to add or to leave out are empty")
+        for text in (*self.plus, *self.minus):
+            if bad := not_utf8(text):
+                raise QueryError(f"{shortened(text)}: {bad}")
 
     @classmethod
     def of(cls, plus: str | Sequence[str], minus: str | Sequence[str], weight: float | None) -> Mixture:
@@ -77,6 +80,22 @@ def answers_words(release: Release) -> bool:
     return sources.has_text(release.recipe["source"]["kind"]) or bool(release.all_parts("words"))
 
 
+def advice(release: Release) -> str:
+    """Return how a collection would answer words, after a full stop; empty where it cannot."""
+    from aepipe.words.kinds.imagenet import BACKBONES
+
+    backbone = release.recipe.get("features", {}).get("backbone")
+    if backbone in BACKBONES:
+        named = '"imagenet" in its recipe'
+    elif backbone:
+        named = "the text tower of its network in its recipe"
+    elif sources.has_pictures(release.recipe["source"]["kind"]):
+        named = "a network in its recipe, `[features] backbone`, and what knows words"
+    else:
+        return ""
+    return f". To ask it in words, name {named}, `[features] words`, and run that again"
+
+
 def is_in_words(release: Release, text: str) -> bool:
     """Whether an argument is a question in words to pictures; a file is a file."""
     return bool(release.all_parts("words")) and are_words(text)
@@ -92,7 +111,9 @@ def words_for(release: Release) -> Words:
     if found is None and sources.has_text(release.recipe["source"]["kind"]):
         raise QueryError(f"{release.name} has documents: write all words in one question; none are added or taken away")
     if found is None:
-        raise QueryError(f"{release.name} does not answer words, nor can they be added to its questions. {NO_WORDS}")
+        raise QueryError(
+            f"{release.name} does not answer words, nor can they be added to its questions{advice(release)}"
+        )
     return found
 
 
@@ -101,9 +122,13 @@ def meaning_of(release: Release, text: str) -> Meaning:
 
     Raises:
         QueryError: it answers none.
+        ItemError: they are not in UTF-8.
         CorruptError: a network fails.
     """
-    return words_for(release)(text)
+    words = words_for(release)
+    if bad := not_utf8(text):
+        raise ItemError(text, bad)
+    return words(text)
 
 
 def mixed(release: Release, item: Meaning | None, mixture: Mixture) -> Meaning:

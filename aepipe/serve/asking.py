@@ -23,10 +23,10 @@ from aepipe.release import query as queries
 from aepipe.release.originals import original
 from aepipe.release.release import Release
 from aepipe.release.search import Question
-from aepipe.release.words import NOTHING, Mixture, answers_words
+from aepipe.release.words import NOTHING, Mixture, advice, answers_words
 from aepipe.serve.requests import Query
 from aepipe.sources import drawing, has_pictures
-from aepipe.sources.asked import NO_WORDS
+from aepipe.sources.asked import not_utf8
 
 HANDLES, KEPT = 256, 600.0
 """Uploads that are remembered, and for how many seconds."""
@@ -165,12 +165,14 @@ def named_bytes(release: Release, one: Query) -> tuple[str, bytes]:
     if one.crop is not UNSET:
         return one.name or "crop", _cropped(release, one)
     if one.kind not in kinds_of(release):
-        more = f". {NO_WORDS}" if one.kind == "text" and has_pictures(kind) else ""
+        more = advice(release) if one.kind == "text" else ""
         raise QueryError(
             f"{release.name} is a collection of {kind}, which answers {', '.join(kinds_of(release))}{more}"
         )
     if isinstance(one.text, str):
-        return one.text, one.text.encode("utf-8", "surrogateescape")
+        if bad := not_utf8(one.text):
+            raise ItemError(one.text, bad)
+        return one.text, one.text.encode()
     if isinstance(one.row, dict):
         body = json.dumps(one.row)
         return body if len(body) < 60 else f"{body[:56]}...", body.encode()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import mimetypes
 import os
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aepipe.sources.files import Refused, existing
+from aepipe.errors import ItemError
+from aepipe.sources.files import existing
 from aepipe.sources.item import Item
 
-NO_WORDS = 'To ask it in words, name "imagenet" or a text tower in its recipe, `[features] words`, and run that again'
-"""For whoever asks a collection of pictures with words, and its release has none."""
 STDIN = "-"
 """The argument that stands for what comes from a pipe."""
 _LIKE_A_PATH = re.compile(r"\S*(/\S*|\.(?=\d*[A-Za-z])[A-Za-z0-9]{1,5})")
@@ -41,7 +41,12 @@ def is_like_a_path(text: str) -> bool:
 
 
 def are_words(text: str) -> bool:
-    """Whether a text is words for pictures: no file, no address, nothing like a path.
+    """Whether a text is words for pictures, and in UTF-8; see :func:`is_worded`."""
+    return is_worded(text) and not_utf8(text) is None
+
+
+def is_worded(text: str) -> bool:
+    """Whether a text is meant as words: no file, no address, nothing like a path.
 
     What ends as pictures, recordings and films do is the name of a missing one, also with spaces and with a part of it
     (``my trip.mp4@12.5``).
@@ -57,6 +62,44 @@ def are_words(text: str) -> bool:
     return not (is_like_a_path(text) or is_like_a_path(whole))
 
 
+def not_utf8(text: str) -> str | None:
+    """Return why a text is not in UTF-8, with its first bad byte; None where it is."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        code, place = ord(text[error.start]), len(text[: error.start].encode())
+        # Python keeps a byte that it could not decode as one of these; the others are halves of a character.
+        bad = f"byte 0x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else "half a character"
+        return f"not in UTF-8: {bad} at {place:,}"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Reads an argument that names nothing: says so, and what the collection answers.
+
+    Attributes:
+        text: the argument.
+        wanted: what the collection can be asked with: ``pictures``.
+        words: whether it answers words.
+        advice: a sentence that says how it would answer words, after a full stop; empty where it cannot.
+    """
+
+    text: str
+    wanted: str
+    words: bool = False
+    advice: str = ""
+
+    def __call__(self, key: str) -> bytes:
+        """Raise ItemError."""
+        bad, answers = not_utf8(self.text), f"{'words, ' if self.words else ''}{self.wanted}"
+        if bad and is_worded(self.text):
+            raise ItemError(key, bad)
+        there = "no such file or folder" if self.text.strip() else "no words, and no name of a file"
+        more = self.advice if self.advice and not self.words and are_words(self.text) else ""
+        raise ItemError(key, f"{there}; this collection answers {answers}, and its own rows by --key or --id{more}")
+
+
 def nothing_at(text: str, wanted: str) -> Item:
     """Return an item that says that a text names nothing, and what the collection answers.
 
@@ -64,7 +107,17 @@ def nothing_at(text: str, wanted: str) -> Item:
         text: the argument.
         wanted: what the collection can be asked with: ``pictures``.
     """
-    reason = f"no such file or folder; this collection answers {wanted}, and its own rows by --key or --id"
-    if are_words(text):
-        reason += f". {NO_WORDS}"
-    return Item(text, text, Refused(reason))
+    shown = text if text.strip() else f'"{text}"'
+    return Item(shown, shown, Nothing(text, wanted))
+
+
+def told(item: Item, *, words: bool, advice: str = "") -> Item:
+    """Return an item; one that names nothing also says whether words are answered.
+
+    Args:
+        item: of :func:`nothing_at`, or another one.
+        words: whether the collection answers words.
+        advice: how it would answer them; see :class:`Nothing`.
+    """
+    reader = item.reader
+    return replace(item, reader=replace(reader, words=words, advice=advice)) if isinstance(reader, Nothing) else item

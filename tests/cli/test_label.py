@@ -43,7 +43,7 @@ def test_a_release_is_named_first(aepipe: Aepipe, colours: Store, words: Path, t
 def test_a_mistake_is_one_line(aepipe: Aepipe, colours: Store, words: Path, tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\nthe\n")
     for given, said in (
-        (("none.txt",), "No such file"),
+        (("none.txt",), "none.txt: no such file; write the words into one"),
         ((tmp_path / "latin.txt",), "not text in UTF-8"),
         (("a", "b", "c"), "a release and a file of words are wanted"),
     ):
@@ -56,4 +56,5 @@ def test_a_mistake_is_one_line(aepipe: Aepipe, colours: Store, words: Path, tmp_
 def test_a_collection_that_answers_no_words_says_so(aepipe: Aepipe, words: Path) -> None:
     found = aepipe("label", words)
     assert found.exit_code == 2
-    assert "[features] words" in found.stderr
+    assert "this collection does not answer words. To ask it in words" in found.stderr
+    assert "no such file" not in found.stderr

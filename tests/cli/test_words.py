@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from aepipe.store.artifacts import Store
 from tests.cli.conftest import Aepipe
 
@@ -37,3 +39,40 @@ def test_words_without_words_say_what_to_do(aepipe: Aepipe) -> None:
     assert found.exit_code == 2
     assert "no such file or folder" in found.stderr
     assert "`[features] words`" in found.stderr
+
+
+@pytest.mark.parametrize("given", [("\udcff\udcfe",), ("red", "--plus", "\udcff"), ("red", "--not", "\udcff")])
+def test_words_that_are_not_in_utf_8_are_one_line(aepipe: Aepipe, colours: Store, given: tuple[str, ...]) -> None:
+    found = aepipe("query", *given, home=colours)
+    assert found.exit_code == 2, found.output
+    (line,) = found.stderr.splitlines()
+    assert "not in UTF-8: byte 0xff at 0" in line
+
+
+def test_other_words_are_answered_beside_those_that_are_not_in_utf_8(aepipe: Aepipe, colours: Store) -> None:
+    found = aepipe("query", "caf\udce9", "red", "-k", 1, home=colours)
+    assert found.exit_code == 2
+    assert found.stdout.startswith("red\n")
+    assert "not in UTF-8: byte 0xe9 at 3" in found.stderr
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_empty_words_are_no_words(aepipe: Aepipe, colours: Store, text: str) -> None:
+    found = aepipe("query", text, home=colours)
+    assert found.exit_code == 2
+    assert f'"{text[:1]}": no words, and no name of a file; this collection answers words, files' in found.stderr
+
+
+def test_a_missing_file_is_told_that_words_are_answered(aepipe: Aepipe, colours: Store) -> None:
+    found = aepipe("query", "pizza.jpg", home=colours)
+    assert found.exit_code == 2
+    assert "pizza.jpg: no such file or folder; this collection answers words, files and folders" in found.stderr
+    assert "To ask it in words" not in found.stderr
+    assert "answers files and folders of pictures" in aepipe("query", "pizza.jpg").stderr
+
+
+def test_the_title_of_a_long_question_is_shortened(aepipe: Aepipe, colours: Store) -> None:
+    found = aepipe("query", "red " * 200, "-k", 1, home=colours)
+    title = found.stdout.splitlines()[0]
+    assert len(title) <= 125
+    assert " ... " in title

@@ -119,6 +119,7 @@ def test_rows_are_named_by_key_id_and_condition(release: Release) -> None:
         ("label = ", "Parser Error"),
         ("label", "Conversion Error|Binder Error|Could not convert"),
         (" ", "an empty condition"),
+        ("label = '\udcff'", "not in UTF-8: byte 0xff at 9"),
         ("id IN (SELECT 1 FROM read_csv('/etc/passwd'))", "disabled"),
         ("id IN (SELECT 1 FROM '/etc/passwd')", "disabled|does not exist"),
         ("id IN (SELECT 1 FROM read_parquet('https://example.org/x.parquet'))", "disabled|not|Missing"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,3 +124,19 @@ def test_originals_that_are_gone_are_said(tmp_path_factory: pytest.TempPathFacto
     shutil.rmtree(folder / "posts")
     with pytest.raises(QueryError, match="no original is left"):
         Collection(store, Release.open(store, ref=ref)).query("bread", hybrid=True)
+
+
+def test_a_text_that_is_not_in_utf_8_is_refused_alone(opened: Collection) -> None:
+    found = list(opened.answers(text=["bread", "\ud800", "guitar"], k=1))
+    assert [bool(one.hits) for one in found] == [True, False, True]
+    assert "not in UTF-8: half a character at 0" in str(found[1].question.failure)
+
+
+def test_numbers_are_found_in_words_and_alone(tmp_path: Path) -> None:
+    store, _ = make_posts_release(tmp_path, more={("river", 2): "pump XJ-905, error 0x80070005; ISO9001 from 1987"})
+    opened = Collection(store, Release.open(store))
+    for text in ("905", "XJ-905 will not start", "0x80070005", "iso9001", "1987", "xj"):
+        ids = fulltext.opened(store, opened.release).search(text, 10)
+        assert [row.key for row in opened.release.describe(ids)][:1] == ["river/2.txt"], text
+    (found,) = opened.query("XJ-905 will not start", k=3, hybrid=True)
+    assert "river/2.txt" in [hit.row.key for hit in found.hits]

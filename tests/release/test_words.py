@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from aepipe.release import gc
 from aepipe.release import query as queries
 from aepipe.release.release import Release
 from aepipe.release.search import SearchOptions
-from aepipe.release.words import Mixture
+from aepipe.release.words import Mixture, advice
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release
 from tests.support.towers import COLOURS, EACH
@@ -134,3 +135,30 @@ def test_names_of_mixtures() -> None:
     assert mixture.named("beach.jpg") == "beach.jpg + at night + rain - snow"
     assert mixture.named("") == "at night + rain - snow"
     assert Mixture(minus=("snow",)).named("") == "- snow"
+
+
+def test_text_that_is_not_in_utf_8_is_refused(opened: Collection) -> None:
+    for text, said in (("\udcff", "byte 0xff at 0"), ("ä\ud800", "half a character at 2")):
+        with pytest.raises(ItemError, match=f"not in UTF-8: {said}"):
+            opened.query(text=text)
+        with pytest.raises(QueryError, match=f"not in UTF-8: {said}"):
+            opened.query("red", plus=text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "backbone", "said"),
+    [
+        ("images", "efficientnet-lite0", '. To ask it in words, name "imagenet" in its recipe, `[features] words`'),
+        ("images", "clip/vision", ". To ask it in words, name the text tower of its network"),
+        ("audio", "clap/audio", ". To ask it in words, name the text tower of its network"),
+        ("video", None, ". To ask it in words, name a network in its recipe, `[features] backbone`"),
+        ("audio", None, ""),
+        ("table", None, ""),
+        ("vectors", None, ""),
+    ],
+)
+def test_advice_is_given_where_it_works(kind: str, backbone: str | None, said: str) -> None:
+    recipe = {"source": {"kind": kind}, "features": {"backbone": backbone}}
+    found = advice(SimpleNamespace(recipe=recipe))  # type: ignore[arg-type]
+    assert found.startswith(said)
+    assert bool(found) == bool(said)

@@ -83,6 +83,11 @@ def test_what_cannot_be_asked_is_said(asked: Client, given: dict[str, Any], said
     assert said in found.body.decode()
 
 
+def test_half_a_character_is_no_word(asked: Client) -> None:
+    for body in ({"queries": [{"text": "\ud800"}]}, {"queries": [{"text": "red"}], "plus": ["\ud800"]}):
+        assert asked.post(f"{PATH}/search", body).status == 400
+
+
 def test_a_collection_without_words_says_what_to_do(client: Client) -> None:
     for given in ({"text": "red"}, {"id": 0, "plus": "red"}):
         found = client.get("/v1/collections/pictures/search", **given)
@@ -131,3 +136,14 @@ def test_words_that_look_like_a_path_are_words(asked: Client, client: Client, he
                 one.query(text=wrong)  # type: ignore[arg-type]
     with pytest.raises(QueryError, match="does not answer words"):
         aepipe.connect(f"http://127.0.0.1:{client.port}", "pictures").query(text="red")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["\udcff"], ["red", "--plus", "\udcff"], ["red", "--not", "\udcff"], ["red", "--where", "\udcff"]]
+)
+def test_what_is_not_in_utf_8_is_one_line(asked: Client, arguments: list[str]) -> None:
+    where = ["--server", f"http://127.0.0.1:{asked.port}"]
+    found = CliRunner().invoke(app, ["query", *arguments, *where], prog_name="aepipe")
+    assert found.exit_code == 2, found.output
+    (line,) = found.stderr.splitlines()
+    assert "not in UTF-8: byte 0xff at 0" in line

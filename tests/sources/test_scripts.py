@@ -19,7 +19,7 @@ from aepipe.errors import ExtraError, ItemError
 from aepipe.pipeline.suggest import suggest
 from aepipe.sources.loader import read_all
 from aepipe.sources.text import decode, scripts
-from aepipe.sources.text.decode import words_of
+from aepipe.sources.text.decode import terms_of, words_of
 from aepipe.sources.text.source import Features, Options, Text
 
 LOOSE: dict[str, Any] = {"words": 50, "least": 1, "most": 1.0}
@@ -196,3 +196,15 @@ SHORT = [
 def test_a_column_of_texts_is_documents(tmp_path: Path, columns: dict[str, Sequence[str]], kind: str) -> None:
     _, recipe, held = suggest(table(tmp_path, columns), folder=tmp_path)
     assert held.kind == kind, recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("XJ-905: v2 of a_5, 0x80070005", ["xj", "905", "v2", "of", "5", "0x80070005"]),
+        ("iPhone 15の ISO9001 で 3", ["iphone", "15", "の", "iso9001", "で", "3"]),
+        ("链条7", ["链", "条", "链条", "7"]),
+    ],
+)
+def test_digits_are_letters_of_terms(text: str, terms: list[str]) -> None:
+    assert terms_of(text) == terms

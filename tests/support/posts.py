@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from aepipe import recipe, sources
@@ -23,17 +24,20 @@ RARE = "zanzibar"
 CHINESE = "自行车的轮子和链条"
 
 
-def make_posts_release(folder: Path, n_bits: int = 64) -> tuple[Store, Ref]:
+def make_posts_release(
+    folder: Path, n_bits: int = 64, more: Mapping[tuple[str, int], str] | None = None
+) -> tuple[Store, Ref]:
     """Make a release of short documents, and put it into service as ``posts``.
 
-    Key ``bread/3.txt`` has a word that no other document has, and ``bicycle/0.txt`` a line of Chinese.
+    Key ``bread/3.txt`` has a word that no other document has, and ``bicycle/0.txt`` a line of Chinese. ``more`` is
+    added to others.
     """
     for subject, text in SUBJECTS.items():
         (folder / "posts" / subject).mkdir(parents=True)
         for number in range(EACH):
-            more = {("bread", 3): RARE, ("bicycle", 0): CHINESE}.get((subject, number), "")
+            added = {("bread", 3): RARE, ("bicycle", 0): CHINESE, **(more or {})}.get((subject, number), "")
             words = " ".join(text.split()[number:] + text.split()[:number])
-            (folder / "posts" / subject / f"{number}.txt").write_text(f"{words} {more}", encoding="utf-8")
+            (folder / "posts" / subject / f"{number}.txt").write_text(f"{words} {added}", encoding="utf-8")
     table = {
         "name": "posts",
         "source": {"kind": "text", "path": str(folder / "posts"), "label": "parent"},

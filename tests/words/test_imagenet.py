@@ -44,6 +44,11 @@ def test_it_is_said_what_words_are_taken_for(known_colours: Store) -> None:
     assert far.startswith("far from every word that is known here (the nearest is ")
 
 
+@pytest.mark.parametrize("text", ["!!!", "\U0001f355", "... ?"])
+def test_signs_alone_are_far_from_every_word(known_colours: Store, text: str) -> None:
+    assert words.opened(known_colours.path(known_colours.refs("words")[-1]))(text).far
+
+
 def test_an_own_word_in_a_question_is_known(known_colours: Store) -> None:
     opened = words.opened(known_colours.path(known_colours.refs("words")[-1]))
     assert opened("the quarterly report of Pink").known == ("pink",)

@@ -179,3 +179,8 @@ def test_damaged_words_name_their_file(colours: Store, tmp_path: Path) -> None:
         (copy / name).write_bytes(b"x")
         with pytest.raises(CorruptError, match=r"aepipe verify|not a network"):
             words.opened(copy)
+
+
+def test_an_unknown_name_is_told_what_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match='imagenett: no such words; allowed: "imagenet", or the folder or ONNX file'):
+        words.resolve("imagenett", base=tmp_path, width=4)

@@ -38,6 +38,7 @@ UTF8 = "utf-8"
 SCRIPTS = "scripts"
 """The feature that says by which rules words of all scripts are cut; rows without it have none of such words."""
 _WORD = re.compile(r"[^\W\d_]{2,}")
+_TERM = re.compile(r"[^\W_]{2,}|(?<![^\W_])\d(?![^\W_])")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*:( |$)")
 _QUOTED = re.compile(r"\s*[>|:]|.*\b(writes|wrote|said)( in article)?:?\s*$|.*\bwrites in\b|.*^in article\b", re.I)
 _RULE = re.compile(r"[-_=*\s]*$")
@@ -313,6 +314,12 @@ def words_of(text: str, *, mail: bool, segment: scripts.Segment | None = None) -
         segment: cuts runs of Chinese letters.
     """
     return cut(spelled(text, mail=mail), segment)
+
+
+def terms_of(text: str) -> list[str]:
+    """Return the words of a text to look up, with digits as letters: ``905``, ``iso9001``."""
+    found = spelled(text, mail=False)
+    return scripts.words(found, digits=True) if scripts.concerns(found) else _TERM.findall(found)
 
 
 def spelled(text: str, *, mail: bool) -> str:

@@ -74,18 +74,20 @@ def pieces(text: str) -> Iterator[re.Match[str]]:
     return _patterns().pieces.finditer(text)
 
 
-def words(text: str, segment: Segment | None = None) -> list[str]:
+def words(text: str, segment: Segment | None = None, *, digits: bool = False) -> list[str]:
     """Return the words of a text: single letters only of scripts without spaces.
 
     Args:
         text: in lower case, and normalised, as :func:`aepipe.sources.text.decode.words_of` does.
         segment: cuts runs of Chinese letters; without it they are cut into single letters and pairs.
+        digits: they are letters, and one alone is a word; else they part words.
     """
     patterns, found = _patterns(), list[str]()
-    for token in patterns.tokens.findall(re.sub(r"[\d_]+", " ", re.sub(_DRAWING, "", text))):
+    parting = "_+" if digits else r"[\d_]+"
+    for token in patterns.tokens.findall(re.sub(parting, " ", re.sub(_DRAWING, "", text))):
         for run, word in patterns.parts.findall(token):
             if not run:
-                found += [word] if len(word) > 1 else []
+                found += [word] if len(word) > 1 or word.isdecimal() else []
             elif segment and re.fullmatch(_CHINESE, run):
                 found += segment(run)
             else:

@@ -137,8 +137,10 @@ class ImageNetWords:
         features = _unit(self._centre + REACH * self._spread * _unit(mixed + BESIDE * told))
         names = [self._name(number) for number in chosen[:TOLD][weights[:TOLD] >= TOLD_SHARE]]
         far = f"far from every word that is known here (the nearest is {names[0]}): hits may be of anything"
+        # Signs and pictograms alone have a nearest word as everything has, and it says nothing.
+        is_far = best[chosen[0]] < FAR or not any(map(str.isalnum, text))
         told_once = {name.casefold(): name for name in names}
-        return Meaning(features, tuple(told_once.values()), far if best[chosen[0]] < FAR else None)
+        return Meaning(features, tuple(told_once.values()), far if is_far else None)
 
     def name_of(self, features: NDArray[np.floating]) -> str | None:
         """Return the known word that is most like features [F]; None where all are far."""

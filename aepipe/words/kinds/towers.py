@@ -27,7 +27,7 @@ from aepipe.sources.networks.folder import Folder
 from aepipe.sources.networks.graph import whole_graph
 from aepipe.sources.networks.texts import Reading, SentenceEncoder
 from aepipe.store import layout
-from aepipe.words import Meaning, write_card
+from aepipe.words import Meaning, names, write_card
 
 if TYPE_CHECKING:
     from aepipe.store.rows import Rows
@@ -168,7 +168,8 @@ def _folder_at(place: Path) -> Folder:
     if place.is_dir():
         return Folder.at(place, "text")
     if not place.is_file():
-        raise SourceError(f"{place}: no such words; allowed: the folder or ONNX file of a text tower")
+        kinds = ", ".join(f'"{name}"' for name in names() if name != KIND)
+        raise SourceError(f"{place}: no such words; allowed: {kinds}, or the folder or ONNX file of a text tower")
     above = place.parent.parent if place.parent.name == "onnx" else place.parent
     beside = (place.parent / layout.Words.TOKENIZER).is_file()
     return Folder(place.parent if beside else above, place)
