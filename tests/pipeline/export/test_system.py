@@ -470,6 +470,18 @@ def test_duckdb_takes_no_table_of_that_name_in_other_letters(stores: Stores, tmp
         assert connection.execute("FROM odd").fetchall() == [(1,)]
 
 
+@pytest.mark.parametrize("kind", ["opensearch", "milvus"])
+def test_a_folder_with_another_table_is_not_replaced(stores: Stores, tmp_path: Path, kind: str) -> None:
+    address = f"{kind}:{tmp_path / 'out'}"
+    export_to(*stores[20], address, Wanted("odd", embeddings=False))
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    for replace in (False, True):
+        with pytest.raises(QueryError, match=r"an export of odd is there; choose another folder, or say --table odd$"):
+            export_to(*stores[20], address, Wanted("zz", replace=replace, embeddings=False))
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+    assert export_to(*stores[20], address, Wanted("odd", replace=True, embeddings=False)).table == "odd"
+
+
 @pytest.mark.parametrize(
     "address",
     [
