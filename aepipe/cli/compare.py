@@ -77,14 +77,21 @@ class Showing:
 
         return chosen_figures(self.figures)
 
-    def check(self) -> None:
+    def check(self, *given: str | None) -> None:
         """Check, before hours of training, that the files can be written.
+
+        Args:
+            given: recipes and sources, which stay as they are.
 
         Raises:
             QueryError: there is no such folder, or no kind of picture has such a name.
+            TargetError: a file is a recipe, or of a source.
             ExtraError: a package that measures or draws is not installed.
         """
+        from aepipe.release.originals import check_output
+
         self.chosen()
+        check_output(self.out, self.picture, asked=filter(None, given))
         for option, file in (("--out", self.out), ("--picture", self.picture)):
             if file is not None and not file.absolute().parent.is_dir():
                 raise QueryError(f"{option} {file}: there is no folder {file.absolute().parent}")
@@ -129,7 +136,7 @@ def compare(
       aepipe compare demo digits --figures map_at_1000,seconds
       aepipe compare 'mine/*.toml' --source ~/photos --json | jq '.[].figures'
     """
-    shown.check()
+    shown.check(making.source)
     orders = [making.order(file) for file in load_flow("catalog").recipe_files(recipes)]
     # A mistake in the last recipe must not be found after hours of training.
     for order in orders:
@@ -173,7 +180,7 @@ def study(
       aepipe study photos.toml --vary depth=1,2,3 --select
       aepipe study demo --vary 'code.threshold=zero,median' --vary seed=0,1,2 --out study.parquet
     """
-    shown.check()
+    shown.check(making.source)
     orders = _variations(recipe, vary or [], making)
     lines = _made(orders, making, shown.chosen())
     from aepipe.report.comparison import choose, means_table, study_table

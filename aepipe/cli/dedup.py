@@ -17,6 +17,7 @@ from aepipe.cli.tables import AsJson, Form, Format, form_of, say_csv
 from aepipe.errors import QueryError
 from aepipe.release.groups import COPY, Alike, Groups
 from aepipe.release.keep import BEST, Order, marked, order_named, write_csv
+from aepipe.release.originals import check_output
 from aepipe.release.release import Release
 from aepipe.report.hits import row_json
 from aepipe.report.tables import markdown_table, printable
@@ -116,6 +117,7 @@ def dedup(place: Place, wanted: GroupFlags, form: FormFlags) -> None:
     shape = form.check()
     order = order_named(wanted.keep)
     collection = place.open()
+    check_output(form.out, form.csv, form.picture, release=collection.release)
     with showing():
         found = collection.dedup(
             wanted.radius, alike=wanted.alike, smallest=wanted.min_size, out=form.out, keep=wanted.keep

@@ -10,6 +10,7 @@ import typer
 from aepipe.cli.options import AsJson, Place
 from aepipe.cli.output import check_picture, say, say_json, table, write_picture
 from aepipe.release.diff import ASKED, Difference, K, Neighbours
+from aepipe.release.originals import check_output
 from aepipe.release.release import Release
 from aepipe.report.hits import row_json
 
@@ -43,7 +44,9 @@ def diff(
       aepipe diff 3f9a0c11 77ab --picture diff.png
     """
     check_picture(picture)
-    found = place.open(after).diff(before, k=k, rows=rows)
+    collection = place.open(after)
+    check_output(picture, release=collection.release)
+    found = collection.diff(before, k=k, rows=rows)
     if picture is not None:
         write_picture(_drawn(found), picture)
     if as_json:

@@ -13,6 +13,7 @@ from aepipe.cli.options import AsJson, Place, ReleaseText
 from aepipe.cli.output import check_picture, columns, say, say_json, write_picture
 from aepipe.errors import QueryError
 from aepipe.evaluate.differences import differences
+from aepipe.release.originals import check_output
 from aepipe.report.explain import explained
 from aepipe.report.facts import scores_text
 
@@ -58,6 +59,7 @@ def evaluate(
         raise QueryError("--explain and --json exclude each other")
     check_picture(picture, chart=True)
     collection = place.open(release)
+    check_output(picture, release=collection.release)
     began = time.monotonic()
     scores = collection.evaluate(again=again, bits=bits)
     if picture:

@@ -12,6 +12,7 @@ from aepipe.cli.options import Place, ReleaseOption
 from aepipe.cli.output import check_file, check_picture, complain, say, table, write_picture
 from aepipe.errors import QueryError
 from aepipe.release import query as queries
+from aepipe.release.originals import check_output
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -83,6 +84,7 @@ def generate(
     check_picture(picture, walk)
     check_file(out)
     opened = place.open(release).release
+    check_output(picture, out, walk, release=opened)
     networks = _networks(place, opened)
     if networks.prior_depth is not None:
         rows = networks.sample(count, seed=seed)
@@ -126,7 +128,7 @@ def reconstruct(
       aepipe reconstruct --key train/0007.png --tangents tangents.png
     """
     check_picture(picture, tangents)
-    opened, names, items = _asked(place, release, rows)
+    opened, names, items = _asked(place, release, rows, picture, tangents)
     networks = _networks(place, opened)
     given = networks.rows(items)
     parts = {"input": given, "corrupted": networks.corrupted(items)}
@@ -164,7 +166,7 @@ def interpolate(
     import numpy as np
 
     check_picture(picture)
-    opened, _, items = _asked(place, release, Rows(images=[a, b]))
+    opened, _, items = _asked(place, release, Rows(images=[a, b]), picture)
     if len(items) != 2:
         raise QueryError("name two pictures to interpolate between")
     networks = _networks(place, opened)
@@ -184,16 +186,24 @@ def _networks(place: Place, opened: Release) -> Networks:
     return Networks.open(place.store(), opened)
 
 
-def _asked(place: Place, release: str | None, rows: Rows) -> tuple[Release, list[str], Any]:
+def _asked(place: Place, release: str | None, rows: Rows, *pictures: Path | None) -> tuple[Release, list[str], Any]:
     """Return the release, the names of the rows, and the rows, uint8[N, *shape].
+
+    Args:
+        place: of the collection.
+        release: the first characters of its digest.
+        rows: that are asked for.
+        pictures: to be written.
 
     Raises:
         QueryError: no row is named, or an original is gone.
+        TargetError: a picture to be written is an original, or was asked with.
         typer.Exit: none of the rows could be read.
     """
     import numpy as np
 
     opened = place.open(release).release
+    check_output(*pictures, release=opened, asked=rows.images or [])
     names, items = [], []
     for name, item in queries.decoded_items(opened, rows.images or [], rows.id or [], rows.key or []):
         if isinstance(item, Exception):

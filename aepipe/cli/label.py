@@ -48,11 +48,13 @@ def label(
       aepipe label - --json < words.txt | jq 'select(.confidence > 0.8)'
     """
     from aepipe.release.label import NAMES, lines, words_in, write
+    from aepipe.release.originals import check_output
 
     if len(given) > 2:
         raise QueryError(f"{' '.join(given)}: a release and a file of words are wanted")
     words = words_in(_text(given[-1]))
     collection = _opened(place, given[0] if len(given) == 2 else None)
+    check_output(out, release=collection.release, asked=given[-1:])
     found = collection.label(words)
     for far in found.far:
         complain(far)

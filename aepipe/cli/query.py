@@ -361,14 +361,19 @@ def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, service: S
     In kitty, Ghostty, Konsole, iTerm2 and WezTerm the table comes with thumbnails; --thumbnails
     draws them with coloured characters in any other terminal.
     """
+    from aepipe.release.originals import check_output
+
     display = form.display()
+    things = asked.items or []
     remote = service.connect(place)
     if remote is not None:
+        check_output(display.picture, asked=things)
         remote = remote.first_bits(wanted.bits)
         show(remote, asked.remote_answers(remote, wanted.remote_options(remote)), display, _remote_sheet(remote))
         return
     collection = place.open().first_bits(wanted.bits)
     release = collection.release
+    check_output(display.picture, release=release, asked=things)
     show(release, asked.answers(collection, wanted.options(collection)), display, _sheet(release))
 
 

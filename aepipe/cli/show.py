@@ -14,6 +14,7 @@ from aepipe.cli.output import check_file, check_picture, columns, say, say_json,
 from aepipe.cli.tables import Form, Shape, say_table
 from aepipe.errors import NotFoundError, QueryError
 from aepipe.release import lifecycle
+from aepipe.release.originals import check_output
 from aepipe.release.query import check_pixels
 from aepipe.release.release import Release
 from aepipe.report.facts import describe, describe_text
@@ -147,12 +148,15 @@ def draw(store: Store, ref: Ref, pictures: Pictures) -> None:
 
     Raises:
         QueryError: all originals of its rows are gone, or a file cannot be written.
+        TargetError: a file is one of the collection, or a recipe.
     """
     if not (pictures.page or pictures.hits or pictures.curves or pictures.map or pictures.filters):
         return
     from aepipe.report.page import examples_picture, map_picture, training_picture
 
     release = Release.open(store, ref=ref)
+    named = (pictures.page, pictures.hits, pictures.curves, pictures.map, pictures.filters)
+    check_output(*named, release=release)
     if pictures.filters:
         check_filters(release)
     if pictures.page:

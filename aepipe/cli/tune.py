@@ -15,7 +15,7 @@ from aepipe.cli.options import AsJson, seconds
 from aepipe.cli.output import check_file, check_picture, columns, say, say_json, write_picture, write_text
 from aepipe.cli.prefect import resumable
 from aepipe.cli.progress import showing
-from aepipe.errors import ExtraError
+from aepipe.errors import ExtraError, TargetError
 from aepipe.runs import load_flow
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ def tune(
       aepipe tune photos.toml --dry-run > space.toml
       aepipe tune photos.toml --space space.toml --trials 40
     """
+    from aepipe.release.originals import check_output
+
     _check_packages()
     file = load_flow("catalog").recipe_file(recipe)
     order, settings = making.order(file), searching.settings()
@@ -125,6 +127,10 @@ def tune(
         say(space_text(space).rstrip())
         return
     files = written.files(file)
+    # An earlier picture under the usual name is drawn again, also where it lies in the source.
+    check_output(written.picture, asked=filter(None, [making.source]))
+    if files[0].exists() and files[0].samefile(file):
+        raise TargetError(f"{files[0]}: is the recipe itself; name another file with --save")
     outcome = _searched(order, settings, making)
     found = _read(outcome)
     _show(found, written)

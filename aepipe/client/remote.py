@@ -299,9 +299,7 @@ class RemoteCollection:
 
     def _asked_texts(self, texts: Sequence[str]) -> list[Asked]:
         if texts and "text" not in self._facts["asks"]:
-            from aepipe.sources.asked import NO_WORDS
-
-            raise QueryError(f"{self.name} does not answer words, nor can they be added to its questions. {NO_WORDS}")
+            raise QueryError(f"{self.name} does not answer words, nor can they be added to its questions")
         return [Asked(one, "text", one) for one in texts]
 
     def _asked_things(self, things: Sequence[Any]) -> Iterator[Asked]:

@@ -23,6 +23,7 @@ from onnx import ModelProto, TensorProto, compose, helper, numpy_helper, version
 
 from aepipe.codes.encoder import GRAPH, Encoder, session
 from aepipe.errors import CorruptError, QueryError
+from aepipe.release.originals import check_output
 from aepipe.release.release import Release
 from aepipe.sources import backbone
 from aepipe.sources.networks.pictures import Backbone
@@ -41,9 +42,11 @@ def export_graph(store: Store, release: Ref, file: Path) -> tuple[int, ...]:
 
     Raises:
         QueryError: the file cannot be written.
+        TargetError: it is one of the collection.
         CorruptError: an artifact is damaged, or the graphs cannot be joined.
     """
     opened = Release.open(store, ref=release)
+    check_output(file, release=opened)
     folder = store.verified(opened.part("encoder"))
     card, model = opened.encoder.card, onnx.load(folder / GRAPH)
     if card.features.get("backbone") and "size" in card.features:

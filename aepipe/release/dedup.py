@@ -23,6 +23,7 @@ from aepipe.index import near_duplicates
 from aepipe.index.postings import group
 from aepipe.release.groups import CONTENT, FIRST, Alike, Groups, arranged
 from aepipe.release.keep import BEST, Order, marked, order_named
+from aepipe.release.originals import check_output
 from aepipe.release.release import Release
 from aepipe.release.twins import twins
 from aepipe.sources import has_pictures
@@ -55,8 +56,10 @@ def search(
     Raises:
         QueryError: there is no such way or order, the way has no radius, rows are no pictures, or as :func:`find` and
             :func:`write` do.
+        TargetError: the file is one of the collection.
     """
     order = order_named(keep)
+    check_output(Path(out) if out is not None else None, release=release)
     found = _search(release, alike, radius, smallest)
     if out is not None:
         write(release, found, Path(out), order)

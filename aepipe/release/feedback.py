@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from aepipe.errors import FullError
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.errors import CodeError, FullError
 from aepipe.release.canaries import Canary
 from aepipe.release.release import Release
 from aepipe.store import layout
@@ -76,6 +77,15 @@ def mark(
     return Mark(when, hit, verdict, key, code, release.fingerprint if code else "", note, upload)
 
 
+def check_code(release: Release, code: str) -> None:
+    """Check that a release can be asked a code.
+
+    Raises:
+        CodeError: it is not hex, or has another length.
+    """
+    BitCodes.from_hex([code], release.n_bits, release.fingerprint)
+
+
 def keep(store: Store, name: str, data: bytes, called: str = "") -> str:
     """Keep an item from outside that was asked with, and return the name of its file.
 
@@ -132,9 +142,10 @@ def marks(store: Store, name: str) -> list[Mark]:
 def canaries_of(store: Store, release: Release) -> list[Canary]:
     """Return the canaries that the marks of a collection stand for.
 
-    They are those that a release can be asked. Marks whose rows are gone are left out, and so are codes of another
-    encoder whose items were not kept. At least half of the good hits of a query have to be among the first 10, or
-    twice as many as there are, and none of the bad ones. Items are named relative to :func:`folder_of`.
+    They are those that a release can be asked. Marks whose rows are gone are left out, and so are codes that cannot be
+    read, and those of another encoder whose items were not kept. At least half of the good hits of a query have to be
+    among the first 10, or twice as many as there are, and none of the bad ones. Items are named relative to
+    :func:`folder_of`.
     """
     last: dict[tuple[str, str], dict[str, Verdict]] = {}
     for one in marks(store, release.name):
@@ -152,7 +163,13 @@ def _asked(store: Store, release: Release, one: Mark) -> tuple[str, str] | None:
         return ("query", place) if known else None
     if one.key:
         return ("key", one.key) if release.items.find(one.key) is not None else None
-    return ("code", one.code) if one.fingerprint in {"", release.fingerprint} else None
+    if one.fingerprint not in {"", release.fingerprint}:
+        return None
+    try:
+        check_code(release, one.code)
+    except CodeError:
+        return None
+    return "code", one.code
 
 
 def as_toml(given: Iterable[Canary]) -> str:

@@ -76,6 +76,8 @@ def ids_where(
             statements = duckdb.extract_statements(asked)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise QueryError(f"where {condition!r}: one condition is wanted, not several statements")
+            # Without brackets, too: a condition may not close those around it.
+            duckdb.extract_statements(f"SELECT id FROM items WHERE\n{condition}")
             if plain:
                 _check_plain(database, condition, asked)
             with _interrupted_after(database, seconds):

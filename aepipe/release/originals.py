@@ -1,15 +1,20 @@
 """Originals of a release's rows, where they still are: their bytes, and their files.
 
-Whoever shows an original asks here, so that no row of a release leads out of the folders of its source.
+Whoever shows an original asks here, so that no row of a release leads out of the folders of its source; and whoever
+writes a file that a user names, so that no original is overwritten.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+from aepipe.errors import TargetError
 from aepipe.release.release import Release
 from aepipe.sources import preview
+from aepipe.sources.asked import path_named
 from aepipe.sources.confinement import Bounds
 
 
@@ -35,3 +40,61 @@ def inside(release: Release, place: str) -> bool:
     """Tell whether a place lies in the folders of the source; its file may be gone."""
     file = release.items.root / place.partition("#")[0]
     return "\0" not in place and Bounds(release.items.root, release.items.roots).holds(os.path.normpath(file))
+
+
+def check_output(*files: Path | None, release: Release | None = None, asked: Iterable[object] = ()) -> None:
+    """Check, before any work, that files to be written are not what others are made from.
+
+    Other files that are there already are earlier outputs, and may be overwritten.
+
+    Args:
+        files: None where none is wanted.
+        release: whose originals, and files of its source, stay as they are.
+        asked: what was asked with; paths among it stay, too.
+
+    Raises:
+        TargetError: a file is one of these, or a recipe.
+    """
+    paths = [Path(os.path.realpath(path)) for one in asked if (path := _path_in(str(one))) is not None]
+    for file in filter(None, files):
+        if not file.is_file():
+            continue
+        real = Path(os.path.realpath(file))
+        if any(real == path or path in real.parents for path in paths):
+            raise TargetError(f"{file}: was asked with; name another one")
+        if release is not None and _is_of(release, file, real):
+            raise TargetError(f"{file}: is a file of the collection; name another one")
+        if real.suffix.lower() == ".toml":
+            raise TargetError(f"{file}: is a recipe; name another one")
+
+
+def _path_in(text: str) -> Path | None:
+    """Return the path that a question names; None for words and the like. A part of a film is named ``PATH@TIME``."""
+    found = path_named(text)
+    return path_named(text.rpartition("@")[0]) if found is None else found
+
+
+def _is_of(release: Release, file: Path, real: Path) -> bool:
+    """Tell whether a file is one that the rows of a release were read from."""
+    root = release.items.root
+    if any(os.path.realpath(root / text) == str(real) for text in _texts(release.recipe.get("source"))):
+        return True
+    shown = Path(os.path.abspath(file))
+    bases = (Path(os.path.abspath(root)), Path(os.path.realpath(root)))
+    names = {str(one.relative_to(base)) for one in (shown, real) for base in bases if one.is_relative_to(base)}
+    if not names and not Bounds(root, release.items.roots).holds(str(file)):
+        return False
+    if "." in names or any(release.items.find(name) is not None for name in names):
+        return True
+    names |= {str(shown), str(real)}
+    # Behind a file's name, a place says which part of it is meant.
+    return any(place in names or place.partition("#")[0] in names for place in release.items.column("place") if place)
+
+
+def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401  a table of a recipe
+    """Yield all texts of a table that may be paths."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
+    elif isinstance(value, str) and "\0" not in value:
+        yield value

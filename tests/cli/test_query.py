@@ -404,3 +404,25 @@ def test_others_leaves_the_row_out_and_distinct_its_duplicates(aepipe: Aepipe, r
     found = _lines(aepipe("query", "--id", row.id, "--json", "--others", "--distinct").stdout)[0]["hits"]
     assert row.id not in [hit["id"] for hit in found]  # type: ignore[attr-defined]
     assert all("cosine" in hit for hit in found)  # type: ignore[attr-defined]
+
+
+def test_no_verb_replaces_an_original(aepipe: Aepipe, boot: Path, row: Row, tmp_path: Path) -> None:
+    (tmp_path / "asked.png").write_bytes(boot.read_bytes())
+    (tmp_path / "some.toml").write_text("name = 'some'")
+    before = boot.read_bytes()
+    for arguments in (
+        ("query", "--key", row.key, "--picture", boot),
+        ("query", "asked.png", "--picture", "asked.png"),
+        ("dedup", "--radius", 0, "--csv", "some.toml"),
+        ("dedup", "--radius", 0, "--out", boot),
+        ("dedup", "--radius", 0, "--picture", boot),
+        ("show", "--page", "some.toml"),
+        ("show", "--hits", boot),
+        ("evaluate", "--picture", boot),
+    ):
+        found = aepipe(*arguments)
+        assert found.exit_code == 2, arguments
+        assert found.stderr.endswith("; name another one\n")
+        assert len(found.stderr.splitlines()) == 1
+    assert boot.read_bytes() == before == (tmp_path / "asked.png").read_bytes()
+    assert (tmp_path / "some.toml").read_text() == "name = 'some'"

@@ -126,6 +126,8 @@ def test_rows_are_named_by_key_id_and_condition(release: Release) -> None:
         ("true); DROP VIEW items; SELECT (1", "not several statements"),
         ("true); COPY items TO '/tmp/x.csv'; SELECT (1", "not several statements"),
         ("id IN (SELECT a FROM release)", "does not exist"),
+        ("1=1) or (1=1", "Parser Error: syntax error"),
+        ("id = 0) UNION SELECT 1 WHERE (1=1", "Parser Error: syntax error"),
     ],
 )
 def test_other_sql_than_a_condition_is_refused(release: Release, condition: str, says: str) -> None:

@@ -255,6 +255,21 @@ def test_marks_are_canaries_of_later_releases(client: Client, tmp_path: Path) ->
         assert writer.post(f"{ONE}/feedback", {"hit": near, "verdict": "bad"}).status == 400
 
 
+def test_marks_of_codes_that_cannot_be_read_are_refused_and_left_out(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    make_release(store, n=20)
+    release = Release.open(store)
+    key = release.describe(release.items.ids[:1])[0].key
+    with running(store, write=True) as writer:
+        for code in ("zz", "00", "0" * 4096):
+            body = {"hit": key, "verdict": "bad", "code": code}
+            found, asked = writer.post(f"{ONE}/feedback", body), writer.get(f"{ONE}/search", code=code)
+            assert found.status == asked.status == 422
+        assert writer.get(f"{ONE}/feedback").json["marks"] == []
+    feedback.add(store, release.name, feedback.mark(release, key, "bad", code="zz"))
+    assert feedback.canaries_of(store, release) == []
+
+
 def test_marks_of_uploads_keep_the_file_for_later_models(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     make_release(store, n=40, seed=0)

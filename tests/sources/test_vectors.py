@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +288,25 @@ def test_a_query_is_an_array_or_a_list(tmp_path: Path) -> None:
         decode(b"[1, 2]", "q")
     with pytest.raises(QueryError, match="no such file"):
         list(sources.query_items("vectors", "nowhere.npy"))
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"a,b\n1,2\n", "it is text"),
+        (b"", "it is empty"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(9), r"it is a picture \(PNG\)"),
+        (b"%PDF-1.7\n", r"it is a document \(PDF\)"),
+        (pickle.dumps({1: 2}), None),
+        (None, "it holds objects of Python"),
+    ],
+)
+def test_a_file_that_is_no_array_is_called_what_it_is(tmp_path: Path, data: bytes | None, says: str | None) -> None:
+    file = tmp_path / "asked"
+    if data is None:
+        with file.open("wb") as stream:
+            np.save(stream, np.array([{}], object))
+    else:
+        file.write_bytes(data)
+    with pytest.raises(QueryError, match=f"asked: not a .npy file of vectors{f': {says}' if says else ''}$"):
+        list(sources.query_items("vectors", str(file)))

@@ -19,6 +19,8 @@ from aepipe.log import step
 from aepipe.pipeline.export import swap
 from aepipe.pipeline.export.parquet import parquet_writer
 from aepipe.pipeline.export.rows import Exported, Exporting
+from aepipe.release.originals import check_output
+from aepipe.release.release import Release
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import check_target, disk_errors_named
 
@@ -38,6 +40,7 @@ def export_file(
         embeddings: false leaves the embeddings out; then nothing is encoded.
 
     Raises:
+        TargetError: the file is one of the collection.
         QueryError: rows are not written under such an ending, or the codes have fewer bits.
         CorruptError: an artifact is damaged, or the encoder gives other codes than the stored ones.
         FullError: the disk is full.
@@ -46,6 +49,7 @@ def export_file(
     if file.suffix.lower() not in ENDINGS:
         raise QueryError(f"{file}: rows are not written under that ending; allowed: {', '.join(ENDINGS)}")
     check_target(file)
+    check_output(file, release=Release.open(store, ref=release))
     exporting = Exporting.of(store, release, n_bits=n_bits, embeddings=embeddings)
     with disk_errors_named(file.parent), swap.temporary_folder(file) as temporary:
         made, done = temporary / file.name, 0

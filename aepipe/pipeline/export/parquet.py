@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from aepipe.log import step
 from aepipe.pipeline.export import swap
 from aepipe.pipeline.export.rows import KEY, Exported, Exporting
+from aepipe.release.originals import check_output
+from aepipe.release.release import Release
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import disk_errors_named
 
@@ -37,12 +39,15 @@ def export(store: Store, release: Ref, folder: Path, *, n_bits: int | None = Non
         embeddings: false leaves the embeddings out; then nothing is encoded.
 
     Raises:
+        TargetError: the earlier export is what the collection was made from.
         QueryError: the folder holds anything else, or the codes have fewer bits.
         CorruptError: an artifact is damaged, or the encoder gives other codes than the stored ones.
         FullError: the disk is full.
     """
     folder = folder.expanduser().absolute()
     swap.check_folder(folder, _is_part)
+    held = folder.iterdir() if folder.is_dir() else ()
+    check_output(*held, release=Release.open(store, ref=release))
     exporting = Exporting.of(store, release, n_bits=n_bits, embeddings=embeddings)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors_named(folder.parent), swap.temporary_folder(folder) as temporary:

@@ -84,6 +84,19 @@ class Table:
         if there and not self.replace:
             raise QueryError(f"{where}: {self.name} is there already; say --replace, or name another one by --table")
 
+    def check_folder_of(self, where: str, held: str | None) -> None:
+        """Check that a folder, which holds one table, holds this one.
+
+        Args:
+            where: the folder.
+            held: the name of the table in it; None where that is not known, or it holds none.
+
+        Raises:
+            QueryError: it holds another table.
+        """
+        if held not in (None, self.name):
+            raise QueryError(f"{where}: an export of {held} is there; choose another folder, or say --table {held}")
+
     def check_name(self, system: str, pattern: str, allowed: str) -> None:
         """Check that the system takes the name.
 

@@ -103,12 +103,15 @@ def _keep(store: Store, release: Release, wanted: FeedbackRequest, upload: Query
 
     Raises:
         QueryError: there is no such row.
+        CodeError: the code is none of the release.
         ItemError: the file cannot be read.
         FullError: there is no room.
     """
     release.id_of(wanted.hit)
     if wanted.key:
         release.id_of(wanted.key)
+    if wanted.code:
+        feedback.check_code(release, wanted.code)
     code, kept = wanted.code, ""
     if upload is not None:
         name, data = asking.named_bytes(release, upload)

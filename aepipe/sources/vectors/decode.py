@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from aepipe.errors import ItemError, QueryError, shortened
 from aepipe.sources.asked import path_named
-from aepipe.sources.files import InMemory
+from aepipe.sources.files import InMemory, first_bytes
+from aepipe.sources.formats.contents import other
 from aepipe.sources.item import Decode, Item
 from aepipe.store.io import load_numpy
 
 VERSION = 1
 NPY = b"\x93NUMPY"
 """The first bytes of a ``.npy`` file."""
+_HEAD = 1 << 12
 LARGEST = 65_504.0
 """The largest number of a row: training sees rows as float16, too."""
 
@@ -113,9 +115,21 @@ def query_items(text: str) -> Iterator[Item]:
     try:
         found = load_numpy(path)
     except (OSError, ValueError) as error:
-        raise QueryError(f"{text}: not a .npy file of vectors: {error}") from None
+        raise QueryError(f"{text}: not a .npy file of vectors{_why_not(path, error)}") from None
     if not isinstance(found, np.ndarray) or found.ndim not in (1, 2) or found.dtype.kind not in "fiu":
         raise QueryError(f"{text}: not a .npy file of one vector, or of rows of them")
     for number, vector in enumerate(np.atleast_2d(found)):
         key = text if found.ndim == 1 else f"{text}#{number}"
         yield Item(key, key, InMemory(np.ascontiguousarray(vector, np.float32).tobytes()))
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    """Return what is wrong with a file that should hold vectors, behind a colon; empty where that is not known."""
+    if isinstance(error, OSError) and error.errno:
+        return f": {error.strerror}"
+    head = first_bytes(str(path), _HEAD)
+    if head.startswith(NPY):
+        return ": it holds objects of Python" if "Python objects" in str(error) else f": {error}"
+    if what := other(path, NPY).partition("; ")[0]:
+        return f": {what}"
+    return "" if b"\0" in head else ": it is text"

@@ -470,6 +470,33 @@ def test_codes_alone_are_exported_without_encoding(
     )[:10]
 
 
+def test_duckdb_takes_no_table_of_that_name_in_other_letters(stores: Stores, tmp_path: Path) -> None:
+    file, wanted = tmp_path / "x.duckdb", Wanted("ODD", embeddings=False)
+    with duckdb.connect(file) as connection:
+        connection.execute("CREATE TABLE odd AS SELECT 1 AS mine")
+        connection.execute("CREATE VIEW seen AS FROM odd; CREATE SCHEMA other; CREATE TABLE other.free (a INT)")
+    with pytest.raises(QueryError, match="ODD is there already; say --replace"):
+        export_to(*stores[20], f"duckdb:{file}", wanted)
+    for replace in (False, True):
+        with pytest.raises(QueryError, match="SEEN is a view; name another table by --table"):
+            export_to(*stores[20], f"duckdb:{file}", Wanted("SEEN", replace=replace, embeddings=False))
+    assert export_to(*stores[20], f"duckdb:{file}", Wanted("free", embeddings=False)).table == "free"
+    with duckdb.connect(file) as connection:
+        assert connection.execute("FROM odd").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("kind", ["opensearch", "milvus"])
+def test_a_folder_with_another_table_is_not_replaced(stores: Stores, tmp_path: Path, kind: str) -> None:
+    address = f"{kind}:{tmp_path / 'out'}"
+    export_to(*stores[20], address, Wanted("odd", embeddings=False))
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    for replace in (False, True):
+        with pytest.raises(QueryError, match=r"an export of odd is there; choose another folder, or say --table odd$"):
+            export_to(*stores[20], address, Wanted("zz", replace=replace, embeddings=False))
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+    assert export_to(*stores[20], address, Wanted("odd", replace=True, embeddings=False)).table == "odd"
+
+
 @pytest.mark.parametrize(
     "address",
     [

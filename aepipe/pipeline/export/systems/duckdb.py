@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from aepipe.errors import QueryError
 from aepipe.pipeline.export.address import Address
 from aepipe.pipeline.export.table import K, Table, is_word
 from aepipe.store.column_names import quoted
@@ -36,8 +37,9 @@ class DuckDB:
         """Make the table; see :class:`aepipe.pipeline.export.table.System`."""
         check_target(self._file)
         with self._connected() as connection:
-            there = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [table.name]).fetchone()
-            table.check_free(self._address.shown, there is not None)
+            if _has(connection, "view", table.name):
+                raise QueryError(f"{self._address.shown}: {table.name} is a view; name another table by --table")
+            table.check_free(self._address.shown, _has(connection, "table", table.name))
             connection.execute(f"SET memory_limit = '{MEMORY}'")
             connection.execute("BEGIN")
             connection.register("incoming", table.schema.empty_table())
@@ -75,3 +77,10 @@ class DuckDB:
             if new and not whole:
                 self._file.unlink(missing_ok=True)
                 self._file.with_name(self._file.name + ".wal").unlink(missing_ok=True)
+
+
+def _has(connection: Any, kind: str, name: str) -> bool:  # noqa: ANN401  duckdb has no types
+    """Tell whether a table or a view has a name where tables are made; capitals make no difference to DuckDB."""
+    here = "database_name = current_database() AND schema_name = current_schema()"
+    asked = f"SELECT 1 FROM duckdb_{kind}s() WHERE {here} AND lower({kind}_name) = lower(?)"
+    return connection.execute(asked, [name]).fetchone() is not None

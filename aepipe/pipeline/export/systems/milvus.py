@@ -45,7 +45,9 @@ class Milvus:
     def write(self, table: Table, groups: Iterable[pa.Table]) -> None:
         """Write the files; see :class:`aepipe.pipeline.export.table.System`."""
         table.check_name("Milvus", r"[A-Za-z_][A-Za-z0-9_]{,254}", "letters of English, digits and _ only")
-        table.check_free(self._address.shown, swap.check_folder(self._folder, _is_part))
+        there = swap.check_folder(self._folder, _is_part)
+        table.check_folder_of(self._address.shown, _held(self._folder) if there else None)
+        table.check_free(self._address.shown, there)
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         with disk_errors_named(self._folder.parent), swap.temporary_folder(self._folder) as temporary:
             (temporary / "collection.json").write_text(json.dumps(_collection(table), indent=2), encoding="utf-8")
@@ -140,3 +142,9 @@ def _is_part(file: Path) -> bool:
         return "aepipe" in json.loads((file.parent / "collection.json").read_text(encoding="utf-8"))["description"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _held(folder: Path) -> str | None:
+    """Return the name of the table in an earlier export."""
+    name: str | None = json.loads((folder / "collection.json").read_text(encoding="utf-8")).get("collectionName")
+    return name

@@ -45,7 +45,9 @@ class OpenSearch:
         """Write the files; see :class:`aepipe.pipeline.export.table.System`."""
         pattern = r'(?![_+-])[^A-Z\\/*?"<>| ,#:]{1,255}'
         table.check_name("OpenSearch", pattern, "no capitals, spaces or signs of paths")
-        table.check_free(self._address.shown, swap.check_folder(self._folder, _is_part))
+        there = swap.check_folder(self._folder, _is_part)
+        table.check_folder_of(self._address.shown, _held(self._folder) if there else None)
+        table.check_free(self._address.shown, there)
         names = table.fitting(lambda name: name.replace(".", "_").lstrip("_") or "column")
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         with disk_errors_named(self._folder.parent), swap.temporary_folder(self._folder) as temporary:
@@ -127,7 +129,7 @@ def _index(table: Table, names: dict[str, str]) -> dict[str, Any]:
     fields["code"] = code
     if table.width:
         fields["embedding"] = {"type": "knn_vector", "dimension": table.width, "method": cosine}
-    mappings = {"_meta": {"aepipe": table.described}, "dynamic": False, "properties": fields}
+    mappings = {"_meta": {"aepipe": table.described, "table": table.name}, "dynamic": False, "properties": fields}
     return {"settings": {"index": {"knn": True}}, "mappings": mappings}
 
 
@@ -154,3 +156,9 @@ def _is_part(file: Path) -> bool:
         return "aepipe" in json.loads((file.parent / "index.json").read_text(encoding="utf-8"))["mappings"]["_meta"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _held(folder: Path) -> str | None:
+    """Return the name of the table in an earlier export."""
+    name: str | None = json.loads((folder / "index.json").read_text(encoding="utf-8"))["mappings"]["_meta"].get("table")
+    return name
