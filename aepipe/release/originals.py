@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aepipe.errors import TargetError
-from aepipe.release.release import Release
 from aepipe.sources import preview
 from aepipe.sources.asked import path_named
 from aepipe.sources.confinement import Bounds
+
+if TYPE_CHECKING:  # a question to a service loads no release
+    from aepipe.release.release import Release
 
 
 def original(release: Release, place: str) -> bytes:
