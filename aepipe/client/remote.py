@@ -289,10 +289,8 @@ class RemoteCollection:
         return {**own, **{name: value for name, value in said.items() if name not in MIXED or value}}
 
     def _asked_codes(self, codes: Sequence[str] | BitCodes) -> list[Asked]:
-        own, texts = (
-            getattr(codes, "fingerprint", ""),
-            cast("Iterable[str]", codes.hex() if hasattr(codes, "hex") else codes),
-        )
+        own = getattr(codes, "fingerprint", "")
+        texts = cast("Iterable[str]", codes.hex() if hasattr(codes, "hex") else codes)
         if own and own != self.fingerprint:
             raise FingerprintError(f"codes of the encoder {own}, and {self.name} has {self.fingerprint}")
         return [Asked(f"code {one}", "code", one) for one in texts]

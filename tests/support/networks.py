@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from aepipe.sources.backbone import BackboneSource
+
+Opened = TypeVar("Opened", bound=BackboneSource)
 
 PATCH, WIDTH = 4, 6
 """Pixels of a side of a patch, and features of a token."""
@@ -20,6 +24,16 @@ KERNEL = np.random.default_rng(1).normal(size=(WIDTH, 3, PATCH, PATCH)).astype(n
 FIRST = np.random.default_rng(2).normal(size=(1, 1, WIDTH)).astype(np.float32)
 POOLER = np.random.default_rng(3).normal(size=(WIDTH, WIDTH)).astype(np.float32)
 HEARD = np.random.default_rng(4).normal(size=(WIDTH, 1, 8)).astype(np.float32)
+
+
+def attached(found: Opened, folder: Path) -> Opened:
+    """Attach the network of a source from a folder as a store has it."""
+    assert found.backbone is not None
+    folder.mkdir()
+    for name, data in found.backbone.contents().items():
+        (folder / name).write_bytes(data)
+    found.attach(folder, "backbone/x")
+    return found
 
 
 def write(folder: Path, **files: Any) -> Path:

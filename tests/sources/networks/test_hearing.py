@@ -15,7 +15,7 @@ from aepipe import recipe as recipes
 from aepipe.errors import CorruptError, EmptyItemError, RecipeError, SourceError
 from aepipe.sources import decoder, drawing
 from aepipe.sources.audio.source import Audio, Features, Options
-from tests.support.networks import heard, sound, vision, write
+from tests.support.networks import attached, heard, sound, vision, write
 
 RATE = 4000
 WAV2VEC2 = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": RATE, "do_normalize": True}
@@ -36,16 +36,6 @@ def source(folder: Path, backbone: Path | str, **features: object) -> Audio:
     (folder / "sounds" / "a.wav").write_bytes(wav(tone(2.5)))
     chosen = recipes.options(Features, {"backbone": str(backbone), **features}, "features")
     return Audio(Options(path="sounds"), chosen, base=folder, name="a")
-
-
-def attached(found: Audio, folder: Path) -> Audio:
-    """Attach the network of a source from a folder as a store has it."""
-    assert found.backbone is not None
-    folder.mkdir()
-    for name, data in found.backbone.contents().items():
-        (folder / name).write_bytes(data)
-    found.attach(folder, "backbone/x")
-    return found
 
 
 @pytest.mark.parametrize("normalize", [True, False])

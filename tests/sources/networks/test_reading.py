@@ -21,7 +21,7 @@ from aepipe.sources.networks import reading
 from aepipe.sources.networks.folder import Folder
 from aepipe.sources.networks.texts import SentenceEncoder
 from aepipe.sources.text.source import Features, Options, Text
-from tests.support.networks import TABLE, text, tokens, unit, write
+from tests.support.networks import TABLE, attached, text, tokens, unit, write
 
 MODULES = [
     {"type": "sentence_transformers.models.Transformer", "path": ""},
@@ -44,16 +44,6 @@ def source(folder: Path, backbone: Path | str, **features: object) -> Text:
         (folder / "docs" / f"{number}.txt").write_text(document)
     chosen = recipes.options(Features, {"backbone": str(backbone), **features}, "features")
     return Text(Options(path="docs"), chosen, base=folder, name="t")
-
-
-def attached(found: Text, folder: Path) -> Text:
-    """Attach the network of a source from a folder as a store has it."""
-    assert found.backbone is not None
-    folder.mkdir()
-    for name, data in found.backbone.contents().items():
-        (folder / name).write_bytes(data)
-    found.attach(folder, "backbone/x")
-    return found
 
 
 def row(found: Text, words: str) -> NDArray[np.float64]:
