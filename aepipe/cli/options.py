@@ -150,7 +150,7 @@ class Place:
         # Verbs that open nothing, and the help of all of them, do without numpy and faiss.
         from aepipe import api
 
-        return api.open(self.store().root, self.name, release=release)
+        return api.open(self.store().address, self.name, release=release)
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,7 +205,7 @@ def refresh(place: Place, api: Api = None, wait: Wait = "10m") -> None:
       aepipe refresh --name photos
     """
     with resumable(), showing():
-        done = library.refresh(place.store().root, place.name, server=api, wait=seconds(wait))
+        done = library.refresh(place.store().address, place.name, server=api, wait=seconds(wait))
     _say_result(done, f", {'; '.join(done.done)}")
 
 

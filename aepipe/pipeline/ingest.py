@@ -386,11 +386,12 @@ def check_bad(source: Source, rejected: list[Rejected], good: int, listed: Path)
 
 def quarantine_file(store: Store, name: str, rejected: list[Rejected], passed_over: PassedOver | None = None) -> Path:
     """Write the list of what was not read where a failed run leaves it; remove an empty one."""
-    path = store.root / layout.Root.quarantine(name)
+    path = store.backend.file(layout.Root.quarantine(name))
     if rejected or (passed_over and passed_over.counts):
         write_quarantine(path, rejected, passed_over.listed() if passed_over else ())
     else:
         path.unlink(missing_ok=True)
+    store.backend.keep(layout.Root.quarantine(name))
     return path
 
 

@@ -46,7 +46,7 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
         "read": reading.facts_of(store, card["name"], Ref.parse(card["source_rows"])),
         "scores": scores,
         "pretraining": pretraining_worth(store, ref, card, scores) if scores else None,
-        "path": str(store.root / ref.kind / ref.digest),
+        "path": store.place(str(ref)),
     }
 
 
