@@ -29,6 +29,10 @@ _USER = re.compile(r"(\w+://)[^/\s@]+@")
 T = TypeVar("T")
 
 
+class SilentError(Exception):
+    """A server does not answer."""
+
+
 def of_objects(where: str | os.PathLike[str]) -> str | None:
     """Return the address of a store on object storage; None for a folder.
 
@@ -64,7 +68,7 @@ def answered(work: Callable[[], T], size: Callable[[], int] = lambda: 0, patienc
         patience: seconds in which something has to come.
 
     Raises:
-        TimeoutError: nothing has come for that time.
+        SilentError: nothing has come for that time.
     """
     from concurrent.futures import Future, wait
 
@@ -82,7 +86,7 @@ def answered(work: Callable[[], T], size: Callable[[], int] = lambda: 0, patienc
         if (now := size()) != seen:
             seen, since = now, time.monotonic()
         if time.monotonic() - since >= patience:
-            raise TimeoutError(f"no answer for {patience:g} s; is the server reachable from here?")
+            raise SilentError(f"no answer for {patience:g} s; is the server reachable from here?")
     return done.result()
 
 

@@ -6,20 +6,21 @@ nobody has since is each driver's own, and stands in :data:`_UNCHANGED`.
 
 from __future__ import annotations
 
+import os
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aepipe.errors import ExtraError, StoreError
 from aepipe.store import addresses
-from aepipe.store.addresses import DRIVERS, answered, without_secrets
+from aepipe.store.addresses import DRIVERS, SilentError, answered, without_secrets
 
 TRIES = 8
 """Times that a request is sent which the server answers with "try again"."""
@@ -29,9 +30,9 @@ SLOWEST = 256_000
 """Bytes that a connection carries in a second, at least."""
 PART = 8 << 20
 """Bytes of a part of an upload, at least; servers take 10,000 parts."""
-_AGAIN = {409, 429, 503}
-"""Statuses of servers that want the same request once more: 409 where two conditional writes met."""
-_CHANGED = 412
+_AGAIN, _CHANGED = 409, 412
+"""Statuses of conditional writes: two of them met, and may be sent again; or the condition does not hold. Drivers send
+a request again by themselves where a server is busy."""
 
 T = TypeVar("T")
 
@@ -66,22 +67,17 @@ class Bucket:
         self.address = address
         self.scheme, _, self._root = address.partition("://")
 
-    @cached_property
+    @property
     def _system(self) -> Any:  # noqa: ANN401  a driver of fsspec
         try:
-            import fsspec
-
-            # A driver keeps its objects, and what they have listed; other processes write here, too.
-            return fsspec.filesystem(
-                self.scheme, skip_instance_cache=True, use_listings_cache=False, **_OPTIONS.get(self.scheme, {})
-            )
+            return _driver(self.scheme)
         except ImportError:
             driver = DRIVERS[self.scheme]
-            raise ExtraError(driver, "remote", self.address, f"or the driver alone: pip install {driver}") from None
+            raise ExtraError(driver, "remote", self.address, f"Or the driver alone: pip install {driver}") from None
 
     def get(self, key: str) -> bytes:
         """Read an object; FileNotFoundError where there is none."""
-        found: bytes = self._call(lambda: self._system.cat_file(self._path(key)))
+        found: bytes = self._call(lambda: self._system.cat_file(self._path(key), **_WHOLE.get(self.scheme, {})))
         return found
 
     def info(self, key: str) -> Object | None:
@@ -205,16 +201,43 @@ class Bucket:
                 status = _status(error)
                 if status == _CHANGED:
                     raise ChangedError from None
-                if status not in _AGAIN or attempt == TRIES - 1:
+                if status != _AGAIN or attempt == TRIES - 1:
                     raise StoreError(f"{self.address}: {_why(error)}") from None
             time.sleep(random.uniform(0.5, 1.0) * PAUSE * 2**attempt)
         raise AssertionError
 
 
+_drivers: dict[tuple[object, ...], Any] = {}
+_guard = threading.Lock()
+
+
+def _driver(scheme: str) -> Any:  # noqa: ANN401  a driver of fsspec
+    """Return the driver of a scheme: one for all stores of a process, since opening it takes as long as ten requests.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    import fsspec
+
+    told = [(name, value) for name, value in os.environ.items() if name.startswith(_VARIABLES)]
+    key = (scheme, os.getpid(), *sorted(told))
+    with _guard:
+        if key not in _drivers:
+            # Other processes write, too: what was listed once is not what is there.
+            _drivers[key] = fsspec.filesystem(
+                scheme, skip_instance_cache=True, use_listings_cache=False, **_OPTIONS.get(scheme, {})
+            )
+        return _drivers[key]
+
+
+_VARIABLES = ("AWS_", "FSSPEC_", "GOOGLE_", "AZURE_")
+"""How the variables begin that drivers read."""
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 30, "max_pool_connections": 32}},
 }
 """Of each driver."""
+_WHOLE: Mapping[str, Mapping[str, Any]] = {"s3": {"max_concurrency": 1}}
+"""Options of a read in one request; else the size is asked for first."""
 
 
 def _by_etag(_: Any, stamp: str) -> dict[str, Any]:  # noqa: ANN401  a driver of fsspec
@@ -257,6 +280,6 @@ def _why(error: BaseException) -> str:
     text = without_secrets(str(error)) or type(error).__name__
     if isinstance(error, PermissionError) or "credentials" in text.lower() or _status(error) in {401, 403}:
         return f"no permission ({text}); are the credentials set, and may they read and write here?"
-    if isinstance(error, TimeoutError):
+    if isinstance(error, SilentError):
         return text
     return f"cannot be reached or refuses: {text}"
