@@ -1,7 +1,7 @@
 """Objects behind an address: read, written under conditions, listed; with limits on waiting and on tries.
 
 The drivers are those of fsspec. All of them create an object only if there is none; how an object is replaced only if
-nobody has since is each driver's own, and stands in :data:`_UNCHANGED`.
+nobody has since is each driver's own, and stands in :data:`_SWAPS`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from aepipe.errors import ExtraError, StoreError
 from aepipe.store import addresses
@@ -121,7 +122,7 @@ class Bucket:
         Raises:
             ChangedError: there is one, with other bytes.
         """
-        self._conditional(key, data, {"mode": "create"})
+        self._conditional(key, data, lambda: self._system.pipe_file(self._path(key), data, mode="create"))
 
     def swap(self, key: str, data: bytes, stamp: str) -> None:
         """Replace an object that still has a stamp.
@@ -129,7 +130,7 @@ class Bucket:
         Raises:
             ChangedError: it has another one, and other bytes than these, or is gone.
         """
-        self._conditional(key, data, _UNCHANGED[self.scheme](self._system, stamp))
+        self._conditional(key, data, lambda: _SWAPS[self.scheme](self._system, self._path(key), data, stamp))
 
     def stamp_of(self, key: str, data: bytes) -> str:
         """Return the stamp of an object that has these bytes.
@@ -168,9 +169,9 @@ class Bucket:
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}" if key else self._root
 
-    def _conditional(self, key: str, data: bytes, condition: Mapping[str, Any]) -> None:
+    def _conditional(self, key: str, data: bytes, write: Callable[[], object]) -> None:
         try:
-            self._call(lambda: self._system.pipe_file(self._path(key), data, **condition), size=len(data))
+            self._call(write, size=len(data))
         except (ChangedError, FileNotFoundError):
             # A driver tries again where an answer was lost, and then meets its own write.
             with suppress(FileNotFoundError):
@@ -240,16 +241,29 @@ _WHOLE: Mapping[str, Mapping[str, Any]] = {"s3": {"max_concurrency": 1}}
 """Options of a read in one request; else the size is asked for first."""
 
 
-def _by_etag(_: Any, stamp: str) -> dict[str, Any]:  # noqa: ANN401  a driver of fsspec
-    return {"IfMatch": stamp}
+def _swap_s3(system: Any, path: str, data: bytes, stamp: str) -> None:  # noqa: ANN401  a driver of fsspec
+    system.pipe_file(path, data, IfMatch=stamp)
 
 
-def _by_azure(_: Any, stamp: str) -> dict[str, Any]:  # noqa: ANN401  a driver of fsspec
-    return {"etag": stamp, "match_condition": import_module("azure.core").MatchConditions.IfNotModified}
+def _swap_azure(system: Any, path: str, data: bytes, stamp: str) -> None:  # noqa: ANN401  a driver of fsspec
+    unchanged = import_module("azure.core").MatchConditions.IfNotModified
+    system.pipe_file(path, data, etag=stamp, match_condition=unchanged)
 
 
-_UNCHANGED: Mapping[str, Callable[[Any, str], dict[str, Any]]] = {"s3": _by_etag, "az": _by_azure, "abfs": _by_azure}
-"""For each scheme the options of a write that replaces an object only if it has a stamp."""
+def _swap_google(system: Any, path: str, data: bytes, stamp: str) -> None:  # noqa: ANN401  a driver of fsspec
+    bucket, _, name = path.partition("/")
+    where = f"{system._location}/upload/storage/v1/b/{quote(bucket)}/o"
+    kind = {"Content-Type": "application/octet-stream"}
+    system.call("POST", where, uploadType="media", name=name, ifGenerationMatch=stamp, headers=kind, data=data)
+
+
+_SWAPS: Mapping[str, Callable[[Any, str, bytes, str], None]] = {
+    "s3": _swap_s3,
+    "gs": _swap_google,
+    "az": _swap_azure,
+    "abfs": _swap_azure,
+}
+"""For each scheme how an object is replaced that still has a stamp."""
 
 
 def _object(info: Mapping[str, Any]) -> Object:
