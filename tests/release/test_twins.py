@@ -86,6 +86,18 @@ def test_details_of_an_edited_picture_agree_with_its_own_and_no_other(name: str)
     assert np.delete(agreed, 3).max() < 0.8
 
 
+def test_a_wide_band_of_words_does_not_lead_astray() -> None:
+    places = range(12)
+    known = small(*(drawn(seed) for seed in places))
+    lines = [drawn(seed) for seed in places]
+    for picture in lines:
+        pen = ImageDraw.Draw(picture)
+        pen.rectangle((0, 124, 160, 160), fill=(0, 0, 0))
+        pen.text((4, 128), "one does not simply", fill=(255, 255, 255), font_size=25)
+    agreed = copies.agreements(small(*lines), known, np.stack([places] * 2, 1), alignment.guesses())
+    assert agreed.min() > 0.9
+
+
 def test_identical_rows_have_equal_bytes_or_pixels(release: Release) -> None:
     found = dedup.search(release, "identical")
     keys = [named(release, ids) for ids, _ in found]
