@@ -117,7 +117,7 @@ def _agreement(first: Floats, second: Floats, maps: Floats) -> Floats:
 
 
 def _fit_under(first: Floats, second: Floats, maps: Floats) -> Floats:
-    """Return the fit of details at full size, float32[P]; 0 under a map that leaves little, or changes the size much."""
+    """Return the fit of details at full size, float32[P]; 0 under a map that leaves little or changes the size much."""
     own, other, whole = _laid(softened(first, 1), second, maps)
     grown = np.abs(maps[:, 0] * maps[:, 4] - maps[:, 1] * maps[:, 3])
     sane = (whole.mean((1, 2)) > LEAST_OVERLAP) & (grown > 0.3) & (grown < 3)

@@ -56,7 +56,7 @@ def check_asked(questions: Sequence[Question]) -> None:
     Raises:
         QueryError: one is a bare code.
     """
-    bare = next((one for one in questions if one.failure is None and one.row is None and not one.data), None)
+    bare = next((one for one in questions if not (one.failure or one.row or one.meaning or one.data)), None)
     if bare is not None:
         raise QueryError(f"{bare.text}: has no words to look for: leave out --hybrid, or ask with a document or a row")
 
