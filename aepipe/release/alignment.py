@@ -24,6 +24,8 @@ SIDE = 64
 """Height and width of the pictures that are compared."""
 VIEW = 16
 """Height and width of the views that first guesses are compared in."""
+PARTS = 8
+"""Rows and columns of the parts that slopes are between."""
 LEAST_OVERLAP = 0.35
 SOFTENED = (3, 9)
 HOPELESS, SURE = 0.5, 0.97
@@ -77,6 +79,20 @@ def agreement(first: Floats, second: Floats, maps: Floats) -> Floats:
     """
     parts = [slice(start, start + BLOCK) for start in range(0, len(first), BLOCK)]
     return np.concatenate([np.zeros(0, np.float32), *(_agreement(first[at], second[at], maps[at]) for at in parts)])
+
+
+def slopes(pictures: Floats) -> NDArray[np.bool_]:
+    """Return whether it gets lighter from part to part, downwards and to the right, bool[N, 2 * 8 * 7].
+
+    Source: N. Krawetz, "Kind of Like That" (dHash), 2013, here in both directions.
+
+    Args:
+        pictures: float32[N, S, S].
+    """
+    size = pictures.shape[1] // PARTS
+    means = pictures.reshape(len(pictures), PARTS, size, PARTS, size).mean((2, 4))
+    rising = [(np.diff(means, axis=axis) > 0).reshape(len(pictures), PARTS * (PARTS - 1)) for axis in (1, 2)]
+    return np.concatenate(rising, axis=1)
 
 
 def moved(pictures: Floats, maps: Floats, ground: NDArray[np.integer]) -> Floats:

@@ -98,6 +98,19 @@ def test_a_wide_band_of_words_does_not_lead_astray() -> None:
     assert agreed.min() > 0.9
 
 
+def test_a_copy_that_lost_its_details_is_as_sure_as_one_with_them() -> None:
+    light = np.add.outer(np.arange(64), 2 * np.arange(64)).astype(np.float32) / np.float32(189)
+    known = (small(*(drawn(seed) for seed in range(6))) + 3 * light) / 4
+    blurred = alignment.softened(known, 9)
+    slopes = alignment.slopes(known) != alignment.slopes(blurred)
+    assert slopes.shape == (6, 112)
+    assert slopes.sum(1).max() <= copies.TURNED
+    others = alignment.slopes(known[:1]) != alignment.slopes(known[1:])
+    assert others.sum(1).min() > copies.TURNED
+    agreed = copies.agreements(blurred, known, np.stack([np.arange(6)] * 2, 1), alignment.guesses())
+    assert agreed.min() >= copies.MOST
+
+
 def test_identical_rows_have_equal_bytes_or_pixels(release: Release) -> None:
     found = dedup.search(release, "identical")
     keys = [named(release, ids) for ids, _ in found]
