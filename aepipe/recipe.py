@@ -42,6 +42,10 @@ WIDEST, MOST_BITS, MOST_LAYERS = 65_536, 65_536, 64
 """Limits of networks: units of a layer, bits of a code, layers."""
 
 _SHOWN = 500  # letters of a wrong value in a message
+_IN_TOML = dict.fromkeys(("tuple_type", "list_type", "set_type"), "a list") | dict.fromkeys(
+    ("dict_type", "mapping_type", "model_type", "model_attributes_type"), "a table"
+)
+"""What pydantic calls by the names of Python's types, in the words of a recipe."""
 NAME_LETTERS, NAME_BYTES = 64, 120
 """Most letters of a name, and most bytes in UTF-8: it is part of file names, which some systems keep short."""
 
@@ -459,6 +463,9 @@ def explain(model: type[BaseModel], detail: ErrorDetails, at: str) -> str:
         return f"{key}: missing"
     shown = repr(detail["input"])
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    if (wanted := _IN_TOML.get(detail["type"])) is not None:
+        alike = f", as in [{shown}]" if wanted == "a list" and isinstance(detail["input"], str | int | float) else ""
+        return f"{key}: input should be {wanted}{alike}, not {shown}"
     return f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {shown}"
 
 
