@@ -91,7 +91,7 @@ class Helper:
 
 
 def _waited(process: int) -> float:
-    """Return the seconds that a process has waited for a processor, by its latest thread; 0 where nobody counts them."""
+    """Return the seconds that a thread of a process has waited for a processor, at most; 0 where nobody counts them."""
     found = [0.0]
     for file in Path(f"/proc/{process}/task").glob("*/schedstat"):
         with contextlib.suppress(OSError, ValueError, IndexError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,18 +46,38 @@ class Call:
 def heard(library: Any, root: Path) -> Iterator[list[Call]]:
     """Collect the calls below a folder, in their order, from threads too; ``library`` is ``failing.c``."""
     found: dict[int, Call] = {}
-    calls: list[Call] = []
+    made: list[Call] = []
 
     def hear(number: int, kind: int, path: bytes, functions: int) -> None:
         found[number] = Call(chr(kind), place_of(path.decode(errors="replace"), root), (*_lines(), str(functions)))
 
+    with _watched(library, hear):
+        yield made
+    made += [found[number] for number in sorted(found)]
+
+
+@contextmanager
+def touched(library: Any, root: Path) -> Iterator[set[tuple[str, str]]]:
+    """Collect what the system is asked for below a folder: the letter of each call, and the path relative to it."""
+    found: set[tuple[str, str]] = set()
+
+    def hear(_: int, kind: int, path: bytes, _functions: int) -> None:
+        found.add((chr(kind), path.decode(errors="replace").removeprefix(str(root)).lstrip("/")))
+
+    library.failing_begin(str(root).encode(), -1, 0)
+    with _watched(library, hear):
+        yield found
+    library.failing_end()
+
+
+@contextmanager
+def _watched(library: Any, hear: Callable[[int, int, bytes, int], None]) -> Iterator[None]:
     held = _HEARD(hear)
     library.failing_watch(held)
     try:
-        yield calls
+        yield
     finally:
         library.failing_watch(ctypes.cast(None, _HEARD))
-        calls += [found[number] for number in sorted(found)]
 
 
 def place_of(path: str, root: Path) -> str:
@@ -65,25 +85,27 @@ def place_of(path: str, root: Path) -> str:
     return _NUMBERS.sub("*", _DRAFT.sub("draft", path.removeprefix(str(root)).lstrip("/")))
 
 
-def turns(calls: Sequence[Call]) -> list[int]:
-    """Return for each call when it is tried.
+def turns(calls: Mapping[str, Sequence[Call]]) -> dict[str, list[int]]:
+    """Return for each call of some verbs when it is tried.
 
     Returns:
-        0 for the first one of a line of this project about a file, 1 for the first one on its way, 2 for the last one
-        on its way, 3 for those in between.
+        0 for the first one of a line of this project about a file, in all verbs, 1 for the first one of that in its
+        verb, 2 for the first one on its way, 3 for the last one on its way, 4 for those in between.
     """
-    lines: dict[tuple[str, str, str], int] = {}
+    met = set[tuple[str, str, str]]()
+    return {verb: [*_turns(made, met)] for verb, made in calls.items()}
+
+
+def _turns(calls: Sequence[Call], met: set[tuple[str, str, str]]) -> Iterator[int]:
+    here = set[tuple[str, str, str]]()
     first: dict[Call, int] = {}
-    last: dict[Call, int] = {}
+    last = {call: number for number, call in enumerate(calls)}
     for number, call in enumerate(calls):
-        lines.setdefault((call.kind, call.place, call.line), number)
-        first.setdefault(call, number)
-        last[call] = number
-    found = []
-    for number, call in enumerate(calls):
-        chosen = (lines[call.kind, call.place, call.line], first[call], last[call], number)
-        found.append(chosen.index(number))
-    return found
+        line = (call.kind, call.place, call.line)
+        new = (line not in met, line not in here, first.setdefault(call, number) == number, last[call] == number, True)
+        met.add(line)
+        here.add(line)
+        yield new.index(True)
 
 
 def _lines() -> Iterator[str]:

@@ -5,16 +5,23 @@
 It makes a store in an empty folder. Then, for a file of each kind, and each damage, a child does the verbs, each on a
 copy of the store with that file damaged. It prints a line of JSON for each, or appends it to the file of results: what
 was tried, the status, and what is wrong. What stands in that file already is not tried again.
+
+With ``failing.c`` preloaded, it knows what each verb asks the system for. A verb that asks for nothing that a damage
+changes, such as for the length of a file of which some bits are flipped, cannot know of it, and is not tried: ``asks``
+is false. Files and damages are drawn in an order of chance, always the same.
 """
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import logging
 import os
+import random
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -27,7 +34,7 @@ from aepipe.release import lifecycle
 from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import Store
-from tests.faults import programs, trials
+from tests.faults import calls, programs, trials
 from tests.faults.damage import DAMAGES, as_others
 from tests.faults.trials import Tree
 from tests.support.plain_flows import plain_flows, write_collection
@@ -88,6 +95,10 @@ OF_NO_COLLECTION = {
 SAID = (0, 1, 2, 3)
 MAPPED = ("codes", "ids", "embedding", "blob", "offsets", "order", "removed", "by_id", "faiss", "onnx", "index", "card")
 """Words in the names of files that a question maps: it checks their form, and only verify every byte of them."""
+LISTS, ABOUT = frozenset("de"), frozenset("x")
+"""Letters of the calls that list a folder, and of those that ask for length and mode of a file; see ``failing.c``."""
+NAMED = {"a folder", "a link", "removed"}
+"""Damages that the list of a folder shows."""
 Answers = dict[str, tuple[str, str]]
 """Code and label of each row, by its key."""
 
@@ -110,6 +121,7 @@ class Matrix:
         self.answers: dict[str, str] = {}
         self.after: dict[str, Answers] = {}
         self.files: list[str] = []
+        self.asked: dict[str, set[tuple[str, str]]] = {}
         self.tree = Tree("", (), ())
 
     def prepare(self) -> None:
@@ -124,8 +136,8 @@ class Matrix:
         make_release(self.store, name="pictures", n=20, shape=(8, 8, 1))
         self.tree = Tree.of(self.store.root)
         for verb in VERBS:
-            self.answers[verb], found = trials.in_child(partial(self._sound, verb))
-            self.after[verb] = _tuples(found)
+            self.answers[verb], found, paths = trials.in_child(partial(self._sound, verb))
+            self.after[verb], self.asked[verb] = _tuples(found), {(kind, place) for kind, place in paths}
         self.after["before"], self.after["others"] = _content(self.store, "tiny"), _content(self.store, "pictures")
 
     def _prepare(self) -> list[str]:
@@ -144,11 +156,29 @@ class Matrix:
         write_collection(folder, "other", range(40, 52))
         return []
 
-    def _sound(self, verb: str) -> tuple[str, Answers]:
+    def _sound(self, verb: str) -> tuple[str, Answers, list[tuple[str, str]]]:
+        """Do a verb without damage; return its answer, the collection, and what it asks the system for."""
         self._copy()
-        done = trials.do(self.words[verb])
+        library, paths = ctypes.CDLL(None), set[tuple[str, str]]()
+        with (
+            calls.touched(library, self.held.root) if hasattr(library, "failing_watch") else nullcontext(paths) as paths
+        ):
+            done = trials.do(self.words[verb])
         assert done.exit_code == 0, f"{verb}: {done.output}"
-        return done.stdout, _content(self.held, "tiny")
+        return done.stdout, _content(self.held, "tiny"), sorted(paths)
+
+    def asks(self, case: Case) -> bool:
+        """Say whether a verb can know of a damage; it can where nobody knows what it asks for."""
+        known = self.asked[case.verb]
+        folder = str(Path(case.file).parent).removeprefix(".")
+        of_file = {kind for kind, place in known if place == case.file}
+        listed = any(kind in LISTS and place == folder for kind, place in known)
+        return (
+            not known
+            or bool(of_file - ABOUT)
+            or (bool(of_file) and case.damage != "flipped")
+            or (listed and case.damage in NAMED)
+        )
 
     def try_all(self, cases: Sequence[Case], to: TextIO) -> None:
         """Try cases, and write a line about each; a child does those of one damage of one file."""
@@ -159,7 +189,7 @@ class Matrix:
                 done = int((self.folder / "progress").read_text())
                 if done == len(left):
                     break
-                line = {"file": file, "damage": damage, "verb": left[done], "status": None, "wrong": how}
+                line = {**Case(file, damage, left[done])._asdict(), "asks": True, "status": None, "wrong": how}
                 print(json.dumps(line), file=to, flush=True)
                 left = left[done + 1 :]
 
@@ -169,8 +199,10 @@ class Matrix:
             for number, verb in enumerate(verbs):
                 progress.write_text(str(number))
                 if damage != "unreadable" or stopped:
-                    status, wrong = self.attempt(Case(file, damage, verb))
-                    line = {"file": file, "damage": damage, "verb": verb, "status": status, "wrong": wrong}
+                    case = Case(file, damage, verb)
+                    asks = self.asks(case)
+                    status, wrong = self.attempt(case) if asks else (0, [])
+                    line = {**case._asdict(), "asks": asks, "status": status, "wrong": wrong}
                     print(json.dumps(line), file=to, flush=True)
             progress.write_text(str(len(verbs)))
         return []
@@ -287,7 +319,9 @@ def main() -> None:
         patched.setattr("aepipe.cli.doctor.packages", lambda: iter(()))
         patched.setattr("aepipe.cli.app._drop_output", lambda: None)  # it is the output of this process
         matrix.prepare()
-        cases = [Case(*one) for one in itertools.product(matrix.files, DAMAGES, VERBS)]
+        places = [*itertools.product(matrix.files, DAMAGES)]
+        random.Random(0).shuffle(places)
+        cases = [Case(*place, verb) for place in places for verb in VERBS]
         chosen = [case for case in cases if case.verb in (asked.verbs or VERBS)][asked.every // 2 :: asked.every]
         with programs.results(asked.results, *Case._fields) as (to, tried):
             matrix.try_all([case for case in chosen if case not in tried], to)
