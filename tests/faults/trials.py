@@ -134,8 +134,20 @@ class Trials:
             if len(Release.open(Store(self.held.root), OTHER)) != OTHERS:
                 yield "the other collection has changed"
             registry.history(self.held)
+            yield from self.given_twice()
         except AepipeError as error:
             yield f"nothing answers: {error}"
+
+    def given_twice(self) -> Iterator[str]:
+        """Yield the ids that mean several rows, in all releases of the copy and of the prepared store."""
+        meant: dict[int, str] = {}
+        for store in (self.store, self.held):
+            fresh = Store(store.root)
+            for ref in fresh.refs("release"):
+                release = Release.open(fresh, ref=ref)
+                for row in release.describe(release.items.ids) if release.name != OTHER else ():
+                    if meant.setdefault(row.id, row.key) != row.key:
+                        yield f"id {row.id} means {meant[row.id]} and {row.key}"
 
     def _prepare(self) -> list[str]:
         write_collection(self.folder)
