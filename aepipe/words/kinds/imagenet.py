@@ -195,6 +195,13 @@ def opened(folder: Path, card: Mapping[str, Any]) -> ImageNetWords:
     return ImageNetWords(folder, card)
 
 
+def told(folder: Path, card: Mapping[str, Any]) -> str:
+    """Return what answers, in words."""
+    known, own = int(np.load(folder / layout.Words.TARGETS, mmap_mode="r").max()) + 1, int(card["first_own"])
+    theirs = f", {known - own:,} of them its own" if known > own else ", none of them its own"
+    return f'words = "{KIND}": {known:,} known words{theirs}'
+
+
 def encoder_folder(folder: Path) -> Path:
     """Return where the sentence encoders of a store are, which all of its releases share.
 

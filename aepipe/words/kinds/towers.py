@@ -91,7 +91,7 @@ class Towers:
         centres = (found.mean(axis=0), mean_of(learned))
         lengths = (length_of(found, centres[0]), length_of(learned, centres[1]))
         np.save(folder / layout.Words.GAP, np.array(centres, np.float32))
-        facts = {"version": VERSION, "reading": reading.to_json(), "words": len(texts)}
+        facts = {"version": VERSION, "reading": reading.to_json(), "words": len(texts), "said": list(self.said)}
         write_card(folder, KIND, {**facts, "scale": lengths[1] / max(lengths[0], 1e-12)})
 
 
@@ -157,6 +157,11 @@ def opened(folder: Path, card: Mapping[str, Any]) -> TowerWords:
         return TowerWords(tower, np.load(folder / layout.Words.GAP), float(card["scale"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptError(f"{folder}: corrupt: {error}; `aepipe verify` lists the damage") from None
+
+
+def told(folder: Path, card: Mapping[str, Any]) -> str:
+    """Return what answers, in words; releases of older versions do not say what was read of its folder."""
+    return "; ".join(["a text tower", *card.get("said", ())])
 
 
 def _folder_at(place: Path) -> Folder:
