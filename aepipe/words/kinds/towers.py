@@ -8,8 +8,8 @@ pictures, at the length that differences of pictures have.
 The mean of some words is not that of all questions, and where texts lie apart in a direction in which pictures hardly
 differ, it favours no picture. So it is taken out where it is large against the spread of the pictures: of its part g
 in a principal direction of standard deviation s, g^3 / (g^2 + (c s)^2). Among some c, the largest is taken with which
-words find no picture more often than pictures do: with a few pictures that all words find, too much of it is left
-(hubs; Radovanovic et al., "Hubs in Space", 2010).
+what words find is as even as what pictures find, or as with all of the mean taken out: where a few pictures are found
+by all words, too much of it is left (hubs; Radovanovic et al., "Hubs in Space", 2010).
 
 Legend: N pictures, V words, F features.
 """
@@ -224,11 +224,11 @@ def common_of(texts: Floats, pictures: NDArray[Any], centre: Floats) -> Floats:
     variances, axes = np.linalg.eigh(apart.T @ apart / len(apart))
     parts = axes.T @ mean
     apart /= np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-12)
-    allowed = MORE * unevenness(apart[: len(texts)], apart, own=True)
+    least = (unevenness(apart[: len(texts)], apart, own=True), unevenness(texts - mean, apart))
     for share in SHARES:
         kept = np.square(parts) / np.maximum(np.square(parts) + share**2 * np.maximum(variances, 0), 1e-24)
         common: Floats = axes @ (kept * parts)
-        if unevenness(texts - common, apart) <= allowed:
+        if unevenness(texts - common, apart) <= MORE * max(least):
             return common
     return mean
 
