@@ -1,4 +1,4 @@
-"""Networks that hear recordings: raw sound or spectrograms in, features out; and how their folders want them.
+"""Networks that hear recordings: sound or spectrograms in, features out; and what their folders say.
 
 Legend: N samples, T steps in time, F features.
 """
