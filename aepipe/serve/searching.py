@@ -111,7 +111,9 @@ def each(
     columns = columns_of(release, options.columns)
     alone = len(asked) == 1
     for start in range(0, len(asked), queries.AT_ONCE):
-        block = asking.questions(release, asked[start : start + queries.AT_ONCE], handles, mixture)
+        block = asking.questions(
+            release, asked[start : start + queries.AT_ONCE], handles, mixture, hybrid=wanted.hybrid
+        )
         for error in block if alone else ():
             if isinstance(error, AepipeError):
                 raise error
@@ -167,6 +169,7 @@ def _search_options(release: Release, options: Options, ids: Ids | None) -> Sear
         "fast": options.fast,
         "rerank": options.rerank,
         "oversample": options.oversample,
+        "hybrid": options.hybrid,
     }
     return search_options(release, given)
 
@@ -179,11 +182,11 @@ def _paged(release: Release, asked: Sequence[Question], wanted: SearchOptions, p
     """Answer questions with the hits of one page, ranks counted from the first page on."""
     if not asked:
         return []
-    if wanted.factor is None or not page.skipped:
+    if not page.skipped or (wanted.factor is None and not wanted.hybrid):
         found = queries.answer(release, asked, replace(wanted, top=page.size + page.skipped))
         return [replace(one, hits=one.hits[page.skipped :]) for one in found]
-    # With more hits, more rows are re-ranked, and their order is another one: each page holds the best of what was not
-    # on the pages before it.
+    # With more hits, more rows are re-ranked or fused, and their order is another one: each page holds the best of what
+    # was not on the pages before it.
     shown: list[set[int]] = [set() for _ in asked]
     for end in range(page.size, page.skipped + page.size + 1, page.size):
         found = queries.answer(release, asked, replace(wanted, top=end))
@@ -207,7 +210,7 @@ def _answer(
 ) -> answers.Answer:
     question = found.question
     assert question.code is not None, "a question that could be read has a code"
-    reranked = wanted.factor is not None and question.embedding is not None
+    reranked = wanted.hybrid or (wanted.factor is not None and question.embedding is not None)
     return answers.Answer(
         question.text,
         question.code.hex()[0],

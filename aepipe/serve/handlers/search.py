@@ -195,7 +195,7 @@ async def _answered(
 
 def _like(queries: Sequence[Query], options: Options) -> Hashable:
     """Return what says how long a search takes: that of one row or code without filters; None for any other."""
-    filters = (options.label, options.split, options.where, options.after, options.distinct)
+    filters = (options.label, options.split, options.where, options.after, options.distinct, options.hybrid)
     reach = (options.radius, options.min_confidence, options.bits)
     plain = (options.k or 1) <= PLAIN and not any(filters) and all(one is None for one in reach)
     known = len(queries) == 1 and queries[0].kind in {"id", "key", "code", "handle"} and queries[0].crop is UNSET
