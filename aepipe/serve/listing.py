@@ -13,7 +13,8 @@ from aepipe.serve.catalog import Served
 from aepipe.serve.conditions import Conditions
 from aepipe.serve.problems import BadRequestError, MissingError
 from aepipe.serve.requests import ItemsRequest
-from aepipe.serve.searching import allowed, columns_of
+from aepipe.serve.plans import columns_of
+from aepipe.serve.searching import allowed
 
 
 def rows(served: Served, asked: ItemsRequest, conditions: Conditions) -> ItemList:

@@ -17,7 +17,7 @@ from aepipe.serve.answers import Item, item_of
 from aepipe.serve.catalog import Served
 from aepipe.serve.problems import BadRequestError, MissingError
 from aepipe.serve.requests import MOST_HITS, Name, Number
-from aepipe.serve.searching import columns_of
+from aepipe.serve.plans import columns_of
 
 CHUNK = 1 << 16
 """Points of one answer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
@@ -85,8 +85,8 @@ KINDS = ("id", "key", "code", "text", "vector", "row", "bytes", "handle")
 """Fields of a query, one of which it has."""
 
 
-class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """Which hits are wanted; the names are those of ``aepipe query``.
+class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, eq=False):
+    """Which hits are wanted; the names are those of ``aepipe query``. Nobody changes them once they are read.
 
     Attributes:
         k: most hits of a question; 10, with a radius at most 1,000.
@@ -216,6 +216,16 @@ def from_parameters(pairs: list[tuple[str, str]], kind: type[Asked]) -> Asked:
         return msgspec.convert(found, kind, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequestError.of(error) from None
+
+
+@lru_cache(1024)
+def options_of(pairs: tuple[tuple[str, str], ...]) -> Options:
+    """Return the options in the address of a search: the same object for the same parameters.
+
+    Raises:
+        As :func:`from_parameters`.
+    """
+    return from_parameters(list(pairs), Options)
 
 
 @cache

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from aepipe.serve.asking import Handles
+from aepipe.serve.batches import Batches
 from aepipe.serve.catalog import Catalog, Served
 from aepipe.serve.conditions import Conditions
 from aepipe.serve.jobs import Jobs
@@ -41,6 +42,7 @@ class Service:
         jobs: longer work.
         searches: threads that search.
         decoding: threads that decode.
+        batches: questions that are answered together.
         ending: the service is being stopped.
     """
 
@@ -51,7 +53,8 @@ class Service:
     conditions: Conditions
     searches: Pool
     decoding: Pool
-    handles: Handles = field(default_factory=Handles)
+    batches: Batches
+    handles: Handles
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     jobs: Jobs = field(default_factory=Jobs)
     ending: bool = False
@@ -60,14 +63,17 @@ class Service:
     def of(cls, store: Store, settings: Settings, tokens: Tokens | None) -> Service:
         """Return the service of a store; nothing is opened yet."""
         seconds, queue = settings.request_seconds, settings.queue
+        searches, handles = Pool(settings.threads, queue, seconds), Handles()
         return cls(
             settings,
             Catalog(store, settings.names),
             tokens,
             Metrics(),
             Conditions(settings.where_seconds),
-            Pool(settings.threads, queue, seconds),
+            searches,
             Pool(PICTURES, max(64, queue), seconds, "pictures"),
+            Batches(searches, handles),
+            handles,
         )
 
     def close(self) -> None:

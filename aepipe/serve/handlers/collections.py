@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aepipe.errors import AepipeError
-from aepipe.evaluate.calibration import Confidence
 from aepipe.release import originals
 from aepipe.release.query import SNIPPET
 from aepipe.release.search import SearchOptions, search_options
@@ -96,7 +95,7 @@ async def original(request: Request) -> Response:
 def facts_of(service: Service, one: Served) -> CollectionFacts:
     """Return everything about a collection."""
     release = one.release
-    known = Confidence.of(release.name, release.scores, release.n_bits)
+    known = release.confidence
     curve = known.curve(words=False, where=False) if known else None
     facets, features = one.facets, release.recipe.get("features") or {}
     options: SearchOptions = search_options(release, {})
