@@ -397,6 +397,8 @@ def _keep_wanted(
 ) -> Ranked:
     """Leave the row that asks and rows with equal codes out of hits, as the options say."""
     nearest = int(distances[0]) if len(distances) else None
+    if not (options.others or options.distinct):
+        return ids, distances, nearest
     kept = np.ones(len(ids), bool)
     if options.others and question.row is not None:
         kept &= ids != question.row.id

@@ -71,10 +71,10 @@ def unusual(
         options: of the search.
     """
     known = release.confidence
-    if known is None and not is_judged(release):
+    outside = [place for place, one in enumerate(asked) if one.row is None and one.meaning is None]
+    if not outside or (known is None and not is_judged(release)):
         return [None] * len(asked)
     limits = {kind: Strangers.from_dict(limit) for kind, limit in release.scores.get(KEY, {}).items()}
-    outside = [place for place, one in enumerate(asked) if one.row is None and one.meaning is None]
     judged = [
         place for place in outside if (limit := _limit(limits, asked[place])) and limit.knows(_whole(asked[place]))
     ]

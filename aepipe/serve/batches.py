@@ -80,12 +80,14 @@ class Batches:
             OverloadedError: too many wait already.
             TooSlowError: it takes too long.
         """
-        plan, loop = _plan(served, options), asyncio.get_running_loop()
+        plan = _plan(served, options)
         if not served.costs.is_short(cost_of(options), alone=alone):
             return await self._queued(Group(served, options, plan), query)
         if alone:
             return _given(self._answers(served, options, plan, [query])[0])
-        answer, group = loop.create_future(), self._short.get((served, options))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bytes] = loop.create_future()
+        group = self._short.get((served, options))
         if group is None:
             group = self._short[served, options] = Group(served, options, plan)
             loop.call_soon(self._at_once, group)

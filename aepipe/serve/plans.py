@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -119,6 +120,7 @@ class Plan:
         )
 
 
+@lru_cache(1024)
 def is_plain(options: Options) -> bool:
     """Return whether all questions with some options take about the same time, and few hits are wanted."""
     filters = (

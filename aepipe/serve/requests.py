@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Annotated, Any, TypeAlias, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -68,7 +69,8 @@ class Query(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_o
     @property
     def kind(self) -> str:
         """The name of the field that is given."""
-        return next(kind for kind, _ in self._given())
+        # Asked several times for each request: the most frequent kind is told without looking at the others.
+        return "id" if self.id is not UNSET else next(kind for kind, _ in self._given())
 
     @property
     def said(self) -> list[str]:
@@ -83,6 +85,8 @@ class Query(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_o
 
 KINDS = ("id", "key", "code", "text", "vector", "row", "bytes", "handle")
 """Fields of a query, one of which it has."""
+ASKED = frozenset({"id", "key", "code", "text", "handle"})
+"""Those that an address may hold."""
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, eq=False):
@@ -240,6 +244,11 @@ def _flags_of(kind: type[msgspec.Struct]) -> frozenset[str]:
     return frozenset(field.name for field in msgspec.structs.fields(kind) if field.type in (bool, bool | None))
 
 
+def pairs_of(query: bytes) -> list[tuple[str, str]]:
+    """Return names and values of the parameters in an address."""
+    return parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+
+
 def queries_of(pairs: list[tuple[str, str]]) -> tuple[list[Query], list[tuple[str, str]]]:
     """Return the questions among the parameters of a URL, and the other parameters.
 
@@ -249,7 +258,7 @@ def queries_of(pairs: list[tuple[str, str]]) -> tuple[list[Query], list[tuple[st
     crops = [value for name, value in pairs if name == "crop"]
     found, rest = [], []
     for name, value in pairs:
-        if name in {"id", "key", "code", "text", "handle"}:
+        if name in ASKED:
             crop = {"crop": crop_of(crops[0])} if crops and name in {"id", "key"} else {}
             found.append(from_dict({name: value, **crop}))
         elif name != "crop":

@@ -247,7 +247,7 @@ class ItemSegments:
         if len(self._parts) == 1:
             return [self._parts[0].strings(name).some(places) for name in names]
         strings = [[part.strings(name) for part in self._parts] for name in names]
-        at = list(zip(parts.tolist(), places, strict=True))
+        at = list(zip(parts.tolist(), places.tolist(), strict=True))
         return [[own[part][place] for part, place in at] for own in strings]
 
     def column(self, name: str) -> Iterator[str | None]:
@@ -296,8 +296,8 @@ class ItemSegments:
         gone: NDArray[np.bool_] = self._removed[places] == ids
         return gone
 
-    def _places(self, wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[int]]:
-        """Return the part of each id, int64[n], and the position in it.
+    def _places(self, wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the part of each id, int64[n], and the position in it, int64[n].
 
         Raises:
             QueryError: an id is not present.
@@ -310,7 +310,7 @@ class ItemSegments:
             parts[self._gone(wanted)] = -1
         if (parts < 0).any():
             raise QueryError(f"no row has the id {wanted[parts < 0][0]}: {self._range()}")
-        return parts, places.tolist()
+        return parts, places
 
     def _range(self) -> str:
         if not len(self):
@@ -496,20 +496,20 @@ class Strings:
         return len(self._offsets) - 1
 
     def __getitem__(self, position: int) -> str | None:
-        return self.some((position,))[0]
+        return None if self._places[position] < 0 else self.raw(position).decode("utf-8", "surrogateescape")
 
-    def some(self, positions: Iterable[int]) -> list[str | None]:
-        """Return some strings, in the order of their positions."""
-        # All in one loop: a call for each string would take as long as reading it.
-        places, stored, end = self._places, self._bytes, len(self._bytes)
+    def some(self, positions: Places) -> list[str | None]:
+        """Return some strings, in the order of their positions, int64[n]."""
+        # All places at once, and no call for each string: either would take longer than reading the string.
+        starts, ends = self._offsets[positions].tolist(), self._offsets[positions + 1].tolist()
+        stored, size = self._bytes, len(self._bytes)
         found: list[str | None] = []
-        for position in positions:
-            start, stop = places[position], places[position + 1]
+        for start, end in zip(starts, ends, strict=True):
             if start < 0:
                 found.append(None)
                 continue
-            stop = stop if stop >= 0 else -1 - stop
-            if not start <= stop <= end:
+            stop = end if end >= 0 else -1 - end
+            if not start <= stop <= size:
                 raise self._damaged()
             found.append(str(stored[start:stop], "utf-8", "surrogateescape"))
         return found

@@ -33,6 +33,7 @@ from aepipe.serve.requests import (
     from_json,
     from_parameters,
     options_of,
+    pairs_of,
     queries_of,
 )
 from aepipe.serve.responses import as_json, encoded
@@ -47,7 +48,7 @@ FIRST, AT_ONCE = 8, 64
 
 async def search_get(request: Request) -> Response:
     """Answer questions in the address: rows, codes, words."""
-    queries, rest = queries_of(request.query_params.multi_items())
+    queries, rest = queries_of(pairs_of(request.scope["query_string"]))
     options = options_of(tuple(rest))
     queries = queries or _words_alone(options)
     if not queries:
