@@ -69,7 +69,7 @@ def _answering(template: str, handler: Handler) -> Callable[[Request], Awaitable
 
 async def _said(request: Request) -> list[str]:
     """Return the texts of a request that its error may repeat: path, parameters, and a body of JSON that was read."""
-    found = [request.url.path, *request.path_params.values(), *request.query_params.values()]
+    found = [request.scope["path"], *request.path_params.values(), *request.query_params.values()]
     if hasattr(request, "_body") and request.headers.get("content-type", "").startswith("application/json"):
         body = await request.body()
         try:

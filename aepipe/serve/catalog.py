@@ -109,7 +109,7 @@ class Served:
 
     @cached_property
     def _facets(self) -> dict[str, Facet]:
-        return {name: Facet(self.release.items.column(name), self.ids) for name in ("label", "split")}
+        return {name: Facet(*self.release.items.values(name), self.ids) for name in ("label", "split")}
 
     @property
     def has_map(self) -> bool:

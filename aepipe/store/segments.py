@@ -29,11 +29,14 @@ from aepipe.codes.bitcodes import BitCodes, n_bytes
 from aepipe.errors import CorruptError, FingerprintError, QueryError
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
+from aepipe.store.distinct import alike
 from aepipe.store.io import array_in, damaged, mapped
 from aepipe.store.labels import parted, shown
 
 BLOCK = 8192
 """Embeddings that are copied at a time."""
+NUMBERED = 1 << 18
+"""Strings whose values are told apart at a time."""
 ROW = ("key", "label", "split", "place")
 """What a row has besides its id and the source's own columns."""
 
@@ -254,6 +257,18 @@ class ItemSegments:
         """Yield ``key``, ``place``, ``label`` or ``split`` of all rows, in ascending order of id."""
         for part, left in zip(self._parts, self._left, strict=True):
             yield from compress(part.strings(name), left)
+
+    def values(self, name: str) -> tuple[list[str | None], NDArray[np.int32]]:
+        """Return the distinct values of ``key``, ``place``, ``label`` or ``split``, and the number of each row's value.
+
+        Returns:
+            M texts; int32[N], in ascending order of id.
+        """
+        numbers: dict[str | None, int] = {}
+        found = [np.zeros(0, np.int32)]
+        for part, left in zip(self._parts, self._left, strict=True):
+            found += [own[left[start : start + len(own)]] for start, own in part.strings(name).numbered(numbers)]
+        return list(numbers), np.concatenate(found)
 
     def find(self, key: str) -> int | None:
         """Return the id of a key; None where it is not present."""
@@ -520,6 +535,28 @@ class Strings:
         if not start <= end <= len(self._bytes):
             raise self._damaged()
         return bytes(self._bytes[start:end])
+
+    def numbered(self, numbers: dict[str | None, int]) -> Iterator[tuple[int, NDArray[np.int32]]]:
+        """Yield the number of the value of each string, int32[n], block by block, each with its first position.
+
+        Args:
+            numbers: of values; those that it lacks are added.
+        """
+        for first in range(0, len(self), NUMBERED):
+            raw = self._offsets[first : first + NUMBERED + 1]
+            places = np.where(raw < 0, -1 - raw, raw)
+            starts, sizes, begin, end = places[:-1], np.diff(places), int(places[0]), int(places[-1])
+            if (sizes < 0).any() or end > len(self._blob):
+                raise self._damaged()
+            own = np.empty(len(starts), np.int32)
+            there = np.flatnonzero(raw[:-1] >= 0)
+            if len(there):
+                firsts, which = alike(np.asarray(self._blob[begin:end]), starts[there] - begin, sizes[there])
+                texts = self.some(first + there[firsts])
+                own[there] = np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.int32)[which]
+            if len(there) < len(own):
+                own[raw[:-1] < 0] = numbers.setdefault(None, len(numbers))
+            yield first, own
 
     def _damaged(self) -> CorruptError:
         return damaged(self._offsets, "a string ends before it begins, or after the file")
