@@ -166,7 +166,8 @@ def _plan(served: Served, options: Options) -> Plan:
     if found is None:
         if len(served.plans) >= PLANS:
             served.plans.clear()
-        found = served.plans[options] = Plan.of(served, options, None)
+        release = served.seen_through(options.bits)
+        found = served.plans[options] = Plan.of(release, served.digest, options, None)
     return found
 
 

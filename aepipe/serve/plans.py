@@ -9,7 +9,6 @@ import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,6 @@ from aepipe.release.search import TOP, QueryOptions, SearchOptions, search_optio
 from aepipe.release.words import Mixture
 from aepipe.serve.problems import BadRequestError
 from aepipe.serve.requests import MOST_HITS, Options
-
-if TYPE_CHECKING:
-    from aepipe.serve.catalog import Served
 
 DEEPEST, DEEPEST_RERANKED = 10_000, 1000
 """Hits that can be paged through, without and with re-ranking."""
@@ -44,8 +40,12 @@ class Page:
     skipped: int = 0
 
     @classmethod
-    def of(cls, options: Options, served: Served) -> Page:
+    def of(cls, options: Options, release: str) -> Page:
         """Return the page that a request asks for.
+
+        Args:
+            options: of the request.
+            release: the digest of the release that answers.
 
         Raises:
             BadRequestError: ``after`` is not the ``next`` of an earlier answer of this release.
@@ -55,7 +55,7 @@ class Page:
             return cls(size)
         digest, _, rest = options.after.partition("-")
         numbers = rest.split("-")
-        if digest != served.digest[:12] or len(numbers) != 2 or not all(map(str.isdecimal, numbers)):
+        if digest != release[:12] or len(numbers) != 2 or not all(map(str.isdecimal, numbers)):
             raise BadRequestError("after: not the `next` of an answer of this release; ask anew", "/after")
         size, skipped = map(int, numbers)
         if not (1 <= size <= MOST_HITS and 0 < skipped <= DEEPEST):
@@ -97,11 +97,12 @@ class Plan:
     columns: list[str]
 
     @classmethod
-    def of(cls, served: Served, options: Options, ids: Ids | None) -> Plan:
+    def of(cls, release: Release, digest: str, options: Options, ids: Ids | None) -> Plan:
         """Return the plan of a request.
 
         Args:
-            served: the release that is asked.
+            release: that is asked, seen through as many bits as are wanted.
+            digest: of it.
             options: of the request.
             ids: that may be found; None for all.
 
@@ -109,12 +110,11 @@ class Plan:
             BadRequestError: ``after`` is none of this release, or there is no such column.
             QueryError: an option cannot be followed.
         """
-        release = served.seen_through(options.bits)
         return cls(
             release,
-            served.digest,
+            digest,
             _search_options(release, options, ids),
-            Page.of(options, served),
+            Page.of(options, digest),
             Mixture.of(options.plus, options.minus, options.weight),
             columns_of(release, options.columns),
         )

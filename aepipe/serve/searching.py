@@ -46,7 +46,8 @@ def each(
     Raises:
         As :func:`search`.
     """
-    plan = Plan.of(served, options, allowed(served, options, conditions))
+    release = served.seen_through(options.bits)
+    plan = Plan.of(release, served.digest, options, allowed(served, options, conditions))
     alone = len(asked) == 1
     for start in range(0, len(asked), queries.AT_ONCE):
         block = asked[start : start + queries.AT_ONCE]

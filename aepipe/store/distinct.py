@@ -50,14 +50,16 @@ def _hashes(stored: NDArray[np.uint8], starts: Places, sizes: Places) -> NDArray
     sums = np.zeros(len(stored) + 1, np.uint64)
     # A byte of zero would count for nothing.
     np.cumsum((stored + np.uint64(1)) * powers[:-1], out=sums[1:])
-    return (sums[starts + sizes] - sums[starts]) * inverses[starts]
+    hashes: NDArray[np.uint64] = (sums[starts + sizes] - sums[starts]) * inverses[starts]
+    return hashes
 
 
 def _powers(factor: int, count: int) -> NDArray[np.uint64]:
     """Return the powers of a number modulo 2^64 from 0 on, uint64[count + 1]."""
     found = np.full(count + 1, factor, np.uint64)
     found[0] = 1
-    return np.cumprod(found, out=found)
+    np.cumprod(found, out=found)
+    return found
 
 
 def _ranges(starts: Places, sizes: Places) -> Places:
