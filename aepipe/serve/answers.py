@@ -203,6 +203,7 @@ class CollectionFacts(CollectionSummary):
         confidence: probability at each distance from 0 on; null where it was not measured.
         meaning: of that probability, in words; null without it.
         reranked: whether hits are ordered by their embeddings.
+        hybrid: whether words can be looked up in its documents, too.
         scores: as ``aepipe show --json`` gives them.
         cut: how documents are cut, ``passage`` and ``overlap``; empty where they are whole.
         map: whether there is a map.
@@ -217,6 +218,7 @@ class CollectionFacts(CollectionSummary):
     confidence: list[float] | None
     meaning: str | None
     reranked: bool
+    hybrid: bool
     scores: dict[str, Any]
     cut: dict[str, Any]
     map: bool

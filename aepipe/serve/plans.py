@@ -133,7 +133,7 @@ def is_plain(options: Options) -> bool:
         options.minus,
     )
     reach = (options.radius, options.min_confidence, options.bits)
-    return (options.k or 1) <= PLAIN and not any(filters) and all(one is None for one in reach)
+    return (options.k or 1) <= PLAIN and not any((*filters, *words)) and all(one is None for one in reach)
 
 
 def cost_of(options: Options) -> Hashable:
@@ -174,6 +174,7 @@ def _search_options(release: Release, options: Options, ids: Ids | None) -> Sear
         "fast": options.fast,
         "rerank": options.rerank,
         "oversample": options.oversample,
+        "hybrid": options.hybrid,
     }
     return search_options(release, given)
 

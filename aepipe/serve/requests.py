@@ -102,6 +102,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
         fast: leave hits in the order of their codes.
         rerank: order hits by their embeddings, or say why that cannot be done.
         oversample: re-rank this many times more hits than are wanted.
+        hybrid: of documents: fuse hits by code with those by their words.
         plus: words that are added to each question, of collections that answer words.
         minus: words that hits are not to have.
         weight: share of the added words in a question, 0..1; 0.5.
@@ -122,6 +123,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
     fast: bool = False
     rerank: bool | None = None
     oversample: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    hybrid: bool = False
     plus: list[Name] = []
     minus: list[Name] = []
     weight: Share | None = None

@@ -103,7 +103,7 @@ def _refused(query: Query, error: AepipeError) -> answers.Answer:
 
 def _block(plan: Plan, asked: Sequence[Query], handles: asking.Handles) -> list[answers.Answer | AepipeError]:
     """Return the answer or the error of each of some questions."""
-    block = asking.questions(plan.release, asked, handles, plan.mixture)
+    block = asking.questions(plan.release, asked, handles, plan.mixture, hybrid=plan.wanted.hybrid)
     good = [one for one in block if isinstance(one, Question)]
     told = iter(_told(plan, good) if good else ())
     return [
@@ -115,8 +115,8 @@ def _block(plan: Plan, asked: Sequence[Query], handles: asking.Handles) -> list[
 def _told(plan: Plan, asked: Sequence[Question]) -> list[Told]:
     """Search for some questions, and return the hits of one page; ranks are counted from the first page on."""
     release, page = plan.release, plan.page
-    if plan.wanted.factor is not None and page.skipped:
-        return _reranked_page(plan, asked)
+    if page.skipped and (plan.wanted.factor is not None or plan.wanted.hybrid):
+        return _later_page(plan, asked)
     wanted = replace(plan.wanted, top=page.size + page.skipped)
     if SNIPPET in release.items.columns:
         return [_cut(one, page.skipped, plan.columns) for one in queries.answer(release, asked, wanted)]
@@ -129,11 +129,11 @@ def _cut(found: queries.Answer, skipped: int, columns: Sequence[str]) -> Told:
     return found.question, found.strange, [answers.hit_of(hit, columns) for hit in found.hits[skipped:]]
 
 
-def _reranked_page(plan: Plan, asked: Sequence[Question]) -> list[Told]:
-    """Return a later page of hits in the order of their embeddings.
+def _later_page(plan: Plan, asked: Sequence[Question]) -> list[Told]:
+    """Return a later page of hits that are not in the order of their codes.
 
-    With more hits, more rows are re-ranked, and their order is another one: each page holds the best of what was not on
-    the pages before it.
+    With more hits, more rows are re-ranked or fused, and their order is another one: each page holds the best of what
+    was not on the pages before it.
     """
     size, last = plan.page.size, plan.page.skipped
     shown: list[set[int]] = [set() for _ in asked]
@@ -156,7 +156,7 @@ def _answer(
     query: Query,
 ) -> answers.Answer:
     assert question.code is not None, "a question that could be read has a code"
-    reranked = plan.wanted.factor is not None and question.embedding is not None
+    reranked = plan.wanted.hybrid or (plan.wanted.factor is not None and question.embedding is not None)
     return answers.Answer(
         question.text,
         question.code.hex()[0],

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from aepipe.errors import AepipeError
 from aepipe.release import originals
+from aepipe.release.fulltext import can_be_asked
 from aepipe.release.query import SNIPPET
 from aepipe.release.search import SearchOptions, search_options
 from aepipe.serve import listing, reviews
@@ -108,6 +109,7 @@ def facts_of(service: Service, one: Served) -> CollectionFacts:
         confidence=[round(float(share), 6) for share in curve.distance] if curve else None,
         meaning=known.meaning if known else None,
         reranked=options.factor is not None,
+        hybrid=can_be_asked(release),
         scores=release.scores,
         cut={name: features[name] for name in ("passage", "overlap") if features.get(name) is not None},
         map=one.has_map,
