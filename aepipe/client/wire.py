@@ -73,7 +73,7 @@ class Wire:
         address: ``http://HOST:PORT``, ``https://HOST/PREFIX`` or ``unix:/PATH``; a token may stand behind ``#token=``,
             as ``aepipe serve`` prints it.
         token: of a reader or a writer.
-        seconds: how long an answer is waited for.
+        seconds: how long an answer is waited for; else 30.
 
     Attributes:
         address: without the token.
@@ -82,7 +82,7 @@ class Wire:
         QueryError: it is none of these.
     """
 
-    def __init__(self, address: str, token: str | None = None, seconds: float = SECONDS) -> None:
+    def __init__(self, address: str, token: str | None = None, seconds: float | None = None) -> None:
         parts = _parsed(address)
         self.address = address.partition("#")[0].rstrip("/")
         self._parts = parts
@@ -91,7 +91,7 @@ class Wire:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         if not token.isascii() or not token.isprintable():
             raise QueryError("the token holds letters that no token has; give the one of the service in $AEPIPE_TOKEN")
-        self._seconds = seconds
+        self._seconds = SECONDS if seconds is None else seconds
         self._lock = threading.Lock()
         self._connection: HTTPConnection | None = None
         self._given_up = False

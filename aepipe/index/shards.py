@@ -35,6 +35,7 @@ Ids = NDArray[np.int64]
 Part: TypeAlias = RowIndex | DeltaIndex
 Result = TypeVar("Result")
 
+MOST_SHARDS = 4096
 WORTH_THREADS = 1 << 20
 """Comparisons of codes from which on shards are searched at the same time: below, threads cost more than they gain."""
 

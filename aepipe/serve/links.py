@@ -1,8 +1,8 @@
 """The shards behind a service: ways to the services that search one each, and a watch over these.
 
 All shards are asked at the same time. One that does not answer is an error; where a request allows it, the answer is
-made without it and says so. A shard is looked at twice a second: one that is silent is given up, with all requests that
-wait for it, and asked again as soon as it answers.
+made without it and says so. A shard is looked at four times a second: one that is silent is given up, with all requests
+that wait for it, and asked again as soon as it answers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from aepipe.serve.problems import SilentShardError
 
 logger = logging.getLogger("aepipe.serve")
 
-EVERY, PATIENCE = 0.5, 1.0
+EVERY, PATIENCE = 0.25, 1.0
 """Seconds between two looks at a shard, and those in which it has to answer them."""
 AGAIN = (0.05, 0.2, 0.7)
 """Seconds after which a shard is asked again that does not have the release yet."""
@@ -125,6 +125,8 @@ class Link:
         try:
             return wire.post_bytes(path, body, OCTETS)
         except ServiceError as error:
+            if not self.trouble:
+                self.look()
             raise self._silent(str(error)) from None
         finally:
             with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ import pytest
 from PIL import Image
 
 from aepipe.api import Collection
-from aepipe.errors import QueryError
+from aepipe.errors import CodeError, QueryError
+from aepipe.index import asymmetric
+from aepipe.index.remote import TYPES, Ask, Found, Gather, RemoteShards, pack
 from aepipe.index.shards import Shard, Shards
-from aepipe.release import diff, gc, lifecycle, placing
+from aepipe.release import diff, gc, lifecycle
+from aepipe.release.prefix import Prefix
 from aepipe.release.query import Answer
 from aepipe.release.release import Release
-from aepipe.release.shards import OneShard
+from aepipe.release.shards import Gathered, OneShard, answer
 from aepipe.report import facts
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release, pictures_of
@@ -88,8 +92,6 @@ def test_what_looks_at_all_rows_sees_those_of_all_shards(store: Store, tmp_path:
     assert groups[0].ids.tolist() == groups[1].ids.tolist() != []
     assert one.export(tmp_path / "one.csv").rows == several.export(tmp_path / "several.csv").rows
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "several.csv").read_bytes()
-    maps = [placing.make(store, each.release) for each in (one, several)]
-    assert np.asarray(maps[0].x).tolist() == np.asarray(maps[1].x).tolist()
     difference = diff.compare(one.release, several.release)
     assert (difference.overlap, difference.unchanged) == (1, 1)
     assert lifecycle.verify(store, several.release.ref)
@@ -139,6 +141,67 @@ def test_a_single_shard_finds_its_rows_only(store: Store) -> None:
         own = whole.items.ids[whole.items.ids % SHARDS == number]
         assert sorted(found.of(0)[0].tolist()) == own.tolist()
         assert len(part.index) == len(own)
+
+
+def gather_here(store: Store) -> Gather:
+    """Return what asks the shards of the release in this process, by bytes as over a network."""
+    parts = [OneShard.open(store, "several", shard=Shard(number, SHARDS)) for number in range(SHARDS)]
+
+    def gather(asks: Sequence[Ask], name: str) -> list[Found]:
+        read = [Ask.unpack(ask.pack()) for ask in asks]
+        assert name == "several"
+        assert [ask.release for ask in read] == [part.ref.digest for part in parts]
+        seen = [
+            part if ask.n_bits == part.n_bits else Prefix(part, ask.n_bits)
+            for part, ask in zip(parts, read, strict=True)
+        ]
+        return [Found.unpack(answer(part, ask).pack()) for part, ask in zip(seen, read, strict=True)]
+
+    return gather
+
+
+def test_shards_that_lie_elsewhere_answer_as_one_index(store: Store, tmp_path: Path) -> None:
+    one = opened(store, "one")
+    ref = Release.open(store, "several").ref
+    elsewhere = Gathered.open(store, ref=ref, gather=gather_here(store), count=SHARDS)
+    assert isinstance(elsewhere.index, RemoteShards)
+    assert len(elsewhere.index) == len(one)
+    ids, new = one.release.items.ids[::9].tolist(), str(written(tmp_path, 1))
+    for options in ASKED:
+        found = [told(list(each.answers(new, ids=ids, **options))) for each in (one, Collection(store, elsewhere))]
+        assert found[0] == found[1], options
+    values = np.random.default_rng(0).normal(size=one.n_bits).astype(np.float32)
+    for where in (None, one.release.items.ids[5:9], one.release.items.ids[::2], np.zeros(0, np.int64)):
+        best = [asymmetric.search(each.index, values, 9, where) for each in (one.release, elsewhere)]
+        np.testing.assert_array_equal(best[0], best[1])
+    with pytest.raises(QueryError, match="at least 1"):
+        elsewhere.query(one.release.codes_of([1]), 0)
+    with pytest.raises(CodeError):
+        elsewhere.query(one.release.codes_of([1]).prefix(8), 1)
+
+
+@pytest.mark.parametrize("where", [[], [3], [0, 3, 6, 9], [12, 6 << 40], list(range(1, 900, 3))])
+def test_ids_arrive_as_they_were_sent(where: list[int]) -> None:
+    ask = Ask(
+        "a" * 64,
+        f"{1 + (where or [0])[0] % 3}/3",
+        8,
+        4,
+        values=np.zeros(8, np.float32),
+        where=np.array(where, np.int64),
+    )
+    found = Ask.unpack(ask.pack())
+    assert found.where is not None
+    assert found.where.tolist() == where
+
+
+@pytest.mark.parametrize(
+    "changed", [{"n_bits": 9}, {"n_bits": 0}, {"n_bits": 8.0}, {"release": 3}, {"k": None}, {"radius": "1"}]
+)
+def test_a_question_with_wrong_numbers_is_refused(changed: dict[str, Any]) -> None:
+    head = {"release": "a" * 64, "shard": "1/3", "n_bits": 8, "k": 4, "radius": -1} | changed
+    with pytest.raises((QueryError, CodeError), match="a question to a shard"):
+        Ask.unpack(pack(head, {"values": np.zeros(8, np.float32)}, TYPES))
 
 
 def test_a_release_without_such_a_shard_is_refused(store: Store) -> None:
