@@ -5,7 +5,7 @@ all of them the same, and where a row lies is known without asking. Each part is
 its own added and removed rows. The first k of S ordered answers are the first k of all rows, ties by id included, so
 the answer of exact shards is that of one exact index.
 
-Where there is much to compare, the shards are searched at the same time, each in a thread of its own.
+Where a search takes long enough, the shards are searched at the same time, in threads.
 
 Legend: S shards, Q queries, k neighbours.
 """
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from aepipe.codes.bitcodes import BitCodes, check_same
 from aepipe.errors import QueryError
 from aepipe.index import hamming
+from aepipe.index.cost_model import Reach, scan_cost
 from aepipe.index.hamming import DeltaIndex, RowIndex
 from aepipe.index.hits import Hits, RaggedHits
 from aepipe.index.postings import checked_ids
@@ -36,8 +37,8 @@ Part: TypeAlias = RowIndex | DeltaIndex
 Result = TypeVar("Result")
 
 MOST_SHARDS = 4096
-WORTH_THREADS = 1 << 20
-"""Comparisons of codes from which on shards are searched at the same time: below, threads cost more than they gain."""
+WORTH_THREADS = 1e6
+"""Expected nanoseconds of a search in one shard, from which on all are searched at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ class Shards:
         self.parts = list(parts)
         self.n_bits = parts[0].n_bits
         self.fingerprint = next((part.fingerprint for part in parts if part.fingerprint), "")
+        self._costs: dict[int, float] = {}
 
     @property
     def n_codes(self) -> int:
@@ -173,20 +175,31 @@ class Shards:
 
     def search(self, codes: BitCodes, k: int, where: Ids | None = None, *, threads: int = 1) -> Hits:
         """Return the k nearest rows of each code; see :meth:`HammingIndex.search`."""
-        found = self._ask(len(codes), where, lambda part, own: part.search(codes, k, own, threads=threads))
+        if k not in self._costs:
+            self._costs[k] = max(_cost(part, k) for part in self.parts)
+        expected = len(codes) * self._costs[k]
+        found = self._ask(expected, where, lambda part, own: part.search(codes, k, own, threads=threads))
         return reduce(Hits.merge, found)
 
     def within(self, codes: BitCodes, radius: int, where: Ids | None = None, *, threads: int = 1) -> RaggedHits:
         """Return every row at most ``radius`` bits away; see :meth:`HammingIndex.within`."""
-        found = self._ask(len(codes), where, lambda part, own: part.within(codes, radius, own, threads=threads))
+        expected = len(codes) * max(scan_cost(self.n_bits, part.n_codes) for part in self.parts)
+        found = self._ask(expected, where, lambda part, own: part.within(codes, radius, own, threads=threads))
         return RaggedHits.merge(found)
 
-    def _ask(self, queries: int, where: Ids | None, ask: Callable[[Part, Ids | None], Result]) -> list[Result]:
-        """Return the answers of all shards, in their order."""
+    def _ask(self, expected: float, where: Ids | None, ask: Callable[[Part, Ids | None], Result]) -> list[Result]:
+        """Return the answers of all shards, in their order; each is expected to take some nanoseconds."""
         own = split(where, len(self.parts))
-        if queries * self.n_codes < WORTH_THREADS:
+        if expected < WORTH_THREADS:
             return [ask(part, some) for part, some in zip(self.parts, own, strict=True)]
         return list(_searchers(os.getpid()).map(ask, self.parts, own))
+
+
+def _cost(part: Part, k: int) -> float:
+    """Return the expected nanoseconds of a query."""
+    engine = part.base.engine if isinstance(part, DeltaIndex) else part.engine
+    reach: Reach | None = getattr(engine, "reach", None)
+    return scan_cost(part.n_bits, len(engine)) if reach is None else reach.cost(k, part.n_bits, len(engine))
 
 
 @cache
