@@ -152,6 +152,7 @@ def settings_of(listening: Listening, offered: Offered, parted: Parted) -> Setti
     Raises:
         QueryError: a size, a prefix or a shard cannot be read, or options exclude each other.
     """
+    from aepipe.client.wire import Wire
     from aepipe.index.shards import Shard
 
     if parted.shard is not None and parted.shards is not None:
@@ -159,6 +160,8 @@ def settings_of(listening: Listening, offered: Offered, parted: Parted) -> Setti
     if parted.partial and parted.shards is None:
         raise QueryError("--partial is about shards that others search: give --shards, too")
     addresses = tuple(one.strip() for one in (parted.shards or "").split(",") if one.strip())
+    for one in addresses:
+        Wire(one)  # checks it
     if parted.shards is not None and not addresses:
         raise QueryError("--shards names no service: give the addresses of all, with commas between")
     prefix = listening.root_path.rstrip("/")

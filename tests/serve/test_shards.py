@@ -183,7 +183,9 @@ def test_a_service_of_another_shard_is_silent(store: Store) -> None:
             assert "shard 2/2 does not answer" in reply.json["detail"]
 
 
-def test_a_shard_that_is_killed_or_hangs_is_noticed_and_used_again(store: Store) -> None:
+def test_a_shard_that_is_killed_or_hangs_is_noticed_and_used_again(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     port, stream = free_port(), {"Accept": "application/x-ndjson"}
     with ExitStack() as held:
         part = held.enter_context(running(store, shard=Shard(0, COUNT)))
@@ -206,8 +208,11 @@ def test_a_shard_that_is_killed_or_hangs_is_noticed_and_used_again(store: Store)
             assert {hit["id"] % COUNT for hit in found.json["answers"][0]["hits"]} == {0}
             lines = client.post(f"{ONE}/search", {"queries": [{"id": 3}], "partial": True}, stream).body.splitlines()
             assert json.loads(lines[-1]) == {"missing": ["2/2"], "complete": False}
+            remote = connect(f"http://127.0.0.1:{client.port}")
             with pytest.raises(ServiceError, match="shard 2/2 does not answer"):
-                connect(f"http://127.0.0.1:{client.port}").query(ids=[3])
+                remote.query(ids=[3])
+            assert remote.query(ids=[3], partial=True)[0].hits
+            assert "these hits are a part: shard 2/2 does not answer" in caplog.text
             if signal_of_end == signal.SIGKILL:
                 last = started(store, held, port)
             else:
