@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import Encoder
 from aepipe.errors import QueryError
-from aepipe.index.hamming import DeltaIndex, RowIndex
+from aepipe.index.remote import Index
 from aepipe.release.release import Release
 from aepipe.store.segments import CodeSegments
 
@@ -52,7 +52,7 @@ class Prefix(Release):
         return self._whole.encoder
 
     @cached_property
-    def index(self) -> RowIndex | DeltaIndex:
+    def index(self) -> Index:
         """An index of the prefixes, made in memory."""
         return self._whole.index.prefix(self.n_bits)
 

@@ -86,6 +86,9 @@ class SearchAnswer(msgspec.Struct):
         rows: that can be found.
         took_ms: time of the search, in milliseconds.
         answers: in the order of the questions.
+        shard: of a service that searches only one; others do not say it.
+        complete: whether all shards were searched; only where ``partial`` is asked for.
+        missing: the shards that were not; only where there are some.
     """
 
     name: str
@@ -94,6 +97,21 @@ class SearchAnswer(msgspec.Struct):
     rows: int
     took_ms: float
     answers: list[Answer]
+    shard: str | UnsetType = UNSET
+    complete: bool | UnsetType = UNSET
+    missing: list[str] | UnsetType = UNSET
+
+
+class Incomplete(msgspec.Struct):
+    """The last line of a streamed answer that is a part.
+
+    Attributes:
+        missing: the shards that were not searched.
+        complete: false.
+    """
+
+    missing: list[str]
+    complete: bool = False
 
 
 class Encoded(msgspec.Struct):
@@ -166,7 +184,7 @@ class Counted(msgspec.Struct):
     count: int
 
 
-class CollectionSummary(msgspec.Struct):
+class CollectionSummary(msgspec.Struct, kw_only=True):
     """A collection in service.
 
     Attributes:
@@ -179,6 +197,7 @@ class CollectionSummary(msgspec.Struct):
         asks: what may be asked: some of ``id``, ``key``, ``code``, ``text``, ``vector``, ``row``, ``bytes``.
         pictures: whether rows have pictures to look at.
         trouble: why a newer release is not taken up; null where there is none.
+        shard: of a service that searches only one, whose rows are counted then; others do not say it.
     """
 
     name: str
@@ -190,9 +209,10 @@ class CollectionSummary(msgspec.Struct):
     asks: list[str]
     pictures: bool
     trouble: str | None
+    shard: str | UnsetType = UNSET
 
 
-class CollectionFacts(CollectionSummary):
+class CollectionFacts(CollectionSummary, kw_only=True):
     """Everything about a collection.
 
     Attributes:

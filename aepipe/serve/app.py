@@ -36,7 +36,7 @@ def application(service: Service) -> Guard:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        service.catalog.start()
+        service.start()
         yield
         service.close()
 

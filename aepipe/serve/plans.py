@@ -132,7 +132,7 @@ def is_plain(options: Options) -> bool:
         options.plus,
         options.minus,
     )
-    reach = (options.radius, options.min_confidence, options.bits)
+    reach = (options.radius, options.min_confidence, options.bits, options.partial)
     return (options.k or 1) <= PLAIN and not any((*filters, *words)) and all(one is None for one in reach)
 
 

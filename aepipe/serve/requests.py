@@ -112,6 +112,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
         columns: of the source, given with each hit; else all.
         after: where an earlier answer ended: its ``next``; the release of that answer goes on.
         release: the first characters of a digest, at least 12; else the release in service.
+        partial: where shards are silent, answer without them, and say so; else as the service was started.
     """
 
     k: Annotated[int, Meta(ge=1, le=MOST_HITS)] | None = None
@@ -133,6 +134,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
     columns: list[Name] = []
     after: Name | None = None
     release: Annotated[str, Meta(pattern="^[0-9a-f]{12,64}$")] | None = None
+    partial: bool | None = None
 
 
 class SearchRequest(Options):

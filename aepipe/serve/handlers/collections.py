@@ -133,6 +133,7 @@ def _summary(service: Service, one: Served) -> dict[str, Any]:
         "trouble": "the release in service cannot be opened; the log says why"
         if release.name in service.catalog.trouble
         else None,
+        "shard": service.shard,
     }
 
 
