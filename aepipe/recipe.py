@@ -38,7 +38,7 @@ Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 BYTES, DEPTH, INTEGER, PATH = 1 << 20, 32, 1 << 53, 4096
 """Limits of a recipe: bytes of its file, tables and lists within each other, integers, letters of a path."""
-WIDEST, MOST_BITS, MOST_LAYERS = 65_536, 65_536, 64
+WIDEST, MOST_BITS, MOST_LAYERS, MOST_SHARDS = 65_536, 65_536, 64, 4096
 """Limits of networks: units of a layer, bits of a code, layers."""
 
 _SHOWN = 500  # letters of a wrong value in a message
@@ -272,14 +272,16 @@ class IndexRecipe(GrownOptions):
         embedding: how the float embedding of each row is kept for re-ranking: ``int8``, a byte for each unit of the
             topmost layer, or ``none``.
         rerank: whether queries order hits by these embeddings, where they are kept and ``--fast`` is not asked for.
+        shards: parts of the index, each with the rows whose ids say so; see :mod:`aepipe.index.shards`.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"rerank"})
+    later: ClassVar[frozenset[str]] = frozenset({"rerank", "shards"})
 
     kind: Choice = Choice(kind="flat")
     rows: Literal["all", "train"] = "all"
     embedding: Literal["int8", "none"] = "int8"
     rerank: bool = True
+    shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)] = 1
 
 
 class EvaluateRecipe(Options):

@@ -28,7 +28,8 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
         CorruptError: one of its files is not what was written.
     """
     card = card_of(store, ref)
-    index = _segment(store, card["index"], layout.Index.CARD)
+    listed = card["index"] if isinstance(card["index"], list) else [card["index"]]
+    index = [_segment(store, one, layout.Index.CARD) for one in listed]
     scores = _segment(store, card["scores"], layout.Scores.SCORES) if card.get("scores") else None
     event = _last_promoted(store, card["name"], ref)
     return {
@@ -39,9 +40,10 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
         "created": store.manifest(ref).created,
         "rows": card["rows"],
         "changes": _changes(store, card),
-        "distinct_codes": index["codes"],
+        "distinct_codes": sum(one["codes"] for one in index),  # one that several shards have counts several times
         "n_bits": card["n_bits"],
-        "index": index["kind"],
+        "index": index[0]["kind"],
+        "shards": len(index),
         "fingerprint": card["fingerprint"],
         "aligned": store.manifest(Ref.parse(card["encoder"])).facts.get("aligned"),
         "layers": layer_names(card["recipe"]),
@@ -63,7 +65,7 @@ def facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("release", f"{found['release'][:12]}, {_service(found)}"),
         ("created", found["created"]),
-        ("rows", f"{found['rows']:,} in the index ({found['index']}), {found['distinct_codes']:,} distinct codes"),
+        ("rows", f"{found['rows']:,} in the index ({_index(found)}), {found['distinct_codes']:,} distinct codes"),
         ("codes", f"{found['n_bits']} bits, fingerprint {found['fingerprint'][:12]}{_aligned(found)}"),
         ("encoder", " > ".join(found["layers"])),
         ("source", f"{found['source']['kind']}, {found['source']['path']}"),
@@ -232,6 +234,11 @@ def _aligned(found: Mapping[str, Any]) -> str:
     if not found["aligned"]:
         return ""
     return f"; {found['aligned']['flips']:.1%} of the bits differ from {found['aligned']['fingerprint'][:12]}'s"
+
+
+def _index(found: Mapping[str, Any]) -> str:
+    """Return the kind of an index, with the number of its shards where it has some."""
+    return str(found["index"]) if found["shards"] == 1 else f"{found['index']} in {found['shards']:,} shards"
 
 
 def _changes(store: Store, card: Mapping[str, Any]) -> dict[str, int] | None:
