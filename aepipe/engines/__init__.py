@@ -1,0 +1,180 @@
+"""Engines: what does the same work to many parts, on this machine or on others.
+
+An engine is one file of this room, and its name is the kind: ``local``, or the first word of an address such as
+``ray://HOST:PORT``. Each file has ``open_engine(address) -> Engine``. Which engine is taken decides nothing about the
+results, so it is in no digest.
+
+A :class:`Work` goes to wherever the engine has room, so it is a function of this package with small arguments that can
+be pickled: where the store is, and references. An engine may begin a part more than once. So the function begins by
+looking whether its output is there; it makes it, and puts it into the store under a name that its inputs decide. Then
+it does not matter how often it was begun. Only :class:`Done` comes back.
+
+What a function may ask of its engine: :func:`check_stopped`, which ends it early when nobody wants its result.
+"""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from threading import Event, local
+from typing import Any, Protocol, cast
+
+from aepipe.errors import AepipeError, RecipeError
+
+VARIABLE = "AEPIPE_ENGINE"
+"""Of the environment: a kind, or the address of an engine, where nothing else names one."""
+LOCAL = "local"
+"""The kind that needs nothing installed, and is taken where none is named."""
+SHOWN = 20
+"""Letters of a reference in a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the things that work is done to.
+
+    Attributes:
+        number: from 0, in the order of all parts.
+        ref: names it to the work: the reference of an artifact, or another short text.
+    """
+
+    number: int
+    ref: str
+
+    def __str__(self) -> str:
+        return f"part {self.number + 1:,} ({self.ref[:SHOWN]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What has become of one part.
+
+    Attributes:
+        part: its number.
+        ref: the output, an artifact in the store.
+        rows: rows in the output.
+        rejected: items that could not be read.
+        seconds: that the work took; 0 where the output was there already.
+    """
+
+    part: int
+    ref: str
+    rows: int = 0
+    rejected: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the work on one part takes.
+
+    Attributes:
+        cpus: threads that it keeps busy.
+        gpus: devices, or a share of one.
+        memory: bytes; 0 where it is not known.
+    """
+
+    cpus: int = 1
+    gpus: float = 0.0
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is done to each part.
+
+    Attributes:
+        stage: in words for users: ``ingest``.
+        function: of a module of this package; it is called with the part and the arguments.
+        arguments: small, and fit to be pickled.
+    """
+
+    stage: str
+    function: Callable[..., Done]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, part: Part) -> Done:
+        """Do it to one part.
+
+        Raises:
+            Exception: what the function raises; it names the part.
+        """
+        try:
+            return self.function(part, **self.arguments)
+        except Exception as error:
+            raise named(error, part)  # noqa: B904  the same error
+
+
+class Engine(Protocol):
+    """Does work to parts, wherever it has room."""
+
+    def map(self, work: Work, parts: Sequence[Part], needs: Needs) -> Iterator[Done]:
+        """Yield what has become of each part, in any order.
+
+        A consumer that stops early, as after Ctrl-C, ends the work that is under way.
+
+        Args:
+            work: done to each part at least once.
+            parts: all of them.
+            needs: of the work on one part.
+
+        Raises:
+            Exception: what the work raised first; it names the part.
+        """
+
+
+class Stopped(BaseException):
+    """Nobody wants the result of this part any more; only the engine catches it."""
+
+
+_here = local()
+
+
+def stop_by(event: Event | None) -> None:
+    """Let work in this thread end when an event is set; None takes that back."""
+    _here.event = event
+
+
+def check_stopped() -> None:
+    """End the work of this thread if its engine was stopped; a function calls this now and then.
+
+    Raises:
+        Stopped: it was.
+    """
+    event = getattr(_here, "event", None)
+    if event is not None and event.is_set():
+        raise Stopped
+
+
+def named(error: Exception, part: Part) -> Exception:
+    """Return an error that names the part it happened in, once however often it is raised again."""
+    text = f"in {part}"
+    if text not in getattr(error, "__notes__", ()):
+        error.add_note(text)
+        if isinstance(error, AepipeError):
+            error.args = (f"{error}, {text}",)
+    return error
+
+
+def names() -> list[str]:
+    """Return the names of all kinds: the files of this room."""
+    return [one.name for one in pkgutil.iter_modules(__path__)]
+
+
+def resolve(text: str | None = None) -> Engine:
+    """Return an engine.
+
+    Args:
+        text: a kind, or an address that begins with one; None takes the one of the environment, else ``local``.
+
+    Raises:
+        RecipeError: there is no such kind.
+    """
+    text = text or os.environ.get(VARIABLE) or LOCAL
+    kind = text.partition("://")[0]
+    if kind not in names():
+        raise RecipeError(f"engine {text!r}: unknown; allowed: {', '.join(names())}")
+    return cast(Engine, import_module(f"{__name__}.{kind}").open_engine(text if kind != text else ""))
