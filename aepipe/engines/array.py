@@ -243,8 +243,9 @@ def _read(file: Path, part: Part) -> Done:
     except (ValueError, TypeError, KeyError):
         raise EngineError(f"{file}: damaged; start the run again") from None
     # Errors with more than a text cannot be made again from their text alone.
-    plain = isinstance(kind, type) and issubclass(kind, AepipeError) and "__reduce__" not in vars(kind)
-    raise named(kind(text) if plain else EngineError(f"{body['error']}: {text}"), part)
+    if isinstance(kind, type) and issubclass(kind, AepipeError) and "__reduce__" not in vars(kind):
+        raise named(kind(text), part)
+    raise named(EngineError(f"{body['error']}: {text}"), part)
 
 
 def _write(file: Path, body: Mapping[str, Any]) -> None:

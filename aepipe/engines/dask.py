@@ -64,9 +64,9 @@ class Dask:
 
         client, version, ahead = self._joined(), installed(), iter(parts)
         resources = {"GPU": needs.gpus} if needs.gpus else None
-        parts_of: dict[str, Part] = {}
+        parts_of: dict[Any, Part] = {}
 
-        def submitted(count: int) -> list[Future]:
+        def submitted(count: int) -> list[Future[Done]]:
             futures = []
             for part in islice(ahead, count):
                 # Not pure: a result that Dask remembers may be of an artifact that is gone.
@@ -111,7 +111,7 @@ def _check_room(client: Client, needs: Needs) -> None:
         raise EngineError(f"engine dask: of {len(workers)} workers there is none{asked}; {START}")
 
 
-def _result(future: Future, part: Part) -> Done:
+def _result(future: Future[Done], part: Part) -> Done:
     """Return what has become of a part.
 
     Raises:

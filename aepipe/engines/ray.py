@@ -13,6 +13,7 @@ Source: Moritz et al., Ray: A Distributed Framework for Emerging AI Applications
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -99,7 +100,8 @@ class Ray:
             os.environ.setdefault(name, value)
         with _signals_kept():
             try:
-                ray.init(self.address or "auto", log_to_driver=False, logging_level="ERROR", configure_logging=False)
+                quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+                ray.init(self.address or "auto", logging_level=logging.ERROR, **quiet)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 why = str(error).partition("\n")[0]
                 raise EngineError(f"engine ray: this machine belongs to no such cluster ({why}); {START}") from None

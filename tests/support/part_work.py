@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from aepipe.engines import Done, Part
 from aepipe.errors import ItemError, SourceError
 
-ERRORS = {
+ERRORS: dict[str, Callable[[], Exception]] = {
     "source": lambda: SourceError("torn"),
     "item": lambda: ItemError("a.png", "torn"),
     "system": lambda: OSError(5, "torn"),
