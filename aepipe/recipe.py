@@ -278,6 +278,23 @@ class IndexRecipe(GrownOptions):
     rerank: bool = True
 
 
+class EngineRecipe(Options):
+    """What works on the parts of a large collection; it is in no digest, and not in the recipe that a release keeps.
+
+    Attributes:
+        kind: ``local``, ``ray``, ``dask`` or ``array``; empty takes the one of ``$AEPIPE_ENGINE``, else this machine.
+        address: ``HOST:PORT`` of a cluster, or the folder of an array.
+    """
+
+    kind: Literal["", "local", "ray", "dask", "array"] = ""
+    address: str = ""
+
+    @property
+    def text(self) -> str:
+        """The engine as ``--engine`` names it; empty for none."""
+        return f"{self.kind}://{self.address}" if self.address else self.kind
+
+
 class EvaluateRecipe(Options):
     """The scoring of a release.
 
@@ -341,6 +358,7 @@ class Recipe(Options):
     index: IndexRecipe = IndexRecipe()
     evaluate: EvaluateRecipe = EvaluateRecipe()
     gate: GateRecipe = GateRecipe()
+    engine: Annotated[EngineRecipe, Field(exclude=True)] = EngineRecipe()
     _file: Path = PrivateAttr(default=Path("recipe"))
 
     @property

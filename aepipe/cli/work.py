@@ -11,6 +11,7 @@ import typer
 from aepipe import engines
 from aepipe.cli.options import Wait, seconds
 from aepipe.cli.output import is_quiet, say
+from aepipe.cli.prefect import EngineText
 from aepipe.cli.progress import showing
 from aepipe.errors import EngineError, QueryError
 from aepipe.log import step
@@ -18,15 +19,6 @@ from aepipe.log import step
 if TYPE_CHECKING:
     from aepipe.engines.array import Array, Plan
 
-EngineText = Annotated[
-    str | None,
-    typer.Option(
-        "--engine",
-        help="What works on the parts of a collection: local, ray://HOST:PORT, dask://HOST:PORT, array:///FOLDER; "
-        "else $AEPIPE_ENGINE, else this machine.",
-        metavar="ENGINE",
-    ),
-]
 LOOK_EVERY = 1.0
 """Seconds between two looks for work."""
 

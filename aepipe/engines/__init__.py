@@ -19,6 +19,7 @@ import pkgutil
 import platform
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from threading import Event, local
@@ -209,6 +210,28 @@ def check_address(address: str, kind: str, remedy: str) -> None:
 def names() -> list[str]:
     """Return the names of all kinds: the files of this room."""
     return [one.name for one in pkgutil.iter_modules(__path__)]
+
+
+@contextmanager
+def using(text: str | None, *, over: bool = False) -> Iterator[None]:
+    """Let an engine be taken in the block, where none is named.
+
+    Args:
+        text: a kind or an address; None or an empty text changes nothing.
+        over: also where the environment names one.
+    """
+    before = os.environ.get(VARIABLE)
+    if not text or (before and not over):
+        yield
+        return
+    os.environ[VARIABLE] = text
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
 
 
 def resolve(text: str | None = None) -> Engine:
