@@ -112,7 +112,7 @@ def make_parts(job: Job, rows: str | None = None) -> dict[str, Any]:
     views = tasks.views(job, rows)
     layers = pretrained(job, views)
     model = tasks.finetune(job, views, layers)
-    codes = [tasks.encode(job, model, rows)]
+    codes = tasks.encode(job, model, rows)
     scores = tasks.score(job, rows, model, codes)
     return {"rows": rows, "views": views, "layers": layers, "model": model, "codes": codes, "scores": scores}
 

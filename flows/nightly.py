@@ -42,7 +42,7 @@ RETRAIN_DAYS = 30
 KEEP = 7
 _NOT_LEARNED = {"name", "index", "evaluate", "gate", "compute"}
 """Tables of a recipe that the encoder does not depend on."""
-_WHERE = {"path", "workers", "max_bad_share", "max_vanished_share", "words"}
+_WHERE = {"path", "workers", "part", "max_bad_share", "max_vanished_share", "words"}
 """Keys of ``[source]`` that change where and how rows are read, but not the rows."""
 
 
@@ -226,7 +226,7 @@ def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
     model = str(release.part("encoder"))
     with night.timed("encode"):
         codes = tasks.reuse_codes(job, [str(part) for part in release.all_parts("codes")], before, rows)
-        codes.append(tasks.encode(job, model, rows, codes))
+        codes = tasks.encode(job, model, rows, codes)
     with night.timed("watch"):
         night.drift = tasks.measure_drift(job, model, before, rows, codes)
     with night.timed("publish"):
@@ -259,7 +259,7 @@ def _train(job: Job, night: Night, rows: str, why: str, *, after: Release | None
         logger.info("%s: an encoder is trained: %s", job.name, why)
         new = tasks.finetune(job, views, [] if warm else pretrained(job, views), model, warm=warm)
     with night.timed("encode"):
-        codes = [tasks.encode(job, new, rows)]
+        codes = tasks.encode(job, new, rows)
     with night.timed("publish"):
         scores = tasks.score(job, rows, new, codes)
         best, parts = simpler(job, {"rows": rows, "model": new, "codes": codes, "scores": scores})
