@@ -4,8 +4,8 @@ An engine is one file of this room, and its name is the kind: ``local``, or the 
 ``ray://HOST:PORT``. Each file has ``open_engine(address) -> Engine``. Which engine is taken decides nothing about the
 results, so it is in no digest.
 
-A :class:`Work` goes to wherever the engine has room, so it is a function of this package with small arguments that can
-be pickled: where the store is, and references. An engine may begin a part more than once. So the function begins by
+A :class:`Work` goes to wherever the engine has room, so it is a function of this package with small arguments that JSON
+has: where the store is, and references. An engine may begin a part more than once. So the function begins by
 looking whether its output is there; it makes it, and puts it into the store under a name that its inputs decide. Then
 it does not matter how often it was begun. Only :class:`Done` comes back.
 
@@ -96,7 +96,7 @@ class Work:
     Attributes:
         stage: in words for users: ``ingest``.
         function: of a module of this package; it is called with the part and the arguments.
-        arguments: small, and fit to be pickled.
+        arguments: small, values that JSON has: an engine may write them into a file.
     """
 
     stage: str

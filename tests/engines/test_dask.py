@@ -13,18 +13,9 @@ from aepipe.engines import Done, Engine, Needs, Part, Work
 from aepipe.errors import AepipeError, EngineError
 from tests.support import part_work
 
-distributed = pytest.importorskip("distributed", reason="needs the extra dask")
+pytest.importorskip("distributed", reason="needs the extra dask")
 
 PARTS = [Part(number, f"ref-{number}") for number in range(20)]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """Two workers; the address of their scheduler."""
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
-    ) as cluster:
-        yield f"dask://{cluster.scheduler_address.removeprefix('tcp://')}"
 
 
 @pytest.fixture

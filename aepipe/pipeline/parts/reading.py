@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -32,13 +32,13 @@ VERSION = 1
 STAGE = "ingest.part"
 
 
-def read_part(part: Part, *, store: str, source: SourceAt, threads: int) -> Done:
+def read_part(part: Part, *, store: str, source: Mapping[str, str], threads: int) -> Done:
     """Read the items of a listing into a part of the rows, unless that was done before.
 
     Args:
         part: its reference is that of the listing, and after spaces those of tables that may hold some of the rows.
         store: the folder of the store.
-        source: of the items.
+        source: of the items, the fields of a :class:`aepipe.pipeline.parts.opened.SourceAt`.
         threads: to decode with.
 
     Raises:
@@ -48,7 +48,7 @@ def read_part(part: Part, *, store: str, source: SourceAt, threads: int) -> Done
     began = time.monotonic()
     place = store_at(store)
     listed, *before = map(Ref.parse, part.ref.split())
-    opened = source_at(source, place)
+    opened = source_at(SourceAt(**source), place)
     made, seconds = part_read(place, listed, opened), 0.0
     if made is None:
         made = _read(place, listed, opened, _Known(store, before, opened), threads)
