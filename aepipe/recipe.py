@@ -279,7 +279,9 @@ class IndexRecipe(GrownOptions):
 
 
 class EngineRecipe(Options):
-    """What works on the parts of a large collection; it is in no digest, and not in the recipe that a release keeps.
+    """The engine that works on the parts of a large collection.
+
+    It is in no digest, and not in the recipe that a release keeps.
 
     Attributes:
         kind: ``local``, ``ray``, ``dask`` or ``array``; empty takes the one of ``$AEPIPE_ENGINE``, else this machine.

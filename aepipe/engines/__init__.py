@@ -91,7 +91,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is done to each part.
+    """A function for each part, with its arguments.
 
     Attributes:
         stage: in words for users: ``ingest``.

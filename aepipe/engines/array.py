@@ -1,4 +1,6 @@
-"""Work by the jobs of an array, as Slurm, Kubernetes and AWS Batch start them; ``array:///FOLDER`` is a shared folder.
+"""Work by the jobs of an array, which Slurm, Kubernetes or AWS Batch start.
+
+An address is ``array:///FOLDER``, a folder that the run and all jobs see.
 
 Nothing has to be installed, and nothing listens. The run writes what is to be done into the folder, and waits; each
 job, ``aepipe work STAGE --share 3/64``, does its share of the parts, and writes what has become of each::
@@ -80,7 +82,7 @@ class Array:
                 shutil.rmtree(place / plan.id, ignore_errors=True)
 
     def plan(self, stage: str) -> Plan | None:
-        """Return what is to be done for a stage; None where nothing is.
+        """Return the plan for a stage; None where there is none.
 
         Raises:
             EngineError: the plan cannot be read, or is not one of this version.
@@ -123,7 +125,7 @@ class Array:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done to which parts.
+    """A function, and the parts that it is for.
 
     Attributes:
         id: of this run's plan.
@@ -180,7 +182,7 @@ class Plan:
         return [Part(number, ref) for number, ref in self.refs]
 
     def work(self, stage: str) -> Work:
-        """Return what is done to each part.
+        """Return the work on each part.
 
         Raises:
             EngineError: the function is not one of aepipe's stages that work on parts.

@@ -1,4 +1,6 @@
-"""Work on a Ray cluster, as plain tasks; ``ray://HOST:PORT`` is the address of its head node.
+"""Work on a Ray cluster, as plain tasks.
+
+An address is ``ray://HOST:PORT``, that of the head node.
 
 This machine has to be one of the cluster's: ``ray start --address=HOST:PORT``. aepipe is installed on each machine, and
 each sees the store and the collection under the same paths or addresses. A task that was lost with its machine is begun
