@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from aepipe.errors import AepipeError
-from aepipe.index.remote import Ask
+from aepipe.index.remote import Ask, RemoteShards
 from aepipe.release import shards
 from aepipe.release.search import Question
 from aepipe.release.words import Mixture
@@ -203,7 +203,8 @@ async def _answered(
     request: Request, one: Served, queries: Sequence[Query], options: Options, headers: dict[str, str]
 ) -> Response:
     service = service_of(request)
-    like = None if service.links else _like(queries, options)  # who waits for others waits in a thread
+    # Who waits for shards elsewhere waits in a thread.
+    like = None if isinstance(one.release.index, RemoteShards) else _like(queries, options)
 
     def work() -> tuple[bytes, bool]:
         partial = service.settings.partial if options.partial is None else options.partial
