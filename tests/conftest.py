@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.support.objects import ObjectServer
 
 ROOT = Path(__file__).parents[1]
-ONCE = ("prefect", "forge", "fashion")
+ONCE = ("prefect", "forge", "fashion", "cluster")
 """Fixtures of a session that take seconds."""
 
 

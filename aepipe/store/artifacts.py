@@ -22,13 +22,13 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aepipe.errors import CorruptError, NotFoundError
+from aepipe.errors import CorruptError, NotFoundError, StoreError
 from aepipe.store import backends, layout
 from aepipe.store.io import (
     disk_errors_named,
@@ -43,6 +43,8 @@ from aepipe.store.io import (
 logger = logging.getLogger(__name__)
 
 KINDS = layout.KINDS
+LISTS = frozenset({"rows"})
+"""Kinds that may be a list of other artifacts, which belong to them: ``parts`` among their inputs."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -174,7 +176,21 @@ class Store:
         Whoever makes something of an artifact asks this, under the lock of a collection: what was used since that lock
         was taken is not removed by :mod:`aepipe.release.gc`, whichever collection it serves.
         """
-        return self.backend.mark(str(ref))
+        found = self.backend.mark(str(ref))
+        if found:
+            with suppress(StoreError, FileNotFoundError):  # whoever opens a damaged list says so
+                for one in self.parts(ref):
+                    self.backend.mark(str(one))
+        return found
+
+    def parts(self, ref: Ref) -> tuple[Ref, ...]:
+        """Return the artifacts that one is a list of, in its order; none for most.
+
+        Raises:
+            NotFoundError: the store has no such artifact.
+            CorruptError: the manifest is not what was written.
+        """
+        return _parts_in(self.manifest(ref)) if ref.kind in LISTS else ()
 
     def used(self, ref: Ref) -> float:
         """Return when an artifact was made or last used, in seconds since 1970; infinity if gone."""
@@ -218,14 +234,16 @@ class Store:
     def path(self, ref: Ref) -> Path:
         """Return an artifact's folder after checking the length of every file, without reading any.
 
+        Those that it is a list of are checked, too.
+
         Raises:
             NotFoundError: the store has no such artifact.
             CorruptError: a file is missing or has another length.
             StoreError: the system refused to look at one.
         """
-        outputs = self.manifest(ref).outputs
-        folder = self.backend.fetched(str(ref), outputs)
-        for name, sealed in outputs.items():
+        made = self.manifest(ref)
+        folder = self.backend.fetched(str(ref), made.outputs)
+        for name, sealed in made.outputs.items():
             try:
                 about = (folder / name).stat()
             except OSError as error:
@@ -235,6 +253,11 @@ class Store:
             found = about.st_size
             if found != sealed["bytes"]:
                 raise CorruptError(_named(folder / name, f"it has {found:,} bytes instead of {sealed['bytes']:,}"))
+        for part in _parts_in(made) if ref.kind in LISTS else ():
+            try:
+                self.path(part)
+            except NotFoundError as error:
+                raise CorruptError(_named(folder / layout.MANIFEST, f"its part {error}")) from None
         return folder
 
     def check_lengths(self, ref: Ref) -> None:
@@ -247,6 +270,9 @@ class Store:
         """
         if not self.backend.checked_lengths(str(ref), self.manifest(ref).outputs):
             self.path(ref)
+            return
+        for part in self.parts(ref):
+            self.check_lengths(part)
 
     def output(self, ref: Ref, name: str) -> Path | None:
         """Return one file of an artifact, without fetching the others; None where it has no such file.
@@ -261,6 +287,8 @@ class Store:
     def verified(self, ref: Ref) -> Path:
         """Return an artifact's folder after checking the sha256 of every file, once per process.
 
+        Those that it is a list of are checked, too.
+
         Raises:
             NotFoundError: the store has no such artifact.
             CorruptError: a file is not what was written.
@@ -274,6 +302,8 @@ class Store:
                 if not self.backend.forget(str(ref)):
                     raise
                 self._check(ref, self.path(ref))
+            for part in self.parts(ref):
+                self.verified(part)
             self._verified.add(ref)
         return folder
 
@@ -327,6 +357,10 @@ class Store:
     def place(self, name: str) -> str:
         """Return the full name of a small file of the store, for messages."""
         return f"{self.address}/{name}"
+
+
+def _parts_in(made: Manifest) -> tuple[Ref, ...]:
+    return tuple(map(Ref.parse, made.inputs.get("parts", ())))
 
 
 def ref_of(kind: str, inputs: Mapping[str, Any]) -> Ref:

@@ -5,6 +5,7 @@
     Root                  the store itself, apart from the artifacts
     <kind>/<digest>/      an artifact, sealed by MANIFEST; its other files:
       backbone/             Backbone
+      listing/              Listing
       rows/                 Rows
       views/                Views
       layer/                Layer
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 from typing import Final
 
-KINDS: Final = ("backbone", "rows", "views", "layer", "model", "segment", "words", "release")
+KINDS: Final = ("backbone", "listing", "rows", "views", "layer", "model", "segment", "words", "release")
 """Kinds of artifacts."""
 MANIFEST: Final = "manifest.json"
 """Inputs, facts and checksums of an artifact; an artifact without it is not there."""
@@ -103,11 +104,19 @@ class Rows:
     CARD: Final = "rows.json"
     QUARANTINE: Final = "quarantine.parquet"
     PARTS: Final = "rows-*.parquet"  # a glob
+    RUNS: Final = "runs.npy"  # of a table that refers to others: which ids their rows have
+    HASHES: Final = "hashes.npy"  # of a table that others refer to: of its keys
 
     @staticmethod
     def part(number: int) -> str:
         """Return the file of one part of the table."""
         return f"rows-{number:05d}.parquet"
+
+
+class Listing:
+    """Some items of a large collection, before they are read; see :mod:`aepipe.sources.listing`."""
+
+    TABLE: Final = "listing.parquet"
 
 
 class Views:
