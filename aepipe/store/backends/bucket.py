@@ -6,6 +6,7 @@ nobody has since is each driver's own, and stands in :data:`_SWAPS`.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import threading
@@ -253,10 +254,16 @@ def _swap_azure(system: Any, path: str, data: bytes, stamp: str) -> None:  # noq
 def _swap_google(system: Any, path: str, data: bytes, stamp: str) -> None:  # noqa: ANN401  a driver of fsspec
     bucket, _, name = path.partition("/")
     where = f"{system._location}/upload/storage/v1/b/{quote(bucket)}/o"
-    kind = {"Content-Type": "application/octet-stream"}
-    system.call("POST", where, uploadType="media", name=name, ifGenerationMatch=stamp, headers=kind, data=data)
+    about = json.dumps({"name": name}).encode()
+    parts = ((b"application/json; charset=UTF-8", about), (b"application/octet-stream", data))
+    body = b"".join(b"--%s\r\nContent-Type: %s\r\n\r\n%s\r\n" % (_BORDER, kind, part) for kind, part in parts)
+    kind = {"Content-Type": f'multipart/related; boundary="{_BORDER.decode()}"'}
+    whole = body + b"--%s--" % _BORDER
+    system.call("POST", where, uploadType="multipart", ifGenerationMatch=stamp, headers=kind, data=whole)
 
 
+_BORDER = b"aepipe-4c1f9a7e"
+"""Between the parts of a request to Google's servers; JSON and digests do not have it."""
 _SWAPS: Mapping[str, Callable[[Any, str, bytes, str], None]] = {
     "s3": _swap_s3,
     "gs": _swap_google,
