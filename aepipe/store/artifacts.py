@@ -177,10 +177,9 @@ class Store:
         was taken is not removed by :mod:`aepipe.release.gc`, whichever collection it serves.
         """
         found = self.backend.mark(str(ref))
-        if found:
+        if found and ref.kind in LISTS:
             with suppress(StoreError, FileNotFoundError):  # whoever opens a damaged list says so
-                for one in self.parts(ref):
-                    self.backend.mark(str(one))
+                found = self.backend.mark(*map(str, self.parts(ref)))
         return found
 
     def parts(self, ref: Ref) -> tuple[Ref, ...]:

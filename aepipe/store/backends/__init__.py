@@ -62,8 +62,8 @@ class Backend(Protocol):
     def has(self, name: str) -> bool:
         """Say whether there is an artifact."""
 
-    def mark(self, name: str) -> bool:
-        """Mark an artifact as used now; say whether there is one."""
+    def mark(self, *names: str) -> bool:
+        """Mark artifacts as used now; say whether all are there."""
 
     def used(self, name: str) -> float:
         """Return when an artifact was made or last used, in seconds since 1970; infinity if gone."""

@@ -54,13 +54,13 @@ class Folder:
         """Say whether there is an artifact; one that has no manifest yet does not count."""
         return self._manifest(name).is_file()
 
-    def mark(self, name: str) -> bool:
-        """Mark an artifact as used now; say whether there is one."""
+    def mark(self, *names: str) -> bool:
+        """Mark artifacts as used now; say whether all are there."""
         with self._removal(fcntl.LOCK_SH):
-            found = self.has(name)
-            if found:
+            found = [name for name in names if self.has(name)]
+            for name in found:
                 mark(self._manifest(name))
-        return found
+        return len(found) == len(names)
 
     def used(self, name: str) -> float:
         """Return when an artifact was made or last used, in seconds since 1970; infinity if gone."""

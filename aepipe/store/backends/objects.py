@@ -73,6 +73,8 @@ class Objects(Notes):
         self._fetched: set[str] = set()
         self._checkpoints = Checkpoints(self.bucket)
         self._created = False
+        self._modified: dict[str, float] = {}
+        """When manifests were last written, as listed."""
 
     def create(self) -> None:
         """Make the folder for copies; at the first write ever, check what the server promises.
@@ -119,8 +121,15 @@ class Objects(Notes):
         """Say whether there is an artifact."""
         return self.bucket.info(name) is not None
 
-    def mark(self, name: str) -> bool:
-        """Write a manifest again, which sets its time; say whether there is one."""
+    def mark(self, *names: str) -> bool:
+        """Write manifests again, which sets their times; say whether all are there."""
+        if len(names) == 1:
+            return self._mark(*names)
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="marks") as pool:
+            return all(list(pool.map(self._mark, names)))
+
+    def _mark(self, name: str) -> bool:
+        self._modified.pop(name, None)
         try:
             data = self.bucket.get(name)
             self.bucket.swap(name, data, self.bucket.stamp_of(name, data))
@@ -129,13 +138,16 @@ class Objects(Notes):
         return True
 
     def used(self, name: str) -> float:
-        """Return when an artifact was made or last used, in seconds since 1970; infinity if gone."""
-        found = self.bucket.info(name)
-        return math.inf if found is None else found.modified + 1  # servers round down to seconds
+        """Return when an artifact was made or last used, as of the last listing; infinity if gone."""
+        if name not in self._modified:
+            found = self.bucket.info(name)
+            return math.inf if found is None else found.modified + 1  # servers round down to seconds
+        return self._modified[name] + 1
 
     def listed(self, kind: str) -> list[str]:
         """Return the digests of all artifacts of a kind, oldest first."""
         found = self.bucket.listed(kind)
+        self._modified.update((f"{kind}/{name}", one.modified) for name, one in found.items())
         return sorted((name for name in found if "/" not in name), key=lambda name: (found[name].modified, name))
 
     def manifest(self, name: str) -> bytes:
@@ -185,10 +197,13 @@ class Objects(Notes):
         Raises:
             CorruptError: one is missing or has another length.
         """
-        for sealed in outputs.values():
+
+        def check(sealed: Mapping[str, Any]) -> None:
             found = self.bucket.info(_blob(sealed))
             if found is None or found.size != sealed["bytes"]:
                 raise CorruptError(self._damage(name, sealed, "it is missing, or has another length"))
+
+        _together("lengths", [partial(check, sealed) for sealed in outputs.values()])
         return True
 
     def forget(self, name: str) -> bool:
@@ -231,6 +246,7 @@ class Objects(Notes):
                 self.bucket.put(f"{layout.Root.REMOVED}/{name}", self.bucket.get(name))
             self.bucket.delete(name)
         self._manifests.pop(name, None)
+        self._modified.pop(name, None)
         if (self.root / name).exists():
             self.copies.remove(name, math.inf)
         return True
