@@ -24,11 +24,10 @@ from pathlib import Path
 from aepipe.errors import BusyError
 from aepipe.store import layout
 from aepipe.store.backends.bucket import Bucket, ChangedError
-from aepipe.store.backends.folder import Folder
+from aepipe.store.backends.copies import AT_ONCE, Copies
 from aepipe.store.backends.leases import Lease, is_alive, since
 from aepipe.store.io import write_durably
 
-_AT_ONCE = 8
 _held: dict[tuple[str, str], bytes | None] = {}
 """The bytes that pointers had when this process took the lock of their collection, by address and name."""
 
@@ -38,13 +37,13 @@ class Notes:
 
     Args:
         bucket: of the store.
-        copies: the folder of this machine with copies.
+        copies: what this machine has of it.
     """
 
     pause = 5.0
     """Seconds between two looks whether another release went into service: each look is a request that costs."""
 
-    def __init__(self, bucket: Bucket, copies: Folder) -> None:
+    def __init__(self, bucket: Bucket, copies: Copies) -> None:
         self.bucket, self.copies = bucket, copies
         self.address, self.root = bucket.address, copies.root
         self._seen: dict[str, bytes | None] = {}
@@ -99,7 +98,7 @@ class Notes:
         folder = _folder(name)
         keys = [f"{folder}/{one}" for one in sorted(self.bucket.listed(folder))]
         new = [key for key in keys if key not in self._lines]
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="lines") as pool:
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="lines") as pool:
             self._lines.update(zip(new, pool.map(self._line, new), strict=True))
         return [line for key in keys if (line := self._lines[key])]
 

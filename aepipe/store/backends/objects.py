@@ -12,40 +12,35 @@
 Two makers of one artifact may write different bytes: both write their files, whose names differ, and one of them writes
 the manifest. So every reader sees all of one of them.
 
-Readers map files, as they do in a folder. They fetch the files of an artifact into a folder of this machine under a
-temporary name, check their sha256, and rename the whole. That folder, ``stores/<digest of the address>`` in the cache,
-looks as the folder of a store does, and can be deleted whenever nothing runs.
+Readers map files, as they do in a folder: :mod:`aepipe.store.backends.copies` fetches them first. The folder of the
+copies, ``stores/<digest of the address>`` in the cache, can be deleted whenever nothing runs.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
+import logging
 import math
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from aepipe.errors import CorruptError, StoreError
-from aepipe.log import step
+from aepipe.errors import StoreError
 from aepipe.store import layout
-from aepipe.store.addresses import cache_folder
-from aepipe.store.backends import drafts
 from aepipe.store.backends.bucket import Bucket, ChangedError
 from aepipe.store.backends.checkpoints import Checkpoints
-from aepipe.store.backends.folder import Folder
+from aepipe.store.backends.copies import AT_ONCE, Copies, Outputs, blob, damage, together
 from aepipe.store.backends.notes import Notes
-from aepipe.store.io import disk_errors_named, sha256_of
+from aepipe.store.io import disk_errors_named
 
-AT_ONCE = 8
-"""Files that go over the network at the same time."""
+logger = logging.getLogger(__name__)
+
 GRACE = 86400.0
 """Seconds that a file stays which no artifact has; whoever reads or writes one has ended by then."""
 FRESH = 3600.0
@@ -54,8 +49,6 @@ TRIES = 5
 """Times that the name of an artifact is asked for while others take and remove it."""
 CLOCK = 300.0
 """Seconds that the clock of this machine may differ from the server's."""
-
-Outputs = Mapping[str, Mapping[str, Any]]
 
 
 class Objects(Notes):
@@ -67,7 +60,8 @@ class Objects(Notes):
     """
 
     def __init__(self, address: str, *, reread: bool = False) -> None:
-        super().__init__(Bucket(address), Folder(cache_folder() / "stores" / sha256(address.encode()).hexdigest()[:32]))
+        bucket = Bucket(address)
+        super().__init__(bucket, Copies(bucket))
         self._reread = reread
         self._manifests: dict[str, bytes] = {}
         self._fetched: set[str] = set()
@@ -147,6 +141,7 @@ class Objects(Notes):
     def listed(self, kind: str) -> list[str]:
         """Return the digests of all artifacts of a kind, oldest first."""
         found = self.bucket.listed(kind)
+        self._modified = {name: when for name, when in self._modified.items() if not name.startswith(f"{kind}/")}
         self._modified.update((f"{kind}/{name}", one.modified) for name, one in found.items())
         return sorted((name for name in found if "/" not in name), key=lambda name: (found[name].modified, name))
 
@@ -163,12 +158,10 @@ class Objects(Notes):
             CorruptError: a file is missing there, or is not what was written.
             FullError: the disk of this machine is full.
         """
-        with disk_errors_named(self.root):
-            if self._lacks(name, outputs):
-                self.copies.create()
-                with self._alone(name):
-                    if self._lacks(name, outputs):
-                        self._fetch(name, outputs)
+        if self._lacks(name, outputs):
+            with disk_errors_named(self.root), self.copies.alone(name):
+                if self._lacks(name, outputs):
+                    self.copies.fetch(name, self.manifest(name), outputs)
         self._fetched.add(name)
         return self.root / name
 
@@ -178,18 +171,9 @@ class Objects(Notes):
         Raises:
             CorruptError: it is missing there, or is not what was written.
         """
-        copy = self.root / name / file
-        if self._is_copy(name) and copy.is_file():
-            return copy
-        single = self.root / layout.Root.BLOBS / str(sealed["sha256"])
-        with disk_errors_named(self.root):
-            if not single.exists():
-                self.copies.create()
-                single.parent.mkdir(exist_ok=True)
-                part = single.with_name(drafts.name())
-                self._download(name, part, sealed)
-                part.replace(single)
-        return single
+        if self.copies.is_whole(name, self.manifest(name), {file: sealed}):
+            return self.root / name / file
+        return self.copies.fetch_one(name, sealed)
 
     def checked_lengths(self, name: str, outputs: Outputs) -> bool:
         """Check the lengths of the objects.
@@ -199,11 +183,11 @@ class Objects(Notes):
         """
 
         def check(sealed: Mapping[str, Any]) -> None:
-            found = self.bucket.info(_blob(sealed))
+            found = self.bucket.info(blob(sealed))
             if found is None or found.size != sealed["bytes"]:
-                raise CorruptError(self._damage(name, sealed, "it is missing, or has another length"))
+                raise damage(self.bucket, name, sealed, "it is missing, or has another length")
 
-        _together("lengths", [partial(check, sealed) for sealed in outputs.values()])
+        together("lengths", [partial(check, sealed) for sealed in outputs.values()])
         return True
 
     def forget(self, name: str) -> bool:
@@ -232,7 +216,7 @@ class Objects(Notes):
                     shutil.rmtree(draft)
                     return
             else:
-                self._install(draft, name)
+                self.copies.install(draft, name)
                 self._manifests[name] = data
                 return
         raise StoreError(f"{self.address}/{name}: other processes make and remove it again and again; try it later")
@@ -252,13 +236,20 @@ class Objects(Notes):
         return True
 
     def sweep(self) -> None:
-        """Remove files that no artifact has had for a day, and copies of artifacts that are gone."""
+        """Remove files that no artifact has had for a day, and copies of artifacts that are gone.
+
+        Where a manifest is damaged, all files stay: nobody knows which are its.
+        """
         before = time.time() - GRACE
         blobs = self.bucket.listed(layout.Root.BLOBS)  # before the manifests: what is written meanwhile is younger
         names = [f"{kind}/{digest}" for kind in layout.KINDS for digest in self.listed(kind)]
         removed = self.bucket.listed(layout.Root.REMOVED)
         young = [f"{layout.Root.REMOVED}/{name}" for name, one in removed.items() if one.modified >= before]
-        needed = {sealed["sha256"] for outputs in self._outputs([*names, *young]) for sealed in outputs.values()}
+        try:
+            needed = {sealed["sha256"] for outputs in self._outputs([*names, *young]) for sealed in outputs.values()}
+        except ValueError as error:
+            logger.warning("%s: %s; no file is removed", self.address, error)
+            return
         for digest in [one for one, about in blobs.items() if one not in needed and about.modified < before]:
             key = f"{layout.Root.BLOBS}/{digest}"
             found = self.bucket.info(key)
@@ -266,7 +257,7 @@ class Objects(Notes):
                 self.bucket.delete(key)
         for name in [one for one, about in removed.items() if about.modified < before]:
             self.bucket.delete(f"{layout.Root.REMOVED}/{name}")
-        self._drop_copies(set(names), before)
+        self.copies.drop(set(names), before)
 
     def size(self, name: str) -> int:
         """Return the bytes of an artifact, with its manifest; 0 if gone."""
@@ -274,7 +265,9 @@ class Objects(Notes):
             data = self.manifest(name)
         except FileNotFoundError:
             return 0
-        return len(data) + sum(int(sealed["bytes"]) for sealed in _outputs(data).values())
+        with suppress(ValueError):
+            return len(data) + sum(int(sealed["bytes"]) for sealed in _outputs(name, data).values())
+        return len(data)
 
     # Checkpoints
 
@@ -298,95 +291,28 @@ class Objects(Notes):
         self._checkpoints.end(digest)
         self.copies.drop_work(digest)
 
-    # Copies
-
-    def _is_copy(self, name: str) -> bool:
-        """Say whether this machine has a copy of the artifact that the store has."""
-        try:
-            return self.copies.manifest(name) == self.manifest(name)
-        except OSError:
-            return False
-
     def _lacks(self, name: str, outputs: Outputs) -> bool:
         """Say whether an artifact has to be fetched."""
-        if (self._reread and name not in self._fetched) or not self._is_copy(name):
-            return True
-        folder = self.root / name
-        try:
-            return any((folder / file).stat().st_size != sealed["bytes"] for file, sealed in outputs.items())
-        except OSError:
-            return True
-
-    @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
-        """Let one process of this machine fetch an artifact, and the others wait for it."""
-        folder = self.root / "fetching"
-        folder.mkdir(exist_ok=True)
-        with (folder / name.replace("/", "-")).open("a", encoding="utf-8") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
-
-    def _fetch(self, name: str, outputs: Outputs) -> None:
-        with self.copies.draft(name.partition("/")[0]) as draft:
-            for file in outputs:
-                (draft / file).parent.mkdir(parents=True, exist_ok=True)
-            kind = name.partition("/")[0]
-            _together(
-                f"fetching {kind}", [partial(self._download, name, draft / file, one) for file, one in outputs.items()]
-            )
-            (draft / layout.MANIFEST).write_bytes(self.manifest(name))
-            self._install(draft, name)
-
-    def _download(self, name: str, file: Path, sealed: Mapping[str, Any]) -> None:
-        try:
-            self.bucket.download(_blob(sealed), file)
-        except FileNotFoundError:
-            raise CorruptError(self._damage(name, sealed, "it is missing")) from None
-        if file.stat().st_size != sealed["bytes"] or sha256_of(file) != sealed["sha256"]:
-            file.unlink()
-            raise CorruptError(self._damage(name, sealed, "its sha256 is not its name"))
-
-    def _damage(self, name: str, sealed: Mapping[str, Any], what: str) -> str:
-        remedy = f"Delete it and {self.address}/{name}, and run again: both will be made again"
-        return f"{self.address}/{_blob(sealed)}: corrupt, {what}. {remedy}"
-
-    def _install(self, draft: Path, name: str) -> None:
-        """Let a folder be the copy of an artifact; who has opened the one before can still read it."""
-        target = self.root / name
-        for _ in range(TRIES):
-            with suppress(OSError):
-                draft.rename(target)
-                return
-            self.copies.remove(name, math.inf)
-        raise StoreError(f"{target}: other processes write this copy again and again; try it later")
-
-    def _drop_copies(self, names: set[str], before: float) -> None:
-        """Remove copies of artifacts that the store has no more."""
-        for kind in layout.KINDS:
-            for digest in self.copies.listed(kind):
-                if f"{kind}/{digest}" not in names:
-                    self.copies.remove(f"{kind}/{digest}", before)
-        for file in (self.root / layout.Root.BLOBS).glob("*"):
-            if file.stat().st_mtime < before:
-                file.unlink(missing_ok=True)
+        again = self._reread and name not in self._fetched
+        return again or not self.copies.is_whole(name, self.manifest(name), outputs)
 
     def _upload(self, draft: Path, outputs: Outputs) -> None:
         """Write the files that the store does not have, or has had for so long that they may be swept."""
         files = {sealed["sha256"]: (draft / file, sealed) for file, sealed in outputs.items()}
 
         def upload(file: Path, sealed: Mapping[str, Any]) -> None:
-            found = self.bucket.info(_blob(sealed))
+            found = self.bucket.info(blob(sealed))
             if found is None or found.size != sealed["bytes"] or time.time() - found.modified > FRESH:
-                self.bucket.upload(_blob(sealed), file, sealed["bytes"])
+                self.bucket.upload(blob(sealed), file, sealed["bytes"])
 
-        _together("storing", [partial(upload, file, sealed) for file, sealed in files.values()])
+        together("storing", [partial(upload, file, sealed) for file, sealed in files.values()])
 
     def _outputs(self, names: Iterable[str]) -> Iterator[Outputs]:
         """Yield the outputs of manifests, without those that are removed meanwhile."""
 
         def read(name: str) -> Outputs:
             try:
-                return _outputs(self.manifest(name))
+                return _outputs(name, self.manifest(name))
             except FileNotFoundError:
                 return {}
 
@@ -394,16 +320,16 @@ class Objects(Notes):
             yield from pool.map(read, names)
 
 
-def _blob(sealed: Mapping[str, Any]) -> str:
-    return f"{layout.Root.BLOBS}/{sealed['sha256']}"
+def _outputs(name: str, manifest: bytes) -> Outputs:
+    """Return the outputs of a manifest.
 
-
-def _outputs(manifest: bytes) -> Outputs:
-    """Return the outputs of a manifest; none of one that is damaged."""
+    Raises:
+        ValueError: it is damaged.
+    """
     try:
         found: Outputs = json.loads(manifest)["outputs"]
     except (ValueError, KeyError, TypeError):
-        return {}
+        raise ValueError(f"the manifest {name} is damaged") from None
     return found
 
 
@@ -413,12 +339,3 @@ def _refused(write: Callable[[], None]) -> bool:
     except ChangedError:
         return True
     return False
-
-
-def _together(what: str, work: list[Callable[[], None]]) -> None:
-    """Do several transfers at the same time; log those that take longer than a step."""
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="objects") as pool:
-        for done, one in enumerate([pool.submit(one) for one in work], 1):
-            one.result()
-            if len(work) >= 100 and done % 100 == 0:
-                step(what, done, len(work))
