@@ -1,4 +1,4 @@
-"""Addresses of object storage: which are known, where copies lie, and calls of drivers that end.
+"""Addresses of object storage: which are known, where copies lie, calls that end.
 
 A driver of fsspec may do anything with an address, so the schemes are a closed set. Drivers take credentials from the
 environment; no address, message or file of a store has any.
@@ -52,15 +52,15 @@ def of_objects(where: str | os.PathLike[str]) -> str | None:
 
 
 def cache_folder() -> Path:
-    """Return where copies of remote files lie: ``$AEPIPE_CACHE``, else ``aepipe`` in the user's cache folder."""
+    """Return where copies lie: ``$AEPIPE_CACHE``, else ``aepipe`` in the user's cache folder."""
     own, users = os.environ.get("AEPIPE_CACHE"), os.environ.get("XDG_CACHE_HOME")
     return Path(own).expanduser() if own else (Path(users) if users else Path.home() / ".cache") / "aepipe"
 
 
 def answered(work: Callable[[], T], size: Callable[[], int] = lambda: 0, patience: float = PATIENCE) -> T:
-    """Return what a driver's call returns; the driver runs in a thread that nobody waits for for ever.
+    """Return what a driver's call returns, unless it stays silent for too long.
 
-    The drivers have limits of their own, but try again so often that minutes pass.
+    The call runs in a thread: drivers have limits of their own, but try again so often that minutes pass.
 
     Args:
         work: the call.
@@ -91,7 +91,7 @@ def answered(work: Callable[[], T], size: Callable[[], int] = lambda: 0, patienc
 
 
 def without_secrets(text: str) -> str:
-    """Return the first line of a driver's message without credentials, signatures and users of addresses."""
+    """Return the first line of a driver's message without credentials and signatures."""
     line = text.strip().partition("\n")[0]
     for value in sorted(_secrets(), key=len, reverse=True):
         line = line.replace(value, "***")

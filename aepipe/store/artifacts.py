@@ -102,7 +102,7 @@ class Draft:
         self._began = time.monotonic()
 
     def finish(self, inputs: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Ref:
-        """Write the manifest, sync everything to the disk, and give the directory its digest as its name.
+        """Write the manifest, sync everything, and give the directory its digest as its name.
 
         Where the store already has that artifact, the draft is dropped, because it has the same inputs.
         """
@@ -128,7 +128,7 @@ class Draft:
 
 
 class Store:
-    """The artifacts of one place; creating the object touches nothing, the first write makes the place.
+    """The artifacts of one place; the first write makes the place.
 
     Args:
         where: a folder, or an address of object storage.
@@ -260,7 +260,9 @@ class Store:
         return folder
 
     def check_lengths(self, ref: Ref) -> None:
-        """Check the length of every file of an artifact, where the store keeps it; nothing is fetched.
+        """Check the length of every file of an artifact, where the store keeps it.
+
+        Nothing is fetched.
 
         Raises:
             NotFoundError: the store has no such artifact.
@@ -274,7 +276,7 @@ class Store:
             self.check_lengths(part)
 
     def output(self, ref: Ref, name: str) -> Path | None:
-        """Return one file of an artifact, without fetching the others; None where it has no such file.
+        """Return one file of an artifact, without fetching the others; None where there is none.
 
         Raises:
             NotFoundError: the store has no such artifact.
@@ -346,7 +348,7 @@ class Store:
         return gone
 
     def work(self, ref: Ref) -> Path:
-        """Return the folder for checkpoints of an unfinished artifact; what is in it outlives a kill."""
+        """Return the folder for checkpoints of an unfinished artifact; they outlive a kill."""
         return self.backend.work(ref.digest)
 
     def work_done(self, ref: Ref) -> None:

@@ -81,7 +81,7 @@ class Backend(Protocol):
         """Return one file of an artifact on this machine."""
 
     def checked_lengths(self, name: str, outputs: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Check lengths where the bytes are; False where a look at the folder on this machine does that."""
+        """Check lengths where the bytes are; False where that is the folder itself."""
 
     def forget(self, name: str) -> bool:
         """Drop a damaged copy; say whether it can be fetched again."""
@@ -102,10 +102,10 @@ class Backend(Protocol):
         """Return the bytes of an artifact."""
 
     def work(self, digest: str) -> Path:
-        """Return a folder of this machine for checkpoints; what was saved there comes back after a kill."""
+        """Return a folder of this machine for checkpoints, with those that outlived a kill."""
 
     def works(self) -> dict[str, tuple[float, int]]:
-        """Return when checkpoints were last written, in seconds since 1970, and their bytes, by digest."""
+        """Return by digest when checkpoints were last written, and their bytes."""
 
     def drop_work(self, digest: str) -> None:
         """Remove checkpoints."""
@@ -117,7 +117,7 @@ class Backend(Protocol):
         """Replace a small file; after a crash it is the old one or the new one."""
 
     def swap(self, name: str, data: bytes) -> None:
-        """Replace a small file that was read or locked before; BusyError where somebody else has since."""
+        """Replace a small file that was read before; BusyError where others have since."""
 
     def append(self, name: str, line: str) -> str:
         """Add a line to a log durably; return what :meth:`retract` takes."""
@@ -141,7 +141,7 @@ class Backend(Protocol):
         """Return the bytes of the small files in a folder, by name."""
 
     def file(self, name: str) -> Path:
-        """Return where a small file lies on this machine, as it is now in the store; it need not be there."""
+        """Bring a small file to this machine; return where it lies, if there is one."""
 
     def keep(self, name: str) -> None:
         """Take over what was written to :meth:`file`, or that it is gone."""
@@ -153,7 +153,7 @@ class Backend(Protocol):
         """Return the names that have a lock, taken or not."""
 
     def writers(self) -> Iterator[float]:
-        """Yield when each process that holds a lock began, in seconds since 1970; 0 where that is not known."""
+        """Yield when each process that holds a lock began, in seconds since 1970, or 0."""
 
 
 def at(where: str | os.PathLike[str], *, reread: bool = False) -> Backend:

@@ -1,4 +1,4 @@
-"""Objects behind an address: read, written under conditions, listed; with limits on waiting and on tries.
+"""Objects behind an address: read, listed, written under conditions, within limits of time.
 
 The drivers are those of fsspec. All of them create an object only if there is none; how an object is replaced only if
 nobody has since is each driver's own, and stands in :data:`_SWAPS`.

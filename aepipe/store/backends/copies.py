@@ -1,4 +1,4 @@
-"""Copies of a store's artifacts on this machine, in a folder that looks as the folder of a store does.
+"""Copies of artifacts on this machine, in a folder that looks as that of a store.
 
 A copy is fetched under a temporary name, its files are compared with their sha256, and it is renamed as a whole. It
 counts as long as its manifest is the one that the store has.

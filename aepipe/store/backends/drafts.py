@@ -1,4 +1,4 @@
-"""Drafts: folders that are being written. One rename gives each its final name; those of dead processes are swept.
+"""Drafts: folders that are being written, and how those of dead processes are told.
 
 ::
 
@@ -42,7 +42,7 @@ def name() -> str:
 
 @contextmanager
 def draft(parent: Path) -> Iterator[Path]:
-    """Make a draft after sweeping dead ones; it is removed at the end, unless it got another name."""
+    """Make a draft, and remove it at the end, unless it got another name; sweep dead ones."""
     sweep(parent)
     path = parent / name()
     born = path.with_name(_NEW + path.name)

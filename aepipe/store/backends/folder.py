@@ -117,7 +117,7 @@ class Folder:
                 yield path
 
     def commit(self, draft: Path, name: str) -> None:
-        """Rename a draft; drop it where the store has that artifact, and what has that name and is none."""
+        """Rename a draft; drop it where the store has that artifact already."""
         target = self.root / name
         mark(draft / layout.MANIFEST)
         try:
@@ -282,12 +282,12 @@ class Folder:
         return [path.name for path in entries(self.root / layout.Root.LOCKS) if path.name[0] != "."]
 
     def writers(self) -> Iterator[float]:
-        """Yield when each process that holds a lock began, in seconds since 1970; 0 where that is not known."""
+        """Yield when each process that holds a lock began, in seconds since 1970, or 0."""
         return locks.writers(self.root / layout.Root.LOCKS)
 
 
 def mark(path: Path) -> None:
-    """Note that a file is used now; by the clock of Python, since that of a file system is late by some ms."""
+    """Note that a file is used now, by the clock of Python; that of file systems is late."""
     now = time.time_ns()
     try:
         os.utime(path, ns=(now, now))

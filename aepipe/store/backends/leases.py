@@ -151,7 +151,7 @@ def is_alive(found: Object | None) -> bool:
 
 
 def since(data: bytes) -> float:
-    """Return when the holder of a lease began by the clock of any machine, in seconds since 1970."""
+    """Return when the holder of a lease began at the earliest, in seconds since 1970."""
     return max(0.0, began(str(_read(data).get("holder", ""))) - SKEW)
 
 

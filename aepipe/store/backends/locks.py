@@ -1,4 +1,4 @@
-"""Locks of collections among the processes of one machine: files that the kernel unlocks with their process.
+"""Locks of collections: files that the kernel unlocks when their process ends.
 
 Each file has a line that says who holds it, and since when.
 """
@@ -69,7 +69,7 @@ class FileLock:
 
 
 def writers(folder: Path) -> Iterator[float]:
-    """Yield when each process that holds a lock began, in seconds since 1970; 0 where that is not known.
+    """Yield when each process that holds a lock began, in seconds since 1970, or 0.
 
     Raises:
         StoreError: a lock cannot be read.
@@ -84,7 +84,7 @@ def writers(folder: Path) -> Iterator[float]:
 
 
 def since(text: str) -> float:
-    """Return when the holder of a lock began; infinity where it is dead, 0 where nobody can tell."""
+    """Return when the holder of a lock began; infinity where it is dead, 0 if not known."""
     if not text:
         return inf
     found = _HOLDER.fullmatch(text)

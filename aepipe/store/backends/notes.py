@@ -137,7 +137,7 @@ class Notes:
         return self.root / name
 
     def keep(self, name: str) -> None:
-        """Write what was written on this machine, or remove what is gone."""
+        """Write the file of this machine to the store, or remove it there if it is gone here."""
         here = self.root / name
         if here.exists():
             self.bucket.upload(name, here, here.stat().st_size)
@@ -169,7 +169,7 @@ class Notes:
         return self.names(layout.Root.LOCKS)
 
     def writers(self) -> Iterator[float]:
-        """Yield when each process that holds a lease began, in seconds since 1970; 0 where that is not known."""
+        """Yield when each process that holds a lease began, in seconds since 1970, or 0."""
         for name, about in self.bucket.listed(layout.Root.LOCKS).items():
             if is_alive(about):
                 with suppress(FileNotFoundError):

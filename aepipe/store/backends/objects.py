@@ -1,4 +1,4 @@
-"""A store on object storage: files by their sha256, and a manifest that is written last, once.
+"""A store on object storage: files by sha256, and a manifest, written last and once.
 
 ::
 
@@ -222,7 +222,7 @@ class Objects(Notes):
         raise StoreError(f"{self.address}/{name}: other processes make and remove it again and again; try it later")
 
     def remove(self, name: str, unused_since: float) -> bool:
-        """Remove the manifest of an artifact unless it was used since; its files go with :meth:`sweep`."""
+        """Remove the manifest of an artifact unless it was used since; :meth:`sweep` does the rest."""
         if (found := self.bucket.info(name)) is not None:
             if found.modified + 1 >= unused_since:
                 return False
