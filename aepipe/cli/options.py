@@ -45,7 +45,7 @@ Home = Annotated[
     Path | None,
     typer.Option(
         "--home",
-        help="The store; else $AEPIPE_HOME, else the nearest .aepipe upwards, else the user's.",
+        help="The store, a folder or s3://BUCKET/FOLDER; else $AEPIPE_HOME, else the nearest .aepipe, else the user's.",
         metavar="DIR",
     ),
 ]

@@ -27,6 +27,7 @@ from aepipe.report.tables import text_table
 from aepipe.runs import NightlyRules, RunResult, UpdateResult, load_flow
 from aepipe.sources.given import is_written
 from aepipe.store import registry
+from aepipe.store.addresses import of_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +324,8 @@ def _foresee(what: str, place: Place, order: Order, as_json: bool) -> None:
 def _options(place: Place, collection: Collection) -> list[str]:
     """Return the options by which another verb finds the collection that was run."""
     named = ["--name", collection.name] if len(registry.names(collection.store)) > 1 else []
-    return [*named, *(["--home", str(place.home)] if place.home else []), *(["--user"] if place.user else [])]
+    home = ["--home", of_objects(place.home) or str(place.home)] if place.home else []
+    return [*named, *home, *(["--user"] if place.user else [])]
 
 
 def _asked(error: UnclearError) -> str:
