@@ -89,7 +89,9 @@ def together(*rows: Tensor) -> list[Tensor]:
 
 
 def of_slices(value: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Return the values of all slices, ``[S, ...]``, and the share of each in the batch, [S]; None in a batch uncut.
+    """Return the values of all slices, ``[S, ...]``, and the share of each in the batch, [S].
+
+    In a batch that is not cut there are none, and it returns None.
 
     Args:
         value: of the present slice, of one shape for all: a mean over its rows, say.
@@ -102,13 +104,13 @@ def of_slices(value: Tensor) -> tuple[Tensor, Tensor] | None:
 
 
 def average(mean: Tensor) -> Tensor:
-    """Return the mean over the rows of the whole batch, for a mean over those of the present slice."""
+    """Return the mean over all rows of the batch, for that of the present slice."""
     found = of_slices(mean)
     return mean if found is None else torch.tensordot(found[1], found[0], 1)
 
 
 def own_rows(whole: Tensor, rows: int) -> Tensor:
-    """Return the rows of the present slice, whose number is given, of what :func:`together` returned."""
+    """Return those rows of the whole batch that are the present slice's."""
     now = _NOW.get()
     if now is None:
         return whole
@@ -124,7 +126,7 @@ def rows_of_all(rows: int) -> int:
 
 
 def leads() -> bool:
-    """Say whether to do now what is done once for a batch; false in all slices of a process but one."""
+    """Say whether this slice does the work of a whole batch: one in each process does."""
     now = _NOW.get()
     return now is None or now.place == 0
 

@@ -45,7 +45,7 @@ class Turns:
         return [one.result() for one in found if not isinstance(one, BaseException)]
 
     def meet(self, place: int, value: Any, combine: Callable[[list[Any]], T]) -> T:  # noqa: ANN401
-        """Wait until all places have come here; return what the function makes of their values, in order."""
+        """Wait for all places, and return what the function makes of their values, in order."""
         values, result = self._met
         values.append(value)
         if len(values) == self._places:

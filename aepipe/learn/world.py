@@ -53,7 +53,7 @@ class World:
         return [tensor]
 
     def swap(self, parts: list[Tensor]) -> list[Tensor]:
-        """Give each process a part, by rank; return the parts that were given to this one. All have one shape."""
+        """Give each process a part, by rank, and return those given to this one; all have one shape."""
         return parts
 
     def ask(self, value: Any) -> list[Any]:  # noqa: ANN401  anything that JSON can hold

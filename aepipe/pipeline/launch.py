@@ -1,4 +1,4 @@
-"""A training shared out over several processes, on this machine or on several: torchrun starts and watches them.
+"""A training shared out over several processes, on one machine or on several, by torchrun.
 
 The stage writes an order, starts :mod:`aepipe.pipeline.worker` that many times, and reads what the first one says: its
 progress, and at the end the reference of what was made. A process that dies is started again, with all others, and they
@@ -12,7 +12,6 @@ as torchrun has no passwords: it belongs into a private network.
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import secrets
@@ -22,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,14 +37,13 @@ from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedStack
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
-
-logger = logging.getLogger(__name__)
+from aepipe.store.io import write_durably
 
 VARIABLE = "AEPIPE_WORLD"
 RESTARTS = 10
 """Times that dead processes of one machine are started again."""
-ORDER, LOG = "order.json", "processes.log"
-"""Files beside the checkpoints: what is to be trained, and what the processes wrote."""
+ORDER, LOG = "order.json", f"processes-{socket.gethostname()}.log"
+"""Files beside the checkpoints: what is to be trained, and what the processes of this machine wrote."""
 WORKER = "aepipe.pipeline.worker"
 SETTLING = "last_call_timeout=5,keep_alive_interval=2,keep_alive_max_attempt=3"
 """How machines wait for each other: seconds for others to join; lost are those that are silent for three times two."""
@@ -93,15 +91,18 @@ class Launch:
 
     @classmethod
     def of(cls, text: str | None = None) -> Launch | Part:
-        """Read how many there are, ``2`` or ``2@10.0.0.1:29500``; else ``$AEPIPE_WORLD`` says so, else this one is all.
+        """Read how many there are, ``2`` or ``2@10.0.0.1:29500``; ``1`` is this one.
+
+        Args:
+            text: in place of that of ``$AEPIPE_WORLD``.
 
         Raises:
             RecipeError: it is no such text.
         """
         told = text or os.environ.get(VARIABLE, "") or "1"
-        count, _, meet = told.partition("@")
+        count, at, meet = told.partition("@")
         host, _, port = meet.rpartition(":")
-        if not count.isdigit() or count == "0" or (meet and not (host and port.isdigit())):
+        if not count.isdigit() or count == "0" or (at and not (host and port.isdigit())):
             raise RecipeError(
                 f"{told!r} is no number of processes; allowed: 2, or 2@10.0.0.1:29500, where that is an address of "
                 f"this machine, at which others join"
@@ -137,10 +138,10 @@ class Launch:
         # As they were resolved here: another machine might choose another precision.
         table["compute"] |= {"device": str(stack.compute.device), "precision": stack.compute.key()["precision"]}
         run, file = secrets.token_hex(8), work / ORDER
-        order: dict[str, Any] = {"store": str(store.root), "stage": stage, "ref": str(ref), "given": dict(given)}
+        order: dict[str, Any] = {"stage": stage, "ref": str(ref), "given": dict(given)}
         order |= {"recipe": table, "file": str(stack.recipe.file), "launch": asdict(self), "run": run}
-        file.write_text(json.dumps(order), encoding="utf-8")
-        with self.started(file, run, stack.compute.shards, host=True) as process:
+        write_durably(file, json.dumps(order))
+        with self.started(store, file, run, stack.compute.shards) as process:
             for line in process.stdout or ():
                 _heard(line)
         file.unlink(missing_ok=True)
@@ -148,36 +149,21 @@ class Launch:
             raise TrainingError(f"the processes that trained have ended ({process.returncode}): {_last(work / LOG)}")
         return ref
 
-    def join(self, store: Store, seconds: float = math.inf) -> None:
-        """Take part in the trainings of a run on another machine, one after the other.
-
-        Args:
-            store: of the run, in a folder that both machines see.
-            seconds: after which nothing is joined any more; by default that goes on until this process is ended.
-        """
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            order = _newest(store)
-            if order is None:
-                time.sleep(LOOK_EVERY)
-                continue
-            told = json.loads(order.read_text(encoding="utf-8"))
-            logger.info("joining %s of %s at %s", told["stage"], Path(told["file"]).stem, self.meet)
-            with self.started(order, told["run"], told["recipe"]["compute"].get("shards", 1), host=False) as process:
-                process.wait()
-
     @contextmanager
-    def started(self, order: Path, run: str, shards: int, *, host: bool) -> Iterator[subprocess.Popen[str]]:
+    def started(
+        self, store: Store, order: Path, run: str, shards: int, *, host: bool = True
+    ) -> Iterator[subprocess.Popen[str]]:
         """Start torchrun; it has ended when the block is left.
 
         Args:
+            store: as this machine sees it.
             order: the file.
             run: a name that all machines of it know.
             shards: slices of a batch.
             host: machines meet here.
         """
         with tempfile.TemporaryDirectory() as folder, (order.parent / LOG).open("a", encoding="utf-8") as log:
-            command = [*self._torchrun(run, shards, host=host), "-m", WORKER, str(order), folder]
+            command = [*self._torchrun(run, shards, host=host), "-m", WORKER, str(order), str(store.root), folder]
             process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, text=True, env=self._environment(), start_new_session=True
             )
@@ -215,12 +201,35 @@ class Launch:
             return str(towards.getsockname()[0])
 
 
+def join(store: Store, said: Callable[[str], None], seconds: float = math.inf) -> None:
+    """Take part in the trainings of a run on another machine, with as many processes as there.
+
+    Args:
+        store: of the run, in a folder that both machines see.
+        said: called with a sentence about each.
+        seconds: after which nothing is joined any more; by default that goes on until this process is ended.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        order = _newest(store)
+        if order is None:
+            time.sleep(LOOK_EVERY)
+            continue
+        told = json.loads(order.read_text(encoding="utf-8"))
+        launch = Launch(**told["launch"])
+        shards = told["recipe"]["compute"].get("shards", 1)
+        said(f"{Path(told['file']).stem}: {told['stage']} at {launch.meet}, {launch.processes} more processes")
+        with launch.started(store, order, told["run"], shards, host=False) as process:
+            process.wait()
+
+
 def _newest(store: Store) -> Path | None:
-    """Return the order of the training that began last, None where there is none."""
+    """Return the order of the training that began last and is open to other machines, None where there is none."""
     found = []
     for path in (store.root / layout.Root.WORK).glob(f"*/{ORDER}"):
         with suppress(FileNotFoundError):
-            found.append((path.stat().st_mtime, path))
+            if json.loads(path.read_text(encoding="utf-8"))["launch"]["meet"]:
+                found.append((path.stat().st_mtime, path))
     return max(found)[1] if found else None
 
 

@@ -1,9 +1,10 @@
-"""One of the processes that share out a training; :mod:`aepipe.pipeline.launch` has torchrun start it.
+"""One of the processes that share out a training; torchrun starts it.
 
-    python -m aepipe.pipeline.worker ORDER FOLDER
+    python -m aepipe.pipeline.worker ORDER STORE FOLDER
 
-The first one tells its progress, and how it ended, as JSON lines on its standard output. An error that a user can mend
-ends all processes as if they were done: to start them again would not mend it.
+:mod:`aepipe.pipeline.launch` has written the order. The first one tells its progress, and how it ended, as JSON lines on
+its standard output. An error that a user can mend ends all processes as if they were done: to start them again would
+not mend it.
 """
 
 from __future__ import annotations
@@ -49,11 +50,12 @@ def tell(what: str, **about: object) -> None:
     sys.stdout.flush()
 
 
-def work(order: Mapping[str, Any], folder: Path) -> int:
+def work(order: Mapping[str, Any], store: Store, folder: Path) -> int:
     """Take part in a training; return the exit status.
 
     Args:
         order: written by :mod:`aepipe.pipeline.launch`.
+        store: where artifacts are read and written.
         folder: on this machine, for the files of this run.
     """
     first = os.environ["RANK"] == "0"
@@ -63,7 +65,7 @@ def work(order: Mapping[str, Any], folder: Path) -> int:
         progress.addHandler(Telling())
         progress.propagate = False
     try:
-        train(order, folder)
+        train(order, store, folder)
     except AepipeError as error:
         if first:
             tell("error", kind=type(error).__name__, text=str(error))
@@ -72,19 +74,20 @@ def work(order: Mapping[str, Any], folder: Path) -> int:
     return 0
 
 
-def train(order: Mapping[str, Any], folder: Path) -> Ref:
+def train(order: Mapping[str, Any], store: Store, folder: Path) -> Ref:
     """Do the stage of an order.
 
     Raises:
         StoreError: this machine would make something else, since it has another version or another device.
     """
-    launch, store = Launch(**order["launch"]), Store(Path(order["store"]))
+    launch = Launch(**order["launch"])
     stack = resolve_stack(recipes.parse(order["recipe"], Path(order["file"])))
     stack = replace(stack, compute=replace(stack.compute, device=device_of(stack.compute.device)))
     meet = None if launch.meet else folder / f"meet-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     with joined(stack.compute.device, limit=launch.limit, meet=meet) as world:
         # The first says whether it is there, as others may see that late.
         made = ref = Ref.parse(order["ref"])
+        sys.stderr.write(f"process {world.rank + 1} of {world.size}, pid {os.getpid()}\n")
         if not world.tell(store.has(ref)):
             made = STAGES[order["stage"]](store, stack, order["given"], Part(world, launch.save_every))
     if made != ref:
@@ -108,4 +111,5 @@ STAGES = {"pretrain": _pretrain, "finetune": _finetune}
 
 
 if __name__ == "__main__":
-    sys.exit(work(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2])))
+    file, root, folder = map(Path, sys.argv[1:])
+    sys.exit(work(json.loads(file.read_text(encoding="utf-8")), Store(root), folder))
