@@ -66,10 +66,13 @@ class Checkpoints:
 
     def _copy(self, key: str, file: Path) -> None:
         about = file.stat()
-        if self._saved.get(file) != about.st_mtime_ns:
+        if self._saved.get(file) == about.st_mtime_ns:
+            return
+        there = self._bucket.info(key)
+        if there is None or there.modified < about.st_mtime:  # else another process of this training has copied it
             # Training replaces its file by another one; what is open stays whole.
             self._bucket.put(key, file.read_bytes())
-            self._saved[file] = about.st_mtime_ns
+        self._saved[file] = about.st_mtime_ns
 
     def _restore(self, digest: str, folder: Path) -> None:
         for name, found in self._bucket.listed(f"{layout.Root.WORK}/{digest}").items():
