@@ -21,6 +21,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,10 +101,20 @@ def listed(items: list[Item], hashes: NDArray[np.uint64]) -> Listing:
     """Return a part with its digest; items whose reader cannot be written are read now."""
     items = [item if _can_be_written(item.reader) else _read(item) for item in items]
     readers, stamps = [_written(item.reader) for item in items], _Stamps()
-    digest = hashlib.sha256()
-    for item, reader in zip(items, readers, strict=True):
-        said = [item.key, item.place, item.label, item.split, dict(item.columns), item.whole.hex(), reader]
-        digest.update(_as_json([*said, stamps(item.reader)]).encode())
+    said = [
+        [
+            item.key,
+            item.place,
+            item.label,
+            item.split,
+            dict(item.columns),
+            item.whole.hex(),
+            reader,
+            stamps(item.reader),
+        ]
+        for item, reader in zip(items, readers, strict=True)
+    ]
+    digest = hashlib.sha256(_as_json(said).encode())
     if stamps.newest > time.time() - FRESH:
         # What changes within one tick of the clock keeps its times, so such a part is read again the next time.
         digest.update(secrets.token_bytes(16))
@@ -172,11 +183,11 @@ class _Stamps:
         if isinstance(reader, InMemory):
             return hashlib.sha256(reader.data).hexdigest()
         found: list[object] = []
-        for one in dataclasses.fields(reader) if dataclasses.is_dataclass(reader) else ():
-            value = getattr(reader, one.name)
-            if one.name == "path":
+        for name in _fields(type(reader)):
+            value = getattr(reader, name)
+            if name == "path":
                 found.append(self._of_file(value))
-            elif dataclasses.is_dataclass(value):
+            elif _fields(type(value)):
                 found.append(self(value))
         return found
 
@@ -192,28 +203,36 @@ class _Stamps:
         return self._last[1]
 
 
+@cache
+def _fields(kind: type) -> tuple[str, ...]:
+    """Return the names of the fields of a reader's class; none where it cannot be written."""
+    if not dataclasses.is_dataclass(kind) or not kind.__module__.startswith(_ROOM):
+        return ()
+    return tuple(one.name for one in dataclasses.fields(kind))
+
+
 def _can_be_written(reader: object) -> bool:
     if isinstance(reader, InMemory):
         return True
-    if not dataclasses.is_dataclass(reader) or not type(reader).__module__.startswith(_ROOM):
-        return False
-    return all(_is_plain(getattr(reader, one.name)) for one in dataclasses.fields(reader))
+    names = _fields(type(reader))
+    return bool(names) and all(_is_plain(getattr(reader, name)) for name in names)
 
 
 def _is_plain(value: object) -> bool:
-    if isinstance(value, InMemory):
-        return False
-    return value is None or isinstance(value, str | int | float) or _can_be_written(value)
+    if value is None or isinstance(value, str | int | float):
+        return True
+    return not isinstance(value, InMemory) and _can_be_written(value)
 
 
 def _written(reader: object) -> str:
     return _DATA if isinstance(reader, InMemory) else json.dumps(_as_list(reader))
 
 
-def _as_list(reader: Any) -> list[Any]:  # noqa: ANN401  a dataclass
-    values = [getattr(reader, one.name) for one in dataclasses.fields(reader)]
-    plain = [_as_list(value) if dataclasses.is_dataclass(value) else value for value in values]
-    return [type(reader).__module__.removeprefix(_ROOM), type(reader).__qualname__, *plain]
+def _as_list(reader: object) -> list[Any]:
+    kind = type(reader)
+    values = [getattr(reader, name) for name in _fields(kind)]
+    plain = [_as_list(value) if _fields(type(value)) else value for value in values]
+    return [kind.__module__.removeprefix(_ROOM), kind.__qualname__, *plain]
 
 
 def _reader(written: list[Any]) -> Reader:
