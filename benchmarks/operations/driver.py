@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 
 from aepipe.engines import Done, Needs, Part, Work
 from aepipe.pipeline.ingest import ingest
-from aepipe.pipeline.parts.listing import columns_of, part_read, read_inputs
-from aepipe.pipeline.parts.reading import STAGE, VERSION
+from aepipe.pipeline.parts.listing import columns_of, part_read
+from aepipe.pipeline.parts.reading import STAGE, VERSION, note
 from aepipe.sources.files import InMemory
 from aepipe.sources.item import Item
 from aepipe.sources.listing import key_hash
@@ -157,8 +157,7 @@ class Undecoding:
             writer.close(source=listed.digest, next_id=len(keys))
             np.save(draft.path / layout.Rows.HASHES, np.fromiter(map(key_hash, keys), np.uint64, len(keys)))
             made = draft.finish(inputs, Rows(draft.path).facts)
-        with self._store.draft("listing") as draft:
-            draft.finish(read_inputs(listed, self._source), {"part": str(made)})
+        note(self._store, listed, self._source, made)
         return made, len(keys)
 
 
