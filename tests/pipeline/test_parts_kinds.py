@@ -110,7 +110,11 @@ def recordings(folder: Path) -> dict[str, Any]:
     return {"kind": "audio", "path": "sounds"}
 
 
-FEATURES: dict[str, dict[str, Any]] = {"images": {"size": [6, 6]}, "audio": {"window": 1.0, "hop": 0.5}}
+FEATURES: dict[str, dict[str, Any]] = {
+    "images": {"size": [6, 6]},
+    "text": {"least": 1, "most": 1.0},
+    "audio": {"window": 1.0, "hop": 0.5},
+}
 KINDS = [parquet_of_pictures, tar_of_pictures, list_of_paths, table, documents, lines, vectors, recordings]
 
 
