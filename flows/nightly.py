@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from prefect import flow, runtime
 from pydantic import Field
 
+from aepipe import engines
 from aepipe import recipe as recipes
 from aepipe.errors import GateError, RecipeError
 from aepipe.pipeline import fallback
@@ -55,6 +56,7 @@ class Rules(Options):
         keep: releases of each collection that stay in the store; 0 keeps all.
         hours: everything written within these hours stays.
         metrics: folder for ``<name>.prom``; by default ``metrics`` in the store.
+        engine: what works on the parts of a large collection, in place of the environment's and the recipe's.
     """
 
     retrain: Literal["auto", "always", "never"] = "auto"
@@ -63,6 +65,7 @@ class Rules(Options):
     keep: Annotated[int, Field(ge=0)] = KEEP
     hours: Annotated[float, Field(ge=0, strict=False)] = collector.HOURS
     metrics: str | None = None
+    engine: str | None = None
 
 
 _USUAL = Rules()
@@ -118,7 +121,11 @@ def nightly(
     order: dict[str, Any] = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
     order["changes"] = changes
     job, night = tasks.resolve(order), Night()
-    with registry.lock(job.store, job.name, wait=wait):
+    with (
+        registry.lock(job.store, job.name, wait=wait),
+        engines.using(job.resolved.recipe.engine.text),
+        engines.using(rules.engine, over=True),
+    ):
         before = registry.current(job.store, job.name)
         try:
             check_job_origin(job)

@@ -4,8 +4,8 @@ An engine is one file of this room, and its name is the kind: ``local``, or the 
 ``ray://HOST:PORT``. Each file has ``open_engine(address) -> Engine``. Which engine is taken decides nothing about the
 results, so it is in no digest.
 
-A :class:`Work` goes to wherever the engine has room, so it is a function of this package with small arguments that can
-be pickled: where the store is, and references. An engine may begin a part more than once. So the function begins by
+A :class:`Work` goes to wherever the engine has room, so it is a function of this package with small arguments that JSON
+has: where the store is, and references. An engine may begin a part more than once. So the function begins by
 looking whether its output is there; it makes it, and puts it into the store under a name that its inputs decide. Then
 it does not matter how often it was begun. Only :class:`Done` comes back.
 
@@ -16,18 +16,25 @@ from __future__ import annotations
 
 import os
 import pkgutil
+import platform
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
+from importlib import import_module, metadata
 from threading import Event, local
 from typing import Any, Protocol, cast
 
-from aepipe.errors import AepipeError, RecipeError
+from aepipe.errors import AepipeError, EngineError, RecipeError
 
 VARIABLE = "AEPIPE_ENGINE"
 """Of the environment: a kind, or the address of an engine, where nothing else names one."""
 LOCAL = "local"
 """The kind that needs nothing installed, and is taken where none is named."""
+ANSWERS_IN = 30.0
+"""Seconds that a cluster has to answer."""
+AHEAD = 1000
+"""Parts that a cluster is given before it has done any."""
 SHOWN = 20
 """Letters of a reference in a message."""
 
@@ -84,12 +91,12 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is done to each part.
+    """A function for each part, with its arguments.
 
     Attributes:
         stage: in words for users: ``ingest``.
         function: of a module of this package; it is called with the part and the arguments.
-        arguments: small, and fit to be pickled.
+        arguments: small, values that JSON has: an engine may write them into a file.
     """
 
     stage: str
@@ -154,14 +161,77 @@ def named(error: Exception, part: Part) -> Exception:
     text = f"in {part}"
     if text not in getattr(error, "__notes__", ()):
         error.add_note(text)
-        if isinstance(error, AepipeError):
-            error.args = (f"{error}, {text}",)
+    # On its way between processes an error may have lost one of the two.
+    if isinstance(error, AepipeError) and text not in str(error):
+        error.args = (f"{error}, {text}",)
     return error
+
+
+def done_elsewhere(work: Work, part: Part, version: str) -> Done:
+    """Do work to a part in a process of a cluster.
+
+    Args:
+        work: what is done.
+        part: to which.
+        version: of aepipe, in the process that asked for it.
+
+    Raises:
+        EngineError: another version of aepipe is installed here; it may make other bytes under the same name.
+        Exception: as :meth:`Work.__call__`.
+    """
+    if (here := installed()) != version:
+        raise EngineError(f"{platform.node()} has aepipe {here}, and {version} asks it for work: install the same")
+    return work(part)
+
+
+def installed() -> str:
+    """Return the version of aepipe that is installed here."""
+    try:
+        return metadata.version("aepipe")
+    except metadata.PackageNotFoundError:
+        return "from its source"
+
+
+def check_address(address: str, kind: str, remedy: str) -> None:
+    """Check that something listens at ``HOST:PORT``; drivers of clusters wait for minutes.
+
+    Raises:
+        EngineError: nothing does, or the address is none.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise EngineError(f"engine {kind}://{address}: not an address; write {kind}://HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_IN).close()
+    except (OSError, OverflowError) as error:
+        raise EngineError(f"engine {kind}://{address}: does not answer ({error}); {remedy}") from None
 
 
 def names() -> list[str]:
     """Return the names of all kinds: the files of this room."""
     return [one.name for one in pkgutil.iter_modules(__path__)]
+
+
+@contextmanager
+def using(text: str | None, *, over: bool = False) -> Iterator[None]:
+    """Let an engine be taken in the block, where none is named.
+
+    Args:
+        text: a kind or an address; None or an empty text changes nothing.
+        over: also where the environment names one.
+    """
+    before = os.environ.get(VARIABLE)
+    if not text or (before and not over):
+        yield
+        return
+    os.environ[VARIABLE] = text
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
 
 
 def resolve(text: str | None = None) -> Engine:

@@ -49,8 +49,13 @@ LISTS = ("labels", "categories", "classes", "targets", "topics", "tags")
 _TOLD_BY_NAME = (*LABELS, *LISTS, "split")
 
 
-def _several(value: object) -> object:
+def several(value: Any) -> Any:  # noqa: ANN401  what a recipe has
+    """Return one text as a list of it; other values as they are."""
     return (value,) if isinstance(value, str) else value
+
+
+Several = Annotated[tuple[str, ...], BeforeValidator(several), Field(strict=False)]
+"""Texts; one text is a list of it."""
 
 
 class SplitShare(recipe.Options):
@@ -93,12 +98,12 @@ class Options(recipe.Options):
     """
 
     path: str
-    root: Annotated[tuple[str, ...], BeforeValidator(_several), Field(strict=False)] = ()
+    root: Several = ()
     label: str | None = None
     label_separator: Annotated[str | None, Field(min_length=1)] = None
     split: str | SplitShare | None = None
     key: str | None = None
-    exclude: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    exclude: Several = ()
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_vanished_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     workers: Annotated[int, Field(ge=0)] = 0

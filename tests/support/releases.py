@@ -84,6 +84,7 @@ def make_release(
     seed: int = 0,
     promote: bool = True,
     part: int = 0,
+    **index: Any,
 ) -> Ref:
     """Make a release of ``n`` pictures with the real stages, and put it into service.
 
@@ -99,9 +100,10 @@ def make_release(
         seed: of pictures and encoder.
         promote: false leaves the release out of service.
         part: items of a part of the rows; 0 makes one table of them.
+        index: options of ``[index]``.
     """
     write_pictures(pictures_of(store, name), n, shape, seed)
-    plan = bare_plan(store, name=name, n_bits=n_bits, shape=shape, part=part)
+    plan = bare_plan(store, name=name, n_bits=n_bits, shape=shape, part=part, **index)
     rows = ingest(store, plan.source)
     model = put_encoder(store, plan, n_bits=n_bits, seed=seed)
     ref = publish_rows(store, plan, rows, model)
@@ -124,6 +126,7 @@ def bare_plan(
     indexed: str = "all",
     labelled: bool = True,
     part: int = 0,
+    **index: Any,
 ) -> BarePlan:
     """Return the resolved recipe for the pictures in :func:`pictures_of`."""
     table = {
@@ -132,7 +135,7 @@ def bare_plan(
         "features": {"size": list(shape[:2]), "color": "gray" if shape[2] == 1 else "rgb"},
         "layers": [{"net": "dense"}],
         "code": {"bits": n_bits},
-        "index": {"rows": indexed},
+        "index": {"rows": indexed, **index},
         "evaluate": {"queries": 50},
     }
     if part:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 
 from aepipe import engines, log
@@ -69,7 +69,7 @@ def ingest_parts(
     done = sum(listed.starts[number + 1] - listed.starts[number] for number, ref in made.items() if ref)
     with shared(source, recipe) as at:
         threads = threads_for(engine, len(parts))
-        work = Work("ingest", read_part, {"store": str(store.root), "source": at, "threads": threads})
+        work = Work("ingest", read_part, {"store": str(store.root), "source": asdict(at), "threads": threads})
         for one in engine.map(work, parts, Needs(cpus=threads)):
             made[one.part] = Ref.parse(one.ref)
             done += listed.starts[one.part + 1] - listed.starts[one.part]

@@ -33,14 +33,14 @@ VERSION = 1
 STAGE = "ingest.part"
 
 
-def read_part(part: Part, *, store: str, source: SourceAt, threads: int) -> Done:
+def read_part(part: Part, *, store: str, source: Mapping[str, str], threads: int) -> Done:
     """Read the items of a listing into a part of the rows, unless that was done before.
 
     Args:
         part: its reference is that of the listing; after spaces follow those of tables that may hold some of the rows,
             and of what such a table was read from.
         store: the folder of the store.
-        source: of the items.
+        source: of the items, the fields of a :class:`aepipe.pipeline.parts.opened.SourceAt`.
         threads: to decode with.
 
     Raises:
@@ -50,7 +50,7 @@ def read_part(part: Part, *, store: str, source: SourceAt, threads: int) -> Done
     began = time.monotonic()
     place = store_at(store)
     listed, *before = map(Ref.parse, part.ref.split())
-    opened = source_at(source, place)
+    opened = source_at(SourceAt(**source), place)
     made, seconds = part_read(place, listed, opened), 0.0
     if made is None:
         made = _read(place, listed, opened, Known(store, before, opened), threads)
