@@ -28,9 +28,10 @@ from aepipe.client.answers import (
     RemoteRow,
 )
 from aepipe.client.asking import Asked, as_form, asked_bytes, asked_item, blocks, check_letters
+from aepipe.client.labels import RemoteLabelled, labelled
 from aepipe.client.wire import Wire
 from aepipe.errors import CodeError, FingerprintError, ItemError, NotFoundError, QueryError
-from aepipe.words import named, texts_of
+from aepipe.words import named, texts_of, words_in
 
 if TYPE_CHECKING:
     from aepipe.codes.bitcodes import BitCodes
@@ -41,7 +42,7 @@ MOST_HITS = 1000
 """Hits on one page of an answer."""
 OPTIONS = (
     *("k", "radius", "min_confidence", "bits", "where", "others", "distinct", "fast", "rerank", "oversample"),
-    *("plus", "minus", "weight", "partial"),
+    *("plus", "minus", "weight", "hybrid", "partial"),
 )
 MIXED = ("plus", "minus")
 """Options that are several texts."""
@@ -239,6 +240,25 @@ class RemoteCollection:
             raise QueryError("nothing is given to encode")
         whole = BitCodes.from_hex(found, self._facts["n_bits"], self._facts["fingerprint"])
         return whole if self._bits is None else whole.prefix(self._bits)
+
+    def label(self, words: Sequence[str]) -> RemoteLabelled:
+        """Label each row by the word that it is most like, with a confidence.
+
+        The answer has what that of :meth:`aepipe.api.Collection.label` has, and the keys of the rows.
+
+        Args:
+            words: two at least, each a word or a phrase.
+
+        Raises:
+            QueryError: there are too few, or the collection answers no words.
+            ServiceError: the service does not answer.
+        """
+        check_letters("label", *words)
+        return labelled(words_in("\n".join(words)), self._labels)
+
+    def _labels(self, asked: Mapping[str, Any]) -> Any:  # noqa: ANN401  JSON
+        body = json.dumps({**asked, "release": self._facts["release"]}).encode()
+        return self._wire.post_until_done(f"{self._path}/labels", body, "application/json")
 
     def row(self, row_id: int) -> RemoteRow:
         """Return a row by its id.

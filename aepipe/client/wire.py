@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -30,7 +31,9 @@ UNAVAILABLE = 500
 """Statuses from here on are no fault of the request."""
 BUSY = (408, 429)
 MOVED = range(300, 400)
-OK, NOT_FOUND, TOO_LARGE = 200, 404, 413
+OK, WORKING, NOT_FOUND, TOO_LARGE = 200, 202, 404, 413
+PAUSE = 0.5
+"""Seconds between two looks at work that is not done."""
 PIECE, SOON = 64 << 10, 5
 """Bytes of a body that are sent before a refusal can break them off, and seconds in which a refusal is there."""
 _KINDS: dict[str, type[AepipeError]] = {
@@ -124,6 +127,18 @@ class Wire:
         """
         return self._asked("POST", path, parameters, body, {"Content-Type": kind})
 
+    def post_until_done(self, path: str, body: bytes, kind: str) -> Any:  # noqa: ANN401  JSON
+        """Send a body of a type, again while the service is still at work, and return the answer.
+
+        Raises:
+            As :meth:`get`.
+        """
+        while True:
+            answer, data = self._exchanged("POST", path, (), body, {"Content-Type": kind})
+            if answer.status != WORKING:
+                return self._read(answer, data)
+            time.sleep(PAUSE)
+
     def post_bytes(self, path: str, body: bytes, kind: str) -> bytes:
         """Send a body of a type, and return the answer as it comes.
 
@@ -166,7 +181,9 @@ class Wire:
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> Any:  # noqa: ANN401  JSON
-        answer, data = self._exchanged(method, path, parameters, body, headers)
+        return self._read(*self._exchanged(method, path, parameters, body, headers))
+
+    def _read(self, answer: HTTPResponse, data: bytes) -> Any:  # noqa: ANN401  JSON
         kind = _kind(answer)
         found = _json(data) if kind in {PROBLEM, "application/json"} else None
         if answer.status == OK and isinstance(found, dict):

@@ -32,6 +32,7 @@ from aepipe import words
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import Decoder, Encoder, why_lost
 from aepipe.errors import CorruptError, FingerprintError, ItemError
+from aepipe.evaluate.calibration import Confidence
 from aepipe.index import shards
 from aepipe.index.hits import Hits, RaggedHits
 from aepipe.index.remote import Index
@@ -162,6 +163,11 @@ class Release:
         except ValueError as error:
             raise CorruptError(f"{file}: corrupt: {error}; {REMEDY}") from None
         return found
+
+    @cached_property
+    def confidence(self) -> Confidence | None:
+        """What distances and cosines are worth; None where that was not measured for so many bits."""
+        return Confidence.of(self.name, self.scores, self.n_bits)
 
     @cached_property
     def space(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from aepipe import sources, words
 from aepipe.errors import CorruptError
 from aepipe.report.narrow import blocks, folded
 from aepipe.report.tables import cells, health_line, protocol_line, reranking_line, scores_table, text_table
 from aepipe.sources.passed_over import in_words
+from aepipe.sources.remote import is_address
 from aepipe.store import layout, names, reading, registry
 from aepipe.store.artifacts import Ref, Store
 
@@ -44,7 +47,9 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
         "fingerprint": card["fingerprint"],
         "aligned": store.manifest(Ref.parse(card["encoder"])).facts.get("aligned"),
         "layers": layer_names(card["recipe"]),
-        "source": {"kind": _recipe(card, "source", "kind"), "path": card.get("source_path")},
+        "source": {"kind": _recipe(card, "source", "kind"), "path": _source_of(card)},
+        "backbone": _recipe(card, "features", "backbone"),
+        "words": answers_words(store, card),
         "read": reading.facts_of(store, card["name"], Ref.parse(card["source_rows"])),
         "scores": scores,
         "pretraining": pretraining_worth(store, ref, card, scores) if scores else None,
@@ -64,7 +69,9 @@ def facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("codes", f"{found['n_bits']} bits, fingerprint {found['fingerprint'][:12]}{_aligned(found)}"),
         ("encoder", " > ".join(found["layers"])),
         ("source", f"{found['source']['kind']}, {found['source']['path']}"),
+        *_backbone_lines(found),
         *reading_lines(found["read"]),
+        *([("words", found["words"]["by"])] if found["words"] else []),
         ("lies in", found["path"]),
     ]
     if found["changes"]:
@@ -145,6 +152,25 @@ def card_of(store: Store, ref: Ref) -> dict[str, Any]:
     """
     card = _read(store.path(ref) / layout.Release.MANIFEST)
     return card | {"name": names.present(store, ref, card["name"])}
+
+
+def answers_words(store: Store, card: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the kind of words that a release answers, and their source; None where it answers none.
+
+    Raises:
+        CorruptError: their files are damaged.
+    """
+    if card.get("words"):
+        return words.told(store.path(Ref.parse(card["words"])))
+    if sources.has_text(str(_recipe(card, "source", "kind"))):
+        return {"kind": "documents", "by": "each document by its own"}
+    return None
+
+
+def _backbone_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the network of a release, where its folder has nothing to say of it."""
+    named = found["backbone"]
+    return [("backbone", Path(named).name)] if named and not found["read"].get("backbone") else []
 
 
 def layer_names(recipe: Mapping[str, Any]) -> list[str]:
@@ -249,6 +275,13 @@ def _recipe(card: Mapping[str, Any], *path: str) -> Any:  # noqa: ANN401  a valu
     for key in path:
         found = found.get(key) if isinstance(found, Mapping) else None
     return found
+
+
+def _source_of(card: Mapping[str, Any]) -> str | None:
+    """Return the file, folder or address that a release was read from; else the folder of its items."""
+    named = _recipe(card, "source", "options", "path")
+    whole = isinstance(named, str) and (is_address(named) or os.path.isabs(named))
+    return str(named) if whole else card.get("source_path")
 
 
 def _segment(store: Store, text: str, file: str) -> dict[str, Any]:

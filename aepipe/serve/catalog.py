@@ -27,8 +27,10 @@ from aepipe.release.maps import Map
 from aepipe.release.prefix import Prefix
 from aepipe.release.release import Release
 from aepipe.serve.facets import Facet
+from aepipe.serve.plans import Plan
 from aepipe.serve.pool import Costs
 from aepipe.serve.problems import GoneError
+from aepipe.serve.requests import Options
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 
@@ -56,6 +58,7 @@ class Served:
         release: that answers.
         digest: of it.
         costs: how long searches take.
+        plans: how it answers, by the options of requests.
     """
 
     def __init__(self, release: Release, store: Store) -> None:
@@ -64,6 +67,7 @@ class Served:
         self._map: Map | None = None
         self.digest = release.ref.digest
         self.costs = Costs()
+        self.plans: dict[Options, Plan] = {}
         self._lock = threading.RLock()
         self._prefix: Release | None = None
 
@@ -109,7 +113,7 @@ class Served:
 
     @cached_property
     def _facets(self) -> dict[str, Facet]:
-        return {name: Facet(self.release.items.column(name), self.ids) for name in ("label", "split")}
+        return {name: Facet(*self.release.items.values(name), self.ids) for name in ("label", "split")}
 
     @property
     def has_map(self) -> bool:

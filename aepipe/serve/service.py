@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from aepipe.release.shards import Gathered, OneShard
 from aepipe.serve.asking import Handles
+from aepipe.serve.batches import Batches
 from aepipe.serve.catalog import Catalog, Opener, Served
 from aepipe.serve.conditions import Conditions
 from aepipe.serve.jobs import Jobs
@@ -45,6 +46,7 @@ class Service:
         jobs: longer work.
         searches: threads that search.
         decoding: threads that decode.
+        batches: questions that are answered together.
         links: to the services that search the shards; None where releases are searched here.
         ending: the service is being stopped.
     """
@@ -56,7 +58,8 @@ class Service:
     conditions: Conditions
     searches: Pool
     decoding: Pool
-    handles: Handles = field(default_factory=Handles)
+    batches: Batches
+    handles: Handles
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     jobs: Jobs = field(default_factory=Jobs)
     links: Links | None = None
@@ -73,6 +76,7 @@ class Service:
             opener: opens a release as it is to be searched; else as the settings say.
         """
         seconds, queue = settings.request_seconds, settings.queue
+        searches, handles = Pool(settings.threads, queue, seconds), Handles()
         links = Links(settings.shards, (settings.threads + PICTURES + 1)) if settings.shards else None
         return cls(
             settings,
@@ -80,8 +84,10 @@ class Service:
             tokens,
             Metrics(),
             Conditions(settings.where_seconds),
-            Pool(settings.threads, queue, seconds),
+            searches,
             Pool(PICTURES, max(64, queue), seconds, "pictures"),
+            Batches(searches, handles),
+            handles,
             links=links,
         )
 
@@ -89,6 +95,11 @@ class Service:
     def shard(self) -> str | UnsetType:
         """The only shard that is searched here, as people write it; unset where all are."""
         return UNSET if self.settings.shard is None else str(self.settings.shard)
+
+    @property
+    def whole(self) -> bool:
+        """Whether releases are searched here, and all of them."""
+        return self.links is None and self.settings.shard is None and not self.settings.partial
 
     def start(self) -> None:
         """Begin to open releases, and to watch shards that lie elsewhere."""

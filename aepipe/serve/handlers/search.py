@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from aepipe.errors import AepipeError
-from aepipe.index.remote import Ask, RemoteShards
+from aepipe.index.remote import Ask
 from aepipe.release import shards
 from aepipe.release.search import Question
 from aepipe.release.words import Mixture
@@ -22,6 +22,7 @@ from aepipe.serve.answers import Encoded, Incomplete
 from aepipe.serve.catalog import Served
 from aepipe.serve.explaining import explain
 from aepipe.serve.links import OCTETS, shard_order, tolerating
+from aepipe.serve.plans import is_plain, release_of
 from aepipe.serve.pool import Pool
 from aepipe.serve.problems import BadRequestError, MediaTypeError, MissingError, words_of
 from aepipe.serve.requests import (
@@ -35,16 +36,16 @@ from aepipe.serve.requests import (
     from_dict,
     from_json,
     from_parameters,
+    options_of,
+    pairs_of,
     queries_of,
 )
 from aepipe.serve.responses import as_json, encoded
 from aepipe.serve.service import Service, named, served, service_of
 
-STREAM = "application/x-ndjson"
+STREAM, JSON = "application/x-ndjson", "application/json"
 READ = ("image/", "audio/", "video/", "text/plain", "application/x-npy", "application/octet-stream", "application/pdf")
 """Types of raw bodies."""
-PLAIN = 100
-"""Hits up to which their number makes little of the time of a search."""
 RELEASE = re.compile("[0-9a-f]{12,64}", re.ASCII)
 FIRST, AT_ONCE = 8, 64
 """Questions of the first piece of a streamed answer, and of each other one."""
@@ -52,26 +53,30 @@ FIRST, AT_ONCE = 8, 64
 
 async def search_get(request: Request) -> Response:
     """Answer questions in the address: rows, codes, words."""
-    queries, rest = queries_of(request.query_params.multi_items())
-    options = from_parameters(rest, Options)
+    queries, rest = queries_of(pairs_of(request.scope["query_string"]))
+    options = options_of(tuple(rest))
     queries = queries or _words_alone(options)
     if not queries:
         raise BadRequestError("nothing is asked: give id, key, code, text or handle, or plus and minus")
     if len(queries) > MOST_QUERIES:
         raise BadRequestError(f"{len(queries):,} questions; {MOST_QUERIES:,} are taken at a time")
-    one = served(request, searching.release_of(options))
+    one = served(request, release_of(options))
     tag = f'"{one.digest[:16]}"'
     lasting = not any(query.kind == "handle" for query in queries)
     if lasting and request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag})
     headers = {"ETag": tag, "Cache-Control": "no-cache"} if lasting else {"Cache-Control": "no-store"}
+    if service_of(request).whole and is_plain(options) and _is_short(queries):
+        alone = len(request.scope.get("aepipe.open", ())) == 1
+        found = await service_of(request).batches.ask(one, options, queries[0], alone=alone)
+        return Response(found, headers={**headers, **named(one)}, media_type=JSON)
     return await _answered(request, one, queries, options, headers)
 
 
 async def search_post(request: Request) -> Response:
     """Answer questions in the body: JSON, one file as it is, or several as a form."""
     queries, options = await asked(request)
-    one = served(request, searching.release_of(options))
+    one = served(request, release_of(options))
     if STREAM in request.headers.get("accept", ""):
         return StreamingResponse(_streamed(service_of(request), one, queries, options), 200, named(one), STREAM)
     return await _answered(request, one, queries, options, {"Cache-Control": "no-store"})
@@ -80,7 +85,7 @@ async def search_post(request: Request) -> Response:
 async def encode(request: Request) -> Response:
     """Answer with the codes of questions."""
     queries, options = await asked(request)
-    one, service = served(request, searching.release_of(options)), service_of(request)
+    one, service = served(request, release_of(options)), service_of(request)
 
     def work() -> Encoded:
         mixture = Mixture.of(options.plus, options.minus, options.weight)
@@ -203,8 +208,6 @@ async def _answered(
     request: Request, one: Served, queries: Sequence[Query], options: Options, headers: dict[str, str]
 ) -> Response:
     service = service_of(request)
-    # Who waits for shards elsewhere waits in a thread.
-    like = None if isinstance(one.release.index, RemoteShards) else _like(queries, options)
 
     def work() -> tuple[bytes, bool]:
         partial = service.settings.partial if options.partial is None else options.partial
@@ -217,22 +220,14 @@ async def _answered(
             found.missing = sorted(missed, key=shard_order)
         return encoded(found), not missed
 
-    alone = len(request.scope.get("aepipe.open", ())) == 1
-    if one.costs.is_short(like, alone=alone):
-        found, complete = one.costs.timed(like, work)
-    else:
-        found, complete = await _pool(service, queries).run(lambda: one.costs.timed(like, work))
+    found, complete = await _pool(service, queries).run(work)
     lasting = headers if complete else {"Cache-Control": "no-store"}
-    return Response(found, headers={**lasting, **named(one)}, media_type="application/json")
+    return Response(found, headers={**lasting, **named(one)}, media_type=JSON)
 
 
-def _like(queries: Sequence[Query], options: Options) -> Hashable:
-    """Return what says how long a search takes: that of one row or code without filters; None for any other."""
-    filters = (options.label, options.split, options.where, options.after, options.distinct)
-    reach = (options.radius, options.min_confidence, options.bits)
-    plain = (options.k or 1) <= PLAIN and not any(filters) and all(one is None for one in reach)
-    known = len(queries) == 1 and queries[0].kind in {"id", "key", "code", "handle"} and queries[0].crop is UNSET
-    return (queries[0].kind, options.fast, options.rerank, options.oversample) if plain and known else None
+def _is_short(queries: Sequence[Query]) -> bool:
+    """Return whether it is one question, of which nothing has to be decoded."""
+    return len(queries) == 1 and queries[0].kind in {"id", "key", "code", "handle"} and queries[0].crop is UNSET
 
 
 async def _streamed(service: Service, one: Served, queries: Sequence[Query], options: Options) -> AsyncIterator[bytes]:
