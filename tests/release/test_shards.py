@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aepipe import engines
 from aepipe.api import Collection
+from aepipe.engines import Done, Needs, Part, Work
 from aepipe.errors import CodeError, QueryError
 from aepipe.index import asymmetric
 from aepipe.index.remote import TYPES, Ask, Found, Gather, RemoteShards, pack
@@ -130,6 +133,29 @@ def test_one_shard_is_the_release_as_it_was(store: Store) -> None:
     assert manifest.recipe["index"].keys() == {"kind", "rows", "embedding"}
     assert manifest.to_json()["schema"] == 1
     assert manifest.facts.keys() == {"name", "fingerprint", "n_bits", "rows"}
+
+
+def test_an_engine_builds_the_shards_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[int] = []
+
+    class Elsewhere:
+        """Does work to the last part first, with arguments that have gone through JSON."""
+
+        def map(self, work: Work, parts: Sequence[Part], needs: Needs) -> Iterator[Done]:
+            sent = Work(work.stage, work.function, json.loads(json.dumps(work.arguments)))
+            for part in reversed(parts):
+                built.append(part.number)
+                yield sent(part)
+
+    store = Store(tmp_path / "store")
+    here = make_release(store, n=20, shards=SHARDS)
+    shards = Release.open(store, ref=here).all_parts("index")
+    for ref in (here, *shards[:2]):
+        assert store.remove(ref)
+    monkeypatch.setattr(engines, "resolve", Elsewhere)
+    assert make_release(store, n=20, shards=SHARDS) == here
+    assert built == [1, 0]
+    assert lifecycle.verify(Store(store.root), here)
 
 
 def test_a_single_shard_finds_its_rows_only(store: Store) -> None:
