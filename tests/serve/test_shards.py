@@ -143,7 +143,7 @@ def test_a_client_asks_shards_as_it_asks_one_service(services: tuple[Client, Cli
 def test_all_shards_answer_for_the_release_that_is_asked(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     refs = [make_release(store, n=40, seed=seed, shards=COUNT) for seed in (0, 1)]
-    with gathered(store) as (client, _), running(store) as whole:
+    with gathered(store, write=True) as (client, _), running(store) as whole:
         for turn in range(6):
             registry.promote(store, "pictures", refs[turn % 2], why="a test")
             end = time.monotonic() + 10
@@ -157,6 +157,9 @@ def test_all_shards_answer_for_the_release_that_is_asked(tmp_path: Path) -> None
                 seen.add(found.json["release"])
                 same = whole.get(f"{ONE}/search", id=3, k=5, fast="true", release=found.json["release"][:12])
                 assert told(found) == told(same)
+        assert client.post(f"{ONE}/remove", {"ids": [4, 9]}).json == {"rows": 2, "removed": True}
+        left = client.get(f"{ONE}/search", id=3, k=40, fast="true")
+        assert {hit["id"] for hit in left.json["answers"][0]["hits"]} == set(range(40)) - {4, 9}
 
 
 def test_questions_to_the_wrong_shard_and_other_bytes_are_refused(
