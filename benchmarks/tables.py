@@ -301,6 +301,20 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     # search.md
+    "shards": Table(
+        ("shards",),
+        "ratio",
+        {
+            "kind": "`{kind}`",
+            "rows": "{rows:,}",
+            "shards": "{shards}",
+            "one index, ms": "{one[median]:.3f}",
+            "in turn, ms": "{in turn[median]:.3f}",
+            "in threads, ms": "{in threads[median]:.3f}",
+            "the slowest alone, ms": "{slowest[median]:.3f}",
+            "in turn / one": "{ratio:.2f}",
+        },
+    ),
     "query": Table(
         ("query",),
         "process",
