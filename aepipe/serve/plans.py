@@ -129,11 +129,12 @@ def is_plain(options: Options) -> bool:
         options.where,
         options.after,
         options.distinct,
+        options.hybrid,
         options.plus,
         options.minus,
     )
     reach = (options.radius, options.min_confidence, options.bits, options.partial)
-    return (options.k or 1) <= PLAIN and not any((*filters, *words)) and all(one is None for one in reach)
+    return (options.k or 1) <= PLAIN and not any(filters) and all(one is None for one in reach)
 
 
 def cost_of(options: Options) -> Hashable:
