@@ -64,7 +64,7 @@ def label(
     words, named = words_in(_text(given[-1])), given[0] if len(given) == 2 else None
     remote = service.connect(replace(place, name=place.name or named))
     opened = None if remote else _opened(place, named)
-    check_output(out, release=opened and opened.release, asked=given[-1:])
+    check_output(out, release=opened.release if opened is not None else None, asked=given[-1:])
     found, lines = _remotely(remote, words) if remote else _here(opened, words)
     for far in found.far:
         complain(far)

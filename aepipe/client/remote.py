@@ -242,7 +242,9 @@ class RemoteCollection:
         return whole if self._bits is None else whole.prefix(self._bits)
 
     def label(self, words: Sequence[str]) -> RemoteLabelled:
-        """Label each row by the word that it is most like, with a confidence; see :meth:`aepipe.api.Collection.label`.
+        """Label each row by the word that it is most like, with a confidence.
+
+        The answer has what that of :meth:`aepipe.api.Collection.label` has, and the keys of the rows.
 
         Args:
             words: two at least, each a word or a phrase.

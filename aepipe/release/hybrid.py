@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.codes.encoder import cosines
-from aepipe.errors import ItemError
+from aepipe.errors import ItemError, QueryError
 from aepipe.release.fulltext import FullText, text_reader
 from aepipe.release.originals import original
 from aepipe.release.release import Release
@@ -46,6 +46,17 @@ def fused(release: Release, fulltext: FullText, asked: Sequence[Question], optio
         words = fulltext.search(_text(release, question), DEPTH + len(own), options.where)
         ids = ranked(by_code, [one for one in words.tolist() if one not in own])
         yield _measured(release, question, np.array(ids[: options.wanted], np.int64), found.nearest)
+
+
+def check_asked(questions: Sequence[Question]) -> None:
+    """Check that questions have a text to look for.
+
+    Raises:
+        QueryError: one is a bare code.
+    """
+    bare = next((one for one in questions if not (one.failure or one.row or one.meaning or one.data)), None)
+    if bare is not None:
+        raise QueryError(f"{bare.text}: has no words to look for: leave out --hybrid, or ask with a document or a row")
 
 
 def known_by_words(release: Release, question: Question) -> Question:

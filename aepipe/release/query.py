@@ -13,15 +13,17 @@ from itertools import groupby, islice, repeat
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe import sources
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import Encoding, why_lost
 from aepipe.errors import FingerprintError, ItemError, QueryError
+from aepipe.release.asked_rows import why_not_asked
 from aepipe.release.release import Release
 from aepipe.release.search import Found, Hit, Question, SearchOptions, hits_of, search
 from aepipe.release.unusual import figures_of, is_judged, unusual
 from aepipe.release.words import NOTHING, Mixture, advice, answers_words, features_of, is_in_words, meaning_of, mixed
 from aepipe.sources.arguments import items_named
-from aepipe.sources.asked import not_utf8, told
+from aepipe.sources.asked import STDIN, not_utf8, told, words_in
 from aepipe.sources.item import Decode, Item, asking
 from aepipe.words import Meaning
 
@@ -139,11 +141,34 @@ def _questions_from_files(release: Release, texts: Sequence[str], mixture: Mixtu
     block: list[Question] = []
     words = answers_words(release)
     for item in items_named(release.encoder.card.source, texts, release.recipe.get("features")):
-        block.append(_read(told(item, words=words, advice="" if words else advice(release))))
+        question = _as_meant(release, _read(told(item, words=words, advice="" if words else advice(release))))
+        if question.words and release.all_parts("words"):  # out of a pipe
+            yield from _encoded(release, block, decode, mixture)
+            yield from questions_from_words(release, [question.text], mixture)
+            block = []
+            continue
+        block.append(question)
         if len(block) == AT_ONCE:
             yield from _encoded(release, block, decode, mixture)
             block = []
     yield from _encoded(release, block, decode, mixture)
+
+
+def _as_meant(release: Release, question: Question) -> Question:
+    """Return a question as it is meant: words for pictures that came out of a pipe; a misspelt row is a failure."""
+    kind = release.encoder.card.source
+    if kind == "table" and question.text.startswith("{"):
+        wrong = why_not_asked(release, question.data.decode("utf-8", "replace"))
+        return question if wrong is None else replace(question, failure=ItemError(question.text, wrong))
+    if question.text != STDIN or not (release.all_parts("words") or sources.has_pictures(kind)):
+        return question
+    words = words_in(question.data)
+    if words is None:
+        return question
+    if release.all_parts("words"):
+        return replace(question, text=words, data=words.encode())
+    why = f"words, and no file; this collection answers files, and its own rows by --key or --id{advice(release)}"
+    return replace(question, failure=ItemError(STDIN, why))
 
 
 def questions_from_bytes(
@@ -206,10 +231,8 @@ def check_pixels(release: Release) -> None:
     Raises:
         QueryError: it was not.
     """
-    from aepipe.sources import has_pictures
-
     card = release.encoder.card
-    pictures = has_pictures(card.source)
+    pictures = sources.has_pictures(card.source)
     if not pictures or len(card.shape) != 3:
         seen = "the features of a network" if pictures else card.source
         raise QueryError(f"{release.name} was learned from {seen}, not from pixels: there is nothing to draw")
@@ -250,8 +273,6 @@ def decoder(release: Release) -> Decode:
     Raises:
         FingerprintError: this version decodes in another way than the release's encoder expects.
     """
-    from aepipe import sources
-
     card = release.encoder.card
     current = sources.version(card.source)
     if card.features.get("decoder", current) != current:
@@ -281,8 +302,9 @@ def answer(release: Release, questions: Sequence[Question], options: SearchOptio
         As :func:`ranked`.
     """
     if options.hybrid:
-        from aepipe.release.hybrid import known_by_words
+        from aepipe.release.hybrid import check_asked, known_by_words
 
+        check_asked(questions)
         questions = [known_by_words(release, question) for question in questions]
     found = ranked(release, [question for question in questions if question.code is not None], options)
     told = iter(zip(found, hits_of(release, [(one.found, one.confidence) for one in found]), strict=True))
@@ -299,7 +321,7 @@ def ranked(release: Release, questions: Sequence[Question], options: SearchOptio
 
     Raises:
         QueryError: re-ranking is asked for, and a code came without its embedding; or a confidence, and it is words, of
-            which none was measured.
+            which none was measured; or hits by words, too, and a code has none.
     """
     if options.least is not None and (bare := next((one for one in questions if one.meaning), None)):
         raise QueryError(f"{bare.text}: what hits of words are worth was not measured: leave out --min-confidence")
@@ -344,8 +366,6 @@ def _worth(release: Release, question: Question, found: Found, strange: str | No
 
 def _with_excerpts(release: Release, question: Question, hits: list[Hit]) -> list[Hit]:
     """Return hits that show the sentence of their passage that fits the question; other hits as they are."""
-    from aepipe import sources
-
     texts = [hit.row.columns.get(SNIPPET) or "" for hit in hits]
     if max(map(len, texts), default=0) <= SHOWN:
         return hits

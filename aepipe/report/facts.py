@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from aepipe.errors import CorruptError
 from aepipe.report.narrow import blocks, folded
 from aepipe.report.tables import cells, health_line, protocol_line, reranking_line, scores_table, text_table
 from aepipe.sources.passed_over import in_words
+from aepipe.sources.remote import is_address
 from aepipe.store import layout, names, reading, registry
 from aepipe.store.artifacts import Ref, Store
 
@@ -45,7 +47,7 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
         "fingerprint": card["fingerprint"],
         "aligned": store.manifest(Ref.parse(card["encoder"])).facts.get("aligned"),
         "layers": layer_names(card["recipe"]),
-        "source": {"kind": _recipe(card, "source", "kind"), "path": card.get("source_path")},
+        "source": {"kind": _recipe(card, "source", "kind"), "path": _source_of(card)},
         "backbone": _recipe(card, "features", "backbone"),
         "words": answers_words(store, card),
         "read": reading.facts_of(store, card["name"], Ref.parse(card["source_rows"])),
@@ -153,7 +155,7 @@ def card_of(store: Store, ref: Ref) -> dict[str, Any]:
 
 
 def answers_words(store: Store, card: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return of which kind the words are that a release answers, and what answers them; None where it answers none.
+    """Return the kind of words that a release answers, and their source; None where it answers none.
 
     Raises:
         CorruptError: their files are damaged.
@@ -273,6 +275,13 @@ def _recipe(card: Mapping[str, Any], *path: str) -> Any:  # noqa: ANN401  a valu
     for key in path:
         found = found.get(key) if isinstance(found, Mapping) else None
     return found
+
+
+def _source_of(card: Mapping[str, Any]) -> str | None:
+    """Return the file, folder or address that a release was read from; else the folder of its items."""
+    named = _recipe(card, "source", "options", "path")
+    whole = isinstance(named, str) and (is_address(named) or os.path.isabs(named))
+    return str(named) if whole else card.get("source_path")
 
 
 def _segment(store: Store, text: str, file: str) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def opened(folder: Path) -> Words:
 
 
 def told(folder: Path) -> dict[str, str]:
-    """Return of which kind the words of a release are, and what answers them, in words; nothing is opened.
+    """Return the kind of a release's words, and their source in words; nothing is opened.
 
     Args:
         folder: of the artifact.

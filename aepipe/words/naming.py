@@ -1,4 +1,4 @@
-"""Names for what features show, by a text tower: the one of some words that stands out from all others.
+"""Names for what features show, by a text tower: the one of some words that stands out.
 
 A tower knows every text, so it can name nothing by itself: it is asked with words that may be names.
 
@@ -44,7 +44,7 @@ class TowerNames:
 
 
 def candidates(own: OwnWords) -> list[str]:
-    """Return words that may be names: those of a collection, and kinds of things that everybody knows."""
+    """Return words that may be names: those of a collection, and kinds of things."""
     return list(dict.fromkeys([*own.texts[:OWN], *(names[0] for names, _ in groups())]))
 
 

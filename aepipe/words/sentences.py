@@ -109,7 +109,7 @@ class SentenceVectors:
         return found
 
     def likeness(self, word: str) -> float:
-        """Return how much a word is like those that the vocabulary was made of: the log-probability of a letter.
+        """Return the log-probability of a letter of a word, under the pieces of the vocabulary.
 
         Where letters stand in no order, a word is cut into many pieces, and each of them costs.
         """

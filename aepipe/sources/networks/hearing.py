@@ -1,4 +1,4 @@
-"""Networks that hear recordings: raw sound or spectrograms in, features out; and how their folders want them.
+"""Networks that hear recordings: sound or spectrograms in, features out; and what their folders say.
 
 Legend: N samples, T steps in time, F features.
 """
@@ -150,7 +150,8 @@ class SoundEncoder:
         how = self._hearing.spectra
         if how is None or how.kind != "whisper" or found.ndim != 3:
             return None
-        return np.arange(found.shape[1]) < max(1, -(-found.shape[1] * samples // how.longest))
+        own: NDArray[np.bool_] = np.arange(found.shape[1]) < max(1, -(-found.shape[1] * samples // how.longest))
+        return own
 
     def _sound(self) -> tuple[str, list[Any]]:
         """Return the input that takes sound, and its shape; neither where there is none."""

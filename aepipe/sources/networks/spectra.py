@@ -1,4 +1,4 @@
-"""Log-mel spectrograms as networks for sound want them: AST, the encoder of Whisper, the audio tower of CLAP.
+"""Log-mel spectrograms for networks of sound: AST, the encoder of Whisper, the audio tower of CLAP.
 
 Each is computed as the feature extractor of transformers computes it with NumPy, from the numbers in
 ``preprocessor_config.json``. A recording is no longer than the network takes, so nothing is drawn at random.
@@ -152,7 +152,7 @@ class Spectra:
         if self.kind == "whisper":
             power = self._power(np.pad(samples, (0, self.longest - len(samples))))[: self.steps]
             logs = np.log10(np.maximum(power, LEAST))
-            return ((np.maximum(logs, logs.max() - DEEPEST) - self.mean) / self.scale).T
+            return np.asarray((np.maximum(logs, logs.max() - DEEPEST) - self.mean).T / self.scale)
         times = max(1, self.longest // max(1, len(samples)))
         if self.repeat == "repeat":
             samples = np.tile(samples, times + 1)[: self.longest]

@@ -84,7 +84,7 @@ class Towers:
         return {"kind": KIND, "version": VERSION, "sha256": self.sha256, "reading": self.reading.to_json()}
 
     def make(self, folder: Path, rows: Rows, learned: NDArray[Any]) -> None:
-        """Write the tower, and the gap as float32[2, F]: what texts have in common, and the mean of pictures.
+        """Write the tower, and float32[2, F]: what texts have in common, and the mean of pictures.
 
         Raises:
             CorruptError: the network fails.
@@ -172,7 +172,7 @@ def opened(folder: Path, card: Mapping[str, Any]) -> TowerWords:
 
 
 def told(folder: Path, card: Mapping[str, Any]) -> str:
-    """Return what answers, in words; releases of older versions do not say what was read of its folder."""
+    """Return what answers, in words; older releases do not say what was read of its folder."""
     return "; ".join(["a text tower", *card.get("said", ())])
 
 
@@ -209,7 +209,7 @@ def words_of(tokenizer: Path, most: int = SAMPLE) -> list[str]:
 
 
 def common_of(texts: Floats, pictures: NDArray[Any], centre: Floats) -> Floats:
-    """Return what is taken out of every text, float64[F].
+    """Return the part of the mean of texts that every text is freed from, float64[F].
 
     Args:
         texts: [V, F], features of words.
