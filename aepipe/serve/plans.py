@@ -132,7 +132,6 @@ def is_plain(options: Options) -> bool:
         options.hybrid,
         options.plus,
         options.minus,
-        options.hybrid,
     )
     reach = (options.radius, options.min_confidence, options.bits, options.partial)
     return (options.k or 1) <= PLAIN and not any(filters) and all(one is None for one in reach)
