@@ -407,6 +407,22 @@ TABLES: Mapping[str, Table] = {
             "peak MB": "{peak_mb}",
         },
     ),
+    # scale.md
+    "driver": Table(
+        ("driver",),
+        "items",
+        {
+            "items": "{items:,}",
+            "rows are": "{form}",
+            "night": "{night}",
+            "parts": "{parts:,}",
+            "parts made": "{made:,}",
+            "peak, MB": "{peak_mb:,.0f}",
+            "bytes an item": "{an_item:.0f}",
+            "allowed, MB": "{allowed_mb:,.0f}",
+            "CPU s": "{cpu_s:,.0f}",
+        },
+    ),
     # operations.md
     "bombs": Table(
         ("bombs",),

@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -202,7 +203,7 @@ def test_another_process_can_do_the_work(store: Store, monkeypatch: pytest.Monke
         ref: store.manifest(ref).outputs for ref in store.refs("rows")
     }
     with shared(plan.source, None) as at:
-        work = Work("ingest", read_part, {"store": str(store.root), "source": at, "threads": 1})
+        work = Work("ingest", read_part, {"store": store.address, "source": asdict(at), "threads": 1})
         monkeypatch.setattr(opened, "_here", {at.token: plan.source})
         assert work(Part(0, str(store.refs("listing")[0]))).rows
 

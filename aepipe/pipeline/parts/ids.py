@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.errors import CorruptError
 from aepipe.pipeline.parts.opened import table_at
 from aepipe.sources.listing import key_hash
 from aepipe.store import layout
@@ -52,12 +54,11 @@ class Ids:
         kept = self._before.kept(part)
         if kept is not None:
             return kept
-        rows = table_at(self._store.address, part)
-        hashes = mapped(self._store.path(part) / layout.Rows.HASHES)
-        if not len(self._before) and not self._given:
-            ids, known = np.full(len(rows), -1), np.zeros(len(rows), bool)
-        else:
-            ids, places = self._before.find(rows, np.asarray(hashes))
+        hashes = np.asarray(small_file(self._store, part, layout.Rows.HASHES))
+        ids, known = np.full(len(hashes), -1, np.int64), np.zeros(len(hashes), bool)
+        if self._before.may_know(hashes):
+            rows = table_at(self._store.address, part)
+            ids, places = self._before.find(rows, hashes)
             known = places >= 0
             self.changed += self._before.changed(rows, places)
         self.new += int((~known).sum())
@@ -100,6 +101,14 @@ class Before:
         if number is None:
             return None
         return self._slices.of(int(self._starts[number]), int(self._starts[number + 1]))
+
+    def may_know(self, hashes: NDArray[np.uint64]) -> bool:
+        """Say whether a row of before may have one of some keys, told by their hashes."""
+        if not len(self):
+            return False
+        own, _ = self._hashes
+        places = np.minimum(np.searchsorted(own, hashes), len(own) - 1)
+        return bool((own[places] == hashes).any())
 
     def find(self, rows: Rows, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return ids and positions of the rows of before that have the keys of some rows, int64[n]; -1 where new.
@@ -166,6 +175,18 @@ class Before:
             return mapped(file)
         table = table_at(self._store.address, ref)
         return np.fromiter(map(key_hash, table.each_key()), np.uint64, len(table))
+
+
+def small_file(store: Store, part: Ref, name: str) -> NDArray[Any]:
+    """Return an array beside the rows of a part, without the rows.
+
+    Raises:
+        CorruptError: the part has no such file.
+    """
+    file = store.output(part, name)
+    if file is None:
+        raise CorruptError(f"{part}: corrupt, it has no {name}; remove it and run again: it will be made again")
+    return mapped(file)
 
 
 @lru_cache(_HELD)

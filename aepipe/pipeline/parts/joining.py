@@ -1,7 +1,7 @@
 """Reduce: parts become the rows of a collection, which are a list of them.
 
-Nothing of an item is read but columns of the parts: 8 bytes of each digest for the number of distinct items, and what
-:mod:`aepipe.pipeline.parts.ids` asks for.
+Of most parts only small files are read: their manifests, and 8 bytes of each digest for the number of different items.
+What :mod:`aepipe.pipeline.parts.ids` asks for is read of parts that have changed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from aepipe.pipeline.intake import (
     quarantine_file,
     reading_facts,
 )
-from aepipe.pipeline.parts.ids import Ids
+from aepipe.pipeline.parts.ids import Ids, small_file
 from aepipe.sources.item import Source
 from aepipe.store import layout, reading
 from aepipe.store.artifacts import Ref, Store, digest_of
@@ -125,8 +125,7 @@ def _distinct(store: Store, parts: Sequence[Ref]) -> int:
     """Return how many different items there are, told by 8 bytes of their digests."""
     heads = array("Q")
     for part in parts:
-        sha256 = Rows(store.path(part)).sha256()
-        heads.frombytes(np.ascontiguousarray(sha256[:, :8]).tobytes())
+        heads.frombytes(np.asarray(small_file(store, part, layout.Rows.HEADS), "<u8").tobytes())
     ordered = np.frombuffer(heads, np.uint64)
     ordered.sort()
     return int((ordered[1:] != ordered[:-1]).sum()) + bool(len(ordered))
@@ -134,7 +133,8 @@ def _distinct(store: Store, parts: Sequence[Ref]) -> int:
 
 def _not_read(store: Store, source: Source, part: Ref, card: Mapping[str, Any]) -> Iterator[Rejected]:
     """Yield the items of a part that could not be read; what it passed over is counted with the source."""
-    for one in read_quarantine(store.path(part) / layout.Rows.QUARANTINE):
+    file = store.output(part, layout.Rows.QUARANTINE) if card["quarantined"] or card.get("passed_over") else None
+    for one in read_quarantine(file) if file else ():
         if one["what"] != PASSED_OVER:
             yield Rejected(one["key"], one["place"], one["reason"])
             continue

@@ -1,7 +1,8 @@
 """Map: read, hash and decode the items of one listing into a part of the rows.
 
-Beside the table (:mod:`aepipe.store.rows`) a part has ``hashes.npy``, uint64[n], of the keys of its rows. What a part
-is called depends on its items and on nothing else: two listings of the same items give one part.
+Beside the table (:mod:`aepipe.store.rows`) a part has two small files for whoever joins parts: ``hashes.npy``,
+uint64[n], of the keys of its rows, and ``heads.npy``, uint64[n], the first 8 bytes of their digests. What a part is
+called depends on its items and on nothing else: two listings of the same items give one part.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from aepipe.sources.loader import Outcome, read_all
 from aepipe.sources.passed_over import PassedOver
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
+from aepipe.store.io import mapped
 from aepipe.store.rows import Finder, Rejected, Rows
 
 VERSION = 1
@@ -90,7 +92,8 @@ def _read(store: Store, listed: Ref, source: Source, known: Known, threads: int)
             return ref
         facts = rows.finish(digest, len(taken.hashes), taken.rejected, taken.passed_over)
         np.save(draft.path / layout.Rows.HASHES, np.array(taken.hashes, np.uint64))
-        return draft.finish(inputs, facts)
+        np.save(draft.path / layout.Rows.HEADS, np.frombuffer(taken.heads, "<u8"))
+        return draft.finish(inputs, facts | {"passed_over": taken.passed_over.total})
 
 
 class _Taken:
@@ -101,6 +104,7 @@ class _Taken:
         self._rows = rows
         self._entries = hashlib.sha256()
         self.hashes: list[int] = []
+        self.heads = bytearray()
         self.rejected: list[Rejected] = []
         self.passed_over = PassedOver()
 
@@ -118,6 +122,7 @@ class _Taken:
         self._entries.update(entry_of(item, split, outcome.sha256))
         self._rows.take(outcome, split, len(self.hashes))
         self.hashes.append(listing.key_hash(item.key))
+        self.heads += outcome.sha256[:8]
 
     def digest(self) -> str:
         """Return the digest of all items: what was read of each, or why it was not."""
@@ -188,8 +193,9 @@ class Findable:
 def _findable(store: str, ref: Ref, noted: Ref | None) -> Findable:
     rows, place = table_at(store, ref), store_at(store)
     sha256 = rows.sha256()
-    if noted is None or not place.has(noted):
+    file = place.output(noted, layout.Listing.STAMPS) if noted and place.has(noted) else None
+    if file is None:
         return Findable(rows, Finder(sha256), {})
-    stamps = np.load(place.verified(noted) / layout.Listing.STAMPS).tolist()
+    stamps = mapped(file).tolist()
     each = zip(rows.each_key(), stamps, sha256, strict=True)
     return Findable(rows, Finder(sha256), {key: (stamp, one.tobytes()) for key, stamp, one in each if stamp})
