@@ -55,16 +55,17 @@ def read_part(part: Part, *, store: str, source: Mapping[str, str], threads: int
     opened = source_at(SourceAt(**source), place)
     made, seconds = part_read(place, listed, opened), 0.0
     if made is None:
-        made = _read(place, listed, opened, Known(store, before, opened), threads)
-        note(place, listed, opened, made)
+        stamps = listing.stamps_in(place.verified(listed))
+        made = _read(place, listed, opened, Known(store, before, opened, stamps), threads)
+        note(place, listed, opened, made, stamps)
         seconds = time.monotonic() - began
     facts = place.manifest(made).facts
     return Done(part.number, str(made), facts["rows"], facts["quarantined"], seconds)
 
 
-def note(store: Store, listed: Ref, source: Source, made: Ref) -> Ref:
+def note(store: Store, listed: Ref, source: Source, made: Ref, stamps: Mapping[str, int]) -> Ref:
     """Note which part a listing gave, and the stamps of its rows, uint64[n]; 0 where one says nothing."""
-    stamps, rows = listing.stamps_in(store.verified(listed)), Rows(store.path(made))
+    rows = Rows(store.path(made))
     with store.draft("listing") as draft:
         own = np.fromiter((stamps.get(key, 0) for key in rows.each_key()), np.uint64, len(rows))
         np.save(draft.path / layout.Listing.STAMPS, own)
@@ -73,15 +74,10 @@ def note(store: Store, listed: Ref, source: Source, made: Ref) -> Ref:
 
 def _read(store: Store, listed: Ref, source: Source, known: Known, threads: int) -> Ref:
     """Read a listing, and return its part; nothing is written where the store has that already."""
-    names, folder = source.schema().names, store.verified(listed)
-    items, stamps = listing.read(folder, names), listing.stamps_in(folder)
-
-    def seen(item: Item) -> bytes | None:
-        return known.digest_of(item.key, stamps.get(item.key, 0))
-
+    items = listing.read(store.verified(listed), source.schema().names)
     with store.draft("rows") as draft, RowsTaken(draft.path, source, known.first, known.feature) as rows:
         taken = _Taken(source, rows)
-        for outcome in read_all(source, known.find, items=items, threads=threads, seen=seen):
+        for outcome in read_all(source, known.find, items=items, threads=threads, seen=known.digest_of):
             check_stopped()
             taken.take(outcome)
         digest = taken.digest()
@@ -137,9 +133,11 @@ class Known:
         refs: tables that may hold the rows, each followed by what it was read from, where that is known; those of other
             features are left aside.
         source: that gives the features.
+        stamps: of the items that are read now, by key.
     """
 
-    def __init__(self, store: str, refs: Sequence[Ref], source: Source) -> None:
+    def __init__(self, store: str, refs: Sequence[Ref], source: Source, stamps: Mapping[str, int]) -> None:
+        self._stamps = stamps
         self._tables: list[Findable] = []
         for place, ref in enumerate(refs):
             noted = refs[place + 1] if place + 1 < len(refs) and refs[place + 1].kind == "listing" else None
@@ -168,9 +166,10 @@ class Known:
         table = int(np.searchsorted(self._starts, number, side="right")) - 1
         return self._tables[table].rows.feature(number - self._starts[table])
 
-    def digest_of(self, key: str, stamp: int) -> bytes | None:
-        """Return the sha256 of a row with this key and this stamp, not 0; None for none."""
-        found = (one.stamped.get(key) for one in self._tables) if stamp else ()
+    def digest_of(self, item: Item) -> bytes | None:
+        """Return the sha256 of the row of an item whose stamp is the one that it had; None where it has to be read."""
+        stamp = self._stamps.get(item.key)
+        found = (one.stamped.get(item.key) for one in self._tables) if stamp else ()
         return next((sha256 for had, sha256 in filter(None, found) if had == stamp), None)
 
 
