@@ -1,4 +1,4 @@
-"""Networks that hear recordings: sound or spectrograms in, features out; and what their folders say.
+"""Networks that hear recordings: sound or spectrograms in, features out; their folders.
 
 Legend: N samples, T steps in time, F features.
 """
