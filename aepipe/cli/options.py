@@ -6,7 +6,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -15,7 +15,7 @@ import typer
 from aepipe.cli.completion import names, releases
 from aepipe.cli.output import remark, set_loudness
 from aepipe.errors import QueryError
-from aepipe.store import places
+from aepipe.store import places, registry
 from aepipe.store.artifacts import Store
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ ReleaseText = Annotated[
     str | None,
     typer.Argument(
         metavar="RELEASE",
-        help="The first characters of a release's digest; else the one in service.",
+        help="The first characters of a release's digest, or a collection; else the one in service.",
         autocompletion=releases,
     ),
 ]
@@ -141,8 +141,23 @@ class Place:
             remark(f"{self.name or 'asked'}: in the user's store {found.root}")
         return found
 
+    def meant(self, release: str | None) -> tuple[Place, str | None]:
+        """Return where a release is, and its digest; a collection in its place means the one in service there.
+
+        Args:
+            release: the first characters of a digest, or the name of a collection.
+        """
+        if release is None or self.name is not None:
+            return self, release
+        named = replace(self, name=release)
+        stores = places.looked_at(self.folder)
+        if any(ref.digest.startswith(release.lower()) for store in stores for ref in store.refs("release")):
+            return self, release
+        known = {name for store in stores for name in registry.names(store)}
+        return (named, None) if registry.tidy_name(release) in known else (self, release)
+
     def open(self, release: str | None = None) -> Collection:
-        """Open the collection in service, or the release whose digest starts with a text.
+        """Open the collection in service, or the release whose digest starts with a text; see :meth:`meant`.
 
         Raises:
             NotFoundError: there is none.
@@ -152,7 +167,8 @@ class Place:
         # Verbs that open nothing, and the help of all of them, do without numpy and faiss.
         from aepipe import api
 
-        return api.open(self.store().root, self.name, release=release)
+        place, release = self.meant(release)
+        return api.open(place.store().root, place.name, release=release)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ class QueryInputs:
         """
         things = self._things()
         if self.row:
-            from aepipe.release.things import check_rows
+            from aepipe.release.asked_rows import check_rows
 
             check_rows(collection.release)
         return collection.answers(
@@ -365,6 +365,8 @@ def show(shelf: hits.Shelf, answers: Iterable[hits.Answer], display: Display, sh
     failed = False
     drawn: list[Found] = []
     for found in answers:
+        if display.picture and _is_earlier(found.question.text, display.picture):
+            continue
         if found.question.failure is not None:
             complain(found.question.failure)
             failed = True
@@ -381,6 +383,11 @@ def show(shelf: hits.Shelf, answers: Iterable[hits.Answer], display: Display, sh
         _draw(sheet.title, drawn, display.picture)
     if failed:
         raise typer.Exit(UNREADABLE)
+
+
+def _is_earlier(text: str, picture: Path) -> bool:
+    """Tell whether a question is the contact sheet of an earlier time, which lies in a folder that is asked with."""
+    return Path(text).name == picture.name and os.path.realpath(text) == os.path.realpath(picture)
 
 
 def as_json(shelf: hits.Shelf, found: hits.Answer) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from aepipe import recipe, sources
 from aepipe.errors import QueryError, SourceError
-from aepipe.index.hamming import DeltaIndex
+from aepipe.index.hamming import DeltaIndex, RowIndex
+from aepipe.index.remote import RemoteShards
+from aepipe.index.shards import Shards
 from aepipe.log import step
 from aepipe.pipeline.compact import merge_codes, merge_tables
 from aepipe.pipeline.encode import encode
@@ -53,6 +55,7 @@ UNKNOWN = (-1, b"")
 """Id and sha256 of a row that the release does not hold."""
 REPORT_EVERY = 1000
 """Rows between two reports of progress."""
+ChangedIndex: TypeAlias = DeltaIndex | Shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,17 +170,18 @@ def remove(store: Store, release: Release, ids: NDArray[np.int64]) -> Ref:
     return publish_changes(store, release, without(release, ids), np.union1d(release.removed, ids), [])
 
 
-def without(release: Release, ids: NDArray[np.int64]) -> DeltaIndex:
+def without(release: Release, ids: NDArray[np.int64]) -> ChangedIndex:
     """Return the release's index without some rows; rows outside the index are ignored."""
     index = release.index
-    updated = index if isinstance(index, DeltaIndex) else DeltaIndex(index)
+    assert not isinstance(index, RemoteShards), "a release is changed where its index is"
+    updated = DeltaIndex(index) if isinstance(index, RowIndex) else index
     return updated.remove(ids[updated.holds(ids)])
 
 
 def publish_changes(
     store: Store,
     release: Release,
-    index: DeltaIndex,
+    index: ChangedIndex,
     removed: NDArray[np.int64],
     added: Sequence[tuple[Ref, Ref]],
 ) -> Ref:
@@ -223,7 +227,7 @@ def _publish_added(store: Store, release: Release, rows: Ref, replaced: NDArray[
 
 
 def _write_changes(
-    store: Store, release: Release, index: DeltaIndex, removed: NDArray[np.int64], rows: Sequence[Ref]
+    store: Store, release: Release, index: ChangedIndex, removed: NDArray[np.int64], rows: Sequence[Ref]
 ) -> Ref:
     """Write the changes of an index since it was built, and the ids of removed rows."""
     inputs = {
@@ -238,8 +242,7 @@ def _write_changes(
         (draft.path / layout.Changes.INDEX).mkdir()
         index.save_changes(draft.path / layout.Changes.INDEX)
         np.save(draft.path / layout.Changes.REMOVED, removed)
-        counts = {"added": len(index.delta or ()), "removed": len(index.removed)}
-        return draft.finish(inputs, {"kind": "changes", **facts, **counts})
+        return draft.finish(inputs, {"kind": "changes", **facts, **index.changes})
 
 
 def _merge_additions(

@@ -20,6 +20,7 @@ from msgspec import UNSET
 
 from aepipe.errors import AepipeError, ItemError, QueryError
 from aepipe.release import query as queries
+from aepipe.release.asked_rows import unknown_column
 from aepipe.release.hybrid import known_by_words
 from aepipe.release.originals import original
 from aepipe.release.release import Release
@@ -180,6 +181,8 @@ def named_bytes(release: Release, one: Query) -> tuple[str, bytes]:
             raise ItemError(one.text, bad)
         return one.text, one.text.encode()
     if isinstance(one.row, dict):
+        if wrong := unknown_column(release, one.row):
+            raise QueryError(f"row: {wrong}")
         body = json.dumps(one.row)
         return body if len(body) < 60 else f"{body[:56]}...", body.encode()
     if isinstance(one.vector, list):

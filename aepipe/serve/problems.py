@@ -173,6 +173,12 @@ class TooSlowError(RequestError):
     code = HTTPStatus.SERVICE_UNAVAILABLE
 
 
+class SilentShardError(RequestError):
+    """A shard does not answer, so that the answer would be a part."""
+
+    code = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 class UnforeseenError(RequestError):
     """A mistake of ours."""
 

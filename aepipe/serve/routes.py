@@ -111,6 +111,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         True,
         (400, 404, 408, 409, 410, 413, 415, 422, 501, 503),
     ),
+    Endpoint("POST", f"{ONE}/shard", search.shard, errors=(400, 404, 408, 409, 410, 413, 422, 503)),
     Endpoint(
         "GET",
         f"{ONE}/explain",

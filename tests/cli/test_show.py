@@ -15,6 +15,7 @@ from PIL import Image, ImageColor
 
 from aepipe import api
 from aepipe.cli import run
+from aepipe.index.hamming import RowIndex
 from aepipe.pipeline.ingest import quarantine_file
 from aepipe.release.release import Release
 from aepipe.report import facts
@@ -27,7 +28,7 @@ from tests.support.releases import make_release, pictures_of
 
 FIELDS = {
     "name", "release", "in_service", "promoted", "created", "rows", "changes", "distinct_codes", "n_bits", "index",
-    "fingerprint", "aligned", "layers", "source", "backbone", "words", "read", "scores", "pretraining", "path",
+    "shards", "fingerprint", "aligned", "layers", "source", "backbone", "words", "read", "scores", "pretraining", "path",
 }  # fmt: skip
 
 
@@ -57,6 +58,7 @@ def test_show_as_json(aepipe: Aepipe, full_store: Store) -> None:
     assert set(found) == FIELDS
     assert found["release"] == release.ref.digest
     assert found["fingerprint"] == release.fingerprint
+    assert isinstance(release.index, RowIndex)
     assert found["distinct_codes"] == release.index.n_codes
     assert found["scores"] == release.scores
     assert found["in_service"]

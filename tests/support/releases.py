@@ -83,6 +83,7 @@ def make_release(
     shape: tuple[int, int, int] = (28, 28, 1),
     seed: int = 0,
     promote: bool = True,
+    **index: Any,
 ) -> Ref:
     """Make a release of ``n`` pictures with the real stages, and put it into service.
 
@@ -97,9 +98,10 @@ def make_release(
         shape: of a decoded picture.
         seed: of pictures and encoder.
         promote: false leaves the release out of service.
+        index: options of ``[index]``.
     """
     write_pictures(pictures_of(store, name), n, shape, seed)
-    plan = bare_plan(store, name=name, n_bits=n_bits, shape=shape)
+    plan = bare_plan(store, name=name, n_bits=n_bits, shape=shape, **index)
     rows = ingest(store, plan.source)
     model = put_encoder(store, plan, n_bits=n_bits, seed=seed)
     ref = publish_rows(store, plan, rows, model)
@@ -121,6 +123,7 @@ def bare_plan(
     shape: tuple[int, int, int] = (28, 28, 1),
     indexed: str = "all",
     labelled: bool = True,
+    **index: Any,
 ) -> BarePlan:
     """Return the resolved recipe for the pictures in :func:`pictures_of`."""
     table = {
@@ -129,7 +132,7 @@ def bare_plan(
         "features": {"size": list(shape[:2]), "color": "gray" if shape[2] == 1 else "rgb"},
         "layers": [{"net": "dense"}],
         "code": {"bits": n_bits},
-        "index": {"rows": indexed},
+        "index": {"rows": indexed, **index},
         "evaluate": {"queries": 50},
     }
     if labelled:
