@@ -28,7 +28,8 @@ from tests.support.releases import make_release, pictures_of
 
 FIELDS = {
     "name", "release", "in_service", "promoted", "created", "rows", "changes", "distinct_codes", "n_bits", "index",
-    "shards", "fingerprint", "aligned", "layers", "source", "backbone", "words", "read", "scores", "pretraining", "path",
+    "shards", "fingerprint", "aligned", "layers", "source", "backbone", "words", "read", "scores", "pretraining",
+    "path",
 }  # fmt: skip
 
 
