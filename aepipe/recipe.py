@@ -284,6 +284,25 @@ class IndexRecipe(GrownOptions):
     shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)] = 1
 
 
+class EngineRecipe(Options):
+    """The engine that works on the parts of a large collection.
+
+    It is in no digest, and not in the recipe that a release keeps.
+
+    Attributes:
+        kind: ``local``, ``ray``, ``dask`` or ``array``; empty takes the one of ``$AEPIPE_ENGINE``, else this machine.
+        address: ``HOST:PORT`` of a cluster, or the folder of an array.
+    """
+
+    kind: Literal["", "local", "ray", "dask", "array"] = ""
+    address: str = ""
+
+    @property
+    def text(self) -> str:
+        """The engine as ``--engine`` names it; empty for none."""
+        return f"{self.kind}://{self.address}" if self.address else self.kind
+
+
 class EvaluateRecipe(Options):
     """The scoring of a release.
 
@@ -347,6 +366,7 @@ class Recipe(Options):
     index: IndexRecipe = IndexRecipe()
     evaluate: EvaluateRecipe = EvaluateRecipe()
     gate: GateRecipe = GateRecipe()
+    engine: Annotated[EngineRecipe, Field(exclude=True)] = EngineRecipe()
     _file: Path = PrivateAttr(default=Path("recipe"))
 
     @property

@@ -39,7 +39,7 @@ def plan(
     ] = 1.0,
     as_json: AsJson = False,
 ) -> None:
-    """Choose a kind of index and its shards for a number of rows; estimate machines, memory, disk and time.
+    """Choose an index for a number of rows; say shards, machines, memory, disk and time.
 
     The speed of a scan is measured on this machine, in a second. Distances of hits, sizes of buckets and
     the share of distinct codes are measured on the collection in service, if there is one; for more rows

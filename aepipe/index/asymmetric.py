@@ -80,7 +80,7 @@ def scored(index: Index, values: Floats, k: int, where: Ids | None = None) -> tu
 
 
 def merge(parts: Sequence[tuple[Ids, Floats]], k: int) -> tuple[Ids, Floats]:
-    """Return the k best of the ids and scores of several indexes with different rows, ordered by (score, id)."""
+    """Return the k best of the rows that several indexes found, ordered by (score, id)."""
     ids, found = (np.concatenate([part[place] for part in parts]) for place in (0, 1))
     order = np.lexsort((ids, -found))[:k]
     return np.asarray(ids[order], np.int64), np.asarray(found[order], np.float32)

@@ -1,4 +1,4 @@
-"""Shards that others search: questions and answers as bytes, and an index that asks and merges.
+"""Shards that are searched elsewhere: questions and answers as bytes, an index that asks.
 
 What carries the bytes is not known here: the service over HTTP (:mod:`aepipe.serve.links`), or the handles of a
 framework. A question names its release, so that no answer is made of two.
@@ -173,7 +173,7 @@ class RemoteShards:
         return RemoteShards(self._gather, *of, rows=self._rows, count=self._count)
 
     def search(self, codes: BitCodes, k: int, where: Ids | None = None, *, threads: int = 1) -> Hits:
-        """Return the k nearest rows of each code; see :meth:`aepipe.index.hamming.HammingIndex.search`."""
+        """Return the k nearest rows; see :meth:`aepipe.index.hamming.HammingIndex.search`."""
         check_same(self, codes)
         if k < 1:
             raise QueryError(f"the {k} nearest rows: ask for at least 1")
@@ -206,7 +206,7 @@ Index: TypeAlias = Part | Shards | RemoteShards
 
 
 def pack(head: Mapping[str, Any], arrays: Arrays, types: Mapping[str, str]) -> bytes:
-    """Return numbers and arrays as bytes: the length of a head in JSON, the head, and the arrays."""
+    """Return a head and arrays as bytes: the length of the head, the head as JSON, the arrays."""
     written = {name: np.ascontiguousarray(one, types[name]) for name, one in arrays.items()}
     shapes = {name: one.shape for name, one in written.items()}
     text = json.dumps({**head, "arrays": shapes}).encode()

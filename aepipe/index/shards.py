@@ -1,4 +1,6 @@
-"""Shards: an index in several parts, each with its share of the rows; all are asked, and their answers merged.
+"""Shards: an index in several parts, each with its share of the rows.
+
+All are asked, and their answers merged.
 
 A row lies in the shard that its id says: ``id % S``. So every shard holds the same mixture of rows, a question costs
 all of them the same, and where a row lies is known without asking. Each part is an index of its own, of any kind, with
@@ -114,7 +116,9 @@ def open_part(base: RowIndex, changes: Path, number: int) -> DeltaIndex:
 
 
 class Shards:
-    """Several indexes as one; the methods are those of :class:`aepipe.index.hamming.HammingIndex`.
+    """Several indexes as one.
+
+    Its methods are those of :class:`aepipe.index.hamming.HammingIndex`; it is saved shard by shard.
 
     Attributes:
         n_bits: bits of a code.

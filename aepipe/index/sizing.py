@@ -129,7 +129,7 @@ class Layout:
 
     @property
     def build(self) -> float:
-        """Seconds in which one thread on each machine builds its shards, all machines at the same time."""
+        """Seconds in which each machine builds its shards, with one thread; all work at a time."""
         return -(-self.shards // self.machines) * self.shard.build
 
 

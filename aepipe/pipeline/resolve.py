@@ -153,7 +153,7 @@ def override(recipe: Recipe, *, name: str | None = None, device: str | None = No
         RecipeError: the name or the device is not allowed.
     """
     base = recipe.file.parent
-    table = recipe.model_dump(mode="json")
+    table = recipe.model_dump(mode="json") | {"engine": recipe.engine.model_dump()}
     table["name"] = name or recipe.name
     table["compute"]["device"] = device or recipe.compute.device
     options = table["source"]["options"]

@@ -29,7 +29,7 @@ from aepipe.index.shards import Shards
 from aepipe.log import step
 from aepipe.pipeline.compact import merge_codes, merge_tables
 from aepipe.pipeline.encode import encode
-from aepipe.pipeline.ingest import check_bad, lying_in, quarantine_file
+from aepipe.pipeline.intake import check_bad, lying_in, quarantine_file
 from aepipe.pipeline.publish import write_items
 from aepipe.recipe import Recipe
 from aepipe.release import lifecycle
@@ -41,7 +41,6 @@ from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of
-from aepipe.store.row_files import row_files
 from aepipe.store.rows import Rejected, Row, Rows, RowsWriter
 from aepipe.store.segments import CodeSegments, Items
 
@@ -394,9 +393,7 @@ def _with_path(read: Recipe, path: str, release: Release) -> Recipe:
 
 def _digests(release: Release, ids: Sequence[int]) -> Mapping[int, bytes]:
     """Return the sha256 of some rows, by id."""
-    import pyarrow.dataset as ds  # imports pandas, which takes a fifth of a second
-
-    files = [str(file) for folder in release.folders("rows") for file in row_files(folder)]
-    wanted = ds.field("id").isin(pa.array(ids, pa.int64()))
-    found = ds.dataset(files).to_table(columns=["id", "sha256"], filter=wanted)
-    return dict(zip(found.column("id").to_pylist(), found.column("sha256").to_pylist(), strict=True))
+    wanted, found = np.asarray(ids, np.int64), dict[int, bytes]()
+    for folder in release.folders("rows"):
+        found |= Rows(folder).digests_of(wanted)
+    return found

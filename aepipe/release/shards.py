@@ -1,4 +1,4 @@
-"""Releases of which one machine searches a shard only, and those whose shards are searched elsewhere.
+"""A release with one shard only, and one whose shards are searched elsewhere.
 
 Rows, codes, embeddings and the encoder are those of the whole release in either case: they are mapped from the store,
 and take memory only where they are read. Only the index is a part, or is asked for.

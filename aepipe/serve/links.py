@@ -1,4 +1,4 @@
-"""The shards behind a service: ways to the services that search one each, and a watch over these.
+"""The shards behind a service: ways to those that search them, and a watch over these.
 
 All shards are asked at the same time. One that does not answer is an error; where a request allows it, the answer is
 made without it and says so. A shard is looked at four times a second: one that is silent is given up, with all requests
@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from urllib.parse import quote
@@ -37,13 +37,35 @@ _missed: ContextVar[set[str] | None] = ContextVar("missed", default=None)
 
 @contextmanager
 def tolerating(partial: bool) -> Iterator[set[str]]:
-    """Collect the shards that are silent in the block; without ``partial``, a silent one is an error there."""
+    """Collect the silent shards in a block; without ``partial``, a silent one is an error there."""
     missed: set[str] = set()
     token = _missed.set(missed if partial else None)
     try:
         yield missed
     finally:
         _missed.reset(token)
+
+
+def settled(answers: Sequence[Found | None]) -> list[Found]:
+    """Return the answers of all shards; of some, where :func:`tolerating` allows that.
+
+    Args:
+        answers: in the order of the shards; None of one that does not answer.
+
+    Raises:
+        SilentShardError: one does not answer, and that is not allowed; or none does.
+    """
+    found = [one for one in answers if one is not None]
+    lost = [str(Shard(number, len(answers))) for number, one in enumerate(answers) if one is None]
+    missed = _missed.get()
+    if lost and (missed is None or not found):
+        raise SilentShardError(
+            f"shard {', '.join(lost)} does not answer; ask again, or with partial=true for an answer without it",
+            headers={"Retry-After": "1"},
+        )
+    if missed is not None:
+        missed.update(lost)
+    return found
 
 
 def shard_order(named: str) -> int:
@@ -145,6 +167,14 @@ class Link:
         return SilentShardError(f"shard {self.shard} does not answer", headers={"Retry-After": "1"})
 
 
+def _found(asked: Future[Found]) -> Found | None:
+    """Wait for the answer of a shard; None where it is silent."""
+    try:
+        return asked.result()
+    except SilentShardError:
+        return None
+
+
 class Links:
     """The ways to all shards.
 
@@ -181,29 +211,15 @@ class Links:
         return {str(link.shard): link.trouble for link in self.all if link.trouble}
 
     def gather(self, asks: Sequence[Ask], name: str) -> list[Found]:
-        """Ask each shard its question, all at a time, and return the answers; see :data:`aepipe.index.remote.Gather`.
+        """Ask each shard its question, all at a time; see :data:`aepipe.index.remote.Gather`.
 
         Raises:
             SilentShardError: one does not answer, and that is not allowed; or none does.
             AepipeError: one refuses its question.
         """
-        asked = [self._pool.submit(link.ask, ask, name) for link, ask in zip(self.all, asks, strict=True)]
-        found, lost = list[Found](), list[Shard]()
-        for link, future in zip(self.all, asked, strict=True):
-            try:
-                found.append(future.result())
-            except SilentShardError:
-                lost.append(link.shard)
-        missed = _missed.get()
-        if lost and (missed is None or not found):
-            told = ", ".join(map(str, lost))
-            raise SilentShardError(
-                f"shard {told} does not answer; ask again, or with partial=true for an answer without it",
-                headers={"Retry-After": "1"},
-            )
-        if missed is not None:
-            missed.update(map(str, lost))
-        return found
+        pairs = zip(self.all, asks, strict=True)
+        asked = [self._pool.submit(link.ask, ask, name) for link, ask in pairs]
+        return settled([_found(future) for future in asked])
 
     def _watch(self, link: Link) -> None:
         while not self._stop.is_set():

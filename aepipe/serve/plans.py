@@ -131,9 +131,10 @@ def is_plain(options: Options) -> bool:
         options.distinct,
         options.plus,
         options.minus,
+        options.hybrid,
     )
     reach = (options.radius, options.min_confidence, options.bits, options.partial)
-    return (options.k or 1) <= PLAIN and not any((*filters, *words)) and all(one is None for one in reach)
+    return (options.k or 1) <= PLAIN and not any(filters) and all(one is None for one in reach)
 
 
 def cost_of(options: Options) -> Hashable:

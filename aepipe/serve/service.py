@@ -66,14 +66,21 @@ class Service:
     ending: bool = False
 
     @classmethod
-    def of(cls, store: Store, settings: Settings, tokens: Tokens | None) -> Service:
-        """Return the service of a store; nothing is opened yet."""
+    def of(cls, store: Store, settings: Settings, tokens: Tokens | None, opener: Opener | None = None) -> Service:
+        """Return the service of a store; nothing is opened yet.
+
+        Args:
+            store: with the collections.
+            settings: of the service.
+            tokens: of readers and writers; None where everybody may ask.
+            opener: opens a release as it is to be searched; else as the settings say.
+        """
         seconds, queue = settings.request_seconds, settings.queue
         searches, handles = Pool(settings.threads, queue, seconds), Handles()
         links = Links(settings.shards, (settings.threads + PICTURES + 1)) if settings.shards else None
         return cls(
             settings,
-            Catalog(store, settings.names, _opener(settings, links), settings.count),
+            Catalog(store, settings.names, opener or _opener(settings, links), settings.count),
             tokens,
             Metrics(),
             Conditions(settings.where_seconds),

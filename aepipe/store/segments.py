@@ -72,6 +72,9 @@ class CodeSegments:
         self._parts = [
             tuple(mapped(folder / name) for name in (layout.Codes.IDS, layout.Codes.CODES)) for folder in folders
         ]
+        # A large collection has a segment for each of its parts, of which a few rows are in one or two.
+        bounds = [(own[0], own[-1]) if len(own) else (0, -1) for own, _ in self._parts]
+        self._bounds = np.array(bounds, np.int64).reshape(-1, 2)
 
     @classmethod
     def open(cls, store: Store, refs: Sequence[Ref]) -> CodeSegments:
@@ -96,8 +99,8 @@ class CodeSegments:
             CorruptError: a row is in no segment.
         """
         packed = np.zeros((len(ids), n_bytes(self.n_bits)), np.uint8)
-        for codes, places, here in self._places(ids):
-            packed[here] = codes[places[here]]
+        for number, places, here in self._places(ids):
+            packed[here] = self._parts[number][1][places[here]]
         return BitCodes(packed, self.n_bits, self.fingerprint)
 
     def lazily(self, ids: NDArray[np.int64]) -> LazyCodes:
@@ -121,7 +124,7 @@ class CodeSegments:
             CorruptError: a row is in no segment.
         """
         found = np.zeros((len(ids), self.width or 0), np.int8)
-        for number, (_, places, here) in enumerate(self._places(ids)):
+        for number, places, here in self._places(ids):
             found[here] = self._embeddings[number][places[here]]
         return found
 
@@ -136,18 +139,20 @@ class CodeSegments:
     def _embeddings(self) -> list[NDArray[np.generic]]:
         return [mapped(folder / encoders.FILE) for folder in self._folders]
 
-    def _places(self, ids: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.generic], Places, NDArray[np.bool_]]]:
-        """Yield each segment's codes, the position of each id, and which ids it has.
+    def _places(self, ids: NDArray[np.int64]) -> Iterator[tuple[int, Places, NDArray[np.bool_]]]:
+        """Yield each segment that may have some ids by its number, the position of each id, and which ids it has.
 
         Raises:
             CorruptError: a row is in no segment.
         """
         # Each id is taken from the oldest segment that has it.
         missing = np.ones(len(ids), bool)
-        for own, codes in self._parts:
+        low, high = (ids.min(), ids.max()) if len(ids) else (0, -1)
+        for number in np.flatnonzero((self._bounds[:, 0] <= high) & (self._bounds[:, 1] >= low)).tolist():
+            own, _ = self._parts[number]
             places = np.minimum(np.searchsorted(own, ids), len(own) - 1)
-            here = missing & (own[places] == ids) if len(own) else np.zeros(len(ids), bool)
-            yield codes, places, here
+            here = missing & (own[places] == ids)
+            yield number, places, here
             missing &= ~here
         if missing.any():
             raise CorruptError(f"no segment has the code of row {ids[missing][0]} ({missing.sum():,} such): run again")

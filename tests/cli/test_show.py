@@ -16,7 +16,7 @@ from PIL import Image, ImageColor
 from aepipe import api
 from aepipe.cli import run
 from aepipe.index.hamming import RowIndex
-from aepipe.pipeline.ingest import quarantine_file
+from aepipe.pipeline.intake import quarantine_file
 from aepipe.release.release import Release
 from aepipe.report import facts
 from aepipe.report.facts import scores_text
