@@ -108,7 +108,7 @@ class Together:
                 self._through([one])
 
     def _mixes(self, block: list[_Asked], found: NDArray[Any]) -> bool:
-        """Tell whether the first output is another one than that of the item alone; only the first batch is compared."""
+        """Tell whether the first output is another one than that of the item alone; only one batch is compared."""
         if len(found) != len(block):
             return True
         if self._compared:
