@@ -38,7 +38,7 @@ Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 BYTES, DEPTH, INTEGER, PATH = 1 << 20, 32, 1 << 53, 4096
 """Limits of a recipe: bytes of its file, tables and lists within each other, integers, letters of a path."""
-WIDEST, MOST_BITS, MOST_LAYERS = 65_536, 65_536, 64
+WIDEST, MOST_BITS, MOST_LAYERS, MOST_SHARDS = 65_536, 65_536, 64, 4096
 """Limits of networks: units of a layer, bits of a code, layers."""
 
 _SHOWN = 500  # letters of a wrong value in a message
@@ -253,14 +253,17 @@ class ComputeRecipe(GrownOptions):
         memory_gb: limit for training rows and the codes of one layer; larger ones are read from disk.
         draws: of the cells that a corruption changes, on a CPU: ``bits`` draws 16 bits for a cell, and takes half of
             the time of ``floats``. The same seed gives other weights with each.
+        shards: slices that each batch is cut into, each with draws of its own; as many processes can share a training
+            out. Another number gives other weights, of the same quality; the number of processes changes nothing.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"draws"})
+    later: ClassVar[frozenset[str]] = frozenset({"draws", "shards"})
 
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     memory_gb: Annotated[float, Field(gt=0)] = 4.0
     draws: Literal["floats", "bits"] = "floats"
+    shards: Annotated[int, Field(ge=1, le=4096)] = 1
 
 
 class IndexRecipe(GrownOptions):
@@ -272,14 +275,35 @@ class IndexRecipe(GrownOptions):
         embedding: how the float embedding of each row is kept for re-ranking: ``int8``, a byte for each unit of the
             topmost layer, or ``none``.
         rerank: whether queries order hits by these embeddings, where they are kept and ``--fast`` is not asked for.
+        shards: parts of the index, each with the rows whose ids say so; see :mod:`aepipe.index.shards`.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"rerank"})
+    later: ClassVar[frozenset[str]] = frozenset({"rerank", "shards"})
 
     kind: Choice = Choice(kind="flat")
     rows: Literal["all", "train"] = "all"
     embedding: Literal["int8", "none"] = "int8"
     rerank: bool = True
+    shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)] = 1
+
+
+class EngineRecipe(Options):
+    """The engine that works on the parts of a large collection.
+
+    It is in no digest, and not in the recipe that a release keeps.
+
+    Attributes:
+        kind: ``local``, ``ray``, ``dask`` or ``array``; empty takes the one of ``$AEPIPE_ENGINE``, else this machine.
+        address: ``HOST:PORT`` of a cluster, or the folder of an array.
+    """
+
+    kind: Literal["", "local", "ray", "dask", "array"] = ""
+    address: str = ""
+
+    @property
+    def text(self) -> str:
+        """The engine as ``--engine`` names it; empty for none."""
+        return f"{self.kind}://{self.address}" if self.address else self.kind
 
 
 class EvaluateRecipe(Options):
@@ -345,6 +369,7 @@ class Recipe(Options):
     index: IndexRecipe = IndexRecipe()
     evaluate: EvaluateRecipe = EvaluateRecipe()
     gate: GateRecipe = GateRecipe()
+    engine: Annotated[EngineRecipe, Field(exclude=True)] = EngineRecipe()
     _file: Path = PrivateAttr(default=Path("recipe"))
 
     @property

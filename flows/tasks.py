@@ -80,7 +80,8 @@ def resolve(order: dict[str, Any]) -> Job:
 def ingest(job: Job, previous: str | None) -> str:
     """Read the source into rows; items that ``previous`` holds are not decoded again."""
     attach_backbone(job.store, job.resolved)
-    return str(aepipe.pipeline.ingest.ingest_next(job.store, job.resolved.source, job.name, _ref(previous)))
+    source, recipe = job.resolved.source, job.resolved.recipe
+    return str(aepipe.pipeline.ingest.ingest_next(job.store, source, job.name, _ref(previous), recipe=recipe))
 
 
 @task(name="views", **_PLAIN)
@@ -92,28 +93,31 @@ def views(job: Job, rows: str) -> str:
 @task(name="pretrain", task_run_name="pretrain-layer-{number}", **_PLAIN)
 def pretrain(job: Job, views: str, below: Sequence[str], number: int) -> str:
     """Pretrain one layer on top of the finished ones; ``number``, from 1, names the run."""
-    return str(aepipe.pipeline.pretrain.pretrain(job.store, job.resolved, Ref.parse(views), refs(below)))
+    return str(
+        aepipe.pipeline.pretrain.pretrain(
+            job.store, job.resolved, Ref.parse(views), refs(below), processes=job.processes
+        )
+    )
 
 
 @task(name="finetune", **_PLAIN)
 def finetune(job: Job, views: str, layers: Sequence[str], after: str | None = None, *, warm: bool = False) -> str:
     """Fine-tune the layers; bits get the order and sign of those of the model ``after``."""
-    stacked = refs(layers)
-    return str(
-        aepipe.pipeline.finetune.finetune(
-            job.store, job.resolved, Ref.parse(views), stacked, after=_ref(after), warm=warm
-        )
+    trained = Ref.parse(views), refs(layers)
+    found = aepipe.pipeline.finetune.finetune(
+        job.store, job.resolved, *trained, after=_ref(after), warm=warm, processes=job.processes
     )
+    return str(found)
 
 
 @task(name="encode", **_PLAIN)
-def encode(job: Job, model: str, rows: str, known: Sequence[str] = ()) -> str:
-    """Encode the rows that have no code yet."""
+def encode(job: Job, model: str, rows: str, known: Sequence[str] = ()) -> list[str]:
+    """Encode the rows that have no code yet, and return the segments that hold the codes of all rows."""
     wanted = job.resolved.recipe.index.embedding != "none"
-    found = aepipe.pipeline.encode.encode(
+    found = aepipe.pipeline.encode.encode_all(
         job.store, Ref.parse(model), Ref.parse(rows), known=refs(known), embedding=wanted
     )
-    return str(found)
+    return [str(one) for one in found]
 
 
 @task(name="keep", **_PLAIN)

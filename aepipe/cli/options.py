@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -19,6 +20,7 @@ from aepipe.store.artifacts import Store
 
 if TYPE_CHECKING:
     from aepipe.api import Collection
+    from aepipe.client.remote import RemoteCollection
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Why = Annotated[str, typer.Option("--why", help="The reason, for the log.", metavar="TEXT")]
@@ -167,6 +169,36 @@ class Place:
 
         place, release = self.meant(release)
         return api.open(place.store().root, place.name, release=release)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFlags:
+    """The service that is asked in place of a store."""
+
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            help="Ask the service at this address, in place of a store; else $AEPIPE_SERVER.",
+            metavar="URL",
+        ),
+    ] = None
+
+    def connect(self, place: Place) -> RemoteCollection | None:
+        """Return the collection behind the service; None where a store is asked.
+
+        Raises:
+            QueryError: a store is named, too.
+            ServiceError: nothing answers at the address.
+        """
+        if self.server is not None and (place.home is not None or place.user):
+            raise QueryError("--server asks a service, and no store: leave out --home and --user")
+        address = self.server or ("" if place.home or place.user else os.environ.get("AEPIPE_SERVER"))
+        if not address:
+            return None
+        from aepipe.client.remote import connect
+
+        return connect(address, place.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import Compute
 from aepipe.learn.spec import LayerSpec, Training
 from aepipe.recipe import Choice, LayerRecipe, Options, Recipe
+from aepipe.sources import base
 from aepipe.sources.item import Source
 from aepipe.sources.networks import packaged
 from aepipe.words import WordsSpec
@@ -25,27 +26,21 @@ WORDS = "words"
 """The key under ``[features]`` that names what answers words."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedRecipe:
-    """A recipe, and the objects that its choices stand for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedStack:
+    """The part of a recipe that training needs, and the objects that its choices stand for.
 
     Attributes:
         recipe: as it was written, with the columns of the source filled in.
-        source: reads the items.
         specs: the layers from the bottom up; the layer of bits is the last.
         finetune: training of the unrolled stack.
         compute: device and precision on this machine.
-        index: options of the index.
-        words: what answers questions in words; None where the recipe names nothing.
     """
 
     recipe: Recipe
-    source: Source
     specs: tuple[LayerSpec, ...]
     finetune: Training
     compute: Compute
-    index: Options
-    words: WordsSpec | None = None
 
     def training_key(self, depth: int) -> dict[str, Any]:
         """Return the inputs of the first ``depth`` layers except their rows, for a digest."""
@@ -58,6 +53,21 @@ class ResolvedRecipe:
     def title(self, depth: int) -> str:
         """Return the name of a layer for users, counted from 1."""
         return f"layer {depth + 1}" if depth < len(self.recipe.layers) else "code layer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedRecipe(ResolvedStack):
+    """A recipe, and the objects that its choices stand for.
+
+    Attributes:
+        source: reads the items.
+        index: options of the index.
+        words: what answers questions in words; None where the recipe names nothing.
+    """
+
+    source: Source
+    index: Options
+    words: WordsSpec | None = None
 
 
 def resolve(recipe: Recipe, known: Mapping[str, Any] | None = None) -> ResolvedRecipe:
@@ -85,24 +95,32 @@ def resolve_for(recipe: Recipe, source: Source) -> ResolvedRecipe:
     """
     try:
         recipe = recipe.model_copy(update={"layers": tuple(_with_columns(one, source) for one in recipe.layers)})
-        specs = (
-            *(layer_specs.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers)),
-            layer_specs.code_spec(recipe.code),
-        )
-        layer_specs.check_stack(specs, source.shape)
-        finetune = layer_specs.finetune_training(recipe.finetune, specs)
-        layer_specs.check_edits(finetune, source.shape)
+        stack = resolve_stack(recipe)
+        layer_specs.check_stack(stack.specs, source.shape)
+        layer_specs.check_edits(stack.finetune, source.shape)
         return ResolvedRecipe(
             recipe=recipe,
             source=source,
-            specs=specs,
-            finetune=finetune,
-            compute=batches.resolve(recipe.compute),
+            specs=stack.specs,
+            finetune=stack.finetune,
+            compute=stack.compute,
             index=hamming.resolve(recipe.index.kind),
             words=_words(recipe, source),
         )
     except RecipeError as error:
         raise _named(error, recipe) from None
+
+
+def resolve_stack(recipe: Recipe) -> ResolvedStack:
+    """Resolve the part of a recipe that training needs; its columns are those of the source.
+
+    Raises:
+        RecipeError: a kind is unknown, or one of its options is wrong.
+    """
+    layers = (layer_specs.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers))
+    specs = (*layers, layer_specs.code_spec(recipe.code))
+    finetune = layer_specs.finetune_training(recipe.finetune, specs)
+    return ResolvedStack(recipe=recipe, specs=specs, finetune=finetune, compute=batches.resolve(recipe.compute))
 
 
 def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
@@ -113,7 +131,7 @@ def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
         SourceError: there is no such thing, or it has another space than the rows.
         ExtraError: a package is not installed.
     """
-    named, columns = named_words(recipe.features), tuple(recipe.source.options.get(WORDS, ()))
+    named, columns = named_words(recipe.features), base.several(recipe.source.options.get(WORDS, ()))
     if not named and columns:
         raise RecipeError("source.words: columns are joined to what answers words; allowed: with [features] words")
     if not named:
@@ -123,8 +141,8 @@ def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
         if column not in known:
             others = f"its columns, without the label: {', '.join(known)}" if known else "it has none"
             raise RecipeError(f"source.words: the source has no column {column!r}; {others}")
-    base, backbone = recipe.file.parent, recipe.features.get("backbone")
-    return words.resolve(named, base=base, width=source.shape[0], backbone=backbone, columns=columns)
+    folder, backbone = recipe.file.parent, recipe.features.get("backbone")
+    return words.resolve(named, base=folder, width=source.shape[0], backbone=backbone, columns=columns)
 
 
 def named_words(features: Mapping[str, Any]) -> str | None:
@@ -152,7 +170,7 @@ def override(recipe: Recipe, *, name: str | None = None, device: str | None = No
         RecipeError: the name or the device is not allowed.
     """
     base = recipe.file.parent
-    table = recipe.model_dump(mode="json")
+    table = recipe.model_dump(mode="json") | {"engine": recipe.engine.model_dump()}
     table["name"] = name or recipe.name
     table["compute"]["device"] = device or recipe.compute.device
     options = table["source"]["options"]
