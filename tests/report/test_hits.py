@@ -41,5 +41,5 @@ def test_both_names_of_a_column_are_taken(text: str, found: Any) -> None:
 
 @pytest.mark.parametrize("text", ["nope", ""])
 def test_unknown_columns_are_named(text: str) -> None:
-    with pytest.raises(QueryError, match="there are: rank, .*source_id"):
+    with pytest.raises(QueryError, match=r"there are: rank, .*source_id"):
         chosen(Shelf("id"), text)

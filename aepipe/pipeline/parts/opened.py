@@ -12,8 +12,6 @@ from pathlib import Path
 
 from aepipe import recipe as recipes
 from aepipe.errors import SourceError
-from aepipe.pipeline.backbone import attach_backbone
-from aepipe.pipeline.resolve import override, resolve
 from aepipe.recipe import Recipe
 from aepipe.sources.item import Source
 from aepipe.store.artifacts import Ref, Store
@@ -46,6 +44,9 @@ def shared(source: Source, recipe: Recipe | None) -> Iterator[SourceAt]:
     """Let work on parts open a source, in this process and in others."""
     text, file = "", ""
     if recipe is not None:
+        # It knows of training, which a refresh without changes does not wait for.
+        from aepipe.pipeline.resolve import override
+
         text, file = override(recipe).model_dump_json(), str(recipe.file)
     at = SourceAt(secrets.token_hex(8), text, file, json.dumps(source.features(), sort_keys=True))
     _here[at.token] = source
@@ -68,6 +69,9 @@ def source_at(at: SourceAt, store: Store) -> Source:
 def _opened(at: SourceAt, root: str) -> Source:
     if not at.recipe:
         raise SourceError("this source was not made by a recipe, so only the process that has made it can read it")
+    from aepipe.pipeline.backbone import attach_backbone
+    from aepipe.pipeline.resolve import resolve
+
     wanted = json.loads(at.features)
     resolved = resolve(recipes.parse(json.loads(at.recipe), Path(at.file)), wanted)
     attach_backbone(Store(Path(root)), resolved)
