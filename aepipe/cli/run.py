@@ -16,7 +16,7 @@ from aepipe.api import Collection
 from aepipe.cli.completion import kinds, recipes
 from aepipe.cli.options import Place, Wait, seconds
 from aepipe.cli.output import is_quiet, say, say_json
-from aepipe.cli.prefect import Api, Device, Settings, SourcePath, resumable
+from aepipe.cli.prefect import Api, Device, EngineText, Settings, SourcePath, resumable
 from aepipe.cli.progress import showing
 from aepipe.cli.timezones import local_timezone
 from aepipe.errors import UnclearError
@@ -52,6 +52,7 @@ class Order:
     ] = False
     setting: Settings = None
     wait: Wait = "0"
+    engine: EngineText = None
     save: Annotated[
         Path | None,
         typer.Option("--save", help="Where a derived recipe is written; else ./NAME.toml.", metavar="FILE"),
@@ -126,6 +127,7 @@ def run(
             **order.replaced(),
             settings=settings,
             wait=limit,
+            engine=order.engine,
             server=api,
         )
     _say_run(done, place, as_json)
@@ -149,10 +151,13 @@ class Rules:
         typer.Option("--metrics", help="Where NAME.prom is written; else metrics in the store.", metavar="DIR"),
     ] = None
 
+    engine: EngineText = None
+
     def chosen(self) -> NightlyRules:
         """Return the rules as the library takes them."""
         metrics = str(self.metrics.absolute()) if self.metrics else None
-        return {"retrain": self.retrain, "days": self.days, "cold": self.cold, "keep": self.keep, "metrics": metrics}
+        said: NightlyRules = {"retrain": self.retrain, "days": self.days, "cold": self.cold, "keep": self.keep}
+        return {**said, "metrics": metrics, "engine": self.engine}
 
 
 def nightly(
@@ -194,7 +199,7 @@ def nightly(
     _say_result(done, f": {'; '.join(done.done)}")
 
 
-def refresh(place: Place, api: Api = None, wait: Wait = "10m") -> None:
+def refresh(place: Place, api: Api = None, wait: Wait = "10m", engine: EngineText = None) -> None:
     """Bring a collection up to date with its files; nothing is trained.
 
     The source is read again. New items are encoded and added to the index, vanished ones are left out,
@@ -205,7 +210,7 @@ def refresh(place: Place, api: Api = None, wait: Wait = "10m") -> None:
       aepipe refresh --name photos
     """
     with resumable(), showing():
-        done = library.refresh(place.store().root, place.name, server=api, wait=seconds(wait))
+        done = library.refresh(place.store().root, place.name, server=api, wait=seconds(wait), engine=engine)
     _say_result(done, f", {'; '.join(done.done)}")
 
 

@@ -19,6 +19,7 @@ class NightlyRules(TypedDict, total=False):
         keep: releases of each collection that stay in the store; 0 keeps all.
         hours: folders written since then stay.
         metrics: the folder where ``<name>.prom`` is written; else ``metrics`` in the store.
+        engine: what works on the parts of a large collection, as ``ray://HOST:PORT``; see :mod:`aepipe.engines`.
     """
 
     retrain: Literal["auto", "always", "never"]
@@ -27,6 +28,7 @@ class NightlyRules(TypedDict, total=False):
     keep: int
     hours: float
     metrics: str | None
+    engine: str | None
 
 
 class RunOptions(TypedDict, total=False):
@@ -43,6 +45,7 @@ class RunOptions(TypedDict, total=False):
         settings: other values of the recipe by key, as ``{"code.bits": 32, "source.header": False}``; a recipe that is
             derived is derived under them.
         wait: seconds to wait for another run under its name; 0 fails at once.
+        engine: what works on the parts of a large collection, as ``ray://HOST:PORT``; see :mod:`aepipe.engines`.
     """
 
     source: str | PathLike[str] | None
@@ -53,6 +56,7 @@ class RunOptions(TypedDict, total=False):
     pixels: bool
     settings: Mapping[str, Any] | None
     wait: float
+    engine: str | None
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -248,8 +248,11 @@ _KEPT: dict[tuple[object, ...], _Shared] = {}
 
 def _others(store: Store, recipe: Recipe, rows: Ref) -> _Shared:
     """Return what was measured of other systems on the same rows, or what is going to hold it."""
-    key = (store.root, rows, recipe.code.bits, recipe.evaluate.queries, recipe.seed)
-    found = _KEPT.pop(key, None) or _Shared()
+    asked = (store.root, rows, recipe.evaluate.queries)
+    key = (*asked, recipe.code.bits, recipe.seed)
+    # What exact search finds depends on neither bits nor seed.
+    exact = next((one.exact for known, one in _KEPT.items() if known[: len(asked)] == asked), None)
+    found = _KEPT.pop(key, None) or _Shared(exact)
     for oldest in list(_KEPT)[: max(0, len(_KEPT) - MOST_KEPT + 1)]:
         del _KEPT[oldest]
     _KEPT[key] = found
