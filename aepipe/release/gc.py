@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
-from aepipe.errors import BusyError, NotFoundError, StoreError
+from aepipe.errors import BusyError, CorruptError, NotFoundError, StoreError
 from aepipe.release import fulltext, maps
 from aepipe.release.manifest import ReleaseManifest
 from aepipe.store import layout, registry
@@ -91,7 +91,22 @@ def find(store: Store, *, keep: int = KEEP, hours: float = HOURS) -> Garbage:
             # A folder that others write to may be listed without a name that is in it all the time.
             if registry.names(store) == names:
                 return found
+    _check_service(store)
     raise BusyError(f"{store.root}: other processes change what is in service again and again; try it later")
+
+
+def _check_service(store: Store) -> None:
+    """Check that the releases in service are there.
+
+    Raises:
+        CorruptError: one is not, and never will be.
+    """
+    for name in registry.names(store):
+        ref = registry.current(store, name)
+        if ref is not None and not store.has(ref):
+            file = store.root / layout.Root.SERVICE / name
+            why = f"corrupt, no release {ref.short} is in the store; `aepipe promote RELEASE` writes it again"
+            raise CorruptError(f"{file}: {why}")
 
 
 def _found(store: Store, names: list[str], keep: int, until: float) -> Garbage:
