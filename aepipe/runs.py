@@ -142,7 +142,6 @@ def _ordered(
     derived["pixels"] = options.get("pixels", False)
     recipe = load_flow("catalog").recipe_for(os.fspath(what), name=name, store=store, write=write, **derived)
     given: dict[str, Any] = {"source": options.get("source"), "device": options.get("device"), "changes": settings}
-    given["world"] = options.get("world")
     return recipe, load_flow("job").order(recipe.file, store, name=name, **given)
 
 

@@ -26,17 +26,15 @@ from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import DECODER, GRAPH, Card, Encoder, write_card
 from aepipe.index.float_knn import neighbours
 from aepipe.learn import stack
-from aepipe.learn import world as worlds
 from aepipe.learn.align import match_bits, reorder_bits
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Feed
 from aepipe.learn.edited_rows import edited_rows_of
 from aepipe.learn.onnx_export import BATCH, freeze, freeze_decoder
 from aepipe.learn.stack import activations, bits, fit_rotation, load_finetuned, thresholds, unroll
-from aepipe.learn.trainer import Curve, FileCheckpoint, Trainer
-from aepipe.learn.world import World
+from aepipe.learn.trainer import EVERY, Curve, FileCheckpoint, Trainer
 from aepipe.log import step
-from aepipe.pipeline.launch import ALONE, Launch, Part
+from aepipe.pipeline.launch import Launch
 from aepipe.pipeline.resolve import ResolvedStack
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
@@ -56,7 +54,8 @@ def finetune(
     *,
     after: Ref | None = None,
     warm: bool = False,
-    processes: Launch | Part = ALONE,
+    processes: Launch | None = None,
+    save_every: float = EVERY,
 ) -> Ref:
     """Unroll the stack, train it end to end, set the thresholds and freeze it.
 
@@ -69,7 +68,9 @@ def finetune(
         after: the model that this one replaces, with the same number of bits: bits get the order and the sign of the
             old ones; ``aligned`` among the facts says how far they agree.
         warm: start from the weights of ``after``, which has the same layers.
-        processes: those to be started for it, or the part that this one has; the first of them writes it.
+        processes: those to be started for it; None trains in this one, or as one of those of ``resolved.compute``, of
+            which the first writes it.
+        save_every: seconds between two checkpoints.
 
     Raises:
         TrainingError: a loss is not finite.
@@ -79,7 +80,7 @@ def finetune(
     ref = ref_of("model", inputs)
     if store.reuse(ref):
         return ref
-    if isinstance(processes, Launch):
+    if processes is not None:
         given = {"views": str(views), "layers": [str(one) for one in layers], "warm": warm}
         return processes.run(store, resolved, ref, "finetune", given | {"after": str(after) if after else None})
     folder = store.verified(views)
@@ -88,11 +89,11 @@ def finetune(
     began = time.monotonic()
     with disk_errors_named(store.root):
         work = store.work(ref)
-        trainer, seen = _trainer(resolved, stacked, feeds, work, processes.world)
+        trainer, seen = _trainer(resolved, stacked, feeds, work)
         report = partial(step, "fine-tuning")
-        curve = trainer.run(FileCheckpoint(work, seconds=processes.save_every), report, neighbours=neighbours)
+        curve = trainer.run(FileCheckpoint(work, seconds=save_every), report, neighbours=neighbours)
         seconds, evaluated = time.monotonic() - began, trainer.evaluate(seen["clean"], seen["noisy"])
-    if not processes.world.first:
+    if not resolved.compute.world.first:
         return ref
     facts: dict[str, Any] = {"seconds": round(seconds, 3), "rows": len(feeds["train"])}
     if trainer.edits is not None:
@@ -198,12 +199,12 @@ def _trainer(
     stacked: Sequence[Autoencoder],
     feeds: dict[str, Feed],
     work: Path,
-    world: World = worlds.ALONE,
+    world: World,
 ) -> tuple[Trainer, dict[str, Feed]]:
     """Return the trainer of the free layers, and the views as the frozen layers encode them."""
     frozen, compute = stacked[: resolved.recipe.finetune.frozen], resolved.compute
     seen = {
-        name: stack.codes(frozen, feed, compute, spill=work / layout.array_file(name), world=world)
+        name: stack.codes(frozen, feed, compute, spill=work / layout.array_file(name))
         for name, feed in feeds.items()
     }
     edits = edited_rows_of(
@@ -222,7 +223,6 @@ def _trainer(
         seed=resolved.recipe.seed + SEED_OFFSET,
         compute=compute,
         edits=edits,
-        world=world,
     )
     return trainer, seen
 

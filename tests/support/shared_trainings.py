@@ -34,6 +34,8 @@ SIGMOID = {"kind": "dense", "width": 8, "activation": "sigmoid"}
 NORMAL = {"kind": "dense", "width": 6, "hidden": [10], "normalize": True}
 SHARDS = {"reconstruction": 3, "neighbourhood": 4}
 """Slices where they are not two: an odd number, and more than one for each of two processes."""
+EPOCHS = {"neighbourhood, nested": 2, "reconstruction, normalised": 2}
+"""Where they are not one: edges are found again after the first, and running averages go on."""
 
 VARIANTS: Mapping[str, dict[str, Any]] = {
     "reconstruction, decorrelation": {"bits": 8, "objective": {"kind": "reconstruction", "decorrelation": 0.5}},
@@ -79,7 +81,7 @@ def cases() -> list[str]:
 def spec_of(case: str, fit: Mapping[str, Any] = {}) -> layer_specs.LayerSpec:
     """Return the layer of a case."""
     common: dict[str, Any] = {"corruption": {"kind": "mask", "rate": 0.2}}
-    common["fit"] = FitRecipe(**{"epochs": 2, "batch": 64, "lr": 0.01, **fit})
+    common["fit"] = FitRecipe(**{"epochs": EPOCHS.get(case, 1), "batch": 64, "lr": 0.01, **fit})
     if case in VARIANTS:
         chosen = {**common, **VARIANTS[case]}
     else:
